@@ -1,0 +1,3 @@
+"""Durable transitions on SQLite: checkpoint, resume and explain long-running Python agents."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Documents and memories over MCP."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Runbook steps and health checks over MCP."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Tests, lint and repository reads over MCP."""
+
+__all__: list[str] = []
