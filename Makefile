@@ -32,4 +32,64 @@ $(BIN)/uv:
 .PHONY: lock
 lock: | $(BIN)/uv ## compile constraints.txt anew from what the packages ask for
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-emit-index-url --no-annotate \
-	  $(foreach m,$(MEMBERS),--no-emit-package $(notdir $(m))) --group dev $(addsuffix /pyproject.toml,$(MEMBERS)) --output-file constraints.txt
+	  $(foreach m,$(MEMBERS),--no-emit-package $(notdir $(m))) --group dev --group docs $(addsuffix /pyproject.toml,$(MEMBERS)) --output-file constraints.txt
+
+# ---------------------------------------------------------------- use
+
+.PHONY: demo
+demo: setup ## run the agent on this repository, kill it in a tool call, resume it, show the trace
+	@$(PY) tools/demo.py
+
+.PHONY: docs
+docs: setup ## build the documentation site into site/
+	@$(BIN)/uv pip install --quiet --python $(PY) --constraints constraints.txt --group docs
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
+.PHONY: bench
+bench: setup ## measure every claim about speed and size, each beside its rival in the same run
+	@for file in benchmarks/*.py; do echo; echo "== $$file"; $(PY) $$file || exit 1; done
+
+# ---------------------------------------------------------------- check
+
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+.PHONY: fmt
+fmt: setup ## format the code and mend what the linter can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: lint
+lint: setup ## every gate: format, rules, types, imports, errors, public names, hosts
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy $(wildcard $(addsuffix /src,$(MEMBERS))) tools
+	$(BIN)/lint-imports --no-logo
+	$(PY) tools/gates.py
+
+.PHONY: test
+test: setup test-workspace test-alone test-pythons ## all tests: with coverage here, alone from wheels, on 3.11, 3.12 and 3.13
+
+.PHONY: quick
+quick: setup ## the tests of the workspace, without coverage and slow sweeps; PYTEST_ARGS="packages/flow-xray -k journal"
+	$(PY) -m pytest -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
+
+.PHONY: test-workspace
+test-workspace: setup
+	@rm -f .coverage .coverage.*
+	$(PY) -m coverage run -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	@$(PY) -m coverage combine --quiet
+	@$(PY) tools/coverage_floors.py
+
+.PHONY: test-alone
+test-alone: setup
+	$(PY) tools/isolated.py --alone --workers $(WORKERS)
+
+.PHONY: test-pythons
+test-pythons: setup
+	$(PY) tools/isolated.py --python $(filter-out $(shell $(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null),3.11 3.12 3.13) --workers $(WORKERS)
+
+.PHONY: clean
+clean: ## remove what is built (not .venv)
+	rm -rf build site .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

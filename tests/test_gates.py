@@ -1,0 +1,174 @@
+"""Each gate of `make lint` sees a planted violation, and lets a clean tree pass."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import gates
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ERRORS = '''"""The error tree::
+
+    ThingError
+      `-- ThingLost
+"""
+
+
+class ThingError(Exception):
+    """Base of all errors of this package."""
+
+
+class ThingLost(ThingError):
+    """The thing is gone. Look for it."""
+'''
+
+INIT = '''"""A package."""
+
+from thing._errors import ThingError, ThingLost
+
+__all__ = ["ThingError", "ThingLost"]
+'''
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A workspace of one clean package."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "workspace"\nversion = "1.0"\n')
+    folder = tmp_path / "packages" / "thing"
+    source = folder / "src" / "thing"
+    source.mkdir(parents=True)
+    (folder / "pyproject.toml").write_text('[project]\nname = "thing"\nversion = "1.0"\n')
+    for name in ("README.md", "LICENSE", "src/thing/py.typed"):
+        (folder / name).write_text("")
+    (source / "__init__.py").write_text(INIT)
+    (source / "_errors.py").write_text(ERRORS)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    return tmp_path
+
+
+def source(tree: Path) -> Path:
+    return tree / "packages" / "thing" / "src" / "thing"
+
+
+@pytest.mark.parametrize("rule", gates.RULES, ids=lambda rule: rule.__name__)
+def test_a_clean_tree_passes(tree: Path, rule: gates.Callable[[Path], gates.Iterator[gates.Finding]]) -> None:
+    assert list(rule(tree)) == []
+
+
+def test_this_repository_passes_every_rule() -> None:
+    assert [finding for rule in gates.RULES for finding in rule(ROOT)] == []
+
+
+def test_a_registry_host_in_a_file_is_found(tree: Path) -> None:
+    (tree / "notes.txt").write_text("fine\nsee https://py" + "pi.org/simple\n")
+
+    (finding,) = gates.no_hosts_or_machine_paths(tree)
+
+    assert (finding.path.name, finding.line) == ("notes.txt", 2)
+
+
+@pytest.mark.parametrize("path", ["/home/" + "ann/x", "/root/" + ".cache", "/work/" + "main", '"/Users/' + 'bob"'])
+def test_a_path_of_a_machine_is_found(tree: Path, path: str) -> None:
+    (tree / "notes.txt").write_text(f"it is in {path}\n")
+
+    assert [finding.line for finding in gates.no_hosts_or_machine_paths(tree)] == [1]
+
+
+@pytest.mark.parametrize("text", ["docs/work/main", "GET /v1/runs", "https://x.example/home/ann", "./root/x"])
+def test_a_relative_path_or_an_address_is_not_a_path_of_a_machine(tree: Path, text: str) -> None:
+    (tree / "notes.txt").write_text(text)
+
+    assert list(gates.no_hosts_or_machine_paths(tree)) == []
+
+
+def test_a_tracked_lock_file_is_found(tree: Path) -> None:
+    (tree / "uv.lock").write_text("")
+    subprocess.run(["git", "-C", tree, "add", "uv.lock"], check=True)
+
+    assert [finding.path.name for finding in gates.nothing_generated_is_tracked(tree)] == ["uv.lock"]
+
+
+def test_another_version_is_found(tree: Path) -> None:
+    (tree / "packages/thing/pyproject.toml").write_text('[project]\nname = "thing"\nversion = "1.1"\n')
+
+    (finding,) = gates.one_version(tree)
+
+    assert "1.1" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        (INIT.replace('["ThingError", "ThingLost"]', '["ThingLost", "ThingError"]'), "not sorted"),
+        (INIT.replace('"ThingLost"]', '"ThingLost", "Unbound"]'), "does not bind"),
+        ('"""A package."""\n', "no literal __all__"),
+        (INIT.replace('"""A package."""\n', ""), "no docstring"),
+        (INIT.replace('["ThingError", "ThingLost"]', '["bare"]') + "\ndef bare(): ...\n", "bare has no docstring"),
+    ],
+)
+def test_a_wrong_public_list_is_found(tree: Path, init: str, message: str) -> None:
+    (source(tree) / "__init__.py").write_text(init)
+
+    (finding,) = gates.public_api(tree)
+
+    assert message in finding.text
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("class Stray(Exception):\n    '''Docstring.'''\n", "must hold one base class"),
+        ("from thing._errors import ThingError\nclass Other(ThingError):\n    '''Doc.'''\n", "outside _errors.py"),
+    ],
+)
+def test_an_exception_outside_the_tree_is_found(tree: Path, code: str, message: str) -> None:
+    (source(tree) / "core.py").write_text(code)
+
+    assert any(message in finding.text for finding in gates.error_tree(tree))
+
+
+def test_an_import_of_another_packages_private_module_is_found(tree: Path) -> None:
+    other = tree / "packages" / "other" / "src" / "other"
+    other.mkdir(parents=True)
+    (other.parent.parent / "pyproject.toml").write_text('[project]\nname = "other"\nversion = "1.0"\n')
+    (other / "__init__.py").write_text(
+        '"""Other."""\n\nfrom thing._errors import ThingError\n\n__all__ = ["ThingError"]\n'
+    )
+
+    (finding,) = gates.no_foreign_private_modules(tree)
+
+    assert "private to thing" in finding.text
+
+
+def imports(config: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--config", str(config), "--no-cache"]
+    return subprocess.run(command, cwd=config.parent, capture_output=True, text=True, check=False)
+
+
+def test_the_dependency_rule_holds_and_a_planted_violation_of_it_is_caught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The contracts of this repository, run on a copy of the packages with one forbidden import added."""
+    for member in ROOT.glob("[pa]*/*/src/*"):
+        target = tmp_path / member.name
+        target.mkdir()
+        for module in member.glob("*.py"):
+            (target / module.name).write_text(module.read_text(encoding="utf-8"))
+    config = tmp_path / "pyproject.toml"
+    config.write_text((ROOT / "pyproject.toml").read_text())
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    clean = imports(config)
+    assert clean.returncode == 0, clean.stdout
+
+    (tmp_path / "loom" / "_planted.py").write_text("import flow_xray\n")
+    (tmp_path / "loom_run" / "_planted.py").write_text("import loom_ops\n")
+    (tmp_path / "loom_runner" / "_planted.py").write_text("import flow_xray\n")
+    planted = imports(config)
+
+    assert planted.returncode == 1
+    for broken in ("loom is not allowed to import flow_xray", "loom_run is not allowed to import loom_ops"):
+        assert broken in planted.stdout
+    assert "loom_runner is not allowed to import flow_xray" in planted.stdout
