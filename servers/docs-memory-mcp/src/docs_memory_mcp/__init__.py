@@ -1,3 +1,6 @@
-"""Documents and memories over MCP."""
+"""Documents and memories over MCP.
+
+This version only holds the place: nothing is offered yet. The README says what is coming.
+"""
 
 __all__: list[str] = []

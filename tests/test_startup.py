@@ -1,0 +1,30 @@
+"""Starting a command loads only what that command needs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"pydantic", "apsw", "rich", "zstandard", "pydantic_ai", "mcp", "fastapi", "asyncio"}
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Top-level modules that the program imports, as `-X importtime` reports them."""
+    report = subprocess.run([sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=False)
+    assert report.returncode == 0, report.stderr[-2000:]
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in report.stderr.splitlines() if "|" in line}
+
+
+@pytest.mark.parametrize("command", ["loom-tailcalls", "flow-xray", "loom-runner", "loom-run"])
+def test_help_loads_nothing_heavy(command: str) -> None:
+    program = Path(sys.executable).parent / command
+
+    assert loaded_by(str(program), "--help") & HEAVY == set()
+
+
+@pytest.mark.parametrize("module", ["loom", "flow_xray"])
+def test_the_bottom_packages_load_only_the_standard_library(module: str) -> None:
+    foreign = loaded_by("-I", "-c", f"import {module}") - set(sys.stdlib_module_names) - {module}
+
+    assert {name for name in foreign if not name.startswith(("_", "sitecustomize", "usercustomize"))} == set()
