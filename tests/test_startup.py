@@ -11,7 +11,9 @@ HEAVY = {"pydantic", "apsw", "rich", "zstandard", "pydantic_ai", "mcp", "fastapi
 
 def loaded_by(*arguments: str) -> set[str]:
     """Top-level modules that the program imports, as `-X importtime` reports them."""
-    report = subprocess.run([sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=False)
+    report = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=False
+    )
     assert report.returncode == 0, report.stderr[-2000:]
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in report.stderr.splitlines() if "|" in line}
 
