@@ -1,0 +1,108 @@
+"""Cut a document into pieces that can be found and quoted: one per heading, long ones at blank lines.
+
+Headings are the hash lines of Markdown and the underlined titles of Markdown and reStructuredText. Nothing inside a
+fenced code block is a heading, and a fence is not cut unless it alone is longer than a piece may be.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MAX_CHUNK_CHARACTERS = 1_800
+
+_HASHES = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_UNDERLINE = re.compile(r"([=\-~^\"'*+#])\1{2,}[ \t]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Hold one piece of a document.
+
+    Args:
+        heading: the headings it stands under, outermost first, joined by ` > `.
+        line: the number of its first line, from 1.
+        text: its lines as they are in the file, the heading's own line included.
+    """
+
+    heading: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Heading:
+    line: int
+    level: int
+    title: str
+
+
+def chunks(text: str) -> Iterator[Chunk]:
+    """Cut `text` into pieces that together are the whole of it, in order."""
+    lines = text.split("\n")
+    headings = list(_headings(lines))
+    trail: list[_Heading] = []
+    starts = [heading.line for heading in headings]
+    yield from _pieces(lines, 1, starts[0] if starts else len(lines) + 1, "")
+    for index, heading in enumerate(headings):
+        while trail and trail[-1].level >= heading.level:
+            trail.pop()
+        trail.append(heading)
+        end = starts[index + 1] if index + 1 < len(starts) else len(lines) + 1
+        yield from _pieces(lines, heading.line, end, " > ".join(part.title for part in trail))
+
+
+def _headings(lines: list[str]) -> Iterator[_Heading]:
+    fence = ""
+    underlines: list[str] = []  # reStructuredText gives levels in the order of first use
+    for number, line in enumerate(lines, start=1):
+        mark = _FENCE.match(line)
+        if fence:
+            if mark and mark[1].startswith(fence):
+                fence = ""
+            continue
+        if hashes := _HASHES.match(line):
+            yield _Heading(number, len(hashes[1]), (hashes[2] or "").strip())
+            continue
+        title = lines[number - 2].strip() if number > 1 else ""
+        # Tildes under a title are reStructuredText; anywhere else they open a code block.
+        if (under := _UNDERLINE.match(line)) and _is_title(lines, number - 1) and len(line.rstrip()) >= len(title):
+            if under[1] not in underlines:
+                underlines.append(under[1])
+            yield _Heading(number - 1, underlines.index(under[1]) + 1, title)
+        elif mark:
+            fence = mark[1]
+
+
+def _is_title(lines: list[str], number: int) -> bool:
+    """Whether the line of this number can be underlined: text of its own, after a blank line or an overline."""
+    if number < 1 or not lines[number - 1].strip() or lines[number - 1].lstrip()[0] in "|#>-*+=`":
+        return False
+    before = lines[number - 2].strip() if number > 1 else ""
+    return not before or bool(_UNDERLINE.match(before))
+
+
+def _pieces(lines: list[str], first: int, end: int, heading: str) -> Iterator[Chunk]:
+    """Give the lines from `first` to before `end`, in pieces of bounded size, blank ones left out."""
+    piece: list[str] = []
+    begin, size, fence = first, 0, ""
+    for number in range(first, end):
+        line = lines[number - 1]
+        at_gap = not fence and not line.strip()
+        if piece and size + len(line) > MAX_CHUNK_CHARACTERS and (at_gap or size > 2 * MAX_CHUNK_CHARACTERS):
+            yield from _chunk(heading, begin, piece)
+            piece, begin, size = [], number, 0
+        if mark := _FENCE.match(line):
+            fence = ("" if mark[1].startswith(fence) else fence) if fence else mark[1]
+        piece.append(line)
+        size += len(line) + 1
+    yield from _chunk(heading, begin, piece)
+
+
+def _chunk(heading: str, begin: int, piece: list[str]) -> Iterator[Chunk]:
+    while piece and not piece[0].strip():
+        del piece[0]
+        begin += 1
+    text = "\n".join(piece).rstrip()
+    if text:
+        yield Chunk(heading, begin, text)

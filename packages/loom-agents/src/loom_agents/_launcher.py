@@ -1,0 +1,40 @@
+"""Run one command that cannot outlive the process that wanted it.
+
+A program of its own, started in a new session with `python -I -S _launcher.py FD COMMAND...`. FD is one end of a
+socket pair; the agent holds the other one. The launcher sends the command's exit code through it and then waits.
+When the agent's end closes, because it has read the code or because the agent was killed with SIGKILL, the launcher
+kills its whole process group, itself included. So a resumed run never meets the tests of the killed one, and a
+process id is never used after it could belong to somebody else.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+
+def main() -> None:
+    """Start the command, report its exit code, end the group when the other end is gone."""
+    line = socket.socket(fileno=int(sys.argv[1]))
+    line.set_inheritable(False)
+    threading.Thread(target=_end_with, args=(line,), daemon=True).start()
+    try:
+        code = subprocess.Popen(sys.argv[2:]).wait()  # noqa: S603 - the command comes from the agent's own code
+    except OSError as exc:
+        sys.stderr.write(f"cannot start {sys.argv[2]}: because {exc.strerror}.\n")
+        sys.stderr.flush()
+        code = 127
+    line.sendall(f"{code}\n".encode())
+    threading.Event().wait()
+
+
+def _end_with(line: socket.socket) -> None:
+    while line.recv(64):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""What is said in a conversation, independent of any provider, and how it is stored.
+
+A conversation is a tuple of messages. Every tool call of an assistant message is answered by one tool
+message with the same call id before the assistant speaks again. The stored form carries the version of its
+format, so that an old row stays readable and a newer one is refused instead of misread.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeAlias
+
+from loom_agents._errors import MessageFormatError
+
+MESSAGES_FORMAT = "loom-messages/1"
+
+ToolOutcome = Literal["success", "failed", "denied", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Count what model requests used.
+
+    Args:
+        requests: model requests that were answered.
+        input_tokens: tokens read by the model, cached ones included.
+        cache_read_tokens: the part of `input_tokens` that came from the provider's cache.
+        output_tokens: tokens written by the model.
+        cost_usd: price in US dollars; None when any part of it is unknown.
+    """
+
+    requests: int = 0
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = 0.0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        unknown = self.cost_usd is None or other.cost_usd is None
+        return Usage(
+            requests=self.requests + other.requests,
+            input_tokens=self.input_tokens + other.input_tokens,
+            cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost_usd=None if unknown else (self.cost_usd or 0.0) + (other.cost_usd or 0.0),
+        )
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output tokens together."""
+        return self.input_tokens + self.output_tokens
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the stored form."""
+        return {
+            "requests": self.requests,
+            "input_tokens": self.input_tokens,
+            "cache_read_tokens": self.cache_read_tokens,
+            "output_tokens": self.output_tokens,
+            "cost_usd": self.cost_usd,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Usage":
+        """Read the stored form."""
+        return cls(**{item.name: data[item.name] for item in fields(cls) if item.name in data})
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """Ask for one tool.
+
+    Args:
+        id: unique in the conversation; the result carries the same one.
+        name: the tool.
+        arguments: its arguments by name.
+        malformed: what the model wrote when that was not a JSON object; `arguments` is empty then.
+    """
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    malformed: str | None = None
+
+    @classmethod
+    def parse(cls, call_id: str, name: str, arguments: str | Mapping[str, Any] | None) -> "ToolCall":
+        """Build a call from what a model wrote, which may be anything."""
+        if arguments is None or arguments == "":
+            return cls(call_id, name)
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        try:
+            value = json.loads(text, parse_constant=_refuse_constant)
+            json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair cannot be stored
+        except (ValueError, RecursionError):
+            return cls(call_id, name, malformed=storable(text))
+        return cls(call_id, name, value) if isinstance(value, dict) else cls(call_id, name, malformed=text)
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """Hold what a person said."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantMessage:
+    """Hold what a model said and which tools it asked for."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolMessage:
+    """Hold the answer to one tool call.
+
+    Args:
+        call_id: the id of the call that it answers.
+        name: the tool.
+        outcome: how the call ended; `interrupted` means that nobody knows whether it took effect.
+        payload: the tool's JSON value; the error text when the outcome is not `success`.
+    """
+
+    call_id: str
+    name: str
+    outcome: ToolOutcome
+    payload: Any
+
+
+Message: TypeAlias = UserMessage | AssistantMessage | ToolMessage
+
+
+def dump_messages(messages: Iterable[Message]) -> dict[str, Any]:
+    """Give the stored form of a conversation: a JSON object with its format version."""
+    return {"format": MESSAGES_FORMAT, "messages": [_dump(message) for message in messages]}
+
+
+def load_messages(data: Any) -> tuple[Message, ...]:
+    """Read the stored form of a conversation.
+
+    Raises:
+        MessageFormatError: the form is another one than `loom-messages/1`, or is damaged.
+    """
+    found = data.get("format") if isinstance(data, Mapping) else None
+    if found != MESSAGES_FORMAT:
+        raise MessageFormatError(
+            f"cannot read the conversation: because its format is {found!r} and this version reads"
+            f" {MESSAGES_FORMAT!r}. Use the version of loom-agents that wrote it, or a newer one."
+        )
+    try:
+        return tuple(_load(item) for item in data["messages"])
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise MessageFormatError(
+            f"cannot read the conversation: because a message in it is damaged ({type(exc).__name__}: {exc})."
+            " Look at the stored state; it is plain JSON."
+        ) from exc
+
+
+def renumbered(calls: Sequence[ToolCall], taken: Iterable[str]) -> tuple[ToolCall, ...]:
+    """Give every call an id that no other call of the conversation has.
+
+    Some providers send empty ids or the same id twice; a result could not be matched with its call then.
+
+    Args:
+        calls: the calls of one reply.
+        taken: the ids that the conversation already uses.
+    """
+    used = set(taken)
+    result = []
+    for call in calls:
+        unique = call.id or "call"
+        number = 1
+        while unique in used:
+            number += 1
+            unique = f"{call.id or 'call'}-{number}"
+        used.add(unique)
+        result.append(ToolCall(unique, call.name, call.arguments, call.malformed))
+    return tuple(result)
+
+
+def storable(text: str) -> str:
+    """Replace what UTF-8 cannot hold (halves of surrogate pairs), so that the text can be stored."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _dump(message: Message) -> dict[str, Any]:
+    match message:
+        case UserMessage():
+            return {"role": "user", "text": message.text}
+        case AssistantMessage():
+            calls = [_dump_call(call) for call in message.tool_calls]
+            return {"role": "assistant", "text": message.text, "tool_calls": calls, "model": message.model}
+        case ToolMessage():
+            return {
+                "role": "tool",
+                "call_id": message.call_id,
+                "name": message.name,
+                "outcome": message.outcome,
+                "payload": message.payload,
+            }
+
+
+def _dump_call(call: ToolCall) -> dict[str, Any]:
+    stored: dict[str, Any] = {"id": call.id, "name": call.name, "arguments": dict(call.arguments)}
+    if call.malformed is not None:
+        stored["malformed"] = call.malformed
+    return stored
+
+
+def _load(item: Mapping[str, Any]) -> Message:
+    role = item["role"]
+    if role == "user":
+        return UserMessage(item["text"])
+    if role == "assistant":
+        calls = tuple(ToolCall(c["id"], c["name"], c["arguments"], c.get("malformed")) for c in item["tool_calls"])
+        return AssistantMessage(item["text"], calls, item["model"])
+    if role == "tool":
+        return ToolMessage(item["call_id"], item["name"], item["outcome"], item["payload"])
+    raise KeyError(f"role {role!r}")

@@ -1,0 +1,88 @@
+"""A model that says what a script tells it: deterministic, offline, without any dependency.
+
+The script's position is read from the conversation (how often the assistant has spoken), never counted in memory.
+So a run that was killed goes on with the right reply in the next process.
+"""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from loom_agents._errors import ScriptError
+from loom_agents._messages import AssistantMessage, ToolMessage, Usage
+from loom_agents._model import ModelReply, ModelRequest, OnDelta
+
+_CHARACTERS_PER_TOKEN = 4  # a common rule of thumb for English; a script has no tokenizer
+
+
+class ScriptedModel:
+    """Reply from a list, a function or a script file.
+
+    Args:
+        script: the replies in order (a text stands for a reply without tool calls), or a function that
+            is given the request and returns one.
+        name: shown in the trace and stored with each reply.
+
+    Token counts of a reply without `usage` are estimates: one token for four characters.
+    """
+
+    def __init__(
+        self,
+        script: Sequence[ModelReply | str] | Callable[[ModelRequest], ModelReply | str],
+        *,
+        name: str = "scripted",
+    ) -> None:
+        self._script = script if callable(script) else tuple(script)
+        self._name = name
+
+    @classmethod
+    def from_file(cls, path: Path) -> "ScriptedModel":
+        """Read a script (JSON, or YAML by its suffix); the format is in the package's README.
+
+        Raises:
+            ScriptError: the file is missing or is not a script; the text names the place.
+        """
+        from loom_agents._script_file import read_script  # noqa: PLC0415 - only runs with a script need it
+
+        return cls(read_script(path), name=f"script:{path.name}")
+
+    @property
+    def name(self) -> str:
+        """The name that was given."""
+        return self._name
+
+    async def request(self, request: ModelRequest, *, on_delta: OnDelta) -> ModelReply:
+        """Return the script's next reply, its text handed to `on_delta` word by word."""
+        reply = self._next(request)
+        for piece in re.findall(r"\S+\s*|\s+", reply.text):
+            on_delta(piece)
+        usage = reply.usage if reply.usage.requests else _estimated(request, reply)
+        finish = "tool_calls" if reply.tool_calls else reply.finish_reason
+        return replace(reply, usage=usage, model=reply.model or self._name, finish_reason=finish)
+
+    def _next(self, request: ModelRequest) -> ModelReply:
+        if callable(self._script):
+            reply = self._script(request)
+        else:
+            spoken = sum(isinstance(message, AssistantMessage) for message in request.messages)
+            if spoken >= len(self._script):
+                raise ScriptError(
+                    f"cannot answer: because the script {self._name!r} has {len(self._script)} replies and this is"
+                    f" request {spoken + 1}. Add a reply to the script."
+                )
+            reply = self._script[spoken]
+        return ModelReply(reply) if isinstance(reply, str) else reply
+
+
+def _estimated(request: ModelRequest, reply: ModelReply) -> Usage:
+    read = len(request.system)
+    for message in request.messages:
+        read += len(str(message.payload)) if isinstance(message, ToolMessage) else len(message.text)
+    written = len(reply.text) + sum(len(call.name) + len(str(dict(call.arguments))) for call in reply.tool_calls)
+    return Usage(
+        requests=1,
+        input_tokens=math.ceil(read / _CHARACTERS_PER_TOKEN),
+        output_tokens=math.ceil(written / _CHARACTERS_PER_TOKEN),
+    )
