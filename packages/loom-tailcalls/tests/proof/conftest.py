@@ -1,0 +1,6 @@
+"""Put the proof machinery (`loom_proof`) on the path of the tests beside it."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

@@ -1,0 +1,14 @@
+"""A call that cannot bind is refused at decoration or is Python's own TypeError when it happens."""
+
+from subject import tailrec
+
+
+@tailrec
+async def f(n, acc):
+    if n == 0:
+        return acc
+    return await f(n - 1)
+
+
+async def main():
+    return await f(2, 0)

@@ -1,0 +1,14 @@
+"""One argument too many is refused at decoration or is Python's own TypeError when it happens."""
+
+from subject import tailrec
+
+
+@tailrec
+async def f(n):
+    if n == 0:
+        return "end"
+    return await f(n - 1, 2)
+
+
+async def main():
+    return await f(2)

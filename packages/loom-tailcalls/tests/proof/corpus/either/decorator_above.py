@@ -1,0 +1,26 @@
+"""A foreign decorator above runs on every call; refused, or every step goes through it."""
+
+import functools
+
+from subject import log, tailrec
+
+
+def count(fn):
+    @functools.wraps(fn)
+    async def wrapper(*args):
+        log("wrapper", args)
+        return await fn(*args)
+
+    return wrapper
+
+
+@count
+@tailrec
+async def f(n):
+    if n == 0:
+        return "end"
+    return await f(n - 1)
+
+
+async def main():
+    return await f(3)
