@@ -1,0 +1,24 @@
+"""Errors of flow_xray.
+
+    FlowXrayError
+    ├── TraceFormatError   a journal or trace file cannot be read (also a ValueError)
+    └── TraceOutputError   a journal or trace file cannot be written (also an OSError)
+
+A recording session raises none of them once it is open: the traced program goes on, and one warning says
+what could not be recorded.
+"""
+
+
+class FlowXrayError(Exception):
+    """Base of every error that flow_xray raises on purpose."""
+
+
+class TraceFormatError(FlowXrayError, ValueError):
+    """A file is not a trace, is damaged beyond use, or was written by a newer flow-xray.
+
+    A journal whose last record is torn is *not* an error: everything before it is read.
+    """
+
+
+class TraceOutputError(FlowXrayError, OSError):
+    """A trace file or a journal cannot be written to the given path."""

@@ -1,0 +1,215 @@
+"""Freeze: turn any Python value into plain JSON, at once, bounded, and with secrets already gone.
+
+Theory of operation. A recorder must never be the reason for a failure, must not keep references to what the
+program goes on changing, and must not let a secret reach memory that is later written to disk. So one walk
+does everything: it copies, converts, cuts and redacts. Rules:
+
+* Scalars stay. Floats that JSON cannot say become "NaN", "Infinity", "-Infinity".
+* Text passes the redactor first and is cut second: head and tail stay, the middle is named by its length.
+* Dataclasses, pydantic models, attrs classes and named tuples become objects of their fields (read from the
+  instance, so no property and no serialiser of theirs runs); other objects become their `repr`.
+* A `repr` that raises, a cycle, a level too deep, and the items past the limits become a short text that
+  says so. Nothing is dropped silently, and the result is always valid JSON.
+* The number of visited values is bounded for the whole call, so a huge graph costs a bounded time.
+
+Not covered: a `repr` that never returns.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Final
+
+from flow_xray._model import Json
+from flow_xray._redact import MASK, Redactor
+
+_PLAIN: Final = frozenset({int, bool, type(None)})
+_TEXT_LIKE: Final = frozenset({"Decimal", "UUID", "datetime", "date", "time", "timedelta", "PosixPath", "WindowsPath"})
+_EDGE: Final = 4_096  # characters read past a cut, so that a secret across it is still seen whole
+_BIG_INT_BITS: Final = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of one value is kept.
+
+    Args:
+        max_string: characters of one text; of a longer one three quarters of this from its head, the rest from its tail.
+        max_items: members of one collection, cut the same way.
+        max_depth: levels of nesting.
+        max_nodes: values in one input or output, all levels together.
+    """
+
+    max_string: int = 20_000
+    max_items: int = 1_000
+    max_depth: int = 32
+    max_nodes: int = 50_000
+
+
+DEFAULT_LIMITS: Final = Limits()
+DEFAULT_REDACTOR: Final = Redactor()
+
+
+def freeze(value: object, redactor: Redactor = DEFAULT_REDACTOR, limits: Limits = DEFAULT_LIMITS) -> Json:
+    """Return a bounded, redacted JSON copy of `value`; never raise for what `value` does."""
+    if type(value) in _PLAIN and (type(value) is not int or value.bit_length() < _BIG_INT_BITS):  # type: ignore[attr-defined]  # narrowed by type()
+        return value  # type: ignore[return-value]  # None, bool or int
+    return _Freezer(redactor, limits).freeze(value, 0)
+
+
+def cut_text(text: str, limit: int) -> str:
+    """Keep the head and the tail of a text longer than `limit` and say how much is missing."""
+    if len(text) <= limit:
+        return text
+    head = limit * 3 // 4
+    tail = limit - head
+    return f"{text[:head]} … [{len(text) - limit:,} characters cut] … {text[len(text) - tail :]}"
+
+
+def safe_repr(value: object, limit: int = 2_000) -> str:
+    """Return `repr(value)`, cut; a repr that raises is described instead."""
+    try:
+        return cut_text(repr(value), limit)
+    except Exception as error:  # noqa: BLE001  whatever a foreign repr raises
+        return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
+
+
+class _Freezer:
+    """One walk over one value."""
+
+    __slots__ = ("_left", "_limits", "_path", "_redactor")
+
+    def __init__(self, redactor: Redactor, limits: Limits) -> None:
+        self._redactor = redactor
+        self._limits = limits
+        self._left = limits.max_nodes
+        self._path: set[int] = set()
+
+    def freeze(self, value: object, depth: int) -> Json:
+        self._left -= 1
+        kind = type(value)
+        if kind is str:
+            return self._text(value)  # type: ignore[arg-type]  # narrowed by type()
+        if value is None or kind is bool:
+            return value  # type: ignore[return-value]  # narrowed by type()
+        if isinstance(value, Enum):
+            return f"{kind.__name__}.{value.name}"
+        if isinstance(value, int):
+            return int(value) if value.bit_length() < _BIG_INT_BITS else f"<int of {value.bit_length():,} bits>"
+        if isinstance(value, float):
+            return _number(float(value))
+        if isinstance(value, str):
+            return self._text(str.__str__(value))
+        if isinstance(value, bytes | bytearray | memoryview):
+            return self._bytes(bytes(value[: self._limits.max_string]), len(value))
+        if kind.__name__ in _TEXT_LIKE:
+            return self._text(_safe_str(value))
+        return self._compound(value, depth)
+
+    def _text(self, text: str) -> str:
+        limit = self._limits.max_string
+        if len(text) <= limit + 2 * _EDGE:
+            return cut_text(self._redactor.text(text), limit)
+        head, tail = limit * 3 // 4, limit - limit * 3 // 4
+        start = self._redactor.text(text[: head + _EDGE])[:head]
+        end = self._redactor.text(text[len(text) - tail - _EDGE :])[-tail:]
+        return f"{start} … [{len(text) - limit:,} characters cut] … {end}"
+
+    def _bytes(self, head: bytes, length: int) -> str:
+        return self._redactor.text(f"<{length:,} bytes {cut_text(repr(head), 400)}>")
+
+    def _compound(self, value: object, depth: int) -> Json:
+        identity = id(value)
+        if identity in self._path:
+            return f"<cycle: this {type(value).__name__} contains itself>"
+        if depth >= self._limits.max_depth or self._left <= 0:
+            return f"<{type(value).__name__}, not recorded: the value is too {'deep' if self._left > 0 else 'large'}>"
+        self._path.add(identity)
+        try:
+            return self._members(value, depth + 1)
+        except Exception as error:  # noqa: BLE001  foreign containers may raise anything while they are read
+            return f"<{type(value).__name__}, which raised {type(error).__name__} while it was recorded>"
+        finally:
+            self._path.discard(identity)
+
+    def _members(self, value: object, depth: int) -> Json:
+        if isinstance(value, Mapping):
+            return self._mapping(value.items(), len(value), depth)
+        if isinstance(value, list | tuple):
+            names = getattr(value, "_fields", None)
+            if names is not None:
+                return self._mapping(zip(names, value, strict=False), len(value), depth)
+            return self._sequence(value, len(value), depth)
+        if isinstance(value, set | frozenset) or type(value).__name__ in {"deque", "dict_keys", "dict_values"}:
+            return self._sequence(list(value), len(value), depth)  # type: ignore[call-overload,arg-type]  # sized collections
+        fields = _fields_of(value)
+        if fields is not None:
+            return self._mapping(fields.items(), len(fields), depth)
+        if isinstance(value, type | FunctionType | BuiltinFunctionType | MethodType):
+            return f"<{type(value).__name__} {getattr(value, '__qualname__', '?')}>"
+        if isinstance(value, ModuleType):
+            return f"<module {value.__name__}>"
+        return self._redactor.text(safe_repr(value, self._limits.max_string))
+
+    def _mapping(self, items: Iterable[tuple[object, object]], size: int, depth: int) -> Json:
+        out: dict[str, Json] = {}
+        limit = self._limits.max_items
+        redactor = self._redactor
+        for key, value in items if size <= limit else islice(items, limit):
+            name = key if type(key) is str else cut_text(_safe_str(key), 200)
+            if redactor.hides(name):
+                redactor.remember(value)
+                frozen: Json = MASK
+            else:
+                frozen = self.freeze(redactor.apply(name, value), depth)
+            name = redactor.text(name) if len(name) > 20 else name
+            if name in out:
+                name = f"{name} ({type(key).__name__})"
+            out[name] = frozen
+        if size > limit:
+            out["…"] = f"[{size - limit:,} more keys cut]"
+        return out
+
+    def _sequence(self, items: "list[object] | tuple[object, ...]", size: int, depth: int) -> Json:
+        limit = self._limits.max_items
+        if size <= limit:
+            return [self.freeze(item, depth) for item in items]
+        head = limit * 3 // 4
+        tail = limit - head
+        return [
+            *(self.freeze(item, depth) for item in items[:head]),
+            f"… [{size - limit:,} items cut] …",
+            *(self.freeze(item, depth) for item in items[size - tail :]),
+        ]
+
+
+def _number(value: float) -> Json:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _safe_str(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  whatever a foreign str raises
+        return safe_repr(value)
+
+
+def _fields_of(value: object) -> dict[str, object] | None:
+    """Return the fields of a dataclass, attrs or pydantic instance without running code of its class."""
+    cls = type(value)
+    if isinstance(value, type):
+        return None
+    names = getattr(cls, "__dataclass_fields__", None)
+    if isinstance(names, dict):
+        return {name: getattr(value, name, None) for name in names}
+    attributes = getattr(cls, "__attrs_attrs__", None)
+    if attributes is not None:
+        return {each.name: getattr(value, each.name, None) for each in attributes}
+    if hasattr(cls, "__pydantic_fields_set__"):
+        return dict(vars(value))
+    return None

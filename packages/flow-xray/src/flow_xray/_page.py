@@ -1,0 +1,252 @@
+"""Build the page: one HTML file that needs no server, no network and no second file.
+
+Theory of operation. The page is a fixed script (`_viewer.js`, built from `viewer/` and committed) and data. The data is never HTML
+and never script: every block is gzip in base64 inside a `<script>` element of a type that no browser runs, so there is no
+character in it that could end the element. The viewer writes text into the page by `textContent` only. The content
+security policy allows the script and the style by their hashes and no connection at all.
+
+Blocks:
+
+* `x-head`: JSON: totals, string tables, where the chunks begin.
+* `x-cols`: one packed typed array per column, spans in pre-order (a subtree is a range; a parent comes before its children).
+* `x-p0..n`: what the inspector shows of the spans, about 1 MB of JSON each, inflated when it is looked at.
+* `x-v0..n`: the pooled values (messages, long texts), likewise.
+
+The tree is ordered without recursion: a depth of 10,000 is as good as one of 10. Spans whose parents form a ring
+(only a foreign file can have that) are shown as roots.
+"""
+
+import base64
+import html
+import json
+import sys
+import zlib
+from array import array
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+
+from flow_xray._detail import detail_of
+from flow_xray._model import STATUSES, Json, Span
+from flow_xray._pool import Key, pack
+from flow_xray._result import TraceResult
+
+PAGE_VERSION = 1
+_CHUNK_BYTES = 1_000_000
+
+
+def build_page(trace: TraceResult) -> str:
+    """Return the HTML text of a frozen trace."""
+    blocks = _Blocks(trace)
+    script, style = _asset("_viewer.js"), _asset("_viewer.css")
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{_digest(script)}'; style-src 'sha256-{_digest(style)}'; "
+        "img-src data:; connect-src 'none'; base-uri 'none'; form-action 'none'"
+    )
+    out = [
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">',
+        '<meta name="color-scheme" content="light dark"><meta name="generator" content="flow-xray">\n',
+        f"<title>{html.escape(_clean(trace.name))} · flow-xray</title>\n<style>{style}</style></head>\n",
+        '<body><div id="app"><p class="boot">Opening the trace … <noscript>This page needs JavaScript.</noscript></p></div>\n',
+    ]
+    for name, content in blocks.named():
+        out += [f'<script type="application/octet-stream" id="{name}">', _squeeze(content), "</script>\n"]
+    out += ["<script>", script, "</script></body></html>\n"]
+    return "".join(out)
+
+
+class _Blocks:
+    """The data of a page."""
+
+    def __init__(self, trace: TraceResult) -> None:
+        self.spans, parents = in_tree_order(trace.spans)
+        self._strings: dict[str, int] = {}
+        self._values: list[str] = []
+        self._known: dict[str, int] = {}
+        kinds: dict[str, int] = {}
+        threads: dict[str, int] = {}
+        first = min((span.started_at_ns for span in self.spans), default=0)
+        columns = {
+            "start": array("d"), "duration": array("d"), "cost": array("d"), "parent": array("i"), "name": array("I"),
+            "detail": array("I"), "kind": array("H"), "thread": array("H"), "input": array("I"), "output": array("I"),
+            "cached": array("I"), "status": array("B"), "flags": array("B"),
+        }  # fmt: skip
+        payloads: list[str] = []
+        seen_until = first
+        for span, parent in zip(self.spans, parents, strict=True):
+            meta = span.meta
+            columns["start"].append(span.started_at_ns - first)
+            columns["duration"].append(-1 if span.duration_ns is None else span.duration_ns)
+            columns["parent"].append(parent)
+            columns["name"].append(self._string(span.name))
+            columns["detail"].append(self._string(detail_of(span)))
+            columns["kind"].append(kinds.setdefault(_clean(span.kind), len(kinds)) if len(kinds) < 65_000 else 0)
+            columns["thread"].append(
+                threads.setdefault(_clean(span.thread), len(threads)) if len(threads) < 65_000 else 0
+            )
+            columns["status"].append(STATUSES.index(span.status))
+            columns["input"].append(_whole(meta.get("input_tokens")))
+            columns["output"].append(_whole(meta.get("output_tokens")))
+            columns["cached"].append(_whole(meta.get("cache_read_tokens")))
+            cost = meta.get("cost_usd")
+            columns["cost"].append(
+                float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else float("nan")
+            )
+            columns["flags"].append(
+                bool("input_tokens" in meta or "output_tokens" in meta) | (span.error is not None) << 1
+            )
+            seen_until = max(seen_until, span.started_at_ns + (span.duration_ns or 0))
+            payloads.append(self._payload(span))
+        payload_blocks, payload_starts = _chunks(payloads)
+        value_blocks, value_starts = _chunks(self._values)
+        packed, layout = _pack_columns(columns)
+        ids, plain_ids = _ids(self.spans)
+        head = {
+            "version": PAGE_VERSION,
+            "name": _clean(trace.name),
+            "trace_id": trace.trace_id,
+            "started_at_ns": str(first),
+            "length_ns": seen_until - first,
+            "count": len(self.spans),
+            "meta": {key: pack(value, self._put) for key, value in trace.meta.items()} if trace.meta else {},
+            "value": trace.value,
+            "kinds": list(kinds),
+            "threads": list(threads),
+            "statuses": STATUSES,
+            "strings": list(self._strings),
+            "columns": layout,
+            "ids": plain_ids,
+            "payload_starts": payload_starts,
+            "value_starts": value_starts,
+        }
+        # Trace-level values may have added to the pool after it was cut; they are few, so they go in as they are.
+        head["meta"] = trace.meta
+        self._named = [("x-head", json.dumps(head).encode()), ("x-cols", packed), ("x-ids", ids)]
+        self._named += [(f"x-p{index}", block) for index, block in enumerate(payload_blocks)]
+        self._named += [(f"x-v{index}", block) for index, block in enumerate(value_blocks)]
+
+    def named(self) -> list[tuple[str, bytes]]:
+        """Return the blocks with the ids of their elements."""
+        return self._named
+
+    def _string(self, text: str) -> int:
+        return self._strings.setdefault(_clean(text), len(self._strings))
+
+    def _put(self, value: Json) -> Key:
+        text = json.dumps(value, separators=(",", ":"))
+        key = self._known.setdefault(text, len(self._values))
+        if key == len(self._values):
+            self._values.append(text)
+        return key
+
+    def _payload(self, span: Span) -> str:
+        put: Callable[[Json], Key] = self._put
+        out: dict[str, Json] = {}
+        if span.input is not None:
+            out["input"] = pack(span.input, put)
+        if span.output is not None:
+            out["output"] = pack(span.output, put)
+        if span.error is not None:
+            out["error"] = pack(dict(span.error), put)
+        if span.meta:
+            out["meta"] = {key: pack(value, put) for key, value in span.meta.items()}
+        if span.tags:
+            out["tags"] = [pack(dict(tag), put) for tag in span.tags]
+        return json.dumps(out, separators=(",", ":"))
+
+
+def in_tree_order(spans: list[Span]) -> "tuple[list[Span], array[int]]":
+    """Return the spans in pre-order, siblings by start time, and the position of each one's parent (-1 for a root)."""
+    position = {span.id: index for index, span in enumerate(spans)}
+    below: dict[int, list[int]] = {}
+    for index, span in enumerate(spans):
+        parent = -1 if span.parent_id is None else position.get(span.parent_id, -1)
+        below.setdefault(-1 if parent == index else parent, []).append(index)
+    for siblings in below.values():
+        siblings.sort(key=lambda index: spans[index].started_at_ns)
+    ordered: list[Span] = []
+    parents = array("i")
+    taken = bytearray(len(spans))
+    left = iter(range(len(spans)))
+    stack = [(index, -1) for index in reversed(below.get(-1, []))]
+    while stack or len(ordered) < len(spans):
+        if not stack:
+            stack.append((next(index for index in left if not taken[index]), -1))
+        index, parent = stack.pop()
+        if taken[index]:
+            continue
+        taken[index] = 1
+        here = len(ordered)
+        ordered.append(spans[index])
+        parents.append(parent)
+        stack.extend((child, here) for child in reversed(below.get(index, [])))
+    return ordered, parents
+
+
+def _chunks(texts: list[str]) -> tuple[list[bytes], list[int]]:
+    """Cut JSON texts into arrays of about 1 MB; return them and the number of the first text of each."""
+    blocks: list[bytes] = []
+    starts: list[int] = []
+    held: list[str] = []
+    size = 0
+    for index, text in enumerate(texts):
+        if not held:
+            starts.append(index)
+        held.append(text)
+        size += len(text)
+        if size >= _CHUNK_BYTES:
+            blocks.append(("[" + ",".join(held) + "]").encode())
+            held, size = [], 0
+    if held:
+        blocks.append(("[" + ",".join(held) + "]").encode())
+    return blocks, starts
+
+
+def _pack_columns(columns: "dict[str, array[int] | array[float]]") -> tuple[bytes, list[list[str | int]]]:
+    """Join the columns, widest first so that each stays aligned; return the bytes and [name, type, offset]."""
+    packed = bytearray()
+    layout: list[list[str | int]] = []
+    for name, column in columns.items():
+        if sys.byteorder == "big":
+            column.byteswap()
+        packed += b"\0" * (-len(packed) % 8)
+        layout.append([name, column.typecode, len(packed)])
+        packed += column.tobytes()
+    return bytes(packed), layout
+
+
+def _ids(spans: list[Span]) -> tuple[bytes, list[str] | None]:
+    """Return 8 bytes per id, or the ids as they are when one of them is not 16 hex digits."""
+    try:
+        packed = b"".join(bytes.fromhex(span.id) for span in spans)
+    except ValueError:
+        packed = b""
+    if len(packed) == 8 * len(spans) and all(len(span.id) == 16 for span in spans):
+        return packed, None
+    return b"", [_clean(span.id) for span in spans]
+
+
+def _whole(value: Json) -> int:
+    return value if type(value) is int and 0 <= value < 2**32 else 0
+
+
+def _clean(text: str) -> str:
+    """Replace lone surrogates, which no file in UTF-8 can hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _squeeze(content: bytes) -> str:
+    squeezer = zlib.compressobj(6, zlib.DEFLATED, 31)
+    return base64.b64encode(squeezer.compress(content) + squeezer.flush()).decode("ascii")
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("flow_xray").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,160 @@
+"""A finished (or read, or hand-made) trace: its spans and what can be made of them."""
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from flow_xray._errors import TraceOutputError
+from flow_xray._freeze import freeze
+from flow_xray._model import Json, Span, Status
+from flow_xray._redact import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(slots=True)
+class TraceResult:
+    """Hold the spans of one trace.
+
+    Args:
+        name: title of the trace.
+        spans: in any order; the tree is in `Span.parent_id`. A span whose parent is not here is a root.
+        value: JSON of what the traced call returned.
+        meta: JSON facts about the whole trace (run_id, status, ...).
+        trace_id: 32 hex digits; made when not given.
+        is_frozen: the spans came from a session or a file: values are JSON and redacted already. Spans that you
+            make yourself pass the freezer and the built-in redaction when the trace is written.
+    """
+
+    name: str = "trace"
+    spans: list[Span] = field(default_factory=list)
+    value: object = None
+    meta: dict[str, Json] = field(default_factory=dict)
+    trace_id: str = field(default_factory=lambda: os.urandom(16).hex())
+    is_frozen: bool = field(default=False, repr=False)
+
+    @property
+    def roots(self) -> list[Span]:
+        """The spans that no span of this trace called, in order of their start."""
+        ids = {span.id for span in self.spans}
+        return sorted((span for span in self.spans if span.parent_id not in ids), key=lambda span: span.started_at_ns)
+
+    @property
+    def status(self) -> Status:
+        """The worst status of the roots: interrupted, open, error, cancelled, ok."""
+        found = {span.status for span in self.roots}
+        order: tuple[Status, ...] = ("interrupted", "open", "error", "cancelled")
+        return next((status for status in order if status in found), "ok")
+
+    @property
+    def error(self) -> dict[str, Json] | None:
+        """The error of the first root that failed, or None."""
+        return next((span.error for span in self.roots if span.error is not None), None)
+
+    @staticmethod
+    def of(error: BaseException) -> "TraceResult":
+        """Return the trace of the `trace.run` or `trace.arun` that raised `error`.
+
+        Raises:
+            LookupError: no such run raised this exception.
+        """
+        result = getattr(error, "__xray__", None)
+        if not isinstance(result, TraceResult):
+            raise LookupError(
+                f"cannot give a trace of {type(error).__name__}: because no trace.run() raised it. "
+                "Use trace.capture() and session.result() around other code."
+            )
+        return result
+
+    def find(self, name: str) -> "Iterator[Span]":
+        """Yield the spans with this name, in the order of the trace."""
+        return (span for span in self.spans if span.name == name)
+
+    def frozen(self) -> "TraceResult":
+        """Return this trace with every value as bounded, redacted JSON; itself when it is so already."""
+        if self.is_frozen:
+            return self
+        redactor = Redactor()
+
+        def thing(value: Json) -> dict[str, Json]:
+            kept = freeze(value, redactor)
+            return kept if isinstance(kept, dict) else {}
+
+        spans = []
+        for span in self.spans:
+            given = freeze(span.input, redactor)  # first, so that a secret argument is known when the error text comes
+            spans.append(
+                replace(
+                    span,
+                    input=given,
+                    output=freeze(span.output, redactor),
+                    error=None if span.error is None else thing(span.error),
+                    meta=thing(span.meta),
+                    tags=[thing(tag) for tag in span.tags],
+                )
+            )
+        return replace(self, spans=spans, value=freeze(self.value, redactor), meta=thing(self.meta), is_frozen=True)
+
+    def to_json(self, path: "str | os.PathLike[str] | None" = None) -> str:
+        """Return the trace as JSON text (docs: the format `flow-xray/1`), and write it to `path` if one is given.
+
+        Raises:
+            TraceOutputError: `path` cannot be written.
+        """
+        from flow_xray._trace_json import dump  # noqa: PLC0415  only when asked for
+
+        text = dump(self.frozen())
+        if path is not None:
+            write_whole(path, text.encode("ascii"))
+        return text
+
+    @staticmethod
+    def from_json(text: "str | bytes") -> "TraceResult":
+        """Read what `to_json` wrote.
+
+        Raises:
+            TraceFormatError: the text is not a trace, or was written by a newer flow-xray.
+        """
+        from flow_xray._trace_json import load  # noqa: PLC0415  only when asked for
+
+        return load(text)
+
+    def to_html(self, path: "str | os.PathLike[str] | None" = None) -> str:
+        """Return the trace as one offline HTML page, and write it to `path` if one is given.
+
+        The page needs no server and no network; it is one file that may be sent to somebody.
+
+        Raises:
+            TraceOutputError: `path` cannot be written.
+        """
+        from flow_xray._page import build_page  # noqa: PLC0415  only when asked for
+
+        page = build_page(self.frozen())
+        if path is not None:
+            write_whole(path, page.encode("utf-8"))
+        return page
+
+
+def write_whole(path: "str | os.PathLike[str]", content: bytes) -> None:
+    """Write a file so that it is there whole or not at all.
+
+    Raises:
+        TraceOutputError: it cannot be written.
+    """
+    target = os.fspath(path)
+    partial = f"{target}.{os.getpid()}.partial"
+    try:
+        if os.path.isdir(target):  # noqa: PTH112  pathlib costs 9 ms at import
+            raise IsADirectoryError(21, "it is a folder", target)
+        with open(partial, "wb") as stream:  # noqa: PTH123  as above
+            stream.write(content)
+        os.replace(partial, target)  # noqa: PTH105  as above
+    except OSError as error:
+        try:
+            os.unlink(partial)  # noqa: PTH108  as above
+        except OSError:
+            pass
+        raise TraceOutputError(
+            f"cannot write {target!r}: because {error.strerror or error}. Give a path in a folder that exists and can be written."
+        ) from error

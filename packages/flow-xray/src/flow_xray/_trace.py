@@ -1,0 +1,241 @@
+"""`trace`: the one object through which a program is recorded."""
+
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, ParamSpec, TypeVar, overload
+
+from flow_xray._freeze import DEFAULT_LIMITS, Limits
+from flow_xray._model import Span
+from flow_xray._redact import Redactor, Rules
+from flow_xray._result import TraceResult
+from flow_xray._session import Session, here, open_journal
+from flow_xray._threads import carrying_threads
+from flow_xray._wrap import Plan, wrap
+
+P = ParamSpec("P")
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Trace:
+    """Record calls. Use the ready-made `trace`; there is no need for another one.
+
+        @trace(kind="tool")
+        def search(query): ...
+
+        result = trace.run(search, "loom")
+        result.to_html("trace.html")
+
+    Outside a session a traced function costs one context variable read.
+    """
+
+    def __init__(self) -> None:
+        self._limits: Limits = DEFAULT_LIMITS
+        self._rules: tuple[Any, ...] = ()
+
+    @overload
+    def __call__(self, fn: F, /) -> F: ...
+    @overload
+    def __call__(
+        self,
+        *,
+        name: str | None = None,
+        kind: str = "function",
+        redact: "Rules | None" = None,
+        capture_output: bool = True,
+    ) -> Callable[[F], F]: ...
+    def __call__(
+        self,
+        fn: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        kind: str = "function",
+        redact: "Rules | None" = None,
+        capture_output: bool = True,
+    ) -> Any:
+        """Trace a function, coroutine function, generator or async generator.
+
+        Args:
+            fn: the function, when used without arguments.
+            name: shown instead of the function's qualified name.
+            kind: "function", "agent", "llm", "tool", "retrieval", ... decides colour and meaning in the page.
+            redact: rules for this function beside the session's: keys, compiled patterns, callables `(key, value) -> value`.
+            capture_output: False keeps the returned value out of the trace.
+        """
+        own = _as_rules(redact)
+
+        def decorate(target: Callable[..., Any]) -> Callable[..., Any]:
+            if isinstance(target, staticmethod | classmethod):
+                return type(target)(decorate(target.__func__))
+            if not callable(target):
+                raise TypeError(
+                    f"cannot trace {target!r}: because it is not callable. Put @trace on a function or a method."
+                )
+            return wrap(target, Plan(target, name, kind, own, capture_output))
+
+        return decorate if fn is None else decorate(fn)
+
+    def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> TraceResult:
+        """Call `fn` in a session of its own and return the trace; `result.value` is what it returned, frozen.
+
+        Raises:
+            BaseException: what `fn` raises; `TraceResult.of(error)` gives the trace of that call.
+        """
+        name = _name_of(fn)
+        with self.capture(name=name) as session:
+            try:
+                session.value = session.freeze(self._rooted(fn)(*args, **kwargs))
+            except BaseException as error:
+                _attach(error, session)
+                raise
+        return session.result()
+
+    async def arun(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> TraceResult:
+        """Await `fn` in a session of its own and return the trace.
+
+        Raises:
+            BaseException: what `fn` raises; `TraceResult.of(error)` gives the trace of that call.
+        """
+        name = _name_of(fn)
+        with self.capture(name=name) as session:
+            try:
+                session.value = session.freeze(await self._rooted(fn)(*args, **kwargs))
+            except BaseException as error:
+                _attach(error, session)
+                raise
+        return session.result()
+
+    def _rooted(self, fn: Callable[P, T]) -> Callable[P, T]:
+        return fn if _is_traced(fn) else self(fn)
+
+    @contextmanager
+    def capture(
+        self,
+        *,
+        name: str = "trace",
+        journal: "str | os.PathLike[str] | None" = None,
+        redact: "Rules | None" = None,
+        limits: Limits | None = None,
+    ) -> Iterator[Session]:
+        """Record everything traced inside the `with` block; `session.result()` gives the trace, also before the end.
+
+        Args:
+            name: title of the trace.
+            journal: a `.xray` file; every start and end is appended to it at once, so a killed process loses at most
+                the record that it was writing.
+            redact: rules beside the built-in ones: keys, compiled patterns, callables `(key, value) -> value`.
+            limits: how much of a value is kept.
+
+        Raises:
+            TraceOutputError: the journal cannot be opened.
+
+        Durability: records survive the death of the process at once, and of the machine when the system has
+        written them back.
+        """
+        place = here.get()
+        outer = place if place is not None and not place[0].closed else None
+        session = Session(
+            name,
+            redactor=Redactor((*self._rules, *(_as_rules(redact) or ())), outer[0].redactor if outer else None),
+            limits=limits or self._limits,
+            journal=None if journal is None else open_journal(journal),
+            outer=outer,
+        )
+        here.set((session, None))
+        try:
+            with carrying_threads():
+                yield session
+        finally:
+            here.set(place)
+            session.close()
+
+    @contextmanager
+    def span(self, name: str, *, kind: str = "function", input: object = None, **meta: object) -> Iterator[Span]:
+        """Record the `with` block as one span; without a session the span is thrown away.
+
+        Args:
+            name: what is done.
+            kind: as in `@trace`.
+            input: what it works on; frozen at once.
+            **meta: what is known beside the values: model, run_id, ...
+        """
+        place = here.get()
+        if place is None or place[0].closed:
+            yield Span("0" * 16, None, name, kind, status="open")
+            return
+        session, parent = place
+        span = session.open(parent, name, kind, session.freeze(input))
+        if meta:
+            session.add_meta(span, meta)
+        here.set((session, span))
+        try:
+            yield span
+        except BaseException as error:
+            here.set(place)
+            session.fail_span(span, error)
+            raise
+        here.set(place)
+        span.output = session.freeze(span.output)
+        session.close_span(span)
+
+    def meta(self, **values: object) -> None:
+        """Add to the current span: model=, input_tokens= (cache included), output_tokens=, cost_usd=, messages=, anything."""
+        place = here.get()
+        if place is not None and not place[0].closed:
+            place[0].add_meta(place[1], values)
+
+    def tag(self, name: str, /, **values: object) -> None:
+        """Set a mark in time on the current span."""
+        place = here.get()
+        if place is not None and not place[0].closed:
+            place[0].add_tag(place[1], name, values)
+
+    def active(self) -> bool:
+        """Say whether anything is being recorded here."""
+        place = here.get()
+        return place is not None and not place[0].closed
+
+    def configure(self, *, redact: "Rules | None" = None, limits: Limits | None = None, **sizes: int) -> None:
+        """Set what later sessions start with.
+
+        Args:
+            redact: rules for every session; they replace those of an earlier call.
+            limits: how much of a value is kept.
+            **sizes: single limits by name: max_string, max_items, max_depth, max_nodes.
+        """
+        if redact is not None:
+            self._rules = _as_rules(redact) or ()
+            Redactor(self._rules)
+        if limits is not None or sizes:
+            self._limits = replace(limits or self._limits, **sizes)
+
+
+def _as_rules(rules: "Rules | None") -> tuple[Any, ...] | None:
+    if rules is None:
+        return None
+    if isinstance(rules, str) or callable(rules) or not hasattr(rules, "__iter__"):
+        return (rules,)
+    return tuple(rules)
+
+
+def _name_of(fn: Callable[..., Any]) -> str:
+    return str(getattr(fn, "__name__", type(fn).__name__))
+
+
+def _is_traced(fn: Callable[..., Any]) -> bool:
+    return getattr(getattr(fn, "__code__", None), "co_filename", None) == wrap.__code__.co_filename
+
+
+def _attach(error: BaseException, session: Session) -> None:
+    session.close()
+    try:
+        error.__xray__ = session.result()  # type: ignore[attr-defined]  # read by TraceResult.of
+    except AttributeError:  # an exception class with slots; its trace is still in the journal and in an outer session
+        return
+
+
+trace = Trace()
+"""Record calls: decorate with it, run through it, capture with it."""

@@ -1,0 +1,4 @@
+import "./style.css";
+import { render } from "preact";
+
+render(<p>flow-xray</p>, document.getElementById("app")!);
