@@ -54,6 +54,7 @@ class Decorators:
     events: list[str] = dataclasses.field(default_factory=list)
     compile: Callable[[str, str], types.CodeType] | None = None
     support: dict[str, Any] = dataclasses.field(default_factory=dict)
+    call: Callable[..., Any] = lambda fn, *args, **kwargs: fn(*args, **kwargs)
 
     def recorded(self, decorator: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap a decorator so that every function it makes is kept beside the original."""
@@ -75,6 +76,7 @@ class Decorators:
             tailstream=self.recorded(self.tailstream),
             log=lambda *values: self.events.append(scrub(repr(values[0] if len(values) == 1 else values))),
             collect=collect,
+            call=self.call,
         )
         return subject
 
@@ -99,6 +101,28 @@ def compiled(**options: Any) -> Decorators:
         return loom.tailstream(fn, **{**options, **own})
 
     return Decorators(tailrec, tailstream)
+
+
+def by_transitions(**options: Any) -> Decorators:
+    """Give loom's decorators, and run the program's own calls one transition at a time through `loom.transition`."""
+    import loom
+
+    async def asynchronous(delta: Any, out: Any) -> Any:
+        out = await out
+        while isinstance(out, loom.TailCall):
+            out = await delta.step(out.arguments)
+        return out.value
+
+    def call(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        delta = loom.transition(fn)
+        out = delta(*args, **kwargs)
+        if delta.is_async:
+            return asynchronous(delta, out)
+        while isinstance(out, loom.TailCall):
+            out = delta.step(out.arguments)
+        return out.value
+
+    return dataclasses.replace(compiled(**options), call=call)
 
 
 async def collect(stream: Any) -> list[Any]:
@@ -188,8 +212,12 @@ def run(
     entry: str = "main",
     seconds: float = 10.0,
     allowed_warning: type[Warning] | None = None,
+    loop: bool = True,
 ) -> Observation:
-    """Execute a program, call its entry function and observe. Warnings are errors unless of the allowed class."""
+    """Execute a program, call its entry function and observe. Warnings are errors unless of the allowed class.
+
+    `loop=False` is for programs whose coroutines only ever yield None: they are driven by hand, without an event loop.
+    """
     counted: _Counted | None = None
     kind, value, where = "returned", "", ""
     stage = "import-raised"
@@ -204,7 +232,7 @@ def run(
                 outcome = getattr(module, entry)()
                 if inspect.iscoroutine(outcome):
                     counted = _Counted(outcome)
-                    outcome = asyncio.run(_awaited(counted))
+                    outcome = asyncio.run(_awaited(counted)) if loop else _drive(_awaited(counted))
                 value = scrub(repr(outcome))
         except TooSlow:
             kind = "too slow"
@@ -214,6 +242,15 @@ def run(
             if isinstance(error, RecursionError):
                 value, where = "RecursionError", ""
     return Observation(kind, value, where, tuple(decorators.events), counted.suspensions if counted else 0)
+
+
+def _drive(coroutine: Any) -> Any:
+    """Run a coroutine that only yields None; starting an event loop for each generated program would take most of the time."""
+    while True:
+        try:
+            coroutine.send(None)
+        except StopIteration as stop:
+            return stop.value
 
 
 async def _awaited(counted: _Counted) -> Any:

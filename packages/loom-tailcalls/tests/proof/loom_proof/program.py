@@ -6,6 +6,7 @@ Three folders, one program each file; the first line of the docstring is the rul
 ``deviating/``  equal under ``blocks="exact"``; under ``"step"`` (and when nothing is said) exactly what `STEP` says
 ``either/``     refused, reported or equal: what the contract leaves open, as long as nothing is silently different
 ``refused/``    a `TailCallError` at decoration: the comment ``# ^ LT011`` under a line says code and column
+             (``#^`` without the space means the column of the ``#``)
 
 Comments that a program may hold:
 
@@ -75,7 +76,7 @@ class Program:
                 above = number - 1
                 while _CARET.match(lines[above - 1]):
                     above -= 1
-                found.append(Refusal(caret[2], above, len(caret[1]) + 1))
+                found.append(Refusal(caret[2], above, len(caret[1]) + (caret[1][-1] == " ")))
         return found
 
     def has(self, name: str) -> bool:
