@@ -1,3 +1,46 @@
-"""The durable agent step: one model request, then its tool calls."""
+"""The durable agent step: one model request, then its tool calls.
 
-__all__: list[str] = []
+    runner = build_agent_runner(ScriptedModel(["Hello."]), workspace_tools(Workspace.at(Path("."))), store)
+    await runner.start(run_id="demo", initial_state=AgentState().with_user("hi").to_json())
+
+`Coordinator` is the step, `Model` the seam to language models, `AgentState` what a run keeps between steps.
+"""
+
+from loom_agents._budget import Budget
+from loom_agents._coordinator import Coordinator
+from loom_agents._described import described_tool
+from loom_agents._errors import AgentError, MessageFormatError, ModelError, ScriptError, ToolError, WorkspaceError
+from loom_agents._messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
+from loom_agents._model import Model, ModelReply, ModelRequest, ToolSpec
+from loom_agents._runner import build_agent_runner
+from loom_agents._scripted import ScriptedModel
+from loom_agents._state import AgentState
+from loom_agents._workspace import Workspace
+from loom_agents._workspace_tools import workspace_tools
+
+__all__ = [
+    "AgentError",
+    "AgentState",
+    "AssistantMessage",
+    "Budget",
+    "Coordinator",
+    "Message",
+    "MessageFormatError",
+    "Model",
+    "ModelError",
+    "ModelReply",
+    "ModelRequest",
+    "ScriptError",
+    "ScriptedModel",
+    "ToolCall",
+    "ToolError",
+    "ToolMessage",
+    "ToolSpec",
+    "Usage",
+    "UserMessage",
+    "Workspace",
+    "WorkspaceError",
+    "build_agent_runner",
+    "described_tool",
+    "workspace_tools",
+]

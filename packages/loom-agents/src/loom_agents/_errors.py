@@ -20,12 +20,16 @@ class MessageFormatError(AgentError):
 
 
 class ModelError(AgentError):
-    """Say that a model request ended without a reply.
+    """Say that a model request ended without a reply; nothing was added to the conversation.
 
-    The runner retries the step when `retryable` is true; nothing was added to the conversation.
+    Args:
+        message: what happened.
+        retryable: whether the same request may succeed later; the runner tries the step again then.
     """
 
-    retryable: bool = False
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class ScriptError(ModelError):

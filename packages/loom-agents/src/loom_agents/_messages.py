@@ -14,6 +14,8 @@ from loom_agents._errors import MessageFormatError
 
 MESSAGES_FORMAT = "loom-messages/1"
 
+FinishReason = Literal["stop", "tool_calls", "length", "refused"]
+
 ToolOutcome = Literal["success", "failed", "denied", "interrupted"]
 
 
@@ -105,11 +107,12 @@ class UserMessage:
 
 @dataclass(frozen=True, slots=True)
 class AssistantMessage:
-    """Hold what a model said and which tools it asked for."""
+    """Hold what a model said, which tools it asked for, and why it stopped."""
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     model: str = ""
+    finish_reason: FinishReason = "stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +173,13 @@ def renumbered(calls: Sequence[ToolCall], taken: Iterable[str]) -> tuple[ToolCal
     used = set(taken)
     result = []
     for call in calls:
-        unique = call.id or "call"
+        base = unique = storable(call.id) or "call"
         number = 1
         while unique in used:
             number += 1
-            unique = f"{call.id or 'call'}-{number}"
+            unique = f"{base}-{number}"
         used.add(unique)
-        result.append(ToolCall(unique, call.name, call.arguments, call.malformed))
+        result.append(ToolCall(unique, storable(call.name), call.arguments, call.malformed))
     return tuple(result)
 
 
@@ -194,8 +197,13 @@ def _dump(message: Message) -> dict[str, Any]:
         case UserMessage():
             return {"role": "user", "text": message.text}
         case AssistantMessage():
-            calls = [_dump_call(call) for call in message.tool_calls]
-            return {"role": "assistant", "text": message.text, "tool_calls": calls, "model": message.model}
+            return {
+                "role": "assistant",
+                "text": message.text,
+                "tool_calls": [_dump_call(call) for call in message.tool_calls],
+                "model": message.model,
+                "finish_reason": message.finish_reason,
+            }
         case ToolMessage():
             return {
                 "role": "tool",
@@ -219,7 +227,7 @@ def _load(item: Mapping[str, Any]) -> Message:
         return UserMessage(item["text"])
     if role == "assistant":
         calls = tuple(ToolCall(c["id"], c["name"], c["arguments"], c.get("malformed")) for c in item["tool_calls"])
-        return AssistantMessage(item["text"], calls, item["model"])
+        return AssistantMessage(item["text"], calls, item["model"], item["finish_reason"])
     if role == "tool":
         return ToolMessage(item["call_id"], item["name"], item["outcome"], item["payload"])
     raise KeyError(f"role {role!r}")

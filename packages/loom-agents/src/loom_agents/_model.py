@@ -6,11 +6,9 @@ the last, the runner the second; so one request here is one HTTP request, and on
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from loom_agents._messages import Message, ToolCall, Usage
-
-FinishReason = Literal["stop", "tool_calls", "length", "refused"]
+from loom_agents._messages import FinishReason, Message, ToolCall, Usage
 
 OnDelta: TypeAlias = Callable[[str], None]
 

@@ -88,7 +88,7 @@ def _usage(path: Path, place: str, item: Any) -> Usage:
     if not isinstance(item, dict):
         raise _wrong(path, place, "an object")
     _only(path, place, item, _USAGE_KEYS)
-    if not all(isinstance(value, int | float) and value >= 0 for value in item.values()):
+    if not all(type(value) in {int, float} and value >= 0 for value in item.values()):
         raise _wrong(path, place, "numbers that are not negative")
     return Usage(requests=1, **item)
 

@@ -1,0 +1,187 @@
+"""The agent's transition: answer the tool calls that are open, then ask the model once.
+
+Theory of operation
+-------------------
+A model's reply and the work that it asks for must not share a fate. A reply is paid for and cannot be had again word
+for word; its tools may run for minutes and may be killed. So the reply ends its step: it is committed, with the tool
+calls in it, before any of them starts. The next step begins by answering those calls and then asks the model again:
+
+    step 0:                     ask the model -> wants search_docs
+    step 1: run search_docs,    ask the model -> wants read_file, run_tests
+    step 2: run both at once,   ask the model -> answers the user, the turn is over
+
+One step is one model request. When a process dies in the middle of step 2, the next one finds the same two calls in
+the state: those with a recorded result come out of the runner's ledger, the interrupted one is in doubt and is treated
+as its tool declares. The model is not asked again for what it has already said.
+
+What the coordinator promises to a model, whatever happened: every tool call is answered exactly once, by its id, in
+the order of the calls. Bad arguments, unknown tools and tools that fail are answers, too; the run goes on.
+
+A turn ends with an answer to the user. A conversation then waits for the signal `message` and goes on with the same
+state; an errand (`keeps_open=False`, what a child run is) completes. A run whose budget is used up waits for the
+signal `budget`.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from flow_xray import trace
+from loom_runner import Complete, Continue, RunContext, ToolFailed, ToolRegistry, Wait
+
+from loom_agents._budget import Budget
+from loom_agents._errors import ModelError
+from loom_agents._messages import (
+    AssistantMessage,
+    Message,
+    ToolCall,
+    ToolMessage,
+    ToolOutcome,
+    dump_messages,
+    renumbered,
+    storable,
+)
+from loom_agents._model import Model, ModelReply, ModelRequest, ToolSpec
+from loom_agents._state import AgentState
+
+MESSAGE_SIGNAL = "message"
+BUDGET_SIGNAL = "budget"
+
+# What the ledger says when nobody knows, or nobody wants to know, whether a call took effect.
+_INTERRUPTED = frozenset({"in_doubt", "skipped"})
+
+
+class Coordinator:
+    """Bring one model and its tools together as a step of a run.
+
+    Args:
+        model: answers the requests.
+        tools: what the model may call.
+        system: standing instructions for the model.
+        setup: replaces the `setup` of the state from now on; None leaves it as it is.
+        keeps_open: whether the run waits for another message after an answer, or completes with it.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        tools: ToolRegistry,
+        *,
+        system: str = "",
+        setup: Mapping[str, Any] | None = None,
+        keeps_open: bool = True,
+    ) -> None:
+        self._model = model
+        self._tools = tools
+        self._system = system
+        self._setup = setup
+        self._keeps_open = keeps_open
+        self._specs = tuple(ToolSpec(tool.name, tool.description, tool.schema()) for tool in tools)
+
+    async def step(self, state: Any, ctx: RunContext) -> Continue[Any] | Wait[Any] | Complete[Any]:
+        """Run one transition on the stored form of an `AgentState`.
+
+        The state is plain JSON here, so that no schema library is needed to read it back.
+        """
+        before = self._received(AgentState.from_json(state), ctx)
+        answers = await self._answered(before.pending, ctx)
+        asked = replace(before, messages=(*before.messages, *answers))
+        if asked.budget.exceeded(asked.usage, turn_requests=asked.turn_requests):
+            return Wait(asked.to_json(), signal=BUDGET_SIGNAL)
+        reply = await self._replied(asked.messages, ctx)
+        taken = [call.id for m in asked.messages if isinstance(m, AssistantMessage) for call in m.tool_calls]
+        calls = renumbered(reply.tool_calls, taken)
+        said = AssistantMessage(storable(reply.text), calls, reply.model, reply.finish_reason)
+        after = replace(asked, messages=(*asked.messages, said), usage=asked.usage + reply.usage)
+        if calls:
+            return Continue(after.to_json())
+        if self._keeps_open:
+            return Wait(after.to_json(), signal=MESSAGE_SIGNAL)
+        return Complete(turn_result(after))
+
+    def _received(self, state: AgentState, ctx: RunContext) -> AgentState:
+        """Take in what the run was waiting for."""
+        if self._setup is not None:
+            state = replace(state, setup=self._setup)
+        if ctx.signal is None:
+            return state
+        if ctx.signal.name == MESSAGE_SIGNAL:
+            return state.with_user(ctx.signal.payload["text"])
+        if ctx.signal.name == BUDGET_SIGNAL:
+            return replace(state, budget=Budget.from_json({**state.budget.to_json(), **ctx.signal.payload}))
+        return state
+
+    async def _replied(self, messages: tuple[Message, ...], ctx: RunContext) -> ModelReply:
+        request = ModelRequest(self._system, messages, self._specs)
+        conversation = dump_messages(messages)["messages"] if trace.active() else None
+        with trace.span(self._model.name, kind="llm", input=conversation) as span:
+            reply = await self._model.request(request, on_delta=lambda text: ctx.emit({"type": "text", "text": text}))
+            if not reply.text and not reply.tool_calls:
+                raise ModelError(
+                    f"cannot go on: because {self._model.name} gave an empty reply. Try again.", retryable=True
+                )
+            span.set_output({"text": reply.text, "tool_calls": [_shown(call) for call in reply.tool_calls]})
+            trace.meta(
+                model=reply.model or self._model.name,
+                input_tokens=reply.usage.input_tokens,
+                cache_read_tokens=reply.usage.cache_read_tokens,
+                output_tokens=reply.usage.output_tokens,
+                cost_usd=reply.usage.cost_usd,
+                finish_reason=reply.finish_reason,
+            )
+        return reply
+
+    async def _answered(self, calls: tuple[ToolCall, ...], ctx: RunContext) -> list[ToolMessage]:
+        """Run all calls at once and give their answers in the order of the calls."""
+        if calls:
+            ctx.emit({"type": "tool_calls", "tool_calls": [_shown(call) for call in calls]})
+        tasks = [asyncio.create_task(self._answer(call, ctx)) for call in calls]
+        try:
+            if tasks:
+                await asyncio.wait(tasks)  # one that parks the run or loses the lease does not cut the others short
+            return [task.result() for task in tasks]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _answer(self, call: ToolCall, ctx: RunContext) -> ToolMessage:
+        if call.malformed is not None:
+            return _failed(call, f"cannot call {call.name}: because this is not a JSON object: {_brief(call)}")
+        if hidden := next((name for name in call.arguments if name.startswith("_")), None):
+            # Such names are the runner's own (`_key`, `_approved`): a model that could set them would approve itself.
+            return _failed(call, f"cannot call {call.name}: because it has no argument {hidden!r}.")
+        if call.name not in self._tools:
+            names = ", ".join(sorted(tool.name for tool in self._tools)) or "none"
+            return _failed(call, f"cannot call {call.name!r}: because there is no such tool. Tools: {names}.")
+        try:
+            payload = await ctx.call_tool(call.name, _key=call.id, **call.arguments)
+        except ToolFailed as exc:
+            outcome: ToolOutcome = "interrupted" if exc.error_category in _INTERRUPTED else "failed"
+            return ToolMessage(call.id, call.name, outcome, storable(exc.message))
+        return ToolMessage(call.id, call.name, "success", payload)
+
+
+def turn_result(state: AgentState) -> dict[str, Any]:
+    """Give the result of a finished turn: the answer, and what the run has used so far."""
+    return {
+        "answer": state.answer,
+        "turn": state.turn,
+        "usage": state.usage.to_json(),
+    }
+
+
+def _failed(call: ToolCall, text: str) -> ToolMessage:
+    return ToolMessage(call.id, call.name, "failed", text)
+
+
+def _brief(call: ToolCall) -> str:
+    text = call.malformed or ""
+    return text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"
+
+
+def _shown(call: ToolCall) -> Mapping[str, Any]:
+    arguments = call.malformed if call.malformed is not None else json.loads(json.dumps(call.arguments))
+    return {"id": call.id, "name": call.name, "arguments": arguments}

@@ -1,0 +1,99 @@
+"""The state of an agent's run: the conversation and what it has used. Everything else follows from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from loom_agents._budget import Budget
+from loom_agents._messages import (
+    AssistantMessage,
+    Message,
+    ToolCall,
+    ToolMessage,
+    Usage,
+    UserMessage,
+    dump_messages,
+    load_messages,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentState:
+    """Hold what an agent needs to go on in any process.
+
+    Args:
+        messages: the conversation so far.
+        usage: what all requests of the run used.
+        budget: what they may use.
+        setup: what the application needs to build the same model and tools again, as JSON; the coordinator
+            does not read it.
+    """
+
+    messages: tuple[Message, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    budget: Budget = field(default_factory=Budget)
+    setup: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def pending(self) -> tuple[ToolCall, ...]:
+        """The tool calls that the model asked for and that have no answer yet."""
+        answered = set()
+        for message in reversed(self.messages):
+            if isinstance(message, AssistantMessage):
+                return tuple(call for call in message.tool_calls if call.id not in answered)
+            if isinstance(message, ToolMessage):
+                answered.add(message.call_id)
+        return ()
+
+    @property
+    def turn(self) -> int:
+        """How many messages the user has sent."""
+        return sum(isinstance(message, UserMessage) for message in self.messages)
+
+    @property
+    def turn_requests(self) -> int:
+        """How many requests were answered since the user's last message."""
+        count = 0
+        for message in reversed(self.messages):
+            if isinstance(message, UserMessage):
+                break
+            count += isinstance(message, AssistantMessage)
+        return count
+
+    @property
+    def last_user_text(self) -> str | None:
+        """What the user said last; None before the first message."""
+        return next((m.text for m in reversed(self.messages) if isinstance(m, UserMessage)), None)
+
+    @property
+    def answer(self) -> str | None:
+        """The answer to the user's last message; None while it is being worked on."""
+        last = self.messages[-1] if self.messages else None
+        return last.text if isinstance(last, AssistantMessage) and not last.tool_calls else None
+
+    def with_user(self, text: str) -> "AgentState":
+        """Give the state with one more message of the user."""
+        return replace(self, messages=(*self.messages, UserMessage(text)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the stored form: a JSON object."""
+        return {
+            "conversation": dump_messages(self.messages),
+            "usage": self.usage.to_json(),
+            "budget": self.budget.to_json(),
+            "setup": dict(self.setup),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "AgentState":
+        """Read the stored form.
+
+        Raises:
+            MessageFormatError: the conversation was written in a form that this version does not know.
+        """
+        return cls(
+            messages=load_messages(data.get("conversation")),
+            usage=Usage.from_json(data.get("usage", {})),
+            budget=Budget.from_json(data.get("budget", {})),
+            setup=data.get("setup", {}),
+        )
