@@ -1,0 +1,135 @@
+"""Values to JSON and back, by type hints.
+
+A value with a hint goes through pydantic: models, dataclasses, TypedDicts, and whatever else it knows. What is not of the
+hinted type is refused when it is written, not when it is read a day later. A value without a hint must be plain JSON, and the run
+goes on with what was read back, so that a run that was resumed sees exactly what one that was not sees.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import typing
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Final
+
+from loom_runner._errors import StateDecodeError, StateEncodeError, UsageError
+
+__all__ = ["Codec", "canonical", "hints_of", "to_plain_json"]
+
+UNHINTED: Final = inspect.Parameter.empty
+
+
+class Codec:
+    """Write and read the values of one hint.
+
+    Args:
+        hint: A type; `inspect.Parameter.empty` or `Any` is a value without a hint.
+        what: How messages call the value, for instance `the state of step 'agent'`.
+    """
+
+    def __init__(self, hint: Any, what: str) -> None:
+        self.what = what
+        self._adapter: Any = None
+        if hint is not UNHINTED and hint is not Any:
+            from pydantic import TypeAdapter  # noqa: PLC0415  (kept out of `--help`)
+            from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError  # noqa: PLC0415
+
+            try:
+                self._adapter = TypeAdapter(hint)
+            except (PydanticSchemaGenerationError, PydanticUserError) as exc:
+                raise UsageError(
+                    f"cannot store {what}: {_show(hint)} is not a type that can be written as JSON. "
+                    "Use a dataclass, a TypedDict, a pydantic model or plain JSON types."
+                ) from exc
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is no hint."""
+        return self._adapter is None
+
+    def encode(self, value: Any) -> tuple[str, Any]:
+        """Write a value; return the JSON and the value to go on with.
+
+        Raises:
+            StateEncodeError: The value is not of its type, or holds what JSON cannot.
+        """
+        if self._adapter is None:
+            text = to_plain_json(value, self.what)
+            return text, value if value is None or isinstance(value, str | int | bool) else json.loads(text)
+        try:
+            return self._adapter.dump_json(value, warnings="error").decode(), value
+        except (ValueError, TypeError) as exc:  # pydantic's serialisation errors are ValueErrors
+            raise StateEncodeError(
+                f"cannot store {self.what}: a {type(value).__name__} does not fit its type ({_first_line(exc)})."
+            ) from exc
+
+    def decode(self, text: str) -> Any:
+        """Read a value that `encode` wrote.
+
+        Raises:
+            StateDecodeError: The text does not fit the type; the text is in `raw`.
+        """
+        try:
+            return json.loads(text) if self._adapter is None else self._adapter.validate_json(text)
+        except ValueError as exc:
+            raise StateDecodeError(
+                f"cannot read {self.what}: what is stored does not fit its type ({_first_line(exc)}). "
+                "The code has changed; bring the old type back, or start another run.",
+                raw=text,
+            ) from exc
+
+
+def to_plain_json(value: Any, what: str) -> str:
+    """Write a value that has no hint.
+
+    Raises:
+        StateEncodeError: It holds something else than JSON's own types.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise StateEncodeError(
+            f"cannot store {what}: it is not plain JSON ({_first_line(exc)}). Give it a type hint, or use plain values."
+        ) from exc
+
+
+def canonical(text: str) -> str:
+    """Write the same JSON value always the same way, so that texts can be compared."""
+    return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+
+
+def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Read the type hints of a function, each by itself.
+
+    A hint whose names cannot be found (they exist for the type checker only, or in another scope) is left out, not an error:
+    whether it is needed is known later.
+    """
+    function = inspect.unwrap(function)
+    annotations: dict[str, Any] = dict(inspect.get_annotations(function))
+    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None) or ()
+    names = dict(zip(code.co_freevars, cells, strict=True)) if code is not None else {}
+    local: dict[str, Any] = {}
+    for name, cell in names.items():
+        try:
+            local[name] = cell.cell_contents
+        except ValueError:  # a variable that is not assigned yet
+            continue
+    found: dict[str, Any] = {}
+    for name, annotation in annotations.items():
+        holder = SimpleNamespace(__annotations__={name: annotation})
+        try:
+            found |= typing.get_type_hints(holder, getattr(function, "__globals__", {}), local, include_extras=True)
+        except (NameError, AttributeError, TypeError, SyntaxError):
+            continue
+    return found
+
+
+def _first_line(exc: BaseException) -> str:
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    return "; ".join(lines[:3])[:300] or type(exc).__name__
+
+
+def _show(hint: Any) -> str:
+    return getattr(hint, "__name__", None) or str(hint)

@@ -1,0 +1,280 @@
+"""What a step is given beside its state."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from loom_runner._clock import Clock
+from loom_runner._errors import ApprovalRequired, UsageError
+from loom_runner._events import Observers, RunEvent
+from loom_runner._ledger import Ledger, StepParked
+from loom_runner._threads import in_thread
+from loom_runner._tools import KEY_PARAMETER, Tool, ToolRegistry
+
+__all__ = ["RunContext", "Signal", "current_run", "entered", "running_context"]
+
+T = TypeVar("T")
+
+_current: Final[ContextVar[RunContext | None]] = ContextVar("loom_runner.current", default=None)
+_in_tool: Final[ContextVar[bool]] = ContextVar("loom_runner.in_tool", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A message that a run waited for. `payload` is JSON."""
+
+    name: str
+    payload: Any
+
+
+class RunContext:
+    """One attempt of one step, as the step sees it. It is of no use after the step has returned.
+
+    Attributes:
+        run_id: The run.
+        step_index: The step, from 0.
+        attempt: The attempt of this step, from 0.
+        signal: The signal that ended a `Wait`; None after a time-out and in steps that did not wait.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_in_flight",
+        "_ledger",
+        "_loop",
+        "_observers",
+        "_ordinals",
+        "_settled",
+        "_shared",
+        "_stopped",
+        "_tools",
+        "attempt",
+        "run_id",
+        "signal",
+        "step_index",
+    )
+
+    def __init__(
+        self,
+        run_id: str,
+        step_index: int,
+        attempt: int,
+        signal: Signal | None,
+        ledger: Ledger,
+        tools: ToolRegistry,
+        observers: Observers,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.run_id = run_id
+        self.step_index = step_index
+        self.attempt = attempt
+        self.signal = signal
+        self._ledger = ledger
+        self._tools = tools
+        self._observers = observers
+        self._clock = clock
+        self._loop = loop
+        self._stopped: BaseException | None = None
+        self._ordinals: dict[str, int] | None = None
+        self._shared: dict[str, asyncio.Future[Any]] | None = None
+        self._in_flight = 0
+        self._settled: asyncio.Future[None] | None = None
+
+    @property
+    def idempotency_key(self) -> str:
+        """Name this step for a callee: the same in every attempt, never the same in another step or run."""
+        return f"{self.run_id}/{self.step_index}"
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose records carry the run, the step and the attempt."""
+        extra = {"run_id": self.run_id, "step_index": self.step_index, "attempt": self.attempt}
+        return logging.LoggerAdapter(logging.getLogger("loom_runner.step"), extra)
+
+    def emit(self, event: Mapping[str, Any]) -> None:
+        """Give observers a piece of progress, for instance a token that a model streams. It is not stored."""
+        if self._observers:
+            at = self._clock.now_us()
+            self._observers.tell(
+                RunEvent("emitted", self.run_id, self.step_index, self.attempt, at, {"event": dict(event)})
+            )
+
+    def call_tool(
+        self, name: str | Tool, /, *, _key: str | None = None, _approved: str | None = None, **arguments: Any
+    ) -> Awaitable[Any]:
+        """Call a registered tool once, whatever happens: on a later attempt its recorded payload comes back.
+
+        Calls may run side by side (`asyncio.gather`, task groups): keys count the calls of each name in the order of
+        the code.
+
+        Args:
+            name: A name of the registry, or a `Tool`.
+            _key: An idempotency key of your own, unique in this step.
+            _approved: Who approved the call, for tools that need an approval.
+            arguments: The tool's arguments; they are recorded, and compared when the key is used again.
+
+        Returns:
+            The payload as plain JSON.
+
+        Raises:
+            ToolFailed: The tool failed, now or in a recorded attempt.
+            ToolCallMismatch: The key is on record with other arguments.
+            UnknownTool: There is no such tool.
+            ApprovalRequired: The tool needs an approval and `_approved` is missing.
+
+        Durability: the payload is committed when the call returns; so is the fact that it started, before the tool runs.
+        """
+        tool = self._tools.get(name) if isinstance(name, str) else name
+        if tool.needs_approval and _approved is None:
+            raise ApprovalRequired(
+                f"cannot call {tool.name}: it needs an approval. Ask a person, then pass _approved='who'.",
+                run_id=self.run_id,
+                step_index=self.step_index,
+            )
+        checked = tool.check(arguments)
+        return self._managed(tool, arguments, self._key_of(tool, _key), (), checked, own_key=_key is not None)
+
+    def call_managed(
+        self, tool: Tool, recorded: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Coroutine[Any, Any, Any]:
+        """Call the function of a `@tool` with the very values that the source passes (see `tool`)."""
+        return self._decoded(tool, self._managed(tool, recorded, self._key_of(tool, None), args, kwargs))
+
+    def wait_from_thread(self, call: Awaitable[T]) -> T:
+        """Wait for a managed call in a sync step, which runs on its own thread."""
+
+        async def wait() -> T:
+            return await call
+
+        with contextlib.suppress(RuntimeError):
+            if asyncio.get_running_loop() is self._loop:
+                if isinstance(call, Coroutine):
+                    call.close()
+                raise UsageError(
+                    "cannot call a sync tool from a coroutine inside a run: it would block every other run. "
+                    "Make the tool `async def` and await it."
+                )
+        return asyncio.run_coroutine_threadsafe(wait(), self._loop).result()
+
+    # ------------------------------------------------------------------ for the driver
+
+    def stop(self, reason: BaseException) -> None:
+        """Refuse every further call of this attempt."""
+        if self._stopped is None:
+            self._stopped = reason
+
+    @property
+    def stopped(self) -> BaseException | None:
+        return self._stopped
+
+    @property
+    def has_calls_in_flight(self) -> bool:
+        return self._in_flight > 0
+
+    async def settle(self) -> None:
+        """Wait for calls that the step started and did not await: a step is committed with its ledger closed."""
+        if self._in_flight:
+            self._settled = self._loop.create_future()
+            await self._settled
+
+    def _key_of(self, tool: Tool, own: str | None) -> str:
+        if own is not None:
+            return own
+        if self._ordinals is None:
+            self._ordinals = {}
+        ordinal = self._ordinals.get(tool.name, 0)
+        self._ordinals[tool.name] = ordinal + 1
+        return f"{tool.name}/{ordinal}"
+
+    async def _decoded(self, tool: Tool, call: Awaitable[Any]) -> Any:
+        payload = await call
+        codec = tool.result_codec
+        return payload if codec.is_plain else codec.decode(json.dumps(payload))
+
+    async def _managed(
+        self,
+        tool: Tool,
+        recorded: Mapping[str, Any],
+        key: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        own_key: bool = False,
+    ) -> Any:
+        if self._stopped is not None:
+            raise self._stopped
+        if not own_key:
+            return await self._guarded(tool, recorded, key, args, kwargs)
+        if self._shared is None:
+            self._shared = {}
+        future = self._shared.get(key)
+        if future is not None:
+            # The same key twice in one attempt is one call; the ledger compares the arguments when the first is done.
+            with contextlib.suppress(Exception):
+                await asyncio.shield(future)
+            return await self._guarded(tool, recorded, key, args, kwargs)
+        future = self._shared[key] = self._loop.create_future()
+        try:
+            return await self._guarded(tool, recorded, key, args, kwargs)
+        finally:
+            if not future.done():
+                future.set_result(None)
+
+    async def _guarded(
+        self, tool: Tool, recorded: Mapping[str, Any], key: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        self._in_flight += 1
+        try:
+            return await self._ledger.call(
+                tool,
+                recorded,
+                step_index=self.step_index,
+                attempt=self.attempt,
+                key=key,
+                execute=lambda: self._execute(tool, key, args, kwargs),
+            )
+        except StepParked as parked:
+            self.stop(parked)
+            raise
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight and self._settled is not None and not self._settled.done():
+                self._settled.set_result(None)
+
+    async def _execute(self, tool: Tool, key: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        named = dict(kwargs)
+        if tool.takes_key and KEY_PARAMETER not in named:
+            named[KEY_PARAMETER] = f"{self.run_id}/{self.step_index}/{key}"
+        function: Callable[..., Any] = tool.function
+        token = _in_tool.set(True)
+        try:
+            if inspect.iscoroutinefunction(function):
+                return await function(*args, **named)
+            result = await in_thread(function, *args, **named)
+            return await result if isinstance(result, Awaitable) else result
+        finally:
+            _in_tool.reset(token)
+
+
+def current_run() -> RunContext | None:
+    """The context of the step (or tool) that this code runs in; None outside a run."""
+    return _current.get()
+
+
+def running_context() -> RunContext | None:
+    """The context, where a `@tool` is a managed call: in a step, but not inside another tool."""
+    return None if _in_tool.get() else _current.get()
+
+
+def entered(context: RunContext | None) -> None:
+    """Make `context` the current one for the code that the driver calls next."""
+    _current.set(context)

@@ -1,0 +1,219 @@
+"""What happened to a run, told from its rows: `explain`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from loom_runner._clock import to_iso
+from loom_runner._driver import unknown_run
+from loom_runner._human import duration, plural, shorten
+from loom_runner._records import AttemptRecord, LeaseRecord, RunRecord, ToolRecord
+from loom_runner._store import Store
+from loom_runner._views import each_step, run_view
+
+__all__ = ["Explanation", "explain"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A run's story.
+
+    Attributes:
+        data: The facts as JSON: the run, its processes, `events` in order of time, `tools` counted by how they ended, `next`.
+    """
+
+    data: dict[str, Any]
+
+    def lines(self) -> list[tuple[str, str, str]]:
+        """The story as rows of (what, text, time); the time is empty where it says nothing."""
+        rows = [(event["what"], event["text"], _clock_time(event["at"])) for event in self.data["events"]]
+        rows += [(name, self.data[name], "") for name in ("tools", "waits", "error", "result") if self.data[name]]
+        return rows
+
+    def __str__(self) -> str:
+        head = f"{self.data['run_id']}  {self.data['status']}  {self.data['summary']}"
+        lines = self.lines()
+        width = max((len(what) for what, _, _ in lines), default=0)
+        body = [f"  {what:<{width}}  {text}  {at}".rstrip() for what, text, at in lines]
+        return "\n".join([head, *body, *(f"{name}: {command}" for name, command in self.data["next"].items())])
+
+
+def explain(store: Store, run_id: str, *, command: str = "loom-runner") -> Explanation:
+    """Tell what happened to a run.
+
+    Args:
+        command: The program that the commands in `next` begin with.
+
+    Raises:
+        UnknownRun: There is no such run.
+    """
+    run = store.get_run(run_id)
+    if run is None:
+        raise unknown_run(store, run_id, "explain")
+    leases, attempts, calls = store.leases(run_id), store.attempts(run_id), store.tool_calls(run_id)
+    work_us, slowest = 0, None
+    for step in each_step(store, run_id):
+        spent = step.ended_at - step.started_at
+        work_us += spent
+        if slowest is None or spent > slowest[1]:
+            slowest = (step.step_index, spent)
+    work_us += sum(row.ended_at - row.started_at for row in attempts if row.started_at is not None)
+    processes = len({(lease.owner.machine, lease.owner.process, lease.owner.pid) for lease in leases})
+    events = sorted(_lease_events(leases) + _retry_events(attempts, run), key=lambda event: str(event["at"]))
+    summary = (
+        f"{plural(run.step_index, 'step')}, {plural(processes, 'process', 'processes')}, {duration(work_us)} of work"
+    )
+    if run.updated_at - run.created_at > max(2 * work_us, 1_000_000):
+        summary += f" over {duration(run.updated_at - run.created_at)}"
+    data = run_view(run) | {
+        "summary": summary,
+        "processes": [_process(lease) for lease in leases],
+        "work_ms": work_us / 1000,
+        "slowest_step": None if slowest is None else {"step_index": slowest[0], "duration_ms": slowest[1] / 1000},
+        "events": events,
+        "tools": _tools(calls),
+        "doubts": [f"{run_id}#{call.number}" for call in calls if call.is_in_doubt],
+        "waits": _waits(run, calls),
+        "error": None if run.error is None else str(run.error),
+        "next": _next(run, calls, command, store.description),
+    }
+    if run.result is not None:
+        data["result"] = shorten(json.dumps(json.loads(run.result), ensure_ascii=False), 200)
+    return Explanation(data)
+
+
+def _lease_events(leases: list[LeaseRecord]) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    for lease, after in zip(leases, [*leases[1:], None], strict=True):
+        if lease.ended_as == "paused":
+            events.append(
+                _event("paused", f"{_before(after, lease)}: the slice of max steps was used up", lease.ended_at)
+            )
+        elif lease.ended_as == "interrupted":
+            events.append(
+                _event("interrupted", f"process {lease.owner.pid} was {lease.note or 'stopped'}", lease.ended_at)
+            )
+        elif lease.ended_as == "lost" and after is not None:
+            gap = after.taken_at - (lease.ended_at or after.taken_at)
+            text = (
+                f"in step {after.first_step}: process {lease.owner.pid} disappeared, taken over after {duration(gap)}"
+            )
+            events.append(_event("interrupted", text, lease.ended_at))
+        elif lease.ended_as == "waiting":
+            events.append(_event("waited", f"{_before(after, lease)}", lease.ended_at))
+        elif lease.ended_as in ("failed", "parked"):
+            events.append(_event(lease.ended_as, f"in step {after.first_step}" if after else "", lease.ended_at))
+        if after is not None and after.code != lease.code:
+            text = f"changed before step {after.first_step} ({after.code_at})"
+            events.append(_event("code", text, after.taken_at))
+    return [event for event in events if event["text"]]
+
+
+def _before(after: LeaseRecord | None, lease: LeaseRecord) -> str:
+    if after is not None:
+        return f"before step {after.first_step}"
+    return f"after it began at step {lease.first_step}"
+
+
+def _retry_events(attempts: list[AttemptRecord], run: RunRecord) -> list[dict[str, Any]]:
+    by_step: dict[int, list[AttemptRecord]] = {}
+    for row in attempts:
+        if row.kind == "failed":
+            by_step.setdefault(row.step_index, []).append(row)
+    events = []
+    for step_index, rows in by_step.items():
+        last = rows[-1]
+        tries = len(rows) + (step_index < run.step_index)
+        waited_us = sum(row.retry_at - row.ended_at for row in rows if row.retry_at is not None)
+        text = f"step {step_index}: {plural(tries, 'attempt')}, {last.error.type} ({last.error.category})"
+        if waited_us:
+            text += f", waited {duration(waited_us)}"
+        events.append(_event("retried" if tries > 1 else "failed", text, last.ended_at))
+    return events
+
+
+def _event(what: str, text: str, at: int | None) -> dict[str, Any]:
+    return {"what": what, "text": text, "at": None if at is None else to_iso(at)}
+
+
+def _process(lease: LeaseRecord) -> dict[str, Any]:
+    return {
+        "pid": lease.owner.pid,
+        "fence": lease.fence,
+        "first_step": lease.first_step,
+        "taken_at": to_iso(lease.taken_at),
+        "ended_at": None if lease.ended_at is None else to_iso(lease.ended_at),
+        "ended_as": lease.ended_as,
+        "code": lease.code,
+        "code_at": lease.code_at,
+    }
+
+
+def _tools(calls: list[ToolRecord]) -> str | None:
+    if not calls:
+        return None
+    parts = [plural(len(calls), "call")]
+    repeated = [call for call in calls if call.tries > 1 and not call.is_in_doubt]
+    doubts = [call for call in calls if call.is_in_doubt]
+    counts = Counter(call.status for call in calls if not call.is_in_doubt)
+    if counts["failed"]:
+        parts.append(f"{counts['failed']} failed")
+    if repeated:
+        parts.append(f"{len(repeated)} run again with its key ({_names(repeated)})")
+    decided = [call for call in calls if call.decided_by]
+    if decided:
+        parts.append(f"{len(decided)} decided by {', '.join(sorted({call.decided_by or '' for call in decided}))}")
+    if doubts:
+        parts.append(f"{len(doubts)} in doubt ({_names(doubts)})")
+    return ", ".join(parts)
+
+
+def _names(calls: list[ToolRecord]) -> str:
+    shown = ", ".join(f"{call.name}, step {call.step_index}" for call in calls[:3])
+    return shown + ("; ..." if len(calls) > 3 else "")
+
+
+def _waits(run: RunRecord, calls: list[ToolRecord]) -> str | None:
+    wait = run.wait or {}
+    if run.status != "waiting":
+        return None
+    if "doubt" in wait:
+        doubt = next((call for call in calls if call.number == wait["doubt"]), None)
+        what = f"{doubt.name} {shorten(doubt.arguments, 80)}" if doubt else "a tool call"
+        if doubt is not None and not doubt.is_in_doubt:
+            return f"nothing more: {run.run_id}#{wait['doubt']} ({what}) was decided"
+        return f"a word about {run.run_id}#{wait['doubt']}: {what} was interrupted in step {run.step_index}"
+    until = f" until {_clock_time(wait['until'])}" if wait.get("until") else ""
+    return f"signal {wait.get('signal')!r}{until}"
+
+
+def _next(run: RunRecord, calls: list[ToolRecord], command: str, database: str) -> dict[str, str]:
+    """The commands that are useful now, most useful first."""
+    db = "" if database == "runs.sqlite" else f" --db {database}"
+    wait = run.wait or {}
+    if (
+        run.status == "waiting"
+        and "doubt" in wait
+        and any(call.number == wait["doubt"] and call.is_in_doubt for call in calls)
+    ):
+        return {"decide": f"{command} resolve '{run.run_id}#{wait['doubt']}' --retry | --skip | --result JSON{db}"}
+    if run.status == "waiting" and "signal" in wait:
+        return {"signal": f"{command} signal --run-id {run.run_id} {wait['signal']} --payload JSON{db}"}
+    if run.status == "completed":
+        return {"see it": f"{command} trace --run-id {run.run_id} --html {run.run_id}.html{db}"}
+    if run.is_leased or run.status == "cancelled":
+        return {}
+    return {"go on": f"{command} resume MODULE --run-id {run.run_id}{db}"}
+
+
+def _clock_time(at: str | None) -> str:
+    """The local time of day, with the date when it is not today's."""
+    if at is None:
+        return ""
+    local = datetime.fromisoformat(at).astimezone()
+    is_today = local.date() == datetime.now(UTC).astimezone().date()
+    return local.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,45 @@
+"""Durations, sizes and counts for people."""
+
+from __future__ import annotations
+
+__all__ = ["duration", "plural", "shorten", "size"]
+
+
+def duration(microseconds: float) -> str:
+    """Write a duration: `840 us`, `12 ms`, `1.2 s`, `4 m 12 s`, `2 h 10 m`, `3 d 4 h`."""
+    microseconds = max(microseconds, 0)
+    if microseconds < 1_000:
+        return f"{microseconds:.0f} us"
+    if microseconds < 999_500:
+        milliseconds = microseconds / 1_000
+        return f"{milliseconds:.1f} ms" if milliseconds < 9.95 else f"{milliseconds:.0f} ms"
+    seconds = microseconds / 1_000_000
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for large, small, unit in ((86_400, 3_600, "dh"), (3_600, 60, "hm"), (60, 1, "ms")):
+        if whole >= large:
+            return f"{whole // large} {unit[0]} {whole % large // small} {unit[1]}"
+    return f"{whole} s"
+
+
+def size(size_bytes: float) -> str:
+    """Write a size: `912 B`, `2.1 KB`, `13 MB`; 1 KB is 1000 bytes."""
+    if size_bytes < 1_000:
+        return f"{size_bytes:.0f} B"
+    for unit in ("KB", "MB", "GB"):
+        size_bytes /= 1_000
+        if size_bytes < 999.5:
+            break
+    return f"{size_bytes:.1f} {unit}" if size_bytes < 9.95 else f"{size_bytes:.0f} {unit}"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """Write a count with its noun."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut a text to a width, and say so with an ellipsis."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: max(width - 3, 0)] + "..."

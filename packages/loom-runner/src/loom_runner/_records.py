@@ -1,0 +1,253 @@
+"""The rows, as plain data. The store reads and writes them; the driver decides what they say.
+
+Times are whole microseconds since 1970 (UTC), taken from the driver's clock, except a lease's, which the database takes from its
+own: two processes must agree about who holds a run. `started_at` and the like become ISO 8601 at every border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from loom_runner._states import Status
+
+__all__ = [
+    "AttemptEnd",
+    "AttemptRecord",
+    "Claim",
+    "ErrorInfo",
+    "LeaseRecord",
+    "LeaseRequest",
+    "NewRun",
+    "Owner",
+    "RunRecord",
+    "SignalRecord",
+    "StepCommit",
+    "StepRecord",
+    "ToolEnd",
+    "ToolRecord",
+    "ToolStart",
+    "ToolStatus",
+]
+
+ToolStatus = Literal["started", "done", "failed", "in_doubt", "retry"]
+"""`started` without an end becomes *in doubt* when its process is gone; `retry` is a person's answer to that."""
+
+StepOutcome = Literal["continue", "complete", "wait"]
+LeaseEnd = Literal["completed", "failed", "waiting", "paused", "interrupted", "parked", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """An error as it is stored: enough to say what happened without the process that saw it."""
+
+    type: str
+    message: str
+    category: str = "error"
+    where: str | None = None
+    traceback: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ErrorInfo:
+        return cls(**data)
+
+    def __str__(self) -> str:
+        text = f"{self.type}: {self.message}" if self.message else self.type
+        return f"{text} ({self.where})" if self.where else text
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who holds a lease. `machine` and `process` together never name two processes, even after a pid is reused."""
+
+    machine: str
+    pid: int
+    process: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRequest:
+    owner: Owner
+    lease_s: float
+    code: str
+    code_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to write to one run, until somebody else claims it. Every write carries the fence."""
+
+    run_key: int
+    run_id: str
+    fence: int
+    lease_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    run_id: str
+    program: str
+    input: str
+    state: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as it stands. `step_index` is the next step to run, which is also the number of committed ones."""
+
+    run_key: int
+    run_id: str
+    status: Status
+    program: str
+    step_index: int
+    failures: int
+    crashes: int
+    due_at: int | None
+    state: str
+    input: str
+    result: str | None
+    error: ErrorInfo | None
+    wait: dict[str, Any] | None
+    fence: int
+    owner: Owner | None
+    lease_left_s: float
+    created_at: int
+    updated_at: int
+
+    @property
+    def is_leased(self) -> bool:
+        return self.owner is not None and self.lease_left_s > 0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRecord:
+    """One process's time with a run. `ended_as` is None while it lasts."""
+
+    fence: int
+    owner: Owner
+    code: str
+    code_at: str
+    first_step: int
+    taken_at: int
+    ended_at: int | None
+    ended_as: LeaseEnd | None
+    note: str | None
+
+
+@dataclass(slots=True)
+class StepCommit:
+    """All that one step changes, for one transaction. Not frozen: it is made once per step, and this is half the price."""
+
+    step_index: int
+    outcome: StepOutcome
+    status: Status
+    state: str | None
+    started_at: int
+    ended_at: int
+    attempts: int
+    result: str | None = None
+    wait: dict[str, Any] | None = None
+    due_at: int | None = None
+    signal_key: int | None = None
+    lease_end: LeaseEnd | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    step_index: int
+    outcome: StepOutcome
+    state: str | None
+    detail: dict[str, Any] | None
+    attempts: int
+    started_at: int
+    ended_at: int
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """A try of a step that did not commit: it failed, or its process disappeared (`started_at` is then unknown)."""
+
+    step_index: int
+    attempt: int
+    kind: Literal["failed", "interrupted"]
+    started_at: int | None
+    ended_at: int
+    error: ErrorInfo
+    retry_at: int | None
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """The end of an attempt that commits no step: what becomes of the run, and the failed try if it counts as one."""
+
+    status: Status
+    at: int
+    failed: AttemptRecord | None = None
+    error: ErrorInfo | None = None
+    wait: dict[str, Any] | None = None
+    due_at: int | None = None
+    lease_end: LeaseEnd | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolStart:
+    step_index: int
+    key: str
+    name: str
+    arguments: str
+    arguments_hash: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEnd:
+    status: ToolStatus
+    at: int | None
+    result: str | None = None
+    error: ErrorInfo | None = None
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRecord:
+    """One managed tool call. `number` is what `RUN#NUMBER` names; `is_live` says that its process still holds the run."""
+
+    number: int
+    run_id: str
+    step_index: int
+    key: str
+    name: str
+    arguments: str
+    arguments_hash: str
+    status: ToolStatus
+    tries: int
+    result: str | None
+    error: ErrorInfo | None
+    retryable: bool
+    started_at: int
+    ended_at: int | None
+    fence: int
+    is_live: bool
+    decided_by: str | None
+
+    @property
+    def is_in_doubt(self) -> bool:
+        return self.status == "in_doubt" or (self.status == "started" and not self.is_live)
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRecord:
+    key: int
+    name: str
+    payload: str
+    sent_at: int
+    taken_in_step: int | None

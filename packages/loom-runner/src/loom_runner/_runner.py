@@ -1,0 +1,237 @@
+"""The public face: one program, one store, and what may be asked of its runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from loom_runner._clock import Clock, RetryPolicy, SystemClock
+from loom_runner._codec import UNHINTED, to_plain_json
+from loom_runner._driver import Driver, RunResult, unknown_run
+from loom_runner._errors import UnknownToolCall, UsageError
+from loom_runner._events import Observer, Observers
+from loom_runner._explain import Explanation, explain
+from loom_runner._program import LoopProgram, Program, StepProgram
+from loom_runner._records import ErrorInfo, RunRecord, ToolEnd, ToolStatus
+from loom_runner._store import Store
+from loom_runner._tools import ToolRegistry
+from loom_runner._views import attempt_views, run_view, step_view, tool_view
+
+__all__ = ["AgentRunner", "resolve_call"]
+
+
+class AgentRunner:
+    """Run a step function, or a `@tailrec` loop, one durable step at a time.
+
+    Args:
+        step: `async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[Result]`. The types of state and
+            result are read from its hints; without hints they are plain JSON. A sync step runs on a thread.
+        loop: A `@tailrec` function instead; every tail call is a step, its arguments are the state.
+        store: Where the rows are, for instance `SQLiteStore("runs.sqlite")`.
+        tools: What `ctx.call_tool` finds by name.
+        state_type: The state's type, when the hints do not say it.
+        result_type: The result's type, likewise.
+        retry: When a failed step is tried again.
+        observers: Called with every `RunEvent`; one that raises is dropped and never breaks a run.
+        clock: Time, waiting and chance.
+        lease_s: How long a run stays reserved for a process that gives no sign of life.
+        max_crashes: A step that took its process down this often is parked.
+    """
+
+    def __init__(
+        self,
+        *,
+        step: Callable[..., Any] | None = None,
+        loop: Callable[..., Any] | None = None,
+        store: Store,
+        tools: ToolRegistry | None = None,
+        state_type: Any = UNHINTED,
+        result_type: Any = UNHINTED,
+        retry: RetryPolicy | None = None,
+        observers: Sequence[Observer] = (),
+        clock: Clock | None = None,
+        lease_s: float = 15.0,
+        max_crashes: int = 10,
+    ) -> None:
+        if (step is None) == (loop is None):
+            raise UsageError("cannot make a runner: give it either step= or loop=.")
+        if not lease_s > 0 or max_crashes < 1:
+            raise UsageError("cannot make a runner: lease_s is above 0 and max_crashes is at least 1.")
+        self.store = store
+        self.tools = ToolRegistry() if tools is None else tools
+        self.program: Program
+        if step is not None:
+            self.program = StepProgram(step, state_type, result_type)
+        elif loop is not None:
+            if state_type is not UNHINTED:
+                raise UsageError("cannot use state_type with loop=: hint the loop's parameters instead.")
+            self.program = LoopProgram(loop, result_type)
+        self._clock = clock or SystemClock()
+        self._observers = Observers(tuple(observers))
+        self._driver = Driver(
+            self.program,
+            store,
+            tools=self.tools,
+            retry=retry or RetryPolicy(),
+            observers=self._observers,
+            clock=self._clock,
+            lease_s=lease_s,
+            max_crashes=max_crashes,
+        )
+
+    # ------------------------------------------------------------------ running
+
+    async def start(self, *, run_id: str, initial_state: Any = None, max_steps: int | None = None) -> RunResult:
+        """Start a run and drive it until it ends, waits, fails or has used up its slice.
+
+        A run of this id that was started with the same input is gone on with; one that has ended is given back as stored,
+        with `was_stored`. For a loop, `initial_state` is a dict of its arguments, or the value of its only parameter.
+
+        Args:
+            max_steps: Pause after this many steps; None goes on until done.
+
+        Raises:
+            RunExists: The id is taken by a run with another input.
+            RunBusy: A live process works on the run.
+            LeaseLost: Another process took the run over in between.
+            StateEncodeError: The initial state is not of its type.
+            StoreError: The database cannot be used.
+
+        Durability: every step is committed before the next begins, and the run's last one before this returns.
+        """
+        if not run_id or not run_id.isprintable() or len(run_id) > 200 or "#" in run_id:
+            raise UsageError(f"cannot start {run_id!r}: a run id has 1 to 200 printable characters and no '#'.")
+        return await self._driver.start(run_id, initial_state, max_steps)
+
+    async def resume(self, *, run_id: str, max_steps: int | None = None) -> RunResult:
+        """Go on with a run where it stands.
+
+        A paused, interrupted or failed run goes on with the step that is not committed; a waiting one when what it waits
+        for has come; one that has ended is given back as stored, with `was_stored`. Arguments and errors are those of `start`.
+
+        Raises:
+            UnknownRun: There is no such run.
+            StateDecodeError: The code at hand cannot read the stored state.
+        """
+        return await self._driver.resume(run_id, max_steps)
+
+    async def signal(self, *, run_id: str, name: str, payload: Any = None) -> None:
+        """Leave a signal (plain JSON) for a run. `resume` then goes on; a signal that comes early is kept.
+
+        Raises:
+            UsageError: The run has ended.
+            UnknownRun: There is no such run.
+        """
+        await send_signal(self.store, run_id, name, payload, self._clock)
+
+    async def resolve(
+        self,
+        *,
+        run_id: str,
+        call: int,
+        how: Literal["retry", "skip", "result"],
+        result: Any = None,
+        decided_by: str = "a person",
+    ) -> None:
+        """Decide about a tool call in doubt; see `resolve_call`."""
+        await resolve_call(self.store, run_id, call, how, result=result, decided_by=decided_by, clock=self._clock)
+
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Listen to events from now on; call what is returned to stop."""
+        return self._observers.add(observer)
+
+    # ------------------------------------------------------------------ asking
+
+    def get(self, run_id: str) -> dict[str, Any]:
+        """Read a run: status, step index, state, result, error and what it waits for, as plain JSON."""
+        return run_view(self._record(run_id, "get"))
+
+    def list(self, *, limit: int = 100) -> list[dict[str, Any]]:  # noqa: A003  (the command's name)
+        """Read the runs of the database, the latest changed first."""
+        return [run_view(record) for record in self.store.list_runs(limit=limit)]
+
+    def history(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
+        """Read committed steps, each with the checkpoint after it."""
+        self._record(run_id, "show the history of")
+        return [step_view(step) for step in self.store.steps(run_id, first=first, limit=limit)]
+
+    def attempts(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
+        """Read every try of every step: those that failed or disappeared, and those that committed."""
+        return attempt_views(self.store, self._record(run_id, "show the attempts of"), first=first, limit=limit)
+
+    def tool_calls(self, run_id: str) -> Sequence[dict[str, Any]]:
+        """Read the tool ledger of a run."""
+        self._record(run_id, "show the tool calls of")
+        return [tool_view(call) for call in self.store.tool_calls(run_id)]
+
+    def doubts(self, run_id: str | None = None) -> Sequence[dict[str, Any]]:
+        """Read the tool calls that started and have no recorded end, of one run or of all."""
+        return [tool_view(call) for call in self.store.tool_calls(run_id, in_doubt=True)]
+
+    def explain_run(self, run_id: str) -> Explanation:
+        """Tell what happened to a run; `str()` of it is the text, `.data` the facts."""
+        return explain(self.store, run_id)
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()
+
+    def _record(self, run_id: str, verb: str) -> RunRecord:
+        record = self.store.get_run(run_id)
+        if record is None:
+            raise unknown_run(self.store, run_id, verb)
+        return record
+
+
+async def resolve_call(
+    store: Store,
+    run_id: str,
+    number: int,
+    how: Literal["retry", "skip", "result"],
+    *,
+    result: Any = None,
+    decided_by: str = "a person",
+    clock: Clock | None = None,
+) -> None:
+    """Decide about a tool call in doubt. The run goes on by `resume`.
+
+    Args:
+        how: `retry` runs the tool once more with the same key; `skip` lets the call fail with the category `skipped`;
+            `result` records `result` (plain JSON) as its payload.
+
+    Raises:
+        UnknownRun: There is no such run.
+        UnknownToolCall: The run has no such call, or it is not in doubt.
+
+    Durability: the decision is committed when this returns, and cannot be changed.
+    """
+    if store.get_run(run_id) is None:
+        raise unknown_run(store, run_id, "resolve a call of")
+    now = (clock or SystemClock()).now_us()
+    status: ToolStatus
+    if how == "retry":
+        status, end = "retry", ToolEnd("retry", None)
+    elif how == "skip":
+        error = ErrorInfo("ToolFailed", f"the interrupted call was skipped by {decided_by}", "skipped")
+        end = ToolEnd("failed", now, error=error)
+    else:
+        end = ToolEnd("done", now, result=to_plain_json(result, f"the result of {run_id}#{number}"))
+    if not await store.decide_tool(run_id, number, end, decided_by):
+        doubts = ", ".join(f"{run_id}#{call.number}" for call in store.tool_calls(run_id, in_doubt=True))
+        raise UnknownToolCall(
+            f"cannot resolve {run_id}#{number}: no such call is in doubt. In doubt: {doubts or 'none'}.", run_id=run_id
+        )
+
+
+async def send_signal(store: Store, run_id: str, name: str, payload: Any, clock: Clock | None = None) -> None:
+    """Leave a signal for a run that has not ended."""
+    record = store.get_run(run_id)
+    if record is None:
+        raise unknown_run(store, run_id, "signal")
+    if record.status in ("completed", "cancelled"):
+        raise UsageError(f"cannot signal {run_id!r}: it is {record.status}, which takes no signals.", run_id=run_id)
+    if not name or not name.isprintable():
+        raise UsageError(f"cannot signal {run_id!r}: {name!r} is not a name.", run_id=run_id)
+    text = to_plain_json(payload, f"the payload of signal {name!r}")
+    await store.send_signal(run_id, name, text, (clock or SystemClock()).now_us())

@@ -1,0 +1,116 @@
+"""The tables, as an append-only list of migrations; `user_version` counts those that a database has had.
+
+A released migration is never edited. The names are the glossary's. Times are microseconds (see `_records`), except `renewed_at` and
+`lease_ms`, which are milliseconds of the database's own clock. `encoding` says how a step's state is written: `json`, readable as it stands,
+is the only one so far.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["APPLICATION_ID", "MIGRATIONS"]
+
+APPLICATION_ID: Final = 0x4C6F6F6D
+"""`Loom` in the header of the file, so that another program's database is never taken for ours."""
+
+MIGRATIONS: Final[tuple[str, ...]] = (
+    """
+    CREATE TABLE runs (
+        run_key    INTEGER PRIMARY KEY,
+        run_id     TEXT NOT NULL UNIQUE,
+        status     TEXT NOT NULL,
+        program    TEXT NOT NULL,
+        step_index INTEGER NOT NULL DEFAULT 0,
+        failures   INTEGER NOT NULL DEFAULT 0,
+        crashes    INTEGER NOT NULL DEFAULT 0,
+        due_at     INTEGER,
+        fence      INTEGER NOT NULL DEFAULT 0,
+        renewed_at INTEGER,
+        lease_ms   INTEGER,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER NOT NULL,
+        wait       TEXT,
+        error      TEXT,
+        result     TEXT,
+        input      TEXT NOT NULL,
+        encoding   TEXT NOT NULL DEFAULT 'json',
+        state      TEXT NOT NULL
+    );
+    CREATE INDEX runs_by_change ON runs (updated_at);
+
+    CREATE TABLE steps (
+        run_key    INTEGER NOT NULL REFERENCES runs,
+        step_index INTEGER NOT NULL,
+        outcome    TEXT NOT NULL,
+        attempts   INTEGER NOT NULL,
+        started_at INTEGER NOT NULL,
+        ended_at   INTEGER NOT NULL,
+        fence      INTEGER NOT NULL,
+        detail     TEXT,
+        encoding   TEXT NOT NULL DEFAULT 'json',
+        state      TEXT,
+        PRIMARY KEY (run_key, step_index)
+    );
+
+    CREATE TABLE attempts (
+        run_key    INTEGER NOT NULL REFERENCES runs,
+        step_index INTEGER NOT NULL,
+        attempt    INTEGER NOT NULL,
+        kind       TEXT NOT NULL,
+        started_at INTEGER,
+        ended_at   INTEGER NOT NULL,
+        retry_at   INTEGER,
+        fence      INTEGER NOT NULL,
+        error      TEXT NOT NULL
+    );
+    CREATE INDEX attempts_of_run ON attempts (run_key, step_index);
+
+    CREATE TABLE tool_calls (
+        number         INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_key        INTEGER NOT NULL REFERENCES runs,
+        step_index     INTEGER NOT NULL,
+        key            TEXT NOT NULL,
+        name           TEXT NOT NULL,
+        status         TEXT NOT NULL,
+        tries          INTEGER NOT NULL DEFAULT 1,
+        started_at     INTEGER NOT NULL,
+        ended_at       INTEGER,
+        fence          INTEGER NOT NULL,
+        retryable      INTEGER NOT NULL DEFAULT 0,
+        decided_by     TEXT,
+        arguments_hash TEXT NOT NULL,
+        arguments      TEXT NOT NULL,
+        error          TEXT,
+        result         TEXT,
+        UNIQUE (run_key, step_index, key)
+    );
+    CREATE INDEX tool_calls_open ON tool_calls (status) WHERE status IN ('started', 'in_doubt');
+
+    CREATE TABLE leases (
+        run_key    INTEGER NOT NULL REFERENCES runs,
+        fence      INTEGER NOT NULL,
+        machine    TEXT NOT NULL,
+        pid        INTEGER NOT NULL,
+        process    TEXT NOT NULL,
+        code       TEXT NOT NULL,
+        code_at    TEXT NOT NULL,
+        first_step INTEGER NOT NULL,
+        taken_at   INTEGER NOT NULL,
+        ended_at   INTEGER,
+        ended_as   TEXT,
+        note       TEXT,
+        PRIMARY KEY (run_key, fence)
+    ) WITHOUT ROWID;
+
+    CREATE TABLE signals (
+        signal_key    INTEGER PRIMARY KEY,
+        run_key       INTEGER NOT NULL REFERENCES runs,
+        name          TEXT NOT NULL,
+        payload       TEXT NOT NULL,
+        sent_at       INTEGER NOT NULL,
+        taken_in_step INTEGER
+    );
+    CREATE INDEX signals_of_run ON signals (run_key, name);
+    """,
+)

@@ -1,0 +1,98 @@
+"""What the driver needs from a database, and nothing that is policy.
+
+A store keeps facts and refuses writes of those who do not hold the lease. It does not know what a retry, a doubt or a
+pause means. Writes are awaited, so that a store may put several of them into one transaction; when a write returns, it is as durable
+as the store promises. Reads are plain calls that leave no transaction open. `loom_runner.SQLiteStore` is the one at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from loom_runner._records import (
+    AttemptEnd,
+    AttemptRecord,
+    Claim,
+    LeaseRecord,
+    LeaseRequest,
+    NewRun,
+    RunRecord,
+    SignalRecord,
+    StepCommit,
+    StepRecord,
+    ToolEnd,
+    ToolRecord,
+    ToolStart,
+)
+
+__all__ = ["Store"]
+
+
+class Store(Protocol):
+    """The seam between the driver and a database.
+
+    Every write that takes a `Claim` raises `LeaseLost`, and changes nothing, when the claim's fence is no longer the run's.
+    """
+
+    @property
+    def description(self) -> str:
+        """Name the database for messages, for instance its path."""
+
+    async def create_run(self, run: NewRun, lease: LeaseRequest) -> Claim | None:
+        """Create a run and claim it; None when the id is taken."""
+
+    async def claim_run(self, seen: RunRecord, lease: LeaseRequest, *, take_over: bool) -> Claim | None:
+        """Claim a run that still looks as `seen`; None when it does not or somebody holds it.
+
+        With `take_over` the caller knows that the holder in `seen` is gone, and its lease is not waited for. A run that was
+        being worked on gets an attempt row of kind `interrupted`, and one more crash in its row.
+        """
+
+    def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Prolong the leases of these claims; return those that are lost. Called from the heartbeat's thread."""
+
+    async def commit_step(self, claim: Claim, step: StepCommit) -> None:
+        """Commit one step: its row, the run's row and the lease's end, if it ends, in one transaction."""
+
+    async def end_attempt(self, claim: Claim, end: AttemptEnd) -> None:
+        """Record what became of an attempt that commits no step."""
+
+    async def start_tool(self, claim: Claim, call: ToolStart) -> ToolRecord | None:
+        """Record that a tool call starts; None when it is new, else the row that was there, unchanged."""
+
+    async def restart_tool(self, claim: Claim, call: ToolStart) -> None:
+        """Record that a call which is on record starts once more."""
+
+    async def end_tool(self, claim: Claim, step_index: int, key: str, end: ToolEnd) -> None:
+        """Record how a tool call ended."""
+
+    async def decide_tool(self, run_id: str, number: int, end: ToolEnd, decided_by: str) -> bool:
+        """Record a person's answer about a call in doubt; False when the call is not in doubt."""
+
+    async def send_signal(self, run_id: str, name: str, payload: str, at: int) -> None:
+        """Leave a signal for a run."""
+
+    def get_run(self, run_id: str) -> RunRecord | None:
+        """Read one run's row."""
+
+    def list_runs(self, *, limit: int = 100, after: RunRecord | None = None) -> list[RunRecord]:
+        """Read runs, the latest changed first; `after` is the last run of the page before."""
+
+    def steps(self, run_id: str, *, first: int = 0, limit: int = 1000) -> list[StepRecord]:
+        """Read committed steps from number `first` on."""
+
+    def attempts(self, run_id: str) -> list[AttemptRecord]:
+        """Read the attempts that did not commit."""
+
+    def tool_calls(self, run_id: str | None = None, *, in_doubt: bool = False) -> list[ToolRecord]:
+        """Read tool calls of one run or of all, in the order in which they started."""
+
+    def leases(self, run_id: str) -> list[LeaseRecord]:
+        """Read which processes held the run, in order."""
+
+    def signals(self, run_id: str, *, name: str | None = None) -> list[SignalRecord]:
+        """Read a run's signals in the order in which they came; with `name`, those that wait to be taken."""
+
+    def close(self) -> None:
+        """Close the database. Closing twice is harmless."""

@@ -1,0 +1,44 @@
+"""Blocking functions, each on its own daemon thread.
+
+Not the event loop's pool: a sync step waits on its thread for the sync tools it calls, so a full pool would wait for itself; and
+a pool's threads keep the process from ending while one of them hangs, which would make Ctrl-C useless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
+__all__ = ["in_thread"]
+
+
+async def in_thread(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call a blocking function on a thread, in a copy of the current context; a cancelled wait leaves it running."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+    context = copy_context()
+
+    def settle(value: Any, error: BaseException | None) -> None:
+        if not done.done():
+            if error is None:
+                done.set_result(value)
+            else:
+                done.set_exception(error)
+
+    def work() -> None:
+        value, error = None, None
+        try:
+            value = context.run(function, *args, **kwargs)
+        except StopIteration as exc:  # cannot travel through a future
+            error = RuntimeError(f"the function raised StopIteration({exc})")
+        except BaseException as exc:  # noqa: BLE001  (carried over to the caller)
+            error = exc
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, value, error)
+
+    threading.Thread(target=work, name="loom-runner-call", daemon=True).start()
+    return await done
