@@ -8,6 +8,7 @@ import linecache
 import re
 
 import loom
+
 from loom_proof import observe, stepwise
 
 #: Codes a program of the accepted fragment may still be refused with, and why that is right.
@@ -38,7 +39,13 @@ def same(left: observe.Observation, right: observe.Observation, *, where: bool =
 
     def facts(seen: observe.Observation) -> tuple[object, ...]:
         value = _CALLED.sub("f()", seen.value)
-        return seen.kind, value, tuple(_CALLED.sub("f()", e) for e in seen.events), seen.suspensions, where and seen.where
+        return (
+            seen.kind,
+            value,
+            tuple(_CALLED.sub("f()", e) for e in seen.events),
+            seen.suspensions,
+            where and seen.where,
+        )
 
     return facts(left) == facts(right)
 
@@ -75,7 +82,9 @@ def check(source: str) -> Verdict:
             continue
         if not same(expected, seen, where=mode == "exact"):
             raise differs(f'blocks="{mode}"', expected, seen)
-        deviations = [d for _, made in decorators.decorated for d in loom.explain_tailcalls(made, as_json=True)["deviations"]]
+        deviations = [
+            d for _, made in decorators.decorated for d in loom.explain_tailcalls(made, as_json=True)["deviations"]
+        ]
         if mode == "step":
             verdict.reported = bool(deviations)
             if not deviations and not same(recursion, seen):

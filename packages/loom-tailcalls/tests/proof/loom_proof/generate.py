@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HEAD = '''\
+HEAD = """\
 import types
 from subject import call, collect, log, tailrec, tailstream
 
@@ -79,7 +79,7 @@ def made():
     return out
 
 
-'''
+"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -141,7 +141,11 @@ class Writer:
 
     def expression(self, sure: frozenset[str], depth: int = 2) -> str:
         a = self.name(sure)
-        form = self.pick("name", "number", "sum", "t", "if", "walrus", "listcomp", "genexp", "tick", "len") if depth else "name"
+        form = (
+            self.pick("name", "number", "sum", "t", "if", "walrus", "listcomp", "genexp", "tick", "len")
+            if depth
+            else "name"
+        )
         if form == "number":
             return str(self.pick(0, 1, 2, 7))
         if form == "sum":
@@ -254,7 +258,20 @@ class Writer:
 
     def statement(self, depth: int, sure: frozenset[str], nesting: int, *, loop: bool, blocked: bool) -> frozenset[str]:
         self.budget -= 1
-        simple = ["log", "assign", "augment", "capture", "def", "pause", "yield", "tail", "return", "raise", "del", "bump"]
+        simple = [
+            "log",
+            "assign",
+            "augment",
+            "capture",
+            "def",
+            "pause",
+            "yield",
+            "tail",
+            "return",
+            "raise",
+            "del",
+            "bump",
+        ]
         compound = ["if", "for", "while", "match", "try", "with"] if nesting and self.budget > 0 else []
         kind = self.pick(*simple, *compound, *compound)
         if kind == "tail" and blocked and not self.in_blocks:
@@ -273,7 +290,12 @@ class Writer:
             self.line(depth + 1, f"nonlocal {changed}")
             self.line(depth + 1, f"{changed} = {self.name(sure)} + k")
             self.line(depth + 1, f"return {changed}")
-            self.line(depth, f"log({changed} if {self.pick('True', 'False')} else inner(1))" if self.chance(50) else "MADE.append(inner)")
+            self.line(
+                depth,
+                f"log({changed} if {self.pick('True', 'False')} else inner(1))"
+                if self.chance(50)
+                else "MADE.append(inner)",
+            )
         elif kind == "pause" and self.is_async:
             self.line(depth, "await pause()")
         elif kind == "yield" and self.yields:
@@ -312,7 +334,9 @@ class Writer:
             self.line(depth, f"{head} span({self.expression(sure)}{swallow}){self.pick('', ' as v1')}:")
             self.block(depth + 1, sure, nesting - 1, loop=loop, blocked=True)
         else:
-            extra = self.pick("", "", ", sorted(extra.items())" if self.kwargs else "", ", rest" if self.varargs else "")
+            extra = self.pick(
+                "", "", ", sorted(extra.items())" if self.kwargs else "", ", rest" if self.varargs else ""
+            )
             self.line(depth, f"log({self.name(sure)}, {self.expression(sure)}{extra})")
         if loop and self.chance(12):
             self.line(depth, f"if {self.test(sure)}:")
@@ -321,7 +345,9 @@ class Writer:
 
     def loop(self, kind: str, depth: int, sure: frozenset[str], nesting: int, *, blocked: bool) -> None:
         if kind == "for":
-            self.line(depth, f"for {self.pick('v0', 'v1', 'v2')} in {self.pick('range(2)', '[3, 1]', 'range(n % 3)', '()')}:")
+            self.line(
+                depth, f"for {self.pick('v0', 'v1', 'v2')} in {self.pick('range(2)', '[3, 1]', 'range(n % 3)', '()')}:"
+            )
         else:
             counter = f"c{self.counters}"
             self.counters += 1
@@ -338,7 +364,10 @@ class Writer:
         self.line(depth, "try:")
         self.block(depth + 1, sure, nesting - 1, loop=loop, blocked=True)
         if not has_finally or self.chance(60):
-            self.line(depth, f"except {self.pick('Boom', 'ValueError', '(Boom, UnboundLocalError)')}{self.pick('', ' as v2')}:")
+            self.line(
+                depth,
+                f"except {self.pick('Boom', 'ValueError', '(Boom, UnboundLocalError)')}{self.pick('', ' as v2')}:",
+            )
             self.block(depth + 1, sure - {"v2"}, nesting - 1, loop=loop, blocked=True)
             if self.chance(30):
                 self.line(depth, "else:")
@@ -361,8 +390,14 @@ class Writer:
         self.varargs, self.kwargs = self.chance(25), self.chance(25)
         out = ["self"] if self.place == "method" else []
         out.append("n")
-        groups = {kind: [p for p in self.parameters if p.kind == kind] for kind in ("positional-only", "plain", "keyword-only")}
-        written = {kind: [p.name + (f"=t({self.pick(0, 5)})" if p.default else "") for p in group] for kind, group in groups.items()}
+        groups = {
+            kind: [p for p in self.parameters if p.kind == kind]
+            for kind in ("positional-only", "plain", "keyword-only")
+        }
+        written = {
+            kind: [p.name + (f"=t({self.pick(0, 5)})" if p.default else "") for p in group]
+            for kind, group in groups.items()
+        }
         out += [*written["positional-only"], "/"] if written["positional-only"] else []
         out += written["plain"]
         if self.varargs or written["keyword-only"]:
@@ -405,7 +440,9 @@ class Writer:
         by_position = [p for p in self.parameters if p.kind == "positional-only"]
         keywords = [f"{p.name}={self.pick(1, 4)}" for p in given if p.kind != "positional-only"]
         start = ", ".join([str(self.pick(1, 2, 3, 4)), *("2" for _ in by_position), *keywords])
-        read = {"stream": "await collect({})", "generator": "list({})"}.get(self.kind, "await call({})" if self.is_async else "call({})")
+        read = {"stream": "await collect({})", "generator": "list({})"}.get(
+            self.kind, "await call({})" if self.is_async else "call({})"
+        )
         made = f"f({start})" if self.yields else f"f, {start}"
         self.line(0, f"{'async ' if self.is_async else ''}def main():")
         self.line(1, "try:")

@@ -49,7 +49,9 @@ def sweep(number: int, first_seed: int, *, echo: bool = True) -> collections.Cou
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="loom_proof.sweep", description="Compare generated programs with plain recursion.")
+    parser = argparse.ArgumentParser(
+        prog="loom_proof.sweep", description="Compare generated programs with plain recursion."
+    )
     parser.add_argument("-n", "--number", type=int, default=1000, help="how many programs (default: 1000)")
     parser.add_argument("--seed", type=int, default=None, help="first seed (default: drawn, and printed)")
     given_arguments = parser.parse_args(arguments)
