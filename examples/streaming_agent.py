@@ -42,7 +42,7 @@ async def stream_agent(state: AgentState) -> AsyncIterator[dict[str, object]]:
         return
     async for event in run_step(state):
         yield event
-    yield {"type": "space", "step": state.step, "text": " "}
+    yield {"type": "word", "step": state.step, "text": "."}
     async for event in stream_agent(state.next()):
         yield event
     return

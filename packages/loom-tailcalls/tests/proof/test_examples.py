@@ -33,7 +33,7 @@ step 2: report
 done: did read, refused, did report
 """,
     "streaming_agent": """\
-one flat stack 
+one.flat.stack.
 final after 3 steps
 10001 events from 5000 steps
 """,
@@ -89,7 +89,7 @@ def test_the_package_and_the_root_show_the_same_examples_scripts_and_docs():
     for name in ("examples", "scripts", "docs"):
         door = PACKAGE / name
         assert door.is_symlink()
-        assert not Path(os.readlink(door)).is_absolute()
+        assert not door.readlink().is_absolute()
         assert door.resolve() == ROOT / name
 
 

@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import io
 import os
-import pdb
+import pdb  # noqa: T100 - the debugger is what is tested
 import subprocess
 import sys
 import textwrap
