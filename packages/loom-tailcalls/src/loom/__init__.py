@@ -1,3 +1,66 @@
-"""Stack-safe async tail recursion: a compiler from tail calls to loops."""
+"""Stack-safe tail calls: write the recursion, run the loop.
 
-__all__: list[str] = []
+    from loom import tailrec
+
+    @tailrec
+    async def agent_loop(state):
+        if state.done:
+            return state
+        event = await run_next_step(state)
+        return await agent_loop(state.apply(event))
+
+* `tailrec` and `tailstream` compile a function; `TailCallError` says why one is refused.
+* `explain_tailcalls` says what was made of it.
+* `transition` gives one step as a value, for a driver that stores each step.
+
+Everything else is loaded when it is first used, so importing this package is cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loom._decorators import tailrec, tailstream
+from loom._errors import BlockScopeWarning, TailCallError
+
+if TYPE_CHECKING:
+    from loom._explain import explain_tailcalls
+    from loom._transition import Return, TailCall, Transition, transition
+
+__all__ = [
+    "BlockScopeWarning",
+    "Return",
+    "TailCall",
+    "TailCallError",
+    "Transition",
+    "explain_tailcalls",
+    "tailrec",
+    "tailstream",
+    "transition",
+]
+__version__ = "0.7.0"
+
+_HOMES = {
+    "Return": "_transition",
+    "TailCall": "_transition",
+    "Transition": "_transition",
+    "explain_tailcalls": "_explain",
+    "transition": "_transition",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load the home of a public name when it is first asked for (PEP 562)."""
+    if name not in _HOMES:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    from importlib import import_module  # noqa: PLC0415 - only for the lazy names
+
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the lazy names, too."""
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,391 @@
+"""The verdict on one definition: what its tail calls are, what form it gets, what differs, and what is refused.
+
+Nothing here runs or rewrites the function. Names are judged by what the compiler made of them (`co_cellvars`,
+`co_varnames`), because the text alone does not tell a local from a global.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from loom._callees import Callees, callees_of, decorator_name
+from loom._codes import DEVIATIONS
+from loom._flow import Flow
+from loom._options import Kind, Options, why_not_usable
+from loom._positions import Edge, Site, find_positions, frame_nodes, stream_variable
+from loom._signature import Bound, Parameters, Unbindable, bind_call, mangled, parameters_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import CodeType
+
+    from loom._errors import TailCallError
+    from loom._source import Definition
+
+Form: TypeAlias = Literal["loop", "step"]
+KIND_FLAGS: tuple[tuple[int, Kind], ...] = ((0x200, "async generator"), (0x80, "coroutine"), (0x20, "generator"))
+COMPREHENSION_NAMES = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>"})
+TRANSPARENT = frozenset(
+    {"staticmethod", "classmethod", "abstractmethod", "override", "final", "no_type_check", "wraps", "coroutine"}
+)
+"""Decorators that hand the function on unchanged, or that the guard sees through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One difference that an accepted function may show: a key of `DEVIATIONS` and its place."""
+
+    id: str
+    text: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class TailCall:
+    """One accepted tail call.
+
+    Attributes:
+        site: Where it stands.
+        bound: Its arguments by parameter, if they are bound at compile time for a plain function call.
+        bound_method: The same for a bound method as the callee.
+        keeps_blocks: Whether its frame stays on the heap until the callee is done (`blocks="exact"`).
+        starving: Whether a path leads here without awaiting anything.
+    """
+
+    site: Site
+    bound: Bound | None
+    bound_method: Bound | None
+    keeps_blocks: bool
+    starving: bool
+
+    @property
+    def binding(self) -> Literal["direct", "bind"]:
+        """Say how the arguments reach the parameters."""
+        return "direct" if self.bound or self.bound_method else "bind"
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """All that is known about one definition.
+
+    Attributes:
+        code: Code that equals that of the loaded function.
+        receiver_is_stable: Whether the first parameter is never assigned, so it can stand for the receiver of a method.
+        captured: The variables that a closure keeps and that change from step to step.
+        maybe_unbound: The locals that have to be cleared between steps.
+        refusals: Why it cannot be compiled; empty if it can.
+    """
+
+    definition: Definition
+    code: CodeType
+    kind: Kind
+    options: Options
+    parameters: Parameters
+    callees: Callees
+    form: Form
+    calls: tuple[TailCall, ...]
+    receiver_is_stable: bool
+    captured: tuple[str, ...]
+    maybe_unbound: tuple[str, ...]
+    deviations: tuple[Deviation, ...]
+    refusals: tuple[TailCallError, ...]
+
+    @property
+    def may_starve(self) -> bool:
+        """Tell whether the event loop may get no turn between two steps."""
+        is_async = self.kind in ("coroutine", "async generator")
+        return is_async and self.options.yield_every is None and any(call.starving for call in self.calls)
+
+
+def kind_of(code: CodeType) -> Kind:
+    """Read what a code object makes when it is called."""
+    return next((kind for flag, kind in KIND_FLAGS if code.co_flags & flag), "function")
+
+
+def analyse(
+    definition: Definition,
+    code: CodeType,
+    options: Options,
+    *,
+    position: int | None,
+    is_builtin: Callable[[str], bool],
+) -> Analysis:
+    """Judge one definition.
+
+    Args:
+        definition: The text.
+        code: What the compiler makes of it.
+        options: What the user said.
+        position: The index of our decorator in the decorator list, or None if it was called as a function.
+        is_builtin: Whether a global name has its built-in meaning.
+    """
+    return _Analyser(definition, code, options, is_builtin).run(position)
+
+
+class _Analyser:
+    """The facts that the questions share."""
+
+    def __init__(
+        self, definition: Definition, code: CodeType, options: Options, is_builtin: Callable[[str], bool]
+    ) -> None:
+        self.definition = definition
+        self.node = definition.node
+        self.code = code
+        self.options = options
+        self.kind = kind_of(code)
+        self.is_builtin = is_builtin
+        self.locals = frozenset(code.co_varnames + code.co_cellvars)
+        self.parameters = parameters_of(self.node, definition.private_class)
+        self.callees = callees_of(
+            definition, self.parameters, is_local=self.is_local(self.node.name), in_group=options.group is not None
+        )
+        self.positions = find_positions(self.node, self.kind, self.callees.may_be_target, self.callees.is_self)
+        self.stored = self._stored_names()
+        first = self.parameters.first
+        self.receiver_is_stable = first is not None and first not in self.stored
+
+    def is_local(self, name: str) -> bool:
+        return mangled(name, self.definition.private_class) in self.locals
+
+    def run(self, position: int | None) -> Analysis:
+        bound = {id(site.call): self._bind(site) for site in self.positions.sites}
+        flow = Flow(self.node.body, self.parameters.all, self.is_local, {id(site.call) for site in self.positions.sites})
+        captured = self._captured(bound)
+        calls = tuple(
+            TailCall(
+                site,
+                *(None if isinstance(part, Unbindable) else part for part in bound[id(site.call)]),
+                keeps_blocks=self.options.blocks == "exact" and bool(site.open_blocks),
+                starving=id(site.call) in flow.starving,
+            )
+            for site in self.positions.sites
+        )
+        needs_frames = captured or self.options.group is not None or any(call.site.blocks for call in calls)
+        refusals = sorted(self._refusals(bound, position), key=lambda error: (error.line or 0, error.column or 0))
+        return Analysis(
+            definition=self.definition,
+            code=self.code,
+            kind=self.kind,
+            options=self.options,
+            parameters=self.parameters,
+            callees=self.callees,
+            form="step" if needs_frames else "loop",
+            calls=calls,
+            receiver_is_stable=self.receiver_is_stable,
+            captured=tuple(sorted(captured)),
+            maybe_unbound=tuple(sorted(flow.maybe_unbound)),
+            deviations=tuple(deviation for call in calls for deviation in self._deviations(call)),
+            refusals=tuple(refusals),
+        )
+
+    # ------------------------------------------------------------ binding
+
+    def _bind(self, site: Site) -> tuple[Bound | Unbindable | None, Bound | Unbindable | None]:
+        """Bind the call for each kind of callee it may meet: the function, and a method bound to it."""
+        if self.options.group is not None:
+            return None, None
+        accesses = self.callees.accesses(site.call.func)
+        plain = bind_call(self.parameters, site.call) if "function" in accesses else None
+        first = self.parameters.first
+        if "method" not in accesses or first is None:
+            return plain, None
+        receiver = ast.copy_location(ast.Name(id=first, ctx=ast.Load()), site.call.func)
+        return plain, bind_call(self.parameters, site.call, receiver)
+
+    # ------------------------------------------------------------ closures
+
+    def _stored_names(self) -> frozenset[str]:
+        """Return the names this frame assigns or deletes, or lets a nested function assign."""
+        names: set[str] = set()
+        for node in frame_nodes(self.node):
+            match node:
+                case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+                    names.add(name)
+                case (
+                    ast.ExceptHandler(name=str(name))
+                    | ast.MatchAs(name=str(name))
+                    | ast.MatchStar(name=str(name))
+                    | ast.MatchMapping(rest=str(name))
+                    | ast.FunctionDef(name=name)
+                    | ast.AsyncFunctionDef(name=name)
+                    | ast.ClassDef(name=name)
+                ):
+                    names.add(name)
+                case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                    names.update((alias.asname or alias.name).split(".")[0] for alias in aliases)
+        for inner in ast.walk(self.node):
+            if isinstance(inner, ast.Nonlocal):
+                names.update(inner.names)
+        return frozenset(names)
+
+    def _captured(
+        self, bound: dict[int, tuple[Bound | Unbindable | None, Bound | Unbindable | None]]
+    ) -> set[str]:
+        """Return the variables of the frame that outlive a step in a closure and differ in the next step."""
+        kept = {name for name in _closure_names(self.code) if name in self.code.co_cellvars}
+        unchanged = set()
+        for name in self.parameters.all:
+            if name not in self.stored and all(self._keeps(name, site, bound[id(site.call)]) for site in self.positions.sites):
+                unchanged.add(mangled(name, self.definition.private_class))
+        return kept - unchanged
+
+    def _keeps(
+        self, name: str, site: Site, bound: tuple[Bound | Unbindable | None, Bound | Unbindable | None]
+    ) -> bool:
+        """Tell whether the next step of `site` has the same value in the parameter `name`."""
+        plain, method = bound
+        options = [part for part in (plain, method) if part is not None]
+        if not options or not all(isinstance(part, Bound) for part in options):
+            return False
+        if method is not None and name == self.parameters.first and not is_receiver(site.call.func, name):
+            return False
+        return all(is_same(part, name) for part in options if isinstance(part, Bound))
+
+    # ------------------------------------------------------------ what differs
+
+    def _deviations(self, call: TailCall) -> Iterator[Deviation]:
+        site = call.site
+        if call.keeps_blocks:
+            if site.in_handler:
+                yield self._deviation("exception-context", site)
+            return
+        if site.open_blocks:
+            yield self._deviation("block-scope", site, ", ".join(f"`{block.keyword}`" for block in site.open_blocks))
+        if site.in_handler:
+            yield self._deviation("exception-context", site)
+        if site.iterators:
+            yield self._deviation("iterator-released", site)
+        if site.form == "stream":
+            yield self._deviation("stream-delegation", site)
+
+    def _deviation(self, key: str, site: Site, inside: str = "") -> Deviation:
+        text = DEVIATIONS[key].title + (f" (inside {inside})" if inside else "")
+        return Deviation(key, text, site.call.lineno, site.call.col_offset + 1)
+
+    # ------------------------------------------------------------ refusals
+
+    def _refusals(
+        self,
+        bound: dict[int, tuple[Bound | Unbindable | None, Bound | Unbindable | None]],
+        position: int | None,
+    ) -> Iterator[TailCallError]:
+        error = self.definition.error
+        if self.options.mode == "tailstream" and self.kind not in ("generator", "async generator"):
+            yield error("LT008")
+            return
+        if (why := why_not_usable(self.options, self.kind)) is not None:
+            yield error("LT009", reason=why)
+            return
+        yield from self._decorators_above(position)
+        yield from self._introspection()
+        for site in self.positions.sites:
+            yield from self._site_refusals(site)
+            for part in bound[id(site.call)]:
+                if isinstance(part, Unbindable):
+                    yield error("LT014", site.call, reason=f"{part.reason}; Python would raise a TypeError here")
+        if not self.options.allow_recursion:
+            for call in self.positions.stray:
+                yield error("LT011", call)
+            for loop in self.positions.bad_streams:
+                yield error("LT018", loop.iter)
+        for call in self.positions.unawaited:
+            yield error("LT016", call)
+        yield from self._nothing_to_do()
+
+    def _nothing_to_do(self) -> Iterator[TailCallError]:
+        positions = self.positions
+        if positions.sites or positions.stray or positions.bad_streams or positions.unawaited:
+            return
+        if self.options.allow_none or self.options.group is not None:
+            return
+        name = self.node.name
+        for node in frame_nodes(self.node):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name:
+                if self.callees.shadowed:
+                    yield self.definition.error("LT017", node.func)
+                    return
+                if self.callees.is_method:
+                    reason = f"inside a method the bare name {name!r} means a global, not this method"
+                    fix = f"Write `self.{name}(...)`, or remove the decorator."
+                    yield self.definition.error("LT010", node.func, reason=reason, fix=fix)
+                    return
+        yield self.definition.error("LT010")
+
+    def _site_refusals(self, site: Site) -> Iterator[TailCallError]:
+        error = self.definition.error
+        if any(block.edge is Edge.CLEANUP for block in site.blocks):
+            yield error("LT012", site.call)
+            return
+        if site.open_blocks and self.options.blocks == "reject":
+            keyword = site.open_blocks[-1].keyword
+            reason = f"the recursion would run the next step while this `{keyword}` is still open"
+            yield error("LT013", site.call, reason=reason)
+        if site.form == "stream":
+            name = stream_variable(site.anchor) or ""
+            raw = mangled(name, self.definition.private_class)
+            if raw not in self.locals or raw in _closure_names(self.code):
+                yield error("LT019", site.call, reason=f"the variable {name!r} is global, nonlocal or captured")
+        if self.kind == "async generator" and any(
+            isinstance(block.node, ast.Try | ast.TryStar) and _may_cancel(block.node.finalbody) for block in site.blocks
+        ):
+            yield error("LT020", site.call)
+
+    def _decorators_above(self, position: int | None) -> Iterator[TailCallError]:
+        for decorator in self.node.decorator_list[: position or 0]:
+            if decorator_name(decorator) not in TRANSPARENT:
+                yield self.definition.error("LT007", decorator)
+
+    def _introspection(self) -> Iterator[TailCallError]:
+        reported = set()
+        for node in frame_nodes(self.node):
+            match node:
+                case ast.Name(id="locals" as name, ctx=ast.Load()):
+                    found: ast.expr = node
+                case ast.Call(func=ast.Name(id="vars" | "dir" as name), args=[], keywords=[]):
+                    found = node
+                case ast.Call(func=ast.Name(id="eval" | "exec" as name), args=args) if len(args) < 2:
+                    found = node
+                case _:
+                    continue
+            if self.is_local(name) or name in self.code.co_freevars or not self.is_builtin(name):
+                continue
+            if found.lineno not in reported:
+                reported.add(found.lineno)
+                yield self.definition.error("LT015", found)
+
+
+def is_receiver(callee: ast.expr, name: str) -> bool:
+    """Tell whether `callee` is an attribute of the variable `name`."""
+    return isinstance(callee, ast.Attribute) and isinstance(callee.value, ast.Name) and callee.value.id == name
+
+
+def is_same(bound: Bound, name: str) -> bool:
+    """Tell whether the parameter `name` is given its own value."""
+    value = dict(bound.values)[name]
+    return isinstance(value, ast.Name) and value.id == name
+
+
+def _closure_names(code: CodeType) -> set[str]:
+    """Return the variables of `code` that inner code may use after the step: all but those of comprehensions alone."""
+    names: set[str] = set()
+    for const in code.co_consts:
+        if hasattr(const, "co_freevars"):
+            inner = _closure_names(const) if const.co_name in COMPREHENSION_NAMES else set(const.co_freevars)
+            names |= inner
+    return names
+
+
+def _may_cancel(finalbody: list[ast.stmt]) -> bool:
+    """Tell whether a `finally` can end by `return`, `break` or `continue`."""
+    pending: list[tuple[ast.AST, bool]] = [(statement, False) for statement in finalbody]
+    while pending:
+        node, in_loop = pending.pop()
+        if isinstance(node, ast.Return) or (isinstance(node, ast.Break | ast.Continue) and not in_loop):
+            return True
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            inner = in_loop or isinstance(node, ast.For | ast.AsyncFor | ast.While)
+            pending.extend((child, inner) for child in ast.iter_child_nodes(node))
+    return False

@@ -1,0 +1,87 @@
+"""What the compiler says when it cannot accept a function.
+
+::
+
+    Exception
+    └── TailCallError            one refused function; `code` names an entry of the table in `_codes`
+    Warning
+    └── UserWarning
+        └── BlockScopeWarning    accepted, but a tail call leaves a `try` or `with` that recursion would keep open
+"""
+
+from loom._codes import CODES
+
+
+class BlockScopeWarning(UserWarning):
+    """Warn that a tail call inside a `try` or `with` was given step scope without being asked for.
+
+    Raised when: `@tailrec` meets such a call and `blocks` is not said. Say `blocks="step"` to keep this meaning without
+    the warning, `"exact"` for the meaning of the recursion, `"reject"` for an error.
+    """
+
+
+class TailCallError(Exception):
+    """Say why a function is not compiled: where, why, and what to write instead.
+
+    Raised at decoration time, never while the function runs. The function was not changed and nothing was run.
+
+    Attributes:
+        code: The key of the reason, `LT001` and so on.
+        reason: Why, in one sentence.
+        fix: What to do, in one sentence.
+        filename, line, column: The place, `line` and `column` counted from 1; `None` where there is no source.
+        source_line: The text of that line, without its end.
+        width: How many characters the caret line marks.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        subject: str,
+        *,
+        reason: str,
+        fix: str,
+        filename: str | None = None,
+        line: int | None = None,
+        column: int | None = None,
+        source_line: str = "",
+        width: int = 1,
+    ) -> None:
+        """Keep the facts; the message is built from them."""
+        self.code = code
+        self.subject = subject
+        self.reason = reason
+        self.fix = fix
+        self.filename = filename
+        self.line = line
+        self.column = column
+        self.source_line = source_line
+        self.width = width
+        super().__init__(code, subject, reason, fix, filename, line, column)
+
+    def __str__(self) -> str:
+        """Draw the message: what cannot be done, where, why, and the fix."""
+        text = [f"{self.code}: cannot compile {self.subject}: {CODES[self.code].title}."]
+        if self.filename is not None and self.line is not None:
+            text.append(f'  File "{self.filename}":{self.line}:{self.column or 1}')
+            if self.source_line.strip():
+                text.extend(self._caret())
+        text.append(f"  Why: {self.reason}")
+        text.append(f"  Fix: {self.fix}")
+        return "\n".join(text)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by the facts, so that the error crosses a process border whole."""
+        return _rebuild, (dict(self.__dict__),)
+
+    def _caret(self) -> list[str]:
+        shown = self.source_line.lstrip()
+        start = max((self.column or 1) - 1 - (len(self.source_line) - len(shown)), 0)
+        width = max(1, min(self.width, len(shown) - start))
+        return [f"    {shown}", "    " + " " * start + "^" * width]
+
+
+def _rebuild(facts: dict[str, object]) -> TailCallError:
+    error = TailCallError.__new__(TailCallError)
+    error.__dict__.update(facts)
+    return error

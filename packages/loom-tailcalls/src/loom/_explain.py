@@ -1,0 +1,216 @@
+"""Say what the compiler made of a function, as text or as plain JSON data."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from loom._errors import TailCallError
+from loom._options import Options
+from loom._plan import Plan, judge, not_a_function
+from loom._runtime import member_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loom._analysis import Analysis
+    from loom._source import Function
+
+SHOWN_PREFIX = "_loom_"
+
+
+@overload
+def explain_tailcalls(fn: Callable[..., Any], as_json: Literal[False] = False) -> str: ...
+
+
+@overload
+def explain_tailcalls(fn: Callable[..., Any], as_json: Literal[True]) -> dict[str, Any]: ...
+
+
+@overload
+def explain_tailcalls(fn: Callable[..., Any], as_json: bool) -> str | dict[str, Any]: ...  # noqa: FBT001
+
+
+def explain_tailcalls(fn: Callable[..., Any], as_json: bool = False) -> str | dict[str, Any]:  # noqa: FBT001, FBT002
+    """Explain the tail calls of a function: decorated or not, accepted or refused.
+
+    Args:
+        fn: A function, or a method, static method or class method.
+        as_json: Whether to return plain data instead of text.
+
+    Returns:
+        A text to print, or a dict of JSON values: `function`, `file`, `line`, `mode` ("tailrec" or "tailstream"), `kind`,
+        `accepted`, `form` ("loop", "step" or null), `sites` (`line`, `column`, `call`, `binding`, `blocks`, `keeps_blocks`),
+        `deviations` (`id`, `text`, `line`, `column`), `refused` (`code`, `reason`, `fix`, `line`, `column`), `captured`,
+        `cleared`, `may_starve` and `source` (the rewritten function as Python text, or null).
+    """
+    function: object = fn
+    if isinstance(function, MethodType | staticmethod | classmethod):
+        function = function.__func__
+    if not isinstance(function, FunctionType):
+        raise not_a_function(function)
+    facts = _facts_of(function)
+    return facts if as_json else as_text(facts)
+
+
+def _facts_of(function: FunctionType) -> dict[str, Any]:
+    member = member_of(function)
+    if member is not None:
+        return facts_of(member.plan.analysis, member.plan.public.node)
+    try:
+        analysis, position = judge(function, _guessed_options(function), None)
+    except TailCallError as error:
+        return _refused_facts(function, error)
+    if analysis.refusals:
+        return facts_of(analysis, None)
+    plan = Plan(analysis, accepts_original=position is None, defaults_are_touched=False)
+    return facts_of(analysis, plan.public.node)
+
+
+def _guessed_options(function: FunctionType) -> Options:
+    is_generator = function.__code__.co_flags & 0x220
+    return Options("tailstream" if is_generator else "tailrec")
+
+
+def facts_of(analysis: Analysis, lowered: Function | None) -> dict[str, Any]:
+    """Turn a verdict, and the rewritten definition if there is one, into plain data."""
+    return {
+        "function": analysis.code.co_qualname,
+        "file": analysis.definition.file.filename,
+        "line": analysis.definition.node.lineno,
+        "mode": analysis.options.mode,
+        "kind": analysis.kind,
+        "accepted": not analysis.refusals,
+        "form": None if analysis.refusals else analysis.form,
+        "blocks": analysis.options.blocks,
+        "group": analysis.options.group,
+        "sites": [
+            {
+                "line": call.site.call.lineno,
+                "column": call.site.call.col_offset + 1,
+                "call": ast.unparse(call.site.call),
+                "binding": call.binding,
+                "blocks": [block.keyword for block in call.site.blocks],
+                "keeps_blocks": call.keeps_blocks,
+                "may_starve": call.starving,
+            }
+            for call in analysis.calls
+        ],
+        "deviations": [
+            {"id": found.id, "text": found.text, "line": found.line, "column": found.column}
+            for found in analysis.deviations
+        ],
+        "refused": [_refusal(error) for error in analysis.refusals],
+        "captured": list(analysis.captured),
+        "cleared": list(analysis.maybe_unbound) if analysis.form == "loop" else [],
+        "may_starve": analysis.may_starve,
+        "source": None if lowered is None else readable_source(lowered, analysis.definition.node),
+    }
+
+
+def _refused_facts(function: FunctionType, error: TailCallError) -> dict[str, Any]:
+    """Say only why there was nothing to analyse."""
+    options = _guessed_options(function)
+    return {
+        "function": function.__qualname__,
+        "file": function.__code__.co_filename,
+        "line": function.__code__.co_firstlineno,
+        "mode": options.mode,
+        "kind": None,
+        "accepted": False,
+        "form": None,
+        "blocks": None,
+        "group": None,
+        "sites": [],
+        "deviations": [],
+        "refused": [_refusal(error)],
+        "captured": [],
+        "cleared": [],
+        "may_starve": False,
+        "source": None,
+    }
+
+
+def _refusal(error: TailCallError) -> dict[str, Any]:
+    return {
+        "code": error.code,
+        "reason": error.reason,
+        "fix": error.fix,
+        "line": error.line,
+        "column": error.column,
+        "source_line": error.source_line,
+    }
+
+
+def as_text(facts: dict[str, Any]) -> str:
+    """Write the facts for a person."""
+    lines = [f"{facts['function']}  ({facts['file']}:{facts['line']})"]
+    if facts["accepted"]:
+        lines.append(f"  accepted: {facts['kind']}, {FORM_WORDS[facts['form']]}")
+    else:
+        lines.append("  refused")
+    for refusal in facts["refused"]:
+        lines.append(f"  {refusal['code']} at line {refusal['line']}, column {refusal['column']}: {refusal['reason']}")
+        lines.append(f"      fix: {refusal['fix']}")
+    for site in facts["sites"]:
+        inside = f", inside {', '.join(site['blocks'])}" if site["blocks"] else ""
+        lines.append(
+            f"  tail call at line {site['line']}, column {site['column']}: {site['call']} [{site['binding']}{inside}]"
+        )
+    lines += [
+        f"  differs from recursion at line {found['line']}: {found['text']} ({found['id']})"
+        for found in facts["deviations"]
+    ]
+    if facts["captured"]:
+        lines.append(f"  kept by closures, so every step has its own frame: {', '.join(facts['captured'])}")
+    if facts["cleared"]:
+        lines.append(f"  cleared between steps: {', '.join(facts['cleared'])}")
+    if facts["may_starve"]:
+        lines.append("  may starve the event loop: a path from step to step awaits nothing (see yield_every)")
+    return "\n".join(lines)
+
+
+FORM_WORDS = {
+    "loop": "loop form (all steps in one frame)",
+    "step": "step form (a fresh frame per step, constant stack)",
+}
+
+
+def readable_source(lowered: Function, original: Function) -> str:
+    """Write a rewritten definition as Python text; our names, which Python cannot spell, get a prefix."""
+    made = copy.deepcopy(lowered)
+    made.name, made.decorator_list = original.name, []
+    return ast.unparse(_Readable().visit(made))
+
+
+class _Readable(ast.NodeTransformer):
+    """Spell our names, and leave out what is there only for the compiler."""
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        """Spell a name of ours."""
+        return ast.Name(id=spelled(node.id), ctx=node.ctx)
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        """Spell a parameter of ours."""
+        return ast.arg(arg=spelled(node.arg), annotation=None)
+
+    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.AST:
+        """Spell the name of a handler."""
+        visited = self.generic_visit(node)
+        assert isinstance(visited, ast.ExceptHandler)
+        visited.name = spelled(visited.name) if visited.name else None
+        return visited
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        """Leave out `if False:`, which only names variables."""
+        if isinstance(node.test, ast.Constant) and node.test.value is False and node.lineno == -1:
+            return None
+        return self.generic_visit(node)
+
+
+def spelled(name: str) -> str:
+    """Return a name that Python can spell."""
+    return SHOWN_PREFIX + name[1:] if name.startswith(".") else name
+

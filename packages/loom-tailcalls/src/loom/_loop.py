@@ -1,0 +1,268 @@
+"""The loop form: all steps in one frame.
+
+Theory of operation
+-------------------
+
+::
+
+    async def f(n, acc=0):              async def f(n, acc):
+        if n == 0:                          .me = .self                  # a fast local for the guard
+            return acc                      while True:
+        return await f(n - 1, acc + n)          if n == 0:
+                                                    return acc
+                                                if f is .me:             # the name is looked up now, as always
+                                                    n, acc = n - 1, acc + n
+                                                    continue
+                                                return await f(n - 1, acc + n)
+                                                break                    # the end of the body
+
+This is the recursion as long as four things hold, and each has its place below.
+
+* **The callee is this function.** The guard asks at every step. A method is evaluated once, before its arguments.
+* **Arguments are evaluated in Python's order, then bound at once.** One assignment does both. Where the order cannot be seen, no
+  temporary is used (`_rebind`).
+* **The next step begins with fresh locals.** What could be read unbound is cleared at the head (`_head`). If a closure keeps a
+  variable that changes, this form is not used at all, see `_step`.
+* **Loops of the user are left.** `.again` is set, `break` leaves one loop, and a test behind each loop goes on from there
+  (`after_loop`). `break` also skips the `else` of the loop, as `return` does.
+
+Tail calls inside `try` or `with` never get here: they take the step form, where leaving a block is an ordinary `return`.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING
+
+from loom._analysis import is_receiver
+from loom._codegen import bare, definition_like
+from loom._lowering import Lowered, Lowering, split_docstring
+from loom._nodes import NOWHERE, Build, call_with
+from loom._positions import frame_nodes
+from loom._signature import Bound, Default
+
+if TYPE_CHECKING:
+    from loom._analysis import Analysis, TailCall
+
+SWAPPED = 3  # up to here CPython assigns in parallel on the stack, without building a tuple
+
+
+def lower_to_loop(analysis: Analysis, *, accepts_original: bool, reads_defaults_live: bool) -> Lowered:
+    """Rewrite a definition to the loop form.
+
+    Args:
+        analysis: The verdict; its form is `loop`.
+        accepts_original: Whether the undecorated function also counts as this function.
+        reads_defaults_live: Whether omitted defaults go through the binder at every step.
+    """
+    return _Loop(analysis, accepts_original=accepts_original, live=reads_defaults_live).lower()
+
+
+class _Loop(Lowering):
+    def __init__(self, analysis: Analysis, *, accepts_original: bool, live: bool) -> None:
+        super().__init__(analysis)
+        self._accepts_original = accepts_original
+        self._live = live
+        self._defaults: dict[str, None] = {}
+        self._uses_again = False
+        self._uses_receiver = False
+        self._unbinds = {
+            name
+            for node in frame_nodes(analysis.definition.node)
+            for name in (_unbound_by(node),)
+            if name is not None
+        }
+        values = (node.value for node in frame_nodes(analysis.definition.node) if isinstance(node, ast.Return))
+        self._drops = self._drops and any(value is not None for value in values)
+
+    def lower(self) -> Lowered:
+        node = self.analysis.definition.node
+        docstring, rest = split_docstring(node.body)
+        body = self.statements(rest, 0)
+        loop = NOWHERE.forever([*self._head(), *body, NOWHERE.break_()])
+        made = definition_like(
+            node, bare(node).args, [*docstring, *self._entry(), loop], is_async=isinstance(node, ast.AsyncFunctionDef)
+        )
+        return Lowered(made, tuple(sorted(self.helpers)), tuple(self._defaults))
+
+    # ------------------------------------------------------------ entry and head
+
+    def _entry(self) -> list[ast.stmt]:
+        """Build what runs once per call of the function."""
+        made: list[ast.stmt] = []
+        if self._defaults or (".bind" in self.helpers and not self._live):
+            self.helpers.add(".enter")
+            call = NOWHERE.call(NOWHERE.load(".enter"))
+            slots = [".me", *(_slot(name) for name in self._defaults)]
+            made.append(NOWHERE.set_all(slots, call) if self._defaults else NOWHERE.set(".me", call))
+        else:
+            self.helpers.add(".self")
+            made.append(NOWHERE.set(".me", NOWHERE.load(".self")))
+        first = self.parameters.first
+        if self._uses_receiver and first is not None:
+            self.helpers.add(".Method")
+            method = NOWHERE.call(NOWHERE.load(".Method"), NOWHERE.load(".me"), NOWHERE.load(first))
+            is_none = NOWHERE.is_(NOWHERE.load(first), NOWHERE.constant(None))
+            made.append(NOWHERE.if_(is_none, [_set_none(".mine")], [NOWHERE.set(".mine", method)]))
+        if self._uses_again:
+            made.append(NOWHERE.set(".again", NOWHERE.constant(False)))  # noqa: FBT003 - it is a value
+        if self._drops:
+            made.append(NOWHERE.set(".drop", NOWHERE.constant(False)))  # noqa: FBT003 - it is a value
+        if self.analysis.options.yield_every is not None:
+            made.append(NOWHERE.set(".left", NOWHERE.constant(self.analysis.options.yield_every + 1)))
+        return made
+
+    def _head(self) -> list[ast.stmt]:
+        """Build what runs before each step: give others a turn, and forget the locals of the last step."""
+        made: list[ast.stmt] = []
+        every = self.analysis.options.yield_every
+        if every is not None:
+            self.helpers.add(".pause")
+            left = ast.BinOp(left=NOWHERE.load(".left"), op=ast.Sub(), right=NOWHERE.constant(1), **NOWHERE.place)
+            pause = NOWHERE.expr(NOWHERE.await_(NOWHERE.call(NOWHERE.load(".pause"))))
+            made.append(NOWHERE.set(".left", left))
+            made.append(
+                NOWHERE.if_(
+                    NOWHERE.not_(NOWHERE.load(".left")), [NOWHERE.set(".left", NOWHERE.constant(every)), pause]
+                )
+            )
+        for name in self.analysis.maybe_unbound:
+            made += [_set_none(name), NOWHERE.delete(name)]
+        return made
+
+    # ------------------------------------------------------------ the transition
+
+    def jump(self, call: TailCall, depth: int) -> tuple[list[ast.stmt], ast.Call]:
+        """Guard the callee, rebind, and begin the next step; the call itself follows for any other callee."""
+        site = call.site
+        callee = site.call.func
+        at = Build(callee)
+        if isinstance(callee, ast.Name):
+            return [at.if_(self._is_me(at, callee), self._go(call, call.bound, None, depth))], site.call
+        made: list[ast.stmt] = [at.set(".callee", callee)]
+        accesses = self.analysis.callees.accesses(callee)
+        if "method" in accesses:
+            receiver: ast.expr
+            if self.analysis.receiver_is_stable and is_receiver(callee, self.parameters.first or ""):
+                self._uses_receiver = True
+                receiver = at.load(self.parameters.first or "")
+                same = at.equal(at.load(".callee"), at.load(".mine"))
+            else:
+                receiver = at.attribute(at.load(".callee"), "__self__")
+                same = self._is_me(at, at.attribute(at.load(".callee"), "__func__"))
+            self.helpers |= {".type", ".Method"}
+            is_method = at.is_(at.call(at.load(".type"), at.load(".callee")), at.load(".Method"))
+            made.append(at.if_(at.all(is_method, same), self._go(call, call.bound_method, receiver, depth)))
+        if "function" in accesses:
+            made.append(at.if_(self._is_me(at, at.load(".callee")), self._go(call, call.bound, None, depth)))
+        return made, call_with(site.call, at.load(".callee"))
+
+    def after_loop(self, loop: ast.stmt, depth: int) -> list[ast.stmt]:
+        """Go on leaving loops, or begin the next step if this was the outermost one."""
+        del loop
+        if depth:
+            return [NOWHERE.if_(NOWHERE.load(".again"), [NOWHERE.break_()])]
+        reset = NOWHERE.set(".again", NOWHERE.constant(False))  # noqa: FBT003 - it is a value
+        return [NOWHERE.if_(NOWHERE.load(".again"), [reset, NOWHERE.continue_()])]
+
+    def returned(self, value: ast.expr | None, anchor: ast.stmt) -> list[ast.stmt]:
+        """Return `value`, or evaluate it and return None once a `yield from f()` has dropped the result."""
+        at = Build(anchor)
+        if not self._drops or value is None:
+            return [at.return_(value)]
+        pair = at.tuple([value, at.constant(None)])
+        return [at.return_(ast.Subscript(value=pair, slice=at.load(".drop"), ctx=ast.Load(), **at.place))]
+
+    def _is_me(self, at: Build, callee: ast.expr) -> ast.expr:
+        tests: list[ast.expr] = [at.is_(callee, at.load(".me"))]
+        if self._accepts_original:
+            self.helpers.add(".orig")
+            tests.append(at.is_(callee, at.load(".orig")))
+        return at.any(*tests)
+
+    def _go(self, call: TailCall, bound: Bound | None, receiver: ast.expr | None, depth: int) -> list[ast.stmt]:
+        at = Build(call.site.anchor)
+        made = self._rebind(call, bound, receiver)
+        if self._drops and call.site.form != "return":
+            made.append(at.set(".drop", at.constant(True)))  # noqa: FBT003 - it is a value
+        if not depth:
+            return [*made, at.continue_()]
+        self._uses_again = True
+        return [*made, at.set(".again", at.constant(True)), at.break_()]  # noqa: FBT003 - it is a value
+
+    # ------------------------------------------------------------ binding
+
+    def _rebind(self, call: TailCall, bound: Bound | None, receiver: ast.expr | None) -> list[ast.stmt]:
+        at = Build(call.site.anchor)
+        omits = bound is not None and any(isinstance(value, Default) for _, value in bound.values)
+        if bound is None or (omits and self._live):
+            self.helpers.add(".bind")
+            binder = Build(call.site.call.func).load(".bind")
+            if not self.parameters.all:
+                return [at.expr(call_with(call.site.call, binder, receiver))]
+            return [at.set_all(self.parameters.all, call_with(call.site.call, binder, receiver))]
+        first = self.parameters.first
+        pairs: list[tuple[str, ast.expr]] = []
+        for name, value in bound.values:
+            if isinstance(value, Default):
+                self._defaults[name] = None
+                pairs.append((name, Build(call.site.call).load(_slot(name))))
+            else:
+                pairs.append((name, receiver if receiver is not None and name == first else value))
+        return _assign(self._without_unchanged(pairs, call), at)
+
+    def _without_unchanged(self, pairs: list[tuple[str, ast.expr]], call: TailCall) -> list[tuple[str, ast.expr]]:
+        """Leave out `x = x` where it does nothing: not even raise, nor be the only code on its line."""
+        if any(isinstance(node, ast.NamedExpr) for _, value in pairs for node in ast.walk(value)):
+            return pairs
+        idle = {
+            name
+            for name, value in pairs
+            if isinstance(value, ast.Name) and value.id == name and name not in self._unbinds
+        }
+        lines = {call.site.anchor.lineno, call.site.call.func.lineno}
+        lines |= {
+            node.lineno
+            for name, value in pairs
+            if name not in idle
+            for node in ast.walk(value)
+            if isinstance(node, ast.expr)
+        }
+        return [(name, value) for name, value in pairs if name not in idle or value.lineno not in lines]
+
+
+def _assign(pairs: list[tuple[str, ast.expr]], at: Build) -> list[ast.stmt]:
+    """Evaluate the values in order and assign them as if at once."""
+    if not pairs:
+        return []
+    if len(pairs) == 1:
+        return [at.set(*pairs[0])]
+    if len(pairs) <= SWAPPED or any(isinstance(node, ast.NamedExpr) for _, value in pairs for node in ast.walk(value)):
+        return [at.set_all([name for name, _ in pairs], at.tuple(value for _, value in pairs))]
+    made: list[ast.stmt] = []
+    late: list[ast.stmt] = []
+    for position, (name, value) in enumerate(pairs):
+        if any(_mentions(other, name) for _, other in pairs[position + 1 :]):
+            made.append(at.set(f".next_{name}", value))
+            late.append(at.set(name, at.load(f".next_{name}")))
+        else:
+            made.append(at.set(name, value))  # nobody can see that it changes before the others
+    return made + late
+
+
+def _mentions(value: ast.expr, name: str) -> bool:
+    return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(value))
+
+
+def _unbound_by(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del):
+        return node.id
+    return node.name if isinstance(node, ast.ExceptHandler) else None
+
+
+def _slot(name: str) -> str:
+    return f".default_{name}"
+
+
+def _set_none(name: str) -> ast.stmt:
+    return NOWHERE.set(name, NOWHERE.constant(None))

@@ -1,0 +1,185 @@
+"""What both forms of the rewrite share: walk the statements by the table, and split returned expressions.
+
+A form says two things: what a tail call becomes (`jump`), and what follows a loop that a tail call has left
+(`after_loop`). Statements without a tail call are taken over as they are, the very same nodes.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loom._nodes import Build
+from loom._positions import STATEMENTS, Edge
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loom._analysis import Analysis, TailCall
+    from loom._source import Function
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A rewritten definition.
+
+    Attributes:
+        node: The definition to compile.
+        helpers: The cells of ours that it uses.
+        defaults: The parameters whose defaults it reads at entry, in the order in which `.enter` gives them.
+    """
+
+    node: Function
+    helpers: tuple[str, ...]
+    defaults: tuple[str, ...] = ()
+
+
+class Lowering:
+    """The walk over a body; the forms derive from it."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        """Prepare the tables of one definition."""
+        self.analysis = analysis
+        self.kind = analysis.kind
+        self.parameters = analysis.parameters
+        self.helpers: set[str] = set()
+        self._by_call = {id(call.site.call): call for call in analysis.calls}
+        self._by_anchor = {id(call.site.anchor): call for call in analysis.calls if call.site.form != "return"}
+        self._touched = _ancestors(analysis.definition.node.body, set(self._by_call))
+        self._drops = any(call.site.form != "return" for call in analysis.calls) and self.kind == "generator"
+
+    # ------------------------------------------------------------ what a form says
+
+    def jump(self, call: TailCall, depth: int) -> tuple[list[ast.stmt], ast.Call]:
+        """Return the statements that make the transition, and the original call for when the guard says no."""
+        raise AssertionError(call, depth)
+
+    def after_loop(self, loop: ast.stmt, depth: int) -> list[ast.stmt]:
+        """Return what follows a loop that a tail call in its body may have left."""
+        del loop, depth
+        return []
+
+    def after_with(self, block: ast.stmt) -> list[ast.stmt]:
+        """Return what follows a `with` that holds a tail call, when it ends normally."""
+        del block
+        return []
+
+    def handler_head(self) -> list[ast.stmt]:
+        """Return what a handler of a `try` that holds a tail call begins with."""
+        return []
+
+    def returned(self, value: ast.expr | None, anchor: ast.stmt) -> list[ast.stmt]:
+        """Return the statements for a plain `return value`."""
+        return [Build(anchor).return_(value)]
+
+    # ------------------------------------------------------------ the walk
+
+    def statements(self, body: Sequence[ast.stmt], depth: int) -> list[ast.stmt]:
+        """Rewrite a list of statements that stands inside `depth` loops of the user."""
+        return [new for statement in body for new in self._statement(statement, depth)]
+
+    def _statement(self, statement: ast.stmt, depth: int) -> list[ast.stmt]:
+        holds = id(statement) in self._touched
+        if isinstance(statement, ast.Return):
+            if holds and statement.value is not None:
+                return self._tail(statement.value, statement, depth)
+            return self.returned(statement.value, statement)
+        if not holds and not self._drops:
+            return [statement]
+        call = self._by_anchor.get(id(statement))
+        if call is not None:
+            return self._delegation(call, statement, depth)
+        return self._compound(statement, depth, holds=holds)
+
+    def _delegation(self, call: TailCall, statement: ast.stmt, depth: int) -> list[ast.stmt]:
+        jump, fallback = self.jump(call, depth)
+        original = copy.copy(statement)
+        if isinstance(original, ast.For | ast.AsyncFor):
+            original.iter = fallback
+        elif isinstance(original, ast.Expr) and isinstance(original.value, ast.YieldFrom):
+            original.value = ast.copy_location(ast.YieldFrom(value=fallback), original.value)
+        return [*jump, original]
+
+    def _compound(self, statement: ast.stmt, depth: int, *, holds: bool) -> list[ast.stmt]:
+        new = self._rebuilt(statement, depth)
+        follows: list[ast.stmt] = []
+        if isinstance(statement, ast.For | ast.AsyncFor | ast.While):
+            if any(id(inner) in self._touched for inner in statement.body):
+                follows = self.after_loop(statement, depth)
+        elif isinstance(statement, ast.With | ast.AsyncWith) and holds:
+            follows = self.after_with(statement)
+        return [new, *follows]
+
+    def _rebuilt(self, node: ast.stmt, depth: int) -> ast.stmt:
+        new = copy.copy(node)
+        for field in node._fields:
+            edge = STATEMENTS.get((type(node), field))
+            if edge is None:
+                continue
+            inner = depth + 1 if edge in (Edge.LOOP, Edge.ITERATION) else depth
+            children = getattr(node, field)
+            if children and isinstance(children[0], ast.stmt):
+                setattr(new, field, self.statements(children, inner))
+            else:
+                setattr(new, field, [self._part(child, inner, id(node) in self._touched) for child in children])
+        return new
+
+    def _part(self, node: ast.ExceptHandler | ast.match_case, depth: int, holds: bool) -> ast.AST:  # noqa: FBT001
+        new = copy.copy(node)
+        head = self.handler_head() if holds and isinstance(node, ast.ExceptHandler) else []
+        new.body = [*head, *self.statements(node.body, depth)]
+        return new
+
+    # ------------------------------------------------------------ returned expressions
+
+    def _tail(self, value: ast.expr, anchor: ast.stmt, depth: int) -> list[ast.stmt]:
+        """Rewrite `return value`; operands in tail position become returns of their own."""
+        here = Build(value)
+        operand = value.value if isinstance(value, ast.Await | ast.YieldFrom) else value
+        call = self._by_call.get(id(operand))
+        if call is not None:
+            jump, fallback = self.jump(call, depth)
+            made: ast.expr = fallback
+            if isinstance(value, ast.Await | ast.YieldFrom):
+                made = ast.copy_location(type(value)(value=fallback), value)
+            return [*jump, *self.returned(made, anchor)]
+        if id(value) in self._touched and isinstance(value, ast.IfExp):
+            return [
+                here.if_(value.test, self._tail(value.body, anchor, depth), self._tail(value.orelse, anchor, depth))
+            ]
+        if id(value) in self._touched and isinstance(value, ast.BoolOp):
+            made_list: list[ast.stmt] = []
+            for operand in value.values[:-1]:
+                at = Build(operand)
+                test = at.load(".value")
+                made_list.append(at.set(".value", operand))
+                stop = at.not_(test) if isinstance(value.op, ast.And) else test
+                made_list.append(at.if_(stop, self.returned(at.load(".value"), anchor)))
+            return made_list + self._tail(value.values[-1], anchor, depth)
+        return self.returned(value, anchor)
+
+
+def split_docstring(body: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:
+    """Split the docstring off, which must stay the first statement."""
+    match body:
+        case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+            return body[:1], rest
+    return [], body
+
+
+def _ancestors(body: Sequence[ast.stmt], calls: set[int]) -> set[int]:
+    """Return the `id` of every node that holds one of the calls."""
+    found: set[int] = set()
+
+    def holds(node: ast.AST) -> bool:
+        inside = [holds(child) for child in ast.iter_child_nodes(node)]
+        if id(node) in calls or any(inside):
+            found.add(id(node))
+            return True
+        return False
+
+    for statement in body:
+        holds(statement)
+    return found

@@ -1,0 +1,332 @@
+"""From a function to its compiled form: compile once per definition, link once per function object.
+
+A plan holds everything that depends on the definition alone. It is kept as long as the code object of the original function
+lives, so a function that is defined again and again in an outer one is compiled once; linking costs a few microseconds.
+Linking puts the original cells back, by name, and adds ours.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import warnings
+import weakref
+from dataclasses import dataclass
+from types import CellType, CodeType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
+
+from loom import _runtime
+from loom._analysis import Analysis, analyse
+from loom._codes import CODES
+from loom._codegen import bare, compile_definition, same_code
+from loom._errors import BlockScopeWarning, TailCallError
+from loom._loop import lower_to_loop
+from loom._lowering import Lowered
+from loom._nodes import NOWHERE
+from loom._runtime import MEMBER, Member, entry, live_binder, lookup_in_group, member_of
+from loom._signature import mangled
+from loom._source import Definition, find_definition, has_rewritten_asserts, read_file
+from loom._step import lower_to_binder, lower_to_driver, lower_to_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loom._analysis import Deviation
+    from loom._options import Options
+
+SHARED = {
+    f".{name}": CellType(value)
+    for name, value in {
+        "type": type,
+        "Method": MethodType,
+        "Next": _runtime.Next,
+        "Push": _runtime.Push,
+        "pause": _runtime.pause,
+        "call_frames": _runtime.call_frames,
+        "await_frames": _runtime.await_frames,
+        "run_frames": _runtime.run_frames,
+        "BaseException": BaseException,
+        "GeneratorExit": GeneratorExit,
+        "StopAsyncIteration": StopAsyncIteration,
+    }.items()
+}
+"""The cells that are the same for every function."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One piece of compiled code and the cells of ours that it needs."""
+
+    lowered: Lowered
+    code: CodeType
+
+
+class Plan:
+    """One compiled definition: what all functions made from it share."""
+
+    __slots__ = ("_accepts_original", "_binder", "_public", "_reads_live", "_step", "_wanted", "analysis", "options")
+
+    def __init__(self, analysis: Analysis, *, accepts_original: bool, defaults_are_touched: bool) -> None:
+        """Compile a definition that was not refused.
+
+        Args:
+            analysis: The verdict, without refusals.
+            accepts_original: Whether the undecorated function counts as the function: nobody replaced its name.
+            defaults_are_touched: Whether the file mentions `__defaults__`, so that they may change between two steps.
+        """
+        self.analysis = analysis
+        self.options = analysis.options
+        self._accepts_original = accepts_original
+        parameters = analysis.parameters
+        has_defaults = bool(parameters.positional_defaults or parameters.keyword_defaults)
+        self._reads_live = has_defaults and (defaults_are_touched or analysis.form == "step")
+        if analysis.form == "loop":
+            self._public = self._compiled(
+                lower_to_loop(analysis, accepts_original=accepts_original, reads_defaults_live=defaults_are_touched),
+                keeps_cells=True,
+            )
+        else:
+            self._public = self._compiled(lower_to_driver(analysis), keeps_cells=True)
+        self._binder = self._compiled(lower_to_binder(analysis))
+        self._step: Unit | None = None
+        ordered = parameters.ordered
+        self._wanted = tuple(
+            ordered.index(name) - len(ordered) if name in ordered else mangled(name, parameters.private_class)
+            for name in self._public.lowered.defaults
+        )
+
+    @property
+    def is_needless(self) -> bool:
+        """Tell whether the function makes no tail call at all, and the user allowed that."""
+        return not self.analysis.calls and self.options.group is None
+
+    @property
+    def public(self) -> Lowered:
+        """Return the rewritten public function as a syntax tree."""
+        return self._public.lowered
+
+    @property
+    def step(self) -> Unit:
+        """Return the step function, compiled when it is first needed."""
+        if self._step is None:
+            self._step = self._compiled(lower_to_step(self.analysis, accepts_original=self._accepts_original))
+        return self._step
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Return the names of the parameters, in the order of a step's arguments."""
+        private_class = self.analysis.parameters.private_class
+        return tuple(mangled(name, private_class) for name in self.analysis.parameters.all)
+
+    def link(self, original: FunctionType) -> FunctionType:
+        """Build the public function for one function object of this definition."""
+        code = self._public.code
+        own: dict[str, CellType] = {name: CellType() for name in OWN}
+        cells = {**SHARED, **own, **dict(zip(original.__code__.co_freevars, original.__closure__ or (), strict=True))}
+        public = FunctionType(
+            code,
+            original.__globals__,
+            original.__name__,
+            original.__defaults__,
+            tuple([cells[name] for name in code.co_freevars]),
+        )
+        _copy_attributes(original, public)
+        binder = FunctionType(self._binder.code, original.__globals__, original.__name__, original.__defaults__)
+        binder.__qualname__, binder.__module__ = original.__qualname__, original.__module__
+        binder.__kwdefaults__ = original.__kwdefaults__
+        bind: Callable[..., tuple[Any, ...]] = live_binder(public, binder) if self._reads_live else binder
+        member = Member(self, public, bind)
+        own[".self"].cell_contents = public
+        own[".orig"].cell_contents = original
+        own[MEMBER].cell_contents = member
+        own[".bind"].cell_contents = bind
+        if ".enter" in self._public.lowered.helpers:
+            own[".enter"].cell_contents = entry(public, binder, self._wanted)
+        return public
+
+    def link_step(self, member: Member) -> FunctionType:
+        """Build the step function of one member, on the cells of its public function."""
+        public, code = member.public, self.step.code
+        cells = {**SHARED, **dict(zip(public.__code__.co_freevars, public.__closure__ or (), strict=True))}
+        cells[".bind"] = CellType(member.bind)
+        if ".lookup" in self.step.lowered.helpers:
+            cells[".lookup"] = CellType(lookup_in_group(member))
+        closure = tuple(cells[name] for name in code.co_freevars)
+        made = FunctionType(code, public.__globals__, public.__name__, None, closure)
+        made.__qualname__ = public.__qualname__
+        return made
+
+    def warn(self, module_globals: dict[str, Any]) -> None:
+        """Warn about each tail call that leaves a block without the user having said so."""
+        if self.options.blocks is not None:
+            return
+        for deviation in self.analysis.deviations:
+            if deviation.id == "block-scope":
+                registry = module_globals.setdefault("__warningregistry__", {})
+                filename = self.analysis.definition.file.filename
+                warnings.warn_explicit(
+                    block_scope_text(self.analysis, deviation),
+                    BlockScopeWarning,
+                    filename,
+                    deviation.line,
+                    module_globals.get("__name__", ""),
+                    registry,
+                )
+
+    def _compiled(self, lowered: Lowered, *, keeps_cells: bool = False) -> Unit:
+        twin = self.analysis.code
+        helpers = set(lowered.helpers)
+        if keeps_cells:  # the step function may need every cell later, and `member_of` needs ours
+            helpers |= {MEMBER, ".self", ".orig"} if self._accepts_original else {MEMBER, ".self"}
+            kept = [NOWHERE.expr(NOWHERE.load(name)) for name in (*twin.co_freevars, *sorted(helpers))]
+            lowered.node.body.append(NOWHERE.if_(NOWHERE.constant(False), [*kept]))  # noqa: FBT003 - it is a value
+        return Unit(lowered, compile_definition(self.analysis.definition, lowered.node, twin, sorted(helpers)))
+
+
+OWN = (".self", ".orig", MEMBER, ".bind", ".enter")
+"""The cells that each function has for itself."""
+
+_plans: dict[tuple[int, Options], tuple[weakref.ref[CodeType], Plan]] = {}
+"""The plans by the identity of the original code and the options. An entry goes when the code does."""
+
+
+def decorate(fn: object, options: Options, decorator_line: int | None) -> FunctionType:
+    """Compile a function, or take the plan of its definition, and link it.
+
+    Raises:
+        TailCallError: It cannot be compiled.
+    """
+    if type(fn) is not FunctionType:
+        raise not_a_function(fn)
+    found = _plans.get((id(fn.__code__), options))
+    if found is not None and found[0]() is fn.__code__:
+        plan = found[1]
+    else:
+        plan = make_plan(fn, options, decorator_line)
+    if plan.is_needless:
+        return fn
+    plan.warn(fn.__globals__)
+    return plan.link(fn)
+
+
+def make_plan(original: FunctionType, options: Options, decorator_line: int | None) -> Plan:
+    """Compile the definition of `original` and keep the plan.
+
+    Args:
+        original: A plain Python function.
+        options: What the user said.
+        decorator_line: The line from which the decorator was called.
+
+    Raises:
+        TailCallError: It cannot be compiled.
+    """
+    if member_of(original) is not None:
+        raise _unplaced("LT005", f"{original.__qualname__!r}", original.__code__)
+    if hasattr(original, "__wrapped__"):
+        raise _unplaced("LT006", f"{original.__qualname__!r}", original.__code__)
+    analysis, position = judge(original, options, decorator_line)
+    if analysis.refusals:
+        raise analysis.refusals[0]
+    text = analysis.definition.file.lines
+    plan = Plan(
+        analysis,
+        accepts_original=position is None,
+        defaults_are_touched=any("__defaults__" in line or "__kwdefaults__" in line for line in text),
+    )
+    code = original.__code__
+    key = (id(code), options)
+    _plans[key] = (weakref.ref(code, lambda _: _plans.pop(key, None)), plan)
+    return plan
+
+
+def judge(original: FunctionType, options: Options, decorator_line: int | None) -> tuple[Analysis, int | None]:
+    """Find the text of a function, check that it is the loaded one, and analyse it.
+
+    Returns:
+        The verdict, and the index of the decorator that was called from `decorator_line`.
+
+    Raises:
+        TailCallError: There is nothing to analyse.
+    """
+    definition, twin = locate(original)
+    position = next(
+        (
+            index
+            for index, node in enumerate(definition.node.decorator_list)
+            if decorator_line is not None and node.lineno <= decorator_line <= (node.end_lineno or node.lineno)
+        ),
+        None,
+    )
+    is_builtin = _builtin_check(original.__globals__)
+    return analyse(definition, twin, options, position=position, is_builtin=is_builtin), position
+
+
+def locate(original: FunctionType) -> tuple[Definition, CodeType]:
+    """Find the definition of a function, and compile it again to see that it is the loaded one.
+
+    Raises:
+        TailCallError: No source, or another source.
+    """
+    code = original.__code__
+    subject = f"{original.__qualname__!r}"
+    if code.co_name == "<lambda>":
+        raise _unplaced("LT002", subject, code)
+    rewritten = "_pytest.assertion.rewrite" in sys.modules and has_rewritten_asserts(code)
+    file = read_file(code.co_filename, original.__globals__, asserts_rewritten=rewritten)
+    if file is None:
+        raise _unplaced("LT003", subject, code)
+    definition = find_definition(file, code.co_name, code.co_firstlineno)
+    if definition is None:
+        raise _unplaced("LT004", subject, code)
+    try:
+        twin = compile_definition(definition, bare(definition.node), code)
+    except (SyntaxError, ValueError):
+        raise _unplaced("LT004", subject, code) from None
+    if not same_code(twin, code):
+        raise definition.error("LT004")
+    return definition, twin
+
+
+def not_a_function(thing: object) -> TailCallError:
+    """Build the refusal of an object that is not a plain function."""
+    what = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None) or repr(thing)
+    kind = "a class" if isinstance(thing, type) else f"of type {type(thing).__name__!r}"
+    return TailCallError("LT001", f"{what!r}", reason=f"{CODES['LT001'].why}; this is {kind}", fix=CODES["LT001"].fix)
+
+
+def block_scope_text(analysis: Analysis, deviation: Deviation) -> str:
+    """Write the warning for one tail call inside a block."""
+    name = analysis.definition.node.name
+    return (
+        f"the tail call of {name!r} leaves its block before the next step begins; the recursion would keep it open "
+        f'{deviation.text[deviation.text.find("("):]}. Say blocks="step" to keep it like this, blocks="exact" to keep '
+        'the blocks open, or blocks="reject" to get an error.'
+    )
+
+
+def _unplaced(code: str, subject: str, where: CodeType) -> TailCallError:
+    entry_ = CODES[code]
+    return TailCallError(
+        code, subject, reason=entry_.why, fix=entry_.fix, filename=where.co_filename, line=where.co_firstlineno
+    )
+
+
+def _builtin_check(module_globals: dict[str, Any]) -> Callable[[str], bool]:
+    missing = object()
+    return lambda name: module_globals.get(name, missing) in (missing, getattr(builtins, name))
+
+
+def _copy_attributes(original: FunctionType, public: FunctionType) -> None:
+    """Give the public function what the definition gave the original."""
+    public.__qualname__ = original.__qualname__
+    public.__module__ = original.__module__
+    public.__doc__ = original.__doc__
+    public.__kwdefaults__ = original.__kwdefaults__
+    if sys.version_info >= (3, 14):
+        public.__annotate__ = original.__annotate__
+    elif original.__annotations__:
+        public.__annotations__ = original.__annotations__
+    if sys.version_info >= (3, 12):
+        public.__type_params__ = original.__type_params__
+    if original.__dict__:
+        public.__dict__.update(original.__dict__)

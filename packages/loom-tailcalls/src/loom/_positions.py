@@ -1,0 +1,339 @@
+"""Which calls are tail calls: the rules, as tables, and one walk that applies them.
+
+Theory of operation
+-------------------
+
+A call is in tail position when nothing of this step is left to do once it returns. What keeps that true is decided for
+every *edge* of the syntax tree, from a node to one of its fields, and the answer stands in a table:
+
+* `STATEMENTS` says for each statement field what a tail call inside it is inside *of*. `SAME`: nothing, the field is as good
+  as the statement itself. `LOOP`: a loop that must be left first. `ITERATION`: the same, and an iterator is dropped.
+  `BLOCK`: a `try` or `with` that recursion would keep open. `HANDLER`: an `except` body, whose exception stays
+  current in recursion. `CLEANUP`: a `finally`, never accepted. A field that is not in the table does not exist for us.
+* `EXPRESSIONS` says which operands of a returned expression are returned as they are.
+
+Coroutines and functions are simple: every `return` of the frame is a candidate, wherever it stands. A generator also makes
+tail calls by *statements* (`yield from f()`, `async for x in f(): yield x`); such a statement is in tail position when
+`return` follows it, or when the end of the body does. `_ends` carries that fact down the same table.
+
+Everything else that calls the function in this frame is not a tail call and is listed as `stray`. Nested functions and
+lambdas are other frames, and not our business.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from loom._options import Kind
+    from loom._source import Function
+
+
+class Edge(Enum):
+    """What a statement field does to the tail position of the statement."""
+
+    SAME = "same"
+    LOOP = "loop"
+    ITERATION = "iteration"
+    BLOCK = "block"
+    HANDLER = "handler"
+    CLEANUP = "cleanup"
+
+
+STATEMENTS: dict[tuple[type[ast.AST], str], Edge] = {
+    (ast.If, "body"): Edge.SAME,
+    (ast.If, "orelse"): Edge.SAME,
+    (ast.Match, "cases"): Edge.SAME,
+    (ast.match_case, "body"): Edge.SAME,
+    (ast.While, "body"): Edge.LOOP,
+    (ast.While, "orelse"): Edge.SAME,
+    (ast.For, "body"): Edge.ITERATION,
+    (ast.For, "orelse"): Edge.SAME,
+    (ast.AsyncFor, "body"): Edge.ITERATION,
+    (ast.AsyncFor, "orelse"): Edge.SAME,
+    (ast.With, "body"): Edge.BLOCK,
+    (ast.AsyncWith, "body"): Edge.BLOCK,
+    (ast.Try, "body"): Edge.BLOCK,
+    (ast.Try, "handlers"): Edge.SAME,
+    (ast.Try, "orelse"): Edge.SAME,  # BLOCK when there is a `finally`, see `_edge`
+    (ast.Try, "finalbody"): Edge.CLEANUP,
+    (ast.TryStar, "body"): Edge.BLOCK,
+    (ast.TryStar, "handlers"): Edge.SAME,
+    (ast.TryStar, "orelse"): Edge.SAME,
+    (ast.TryStar, "finalbody"): Edge.CLEANUP,
+    (ast.ExceptHandler, "body"): Edge.HANDLER,
+}
+"""What a tail call inside a statement field is inside of."""
+
+EXPRESSIONS: dict[type[ast.expr], Callable[[ast.expr], list[ast.expr]]] = {
+    ast.IfExp: lambda node: [node.body, node.orelse],  # type: ignore[attr-defined]  # the key says which node it is
+    ast.BoolOp: lambda node: node.values[-1:],  # type: ignore[attr-defined]  # the key says which node it is
+}
+"""The operands whose value is the value of the whole expression."""
+
+CALLS: dict[Kind, type[ast.expr] | None] = {
+    "function": None,
+    "coroutine": ast.Await,
+    "generator": ast.YieldFrom,
+    "async generator": None,
+}
+"""What stands around a returned tail call; an async generator cannot return a value."""
+
+LITERALS = (ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Constant, ast.JoinedStr)
+Form: TypeAlias = Literal["return", "delegate", "stream"]
+
+
+INSIDE = frozenset({Edge.BLOCK, Edge.HANDLER, Edge.CLEANUP})
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block around a tail call."""
+
+    node: ast.AST
+    edge: Edge
+
+    @property
+    def keyword(self) -> str:
+        """Return the word that opens the block in the text."""
+        if self.edge is Edge.CLEANUP:
+            return "finally"
+        return BLOCK_KEYWORDS[type(self.node)]
+
+
+BLOCK_KEYWORDS: dict[type[ast.AST], str] = {
+    ast.Try: "try",
+    ast.TryStar: "try",
+    ast.With: "with",
+    ast.AsyncWith: "async with",
+    ast.ExceptHandler: "except",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One tail call.
+
+    Attributes:
+        call: The call node.
+        anchor: The statement it stands in; its place is the place of the jump.
+        form: `return`: its value is returned. `delegate`: `yield from f()` whose value is dropped. `stream`: a loop that
+            yields on every value.
+        blocks: The blocks around it, outermost first: edges BLOCK, HANDLER and CLEANUP only.
+        iterators: The `for` statements that are left by it.
+    """
+
+    call: ast.Call
+    anchor: ast.stmt
+    form: Form
+    blocks: tuple[Block, ...]
+    iterators: tuple[ast.For | ast.AsyncFor, ...]
+
+    @property
+    def open_blocks(self) -> tuple[Block, ...]:
+        """Return the blocks that recursion would keep open: an `except` body without `finally` is none."""
+        return tuple(block for block in self.blocks if block.edge is not Edge.HANDLER)
+
+    @property
+    def in_handler(self) -> bool:
+        """Tell whether an exception is being handled here."""
+        return any(block.edge is Edge.HANDLER for block in self.blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """The calls of one frame."""
+
+    sites: tuple[Site, ...]
+    stray: tuple[ast.Call, ...]
+    bad_streams: tuple[ast.For | ast.AsyncFor, ...]
+    unawaited: tuple[ast.Call, ...]
+
+
+def find_positions(
+    function: Function, kind: Kind, is_candidate: Callable[[ast.Call], bool], is_self: Callable[[ast.Call], bool]
+) -> Positions:
+    """Sort the calls in the frame of `function`.
+
+    Args:
+        function: The definition.
+        kind: What it defines.
+        is_candidate: Whether a call in tail position is one that may reach the function (or its group).
+        is_self: Whether a call elsewhere certainly means the function itself.
+    """
+    walk = _Walk(kind, is_candidate)
+    walk.body(function.body, (), (), ends=True)
+    accepted = {id(site.call) for site in walk.sites}
+    strays, streams, unawaited = [], [], []
+    returned = {id(node.value): node for node in frame_nodes(function) if isinstance(node, ast.Return)}
+    for node in frame_nodes(function):
+        if isinstance(node, ast.For | ast.AsyncFor) and isinstance(node.iter, ast.Call):
+            if id(node.iter) not in accepted and is_self(node.iter) and isinstance(node, STREAMS[kind]):
+                streams.append(node)
+                accepted.add(id(node.iter))
+        elif isinstance(node, ast.Call) and id(node) not in accepted and is_self(node):
+            (unawaited if kind == "coroutine" and id(node) in returned else strays).append(node)
+    return Positions(tuple(walk.sites), tuple(strays), tuple(streams), tuple(unawaited))
+
+
+def frame_nodes(function: Function) -> Iterator[ast.AST]:
+    """Yield the nodes that run in the frame of `function`, comprehensions included, parents first.
+
+    A generator expression counts, too: what it calls is called for this frame. Nested functions do not, except for their
+    decorators and defaults.
+    """
+    pending: list[ast.AST] = list(reversed(function.body))
+    while pending:
+        node = pending.pop()
+        yield node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            children: list[ast.AST] = [*node.decorator_list, node.args]
+        elif isinstance(node, ast.Lambda):
+            children = [node.args]
+        elif isinstance(node, ast.ClassDef):
+            children = [*node.decorator_list, *node.bases, *node.keywords]
+        else:
+            children = list(ast.iter_child_nodes(node))
+        pending.extend(reversed(children))
+
+
+def tail_operands(expression: ast.expr) -> list[ast.expr]:
+    """Return the innermost operands in tail position of a returned expression."""
+    operands = EXPRESSIONS.get(type(expression))
+    return [inner for part in operands(expression) for inner in tail_operands(part)] if operands else [expression]
+
+
+def stream_variable(loop: ast.stmt) -> str | None:
+    """Return `x` if the loop is exactly `for x in ...: yield x`."""
+    match loop:
+        case ast.For(
+            target=ast.Name(id=target), body=[ast.Expr(value=ast.Yield(value=ast.Name(id=value)))], orelse=[]
+        ) | ast.AsyncFor(
+            target=ast.Name(id=target), body=[ast.Expr(value=ast.Yield(value=ast.Name(id=value)))], orelse=[]
+        ) if target == value:
+            return target
+    return None
+
+
+class _Walk:
+    """The walk over the statements; it collects the sites."""
+
+    def __init__(self, kind: Kind, is_candidate: Callable[[ast.Call], bool]) -> None:
+        self.sites: list[Site] = []
+        self._kind = kind
+        self._wrapper = CALLS[kind]
+        self._is_candidate = is_candidate
+
+    def body(
+        self,
+        statements: Sequence[ast.stmt],
+        blocks: tuple[Block, ...],
+        iterators: tuple[ast.For | ast.AsyncFor, ...],
+        *,
+        ends: bool,
+    ) -> None:
+        """Visit a list of statements; `ends` says that nothing happens after the last one."""
+        for position, statement in enumerate(statements):
+            following = statements[position + 1] if position + 1 < len(statements) else None
+            last = _returns_nothing(following) if following is not None else ends
+            self._statement(statement, blocks, iterators, ends=last)
+
+    def _statement(
+        self,
+        statement: ast.stmt,
+        blocks: tuple[Block, ...],
+        iterators: tuple[ast.For | ast.AsyncFor, ...],
+        *,
+        ends: bool,
+    ) -> None:
+        if isinstance(statement, ast.Return):
+            if statement.value is not None and self._kind != "async generator":
+                for operand in tail_operands(statement.value):
+                    self._add(self._unwrapped(operand), statement, "return", blocks, iterators)
+            return
+        if ends and self._kind == "generator" and isinstance(statement, ast.Expr):
+            if isinstance(statement.value, ast.YieldFrom):
+                self._add(statement.value.value, statement, "delegate", blocks, iterators)
+            return
+        if ends and isinstance(statement, STREAMS[self._kind]) and stream_variable(statement) is not None:
+            self._add(statement.iter, statement, "stream", blocks, iterators)
+        self._inside(statement, blocks, iterators, ends=ends)
+
+    def _inside(
+        self, node: ast.AST, blocks: tuple[Block, ...], iterators: tuple[ast.For | ast.AsyncFor, ...], *, ends: bool
+    ) -> None:
+        """Visit the statement lists inside a node by the table."""
+        for field in node._fields:
+            edge = _edge(node, field)
+            children = getattr(node, field)
+            if edge is None or not children:
+                continue
+            inner = (*blocks, Block(node, edge)) if edge in INSIDE else blocks
+            left = iterators
+            if edge is Edge.ITERATION and isinstance(node, ast.For | ast.AsyncFor):
+                left = (*iterators, node)
+            inner_ends = ends and _falls_to_the_end(node, field, edge)
+            if isinstance(children[0], ast.stmt):
+                self.body(children, inner, left, ends=inner_ends)
+            else:
+                for child in children:
+                    self._inside(child, inner, left, ends=inner_ends)
+
+    def _unwrapped(self, operand: ast.expr) -> ast.expr | None:
+        if self._wrapper is None:
+            return operand
+        return operand.value if isinstance(operand, ast.Await | ast.YieldFrom) and type(operand) is self._wrapper else None
+
+    def _add(
+        self,
+        call: ast.expr | None,
+        anchor: ast.stmt,
+        form: Form,
+        blocks: tuple[Block, ...],
+        iterators: tuple[ast.For | ast.AsyncFor, ...],
+    ) -> None:
+        if isinstance(call, ast.Call) and self._is_candidate(call):
+            dropped = tuple(loop for loop in iterators if not is_plain_iterable(loop))
+            self.sites.append(Site(call, anchor, form, blocks, dropped))
+
+
+STREAMS: dict[Kind, tuple[type[ast.For | ast.AsyncFor], ...]] = {
+    "function": (),
+    "coroutine": (),
+    "generator": (ast.For,),
+    "async generator": (ast.AsyncFor,),
+}
+
+
+def is_plain_iterable(loop: ast.For | ast.AsyncFor) -> bool:
+    """Tell whether dropping the iterator of this loop certainly runs no code."""
+    if isinstance(loop, ast.AsyncFor):
+        return False
+    is_range = isinstance(loop.iter, ast.Call) and isinstance(loop.iter.func, ast.Name) and loop.iter.func.id == "range"
+    return is_range or isinstance(loop.iter, LITERALS)
+
+
+def _edge(node: ast.AST, field: str) -> Edge | None:
+    """Look the field up; a `finally` is still to come after handlers and `else`."""
+    edge = STATEMENTS.get((type(node), field))
+    if edge is Edge.SAME and isinstance(node, ast.Try | ast.TryStar) and node.finalbody:
+        return Edge.BLOCK
+    return edge
+
+
+def _falls_to_the_end(node: ast.AST, field: str, edge: Edge) -> bool:
+    """Tell whether the end of the field is the end of the statement."""
+    if edge in (Edge.LOOP, Edge.ITERATION):
+        return False
+    return not (isinstance(node, ast.Try | ast.TryStar) and field == "body" and node.orelse)
+
+
+def _returns_nothing(statement: ast.stmt) -> bool:
+    if not isinstance(statement, ast.Return):
+        return False
+    return statement.value is None or (isinstance(statement.value, ast.Constant) and statement.value.value is None)

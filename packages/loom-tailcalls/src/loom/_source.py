@@ -1,0 +1,171 @@
+"""Find the definition of a function in the text it was loaded from.
+
+The whole file is parsed, never a dedented snippet: so lines, columns and multi-line strings stay what they are. The text
+comes from `linecache`, which also knows notebooks, doctests, the new REPL and zip files. Nothing is executed.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from types import CodeType
+from typing import TypeAlias
+
+from loom._errors import TailCallError
+
+Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
+SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceFile:
+    """One parsed text."""
+
+    filename: str
+    lines: tuple[str, ...]
+    tree: ast.Module
+
+    def line(self, number: int) -> str:
+        """Return line `number` (from 1) without its end, or an empty text."""
+        return self.lines[number - 1].rstrip("\r\n") if 0 < number <= len(self.lines) else ""
+
+    def imported_names(self) -> tuple[str, ...]:
+        """Return the names that `import` binds at module level; the bytecode of a method call depends on them."""
+        names: set[str] = set()
+        queue: list[ast.AST] = [self.tree]
+        while queue:
+            for node in ast.iter_child_nodes(queue.pop()):
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+                elif isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case) and not isinstance(node, SCOPES):
+                    queue.append(node)
+        return tuple(sorted(names - {"*"}))
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One `def` and the scopes around it, outermost first."""
+
+    file: SourceFile
+    node: Function
+    scopes: tuple[ast.AST, ...]
+
+    @property
+    def first_line(self) -> int:
+        """Return the line a code object counts from: that of the first decorator, else of the `def`."""
+        return self.node.decorator_list[0].lineno if self.node.decorator_list else self.node.lineno
+
+    @property
+    def class_name(self) -> str | None:
+        """Return the class whose body holds the `def` directly, if one does."""
+        return self.scopes[-1].name if self.scopes and isinstance(self.scopes[-1], ast.ClassDef) else None
+
+    @property
+    def private_class(self) -> str | None:
+        """Return the innermost class around the `def`: the one that mangles `__names`."""
+        return next((scope.name for scope in reversed(self.scopes) if isinstance(scope, ast.ClassDef)), None)
+
+    def error(
+        self, code: str, node: ast.AST | None = None, *, reason: str | None = None, fix: str | None = None
+    ) -> TailCallError:
+        """Build the refusal `code` that points at `node` (at the `def` when not given)."""
+        return error_at(self.file, code, self.node.name, node or self.node, reason=reason, fix=fix)
+
+
+def error_at(
+    file: SourceFile, code: str, name: str, node: ast.AST, *, reason: str | None = None, fix: str | None = None
+) -> TailCallError:
+    """Build a refusal with the place of `node`; reason and fix come from the table unless given."""
+    from loom._codes import CODES  # noqa: PLC0415 - only needed when something is wrong
+
+    line = int(getattr(node, "lineno", 1))
+    text = file.line(line)
+    start = len(text.encode()[: int(getattr(node, "col_offset", 0))].decode(errors="replace"))
+    width = 1
+    if isinstance(node, ast.expr | ast.stmt) and not isinstance(node, SCOPES):
+        end = len(text)
+        if node.end_lineno == node.lineno and node.end_col_offset is not None:
+            end = len(text.encode()[: node.end_col_offset].decode(errors="replace"))
+        width = max(1, end - start)
+    return TailCallError(
+        code,
+        f"{name!r}",
+        reason=reason or CODES[code].why,
+        fix=fix or CODES[code].fix,
+        filename=file.filename,
+        line=line,
+        column=start + 1,
+        source_line=text,
+        width=width,
+    )
+
+
+_last: SourceFile | None = None
+"""The file parsed last: a module with many decorated functions is parsed once."""
+
+
+def read_file(filename: str, module_globals: dict[str, object] | None, *, asserts_rewritten: bool) -> SourceFile | None:
+    """Parse the text behind `filename`, or return None when there is no text or it does not parse.
+
+    Args:
+        filename: As in `co_filename`.
+        module_globals: The globals of the module; its loader may know the text.
+        asserts_rewritten: Whether pytest rewrote the `assert` statements of the loaded code; then ours are too.
+    """
+    global _last  # noqa: PLW0603 - a cache of one entry; a lost race only parses again
+    linecache.checkcache(filename)
+    lines = tuple(linecache.getlines(filename, module_globals))
+    if not lines:
+        return None
+    last = _last
+    if last is not None and not asserts_rewritten and last.filename == filename and last.lines == lines:
+        return last
+    text = "".join(lines)
+    try:
+        tree = ast.parse(text, filename)
+    except (SyntaxError, ValueError):
+        return None
+    if asserts_rewritten:
+        return SourceFile(filename, lines, _rewrite_asserts(tree, text))
+    _last = SourceFile(filename, lines, tree)
+    return _last
+
+
+def find_definition(file: SourceFile, name: str, first_line: int) -> Definition | None:
+    """Find the `def` of `name` whose code starts at `first_line`."""
+    for found in definitions(file):
+        if found.node.name == name and found.first_line == first_line:
+            return found
+    return None
+
+
+@lru_cache(maxsize=2)
+def definitions(file: SourceFile) -> tuple[Definition, ...]:
+    """List every `def` of the file with the scopes around it, in the order of the text."""
+    found: list[Definition] = []
+    pending: list[tuple[ast.AST, tuple[ast.AST, ...]]] = [(file.tree, ())]
+    while pending:  # an explicit stack: a long `elif` chain is a deep tree
+        node, scopes = pending.pop()
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                found.append(Definition(file, child, scopes))
+            if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+                pending.append((child, (*scopes, child) if isinstance(child, SCOPES) else scopes))
+    return tuple(sorted(found, key=lambda definition: definition.node.lineno))
+
+
+def has_rewritten_asserts(code: CodeType) -> bool:
+    """Tell whether pytest's assertion rewriting made this code."""
+    return "@pytest_ar" in code.co_names or any(
+        has_rewritten_asserts(const) for const in code.co_consts if isinstance(const, CodeType)
+    )
+
+
+def _rewrite_asserts(tree: ast.Module, text: str) -> ast.Module:
+    """Do to our tree what pytest did to the loaded module, so that failing asserts explain themselves as always."""
+    rewrite = sys.modules["_pytest.assertion.rewrite"]
+    rewrite.rewrite_asserts(tree, text.encode())
+    return tree
