@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from loom_agents._errors import WorkspaceError
+from loom_agents._listing import walk
 from loom_agents._secrets_names import is_secret
 from loom_agents._workspace import Workspace
 
@@ -119,3 +120,14 @@ def test_a_workspace_must_be_a_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "file.txt").write_text("x")
     with pytest.raises(WorkspaceError, match="as the workspace"):
         Workspace.at(tmp_path / name)
+
+
+def test_the_applications_own_files_are_neither_listed_nor_read(workspace: Workspace) -> None:
+    for name in ("runs.sqlite", "runs.sqlite-wal", "runs.sqlite.md"):
+        (workspace.root / name).write_text("x")
+    (workspace.root / "alias.md").symlink_to(workspace.root / "runs.sqlite")
+    own = Workspace.at(workspace.root, private=[workspace.root / "docs" / ".." / "runs.sqlite"])
+    for path in ("runs.sqlite", "runs.sqlite-wal", "alias.md"):
+        with pytest.raises(WorkspaceError, match="belongs to the program"):
+            own.open(path)
+    assert [file.path for file in walk(own) if file.path.startswith("runs")] == ["runs.sqlite.md"]

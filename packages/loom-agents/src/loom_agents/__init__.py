@@ -7,7 +7,7 @@
 """
 
 from loom_agents._budget import Budget
-from loom_agents._coordinator import Coordinator
+from loom_agents._coordinator import BUDGET_SIGNAL, MESSAGE_SIGNAL, Coordinator
 from loom_agents._described import described_tool
 from loom_agents._errors import AgentError, MessageFormatError, ModelError, ScriptError, ToolError, WorkspaceError
 from loom_agents._messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
@@ -19,6 +19,8 @@ from loom_agents._workspace import Workspace
 from loom_agents._workspace_tools import workspace_tools
 
 __all__ = [
+    "BUDGET_SIGNAL",
+    "MESSAGE_SIGNAL",
     "AgentError",
     "AgentState",
     "AssistantMessage",

@@ -19,7 +19,7 @@ the order of the calls. Bad arguments, unknown tools and tools that fail are ans
 
 A turn ends with an answer to the user. A conversation then waits for the signal `message` and goes on with the same
 state; an errand (`keeps_open=False`, what a child run is) completes. A run whose budget is used up waits for the
-signal `budget`.
+signal `budget`. The payload of the first is `{"text": ..., "budget": {...}}`, of the second the changed limits.
 """
 
 import asyncio
@@ -107,11 +107,11 @@ class Coordinator:
             state = replace(state, setup=self._setup)
         if ctx.signal is None:
             return state
+        payload = ctx.signal.payload
         if ctx.signal.name == MESSAGE_SIGNAL:
-            return state.with_user(ctx.signal.payload["text"])
-        if ctx.signal.name == BUDGET_SIGNAL:
-            return replace(state, budget=Budget.from_json({**state.budget.to_json(), **ctx.signal.payload}))
-        return state
+            state = state.with_user(payload["text"])
+            payload = payload.get("budget", {})
+        return replace(state, budget=Budget.from_json({**state.budget.to_json(), **payload}))
 
     async def _replied(self, messages: tuple[Message, ...], ctx: RunContext) -> ModelReply:
         request = ModelRequest(self._system, messages, self._specs)

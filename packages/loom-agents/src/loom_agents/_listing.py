@@ -28,7 +28,10 @@ class ListedFile:
 
 def walk(workspace: Workspace) -> Iterator[ListedFile]:
     """Give every visible file, sorted by path within each folder. Links are never followed nor shown."""
-    yield from _walk(workspace.root, "", ())
+    root = f"{workspace.root}/"
+    for file in _walk(workspace.root, "", ()):
+        if not workspace.is_private(root + file.path):
+            yield file
 
 
 def _walk(folder: Path, prefix: str, rules: "tuple[tuple[str, GitIgnoreSpec], ...]") -> Iterator[ListedFile]:

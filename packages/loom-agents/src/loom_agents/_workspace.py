@@ -5,7 +5,8 @@ Theory of operation
 A model's path is text from outside. It goes through four gates, in this order:
 
 1. *form*: relative (or absolute but under the workspace), no `..`, no NUL, nothing empty;
-2. *name*: no part of it names a secret (`_secrets_names`);
+2. *name*: no part of it names a secret (`_secrets_names`), and it is none of the private files of the application,
+   such as the database with everybody's conversations;
 3. *links*: the path with all links resolved must lie under the workspace, which is itself resolved, and must pass
    gate 2 again, so that `notes.txt -> .env` is refused by its target;
 4. *opening*: the resolved path is opened part by part, each relative to the folder before it and none through a
@@ -19,6 +20,7 @@ a secret inside a file with an ordinary name.
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -37,13 +39,20 @@ class Workspace:
 
     Args:
         root: the folder with all links resolved; use `Workspace.at`.
+        private: files inside it that no tool may see, resolved; so are those whose names go on with `-`, which is how
+            SQLite names what it keeps beside a database.
     """
 
     root: Path
+    private: tuple[str, ...] = ()
 
     @classmethod
-    def at(cls, folder: Path) -> "Workspace":
+    def at(cls, folder: Path, *, private: Iterable[Path] = ()) -> "Workspace":
         """Open a folder as the workspace.
+
+        Args:
+            folder: the folder; it may be named through links.
+            private: files that no tool may see, wherever they are.
 
         Raises:
             WorkspaceError: there is no such folder.
@@ -54,7 +63,11 @@ class Workspace:
             raise WorkspaceError(f"cannot use {folder} as the workspace: because it does not exist.") from exc
         if not root.is_dir():
             raise WorkspaceError(f"cannot use {folder} as the workspace: because it is not a folder.")
-        return cls(root)
+        return cls(root, tuple(os.path.realpath(path) for path in private))
+
+    def is_private(self, real: str) -> bool:
+        """Say whether a path without links is one of the application's own files."""
+        return any(real == path or real.startswith(f"{path}-") for path in self.private)
 
     def resolve(self, path: str) -> Path:
         """Turn a model's path into a real one inside the workspace (gates 1 to 3). It need not exist.
@@ -69,6 +82,8 @@ class Workspace:
             real = Path(os.path.realpath(self.root / asked))
         except (OSError, ValueError) as exc:
             raise _refused(path, "it is not a path on this machine") from exc
+        if self.is_private(str(real)):
+            raise _refused(path, "it belongs to the program that runs you")
         if not real.is_relative_to(self.root):
             raise _refused(path, "it leads outside the workspace through a link")
         if is_secret(real.relative_to(self.root).parts):

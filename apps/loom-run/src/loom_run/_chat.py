@@ -1,0 +1,218 @@
+"""Start a conversation, go on with one, and say how it stands."""
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from loom_agents import BUDGET_SIGNAL, MESSAGE_SIGNAL, AgentState, Budget, build_agent_runner
+from loom_runner import AgentRunner, RunResult, SQLiteStore, UnknownRun
+from loom_runner.cli_base import ExitCode, exit_code_of_status
+
+from loom_run._errors import LoomRunError
+from loom_run._progress import Progress
+from loom_run._setup import Setup, SetupChange
+
+Status = Literal["created", "running", "waiting", "paused", "completed", "failed", "cancelled", "parked"]
+Standing: TypeAlias = Literal["answered", "limit"] | Status
+
+Limits: TypeAlias = dict[str, Any]
+"""Changed parts of a `Budget`, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Say how a conversation stands.
+
+    Args:
+        run_id: the run.
+        standing: `answered` when the last message has its answer; `limit` when the budget is used up; otherwise the
+            status of the run.
+        step_index: how many steps are committed.
+        state: the conversation.
+        was_stored: nothing ran now; the answer was there already.
+        error: why the run failed, as the runner stores it.
+        wait: what it waits for, as the runner stores it.
+    """
+
+    run_id: str
+    standing: Standing
+    step_index: int
+    state: AgentState
+    was_stored: bool = False
+    error: dict[str, Any] | None = None
+    wait: dict[str, Any] | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a command leaves with."""
+        if self.standing == "answered":
+            return ExitCode.DONE
+        if self.standing == "limit":
+            return ExitCode.LIMIT
+        if self.standing == "failed" and self.error and self.error["type"] == "ModelError":
+            return ExitCode.PROVIDER
+        return exit_code_of_status(self.standing)
+
+    @property
+    def limit(self) -> str | None:
+        """Which part of the budget is used up."""
+        return self.state.budget.exceeded(self.state.usage, turn_requests=self.state.turn_requests)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what `--output json` prints."""
+        return {
+            "run_id": self.run_id,
+            "status": self.standing,
+            "turn": self.state.turn,
+            "answer": self.state.answer,
+            "step_index": self.step_index,
+            "was_stored": self.was_stored,
+            "usage": self.state.usage.to_json(),
+            "reason": self.limit if self.standing == "limit" else None,
+            "wait": self.wait,
+            "error": self.error,
+        }
+
+
+class Conversation:
+    """One run of a store, seen as a conversation."""
+
+    def __init__(self, store: SQLiteStore, run_id: str) -> None:
+        self._store = store
+        self.run_id = run_id
+
+    def exists(self) -> bool:
+        """Say whether there is such a run."""
+        return self._store.get_run(self.run_id) is not None
+
+    def look(self) -> Turn:
+        """Read how it stands.
+
+        Raises:
+            UnknownRun: there is no such run.
+            LoomRunError: the run was not made by `loom-run`.
+        """
+        record = self._store.get_run(self.run_id)
+        if record is None:
+            raise UnknownRun(f"cannot read {self.run_id!r}: there is no such run.", run_id=self.run_id)
+        state = state_of(self.run_id, json.loads(record.state))
+        error = None if record.error is None else record.error.as_json()
+        standing = standing_of(record.status, record.wait)
+        return Turn(self.run_id, standing, record.step_index, state, was_stored=True, error=error, wait=record.wait)
+
+    async def begin(self, message: str, setup: Setup, limits: Limits, desk: "Desk") -> Turn:
+        """Start the run with the user's first message."""
+        budget = Budget.from_json({**Budget().to_json(), **limits})
+        state = AgentState(budget=budget, setup=setup.to_json()).with_user(message)
+        runner = self._runner(setup, desk)
+        with desk.tracing(runner, self.run_id):
+            result = await runner.start(run_id=self.run_id, initial_state=state.to_json(), max_steps=desk.max_steps)
+        return _turn(result)
+
+    async def say(self, message: str, change: SetupChange, limits: Limits, desk: "Desk") -> Turn:
+        """Send another message, or the same one again.
+
+        The message that is the last one goes on with its turn, or gives the stored answer. Another one opens the
+        next turn when the last is answered.
+
+        Raises:
+            LoomRunError: the last message has no answer yet and this is another one.
+        """
+        before = self.look()
+        unread = self._unread()
+        last = before.state.last_user_text if unread is None else unread
+        is_answered = before.standing == "answered" and unread is None
+        if message == last:
+            return before if is_answered else await self.go_on(change, limits, desk)
+        if not is_answered:
+            raise LoomRunError(
+                f"cannot send another message to {self.run_id!r}: because its last one has no answer yet (the run is"
+                f" {before.standing}). Finish it first: loom-run resume {self.run_id}. Or choose another --run-id.",
+                run_id=self.run_id,
+            )
+        runner = self._runner(change.applied_to(before.state.setup), desk)
+        await runner.signal(run_id=self.run_id, name=MESSAGE_SIGNAL, payload={"text": message, "budget": limits})
+        return await self._resumed(runner, desk)
+
+    async def go_on(self, change: SetupChange, limits: Limits, desk: "Desk") -> Turn:
+        """Resume the run where it stands."""
+        before = self.look()
+        if before.standing == "answered" and self._unread() is None:
+            return before
+        runner = self._runner(change.applied_to(before.state.setup), desk)
+        if limits:
+            await runner.signal(run_id=self.run_id, name=BUDGET_SIGNAL, payload=limits)
+        return await self._resumed(runner, desk)
+
+    def _unread(self) -> str | None:
+        """Give the message that was sent and not yet taken in, if there is one."""
+        sent = self._store.signals(self.run_id, name=MESSAGE_SIGNAL)
+        text: str | None = json.loads(sent[0].payload)["text"] if sent else None
+        return text
+
+    def _runner(self, setup: Setup, desk: "Desk") -> AgentRunner:
+        coordinator, tools = setup.coordinator(database=Path(self._store.description))
+        return build_agent_runner(coordinator, tools, self._store, observers=[desk.progress])
+
+    async def _resumed(self, runner: AgentRunner, desk: "Desk") -> Turn:
+        with desk.tracing(runner, self.run_id):
+            return _turn(await runner.resume(run_id=self.run_id, max_steps=desk.max_steps))
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Hold what one command brings to a conversation.
+
+    Args:
+        progress: is told what happens.
+        max_steps: pause after this many steps.
+        trace: where to write the page about the run; None for no page.
+    """
+
+    progress: Progress
+    max_steps: int | None = None
+    trace: Path | None = None
+
+    def tracing(self, runner: AgentRunner, run_id: str) -> AbstractContextManager[None]:
+        """Record what happens in the block, when a page is wanted."""
+        return nullcontext() if self.trace is None else runner.tracing(run_id, str(self.trace))
+
+
+def state_of(run_id: str, state: Any) -> AgentState:
+    """Read the conversation out of a run's state.
+
+    Raises:
+        LoomRunError: the run was not made by `loom-run`.
+    """
+    if not isinstance(state, dict) or "conversation" not in state:
+        raise LoomRunError(
+            f"cannot chat with {run_id!r}: because it is a run of another program. Choose another --run-id.",
+            run_id=run_id,
+        )
+    return AgentState.from_json(state)
+
+
+def standing_of(status: Status, wait: Mapping[str, Any] | None) -> Standing:
+    """Say how a conversation stands, from the status of its run and what that waits for."""
+    signal = (wait or {}).get("signal")
+    if status == "waiting" and "doubt" not in (wait or {}):
+        if signal == MESSAGE_SIGNAL:
+            return "answered"
+        if signal == BUDGET_SIGNAL:
+            return "limit"
+    return "answered" if status == "completed" else status
+
+
+def _turn(result: RunResult) -> Turn:
+    return Turn(
+        run_id=result.run_id,
+        standing=standing_of(result.status, result.wait),
+        step_index=result.step_index,
+        state=state_of(result.run_id, result.state),
+        was_stored=result.was_stored,
+        error=None if result.error is None else result.error.as_json(),
+        wait=result.wait,
+    )

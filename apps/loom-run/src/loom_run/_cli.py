@@ -1,0 +1,235 @@
+"""The commands of `loom-run`. Everything heavy is imported inside them, so that `--help` is quick."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from loom_runner.cli_base import Output, choose_output, output_option, run_async, write_error, write_json, write_line
+
+from loom_run._errors import LoomRunError, agent_errors_named
+
+if TYPE_CHECKING:
+    from loom_run._chat import Desk, Turn
+    from loom_run._setup import SetupChange
+
+DEFAULT_DB = "runs.sqlite"
+
+
+class _BareFlags(click.Command):
+    """A command in which `--mock-llm` stands alone and only `--mock-llm=FILE` takes a value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        named = ["--mock-llm=" if arg == "--mock-llm" else arg for arg in args[:end]]
+        return super().parse_args(ctx, named + args[end:])
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_db = click.option("--db", default=DEFAULT_DB, show_default=True, metavar="FILE", help="The database with the runs.")
+_run_id = click.option("--run-id", "-r", metavar="ID", help="The run; without it `chat` makes a new one.")
+_run = _options(
+    click.argument("run", required=False, metavar="[RUN]"),
+    click.option("--run-id", "-r", metavar="ID", help="The run, when it is not the first argument."),
+)
+_setup = _options(
+    click.option(
+        "--mock-llm",
+        metavar="[=FILE]",
+        help="Work offline: alone, a mock that searches and quotes; with =FILE, a script (JSON or YAML).",
+    ),
+    click.option("--model", metavar="P:M", hidden=True),
+    click.option("--workspace", type=click.Path(path_type=Path), metavar="DIR", help="The folder to work in; here."),
+    click.option("--test-command", metavar="CMD", help="What run_tests starts; pytest when not said."),
+)
+_limits = _options(
+    click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Pause after N steps."),
+    click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Stop when the run has used N tokens."),
+    click.option(
+        "--max-requests", type=click.IntRange(min=1), metavar="N", help="Model requests in one turn.  [default: 50]"
+    ),
+    click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write a page about the whole run."),
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="loom-run")
+def cli() -> None:
+    """A chat agent on your repository that you can kill and resume.
+
+    Every step is committed before the next begins. Kill the process whenever you like; the same command, or
+    `loom-run resume`, goes on without repeating what is on record.
+    """
+
+
+@cli.command(cls=_BareFlags)
+@click.argument("message", required=False, metavar="[MESSAGE|-]")
+@_run_id
+@click.option("--continue", "-c", "latest", is_flag=True, help="Go on with the latest chat.")
+@_db
+@_setup
+@_limits
+@click.option("--output", type=click.Choice(["text", "json", "jsonl"]), default="text", show_default=True)
+def chat(
+    *, message: str | None, run_id: str | None, latest: bool, db: str, output: Output, model: str | None, **options: Any
+) -> int:
+    """Send a message and print the answer; `-` reads the message from standard input.
+
+    A new --run-id starts a chat. A known one goes on: the same message finishes its turn or gives the stored
+    answer, another one opens the next turn.
+    """
+    _refuse_model(model)
+    text = _message(message)
+    from loom_run._chat import Conversation  # noqa: PLC0415 - kept out of `--help`
+    from loom_run._stores import latest_chat, new_run_id, opened  # noqa: PLC0415
+
+    if latest and run_id is not None:
+        raise click.UsageError("--continue and --run-id exclude each other")
+    change, limits, desk = _parts(output, options)
+    with opened(db) as store, agent_errors_named():
+        name = latest_chat(store) if latest else run_id or new_run_id()
+        conversation = Conversation(store, name)
+        if conversation.exists():
+            work = conversation.say(text, change, limits, desk)
+        else:
+            work = conversation.begin(text, change.first(), limits, desk)
+        turn = run_async(work, hint=f"Go on: {_command('resume', name, db)}")
+    return _told(turn, desk, db, output)
+
+
+@cli.command(cls=_BareFlags)
+@_run
+@_db
+@_setup
+@_limits
+@click.option("--output", type=click.Choice(["text", "json", "jsonl"]), default="text", show_default=True)
+def resume(*, run: str | None, run_id: str | None, db: str, output: Output, model: str | None, **options: Any) -> int:
+    """Go on with a run that was killed, paused, stopped by a limit, or failed."""
+    _refuse_model(model)
+    name = _one_run(run, run_id)
+    from loom_run._chat import Conversation  # noqa: PLC0415
+    from loom_run._stores import opened  # noqa: PLC0415
+
+    change, limits, desk = _parts(output, options)
+    with opened(db, existing=True) as store, agent_errors_named():
+        work = Conversation(store, name).go_on(change, limits, desk)
+        turn = run_async(work, hint=f"Go on: {_command('resume', name, db)}")
+    return _told(turn, desk, db, output)
+
+
+@cli.command()
+@_run
+@_db
+@output_option
+def explain(*, run: str | None, run_id: str | None, db: str, output: Output | None) -> None:
+    """Tell what happened to a run: steps, processes, retries, tool calls."""
+    name = _one_run(run, run_id)
+    from loom_run._stores import opened  # noqa: PLC0415
+    from loom_run._story import explained  # noqa: PLC0415
+
+    with opened(db, existing=True, read_only=True) as store, agent_errors_named():
+        story = explained(store, name, again=_command("chat -r", name, db), resume=_command("resume", name, db))
+    mode = choose_output(output)
+    if mode == "text":
+        write_line(str(story))
+    else:
+        write_json(story.data, mode)
+
+
+@cli.command()
+@_db
+@output_option
+def runs(*, db: str, output: Output | None) -> None:
+    """List the chats of a database, the latest first."""
+    from loom_run._stores import opened  # noqa: PLC0415
+    from loom_run._story import write_runs  # noqa: PLC0415
+
+    with opened(db, existing=True, read_only=True) as store, agent_errors_named():
+        write_runs(store, choose_output(output))
+
+
+@cli.command()
+@_run
+@_db
+@output_option
+def show(*, run: str | None, run_id: str | None, db: str, output: Output | None) -> None:
+    """Print a conversation: messages, tool calls and what they gave."""
+    name = _one_run(run, run_id)
+    from loom_run._stores import opened  # noqa: PLC0415
+    from loom_run._story import write_conversation  # noqa: PLC0415
+
+    with opened(db, existing=True, read_only=True) as store, agent_errors_named():
+        write_conversation(store, name, choose_output(output))
+
+
+def _parts(output: Output, options: dict[str, Any]) -> "tuple[SetupChange, dict[str, Any], Desk]":
+    """Turn options into what a conversation takes."""
+    from loom_run._chat import Desk  # noqa: PLC0415
+    from loom_run._progress import Progress  # noqa: PLC0415
+    from loom_run._setup import SetupChange  # noqa: PLC0415
+
+    change = SetupChange(options["workspace"], options["mock_llm"], options["test_command"])
+    limits = {name: options[name] for name in ("max_tokens", "max_requests") if options[name] is not None}
+    progress = Progress(output, is_live=sys.stdout.isatty())
+    return change, limits, Desk(progress, options["max_steps"], options["trace"])
+
+
+def _told(turn: "Turn", desk: "Desk", db: str, output: Output) -> int:
+    """Write how the turn ended: the answer to stdout, the rest to stderr. Returns the exit code."""
+    from loom_run._story import ending  # noqa: PLC0415
+
+    streamed = desk.progress.has_streamed
+    desk.progress.end_line()
+    command = _command("resume", turn.run_id, db)
+    if output != "text":
+        whole = turn.to_json() | {"resume_command": None if turn.standing == "answered" else command}
+        write_json({"type": "result", **whole} if output == "jsonl" else whole, output)
+        return turn.exit_code
+    if turn.standing == "answered" and turn.state.answer is not None and not streamed:
+        from loom_run._lines import printable  # noqa: PLC0415
+
+        write_line(printable(turn.state.answer) if sys.stdout.isatty() else turn.state.answer)
+    write_error(ending(turn, again=_command("chat -r", turn.run_id, db), resume=command))
+    return turn.exit_code
+
+
+def _message(message: str | None) -> str:
+    if message == "-":
+        message = sys.stdin.read()
+    if message is None:
+        raise click.UsageError('there is no message. Give one: loom-run chat "...", or - to read standard input')
+    if not message.strip():
+        raise LoomRunError("cannot chat: because the message is empty. Say something.")
+    try:
+        message.encode()
+    except UnicodeEncodeError as exc:
+        raise LoomRunError("cannot chat: because the message is not valid text. Write it in UTF-8.") from exc
+    return message
+
+
+def _one_run(run: str | None, run_id: str | None) -> str:
+    if (run is None) == (run_id is None):
+        raise click.UsageError("name one run: as the argument, or with --run-id")
+    return run if run is not None else str(run_id)
+
+
+def _refuse_model(model: str | None) -> None:
+    if model is not None:
+        raise LoomRunError(
+            f"cannot use --model {model}: because this version has no provider. Use --mock-llm or --mock-llm=FILE."
+        )
+
+
+def _command(verb: str, run_id: str, db: str) -> str:
+    import shlex  # noqa: PLC0415
+
+    return f"loom-run {verb} {shlex.quote(run_id)}" + ("" if db == DEFAULT_DB else f" --db {shlex.quote(db)}")

@@ -1,0 +1,60 @@
+"""One line for a person about each thing that an agent did."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from loom_runner.cli_base import plural, size
+
+# Model and tool text may hold terminal commands; only line breaks and tabs get through.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """Make text from outside safe for a terminal: control characters become visible signs."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def tool_line(name: str, arguments: Mapping[str, Any], result: str, time: str, *, width: int) -> str:
+    """Lay out one tool call: name, main argument, result, time; the argument gives way when the line is long."""
+    room = max(10, width - 2 - 13 - 2 - len(result) - 2 - len(time))
+    room = min(room, 40)
+    what = shortened(argument_text(arguments), room)
+    return printable(f"  {name:<12} {what:<{room}}  {result:>14}  {time:>8}").rstrip()
+
+
+def argument_text(arguments: Mapping[str, Any]) -> str:
+    """Show the argument that says most: words in quotes, a path as it is."""
+    for name in ("query", "pattern"):
+        if isinstance(arguments.get(name), str):
+            return json.dumps(arguments[name], ensure_ascii=False)
+    for name in ("path", "glob"):
+        if isinstance(arguments.get(name), str):
+            offset = arguments.get("offset")
+            return f"{arguments[name]}:{offset}" if name == "path" and offset else str(arguments[name])
+    others = {name: value for name, value in arguments.items() if name not in {"offset", "limit"}}
+    return json.dumps(others, ensure_ascii=False) if others else ""
+
+
+def result_text(name: str, payload: Any) -> str:
+    """Say in two or three words what a tool gave back."""
+    if isinstance(payload, Mapping):
+        if name in {"search_docs", "grep"}:
+            return plural(payload["total"], "match", "matches")
+        if name == "list_files":
+            return plural(payload["total"], "file")
+        if name == "read_file":
+            return plural(payload["lines"], "line")
+        if name == "run_tests":
+            summary = str(payload["summary"]).rpartition(" in ")[0]
+            return summary if payload["exit_code"] in {0, 1} and 0 < len(summary) < 40 else str(payload["status"])
+    return size(len(json.dumps(payload, ensure_ascii=False).encode()))
+
+
+def shortened(text: str, most: int) -> str:
+    """Cut a text to one line of at most `most` characters; a path keeps its end."""
+    text = " ".join(text.split())
+    if len(text) <= most:
+        return text
+    return "..." + text[-(most - 3) :] if "/" in text and " " not in text else text[: most - 3] + "..."

@@ -1,0 +1,71 @@
+"""The model behind a bare `--mock-llm`: it searches the workspace, reads the best match and quotes it.
+
+It understands nothing. Everything that it says is what the tools really found, so that a first run on any folder
+shows a real search and a real file read, the same ones every time.
+"""
+
+from typing import Any
+
+from loom_agents import ModelReply, ModelRequest, ScriptedModel, ToolCall, ToolMessage, UserMessage
+from loom_runner.cli_base import plural
+
+QUOTED_LINES = 12
+
+
+def mock_model() -> ScriptedModel:
+    """Build the mock."""
+    return ScriptedModel(_reply, name="mock")
+
+
+def _reply(request: ModelRequest) -> ModelReply:
+    question, results = _this_turn(request)
+    if not results:
+        return _calling("I look for this in the documents.", request, "search_docs", query=question)
+    last = results[-1]
+    if last.outcome != "success":
+        return ModelReply(f"{last.name} did not work: {last.payload}")
+    if last.name == "search_docs":
+        if not last.payload["matches"]:
+            return _calling("Nothing found. I look at what is there.", request, "list_files", limit=10)
+        best = last.payload["matches"][0]
+        text = f"The best match is {best['path']}:{best['line']}. I read it."
+        return _calling(text, request, "read_file", path=best["path"], offset=best["line"], limit=QUOTED_LINES)
+    if last.name == "list_files":
+        return ModelReply(_nothing_found(question, results[0].payload, last.payload))
+    return ModelReply(_quoted(results[0].payload, last.payload))
+
+
+def _this_turn(request: ModelRequest) -> tuple[str, list[ToolMessage]]:
+    """Give the user's last message and the tool results since then."""
+    results: list[ToolMessage] = []
+    for message in reversed(request.messages):
+        if isinstance(message, UserMessage):
+            return message.text, results
+        if isinstance(message, ToolMessage):
+            results.insert(0, message)
+    return "", results
+
+
+def _calling(text: str, request: ModelRequest, tool: str, **arguments: Any) -> ModelReply:
+    return ModelReply(text, (ToolCall(f"call-{len(request.messages)}", tool, arguments),))
+
+
+def _nothing_found(question: str, search: Any, listing: Any) -> str:
+    lines = [f'I searched {plural(search["documents"], "document")} for "{question}" and found nothing.']
+    if listing["total"]:
+        names = ", ".join(file["path"] for file in listing["files"])
+        more = ", ..." if listing["truncated"] else ""
+        lines.append(f"The workspace has {plural(listing['total'], 'file')}: {names}{more}.")
+    else:
+        lines.append("The workspace has no files.")
+    return "\n".join(lines)
+
+
+def _quoted(search: Any, page: Any) -> str:
+    best, *others = search["matches"]
+    under = f" ({best['heading']})" if best["heading"] else ""
+    lines = [f"{page['path']}:{page['offset']}{under} fits best of {plural(search['total'], 'match', 'matches')}:", ""]
+    lines += [f"> {line}".rstrip() for line in page["text"].rstrip().split("\n")]
+    if others:
+        lines += ["", "See also: " + ", ".join(f"{other['path']}:{other['line']}" for other in others[:4])]
+    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""Show a run while it works: tool calls on stderr, the answer on stdout."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from loom_runner import RunEvent
+from loom_runner.cli_base import Output, duration, shorten, terminal_width, write_error, write_json
+
+from loom_run._lines import printable, result_text, tool_line
+
+
+class Progress:
+    """Listen to a run.
+
+    Args:
+        output: `text` for a person; `json` says nothing before the end; `jsonl` writes every event as it comes.
+        is_live: stdout is a terminal, so text goes out piece by piece. Otherwise only the finished answer is written
+            there, because what a model says before it calls a tool is not the answer.
+    """
+
+    def __init__(self, output: Output, *, is_live: bool) -> None:
+        self._output = output
+        self._is_live = is_live
+        self._arguments: dict[str, Mapping[str, Any]] = {}
+        self._at_line_start = True
+        self.has_streamed = False
+
+    def __call__(self, event: RunEvent) -> None:
+        """Take one event of the runner."""
+        if self._output == "jsonl":
+            write_json({"type": event.kind, **_facts(event)}, "jsonl")
+        if event.kind == "emitted" and event.data["event"]["type"] == "tool_calls":
+            self._arguments = {call["id"]: call["arguments"] for call in event.data["event"]["tool_calls"]}
+        if self._output != "text":
+            return
+        if event.kind == "emitted" and event.data["event"]["type"] == "text":
+            self._stream(event.data["event"]["text"])
+            return
+        line = self._line(event)
+        if line:
+            self.end_line()
+            write_error(line)
+
+    def end_line(self) -> None:
+        """Finish a line that was streamed."""
+        if not self._at_line_start:
+            click.echo()
+        self._at_line_start = True
+        self.has_streamed = False
+
+    def _stream(self, text: str) -> None:
+        if self._is_live and text:
+            click.echo(printable(text), nl=False)
+            self._at_line_start = text.endswith("\n")
+            self.has_streamed = True
+
+    def _line(self, event: RunEvent) -> str | None:
+        data = event.data
+        if event.kind == "run_started" and data["status"] != "created":
+            gone = data.get("taken_over_from")
+            why = f"process {gone} disappeared in the middle" if gone else f"it was {data['status']}"
+            return f"resuming {event.run_id} in step {event.step_index}: {why}"
+        if event.kind == "tool_finished":
+            return self._tool_line(data)
+        if event.kind == "attempt_failed" and data["retry_in_s"] is not None:
+            error = data["error"]
+            wait = duration(data["retry_in_s"] * 1_000_000)
+            return printable(f"  {error['type']}: {shorten(error['message'], 120)}; trying again in {wait}")
+        return None
+
+    def _tool_line(self, data: Mapping[str, Any]) -> str:
+        arguments = self._arguments.get(data["key"])
+        if not isinstance(arguments, Mapping):
+            arguments = {}
+        time = "recorded" if data["recorded"] else duration(data["duration_ms"] * 1000)
+        if data["status"] == "done":
+            return tool_line(data["name"], arguments, result_text(data["name"], data["result"]), time, width=_width())
+        line = tool_line(data["name"], arguments, "failed", time, width=_width())
+        return f"{line}\n    {printable(shorten(data['error']['message'], _width() - 4))}"
+
+
+def _width() -> int:
+    return min(terminal_width(), 100)
+
+
+def _facts(event: RunEvent) -> dict[str, Any]:
+    known = {"run_id": event.run_id, "step_index": event.step_index, "attempt": event.attempt, "at_us": event.at_us}
+    return {**known, **json.loads(json.dumps(dict(event.data), default=str))}

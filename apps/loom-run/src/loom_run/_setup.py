@@ -1,0 +1,109 @@
+"""What a run needs to be built again in another process; stored in its state as JSON."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loom_agents import Coordinator, Model, ScriptedModel, Workspace, workspace_tools
+
+from loom_run._errors import LoomRunError
+from loom_run._mock import mock_model
+from loom_run._prompt import system_prompt
+
+if TYPE_CHECKING:
+    from loom_runner import ToolRegistry
+
+MOCK = "mock"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Say which model works in which folder.
+
+    Args:
+        workspace: the folder, absolute.
+        model: `mock`, or `script:` and the absolute path of a script.
+        test_command: what `run_tests` starts; None for the workspace's pytest.
+    """
+
+    workspace: str
+    model: str
+    test_command: tuple[str, ...] | None = None
+
+    def coordinator(self, *, database: Path) -> "tuple[Coordinator, ToolRegistry]":
+        """Build the agent's step and its tools, which do not see the database that the run is kept in.
+
+        Raises:
+            WorkspaceError: the folder is gone.
+            ScriptError: the script cannot be read.
+        """
+        workspace = Workspace.at(Path(self.workspace), private=[database])
+        tools = workspace_tools(workspace, test_command=self.test_command)
+        step = Coordinator(self._model(), tools, system=system_prompt(workspace.root), setup=self.to_json())
+        return step, tools
+
+    def _model(self) -> Model:
+        kind, _, path = self.model.partition(":")
+        return ScriptedModel.from_file(Path(path)) if kind == "script" else mock_model()
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the stored form."""
+        command = None if self.test_command is None else list(self.test_command)
+        return {"workspace": self.workspace, "model": self.model, "test_command": command}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Setup":
+        """Read the stored form."""
+        command = data.get("test_command")
+        return cls(data["workspace"], data["model"], None if command is None else tuple(command))
+
+
+@dataclass(frozen=True, slots=True)
+class SetupChange:
+    """Hold what a command line says about the setup; None says nothing.
+
+    Args:
+        workspace: the folder.
+        mock_llm: the path of a script, or empty for the mock.
+        test_command: the test runner, as a shell would read it.
+    """
+
+    workspace: Path | None = None
+    mock_llm: str | None = None
+    test_command: str | None = None
+
+    def first(self) -> Setup:
+        """Build the setup of a new run.
+
+        Raises:
+            LoomRunError: no model is named.
+        """
+        if self.mock_llm is None:
+            raise LoomRunError(
+                "cannot start a chat: because no model is named. Give --mock-llm for the offline mock, or"
+                " --mock-llm=FILE for a script."
+            )
+        return self.applied_to({"workspace": str(Path.cwd()), "model": MOCK})
+
+    def applied_to(self, stored: Mapping[str, Any]) -> Setup:
+        """Give the stored setup of a run with what the command line says put in."""
+        setup = Setup.from_json(stored)
+        if self.workspace is not None:
+            setup = replace(setup, workspace=str(self.workspace))
+        if self.mock_llm is not None:
+            setup = replace(setup, model=f"script:{Path(self.mock_llm).absolute()}" if self.mock_llm else MOCK)
+        if self.test_command is not None:
+            setup = replace(setup, test_command=_words(self.test_command))
+        return replace(setup, workspace=str(Workspace.at(Path(setup.workspace)).root))
+
+
+def _words(command: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as exc:
+        raise LoomRunError(f"cannot use --test-command {command!r}: because of its quotes ({exc}).") from exc
+    if not words:
+        raise LoomRunError("cannot use --test-command '': because it is empty. Name a program.")
+    return words

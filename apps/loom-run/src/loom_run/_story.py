@@ -1,0 +1,132 @@
+"""What a person reads about chats afterwards: how a turn ended, the list, the conversation, the explanation."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from loom_agents import AssistantMessage, MessageFormatError, ToolMessage, Usage
+from loom_runner import AgentRunner, Continue, SQLiteStore
+from loom_runner.cli_base import Output, plural, shorten, styled_status, write_json, write_line, write_rows
+
+from loom_run._chat import Conversation, Turn, standing_of, state_of
+from loom_run._errors import LoomRunError
+from loom_run._lines import argument_text, printable, result_text
+
+
+def ending(turn: Turn, *, again: str, resume: str) -> str:
+    """Say in one line how a turn ended and what to type next.
+
+    Args:
+        turn: how the conversation stands.
+        again: the command that sends another message.
+        resume: the command that goes on.
+    """
+    name = turn.run_id
+    if turn.standing == "answered":
+        if turn.was_stored:
+            return f'{name} had answered this before; nothing was run.  Go on: {again} "..."'
+        return f'{plural(turn.step_index, "step")}, {usage_text(turn.state.usage)}.  Go on: {again} "..."'
+    if turn.standing == "limit":
+        option = "--max-requests" if "requests in this turn" in (turn.limit or "") else "--max-tokens"
+        return f"{name} stopped: {turn.limit}.  Go on: {resume} {option} N"
+    if turn.standing == "failed" and turn.error is not None:
+        error = f"{turn.error['type']}: {shorten(turn.error['message'], 300)}"
+        return printable(f"{name} failed in step {turn.step_index}: {error}  Try again: {resume}")
+    if turn.standing == "waiting" and "doubt" in (turn.wait or {}):
+        return f"{name} waits for a word about an interrupted tool call: loom-runner doubts, then {resume}"
+    return f"{name} is {turn.standing} before step {turn.step_index}.  Go on: {resume}"
+
+
+def usage_text(usage: Usage) -> str:
+    """Write tokens and price for a person."""
+    cached = f" ({usage.cache_read_tokens:,} cached)" if usage.cache_read_tokens else ""
+    price = "price not known" if usage.cost_usd is None else f"${usage.cost_usd:.4f}" if usage.cost_usd else "$0"
+    return f"{usage.input_tokens:,} in{cached} / {usage.output_tokens:,} out tokens, {price}"
+
+
+def write_runs(store: SQLiteStore, output: Output) -> None:
+    """List the chats of a database."""
+    columns = {
+        "run": lambda row: row["run_id"],
+        "status": lambda row: styled_status(row["status"]),
+        "turns": lambda row: str(row["turn"]),
+        "steps": lambda row: str(row["step_index"]),
+        "changed": lambda row: _local(row["updated_at"]),
+        "last message": lambda row: printable(shorten(row["message"] or "", 200)),
+    }
+    write_rows(_chats(store), columns, output, empty="no chats yet. Start one: loom-run chat ...")
+
+
+def _chats(store: SQLiteStore) -> Iterator[dict[str, Any]]:
+    for row in _reader(store).list(limit=1000):
+        try:
+            state = state_of(row["run_id"], row["state"])
+        except (LoomRunError, MessageFormatError):
+            continue  # a run of another program, or of a later version
+        yield {
+            "run_id": row["run_id"],
+            "status": standing_of(row["status"], row["wait"]),
+            "turn": state.turn,
+            "step_index": row["step_index"],
+            "updated_at": row["updated_at"],
+            "message": state.last_user_text,
+            "usage": state.usage.to_json(),
+        }
+
+
+def write_conversation(store: SQLiteStore, run_id: str, output: Output) -> None:
+    """Write one conversation, message by message."""
+    turn = Conversation(store, run_id).look()
+    messages = turn.state.to_json()["conversation"]["messages"]
+    if output == "jsonl":
+        for message in messages:
+            write_json(message, "jsonl")
+        return
+    if output == "json":
+        write_json(turn.to_json() | {"messages": messages, "setup": dict(turn.state.setup)})
+        return
+    arguments: dict[str, Mapping[str, Any]] = {}
+    for message in turn.state.messages:
+        if isinstance(message, ToolMessage):
+            what = argument_text(arguments.get(message.call_id, {}))
+            success = message.outcome == "success"
+            result = result_text(message.name, message.payload) if success else f"{message.outcome}: {message.payload}"
+            write_line(printable(f"  {message.name}  {shorten(what, 60)}  {shorten(result, 200)}".rstrip()))
+        elif isinstance(message, AssistantMessage):
+            arguments |= {call.id: call.arguments for call in message.tool_calls}
+            if message.text:
+                write_line(printable(message.text))
+        else:
+            write_line(printable(f"> {message.text}"))
+    write_line(f"-- {turn.standing}, {plural(turn.step_index, 'step')}, {usage_text(turn.state.usage)}")
+
+
+def explained(store: SQLiteStore, run_id: str, *, again: str, resume: str) -> Any:
+    """Tell what happened to a run, in the words of a chat. `str()` of it is the text, `.data` the facts."""
+    story = _reader(store).explain_run(run_id)
+    record = store.get_run(run_id)
+    if record is None:
+        return story
+    standing = standing_of(record.status, record.wait)
+    facts = story.data | {"status": standing}
+    if standing == "answered":
+        state = state_of(run_id, json.loads(record.state))
+        facts |= {"waits": None, "result": shorten(state.answer or "", 200), "next": {"go on": f'{again} "..."'}}
+    elif "go on" in facts["next"]:
+        facts["next"] = {"go on": resume}
+    return replace(story, data=facts)
+
+
+def _reader(store: SQLiteStore) -> AgentRunner:
+    """Build a runner that only reads."""
+
+    async def reads(state: Any) -> Continue[Any]:
+        return Continue(state)
+
+    return AgentRunner(step=reads, store=store)
+
+
+def _local(at: str) -> str:
+    return datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M")
