@@ -15,14 +15,14 @@ def detail_of(span: Span) -> str:
     if span.status == "interrupted":
         words.append("interrupted")
     model = meta.get("model")
-    if isinstance(model, str):
-        words.append(model)
     if span.error is not None:
         words.append(f"{span.error.get('type', 'error')}: {span.error.get('message', '')}")
     elif isinstance(model, str) or "input_tokens" in meta:
         given, made = meta.get("input_tokens"), meta.get("output_tokens")
         if type(given) is int or type(made) is int:
             words.append(f"{_count(given)} → {_count(made)}")
+    if isinstance(model, str):
+        words.append(model)
     for key in ("reason", "question", "summary"):
         note = meta.get(key)
         if isinstance(note, str):

@@ -95,9 +95,7 @@ class _Blocks:
             columns["cost"].append(
                 float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else float("nan")
             )
-            columns["flags"].append(
-                bool("input_tokens" in meta or "output_tokens" in meta) | (span.error is not None) << 1
-            )
+            columns["flags"].append(_flags(span))
             seen_until = max(seen_until, span.started_at_ns + (span.duration_ns or 0))
             payloads.append(self._payload(span))
         payload_blocks, payload_starts = _chunks(payloads)
@@ -227,6 +225,12 @@ def _ids(spans: list[Span]) -> tuple[bytes, list[str] | None]:
     if len(packed) == 8 * len(spans) and all(len(span.id) == 16 for span in spans):
         return packed, None
     return b"", [_clean(span.id) for span in spans]
+
+
+def _flags(span: Span) -> int:
+    has_tokens = "input_tokens" in span.meta or "output_tokens" in span.meta
+    is_passed_on = span.error is not None and "origin" in span.error
+    return has_tokens | (span.error is not None) << 1 | is_passed_on << 2
 
 
 def _whole(value: Json) -> int:

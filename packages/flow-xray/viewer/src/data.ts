@@ -1,0 +1,391 @@
+// The trace as the page holds it: typed columns in pre-order, payloads inflated when somebody looks at them.
+//
+// Spans are numbered in pre-order: the subtree of span i is [i, end[i]), and a parent has a smaller number than
+// its children. Everything derived below is one linear pass, forwards or backwards; nothing recurses over the tree.
+
+export type Json = null | boolean | number | bigint | string | Json[] | { [key: string]: Json };
+export type JsonObject = { [key: string]: Json };
+
+export type Status = "ok" | "error" | "open" | "interrupted" | "cancelled";
+
+export interface SpanError {
+  type?: Json;
+  message?: Json;
+  traceback?: Json;
+  origin?: Json;
+}
+
+export interface Payload {
+  input?: Json;
+  output?: Json;
+  error?: SpanError;
+  meta?: JsonObject;
+  tags?: JsonObject[];
+}
+
+interface Head {
+  version: number;
+  name: string;
+  trace_id: string;
+  started_at_ns: string;
+  length_ns: number;
+  count: number;
+  meta: JsonObject;
+  value: Json;
+  kinds: string[];
+  threads: string[];
+  statuses: Status[];
+  strings: string[];
+  columns: [string, string, number][];
+  ids: string[] | null;
+  payload_starts: number[];
+  value_starts: number[];
+}
+
+const FLAG_TOKENS = 1;
+const FLAG_ERROR = 2;
+const FLAG_PASSED_ON = 4; // the error was raised by a span below and is shown there
+
+export interface Totals {
+  lengthNs: number;
+  spans: number;
+  modelCalls: number;
+  inputTokens: number;
+  outputTokens: number;
+  cachedTokens: number;
+  costUsd: number;
+  priced: number;
+  unpriced: number;
+  errors: number;
+  interrupted: number;
+}
+
+async function inflate(text: string): Promise<Uint8Array> {
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+async function block(id: string): Promise<Uint8Array> {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`the block ${id} is missing`);
+  return inflate(element.textContent ?? "");
+}
+
+/** Parse JSON and keep whole numbers beyond 2^53 exact where the browser can. */
+export function parse(text: string): Json {
+  if (!/\d{16}/.test(text)) return JSON.parse(text);
+  return JSON.parse(text, function (_key: string, value: unknown, context?: { source?: string }) {
+    if (typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value)) {
+      const source = context?.source;
+      if (source && /^-?\d+$/.test(source)) return BigInt(source);
+    }
+    return value;
+  } as (this: unknown, key: string, value: unknown) => unknown);
+}
+
+class Chunks {
+  private readonly held = new Map<number, Promise<Json[]>>();
+  private readonly ready = new Map<number, Json[]>();
+
+  constructor(
+    private readonly prefix: string,
+    readonly starts: number[],
+  ) {}
+
+  /** The number of the chunk that holds item `index`. */
+  of(index: number): number {
+    let low = 0;
+    let high = this.starts.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.starts[middle] <= index) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  load(chunk: number): Promise<Json[]> {
+    let promise = this.held.get(chunk);
+    if (!promise) {
+      promise = block(this.prefix + chunk).then((bytes) => {
+        const items = parse(new TextDecoder().decode(bytes)) as Json[];
+        this.ready.set(chunk, items);
+        return items;
+      });
+      this.held.set(chunk, promise);
+      if (this.held.size > 24) {
+        const oldest = this.held.keys().next().value!;
+        this.held.delete(oldest);
+        this.ready.delete(oldest);
+      }
+    }
+    return promise;
+  }
+
+  async item(index: number): Promise<Json> {
+    const chunk = this.of(index);
+    return (await this.load(chunk))[index - this.starts[chunk]];
+  }
+
+  /** The item if its chunk is here, else undefined. */
+  now(index: number): Json | undefined {
+    const chunk = this.of(index);
+    return this.ready.get(chunk)?.[index - this.starts[chunk]];
+  }
+}
+
+export class Trace {
+  readonly start: Float64Array;
+  readonly duration: Float64Array; // -1: no end is known
+  readonly stop: Float64Array; // where the bar ends
+  readonly cost: Float64Array;
+  readonly parent: Int32Array;
+  readonly name: Uint32Array;
+  readonly detail: Uint32Array;
+  readonly kind: Uint16Array;
+  readonly thread: Uint16Array;
+  readonly input: Uint32Array;
+  readonly output: Uint32Array;
+  readonly cached: Uint32Array;
+  readonly status: Uint8Array;
+  readonly flags: Uint8Array;
+  readonly depth: Int32Array;
+  readonly end: Int32Array; // first span behind the subtree
+  readonly self: Float64Array; // time in no child; children that overlap count once
+  readonly errorsBelow: Int32Array;
+  readonly count: number;
+  readonly startedAt: bigint;
+  readonly totals: Totals;
+  private readonly payloads: Chunks;
+  private readonly values: Chunks;
+  private byId: Map<string, number> | null = null;
+
+  constructor(
+    readonly head: Head,
+    columns: Uint8Array,
+    private readonly ids: Uint8Array,
+  ) {
+    const n = (this.count = head.count);
+    const types: Record<string, [new (b: ArrayBuffer, o: number, n: number) => ArrayLike<number>, number]> = {
+      d: [Float64Array, 8],
+      i: [Int32Array, 4],
+      I: [Uint32Array, 4],
+      H: [Uint16Array, 2],
+      B: [Uint8Array, 1],
+    };
+    const found: Record<string, unknown> = {};
+    for (const [name, type, offset] of head.columns) {
+      found[name] = new types[type][0](columns.buffer as ArrayBuffer, columns.byteOffset + offset, n);
+    }
+    this.start = found.start as Float64Array;
+    this.duration = found.duration as Float64Array;
+    this.cost = found.cost as Float64Array;
+    this.parent = found.parent as Int32Array;
+    this.name = found.name as Uint32Array;
+    this.detail = found.detail as Uint32Array;
+    this.kind = found.kind as Uint16Array;
+    this.thread = found.thread as Uint16Array;
+    this.input = found.input as Uint32Array;
+    this.output = found.output as Uint32Array;
+    this.cached = found.cached as Uint32Array;
+    this.status = found.status as Uint8Array;
+    this.flags = found.flags as Uint8Array;
+    this.startedAt = BigInt(head.started_at_ns);
+    this.payloads = new Chunks("x-p", head.payload_starts);
+    this.values = new Chunks("x-v", head.value_starts);
+
+    this.depth = new Int32Array(n);
+    this.end = new Int32Array(n);
+    this.stop = new Float64Array(n);
+    this.self = new Float64Array(n);
+    this.errorsBelow = new Int32Array(n);
+    this.totals = this.derive();
+  }
+
+  private derive(): Totals {
+    const { count: n, parent, start, duration, depth, end, stop, self, errorsBelow, status, flags } = this;
+    const open = this.head.statuses.indexOf("open");
+    const failed = this.head.statuses.indexOf("error");
+    const lost = this.head.statuses.indexOf("interrupted");
+    const llm = this.head.kinds.indexOf("llm");
+    const length = this.head.length_ns;
+    for (let i = 0; i < n; i++) {
+      depth[i] = parent[i] < 0 ? 0 : depth[parent[i]] + 1;
+      end[i] = i + 1;
+      stop[i] = duration[i] >= 0 ? start[i] + duration[i] : status[i] === open ? length : start[i];
+    }
+    const totals: Totals = {
+      lengthNs: length, spans: n, modelCalls: 0, inputTokens: 0, outputTokens: 0, cachedTokens: 0,
+      costUsd: 0, priced: 0, unpriced: 0, errors: 0, interrupted: 0,
+    };
+    const tokensBelow = new Uint8Array(n);
+    const costBelow = new Uint8Array(n);
+    for (let i = n - 1; i >= 0; i--) {
+      const p = parent[i];
+      const isError = status[i] === failed && !(flags[i] & FLAG_PASSED_ON);
+      const hasTokens = (flags[i] & FLAG_TOKENS) !== 0;
+      const hasCost = !Number.isNaN(this.cost[i]);
+      if (isError) totals.errors++;
+      if (status[i] === lost) totals.interrupted++;
+      if (this.kind[i] === llm) totals.modelCalls++;
+      // A span that sums up what its children say must not be counted again.
+      if (hasTokens && !tokensBelow[i]) {
+        totals.inputTokens += this.input[i];
+        totals.outputTokens += this.output[i];
+        totals.cachedTokens += this.cached[i];
+        if (!hasCost && !costBelow[i]) totals.unpriced++;
+      }
+      if (hasCost && !costBelow[i]) {
+        totals.costUsd += this.cost[i];
+        totals.priced++;
+      }
+      if (p >= 0) {
+        if (end[i] > end[p]) end[p] = end[i];
+        if (duration[p] < 0 && stop[i] > stop[p]) stop[p] = stop[i];
+        errorsBelow[p] += errorsBelow[i] + (isError ? 1 : 0);
+        if (hasTokens || tokensBelow[i]) tokensBelow[p] = 1;
+        if (hasCost || costBelow[i]) costBelow[p] = 1;
+      }
+    }
+    const coveredUntil = new Float64Array(n);
+    for (let i = 0; i < n; i++) {
+      self[i] = Math.max(0, stop[i] - start[i]);
+      coveredUntil[i] = start[i];
+      const p = parent[i];
+      if (p >= 0) {
+        const from = Math.max(start[i], coveredUntil[p]);
+        const until = Math.min(stop[i], stop[p]);
+        if (until > from) {
+          self[p] = Math.max(0, self[p] - (until - from));
+          coveredUntil[p] = until;
+        }
+      }
+    }
+    return totals;
+  }
+
+  nameOf(i: number): string {
+    return this.head.strings[this.name[i]];
+  }
+
+  detailOf(i: number): string {
+    return this.head.strings[this.detail[i]];
+  }
+
+  kindOf(i: number): string {
+    return this.head.kinds[this.kind[i]];
+  }
+
+  statusOf(i: number): Status {
+    return this.head.statuses[this.status[i]];
+  }
+
+  threadOf(i: number): string {
+    return this.head.threads[this.thread[i]];
+  }
+
+  idOf(i: number): string {
+    if (this.head.ids) return this.head.ids[i];
+    let text = "";
+    for (let k = i * 8; k < i * 8 + 8; k++) text += this.ids[k].toString(16).padStart(2, "0");
+    return text;
+  }
+
+  find(id: string): number {
+    if (!this.byId) {
+      this.byId = new Map();
+      for (let i = this.count - 1; i >= 0; i--) this.byId.set(this.idOf(i), i);
+    }
+    return this.byId.get(id) ?? -1;
+  }
+
+  hasTokens(i: number): boolean {
+    return (this.flags[i] & FLAG_TOKENS) !== 0;
+  }
+
+  /** Did this span fail itself, rather than pass on what a span below raised? */
+  isErrorOrigin(i: number): boolean {
+    return this.statusOf(i) === "error" && !(this.flags[i] & FLAG_PASSED_ON);
+  }
+
+  hasError(i: number): boolean {
+    return (this.flags[i] & FLAG_ERROR) !== 0;
+  }
+
+  /** What the inspector shows of a span, with every reference resolved. */
+  async payload(i: number): Promise<Payload> {
+    return (await this.resolve(await this.payloads.item(i))) as Payload;
+  }
+
+  /** Replace the references to pooled values. */
+  async resolve(value: Json): Promise<Json> {
+    for (;;) {
+      const missing = new Set<number>();
+      const whole = this.substitute(value, missing);
+      if (!missing.size) return whole;
+      await Promise.all([...missing].map((chunk) => this.values.load(chunk)));
+    }
+  }
+
+  private substitute(value: Json, missing: Set<number>): Json {
+    if (Array.isArray(value)) return value.map((item) => this.substitute(item, missing));
+    if (value === null || typeof value !== "object") return value;
+    const keys = Object.keys(value);
+    if (keys.length === 1) {
+      const reference = value.$ref;
+      if (typeof reference === "number") {
+        const held = this.values.now(reference);
+        if (held === undefined) {
+          missing.add(this.values.of(reference));
+          return null;
+        }
+        return this.substitute(held, missing);
+      }
+      const raw = value.$raw;
+      if (raw !== undefined && raw !== null && typeof raw === "object" && !Array.isArray(raw)) return this.members(raw, missing);
+    }
+    return this.members(value, missing);
+  }
+
+  private members(value: JsonObject, missing: Set<number>): JsonObject {
+    const out: JsonObject = Object.create(null); // a key may be called __proto__
+    for (const key of Object.keys(value)) out[key] = this.substitute(value[key], missing);
+    return out;
+  }
+
+  /** Search the payloads, chunk by chunk; `found` is called with each span whose values contain `needle`. */
+  async searchPayloads(needle: string, isStale: () => boolean, found: (index: number) => void): Promise<void> {
+    const pooled = new Set<number>();
+    for (let chunk = 0; chunk < this.values.starts.length; chunk++) {
+      const items = await this.values.load(chunk);
+      if (isStale()) return;
+      items.forEach((item, k) => {
+        if (contains(item, needle, pooled)) pooled.add(this.values.starts[chunk] + k);
+      });
+    }
+    for (let chunk = 0; chunk < this.payloads.starts.length; chunk++) {
+      const items = await this.payloads.load(chunk);
+      if (isStale()) return;
+      items.forEach((item, k) => {
+        if (contains(item, needle, pooled)) found(this.payloads.starts[chunk] + k);
+      });
+    }
+  }
+}
+
+function contains(value: Json, needle: string, pooled: Set<number>): boolean {
+  if (typeof value === "string") return value.toLowerCase().includes(needle);
+  if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") return String(value) === needle;
+  if (Array.isArray(value)) return value.some((item) => contains(item, needle, pooled));
+  if (value === null) return false;
+  if (typeof value.$ref === "number" && pooled.has(value.$ref)) return true;
+  return Object.keys(value).some((key) => key.toLowerCase() === needle || contains(value[key], needle, pooled));
+}
+
+export async function loadTrace(): Promise<Trace> {
+  const [head, columns, ids] = await Promise.all([block("x-head"), block("x-cols"), block("x-ids")]);
+  return new Trace(parse(new TextDecoder().decode(head)) as unknown as Head, columns, ids);
+}
