@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import loom
+import pytest
 
 FILES = Path(__file__).resolve().parents[1] / "typing_tests"
 MISUSE = FILES / "misuse.py"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import inspect
 import linecache
 import re
@@ -46,46 +47,55 @@ class Observation:
 
 @dataclasses.dataclass(slots=True)
 class Decorators:
-    """The pair of decorators a program imports, and the functions they were used on."""
+    """The pair of decorators a program imports, and what a run with them left behind.
+
+    No Python frame may stand between the program and the decorator: `functools.partial` adds options without one.
+    """
 
     tailrec: Callable[..., Any]
     tailstream: Callable[..., Any]
-    decorated: list[tuple[Callable[..., Any], Callable[..., Any]]] = dataclasses.field(default_factory=list)
     events: list[str] = dataclasses.field(default_factory=list)
+    decorated: list[Callable[..., Any]] = dataclasses.field(default_factory=list)
+    program: types.ModuleType | None = None
     compile: Callable[[str, str], types.CodeType] | None = None
     support: dict[str, Any] = dataclasses.field(default_factory=dict)
     call: Callable[..., Any] = lambda fn, *args, **kwargs: fn(*args, **kwargs)
 
-    def recorded(self, decorator: Callable[..., Any]) -> Callable[..., Any]:
-        """Wrap a decorator so that every function it makes is kept beside the original."""
-
-        def decorate(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-            if fn is None:
-                return lambda given: decorate(given, **options)
-            made = decorator(fn, **options)
-            self.decorated.append((fn, made))
-            return made
-
-        return decorate
-
     def module(self) -> types.ModuleType:
-        """Build the module ``subject`` that a program imports."""
+        """Build the module `subject` that a program imports."""
         subject = types.ModuleType("subject", "Stands for loom, or for plain recursion.")
         subject.__dict__.update(
-            tailrec=self.recorded(self.tailrec),
-            tailstream=self.recorded(self.tailstream),
+            tailrec=self.tailrec,
+            tailstream=self.tailstream,
             log=lambda *values: self.events.append(scrub(repr(values[0] if len(values) == 1 else values))),
             collect=collect,
             call=self.call,
         )
         return subject
 
+    @contextlib.contextmanager
+    def recording(self, filename: str) -> Iterator[None]:
+        """Keep every function of the program that leaves loom's decorators, also those that only live inside a call."""
+
+        def profile(frame: types.FrameType, event: str, made: Any) -> None:
+            if event != "return" or not isinstance(made, types.FunctionType) or made.__code__.co_filename != filename:
+                return
+            if frame.f_code.co_filename.endswith("_decorators.py") and made not in self.decorated:
+                self.decorated.append(made)
+
+        before = sys.getprofile()
+        sys.setprofile(profile)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
+
 
 def plain() -> Decorators:
     """Give decorators that return the function unchanged: plain recursion, the reference."""
 
-    def unchanged(fn: Callable[..., Any], **_options: Any) -> Callable[..., Any]:
-        return fn
+    def unchanged(fn: Callable[..., Any] | None = None, /, **_options: Any) -> Any:
+        return unchanged if fn is None else fn
 
     return Decorators(unchanged, unchanged)
 
@@ -94,13 +104,9 @@ def compiled(**options: Any) -> Decorators:
     """Give loom's decorators, with options that the program itself does not say (as `blocks=`)."""
     import loom
 
-    def tailrec(fn: Callable[..., Any], **own: Any) -> Any:
-        return loom.tailrec(fn, **{**options, **own})
-
-    def tailstream(fn: Callable[..., Any], **own: Any) -> Any:
-        return loom.tailstream(fn, **{**options, **own})
-
-    return Decorators(tailrec, tailstream)
+    if not options:
+        return Decorators(loom.tailrec, loom.tailstream)
+    return Decorators(functools.partial(loom.tailrec, **options), functools.partial(loom.tailstream, **options))
 
 
 def by_transitions(**options: Any) -> Decorators:
@@ -194,6 +200,7 @@ def load(source: str, filename: str, decorators: Decorators, name: str = "progra
     else:
         code = decorators.compile(source, filename)
         module.__dict__.update(decorators.support)
+    decorators.program = module
     exec(code, module.__dict__)
     return module
 
@@ -213,10 +220,12 @@ def run(
     seconds: float = 10.0,
     allowed_warning: type[Warning] | None = None,
     loop: bool = True,
+    record: bool = False,
 ) -> Observation:
     """Execute a program, call its entry function and observe. Warnings are errors unless of the allowed class.
 
     `loop=False` is for programs whose coroutines only ever yield None: they are driven by hand, without an event loop.
+    `record=True` fills `decorators.decorated`.
     """
     counted: _Counted | None = None
     kind, value, where = "returned", "", ""
@@ -226,7 +235,7 @@ def run(
         if allowed_warning is not None:
             warnings.simplefilter("ignore", allowed_warning)
         try:
-            with watchdog(seconds):
+            with watchdog(seconds), decorators.recording(filename) if record else contextlib.nullcontext():
                 module = load(source, filename, decorators)
                 stage = "raised"
                 outcome = getattr(module, entry)()

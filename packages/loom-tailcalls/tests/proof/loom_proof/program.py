@@ -2,7 +2,7 @@
 
 Three folders, one program each file; the first line of the docstring is the rule in one sentence.
 
-``accepted/``   equal to plain recursion in every `blocks` mode, and without a single reported deviation
+``accepted/``   equal to plain recursion in every `blocks` mode, and without a reported deviation (but see ``reports``)
 ``deviating/``  equal under ``blocks="exact"``; under ``"step"`` (and when nothing is said) exactly what `STEP` says
 ``either/``     refused, reported or equal: what the contract leaves open, as long as nothing is silently different
 ``refused/``    a `TailCallError` at decoration: the comment ``# ^ LT011`` under a line says code and column
@@ -13,6 +13,7 @@ Comments that a program may hold:
 ``# python: 3.12``      the program needs that version
 ``# exact: refused``    ``blocks="exact"`` cannot be used with it (a group)
 ``# code: LT003``       (refused) only the code is expected: there is no line to point at
+``# reports: ID``       (accepted) equal in this program, and still reported: another caller could see a difference
 ``# deviates``          (deviating) at the end of a line: the report must name exactly these lines
 """
 
@@ -25,7 +26,7 @@ import sys
 from pathlib import Path
 
 CORPUS = Path(__file__).resolve().parents[1] / "corpus"
-_DIRECTIVE = re.compile(r"^# (python|exact|code): (.+)$", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^# (python|exact|code|reports): (.+)$", re.MULTILINE)
 _RULE = re.compile(r'\A"""(.+?)(?:"""|\n)')
 _CARET = re.compile(r"^(\s*#\s*)\^ (LT\d{3})\s*$")
 _DEVIATES = re.compile(r"#\s*deviates\b")

@@ -118,7 +118,9 @@ def decorators() -> Decorators:
     return Decorators(_driver, _driver, compile=rewrite, support=SUPPORT)
 
 
-def _driver(step: Callable[..., Any], *, group: str | None = None, **_options: Any) -> Callable[..., Any]:
+def _driver(step: Callable[..., Any] | None = None, /, *, group: str | None = None, **_options: Any) -> Any:
+    if step is None:
+        return functools.partial(_driver, group=group)
     driver: Any
     if inspect.isasyncgenfunction(step):
 

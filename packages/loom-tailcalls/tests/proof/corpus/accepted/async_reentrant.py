@@ -5,7 +5,7 @@ import asyncio
 from subject import tailrec
 
 
-@tailrec
+@tailrec(allow_recursion=True)
 async def f(n, acc=0):
     if n == 0:
         return acc

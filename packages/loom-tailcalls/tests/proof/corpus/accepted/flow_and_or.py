@@ -20,7 +20,7 @@ async def g(n, items):
 
 @tailrec
 async def h(n):
-    return n < 3 and (n == 0 or await h(n - 1)) or await h(n - 3) if n else "zero"
+    return n and (n < 3 or await h(n - 3)) if n != 7 else n == 7 and (0 or await h(n - 1))
 
 
 async def main():

@@ -17,7 +17,7 @@ class Truth:
 
 @tailrec
 async def f(n, a, b):
-    return (a and b) or (n and await f(n - 1, b, a)) or b
+    return (a and b) or (n or b) and (not n or await f(n - 1, b, a))
 
 
 async def main():

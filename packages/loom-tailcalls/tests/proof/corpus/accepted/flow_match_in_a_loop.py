@@ -1,4 +1,5 @@
 """`match` inside a loop: `break` and `continue` are the loop's."""
+# reports: iterator-released
 
 from subject import tailrec
 

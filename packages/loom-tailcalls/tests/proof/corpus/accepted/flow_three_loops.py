@@ -1,4 +1,5 @@
 """A call three loops deep, of three kinds."""
+# reports: iterator-released
 
 from subject import log, tailrec
 

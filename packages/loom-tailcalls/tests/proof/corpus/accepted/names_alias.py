@@ -18,9 +18,3 @@ g = f
 async def main():
     return await f(7), await g(6)
 
-
-async def deep():
-    return await g(4000)
-
-
-DEEP = 2000

@@ -1,4 +1,5 @@
 """An async generator whose last act is `async for x in s(...): yield x`."""
+# reports: stream-delegation
 
 from subject import collect, tailstream
 

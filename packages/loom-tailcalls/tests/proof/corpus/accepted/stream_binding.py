@@ -1,4 +1,5 @@
 """Spreads, keywords and omitted defaults in streams."""
+# reports: stream-delegation
 
 from subject import collect, tailstream
 

@@ -1,4 +1,5 @@
 """A closure made in one step of a stream keeps that step's variables."""
+# reports: stream-delegation
 
 from subject import collect, tailstream
 

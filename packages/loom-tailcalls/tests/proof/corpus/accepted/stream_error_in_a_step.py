@@ -1,4 +1,5 @@
 """An error in a later step reaches the consumer after the items before it."""
+# reports: stream-delegation
 
 from subject import log, tailstream
 

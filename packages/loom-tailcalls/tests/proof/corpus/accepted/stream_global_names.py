@@ -1,4 +1,5 @@
 """Helpers defined later, monkeypatching and nonlocal in streams."""
+# reports: stream-delegation
 
 from subject import collect, tailstream
 

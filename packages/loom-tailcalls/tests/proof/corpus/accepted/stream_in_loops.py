@@ -1,4 +1,5 @@
 """A tail loop inside the user's own loops, with `else` and code behind."""
+# reports: stream-delegation
 
 from subject import collect, tailstream
 

@@ -1,4 +1,5 @@
 """A stream that is a method."""
+# reports: stream-delegation
 
 from subject import collect, tailstream
 

@@ -1,4 +1,5 @@
 """Other streams and awaits before the tail loop."""
+# reports: stream-delegation
 
 import asyncio
 

@@ -1,4 +1,5 @@
 """A consumer that stops in the middle."""
+# reports: stream-delegation
 
 from subject import tailstream
 

@@ -1,4 +1,5 @@
 """The tail loop may be the last statement of the body; `return` behind it is not needed."""
+# reports: stream-delegation
 
 from subject import collect, tailstream
 

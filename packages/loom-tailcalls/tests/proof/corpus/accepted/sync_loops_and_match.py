@@ -1,4 +1,5 @@
 """Plain functions: loops with else, match, conditional tails."""
+# reports: iterator-released
 
 from subject import tailrec
 

@@ -21,5 +21,5 @@ async def main():
         f.__name__, f.__qualname__, f.__module__, f.__doc__, sorted(f.__annotations__), str(inspect.signature(f)),
         code.co_name, code.co_qualname, code.co_firstlineno, code.co_filename == __file__, code.co_argcount,
         code.co_posonlyargcount, code.co_kwonlyargcount, code.co_varnames[:5], f.__defaults__, f.__kwdefaults__,
-        inspect.iscoroutinefunction(f), inspect.isfunction(f), f.__globals__ is globals(), f.__closure__,
+        inspect.iscoroutinefunction(f), inspect.isfunction(f), f.__globals__ is globals(),
     )  # fmt: skip

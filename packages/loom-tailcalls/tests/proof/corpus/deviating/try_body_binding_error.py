@@ -11,12 +11,12 @@ async def f(n, acc=0):
         return await f(n - 1, **{"acc": acc + 1, "nope": n} if n == 2 else {"acc": acc + 1})  # deviates
     except TypeError as error:
         log(str(error))
-        return await f(0, "after the error")
+        return "after the error", n
 
 
 async def main():
     return await f(4)
 
 
-STEP = ("returned", "after the error")
+STEP = ("returned", ("after the error", 2))
 STEP_EVENTS = ["f() got an unexpected keyword argument 'nope'"]

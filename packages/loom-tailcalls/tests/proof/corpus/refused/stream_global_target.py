@@ -9,5 +9,5 @@ async def s(n):
     yield n
     if n:
         async for x in s(n - 1):
-        #         ^ LT019
+        #              ^ LT019
             yield x

@@ -9,11 +9,11 @@ from subject import tailrec
 async def run(self, n):
     if n == 0:
         return type(self).__name__
-    return await self.step(n - 1)
+    return await self.run(n - 1)
 
 
 class A:
-    step = run
+    run = run
 
 
 class B:
@@ -22,5 +22,5 @@ class B:
 
 async def main():
     b = B()
-    b.step = types.MethodType(run, b)
-    return await A().step(3), await b.step(2)
+    b.run = types.MethodType(run, b)
+    return await A().run(3), await b.run(2)
