@@ -1,20 +1,22 @@
 """Durable transitions on SQLite: checkpoint, resume and explain long-running Python agents.
 
-A *run* is a row with a current state. A *step* takes the state, runs your code and ends in one outcome, which is committed in
-one transaction together with everything that happened in it::
+A *run* is a row with a current state. A *step* takes the state, runs your code and ends in one outcome, which is
+committed in one transaction together with everything that happened in it::
 
     async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[int]:
-        page = await ctx.call_tool("fetch", url=state.url)      # recorded; never repeated once its result is on record
-        ...
+        page = await ctx.call_tool("fetch", url=state.url)      # recorded; never repeated once its result is on
+        record ...
 
     runner = AgentRunner(step=step, store=SQLiteStore("runs.sqlite"), tools=tools)
     result = await runner.start(run_id="demo", initial_state=State(...), max_steps=5)
-    result = await runner.resume(run_id="demo")                  # in this process or in another one, after a crash or not
-    print(runner.explain_run("demo"))
+    result = await runner.resume(run_id="demo")                  # in this process or in another one, after a crash
+    or not print(runner.explain_run("demo"))
 
-`AgentRunner(loop=agent_loop, ...)` drives a `@tailrec` function of `loom` in the same way: every tail call is a checkpoint.
+`AgentRunner(loop=agent_loop, ...)` drives a `@tailrec` function of `loom` in the same way: every tail call is a
+checkpoint.
 """
 
+from loom_runner._clock import RetryPolicy
 from loom_runner._context import RunContext, Signal, current_run
 from loom_runner._driver import RunResult
 from loom_runner._errors import (
@@ -29,10 +31,10 @@ from loom_runner._errors import (
     UsageError,
 )
 from loom_runner._events import RunEvent
-from loom_runner._clock import RetryPolicy
 from loom_runner._outcomes import Complete, Continue, Fail, Wait
 from loom_runner._runner import AgentRunner
 from loom_runner._sqlite import SQLiteStore
+from loom_runner._sqlite_file import Durability
 from loom_runner._store import Store
 from loom_runner._tools import Tool, ToolRegistry, tool
 
@@ -40,6 +42,7 @@ __all__ = [
     "AgentRunner",
     "Complete",
     "Continue",
+    "Durability",
     "Fail",
     "LeaseLost",
     "RetryPolicy",

@@ -1,8 +1,9 @@
 """Values to JSON and back, by type hints.
 
-A value with a hint goes through pydantic: models, dataclasses, TypedDicts, and whatever else it knows. What is not of the
-hinted type is refused when it is written, not when it is read a day later. A value without a hint must be plain JSON, and the run
-goes on with what was read back, so that a run that was resumed sees exactly what one that was not sees.
+A value with a hint goes through pydantic: models, dataclasses, TypedDicts, and whatever else it knows. What is not
+of the hinted type is refused when it is written, not when it is read a day later. A value without a hint must be
+plain JSON, and the run goes on with what was read back, so that a run that was resumed sees exactly what one that
+was not sees.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Final
 
 from loom_runner._errors import StateDecodeError, StateEncodeError, UsageError
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Codec", "canonical", "hints_of", "to_plain_json"]
 
@@ -40,8 +43,8 @@ class Codec:
                 self._adapter = TypeAdapter(hint)
             except (PydanticSchemaGenerationError, PydanticUserError) as exc:
                 raise UsageError(
-                    f"cannot store {what}: {_show(hint)} is not a type that can be written as JSON. "
-                    "Use a dataclass, a TypedDict, a pydantic model or plain JSON types."
+                    f"cannot store {what}: {_show(hint)} cannot be written as JSON ({_first_line(exc)}) "
+                    "Use a dataclass, a pydantic model, a TypedDict or plain JSON types."
                 ) from exc
 
     @property
@@ -103,8 +106,8 @@ def canonical(text: str) -> str:
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
     """Read the type hints of a function, each by itself.
 
-    A hint whose names cannot be found (they exist for the type checker only, or in another scope) is left out, not an error:
-    whether it is needed is known later.
+    A hint whose names cannot be found (they exist for the type checker only, or in another scope) is left out, not
+    an error: whether it is needed is known later.
     """
     function = inspect.unwrap(function)
     annotations: dict[str, Any] = dict(inspect.get_annotations(function))
@@ -127,7 +130,7 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _first_line(exc: BaseException) -> str:
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip() and "://" not in line]
     return "; ".join(lines[:3])[:300] or type(exc).__name__
 
 

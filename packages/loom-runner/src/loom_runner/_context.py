@@ -10,14 +10,16 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from loom_runner._clock import Clock
 from loom_runner._errors import ApprovalRequired, UsageError
 from loom_runner._events import Observers, RunEvent
 from loom_runner._ledger import Ledger, StepParked
 from loom_runner._threads import in_thread
 from loom_runner._tools import KEY_PARAMETER, Tool, ToolRegistry
+
+if TYPE_CHECKING:
+    from loom_runner._clock import Clock
 
 __all__ = ["RunContext", "Signal", "current_run", "entered", "running_context"]
 
@@ -67,6 +69,7 @@ class RunContext:
         run_id: str,
         step_index: int,
         attempt: int,
+        *,
         signal: Signal | None,
         ledger: Ledger,
         tools: ToolRegistry,
@@ -131,7 +134,8 @@ class RunContext:
             UnknownTool: There is no such tool.
             ApprovalRequired: The tool needs an approval and `_approved` is missing.
 
-        Durability: the payload is committed when the call returns; so is the fact that it started, before the tool runs.
+        Durability: the payload is committed when the call returns; so is the fact that it started, before the tool
+        runs.
         """
         tool = self._tools.get(name) if isinstance(name, str) else name
         if tool.needs_approval and _approved is None:

@@ -1,8 +1,9 @@
 """The driver: it claims a run, runs its steps one by one, and commits each. Theory of operation:
 
-*One step.* Take the state in hand, run the program's transition with a fresh `RunContext`, and commit what it came to: the step's
-row, the run's row with the new state, the lease's end if this was the last step of the slice, in one transaction. Then the next.
-Nothing is committed of a step that did not return an outcome, except its tool ledger (see `_ledger`), and a row for a failed attempt.
+*One step.* Take the state in hand, run the program's transition with a fresh `RunContext`, and commit what it came
+to: the step's row, the run's row with the new state, the lease's end if this was the last step of the slice, in one
+transaction. Then the next. Nothing is committed of a step that did not return an outcome, except its tool ledger
+(see `_ledger`), and a row for a failed attempt.
 
 *How an attempt can end* (the statuses come from the table in `_states`):
 
@@ -20,20 +21,23 @@ Nothing is committed of a step that did not return an outcome, except its tool l
 
 *Resume* reads the run's row and goes on. The number of steps before does not matter, and nothing is replayed.
 
-*Who may claim.* A run that nobody holds; a run whose lease has run out; a run whose holder is certainly gone (same machine, no such
-process). Being wrong about the last would be harmless: the fence keeps the old holder from writing.
+*Who may claim.* A run that nobody holds; a run whose lease has run out; a run whose holder is certainly gone (same
+machine, no such process). Being wrong about the last would be harmless: the fence keeps the old holder from
+writing.
 
-*Not covered.* A step that never awaits and never returns blocks its event loop; its lease is kept by the heartbeat's thread.
+*Not covered.* A step that never awaits and never returns blocks its event loop; its lease is kept by the
+heartbeat's thread.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._clock import Clock, RetryPolicy, to_iso
 from loom_runner._codec import canonical
@@ -51,24 +55,25 @@ from loom_runner._errors import (
     UsageError,
 )
 from loom_runner._events import EventKind, Observers, RunEvent
-from loom_runner._ledger import Ledger, StepParked
 from loom_runner._lease import Heartbeat, is_gone, this_process
-from loom_runner._outcomes import Fail
-from loom_runner._program import Advance, Program
+from loom_runner._ledger import Ledger, StepParked
 from loom_runner._records import (
     AttemptEnd,
     AttemptRecord,
     Claim,
     ErrorInfo,
-    LeaseEnd,
     LeaseRequest,
     NewRun,
     RunRecord,
     StepCommit,
 )
 from loom_runner._states import TERMINAL, Status, move
-from loom_runner._store import Store
-from loom_runner._tools import ToolRegistry
+
+if TYPE_CHECKING:
+    from loom_runner._outcomes import Fail
+    from loom_runner._program import Advance, Program
+    from loom_runner._store import Store
+    from loom_runner._tools import ToolRegistry
 
 __all__ = ["Driver", "RunResult"]
 
@@ -119,9 +124,16 @@ class _Cursor:
     tries_used: int = 0
     due_at: int | None = None
     wait: dict[str, Any] | None = None
-    context: RunContext | None = field(default=None)
+    context: RunContext | None = None
+    max_steps: int | None = None
+    last_step: int | None = None
     is_active: bool = True
     is_lost: bool = False
+
+    def lost_elsewhere(self) -> None:
+        """Hear from the heartbeat's thread that the lease is gone."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over anyhow
+            self.loop.call_soon_threadsafe(self.lost)
 
     def lost(self) -> None:
         """Stop the step: the heartbeat found that the lease is gone."""
@@ -247,17 +259,15 @@ class Driver:
     # ------------------------------------------------------------------ stepping
 
     async def _drive(self, cursor: _Cursor, max_steps: int | None) -> RunResult:
-        self._heartbeat.keep(cursor.claim, lambda: cursor.loop.call_soon_threadsafe(cursor.lost))
+        self._heartbeat.keep(cursor.claim, cursor.lost_elsewhere)
         try:
             return await self._steps(cursor, max_steps)
         except LeaseLost:
             raise
         except StoreError:
             # Give the lease back if the store lets us, so that nobody has to wait for it to run out.
-            try:
-                await self._interrupt(cursor, "the database could not be written")
-            except (StoreError, LeaseLost):
-                pass
+            with contextlib.suppress(StoreError, LeaseLost):
+                await self._interrupt(cursor, "stopped: the database could not be written")
             raise
         except asyncio.CancelledError:
             if cursor.is_lost:
@@ -273,8 +283,9 @@ class Driver:
             entered(None)
 
     async def _steps(self, cursor: _Cursor, max_steps: int | None) -> RunResult:
-        clock, store, program, observers = self._clock, self._store, self._program, self._observers
-        last = None if max_steps is None else cursor.step_index + max_steps - 1
+        clock, program, observers = self._clock, self._program, self._observers
+        cursor.max_steps = max_steps
+        cursor.last_step = None if max_steps is None else cursor.step_index + max_steps - 1
         yielded_at = clock.now_us()
         while True:
             if cursor.due_at is not None:
@@ -289,12 +300,12 @@ class Driver:
                 cursor.run_id,
                 cursor.step_index,
                 cursor.attempt,
-                signal,
-                cursor.ledger,
-                self._tools,
-                observers,
-                clock,
-                cursor.loop,
+                signal=signal,
+                ledger=cursor.ledger,
+                tools=self._tools,
+                observers=observers,
+                clock=clock,
+                loop=cursor.loop,
             )
             entered(context)
             if observers:
@@ -323,13 +334,13 @@ class Driver:
                 raise
             if advance.fail is not None:
                 return await self._gave_up(cursor, started_at, advance.fail)
-            ended = await self._commit(cursor, advance, started_at, signal_key, is_last=cursor.step_index == last)
+            ended = await self._commit(cursor, advance, started_at, signal_key)
             context.stop(_abandoned(cursor))
             if ended is not None:
                 return ended
 
     async def _commit(
-        self, cursor: _Cursor, advance: Advance, started_at: int, signal_key: int | None, *, is_last: bool
+        self, cursor: _Cursor, advance: Advance, started_at: int, signal_key: int | None
     ) -> RunResult | None:
         """Commit one step; the result when the run stops here."""
         ended_at = self._clock.now_us()
@@ -355,8 +366,8 @@ class Driver:
             step.wait = {"signal": advance.wait.signal, "until": until}
             if not self._store.signals(cursor.run_id, name=advance.wait.signal):
                 step.status, step.lease_end = move("running", "wait"), "waiting"
-        if is_last and step.lease_end is None:
-            step.status, step.lease_end, step.note = move("running", "pause"), "paused", "max_steps"
+        if step_index == cursor.last_step and step.lease_end is None:
+            step.status, step.lease_end, step.note = move("running", "pause"), "paused", f"max_steps {cursor.max_steps}"
         if step.lease_end is not None:
             cursor.is_active = False
         await self._store.commit_step(cursor.claim, step)
@@ -518,8 +529,8 @@ def unknown_run(store: Store, run_id: str, verb: str) -> UnknownRun:
 def _busy(record: RunRecord) -> RunBusy:
     pid = record.owner.pid if record.owner else "unknown"
     return RunBusy(
-        f"cannot go on with {record.run_id!r}: process {pid} works on it (its lease lasts {max(record.lease_left_s, 0):.0f} s "
-        "more). Wait for it, or stop that process.",
+        f"cannot go on with {record.run_id!r}: process {pid} works on it (its lease lasts "
+        f"{max(record.lease_left_s, 0):.0f} s more). Wait for it, or stop that process.",
         run_id=record.run_id,
         step_index=record.step_index,
     )

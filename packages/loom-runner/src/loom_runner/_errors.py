@@ -25,6 +25,7 @@ RunnerError
     └── ToolFailed            the tool ended with an error
 """
 
+# ruff: noqa: N818  (an error is named for what is the matter; the word Error adds nothing)
 from __future__ import annotations
 
 __all__ = [
@@ -164,8 +165,8 @@ class UnknownTool(ToolError):
 class ToolCallMismatch(ToolError):
     """A key that was used before in this step came back with other arguments.
 
-    The step is not repeatable as written: it asked for something else on its second attempt. The recorded result is not
-    returned, because it answers another question.
+    The step is not repeatable as written: it asked for something else on its second attempt. The recorded result is
+    not returned, because it answers another question.
     """
 
 

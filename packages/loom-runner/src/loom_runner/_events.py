@@ -7,7 +7,7 @@
 | `step_committed` | yes | `outcome`, `status`, `duration_ms` |
 | `attempt_failed` | yes | `error`, `retry_in_s` (None when there is no retry) |
 | `tool_started` | yes | `key`, `name`, `arguments` |
-| `tool_finished` | yes | `key`, `name`, `status`, `recorded` (the tool did not run), `result` or `error`, `duration_ms` |
+| `tool_finished` | yes | `key`, `name`, `status`, `recorded` (it did not run), `result` or `error`, `duration_ms` |
 | `emitted` | yes | `event`: what the step gave to `ctx.emit` |
 | `run_ended` | the step to run next | `status`, `reason` |
 """
@@ -68,6 +68,6 @@ class Observers:
         for listener in tuple(self._listeners):
             try:
                 listener(event)
-            except Exception:  # noqa: BLE001  (an observer must not break a run, whatever it raises)
+            except Exception:
                 self._listeners.remove(listener)
                 logging.getLogger("loom_runner").warning("an observer failed and is not called again", exc_info=True)

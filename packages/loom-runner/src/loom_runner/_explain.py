@@ -6,14 +6,17 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loom_runner._clock import to_iso
 from loom_runner._driver import unknown_run
 from loom_runner._human import duration, plural, shorten
-from loom_runner._records import AttemptRecord, LeaseRecord, RunRecord, ToolRecord
-from loom_runner._store import Store
+from loom_runner._lease import is_gone
 from loom_runner._views import each_step, run_view
+
+if TYPE_CHECKING:
+    from loom_runner._records import AttemptRecord, LeaseRecord, RunRecord, ToolRecord
+    from loom_runner._store import Store
 
 __all__ = ["Explanation", "explain"]
 
@@ -23,7 +26,8 @@ class Explanation:
     """A run's story.
 
     Attributes:
-        data: The facts as JSON: the run, its processes, `events` in order of time, `tools` counted by how they ended, `next`.
+        data: The facts as JSON: the run, its processes, `events` in order of time, `tools` counted by how they
+            ended, `next`.
     """
 
     data: dict[str, Any]
@@ -63,7 +67,7 @@ def explain(store: Store, run_id: str, *, command: str = "loom-runner") -> Expla
             slowest = (step.step_index, spent)
     work_us += sum(row.ended_at - row.started_at for row in attempts if row.started_at is not None)
     processes = len({(lease.owner.machine, lease.owner.process, lease.owner.pid) for lease in leases})
-    events = sorted(_lease_events(leases) + _retry_events(attempts, run), key=lambda event: str(event["at"]))
+    events = sorted(_lease_events(leases, run) + _retry_events(attempts, run), key=lambda event: str(event["at"]))
     summary = (
         f"{plural(run.step_index, 'step')}, {plural(processes, 'process', 'processes')}, {duration(work_us)} of work"
     )
@@ -86,13 +90,11 @@ def explain(store: Store, run_id: str, *, command: str = "loom-runner") -> Expla
     return Explanation(data)
 
 
-def _lease_events(leases: list[LeaseRecord]) -> list[dict[str, Any]]:
+def _lease_events(leases: list[LeaseRecord], run: RunRecord) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     for lease, after in zip(leases, [*leases[1:], None], strict=True):
         if lease.ended_as == "paused":
-            events.append(
-                _event("paused", f"{_before(after, lease)}: the slice of max steps was used up", lease.ended_at)
-            )
+            events.append(_event("paused", f"{_before(after, run)}: {lease.note}", lease.ended_at))
         elif lease.ended_as == "interrupted":
             events.append(
                 _event("interrupted", f"process {lease.owner.pid} was {lease.note or 'stopped'}", lease.ended_at)
@@ -104,19 +106,25 @@ def _lease_events(leases: list[LeaseRecord]) -> list[dict[str, Any]]:
             )
             events.append(_event("interrupted", text, lease.ended_at))
         elif lease.ended_as == "waiting":
-            events.append(_event("waited", f"{_before(after, lease)}", lease.ended_at))
+            events.append(_event("waited", _before(after, run), lease.ended_at))
+        elif lease.ended_as is None and (not run.is_leased or is_gone(lease.owner)):
+            text = f"in step {run.step_index}: process {lease.owner.pid} disappeared; nobody has taken over yet"
+            events.append(_event("interrupted", text, run.updated_at))
         elif lease.ended_as in ("failed", "parked"):
-            events.append(_event(lease.ended_as, f"in step {after.first_step}" if after else "", lease.ended_at))
+            events.append(_event(lease.ended_as, f"in step {_step(after, run)}", lease.ended_at))
         if after is not None and after.code != lease.code:
             text = f"changed before step {after.first_step} ({after.code_at})"
             events.append(_event("code", text, after.taken_at))
-    return [event for event in events if event["text"]]
+    return events
 
 
-def _before(after: LeaseRecord | None, lease: LeaseRecord) -> str:
-    if after is not None:
-        return f"before step {after.first_step}"
-    return f"after it began at step {lease.first_step}"
+def _before(after: LeaseRecord | None, run: RunRecord) -> str:
+    return f"before step {_step(after, run)}"
+
+
+def _step(after: LeaseRecord | None, run: RunRecord) -> int:
+    """The step at which a process left the run: where the next one began, or where it stands now."""
+    return run.step_index if after is None else after.first_step
 
 
 def _retry_events(attempts: list[AttemptRecord], run: RunRecord) -> list[dict[str, Any]]:
@@ -205,7 +213,8 @@ def _next(run: RunRecord, calls: list[ToolRecord], command: str, database: str) 
         return {"signal": f"{command} signal --run-id {run.run_id} {wait['signal']} --payload JSON{db}"}
     if run.status == "completed":
         return {"see it": f"{command} trace --run-id {run.run_id} --html {run.run_id}.html{db}"}
-    if run.is_leased or run.status == "cancelled":
+    is_held = run.is_leased and run.owner is not None and not is_gone(run.owner)
+    if is_held or run.status == "cancelled":
         return {}
     return {"go on": f"{command} resume MODULE --run-id {run.run_id}{db}"}
 

@@ -27,10 +27,12 @@ def size(size_bytes: float) -> str:
     """Write a size: `912 B`, `2.1 KB`, `13 MB`; 1 KB is 1000 bytes."""
     if size_bytes < 1_000:
         return f"{size_bytes:.0f} B"
-    for unit in ("KB", "MB", "GB"):
-        size_bytes /= 1_000
-        if size_bytes < 999.5:
-            break
+    unit = "KB"
+    size_bytes /= 1_000
+    for larger in ("MB", "GB"):
+        if size_bytes >= 999.5:
+            unit = larger
+            size_bytes /= 1_000
     return f"{size_bytes:.1f} {unit}" if size_bytes < 9.95 else f"{size_bytes:.0f} {unit}"
 
 

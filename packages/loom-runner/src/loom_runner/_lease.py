@@ -7,13 +7,17 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loom_runner._errors import StoreError
 from loom_runner._records import Claim, Owner
-from loom_runner._store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loom_runner._store import Store
 
 __all__ = ["Heartbeat", "is_gone", "this_process"]
 
@@ -78,7 +82,8 @@ def _is_zombie(pid: int) -> bool:
 class Heartbeat:
     """Prolong leases from a thread, so that a step that blocks the event loop does not lose its run.
 
-    The thread ends at the first beat that finds no claim to keep. A lease that turns out to be lost is reported once, from that thread.
+    The thread ends at the first beat that finds no claim to keep. A lease that turns out to be lost is reported
+    once, from that thread.
     """
 
     def __init__(self, store: Store, every_s: float) -> None:

@@ -1,17 +1,19 @@
 """The tool ledger: one row per managed call, written before the tool runs and after it.
 
-The rules, for a call that comes to the ledger with a key (run, step, name and ordinal, or the caller's own; never the attempt):
+The rules, for a call that comes to the ledger with a key (run, step, name and ordinal, or the caller's own; never
+the attempt):
 
 1. No row: write `started`, run the tool, write `done` or `failed`.
 2. A row with other arguments: `ToolCallMismatch`. The recorded answer belongs to another question.
 3. `done`: give back the recorded payload. The tool does not run.
 4. `failed`: raise it again, or, when the failure is retryable, run the tool once more under the same key.
 5. `retry`: a person answered a doubt this way; run the tool once more under the same key.
-6. `started` or `in_doubt`: an attempt before this one called the tool and nobody knows how it ended. By the tool's policy: run it again
-   with its key, fail, or park the run and ask.
+6. `started` or `in_doubt`: an attempt before this one called the tool and nobody knows how it ended. By the tool's
+   policy: run it again with its key, fail, or park the run and ask.
 
-A row is left at `started` on purpose when the process dies or the step is cancelled in the middle: that *is* the doubt.
-Not covered: what a tool does without the ledger's knowledge, and a timed-out tool that goes on working on its thread.
+A row is left at `started` on purpose when the process dies or the step is cancelled in the middle: that *is* the
+doubt. Not covered: what a tool does without the ledger's knowledge, and a timed-out tool that goes on working on
+its thread.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from loom_runner._clock import Clock, is_transient
@@ -28,6 +29,8 @@ from loom_runner._events import Observers, RunEvent
 from loom_runner._records import Claim, ErrorInfo, ToolEnd, ToolRecord, ToolStart
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
     from loom_runner._store import Store
     from loom_runner._tools import Tool
 
@@ -84,9 +87,9 @@ class Ledger:
     def _check(self, record: ToolRecord, start: ToolStart) -> None:
         if record.name != start.name or record.arguments_hash != start.arguments_hash:
             raise ToolCallMismatch(
-                f"cannot call {start.name} in step {start.step_index}: key {start.key!r} was used before with other arguments "
-                f"(then {_short(record.arguments)}, now {_short(start.arguments)}). Derive arguments from the state only, "
-                "or give the call its own key with _key=.",
+                f"cannot call {start.name} in step {start.step_index}: key {start.key!r} was used before with other "
+                f"arguments (then {_short(record.arguments)}, now {_short(start.arguments)}). Derive arguments from "
+                "the state only, or give the call its own key with _key=.",
                 run_id=self._claim.run_id,
                 step_index=start.step_index,
             )
@@ -113,14 +116,15 @@ class Ledger:
 
     async def _run(self, tool: Tool, start: ToolStart, attempt: int, execute: Callable[[], Awaitable[Any]]) -> Any:
         limit = asyncio.timeout(tool.timeout_s)
+        cause: BaseException
         try:
             async with limit:
                 value = await execute()
         except (LeaseLost, StoreError):
             raise
         except ToolFailed as exc:
-            error = ErrorInfo("ToolFailed", exc.message, exc.error_category)
-            retryable, cause = exc.retryable, exc
+            error, retryable = ErrorInfo("ToolFailed", exc.message, exc.error_category), exc.retryable
+            cause = exc
         except Exception as exc:  # noqa: BLE001  (whatever a tool raises is its result)
             cause = exc
             if limit.expired():
@@ -135,7 +139,8 @@ class Ledger:
                 text = _payload_text(value)
             except (TypeError, ValueError, RecursionError) as exc:
                 message = f"it ran, but returned what JSON cannot hold ({exc})"
-                error, retryable, cause = ErrorInfo(type(exc).__name__, message, "bad_result"), False, exc
+                error, retryable = ErrorInfo(type(exc).__name__, message, "bad_result"), False
+                cause = exc
             else:
                 await self._finish(start, attempt, ToolEnd("done", self._clock.now_us(), result=text))
                 return json.loads(text)

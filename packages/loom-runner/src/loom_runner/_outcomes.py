@@ -29,7 +29,8 @@ class Complete(Generic[ResultT]):
 class Fail:
     """End this attempt and the run with an error, without a retry.
 
-    The state before the step is kept: `resume` tries the step again, which is what a person wants after mending the cause.
+    The state before the step is kept: `resume` tries the step again, which is what a person wants after mending the
+    cause.
 
     Args:
         message: What happened, in one line.

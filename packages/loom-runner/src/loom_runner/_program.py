@@ -1,8 +1,8 @@
 """What a run runs: a step function or a `@tailrec` loop, behind one face.
 
-A program knows the types; the driver sees JSON texts and live values side by side and never looks into them. The state of a
-step function is what it returns in `Continue`. The state of a loop is the call that comes next: the function (a group has
-several) and all its arguments by name, each of its hinted type.
+A program knows the types; the driver sees JSON texts and live values side by side and never looks into them. The
+state of a step function is what it returns in `Continue`. The state of a loop is the call that comes next: the
+function (a group has several) and all its arguments by name, each of its hinted type.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from loom_runner._codec import UNHINTED, Codec, hints_of
-from loom_runner._context import RunContext
 from loom_runner._errors import OutcomeError, StateDecodeError, UsageError
 from loom_runner._outcomes import Complete, Continue, Fail, Wait
 from loom_runner._threads import in_thread
 
 if TYPE_CHECKING:
     from loom import TailCall
+
+    from loom_runner._context import RunContext
 
 __all__ = ["Advance", "LoopProgram", "Program", "StepProgram"]
 
@@ -104,9 +105,7 @@ class StepProgram(_Code):
     def __init__(self, step: Callable[..., Any], state_type: Any = UNHINTED, result_type: Any = UNHINTED) -> None:
         super().__init__(step)
         self._step = step
-        self._is_async = inspect.iscoroutinefunction(step) or inspect.iscoroutinefunction(
-            getattr(step, "__call__", None)
-        )
+        self._is_async = inspect.iscoroutinefunction(step) or inspect.iscoroutinefunction(type(step).__call__)
         parameters = [
             parameter
             for parameter in inspect.signature(step).parameters.values()
@@ -204,7 +203,7 @@ class LoopProgram(_Code):
     def read_result(self, text: str) -> Any:
         return self._results.decode(text)
 
-    async def advance(self, state: Any, context: RunContext) -> Advance:
+    async def advance(self, state: Any, context: RunContext) -> Advance:  # noqa: ARG002  (a loop's tools find it)
         from loom import Return  # noqa: PLC0415  (the compiler is not needed for `--help`)
 
         member, arguments = state
@@ -274,7 +273,7 @@ class _Member:
         """The parameter that a bare initial value is for: the only one without a default, else the only one."""
         named = [p for p in self.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         required = [p for p in named if p.default is p.empty]
-        chosen = required if required else named
+        chosen = required or named
         return chosen[0].name if len(chosen) == 1 else None
 
     def are_arguments(self, value: Any) -> bool:

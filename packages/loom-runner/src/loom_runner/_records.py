@@ -1,16 +1,19 @@
 """The rows, as plain data. The store reads and writes them; the driver decides what they say.
 
-Times are whole microseconds since 1970 (UTC), taken from the driver's clock, except a lease's, which the database takes from its
-own: two processes must agree about who holds a run. `started_at` and the like become ISO 8601 at every border.
+Times are whole microseconds since 1970 (UTC), taken from the driver's clock, except a lease's, which the database
+takes from its own: two processes must agree about who holds a run. `started_at` and the like become ISO 8601 at
+every border.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from loom_runner._states import Status
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loom_runner._states import Status
 
 __all__ = [
     "AttemptEnd",
@@ -141,7 +144,8 @@ class LeaseRecord:
 
 @dataclass(slots=True)
 class StepCommit:
-    """All that one step changes, for one transaction. Not frozen: it is made once per step, and this is half the price."""
+    """All that one step changes, for one transaction. Not frozen: it is made once per step, and this is half the
+    price."""
 
     step_index: int
     outcome: StepOutcome
@@ -219,7 +223,8 @@ class ToolEnd:
 
 @dataclass(frozen=True, slots=True)
 class ToolRecord:
-    """One managed tool call. `number` is what `RUN#NUMBER` names; `is_live` says that its process still holds the run."""
+    """One managed tool call. `number` is what `RUN#NUMBER` names; `is_live` says that its process still holds the
+    run."""
 
     number: int
     run_id: str

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from loom_runner._clock import Clock, RetryPolicy, SystemClock
 from loom_runner._codec import UNHINTED, to_plain_json
@@ -13,10 +11,16 @@ from loom_runner._errors import UnknownToolCall, UsageError
 from loom_runner._events import Observer, Observers
 from loom_runner._explain import Explanation, explain
 from loom_runner._program import LoopProgram, Program, StepProgram
-from loom_runner._records import ErrorInfo, RunRecord, ToolEnd, ToolStatus
-from loom_runner._store import Store
+from loom_runner._records import ErrorInfo, RunRecord, ToolEnd
 from loom_runner._tools import ToolRegistry
 from loom_runner._views import attempt_views, run_view, step_view, tool_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from loom_runner._store import Store
 
 __all__ = ["AgentRunner", "resolve_call"]
 
@@ -25,7 +29,8 @@ class AgentRunner:
     """Run a step function, or a `@tailrec` loop, one durable step at a time.
 
     Args:
-        step: `async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[Result]`. The types of state and
+        step: `async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[Result]`. The types of
+            state and
             result are read from its hints; without hints they are plain JSON. A sync step runs on a thread.
         loop: A `@tailrec` function instead; every tail call is a step, its arguments are the state.
         store: Where the rows are, for instance `SQLiteStore("runs.sqlite")`.
@@ -85,8 +90,9 @@ class AgentRunner:
     async def start(self, *, run_id: str, initial_state: Any = None, max_steps: int | None = None) -> RunResult:
         """Start a run and drive it until it ends, waits, fails or has used up its slice.
 
-        A run of this id that was started with the same input is gone on with; one that has ended is given back as stored,
-        with `was_stored`. For a loop, `initial_state` is a dict of its arguments, or the value of its only parameter.
+        A run of this id that was started with the same input is gone on with; one that has ended is given back as
+        stored, with `was_stored`. For a loop, `initial_state` is a dict of its arguments, or the value of its only
+        parameter.
 
         Args:
             max_steps: Pause after this many steps; None goes on until done.
@@ -107,8 +113,9 @@ class AgentRunner:
     async def resume(self, *, run_id: str, max_steps: int | None = None) -> RunResult:
         """Go on with a run where it stands.
 
-        A paused, interrupted or failed run goes on with the step that is not committed; a waiting one when what it waits
-        for has come; one that has ended is given back as stored, with `was_stored`. Arguments and errors are those of `start`.
+        A paused, interrupted or failed run goes on with the step that is not committed; a waiting one when what it
+        waits for has come; one that has ended is given back as stored, with `was_stored`. Arguments and errors are
+        those of `start`.
 
         Raises:
             UnknownRun: There is no such run.
@@ -141,13 +148,37 @@ class AgentRunner:
         """Listen to events from now on; call what is returned to stop."""
         return self._observers.add(observer)
 
+    def tracing(self, run_id: str, path: str | Path) -> AbstractContextManager[None]:
+        """Record the block, in which the run is driven, and write its page at the end, also after an error.
+
+        The page shows every process that ever worked on the run, and inside its steps what this process's code
+        traced.
+
+        Raises:
+            UsageError: The page cannot be written there.
+        """
+        from loom_runner._observer import tracing  # noqa: PLC0415  (flow_xray is loaded when a trace is wanted)
+
+        return tracing(self.observe, self.store, run_id, path)
+
+    def write_trace(self, run_id: str, path: str | Path) -> None:
+        """Write a run's page from its rows.
+
+        Raises:
+            UnknownRun: There is no such run.
+            UsageError: The page cannot be written there.
+        """
+        from loom_runner._observer import write_trace  # noqa: PLC0415  (flow_xray is loaded when a trace is wanted)
+
+        write_trace(self.store, run_id, path)
+
     # ------------------------------------------------------------------ asking
 
     def get(self, run_id: str) -> dict[str, Any]:
         """Read a run: status, step index, state, result, error and what it waits for, as plain JSON."""
         return run_view(self._record(run_id, "get"))
 
-    def list(self, *, limit: int = 100) -> list[dict[str, Any]]:  # noqa: A003  (the command's name)
+    def list(self, *, limit: int = 100) -> list[dict[str, Any]]:
         """Read the runs of the database, the latest changed first."""
         return [run_view(record) for record in self.store.list_runs(limit=limit)]
 
@@ -209,9 +240,8 @@ async def resolve_call(
     if store.get_run(run_id) is None:
         raise unknown_run(store, run_id, "resolve a call of")
     now = (clock or SystemClock()).now_us()
-    status: ToolStatus
     if how == "retry":
-        status, end = "retry", ToolEnd("retry", None)
+        end = ToolEnd("retry", None)
     elif how == "skip":
         error = ErrorInfo("ToolFailed", f"the interrupted call was skipped by {decided_by}", "skipped")
         end = ToolEnd("failed", now, error=error)

@@ -1,8 +1,8 @@
 """The tables, as an append-only list of migrations; `user_version` counts those that a database has had.
 
-A released migration is never edited. The names are the glossary's. Times are microseconds (see `_records`), except `renewed_at` and
-`lease_ms`, which are milliseconds of the database's own clock. `encoding` says how a step's state is written: `json`, readable as it stands,
-is the only one so far.
+A released migration is never edited. The names are the glossary's. Times are microseconds (see `_records`), except
+`renewed_at` and `lease_ms`, which are milliseconds of the database's own clock. `encoding` says how a step's state
+is written: `json`, readable as it stands, is the only one so far.
 """
 
 from __future__ import annotations

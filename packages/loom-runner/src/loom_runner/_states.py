@@ -2,12 +2,12 @@
 
 The rules behind the table:
 
-* Only the process that holds the lease moves a *running* run. `claim` takes a run that nobody holds; `take_over` takes one
-  whose process is gone.
+* Only the process that holds the lease moves a *running* run. `claim` takes a run that nobody holds; `take_over`
+  takes one whose process is gone.
 * `step` commits a step and goes on; `complete`, `wait` and `pause` commit a step and give the lease back.
-* Everything else leaves the step uncommitted, to be tried again: `retry` (a failed attempt, more are allowed), `fail` (no more are,
-  or the step said so), `ask` (a tool call in doubt waits for a person), `interrupt` (Ctrl-C, SIGTERM), `park` (this step
-  took its process down too often).
+* Everything else leaves the step uncommitted, to be tried again: `retry` (a failed attempt, more are allowed),
+  `fail` (no more are, or the step said so), `ask` (a tool call in doubt waits for a person), `interrupt` (Ctrl-C,
+  SIGTERM), `park` (this step took its process down too often).
 * A failed or parked run keeps the state before the failing step, so `claim` is allowed: it tries that step again.
 * A completed or cancelled run never moves.
 """

@@ -1,30 +1,33 @@
 """What the driver needs from a database, and nothing that is policy.
 
 A store keeps facts and refuses writes of those who do not hold the lease. It does not know what a retry, a doubt or a
-pause means. Writes are awaited, so that a store may put several of them into one transaction; when a write returns, it is as durable
-as the store promises. Reads are plain calls that leave no transaction open. `loom_runner.SQLiteStore` is the one at hand.
+pause means. Writes are awaited, so that a store may put several of them into one transaction; when a write returns,
+it is as durable as the store promises. Reads are plain calls that leave no transaction open.
+`loom_runner.SQLiteStore` is the one at hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from loom_runner._records import (
-    AttemptEnd,
-    AttemptRecord,
-    Claim,
-    LeaseRecord,
-    LeaseRequest,
-    NewRun,
-    RunRecord,
-    SignalRecord,
-    StepCommit,
-    StepRecord,
-    ToolEnd,
-    ToolRecord,
-    ToolStart,
-)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loom_runner._records import (
+        AttemptEnd,
+        AttemptRecord,
+        Claim,
+        LeaseRecord,
+        LeaseRequest,
+        NewRun,
+        RunRecord,
+        SignalRecord,
+        StepCommit,
+        StepRecord,
+        ToolEnd,
+        ToolRecord,
+        ToolStart,
+    )
 
 __all__ = ["Store"]
 
@@ -32,7 +35,8 @@ __all__ = ["Store"]
 class Store(Protocol):
     """The seam between the driver and a database.
 
-    Every write that takes a `Claim` raises `LeaseLost`, and changes nothing, when the claim's fence is no longer the run's.
+    Every write that takes a `Claim` raises `LeaseLost`, and changes nothing, when the claim's fence is no longer
+    the run's.
     """
 
     @property
@@ -45,8 +49,8 @@ class Store(Protocol):
     async def claim_run(self, seen: RunRecord, lease: LeaseRequest, *, take_over: bool) -> Claim | None:
         """Claim a run that still looks as `seen`; None when it does not or somebody holds it.
 
-        With `take_over` the caller knows that the holder in `seen` is gone, and its lease is not waited for. A run that was
-        being worked on gets an attempt row of kind `interrupted`, and one more crash in its row.
+        With `take_over` the caller knows that the holder in `seen` is gone, and its lease is not waited for. A run
+        that was being worked on gets an attempt row of kind `interrupted`, and one more crash in its row.
         """
 
     def renew(self, claims: Sequence[Claim]) -> list[Claim]:

@@ -1,7 +1,8 @@
 """Blocking functions, each on its own daemon thread.
 
-Not the event loop's pool: a sync step waits on its thread for the sync tools it calls, so a full pool would wait for itself; and
-a pool's threads keep the process from ending while one of them hangs, which would make Ctrl-C useless.
+Not the event loop's pool: a sync step waits on its thread for the sync tools it calls, so a full pool would wait
+for itself; and a pool's threads keep the process from ending while one of them hangs, which would make Ctrl-C
+useless.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["in_thread"]
 
@@ -30,7 +33,8 @@ async def in_thread(function: Callable[..., Any], /, *args: Any, **kwargs: Any) 
                 done.set_exception(error)
 
     def work() -> None:
-        value, error = None, None
+        value: Any = None
+        error: BaseException | None = None
         try:
             value = context.run(function, *args, **kwargs)
         except StopIteration as exc:  # cannot travel through a future

@@ -1,20 +1,22 @@
 """Tools: what a step may do to the world, declared once.
 
-`idempotent` says that calling twice with the same key does no more than calling once; `read_only` that it changes nothing at all.
-Both allow an interrupted call to be made again. A tool that declares neither is never repeated without somebody's word
-(`on_doubt`).
+`idempotent` says that calling twice with the same key does no more than calling once; `read_only` that it changes
+nothing at all. Both allow an interrupted call to be made again. A tool that declares neither is never repeated
+without somebody's word (`on_doubt`).
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, update_wrapper
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, get_args, overload
 
 from loom_runner._codec import Codec, hints_of
 from loom_runner._errors import ToolFailed, UnknownTool, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 __all__ = ["ManagedFunction", "OnDoubt", "Tool", "ToolRegistry", "tool"]
 
@@ -38,7 +40,8 @@ class Tool:
         idempotent: A second call with the same idempotency key does no more than the first.
         read_only: Changes nothing.
         needs_approval: A person decides before each call. The runner refuses a call that comes without `_approved`.
-        on_doubt: What to do about an interrupted call; None means `retry` for idempotent and read-only tools, else `ask`.
+        on_doubt: What to do about an interrupted call; None means `retry` for idempotent and read-only tools, else
+            `ask`.
         timeout_s: Seconds after which the call fails with the category `timeout`.
         input_schema: JSON Schema of the arguments. Given by hand, the function gets its arguments unchecked.
         result_hint: The type that the payload is read back as; plain JSON without it.
@@ -154,7 +157,7 @@ class ToolRegistry:
         def register(function: Callable[P, R]) -> Callable[P, R]:
             self.add(
                 Tool(
-                    name=name or getattr(function, "__name__", ""),
+                    name=name or str(getattr(function, "__name__", "")),
                     function=function,
                     description=description or inspect.getdoc(function) or "",
                     idempotent=idempotent,
@@ -241,15 +244,16 @@ def tool(
 ) -> ManagedFunction[P, R] | Callable[[Callable[P, R]], ManagedFunction[P, R]]:
     """Make a function a tool that needs no registry, for loops written with `@tailrec`.
 
-    Outside a run, calling it is calling the function. Inside a step the same line is a managed call: recorded, never repeated when its
-    result is on record. The source does not change between the two. The arguments are those of `Tool`.
+    Outside a run, calling it is calling the function. Inside a step the same line is a managed call: recorded,
+    never repeated when its result is on record. The source does not change between the two. The arguments are those
+    of `Tool`.
     """
 
     def wrap(function: Callable[P, R]) -> ManagedFunction[P, R]:
         hint = hints_of(function).get("return", inspect.Parameter.empty)
         return ManagedFunction(
             Tool(
-                name=name or getattr(function, "__name__", ""),
+                name=name or str(getattr(function, "__name__", "")),
                 function=function,
                 description=inspect.getdoc(function) or "",
                 idempotent=idempotent,

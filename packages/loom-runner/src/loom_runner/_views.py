@@ -1,18 +1,22 @@
 """Rows as everybody outside sees them: plain JSON values, ISO times, durations in milliseconds.
 
-`history`, `attempts`, `tool-calls`, `list` and `get` print these, and `AgentRunner` returns them; there is no second form.
+`history`, `attempts`, `tool-calls`, `list` and `get` print these, and `AgentRunner` returns them; there is no
+second form.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loom_runner._clock import to_iso
 from loom_runner._errors import StateDecodeError
-from loom_runner._records import AttemptRecord, ErrorInfo, RunRecord, StepRecord, ToolRecord
-from loom_runner._store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from loom_runner._records import AttemptRecord, ErrorInfo, RunRecord, StepRecord, ToolRecord
+    from loom_runner._store import Store
 
 __all__ = ["attempt_views", "each_step", "run_view", "step_view", "tool_view"]
 

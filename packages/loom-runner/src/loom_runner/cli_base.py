@@ -24,15 +24,18 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from enum import IntEnum
-from typing import Any, Final, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeVar
 
 import click
 
 from loom_runner._errors import LeaseLost, RunBusy, RunnerError, StoreError, UsageError
 from loom_runner._human import duration, plural, shorten, size
-from loom_runner._states import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+
+    from loom_runner._states import Status
 
 __all__ = [
     "ExitCode",
@@ -92,7 +95,7 @@ _OF_ERROR: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
 )
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818  (it is no error)
     """Ctrl-C or SIGTERM ended the command. The text is what to do next."""
 
 
@@ -102,7 +105,7 @@ def exit_code_of_status(status: Status) -> ExitCode:
 
 
 def exit_code_of_error(error: BaseException) -> ExitCode:
-    """Say with which code a command ends that ended by this error; an `exit_code` attribute of the error decides first."""
+    """Say with which code a command ends by this error; an `exit_code` attribute of the error decides first."""
     own = getattr(error, "exit_code", None)
     if isinstance(own, int) and not isinstance(error, click.ClickException):
         return ExitCode(own)
@@ -280,4 +283,12 @@ def _run_command(command: click.Command, arguments: Sequence[str] | None, name: 
     except RunnerError as exc:
         write_error(" ".join(str(exc).split()))
         return exit_code_of_error(exc)
+    except BrokenPipeError:
+        raise
+    except Exception as exc:
+        if os.environ.get("LOOM_DEBUG"):
+            raise
+        text = " ".join(str(exc).split())
+        write_error(f"{name}: internal error: {type(exc).__name__}: {text} (LOOM_DEBUG=1 shows where)")
+        return ExitCode.FAILED
     return result if isinstance(result, int) else ExitCode.DONE

@@ -1,0 +1,146 @@
+"""Rows of the SQLite store on their way to records and back: the only place that knows the order of columns."""
+
+# ruff: noqa: S608  (the f-strings join constants of this package)
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from loom_runner._records import (
+    AttemptRecord,
+    ErrorInfo,
+    LeaseRecord,
+    Owner,
+    RunRecord,
+    SignalRecord,
+    StepRecord,
+    ToolRecord,
+)
+
+__all__ = [
+    "NOW_MS",
+    "SELECT_ATTEMPT",
+    "SELECT_LEASE",
+    "SELECT_RUN",
+    "SELECT_SIGNAL",
+    "SELECT_STEP",
+    "SELECT_TOOL",
+    "error_text",
+    "to_attempt",
+    "to_lease",
+    "to_run",
+    "to_signal",
+    "to_step",
+    "to_tool",
+]
+
+Row = tuple[Any, ...]
+
+NOW_MS: Final = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
+"""The database's own clock, in milliseconds: what leases are measured with."""
+
+SELECT_RUN: Final = f"""
+    SELECT r.run_key, r.run_id, r.status, r.program, r.step_index, r.failures, r.crashes, r.due_at, r.state,
+    r.input, r.result,
+           r.error, r.wait, r.fence, r.renewed_at, l.machine, l.pid, l.process,
+           r.renewed_at + r.lease_ms - {NOW_MS}, r.created_at, r.updated_at
+    FROM runs r LEFT JOIN leases l ON l.run_key = r.run_key AND l.fence = r.fence
+"""
+SELECT_TOOL: Final = f"""
+    SELECT t.number, r.run_id, t.step_index, t.key, t.name, t.arguments, t.arguments_hash, t.status, t.tries,
+    t.result, t.error,
+           t.retryable, t.started_at, t.ended_at, t.fence,
+           t.fence = r.fence AND r.renewed_at IS NOT NULL AND r.renewed_at + r.lease_ms > {NOW_MS}, t.decided_by
+    FROM tool_calls t JOIN runs r ON r.run_key = t.run_key
+"""
+SELECT_STEP: Final = "SELECT step_index, outcome, state, detail, attempts, started_at, ended_at, fence FROM steps"
+SELECT_ATTEMPT: Final = "SELECT step_index, attempt, kind, started_at, ended_at, error, retry_at, fence FROM attempts"
+SELECT_LEASE: Final = (
+    "SELECT fence, machine, pid, process, code, code_at, first_step, taken_at, ended_at, ended_as, note FROM leases"
+)
+SELECT_SIGNAL: Final = "SELECT signal_key, name, payload, sent_at, taken_in_step FROM signals"
+
+
+def to_run(row: Row) -> RunRecord:
+    (key, run_id, status, program, step_index, failures, crashes, due_at, state, given, result, error, wait, fence) = (
+        row[:14]
+    )
+    (renewed_at, machine, pid, process, left_ms, created_at, updated_at) = row[14:]
+    return RunRecord(
+        run_key=key,
+        run_id=run_id,
+        status=status,
+        program=program,
+        step_index=step_index,
+        failures=failures,
+        crashes=crashes,
+        due_at=due_at,
+        state=state,
+        input=given,
+        result=result,
+        error=_error(error),
+        wait=_json(wait),
+        fence=fence,
+        owner=None if renewed_at is None else Owner(machine, pid, process),
+        lease_left_s=0.0 if left_ms is None else left_ms / 1000,
+        created_at=created_at,
+        updated_at=updated_at,
+    )
+
+
+def to_tool(row: Row) -> ToolRecord:
+    (number, run_id, step_index, key, name, arguments, arguments_hash, status, tries, result, error) = row[:11]
+    (retryable, started_at, ended_at, fence, is_live, decided_by) = row[11:]
+    return ToolRecord(
+        number=number,
+        run_id=run_id,
+        step_index=step_index,
+        key=key,
+        name=name,
+        arguments=arguments,
+        arguments_hash=arguments_hash,
+        status=status,
+        tries=tries,
+        result=result,
+        error=_error(error),
+        retryable=bool(retryable),
+        started_at=started_at,
+        ended_at=ended_at,
+        fence=fence,
+        is_live=bool(is_live),
+        decided_by=decided_by,
+    )
+
+
+def to_step(row: Row) -> StepRecord:
+    step_index, outcome, state, detail, attempts, started_at, ended_at, fence = row
+    return StepRecord(step_index, outcome, state, _json(detail), attempts, started_at, ended_at, fence)
+
+
+def to_attempt(row: Row) -> AttemptRecord:
+    step_index, attempt, kind, started_at, ended_at, error, retry_at, fence = row
+    info = ErrorInfo.from_json(json.loads(error))
+    return AttemptRecord(step_index, attempt, kind, started_at, ended_at, info, retry_at, fence)
+
+
+def to_lease(row: Row) -> LeaseRecord:
+    fence, machine, pid, process, code, code_at, first_step, taken_at, ended_at, ended_as, note = row
+    owner = Owner(machine, pid, process)
+    return LeaseRecord(fence, owner, code, code_at, first_step, taken_at, ended_at, ended_as, note)
+
+
+def to_signal(row: Row) -> SignalRecord:
+    key, name, payload, sent_at, taken_in_step = row
+    return SignalRecord(key, name, payload, sent_at, taken_in_step)
+
+
+def error_text(error: ErrorInfo | None) -> str | None:
+    return None if error is None else json.dumps(error.as_json())
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def _error(text: str | None) -> ErrorInfo | None:
+    return None if text is None else ErrorInfo.from_json(json.loads(text))
