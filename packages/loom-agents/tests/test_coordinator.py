@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from loom_agents import (
     build_agent_runner,
     described_tool,
 )
-from loom_runner import RetryPolicy, RunEvent, RunResult, SQLiteStore, Tool, ToolFailed, ToolRegistry
+from loom_runner import RetryPolicy, RunEvent, RunResult, SQLiteStore, Tool, ToolFailed, ToolRegistry, Wait
 
 Script = Sequence[ModelReply | str] | Callable[[ModelRequest], ModelReply | str]
 
@@ -288,3 +289,11 @@ def test_the_setup_of_this_process_replaces_the_stored_one() -> None:
     desk = Desk(["one"], setup={"model": "new"})
     _, state = desk.start(setup={"model": "old"})
     assert state.setup == {"model": "new"}
+
+
+def test_a_run_that_is_woken_without_a_message_asks_the_model_nothing() -> None:
+    desk = Desk(["one", "two"])
+    _, state = desk.start()
+    step = Coordinator(desk.model, desk.tools).step
+    outcome = asyncio.run(step(state.to_json(), SimpleNamespace(signal=None)))
+    assert outcome == Wait(state.to_json(), signal="message")

@@ -133,19 +133,16 @@ class Conversation:
                 f" {before.standing}). Finish it first: loom-run resume {self.run_id}. Or choose another --run-id.",
                 run_id=self.run_id,
             )
-        runner = self._runner(change.applied_to(before.state.setup), desk)
-        await runner.signal(run_id=self.run_id, name=MESSAGE_SIGNAL, payload={"text": message, "budget": limits})
-        return await self._resumed(runner, desk)
+        sent = (MESSAGE_SIGNAL, {"text": message, "budget": limits})
+        return await self._resumed(change.applied_to(before.state.setup), sent, desk)
 
     async def go_on(self, change: SetupChange, limits: Limits, desk: "Desk") -> Turn:
         """Resume the run where it stands."""
         before = self.look()
         if before.standing == "answered" and self._unread() is None:
             return before
-        runner = self._runner(change.applied_to(before.state.setup), desk)
-        if limits:
-            await runner.signal(run_id=self.run_id, name=BUDGET_SIGNAL, payload=limits)
-        return await self._resumed(runner, desk)
+        sent = (BUDGET_SIGNAL, limits) if limits else None
+        return await self._resumed(change.applied_to(before.state.setup), sent, desk)
 
     def _unread(self) -> str | None:
         """Give the message that was sent and not yet taken in, if there is one."""
@@ -157,8 +154,12 @@ class Conversation:
         coordinator, tools = setup.coordinator(database=Path(self._store.description))
         return build_agent_runner(coordinator, tools, self._store, observers=[desk.progress])
 
-    async def _resumed(self, runner: AgentRunner, desk: "Desk") -> Turn:
+    async def _resumed(self, setup: Setup, sent: tuple[str, dict[str, Any]] | None, desk: "Desk") -> Turn:
+        """Resume, after a signal was left; nothing is sent when the setup or the page's place is wrong."""
+        runner = self._runner(setup, desk)
         with desk.tracing(runner, self.run_id):
+            if sent is not None:
+                await runner.signal(run_id=self.run_id, name=sent[0], payload=sent[1])
             return _turn(await runner.resume(run_id=self.run_id, max_steps=desk.max_steps))
 
 

@@ -96,7 +96,7 @@ def chat(
         raise click.UsageError("--continue and --run-id exclude each other")
     change, limits, desk = _parts(output, options)
     with opened(db) as store, agent_errors_named():
-        name = latest_chat(store) if latest else run_id or new_run_id()
+        name = latest_chat(store) if latest else new_run_id() if run_id is None else run_id
         conversation = Conversation(store, name)
         if conversation.exists():
             work = conversation.say(text, change, limits, desk)

@@ -10,6 +10,8 @@ from loom_runner.cli_base import plural, size
 # Model and tool text may hold terminal commands; only line breaks and tabs get through.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
+_RESULT, _TIME = 20, 8  # columns
+
 
 def printable(text: str) -> str:
     """Make text from outside safe for a terminal: control characters become visible signs."""
@@ -18,10 +20,9 @@ def printable(text: str) -> str:
 
 def tool_line(name: str, arguments: Mapping[str, Any], result: str, time: str, *, width: int) -> str:
     """Lay out one tool call: name, main argument, result, time; the argument gives way when the line is long."""
-    room = max(10, width - 2 - 13 - 2 - len(result) - 2 - len(time))
-    room = min(room, 40)
+    room = max(10, min(40, width - 2 - 12 - 1 - 2 - _RESULT - 2 - _TIME))
     what = shortened(argument_text(arguments), room)
-    return printable(f"  {name:<12} {what:<{room}}  {result:>14}  {time:>8}").rstrip()
+    return printable(f"  {name:<12} {what:<{room}}  {result:>{_RESULT}}  {time:>{_TIME}}").rstrip()
 
 
 def argument_text(arguments: Mapping[str, Any]) -> str:

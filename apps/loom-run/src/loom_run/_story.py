@@ -107,12 +107,15 @@ def explained(store: SQLiteStore, run_id: str, *, again: str, resume: str) -> An
     """Tell what happened to a run, in the words of a chat. `str()` of it is the text, `.data` the facts."""
     story = _reader(store).explain_run(run_id)
     record = store.get_run(run_id)
-    if record is None:
-        return story
+    try:
+        state = None if record is None else state_of(run_id, json.loads(record.state))
+    except LoomRunError:
+        state = None
+    if record is None or state is None:
+        return story  # a run of another program
     standing = standing_of(record.status, record.wait)
     facts = story.data | {"status": standing}
     if standing == "answered":
-        state = state_of(run_id, json.loads(record.state))
         facts |= {"waits": None, "result": shorten(state.answer or "", 200), "next": {"go on": f'{again} "..."'}}
     elif "go on" in facts["next"]:
         facts["next"] = {"go on": resume}

@@ -1,0 +1,145 @@
+"""Whatever is wrong with a command line: one line on stderr, the right exit code, nothing half-written."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loom_runner import AgentRunner, Complete, SQLiteStore
+
+Run = Callable[..., Any]
+
+
+def _refused(ended: Any, code: int, *parts: str) -> None:
+    assert ended.code == code, ended.err
+    assert ended.out == ""
+    assert len(ended.err.splitlines()) == 1, ended.err
+    assert "Traceback" not in ended.err
+    for part in parts:
+        assert part in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["chat", "--mock-llm"], "there is no message"),
+        (["chat", "", "--mock-llm"], "the message is empty"),
+        (["chat", " \n", "--mock-llm"], "the message is empty"),
+        (["chat", "a\udcff", "--mock-llm"], "not valid text"),
+        (["chat", "hi"], "no model is named"),
+        (["chat", "hi", "--model", "openai:gpt-5"], "cannot use --model openai:gpt-5"),
+        (["resume", "x", "--model", "openai:gpt-5"], "cannot use --model"),
+        (["chat", "hi", "--mock-llm=missing.json"], "cannot read the script"),
+        (["chat", "hi", "--mock-llm", "--workspace", "nowhere"], "as the workspace"),
+        (["chat", "hi", "--mock-llm", "--workspace", "README.md"], "not a folder"),
+        (["chat", "hi", "--mock-llm", "--max-steps", "0"], "--max-steps"),
+        (["chat", "hi", "--mock-llm", "--max-tokens", "x"], "--max-tokens"),
+        (["chat", "hi", "--mock-llm", "--output", "xml"], "--output"),
+        (["chat", "hi", "--mock-llm", "--test-command", "echo 'x"], "--test-command"),
+        (["chat", "hi", "--mock-llm", "--test-command", ""], "--test-command"),
+        (["chat", "hi", "--mock-llm", "--run-id", ""], "run id"),
+        (["chat", "hi", "--mock-llm", "--run-id", "a\nb"], "run id"),
+        (["chat", "hi", "--mock-llm", "-c", "-r", "x"], "exclude each other"),
+        (["chat", "hi", "--mock-llm", "-c"], "latest chat"),
+        (["chat", "hi", "there", "--mock-llm"], "unexpected extra argument"),
+        (["chat", "hi", "--mock-llm", "--trace", "no/such/folder/t.html"], "trace"),
+        (["chat", "hi", "--mock-llm", "--trace", "."], "trace"),
+        (["resume"], "name one run"),
+        (["resume", "a", "--run-id", "a"], "name one run"),
+        (["resume", "demo"], "no such database"),
+        (["explain", "demo"], "no such database"),
+        (["runs"], "no such database"),
+        (["show", "demo"], "no such database"),
+        (["supervise", "x"], "supervise"),
+        (["--bogus"], "--bogus"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_in_one_line(loom_run: Run, arguments: list[str], part: str) -> None:
+    _refused(loom_run(*arguments), 2, part)
+
+
+def test_a_refused_chat_leaves_no_run_behind(loom_run: Run) -> None:
+    loom_run("chat", "hi", "-r", "good", "--mock-llm")
+    for arguments in (
+        ["--mock-llm=missing.json"],
+        ["--mock-llm", "--workspace", "nowhere"],
+        ["--mock-llm", "--trace", "."],
+        [],
+    ):
+        _refused(loom_run("chat", "hi", "-r", "bad", *arguments), 2)
+    assert [row["run_id"] for row in loom_run("runs", "--output", "json").json] == ["good"]
+
+
+def test_a_refused_next_turn_leaves_the_conversation_as_it_was(loom_run: Run, project: Path) -> None:
+    loom_run("chat", "hi", "-r", "demo", "--mock-llm")
+    before = loom_run("show", "demo", "--output", "json").out
+    _refused(loom_run("chat", "more", "-r", "demo", "--mock-llm=missing.json"), 2, "cannot read the script")
+    _refused(loom_run("chat", "more", "-r", "demo", "--workspace", "nowhere"), 2, "as the workspace")
+    _refused(loom_run("chat", "more", "-r", "demo", "--trace", "."), 2, "trace")
+    assert loom_run("show", "demo", "--output", "json").out == before
+    assert loom_run("chat", "hi", "-r", "demo").code == 0
+
+
+@pytest.mark.parametrize("command", ["resume", "explain", "show"])
+def test_an_unknown_run_is_named(loom_run: Run, command: str) -> None:
+    loom_run("chat", "hi", "-r", "demo", "--mock-llm")
+    _refused(loom_run(command, "nope"), 2, "'nope'", "there is no such run")
+
+
+def test_a_run_of_another_program_is_not_a_chat(loom_run: Run, project: Path) -> None:
+    async def step(state: Any) -> Complete[int]:
+        return Complete(1)
+
+    with SQLiteStore("runs.sqlite") as store:
+        asyncio.run(AgentRunner(step=step, store=store).start(run_id="counter", initial_state={"n": 1}))
+    _refused(loom_run("chat", "hi", "-r", "counter", "--mock-llm"), 2, "a run of another program")
+    _refused(loom_run("resume", "counter"), 2, "a run of another program")
+    _refused(loom_run("show", "counter"), 2, "a run of another program")
+    assert loom_run("runs", "--output", "json").json == []
+    assert loom_run("explain", "counter", "--output", "text").out.startswith("counter  completed")
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _no_database(path: Path) -> None:
+    path.write_text("This is a text file that is long enough to have a page of its own.\n" * 100)
+
+
+def _newer(path: Path) -> None:
+    SQLiteStore(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 999999")
+    db.close()
+
+
+@pytest.mark.parametrize("make", [_folder, _no_database, _newer])
+@pytest.mark.parametrize(
+    "command", [["chat", "hi", "--mock-llm"], ["resume", "x"], ["explain", "x"], ["runs"], ["show", "x"]]
+)
+def test_a_database_that_cannot_be_used_is_refused(
+    loom_run: Run, project: Path, make: Callable[[Path], None], command: list[str]
+) -> None:
+    make(project / "bad.sqlite")
+    _refused(loom_run(*command, "--db", "bad.sqlite"), 8, "bad.sqlite")
+
+
+def test_a_conversation_of_a_later_version_is_refused(loom_run: Run, project: Path) -> None:
+    async def step(state: Any) -> Complete[int]:
+        return Complete(1)
+
+    state = {"conversation": {"format": "loom-messages/9", "messages": []}}
+    with SQLiteStore("runs.sqlite") as store:
+        asyncio.run(AgentRunner(step=step, store=store).start(run_id="later", initial_state=state))
+    _refused(loom_run("chat", "hi", "-r", "later", "--mock-llm"), 8, "loom-messages/9")
+
+
+def test_a_workspace_that_is_gone_is_named_on_resume(loom_run: Run, project: Path) -> None:
+    (project / "work").mkdir()
+    loom_run("chat", "hi", "-r", "demo", "--mock-llm", "--workspace", "work", "--max-steps", "1")
+    (project / "work").rmdir()
+    _refused(loom_run("resume", "demo"), 2, "does not exist")
+    assert loom_run("resume", "demo", "--workspace", ".").code == 0

@@ -1,0 +1,160 @@
+"""The command as a process: start-up time, kill -9 in the middle of a tool, Ctrl-C."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SLOW_TEST = """
+import os, time
+def test_slow():
+    with open("effects", "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    if not os.path.exists("go"):
+        time.sleep(600)
+"""
+REPLIES = (
+    {"tool_calls": [{"name": "search_docs", "arguments": {"query": "resume"}}]},
+    {
+        "tool_calls": [
+            {"name": "read_file", "arguments": {"path": "README.md"}},
+            {"name": "run_tests", "arguments": {"path": "tests/test_slow.py"}},
+        ]
+    },
+    "The tests passed.",
+)
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "loom_run", *arguments]
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(_command(*arguments), capture_output=True, text=True, timeout=60)
+
+
+def _until(is_true: Callable[[], bool], process: "subprocess.Popen[str] | None" = None) -> None:
+    end = time.monotonic() + 30
+    while not is_true():
+        assert time.monotonic() < end, "it did not happen in time"
+        assert process is None or process.poll() is None, "the process has ended"
+        time.sleep(0.02)
+
+
+def _effects(project: Path) -> list[int]:
+    return [int(line) for line in (project / "effects").read_text().split()] if (project / "effects").exists() else []
+
+
+def _tool_calls(project: Path) -> dict[str, Any]:
+    rows = subprocess.run(
+        [sys.executable, "-m", "loom_runner", "tool-calls", "--run-id", "demo", "--output", "json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {call["name"]: call for call in json.loads(rows.stdout)}
+
+
+@pytest.fixture
+def slow(project: Path) -> Path:
+    (project / "tests" / "test_slow.py").write_text(SLOW_TEST)
+    return project
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_killed_in_a_tool_call_the_run_goes_on_and_repeats_nothing_recorded(
+    slow: Path, script: Callable[..., str]
+) -> None:
+    option = script(*REPLIES)
+    process = subprocess.Popen(_command("chat", "test it", "-r", "demo", option), text=True)
+    _until(lambda: bool(_effects(slow)), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _until(lambda: all(_is_gone(pid) for pid in _effects(slow)))
+    before = _tool_calls(slow)
+    assert {name for name, call in before.items() if call["status"] == "done"} == {"search_docs", "read_file"}
+    assert before["run_tests"]["status"] in {"started", "in doubt"}
+    (slow / "go").touch()
+    ended = _run("resume", "demo")
+    assert (ended.returncode, ended.stdout) == (0, "The tests passed.\n")
+    assert f"process {process.pid} disappeared" in ended.stderr
+    assert "read_file" in ended.stderr
+    after = _tool_calls(slow)
+    assert {name: call["tries"] for name, call in after.items()} == {"search_docs": 1, "read_file": 1, "run_tests": 2}
+    assert [after[name] for name in ("search_docs", "read_file")] == [before["search_docs"], before["read_file"]]
+    assert len(_effects(slow)) == 2
+    assert after["run_tests"]["result"]["summary"].startswith("1 passed")
+
+
+def test_ctrl_c_leaves_a_run_that_can_be_resumed(slow: Path, script: Callable[..., str]) -> None:
+    option = script(*REPLIES)
+    process = subprocess.Popen(
+        _command("chat", "test it", "-r", "demo", option), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    _until(lambda: bool(_effects(slow)), process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "interrupted. Go on: loom-run resume demo"
+    assert "Traceback" not in err
+    assert all(_is_gone(pid) for pid in _effects(slow))
+    (slow / "go").touch()
+    assert _run("resume", "demo").stdout == "The tests passed.\n"
+
+
+def test_a_second_process_is_told_that_the_run_is_busy(slow: Path, script: Callable[..., str]) -> None:
+    process = subprocess.Popen(_command("chat", "test it", "-r", "demo", script(*REPLIES)), stderr=subprocess.DEVNULL)
+    _until(lambda: bool(_effects(slow)))
+    busy = _run("resume", "demo")
+    (slow / "go").touch()
+    process.kill()
+    process.wait()
+    assert busy.returncode == 7
+    assert len(busy.stderr.splitlines()) == 1
+
+
+def test_help_loads_nothing_heavy(project: Path) -> None:
+    code = (
+        "import sys\n"
+        "from loom_run._cli import cli\n"
+        "try: cli(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'pydantic', 'rich', 'yaml', 'pathspec', 'loom_agents', 'loom', 'mcp', 'fastapi', 'openai'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stderr == "[]\n"
+    assert "chat" in ended.stdout
+
+
+def test_a_mock_chat_loads_no_schema_library(project: Path) -> None:
+    code = (
+        "import sys\n"
+        "from loom_run._cli import cli\n"
+        "cli(['chat', 'whales', '--mock-llm'], standalone_mode=False)\n"
+        "print(sorted({'pydantic', 'rich', 'yaml'} & set(sys.modules)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(_command("chat", "whales", "--mock-llm"), stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
