@@ -98,11 +98,12 @@ class Corpus(unittest.TestCase):
 
     def test_deviating_programs_equal_plain_recursion_when_blocks_are_exact(self):
         for program in corpus("deviating"):
+            if program.name.startswith(("handler_", "stream_a")):
+                continue  # no mode keeps a handler's context or a stream's sender; test_corpus.py pins what happens
             with self.subTest(program=program.name):
                 expected = observe.run(program.source, str(program.path), observe.plain())
                 seen = observe.run(program.source, str(program.path), observe.compiled(blocks="exact"))
-                if not seen.value.startswith("TailCallError"):
-                    self.assertEqual(str(seen), str(expected))
+                self.assertEqual(str(seen), str(expected))
 
     def test_refused_programs_are_refused(self):
         for program in corpus("refused"):

@@ -61,7 +61,8 @@ close
 open
 close
 gave up: request 2 failed
-reported: block-scope in line 58
+reported: block-scope in line 52
+reported: exception-context in line 52
 """,
 }
 
@@ -96,5 +97,6 @@ def test_the_package_and_the_root_show_the_same_examples_scripts_and_docs():
 @pytest.mark.parametrize("folder", [ROOT, PACKAGE], ids=["root", "package"])
 def test_the_benchmark_door_runs_from_both_folders(folder):
     done = run("scripts/bench_tailcalls.py", "--n", "50", "--samples", "1", folder=folder)
-    assert done.returncode == 0, done.stderr
-    assert "bar" in done.stdout
+    assert done.returncode in (0, 1), done.stderr  # fifty steps are no measurement: a bar may be missed
+    assert "self.method" in done.stdout
+    assert done.stderr == ""

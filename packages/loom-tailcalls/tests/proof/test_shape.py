@@ -62,7 +62,9 @@ def test_the_loop_form_jumps_back(fn):
 
 @pytest.mark.parametrize("fn", [loop, plain_loop, with_defaults], ids=lambda fn: fn.__name__)
 def test_direct_sites_build_no_tuple_and_call_no_binder(fn):
-    names = [i.opname for i in instructions(fn)]
+    made = instructions(fn)
+    head = min(i.argval for i in made if i.opname.startswith("JUMP_BACKWARD") and "NO_INTERRUPT" not in i.opname)
+    names = [i.opname for i in made if i.offset >= head]
     assert "UNPACK_SEQUENCE" not in names
     assert "CALL_FUNCTION_EX" not in names
     assert "LIST_TO_TUPLE" not in names
@@ -97,10 +99,10 @@ def test_every_position_lies_inside_the_function(fn):
 
 
 def plain_twin(fn):
-    """The same source without the decorator, on the same lines of the same file."""
+    """The same lines of the same file, with decorators that do nothing."""
     lines, first = inspect.getsourcelines(fn)
-    source = "\n" * first + "".join(lines[1:])
-    space = dict(fn.__globals__)
+    source = "\n" * (first - 1) + "".join(lines)
+    space = {**fn.__globals__, "tailrec": lambda plain: plain, "tailstream": lambda plain: plain}
     exec(compile(source, fn.__code__.co_filename, "exec"), space)
     return space[fn.__name__]
 
@@ -108,10 +110,10 @@ def plain_twin(fn):
 def drive(outcome):
     if inspect.isasyncgen(outcome):
 
-        async def read():
-            return [x async for x in outcome]
+        async def read(stream):
+            return [x async for x in stream]
 
-        outcome = read()
+        outcome = read(outcome)
     if inspect.iscoroutine(outcome):
         try:
             outcome.send(None)
@@ -157,18 +159,28 @@ def lines_by_monitoring(fn, *arguments):
     return seen, result
 
 
+def handed_on(fn):
+    """The `yield x` of a delegating loop: no value passes it any more, so it may stay without an event."""
+    lines, first = inspect.getsourcelines(fn)
+    return {first + number for number, line in enumerate(lines) if line.strip() == "yield x"}
+
+
 STARTS = {"loop": (3, 0), "plain_loop": (3,), "with_defaults": (3,), "with_blocks_before": (2,), "stream": (2,)}
 
 
 @pytest.mark.parametrize("fn", LOOPS, ids=lambda fn: fn.__name__)
 def test_the_executed_lines_are_those_of_the_recursion(fn):
-    assert lines_by_settrace(fn, *STARTS[fn.__name__]) == lines_by_settrace(plain_twin(fn), *STARTS[fn.__name__])
+    seen, result = lines_by_settrace(fn, *STARTS[fn.__name__])
+    expected, same_result = lines_by_settrace(plain_twin(fn), *STARTS[fn.__name__])
+    assert (seen, result) == (expected - handed_on(fn), same_result)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring came with Python 3.12")
 @pytest.mark.parametrize("fn", LOOPS, ids=lambda fn: fn.__name__)
 def test_monitoring_sees_the_lines_of_the_recursion(fn):
-    assert lines_by_monitoring(fn, *STARTS[fn.__name__]) == lines_by_monitoring(plain_twin(fn), *STARTS[fn.__name__])
+    seen, result = lines_by_monitoring(fn, *STARTS[fn.__name__])
+    expected, same_result = lines_by_monitoring(plain_twin(fn), *STARTS[fn.__name__])
+    assert (seen, result) == (expected - handed_on(fn), same_result)
 
 
 def test_a_line_event_comes_in_every_step():

@@ -109,9 +109,9 @@ async def check() -> None:
     assert_type(Session.count(1), int)
     delta = transition(total)
     assert_type(delta.is_async, bool)
-    assert_type(delta.bind(1), dict[str, object])
-    kind = delta.function.__name__
-    assert_type(kind, str)
+    bound: dict[str, object] = delta.bind(1)
+    out = delta.step(bound)
+    assert_type(out if isinstance(out, TailCall | Return) else await out, TailCall | Return)
 
 
 def read(out: TailCall | Return) -> object:

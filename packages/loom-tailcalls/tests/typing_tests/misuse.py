@@ -29,11 +29,7 @@ async def misuse() -> None:
     total(1) + 1  # error
 
 
-@tailrec(blocks="sometimes")  # error
-async def wrong_option(n: int) -> int:
-    return await wrong_option(n - 1)
-
-
+tailrec(blocks="sometimes")  # error
 tailrec(5)  # error
 tailstream("text")  # error
 transition(None)  # error

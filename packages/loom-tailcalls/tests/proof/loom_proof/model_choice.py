@@ -140,7 +140,8 @@ def checked(answer: str) -> Choice:
         raise Unusable(f"no JSON: {error}") from error
     if not isinstance(data, dict):
         raise Unusable("no JSON object")
-    if data.get("template") not in TEMPLATES or not isinstance(data["template"], str):
+    template = data.get("template")
+    if not isinstance(template, str) or template not in TEMPLATES:
         raise Unusable("no template of ours")
     numbers: dict[str, int] = {}
     for name, (low, high) in BOUNDS.items():
@@ -148,7 +149,7 @@ def checked(answer: str) -> Choice:
         if type(value) is not int or not low <= value <= high:
             raise Unusable(f"{name} is not a whole number from {low} to {high}")
         numbers[name] = value
-    return Choice(data["template"], **numbers)
+    return Choice(template, **numbers)
 
 
 def base_url(environment: dict[str, str] | None = None) -> str:

@@ -6,7 +6,7 @@ Three folders, one program each file; the first line of the docstring is the rul
 ``deviating/``  equal under ``blocks="exact"``; under ``"step"`` (and when nothing is said) exactly what `STEP` says
 ``either/``     refused, reported or equal: what the contract leaves open, as long as nothing is silently different
 ``refused/``    a `TailCallError` at decoration: the comment ``# ^ LT011`` under a line says code and column
-             (``#^`` without the space means the column of the ``#``)
+             (``#^`` without the space means the column of the ``#``, ``#^2`` column 2)
 
 Comments that a program may hold:
 
@@ -28,7 +28,7 @@ from pathlib import Path
 CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 _DIRECTIVE = re.compile(r"^# (python|exact|code|reports): (.+)$", re.MULTILINE)
 _RULE = re.compile(r'\A"""(.+?)(?:"""|\n)')
-_CARET = re.compile(r"^(\s*#\s*)\^ (LT\d{3})\s*$")
+_CARET = re.compile(r"^(\s*#\s*)\^(\d*) (LT\d{3})\s*$")
 _DEVIATES = re.compile(r"#\s*deviates\b")
 
 
@@ -77,7 +77,8 @@ class Program:
                 above = number - 1
                 while _CARET.match(lines[above - 1]):
                     above -= 1
-                found.append(Refusal(caret[2], above, len(caret[1]) + (caret[1][-1] == " ")))
+                column = int(caret[2]) if caret[2] else len(caret[1]) + (caret[1][-1] == " ")
+                found.append(Refusal(caret[3], above, column))
         return found
 
     def has(self, name: str) -> bool:

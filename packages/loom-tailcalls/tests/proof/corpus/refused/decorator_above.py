@@ -14,7 +14,7 @@ def traced(fn):
 
 
 @traced
-#^ LT007
+#^2 LT007
 @tailrec
 async def f(n):
     if n == 0:
