@@ -94,7 +94,6 @@ def test_a_run_of_another_program_is_not_a_chat(loom_run: Run, project: Path) ->
 
     with SQLiteStore("runs.sqlite") as store:
         asyncio.run(AgentRunner(step=step, store=store).start(run_id="counter", initial_state={"n": 1}))
-    _refused(loom_run("chat", "hi", "-r", "counter", "--mock-llm"), 2, "a run of another program")
     _refused(loom_run("resume", "counter"), 2, "a run of another program")
     _refused(loom_run("show", "counter"), 2, "a run of another program")
     assert loom_run("runs", "--output", "json").json == []

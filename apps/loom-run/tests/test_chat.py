@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import gzip
 import json
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loom_runner import AgentRunner, Complete, SQLiteStore
 
 Run = Callable[..., Any]
 CALL = {"tool_calls": [{"name": "search_docs", "arguments": {"query": "resume"}}]}
@@ -169,3 +171,19 @@ def test_the_test_command_and_the_workspace_are_kept_with_the_run(loom_run: Run,
     assert loom_run("chat", "and again", "-r", "demo").out == "again\n"
     results = [m for m in loom_run("show", "demo", "--output", "json").json["messages"] if m["role"] == "tool"]
     assert [m["payload"]["output"] for m in results] == ["hello there ./tests\n"] * 2
+
+
+def test_a_name_that_a_run_of_another_program_has_is_no_obstacle(loom_run: Run) -> None:
+    async def step(state: Any) -> Complete[int]:
+        return Complete(1)
+
+    with SQLiteStore("runs.sqlite") as store:
+        asyncio.run(AgentRunner(step=step, store=store).start(run_id="demo", initial_state={"n": 1}))
+    first = loom_run("chat", "whales", "--run-id", "demo", "--mock-llm", "--max-steps", "1")
+    assert first.code == 0
+    assert "demo is a run of another program here; this chat is kept as chat:demo" in first.err
+    ended = loom_run("resume", "demo")
+    assert "fits best" in ended.out
+    assert loom_run("chat", "whales", "-r", "demo", "--output", "json").json["run_id"] == "chat:demo"
+    assert loom_run("show", "demo").code == 0
+    assert loom_run("explain", "demo", "--output", "text").out.startswith("chat:demo  answered  3 steps")

@@ -97,7 +97,10 @@ class Conversation:
         """
         record = self._store.get_run(self.run_id)
         if record is None:
-            raise UnknownRun(f"cannot read {self.run_id!r}: there is no such run.", run_id=self.run_id)
+            where = self._store.description
+            raise UnknownRun(
+                f"cannot find {self.run_id!r}: there is no such run in {where}. See loom-run runs.", run_id=self.run_id
+            )
         state = state_of(self.run_id, json.loads(record.state))
         error = None if record.error is None else record.error.as_json()
         standing = standing_of(record.status, record.wait)
@@ -190,7 +193,7 @@ def state_of(run_id: str, state: Any) -> AgentState:
     """
     if not isinstance(state, dict) or "conversation" not in state:
         raise LoomRunError(
-            f"cannot chat with {run_id!r}: because it is a run of another program. Choose another --run-id.",
+            f"cannot go on with {run_id!r}: because it is a run of another program. Choose another --run-id.",
             run_id=run_id,
         )
     return AgentState.from_json(state)

@@ -90,14 +90,16 @@ def chat(
     _refuse_model(model)
     text = _message(message)
     from loom_run._chat import Conversation  # noqa: PLC0415 - kept out of `--help`
-    from loom_run._stores import latest_chat, new_run_id, opened  # noqa: PLC0415
+    from loom_run._stores import chat_name, latest_chat, new_run_id, opened  # noqa: PLC0415
 
     if latest and run_id is not None:
         raise click.UsageError("--continue and --run-id exclude each other")
     change, limits, desk = _parts(output, options)
     with opened(db) as store, agent_errors_named():
         name = latest_chat(store) if latest else new_run_id() if run_id is None else run_id
-        conversation = Conversation(store, name)
+        conversation = Conversation(store, chat_name(store, name, existing=False))
+        if conversation.run_id != name:
+            write_error(f"{name} is a run of another program here; this chat is kept as {conversation.run_id}")
         if conversation.exists():
             work = conversation.say(text, change, limits, desk)
         else:
@@ -117,11 +119,11 @@ def resume(*, run: str | None, run_id: str | None, db: str, output: Output, mode
     _refuse_model(model)
     name = _one_run(run, run_id)
     from loom_run._chat import Conversation  # noqa: PLC0415
-    from loom_run._stores import opened  # noqa: PLC0415
+    from loom_run._stores import chat_name, opened  # noqa: PLC0415
 
     change, limits, desk = _parts(output, options)
     with opened(db, existing=True) as store, agent_errors_named():
-        work = Conversation(store, name).go_on(change, limits, desk)
+        work = Conversation(store, chat_name(store, name)).go_on(change, limits, desk)
         turn = run_async(work, hint=f"Go on: {_command('resume', name, db)}")
     return _told(turn, desk, db, output)
 
@@ -133,11 +135,12 @@ def resume(*, run: str | None, run_id: str | None, db: str, output: Output, mode
 def explain(*, run: str | None, run_id: str | None, db: str, output: Output | None) -> None:
     """Tell what happened to a run: steps, processes, retries, tool calls."""
     name = _one_run(run, run_id)
-    from loom_run._stores import opened  # noqa: PLC0415
+    from loom_run._stores import chat_name, opened  # noqa: PLC0415
     from loom_run._story import explained  # noqa: PLC0415
 
     with opened(db, existing=True, read_only=True) as store, agent_errors_named():
-        story = explained(store, name, again=_command("chat -r", name, db), resume=_command("resume", name, db))
+        kept = chat_name(store, name)
+        story = explained(store, kept, again=_command("chat -r", name, db), resume=_command("resume", name, db))
     mode = choose_output(output)
     if mode == "text":
         write_line(str(story))
@@ -164,11 +167,11 @@ def runs(*, db: str, output: Output | None) -> None:
 def show(*, run: str | None, run_id: str | None, db: str, output: Output | None) -> None:
     """Print a conversation: messages, tool calls and what they gave."""
     name = _one_run(run, run_id)
-    from loom_run._stores import opened  # noqa: PLC0415
+    from loom_run._stores import chat_name, opened  # noqa: PLC0415
     from loom_run._story import write_conversation  # noqa: PLC0415
 
     with opened(db, existing=True, read_only=True) as store, agent_errors_named():
-        write_conversation(store, name, choose_output(output))
+        write_conversation(store, chat_name(store, name), choose_output(output))
 
 
 def _parts(output: Output, options: dict[str, Any]) -> "tuple[SetupChange, dict[str, Any], Desk]":

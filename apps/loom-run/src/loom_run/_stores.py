@@ -1,5 +1,6 @@
 """Open the database of a command, and name runs in it."""
 
+import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,9 +44,32 @@ def latest_chat(store: SQLiteStore) -> str:
         LoomRunError: there is none.
     """
     for record in store.list_runs(limit=1000):
-        if '"conversation"' in record.state[:1000]:
+        if _is_chat(record.state):
             return record.run_id
     raise LoomRunError(f"cannot go on with the latest chat: because {store.description} has none. Start one.")
+
+
+def chat_name(store: SQLiteStore, name: str, *, existing: bool = True) -> str:
+    """Give the run id under which the chat of this name is kept.
+
+    That is the name itself, unless a run of another program has it in this database: both may be called `demo` by
+    their users, who need not know of each other. The chat is then kept as `chat:demo`.
+
+    Args:
+        store: the database.
+        name: what the user calls the chat.
+        existing: give the name back unchanged when there is no such chat.
+    """
+    record = store.get_run(name)
+    if record is None or _is_chat(record.state):
+        return name
+    kept = f"chat:{name}"
+    return name if existing and store.get_run(kept) is None else kept
+
+
+def _is_chat(state: str) -> bool:
+    value = json.loads(state)
+    return isinstance(value, dict) and "conversation" in value
 
 
 def new_run_id() -> str:

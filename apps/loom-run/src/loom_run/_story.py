@@ -116,6 +116,9 @@ def explained(store: SQLiteStore, run_id: str, *, again: str, resume: str) -> An
     standing = standing_of(record.status, record.wait)
     facts = story.data | {"status": standing}
     if standing == "answered":
+        # The wait for the next message is not part of the story; only waits between turns are.
+        events = facts["events"]
+        facts["events"] = events[:-1] if events and events[-1]["what"] == "waited" else events
         facts |= {"waits": None, "result": shorten(state.answer or "", 200), "next": {"go on": f'{again} "..."'}}
     elif "go on" in facts["next"]:
         facts["next"] = {"go on": resume}
