@@ -15,7 +15,8 @@ def loaded_by(*arguments: str) -> set[str]:
         [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=False
     )
     assert report.returncode == 0, report.stderr[-2000:]
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in report.stderr.splitlines() if "|" in line}
+    names = (line.rpartition("|")[2].strip() for line in report.stderr.splitlines() if "|" in line)
+    return {name.partition(".")[0] for name in names if name != "imported package"}
 
 
 @pytest.mark.parametrize("command", ["loom-tailcalls", "flow-xray", "loom-runner", "loom-run"])

@@ -23,6 +23,7 @@ DB = FOLDER / "runs.sqlite"
 TRACE = Path("demo-trace.html")
 QUESTION = "What happens to a tool call when the process is killed?"
 RUN = ["--run-id", "demo", "--db", str(DB)]
+TEXT = ["--output", "text"]  # also when the output of make is piped
 MODEL = ["--mock-llm=tools/demo_script.json", "--workspace", "."]
 DEADLINE_S = 60.0
 
@@ -78,14 +79,14 @@ def main() -> int:
 
     say("What is on record: two tool calls are done; the third was cut off and is in doubt.")
     before = {call["key"]: call for call in tool_calls()}
-    loom("loom-runner", "tool-calls", *RUN)
+    loom("loom-runner", "tool-calls", *RUN, *TEXT)
 
     say("Another process takes the run over. Nothing is replayed: it goes on from the last committed step.")
     if code := loom("loom-run", "resume", *RUN, *MODEL, "--trace", str(TRACE)):
         return code
 
     say("The recorded calls were not repeated; the one in doubt was, because running tests again does no harm.")
-    loom("loom-runner", "tool-calls", *RUN)
+    loom("loom-runner", "tool-calls", *RUN, *TEXT)
     after = {call["key"]: call for call in tool_calls()}
     recorded = [key for key, call in before.items() if call["status"] == "done"]
     if not recorded or any(after[key] != before[key] for key in recorded):
@@ -93,7 +94,7 @@ def main() -> int:
         return 1
 
     say("What happened, told from the committed rows:")
-    loom("loom-runner", "explain", *RUN)
+    loom("loom-run", "explain", *RUN, *TEXT)
 
     if not TRACE.exists():
         print(f"demo: {TRACE} was not written", file=sys.stderr)
