@@ -116,7 +116,7 @@ def _take(record: dict[str, Any], reading: _Reading, name: str) -> None:
     elif word == "flow-xray":
         if int(record["version"]) > VERSION:
             raise TraceFormatError(
-                f"cannot read {name!r}: because it is a journal of version {record['version']} and this flow-xray reads {VERSION}. "
+                f"cannot read {name!r}: because its version is {record['version']} and this flow-xray reads {VERSION}. "
                 "Update flow-xray."
             )
         reading.headers.append(record)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Status: TypeAlias = Literal["ok", "error", "open", "interrupted", "cancelled"]
 
 STATUSES: tuple[Status, ...] = ("ok", "error", "open", "interrupted", "cancelled")

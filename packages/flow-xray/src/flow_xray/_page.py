@@ -1,19 +1,21 @@
 """Build the page: one HTML file that needs no server, no network and no second file.
 
-Theory of operation. The page is a fixed script (`_viewer.js`, built from `viewer/` and committed) and data. The data is never HTML
-and never script: every block is gzip in base64 inside a `<script>` element of a type that no browser runs, so there is no
-character in it that could end the element. The viewer writes text into the page by `textContent` only. The content
-security policy allows the script and the style by their hashes and no connection at all.
+Theory of operation. The page is a fixed script (`_viewer.js`, built from `viewer/` and committed) and data. The
+data is never HTML and never script: every block is gzip in base64 inside a `<script>` element of a type that no
+browser runs, so there is no character in it that could end the element. The viewer writes text into the page by
+`textContent` only. The content security policy allows the script and the style by their hashes and no
+connection at all.
 
 Blocks:
 
 * `x-head`: JSON: totals, string tables, where the chunks begin.
-* `x-cols`: one packed typed array per column, spans in pre-order (a subtree is a range; a parent comes before its children).
+* `x-cols`: one packed typed array per column, spans in pre-order (a subtree is a range; a parent comes before
+  its children).
 * `x-p0..n`: what the inspector shows of the spans, about 1 MB of JSON each, inflated when it is looked at.
 * `x-v0..n`: the pooled values (messages, long texts), likewise.
 
-The tree is ordered without recursion: a depth of 10,000 is as good as one of 10. Spans whose parents form a ring
-(only a foreign file can have that) are shown as roots.
+The tree is ordered without recursion: a depth of 10,000 is as good as one of 10. Spans whose parents form a
+ring (only a foreign file can have that) are shown as roots.
 """
 
 import base64
@@ -22,10 +24,10 @@ import json
 import sys
 import zlib
 from array import array
-from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
+from typing import Any
 
 from flow_xray._detail import detail_of
 from flow_xray._model import STATUSES, Json, Span
@@ -47,10 +49,12 @@ def build_page(trace: TraceResult) -> str:
     out = [
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n',
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="referrer" content="no-referrer">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="referrer" content="no-referrer">',
         '<meta name="color-scheme" content="light dark"><meta name="generator" content="flow-xray">\n',
         f"<title>{html.escape(_clean(trace.name))} · flow-xray</title>\n<style>{style}</style></head>\n",
-        '<body><div id="app"><p class="boot">Opening the trace … <noscript>This page needs JavaScript.</noscript></p></div>\n',
+        '<body><div id="app"><p class="boot">Opening the trace …',
+        " <noscript>This page needs JavaScript.</noscript></p></div>\n",
     ]
     for name, content in blocks.named():
         out += [f'<script type="application/octet-stream" id="{name}">', _squeeze(content), "</script>\n"]
@@ -69,7 +73,7 @@ class _Blocks:
         kinds: dict[str, int] = {}
         threads: dict[str, int] = {}
         first = min((span.started_at_ns for span in self.spans), default=0)
-        columns = {
+        columns: dict[str, array[Any]] = {
             "start": array("d"), "duration": array("d"), "cost": array("d"), "parent": array("i"), "name": array("I"),
             "detail": array("I"), "kind": array("H"), "thread": array("H"), "input": array("I"), "output": array("I"),
             "cached": array("I"), "status": array("B"), "flags": array("B"),
@@ -141,7 +145,7 @@ class _Blocks:
         return key
 
     def _payload(self, span: Span) -> str:
-        put: Callable[[Json], Key] = self._put
+        put = self._put
         out: dict[str, Json] = {}
         if span.input is not None:
             out["input"] = pack(span.input, put)
@@ -203,7 +207,7 @@ def _chunks(texts: list[str]) -> tuple[list[bytes], list[int]]:
     return blocks, starts
 
 
-def _pack_columns(columns: "dict[str, array[int] | array[float]]") -> tuple[bytes, list[list[str | int]]]:
+def _pack_columns(columns: "dict[str, array[Any]]") -> tuple[bytes, list[list[str | int]]]:
     """Join the columns, widest first so that each stays aligned; return the bytes and [name, type, offset]."""
     packed = bytearray()
     layout: list[list[str | int]] = []

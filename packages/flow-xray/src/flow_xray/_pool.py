@@ -5,7 +5,8 @@ messages (objects with a "role") and long texts are replaced by a reference to a
 grows with the conversation and not with its square.
 
 A packed value is plain JSON again: `{"$ref": key}` stands for a pooled value. An object of the user that looks
-like a reference is wrapped: `{"$raw": {"$ref": ...}}`. Pooled values may refer to other pooled values, always earlier ones.
+like a reference is wrapped: `{"$raw": {"$ref": ...}}`. Pooled values may refer to other pooled values, always
+earlier ones.
 
 The walk is iterative only in depth by the limit of the freezer (32 levels); values of other origin pass the
 freezer first.
@@ -18,7 +19,7 @@ from flow_xray._model import Json
 
 Key: TypeAlias = "int | str"
 
-_LONG_TEXT: Final = 400
+LONG_TEXT: Final = 400
 _REF: Final = "$ref"
 _RAW: Final = "$raw"
 
@@ -32,7 +33,7 @@ def pack(value: Json, put: Callable[[Json], Key]) -> Json:
     """
     kind = type(value)
     if kind is str:
-        return {_REF: put(value)} if len(value) >= _LONG_TEXT else value  # type: ignore[arg-type]  # narrowed by type()
+        return {_REF: put(value)} if len(value) >= LONG_TEXT else value  # type: ignore[arg-type]  # narrowed by type()
     if kind is dict:
         packed: dict[str, Json] = {key: pack(member, put) for key, member in value.items()}  # type: ignore[union-attr]  # narrowed by type()
         if "role" in packed and len(packed) > 1:

@@ -18,12 +18,13 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Final, TypeAlias
 
 MASK: Final = "[redacted]"
 
-Rule: TypeAlias = "str | re.Pattern[str] | Callable[[str, object], object]"
-Rules: TypeAlias = "Rule | Iterable[Rule]"
+Rule: TypeAlias = str | re.Pattern[str] | Callable[[str, object], object]
+Rules: TypeAlias = Rule | Iterable[Rule]
 
 _EXACT: Final = frozenset(
     {
@@ -41,30 +42,19 @@ _EXACT: Final = frozenset(
         "credentials",
     }
 )
-_ENDINGS: Final = ("apikey", "accesskey", "secretkey", "privatekey", "signingkey", "password", "secret", "authtoken",
-                   "accesstoken", "refreshtoken", "idtoken", "bearertoken", "sessiontoken", "apitoken", "bottoken")  # fmt: skip
+_ENDINGS: Final = (
+    *("apikey", "accesskey", "secretkey", "privatekey", "signingkey", "password", "passphrase", "secret"),
+    *("authtoken", "accesstoken", "refreshtoken", "idtoken", "bearertoken", "sessiontoken", "apitoken", "bottoken"),
+)
+_STEMS: Final = ("key", "passw", "pwd", "secret", "token", "auth", "cookie", "bearer")
 _TEXT_KEYS: Final = (
     r"[\w.-]{0,60}(?:api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|signing[_-]?key|password|passwd|secret|"
     r"auth[_-]?token|access[_-]?token|refresh[_-]?token|id[_-]?token|session[_-]?token|api[_-]?token)|token|authorization|cookie|pwd"
 )
-_SHAPES: Final = (
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"
-    r"|\bsk-[A-Za-z0-9_-]{16,}"
-    r"|\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeoprs]-[\w-]{10,})"
-    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bAIza[\w-]{30,}|\bhf_[A-Za-z0-9]{20,}|\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"
-)
-_HINT: Final = re.compile(
-    r"[:=@]|eyJ|sk-|k_live|k_test|gh[pousr]_|github_pat|glpat-|xox|AKIA|ASIA|AIza|hf_|(?i:bearer)|-----BEGIN"
-)
-_KNOWN_SHAPES: Final = re.compile(_SHAPES)
-_BEARER: Final = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
-_HEADER: Final = re.compile(
-    r"""\b((?:proxy-)?authorization|(?:set-)?cookie)(\\*["']?\s*:\s*\\*["']?)[^\r\n"'\\]+""", re.IGNORECASE
-)
-_URL_USER: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]{1,20}://)[^/\s:@?#]*:[^/\s@?#]+@")
+_JSON_STARTS: Final = ("{", "[")
 _JUNK: Final = re.compile(r"[^a-z0-9]")
 _MAX_KNOWN: Final = 500
+_SHORTEST: Final = 6  # no shorter text can hold a key and a secret
 _MIN_KNOWN: Final = 6  # shorter texts would mask ordinary words
 
 
@@ -76,55 +66,50 @@ class Redactor:
         base: a redactor whose rules and memory this one shares and extends.
     """
 
-    __slots__ = ("_callables", "_hidden", "_keys", "_known", "_patterns", "_text_keys", "_warned")
+    __slots__ = ("_hints", "_text_keys", "_warned", "callables", "hidden", "keys", "known", "patterns")
 
-    def __init__(self, rules: "Rules" = (), base: "Redactor | None" = None) -> None:
-        keys: set[str] = set(base._keys) if base else set()
-        self._patterns: list[re.Pattern[str]] = list(base._patterns) if base else []
-        self._callables: list[Callable[[str, object], object]] = list(base._callables) if base else []
-        self._known: dict[str, None] = base._known if base else {}
-        self._hidden: dict[str, bool] = {}
+    def __init__(self, rules: Rules = (), base: "Redactor | None" = None) -> None:
+        self.keys: set[str] = set(base.keys) if base else set()
+        self.patterns: list[re.Pattern[str]] = list(base.patterns) if base else []
+        self.callables: list[Callable[[str, object], object]] = list(base.callables) if base else []
+        self.known: dict[str, None] = base.known if base else {}
+        self.hidden: dict[str, bool] = {}
         self._warned = False
         for rule in _listed(rules):
             if isinstance(rule, str):
-                keys.add(rule)
+                self.keys.add(rule)
             elif isinstance(rule, re.Pattern):
-                self._patterns.append(rule)
+                self.patterns.append(rule)
             elif callable(rule):
-                self._callables.append(rule)
+                self.callables.append(rule)
             else:
                 raise TypeError(
-                    f"cannot redact by {rule!r}: because a rule is a key, a compiled pattern or a callable. Give one of these."
+                    f"cannot redact by {rule!r}: because a rule is a key, a compiled pattern or a callable. Give one."
                 )
-        self._keys = frozenset(keys)
-        names = "|".join([_TEXT_KEYS, *(re.escape(key) for key in sorted(keys, key=len, reverse=True))])
-        self._text_keys = re.compile(
-            rf"""(?<![\w.-])((?:{names})\\*["']?\s*[:=]\s*)(\\*["'])?(?!\[redacted\])"""
-            r"""(?(2)(?:(?!\2)(?:\\.|[^\\]))*|[^\s"'&,;)}\]]+)""",
-            re.IGNORECASE,
-        )
+        self._hints: re.Pattern[str] | None = None
+        self._text_keys: re.Pattern[str] | None = None  # compiled at first need, or the import is slow
 
     def hides(self, key: str) -> bool:
         """Say whether the value under `key` must not be kept."""
-        hidden = self._hidden.get(key)
+        hidden = self.hidden.get(key)
         if hidden is None:
             plain = _JUNK.sub("", key.lower())
             hidden = (
                 plain in _EXACT
                 or plain.endswith(_ENDINGS)
                 or (plain.endswith("token") and not key.isalpha())
-                or any(plain == _JUNK.sub("", own.lower()) for own in self._keys)
+                or any(plain == _JUNK.sub("", own.lower()) for own in self.keys)
             )
-            if len(self._hidden) < 10_000:
-                self._hidden[key] = hidden
+            if len(self.hidden) < 10_000:
+                self.hidden[key] = hidden
         return hidden
 
     def remember(self, value: object) -> None:
         """Mask this text from now on wherever it appears in the session."""
         if isinstance(value, str):
             secret = value.strip()
-            if _MIN_KNOWN <= len(secret) and secret != MASK and len(self._known) < _MAX_KNOWN:
-                self._known[secret] = None
+            if len(secret) >= _MIN_KNOWN and secret != MASK and len(self.known) < _MAX_KNOWN:
+                self.known[secret] = None
         elif isinstance(value, list | tuple | set):
             for item in list(value)[:20]:
                 if isinstance(item, str):
@@ -134,7 +119,7 @@ class Redactor:
 
     def apply(self, key: str, value: object) -> object:
         """Give the user's callables their say about one member of an object."""
-        for rule in self._callables:
+        for rule in self.callables:
             try:
                 value = rule(key, value)
             except Exception as error:  # noqa: BLE001  a rule of the user may raise anything; it must not leak
@@ -150,22 +135,34 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return `text` without the secrets in it."""
-        known = self._known
+        known = self.known
         if known:
             for secret in tuple(known):
                 if secret in text:
                     text = text.replace(secret, MASK)
-        for pattern in self._patterns:
+        for pattern in self.patterns:
             text = pattern.sub(MASK, text)
-        if _HINT.search(text) is None:
+        if len(text) < _SHORTEST:
             return text
-        if text[:1] in "{[" or text[:64].lstrip()[:1] in ("{", "["):
+        hints = self._hints
+        if hints is None:
+            hints = self._hints = _hints(self.keys)
+        if hints.search(text) is None:
+            return text
+        return self._masked(text)
+
+    def _masked(self, text: str) -> str:
+        """Apply the slower nets to a text that looks as if it might need them."""
+        if text[:64].lstrip()[:1] in _JSON_STARTS:
             text = self._json(text)
-        text = _HEADER.sub(lambda found: f"{found[1]}{found[2]}{MASK}", text)
+        if self._text_keys is None:
+            self._text_keys = _text_pattern(self.keys)
+        header, bearer, shapes, url_user = _shapes()
+        text = header.sub(lambda found: f"{found[1]}{found[2]}{MASK}", text)
         text = self._text_keys.sub(lambda found: f"{found[1]}{found[2] or ''}{MASK}", text)
-        text = _KNOWN_SHAPES.sub(MASK, text)
-        text = _BEARER.sub(lambda found: f"{found[1]} {MASK}", text)
-        return _URL_USER.sub(lambda found: f"{found[1]}{MASK}@", text)
+        text = shapes.sub(MASK, text)
+        text = bearer.sub(lambda found: f"{found[1]} {MASK}", text)
+        return url_user.sub(lambda found: f"{found[1]}{MASK}@", text)
 
     def _json(self, text: str) -> str:
         """Redact by key inside a text that is JSON; leave its spelling alone when nothing is hidden."""
@@ -191,7 +188,46 @@ class Redactor:
         return json.dumps(value) if changed else text
 
 
-def _listed(rules: "Rules") -> "list[Rule]":
+def _hints(keys: "set[str]") -> "re.Pattern[str]":
+    """Match what every text has that one of the slower nets could catch."""
+    stems = "|".join(
+        ["key", "passw", "pwd", "secret", "token", "auth", "cookie", "bearer", *(re.escape(key) for key in keys)]
+    )
+    return re.compile(
+        rf"(?i:{stems})|eyJ|sk-|[rs]k_|gh[pousr]_|github_pat|glpat-|xox|AKIA|ASIA|AIza|hf_|-----BEGIN|://[^/\s]*@"
+    )
+
+
+@cache
+def _shapes() -> "tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str], re.Pattern[str]]":
+    """Return the patterns of headers, bearer words, well known keys, and users in URLs; compiled at first need."""
+    return (
+        re.compile(
+            r"""\b((?:proxy-)?authorization|(?:set-)?cookie)(\\*["']?\s*:\s*\\*["']?)[^\r\n"'\\]+""", re.IGNORECASE
+        ),
+        re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
+        re.compile(
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+            r"|\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"
+            r"|\bsk-[A-Za-z0-9_-]{16,}"
+            r"|\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeoprs]-[\w-]{10,})"
+            r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bAIza[\w-]{30,}|\bhf_[A-Za-z0-9]{20,}|\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"
+        ),
+        re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]{1,20}://)[^/\s:@?#]*:[^/\s@?#]+@"),
+    )
+
+
+def _text_pattern(keys: "set[str]") -> "re.Pattern[str]":
+    """Match a secret's key in a text, what stands between, an opening quote, and the value up to its end."""
+    names = "|".join([_TEXT_KEYS, *(re.escape(key) for key in sorted(keys, key=len, reverse=True))])
+    return re.compile(
+        rf"""(?<![\w.-])((?:{names})\\*["']?\s*[:=]\s*)(\\*["'])?(?!\[redacted\])"""
+        r"""(?(2)(?:(?!\2)(?:\\.|[^\\]))*|[^\s"'&,;)}\]]+)""",
+        re.IGNORECASE,
+    )
+
+
+def _listed(rules: Rules) -> list[Rule]:
     if isinstance(rules, str | re.Pattern) or callable(rules):
         return [rules]
     return list(rules)

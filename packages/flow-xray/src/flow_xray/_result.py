@@ -1,6 +1,7 @@
 """A finished (or read, or hand-made) trace: its spans and what can be made of them."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ class TraceResult:
         """
         result = getattr(error, "__xray__", None)
         if not isinstance(result, TraceResult):
-            raise LookupError(
+            raise LookupError(  # noqa: TRY004  the exception is of the right type, its trace is missing
                 f"cannot give a trace of {type(error).__name__}: because no trace.run() raised it. "
                 "Use trace.capture() and session.result() around other code."
             )
@@ -151,10 +152,8 @@ def write_whole(path: "str | os.PathLike[str]", content: bytes) -> None:
             stream.write(content)
         os.replace(partial, target)  # noqa: PTH105  as above
     except OSError as error:
-        try:
+        with suppress(OSError):
             os.unlink(partial)  # noqa: PTH108  as above
-        except OSError:
-            pass
         raise TraceOutputError(
-            f"cannot write {target!r}: because {error.strerror or error}. Give a path in a folder that exists and can be written."
+            f"cannot write {target!r}: because {error.strerror or error}. Give a path in a folder that can be written."
         ) from error

@@ -1,25 +1,27 @@
 """The recording session: what is being recorded, where in the tree we are, and how a span opens and closes.
 
-Theory of operation. One context variable holds the place where the running code is: a session and the innermost open
-span. Every entry sets it to the new place and every exit sets it back to the place it found, *by value*. No
-token is ever kept: a token belongs to one context, and generators, callbacks and garbage collection finish in another one.
+Theory of operation. One context variable holds the place where the running code is: a session and the innermost
+open span. Every entry sets it to the new place and every exit sets it back to the place it found, *by value*.
+No token is ever kept: a token belongs to one context, and generators, callbacks and garbage collection finish
+in another one.
 
-A closed session records nothing more: code that still runs under it (a forgotten task, a thread) sees `closed` and
-is called as if it were not traced.
+A closed session records nothing more: code that still runs under it (a forgotten task, a thread) sees `closed`
+and is called as if it were not traced.
 
 A session opened inside a session records for both: its spans are roots in its own result and hang under
 the caller's span in the outer one.
 """
 
 import os
-import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from copy import copy
+from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Final, TypeAlias
+from threading import current_thread
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from flow_xray._errors import TraceOutputError
 from flow_xray._freeze import DEFAULT_LIMITS, Limits, freeze, safe_repr
@@ -34,22 +36,18 @@ Place: TypeAlias = "tuple[Session, Span | None]"
 
 here: Final[ContextVar["Place | None"]] = ContextVar("flow_xray_here", default=None)
 
+# A span id is 8 hex digits of this process and 8 that count, so that neighbours compress well.
 _id_prefix = os.urandom(4).hex()
 _id_count = count(1)
 
 
 def _new_ids_after_fork() -> None:
-    global _id_prefix, _id_count  # noqa: PLW0603  the child must not repeat its parent's span ids
+    global _id_prefix, _id_count
     _id_prefix, _id_count = os.urandom(4).hex(), count(1)
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_new_ids_after_fork)
-
-
-def new_span_id() -> str:
-    """Return a span id: 8 digits of this process, 8 that count, so that neighbours compress well."""
-    return f"{_id_prefix}{next(_id_count) & 0xFFFFFFFF:08x}"
 
 
 def new_trace_id() -> str:
@@ -70,8 +68,10 @@ class Session:
         wall_ns: Unix time that belongs to the first reading of `clock`.
     """
 
-    __slots__ = ("_derived", "_offset", "_outer", "clock", "closed", "journal", "last_raised", "limits", "meta", "name", "redactor",
-                 "spans", "started_at_ns", "tags", "trace_id", "value")  # fmt: skip
+    __slots__ = (
+        *("_chain", "_derived", "_keep", "_offset", "clock", "closed", "journal", "last_raised", "limits", "meta"),
+        *("name", "outer", "redactor", "spans", "started_at_ns", "tags", "trace_id", "value"),
+    )
 
     def __init__(
         self,
@@ -97,17 +97,29 @@ class Session:
         self.trace_id = new_trace_id()
         self.last_raised: tuple[BaseException, str] | None = None
         self._derived: dict[object, Redactor] = {}
-        self._outer = outer
+        self.outer = outer
+        self._chain: tuple[Session, ...] = (self, *(outer[0].chain if outer is not None else ()))
+        self._keep = self.spans.append if outer is None else self._keep_everywhere
         self.started_at_ns = time.time_ns() if wall_ns is None else wall_ns
         self._offset = self.started_at_ns - clock()
         if journal is not None:
             journal.header(self.name, self.trace_id, self.started_at_ns)
 
+    @property
+    def chain(self) -> "tuple[Session, ...]":
+        """This session and those that it was opened in, innermost first."""
+        return self._chain
+
+    @property
+    def is_journaled(self) -> bool:
+        """Whether this session or an outer one writes a journal."""
+        return any(session.journal is not None for session in self._chain)
+
     def now_ns(self) -> int:
         """Return the Unix time in nanoseconds, never going back within the session."""
         return self.clock() + self._offset
 
-    def redactor_for(self, rules: "Rules | None") -> Redactor:
+    def redactor_for(self, rules: Rules | None) -> Redactor:
         """Return the session's redactor with a function's own rules added."""
         if not rules:
             return self.redactor
@@ -124,39 +136,47 @@ class Session:
 
     def open(self, parent: Span | None, name: str, kind: str, given: Json) -> Span:
         """Record that a call began; `given` is frozen already."""
-        outer = self._outer
-        if parent is not None:
-            parent_id: str | None = parent.id
-        else:
-            parent_id = outer[1].id if outer is not None and outer[1] is not None else None
         span = Span(
-            new_span_id(),
-            parent_id,
+            f"{_id_prefix}{next(_id_count) & 0xFFFFFFFF:08x}",
+            parent.id if parent is not None else self._outer_id(),
             name,
             kind,
             self.clock() + self._offset,
             None,
             "open",
             given,
-            thread=threading.current_thread().name,
+            None,
+            None,
+            {},
+            [],
+            current_thread().name,
         )
-        target: Session | None = self
-        while target is not None:
-            target.spans.append(span)
-            if target.journal is not None:
-                target._write(target.journal.start, span)
-            target = target._outer[0] if target._outer is not None else None
+        self._keep(span)
+        if self.journal is not None:
+            self.write_record(self.journal.start, span)
         return span
 
     def close_span(self, span: Span, status: Status = "ok") -> None:
         """Record that a call ended; its output, error and meta are set already."""
-        span.duration_ns = max(0, self.clock() + self._offset - span.started_at_ns)
+        took = self.clock() + self._offset - span.started_at_ns
+        span.duration_ns = max(0, took)
         span.status = status
-        target: Session | None = self
-        while target is not None:
-            if target.journal is not None:
-                target._write(target.journal.end, span)
-            target = target._outer[0] if target._outer is not None else None
+        if self.journal is not None:
+            self.write_record(self.journal.end, span)
+        if self.outer is not None:
+            for session in self._chain[1:]:
+                if session.journal is not None:
+                    session.write_record(session.journal.end, span)
+
+    def _outer_id(self) -> str | None:
+        return self.outer[1].id if self.outer is not None and self.outer[1] is not None else None
+
+    def _keep_everywhere(self, span: Span) -> None:
+        """Keep a span in this session and in the sessions around it."""
+        for session in self._chain:
+            session.spans.append(span)
+            if session is not self and session.journal is not None:
+                session.write_record(session.journal.start, span)
 
     def fail_span(self, span: Span, error: BaseException, redactor: Redactor | None = None) -> None:
         """Record that a call ended by an exception of any kind."""
@@ -204,27 +224,24 @@ class Session:
         self._note("tag", span, frozen)
 
     def _note(self, word: str, span: Span | None, frozen: dict[str, Json]) -> None:
-        target: Session | None = self
-        while target is not None:
-            if target.journal is not None:
-                journal = target.journal
-                target._write(lambda each, note=journal.note: note(word, each, frozen), span)
-            target = target._outer[0] if target._outer is not None and span is not None else None
+        for session in self._chain if span is not None else (self,):
+            journal = session.journal
+            if journal is not None:
+                session.write_record(partial(journal.note, word, frozen), span)
 
-    def _write(self, write: "Callable[[Span], None] | Callable[[Span | None], None]", span: Span | None) -> None:
+    def write_record(self, write: Callable[[Any], None], span: Span | None) -> None:
         """Write one journal record; on failure stop the journal, warn once, and let the program go on."""
         try:
-            write(span)  # type: ignore[arg-type]  # each writer is called with what it takes
+            write(span)
         except (OSError, ValueError) as error:
             journal, self.journal = self.journal, None
             if journal is not None:
                 journal.abandon()
-            warnings.warn(
-                f"flow-xray: cannot write the journal {journal.path if journal else ''}: because {error}. "
-                "Recording goes on in memory only.",
-                RuntimeWarning,
-                stacklevel=4,
-            )
+                warnings.warn(
+                    f"flow-xray: cannot write the journal {journal.path}: because {error}. Recording goes on.",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
 
     # ------------------------------------------------------------------ the end
 
@@ -301,5 +318,5 @@ def open_journal(path: "str | os.PathLike[str]") -> "JournalWriter":
         raise
     except OSError as error:
         raise TraceOutputError(
-            f"cannot write the journal {os.fspath(path)!r}: because {error.strerror or error}. Give a path that can be written."
+            f"cannot write the journal {os.fspath(path)!r}: because {error.strerror or error}. Give another path."
         ) from error

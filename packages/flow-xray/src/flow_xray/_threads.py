@@ -1,12 +1,12 @@
 """Carry the place into threads and executors while a session is open.
 
-A new thread starts with an empty context, so without help its calls would be lost. While at least one session is open,
-`threading.Thread.start` and `ThreadPoolExecutor.submit` copy the context of the caller when the caller is being recorded;
-both are put back when the last session closes. `asyncio.to_thread` and `loop.run_in_executor` end in `submit`.
+A new thread starts with an empty context, so without help its calls would be lost. While at least one session
+is open, `threading.Thread.start` and `ThreadPoolExecutor.submit` copy the context of the caller when the caller
+is being recorded; both are put back when the last session closes. `asyncio.to_thread` and
+`loop.run_in_executor` end in `submit`.
 """
 
 import functools
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,10 +53,9 @@ def _install() -> None:
         start(self)
 
     _replace(threading.Thread, "start", start_carrying)
-    pools = sys.modules.get("concurrent.futures.thread")
-    if pools is None:
-        import concurrent.futures.thread as pools  # noqa: PLC0415  1 ms beside logging; only while recording
-    submit = pools.ThreadPoolExecutor.submit
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  it loads logging; only while recording
+
+    submit: Any = ThreadPoolExecutor.submit
 
     @functools.wraps(submit)
     def submit_carrying(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -64,7 +63,7 @@ def _install() -> None:
             return submit(self, fn, *args, **kwargs)
         return submit(self, copy_context().run, fn, *args, **kwargs)
 
-    _replace(pools.ThreadPoolExecutor, "submit", submit_carrying)
+    _replace(ThreadPoolExecutor, "submit", submit_carrying)
 
 
 def _replace(owner: Any, name: str, patched: Any) -> None:

@@ -1,10 +1,9 @@
 """`trace`: the one object through which a program is recorded."""
 
-import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from flow_xray._freeze import DEFAULT_LIMITS, Limits
 from flow_xray._model import Span
@@ -13,6 +12,9 @@ from flow_xray._result import TraceResult
 from flow_xray._session import Session, here, open_journal
 from flow_xray._threads import carrying_threads
 from flow_xray._wrap import Plan, wrap
+
+if TYPE_CHECKING:
+    import os
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,10 +42,11 @@ class Trace:
     @overload
     def __call__(
         self,
+        /,
         *,
         name: str | None = None,
         kind: str = "function",
-        redact: "Rules | None" = None,
+        redact: Rules | None = None,
         capture_output: bool = True,
     ) -> Callable[[F], F]: ...
     def __call__(
@@ -53,7 +56,7 @@ class Trace:
         *,
         name: str | None = None,
         kind: str = "function",
-        redact: "Rules | None" = None,
+        redact: Rules | None = None,
         capture_output: bool = True,
     ) -> Any:
         """Trace a function, coroutine function, generator or async generator.
@@ -62,7 +65,7 @@ class Trace:
             fn: the function, when used without arguments.
             name: shown instead of the function's qualified name.
             kind: "function", "agent", "llm", "tool", "retrieval", ... decides colour and meaning in the page.
-            redact: rules for this function beside the session's: keys, compiled patterns, callables `(key, value) -> value`.
+            redact: rules beside the session's: keys, compiled patterns, callables `(key, value) -> value`.
             capture_output: False keeps the returned value out of the trace.
         """
         own = _as_rules(redact)
@@ -117,7 +120,7 @@ class Trace:
         *,
         name: str = "trace",
         journal: "str | os.PathLike[str] | None" = None,
-        redact: "Rules | None" = None,
+        redact: Rules | None = None,
         limits: Limits | None = None,
     ) -> Iterator[Session]:
         """Record everything traced inside the `with` block; `session.result()` gives the trace, also before the end.
@@ -153,7 +156,14 @@ class Trace:
             session.close()
 
     @contextmanager
-    def span(self, name: str, *, kind: str = "function", input: object = None, **meta: object) -> Iterator[Span]:
+    def span(
+        self,
+        name: str,
+        *,
+        kind: str = "function",
+        input: object = None,  # noqa: A002  the name that the span gives it
+        **meta: object,
+    ) -> Iterator[Span]:
         """Record the `with` block as one span; without a session the span is thrown away.
 
         Args:
@@ -182,7 +192,7 @@ class Trace:
         session.close_span(span)
 
     def meta(self, **values: object) -> None:
-        """Add to the current span: model=, input_tokens= (cache included), output_tokens=, cost_usd=, messages=, anything."""
+        """Add to the current span: model=, input_tokens= (cache included), output_tokens=, cost_usd=, anything."""
         place = here.get()
         if place is not None and not place[0].closed:
             place[0].add_meta(place[1], values)
@@ -198,7 +208,7 @@ class Trace:
         place = here.get()
         return place is not None and not place[0].closed
 
-    def configure(self, *, redact: "Rules | None" = None, limits: Limits | None = None, **sizes: int) -> None:
+    def configure(self, *, redact: Rules | None = None, limits: Limits | None = None, **sizes: int) -> None:
         """Set what later sessions start with.
 
         Args:

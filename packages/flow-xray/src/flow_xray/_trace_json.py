@@ -84,7 +84,7 @@ def load(text: str | bytes) -> TraceResult:
         )
     if whole["format"] != FORMAT:
         raise TraceFormatError(
-            f"cannot read the trace: because it has the format {whole['format']!r} and this flow-xray reads {FORMAT!r}. Update flow-xray."
+            f"cannot read the trace: because it is {whole['format']!r} and this flow-xray reads {FORMAT!r}. Update it."
         )
     try:
         pool: dict[Key, Json] = {}

@@ -1,12 +1,13 @@
 """What `@trace` puts around a function: one wrapper per kind of function.
 
-Theory of operation. Every wrapper does the same five things: read the place; if nobody records, call and be done; freeze the
-arguments; run the function with the place set to its own span; freeze the result and put the place back by value.
+Theory of operation. Every wrapper does the same five things: read the place; if nobody records, call and be
+done; freeze the arguments; run the function with the place set to its own span; freeze the result and put the
+place back by value.
 
 * A coroutine has its own context per task, so the place set before the first await is right until its end.
-* A generator runs in whatever context calls `next`. Its place is set around each single step and put back after it, so
-  that what the consumer does between two items is not taken for the generator's work, and nothing is held across a `yield`.
-  Its span is open until it is exhausted, closed, or collected.
+* A generator runs in whatever context calls `next`. Its place is set around each single step and put back after
+  it, so that what the consumer does between two items is not taken for the generator's work, and nothing is
+  held across a `yield`. Its span is open until it is exhausted, closed, or collected.
 """
 
 import functools
@@ -14,21 +15,23 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final
 
+from flow_xray._freeze import freeze_arguments
 from flow_xray._model import Json, Span
-from flow_xray._redact import Redactor, Rules
+from flow_xray._redact import Redactor, Rule
 from flow_xray._session import Session, here
 
 _KEPT_ITEMS: Final = 1_000
+_POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 NOT_CAPTURED: Final = "[not captured]"
 
 
 class Plan:
     """What is known about a traced function before its first call."""
 
-    __slots__ = ("capture_output", "hidden", "kind", "name", "names", "redact", "signature", "simple")
+    __slots__ = ("_names", "_rest", "_secret_defaults", "_skipped", "capture_output", "kind", "name", "redact")
 
     def __init__(
-        self, fn: Callable[..., Any], name: str | None, kind: str, redact: "Rules | None", capture_output: bool
+        self, fn: Callable[..., Any], name: str | None, kind: str, redact: tuple[Rule, ...] | None, capture_output: bool
     ) -> None:
         self.name = name or getattr(fn, "__qualname__", type(fn).__name__).replace("<locals>.", "")
         self.kind = kind
@@ -36,33 +39,32 @@ class Plan:
         self.capture_output = capture_output
         try:
             parameters = list(inspect.signature(fn).parameters.values())
-        except (TypeError, ValueError):
+        except (TypeError, ValueError):  # a builtin that does not say what it takes
             parameters = []
-        self.signature = parameters
-        self.hidden = 1 if parameters and parameters[0].name in ("self", "cls") else 0
-        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        self.names = tuple(each.name for each in parameters if each.kind in positional)
-        self.simple = all(each.kind in positional for each in parameters)
-
-    def freeze_call(self, session: Session, redactor: Redactor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Json:
-        """Return the arguments as they were passed, by parameter name, without `self`."""
-        names = self.names
-        given: dict[str, Any] = dict(zip(names, args, strict=False))
-        if len(args) > len(names):
-            rest = next((each.name for each in self.signature if each.kind is inspect.Parameter.VAR_POSITIONAL), "args")
-            given[f"*{rest}"] = args[len(names) :]
-        if kwargs:
-            given.update(kwargs)
-        if self.hidden:
-            given.pop(names[0], None) if names else None
-        return session.freeze(given, redactor) if given else {}
+        names = tuple(each.name for each in parameters if each.kind in _POSITIONAL)
+        self._skipped = 1 if names and names[0] in ("self", "cls") else 0
+        self._names = names[self._skipped :]
+        self._rest = next(
+            (f"*{each.name}" for each in parameters if each.kind is inspect.Parameter.VAR_POSITIONAL), "*args"
+        )
+        self._secret_defaults = [(each.name, each.default) for each in parameters if isinstance(each.default, str)]
 
     def begin(
         self, session: Session, parent: Span | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Span, Redactor]:
-        """Open the span of one call."""
+        """Freeze the arguments as they were passed, by parameter name and without `self`, and open the span."""
         redactor = session.redactor if self.redact is None else session.redactor_for(self.redact)
-        return session.open(parent, self.name, self.kind, self.freeze_call(session, redactor, args, kwargs)), redactor
+        if self._secret_defaults:
+            for name, default in self._secret_defaults:
+                if redactor.hides(name):
+                    redactor.remember(default)
+        values = args[1:] if self._skipped else args
+        given = freeze_arguments(self._names, values, redactor, session.limits)
+        if len(values) > len(self._names):
+            given[self._rest] = session.freeze(values[len(self._names) :], redactor)
+        if kwargs:
+            given.update(freeze_arguments(kwargs, kwargs.values(), redactor, session.limits))
+        return session.open(parent, self.name, self.kind, given), redactor
 
     def output(self, session: Session, redactor: Redactor, value: object) -> Json:
         """Freeze what the call returned."""
