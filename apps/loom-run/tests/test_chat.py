@@ -27,13 +27,21 @@ def test_hello_in_an_empty_folder_says_what_was_found(loom_run: Run, tmp_path_fa
     monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
     ended = loom_run("chat", "hello", "--run-id", "demo", "--db", "runs.sqlite", "--mock-llm")
     assert ended.code == 0
-    assert ended.out == 'I searched 0 documents for "hello" and found nothing.\nThe workspace has no files.\n'
+    assert ended.out == (
+        'I searched 0 documents and all files for "hello" and found nothing.\nThe workspace has no files.\n'
+    )
+
+
+def test_what_no_document_says_is_looked_for_in_all_files(loom_run: Run, project: Path) -> None:
+    (project / "app.py").write_text("import os\n\ndef octopus():\n    return 8\n")
+    ended = loom_run("chat", "where is the Octopus?", "--mock-llm")
+    assert ended.out.startswith("app.py:3 fits best of 1 match:\n\n> def octopus():\n>     return 8\n")
 
 
 def test_the_mock_option_takes_a_value_only_after_an_equals_sign(loom_run: Run, script: Run) -> None:
     assert loom_run("chat", "--mock-llm", "hello").code == 0
     assert loom_run("chat", script("scripted"), "hello").out == "scripted\n"
-    assert loom_run("chat", "--mock-llm", "--", "--mock-llm").out.startswith("I searched 1 document for")
+    assert loom_run("chat", "--mock-llm", "--", "--mock-llm").out.startswith("I searched 1 document and")
 
 
 def test_the_same_message_again_gives_the_stored_answer(loom_run: Run) -> None:

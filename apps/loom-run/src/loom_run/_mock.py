@@ -4,6 +4,7 @@ It understands nothing. Everything that it says is what the tools really found, 
 shows a real search and a real file read, the same ones every time.
 """
 
+import re
 from typing import Any
 
 from loom_agents import ModelReply, ModelRequest, ScriptedModel, ToolCall, ToolMessage, UserMessage
@@ -24,15 +25,23 @@ def _reply(request: ModelRequest) -> ModelReply:
     last = results[-1]
     if last.outcome != "success":
         return ModelReply(f"{last.name} did not work: {last.payload}")
-    if last.name == "search_docs":
-        if not last.payload["matches"]:
-            return _calling("Nothing found. I look at what is there.", request, "list_files", limit=10)
+    if last.name in {"search_docs", "grep"} and last.payload["matches"]:
         best = last.payload["matches"][0]
         text = f"The best match is {best['path']}:{best['line']}. I read it."
         return _calling(text, request, "read_file", path=best["path"], offset=best["line"], limit=QUOTED_LINES)
+    words = sorted(re.findall(r"\w{4,}", question), key=len)[-3:]  # long words say most
+    if last.name == "search_docs" and words:
+        return _calling("No document says it. I look in all files.", request, "grep", pattern=_any_of(words))
+    if last.name not in {"list_files", "read_file"}:
+        return _calling("Nothing found. I look at what is there.", request, "list_files", limit=10)
     if last.name == "list_files":
         return ModelReply(_nothing_found(question, results[0].payload, last.payload))
-    return ModelReply(_quoted(results[0].payload, last.payload))
+    return ModelReply(_quoted(results[-2].payload, last.payload))
+
+
+def _any_of(words: list[str]) -> str:
+    """Write a pattern for lines that hold one of the words, upper or lower case."""
+    return rf"(?i)\b({'|'.join(re.escape(word) for word in words)})\b"
 
 
 def _this_turn(request: ModelRequest) -> tuple[str, list[ToolMessage]]:
@@ -51,7 +60,7 @@ def _calling(text: str, request: ModelRequest, tool: str, **arguments: Any) -> M
 
 
 def _nothing_found(question: str, search: Any, listing: Any) -> str:
-    lines = [f'I searched {plural(search["documents"], "document")} for "{question}" and found nothing.']
+    lines = [f'I searched {plural(search["documents"], "document")} and all files for "{question}" and found nothing.']
     if listing["total"]:
         names = ", ".join(file["path"] for file in listing["files"])
         more = ", ..." if listing["truncated"] else ""
@@ -63,7 +72,7 @@ def _nothing_found(question: str, search: Any, listing: Any) -> str:
 
 def _quoted(search: Any, page: Any) -> str:
     best, *others = search["matches"]
-    under = f" ({best['heading']})" if best["heading"] else ""
+    under = f" ({best['heading']})" if best.get("heading") else ""
     lines = [f"{page['path']}:{page['offset']}{under} fits best of {plural(search['total'], 'match', 'matches')}:", ""]
     lines += [f"> {line}".rstrip() for line in page["text"].rstrip().split("\n")]
     if others:
