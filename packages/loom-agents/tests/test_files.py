@@ -1,7 +1,8 @@
 import asyncio
+import os
 
 import pytest
-from loom_agents import _files
+from loom_agents import _files, _grep_worker
 from loom_agents._errors import ToolError
 from loom_agents._files import FileTools
 from loom_agents._workspace import Workspace
@@ -130,3 +131,15 @@ def test_a_pattern_that_never_ends_is_stopped(
     (workspace.root / "trap.txt").write_text("a" * 40 + "!\n")
     with pytest.raises(ToolError, match="took longer"):
         asyncio.run(tools.grep("(a+)+$", "trap.txt"))
+
+
+def test_the_worker_reads_no_file_that_became_a_link_or_a_pipe(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace.root)
+    os.mkfifo("pipe")
+    (workspace.root / "binary").write_bytes(b"whales\0")
+    paths = ["README.md", "link_out", "link_in", "pipe", "binary", "missing"]
+    found = _grep_worker.search(r"outside|whales", paths, 0, 10)
+    assert [match["path"] for match in found["matches"]] == ["README.md"]
+    assert _grep_worker.search(r"whales", ["README.md"], 1, 10) == {"matches": [], "total": 1}

@@ -1,0 +1,90 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from loom_agents import AgentState, AssistantMessage, Budget, Usage
+from loom_run._chat import Turn
+from loom_run._story import ending, usage_text
+
+Run = Callable[..., Any]
+
+
+def test_show_prints_the_conversation_for_a_person(loom_run: Run, script: Run) -> None:
+    calls = [
+        {"name": "search_docs", "arguments": {"query": "whales"}},
+        {"name": "read_file", "arguments": {"path": "none.md"}},
+    ]
+    loom_run("chat", "hello", "-r", "demo", script({"text": "Let me see.", "tool_calls": calls}, "Done."))
+    lines = loom_run("show", "demo", "--output", "text").out.splitlines()
+    assert lines[0] == "> hello"
+    assert lines[1] == "Let me see."
+    assert lines[2] == '  search_docs  "whales"  2 matches'
+    assert lines[3].startswith("  read_file  none.md  failed: tool read_file failed: cannot read 'none.md'")
+    assert lines[4] == "Done."
+    assert lines[5].startswith("-- answered, 2 steps, ")
+
+
+def test_show_in_jsonl_is_one_message_a_line(loom_run: Run, script: Run) -> None:
+    loom_run("chat", "hello", "-r", "demo", script("Done."))
+    assert len(loom_run("show", "demo", "--output", "jsonl").out.splitlines()) == 2
+
+
+def test_runs_lists_the_latest_first(loom_run: Run) -> None:
+    assert loom_run("chat", "hello", "-r", "one", "--mock-llm").code == 0
+    loom_run("chat", "whales", "-r", "two", "--mock-llm", "--max-steps", "1")
+    rows = loom_run("runs", "--output", "json").json
+    assert [(row["run_id"], row["status"], row["turn"]) for row in rows] == [
+        ("two", "paused", 1),
+        ("one", "answered", 1),
+    ]
+    table = loom_run("runs", "--output", "text").out.splitlines()
+    assert table[0].split() == ["run", "status", "turns", "steps", "changed", "last", "message"]
+    assert "whales" in table[1]
+
+
+def test_explain_tells_an_unfinished_chat_how_to_go_on(loom_run: Run) -> None:
+    loom_run("chat", "whales", "-r", "demo", "--mock-llm", "--max-steps", "1")
+    text = loom_run("explain", "demo", "--output", "text").out
+    assert text.startswith("demo  paused  1 step")
+    assert text.splitlines()[-1] == "go on: loom-run resume demo"
+    facts = loom_run("explain", "--run-id", "demo").json
+    assert facts["next"] == {"go on": "loom-run resume demo"}
+
+
+@pytest.mark.parametrize(
+    ("usage", "text"),
+    [
+        (Usage(), "0 in / 0 out tokens, $0"),
+        (Usage(2, 4310, 2900, 212, 0.0061), "4,310 in (2,900 cached) / 212 out tokens, $0.0061"),
+        (Usage(1, 5, 0, 5, None), "5 in / 5 out tokens, price not known"),
+    ],
+)
+def test_usage_is_written_for_a_person(usage: Usage, text: str) -> None:
+    assert usage_text(usage) == text
+
+
+def _turn(standing: Any, **more: Any) -> Turn:
+    return Turn("demo", standing, 3, AgentState().with_user("hi"), **more)
+
+
+@pytest.mark.parametrize(
+    ("turn", "code", "text"),
+    [
+        (_turn("waiting", wait={"doubt": 2}), 3, "demo waits for a word about an interrupted tool call"),
+        (_turn("parked"), 1, "demo is parked before step 3.  Go on: R"),
+        (_turn("running"), 0, "demo is running before step 3.  Go on: R"),
+        (_turn("cancelled"), 5, "demo is cancelled before step 3"),
+        (_turn("failed", error={"type": "ModelError", "message": "401 \x1b[2J"}), 6, "ModelError: 401 \\x1b[2J"),
+        (_turn("failed", error={"type": "KeyError", "message": "x"}), 1, "KeyError: x  Try again: R"),
+    ],
+)
+def test_every_ending_says_what_to_do_and_has_its_exit_code(turn: Turn, code: int, text: str) -> None:
+    assert text in ending(turn, again="A", resume="R")
+    assert turn.exit_code == code
+
+
+def test_the_limit_that_is_reached_names_its_option() -> None:
+    state = AgentState((*AgentState().with_user("hi").messages, AssistantMessage("a")), budget=Budget(max_requests=1))
+    assert ending(Turn("demo", "limit", 1, state), again="A", resume="R").endswith("Go on: R --max-requests N")
+    state = AgentState(usage=Usage(1, 9, 0, 9), budget=Budget(max_tokens=1))
+    assert ending(Turn("demo", "limit", 1, state), again="A", resume="R").endswith("Go on: R --max-tokens N")
