@@ -18,11 +18,10 @@ Everything else is loaded when it is first used, so importing this package is ch
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from loom._decorators import tailrec, tailstream
 from loom._errors import BlockScopeWarning, TailCallError
 
+TYPE_CHECKING = False  # see `_decorators`
 if TYPE_CHECKING:
     from loom._explain import explain_tailcalls
     from loom._transition import Return, TailCall, Transition, transition

@@ -10,7 +10,7 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from loom._callees import Callees, callees_of, decorator_name
+from loom._callees import Access, Callees, callees_of, decorator_name
 from loom._codes import DEVIATIONS
 from loom._flow import Flow
 from loom._options import Kind, Options, why_not_usable
@@ -44,27 +44,38 @@ class Deviation:
 
 
 @dataclass(frozen=True, slots=True)
+class Route:
+    """One way in which a tail call may reach the function.
+
+    Attributes:
+        access: What the callee evaluates to: the function, or a method bound to it.
+        bound: The arguments by parameter, or None if they need the binder.
+    """
+
+    access: Access
+    bound: Bound | None
+
+
+@dataclass(frozen=True, slots=True)
 class TailCall:
     """One accepted tail call.
 
     Attributes:
         site: Where it stands.
-        bound: Its arguments by parameter, if they are bound at compile time for a plain function call.
-        bound_method: The same for a bound method as the callee.
+        routes: The ways it may reach the function; in a group none, because the callee is only known at run time.
         keeps_blocks: Whether its frame stays on the heap until the callee is done (`blocks="exact"`).
         starving: Whether a path leads here without awaiting anything.
     """
 
     site: Site
-    bound: Bound | None
-    bound_method: Bound | None
+    routes: tuple[Route, ...]
     keeps_blocks: bool
     starving: bool
 
     @property
     def binding(self) -> Literal["direct", "bind"]:
         """Say how the arguments reach the parameters."""
-        return "direct" if self.bound or self.bound_method else "bind"
+        return "direct" if self.routes and all(route.bound is not None for route in self.routes) else "bind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,14 @@ class Analysis:
     maybe_unbound: tuple[str, ...]
     deviations: tuple[Deviation, ...]
     refusals: tuple[TailCallError, ...]
+
+    @property
+    def defaults_are_live(self) -> bool:
+        """Tell whether defaults are read at every step: the file itself touches them, or steps have no entry in common."""
+        if not self.parameters.positional_defaults and not self.parameters.keyword_defaults:
+            return False
+        touched = any("__defaults__" in line or "__kwdefaults__" in line for line in self.definition.file.lines)
+        return touched or self.form == "step"
 
     @property
     def may_starve(self) -> bool:
@@ -151,20 +170,20 @@ class _Analyser:
         return mangled(name, self.definition.private_class) in self.locals
 
     def run(self, position: int | None) -> Analysis:
-        bound = {id(site.call): self._bind(site) for site in self.positions.sites}
+        routes, unbindable = self._routes()
         flow = Flow(self.node.body, self.parameters.all, self.is_local, {id(site.call) for site in self.positions.sites})
-        captured = self._captured(bound)
         calls = tuple(
             TailCall(
                 site,
-                *(None if isinstance(part, Unbindable) else part for part in bound[id(site.call)]),
+                routes[id(site.call)],
                 keeps_blocks=self.options.blocks == "exact" and bool(site.open_blocks),
                 starving=id(site.call) in flow.starving,
             )
             for site in self.positions.sites
         )
+        captured = self._captured(calls)
         needs_frames = captured or self.options.group is not None or any(call.site.blocks for call in calls)
-        refusals = sorted(self._refusals(bound, position), key=lambda error: (error.line or 0, error.column or 0))
+        refusals = sorted(self._refusals(unbindable, position), key=lambda error: (error.line or 0, error.column or 0))
         return Analysis(
             definition=self.definition,
             code=self.code,
@@ -183,17 +202,26 @@ class _Analyser:
 
     # ------------------------------------------------------------ binding
 
-    def _bind(self, site: Site) -> tuple[Bound | Unbindable | None, Bound | Unbindable | None]:
-        """Bind the call for each kind of callee it may meet: the function, and a method bound to it."""
-        if self.options.group is not None:
-            return None, None
-        accesses = self.callees.accesses(site.call.func)
-        plain = bind_call(self.parameters, site.call) if "function" in accesses else None
+    def _routes(self) -> tuple[dict[int, tuple[Route, ...]], list[tuple[ast.Call, Unbindable]]]:
+        """Bind every tail call for each thing its callee may be; list those that fit nowhere."""
+        routes: dict[int, tuple[Route, ...]] = {}
+        unbindable: list[tuple[ast.Call, Unbindable]] = []
+        for site in self.positions.sites:
+            accesses = () if self.options.group is not None else self.callees.accesses(site.call.func)
+            bound = [(access, self._bind(site.call, access)) for access in accesses]
+            fitting = tuple(Route(access, part) for access, part in bound if not isinstance(part, Unbindable))
+            routes[id(site.call)] = fitting
+            if not fitting:
+                unbindable += [(site.call, part) for _, part in bound[:1] if isinstance(part, Unbindable)]
+        return routes, unbindable
+
+    def _bind(self, call: ast.Call, access: Access) -> Bound | Unbindable | None:
+        if access == "function":
+            return bind_call(self.parameters, call)
         first = self.parameters.first
-        if "method" not in accesses or first is None:
-            return plain, None
-        receiver = ast.copy_location(ast.Name(id=first, ctx=ast.Load()), site.call.func)
-        return plain, bind_call(self.parameters, site.call, receiver)
+        if first is None:  # only `*args` can take the receiver
+            return None
+        return bind_call(self.parameters, call, ast.copy_location(ast.Name(id=first, ctx=ast.Load()), call.func))
 
     # ------------------------------------------------------------ closures
 
@@ -221,28 +249,26 @@ class _Analyser:
                 names.update(inner.names)
         return frozenset(names)
 
-    def _captured(
-        self, bound: dict[int, tuple[Bound | Unbindable | None, Bound | Unbindable | None]]
-    ) -> set[str]:
+    def _captured(self, calls: tuple[TailCall, ...]) -> set[str]:
         """Return the variables of the frame that outlive a step in a closure and differ in the next step."""
         kept = {name for name in _closure_names(self.code) if name in self.code.co_cellvars}
-        unchanged = set()
-        for name in self.parameters.all:
-            if name not in self.stored and all(self._keeps(name, site, bound[id(site.call)]) for site in self.positions.sites):
-                unchanged.add(mangled(name, self.definition.private_class))
+        unchanged = {
+            mangled(name, self.definition.private_class)
+            for name in self.parameters.all
+            if name not in self.stored and all(self._keeps(name, call) for call in calls)
+        }
         return kept - unchanged
 
-    def _keeps(
-        self, name: str, site: Site, bound: tuple[Bound | Unbindable | None, Bound | Unbindable | None]
-    ) -> bool:
-        """Tell whether the next step of `site` has the same value in the parameter `name`."""
-        plain, method = bound
-        options = [part for part in (plain, method) if part is not None]
-        if not options or not all(isinstance(part, Bound) for part in options):
+    def _keeps(self, name: str, call: TailCall) -> bool:
+        """Tell whether the next step of a tail call has the same value in the parameter `name`."""
+        if not call.routes:
             return False
-        if method is not None and name == self.parameters.first and not is_receiver(site.call.func, name):
-            return False
-        return all(is_same(part, name) for part in options if isinstance(part, Bound))
+        for route in call.routes:
+            if route.bound is None or not is_same(route.bound, name):
+                return False
+            if route.access == "method" and name == self.parameters.first and not is_receiver(call.site.call.func, name):
+                return False
+        return True
 
     # ------------------------------------------------------------ what differs
 
@@ -267,11 +293,7 @@ class _Analyser:
 
     # ------------------------------------------------------------ refusals
 
-    def _refusals(
-        self,
-        bound: dict[int, tuple[Bound | Unbindable | None, Bound | Unbindable | None]],
-        position: int | None,
-    ) -> Iterator[TailCallError]:
+    def _refusals(self, unbindable: list[tuple[ast.Call, Unbindable]], position: int | None) -> Iterator[TailCallError]:
         error = self.definition.error
         if self.options.mode == "tailstream" and self.kind not in ("generator", "async generator"):
             yield error("LT008")
@@ -283,9 +305,8 @@ class _Analyser:
         yield from self._introspection()
         for site in self.positions.sites:
             yield from self._site_refusals(site)
-            for part in bound[id(site.call)]:
-                if isinstance(part, Unbindable):
-                    yield error("LT014", site.call, reason=f"{part.reason}; Python would raise a TypeError here")
+        for call, part in unbindable:
+            yield error("LT014", call, reason=f"{part.reason}; Python would raise a TypeError here")
         if not self.options.allow_recursion:
             for call in self.positions.stray:
                 yield error("LT011", call)

@@ -69,8 +69,9 @@ class Callees:
         match receiver:
             case ast.Name(id=name):
                 return name == self.class_name or (name == self.first and not self.is_static)
-            case ast.Call(func=ast.Name(id="type"), args=[ast.Name(id=name)]) | ast.Attribute(
-                value=ast.Name(id=name), attr="__class__"
+            case (
+                ast.Call(func=ast.Name(id="type"), args=[ast.Name(id=name)])
+                | ast.Attribute(value=ast.Name(id=name), attr="__class__")
             ):
                 return name == self.first
         return False

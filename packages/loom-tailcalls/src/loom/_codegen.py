@@ -27,7 +27,6 @@ line by line, the text is not what Python loaded, and the caller refuses it.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -141,7 +140,9 @@ def _at(node: NodeT, like: ast.AST) -> NodeT:
 
 
 def _function(name: str, body: list[ast.stmt]) -> ast.FunctionDef:
-    nothing = ast.arguments(posonlyargs=[], args=[], vararg=None, kwonlyargs=[], kw_defaults=[], kwarg=None, defaults=[])
+    nothing = ast.arguments(
+        posonlyargs=[], args=[], vararg=None, kwonlyargs=[], kw_defaults=[], kwarg=None, defaults=[]
+    )
     made = ast.FunctionDef(name=name, args=nothing, body=body, decorator_list=[], returns=None)
     if sys.version_info >= (3, 12):
         made.type_params = []

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from loom._options import Blocks, Options
-
+TYPE_CHECKING = False  # as in `typing`, whose import alone would double the time of `import loom`
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, TypeVar, overload
 
-F = TypeVar("F", bound="Callable[..., Any]")
+    from loom._options import Blocks
+
+    F = TypeVar("F", bound=Callable[..., Any])
+else:
+
+    def overload(function):
+        """Stand for `typing.overload`: the definition that counts follows."""
+        return function
 
 
 @overload
@@ -65,10 +71,10 @@ def tailrec(
     Raises:
         TailCallError: The function cannot be compiled; the message has the place, the reason and the fix.
     """
-    options = Options("tailrec", blocks, group, yield_every, allow_none, allow_recursion)
+    said = ("tailrec", blocks, group, yield_every, allow_none, allow_recursion)
     if fn is None:
-        return lambda function: _compiled(function, options, sys._getframe(1).f_lineno)  # noqa: SLF001
-    return _compiled(fn, options, sys._getframe(1).f_lineno)  # noqa: SLF001 - the line tells decorators apart
+        return lambda function: _compiled(function, said, sys._getframe(1).f_lineno)  # noqa: SLF001
+    return _compiled(fn, said, sys._getframe(1).f_lineno)  # noqa: SLF001 - the line tells decorators apart
 
 
 @overload
@@ -121,14 +127,13 @@ def tailstream(
     Raises:
         TailCallError: The function cannot be compiled.
     """
-    options = Options("tailstream", blocks, group, yield_every, allow_none, allow_recursion)
+    said = ("tailstream", blocks, group, yield_every, allow_none, allow_recursion)
     if fn is None:
-        return lambda function: _compiled(function, options, sys._getframe(1).f_lineno)  # noqa: SLF001
-    return _compiled(fn, options, sys._getframe(1).f_lineno)  # noqa: SLF001 - the line tells decorators apart
+        return lambda function: _compiled(function, said, sys._getframe(1).f_lineno)  # noqa: SLF001
+    return _compiled(fn, said, sys._getframe(1).f_lineno)  # noqa: SLF001 - the line tells decorators apart
 
 
-def _compiled(fn: Any, options: Options, line: int) -> Any:
+def _compiled(fn: Any, said: tuple[Any, ...], line: int) -> Any:
     from loom._plan import decorate  # noqa: PLC0415 - the compiler is loaded when it is used
 
-    return decorate(fn, options, line)
-
+    return decorate(fn, said, line)

@@ -30,10 +30,10 @@ def explain_tailcalls(fn: Callable[..., Any], as_json: Literal[True]) -> dict[st
 
 
 @overload
-def explain_tailcalls(fn: Callable[..., Any], as_json: bool) -> str | dict[str, Any]: ...  # noqa: FBT001
+def explain_tailcalls(fn: Callable[..., Any], as_json: bool) -> str | dict[str, Any]: ...
 
 
-def explain_tailcalls(fn: Callable[..., Any], as_json: bool = False) -> str | dict[str, Any]:  # noqa: FBT001, FBT002
+def explain_tailcalls(fn: Callable[..., Any], as_json: bool = False) -> str | dict[str, Any]:
     """Explain the tail calls of a function: decorated or not, accepted or refused.
 
     Args:
@@ -65,7 +65,7 @@ def _facts_of(function: FunctionType) -> dict[str, Any]:
         return _refused_facts(function, error)
     if analysis.refusals:
         return facts_of(analysis, None)
-    plan = Plan(analysis, accepts_original=position is None, defaults_are_touched=False)
+    plan = Plan(analysis, accepts_original=position is None)
     return facts_of(analysis, plan.public.node)
 
 
@@ -213,4 +213,3 @@ class _Readable(ast.NodeTransformer):
 def spelled(name: str) -> str:
     """Return a name that Python can spell."""
     return SHOWN_PREFIX + name[1:] if name.startswith(".") else name
-

@@ -47,30 +47,26 @@ if TYPE_CHECKING:
 SWAPPED = 3  # up to here CPython assigns in parallel on the stack, without building a tuple
 
 
-def lower_to_loop(analysis: Analysis, *, accepts_original: bool, reads_defaults_live: bool) -> Lowered:
+def lower_to_loop(analysis: Analysis, *, accepts_original: bool) -> Lowered:
     """Rewrite a definition to the loop form.
 
     Args:
         analysis: The verdict; its form is `loop`.
         accepts_original: Whether the undecorated function also counts as this function.
-        reads_defaults_live: Whether omitted defaults go through the binder at every step.
     """
-    return _Loop(analysis, accepts_original=accepts_original, live=reads_defaults_live).lower()
+    return _Loop(analysis, accepts_original=accepts_original).lower()
 
 
 class _Loop(Lowering):
-    def __init__(self, analysis: Analysis, *, accepts_original: bool, live: bool) -> None:
+    def __init__(self, analysis: Analysis, *, accepts_original: bool) -> None:
         super().__init__(analysis)
         self._accepts_original = accepts_original
-        self._live = live
+        self._live = analysis.defaults_are_live
         self._defaults: dict[str, None] = {}
         self._uses_again = False
         self._uses_receiver = False
         self._unbinds = {
-            name
-            for node in frame_nodes(analysis.definition.node)
-            for name in (_unbound_by(node),)
-            if name is not None
+            name for node in frame_nodes(analysis.definition.node) for name in (_unbound_by(node),) if name is not None
         }
         values = (node.value for node in frame_nodes(analysis.definition.node) if isinstance(node, ast.Return))
         self._drops = self._drops and any(value is not None for value in values)
@@ -105,9 +101,9 @@ class _Loop(Lowering):
             is_none = NOWHERE.is_(NOWHERE.load(first), NOWHERE.constant(None))
             made.append(NOWHERE.if_(is_none, [_set_none(".mine")], [NOWHERE.set(".mine", method)]))
         if self._uses_again:
-            made.append(NOWHERE.set(".again", NOWHERE.constant(False)))  # noqa: FBT003 - it is a value
+            made.append(NOWHERE.set(".again", NOWHERE.constant(False)))
         if self._drops:
-            made.append(NOWHERE.set(".drop", NOWHERE.constant(False)))  # noqa: FBT003 - it is a value
+            made.append(NOWHERE.set(".drop", NOWHERE.constant(False)))
         if self.analysis.options.yield_every is not None:
             made.append(NOWHERE.set(".left", NOWHERE.constant(self.analysis.options.yield_every + 1)))
         return made
@@ -122,9 +118,7 @@ class _Loop(Lowering):
             pause = NOWHERE.expr(NOWHERE.await_(NOWHERE.call(NOWHERE.load(".pause"))))
             made.append(NOWHERE.set(".left", left))
             made.append(
-                NOWHERE.if_(
-                    NOWHERE.not_(NOWHERE.load(".left")), [NOWHERE.set(".left", NOWHERE.constant(every)), pause]
-                )
+                NOWHERE.if_(NOWHERE.not_(NOWHERE.load(".left")), [NOWHERE.set(".left", NOWHERE.constant(every)), pause])
             )
         for name in self.analysis.maybe_unbound:
             made += [_set_none(name), NOWHERE.delete(name)]
@@ -138,31 +132,34 @@ class _Loop(Lowering):
         callee = site.call.func
         at = Build(callee)
         if isinstance(callee, ast.Name):
-            return [at.if_(self._is_me(at, callee), self._go(call, call.bound, None, depth))], site.call
+            (route,) = call.routes
+            return [at.if_(self._is_me(at, callee), self._go(call, route.bound, None, depth))], site.call
         made: list[ast.stmt] = [at.set(".callee", callee)]
-        accesses = self.analysis.callees.accesses(callee)
-        if "method" in accesses:
-            receiver: ast.expr
-            if self.analysis.receiver_is_stable and is_receiver(callee, self.parameters.first or ""):
-                self._uses_receiver = True
-                receiver = at.load(self.parameters.first or "")
-                same = at.equal(at.load(".callee"), at.load(".mine"))
-            else:
-                receiver = at.attribute(at.load(".callee"), "__self__")
-                same = self._is_me(at, at.attribute(at.load(".callee"), "__func__"))
-            self.helpers |= {".type", ".Method"}
-            is_method = at.is_(at.call(at.load(".type"), at.load(".callee")), at.load(".Method"))
-            made.append(at.if_(at.all(is_method, same), self._go(call, call.bound_method, receiver, depth)))
-        if "function" in accesses:
-            made.append(at.if_(self._is_me(at, at.load(".callee")), self._go(call, call.bound, None, depth)))
+        for route in call.routes:
+            test, receiver = self._function_test(at) if route.access == "function" else self._method_test(at, callee)
+            made.append(at.if_(test, self._go(call, route.bound, receiver, depth)))
         return made, call_with(site.call, at.load(".callee"))
+
+    def _function_test(self, at: Build) -> tuple[ast.expr, None]:
+        return self._is_me(at, at.load(".callee")), None
+
+    def _method_test(self, at: Build, callee: ast.expr) -> tuple[ast.expr, ast.expr]:
+        """Ask whether `.callee` is this function as a method; give the receiver of the next step, too."""
+        self.helpers |= {".type", ".Method"}
+        is_method = at.is_(at.call(at.load(".type"), at.load(".callee")), at.load(".Method"))
+        first = self.parameters.first
+        if first is not None and self.analysis.receiver_is_stable and is_receiver(callee, first):
+            self._uses_receiver = True  # one comparison of two methods: same function, same receiver
+            return at.all(is_method, at.equal(at.load(".callee"), at.load(".mine"))), at.load(first)
+        same = self._is_me(at, at.attribute(at.load(".callee"), "__func__"))
+        return at.all(is_method, same), at.attribute(at.load(".callee"), "__self__")
 
     def after_loop(self, loop: ast.stmt, depth: int) -> list[ast.stmt]:
         """Go on leaving loops, or begin the next step if this was the outermost one."""
         del loop
         if depth:
             return [NOWHERE.if_(NOWHERE.load(".again"), [NOWHERE.break_()])]
-        reset = NOWHERE.set(".again", NOWHERE.constant(False))  # noqa: FBT003 - it is a value
+        reset = NOWHERE.set(".again", NOWHERE.constant(False))
         return [NOWHERE.if_(NOWHERE.load(".again"), [reset, NOWHERE.continue_()])]
 
     def returned(self, value: ast.expr | None, anchor: ast.stmt) -> list[ast.stmt]:
@@ -184,11 +181,11 @@ class _Loop(Lowering):
         at = Build(call.site.anchor)
         made = self._rebind(call, bound, receiver)
         if self._drops and call.site.form != "return":
-            made.append(at.set(".drop", at.constant(True)))  # noqa: FBT003 - it is a value
+            made.append(at.set(".drop", at.constant(True)))
         if not depth:
             return [*made, at.continue_()]
         self._uses_again = True
-        return [*made, at.set(".again", at.constant(True)), at.break_()]  # noqa: FBT003 - it is a value
+        return [*made, at.set(".again", at.constant(True)), at.break_()]
 
     # ------------------------------------------------------------ binding
 
@@ -196,8 +193,7 @@ class _Loop(Lowering):
         at = Build(call.site.anchor)
         omits = bound is not None and any(isinstance(value, Default) for _, value in bound.values)
         if bound is None or (omits and self._live):
-            self.helpers.add(".bind")
-            binder = Build(call.site.call.func).load(".bind")
+            binder = self.binder(Build(call.site.call.func))
             if not self.parameters.all:
                 return [at.expr(call_with(call.site.call, binder, receiver))]
             return [at.set_all(self.parameters.all, call_with(call.site.call, binder, receiver))]

@@ -74,6 +74,14 @@ class Lowering:
         """Return the statements for a plain `return value`."""
         return [Build(anchor).return_(value)]
 
+    def binder(self, at: Build) -> ast.expr:
+        """Return the callee that binds a call: the generated function, asked for anew where its defaults may change."""
+        if self.analysis.defaults_are_live:
+            self.helpers.add(".binder")
+            return at.call(at.load(".binder"))
+        self.helpers.add(".bind")
+        return at.load(".bind")
+
     # ------------------------------------------------------------ the walk
 
     def statements(self, body: Sequence[ast.stmt], depth: int) -> list[ast.stmt]:
@@ -126,7 +134,7 @@ class Lowering:
                 setattr(new, field, [self._part(child, inner, id(node) in self._touched) for child in children])
         return new
 
-    def _part(self, node: ast.ExceptHandler | ast.match_case, depth: int, holds: bool) -> ast.AST:  # noqa: FBT001
+    def _part(self, node: ast.ExceptHandler | ast.match_case, depth: int, holds: bool) -> ast.AST:
         new = copy.copy(node)
         head = self.handler_head() if holds and isinstance(node, ast.ExceptHandler) else []
         new.body = [*head, *self.statements(node.body, depth)]

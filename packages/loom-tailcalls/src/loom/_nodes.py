@@ -41,7 +41,7 @@ class Build:
         """Read a variable."""
         return ast.Name(id=name, ctx=ast.Load(), **self.place)
 
-    def constant(self, value: bool | int | str | None) -> ast.Constant:  # noqa: FBT001 - it is a value
+    def constant(self, value: bool | int | str | None) -> ast.Constant:
         """Write a literal."""
         return ast.Constant(value=value, **self.place)
 
@@ -84,9 +84,7 @@ class Build:
     def set_all(self, names: Sequence[str], value: ast.expr) -> ast.Assign:
         """Unpack a value into variables."""
         targets: list[ast.expr] = [ast.Name(id=name, ctx=ast.Store(), **self.place) for name in names]
-        return ast.Assign(
-            targets=[ast.Tuple(elts=targets, ctx=ast.Store(), **self.place)], value=value, **self.place
-        )
+        return ast.Assign(targets=[ast.Tuple(elts=targets, ctx=ast.Store(), **self.place)], value=value, **self.place)
 
     def delete(self, name: str) -> ast.Delete:
         """Unbind a variable."""
@@ -110,7 +108,7 @@ class Build:
 
     def forever(self, body: list[ast.stmt]) -> ast.While:
         """Loop without a test."""
-        return ast.While(test=self.constant(True), body=body, orelse=[], **self.place)  # noqa: FBT003 - it is a value
+        return ast.While(test=self.constant(True), body=body, orelse=[], **self.place)
 
     def break_(self) -> ast.Break:
         """Leave the loop."""

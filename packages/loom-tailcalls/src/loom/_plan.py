@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from loom import _runtime
 from loom._analysis import Analysis, analyse
-from loom._codes import CODES
 from loom._codegen import bare, compile_definition, same_code
+from loom._codes import CODES
 from loom._errors import BlockScopeWarning, TailCallError
 from loom._loop import lower_to_loop
-from loom._lowering import Lowered
 from loom._nodes import NOWHERE
-from loom._runtime import MEMBER, Member, entry, live_binder, lookup_in_group, member_of
+from loom._options import Options
+from loom._runtime import MEMBER, Member, entry, lookup_in_group, member_of
 from loom._signature import mangled
 from loom._source import Definition, find_definition, has_rewritten_asserts, read_file
 from loom._step import lower_to_binder, lower_to_driver, lower_to_step
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loom._analysis import Deviation
-    from loom._options import Options
+    from loom._lowering import Lowered
 
 SHARED = {
     f".{name}": CellType(value)
@@ -66,23 +66,20 @@ class Plan:
 
     __slots__ = ("_accepts_original", "_binder", "_public", "_reads_live", "_step", "_wanted", "analysis", "options")
 
-    def __init__(self, analysis: Analysis, *, accepts_original: bool, defaults_are_touched: bool) -> None:
+    def __init__(self, analysis: Analysis, *, accepts_original: bool) -> None:
         """Compile a definition that was not refused.
 
         Args:
             analysis: The verdict, without refusals.
             accepts_original: Whether the undecorated function counts as the function: nobody replaced its name.
-            defaults_are_touched: Whether the file mentions `__defaults__`, so that they may change between two steps.
         """
         self.analysis = analysis
         self.options = analysis.options
         self._accepts_original = accepts_original
         parameters = analysis.parameters
-        has_defaults = bool(parameters.positional_defaults or parameters.keyword_defaults)
-        self._reads_live = has_defaults and (defaults_are_touched or analysis.form == "step")
         if analysis.form == "loop":
             self._public = self._compiled(
-                lower_to_loop(analysis, accepts_original=accepts_original, reads_defaults_live=defaults_are_touched),
+                lower_to_loop(analysis, accepts_original=accepts_original),
                 keeps_cells=True,
             )
         else:
@@ -134,21 +131,22 @@ class Plan:
         binder = FunctionType(self._binder.code, original.__globals__, original.__name__, original.__defaults__)
         binder.__qualname__, binder.__module__ = original.__qualname__, original.__module__
         binder.__kwdefaults__ = original.__kwdefaults__
-        bind: Callable[..., tuple[Any, ...]] = live_binder(public, binder) if self._reads_live else binder
-        member = Member(self, public, bind)
+        member = Member(self, public, binder)
         own[".self"].cell_contents = public
         own[".orig"].cell_contents = original
         own[MEMBER].cell_contents = member
-        own[".bind"].cell_contents = bind
+        own[".bind"].cell_contents = binder
+        own[".binder"].cell_contents = member.binder
         if ".enter" in self._public.lowered.helpers:
-            own[".enter"].cell_contents = entry(public, binder, self._wanted)
+            own[".enter"].cell_contents = entry(member, self._wanted)
         return public
 
     def link_step(self, member: Member) -> FunctionType:
         """Build the step function of one member, on the cells of its public function."""
         public, code = member.public, self.step.code
         cells = {**SHARED, **dict(zip(public.__code__.co_freevars, public.__closure__ or (), strict=True))}
-        cells[".bind"] = CellType(member.bind)
+        cells[".bind"] = CellType(member.binder())
+        cells[".binder"] = CellType(member.binder)
         if ".lookup" in self.step.lowered.helpers:
             cells[".lookup"] = CellType(lookup_in_group(member))
         closure = tuple(cells[name] for name in code.co_freevars)
@@ -179,64 +177,61 @@ class Plan:
         if keeps_cells:  # the step function may need every cell later, and `member_of` needs ours
             helpers |= {MEMBER, ".self", ".orig"} if self._accepts_original else {MEMBER, ".self"}
             kept = [NOWHERE.expr(NOWHERE.load(name)) for name in (*twin.co_freevars, *sorted(helpers))]
-            lowered.node.body.append(NOWHERE.if_(NOWHERE.constant(False), [*kept]))  # noqa: FBT003 - it is a value
+            lowered.node.body.append(NOWHERE.if_(NOWHERE.constant(False), [*kept]))
         return Unit(lowered, compile_definition(self.analysis.definition, lowered.node, twin, sorted(helpers)))
 
 
-OWN = (".self", ".orig", MEMBER, ".bind", ".enter")
+OWN = (".self", ".orig", MEMBER, ".bind", ".binder", ".enter")
 """The cells that each function has for itself."""
 
-_plans: dict[tuple[int, Options], tuple[weakref.ref[CodeType], Plan]] = {}
+_plans: dict[tuple[int, tuple[Any, ...]], tuple[weakref.ref[CodeType], Plan]] = {}
 """The plans by the identity of the original code and the options. An entry goes when the code does."""
 
 
-def decorate(fn: object, options: Options, decorator_line: int | None) -> FunctionType:
+def decorate(fn: object, said: tuple[Any, ...], decorator_line: int | None) -> FunctionType:
     """Compile a function, or take the plan of its definition, and link it.
+
+    Args:
+        fn: What the user decorates.
+        said: The options, in the order of `Options`.
+        decorator_line: The line from which the decorator was called.
 
     Raises:
         TailCallError: It cannot be compiled.
     """
     if type(fn) is not FunctionType:
         raise not_a_function(fn)
-    found = _plans.get((id(fn.__code__), options))
-    if found is not None and found[0]() is fn.__code__:
-        plan = found[1]
-    else:
-        plan = make_plan(fn, options, decorator_line)
+    found = _plans.get((id(fn.__code__), said)) if _is_hashable(said) else None
+    plan = found[1] if found is not None and found[0]() is fn.__code__ else _make_plan(fn, said, decorator_line)
     if plan.is_needless:
         return fn
     plan.warn(fn.__globals__)
     return plan.link(fn)
 
 
-def make_plan(original: FunctionType, options: Options, decorator_line: int | None) -> Plan:
-    """Compile the definition of `original` and keep the plan.
-
-    Args:
-        original: A plain Python function.
-        options: What the user said.
-        decorator_line: The line from which the decorator was called.
-
-    Raises:
-        TailCallError: It cannot be compiled.
-    """
-    if member_of(original) is not None:
-        raise _unplaced("LT005", f"{original.__qualname__!r}", original.__code__)
-    if hasattr(original, "__wrapped__"):
-        raise _unplaced("LT006", f"{original.__qualname__!r}", original.__code__)
-    analysis, position = judge(original, options, decorator_line)
+def _make_plan(original: FunctionType, said: tuple[Any, ...], decorator_line: int | None) -> Plan:
+    for code, is_so in (
+        ("LT005", member_of(original) is not None),
+        ("LT006", hasattr(original, "__wrapped__")),
+    ):
+        if is_so:
+            raise _unplaced(code, f"{original.__qualname__!r}", original.__code__)
+    analysis, position = judge(original, Options(*said), decorator_line)
     if analysis.refusals:
         raise analysis.refusals[0]
-    text = analysis.definition.file.lines
-    plan = Plan(
-        analysis,
-        accepts_original=position is None,
-        defaults_are_touched=any("__defaults__" in line or "__kwdefaults__" in line for line in text),
-    )
-    code = original.__code__
-    key = (id(code), options)
-    _plans[key] = (weakref.ref(code, lambda _: _plans.pop(key, None)), plan)
+    plan = Plan(analysis, accepts_original=position is None)
+    key = (id(original.__code__), said)
+    _plans[key] = (weakref.ref(original.__code__, lambda _: _plans.pop(key, None)), plan)
     return plan
+
+
+def _is_hashable(said: tuple[Any, ...]) -> bool:
+    """Tell whether the options can be a key; nonsense such as `group=[]` is refused later, with a reason."""
+    try:
+        hash(said)
+    except TypeError:
+        return False
+    return True
 
 
 def judge(original: FunctionType, options: Options, decorator_line: int | None) -> tuple[Analysis, int | None]:
@@ -299,7 +294,7 @@ def block_scope_text(analysis: Analysis, deviation: Deviation) -> str:
     name = analysis.definition.node.name
     return (
         f"the tail call of {name!r} leaves its block before the next step begins; the recursion would keep it open "
-        f'{deviation.text[deviation.text.find("("):]}. Say blocks="step" to keep it like this, blocks="exact" to keep '
+        f'{deviation.text[deviation.text.find("(") :]}. Say blocks="step" to keep it like this, blocks="exact" to keep '
         'the blocks open, or blocks="reject" to get an error.'
     )
 

@@ -211,10 +211,11 @@ def tail_operands(expression: ast.expr) -> list[ast.expr]:
 def stream_variable(loop: ast.stmt) -> str | None:
     """Return `x` if the loop is exactly `for x in ...: yield x`."""
     match loop:
-        case ast.For(
-            target=ast.Name(id=target), body=[ast.Expr(value=ast.Yield(value=ast.Name(id=value)))], orelse=[]
-        ) | ast.AsyncFor(
-            target=ast.Name(id=target), body=[ast.Expr(value=ast.Yield(value=ast.Name(id=value)))], orelse=[]
+        case (
+            ast.For(target=ast.Name(id=target), body=[ast.Expr(value=ast.Yield(value=ast.Name(id=value)))], orelse=[])
+            | ast.AsyncFor(
+                target=ast.Name(id=target), body=[ast.Expr(value=ast.Yield(value=ast.Name(id=value)))], orelse=[]
+            )
         ) if target == value:
             return target
     return None
@@ -287,7 +288,9 @@ class _Walk:
     def _unwrapped(self, operand: ast.expr) -> ast.expr | None:
         if self._wrapper is None:
             return operand
-        return operand.value if isinstance(operand, ast.Await | ast.YieldFrom) and type(operand) is self._wrapper else None
+        return (
+            operand.value if isinstance(operand, ast.Await | ast.YieldFrom) and type(operand) is self._wrapper else None
+        )
 
     def _add(
         self,

@@ -32,17 +32,17 @@ class Push(tuple[Any, ...]):
 class Member:
     """One compiled function at run time: the public function, and its step and binder.
 
-    `step` takes every parameter by position, in the order of `co_varnames`; `bind` takes the arguments of a call and returns them
-    in that order.
+    The step takes every parameter by position, in the order of `co_varnames`; the binder takes the arguments of a call and
+    returns them in that order.
     """
 
-    __slots__ = ("_step", "bind", "cells", "plan", "public")
+    __slots__ = ("_bind", "_step", "plan", "public")
 
-    def __init__(self, plan: Plan, public: FunctionType, bind: Callable[..., tuple[Any, ...]]) -> None:
+    def __init__(self, plan: Plan, public: FunctionType, bind: FunctionType) -> None:
         """Start without a step function; it is built when it is first used."""
         self.plan = plan
         self.public = public
-        self.bind = bind
+        self._bind = bind
         self._step: Callable[..., Any] | None = None
 
     @property
@@ -51,6 +51,15 @@ class Member:
         if self._step is None:
             self._step = self.plan.link_step(self)
         return self._step
+
+    def binder(self) -> Callable[..., tuple[Any, ...]]:
+        """Return the binder, with the defaults that the public function has now."""
+        bind, public = self._bind, self.public
+        if bind.__defaults__ is not public.__defaults__:  # assigning would slow its calls down
+            bind.__defaults__ = public.__defaults__
+        if bind.__kwdefaults__ is not public.__kwdefaults__:
+            bind.__kwdefaults__ = public.__kwdefaults__
+        return bind
 
 
 def member_of(function: object) -> Member | None:
@@ -72,8 +81,8 @@ def lookup_in_group(member: Member) -> Callable[[object], tuple[Member, Callable
         if found is None or found.plan.options.group != group or found.plan.analysis.kind != kind:
             return None
         if type(callee) is MethodType:
-            return found, MethodType(found.bind, callee.__self__)
-        return found, found.bind
+            return found, MethodType(found.binder(), callee.__self__)
+        return found, found.binder()
 
     return lookup
 
@@ -82,41 +91,28 @@ def changed() -> None:
     """Stand for the function when its defaults were changed in shape: no callee is this, so every call is made for real."""
 
 
-def entry(
-    public: FunctionType, bind: FunctionType, wanted: tuple[int | str, ...]
-) -> Callable[[], FunctionType | tuple[object, ...]]:
+def entry(member: Member, wanted: tuple[int | str, ...]) -> Callable[[], FunctionType | tuple[object, ...]]:
     """Return what a compiled function calls at entry: the function for the guard, and the defaults it may need.
 
+    So assigning to `__defaults__` works from the next call on, as it should.
+
     Args:
-        public: The compiled function; its defaults are read at each entry, so assigning to them works.
-        bind: Its binder, which gets the same defaults.
+        member: The compiled function.
         wanted: For each default its index from the end of `__defaults__`, or its key in `__kwdefaults__`.
     """
 
     def enter() -> FunctionType | tuple[object, ...]:
-        positional = bind.__defaults__ = public.__defaults__
-        keywords = bind.__kwdefaults__ = public.__kwdefaults__
+        public = member.public
+        member.binder()
         if not wanted:
             return public
+        positional, keywords = public.__defaults__ or (), public.__kwdefaults__ or {}
         try:
-            return public, *(
-                (positional or ())[key] if isinstance(key, int) else (keywords or {})[key] for key in wanted
-            )
+            return public, *(positional[key] if isinstance(key, int) else keywords[key] for key in wanted)
         except LookupError:
             return changed, *(None for _ in wanted)
 
     return enter
-
-
-def live_binder(public: FunctionType, bind: FunctionType) -> Callable[..., tuple[Any, ...]]:
-    """Return a binder that reads the defaults of the function at every call."""
-
-    def bind_live(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        bind.__defaults__, bind.__kwdefaults__ = public.__defaults__, public.__kwdefaults__
-        bound: tuple[Any, ...] = bind(*args, **kwargs)
-        return bound
-
-    return bind_live
 
 
 @coroutine
@@ -199,6 +195,10 @@ def call_frames(frame: Generator[Any, Any, Any]) -> object:
 def _unwrapped(raised: BaseException) -> BaseException:
     """Undo PEP 479 for a function that runs as a generator: its StopIteration is an exception like any other."""
     cause = raised.__cause__
-    if type(raised) is RuntimeError and isinstance(cause, StopIteration) and raised.args == ("generator raised StopIteration",):
+    if (
+        type(raised) is RuntimeError
+        and isinstance(cause, StopIteration)
+        and raised.args == ("generator raised StopIteration",)
+    ):
         return cause
     return raised

@@ -231,11 +231,9 @@ class _Step(Lowering):
         if self.kind == "async generator":
             names.insert(0, ".out")
         body = self.statements(node.body, 0)
-        made = definition_like(
-            node, NOWHERE.arguments(names), body, is_async=isinstance(node, ast.AsyncFunctionDef)
-        )
+        made = definition_like(node, NOWHERE.arguments(names), body, is_async=isinstance(node, ast.AsyncFunctionDef))
         if self.kind == "function" and self._keeps:
-            never = NOWHERE.if_(NOWHERE.constant(False), [NOWHERE.expr(ast.Yield(value=None, **NOWHERE.place))])  # noqa: FBT003
+            never = NOWHERE.if_(NOWHERE.constant(False), [NOWHERE.expr(ast.Yield(value=None, **NOWHERE.place))])
             made.body.append(never)
         return Lowered(made, tuple(sorted(self.helpers)))
 
@@ -261,21 +259,19 @@ class _Step(Lowering):
             ]
             return made, call_with(site.call, at.load(".callee"))
         if isinstance(callee, ast.Name):
-            body = self._hand_over(call, at.load(".member"), self._payload(call, call.bound, None))
+            (route,) = call.routes
+            body = self._hand_over(call, at.load(".member"), self._payload(call, route.bound, None))
             return [at.if_(self._is_me(at, callee), body)], site.call
         made = [at.set(".callee", callee)]
-        accesses = self.analysis.callees.accesses(callee)
-        if "method" in accesses:
-            self.helpers |= {".type", ".Method"}
-            test = at.all(
-                at.is_(at.call(at.load(".type"), at.load(".callee")), at.load(".Method")),
-                self._is_me(at, at.attribute(at.load(".callee"), "__func__")),
-            )
-            payload = self._payload(call, call.bound_method, at.attribute(at.load(".callee"), "__self__"))
+        for route in call.routes:
+            test, receiver = self._is_me(at, at.load(".callee")), None
+            if route.access == "method":
+                self.helpers |= {".type", ".Method"}
+                is_method = at.is_(at.call(at.load(".type"), at.load(".callee")), at.load(".Method"))
+                test = at.all(is_method, self._is_me(at, at.attribute(at.load(".callee"), "__func__")))
+                receiver = at.attribute(at.load(".callee"), "__self__")
+            payload = self._payload(call, route.bound, receiver)
             made.append(at.if_(test, self._hand_over(call, at.load(".member"), payload)))
-        if "function" in accesses:
-            payload = self._payload(call, call.bound, None)
-            made.append(at.if_(self._is_me(at, at.load(".callee")), self._hand_over(call, at.load(".member"), payload)))
         return made, call_with(site.call, at.load(".callee"))
 
     def _is_me(self, at: Build, callee: ast.expr) -> ast.expr:
@@ -292,8 +288,7 @@ class _Step(Lowering):
             parts = [value for _, value in bound.values if not isinstance(value, Default)]
             if len(parts) == len(bound.values):
                 return at.tuple([receiver, *parts[1:]] if receiver is not None else parts)
-        self.helpers.add(".bind")
-        return call_with(call.site.call, Build(call.site.call.func).load(".bind"), receiver)
+        return call_with(call.site.call, self.binder(Build(call.site.call.func)), receiver)
 
     def _hand_over(self, call: TailCall, member: ast.expr, payload: ast.expr) -> list[ast.stmt]:
         at = Build(call.site.anchor)

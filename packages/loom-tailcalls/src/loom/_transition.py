@@ -76,7 +76,7 @@ class Transition:
         Raises:
             TypeError: Python's own, as if the function had been called.
         """
-        return dict(zip(self._names, self._member.bind(*self._receiver, *args, **kwargs), strict=True))
+        return dict(zip(self._names, self._member.binder()(*self._receiver, *args, **kwargs), strict=True))
 
     def __call__(self, *args: Any, **kwargs: Any) -> TailCall | Return | Awaitable[TailCall | Return]:
         """Run exactly one transition.
@@ -84,7 +84,7 @@ class Transition:
         Returns:
             `TailCall` or `Return`; for a coroutine function an awaitable of it.
         """
-        return self._run(self._member.bind(*self._receiver, *args, **kwargs))
+        return self._run(self._member.binder()(*self._receiver, *args, **kwargs))
 
     def step(self, arguments: Mapping[str, Any]) -> TailCall | Return | Awaitable[TailCall | Return]:
         """Run exactly one transition from bound arguments, as `bind` and `TailCall.arguments` give them.
@@ -97,7 +97,9 @@ class Transition:
         """
         if arguments.keys() != set(self._names):
             wrong = sorted({*self._names} ^ arguments.keys())
-            message = f"cannot run a step of {self.function.__name__!r}: the arguments {wrong} are missing or not known. "
+            message = (
+                f"cannot run a step of {self.function.__name__!r}: the arguments {wrong} are missing or not known. "
+            )
             raise TypeError(message + "Pass what `bind` returned.")
         return self._run(tuple(arguments[name] for name in self._names))
 
@@ -113,7 +115,9 @@ class Transition:
             return Return(result)
         member, values, _ = result
         names = member.plan.parameter_names
-        is_own = member is self._member and all(value is own for value, own in zip(values, self._receiver, strict=False))
+        is_own = member is self._member and all(
+            value is own for value, own in zip(values, self._receiver, strict=False)
+        )
         return TailCall(self.function if is_own else member.public, dict(zip(names, values, strict=True)))
 
 
@@ -135,7 +139,7 @@ def transition(fn: Callable[..., Any]) -> Transition:
         raise not_a_function(function)
     member = member_of(function)
     if member is None:
-        member = member_of(decorate(function, Options(), None))
+        member = member_of(decorate(function, tuple(Options()), None))
         assert member is not None, "without `allow_none` every accepted function is linked"
     analysis = member.plan.analysis
     if analysis.kind not in ("function", "coroutine"):
