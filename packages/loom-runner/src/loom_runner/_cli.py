@@ -382,10 +382,11 @@ _CALLS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 @_asking
 def tool_calls(target: str | None, run_id: str | None, db: str, output: Output | None) -> None:
     """Show the tool ledger of a run."""
+    from loom_runner._doubt import read_tool_calls  # noqa: PLC0415
     from loom_runner._views import tool_view  # noqa: PLC0415
 
     with _reading(db, target, run_id, "show the tool calls of") as (store, name):
-        rows = [tool_view(call) for call in store.tool_calls(name)]
+        rows = [tool_view(call) for call in read_tool_calls(store, name)]
     write_rows(rows, _CALLS, choose_output(output), empty=f"{name} has called no tools.")
 
 
@@ -396,13 +397,14 @@ def tool_calls(target: str | None, run_id: str | None, db: str, output: Output |
 @output_option
 def doubts(target: str | None, run_id: str | None, db: str, output: Output | None) -> None:
     """Show the tool calls that started and have no recorded end."""
+    from loom_runner._doubt import read_tool_calls  # noqa: PLC0415
     from loom_runner._views import tool_view  # noqa: PLC0415
 
     name = run_id or target
     with _opened(db, "show doubts") as store:
         if name is not None:
             _require_run(store, name, "show the doubts of")
-        rows = [tool_view(call) for call in store.tool_calls(name, in_doubt=True)]
+        rows = [tool_view(call) for call in read_tool_calls(store, name, in_doubt=True)]
     columns = {head: _CALLS[head] for head in ("call", "step", "tool", "tries")} | {
         "since": lambda row: _local(row["started_at"]),
         "arguments": lambda row: json.dumps(row["arguments"], ensure_ascii=False),

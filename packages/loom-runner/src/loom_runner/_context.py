@@ -153,20 +153,21 @@ class RunContext:
         """Call the function of a `@tool` with the very values that the source passes (see `tool`)."""
         return self._decoded(tool, self._managed(tool, recorded, self._key_of(tool, None), args, kwargs))
 
+    def require_thread(self, tool: Tool) -> None:
+        """Refuse a blocking wait on the event loop's own thread."""
+        with contextlib.suppress(RuntimeError):
+            if asyncio.get_running_loop() is self._loop:
+                raise UsageError(
+                    f"cannot call the sync tool {tool.name!r} from a coroutine inside a run: it would block every "
+                    "other run. Make the tool `async def` and await it."
+                )
+
     def wait_from_thread(self, call: Awaitable[T]) -> T:
         """Wait for a managed call in a sync step, which runs on its own thread."""
 
         async def wait() -> T:
             return await call
 
-        with contextlib.suppress(RuntimeError):
-            if asyncio.get_running_loop() is self._loop:
-                if isinstance(call, Coroutine):
-                    call.close()
-                raise UsageError(
-                    "cannot call a sync tool from a coroutine inside a run: it would block every other run. "
-                    "Make the tool `async def` and await it."
-                )
         return asyncio.run_coroutine_threadsafe(wait(), self._loop).result()
 
     # ------------------------------------------------------------------ for the driver

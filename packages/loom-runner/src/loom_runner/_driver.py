@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_runner._clock import Clock, RetryPolicy, to_iso
 from loom_runner._codec import canonical
 from loom_runner._context import RunContext, Signal, entered
+from loom_runner._doubt import read_tool_calls
 from loom_runner._errors import (
     ApprovalRequired,
     LeaseLost,
@@ -251,7 +252,7 @@ class Driver:
         """Whether what a waiting run waits for has come."""
         wait = record.wait or {}
         if "doubt" in wait:
-            calls = self._store.tool_calls(record.run_id, in_doubt=True)
+            calls = read_tool_calls(self._store, record.run_id, in_doubt=True)
             return all(call.number != wait["doubt"] for call in calls)
         is_over = record.due_at is not None and record.due_at <= self._clock.now_us()
         return is_over or bool(self._store.signals(record.run_id, name=wait.get("signal", "")))

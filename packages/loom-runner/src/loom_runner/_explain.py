@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from loom_runner._clock import to_iso
+from loom_runner._doubt import read_tool_calls
 from loom_runner._driver import unknown_run
 from loom_runner._human import duration, plural, shorten
 from loom_runner._lease import is_gone
@@ -58,7 +59,7 @@ def explain(store: Store, run_id: str, *, command: str = "loom-runner") -> Expla
     run = store.get_run(run_id)
     if run is None:
         raise unknown_run(store, run_id, "explain")
-    leases, attempts, calls = store.leases(run_id), store.attempts(run_id), store.tool_calls(run_id)
+    leases, attempts, calls = store.leases(run_id), store.attempts(run_id), read_tool_calls(store, run_id)
     work_us, slowest = 0, None
     for step in each_step(store, run_id):
         spent = step.ended_at - step.started_at

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from flow_xray import FlowXrayError, Span, TraceResult, trace
 
+from loom_runner._doubt import read_tool_calls
 from loom_runner._driver import unknown_run
 from loom_runner._errors import UsageError
 from loom_runner._lease import is_gone
@@ -139,7 +140,7 @@ class _Drawing:
         self.run = run
         self.steps = list(each_step(store, run.run_id))
         self.attempts = store.attempts(run.run_id)
-        self.tools = store.tool_calls(run.run_id)
+        self.tools = read_tool_calls(store, run.run_id)
         self.leases = store.leases(run.run_id)
         self.root = _id("run", run.run_id)
         self.is_abandoned = run.owner is not None and (not run.is_leased or is_gone(run.owner))

@@ -243,6 +243,7 @@ class ToolRecord:
     fence: int
     is_live: bool
     decided_by: str | None
+    owner: Owner
 
     @property
     def is_in_doubt(self) -> bool:

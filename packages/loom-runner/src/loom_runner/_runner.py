@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from loom_runner._clock import Clock, RetryPolicy, SystemClock
 from loom_runner._codec import UNHINTED, to_plain_json
+from loom_runner._doubt import read_tool_calls
 from loom_runner._driver import Driver, RunResult, unknown_run
 from loom_runner._errors import UnknownToolCall, UsageError
 from loom_runner._events import Observer, Observers
@@ -194,11 +195,11 @@ class AgentRunner:
     def tool_calls(self, run_id: str) -> Sequence[dict[str, Any]]:
         """Read the tool ledger of a run."""
         self._record(run_id, "show the tool calls of")
-        return [tool_view(call) for call in self.store.tool_calls(run_id)]
+        return [tool_view(call) for call in read_tool_calls(self.store, run_id)]
 
     def doubts(self, run_id: str | None = None) -> Sequence[dict[str, Any]]:
         """Read the tool calls that started and have no recorded end, of one run or of all."""
-        return [tool_view(call) for call in self.store.tool_calls(run_id, in_doubt=True)]
+        return [tool_view(call) for call in read_tool_calls(self.store, run_id, in_doubt=True)]
 
     def explain_run(self, run_id: str) -> Explanation:
         """Tell what happened to a run; `str()` of it is the text, `.data` the facts."""
@@ -247,10 +248,11 @@ async def resolve_call(
         end = ToolEnd("failed", now, error=error)
     else:
         end = ToolEnd("done", now, result=to_plain_json(result, f"the result of {run_id}#{number}"))
-    if not await store.decide_tool(run_id, number, end, decided_by):
-        doubts = ", ".join(f"{run_id}#{call.number}" for call in store.tool_calls(run_id, in_doubt=True))
+    doubts = {call.number: call for call in read_tool_calls(store, run_id, in_doubt=True)}
+    if number not in doubts or not await store.decide_tool(doubts[number], end, decided_by):
+        others = ", ".join(f"{run_id}#{other}" for other in doubts if other != number)
         raise UnknownToolCall(
-            f"cannot resolve {run_id}#{number}: no such call is in doubt. In doubt: {doubts or 'none'}.", run_id=run_id
+            f"cannot resolve {run_id}#{number}: no such call is in doubt. In doubt: {others or 'none'}.", run_id=run_id
         )
 
 

@@ -316,7 +316,7 @@ class SQLiteStore:
             self._hold(db, claim)
             db.execute(
                 """UPDATE tool_calls SET status = ?, ended_at = ?, result = ?, error = ?, retryable = ?
-                   WHERE run_key = ? AND step_index = ? AND key = ?""",
+                   WHERE run_key = ? AND step_index = ? AND key = ? AND status = 'started'""",
                 (
                     end.status,
                     end.at,
@@ -328,19 +328,28 @@ class SQLiteStore:
                     key,
                 ),
             )
+            if db.changes() != 1:  # somebody decided about the call while this process seemed to be gone
+                raise self._lost(claim)
 
-    async def decide_tool(self, run_id: str, number: int, end: ToolEnd, decided_by: str) -> bool:
+    async def decide_tool(self, seen: ToolRecord, end: ToolEnd, decided_by: str) -> bool:
         with self._transaction as db:
-            row = db.execute(f"{SELECT_TOOL} WHERE r.run_id = ? AND t.number = ?", (run_id, number)).fetchone()
-            if row is None or not to_tool(row).is_in_doubt:
-                return False
             db.execute(
-                """UPDATE tool_calls SET status = ?, ended_at = ?, result = ?, error = ?, retryable = ?, decided_by
-                = ?
-                   WHERE number = ?""",
-                (end.status, end.at, end.result, error_text(end.error), end.retryable, decided_by, number),
+                """UPDATE tool_calls SET status = ?, ended_at = ?, result = ?, error = ?, retryable = ?, decided_by = ?
+                   WHERE number = ? AND status = ? AND fence = ? AND tries = ?""",
+                (
+                    end.status,
+                    end.at,
+                    end.result,
+                    error_text(end.error),
+                    end.retryable,
+                    decided_by,
+                    seen.number,
+                    seen.status,
+                    seen.fence,
+                    seen.tries,
+                ),
             )
-            return True
+            return bool(db.changes())
 
     async def send_signal(self, run_id: str, name: str, payload: str, at: int) -> None:
         with self._transaction as db:
@@ -374,12 +383,11 @@ class SQLiteStore:
         where = f"{_OF_RUN} ORDER BY step_index, attempt, rowid"
         return [to_attempt(row) for row in self._read(f"{SELECT_ATTEMPT} {where}", (run_id,))]
 
-    def tool_calls(self, run_id: str | None = None, *, in_doubt: bool = False) -> list[ToolRecord]:
+    def tool_calls(self, run_id: str | None = None, *, open_only: bool = False) -> list[ToolRecord]:
         where = "WHERE (?1 IS NULL OR r.run_id = ?1)"
-        if in_doubt:
+        if open_only:
             where += " AND t.status IN ('started', 'in_doubt')"
-        calls = [to_tool(row) for row in self._read(f"{SELECT_TOOL} {where} ORDER BY t.number", (run_id,))]
-        return [call for call in calls if call.is_in_doubt or not in_doubt]
+        return [to_tool(row) for row in self._read(f"{SELECT_TOOL} {where} ORDER BY t.number", (run_id,))]
 
     def leases(self, run_id: str) -> list[LeaseRecord]:
         return [to_lease(row) for row in self._read(f"{SELECT_LEASE} {_OF_RUN} ORDER BY fence", (run_id,))]

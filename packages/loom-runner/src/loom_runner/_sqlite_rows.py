@@ -50,8 +50,9 @@ SELECT_TOOL: Final = f"""
     SELECT t.number, r.run_id, t.step_index, t.key, t.name, t.arguments, t.arguments_hash, t.status, t.tries,
     t.result, t.error,
            t.retryable, t.started_at, t.ended_at, t.fence,
-           t.fence = r.fence AND r.renewed_at IS NOT NULL AND r.renewed_at + r.lease_ms > {NOW_MS}, t.decided_by
-    FROM tool_calls t JOIN runs r ON r.run_key = t.run_key
+           t.fence = r.fence AND r.renewed_at IS NOT NULL AND r.renewed_at + r.lease_ms > {NOW_MS}, t.decided_by,
+           l.machine, l.pid, l.process
+    FROM tool_calls t JOIN runs r ON r.run_key = t.run_key JOIN leases l ON l.run_key = t.run_key AND l.fence = t.fence
 """
 SELECT_STEP: Final = "SELECT step_index, outcome, state, detail, attempts, started_at, ended_at, fence FROM steps"
 SELECT_ATTEMPT: Final = "SELECT step_index, attempt, kind, started_at, ended_at, error, retry_at, fence FROM attempts"
@@ -90,7 +91,7 @@ def to_run(row: Row) -> RunRecord:
 
 def to_tool(row: Row) -> ToolRecord:
     (number, run_id, step_index, key, name, arguments, arguments_hash, status, tries, result, error) = row[:11]
-    (retryable, started_at, ended_at, fence, is_live, decided_by) = row[11:]
+    (retryable, started_at, ended_at, fence, is_live, decided_by, machine, pid, process) = row[11:]
     return ToolRecord(
         number=number,
         run_id=run_id,
@@ -109,6 +110,7 @@ def to_tool(row: Row) -> ToolRecord:
         fence=fence,
         is_live=bool(is_live),
         decided_by=decided_by,
+        owner=Owner(machine, pid, process),
     )
 
 

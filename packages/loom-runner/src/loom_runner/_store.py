@@ -71,8 +71,8 @@ class Store(Protocol):
     async def end_tool(self, claim: Claim, step_index: int, key: str, end: ToolEnd) -> None:
         """Record how a tool call ended."""
 
-    async def decide_tool(self, run_id: str, number: int, end: ToolEnd, decided_by: str) -> bool:
-        """Record a person's answer about a call in doubt; False when the call is not in doubt."""
+    async def decide_tool(self, seen: ToolRecord, end: ToolEnd, decided_by: str) -> bool:
+        """Record a person's answer about a call that still looks as `seen`; False when it does not."""
 
     async def send_signal(self, run_id: str, name: str, payload: str, at: int) -> None:
         """Leave a signal for a run."""
@@ -89,8 +89,8 @@ class Store(Protocol):
     def attempts(self, run_id: str) -> list[AttemptRecord]:
         """Read the attempts that did not commit."""
 
-    def tool_calls(self, run_id: str | None = None, *, in_doubt: bool = False) -> list[ToolRecord]:
-        """Read tool calls of one run or of all, in the order in which they started."""
+    def tool_calls(self, run_id: str | None = None, *, open_only: bool = False) -> list[ToolRecord]:
+        """Read tool calls of one run or of all, in order of their first start; `open_only`: those without an end."""
 
     def leases(self, run_id: str) -> list[LeaseRecord]:
         """Read which processes held the run, in order."""

@@ -214,6 +214,8 @@ class ManagedFunction(Generic[P, R]):
         if context is None:
             result: R = self.tool.function(*args, **kwargs)
             return result
+        if not self.is_async:
+            context.require_thread(self.tool)
         bound = self.tool.signature.bind(*args, **kwargs)
         call: Awaitable[R] = context.call_managed(self.tool, bound.arguments, args, kwargs)
         if self.is_async:

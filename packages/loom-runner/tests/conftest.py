@@ -1,0 +1,182 @@
+"""What the tests of this package share: a store, a clock that is held in the hand, and the command in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from loom_runner import SQLiteStore
+
+AGENT = '''
+"""An agent whose every effect is a line in a file outside the database, and which can be told where to die."""
+import asyncio, os, signal, time
+from dataclasses import dataclass
+from pathlib import Path
+from loom_runner import AgentRunner, Complete, Continue, RunContext, SQLiteStore, ToolRegistry, Wait
+
+HERE = Path(__file__).parent
+POLICY = os.environ.get("POLICY", "idempotent")
+tools = ToolRegistry()
+
+
+def effect(text: str) -> None:
+    with (HERE / "effects.txt").open("a") as file:
+        file.write(text + "\\n")
+
+
+def die_at(place: str) -> None:
+    """Die once at a named place."""
+    if os.environ.get("DIE_AT") == place and not (HERE / f"died-{place}").exists():
+        (HERE / f"died-{place}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def block_at(place: str) -> None:
+    """Say that the place is reached, and wait there until the test opens it."""
+    if os.environ.get("BLOCK_AT") == place:
+        (HERE / "reached").touch()
+        while not (HERE / "open").exists():
+            time.sleep(0.005)
+
+
+@dataclass(frozen=True)
+class State:
+    n: int = 0
+
+
+async def charge(n: int, idempotency_key: str) -> str:
+    die_at(f"tool-{n}-before-effect")
+    block_at(f"tool-{n}")
+    effect(f"charge {n} {idempotency_key}")
+    die_at(f"tool-{n}-after-effect")
+    return f"receipt {n}"
+
+
+tools.tool("charge", idempotent=POLICY == "idempotent", on_doubt=POLICY if POLICY in ("retry", "ask", "fail") else None)(charge)
+
+
+async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[int] | Wait[State]:
+    die_at(f"step-{state.n}")
+    block_at(f"step-{state.n}")
+    if os.environ.get("SLEEP_AT") == str(state.n):
+        (HERE / "reached").touch()
+        await asyncio.sleep(60)
+    if state.n == int(os.environ.get("STEPS", "4")):
+        return Complete(state.n)
+    receipt = await ctx.call_tool("charge", n=state.n)
+    assert receipt == f"receipt {state.n}", receipt
+    die_at(f"before-commit-{state.n}")
+    return Continue(State(state.n + 1))
+
+
+def initial_state() -> State:
+    return State()
+
+
+def build_runner(db_path: str) -> AgentRunner:
+    def after(event):
+        if event.kind == "step_committed":
+            die_at(f"after-commit-{event.step_index}")
+    return AgentRunner(
+        step=step, store=SQLiteStore(db_path, "process"), tools=tools, observers=[after],
+        lease_s=float(os.environ.get("LEASE_S", "15")),
+    )
+'''
+
+
+@dataclass
+class HeldClock:
+    """A clock that moves only when somebody sleeps on it or pushes it."""
+
+    at_us: int = 1_000_000_000_000
+    slept: list[float] = field(default_factory=list)
+    luck: float = 0.0
+
+    def now_us(self) -> int:
+        self.at_us += 10
+        return self.at_us
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.at_us += int(seconds * 1_000_000)
+        await asyncio.sleep(0)
+
+    def chance(self) -> float:
+        return self.luck
+
+
+@pytest.fixture
+def clock() -> HeldClock:
+    return HeldClock()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLiteStore]:
+    with SQLiteStore(tmp_path / "runs.sqlite", "process") as store:
+        yield store
+
+
+@dataclass
+class Place:
+    """A folder with an agent in it, and the command to run it in other processes."""
+
+    folder: Path
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(textwrap.dedent(text), "utf-8")
+        return path
+
+    def spawn(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "loom_runner", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONWARNINGS": "error", **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        process = self.spawn(*arguments, **env)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def killed(self, *arguments: str, **env: str) -> None:
+        """Run a command that is expected to take its own life."""
+        done = self.run(*arguments, **env)
+        assert done.returncode == -signal.SIGKILL, (done.returncode, done.stdout, done.stderr)
+
+    def effects(self) -> list[str]:
+        path = self.folder / "effects.txt"
+        return path.read_text("utf-8").splitlines() if path.exists() else []
+
+    def wait_for(self, name: str, process: subprocess.Popen[str]) -> None:
+        """Wait until a process has made a file."""
+        while not (self.folder / name).exists():
+            assert process.poll() is None, process.communicate()
+            try:
+                process.wait(0.005)
+            except subprocess.TimeoutExpired:
+                continue
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    place = Place(tmp_path)
+    place.write("agent.py", AGENT)
+    return place
+
+
+@pytest.fixture
+def go() -> Callable[..., object]:
+    return asyncio.run
