@@ -7,9 +7,8 @@ import re
 import warnings
 from pathlib import Path
 
-import pytest
-
 import loom
+import pytest
 from loom._codes import CODES, DEVIATIONS
 
 DOCS = Path(__file__).resolve().parents[4] / "docs"

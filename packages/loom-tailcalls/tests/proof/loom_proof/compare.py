@@ -82,9 +82,8 @@ def check(source: str) -> Verdict:
             continue
         if not same(expected, seen, where=mode == "exact"):
             raise differs(f'blocks="{mode}"', expected, seen)
-        deviations = [
-            d for _, made in decorators.decorated for d in loom.explain_tailcalls(made, as_json=True)["deviations"]
-        ]
+        assert decorators.program is not None
+        deviations = loom.explain_tailcalls(decorators.program.f, as_json=True)["deviations"]
         if mode == "step":
             verdict.reported = bool(deviations)
             if not deviations and not same(recursion, seen):
