@@ -211,7 +211,7 @@ class _Analyser:
             bound = [(access, self._bind(site.call, access)) for access in accesses]
             fitting = tuple(Route(access, part) for access, part in bound if not isinstance(part, Unbindable))
             routes[id(site.call)] = fitting
-            if not fitting:
+            if not fitting and len(accesses) == 1:
                 unbindable += [(site.call, part) for _, part in bound[:1] if isinstance(part, Unbindable)]
         return routes, unbindable
 
@@ -356,7 +356,10 @@ class _Analyser:
 
     def _decorators_above(self, position: int | None) -> Iterator[TailCallError]:
         for decorator in self.node.decorator_list[: position or 0]:
-            if decorator_name(decorator) not in TRANSPARENT:
+            name = decorator_name(decorator)
+            if name in ("tailrec", "tailstream"):
+                yield self.definition.error("LT005", decorator)
+            elif name not in TRANSPARENT:
                 yield self.definition.error("LT007", decorator)
 
     def _introspection(self) -> Iterator[TailCallError]:

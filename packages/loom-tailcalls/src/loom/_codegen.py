@@ -32,6 +32,7 @@ import __future__
 import ast
 import copy
 import sys
+import warnings
 from types import CodeType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 NAME = ".f"
 OUTER = ".outer"
 FUTURE_FLAGS = sum({getattr(__future__, name).compiler_flag for name in __future__.all_feature_names})
-CO_NESTED = 0x10
+CO_NESTED, CO_GENERATOR, CO_ITERABLE_COROUTINE = 0x10, 0x20, 0x100
 NodeT = TypeVar("NodeT", bound=ast.AST)
 
 
@@ -100,7 +101,9 @@ def compile_definition(
     ]
     module = ast.Module(body=imports + body, type_ignores=[])
     flags = original.co_flags & FUTURE_FLAGS
-    compiled = compile(module, original.co_filename, "exec", flags=flags, dont_inherit=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python gave them when it loaded the text
+        compiled = compile(module, original.co_filename, "exec", flags=flags, dont_inherit=True)
     return _renamed(_dig_out(compiled), original)
 
 
@@ -180,6 +183,7 @@ def _renamed(code: CodeType, original: CodeType) -> CodeType:
     def fixed_name(name: str) -> str:
         return right + name[len(wrong) :] if name.startswith(wrong) else name
 
-    flags = (code.co_flags & ~CO_NESTED) | (original.co_flags & CO_NESTED)
+    kept = CO_NESTED | (CO_ITERABLE_COROUTINE if code.co_flags & CO_GENERATOR else 0)  # `types.coroutine` sets the latter
+    flags = (code.co_flags & ~CO_NESTED) | (original.co_flags & kept)
     consts = tuple(map(fixed, code.co_consts))
     return code.replace(co_name=original.co_name, co_qualname=right, co_consts=consts, co_flags=flags)

@@ -58,15 +58,14 @@ def explain_tailcalls(fn: Callable[..., Any], as_json: bool = False) -> str | di
 def _facts_of(function: FunctionType) -> dict[str, Any]:
     member = member_of(function)
     if member is not None:
-        return facts_of(member.plan.analysis, member.plan.public.node)
+        return facts_of(member.plan.analysis, member.plan)
     try:
         analysis, position = judge(function, _guessed_options(function), None)
     except TailCallError as error:
         return _refused_facts(function, error)
     if analysis.refusals:
         return facts_of(analysis, None)
-    plan = Plan(analysis, accepts_original=position is None)
-    return facts_of(analysis, plan.public.node)
+    return facts_of(analysis, Plan(analysis, accepts_original=position is None))
 
 
 def _guessed_options(function: FunctionType) -> Options:
@@ -74,8 +73,8 @@ def _guessed_options(function: FunctionType) -> Options:
     return Options("tailstream" if is_generator else "tailrec")
 
 
-def facts_of(analysis: Analysis, lowered: Function | None) -> dict[str, Any]:
-    """Turn a verdict, and the rewritten definition if there is one, into plain data."""
+def facts_of(analysis: Analysis, plan: Plan | None) -> dict[str, Any]:
+    """Turn a verdict, and the plan if the source is wanted, into plain data."""
     return {
         "function": analysis.code.co_qualname,
         "file": analysis.definition.file.filename,
@@ -102,11 +101,11 @@ def facts_of(analysis: Analysis, lowered: Function | None) -> dict[str, Any]:
             {"id": found.id, "text": found.text, "line": found.line, "column": found.column}
             for found in analysis.deviations
         ],
-        "refused": [_refusal(error) for error in analysis.refusals],
+        "refused": [refusal_facts(error) for error in analysis.refusals],
         "captured": list(analysis.captured),
         "cleared": list(analysis.maybe_unbound) if analysis.form == "loop" else [],
         "may_starve": analysis.may_starve,
-        "source": None if lowered is None else readable_source(lowered, analysis.definition.node),
+        "source": None if plan is None else readable_source(plan),
     }
 
 
@@ -125,7 +124,7 @@ def _refused_facts(function: FunctionType, error: TailCallError) -> dict[str, An
         "group": None,
         "sites": [],
         "deviations": [],
-        "refused": [_refusal(error)],
+        "refused": [refusal_facts(error)],
         "captured": [],
         "cleared": [],
         "may_starve": False,
@@ -133,7 +132,8 @@ def _refused_facts(function: FunctionType, error: TailCallError) -> dict[str, An
     }
 
 
-def _refusal(error: TailCallError) -> dict[str, Any]:
+def refusal_facts(error: TailCallError) -> dict[str, Any]:
+    """Turn a refusal into plain data."""
     return {
         "code": error.code,
         "reason": error.reason,
@@ -178,10 +178,21 @@ FORM_WORDS = {
 }
 
 
-def readable_source(lowered: Function, original: Function) -> str:
-    """Write a rewritten definition as Python text; our names, which Python cannot spell, get a prefix."""
+def readable_source(plan: Plan) -> str:
+    """Write what runs as Python text; our names, which Python cannot spell, get a prefix.
+
+    In the step form that is the step function first, then the driver.
+    """
+    name = plan.analysis.definition.node.name
+    public = _readable(plan.public.node, name)
+    if plan.analysis.form == "loop" or not plan.analysis.calls:
+        return public
+    return _readable(plan.step.lowered.node, f"{SHOWN_PREFIX}step_of_{name}") + "\n\n" + public
+
+
+def _readable(lowered: Function, name: str) -> str:
     made = copy.deepcopy(lowered)
-    made.name, made.decorator_list = original.name, []
+    made.name, made.decorator_list = name, []
     return ast.unparse(_Readable().visit(made))
 
 

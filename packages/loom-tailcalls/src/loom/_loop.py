@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING
 
 from loom._analysis import is_receiver
 from loom._codegen import bare, definition_like
-from loom._lowering import Lowered, Lowering, split_docstring
+from loom._lowering import Lowered, Lowering, first_line_of, split_docstring
 from loom._nodes import NOWHERE, Build, call_with
 from loom._positions import frame_nodes
 from loom._signature import Bound, Default
@@ -77,35 +77,35 @@ class _Loop(Lowering):
         body = self.statements(rest, 0)
         loop = NOWHERE.forever([*self._head(), *body, NOWHERE.break_()])
         made = definition_like(
-            node, bare(node).args, [*docstring, *self._entry(), loop], is_async=isinstance(node, ast.AsyncFunctionDef)
+            node, bare(node).args, [*docstring, *self._entry(first_line_of(rest)), loop], is_async=isinstance(node, ast.AsyncFunctionDef)
         )
         return Lowered(made, tuple(sorted(self.helpers)), tuple(self._defaults))
 
     # ------------------------------------------------------------ entry and head
 
-    def _entry(self) -> list[ast.stmt]:
+    def _entry(self, at: Build) -> list[ast.stmt]:
         """Build what runs once per call of the function."""
         made: list[ast.stmt] = []
         if self._defaults or (".bind" in self.helpers and not self._live):
             self.helpers.add(".enter")
-            call = NOWHERE.call(NOWHERE.load(".enter"))
+            call = at.call(at.load(".enter"))
             slots = [".me", *(_slot(name) for name in self._defaults)]
-            made.append(NOWHERE.set_all(slots, call) if self._defaults else NOWHERE.set(".me", call))
+            made.append(at.set_all(slots, call) if self._defaults else at.set(".me", call))
         else:
             self.helpers.add(".self")
-            made.append(NOWHERE.set(".me", NOWHERE.load(".self")))
+            made.append(at.set(".me", at.load(".self")))
         first = self.parameters.first
         if self._uses_receiver and first is not None:
             self.helpers.add(".Method")
-            method = NOWHERE.call(NOWHERE.load(".Method"), NOWHERE.load(".me"), NOWHERE.load(first))
-            is_none = NOWHERE.is_(NOWHERE.load(first), NOWHERE.constant(None))
-            made.append(NOWHERE.if_(is_none, [_set_none(".mine")], [NOWHERE.set(".mine", method)]))
+            method = at.call(at.load(".Method"), at.load(".me"), at.load(first))
+            is_none = at.is_(at.load(first), at.constant(None))
+            made.append(at.if_(is_none, [at.set(".mine", at.constant(None))], [at.set(".mine", method)]))
         if self._uses_again:
-            made.append(NOWHERE.set(".again", NOWHERE.constant(False)))
+            made.append(at.set(".again", at.constant(False)))
         if self._drops:
-            made.append(NOWHERE.set(".drop", NOWHERE.constant(False)))
+            made.append(at.set(".drop", at.constant(False)))
         if self.analysis.options.yield_every is not None:
-            made.append(NOWHERE.set(".left", NOWHERE.constant(self.analysis.options.yield_every + 1)))
+            made.append(at.set(".left", at.constant(self.analysis.options.yield_every + 1)))
         return made
 
     def _head(self) -> list[ast.stmt]:
@@ -179,7 +179,7 @@ class _Loop(Lowering):
 
     def _go(self, call: TailCall, bound: Bound | None, receiver: ast.expr | None, depth: int) -> list[ast.stmt]:
         at = Build(call.site.anchor)
-        made = self._rebind(call, bound, receiver)
+        made = [*self.passing(call), *self._rebind(call, bound, receiver)]
         if self._drops and call.site.form != "return":
             made.append(at.set(".drop", at.constant(True)))
         if not depth:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import ast
 import copy
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
-from loom._nodes import Build
+from loom._nodes import NOWHERE, Build
 from loom._positions import STATEMENTS, Edge
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class Lowering:
     def returned(self, value: ast.expr | None, anchor: ast.stmt) -> list[ast.stmt]:
         """Return the statements for a plain `return value`."""
         return [Build(anchor).return_(value)]
+
+    def passing(self, call: TailCall) -> list[ast.stmt]:
+        """Touch the line of `yield x` in a delegating loop: the values pass there, as a debugger or coverage sees it."""
+        loop = call.site.anchor
+        return [ast.Pass(**Build(loop.body[0]).place)] if isinstance(loop, ast.For | ast.AsyncFor) else []
 
     def binder(self, at: Build) -> ast.expr:
         """Return the callee that binds a call: the generated function, asked for anew where its defaults may change."""
@@ -158,15 +164,53 @@ class Lowering:
                 here.if_(value.test, self._tail(value.body, anchor, depth), self._tail(value.orelse, anchor, depth))
             ]
         if id(value) in self._touched and isinstance(value, ast.BoolOp):
-            made_list: list[ast.stmt] = []
-            for operand in value.values[:-1]:
-                at = Build(operand)
-                test = at.load(".value")
-                made_list.append(at.set(".value", operand))
-                stop = at.not_(test) if isinstance(value.op, ast.And) else test
-                made_list.append(at.if_(stop, self.returned(at.load(".value"), anchor)))
-            return made_list + self._tail(value.values[-1], anchor, depth)
+            stop_if = isinstance(value.op, ast.Or)
+            before = [new for part in value.values[:-1] for new in self._operand(part, anchor, stop_if=stop_if)]
+            return before + self._tail(value.values[-1], anchor, depth)
         return self.returned(value, anchor)
+
+    def _operand(self, value: ast.expr, anchor: ast.stmt, *, stop_if: bool) -> list[ast.stmt]:
+        """Return `value` if its truth is `stop_if`, else go on; ask for the truth as often as this Python does."""
+        at = Build(value)
+        if isinstance(value, ast.BoolOp) and threads_jumps():
+            if isinstance(value.op, ast.Or) is stop_if:
+                return [new for part in value.values for new in self._operand(part, anchor, stop_if=stop_if)]
+            head = value.values[:-1]
+            test = head[0] if len(head) == 1 else ast.BoolOp(op=value.op, values=head, **at.place)
+            inner = self._operand(value.values[-1], anchor, stop_if=stop_if)
+            return [at.if_(test if stop_if else at.not_(test), inner)]
+        held = at.load(".value")
+        return [
+            at.set(".value", value),
+            at.if_(held if stop_if else at.not_(held), self.returned(at.load(".value"), anchor)),
+        ]
+
+
+@cache
+def threads_jumps() -> bool:
+    """Tell whether this compiler asks a false `a` once in `(a and b) or c`, as 3.11 does, or twice."""
+
+    class Asked:
+        count = 0
+
+        def __bool__(self) -> bool:
+            self.count += 1
+            return False
+
+    asked = Asked()
+    _ = (asked and asked) or asked
+    return asked.count == 1
+
+
+def first_line_of(body: Sequence[ast.stmt]) -> Build:
+    """Stand at the first statement of a body that has code: so what comes before adds no line to the executed ones."""
+    silent = (ast.Global, ast.Nonlocal) if __debug__ else (ast.Global, ast.Nonlocal, ast.Assert)
+    for statement in body:
+        if isinstance(statement, silent) or (isinstance(statement, ast.AnnAssign) and statement.value is None):
+            continue
+        decorators = getattr(statement, "decorator_list", [])
+        return Build(decorators[0] if decorators else statement)
+    return NOWHERE
 
 
 def split_docstring(body: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
@@ -125,13 +126,20 @@ def read_file(filename: str, module_globals: dict[str, object] | None, *, assert
         return last
     text = "".join(lines)
     try:
-        tree = ast.parse(text, filename)
+        tree = parse(text, filename)
     except (SyntaxError, ValueError):
         return None
     if asserts_rewritten:
         return SourceFile(filename, lines, _rewrite_asserts(tree, text))
     _last = SourceFile(filename, lines, tree)
     return _last
+
+
+def parse(text: str, filename: str) -> ast.Module:
+    """Parse a text without the warnings that Python gave when it loaded it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text, filename)
 
 
 def find_definition(file: SourceFile, name: str, first_line: int) -> Definition | None:

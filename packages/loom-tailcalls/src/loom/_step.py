@@ -24,7 +24,7 @@ import ast
 from typing import TYPE_CHECKING
 
 from loom._codegen import bare, definition_like
-from loom._lowering import Lowered, Lowering, split_docstring
+from loom._lowering import Lowered, Lowering, first_line_of, split_docstring
 from loom._nodes import NOWHERE, Build, call_with
 from loom._signature import Bound, Default
 
@@ -151,7 +151,7 @@ def lower_to_driver(analysis: Analysis) -> Lowered:
     node = analysis.definition.node
     _, rest = split_docstring(node.body)
     keeps = any(call.keeps_blocks for call in analysis.calls)
-    template = _Template(Build(rest[0]), analysis)
+    template = _Template(first_line_of(rest), analysis)
     body = template.statements((EXACT_DRIVERS if keeps else DRIVERS)[analysis.kind])
     made = definition_like(node, bare(node).args, body, is_async=isinstance(node, ast.AsyncFunctionDef))
     return Lowered(made, tuple(sorted(template.helpers)))
@@ -292,6 +292,9 @@ class _Step(Lowering):
 
     def _hand_over(self, call: TailCall, member: ast.expr, payload: ast.expr) -> list[ast.stmt]:
         at = Build(call.site.anchor)
+        return [*self.passing(call), *self._handed_over(call, member, payload, at)]
+
+    def _handed_over(self, call: TailCall, member: ast.expr, payload: ast.expr, at: Build) -> list[ast.stmt]:
         if call.keeps_blocks:
             self.helpers.add(".Push")
             push = at.call(at.load(".Push"), at.tuple([member, payload]))

@@ -1,0 +1,196 @@
+"""Judge the decorated functions of files without importing them: the work behind `loom-tailcalls check` and `explain`."""
+
+from __future__ import annotations
+
+import ast
+import tokenize
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+from loom._analysis import Analysis, analyse
+from loom._codes import DEVIATIONS
+from loom._explain import facts_of, refusal_facts
+from loom._options import Options
+from loom._plan import Plan
+from loom._source import Definition, SourceFile, definitions, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+DECORATORS = ("tailrec", "tailstream")
+SKIPPED_FOLDERS = frozenset({"__pycache__", "build", "dist", "node_modules", "site-packages"})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One line of a report: a refusal (`error`), or a block that was given step scope without being asked (`warning`)."""
+
+    level: str
+    code: str
+    file: str
+    line: int
+    column: int
+    function: str
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One decorated function and the verdict on it."""
+
+    analysis: Analysis
+    accepts_original: bool
+
+    def facts(self, *, with_source: bool) -> dict[str, Any]:
+        """Return what `explain_tailcalls` would say."""
+        accepted = with_source and not self.analysis.refusals
+        return facts_of(self.analysis, Plan(self.analysis, accepts_original=self.accepts_original) if accepted else None)
+
+    def problems(self) -> Iterator[Problem]:
+        """List what a linter has to say."""
+        analysis = self.analysis
+        file, name = analysis.definition.file.filename, analysis.code.co_qualname
+        for error in analysis.refusals:
+            facts = refusal_facts(error)
+            place = (facts["line"] or 1, facts["column"] or 1)
+            yield Problem("error", error.code, file, *place, name, error.reason, error.fix)
+        if analysis.options.blocks is None and not analysis.refusals:
+            for found in analysis.deviations:
+                if found.id == "block-scope":
+                    fix = DEVIATIONS[found.id].fix
+                    yield Problem("warning", found.id, file, found.line, found.column, name, found.text, fix)
+
+
+class UnreadableError(Exception):
+    """A file or a name in it that is not there, or no Python text; the message is one line."""
+
+
+def python_files(paths: Iterable[str]) -> Iterator[Path]:
+    """List the Python files under some paths, in order.
+
+    Raises:
+        UnreadableError: A path does not exist.
+    """
+    for name in paths:
+        path = Path(name)
+        if path.is_dir():
+            for found in sorted(path.rglob("*.py")):
+                parts = found.relative_to(path).parts
+                if not any(part in SKIPPED_FOLDERS or part.startswith(".") for part in parts):
+                    yield found
+        elif path.exists():
+            yield path
+        else:
+            message = f"cannot check {name!r}: because there is no such file or folder. Name an existing path."
+            raise UnreadableError(message)
+
+
+def check_file(path: Path) -> list[Checked]:
+    """Judge every decorated function of one file.
+
+    Raises:
+        UnreadableError: The file cannot be read or parsed.
+    """
+    file, codes = _read(path)
+    names = _decorator_names(file.tree)
+    return [
+        _judge(definition, codes, position, options)
+        for definition in definitions(file)
+        for position, options in _our_decorators(definition, names)
+    ]
+
+
+def check_function(path: Path, name: str) -> list[Checked]:
+    """Judge the functions of a file that are called `name` (plain or qualified), decorated or not.
+
+    Raises:
+        UnreadableError: The file cannot be read or parsed, or has no such function.
+    """
+    file, codes = _read(path)
+    names = _decorator_names(file.tree)
+    found = []
+    for definition in definitions(file):
+        code = codes.get((definition.node.name, definition.first_line))
+        if code is None or name not in (definition.node.name, code.co_qualname):
+            continue
+        ours = list(_our_decorators(definition, names))
+        for position, options in ours or [(None, None)]:
+            guessed = Options("tailstream" if code.co_flags & 0x220 else "tailrec")
+            found.append(_judge(definition, codes, position, options or guessed))
+    if not found:
+        message = f"cannot explain {name!r}: because {str(path)!r} has no such function. Write FILE:FUNCTION or FILE:Class.method."
+        raise UnreadableError(message)
+    return found
+
+
+def _judge(
+    definition: Definition, codes: dict[tuple[str, int], CodeType], position: int | None, options: Options
+) -> Checked:
+    own = {
+        node.name
+        for node in definition.file.tree.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    own.update(definition.file.imported_names())
+    code = codes[definition.node.name, definition.first_line]
+    analysis = analyse(definition, code, options, position=position, is_builtin=lambda name: name not in own)
+    return Checked(analysis, accepts_original=position is None)
+
+
+def _read(path: Path) -> tuple[SourceFile, dict[tuple[str, int], CodeType]]:
+    try:
+        with tokenize.open(path) as stream:
+            text = stream.read()
+        tree = parse(text, str(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            code = compile(tree, str(path), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        message = f"cannot read {str(path)!r}: because it is not Python text ({error}). Correct the file."
+        raise UnreadableError(message) from error
+    except OSError as error:
+        message = f"cannot read {str(path)!r}: because of {error.strerror or error}. Check the path."
+        raise UnreadableError(message) from error
+    return SourceFile(str(path), tuple(text.splitlines(keepends=True)), tree), dict(_functions(code))
+
+
+def _functions(code: CodeType) -> Iterator[tuple[tuple[str, int], CodeType]]:
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield (const.co_name, const.co_firstlineno), const
+            yield from _functions(const)
+
+
+def _decorator_names(tree: ast.Module) -> dict[str, str]:
+    """Return the dotted names under which this file knows the decorators."""
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "loom":
+            names.update({alias.asname or alias.name: alias.name for alias in node.names if alias.name in DECORATORS})
+            if any(alias.name == "*" for alias in node.names):
+                names.update({name: name for name in DECORATORS})
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name == "loom":
+                    names.update({f"{alias.asname or 'loom'}.{name}": name for name in DECORATORS})
+    return names
+
+
+def _our_decorators(definition: Definition, names: dict[str, str]) -> Iterator[tuple[int, Options]]:
+    """Yield the index and the options of our decorators on a definition."""
+    for index, node in enumerate(definition.node.decorator_list):
+        called = node.func if isinstance(node, ast.Call) else node
+        mode = names.get(ast.unparse(called))
+        if mode is None:
+            continue
+        said: dict[str, Any] = {"mode": mode}
+        for word in node.keywords if isinstance(node, ast.Call) else ():
+            if word.arg in Options._fields and isinstance(word.value, ast.Constant):
+                said[word.arg] = word.value.value
+        yield index, Options(**said)
+
+
