@@ -42,12 +42,12 @@ def arguments_of(value: Json) -> str:
         if len(value) == 1 and known:
             return known[0][1]
         return "  ".join(f"{key}={text}" for key, text in known)
-    return _brief(value)
+    return "" if value is None else _brief(value)
 
 
 def _brief(value: Json) -> str:
     if isinstance(value, str):
-        return value[:_WIDTH]
+        return value[: 2 * _WIDTH]
     if value is None or isinstance(value, bool | int | float):
         return (
             {None: "null", True: "true", False: "false"}[value]

@@ -77,7 +77,7 @@ def _records(content: bytes, reading: _Reading) -> Iterator[dict[str, Any]]:
                 record = json.loads(text)
             except (ValueError, RecursionError):
                 record = None
-        if isinstance(record, dict):
+        if isinstance(record, dict) and isinstance(record.get("t"), str):
             yield record
         else:
             reading.damaged += 1

@@ -113,7 +113,7 @@ export function Tabs({ view, setView }: { view: View; setView: (view: View) => v
 function statusOf(trace: Trace): [string, string] {
   const own = trace.head.meta.status;
   if (typeof own === "string" && own) {
-    const tone = /fail|error|denied/i.test(own) ? "bad" : /wait|pause|approval|limit|open|running/i.test(own) ? "wait" : /interrupt|cancel/i.test(own) ? "lost" : "good";
+    const tone = /fail|error|denied/i.test(own) ? "bad" : /parked|in doubt/i.test(own) ? "bad" : /wait|pause|approval|limit|open|running/i.test(own) ? "wait" : /interrupt/i.test(own) ? "lost" : /cancel/i.test(own) ? "quiet" : "good";
     return [own, tone];
   }
   let worst: [string, string] = ["done", "good"];

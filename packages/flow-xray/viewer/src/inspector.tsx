@@ -47,7 +47,7 @@ export function Inspector({ trace, index, select, close, say }: Props) {
   const asked = payload ? onlyMessages(payload.input) : [];
   const answer = payload?.output !== undefined && trace.kindOf(index) === "llm" ? messageOf(payload.output) : null;
   return (
-    <aside class="inspector" aria-label="Inspector">
+    <aside class="inspector" aria-label="Inspector" aria-busy={!payload} tabIndex={-1}>
       <button class="icon only-narrow" onClick={close} aria-label="Close the inspector">
         ✕
       </button>

@@ -42,7 +42,7 @@ function asFilter(word: string): Filter | null {
         return { test: (t, i) => t.nameOf(i).toLowerCase().includes(wanted) };
     }
   }
-  const sized = /^(took|self|tokens)([<>])([\d.]+)(ns|us|µs|ms|s|m|h)?$/i.exec(word);
+  const sized = /^(took|self|tokens)([<>])([\d.]+)(ns|us|\u00b5s|ms|s|m|h)?$/i.exec(word);
   if (sized) {
     const isMore = sized[2] === ">";
     const key = sized[1].toLowerCase();

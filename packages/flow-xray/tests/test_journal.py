@@ -1,0 +1,236 @@
+"""The journal: what is on disk while a program runs, after it was killed, and after something else went wrong."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from flow_xray import TraceFormatError, TraceOutputError, read_journal, trace
+from flow_xray._journal_read import parse_journal
+
+
+@trace(kind="tool")
+def work(n, **more):
+    trace.meta(step_index=n)
+    return {"n": n}
+
+
+def record(path, *calls):
+    with trace.capture(name="demo", journal=path) as session:
+        for call in calls:
+            work(call)
+    return session.result()
+
+
+def test_a_journal_gives_back_the_trace_of_the_session(tmp_path):
+    path = tmp_path / "run.xray"
+    with trace.capture(name="demo", journal=path) as session:
+        trace.meta(run_id="r-1")
+        trace.tag("begin")
+        with trace.span("outer", kind="agent", input={"history": [{"role": "user", "content": "hi"}] * 3}) as span:
+            trace.tag("inside", n=1)
+            work(1, text="x" * 1000)
+            span.set_output("y" * 1000)
+        with pytest.raises(TypeError):
+            work()
+        session.value = {"done": True}
+    read = read_journal(path)
+    result = session.result()
+    assert read.spans == result.spans
+    assert read.value == {"done": True}
+    assert read.name == "demo"
+    assert read.trace_id == result.trace_id
+    assert read.meta["run_id"] == "r-1"
+    assert read.meta["tags"] == result.meta["tags"]
+    assert read.meta["journal"] == {"sessions": 1, "processes": 1, "damaged_records": 0, "is_complete": True}
+
+
+def test_every_record_is_one_line_with_its_length(tmp_path):
+    path = tmp_path / "run.xray"
+    record(path, 1)
+    for line in path.read_bytes().splitlines():
+        length, _, text = line.partition(b":")
+        assert int(length) == len(text)
+        assert json.loads(text)["t"] in {"flow-xray", "start", "meta", "end", "close"}
+
+
+def test_each_record_is_written_at_once(tmp_path):
+    path = tmp_path / "run.xray"
+    with trace.capture(journal=path), trace.span("open"):
+        trace.meta(run_id="r-1")
+        trace.tag("mark")
+        (span,) = read_journal(path).spans
+        assert (span.name, span.status, span.duration_ns) == ("open", "interrupted", None)
+        assert span.meta == {"run_id": "r-1"}
+        assert span.tags[0]["name"] == "mark"
+
+
+def test_a_journal_can_be_cut_anywhere_and_everything_before_the_cut_is_read(tmp_path):
+    path = tmp_path / "run.xray"
+    record(path, 1, 2, 3)
+    content = path.read_bytes()
+    header_end = content.index(b"\n")
+    for size in range(header_end, len(content)):
+        part = parse_journal(content[:size])
+        whole_records = [json.loads(line.partition(b":")[2]) for line in content[:size].split(b"\n")[:-1]]
+        ended = {each["id"] for each in whole_records if each["t"] == "end"}
+        # A record that lacks only its line end is whole.
+        assert {span.id for span in part.spans if span.status == "ok"} >= ended
+        assert sum(span.status == "interrupted" for span in part.spans) <= 1
+        assert part.meta["journal"]["damaged_records"] <= 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"\0" * 40,
+        b"12:{}",
+        b"nonsense",
+        b'9:{"a":1,}',
+        b'25:{"t":"end","id":"unknown"}',
+        b'12:{"t":"start"}',
+        b"5:[1,2]",
+        b'10:{"t":null}',
+    ],
+)
+def test_a_damaged_record_is_left_out_and_counted_and_reading_goes_on(tmp_path, damage):
+    path = tmp_path / "run.xray"
+    record(path, 1, 2)
+    lines = path.read_bytes().splitlines()
+    lines.insert(3, damage)
+    read = parse_journal(b"\n".join(lines))
+    assert [span.status for span in read.spans] == ["ok", "ok"]
+    assert read.meta["journal"]["damaged_records"] == 1
+
+
+def test_a_second_session_appends_and_loses_nothing_even_behind_a_torn_record(tmp_path):
+    path = tmp_path / "run.xray"
+    record(path, 1)
+    path.write_bytes(path.read_bytes()[:-30])
+    record(path, 2)
+    read = read_journal(path)
+    assert [span.input for span in read.spans] == [{"n": 1}, {"n": 2}]
+    assert read.meta["journal"]["sessions"] == 2
+    assert read.meta["journal"]["is_complete"] is False
+
+
+def test_a_span_that_outlives_a_session_closed_in_order_is_open(tmp_path):
+    path = tmp_path / "run.xray"
+    with trace.capture(journal=path) as session:
+        session.open(None, "left", "tool", None)
+    assert read_journal(path).spans[0].status == "open"
+
+
+def test_a_file_of_another_kind_is_not_touched(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("my notes")
+    with pytest.raises(TraceOutputError, match="it is no journal"), trace.capture(journal=path):
+        pass
+    assert path.read_text() == "my notes"
+
+
+@pytest.mark.parametrize("name", ["", "missing/run.xray", "."])
+def test_a_journal_that_cannot_be_opened_is_said_before_anything_runs(tmp_path, name):
+    with pytest.raises(TraceOutputError, match="cannot write the journal"), trace.capture(journal=tmp_path / name):
+        pytest.fail("the block ran")
+    assert not trace.active()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"{}", b"\xff\xfe"])
+def test_what_is_not_a_journal_is_said_in_one_line(tmp_path, content):
+    path = tmp_path / "x.xray"
+    path.write_bytes(content)
+    with pytest.raises(TraceFormatError, match="it is not a journal of flow-xray"):
+        read_journal(path)
+
+
+def test_a_newer_journal_is_refused(tmp_path):
+    path = tmp_path / "x.xray"
+    text = '{"t":"flow-xray","version":99,"session":"s"}'
+    path.write_text(f"{len(text)}:{text}\n")
+    with pytest.raises(TraceFormatError, match=r"its version is 99.*Update flow-xray"):
+        read_journal(path)
+
+
+def test_a_missing_journal_is_said(tmp_path):
+    with pytest.raises(TraceFormatError, match="No such file"):
+        read_journal(tmp_path / "none.xray")
+
+
+def test_a_long_history_is_written_once(tmp_path):
+    path = tmp_path / "run.xray"
+    history = []
+    with trace.capture(journal=path):
+        for turn in range(100):
+            history.append({"role": "user", "content": f"turn {turn} " + "x" * 200})
+            work(turn, messages=history)
+    content = path.read_text()
+    assert len(re.findall('"content"', content)) == 100
+    assert read_journal(path).spans[-1].input["messages"] == history
+
+
+def test_the_journal_of_an_outer_session_gets_the_spans_of_an_inner_one(tmp_path):
+    path = tmp_path / "run.xray"
+    with trace.capture(journal=path) as outer, trace.capture():
+        work(1)
+    assert read_journal(path).spans == outer.result().spans
+
+
+def test_a_fork_gets_ids_of_its_own(tmp_path):
+    path = tmp_path / "run.xray"
+    script = textwrap.dedent(
+        f"""
+        import os
+        from flow_xray import trace
+        with trace.capture(journal={os.fspath(path)!r}):
+            with trace.span("parent"):
+                if os.fork() == 0:
+                    with trace.span("child"): pass
+                    os._exit(0)
+                os.wait()
+                with trace.span("after"): pass
+        """
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=60)
+    read = read_journal(path)
+    names = {span.id: span.name for span in read.spans}
+    assert sorted((span.name, names.get(span.parent_id), span.status) for span in read.spans) == [
+        ("after", "parent", "ok"),
+        ("child", "parent", "ok"),
+        ("parent", None, "ok"),
+    ]
+
+
+def test_a_killed_process_leaves_every_finished_span(tmp_path):
+    path = tmp_path / "run.xray"
+    script = textwrap.dedent(
+        f"""
+        import sys
+        from flow_xray import trace
+        with trace.capture(name="killed", journal={os.fspath(path)!r}):
+            with trace.span("root"):
+                n = 0
+                while True:
+                    with trace.span("work", input=n) as span:
+                        span.set_output(n)
+                    n += 1
+                    print(n, flush=True)
+        """
+    )
+    for wanted in (1, 3, 10, 40):
+        path.unlink(missing_ok=True)
+        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+            finished = 0
+            while finished < wanted:
+                finished = int(process.stdout.readline())
+            process.send_signal(signal.SIGKILL)
+        read = read_journal(path)
+        done = [span.output for span in read.spans if span.status == "ok"]
+        assert done == list(range(len(done)))
+        assert len(done) >= finished
+        assert read.spans[0].status == "interrupted"
+        assert read.status == "interrupted"

@@ -1,0 +1,105 @@
+"""The page as a file: its order, its blocks, its policy. What a browser makes of it is tested in `browser/`."""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+
+import pytest
+from flow_xray import Span, TraceResult
+from flow_xray._page import in_tree_order
+
+
+def block(page, name):
+    found = re.search(rf'<script type="application/octet-stream" id="{name}">([A-Za-z0-9+/=]*)</script>', page)
+    return gzip.decompress(base64.b64decode(found[1]))
+
+
+def test_spans_are_in_pre_order_with_siblings_by_time(make_span):
+    root = make_span("root", at_s=0)
+    late = make_span("late", parent=root, at_s=5)
+    early = make_span("early", parent=root, at_s=1)
+    below = make_span("below", parent=early, at_s=9)
+    second = make_span("second root", at_s=3)
+    ordered, parents = in_tree_order([late, below, second, root, early])
+    assert [span.name for span in ordered] == ["root", "early", "below", "late", "second root"]
+    assert list(parents) == [-1, 0, 1, 0, -1]
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"a": "a"},
+        {"a": "b", "b": "a"},
+        {"a": "c", "b": "a", "c": "b", "d": "a", "e": None},
+        {"a": "nowhere"},
+    ],
+)
+def test_rings_and_lost_parents_lose_no_span(links):
+    spans = [Span(name, parent, name, started_at_ns=n) for n, (name, parent) in enumerate(links.items())]
+    ordered, parents = in_tree_order(spans)
+    assert sorted(span.name for span in ordered) == sorted(links)
+    assert all(parent < index for index, parent in enumerate(parents))
+
+
+def test_the_policy_names_the_script_and_the_style_and_allows_no_connection(make_span):
+    page = TraceResult(spans=[make_span()]).to_html()
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)[1]
+    script = re.search(r"<script>(.*)</script></body>", page, re.DOTALL)[1]
+    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)[1]
+    for content in (script, style):
+        assert "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() in policy
+    assert policy.startswith("default-src 'none'")
+    assert "connect-src 'none'" in policy
+    assert "unsafe" not in policy
+
+
+def test_the_page_names_no_other_place(make_span):
+    page = TraceResult(spans=[make_span()]).to_html()
+    outside = set(re.findall(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]+[^\"'`\s]*", page))
+    assert outside <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1998/Math/MathML", "http://www.w3.org/1999/xhtml", "http://www.w3.org/1999/xlink"}  # fmt: skip
+
+
+def test_nothing_of_the_data_is_markup(make_span):
+    attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
+    page = TraceResult(
+        name=attack,
+        spans=[make_span(attack, kind=attack, input={attack: attack}, thread=attack)],
+        meta={attack: attack},
+    ).to_html()
+    assert "alert(1)</script>" not in page
+    assert page.count("<img") == 0
+
+
+def test_the_same_trace_gives_the_same_bytes(make_span):
+    trace = TraceResult(name="x", spans=[make_span(input={"a": 1})], trace_id="0" * 32)
+    assert trace.to_html() == trace.to_html()
+
+
+def test_a_history_of_two_hundred_turns_grows_with_its_length(make_span):
+    def size(turns):
+        history = [{"role": "user", "content": hashlib.sha256(str(n).encode()).hexdigest() * 8} for n in range(turns)]
+        spans = [
+            Span(f"{n + 1:016x}", None, "chat", "llm", n, 1, input={"messages": history[:n]}) for n in range(turns)
+        ]
+        page = TraceResult(spans=spans, is_frozen=True).to_html()
+        json_size = len(TraceResult(spans=spans, is_frozen=True).to_json())
+        return len(page) - len(TraceResult().to_html()), json_size
+
+    (page_100, json_100), (page_200, json_200) = size(100), size(200)
+    assert page_200 < 2.2 * page_100
+    assert json_200 < 3 * json_100  # the references themselves still grow with every call
+
+
+def test_strange_numbers_and_ids_are_taken(make_span):
+    span = make_span(meta={"input_tokens": -5, "output_tokens": 2**40, "cost_usd": True, "cache_read_tokens": "many"})
+    span.id = "not hex at all \ud800"
+    page = TraceResult(spans=[span]).to_html()
+    head = json.loads(block(page, "x-head"))
+    assert head["ids"] == ["not hex at all ?"]
+    assert head["count"] == 1
+
+
+def test_an_empty_trace_makes_a_page():
+    assert json.loads(block(TraceResult(name="empty").to_html(), "x-head"))["count"] == 0

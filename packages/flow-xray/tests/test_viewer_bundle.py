@@ -1,0 +1,50 @@
+"""The committed bundle is what its source says: built again, it is the same, byte for byte."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1]
+VIEWER = PACKAGE / "viewer"
+BUNDLE = PACKAGE / "src" / "flow_xray"
+
+
+def test_the_bundle_can_stand_inside_a_page():
+    script = (BUNDLE / "_viewer.js").read_text(encoding="ascii")
+    style = (BUNDLE / "_viewer.css").read_text(encoding="utf-8")
+    assert "</script" not in script.lower()
+    assert "<!--" not in script
+    assert "</style" not in style.lower()
+    assert "@import" not in style
+    assert "url(" not in style
+
+
+def test_the_viewer_never_writes_markup():
+    for source in (VIEWER / "src").glob("*.ts*"):
+        assert not re.search(
+            r"innerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", source.read_text()
+        ), source
+
+
+def test_the_lock_file_names_no_place():
+    lock = json.loads((VIEWER / "package-lock.json").read_text())
+    assert all("resolved" not in package for package in lock["packages"].values())
+    assert lock["packages"][""]["dependencies"].keys() == {"preact"}
+
+
+@pytest.mark.needs("node")
+def test_a_new_build_is_the_committed_bundle_and_the_types_hold(tmp_path):
+    if not (VIEWER / "node_modules").is_dir():
+        shutil.copytree(VIEWER, tmp_path / "viewer")
+        subprocess.run(["npm", "ci", "--silent"], cwd=tmp_path / "viewer", check=True, timeout=150)
+        root = tmp_path / "viewer"
+    else:
+        root = VIEWER
+    subprocess.run(["node", "build.mjs", str(tmp_path / "out")], cwd=root, check=True, timeout=60)
+    for name in ("_viewer.js", "_viewer.css"):
+        assert (tmp_path / "out" / name).read_bytes() == (BUNDLE / name).read_bytes(), f"{name} is stale: npm run build"
+    subprocess.run(["node_modules/.bin/tsc", "--noEmit"], cwd=root, check=True, timeout=60)
