@@ -144,7 +144,7 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
             stack.enter_context(runner.tracing(run_id, trace))
         if output == "jsonl":
             stack.callback(runner.observe(_print_event))
-        elif sys.stderr.isatty():
+        elif sys.stderr is not None and sys.stderr.isatty():
             stack.enter_context(_progress(runner))
         result: RunResult = run_async(_awaited(work, runner, loaded), hint=f"Go on: {go_on}")
         view = run_view(cast("RunRecord", runner.store.get_run(run_id)))

@@ -74,20 +74,23 @@ class Codec:
             ) from exc
         return written.decode(), value
 
-    def decode(self, text: str) -> Any:
-        """Read a value that `encode` wrote.
+    def decode(self, text: str, *, typed_by_hand: bool = False) -> Any:
+        """Read a value that `encode` wrote; one that a person typed may not hold fields that the type does not know.
 
         Raises:
             StateDecodeError: The text does not fit the type; the text is in `raw`.
         """
         try:
-            return json.loads(text) if self._adapter is None else self._adapter.validate_json(text)
+            return json.loads(text) if self._adapter is None else self._validated(text, typed_by_hand)
         except ValueError as exc:
             raise StateDecodeError(
                 f"cannot read {self.what}: what is stored does not fit its type ({_first_line(exc)}). "
                 "The code has changed; bring the old type back, or start another run.",
                 raw=text,
             ) from exc
+
+    def _validated(self, text: str, typed_by_hand: bool) -> Any:
+        return self._adapter.validate_json(text, extra="forbid" if typed_by_hand else None)
 
 
 def to_plain_json(value: Any, what: str) -> str:

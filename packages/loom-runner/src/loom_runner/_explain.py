@@ -211,7 +211,7 @@ def _next(run: RunRecord, calls: list[ToolRecord], command: str, database: str) 
     ):
         return {"decide": f"{command} resolve '{run.run_id}#{wait['doubt']}' --retry | --skip | --result JSON{db}"}
     if run.status == "waiting" and "signal" in wait:
-        return {"signal": f"{command} signal --run-id {run.run_id} {wait['signal']} --payload JSON{db}"}
+        return {"signal": f"{command} signal {wait['signal']} --run-id {run.run_id} --payload JSON{db}"}
     if run.status == "completed":
         return {"see it": f"{command} trace --run-id {run.run_id} --html {run.run_id}.html{db}"}
     is_held = run.is_leased and run.owner is not None and not is_gone(run.owner)

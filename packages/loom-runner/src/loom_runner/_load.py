@@ -62,7 +62,7 @@ class AgentModule:
         registry = tools if isinstance(tools, ToolRegistry) else None
         store = SQLiteStore(db, durability or "power")
         try:
-            if _is_step(found):
+            if self.attribute == "step" or _is_step(found):
                 return AgentRunner(step=found, store=store, tools=registry)
             return AgentRunner(loop=found, store=store, tools=registry)
         except BaseException as exc:

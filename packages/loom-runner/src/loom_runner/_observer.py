@@ -127,7 +127,7 @@ def trace_of(store: Store, run_id: str, *, live: TraceResult | None = None) -> T
         raise unknown_run(store, run_id, "trace")
     spans = _Drawing(store, run).spans()
     if live is not None:
-        spans += _rehang(live.spans, {span.id for span in spans}, spans[0].id)
+        spans += _rehang(live.spans, spans)
     meta: dict[str, Any] = {"run_id": run_id, "status": run.status, "program": run.program, "steps": run.step_index}
     value = None if run.result is None else json.loads(run.result)
     return TraceResult(name=run_id, spans=spans, value=value, meta=meta)
@@ -319,17 +319,19 @@ def _tool(run: RunRecord, call: ToolRecord, parent: Span) -> Span:
     )
 
 
-def _rehang(live: list[Span], drawn: set[str], root: str) -> list[Span]:
-    """Drop the live spans that the rows tell better, and hang their children under the row-made ones."""
-    rows = {span.id: str(span.meta["row_id"]) for span in live if "row_id" in span.meta}
+def _rehang(live: list[Span], drawn: list[Span]) -> list[Span]:
+    """Weave live spans into those drawn from rows: what a row tells is told by the row, where the live span was."""
+    by_id = {span.id: span for span in drawn}
+    rows = {span.id: str(span.meta["row_id"]) for span in live if span.meta.get("row_id") in by_id}
     kept = []
     for span in live:
-        if rows.get(span.id) in drawn:
-            continue
-        parent = span.parent_id
-        parent = rows[parent] if parent in rows and rows[parent] in drawn else parent
-        span.parent_id = root if parent is None else parent
-        kept.append(span)
+        parent = span.parent_id or drawn[0].id
+        if span.id not in rows:
+            span.parent_id = rows.get(parent, parent)
+            kept.append(span)
+        elif parent not in rows and parent != drawn[0].id:
+            # A tool that the user's own span called belongs under that span, not straight under the step.
+            by_id[rows[span.id]].parent_id = parent
     return kept
 
 

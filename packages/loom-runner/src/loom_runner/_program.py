@@ -133,7 +133,7 @@ class StepProgram(_Code):
         return self._states.encode(initial)
 
     def read_input(self, text: str) -> Any:
-        return self._states.decode(text)
+        return self._states.decode(text, typed_by_hand=True)
 
     def read_state(self, text: str) -> Any:
         return self._states.decode(text)
@@ -186,9 +186,12 @@ class LoopProgram(_Code):
     def read_input(self, text: str) -> Any:
         value = json.loads(text)
         if self._entry.are_arguments(value):
-            return {name: self._entry.codecs[name].decode(json.dumps(part)) for name, part in value.items()}
+            return {
+                name: self._entry.codecs[name].decode(json.dumps(part), typed_by_hand=True)
+                for name, part in value.items()
+            }
         name = self._entry.only_parameter
-        return value if name is None else self._entry.codecs[name].decode(text)
+        return value if name is None else self._entry.codecs[name].decode(text, typed_by_hand=True)
 
     def read_state(self, text: str) -> Any:
         try:

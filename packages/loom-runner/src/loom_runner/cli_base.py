@@ -131,7 +131,7 @@ def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def choose_output(output: Output | None) -> Output:
     """Take what was asked for, else text for a person and JSON for a pipe."""
-    return output or ("text" if sys.stdout.isatty() else "json")
+    return output or ("text" if sys.stdout is not None and sys.stdout.isatty() else "json")
 
 
 def write_line(text: str = "") -> None:
@@ -197,7 +197,8 @@ def _table(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> 
         if widths[index] <= 4:
             break
         widths[index] -= 1
-    yield click.style("  ".join(head.ljust(wide) for head, wide in zip(heads, widths, strict=True)).rstrip(), bold=True)
+    shown_heads = [shorten(head, wide).ljust(wide) for head, wide in zip(heads, widths, strict=True)]
+    yield click.style("  ".join(shown_heads).rstrip(), bold=True)
     for row, bare in zip(cells, plain, strict=True):
         parts = []
         for cell, text, wide in zip(row, bare, widths, strict=True):
@@ -254,7 +255,8 @@ def run_command(command: click.Command, arguments: Sequence[str] | None = None, 
     """Run a click command and leave the process with the right code; any error is one line on stderr."""
     try:
         code = _run_command(command, arguments, name)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None when the shell closed it
+            sys.stdout.flush()
     except BrokenPipeError:
         _forget_stdout()
         code = ExitCode.DONE

@@ -1,0 +1,366 @@
+"""The command as people and pipes use it."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import apsw
+import pytest
+from loom_runner._schema import MIGRATIONS
+
+FAILING = """
+from loom_runner import Complete
+async def step(state, ctx):
+    {body}
+def initial_state():
+    return {{"n": 1}}
+"""
+
+
+def one_line(done, code, *parts):
+    assert (done.returncode, done.stdout) == (code, ""), (done.returncode, done.stdout, done.stderr)
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for part in parts:
+        assert part in done.stderr, done.stderr
+
+
+def test_the_seeds_four_lines_work_as_written(place):
+    db = ("--run-id", "demo", "--db", "runs.sqlite")
+    first = place.run("run", "agent.py", *db, "--max-steps", "2")
+    assert (first.returncode, json.loads(first.stdout)["status"], json.loads(first.stdout)["step_index"]) == (
+        0,
+        "paused",
+        2,
+    )
+    second = place.run("resume", "agent.py", *db)
+    view = json.loads(second.stdout)
+    assert {"run_id", "status", "step_index", "state", "result", "error"} <= set(view)
+    assert (second.returncode, view["status"], view["result"], view["step_index"]) == (0, "completed", 4, 5)
+    story = json.loads(place.run("explain", "agent.py", *db).stdout)
+    assert (story["status"], story["summary"][:20], len(story["processes"])) == ("completed", "5 steps, 2 processes", 2)
+    last = place.run("run", "agent.py", "--run-id", "demo", "--trace", "trace.html")
+    assert (last.returncode, json.loads(last.stdout)["was_stored"]) == (0, True)
+    assert "demo completed before; this is what is stored." in last.stderr
+    page = (place.folder / "trace.html").read_text("utf-8")
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    assert len(place.effects()) == 4
+
+
+def test_text_says_how_the_run_stands_and_what_to_do_next(place):
+    done = place.run("run", "agent.py", "--run-id", "r", "--max-steps", "1", "--output", "text")
+    assert done.stdout == 'r  paused  1 step\n  state  {"n": 1}\n'
+    assert done.stderr == "go on: loom-runner resume agent.py --run-id r\n"
+    done = place.run("resume", "agent.py", "--run-id", "r", "--output", "text")
+    assert done.stdout == "r  completed  5 steps\n  result  4\n"
+    assert done.stderr == "what happened: loom-runner explain --run-id r\n"
+
+
+def test_json_lines_tell_the_run_as_it_goes(place):
+    done = place.run("run", "agent.py", "--run-id", "r", "--output", "jsonl")
+    kinds = [json.loads(line)["kind"] for line in done.stdout.splitlines()]
+    assert kinds[0] == "run_started"
+    assert kinds[-2:] == ["run_ended", "result"]
+    assert kinds.count("step_committed") == 5
+
+
+def test_tables_for_people_and_json_for_pipes(place):
+    place.run("run", "agent.py", "--run-id", "r")
+    for command, head, rows in (
+        ("history", "step  outcome   tries  at", 5),
+        ("attempts", "step  try  outcome   at", 5),
+        ("tool-calls", "call  step  tool    status  tries  took", 4),
+        ("list", "run  status     steps  changed", 1),
+    ):
+        arguments = (command,) if command == "list" else (command, "r")
+        text = place.run(*arguments, "--output", "text").stdout.splitlines()
+        assert text[0].startswith(head)
+        assert len(text) == rows + 1
+        assert len(json.loads(place.run(*arguments).stdout)) == rows
+        assert len(place.run(*arguments, "--output", "jsonl").stdout.splitlines()) == rows
+    assert place.run("doubts", "--output", "text").stderr == "Nothing is in doubt.\n"
+    text = place.run("get", "r", "--output", "text").stdout
+    assert re.search(r"^status +completed$", text, re.MULTILINE)
+
+
+def test_history_is_read_by_pages(place):
+    place.run("run", "agent.py", "--run-id", "r")
+    done = place.run("history", "r", "--first", "1", "--limit", "2")
+    assert [row["step_index"] for row in json.loads(done.stdout)] == [1, 2]
+    assert done.stderr == "more may follow: --first 3\n"
+
+
+def on_terminal(place, columns, *arguments, **env):
+    """Run a command whose stdout is a terminal."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "loom_runner", *arguments],
+        cwd=place.folder,
+        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm", **env},
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    process.communicate()
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_gets_text_with_colour_that_fits_it_and_no_color_is_respected(place):
+    place.run("run", "agent.py", "--run-id", "r")
+    shown = on_terminal(place, 60, "tool-calls", "r")
+    assert "\033[32mdone\033[0m" in shown
+    bare = on_terminal(place, 60, "tool-calls", "r", NO_COLOR="1")
+    assert "\033" not in bare
+    assert max(len(line) for line in bare.splitlines()) <= 60
+    assert bare.splitlines()[0].startswith("call  step  tool")
+    assert "completed" in on_terminal(place, 60, "explain", "r", NO_COLOR="1").splitlines()[0]
+
+
+def test_a_reader_that_goes_away_is_not_an_error(place):
+    place.run("run", "agent.py", "--run-id", "r")
+    command = f'{sys.executable} -m loom_runner history r --output jsonl | head -n 1; echo "${{PIPESTATUS[0]}}"'
+    done = subprocess.run(["bash", "-c", command], cwd=place.folder, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] == "0"
+    command = f'{sys.executable} -m loom_runner run agent.py --run-id s >&-; echo "$?"'
+    done = subprocess.run(["bash", "-c", command], cwd=place.folder, capture_output=True, text=True)
+    assert (done.stdout, "Traceback" in done.stderr) == ("0\n", False)
+
+
+HEAVY = "import sys; sys.argv = ['loom-runner', '--help']\nfrom loom_runner.__main__ import main\ntry:\n    main()\nexcept SystemExit as e:\n    assert not e.code\nprint(sorted({'pydantic', 'apsw', 'rich', 'flow_xray', 'loom'} & set(sys.modules)))"
+
+
+def test_help_loads_nothing_heavy_and_lists_every_command():
+    done = subprocess.run([sys.executable, "-c", HEAVY], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    for command in "run resume explain list get history attempts tool-calls doubts resolve signal trace".split():
+        assert re.search(rf"^  {command} ", done.stdout, re.MULTILINE), command
+
+
+def test_the_installed_command_is_the_same():
+    script = Path(sysconfig.get_path("scripts")) / "loom-runner"
+    done = subprocess.run([script, "--version"], capture_output=True, text=True)
+    assert done.stdout.startswith("loom-runner, version ")
+
+
+def test_no_command_shows_the_help_and_is_a_usage_error(place):
+    done = place.run()
+    assert done.returncode == 2
+    assert "Usage: loom-runner" in done.stderr
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+def test_an_unknown_run_is_named_with_those_that_are_there(place):
+    place.run("run", "agent.py", "--run-id", "r")
+    there = "there is no such run in runs.sqlite. Runs there: r (loom-runner list)."
+    one_line(place.run("resume", "agent.py", "--run-id", "q"), 2, "cannot resume 'q'", there)
+    for command in ("explain", "get", "history", "attempts", "tool-calls", "doubts"):
+        one_line(place.run(command, "--run-id", "q"), 2, "'q'", there)
+    one_line(place.run("trace", "q", "--html", "t.html"), 2, "cannot trace 'q'", there)
+    one_line(place.run("resolve", "q#1", "--retry"), 2, "'q'", there)
+    one_line(place.run("signal", "go", "--run-id", "q"), 2, "cannot signal 'q'", there)
+    assert not (place.folder / "t.html").exists()
+
+
+def test_a_missing_database_is_named_and_not_made(place):
+    for arguments in (
+        ("explain", "q"),
+        ("list",),
+        ("resume", "agent.py", "--run-id", "q"),
+        ("resolve", "q#1", "--retry"),
+    ):
+        one_line(place.run(*arguments, "--db", "none.sqlite"), 2, "there is no database none.sqlite")
+    assert not (place.folder / "none.sqlite").exists()
+
+
+def test_an_existing_run_with_another_input_is_an_error(place):
+    place.run("run", "agent.py", "--run-id", "r", "--max-steps", "1")
+    one_line(place.run("run", "agent.py", "--run-id", "r", "--input", '{"n": 3}'), 2, "with another input")
+    assert json.loads(place.run("get", "r").stdout)["step_index"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("gone.py", None, "cannot load gone.py: there is no such file"),
+        ("no.such.module", None, "cannot load no.such.module: there is no such module"),
+        ("broken.py", "def step(:", "SyntaxError: invalid syntax (broken.py:1)"),
+        ("raises.py", "\n1 / 0", "it raised ZeroDivisionError: division by zero (raises.py:2)"),
+        ("imports.py", "import no_such_thing", "it raised ModuleNotFoundError: No module named 'no_such_thing'"),
+        ("exits.py", "raise SystemExit(3)", "it raised SystemExit: 3"),
+        ("empty.py", "def other(): ...", "it has neither build_runner(db_path) nor step(state, ctx)"),
+        ("attr.py:nope", "def other(): ...", "attr.py has no nope. It has: other."),
+        ("number.py:x", "x = 3", "x is a int, no function"),
+        ("none.py", "def build_runner(db): ...", "build_runner gave a NoneType, not an AgentRunner"),
+        ("bad.py", "def build_runner(db): raise KeyError('k')", "build_runner() raised KeyError: 'k' (bad.py:1)"),
+        (
+            "state.py",
+            "def step(s, ctx): ...\ndef initial_state(): raise ValueError('v')",
+            "initial_state() raised ValueError",
+        ),
+        ("many.py", "def step(a, b, c): ...", "a step takes its state and a context"),
+        (
+            "loop.py:f",
+            "async def f(n):\n    return 1 + await f(n)",
+            "is neither a step(state, ctx) nor a @tailrec loop",
+        ),
+        (".", None, "cannot load .: is a directory"),
+    ],
+)
+def test_a_module_that_cannot_be_run_is_one_line(place, name, text, said):
+    if text is not None:
+        place.write(name.partition(":")[0], text)
+    one_line(place.run("run", name, "--run-id", "r"), 2, said)
+
+
+def test_databases_that_cannot_be_used_are_one_line(place):
+    run = ("run", "agent.py", "--run-id", "r", "--db")
+    (place.folder / "folder").mkdir()
+    one_line(place.run(*run, "folder"), 8, "it is a directory")
+    place.write("notes.txt", "dear diary, " * 99)
+    one_line(place.run(*run, "notes.txt"), 8, "it is not a SQLite database")
+    one_line(place.run("list", "--db", "notes.txt"), 8, "it is not a SQLite database")
+    one_line(place.run(*run, "nowhere/a.sqlite"), 8, "there is no folder nowhere")
+    place.run(*run, "new.sqlite")
+    db = apsw.Connection(str(place.folder / "new.sqlite"))
+    db.pragma("user_version", len(MIGRATIONS) + 1)
+    db.close()
+    for arguments in ((*run, "new.sqlite"), ("explain", "r", "--db", "new.sqlite")):
+        one_line(place.run(*arguments), 8, "Upgrade loom-runner")
+    assert len(place.effects()) == 4
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return 7", "OutcomeError: cannot commit step 0 of 'r': step returned a int."),
+        ("return Complete(object())", "cannot store the result"),
+        ("await ctx.call_tool('nope')", "cannot call tool 'nope': it is not registered. Tools: none."),
+        ("raise ValueError('no\\nway')", "ValueError: no"),
+    ],
+)
+def test_a_step_that_fails_fails_the_command_and_says_why(place, body, said):
+    place.write("bad.py", FAILING.format(body=body))
+    done = place.run("run", "bad.py", "--run-id", "r", "--output", "text")
+    assert done.returncode == 1
+    assert said in done.stdout
+    assert done.stdout.startswith('r  failed  0 steps\n  state  {"n": 1}\n  error  ')
+    assert done.stderr == "go on: loom-runner resume bad.py --run-id r\n"
+    assert json.loads(place.run("history", "r").stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "agent.py"), "Missing option '--run-id'"),
+        (("run", "agent.py", "--run-id", "r", "--max-steps", "0"), "Invalid value for '--max-steps'"),
+        (("run", "agent.py", "--run-id", "r", "--max-steps", "many"), "Invalid value for '--max-steps'"),
+        (("run", "agent.py", "--run-id", "a#b"), "a run id has 1 to 200 printable characters"),
+        (("run", "agent.py", "--run-id", "r", "--input", "{"), "cannot use --input"),
+        (("run", "agent.py", "--run-id", "r", "--input", '{"m": 1}'), "cannot use --input"),
+        (("run", "agent.py", "--run-id", "r", "--durability", "power"), "build_runner(db_path) does not take it"),
+        (
+            ("run", "agent.py", "--run-id", "r", "--trace", "nowhere/t.html"),
+            "cannot write the trace of 'r' to nowhere/t.html",
+        ),
+        (("explain",), "cannot explain a run: say which, with --run-id ID."),
+        (("dance",), "No such command 'dance'"),
+        (("list", "--output", "yaml"), "Invalid value for '--output'"),
+        (("history", "r", "--first", "-1"), "Invalid value for '--first'"),
+        (("resolve", "r", "--retry"), "it is not RUN#CALL"),
+        (("resolve", "r#1"), "choose one of --retry, --skip and --result JSON"),
+        (("resolve", "r#1", "--retry", "--skip"), "choose one of"),
+        (("resolve", "r#1", "--result", "{"), "cannot read --result: '{' is not JSON"),
+        (("signal", "go", "--run-id", "r", "--payload", "{"), "cannot read --payload"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_changes_nothing(place, arguments, said):
+    one_line(place.run(*arguments), 2, said)
+    assert place.effects() == []
+
+
+def test_a_call_that_is_not_in_doubt_cannot_be_resolved(place):
+    place.run("run", "agent.py", "--run-id", "r")
+    one_line(place.run("resolve", "r#1", "--retry"), 2, "cannot resolve r#1: no such call is in doubt. In doubt: none.")
+
+
+# ---------------------------------------------------------------------- the rest
+
+
+def test_a_waiting_run_says_what_for_and_a_signal_lets_it_go_on(place):
+    place.write(
+        "asks.py",
+        """
+        from loom_runner import Complete, Wait
+        async def step(state, ctx):
+            return Wait(1, signal="answer") if state == 0 else Complete(ctx.signal.payload)
+        def initial_state():
+            return 0
+        """,
+    )
+    done = place.run("run", "asks.py", "--run-id", "r", "--output", "text")
+    assert done.returncode == 3
+    assert done.stdout == "r  waiting  1 step\n  state  1\n  waits  for signal 'answer'\n"
+    assert "signal: loom-runner signal answer --run-id r --payload JSON" in done.stderr
+    story = place.run("explain", "r", "--output", "text")
+    assert "waits   signal 'answer'" in story.stdout
+    assert "signal: loom-runner signal answer --run-id r --payload JSON" in story.stderr
+    assert place.run("signal", "answer", "--run-id", "r", "--payload", "[42]").returncode == 0
+    assert json.loads(place.run("resume", "asks.py", "--run-id", "r").stdout)["result"] == [42]
+
+
+def test_explain_shows_that_the_code_changed(place):
+    place.run("run", "agent.py", "--run-id", "r", "--max-steps", "2")
+    path = place.folder / "agent.py"
+    path.write_text("\n\n# a comment\n" + path.read_text() + "\n")
+    place.run("resume", "agent.py", "--run-id", "r", "--max-steps", "1")
+    assert "code" not in place.run("explain", "r", "--output", "text").stdout
+    path.write_text(path.read_text() + "\nNEW = 1\n")
+    place.run("resume", "agent.py", "--run-id", "r")
+    assert re.search(
+        r"code +changed before step 3 \(agent\.py:\d+\)", place.run("explain", "r", "--output", "text").stdout
+    )
+
+
+def test_the_durability_of_a_named_step_can_be_chosen(place):
+    place.write(
+        "plain.py",
+        "from loom_runner import Complete\ndef step(state, ctx):\n    return Complete(state)\ndef initial_state():\n    return 1\n",
+    )
+    for name, durability in (("a", "process"), ("b", "power")):
+        assert place.run("run", "plain.py", "--run-id", name, "--durability", durability).returncode == 0
+    assert place.run("run", "plain.py", "--run-id", "c", "--durability", "memory", "--db", "m.sqlite").returncode == 0
+    assert not (place.folder / "m.sqlite").exists()
+
+
+def test_modules_can_be_named_as_python_imports_them(place):
+    (place.folder / "agents").mkdir()
+    (place.folder / "agent.py").rename(place.folder / "agents" / "counter.py")
+    assert place.run("run", "agents.counter", "--run-id", "r").returncode == 0
+    assert place.run("run", "agents.counter:build_runner", "--run-id", "s").returncode == 0
+
+
+def test_a_page_can_be_drawn_from_the_rows_alone(place):
+    place.killed("run", "agent.py", "--run-id", "r", DIE_AT="tool-1-after-effect")
+    done = place.run("trace", "r", "--html", "t.html", "--output", "text")
+    assert (done.returncode, done.stdout) == (0, "t.html  open it in a browser; it needs no network\n")
+    assert (place.folder / "t.html").stat().st_size > 1000
+    one_line(place.run("trace", "r", "--html", "nowhere/t.html"), 2, "cannot write the trace of 'r' to nowhere/t.html")
