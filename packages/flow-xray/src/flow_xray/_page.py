@@ -243,7 +243,7 @@ def _whole(value: Json) -> int:
 
 def _clean(text: str) -> str:
     """Replace lone surrogates, which no file in UTF-8 can hold."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _squeeze(content: bytes) -> str:

@@ -33,7 +33,7 @@ class Plan:
     def __init__(
         self, fn: Callable[..., Any], name: str | None, kind: str, redact: tuple[Rule, ...] | None, capture_output: bool
     ) -> None:
-        self.name = name or getattr(fn, "__qualname__", type(fn).__name__).replace("<locals>.", "")
+        self.name = name or getattr(fn, "__qualname__", type(fn).__name__).rpartition("<locals>.")[2]
         self.kind = kind
         self.redact = redact
         self.capture_output = capture_output

@@ -137,7 +137,7 @@ export function PartView({ part }: { part: Part }) {
       );
     case "call":
       return (
-        <div class="call">
+        <div class="tool-call">
           <div class="call-name mono">
             → <b>{visible(part.name)}</b>
           </div>
@@ -146,7 +146,7 @@ export function PartView({ part }: { part: Part }) {
       );
     case "result":
       return (
-        <div class={part.isError ? "call bad" : "call"}>
+        <div class={part.isError ? "tool-call bad" : "tool-call"}>
           <div class="call-name mono">
             ← {part.name ? visible(part.name) : "result"}
             {part.isError && <b class="s-error"> failed</b>}

@@ -25,8 +25,7 @@ interface Props {
 }
 
 const MARGIN = 8; // rows kept beyond the edge of the window
-const MAX_INDENT = 20;
-const DEEP = 12;
+const DEEP = 14;
 
 export function Timeline(props: Props) {
   const { trace, rows, selected, rowHeight, range } = props;
@@ -72,8 +71,13 @@ export function Timeline(props: Props) {
   for (let k = first; k < last; k++) shown.push(k);
   // Far below, indenting from the root would leave no room: indent from just above the rows in sight.
   let shallowest = Infinity;
-  for (const k of shown) shallowest = Math.min(shallowest, trace.depth[rows[k]]);
-  const base = shallowest > DEEP ? shallowest - 3 : 0;
+  let deepest = 0;
+  for (const k of shown) {
+    shallowest = Math.min(shallowest, trace.depth[rows[k]]);
+    deepest = Math.max(deepest, trace.depth[rows[k]]);
+  }
+  const base = shallowest > DEEP ? shallowest - 2 : 0;
+  const step = Math.min(rowHeight > 30 ? 9 : 16, (rowHeight > 30 ? 90 : 240) / Math.max(1, deepest - base));
   const ticks = ticksOf(range);
   const length = range.until - range.from;
 
@@ -109,7 +113,7 @@ export function Timeline(props: Props) {
             </span>
           </div>
           {shown.map((k) => (
-            <Row key={rows[k]} {...props} index={rows[k]} position={k} base={base} />
+            <Row key={rows[k]} {...props} index={rows[k]} position={k} base={base} step={step} />
           ))}
         </div>
         {rows.length === 0 && <p class="empty">{trace.count === 0 ? "This trace holds no calls." : "Nothing matches the search. Press Esc to clear it."}</p>}
@@ -118,8 +122,8 @@ export function Timeline(props: Props) {
   );
 }
 
-function Row(props: Props & { index: number; position: number; base: number }) {
-  const { trace, index, position, base, selected, folded, hits, range, rowHeight } = props;
+function Row(props: Props & { index: number; position: number; base: number; step: number }) {
+  const { trace, index, position, base, step, selected, folded, hits, range, rowHeight } = props;
   const isSelected = index === selected;
   const below = trace.end[index] - index - 1;
   const isFolded = folded[index] !== 0 && !hits;
@@ -145,7 +149,7 @@ function Row(props: Props & { index: number; position: number; base: number }) {
       onClick={() => props.select(index, true)}
       onDblClick={() => below > 0 && props.toggle(index)}
     >
-      <span class="call" role="gridcell" style={{ paddingLeft: `${Math.min(depth - base, MAX_INDENT) * (rowHeight > 30 ? 9 : 16)}px` }}>
+      <span class="call" role="gridcell" style={{ paddingLeft: `${((depth - base) * step).toFixed(1)}px` }}>
         {below > 0 ? (
           <button
             class={isFolded ? "fold is-folded" : "fold"}
@@ -163,7 +167,7 @@ function Row(props: Props & { index: number; position: number; base: number }) {
         ) : (
           <span class="fold" />
         )}
-        {(base > 0 || depth > MAX_INDENT) && <span class="deep">{count(depth)}</span>}
+        {(base > 0 || depth > DEEP) && <span class="deep">{count(depth)}</span>}
         <KindMark trace={trace} index={index} />
         <span class="name">{visible(trace.nameOf(index))}</span>
         {detail && <span class="detail">{visible(detail)}</span>}

@@ -95,11 +95,11 @@ function Turn({ trace, entry, isSelected, select }: { trace: Trace; entry: Entry
       <button class="turn-head" onClick={() => select(index, true)}>
         <KindMark trace={trace} index={index} />
         <span class="name">{visible(trace.nameOf(index))}</span>
-        <span class="detail">{visible(trace.detailOf(index))}</span>
+        {!payload.error && <span class="detail">{visible(trace.detailOf(index))}</span>}
         <span class="took">{duration(trace.duration[index])}</span>
       </button>
       {isTool ? (
-        <div class={payload.error ? "call bad" : "call"}>
+        <div class={payload.error ? "tool-call bad" : "tool-call"}>
           {!isAsked && payload.input !== undefined && payload.input !== null && <Value value={payload.input} label="Arguments" />}
           {payload.output !== undefined && (
             <div class="result">
