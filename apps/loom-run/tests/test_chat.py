@@ -111,6 +111,14 @@ def test_tokens_are_a_budget_too(loom_run: Run, script: Run) -> None:
     assert loom_run("resume", "demo", "--max-tokens", "100000").out == "done\n"
 
 
+def test_a_price_is_a_budget_too(loom_run: Run, script: Run) -> None:
+    paid = CALL | {"usage": {"input_tokens": 10, "output_tokens": 5, "cost_usd": 0.5}}
+    stopped = loom_run("chat", "whales", "-r", "demo", script(paid, "done"), "--max-cost", "0.25")
+    assert stopped.code == 4
+    assert "$0.5000 spent, allowed are $0.25.  Go on: loom-run resume demo --max-cost N" in stopped.err
+    assert loom_run("resume", "demo", "--max-cost", "1").out == "done\n"
+
+
 def test_a_model_without_an_answer_fails_and_the_run_can_be_tried_again(loom_run: Run, script: Run) -> None:
     failed = loom_run("chat", "whales", "-r", "demo", script(CALL))
     assert (failed.code, failed.out) == (1, "")

@@ -88,3 +88,5 @@ def test_the_limit_that_is_reached_names_its_option() -> None:
     assert ending(Turn("demo", "limit", 1, state), again="A", resume="R").endswith("Go on: R --max-requests N")
     state = AgentState(usage=Usage(1, 9, 0, 9), budget=Budget(max_tokens=1))
     assert ending(Turn("demo", "limit", 1, state), again="A", resume="R").endswith("Go on: R --max-tokens N")
+    state = AgentState(usage=Usage(1, 9, 0, 9, None), budget=Budget(max_cost_usd=1.0))
+    assert ending(Turn("demo", "limit", 1, state), again="A", resume="R").endswith("Go on: R --max-cost N")

@@ -1,9 +1,11 @@
 """What the tests of this package share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from loom_agents._workspace import Workspace
+from loom_agents.testing import FakeProvider
 
 
 @pytest.fixture
@@ -36,3 +38,14 @@ def workspace(tmp_path: Path) -> Workspace:
     (root / "link_folder").symlink_to(tmp_path)
     (root / "link_in").symlink_to(root / "README.md")
     return Workspace.at(root)
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
+    """Give a fake provider that `openai-chat:` and `ollama:` are pointed at."""
+    server = FakeProvider()
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("OLLAMA_BASE_URL", server.url)
+    yield server
+    server.close()

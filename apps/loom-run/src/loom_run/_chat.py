@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from loom_agents import BUDGET_SIGNAL, MESSAGE_SIGNAL, AgentState, Budget, build_agent_runner
+from loom_agents import BUDGET_SIGNAL, MESSAGE_SIGNAL, AgentState, Budget, ReachedLimit, build_agent_runner
 from loom_runner import AgentRunner, RunResult, SQLiteStore, UnknownRun
 from loom_runner.cli_base import ExitCode, exit_code_of_status
 
@@ -57,7 +57,7 @@ class Turn:
         return exit_code_of_status(self.standing)
 
     @property
-    def limit(self) -> str | None:
+    def limit(self) -> ReachedLimit | None:
         """Which part of the budget is used up."""
         return self.state.budget.exceeded(self.state.usage, turn_requests=self.state.turn_requests)
 
@@ -71,7 +71,7 @@ class Turn:
             "step_index": self.step_index,
             "was_stored": self.was_stored,
             "usage": self.state.usage.to_json(),
-            "reason": self.limit if self.standing == "limit" else None,
+            "reason": str(self.limit) if self.standing == "limit" else None,
             "wait": self.wait,
             "error": self.error,
         }

@@ -47,13 +47,14 @@ _setup = _options(
         metavar="[=FILE]",
         help="Work offline: alone, a mock that searches and quotes; with =FILE, a script (JSON or YAML).",
     ),
-    click.option("--model", metavar="P:M", hidden=True),
+    click.option("--model", metavar="P:M", help="Provider and model: openai:gpt-5, anthropic:..., ollama:qwen3, ..."),
     click.option("--workspace", type=click.Path(path_type=Path), metavar="DIR", help="The folder to work in; here."),
     click.option("--test-command", metavar="CMD", help="What run_tests starts; pytest when not said."),
 )
 _limits = _options(
     click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Pause after N steps."),
     click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Stop when the run has used N tokens."),
+    click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop when the run has cost this."),
     click.option(
         "--max-requests", type=click.IntRange(min=1), metavar="N", help="Model requests in one turn.  [default: 50]"
     ),
@@ -79,15 +80,12 @@ def cli() -> None:
 @_setup
 @_limits
 @click.option("--output", type=click.Choice(["text", "json", "jsonl"]), default="text", show_default=True)
-def chat(
-    *, message: str | None, run_id: str | None, latest: bool, db: str, output: Output, model: str | None, **options: Any
-) -> int:
+def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, output: Output, **options: Any) -> int:
     """Send a message and print the answer; `-` reads the message from standard input.
 
     A new --run-id starts a chat. A known one goes on: the same message finishes its turn or gives the stored
     answer, another one opens the next turn.
     """
-    _refuse_model(model)
     text = _message(message)
     from loom_run._chat import Conversation  # noqa: PLC0415 - kept out of `--help`
     from loom_run._stores import chat_name, latest_chat, new_run_id, opened  # noqa: PLC0415
@@ -114,9 +112,8 @@ def chat(
 @_setup
 @_limits
 @click.option("--output", type=click.Choice(["text", "json", "jsonl"]), default="text", show_default=True)
-def resume(*, run: str | None, run_id: str | None, db: str, output: Output, model: str | None, **options: Any) -> int:
+def resume(*, run: str | None, run_id: str | None, db: str, output: Output, **options: Any) -> int:
     """Go on with a run that was killed, paused, stopped by a limit, or failed."""
-    _refuse_model(model)
     name = _one_run(run, run_id)
     from loom_run._chat import Conversation  # noqa: PLC0415
     from loom_run._stores import chat_name, opened  # noqa: PLC0415
@@ -180,8 +177,15 @@ def _parts(output: Output, options: dict[str, Any]) -> "tuple[SetupChange, dict[
     from loom_run._progress import Progress  # noqa: PLC0415
     from loom_run._setup import SetupChange  # noqa: PLC0415
 
-    change = SetupChange(options["workspace"], options["mock_llm"], options["test_command"])
-    limits = {name: options[name] for name in ("max_tokens", "max_requests") if options[name] is not None}
+    if options["model"] is not None and options["mock_llm"] is not None:
+        raise click.UsageError("--model and --mock-llm exclude each other")
+    change = SetupChange(options["workspace"], options["model"], options["mock_llm"], options["test_command"])
+    named = {
+        "max_tokens": options["max_tokens"],
+        "max_cost_usd": options["max_cost"],
+        "max_requests": options["max_requests"],
+    }
+    limits = {name: value for name, value in named.items() if value is not None}
     progress = Progress(output, is_live=sys.stdout.isatty())
     return change, limits, Desk(progress, options["max_steps"], options["trace"])
 
@@ -223,13 +227,6 @@ def _one_run(run: str | None, run_id: str | None) -> str:
     if (run is None) == (run_id is None):
         raise click.UsageError("name one run: as the argument, or with --run-id")
     return run if run is not None else str(run_id)
-
-
-def _refuse_model(model: str | None) -> None:
-    if model is not None:
-        raise LoomRunError(
-            f"cannot use --model {model}: because this version has no provider. Use --mock-llm or --mock-llm=FILE."
-        )
 
 
 def _command(verb: str, run_id: str, db: str) -> str:

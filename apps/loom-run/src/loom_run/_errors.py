@@ -30,11 +30,14 @@ class LoomRunError(RunnerError):
 @contextmanager
 def agent_errors_named() -> Iterator[None]:
     """Turn errors of the agent kit, raised before a run begins to work, into one line and an exit code."""
-    from loom_agents import AgentError, MessageFormatError  # noqa: PLC0415 - kept out of `--help`
+    from loom_agents import AgentError, MessageFormatError, ModelError, ScriptError  # noqa: PLC0415 - kept out of `--help`
 
     try:
         yield
     except MessageFormatError as exc:
         raise LoomRunError(str(exc), exit_code=ExitCode.STORE) from exc
+    except ModelError as exc:
+        code = ExitCode.USAGE if isinstance(exc, ScriptError) else ExitCode.PROVIDER
+        raise LoomRunError(str(exc), exit_code=code) from exc
     except AgentError as exc:
         raise LoomRunError(str(exc)) from exc

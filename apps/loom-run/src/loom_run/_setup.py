@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loom_agents import Coordinator, Model, ScriptedModel, Workspace, workspace_tools
+from loom_agents import Coordinator, Model, ProviderModel, ScriptedModel, Workspace, workspace_tools
 
 from loom_run._errors import LoomRunError
 from loom_run._mock import mock_model
@@ -24,7 +24,7 @@ class Setup:
 
     Args:
         workspace: the folder, absolute.
-        model: `mock`, or `script:` and the absolute path of a script.
+        model: `mock`, `script:` and the absolute path of a script, or `provider:model`.
         test_command: what `run_tests` starts; None for the workspace's pytest.
     """
 
@@ -46,7 +46,9 @@ class Setup:
 
     def _model(self) -> Model:
         kind, _, path = self.model.partition(":")
-        return ScriptedModel.from_file(Path(path)) if kind == "script" else mock_model()
+        if kind == "script":
+            return ScriptedModel.from_file(Path(path))
+        return mock_model() if self.model == MOCK else ProviderModel(self.model)
 
     def to_json(self) -> dict[str, Any]:
         """Give the stored form."""
@@ -66,11 +68,13 @@ class SetupChange:
 
     Args:
         workspace: the folder.
+        model: provider and model.
         mock_llm: the path of a script, or empty for the mock.
         test_command: the test runner, as a shell would read it.
     """
 
     workspace: Path | None = None
+    model: str | None = None
     mock_llm: str | None = None
     test_command: str | None = None
 
@@ -80,10 +84,10 @@ class SetupChange:
         Raises:
             LoomRunError: no model is named.
         """
-        if self.mock_llm is None:
+        if self.mock_llm is None and self.model is None:
             raise LoomRunError(
-                "cannot start a chat: because no model is named. Give --mock-llm for the offline mock, or"
-                " --mock-llm=FILE for a script."
+                "cannot start a chat: because no model is named. Give --model PROVIDER:MODEL (openai:gpt-5,"
+                " ollama:qwen3, ...), or --mock-llm to work offline."
             )
         return self.applied_to({"workspace": str(Path.cwd()), "model": MOCK})
 
@@ -92,11 +96,20 @@ class SetupChange:
         setup = Setup.from_json(stored)
         if self.workspace is not None:
             setup = replace(setup, workspace=str(self.workspace))
+        if self.model is not None:
+            setup = replace(setup, model=_provider_model(self.model))
         if self.mock_llm is not None:
             setup = replace(setup, model=f"script:{Path(self.mock_llm).absolute()}" if self.mock_llm else MOCK)
         if self.test_command is not None:
             setup = replace(setup, test_command=_words(self.test_command))
         return replace(setup, workspace=str(Workspace.at(Path(setup.workspace)).root))
+
+
+def _provider_model(name: str) -> str:
+    provider, _, model = name.partition(":")
+    if not provider or not model or provider == "script":
+        raise LoomRunError(f"cannot use --model {name!r}: because it is not PROVIDER:MODEL, such as openai:gpt-5.")
+    return name
 
 
 def _words(command: str) -> tuple[str, ...]:

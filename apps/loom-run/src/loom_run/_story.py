@@ -28,8 +28,8 @@ def ending(turn: Turn, *, again: str, resume: str) -> str:
         if turn.was_stored:
             return f'{name} had answered this before; nothing was run.  Go on: {again} "..."'
         return f'{plural(turn.step_index, "step")}, {usage_text(turn.state.usage)}.  Go on: {again} "..."'
-    if turn.standing == "limit":
-        option = "--max-requests" if "requests in this turn" in (turn.limit or "") else "--max-tokens"
+    if turn.standing == "limit" and turn.limit is not None:
+        option = "--max-cost" if turn.limit.name == "max_cost_usd" else f"--{turn.limit.name.replace('_', '-')}"
         return f"{name} stopped: {turn.limit}.  Go on: {resume} {option} N"
     if turn.standing == "failed" and turn.error is not None:
         error = f"{turn.error['type']}: {shorten(turn.error['message'], 300)}"

@@ -6,12 +6,13 @@
 `Coordinator` is the step, `Model` the seam to language models, `AgentState` what a run keeps between steps.
 """
 
-from loom_agents._budget import Budget
+from loom_agents._budget import Budget, ReachedLimit
 from loom_agents._coordinator import BUDGET_SIGNAL, MESSAGE_SIGNAL, Coordinator
 from loom_agents._described import described_tool
 from loom_agents._errors import AgentError, MessageFormatError, ModelError, ScriptError, ToolError, WorkspaceError
 from loom_agents._messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
 from loom_agents._model import Model, ModelReply, ModelRequest, ToolSpec
+from loom_agents._provider import ProviderModel
 from loom_agents._runner import build_agent_runner
 from loom_agents._scripted import ScriptedModel
 from loom_agents._state import AgentState
@@ -32,6 +33,8 @@ __all__ = [
     "ModelError",
     "ModelReply",
     "ModelRequest",
+    "ProviderModel",
+    "ReachedLimit",
     "ScriptError",
     "ScriptedModel",
     "ToolCall",

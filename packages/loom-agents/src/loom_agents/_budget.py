@@ -2,9 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from loom_agents._messages import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ReachedLimit:
+    """Name the limit that allows no further request, and say it in words."""
+
+    name: Literal["max_requests", "max_tokens", "max_cost_usd"]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +34,7 @@ class Budget:
     max_tokens: int | None = None
     max_cost_usd: float | None = None
 
-    def exceeded(self, usage: Usage, *, turn_requests: int) -> str | None:
+    def exceeded(self, usage: Usage, *, turn_requests: int) -> ReachedLimit | None:
         """Say which limit does not allow another request; None when all do.
 
         Args:
@@ -31,14 +42,16 @@ class Budget:
             turn_requests: requests answered since the last message of the user.
         """
         if self.max_requests is not None and turn_requests >= self.max_requests:
-            return f"{turn_requests} model requests in this turn, allowed are {self.max_requests}"
+            text = f"{turn_requests} model requests in this turn, allowed are {self.max_requests}"
+            return ReachedLimit("max_requests", text)
         if self.max_tokens is not None and usage.total_tokens >= self.max_tokens:
-            return f"{usage.total_tokens} tokens used, allowed are {self.max_tokens}"
+            return ReachedLimit("max_tokens", f"{usage.total_tokens} tokens used, allowed are {self.max_tokens}")
         if self.max_cost_usd is not None:
+            allowed = f"allowed are ${self.max_cost_usd:.2f}"
             if usage.cost_usd is None:
-                return f"the price of a request is not known, allowed are ${self.max_cost_usd:.2f}"
+                return ReachedLimit("max_cost_usd", f"the price of a request is not known, {allowed}")
             if usage.cost_usd >= self.max_cost_usd:
-                return f"${usage.cost_usd:.4f} spent, allowed are ${self.max_cost_usd:.2f}"
+                return ReachedLimit("max_cost_usd", f"${usage.cost_usd:.4f} spent, {allowed}")
         return None
 
     def to_json(self) -> dict[str, Any]:

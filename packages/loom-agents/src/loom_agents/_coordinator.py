@@ -95,7 +95,7 @@ class Coordinator:
         reply = await self._replied(asked.messages, ctx)
         taken = [call.id for m in asked.messages if isinstance(m, AssistantMessage) for call in m.tool_calls]
         calls = renumbered(reply.tool_calls, taken)
-        said = AssistantMessage(storable(reply.text), calls, reply.model, reply.finish_reason)
+        said = AssistantMessage(storable(reply.text), calls, reply.model, reply.finish_reason, reply.details)
         after = replace(asked, messages=(*asked.messages, said), usage=asked.usage + reply.usage)
         if calls:
             return Continue(after.to_json())

@@ -107,12 +107,21 @@ class UserMessage:
 
 @dataclass(frozen=True, slots=True)
 class AssistantMessage:
-    """Hold what a model said, which tools it asked for, and why it stopped."""
+    """Hold what a model said, which tools it asked for, and why it stopped.
+
+    Args:
+        text: what it said.
+        tool_calls: what it asked for.
+        model: its own name, as the provider reports it.
+        finish_reason: why it stopped.
+        details: JSON that the model's adapter wants back with this message; nobody else reads it.
+    """
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     model: str = ""
     finish_reason: FinishReason = "stop"
+    details: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +212,7 @@ def _dump(message: Message) -> dict[str, Any]:
                 "tool_calls": [_dump_call(call) for call in message.tool_calls],
                 "model": message.model,
                 "finish_reason": message.finish_reason,
+                **({} if message.details is None else {"details": dict(message.details)}),
             }
         case ToolMessage():
             return {
@@ -227,7 +237,7 @@ def _load(item: Mapping[str, Any]) -> Message:
         return UserMessage(item["text"])
     if role == "assistant":
         calls = tuple(ToolCall(c["id"], c["name"], c["arguments"], c.get("malformed")) for c in item["tool_calls"])
-        return AssistantMessage(item["text"], calls, item["model"], item["finish_reason"])
+        return AssistantMessage(item["text"], calls, item["model"], item["finish_reason"], item.get("details"))
     if role == "tool":
         return ToolMessage(item["call_id"], item["name"], item["outcome"], item["payload"])
     raise KeyError(f"role {role!r}")

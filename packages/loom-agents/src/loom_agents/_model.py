@@ -53,6 +53,7 @@ class ModelReply:
         usage: what this one request used.
         model: the model's own name, as the provider reports it.
         finish_reason: why it stopped.
+        details: JSON that this model wants back with the message in later requests.
     """
 
     text: str
@@ -60,6 +61,7 @@ class ModelReply:
     usage: Usage = field(default_factory=Usage)
     model: str = ""
     finish_reason: FinishReason = "stop"
+    details: Mapping[str, Any] | None = None
 
 
 class Model(Protocol):

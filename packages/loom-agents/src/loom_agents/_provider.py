@@ -1,0 +1,236 @@
+"""Models of providers, through pydantic-ai: the only module that knows it.
+
+Only its direct interface is used, one HTTP request for one call: the runner retries, not the provider's library, and
+the coordinator runs the tools. The conversation stays ours. What a provider wants back word for word (signatures of
+thoughts, ids of its own) is kept beside a message as `details` and given back to the same provider only.
+
+pydantic-ai is an extra (`loom-agents[openai]`, `[anthropic]`, `[google]`) and takes a second to load, so it is
+imported when a model is made; it is `Any` to the type checker, which must pass without it.
+"""
+
+import importlib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from loom_agents._errors import ModelError
+from loom_agents._messages import (
+    AssistantMessage,
+    FinishReason,
+    Message,
+    ToolCall,
+    ToolMessage,
+    Usage,
+    UserMessage,
+    storable,
+)
+from loom_agents._model import ModelReply, ModelRequest, OnDelta
+
+DETAILS_FORMAT = "pydantic-ai/2"
+DEFAULT_OLLAMA_URL = "http://localhost:11434/v1"
+
+_FINISH_REASONS: Mapping[str | None, FinishReason] = {"length": "length", "content_filter": "refused"}
+_PASSING = (
+    "ModelRateLimitError",
+    "ModelUnavailableError",
+    "ModelServerError",
+    "ModelConnectionError",
+    "ModelRequestTimeout",
+    "UnexpectedModelBehavior",
+)
+
+
+class ProviderModel:
+    """Ask a provider's model, named `provider:model`.
+
+    `openai:` speaks the Responses interface, `openai-chat:` the older one that most servers offer (with
+    OPENAI_BASE_URL), `ollama:` a local Ollama (OLLAMA_BASE_URL when it is not on this machine), `anthropic:` and
+    `google:` theirs. Keys come from the providers' usual environment variables.
+
+    Args:
+        name: provider and model.
+        timeout_s: seconds that one request may take.
+
+    Raises:
+        ModelError: the extra is not installed, the provider is unknown, or its key is missing.
+    """
+
+    def __init__(self, name: str, *, timeout_s: float = 300.0) -> None:
+        self._name = name
+        self._settings = {"max_retries": 0, "timeout": timeout_s, "parallel_tool_calls": True}
+        self._model = _inferred(name)
+
+    @property
+    def name(self) -> str:
+        """Provider and model."""
+        return self._name
+
+    async def request(self, request: ModelRequest, *, on_delta: OnDelta) -> ModelReply:
+        """Send one HTTP request and stream the reply's text.
+
+        Raises:
+            ModelError: there is no reply; `retryable` for limits, overload, lost connections and garbage.
+        """
+        direct, messages, exceptions = _load("direct"), _load("messages"), _load("exceptions")
+        history = _history(request, self._name)
+        try:
+            async with direct.model_request_stream(
+                self._model, history, model_settings=self._settings, model_request_parameters=_parameters(request)
+            ) as stream:
+                async for event in stream:
+                    if isinstance(event, messages.PartStartEvent) and isinstance(event.part, messages.TextPart):
+                        on_delta(event.part.content)
+                    elif isinstance(event, messages.PartDeltaEvent) and isinstance(event.delta, messages.TextPartDelta):
+                        on_delta(event.delta.content_delta)
+                response = stream.get()
+        except exceptions.AgentRunError as exc:
+            passing = tuple(getattr(exceptions, name) for name in _PASSING)
+            final = isinstance(exc, exceptions.ModelQuotaExceededError)
+            raise ModelError(_one_line(self._name, exc), retryable=isinstance(exc, passing) and not final) from exc
+        except (exceptions.UserError, ValueError) as exc:
+            raise ModelError(_one_line(self._name, exc)) from exc
+        if _is_cut(response):
+            raise ModelError(f"cannot get a reply of {self._name}: because it broke off in the middle.", retryable=True)
+        return self._reply(response)
+
+    def _reply(self, response: Any) -> ModelReply:
+        calls = tuple(ToolCall.parse(call.tool_call_id, call.tool_name, call.args) for call in response.tool_calls)
+        return ModelReply(
+            text=response.text or "",
+            tool_calls=calls,
+            usage=_usage(response),
+            model=response.model_name or self._name,
+            finish_reason="tool_calls" if calls else _FINISH_REASONS.get(response.finish_reason, "stop"),
+            details=self._details(response),
+        )
+
+    def _details(self, response: Any) -> dict[str, Any] | None:
+        """Keep what the provider wants back; None when text and calls are all there is."""
+        stored = _adapter().dump_python([response], mode="json")[0]
+        parts = [
+            {name: value for name, value in part.items() if value is not None and name != "timestamp"}
+            for part in stored["parts"]
+        ]
+        plain = {"text": {"content", "part_kind"}, "tool-call": {"tool_name", "args", "tool_call_id", "part_kind"}}
+        if all(set(part) <= plain.get(part["part_kind"], set()) for part in parts):
+            return None
+        return {"format": DETAILS_FORMAT, "for": self._name, "response": {**stored, "parts": parts}}
+
+
+def _load(module: str) -> Any:
+    return importlib.import_module(f"pydantic_ai.{module}")
+
+
+def _adapter() -> Any:
+    return _load("messages").ModelMessagesTypeAdapter
+
+
+def _inferred(name: str) -> Any:
+    try:
+        models, exceptions, providers = _load("models"), _load("exceptions"), _load("providers")
+    except ImportError as exc:
+        raise ModelError(
+            f"cannot use the model {name!r}: because pydantic-ai is not installed. Install loom-agents[openai] (or"
+            " [anthropic], [google]), or use --mock-llm."
+        ) from exc
+
+    def provider(kind: str) -> Any:
+        if kind == "ollama" and not os.environ.get("OLLAMA_BASE_URL"):
+            return _load("providers.ollama").OllamaProvider(base_url=DEFAULT_OLLAMA_URL)
+        return providers.infer_provider(kind)
+
+    try:
+        if name.partition(":")[0] != "ollama":
+            return models.infer_model(name)  # names its nearest neighbour when it is unknown
+        return models.infer_model(name, provider)
+    except (exceptions.UserError, ImportError, ValueError) as exc:
+        raise ModelError(_one_line(name, exc)) from exc
+    except Exception as exc:
+        # The provider's own client complains about a missing key with an error of its own, whose class we cannot name.
+        raise ModelError(_one_line(name, exc)) from exc
+
+
+def _one_line(name: str, exc: BaseException) -> str:
+    status, body = getattr(exc, "status_code", None), getattr(exc, "body", None)
+    said = body.get("message") if isinstance(body, Mapping) else None
+    kind = f"{type(exc).__name__.removeprefix('_HTTP')}{f' {status}' if status else ''}"
+    text = " ".join(str(said or exc).split())
+    return storable(f"cannot get a reply of {name}: because of {kind}: {text[:500]}")
+
+
+def _parameters(request: ModelRequest) -> Any:
+    tools = [
+        _load("tools").ToolDefinition(
+            name=spec.name, description=spec.description, parameters_json_schema=dict(spec.parameters)
+        )
+        for spec in request.tools
+    ]
+    return _load("models").ModelRequestParameters(function_tools=tools)
+
+
+def _history(request: ModelRequest, model: str) -> list[Any]:
+    """Write the conversation in pydantic-ai's messages; results of one reply share a message."""
+    messages = _load("messages")
+    history: list[Any] = []
+    parts: list[Any] = [messages.SystemPromptPart(content=request.system)] if request.system else []
+    for message in request.messages:
+        if isinstance(message, AssistantMessage):
+            history += [messages.ModelRequest(parts=parts), _response(message, model)]
+            parts = []
+        else:
+            parts.append(_part(message))
+    return [*history, messages.ModelRequest(parts=parts)]
+
+
+def _part(message: Message) -> Any:
+    messages = _load("messages")
+    if isinstance(message, UserMessage):
+        return messages.UserPromptPart(content=message.text)
+    assert isinstance(message, ToolMessage)
+    content = message.payload
+    if message.outcome == "interrupted":
+        content = f"interrupted, outcome unknown: {message.payload}"
+    outcome = {"success": "success", "denied": "denied"}.get(message.outcome, "failed")
+    return messages.ToolReturnPart(
+        tool_name=message.name, content=content, tool_call_id=message.call_id, outcome=outcome
+    )
+
+
+def _response(message: AssistantMessage, model: str) -> Any:
+    messages = _load("messages")
+    details = message.details or {}
+    if details.get("format") == DETAILS_FORMAT and details.get("for") == model:
+        response = _adapter().validate_python([details["response"]])[0]
+        for part, call in zip(response.tool_calls, message.tool_calls, strict=True):
+            part.tool_call_id = call.id  # ids that came twice were renumbered since
+            part.args = _arguments(call)
+        return response
+    parts: list[Any] = [messages.TextPart(content=message.text)] if message.text else []
+    parts += [
+        messages.ToolCallPart(tool_name=call.name, args=_arguments(call), tool_call_id=call.id)
+        for call in message.tool_calls
+    ]
+    return messages.ModelResponse(parts=parts)
+
+
+def _arguments(call: ToolCall) -> dict[str, Any]:
+    """Give the arguments as an object: providers refuse a history with anything else in it."""
+    return dict(call.arguments) if call.malformed is None else {"not_a_json_object": call.malformed}
+
+
+def _is_cut(response: Any) -> bool:
+    """Say whether the connection ended before the reply did; half a sentence must not pass for an answer.
+
+    pydantic-ai reports such a reply as finished. It lacks both what a provider says at the end: why it stopped, and
+    the token counts. One of the two may be missing with servers that do not send it.
+    """
+    return not (response.provider_details or {}).get("finish_reason") and not response.usage.output_tokens
+
+
+def _usage(response: Any) -> Usage:
+    usage = response.usage
+    try:
+        cost: float | None = float(response.cost().total_price)
+    except (LookupError, AssertionError, ValueError):
+        cost = None  # a model without a known price; never counted as free
+    return Usage(1, usage.input_tokens, usage.cache_read_tokens, usage.output_tokens, cost)
