@@ -11,6 +11,7 @@ from flow_xray._detail import detail_of
         ({}, ""),
         ({"input": {"path": "a.md"}}, "a.md"),
         ({"input": {"a": 1, "b": True, "c": None, "d": 1.5}}, "a=1 b=true c=null d=1.5"),
+        ({"input": {"limit": 12, "path": "a.md"}}, "path=a.md limit=12"),
         ({"input": {"items": list(range(1000)), "tags": ["x", 1]}}, "items=[1,000] tags=[x, 1]"),
         ({"input": "line one\nline two"}, "line one line two"),
         ({"input": {"state": {"deep": 1}}}, ""),

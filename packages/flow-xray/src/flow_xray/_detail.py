@@ -41,7 +41,8 @@ def arguments_of(value: Json) -> str:
         known = [(key, text) for key, text in pairs if text]
         if len(value) == 1 and known:
             return known[0][1]
-        return "  ".join(f"{key}={text}" for key, text in known)
+        texts_first = sorted(known, key=lambda pair: not isinstance(value[pair[0]], str))
+        return "  ".join(f"{key}={text}" for key, text in texts_first)
     return "" if value is None else _brief(value)
 
 

@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Json, JsonObject, Payload, Trace } from "./data";
 import { clock, count, day, duration, plural, usd, visible } from "./format";
 import { stringify, Text, Value } from "./json";
-import { Messages, messageOf, messagesOf, MessageView, type Message } from "./messages";
+import { answerOf, Messages, messagesOf, MessageView, type Message } from "./messages";
 import { kindClass, KindMark, statusWord } from "./marks";
 
 interface Props {
@@ -45,7 +45,7 @@ export function Inspector({ trace, index, select, close, say }: Props) {
   const others = Object.keys(meta).filter((key) => !SHOWN.has(key));
   const messages = payload ? messagesOf(meta.messages) : [];
   const asked = payload ? onlyMessages(payload.input) : [];
-  const answer = payload?.output !== undefined && trace.kindOf(index) === "llm" ? messageOf(payload.output) : null;
+  const answer = payload?.output !== undefined && trace.kindOf(index) === "llm" ? answerOf(payload.output) : null;
   return (
     <aside class="inspector" aria-label="Inspector" aria-busy={!payload} tabIndex={-1}>
       <button class="icon only-narrow" onClick={close} aria-label="Close the inspector">
@@ -94,7 +94,7 @@ export function Inspector({ trace, index, select, close, say }: Props) {
           )}
           {payload.output !== undefined && (
             <Section title="Output" copyable={payload.output} say={say}>
-              {answer?.parts.length ? <MessageView message={answer} key={index} /> : <Value value={payload.output} label="Output" key={index} />}
+              {answer && answer.parts.some((part) => part.type !== "other") ? <MessageView message={answer} key={index} /> : <Value value={payload.output} label="Output" key={index} />}
             </Section>
           )}
           {messages.length > 0 && !asked.length && (
@@ -103,8 +103,8 @@ export function Inspector({ trace, index, select, close, say }: Props) {
             </Section>
           )}
           {payload.tags && payload.tags.length > 0 && (
-            <Section title="Tags">
-              <Tags trace={trace} index={index} tags={payload.tags} />
+            <Section title="Tags" note={count(payload.tags.length)}>
+              <Tags trace={trace} index={index} tags={payload.tags} key={index} />
             </Section>
           )}
           {others.length > 0 && (
@@ -241,10 +241,14 @@ function Traceback({ text: lines }: { text: string }) {
   );
 }
 
+const SHOWN_TAGS = 6;
+
 function Tags({ trace, index, tags }: { trace: Trace; index: number; tags: JsonObject[] }) {
+  const [isWhole, setWhole] = useState(false);
+  const shown = isWhole || tags.length <= SHOWN_TAGS + 1 ? tags : tags.slice(0, SHOWN_TAGS);
   return (
     <ul class="tags">
-      {tags.map((tag, k) => {
+      {shown.map((tag, k) => {
         const { name, at_ns: at, ...rest } = tag;
         const offset = typeof at === "bigint" || typeof at === "number" ? Number(BigInt(at) - trace.startedAt) - trace.start[index] : null;
         return (
@@ -259,6 +263,13 @@ function Tags({ trace, index, tags }: { trace: Trace; index: number; tags: JsonO
           </li>
         );
       })}
+      {shown.length < tags.length && (
+        <li>
+          <button class="link" onClick={() => setWhole(true)}>
+            show {count(tags.length - shown.length)} more
+          </button>
+        </li>
+      )}
     </ul>
   );
 }

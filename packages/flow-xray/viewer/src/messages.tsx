@@ -50,6 +50,27 @@ export function messageOf(value: Json): Message | null {
   return { role, parts };
 }
 
+/** What a model call answered, as a message: a message as it is, text and tool calls without a role, or any value. */
+export function answerOf(output: Json | undefined): Message | null {
+  if (output === undefined || output === null) return null;
+  const direct = messageOf(output) ?? messagesOf(output).at(-1) ?? null;
+  if (direct) return roleClass(direct.role) === "assistant" ? direct : { ...direct, role: "assistant" };
+  if (typeof output === "object" && !Array.isArray(output)) {
+    for (const key of ["message", "response", "reply"]) {
+      const inner = output[key];
+      const message = inner === undefined ? null : messageOf(inner);
+      if (message) return message;
+    }
+    const loose = messageOf({ role: "assistant", ...output });
+    if (loose?.parts.length) return loose;
+  }
+  return { role: "assistant", parts: [plainPart(output)] };
+}
+
+export function plainPart(value: Json): Part {
+  return typeof value === "string" ? { type: "text", text: value } : { type: "other", value };
+}
+
 function callOf(value: Json): Part {
   if (!isObject(value)) return { type: "other", value };
   const fn = isObject(value.function) ? value.function : value;

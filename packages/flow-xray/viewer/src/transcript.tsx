@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Json, Payload, Trace } from "./data";
 import { count, duration, visible } from "./format";
 import { KindMark } from "./marks";
-import { messageOf, messagesOf, MessageView, roleClass, type Message } from "./messages";
+import { answerOf, messagesOf, MessageView, plainPart, type Message } from "./messages";
 import { stringify, Value } from "./json";
 
 interface Props {
@@ -136,7 +136,7 @@ function newMessages(payload: Payload, seen: Seen): Message[] {
     out.push(answer);
   }
   for (const part of answer?.parts ?? []) if (part.type === "call") seen.calls.add(part.name + stringify(part.args ?? {}, ""));
-  if (!given.length && payload.input !== undefined && payload.input !== null) out.unshift({ role: "input", parts: [plain(payload.input)] });
+  if (!given.length && payload.input !== undefined && payload.input !== null) out.unshift({ role: "input", parts: [plainPart(payload.input)] });
   return out;
 }
 
@@ -163,24 +163,4 @@ function firstMessages(...places: (Json | undefined)[]): Message[] {
     }
   }
   return [];
-}
-
-function answerOf(output: Json | undefined): Message | null {
-  if (output === undefined || output === null) return null;
-  const direct = messageOf(output) ?? messagesOf(output).at(-1) ?? null;
-  if (direct) return roleClass(direct.role) === "assistant" ? direct : { ...direct, role: "assistant" };
-  if (typeof output === "object" && !Array.isArray(output)) {
-    for (const key of ["message", "response", "reply"]) {
-      const inner = output[key];
-      const message = inner === undefined ? null : messageOf(inner);
-      if (message) return message;
-    }
-    const loose = messageOf({ role: "assistant", ...output });
-    if (loose?.parts.length) return loose;
-  }
-  return { role: "assistant", parts: [plain(output)] };
-}
-
-function plain(value: Json): Message["parts"][number] {
-  return typeof value === "string" ? { type: "text", text: value } : { type: "other", value };
 }
