@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from loom_runner._errors import ApprovalRequired, UsageError
+from loom_runner._errors import ApprovalRequired, LeaseLost, UsageError
 from loom_runner._events import Observers, RunEvent
 from loom_runner._ledger import Ledger, StepParked
 from loom_runner._threads import in_thread
@@ -21,7 +21,7 @@ from loom_runner._tools import KEY_PARAMETER, Tool, ToolRegistry
 if TYPE_CHECKING:
     from loom_runner._clock import Clock
 
-__all__ = ["RunContext", "Signal", "current_run", "entered", "running_context"]
+__all__ = ["RunContext", "RunningRun", "Signal", "current_run", "entered", "running_context"]
 
 T = TypeVar("T")
 
@@ -37,6 +37,28 @@ class Signal:
     payload: Any
 
 
+@dataclass(frozen=True, slots=True)
+class RunningRun:
+    """What all steps of a run in this process share."""
+
+    run_id: str
+    ledger: Ledger
+    tools: ToolRegistry
+    observers: Observers
+    clock: Clock
+    loop: asyncio.AbstractEventLoop
+
+
+@dataclass(slots=True)
+class _Calls:
+    """The managed calls of one attempt."""
+
+    ordinals: dict[str, int]
+    shared: dict[str, asyncio.Future[None]]
+    in_flight: int = 0
+    settled: asyncio.Future[None] | None = None
+
+
 class RunContext:
     """One attempt of one step, as the step sees it. It is of no use after the step has returned.
 
@@ -48,49 +70,25 @@ class RunContext:
     """
 
     __slots__ = (
-        "_clock",
-        "_in_flight",
-        "_ledger",
-        "_loop",
-        "_observers",
-        "_ordinals",
-        "_settled",
-        "_shared",
+        "_calls",
+        "_is_over",
+        "_run",
         "_stopped",
-        "_tools",
         "attempt",
         "run_id",
         "signal",
         "step_index",
     )
 
-    def __init__(
-        self,
-        run_id: str,
-        step_index: int,
-        attempt: int,
-        *,
-        signal: Signal | None,
-        ledger: Ledger,
-        tools: ToolRegistry,
-        observers: Observers,
-        clock: Clock,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        self.run_id = run_id
+    def __init__(self, run: RunningRun, step_index: int, attempt: int, signal: Signal | None) -> None:
+        self.run_id = run.run_id
         self.step_index = step_index
         self.attempt = attempt
         self.signal = signal
-        self._ledger = ledger
-        self._tools = tools
-        self._observers = observers
-        self._clock = clock
-        self._loop = loop
+        self._run = run
         self._stopped: BaseException | None = None
-        self._ordinals: dict[str, int] | None = None
-        self._shared: dict[str, asyncio.Future[Any]] | None = None
-        self._in_flight = 0
-        self._settled: asyncio.Future[None] | None = None
+        self._is_over = False
+        self._calls: _Calls | None = None  # most steps of most programs call nothing
 
     @property
     def idempotency_key(self) -> str:
@@ -105,9 +103,9 @@ class RunContext:
 
     def emit(self, event: Mapping[str, Any]) -> None:
         """Give observers a piece of progress, for instance a token that a model streams. It is not stored."""
-        if self._observers:
-            at = self._clock.now_us()
-            self._observers.tell(
+        if self._run.observers:
+            at = self._run.clock.now_us()
+            self._run.observers.tell(
                 RunEvent("emitted", self.run_id, self.step_index, self.attempt, at, {"event": dict(event)})
             )
 
@@ -137,7 +135,7 @@ class RunContext:
         Durability: the payload is committed when the call returns; so is the fact that it started, before the tool
         runs.
         """
-        tool = self._tools.get(name) if isinstance(name, str) else name
+        tool = self._run.tools.get(name) if isinstance(name, str) else name
         if tool.needs_approval and _approved is None:
             raise ApprovalRequired(
                 f"cannot call {tool.name}: it needs an approval. Ask a person, then pass _approved='who'.",
@@ -156,7 +154,7 @@ class RunContext:
     def require_thread(self, tool: Tool) -> None:
         """Refuse a blocking wait on the event loop's own thread."""
         with contextlib.suppress(RuntimeError):
-            if asyncio.get_running_loop() is self._loop:
+            if asyncio.get_running_loop() is self._run.loop:
                 raise UsageError(
                     f"cannot call the sync tool {tool.name!r} from a coroutine inside a run: it would block every "
                     "other run. Make the tool `async def` and await it."
@@ -168,14 +166,18 @@ class RunContext:
         async def wait() -> T:
             return await call
 
-        return asyncio.run_coroutine_threadsafe(wait(), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(wait(), self._run.loop).result()
 
     # ------------------------------------------------------------------ for the driver
 
     def stop(self, reason: BaseException) -> None:
-        """Refuse every further call of this attempt."""
+        """Refuse every further call of this attempt, and say why it must not be committed."""
         if self._stopped is None:
             self._stopped = reason
+
+    def close(self) -> None:
+        """Refuse every further call: the attempt is over."""
+        self._is_over = True
 
     @property
     def stopped(self) -> BaseException | None:
@@ -183,21 +185,26 @@ class RunContext:
 
     @property
     def has_calls_in_flight(self) -> bool:
-        return self._in_flight > 0
+        return self._calls is not None and self._calls.in_flight > 0
 
     async def settle(self) -> None:
         """Wait for calls that the step started and did not await: a step is committed with its ledger closed."""
-        if self._in_flight:
-            self._settled = self._loop.create_future()
-            await self._settled
+        calls = self._made()
+        if calls.in_flight:
+            calls.settled = self._run.loop.create_future()
+            await calls.settled
+
+    def _made(self) -> _Calls:
+        if self._calls is None:
+            self._calls = _Calls({}, {})
+        return self._calls
 
     def _key_of(self, tool: Tool, own: str | None) -> str:
         if own is not None:
             return own
-        if self._ordinals is None:
-            self._ordinals = {}
-        ordinal = self._ordinals.get(tool.name, 0)
-        self._ordinals[tool.name] = ordinal + 1
+        ordinals = self._made().ordinals
+        ordinal = ordinals.get(tool.name, 0)
+        ordinals[tool.name] = ordinal + 1
         return f"{tool.name}/{ordinal}"
 
     async def _decoded(self, tool: Tool, call: Awaitable[Any]) -> Any:
@@ -217,17 +224,22 @@ class RunContext:
     ) -> Any:
         if self._stopped is not None:
             raise self._stopped
+        if self._is_over:
+            raise LeaseLost(
+                f"cannot call {tool.name}: the attempt of step {self.step_index} of {self.run_id!r} is over.",
+                run_id=self.run_id,
+                step_index=self.step_index,
+            )
         if not own_key:
             return await self._guarded(tool, recorded, key, args, kwargs)
-        if self._shared is None:
-            self._shared = {}
-        future = self._shared.get(key)
+        shared = self._made().shared
+        future = shared.get(key)
         if future is not None:
             # The same key twice in one attempt is one call; the ledger compares the arguments when the first is done.
             with contextlib.suppress(Exception):
                 await asyncio.shield(future)
             return await self._guarded(tool, recorded, key, args, kwargs)
-        future = self._shared[key] = self._loop.create_future()
+        future = shared[key] = self._run.loop.create_future()
         try:
             return await self._guarded(tool, recorded, key, args, kwargs)
         finally:
@@ -237,9 +249,10 @@ class RunContext:
     async def _guarded(
         self, tool: Tool, recorded: Mapping[str, Any], key: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
-        self._in_flight += 1
+        calls = self._made()
+        calls.in_flight += 1
         try:
-            return await self._ledger.call(
+            return await self._run.ledger.call(
                 tool,
                 recorded,
                 step_index=self.step_index,
@@ -251,9 +264,9 @@ class RunContext:
             self.stop(parked)
             raise
         finally:
-            self._in_flight -= 1
-            if not self._in_flight and self._settled is not None and not self._settled.done():
-                self._settled.set_result(None)
+            calls.in_flight -= 1
+            if not calls.in_flight and calls.settled is not None and not calls.settled.done():
+                calls.settled.set_result(None)
 
     async def _execute(self, tool: Tool, key: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         named = dict(kwargs)

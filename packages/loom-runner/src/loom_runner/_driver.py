@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._clock import Clock, RetryPolicy, to_iso
 from loom_runner._codec import canonical
-from loom_runner._context import RunContext, Signal, entered
+from loom_runner._context import RunContext, RunningRun, Signal, entered
 from loom_runner._doubt import read_tool_calls
 from loom_runner._errors import (
     ApprovalRequired,
@@ -114,9 +114,7 @@ class _Cursor:
     """A claimed run in this process's hands: what the next step needs."""
 
     claim: Claim
-    run_id: str
-    ledger: Ledger
-    loop: asyncio.AbstractEventLoop
+    run: RunningRun
     task: asyncio.Task[Any] | None
     step_index: int
     state: Any
@@ -131,10 +129,14 @@ class _Cursor:
     is_active: bool = True
     is_lost: bool = False
 
+    @property
+    def run_id(self) -> str:
+        return self.run.run_id
+
     def lost_elsewhere(self) -> None:
         """Hear from the heartbeat's thread that the lease is gone."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over anyhow
-            self.loop.call_soon_threadsafe(self.lost)
+            self.run.loop.call_soon_threadsafe(self.lost)
 
     def lost(self) -> None:
         """Stop the step: the heartbeat found that the lease is gone."""
@@ -297,17 +299,7 @@ class Driver:
             if started_at - yielded_at > _YIELD_EVERY_US:
                 await asyncio.sleep(0)
                 yielded_at = started_at = clock.now_us()
-            context = cursor.context = RunContext(
-                cursor.run_id,
-                cursor.step_index,
-                cursor.attempt,
-                signal=signal,
-                ledger=cursor.ledger,
-                tools=self._tools,
-                observers=observers,
-                clock=clock,
-                loop=cursor.loop,
-            )
+            context = cursor.context = RunContext(cursor.run, cursor.step_index, cursor.attempt, signal)
             entered(context)
             if observers:
                 self._tell(cursor, "step_started")
@@ -331,12 +323,12 @@ class Driver:
             except BaseException as exc:
                 if isinstance(context.stopped, StepParked) and not isinstance(exc, asyncio.CancelledError):
                     return await self._ask(cursor, context.stopped)
-                context.stop(_abandoned(cursor))
+                context.close()
                 raise
             if advance.fail is not None:
                 return await self._gave_up(cursor, started_at, advance.fail)
             ended = await self._commit(cursor, advance, started_at, signal_key)
-            context.stop(_abandoned(cursor))
+            context.close()
             if ended is not None:
                 return ended
 
@@ -462,7 +454,7 @@ class Driver:
     async def _stop(self, cursor: _Cursor, end: AttemptEnd) -> RunResult:
         cursor.is_active = False
         if cursor.context is not None:
-            cursor.context.stop(_abandoned(cursor))
+            cursor.context.close()
         await self._store.end_attempt(cursor.claim, end)
         self._tell(cursor, "run_ended", status=end.status, reason=end.note)
         return RunResult(
@@ -479,10 +471,8 @@ class Driver:
 
     def _cursor(self, claim: Claim, step_index: int, state: Any, state_text: str, *, attempt: int) -> _Cursor:
         ledger = Ledger(self._store, claim, self._observers, self._clock)
-        loop = asyncio.get_running_loop()
-        return _Cursor(
-            claim, claim.run_id, ledger, loop, asyncio.current_task(), step_index, state, state_text, attempt
-        )
+        run = RunningRun(claim.run_id, ledger, self._tools, self._observers, self._clock, asyncio.get_running_loop())
+        return _Cursor(claim, run, asyncio.current_task(), step_index, state, state_text, attempt)
 
     def _lease_request(self) -> LeaseRequest:
         return LeaseRequest(this_process(), self._lease_s, self._program.fingerprint, self._program.code_at)
@@ -534,14 +524,6 @@ def _busy(record: RunRecord) -> RunBusy:
         f"{max(record.lease_left_s, 0):.0f} s more). Wait for it, or stop that process.",
         run_id=record.run_id,
         step_index=record.step_index,
-    )
-
-
-def _abandoned(cursor: _Cursor) -> LeaseLost:
-    return LeaseLost(
-        f"cannot call tools of step {cursor.step_index} of {cursor.run_id!r}: the attempt is over.",
-        run_id=cursor.run_id,
-        step_index=cursor.step_index,
     )
 
 

@@ -37,7 +37,6 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         encoding   TEXT NOT NULL DEFAULT 'json',
         state      TEXT NOT NULL
     );
-    CREATE INDEX runs_by_change ON runs (updated_at);
 
     CREATE TABLE steps (
         run_key    INTEGER NOT NULL REFERENCES runs,
