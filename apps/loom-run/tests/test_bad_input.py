@@ -47,6 +47,8 @@ def _refused(ended: Any, code: int, *parts: str) -> None:
         (["chat", "hi", "there", "--mock-llm"], "unexpected extra argument"),
         (["chat", "hi", "--mock-llm", "--trace", "no/such/folder/t.html"], "trace"),
         (["chat", "hi", "--mock-llm", "--trace", "."], "trace"),
+        (["chat", "hi", "--mock-llm", "--record", "README.md"], "cannot read the script"),
+        (["chat", "hi", "--mock-llm", "--record", "no/such.json"], "no such folder"),
         (["resume"], "name one run"),
         (["resume", "a", "--run-id", "a"], "name one run"),
         (["resume", "demo"], "no such database"),

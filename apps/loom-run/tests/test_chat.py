@@ -203,3 +203,12 @@ def test_a_name_that_a_run_of_another_program_has_is_no_obstacle(loom_run: Run) 
     assert loom_run("chat", "whales", "-r", "demo", "--output", "json").json["run_id"] == "chat:demo"
     assert loom_run("show", "demo").code == 0
     assert loom_run("explain", "demo", "--output", "text").out.startswith("chat:demo  answered  3 steps")
+
+
+def test_a_recorded_chat_can_be_played_again(loom_run: Run) -> None:
+    first = loom_run("chat", "whales", "-r", "one", "--mock-llm", "--record", "said.json", "--max-steps", "2")
+    assert first.code == 0
+    ended = loom_run("resume", "one", "--record", "said.json")
+    again = loom_run("chat", "whales", "-r", "two", "--mock-llm=said.json")
+    assert again.out == ended.out
+    assert again.err.splitlines()[-1].replace("two", "one") == ended.err.splitlines()[-1]

@@ -154,7 +154,7 @@ class Conversation:
         return text
 
     def _runner(self, setup: Setup, desk: "Desk") -> AgentRunner:
-        coordinator, tools = setup.coordinator(database=Path(self._store.description))
+        coordinator, tools = setup.coordinator(database=Path(self._store.description), record=desk.record)
         return build_agent_runner(coordinator, tools, self._store, observers=[desk.progress])
 
     async def _resumed(self, setup: Setup, sent: tuple[str, dict[str, Any]] | None, desk: "Desk") -> Turn:
@@ -174,11 +174,13 @@ class Desk:
         progress: is told what happens.
         max_steps: pause after this many steps.
         trace: where to write the page about the run; None for no page.
+        record: a script file to write the model's replies to.
     """
 
     progress: Progress
     max_steps: int | None = None
     trace: Path | None = None
+    record: Path | None = None
 
     def tracing(self, runner: AgentRunner, run_id: str) -> AbstractContextManager[None]:
         """Record what happens in the block, when a page is wanted."""

@@ -59,6 +59,12 @@ _limits = _options(
         "--max-requests", type=click.IntRange(min=1), metavar="N", help="Model requests in one turn.  [default: 50]"
     ),
     click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write a page about the whole run."),
+    click.option(
+        "--record",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write the model's replies to a script, for --mock-llm=FILE.",
+    ),
 )
 
 
@@ -187,7 +193,7 @@ def _parts(output: Output, options: dict[str, Any]) -> "tuple[SetupChange, dict[
     }
     limits = {name: value for name, value in named.items() if value is not None}
     progress = Progress(output, is_live=sys.stdout.isatty())
-    return change, limits, Desk(progress, options["max_steps"], options["trace"])
+    return change, limits, Desk(progress, options["max_steps"], options["trace"], options["record"])
 
 
 def _told(turn: "Turn", desk: "Desk", db: str, output: Output) -> int:

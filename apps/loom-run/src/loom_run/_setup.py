@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loom_agents import Coordinator, Model, ProviderModel, ScriptedModel, Workspace, workspace_tools
+from loom_agents import Coordinator, Model, ProviderModel, RecordingModel, ScriptedModel, Workspace, workspace_tools
 
 from loom_run._errors import LoomRunError
 from loom_run._mock import mock_model
@@ -32,8 +32,12 @@ class Setup:
     model: str
     test_command: tuple[str, ...] | None = None
 
-    def coordinator(self, *, database: Path) -> "tuple[Coordinator, ToolRegistry]":
+    def coordinator(self, *, database: Path, record: Path | None = None) -> "tuple[Coordinator, ToolRegistry]":
         """Build the agent's step and its tools, which do not see the database that the run is kept in.
+
+        Args:
+            database: where the run is kept.
+            record: a script file to write the model's replies to.
 
         Raises:
             WorkspaceError: the folder is gone.
@@ -41,7 +45,8 @@ class Setup:
         """
         workspace = Workspace.at(Path(self.workspace), private=[database])
         tools = workspace_tools(workspace, test_command=self.test_command)
-        step = Coordinator(self._model(), tools, system=system_prompt(workspace.root), setup=self.to_json())
+        model = self._model() if record is None else RecordingModel(self._model(), record)
+        step = Coordinator(model, tools, system=system_prompt(workspace.root), setup=self.to_json())
         return step, tools
 
     def _model(self) -> Model:

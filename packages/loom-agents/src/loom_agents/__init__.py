@@ -13,6 +13,7 @@ from loom_agents._errors import AgentError, MessageFormatError, ModelError, Scri
 from loom_agents._messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
 from loom_agents._model import Model, ModelReply, ModelRequest, ToolSpec
 from loom_agents._provider import ProviderModel
+from loom_agents._recording import RecordingModel
 from loom_agents._runner import build_agent_runner
 from loom_agents._scripted import ScriptedModel
 from loom_agents._state import AgentState
@@ -35,6 +36,7 @@ __all__ = [
     "ModelRequest",
     "ProviderModel",
     "ReachedLimit",
+    "RecordingModel",
     "ScriptError",
     "ScriptedModel",
     "ToolCall",
