@@ -10,12 +10,14 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from loom._callees import Access, Callees, callees_of, decorator_name
+from loom._callees import Access, Callees, callees_of, final_name
 from loom._codes import DEVIATIONS
 from loom._flow import Flow
+from loom._frame import FrameNames, frame_nodes, names_of
 from loom._options import Kind, Options, why_not_usable
-from loom._positions import Edge, Site, find_positions, frame_nodes, stream_variable
+from loom._positions import Edge, Site, find_positions, stream_variable
 from loom._signature import Bound, Parameters, Unbindable, bind_call, mangled, parameters_of
+from loom._source import definitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,7 +86,7 @@ class Analysis:
 
     Attributes:
         code: Code that equals that of the loaded function.
-        receiver_is_stable: Whether the first parameter is never assigned, so it can stand for the receiver of a method.
+        names: The names of its frame.
         captured: The variables that a closure keeps and that change from step to step.
         maybe_unbound: The locals that have to be cleared between steps.
         refusals: Why it cannot be compiled; empty if it can.
@@ -98,19 +100,45 @@ class Analysis:
     callees: Callees
     form: Form
     calls: tuple[TailCall, ...]
-    receiver_is_stable: bool
+    names: FrameNames
     captured: tuple[str, ...]
     maybe_unbound: tuple[str, ...]
     deviations: tuple[Deviation, ...]
     refusals: tuple[TailCallError, ...]
 
     @property
+    def receiver_is_stable(self) -> bool:
+        """Tell whether the first parameter is never assigned, so that it always is the receiver of a method."""
+        return self.parameters.first is not None and self.parameters.first not in self.names.assigned
+
+    @property
     def defaults_are_live(self) -> bool:
-        """Tell whether defaults are read at every step: the file itself touches them, or steps have no entry in common."""
+        """Tell whether defaults are read at every step: the file touches them, or steps share no entry."""
         if not self.parameters.positional_defaults and not self.parameters.keyword_defaults:
             return False
         touched = any("__defaults__" in line or "__kwdefaults__" in line for line in self.definition.file.lines)
         return touched or self.form == "step"
+
+    @property
+    def unsaid_blocks(self) -> tuple[Deviation, ...]:
+        """Return the block-scoped tail calls that the user has to be warned about.
+
+        In a group any tail call may reach a member; there only those count whose name is that of a decorated function
+        in the file.
+        """
+        if self.options.blocks is not None:
+            return ()
+        likely = None
+        if self.options.group is not None:
+            nodes = (definition.node for definition in definitions(self.definition.file))
+            likely = {node.name for node in nodes if node.decorator_list}
+        places = {
+            (call.site.call.lineno, call.site.call.col_offset + 1)
+            for call in self.calls
+            if likely is None or final_name(call.site.call.func) in likely
+        }
+        found = (deviation for deviation in self.deviations if deviation.id == "block-scope")
+        return tuple(deviation for deviation in found if (deviation.line, deviation.column) in places)
 
     @property
     def may_starve(self) -> bool:
@@ -156,22 +184,16 @@ class _Analyser:
         self.options = options
         self.kind = kind_of(code)
         self.is_builtin = is_builtin
-        self.locals = frozenset(code.co_varnames + code.co_cellvars)
+        self.names = names_of(self.node)
         self.parameters = parameters_of(self.node, definition.private_class)
         self.callees = callees_of(
-            definition, self.parameters, is_local=self.is_local(self.node.name), in_group=options.group is not None
+            definition, self.parameters, is_local=self.node.name in self.names.own, in_group=options.group is not None
         )
         self.positions = find_positions(self.node, self.kind, self.callees.may_be_target, self.callees.is_self)
-        self.stored = self._stored_names()
-        first = self.parameters.first
-        self.receiver_is_stable = first is not None and first not in self.stored
-
-    def is_local(self, name: str) -> bool:
-        return mangled(name, self.definition.private_class) in self.locals
 
     def run(self, position: int | None) -> Analysis:
         routes, unbindable = self._routes()
-        flow = Flow(self.node.body, self.parameters.all, self.is_local, {id(site.call) for site in self.positions.sites})
+        flow = Flow(self.node.body, self.parameters.all, self.names, {id(site.call) for site in self.positions.sites})
         calls = tuple(
             TailCall(
                 site,
@@ -193,7 +215,7 @@ class _Analyser:
             callees=self.callees,
             form="step" if needs_frames else "loop",
             calls=calls,
-            receiver_is_stable=self.receiver_is_stable,
+            names=self.names,
             captured=tuple(sorted(captured)),
             maybe_unbound=tuple(sorted(flow.maybe_unbound)),
             deviations=tuple(deviation for call in calls for deviation in self._deviations(call)),
@@ -225,37 +247,13 @@ class _Analyser:
 
     # ------------------------------------------------------------ closures
 
-    def _stored_names(self) -> frozenset[str]:
-        """Return the names this frame assigns or deletes, or lets a nested function assign."""
-        names: set[str] = set()
-        for node in frame_nodes(self.node):
-            match node:
-                case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-                    names.add(name)
-                case (
-                    ast.ExceptHandler(name=str(name))
-                    | ast.MatchAs(name=str(name))
-                    | ast.MatchStar(name=str(name))
-                    | ast.MatchMapping(rest=str(name))
-                    | ast.FunctionDef(name=name)
-                    | ast.AsyncFunctionDef(name=name)
-                    | ast.ClassDef(name=name)
-                ):
-                    names.add(name)
-                case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
-                    names.update((alias.asname or alias.name).split(".")[0] for alias in aliases)
-        for inner in ast.walk(self.node):
-            if isinstance(inner, ast.Nonlocal):
-                names.update(inner.names)
-        return frozenset(names)
-
     def _captured(self, calls: tuple[TailCall, ...]) -> set[str]:
         """Return the variables of the frame that outlive a step in a closure and differ in the next step."""
         kept = {name for name in _closure_names(self.code) if name in self.code.co_cellvars}
         unchanged = {
             mangled(name, self.definition.private_class)
             for name in self.parameters.all
-            if name not in self.stored and all(self._keeps(name, call) for call in calls)
+            if name not in self.names.assigned and all(self._keeps(name, call) for call in calls)
         }
         return kept - unchanged
 
@@ -266,7 +264,11 @@ class _Analyser:
         for route in call.routes:
             if route.bound is None or not is_same(route.bound, name):
                 return False
-            if route.access == "method" and name == self.parameters.first and not is_receiver(call.site.call.func, name):
+            if (
+                route.access == "method"
+                and name == self.parameters.first
+                and not is_receiver(call.site.call.func, name)
+            ):
                 return False
         return True
 
@@ -347,7 +349,7 @@ class _Analyser:
         if site.form == "stream":
             name = stream_variable(site.anchor) or ""
             raw = mangled(name, self.definition.private_class)
-            if raw not in self.locals or raw in _closure_names(self.code):
+            if name not in self.names.own or raw in _closure_names(self.code):
                 yield error("LT019", site.call, reason=f"the variable {name!r} is global, nonlocal or captured")
         if self.kind == "async generator" and any(
             isinstance(block.node, ast.Try | ast.TryStar) and _may_cancel(block.node.finalbody) for block in site.blocks
@@ -356,7 +358,7 @@ class _Analyser:
 
     def _decorators_above(self, position: int | None) -> Iterator[TailCallError]:
         for decorator in self.node.decorator_list[: position or 0]:
-            name = decorator_name(decorator)
+            name = final_name(decorator)
             if name in ("tailrec", "tailstream"):
                 yield self.definition.error("LT005", decorator)
             elif name not in TRANSPARENT:
@@ -374,7 +376,7 @@ class _Analyser:
                     found = node
                 case _:
                     continue
-            if self.is_local(name) or name in self.code.co_freevars or not self.is_builtin(name):
+            if name in self.names.own or name in self.code.co_freevars or not self.is_builtin(name):
                 continue
             if found.lineno not in reported:
                 reported.add(found.lineno)

@@ -1,7 +1,7 @@
 """Which function a call means, as far as the text can tell.
 
-The text only proposes: at run time a guard asks whether the callee *is* the function, and otherwise makes the original call.
-So this module decides which calls get a guard, and which calls outside tail position are certainly recursion.
+The text only proposes: at run time a guard asks whether the callee *is* the function, and otherwise makes the original
+call. So this module decides which calls get a guard, and which calls outside tail position are certainly recursion.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Callees:
         return False
 
     def accesses(self, callee: ast.expr) -> tuple[Access, ...]:
-        """Return what evaluating `callee` may give: the function itself, a method bound to it, or (to be tested) both."""
+        """Return what evaluating `callee` may give: the function, a method bound to it, or (to be tested) both."""
         if not isinstance(callee, ast.Attribute) or self.is_static:
             return ("function",)
         receiver = callee.value
@@ -86,7 +86,7 @@ def callees_of(definition: Definition, parameters: Parameters, *, is_local: bool
         is_local: Whether the function's own name is a variable of its frame.
         in_group: Whether any callee may be a member of its group.
     """
-    decorators = {decorator_name(node) for node in definition.node.decorator_list}
+    decorators = {final_name(node) for node in definition.node.decorator_list}
     return Callees(
         name=definition.node.name,
         class_name=definition.class_name,
@@ -98,8 +98,8 @@ def callees_of(definition: Definition, parameters: Parameters, *, is_local: bool
     )
 
 
-def decorator_name(node: ast.expr) -> str:
-    """Return the last part of a decorator's name: `c` for `@a.b.c(...)`."""
+def final_name(node: ast.expr) -> str:
+    """Return the last part of a name: `c` for `a.b.c` and for `a.b.c(...)`."""
     if isinstance(node, ast.Call):
         node = node.func
     if isinstance(node, ast.Attribute):

@@ -11,26 +11,25 @@ executed; it is compiled where it stands, as far as the compiler can see:
   Everything else stays local or global as before.
 * **Classes.** If a class surrounds the `def` (at any depth), `.outer` stands in a class of the same name: the compiler
   mangles `__names` with it. `__class__`, which zero-argument `super()` needs, is one more free variable.
-* **Its own name.** The definition is compiled as `.f`, or `.outer` would bind the name and a global recursive call would
-  turn into a free variable. `co_name` and every `co_qualname` are put right afterwards, also inside nested code.
+* **Its own name.** The definition is compiled as `.f`, or `.outer` would bind the name and a global recursive call
+  would turn into a free variable. `co_name` and every `co_qualname` are put right afterwards, also inside nested code.
 * **Imports.** From 3.12 on the bytecode of `x.m()` depends on whether the *module* imports `x`; the synthetic module
   imports the same names.
-* **What is evaluated at definition time** (defaults, annotations, decorators, type parameters) is stripped: the original
-  function has those values. One dummy decorator keeps `co_firstlineno` on the decorator's line.
+* **What is evaluated at definition time** (defaults, annotations, decorators, type parameters) is stripped: the
+  original function has those values. One dummy decorator keeps `co_firstlineno` on the decorator's line.
 
 Names that start with a dot are ours. Python's grammar cannot spell them and the compiler does not mangle them, so they
 collide with nothing. Nodes that stand for no source text have line -1: the compiler gives their instructions no line,
 and debuggers, coverage and tracebacks do not see them.
 
-The same harness compiles the untouched definition. If that does not give the loaded code, instruction by instruction and
-line by line, the text is not what Python loaded, and the caller refuses it.
+The same harness compiles the untouched definition. If that does not give the loaded code, instruction by instruction
+and line by line, the text is not what Python loaded, and the caller refuses it.
 """
 
 from __future__ import annotations
 import __future__
 
 import ast
-import copy
 import sys
 import warnings
 from types import CodeType
@@ -49,7 +48,7 @@ NodeT = TypeVar("NodeT", bound=ast.AST)
 
 
 def bare(node: Function) -> Function:
-    """Copy a definition without what is evaluated at definition time."""
+    """Copy a definition without what is evaluated at definition time; the body is the same list."""
     old = node.args
     arguments = ast.arguments(
         posonlyargs=[_plain(arg) for arg in old.posonlyargs],
@@ -60,7 +59,7 @@ def bare(node: Function) -> Function:
         kwarg=_plain(old.kwarg) if old.kwarg else None,
         defaults=[],
     )
-    return definition_like(node, arguments, copy.deepcopy(node.body), is_async=isinstance(node, ast.AsyncFunctionDef))
+    return definition_like(node, arguments, node.body, is_async=isinstance(node, ast.AsyncFunctionDef))
 
 
 def definition_like(node: Function, arguments: ast.arguments, body: list[ast.stmt], *, is_async: bool) -> Function:
@@ -183,7 +182,9 @@ def _renamed(code: CodeType, original: CodeType) -> CodeType:
     def fixed_name(name: str) -> str:
         return right + name[len(wrong) :] if name.startswith(wrong) else name
 
-    kept = CO_NESTED | (CO_ITERABLE_COROUTINE if code.co_flags & CO_GENERATOR else 0)  # `types.coroutine` sets the latter
+    kept = CO_NESTED | (
+        CO_ITERABLE_COROUTINE if code.co_flags & CO_GENERATOR else 0
+    )  # `types.coroutine` sets the latter
     flags = (code.co_flags & ~CO_NESTED) | (original.co_flags & kept)
     consts = tuple(map(fixed, code.co_consts))
     return code.replace(co_name=original.co_name, co_qualname=right, co_consts=consts, co_flags=flags)

@@ -43,13 +43,18 @@ CODES = _table(
         "LT003",
         "its source cannot be found",
         "the rewrite starts from the source text, and there is none for this code",
-        "Put the function into a file (or a notebook cell); code from `exec` or without its .py file cannot be compiled.",
+        (
+            "Put the function into a file (or a notebook cell); code from `exec` or without its .py file cannot be "
+            "compiled."
+        ),
     ),
     (
         "LT004",
         "its source is not what Python loaded",
-        "the text in the file does not compile to the code of the loaded function: the file was edited after the import, "
-        "or an import hook changed the code",
+        (
+            "the text in the file does not compile to the code of the loaded function: the file was edited after the "
+            "import, or an import hook changed the code"
+        ),
         "Restart the process (or reload the module), and switch off import hooks that rewrite this module.",
     ),
     (
@@ -133,7 +138,10 @@ CODES = _table(
     (
         "LT018",
         "the delegating loop does more than pass values on",
-        "only `async for x in f(...): yield x`, without `else` and with nothing after it, hands the rest to the next step",
+        (
+            "only `async for x in f(...): yield x`, without `else` and with nothing after it, hands the rest to the "
+            "next step"
+        ),
         "Make the loop body exactly `yield x`, and follow it by `return` or the end of the function.",
     ),
     (
@@ -166,15 +174,19 @@ DEVIATIONS = _table(
     (
         "block-scope",
         "the block ends before the next step begins",
-        "recursion keeps a `try` or `with` open while the deeper steps run; here it covers one step: its handlers do not "
-        "see errors of later steps, a timeout or lock covers this step, and exits run in step order",
+        (
+            "recursion keeps a `try` or `with` open while the deeper steps run; here it covers one step: its handlers"
+            " do not see errors of later steps, a timeout or lock covers this step, and exits run in step order"
+        ),
         'Say `blocks="exact"` to keep blocks open, `blocks="reject"` to refuse them.',
     ),
     (
         "exception-context",
         "the handled exception is forgotten when the next step begins",
-        "recursion runs the next step inside the handler; here `__context__`, `sys.exc_info()` and a bare `raise` of a later "
-        "step do not see the exception of this one",
+        (
+            "recursion runs the next step inside the handler; here `__context__`, `sys.exc_info()` and a bare `raise`"
+            " of a later step do not see the exception of this one"
+        ),
         "Pass the exception as an argument if a later step needs it.",
     ),
     (
@@ -186,8 +198,10 @@ DEVIATIONS = _table(
     (
         "stream-delegation",
         "values sent or thrown in reach the current step",
-        "`asend`, `athrow` and `aclose` act on the step that runs, as `yield from` does; in the recursion they act on the "
-        "outermost one",
+        (
+            "`asend`, `athrow` and `aclose` act on the step that runs, as `yield from` does; in the recursion they "
+            "act on the outermost one"
+        ),
         "Do not send or throw into the generator if the difference matters.",
     ),
 )

@@ -7,6 +7,7 @@ import sys
 TYPE_CHECKING = False  # as in `typing`, whose import alone would double the time of `import loom`
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
     from typing import Any, TypeVar, overload
 
     from loom._options import Blocks
@@ -33,7 +34,7 @@ def tailrec(
 
 
 @overload
-def tailrec(
+def tailrec(  # noqa: F811 - ruff does not know our `overload`
     *,
     blocks: Blocks | None = None,
     group: str | None = None,
@@ -43,7 +44,7 @@ def tailrec(
 ) -> Callable[[F], F]: ...
 
 
-def tailrec(
+def tailrec(  # noqa: F811 - as above
     fn: Callable[..., Any] | None = None,
     /,
     *,
@@ -55,14 +56,15 @@ def tailrec(
 ) -> Any:
     """Run the tail calls of a function as a loop, in constant stack, with the meaning of the recursion.
 
-    Coroutines (`return await f(...)`), functions (`return f(...)`), generators (`yield from f(...)`) and async generators
-    (`async for x in f(...): yield x`) are compiled, methods too. The result has the name, signature and lines of the original.
+    Coroutines (`return await f(...)`), functions (`return f(...)`), generators (`yield from f(...)`) and async
+    generators (`async for x in f(...): yield x`) are compiled, methods too. The result has the name, signature and
+    lines of the original.
 
     Args:
         fn: The function, when used without parentheses.
-        blocks: What a tail call inside `try` or `with` means. `"step"`: the block ends before the next step. `"exact"`: it stays
-            open until the deeper steps are done, at the price of memory. `"reject"`: an error. Not said: as `"step"`, with a
-            `BlockScopeWarning`.
+        blocks: What a tail call inside `try` or `with` means. `"step"`: the block ends before the next step.
+            `"exact"`: it stays open until the deeper steps are done, at the price of memory. `"reject"`: an error. Not
+            said: as `"step"`, with a `BlockScopeWarning`.
         group: A name. Functions of one group may tail-call each other in constant stack.
         yield_every: Give the event loop a turn after this many steps (coroutines and async generators).
         allow_none: Accept a function that makes no tail call to itself.
@@ -73,8 +75,8 @@ def tailrec(
     """
     said = ("tailrec", blocks, group, yield_every, allow_none, allow_recursion)
     if fn is None:
-        return lambda function: _compiled(function, said, sys._getframe(1).f_lineno)  # noqa: SLF001
-    return _compiled(fn, said, sys._getframe(1).f_lineno)  # noqa: SLF001 - the line tells decorators apart
+        return lambda function: _compiled(function, said, sys._getframe(1))  # noqa: SLF001
+    return _compiled(fn, said, sys._getframe(1))  # noqa: SLF001 - the line tells decorators apart
 
 
 @overload
@@ -91,7 +93,7 @@ def tailstream(
 
 
 @overload
-def tailstream(
+def tailstream(  # noqa: F811 - ruff does not know our `overload`
     *,
     blocks: Blocks | None = None,
     group: str | None = None,
@@ -101,7 +103,7 @@ def tailstream(
 ) -> Callable[[F], F]: ...
 
 
-def tailstream(
+def tailstream(  # noqa: F811 - as above
     fn: Callable[..., Any] | None = None,
     /,
     *,
@@ -129,11 +131,11 @@ def tailstream(
     """
     said = ("tailstream", blocks, group, yield_every, allow_none, allow_recursion)
     if fn is None:
-        return lambda function: _compiled(function, said, sys._getframe(1).f_lineno)  # noqa: SLF001
-    return _compiled(fn, said, sys._getframe(1).f_lineno)  # noqa: SLF001 - the line tells decorators apart
+        return lambda function: _compiled(function, said, sys._getframe(1))  # noqa: SLF001
+    return _compiled(fn, said, sys._getframe(1))  # noqa: SLF001 - the line tells decorators apart
 
 
-def _compiled(fn: Any, said: tuple[Any, ...], line: int) -> Any:
+def _compiled(fn: Any, said: tuple[Any, ...], caller: FrameType) -> Any:
     from loom._plan import decorate  # noqa: PLC0415 - the compiler is loaded when it is used
 
-    return decorate(fn, said, line)
+    return decorate(fn, said, caller)

@@ -1,8 +1,8 @@
 """What is certainly bound, and certainly awaited, at each point of a body.
 
-The loop form runs every step in one frame, so a local of the last step could be seen by the next one where recursion has an
-unbound variable. `maybe_unbound` names the locals that some path reads before it binds them: only these are cleared.
-The same walk answers whether a path can reach a tail call without awaiting anything (`Flow.starving`).
+The loop form runs every step in one frame, so a local of the last step could be seen by the next one where recursion
+has an unbound variable. `maybe_unbound` names the locals that some path reads before it binds them: only these are
+cleared. The same walk answers whether a path can reach a tail call without awaiting anything (`Flow.starving`).
 
 The walk goes once over the tree in evaluation order and keeps the set of names that every path so far has bound;
 `None` stands for "cannot be reached". It errs on one side: a name counts as bound only if that is certain. A name that
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from loom._frame import FrameNames
+
 State: TypeAlias = frozenset[str] | None
 SUSPENDED = ".suspended"
-COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp)
-DEFERRED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.GeneratorExp)
 
 
 def join(states: Iterable[State]) -> State:
@@ -39,21 +39,21 @@ class Flow:
     """
 
     def __init__(
-        self, body: Sequence[ast.stmt], parameters: Iterable[str], is_local: Callable[[str], bool], tail_calls: set[int]
+        self, body: Sequence[ast.stmt], parameters: Iterable[str], names: FrameNames, tail_calls: set[int]
     ) -> None:
         """Walk `body`.
 
         Args:
             body: The statements of the function.
             parameters: Bound from the start.
-            is_local: Whether a name belongs to this frame.
+            names: The names of the frame.
             tail_calls: The `id` of every tail call in the body.
         """
         self.maybe_unbound: set[str] = set()
         self.starving: set[int] = set()
-        self._is_local = is_local
+        self._own = names.own
         self._tail_calls = tail_calls
-        self._deleted = _deleted_names(body)
+        self._deleted = names.deleted
         self._state: State = frozenset(parameters)
         self._breaks: list[list[State]] = []
         self._hidden: list[set[str]] = []
@@ -66,7 +66,7 @@ class Flow:
             self._state |= {name}
 
     def _read(self, name: str) -> None:
-        if self._state is None or name in self._state or not self._is_local(name):
+        if self._state is None or name in self._state or name not in self._own:
             return
         if not any(name in names for names in self._hidden):
             self.maybe_unbound.add(name)
@@ -312,15 +312,3 @@ class Flow:
 
 def _defaults(arguments: ast.arguments) -> list[ast.expr]:
     return [*arguments.defaults, *(default for default in arguments.kw_defaults if default is not None)]
-
-
-def _deleted_names(body: Sequence[ast.stmt]) -> frozenset[str]:
-    """Return the names some `del` or `except ... as` unbinds."""
-    names: set[str] = set()
-    for statement in body:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del):
-                names.add(node.id)
-            elif isinstance(node, ast.ExceptHandler) and node.name is not None:
-                names.add(node.name)
-    return frozenset(names)

@@ -1,4 +1,5 @@
-"""Judge the decorated functions of files without importing them: the work behind `loom-tailcalls check` and `explain`."""
+"""Judge the decorated functions of files without importing them: the work behind `loom-tailcalls check` and
+`explain`."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ SKIPPED_FOLDERS = frozenset({"__pycache__", "build", "dist", "node_modules", "si
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One line of a report: a refusal (`error`), or a block that was given step scope without being asked (`warning`)."""
+    """One line of a report: a refusal (`error`), or a block that was given step scope without being asked
+    (`warning`)."""
 
     level: str
     code: str
@@ -48,7 +50,9 @@ class Checked:
     def facts(self, *, with_source: bool) -> dict[str, Any]:
         """Return what `explain_tailcalls` would say."""
         accepted = with_source and not self.analysis.refusals
-        return facts_of(self.analysis, Plan(self.analysis, accepts_original=self.accepts_original) if accepted else None)
+        return facts_of(
+            self.analysis, Plan(self.analysis, accepts_original=self.accepts_original) if accepted else None
+        )
 
     def problems(self) -> Iterator[Problem]:
         """List what a linter has to say."""
@@ -58,11 +62,9 @@ class Checked:
             facts = refusal_facts(error)
             place = (facts["line"] or 1, facts["column"] or 1)
             yield Problem("error", error.code, file, *place, name, error.reason, error.fix)
-        if analysis.options.blocks is None and not analysis.refusals:
-            for found in analysis.deviations:
-                if found.id == "block-scope":
-                    fix = DEVIATIONS[found.id].fix
-                    yield Problem("warning", found.id, file, found.line, found.column, name, found.text, fix)
+        for found in () if analysis.refusals else analysis.unsaid_blocks:
+            fix = DEVIATIONS[found.id].fix
+            yield Problem("warning", found.id, file, found.line, found.column, name, found.text, fix)
 
 
 class UnreadableError(Exception):
@@ -117,12 +119,11 @@ def check_function(path: Path, name: str) -> list[Checked]:
         code = codes.get((definition.node.name, definition.first_line))
         if code is None or name not in (definition.node.name, code.co_qualname):
             continue
-        ours = list(_our_decorators(definition, names))
-        for position, options in ours or [(None, None)]:
-            guessed = Options("tailstream" if code.co_flags & 0x220 else "tailrec")
-            found.append(_judge(definition, codes, position, options or guessed))
+        ours: list[tuple[int | None, Options]] = list(_our_decorators(definition, names))
+        guessed = Options("tailstream" if code.co_flags & 0x220 else "tailrec")
+        found += [_judge(definition, codes, *said) for said in ours or [(None, guessed)]]
     if not found:
-        message = f"cannot explain {name!r}: because {str(path)!r} has no such function. Write FILE:FUNCTION or FILE:Class.method."
+        message = f"cannot explain {name!r}: because {str(path)!r} has no such function. Write FILE:Class.method."
         raise UnreadableError(message)
     return found
 
@@ -192,5 +193,3 @@ def _our_decorators(definition: Definition, names: dict[str, str]) -> Iterator[t
             if word.arg in Options._fields and isinstance(word.value, ast.Constant):
                 said[word.arg] = word.value.value
         yield index, Options(**said)
-
-

@@ -19,14 +19,15 @@ Theory of operation
 This is the recursion as long as four things hold, and each has its place below.
 
 * **The callee is this function.** The guard asks at every step. A method is evaluated once, before its arguments.
-* **Arguments are evaluated in Python's order, then bound at once.** One assignment does both. Where the order cannot be seen, no
-  temporary is used (`_rebind`).
-* **The next step begins with fresh locals.** What could be read unbound is cleared at the head (`_head`). If a closure keeps a
-  variable that changes, this form is not used at all, see `_step`.
-* **Loops of the user are left.** `.again` is set, `break` leaves one loop, and a test behind each loop goes on from there
-  (`after_loop`). `break` also skips the `else` of the loop, as `return` does.
+* **Arguments are evaluated in Python's order, then bound at once.** One assignment does both. Where the order cannot
+  be seen, no temporary is used (`_rebind`).
+* **The next step begins with fresh locals.** What could be read unbound is cleared at the head (`_head`). If a closure
+  keeps a variable that changes, this form is not used at all, see `_step`.
+* **Loops of the user are left.** `.again` is set, `break` leaves one loop, and a test behind each loop goes on from
+  there (`after_loop`). `break` also skips the `else` of the loop, as `return` does.
 
-Tail calls inside `try` or `with` never get here: they take the step form, where leaving a block is an ordinary `return`.
+Tail calls inside `try` or `with` never get here: they take the step form, where leaving a block is an ordinary
+`return`.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ from typing import TYPE_CHECKING
 
 from loom._analysis import is_receiver
 from loom._codegen import bare, definition_like
+from loom._frame import frame_nodes
 from loom._lowering import Lowered, Lowering, first_line_of, split_docstring
 from loom._nodes import NOWHERE, Build, call_with
-from loom._positions import frame_nodes
 from loom._signature import Bound, Default
 
 if TYPE_CHECKING:
@@ -65,9 +66,7 @@ class _Loop(Lowering):
         self._defaults: dict[str, None] = {}
         self._uses_again = False
         self._uses_receiver = False
-        self._unbinds = {
-            name for node in frame_nodes(analysis.definition.node) for name in (_unbound_by(node),) if name is not None
-        }
+        self._unbinds = analysis.names.deleted
         values = (node.value for node in frame_nodes(analysis.definition.node) if isinstance(node, ast.Return))
         self._drops = self._drops and any(value is not None for value in values)
 
@@ -77,7 +76,10 @@ class _Loop(Lowering):
         body = self.statements(rest, 0)
         loop = NOWHERE.forever([*self._head(), *body, NOWHERE.break_()])
         made = definition_like(
-            node, bare(node).args, [*docstring, *self._entry(first_line_of(rest)), loop], is_async=isinstance(node, ast.AsyncFunctionDef)
+            node,
+            bare(node).args,
+            [*docstring, *self._entry(first_line_of(rest)), loop],
+            is_async=isinstance(node, ast.AsyncFunctionDef),
         )
         return Lowered(made, tuple(sorted(self.helpers)), tuple(self._defaults))
 
@@ -136,12 +138,10 @@ class _Loop(Lowering):
             return [at.if_(self._is_me(at, callee), self._go(call, route.bound, None, depth))], site.call
         made: list[ast.stmt] = [at.set(".callee", callee)]
         for route in call.routes:
-            test, receiver = self._function_test(at) if route.access == "function" else self._method_test(at, callee)
+            is_method = route.access == "method"
+            test, receiver = self._method_test(at, callee) if is_method else (self._is_me(at, at.load(".callee")), None)
             made.append(at.if_(test, self._go(call, route.bound, receiver, depth)))
         return made, call_with(site.call, at.load(".callee"))
-
-    def _function_test(self, at: Build) -> tuple[ast.expr, None]:
-        return self._is_me(at, at.load(".callee")), None
 
     def _method_test(self, at: Build, callee: ast.expr) -> tuple[ast.expr, ast.expr]:
         """Ask whether `.callee` is this function as a method; give the receiver of the next step, too."""
@@ -248,12 +248,6 @@ def _assign(pairs: list[tuple[str, ast.expr]], at: Build) -> list[ast.stmt]:
 
 def _mentions(value: ast.expr, name: str) -> bool:
     return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(value))
-
-
-def _unbound_by(node: ast.AST) -> str | None:
-    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del):
-        return node.id
-    return node.name if isinstance(node, ast.ExceptHandler) else None
 
 
 def _slot(name: str) -> str:

@@ -76,7 +76,7 @@ class Lowering:
         return [Build(anchor).return_(value)]
 
     def passing(self, call: TailCall) -> list[ast.stmt]:
-        """Touch the line of `yield x` in a delegating loop: the values pass there, as a debugger or coverage sees it."""
+        """Touch the line of `yield x` in a delegating loop: there the values pass for a debugger, or coverage."""
         loop = call.site.anchor
         return [ast.Pass(**Build(loop.body[0]).place)] if isinstance(loop, ast.For | ast.AsyncFor) else []
 
@@ -222,16 +222,21 @@ def split_docstring(body: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt
 
 
 def _ancestors(body: Sequence[ast.stmt], calls: set[int]) -> set[int]:
-    """Return the `id` of every node that holds one of the calls."""
+    """Return the `id` of every node that is one of the calls or holds one."""
+    parents: dict[int, ast.AST] = {}
+    wanted: list[ast.AST] = []
+    pending: list[ast.AST] = list(body)
+    while pending:
+        node = pending.pop()
+        if id(node) in calls:
+            wanted.append(node)
+        for child in ast.iter_child_nodes(node):
+            parents[id(child)] = node
+            pending.append(child)
     found: set[int] = set()
-
-    def holds(node: ast.AST) -> bool:
-        inside = [holds(child) for child in ast.iter_child_nodes(node)]
-        if id(node) in calls or any(inside):
-            found.add(id(node))
-            return True
-        return False
-
-    for statement in body:
-        holds(statement)
+    for node in wanted:
+        holder: ast.AST | None = node
+        while holder is not None and id(holder) not in found:
+            found.add(id(holder))
+            holder = parents.get(id(holder))
     return found

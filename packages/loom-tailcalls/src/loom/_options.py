@@ -29,7 +29,8 @@ def why_not_usable(options: Options, kind: Kind) -> str | None:
     """
     if options.blocks not in (None, "step", "exact", "reject"):
         return f'blocks={options.blocks!r} is not one of "step", "exact", "reject"'
-    if options.group is not None and (not isinstance(options.group, str) or not options.group):
+    group: object = options.group
+    if group is not None and not (isinstance(group, str) and group):
         return f"group={options.group!r} is not a name"
     if options.group is not None and options.blocks == "exact":
         return 'blocks="exact" keeps the frames of one function; a group cannot use it'

@@ -1,8 +1,8 @@
 """From a function to its compiled form: compile once per definition, link once per function object.
 
-A plan holds everything that depends on the definition alone. It is kept as long as the code object of the original function
-lives, so a function that is defined again and again in an outer one is compiled once; linking costs a few microseconds.
-Linking puts the original cells back, by name, and adds ours.
+A plan holds everything that depends on the definition alone. It is kept as long as the code object of the original
+function lives, so a function that is defined again and again in an outer one is compiled once; linking costs a few
+microseconds. Linking puts the original cells back, by name, and adds ours.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from loom._nodes import NOWHERE
 from loom._options import Options
 from loom._runtime import MEMBER, Member, entry, lookup_in_group, member_of
 from loom._signature import mangled
-from loom._source import Definition, find_definition, has_rewritten_asserts, read_file
+from loom._source import Definition, deep_trees, find_definition, has_rewritten_asserts, read_file
 from loom._step import lower_to_binder, lower_to_driver, lower_to_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from loom._analysis import Deviation
     from loom._lowering import Lowered
@@ -156,20 +157,15 @@ class Plan:
 
     def warn(self, module_globals: dict[str, Any]) -> None:
         """Warn about each tail call that leaves a block without the user having said so."""
-        if self.options.blocks is not None:
-            return
-        for deviation in self.analysis.deviations:
-            if deviation.id == "block-scope":
-                registry = module_globals.setdefault("__warningregistry__", {})
-                filename = self.analysis.definition.file.filename
-                warnings.warn_explicit(
-                    block_scope_text(self.analysis, deviation),
-                    BlockScopeWarning,
-                    filename,
-                    deviation.line,
-                    module_globals.get("__name__", ""),
-                    registry,
-                )
+        for deviation in self.analysis.unsaid_blocks:
+            warnings.warn_explicit(
+                block_scope_text(self.analysis, deviation),
+                BlockScopeWarning,
+                self.analysis.definition.file.filename,
+                deviation.line,
+                module_globals.get("__name__", ""),
+                module_globals.setdefault("__warningregistry__", {}),
+            )
 
     def _compiled(self, lowered: Lowered, *, keeps_cells: bool = False) -> Unit:
         twin = self.analysis.code
@@ -188,13 +184,13 @@ _plans: dict[tuple[int, tuple[Any, ...]], tuple[weakref.ref[CodeType], Plan]] = 
 """The plans by the identity of the original code and the options. An entry goes when the code does."""
 
 
-def decorate(fn: object, said: tuple[Any, ...], decorator_line: int | None) -> FunctionType:
+def decorate(fn: object, said: tuple[Any, ...], caller: FrameType | None) -> FunctionType:
     """Compile a function, or take the plan of its definition, and link it.
 
     Args:
         fn: What the user decorates.
         said: The options, in the order of `Options`.
-        decorator_line: The line from which the decorator was called.
+        caller: The frame that called the decorator: its line tells our decorator from others.
 
     Raises:
         TailCallError: It cannot be compiled.
@@ -202,24 +198,25 @@ def decorate(fn: object, said: tuple[Any, ...], decorator_line: int | None) -> F
     if type(fn) is not FunctionType:
         raise not_a_function(fn)
     found = _plans.get((id(fn.__code__), said)) if _is_hashable(said) else None
-    plan = found[1] if found is not None and found[0]() is fn.__code__ else _make_plan(fn, said, decorator_line)
+    plan = found[1] if found is not None and found[0]() is fn.__code__ else _make_plan(fn, said, caller)
     if plan.is_needless:
         return fn
     plan.warn(fn.__globals__)
     return plan.link(fn)
 
 
-def _make_plan(original: FunctionType, said: tuple[Any, ...], decorator_line: int | None) -> Plan:
+def _make_plan(original: FunctionType, said: tuple[Any, ...], caller: FrameType | None) -> Plan:
     for code, is_so in (
         ("LT005", member_of(original) is not None),
         ("LT006", hasattr(original, "__wrapped__")),
     ):
         if is_so:
             raise _unplaced(code, f"{original.__qualname__!r}", original.__code__)
-    analysis, position = judge(original, Options(*said), decorator_line)
+    analysis, position = judge(original, Options(*said), caller)
     if analysis.refusals:
         raise analysis.refusals[0]
-    plan = Plan(analysis, accepts_original=position is None)
+    with deep_trees():
+        plan = Plan(analysis, accepts_original=position is None)
     key = (id(original.__code__), said)
     _plans[key] = (weakref.ref(original.__code__, lambda _: _plans.pop(key, None)), plan)
     return plan
@@ -234,26 +231,22 @@ def _is_hashable(said: tuple[Any, ...]) -> bool:
     return True
 
 
-def judge(original: FunctionType, options: Options, decorator_line: int | None) -> tuple[Analysis, int | None]:
+def judge(original: FunctionType, options: Options, caller: FrameType | None) -> tuple[Analysis, int | None]:
     """Find the text of a function, check that it is the loaded one, and analyse it.
 
     Returns:
-        The verdict, and the index of the decorator that was called from `decorator_line`.
+        The verdict, and the index of the decorator that `caller` was at; None if it was not at one.
 
     Raises:
         TailCallError: There is nothing to analyse.
     """
     definition, twin = locate(original)
-    position = next(
-        (
-            index
-            for index, node in enumerate(definition.node.decorator_list)
-            if decorator_line is not None and node.lineno <= decorator_line <= (node.end_lineno or node.lineno)
-        ),
-        None,
-    )
+    position = None
+    if caller is not None and caller.f_code.co_filename == definition.file.filename:
+        position = definition.decorator_at(caller.f_lineno)
     is_builtin = _builtin_check(original.__globals__)
-    return analyse(definition, twin, options, position=position, is_builtin=is_builtin), position
+    with deep_trees():
+        return analyse(definition, twin, options, position=position, is_builtin=is_builtin), position
 
 
 def locate(original: FunctionType) -> tuple[Definition, CodeType]:

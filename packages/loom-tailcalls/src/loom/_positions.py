@@ -6,15 +6,16 @@ Theory of operation
 A call is in tail position when nothing of this step is left to do once it returns. What keeps that true is decided for
 every *edge* of the syntax tree, from a node to one of its fields, and the answer stands in a table:
 
-* `STATEMENTS` says for each statement field what a tail call inside it is inside *of*. `SAME`: nothing, the field is as good
-  as the statement itself. `LOOP`: a loop that must be left first. `ITERATION`: the same, and an iterator is dropped.
-  `BLOCK`: a `try` or `with` that recursion would keep open. `HANDLER`: an `except` body, whose exception stays
-  current in recursion. `CLEANUP`: a `finally`, never accepted. A field that is not in the table does not exist for us.
+* `STATEMENTS` says for each statement field what a tail call inside it is inside *of*. `SAME`: nothing, the field is
+  as good as the statement itself. `LOOP`: a loop that must be left first. `ITERATION`: the same, and an iterator is
+  dropped. `BLOCK`: a `try` or `with` that recursion would keep open. `HANDLER`: an `except` body, whose exception
+  stays current in recursion. `CLEANUP`: a `finally`, never accepted. A field that is not in the table does not exist
+  for us.
 * `EXPRESSIONS` says which operands of a returned expression are returned as they are.
 
-Coroutines and functions are simple: every `return` of the frame is a candidate, wherever it stands. A generator also makes
-tail calls by *statements* (`yield from f()`, `async for x in f(): yield x`); such a statement is in tail position when
-`return` follows it, or when the end of the body does. `_ends` carries that fact down the same table.
+Coroutines and functions are simple: every `return` of the frame is a candidate, wherever it stands. A generator also
+makes tail calls by *statements* (`yield from f()`, `async for x in f(): yield x`); such a statement is in tail
+position when `return` follows it, or when the end of the body does. `_ends` carries that fact down the same table.
 
 Everything else that calls the function in this frame is not a tail call and is listed as `stray`. Nested functions and
 lambdas are other frames, and not our business.
@@ -27,8 +28,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from loom._frame import frame_nodes
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from loom._options import Kind
     from loom._source import Function
@@ -122,8 +125,8 @@ class Site:
     Attributes:
         call: The call node.
         anchor: The statement it stands in; its place is the place of the jump.
-        form: `return`: its value is returned. `delegate`: `yield from f()` whose value is dropped. `stream`: a loop that
-            yields on every value.
+        form: `return`: its value is returned. `delegate`: `yield from f()` whose value is dropped. `stream`: a loop
+            that yields on every value.
         blocks: The blocks around it, outermost first: edges BLOCK, HANDLER and CLEANUP only.
         iterators: The `for` statements that are left by it.
     """
@@ -169,7 +172,9 @@ def find_positions(
     walk = _Walk(kind, is_candidate)
     walk.body(function.body, (), (), ends=True)
     accepted = {id(site.call) for site in walk.sites}
-    strays, streams, unawaited = [], [], []
+    strays: list[ast.Call] = []
+    streams: list[ast.For | ast.AsyncFor] = []
+    unawaited: list[ast.Call] = []
     returned = {id(node.value): node for node in frame_nodes(function) if isinstance(node, ast.Return)}
     for node in frame_nodes(function):
         if isinstance(node, ast.For | ast.AsyncFor) and isinstance(node.iter, ast.Call):
@@ -179,27 +184,6 @@ def find_positions(
         elif isinstance(node, ast.Call) and id(node) not in accepted and is_self(node):
             (unawaited if kind == "coroutine" and id(node) in returned else strays).append(node)
     return Positions(tuple(walk.sites), tuple(strays), tuple(streams), tuple(unawaited))
-
-
-def frame_nodes(function: Function) -> Iterator[ast.AST]:
-    """Yield the nodes that run in the frame of `function`, comprehensions included, parents first.
-
-    A generator expression counts, too: what it calls is called for this frame. Nested functions do not, except for their
-    decorators and defaults.
-    """
-    pending: list[ast.AST] = list(reversed(function.body))
-    while pending:
-        node = pending.pop()
-        yield node
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            children: list[ast.AST] = [*node.decorator_list, node.args]
-        elif isinstance(node, ast.Lambda):
-            children = [node.args]
-        elif isinstance(node, ast.ClassDef):
-            children = [*node.decorator_list, *node.bases, *node.keywords]
-        else:
-            children = list(ast.iter_child_nodes(node))
-        pending.extend(reversed(children))
 
 
 def tail_operands(expression: ast.expr) -> list[ast.expr]:

@@ -32,8 +32,8 @@ class Push(tuple[Any, ...]):
 class Member:
     """One compiled function at run time: the public function, and its step and binder.
 
-    The step takes every parameter by position, in the order of `co_varnames`; the binder takes the arguments of a call and
-    returns them in that order.
+    The step takes every parameter by position, in the order of `co_varnames`; the binder takes the arguments of a call
+    and returns them in that order.
     """
 
     __slots__ = ("_bind", "_step", "plan", "public")
@@ -88,7 +88,7 @@ def lookup_in_group(member: Member) -> Callable[[object], tuple[Member, Callable
 
 
 def changed() -> None:
-    """Stand for the function when its defaults were changed in shape: no callee is this, so every call is made for real."""
+    """Stand for the function when its defaults were changed in shape: no callee is this, so every call is real."""
 
 
 def entry(member: Member, wanted: tuple[int | str, ...]) -> Callable[[], FunctionType | tuple[object, ...]]:

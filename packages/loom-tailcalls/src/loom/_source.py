@@ -1,7 +1,7 @@
 """Find the definition of a function in the text it was loaded from.
 
-The whole file is parsed, never a dedented snippet: so lines, columns and multi-line strings stay what they are. The text
-comes from `linecache`, which also knows notebooks, doctests, the new REPL and zip files. Nothing is executed.
+The whole file is parsed, never a dedented snippet: so lines, columns and multi-line strings stay what they are. The
+text comes from `linecache`, which also knows notebooks, doctests, the new REPL and zip files. Nothing is executed.
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ import ast
 import linecache
 import sys
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from loom._errors import TailCallError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
@@ -68,6 +72,13 @@ class Definition:
     def private_class(self) -> str | None:
         """Return the innermost class around the `def`: the one that mangles `__names`."""
         return next((scope.name for scope in reversed(self.scopes) if isinstance(scope, ast.ClassDef)), None)
+
+    def decorator_at(self, line: int) -> int | None:
+        """Return the index of the decorator that stands on a line."""
+        for index, node in enumerate(self.node.decorator_list):
+            if node.lineno <= line <= (node.end_lineno or node.lineno):
+                return index
+        return None
 
     def error(
         self, code: str, node: ast.AST | None = None, *, reason: str | None = None, fix: str | None = None
@@ -140,6 +151,17 @@ def parse(text: str, filename: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(text, filename)
+
+
+@contextmanager
+def deep_trees() -> Iterator[None]:
+    """Give the walks room: a long `elif` chain or sum is a deep tree, and ours take several frames a level."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + 20_000)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def find_definition(file: SourceFile, name: str, first_line: int) -> Definition | None:

@@ -4,18 +4,18 @@ Theory of operation
 -------------------
 
 The body becomes a *step function*. It takes every parameter by position, already bound. Where it makes a tail call it
-returns a `Next` with the bound arguments of the following step; any other value is the result. So a closure gets its own cells
-in each step, and leaving a `try` or `with` on the way is an ordinary `return`: the arguments are bound inside the block, and
-every block of this step is left with the old parameters and without an exception.
+returns a `Next` with the bound arguments of the following step; any other value is the result. So a closure gets its
+own cells in each step, and leaving a `try` or `with` on the way is an ordinary `return`: the arguments are bound inside
+the block, and every block of this step is left with the old parameters and without an exception.
 
-The public function has the user's signature and is the driver of the steps (`DRIVERS`). The same step function serves groups, where
-the next step may be that of another member, and `transition`, where somebody else is the driver.
+The public function has the user's signature and is the driver of the steps (`DRIVERS`). The same step function serves
+groups, where the next step may be that of another member, and `transition`, where somebody else is the driver.
 
-An async generator cannot return a value. Its step function gets a list `.out` first and puts the `Next` there; code that can
-still run afterwards because a handler or an exit took over empties it again (`handler_head`, `after_with`).
+An async generator cannot return a value. Its step function gets a list `.out` first and puts the `Next` there; code
+that can still run afterwards because a handler or an exit took over empties it again (`handler_head`, `after_with`).
 
-With `blocks="exact"` a tail call inside a block does not end the step: it yields a `Push`, and the frame waits on the heap until
-the driver has the result. A plain function becomes a generator for that, seen only by its driver.
+With `blocks="exact"` a tail call inside a block does not end the step: it yields a `Push`, and the frame waits on the
+heap until the driver has the result. A plain function becomes a generator for that, seen only by its driver.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ class _Template(ast.NodeTransformer):
         self.generic_visit(node)
         if spread is None:
             return node
-        if isinstance(spread.value, ast.Name):
+        if isinstance(spread, ast.Starred) and isinstance(spread.value, ast.Name):
             node.args += [self._at.load(name) for name in self._analysis.parameters.all]
         else:
             node.args.append(self.visit(spread))
@@ -251,11 +251,11 @@ class _Step(Lowering):
             found = at.call(at.load(".lookup"), at.load(".callee"))
             is_found = at.not_(at.is_(at.load(".target"), at.constant(None)))
             member = _item(at, ".target", 0)
-            payload = call_with(site.call, _item(at, ".target", 1))
+            args: ast.expr = call_with(site.call, _item(at, ".target", 1))
             made: list[ast.stmt] = [
                 at.set(".callee", callee),
                 at.set(".target", found),
-                at.if_(is_found, self._hand_over(call, member, payload)),
+                at.if_(is_found, self._hand_over(call, member, args)),
             ]
             return made, call_with(site.call, at.load(".callee"))
         if isinstance(callee, ast.Name):
@@ -264,7 +264,8 @@ class _Step(Lowering):
             return [at.if_(self._is_me(at, callee), body)], site.call
         made = [at.set(".callee", callee)]
         for route in call.routes:
-            test, receiver = self._is_me(at, at.load(".callee")), None
+            test = self._is_me(at, at.load(".callee"))
+            receiver: ast.expr | None = None
             if route.access == "method":
                 self.helpers |= {".type", ".Method"}
                 is_method = at.is_(at.call(at.load(".type"), at.load(".callee")), at.load(".Method"))

@@ -1,7 +1,7 @@
 """One step as a value: `delta(arguments) -> TailCall(next) | Return(value)`.
 
-The loop that `@tailrec` builds and this transition come from the same analysis, so a driver that stores every step (loom-runner)
-runs the very steps that the loop runs in memory.
+The loop that `@tailrec` builds and this transition come from the same analysis, so a driver that stores every step
+(loom-runner) runs the very steps that the loop runs in memory.
 """
 
 from __future__ import annotations
