@@ -74,7 +74,7 @@ def _records(content: bytes, reading: _Reading) -> Iterator[dict[str, Any]]:
         record = None
         if colon and length.isdigit() and int(length) == len(text):
             try:
-                record = json.loads(text)
+                record = json.loads(text, parse_constant=str)
             except (ValueError, RecursionError):
                 record = None
         if isinstance(record, dict) and isinstance(record.get("t"), str):

@@ -9,7 +9,7 @@ connection at all.
 Blocks:
 
 * `x-head`: JSON: totals, string tables, where the chunks begin.
-* `x-cols`: one packed typed array per column, spans in pre-order (a subtree is a range; a parent comes before
+* `x-cols`: one packed column per fact (`_columns`), spans in pre-order (a subtree is a range; a parent comes before
   its children).
 * `x-p0..n`: what the inspector shows of the spans, about 1 MB of JSON each, inflated when it is looked at.
 * `x-v0..n`: the pooled values (messages, long texts), likewise.
@@ -27,8 +27,8 @@ from array import array
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any
 
+from flow_xray._columns import differences, planes
 from flow_xray._detail import detail_of
 from flow_xray._model import STATUSES, Json, Span
 from flow_xray._pool import Key, pack
@@ -36,6 +36,7 @@ from flow_xray._result import TraceResult
 
 PAGE_VERSION = 1
 _CHUNK_BYTES = 1_000_000
+_HEX = frozenset("0123456789abcdef")
 
 
 def build_page(trace: TraceResult) -> str:
@@ -73,38 +74,36 @@ class _Blocks:
         kinds: dict[str, int] = {}
         threads: dict[str, int] = {}
         first = min((span.started_at_ns for span in self.spans), default=0)
-        columns: dict[str, array[Any]] = {
-            "start": array("d"), "duration": array("d"), "cost": array("d"), "parent": array("i"), "name": array("I"),
-            "detail": array("I"), "kind": array("H"), "thread": array("H"), "input": array("I"), "output": array("I"),
-            "cached": array("I"), "status": array("B"), "flags": array("B"),
-        }  # fmt: skip
+        starts: list[int] = []
+        costs = array("d")
+        columns: dict[str, list[int]] = {
+            name: [] for name in ("duration", "parent", "name", "detail", "kind", "thread", "status", "flags")
+        }
+        columns |= {"input": [], "output": [], "cached": []}
         payloads: list[str] = []
         seen_until = first
-        for span, parent in zip(self.spans, parents, strict=True):
+        for index, (span, parent) in enumerate(zip(self.spans, parents, strict=True)):
             meta = span.meta
-            columns["start"].append(span.started_at_ns - first)
-            columns["duration"].append(-1 if span.duration_ns is None else span.duration_ns)
-            columns["parent"].append(parent)
+            starts.append(span.started_at_ns - first)
+            columns["duration"].append(0 if span.duration_ns is None else max(0, span.duration_ns) + 1)
+            columns["parent"].append(index - parent if parent >= 0 else 0)
             columns["name"].append(self._string(span.name))
             columns["detail"].append(self._string(detail_of(span)))
-            columns["kind"].append(kinds.setdefault(_clean(span.kind), len(kinds)) if len(kinds) < 65_000 else 0)
-            columns["thread"].append(
-                threads.setdefault(_clean(span.thread), len(threads)) if len(threads) < 65_000 else 0
-            )
+            columns["kind"].append(kinds.setdefault(_clean(span.kind), len(kinds)))
+            columns["thread"].append(threads.setdefault(_clean(span.thread), len(threads)))
             columns["status"].append(STATUSES.index(span.status))
+            columns["flags"].append(_flags(span))
             columns["input"].append(_whole(meta.get("input_tokens")))
             columns["output"].append(_whole(meta.get("output_tokens")))
             columns["cached"].append(_whole(meta.get("cache_read_tokens")))
             cost = meta.get("cost_usd")
-            columns["cost"].append(
-                float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) else float("nan")
-            )
-            columns["flags"].append(_flags(span))
+            has_cost = isinstance(cost, int | float) and not isinstance(cost, bool)
+            costs.append(float(cost) if has_cost else float("nan"))  # type: ignore[arg-type]  # checked above
             seen_until = max(seen_until, span.started_at_ns + (span.duration_ns or 0))
             payloads.append(self._payload(span))
         payload_blocks, payload_starts = _chunks(payloads)
         value_blocks, value_starts = _chunks(self._values)
-        packed, layout = _pack_columns(columns)
+        packed, layout = _pack_columns({"start": differences(starts), **columns}, costs)
         ids, plain_ids = _ids(self.spans)
         head = {
             "version": PAGE_VERSION,
@@ -113,7 +112,7 @@ class _Blocks:
             "started_at_ns": str(first),
             "length_ns": seen_until - first,
             "count": len(self.spans),
-            "meta": {key: pack(value, self._put) for key, value in trace.meta.items()} if trace.meta else {},
+            "meta": trace.meta,
             "value": trace.value,
             "kinds": list(kinds),
             "threads": list(threads),
@@ -124,8 +123,6 @@ class _Blocks:
             "payload_starts": payload_starts,
             "value_starts": value_starts,
         }
-        # Trace-level values may have added to the pool after it was cut; they are few, so they go in as they are.
-        head["meta"] = trace.meta
         self._named = [("x-head", json.dumps(head).encode()), ("x-cols", packed), ("x-ids", ids)]
         self._named += [(f"x-p{index}", block) for index, block in enumerate(payload_blocks)]
         self._named += [(f"x-v{index}", block) for index, block in enumerate(value_blocks)]
@@ -207,28 +204,33 @@ def _chunks(texts: list[str]) -> tuple[list[bytes], list[int]]:
     return blocks, starts
 
 
-def _pack_columns(columns: "dict[str, array[Any]]") -> tuple[bytes, list[list[str | int]]]:
-    """Join the columns, widest first so that each stays aligned; return the bytes and [name, type, offset]."""
-    packed = bytearray()
-    layout: list[list[str | int]] = []
+def _pack_columns(columns: dict[str, list[int]], costs: "array[float]") -> tuple[bytes, list[list[str | int]]]:
+    """Join the columns; return the bytes and [name, number of planes (0: 8-byte floats), offset] for each."""
+    if sys.byteorder == "big":
+        costs.byteswap()
+    packed = bytearray(costs.tobytes())
+    layout: list[list[str | int]] = [["cost", 0, 0]]
     for name, column in columns.items():
-        if sys.byteorder == "big":
-            column.byteswap()
-        packed += b"\0" * (-len(packed) % 8)
-        layout.append([name, column.typecode, len(packed)])
-        packed += column.tobytes()
+        content, count = planes(column)
+        layout.append([name, count, len(packed)])
+        packed += content
     return bytes(packed), layout
 
 
 def _ids(spans: list[Span]) -> tuple[bytes, list[str] | None]:
-    """Return 8 bytes per id, or the ids as they are when one of them is not 16 hex digits."""
-    try:
-        packed = b"".join(bytes.fromhex(span.id) for span in spans)
-    except ValueError:
-        packed = b""
-    if len(packed) == 8 * len(spans) and all(len(span.id) == 16 for span in spans):
-        return packed, None
-    return b"", [_clean(span.id) for span in spans]
+    """Return the differences of the ids in 8 planes, or the ids as they are when one is not 16 hex digits."""
+    if not all(len(span.id) == 16 and _HEX.issuperset(span.id) for span in spans):
+        return b"", [_clean(span.id) for span in spans]
+    last = 0
+    steps = array("Q")
+    for span in spans:
+        value = int(span.id, 16)
+        steps.append((value - last) & 0xFFFF_FFFF_FFFF_FFFF)
+        last = value
+    if sys.byteorder == "big":
+        steps.byteswap()
+    raw = steps.tobytes()
+    return b"".join(raw[k::8] for k in range(8)), None
 
 
 def _flags(span: Span) -> int:

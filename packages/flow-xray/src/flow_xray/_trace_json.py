@@ -73,7 +73,7 @@ def load(text: str | bytes) -> TraceResult:
         TraceFormatError: it is not one, is damaged, or is newer.
     """
     try:
-        whole = json.loads(text)
+        whole = json.loads(text, parse_constant=str)
     except (ValueError, RecursionError) as error:
         raise TraceFormatError(
             f"cannot read the trace: because it is not JSON ({error}). Give a file written by to_json()."

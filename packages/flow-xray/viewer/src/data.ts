@@ -36,7 +36,7 @@ interface Head {
   threads: string[];
   statuses: Status[];
   strings: string[];
-  columns: [string, string, number][];
+  columns: [name: string, planes: number, offset: number][];
   ids: string[] | null;
   payload_starts: number[];
   value_starts: number[];
@@ -84,6 +84,31 @@ export function parse(text: string): Json {
     }
     return value;
   } as (this: unknown, key: string, value: unknown) => unknown);
+}
+
+/** Put numbers together from their bytes: the lowest byte of each, then the next byte of each, and so on. */
+function fromPlanes(bytes: Uint8Array, offset: number, count: number, n: number): Float64Array {
+  const out = new Float64Array(n);
+  let weight = 1;
+  for (let plane = 0; plane < count; plane++, weight *= 256) {
+    const from = offset + plane * n;
+    for (let i = 0; i < n; i++) out[i] += bytes[from + i] * weight;
+  }
+  return out;
+}
+
+/** Undo what makes neighbours small: signs folded into even and odd, and differences. */
+function unfold(values: Float64Array): Float64Array {
+  let last = 0;
+  return values.map((value) => (last += value % 2 ? -(value + 1) / 2 : value / 2));
+}
+
+function idsFrom(planes: Uint8Array, n: number): BigUint64Array {
+  const bytes = new Uint8Array(8 * n);
+  for (let k = 0; k < 8; k++) for (let i = 0; i < n; i++) bytes[8 * i + k] = planes[k * n + i];
+  const ids = new BigUint64Array(bytes.buffer);
+  for (let i = 1; i < n; i++) ids[i] += ids[i - 1]; // wraps at 2^64, as the differences do
+  return ids;
 }
 
 class Chunks {
@@ -145,11 +170,11 @@ export class Trace {
   readonly parent: Int32Array;
   readonly name: Uint32Array;
   readonly detail: Uint32Array;
-  readonly kind: Uint16Array;
-  readonly thread: Uint16Array;
-  readonly input: Uint32Array;
-  readonly output: Uint32Array;
-  readonly cached: Uint32Array;
+  readonly kind: Uint32Array;
+  readonly thread: Uint32Array;
+  readonly input: Float64Array;
+  readonly output: Float64Array;
+  readonly cached: Float64Array;
   readonly status: Uint8Array;
   readonly flags: Uint8Array;
   readonly depth: Int32Array;
@@ -162,6 +187,7 @@ export class Trace {
   private readonly payloads: Chunks;
   private readonly values: Chunks;
   private byId: Map<string, number> | null = null;
+  private wholeIds: BigUint64Array | null = null;
 
   constructor(
     readonly head: Head,
@@ -169,30 +195,24 @@ export class Trace {
     private readonly ids: Uint8Array,
   ) {
     const n = (this.count = head.count);
-    const types: Record<string, [new (b: ArrayBuffer, o: number, n: number) => ArrayLike<number>, number]> = {
-      d: [Float64Array, 8],
-      i: [Int32Array, 4],
-      I: [Uint32Array, 4],
-      H: [Uint16Array, 2],
-      B: [Uint8Array, 1],
-    };
-    const found: Record<string, unknown> = {};
-    for (const [name, type, offset] of head.columns) {
-      found[name] = new types[type][0](columns.buffer as ArrayBuffer, columns.byteOffset + offset, n);
+    const found = new Map<string, Float64Array>();
+    for (const [name, count, offset] of head.columns) {
+      found.set(name, count ? fromPlanes(columns, offset, count, n) : new Float64Array(columns.slice(offset, offset + 8 * n).buffer));
     }
-    this.start = found.start as Float64Array;
-    this.duration = found.duration as Float64Array;
-    this.cost = found.cost as Float64Array;
-    this.parent = found.parent as Int32Array;
-    this.name = found.name as Uint32Array;
-    this.detail = found.detail as Uint32Array;
-    this.kind = found.kind as Uint16Array;
-    this.thread = found.thread as Uint16Array;
-    this.input = found.input as Uint32Array;
-    this.output = found.output as Uint32Array;
-    this.cached = found.cached as Uint32Array;
-    this.status = found.status as Uint8Array;
-    this.flags = found.flags as Uint8Array;
+    const column = (name: string) => found.get(name) ?? new Float64Array(n);
+    this.start = unfold(column("start"));
+    this.duration = column("duration").map((value) => value - 1);
+    this.cost = column("cost");
+    this.parent = Int32Array.from(column("parent"), (up, i) => (up ? i - up : -1));
+    this.name = Uint32Array.from(column("name"));
+    this.detail = Uint32Array.from(column("detail"));
+    this.kind = Uint32Array.from(column("kind"));
+    this.thread = Uint32Array.from(column("thread"));
+    this.input = column("input");
+    this.output = column("output");
+    this.cached = column("cached");
+    this.status = Uint8Array.from(column("status"));
+    this.flags = Uint8Array.from(column("flags"));
     this.startedAt = BigInt(head.started_at_ns);
     this.payloads = new Chunks("x-p", head.payload_starts);
     this.values = new Chunks("x-v", head.value_starts);
@@ -289,9 +309,8 @@ export class Trace {
 
   idOf(i: number): string {
     if (this.head.ids) return this.head.ids[i];
-    let text = "";
-    for (let k = i * 8; k < i * 8 + 8; k++) text += this.ids[k].toString(16).padStart(2, "0");
-    return text;
+    this.wholeIds ??= idsFrom(this.ids, this.count);
+    return this.wholeIds[i].toString(16).padStart(16, "0");
   }
 
   find(id: string): number {
