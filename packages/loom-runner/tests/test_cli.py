@@ -38,10 +38,16 @@ def test_the_seeds_four_lines_work_as_written(place):
         "paused",
         2,
     )
+    assert (
+        "go on: loom-runner resume agent.py --run-id demo"
+        in place.run("explain", "agent.py", *db, "--output", "text").stderr
+    )
     second = place.run("resume", "agent.py", *db)
     view = json.loads(second.stdout)
     assert {"run_id", "status", "step_index", "state", "result", "error"} <= set(view)
     assert (second.returncode, view["status"], view["result"], view["step_index"]) == (0, "completed", 4, 5)
+    paused = place.run("explain", "agent.py", *db, "--output", "text")
+    assert all(line == line.rstrip() for line in paused.stdout.splitlines())
     story = json.loads(place.run("explain", "agent.py", *db).stdout)
     assert (story["status"], story["summary"][:20], len(story["processes"])) == ("completed", "5 steps, 2 processes", 2)
     last = place.run("run", "agent.py", "--run-id", "demo", "--trace", "trace.html")
@@ -53,16 +59,16 @@ def test_the_seeds_four_lines_work_as_written(place):
 
 
 def test_text_says_how_the_run_stands_and_what_to_do_next(place):
-    done = place.run("run", "agent.py", "--run-id", "r", "--max-steps", "1", "--output", "text")
+    done = place.call("run", "agent.py", "--run-id", "r", "--max-steps", "1", "--output", "text")
     assert done.stdout == 'r  paused  1 step\n  state  {"n": 1}\n'
     assert done.stderr == "go on: loom-runner resume agent.py --run-id r\n"
-    done = place.run("resume", "agent.py", "--run-id", "r", "--output", "text")
+    done = place.call("resume", "agent.py", "--run-id", "r", "--output", "text")
     assert done.stdout == "r  completed  5 steps\n  result  4\n"
     assert done.stderr == "what happened: loom-runner explain --run-id r\n"
 
 
 def test_json_lines_tell_the_run_as_it_goes(place):
-    done = place.run("run", "agent.py", "--run-id", "r", "--output", "jsonl")
+    done = place.call("run", "agent.py", "--run-id", "r", "--output", "jsonl")
     kinds = [json.loads(line)["kind"] for line in done.stdout.splitlines()]
     assert kinds[0] == "run_started"
     assert kinds[-2:] == ["run_ended", "result"]
@@ -70,7 +76,7 @@ def test_json_lines_tell_the_run_as_it_goes(place):
 
 
 def test_tables_for_people_and_json_for_pipes(place):
-    place.run("run", "agent.py", "--run-id", "r")
+    place.call("run", "agent.py", "--run-id", "r")
     for command, head, rows in (
         ("history", "step  outcome   tries  at", 5),
         ("attempts", "step  try  outcome   at", 5),
@@ -78,19 +84,19 @@ def test_tables_for_people_and_json_for_pipes(place):
         ("list", "run  status     steps  changed", 1),
     ):
         arguments = (command,) if command == "list" else (command, "r")
-        text = place.run(*arguments, "--output", "text").stdout.splitlines()
+        text = place.call(*arguments, "--output", "text").stdout.splitlines()
         assert text[0].startswith(head)
         assert len(text) == rows + 1
-        assert len(json.loads(place.run(*arguments).stdout)) == rows
-        assert len(place.run(*arguments, "--output", "jsonl").stdout.splitlines()) == rows
-    assert place.run("doubts", "--output", "text").stderr == "Nothing is in doubt.\n"
-    text = place.run("get", "r", "--output", "text").stdout
+        assert len(json.loads(place.call(*arguments).stdout)) == rows
+        assert len(place.call(*arguments, "--output", "jsonl").stdout.splitlines()) == rows
+    assert place.call("doubts", "--output", "text").stderr == "Nothing is in doubt.\n"
+    text = place.call("get", "r", "--output", "text").stdout
     assert re.search(r"^status +completed$", text, re.MULTILINE)
 
 
 def test_history_is_read_by_pages(place):
-    place.run("run", "agent.py", "--run-id", "r")
-    done = place.run("history", "r", "--first", "1", "--limit", "2")
+    place.call("run", "agent.py", "--run-id", "r")
+    done = place.call("history", "r", "--first", "1", "--limit", "2")
     assert [row["step_index"] for row in json.loads(done.stdout)] == [1, 2]
     assert done.stderr == "more may follow: --first 3\n"
 
@@ -169,14 +175,14 @@ def test_no_command_shows_the_help_and_is_a_usage_error(place):
 
 
 def test_an_unknown_run_is_named_with_those_that_are_there(place):
-    place.run("run", "agent.py", "--run-id", "r")
+    place.call("run", "agent.py", "--run-id", "r")
     there = "there is no such run in runs.sqlite. Runs there: r (loom-runner list)."
-    one_line(place.run("resume", "agent.py", "--run-id", "q"), 2, "cannot resume 'q'", there)
+    one_line(place.call("resume", "agent.py", "--run-id", "q"), 2, "cannot resume 'q'", there)
     for command in ("explain", "get", "history", "attempts", "tool-calls", "doubts"):
-        one_line(place.run(command, "--run-id", "q"), 2, "'q'", there)
-    one_line(place.run("trace", "q", "--html", "t.html"), 2, "cannot trace 'q'", there)
-    one_line(place.run("resolve", "q#1", "--retry"), 2, "'q'", there)
-    one_line(place.run("signal", "go", "--run-id", "q"), 2, "cannot signal 'q'", there)
+        one_line(place.call(command, "--run-id", "q"), 2, "'q'", there)
+    one_line(place.call("trace", "q", "--html", "t.html"), 2, "cannot trace 'q'", there)
+    one_line(place.call("resolve", "q#1", "--retry"), 2, "'q'", there)
+    one_line(place.call("signal", "go", "--run-id", "q"), 2, "cannot signal 'q'", there)
     assert not (place.folder / "t.html").exists()
 
 
@@ -187,14 +193,14 @@ def test_a_missing_database_is_named_and_not_made(place):
         ("resume", "agent.py", "--run-id", "q"),
         ("resolve", "q#1", "--retry"),
     ):
-        one_line(place.run(*arguments, "--db", "none.sqlite"), 2, "there is no database none.sqlite")
+        one_line(place.call(*arguments, "--db", "none.sqlite"), 2, "there is no database none.sqlite")
     assert not (place.folder / "none.sqlite").exists()
 
 
 def test_an_existing_run_with_another_input_is_an_error(place):
-    place.run("run", "agent.py", "--run-id", "r", "--max-steps", "1")
-    one_line(place.run("run", "agent.py", "--run-id", "r", "--input", '{"n": 3}'), 2, "with another input")
-    assert json.loads(place.run("get", "r").stdout)["step_index"] == 1
+    place.call("run", "agent.py", "--run-id", "r", "--max-steps", "1")
+    one_line(place.call("run", "agent.py", "--run-id", "r", "--input", '{"n": 3}'), 2, "with another input")
+    assert json.loads(place.call("get", "r").stdout)["step_index"] == 1
 
 
 @pytest.mark.parametrize(
@@ -228,23 +234,23 @@ def test_an_existing_run_with_another_input_is_an_error(place):
 def test_a_module_that_cannot_be_run_is_one_line(place, name, text, said):
     if text is not None:
         place.write(name.partition(":")[0], text)
-    one_line(place.run("run", name, "--run-id", "r"), 2, said)
+    one_line(place.call("run", name, "--run-id", "r"), 2, said)
 
 
 def test_databases_that_cannot_be_used_are_one_line(place):
     run = ("run", "agent.py", "--run-id", "r", "--db")
     (place.folder / "folder").mkdir()
-    one_line(place.run(*run, "folder"), 8, "it is a directory")
+    one_line(place.call(*run, "folder"), 8, "it is a directory")
     place.write("notes.txt", "dear diary, " * 99)
-    one_line(place.run(*run, "notes.txt"), 8, "it is not a SQLite database")
-    one_line(place.run("list", "--db", "notes.txt"), 8, "it is not a SQLite database")
-    one_line(place.run(*run, "nowhere/a.sqlite"), 8, "there is no folder nowhere")
-    place.run(*run, "new.sqlite")
+    one_line(place.call(*run, "notes.txt"), 8, "it is not a SQLite database")
+    one_line(place.call("list", "--db", "notes.txt"), 8, "it is not a SQLite database")
+    one_line(place.call(*run, "nowhere/a.sqlite"), 8, "there is no folder nowhere")
+    place.call(*run, "new.sqlite")
     db = apsw.Connection(str(place.folder / "new.sqlite"))
     db.pragma("user_version", len(MIGRATIONS) + 1)
     db.close()
     for arguments in ((*run, "new.sqlite"), ("explain", "r", "--db", "new.sqlite")):
-        one_line(place.run(*arguments), 8, "Upgrade loom-runner")
+        one_line(place.call(*arguments), 8, "Upgrade loom-runner")
     assert len(place.effects()) == 4
 
 
@@ -259,12 +265,12 @@ def test_databases_that_cannot_be_used_are_one_line(place):
 )
 def test_a_step_that_fails_fails_the_command_and_says_why(place, body, said):
     place.write("bad.py", FAILING.format(body=body))
-    done = place.run("run", "bad.py", "--run-id", "r", "--output", "text")
+    done = place.call("run", "bad.py", "--run-id", "r", "--output", "text")
     assert done.returncode == 1
     assert said in done.stdout
     assert done.stdout.startswith('r  failed  0 steps\n  state  {"n": 1}\n  error  ')
     assert done.stderr == "go on: loom-runner resume bad.py --run-id r\n"
-    assert json.loads(place.run("history", "r").stdout) == []
+    assert json.loads(place.call("history", "r").stdout) == []
 
 
 @pytest.mark.parametrize(
@@ -293,13 +299,15 @@ def test_a_step_that_fails_fails_the_command_and_says_why(place, body, said):
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_changes_nothing(place, arguments, said):
-    one_line(place.run(*arguments), 2, said)
+    one_line(place.call(*arguments), 2, said)
     assert place.effects() == []
 
 
 def test_a_call_that_is_not_in_doubt_cannot_be_resolved(place):
-    place.run("run", "agent.py", "--run-id", "r")
-    one_line(place.run("resolve", "r#1", "--retry"), 2, "cannot resolve r#1: no such call is in doubt. In doubt: none.")
+    place.call("run", "agent.py", "--run-id", "r")
+    one_line(
+        place.call("resolve", "r#1", "--retry"), 2, "cannot resolve r#1: no such call is in doubt. In doubt: none."
+    )
 
 
 # ---------------------------------------------------------------------- the rest
@@ -316,27 +324,30 @@ def test_a_waiting_run_says_what_for_and_a_signal_lets_it_go_on(place):
             return 0
         """,
     )
-    done = place.run("run", "asks.py", "--run-id", "r", "--output", "text")
+    done = place.call("run", "asks.py", "--run-id", "r", "--output", "text")
     assert done.returncode == 3
     assert done.stdout == "r  waiting  1 step\n  state  1\n  waits  for signal 'answer'\n"
     assert "signal: loom-runner signal answer --run-id r --payload JSON" in done.stderr
-    story = place.run("explain", "r", "--output", "text")
+    story = place.call("explain", "r", "--output", "text")
     assert "waits   signal 'answer'" in story.stdout
     assert "signal: loom-runner signal answer --run-id r --payload JSON" in story.stderr
-    assert place.run("signal", "answer", "--run-id", "r", "--payload", "[42]").returncode == 0
-    assert json.loads(place.run("resume", "asks.py", "--run-id", "r").stdout)["result"] == [42]
+    assert place.call("signal", "answer", "--run-id", "r", "--payload", "[42]").returncode == 0
+    assert json.loads(place.call("resume", "asks.py", "--run-id", "r").stdout)["result"] == [42]
+    assert re.search(
+        r"waited +before step 1: for signal 'answer', \d", place.call("explain", "r", "--output", "text").stdout
+    )
 
 
 def test_explain_shows_that_the_code_changed(place):
-    place.run("run", "agent.py", "--run-id", "r", "--max-steps", "2")
+    place.call("run", "agent.py", "--run-id", "r", "--max-steps", "2")
     path = place.folder / "agent.py"
     path.write_text("\n\n# a comment\n" + path.read_text() + "\n")
-    place.run("resume", "agent.py", "--run-id", "r", "--max-steps", "1")
-    assert "code" not in place.run("explain", "r", "--output", "text").stdout
+    place.call("resume", "agent.py", "--run-id", "r", "--max-steps", "1")
+    assert "code" not in place.call("explain", "r", "--output", "text").stdout
     path.write_text(path.read_text() + "\nNEW = 1\n")
-    place.run("resume", "agent.py", "--run-id", "r")
+    place.call("resume", "agent.py", "--run-id", "r")
     assert re.search(
-        r"code +changed before step 3 \(agent\.py:\d+\)", place.run("explain", "r", "--output", "text").stdout
+        r"code +changed before step 3 \(agent\.py:\d+\)", place.call("explain", "r", "--output", "text").stdout
     )
 
 
@@ -346,21 +357,21 @@ def test_the_durability_of_a_named_step_can_be_chosen(place):
         "from loom_runner import Complete\ndef step(state, ctx):\n    return Complete(state)\ndef initial_state():\n    return 1\n",
     )
     for name, durability in (("a", "process"), ("b", "power")):
-        assert place.run("run", "plain.py", "--run-id", name, "--durability", durability).returncode == 0
-    assert place.run("run", "plain.py", "--run-id", "c", "--durability", "memory", "--db", "m.sqlite").returncode == 0
+        assert place.call("run", "plain.py", "--run-id", name, "--durability", durability).returncode == 0
+    assert place.call("run", "plain.py", "--run-id", "c", "--durability", "memory", "--db", "m.sqlite").returncode == 0
     assert not (place.folder / "m.sqlite").exists()
 
 
 def test_modules_can_be_named_as_python_imports_them(place):
     (place.folder / "agents").mkdir()
     (place.folder / "agent.py").rename(place.folder / "agents" / "counter.py")
-    assert place.run("run", "agents.counter", "--run-id", "r").returncode == 0
-    assert place.run("run", "agents.counter:build_runner", "--run-id", "s").returncode == 0
+    assert place.call("run", "agents.counter", "--run-id", "r").returncode == 0
+    assert place.call("run", "agents.counter:build_runner", "--run-id", "s").returncode == 0
 
 
 def test_a_page_can_be_drawn_from_the_rows_alone(place):
     place.killed("run", "agent.py", "--run-id", "r", DIE_AT="tool-1-after-effect")
-    done = place.run("trace", "r", "--html", "t.html", "--output", "text")
+    done = place.call("trace", "r", "--html", "t.html", "--output", "text")
     assert (done.returncode, done.stdout) == (0, "t.html  open it in a browser; it needs no network\n")
     assert (place.folder / "t.html").stat().st_size > 1000
-    one_line(place.run("trace", "r", "--html", "nowhere/t.html"), 2, "cannot write the trace of 'r' to nowhere/t.html")
+    one_line(place.call("trace", "r", "--html", "nowhere/t.html"), 2, "cannot write the trace of 'r' to nowhere/t.html")

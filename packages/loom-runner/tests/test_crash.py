@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -101,6 +102,18 @@ def test_sigterm_and_ctrl_c_leave_a_run_that_can_be_resumed(place):
         assert (view["status"], view["step_index"], view["held_by"]) == ("paused", number + 1, None)
     assert result_of(place.run(*RESUME))["result"] == 4
     assert "was stopped" in place.run("explain", "r", "--output", "text").stdout
+
+
+def test_ctrl_c_twice_stops_a_step_that_blocks_everything(place):
+    process = place.spawn(*RUN, BLOCK_AT="step-1")
+    place.wait_for("reached", process)
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):  # the first waits for the step to let go
+        process.wait(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "interrupted. Go on: loom-runner resume agent.py --run-id r\n")
+    assert result_of(place.run(*RESUME))["result"] == 4
 
 
 def test_a_second_process_finds_the_run_busy_and_changes_nothing(place):

@@ -261,7 +261,7 @@ def explain_command(target: str | None, run_id: str | None, db: str, output: Out
     from loom_runner._explain import explain  # noqa: PLC0415
 
     with _reading(db, target, run_id, "explain") as (store, name):
-        story = explain(store, name)
+        story = explain(store, name, module=target if run_id and target else "MODULE")
     mode = choose_output(output)
     if mode != "text":
         write_json(story.data, mode)
@@ -275,8 +275,8 @@ def explain_command(target: str | None, run_id: str | None, db: str, output: Out
         colour = {"interrupted": "yellow", "retried": "yellow", "failed": "red", "error": "red", "result": "green"}.get(
             what
         )
-        padded = f"{text:<{longest}}" if at else text
-        write_line(f"  {click.style(f'{what:<{wide}}', fg=colour)}  {padded}  {click.style(at, dim=True)}".rstrip())
+        line = f"  {click.style(f'{what:<{wide}}', fg=colour)}  "
+        write_line(line + (f"{text:<{longest}}  {click.style(at, dim=True)}" if at else text))
     for what, command in data["next"].items():
         write_error(f"{what}: {command}")
 

@@ -359,6 +359,7 @@ class Driver:
             step.wait = {"signal": advance.wait.signal, "until": until}
             if not self._store.signals(cursor.run_id, name=advance.wait.signal):
                 step.status, step.lease_end = move("running", "wait"), "waiting"
+                step.note = f"signal {advance.wait.signal!r}"
         if step_index == cursor.last_step and step.lease_end is None:
             step.status, step.lease_end, step.note = move("running", "pause"), "paused", f"max_steps {cursor.max_steps}"
         if step.lease_end is not None:
@@ -429,7 +430,8 @@ class Driver:
 
     async def _ask(self, cursor: _Cursor, parked: StepParked) -> RunResult:
         wait = {**(cursor.wait or {}), "doubt": parked.number}
-        end = AttemptEnd(move("running", "ask"), self._clock.now_us(), wait=wait, lease_end="waiting")
+        note = f"a word about {cursor.run_id}#{parked.number}"
+        end = AttemptEnd(move("running", "ask"), self._clock.now_us(), wait=wait, lease_end="waiting", note=note)
         return await self._stop(cursor, end)
 
     async def _park(self, cursor: _Cursor, crashes: int) -> RunResult:

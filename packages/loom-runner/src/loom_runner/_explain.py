@@ -47,11 +47,12 @@ class Explanation:
         return "\n".join([head, *body, *(f"{name}: {command}" for name, command in self.data["next"].items())])
 
 
-def explain(store: Store, run_id: str, *, command: str = "loom-runner") -> Explanation:
+def explain(store: Store, run_id: str, *, command: str = "loom-runner", module: str = "MODULE") -> Explanation:
     """Tell what happened to a run.
 
     Args:
         command: The program that the commands in `next` begin with.
+        module: The agent's module, for those commands.
 
     Raises:
         UnknownRun: There is no such run.
@@ -84,7 +85,7 @@ def explain(store: Store, run_id: str, *, command: str = "loom-runner") -> Expla
         "doubts": [f"{run_id}#{call.number}" for call in calls if call.is_in_doubt],
         "waits": _waits(run, calls),
         "error": None if run.error is None else str(run.error),
-        "next": _next(run, calls, command, store.description),
+        "next": _next(run, calls, f"{command} resume {module}", command, store.description),
     }
     if run.result is not None:
         data["result"] = shorten(json.dumps(json.loads(run.result), ensure_ascii=False), 200)
@@ -107,7 +108,8 @@ def _lease_events(leases: list[LeaseRecord], run: RunRecord) -> list[dict[str, A
             )
             events.append(_event("interrupted", text, lease.ended_at))
         elif lease.ended_as == "waiting":
-            events.append(_event("waited", _before(after, run), lease.ended_at))
+            waited = "" if after is None else f", {duration(after.taken_at - (lease.ended_at or 0))}"
+            events.append(_event("waited", f"{_before(after, run)}: for {lease.note}{waited}", lease.ended_at))
         elif lease.ended_as is None and (not run.is_leased or is_gone(lease.owner)):
             text = f"in step {run.step_index}: process {lease.owner.pid} disappeared; nobody has taken over yet"
             events.append(_event("interrupted", text, run.updated_at))
@@ -200,7 +202,7 @@ def _waits(run: RunRecord, calls: list[ToolRecord]) -> str | None:
     return f"signal {wait.get('signal')!r}{until}"
 
 
-def _next(run: RunRecord, calls: list[ToolRecord], command: str, database: str) -> dict[str, str]:
+def _next(run: RunRecord, calls: list[ToolRecord], resume: str, command: str, database: str) -> dict[str, str]:
     """The commands that are useful now, most useful first."""
     db = "" if database == "runs.sqlite" else f" --db {database}"
     wait = run.wait or {}
@@ -217,7 +219,7 @@ def _next(run: RunRecord, calls: list[ToolRecord], command: str, database: str) 
     is_held = run.is_leased and run.owner is not None and not is_gone(run.owner)
     if is_held or run.status == "cancelled":
         return {}
-    return {"go on": f"{command} resume MODULE --run-id {run.run_id}{db}"}
+    return {"go on": f"{resume} --run-id {run.run_id}{db}"}
 
 
 def _clock_time(at: str | None) -> str:
