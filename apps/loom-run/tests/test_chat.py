@@ -212,3 +212,13 @@ def test_a_recorded_chat_can_be_played_again(loom_run: Run) -> None:
     again = loom_run("chat", "whales", "-r", "two", "--mock-llm=said.json")
     assert again.out == ended.out
     assert again.err.splitlines()[-1].replace("two", "one") == ended.err.splitlines()[-1]
+
+
+def test_a_failed_turn_does_not_show_the_answer_of_the_one_before(loom_run: Run, script: Run) -> None:
+    option = script("one")
+    loom_run("chat", "first", "-r", "demo", option)
+    failed = loom_run("chat", "second", "-r", "demo", "--output", "json")
+    assert (failed.code, failed.json["status"], failed.json["answer"]) == (1, "failed", None)
+    refused = loom_run("chat", "third", "-r", "demo")
+    assert refused.code == 2
+    assert loom_run("chat", "second", "-r", "demo", script("one", "two")).out == "two\n"

@@ -46,6 +46,11 @@ class Turn:
     wait: dict[str, Any] | None = None
 
     @property
+    def answer(self) -> str | None:
+        """The answer to the last message; None while there is none, whatever was answered before."""
+        return self.state.answer if self.standing == "answered" else None
+
+    @property
     def exit_code(self) -> ExitCode:
         """What a command leaves with."""
         if self.standing == "answered":
@@ -67,7 +72,7 @@ class Turn:
             "run_id": self.run_id,
             "status": self.standing,
             "turn": self.state.turn,
-            "answer": self.state.answer,
+            "answer": self.answer,
             "step_index": self.step_index,
             "was_stored": self.was_stored,
             "usage": self.state.usage.to_json(),
@@ -115,11 +120,13 @@ class Conversation:
             result = await runner.start(run_id=self.run_id, initial_state=state.to_json(), max_steps=desk.max_steps)
         return _turn(result)
 
-    async def say(self, message: str, change: SetupChange, limits: Limits, desk: "Desk") -> Turn:
+    async def say(
+        self, message: str, change: SetupChange, limits: Limits, desk: "Desk", *, repeat: bool = False
+    ) -> Turn:
         """Send another message, or the same one again.
 
         The message that is the last one goes on with its turn, or gives the stored answer. Another one opens the
-        next turn when the last is answered.
+        next turn when the last is answered; so does the same one with `repeat`, from a person who types it again.
 
         Raises:
             LoomRunError: the last message has no answer yet and this is another one.
@@ -128,8 +135,10 @@ class Conversation:
         unread = self._unread()
         last = before.state.last_user_text if unread is None else unread
         is_answered = before.standing == "answered" and unread is None
-        if message == last:
-            return before if is_answered else await self.go_on(change, limits, desk)
+        if message == last and not is_answered:
+            return await self.go_on(change, limits, desk)
+        if message == last and not repeat:
+            return before
         if not is_answered:
             raise LoomRunError(
                 f"cannot send another message to {self.run_id!r}: because its last one has no answer yet (the run is"

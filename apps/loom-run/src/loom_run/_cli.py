@@ -89,10 +89,12 @@ def cli() -> None:
 def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, output: Output, **options: Any) -> int:
     """Send a message and print the answer; `-` reads the message from standard input.
 
+    Without a message, at a terminal, it is a session: type messages until Ctrl-D.
+
     A new --run-id starts a chat. A known one goes on: the same message finishes its turn or gives the stored
     answer, another one opens the next turn.
     """
-    text = _message(message)
+    text = _message(message, may_ask=output == "text")
     from loom_run._chat import Conversation  # noqa: PLC0415 - kept out of `--help`
     from loom_run._stores import chat_name, latest_chat, new_run_id, opened  # noqa: PLC0415
 
@@ -104,6 +106,11 @@ def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, outp
         conversation = Conversation(store, chat_name(store, name, existing=False))
         if conversation.run_id != name:
             write_error(f"{name} is a run of another program here; this chat is kept as {conversation.run_id}")
+        if text is None:
+            from loom_run._session import Session, terminal_reader  # noqa: PLC0415
+
+            session = Session(conversation, change, limits, desk, lambda turn: _told(turn, desk, db, output))
+            return session.run(terminal_reader())
         if conversation.exists():
             work = conversation.say(text, change, limits, desk)
         else:
@@ -207,18 +214,21 @@ def _told(turn: "Turn", desk: "Desk", db: str, output: Output) -> int:
         whole = turn.to_json() | {"resume_command": None if turn.standing == "answered" else command}
         write_json({"type": "result", **whole} if output == "jsonl" else whole, output)
         return turn.exit_code
-    if turn.standing == "answered" and turn.state.answer is not None and not streamed:
+    if turn.answer is not None and not streamed:
         from loom_run._lines import printable  # noqa: PLC0415
 
-        write_line(printable(turn.state.answer) if sys.stdout.isatty() else turn.state.answer)
+        write_line(printable(turn.answer) if sys.stdout.isatty() else turn.answer)
     write_error(ending(turn, again=_command("chat -r", turn.run_id, db), resume=command))
     return turn.exit_code
 
 
-def _message(message: str | None) -> str:
+def _message(message: str | None, *, may_ask: bool) -> str | None:
+    """Check the message; None when a person at a terminal is to be asked for it."""
     if message == "-":
         message = sys.stdin.read()
     if message is None:
+        if may_ask and sys.stdin.isatty() and sys.stdout.isatty():
+            return None
         raise click.UsageError('there is no message. Give one: loom-run chat "...", or - to read standard input')
     if not message.strip():
         raise LoomRunError("cannot chat: because the message is empty. Say something.")

@@ -27,7 +27,7 @@ _STOP_WORDS = frozenset(
         r"\w+",
         """a an and are as at be been but by can could did do does for from had has have how i if in is it its me my
         no not of on or our please should show so some tell than that the their them then there these they this to us
-        was we were what when where which who why will with would you your""",
+        was we were what when where which who why will with work works would you your""",
     )
 )
 
