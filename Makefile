@@ -90,6 +90,13 @@ test-alone: setup
 test-pythons: setup
 	$(PY) tools/isolated.py --python $(filter-out $(shell $(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null),3.11 3.12 3.13) --workers $(WORKERS)
 
+N ?= 10000
+SEED ?=
+
+.PHONY: fuzz
+fuzz: setup ## compare N=10000 generated programs with plain recursion (SEED=1 repeats a sweep)
+	cd packages/loom-tailcalls/tests/proof && ../../../../$(PY) -m loom_proof.sweep --number $(N) $(if $(SEED),--seed $(SEED))
+
 .PHONY: clean
 clean: ## remove what is built (not .venv)
 	rm -rf build site .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -13,13 +13,23 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "isolated"
 WHEELS = ROOT / "build" / "wheels"
 UV = str(Path(sys.executable).parent / "uv")
-TEST_TOOLS = ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "playwright"]
+TEST_TOOLS = [
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "hypothesis",
+    "playwright",
+    "coverage",
+    "mypy",
+    "basedpyright",
+]
 
 
 def run(*command: str) -> None:
@@ -63,13 +73,21 @@ def interpreter(version: str) -> str | None:
     return None
 
 
+def extras(name: str) -> str:
+    """The extras of a package as a requirement has them: its tests cover what they bring."""
+    folder = next(folder for folder in folders() if folder.name == name)
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    names = ",".join(project.get("optional-dependencies", {}))
+    return f"[{names}]" if names else ""
+
+
 def environment(name: str, python: str, wheels: list[str]) -> str:
     """Make an environment with these wheels (their own dependencies come along) and the test tools."""
     target = BUILD / name
     run(UV, "venv", "--quiet", "--clear", "--python", python, str(target))
     interpreter_path = str(target / "bin" / "python")
     fresh = [f"--reinstall-package={folder.name}" for folder in folders()]  # a wheel of the same version may be cached
-    built = [str(next(WHEELS.glob(f"{name.replace('-', '_')}-*.whl"))) for name in wheels]
+    built = [str(next(WHEELS.glob(f"{name.replace('-', '_')}-*.whl"))) + extras(name) for name in wheels]
     run(
         UV, "pip", "install", "--quiet", "--python", interpreter_path, "--find-links", str(WHEELS), *fresh,
         "--constraints", str(ROOT / "constraints.txt"), *built, *TEST_TOOLS,
