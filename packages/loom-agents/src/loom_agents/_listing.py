@@ -26,22 +26,48 @@ class ListedFile:
     modified_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """Hold one .gitignore. Paths are given to it as seen from its own folder: `above` + the path without `prefix`."""
+
+    prefix: str
+    above: str
+    spec: "GitIgnoreSpec"
+
+    def verdict(self, path: str) -> bool | None:
+        """Say whether the path is ignored; None without an opinion."""
+        return self.spec.check_file(self.above + path.removeprefix(self.prefix)).include
+
+
 def walk(workspace: Workspace) -> Iterator[ListedFile]:
     """Give every visible file, sorted by path within each folder. Links are never followed nor shown."""
     root = f"{workspace.root}/"
-    for file in _walk(workspace.root, "", ()):
+    for file in _walk(workspace.root, "", _rules_above(workspace.root)):
         if not workspace.is_private(root + file.path):
             yield file
 
 
-def _walk(folder: Path, prefix: str, rules: "tuple[tuple[str, GitIgnoreSpec], ...]") -> Iterator[ListedFile]:
+def _rules_above(root: Path) -> tuple[_Rules, ...]:
+    """Read the rules of the repository that the workspace is a part of, outermost first."""
+    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
+    if top is None or top == root:
+        return ()
+    found = []
+    for folder in reversed(root.parents[: len(root.relative_to(top).parts)]):
+        spec = _ignore_rules(folder / ".gitignore")
+        if spec is not None:
+            found.append(_Rules("", f"{root.relative_to(folder).as_posix()}/", spec))
+    return tuple(found)
+
+
+def _walk(folder: Path, prefix: str, rules: tuple[_Rules, ...]) -> Iterator[ListedFile]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         return  # a folder that may not be read has no visible files
     if any(entry.name == ".gitignore" for entry in entries):
         spec = _ignore_rules(folder / ".gitignore")
-        rules = (*rules, (prefix, spec)) if spec else rules
+        rules = (*rules, _Rules(prefix, "", spec)) if spec else rules
     for entry in entries:
         path = prefix + entry.name
         if entry.is_symlink() or entry.name in _ALWAYS_HIDDEN or is_secret((entry.name,)):
@@ -68,10 +94,10 @@ def _ignore_rules(file: Path) -> "GitIgnoreSpec | None":
         return None  # git skips what it cannot read, too
 
 
-def _is_ignored(path: str, rules: "tuple[tuple[str, GitIgnoreSpec], ...]") -> bool:
+def _is_ignored(path: str, rules: tuple[_Rules, ...]) -> bool:
     """Ask the innermost .gitignore first; the first one with an opinion decides, as in git."""
-    for prefix, spec in reversed(rules):
-        verdict = spec.check_file(path.removeprefix(prefix)).include
+    for rule in reversed(rules):
+        verdict = rule.verdict(path)
         if verdict is not None:
             return verdict
     return False
