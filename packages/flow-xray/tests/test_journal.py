@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from flow_xray import TraceFormatError, TraceOutputError, read_journal, trace
@@ -140,6 +141,36 @@ def test_a_journal_that_cannot_be_opened_is_said_before_anything_runs(tmp_path, 
     assert not trace.active()
 
 
+def test_a_full_disk_at_the_first_record_is_said_before_anything_runs():
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    with pytest.raises(TraceOutputError, match="No space left"), trace.capture(journal="/dev/full"):
+        pytest.fail("the block ran")
+    assert not trace.active()
+
+
+def test_a_disk_that_fills_up_stops_the_journal_with_one_warning_and_not_the_program(tmp_path):
+    path = tmp_path / "run.xray"
+    script = textwrap.dedent(
+        f"""
+        import resource
+        from flow_xray import trace
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+        with trace.capture(journal={os.fspath(path)!r}) as session:
+            for n in range(100):
+                with trace.span("work", input=n): pass
+        print(len(session.result().spans))
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "100\n"
+    assert done.stderr.count("RuntimeWarning: flow-xray: cannot write the journal") == 1
+    assert path.stat().st_size <= 3000
+    assert 3 < len(read_journal(path).spans) < 100
+    record(path, "afterwards")
+    assert read_journal(path).spans[-1].input == {"n": "afterwards"}
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", b"{}", b"\xff\xfe"])
 def test_what_is_not_a_journal_is_said_in_one_line(tmp_path, content):
     path = tmp_path / "x.xray"
@@ -190,7 +221,7 @@ def test_a_fork_gets_ids_of_its_own(tmp_path):
             with trace.span("parent"):
                 if os.fork() == 0:
                     with trace.span("child"): pass
-                    os._exit(0)
+                    raise SystemExit
                 os.wait()
                 with trace.span("after"): pass
         """
@@ -198,6 +229,7 @@ def test_a_fork_gets_ids_of_its_own(tmp_path):
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=60)
     read = read_journal(path)
     names = {span.id: span.name for span in read.spans}
+    assert path.read_text().count('"t":"close"') == 1
     assert sorted((span.name, names.get(span.parent_id), span.status) for span in read.spans) == [
         ("after", "parent", "ok"),
         ("child", "parent", "ok"),

@@ -403,3 +403,69 @@ def test_interleaved_streams_keep_their_own_children():
             next(second)
     one, two = (span for span in session.spans if span.name == "numbers")
     assert [span.parent_id for span in session.spans if span.name == "leaf"] == [one.id, two.id, one.id, two.id]
+
+
+def test_a_coroutine_that_is_thrown_away_does_not_change_the_place_of_a_stranger():
+    class Pause:
+        def __await__(self):
+            yield
+
+    @trace
+    async def paused():
+        with trace.span("block"):
+            async for _ in endless():
+                pass
+
+    @trace
+    async def endless():
+        while True:
+            await Pause()
+            yield 1
+
+    with trace.capture() as session:
+        coroutine = paused()
+        import contextvars
+
+        contextvars.copy_context().run(coroutine.send, None)
+        with trace.span("stranger"):
+            coroutine.close()
+            leaf()
+        leaf()
+    rows = spans_of(session)
+    assert [row for row in rows if row[0] == "leaf"] == [("leaf", "stranger", "ok"), ("leaf", "", "ok")]
+    assert [row[2] for row in rows[:3]] == ["cancelled"] * 3
+
+
+def test_a_coroutine_driven_and_closed_in_one_context_puts_its_place_back():
+    @trace
+    async def inner():
+        await asyncio.sleep(0)
+
+    @trace
+    async def outer():
+        await inner()
+
+    with trace.capture() as session:
+        coroutine = outer()
+        coroutine.send(None)
+        coroutine.close()
+        leaf()
+    assert spans_of(session) == [("outer", "", "cancelled"), ("inner", "outer", "cancelled"), ("leaf", "", "ok")]
+
+
+def test_the_traceback_of_a_group_has_none_of_our_frames():
+    @trace
+    def one():
+        raise ValueError("first")
+
+    @trace
+    def many():
+        try:
+            one()
+        except ValueError as error:
+            raise ExceptionGroup("several", [error]) from None
+
+    with trace.capture() as session, pytest.raises(ExceptionGroup):
+        many()
+    assert "first" in session.spans[0].error["traceback"]
+    assert "flow_xray/_wrap.py" not in session.spans[0].error["traceback"]

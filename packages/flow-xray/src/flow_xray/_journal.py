@@ -46,11 +46,12 @@ class JournalWriter:
     Durability: when a method returns, its record is with the operating system; it survives the death of the process.
     """
 
-    __slots__ = ("_file", "_heads", "_known", "_session", "path")
+    __slots__ = ("_file", "_heads", "_known", "_pid", "_session", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._session = ""
+        self._pid = os.getpid()
         self._known: set[str] = set()
         self._heads: dict[tuple[str, str, str], str] = {}
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
@@ -113,8 +114,10 @@ class JournalWriter:
         self._write(",".join(parts) + "}")
 
     def close(self, at_ns: int, value: Json) -> None:
-        """Write that the session ended in order, and close the file."""
+        """Write that the session ended in order, and close the file; a forked child does not speak for its parent."""
         try:
+            if os.getpid() != self._pid:
+                return
             self._write(f'{{"t":"close","session":"{self._session}","at":{at_ns},"value":{self._packed(value)}}}')
         finally:
             self.abandon()

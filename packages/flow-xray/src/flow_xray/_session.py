@@ -36,6 +36,17 @@ Place: TypeAlias = "tuple[Session, Span | None]"
 
 here: Final[ContextVar["Place | None"]] = ContextVar("flow_xray_here", default=None)
 
+
+def leave(mine: Place, before: "Place | None", error: BaseException | None = None) -> None:
+    """Put back the place that was there before `mine`.
+
+    A coroutine that is closed or collected gets its GeneratorExit in whatever context does that, often a stranger's;
+    there the place is not ours to change.
+    """
+    if not isinstance(error, GeneratorExit) or here.get() is mine:
+        here.set(before)
+
+
 # A span id is 8 hex digits of this process and 8 that count, so that neighbours compress well.
 _id_prefix = os.urandom(4).hex()
 _id_count = count(1)
@@ -103,7 +114,11 @@ class Session:
         self.started_at_ns = time.time_ns() if wall_ns is None else wall_ns
         self._offset = self.started_at_ns - clock()
         if journal is not None:
-            journal.header(self.name, self.trace_id, self.started_at_ns)
+            try:
+                journal.header(self.name, self.trace_id, self.started_at_ns)
+            except OSError as error:
+                journal.abandon()
+                raise TraceOutputError(_cannot_write(journal.path, error)) from error
 
     @property
     def chain(self) -> "tuple[Session, ...]":
@@ -295,7 +310,7 @@ def _traceback_of(error: BaseException) -> str:
     def drop_own(report: traceback.TracebackException) -> None:
         kept = [frame for frame in report.stack if not frame.filename.startswith(own)]
         report.stack[:] = kept
-        for other in (report.__cause__, report.__context__):
+        for other in (report.__cause__, report.__context__, *(getattr(report, "exceptions", None) or ())):
             if other is not None:
                 drop_own(other)
 
@@ -317,6 +332,8 @@ def open_journal(path: "str | os.PathLike[str]") -> "JournalWriter":
     except TraceOutputError:
         raise
     except OSError as error:
-        raise TraceOutputError(
-            f"cannot write the journal {os.fspath(path)!r}: because {error.strerror or error}. Give another path."
-        ) from error
+        raise TraceOutputError(_cannot_write(os.fspath(path), error)) from error
+
+
+def _cannot_write(path: str, error: OSError) -> str:
+    return f"cannot write the journal {path!r}: because {error.strerror or error}. Give another path."

@@ -9,7 +9,7 @@ from flow_xray._freeze import DEFAULT_LIMITS, Limits
 from flow_xray._model import Span
 from flow_xray._redact import Redactor, Rules
 from flow_xray._result import TraceResult
-from flow_xray._session import Session, here, open_journal
+from flow_xray._session import Session, here, leave, open_journal
 from flow_xray._threads import carrying_threads
 from flow_xray._wrap import Plan, wrap
 
@@ -147,12 +147,17 @@ class Trace:
             journal=None if journal is None else open_journal(journal),
             outer=outer,
         )
-        here.set((session, None))
+        mine = (session, None)
+        here.set(mine)
         try:
             with carrying_threads():
                 yield session
-        finally:
+        except BaseException as error:
+            leave(mine, place, error)
+            raise
+        else:
             here.set(place)
+        finally:
             session.close()
 
     @contextmanager
@@ -180,11 +185,12 @@ class Trace:
         span = session.open(parent, name, kind, session.freeze(input))
         if meta:
             session.add_meta(span, meta)
-        here.set((session, span))
+        mine = (session, span)
+        here.set(mine)
         try:
             yield span
         except BaseException as error:
-            here.set(place)
+            leave(mine, place, error)
             session.fail_span(span, error)
             raise
         here.set(place)

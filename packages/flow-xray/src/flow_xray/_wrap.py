@@ -18,7 +18,7 @@ from typing import Any, Final
 from flow_xray._freeze import freeze_arguments
 from flow_xray._model import Json, Span
 from flow_xray._redact import Redactor, Rule
-from flow_xray._session import Session, here
+from flow_xray._session import Session, here, leave
 
 _KEPT_ITEMS: Final = 1_000
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -114,11 +114,12 @@ def _wrap_coroutine(fn: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
             return await fn(*args, **kwargs)
         session = place[0]
         span, redactor = plan.begin(session, place[1], args, kwargs)
-        here.set((session, span))
+        mine = (session, span)
+        here.set(mine)
         try:
             value = await fn(*args, **kwargs)
         except BaseException as error:
-            here.set(place)
+            leave(mine, place, error)
             session.fail_span(span, error, redactor)
             raise
         here.set(place)
@@ -280,9 +281,9 @@ class TracedAsyncGenerator(AsyncGenerator[Any, Any]):
             await self._inner.aclose()
         except BaseException as error:
             self._stream.finish(error)
+            leave(self._stream.place, place, error)
             raise
-        finally:
-            here.set(place)
+        here.set(place)
         self._stream.finish()
 
     async def _step(self, move: Callable[..., Any], *details: Any) -> Any:
@@ -292,12 +293,13 @@ class TracedAsyncGenerator(AsyncGenerator[Any, Any]):
             item = await move(*details)
         except StopAsyncIteration:
             self._stream.finish()
+            here.set(place)
             raise
         except BaseException as error:
             self._stream.finish(error)
+            leave(self._stream.place, place, error)
             raise
-        finally:
-            here.set(place)
+        here.set(place)
         self._stream.item(item)
         return item
 
