@@ -76,9 +76,12 @@ class Lowering:
         return [Build(anchor).return_(value)]
 
     def passing(self, call: TailCall) -> list[ast.stmt]:
-        """Touch the line of `yield x` in a delegating loop: there the values pass for a debugger, or coverage."""
+        """Touch the lines that recursion passes around a delegation (`yield x`, `return`), for debuggers and coverage."""
         loop = call.site.anchor
-        return [ast.Pass(**Build(loop.body[0]).place)] if isinstance(loop, ast.For | ast.AsyncFor) else []
+        passed: list[ast.stmt | None] = [loop.body[0]] if isinstance(loop, ast.For | ast.AsyncFor) else []
+        if call.site.form != "return":
+            passed.append(call.site.leaves_by)
+        return [ast.Pass(**Build(statement).place) for statement in passed if statement is not None]
 
     def binder(self, at: Build) -> ast.expr:
         """Return the callee that binds a call: the generated function, asked for anew where its defaults may change."""

@@ -85,7 +85,9 @@ class Plan:
             )
         else:
             self._public = self._compiled(lower_to_driver(analysis), keeps_cells=True)
-        self._binder = self._compiled(lower_to_binder(analysis))
+        binder = self._compiled(lower_to_binder(analysis))
+        unseen = binder.code.replace(co_filename="<loom>", co_name=".bind")  # no line of the user for tracers
+        self._binder = Unit(binder.lowered, unseen)
         self._step: Unit | None = None
         ordered = parameters.ordered
         self._wanted = tuple(

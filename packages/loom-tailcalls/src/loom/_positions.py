@@ -15,7 +15,8 @@ every *edge* of the syntax tree, from a node to one of its fields, and the answe
 
 Coroutines and functions are simple: every `return` of the frame is a candidate, wherever it stands. A generator also
 makes tail calls by *statements* (`yield from f()`, `async for x in f(): yield x`); such a statement is in tail
-position when `return` follows it, or when the end of the body does. `_ends` carries that fact down the same table.
+position when `return` follows it, or when the end of the body does. `_Place.ends` carries that fact down
+the same table.
 
 Everything else that calls the function in this frame is not a tail call and is listed as `stray`. Nested functions and
 lambdas are other frames, and not our business.
@@ -24,7 +25,7 @@ lambdas are other frames, and not our business.
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -129,6 +130,7 @@ class Site:
             that yields on every value.
         blocks: The blocks around it, outermost first: edges BLOCK, HANDLER and CLEANUP only.
         iterators: The `for` statements that are left by it.
+        leaves_by: The `return` that follows a delegation; recursion passes it when the deeper steps are done.
     """
 
     call: ast.Call
@@ -136,6 +138,7 @@ class Site:
     form: Form
     blocks: tuple[Block, ...]
     iterators: tuple[ast.For | ast.AsyncFor, ...]
+    leaves_by: ast.Return | None
 
     @property
     def open_blocks(self) -> tuple[Block, ...]:
@@ -170,7 +173,7 @@ def find_positions(
         is_self: Whether a call elsewhere certainly means the function itself.
     """
     walk = _Walk(kind, is_candidate)
-    walk.body(function.body, (), (), ends=True)
+    walk.body(function.body, _Place())
     accepted = {id(site.call) for site in walk.sites}
     strays: list[ast.Call] = []
     streams: list[ast.For | ast.AsyncFor] = []
@@ -205,6 +208,33 @@ def stream_variable(loop: ast.stmt) -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a statement stands: what it is inside of, and whether the function ends after it (by which `return`)."""
+
+    blocks: tuple[Block, ...] = ()
+    iterators: tuple[ast.For | ast.AsyncFor, ...] = ()
+    ends: bool = True
+    leaves_by: ast.Return | None = None
+
+    def before(self, following: ast.stmt | None) -> _Place:
+        """Return the place of a statement of this list that is followed by another one."""
+        if following is None:
+            return self
+        leaves_by = following if isinstance(following, ast.Return) and _returns_nothing(following) else None
+        return replace(self, ends=leaves_by is not None, leaves_by=leaves_by)
+
+    def inside(self, node: ast.AST, field: str, edge: Edge) -> _Place:
+        """Return the place of the statements in a field."""
+        blocks, iterators = self.blocks, self.iterators
+        if edge in INSIDE:
+            blocks = (*blocks, Block(node, edge))
+        if edge is Edge.ITERATION and isinstance(node, ast.For | ast.AsyncFor):
+            iterators = (*iterators, node)
+        ends = self.ends and _falls_to_the_end(node, field, edge)
+        return _Place(blocks, iterators, ends, self.leaves_by if ends else None)
+
+
 class _Walk:
     """The walk over the statements; it collects the sites."""
 
@@ -214,79 +244,50 @@ class _Walk:
         self._wrapper = CALLS[kind]
         self._is_candidate = is_candidate
 
-    def body(
-        self,
-        statements: Sequence[ast.stmt],
-        blocks: tuple[Block, ...],
-        iterators: tuple[ast.For | ast.AsyncFor, ...],
-        *,
-        ends: bool,
-    ) -> None:
-        """Visit a list of statements; `ends` says that nothing happens after the last one."""
-        for position, statement in enumerate(statements):
-            following = statements[position + 1] if position + 1 < len(statements) else None
-            last = _returns_nothing(following) if following is not None else ends
-            self._statement(statement, blocks, iterators, ends=last)
+    def body(self, statements: Sequence[ast.stmt], place: _Place) -> None:
+        """Visit a list of statements."""
+        for statement, following in zip(statements, [*statements[1:], None], strict=True):
+            self._statement(statement, place.before(following))
 
-    def _statement(
-        self,
-        statement: ast.stmt,
-        blocks: tuple[Block, ...],
-        iterators: tuple[ast.For | ast.AsyncFor, ...],
-        *,
-        ends: bool,
-    ) -> None:
+    def _statement(self, statement: ast.stmt, place: _Place) -> None:
         if isinstance(statement, ast.Return):
             if statement.value is not None and self._kind != "async generator":
                 for operand in tail_operands(statement.value):
-                    self._add(self._unwrapped(operand), statement, "return", blocks, iterators)
+                    self._add(self._unwrapped(operand), statement, "return", place)
             return
-        if ends and self._kind == "generator" and isinstance(statement, ast.Expr):
+        if place.ends and self._kind == "generator" and isinstance(statement, ast.Expr):
             if isinstance(statement.value, ast.YieldFrom):
-                self._add(statement.value.value, statement, "delegate", blocks, iterators)
+                self._add(statement.value.value, statement, "delegate", place)
             return
-        if ends and isinstance(statement, STREAMS[self._kind]) and stream_variable(statement) is not None:
-            self._add(statement.iter, statement, "stream", blocks, iterators)
-        self._inside(statement, blocks, iterators, ends=ends)
+        if place.ends and isinstance(statement, STREAMS[self._kind]) and stream_variable(statement) is not None:
+            self._add(statement.iter, statement, "stream", place)
+        self._inside(statement, place)
 
-    def _inside(
-        self, node: ast.AST, blocks: tuple[Block, ...], iterators: tuple[ast.For | ast.AsyncFor, ...], *, ends: bool
-    ) -> None:
-        """Visit the statement lists inside a node by the table."""
+    def _inside(self, node: ast.AST, place: _Place) -> None:
+        """Visit the statement lists inside a node, by the table."""
         for field in node._fields:
             edge = _edge(node, field)
             children = getattr(node, field)
             if edge is None or not children:
                 continue
-            inner = (*blocks, Block(node, edge)) if edge in INSIDE else blocks
-            left = iterators
-            if edge is Edge.ITERATION and isinstance(node, ast.For | ast.AsyncFor):
-                left = (*iterators, node)
-            inner_ends = ends and _falls_to_the_end(node, field, edge)
+            inner = place.inside(node, field, edge)
             if isinstance(children[0], ast.stmt):
-                self.body(children, inner, left, ends=inner_ends)
+                self.body(children, inner)
             else:
                 for child in children:
-                    self._inside(child, inner, left, ends=inner_ends)
+                    self._inside(child, inner)
 
     def _unwrapped(self, operand: ast.expr) -> ast.expr | None:
         if self._wrapper is None:
             return operand
-        return (
-            operand.value if isinstance(operand, ast.Await | ast.YieldFrom) and type(operand) is self._wrapper else None
-        )
+        if isinstance(operand, ast.Await | ast.YieldFrom) and type(operand) is self._wrapper:
+            return operand.value
+        return None
 
-    def _add(
-        self,
-        call: ast.expr | None,
-        anchor: ast.stmt,
-        form: Form,
-        blocks: tuple[Block, ...],
-        iterators: tuple[ast.For | ast.AsyncFor, ...],
-    ) -> None:
+    def _add(self, call: ast.expr | None, anchor: ast.stmt, form: Form, place: _Place) -> None:
         if isinstance(call, ast.Call) and self._is_candidate(call):
-            dropped = tuple(loop for loop in iterators if not is_plain_iterable(loop))
-            self.sites.append(Site(call, anchor, form, blocks, dropped))
+            dropped = tuple(loop for loop in place.iterators if not is_plain_iterable(loop))
+            self.sites.append(Site(call, anchor, form, place.blocks, dropped, place.leaves_by))
 
 
 STREAMS: dict[Kind, tuple[type[ast.For | ast.AsyncFor], ...]] = {
