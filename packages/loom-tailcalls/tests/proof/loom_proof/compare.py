@@ -83,7 +83,7 @@ def check(source: str) -> Verdict:
         if not same(expected, seen, where=mode == "exact"):
             raise differs(f'blocks="{mode}"', expected, seen)
         assert decorators.program is not None
-        deviations = loom.explain_tailcalls(decorators.program.f, as_json=True)["deviations"]
+        deviations = loom.explain_tailcalls(decorators.program.compiled, as_json=True)["deviations"]
         if mode == "step":
             verdict.reported = bool(deviations)
             if not deviations and not same(recursion, seen):

@@ -106,6 +106,8 @@ class Writer:
     counters: int = 0
     budget: int = 14
     in_blocks: bool = True
+    captures: bool = True
+    swaps: bool = False
 
     # -------------------------------------------------------------- small choices
 
@@ -141,8 +143,9 @@ class Writer:
 
     def expression(self, sure: frozenset[str], depth: int = 2) -> str:
         a = self.name(sure)
+        lazy = ["genexp"] if self.captures else []
         form = (
-            self.pick("name", "number", "sum", "t", "if", "walrus", "listcomp", "genexp", "tick", "len")
+            self.pick("name", "number", "sum", "t", "if", "walrus", "listcomp", "tick", "len", *lazy)
             if depth
             else "name"
         )
@@ -262,19 +265,20 @@ class Writer:
             "log",
             "assign",
             "augment",
-            "capture",
-            "def",
             "pause",
             "yield",
             "tail",
+            "leave",
             "return",
             "raise",
             "del",
             "bump",
+            "swap",
         ]
+        simple += ["capture", "def"] if self.captures else []
         compound = ["if", "for", "while", "match", "try", "with"] if nesting and self.budget > 0 else []
         kind = self.pick(*simple, *compound, *compound)
-        if kind == "tail" and blocked and not self.in_blocks:
+        if kind in ("tail", "leave") and blocked and not self.in_blocks:
             kind = "log"
         if kind == "assign":
             target = str(self.pick("v0", "v1", "v2", *(p.name for p in self.parameters)))
@@ -302,6 +306,12 @@ class Writer:
             self.line(depth, f"yield {self.expression(sure)}")
         elif kind == "tail":
             self.tail(depth, sure)
+        elif kind == "leave":
+            self.line(depth, f"if {self.test(sure)}:")
+            self.tail(depth + 1, sure)
+        elif kind == "swap" and self.swaps:
+            self.line(depth, "if n == 2:")
+            self.line(depth + 1, "self.f = other" if self.place == "method" else "f = other")
         elif kind == "return":
             self.line(depth, "return" if self.kind == "stream" else f"return {self.expression(sure)}")
         elif kind == "raise" and self.chance(40):
@@ -311,6 +321,9 @@ class Writer:
             gone = self.pick(*sorted(sure))
             self.line(depth, f"del {gone}")
             return sure - {gone}
+        elif kind == "del" and self.parameters and self.chance(15):
+            self.line(depth, f"if {self.test(sure)}:")
+            self.line(depth + 1, f"del {self.pick(*(p.name for p in self.parameters))}")
         elif kind == "bump" and self.nonlocals:
             self.line(depth, "free += 1")
         elif kind == "if":
@@ -413,12 +426,15 @@ class Writer:
         depth = {"module": 0, "method": 1, "closure": 1}[self.place]
         if self.place != "module":
             self.line(0, "class C:" if self.place == "method" else "def make(free):")
+        self.captures, self.swaps = self.chance(40), self.chance(25)
         self.nonlocals = self.place == "closure" and self.chance(50)
         signature = self.signature()
         self.line(depth, decorator)
         self.line(depth, f"{head} f({signature}):")
         if self.nonlocals:
             self.line(depth + 1, "nonlocal free")
+        if self.swaps and self.place != "method":
+            self.line(depth + 1, "nonlocal f" if self.place == "closure" else "global f")
         self.line(depth + 1, "if n < -99:")
         self.line(depth + 2, "v0 = v1 = v2 = 0")  # they are locals, whatever the rest of the body assigns
         first = "yield" if self.yields else "return"
@@ -427,6 +443,12 @@ class Writer:
         if self.yields:
             self.line(depth + 2, "return")
         sure: frozenset[str] = frozenset()
+        if self.chance(50):  # what an earlier step assigned must be unbound here
+            for variable in ("v0", "v1"):
+                self.line(depth + 1, "try:")
+                self.line(depth + 2, f"log({variable})")
+                self.line(depth + 1, "except UnboundLocalError:")
+                self.line(depth + 2, f"log('no {variable}')")
         for _ in range(self.pick(1, 2, 3, 4)):
             sure = self.statement(depth + 1, sure, 3, loop=False, blocked=False)
         self.tail(depth + 1, sure, last=True)
@@ -436,6 +458,11 @@ class Writer:
         elif self.place == "closure":
             self.line(1, "return f\n\n")
             self.line(0, "f = make(3)")
+        self.line(0, "compiled = f")
+        self.line(0, f"{head} other(*arguments, **named):")
+        self.line(1, "log('other', arguments, sorted(named.items()))")
+        self.line(1, f"{first} 'other'")
+        self.lines += ["", ""]
         given = [p for p in self.parameters if not p.default or self.chance(40)]
         by_position = [p for p in self.parameters if p.kind == "positional-only"]
         keywords = [f"{p.name}={self.pick(1, 4)}" for p in given if p.kind != "positional-only"]
