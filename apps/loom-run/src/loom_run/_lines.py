@@ -10,7 +10,7 @@ from loom_runner.cli_base import plural, size
 # Model and tool text may hold terminal commands; only line breaks and tabs get through.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
-_RESULT, _TIME = 20, 8  # columns
+_TIME = 8  # columns
 
 
 def printable(text: str) -> str:
@@ -20,16 +20,17 @@ def printable(text: str) -> str:
 
 def tool_line(name: str, arguments: Mapping[str, Any], result: str, time: str, *, width: int) -> str:
     """Lay out one tool call: name, main argument, result, time; the argument gives way when the line is long."""
-    room = max(10, min(40, width - 2 - 12 - 1 - 2 - _RESULT - 2 - _TIME))
+    result_width = max(20 if width >= 80 else 12, len(result))
+    room = max(10, min(40, width - 2 - 12 - 1 - 2 - result_width - 2 - _TIME))
     what = shortened(argument_text(arguments), room)
-    return printable(f"  {name:<12} {what:<{room}}  {result:>{_RESULT}}  {time:>{_TIME}}").rstrip()
+    return printable(f"  {name:<12} {what:<{room}}  {result:>{result_width}}  {time:>{_TIME}}").rstrip()
 
 
 def argument_text(arguments: Mapping[str, Any]) -> str:
     """Show the argument that says most: words in quotes, a path as it is."""
     for name in ("query", "pattern"):
         if isinstance(arguments.get(name), str):
-            return json.dumps(arguments[name], ensure_ascii=False)
+            return f'"{arguments[name]}"'
     for name in ("path", "glob"):
         if isinstance(arguments.get(name), str):
             offset = arguments.get("offset")

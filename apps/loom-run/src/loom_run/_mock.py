@@ -29,7 +29,7 @@ def _reply(request: ModelRequest) -> ModelReply:
         best = last.payload["matches"][0]
         text = f"The best match is {best['path']}:{best['line']}. I read it."
         return _calling(text, request, "read_file", path=best["path"], offset=best["line"], limit=QUOTED_LINES)
-    words = sorted(re.findall(r"\w{4,}", question), key=len)[-3:]  # long words say most
+    words = sorted(set(re.findall(r"\w{4,}", question)), key=lambda word: (len(word), word))[-3:]  # long words say most
     if last.name == "search_docs" and words:
         return _calling("No document says it. I look in all files.", request, "grep", pattern=_any_of(words))
     if last.name not in {"list_files", "read_file"}:
