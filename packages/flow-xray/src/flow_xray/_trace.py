@@ -198,9 +198,15 @@ class Trace:
         session.close_span(span)
 
     def meta(self, **values: object) -> None:
-        """Add to the current span: model=, input_tokens= (cache included), output_tokens=, cost_usd=, anything."""
+        """Add to the current span: model=, input_tokens= (cache included), output_tokens=, cost_usd=, anything.
+
+        `usage=` takes a provider's response or usage object (OpenAI, Anthropic, pydantic-ai, or a dict) and adds its
+        counts in one way of counting.
+        """
         place = here.get()
         if place is not None and not place[0].closed:
+            if "usage" in values:
+                values = _with_counts(values)
             place[0].add_meta(place[1], values)
 
     def tag(self, name: str, /, **values: object) -> None:
@@ -227,6 +233,19 @@ class Trace:
             Redactor(self._rules)
         if limits is not None or sizes:
             self._limits = replace(limits or self._limits, **sizes)
+
+
+def _with_counts(values: dict[str, object]) -> dict[str, object]:
+    """Replace `usage` by the counts in it; keep it when there are none."""
+    from flow_xray._usage import usage_of  # noqa: PLC0415  only where it is used
+
+    try:
+        counts = usage_of(values["usage"])
+    except Exception as error:  # noqa: BLE001  a foreign object may raise anything
+        return {**values, "usage": f"<its usage raised {type(error).__name__}>"}
+    if not counts:
+        return values
+    return {**counts, **{key: value for key, value in values.items() if key != "usage"}}
 
 
 def _as_rules(rules: "Rules | None") -> tuple[Any, ...] | None:
