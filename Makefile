@@ -25,8 +25,12 @@ $(BIN)/uv:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-.venv/.ready: $(MANIFESTS) | $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(PY) --constraints constraints.txt --group dev $(addprefix --editable ./,$(MEMBERS))
+.venv/.packages: $(MANIFESTS) | $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(PY) --constraints constraints.txt --group demo $(addprefix --editable ./,$(MEMBERS))
+	@touch $@
+
+.venv/.ready: .venv/.packages
+	$(BIN)/uv pip install --quiet --python $(PY) --constraints constraints.txt --group dev
 	@touch $@
 
 .PHONY: lock
@@ -37,7 +41,7 @@ lock: | $(BIN)/uv ## compile constraints.txt anew from what the packages ask for
 # ---------------------------------------------------------------- use
 
 .PHONY: demo
-demo: setup ## run the agent on this repository, kill it in a tool call, resume it, show the trace
+demo: .venv/.packages ## run the agent on this repository, kill it in a tool call, resume it, show the trace
 	@$(PY) tools/demo.py
 
 .PHONY: docs
