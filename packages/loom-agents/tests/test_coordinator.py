@@ -97,7 +97,7 @@ def test_the_next_message_goes_on_with_the_same_conversation() -> None:
     asyncio.run(desk.runner.signal(run_id="r", name="message", payload={"text": "and?"}))
     result, state = desk.resume()
     assert [m.text for m in state.messages if not isinstance(m, ToolMessage)] == ["hi", "one", "and?", "two"]
-    assert (state.turn, state.usage.requests, result.step_index) == (2, 2, 2)
+    assert (state.turn, state.usage.requests, result.status) == (2, 2, "waiting")
 
 
 def test_one_step_is_one_model_request_and_the_tools_of_the_reply_before() -> None:
