@@ -47,7 +47,7 @@ demo: .venv/.packages ## run the agent on this repository, kill it in a tool cal
 .PHONY: docs
 docs: setup ## build the documentation site into site/
 	@$(BIN)/uv pip install --quiet --python $(PY) --constraints constraints.txt --group docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open site/index.html"
 
 .PHONY: bench
