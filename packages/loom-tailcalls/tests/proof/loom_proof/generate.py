@@ -485,4 +485,5 @@ def programs(draw: Callable[[Any], Any], blocks: bool = True) -> str:
     """A module with `main()`; see the rules at the top."""
     kind = draw(st.sampled_from(["coroutine", "coroutine", "function", "stream", "generator"]))
     place = draw(st.sampled_from(["module", "module", "method", "closure"]))
-    return Writer(draw, kind, place, in_blocks=blocks).program()
+    in_blocks = blocks and draw(st.booleans())
+    return Writer(draw, kind, place, in_blocks=in_blocks).program()

@@ -4,5 +4,5 @@
 from subject import tailrec
 
 
-exec("async def f(n):\n    return await f(n - 1)\n")
+exec(compile("async def f(n):\n    return await f(n - 1)\n", "<made up>", "exec"))
 tailrec(f)
