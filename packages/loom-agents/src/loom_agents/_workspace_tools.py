@@ -6,6 +6,7 @@ from loom_runner import ToolRegistry
 
 from loom_agents._described import described_tool
 from loom_agents._files import FileTools
+from loom_agents._git import GitTools
 from loom_agents._search import DocumentSearch
 from loom_agents._tests_tool import DEFAULT_TIMEOUT_S, SuiteRunner, default_test_command
 from loom_agents._workspace import Workspace
@@ -17,9 +18,9 @@ def workspace_tools(
     test_command: Sequence[str] | None = None,
     test_timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> ToolRegistry:
-    """Build `read_file`, `list_files`, `grep`, `search_docs` and `run_tests` for one workspace.
+    """Build the tools for one workspace: files, search, git, and `run_tests`.
 
-    The first four change nothing, so an interrupted call is made again without asking.
+    All but the last change nothing, so an interrupted call is made again without asking.
 
     `run_tests` is not idempotent by nature: tests may write files, and two runs may end differently. It is made again
     all the same, because its command was chosen by the owner of the workspace and not by the model, tests are
@@ -31,11 +32,12 @@ def workspace_tools(
         test_command: program and arguments of the test runner; pytest when it is not given.
         test_timeout_s: after this many seconds the tests are stopped.
     """
-    files = FileTools(workspace)
+    files, git = FileTools(workspace), GitTools(workspace)
     command = tuple(test_command) if test_command else default_test_command(workspace)
     suite = SuiteRunner(workspace, command, test_timeout_s)
     registry = ToolRegistry()
-    for function in (files.read_file, files.list_files, files.grep, DocumentSearch(workspace).search_docs):
+    look = (DocumentSearch(workspace).search_docs, files.read_file, files.list_files, files.grep)
+    for function in (*look, git.git_status, git.git_diff):
         registry.add(described_tool(function, read_only=True))
     registry.add(described_tool(suite.run_tests, on_doubt="retry"))
     return registry
