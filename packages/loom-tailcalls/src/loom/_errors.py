@@ -72,7 +72,7 @@ class TailCallError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by the facts, so that the error crosses a process border whole."""
-        return _rebuild, (dict(self.__dict__),)
+        return _rebuild, (self.args, dict(self.__dict__))
 
     def _caret(self) -> list[str]:
         shown = self.source_line.lstrip()
@@ -81,7 +81,7 @@ class TailCallError(Exception):
         return [f"    {shown}", "    " + " " * start + "^" * width]
 
 
-def _rebuild(facts: dict[str, object]) -> TailCallError:
-    error = TailCallError.__new__(TailCallError)
+def _rebuild(args: tuple[object, ...], facts: dict[str, object]) -> TailCallError:
+    error = TailCallError.__new__(TailCallError, *args)
     error.__dict__.update(facts)
     return error

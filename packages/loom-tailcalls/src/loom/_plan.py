@@ -8,6 +8,7 @@ microseconds. Linking puts the original cells back, by name, and adds ours.
 from __future__ import annotations
 
 import builtins
+import linecache
 import sys
 import warnings
 import weakref
@@ -295,9 +296,20 @@ def block_scope_text(analysis: Analysis, deviation: Deviation) -> str:
 
 
 def _unplaced(code: str, subject: str, where: CodeType) -> TailCallError:
-    entry_ = CODES[code]
+    """Build a refusal that knows only where the code says it is; the line is shown if it can be read."""
+    found, line = CODES[code], where.co_firstlineno
+    text = linecache.getline(where.co_filename, line).rstrip()
+    start = max(text.find("lambda"), 0) if code == "LT002" else len(text) - len(text.lstrip())
     return TailCallError(
-        code, subject, reason=entry_.why, fix=entry_.fix, filename=where.co_filename, line=where.co_firstlineno
+        code,
+        subject,
+        reason=found.why,
+        fix=found.fix,
+        filename=where.co_filename,
+        line=line,
+        column=start + 1,
+        source_line=text,
+        width=len("lambda") if code == "LT002" else len(text) - start,
     )
 
 
