@@ -48,3 +48,37 @@ def test_a_new_build_is_the_committed_bundle_and_the_types_hold(tmp_path):
     for name in ("_viewer.js", "_viewer.css"):
         assert (tmp_path / "out" / name).read_bytes() == (BUNDLE / name).read_bytes(), f"{name} is stale: npm run build"
     subprocess.run(["node_modules/.bin/tsc", "--noEmit"], cwd=root, check=True, timeout=60)
+
+
+def luminance(colour):
+    digits = colour.lstrip("#")
+    digits = digits if len(digits) == 6 else "".join(each * 2 for each in digits)
+    parts = [int(digits[k : k + 2], 16) / 255 for k in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", [0, 1, 2], ids=["light", "dark by the system", "dark by choice"])
+def test_every_colour_of_text_can_be_read_on_its_ground(theme):
+    """WCAG 2.2, contrast (minimum): 4.5 to 1."""
+    block = re.findall(r":root[^{]*\{([^}]*)\}", (VIEWER / "src" / "style.css").read_text())[theme]
+    colours = dict(re.findall(r"--([\w-]+): (#\w+)", block))
+    for name in (
+        "ink",
+        "mute",
+        "faint",
+        "accent",
+        "agent",
+        "llm",
+        "tool",
+        "step",
+        "function",
+        "wait",
+        "retrieval",
+        "other",
+        "bad",
+        "good",
+    ):
+        for ground in ("panel", "bg"):
+            lighter, darker = sorted((luminance(colours[name]), luminance(colours[ground])), reverse=True)
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, f"{name} on {ground}"

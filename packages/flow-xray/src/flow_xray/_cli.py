@@ -64,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     view.add_argument("file", metavar="FILE", help="a .xray journal, or JSON written by to_json()")
     view.add_argument("--html", metavar="OUT", help="where the page goes (default: beside FILE, with the ending .html)")
     view.add_argument("--json", metavar="OUT", help="also write the trace as JSON")
+    view.add_argument("--chrome", metavar="OUT", help="also write Chrome trace events (Perfetto, DevTools)")
+    view.add_argument("--speedscope", metavar="OUT", help="also write a speedscope flame graph")
     view.add_argument("--format", choices=("text", "json"), help="what is printed (default: text; JSON into a pipe)")
     run = commands.add_parser(
         "run",
@@ -102,6 +104,10 @@ def _view(options: argparse.Namespace) -> int:
     result.to_html(target)
     if options.json:
         result.to_json(options.json)
+    if options.chrome:
+        result.to_chrome(options.chrome)
+    if options.speedscope:
+        result.to_speedscope(options.speedscope)
     as_json = options.format == "json" or (options.format is None and not sys.stdout.isatty())
     facts = summary_of(result)
     facts["html"] = target

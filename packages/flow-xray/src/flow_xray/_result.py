@@ -105,10 +105,7 @@ class TraceResult:
         """
         from flow_xray._trace_json import dump  # noqa: PLC0415  only when asked for
 
-        text = dump(self.frozen())
-        if path is not None:
-            write_whole(path, text.encode("ascii"))
-        return text
+        return _written(dump(self.frozen()), path)
 
     @staticmethod
     def from_json(text: "str | bytes") -> "TraceResult":
@@ -135,6 +132,32 @@ class TraceResult:
         if path is not None:
             write_whole(path, page.encode("utf-8"))
         return page
+
+    def to_chrome(self, path: "str | os.PathLike[str] | None" = None) -> str:
+        """Return Chrome trace events, which Perfetto and DevTools open, and write them to `path` if one is given.
+
+        Raises:
+            TraceOutputError: `path` cannot be written.
+        """
+        from flow_xray._export import chrome  # noqa: PLC0415  only when asked for
+
+        return _written(chrome(self.frozen()), path)
+
+    def to_speedscope(self, path: "str | os.PathLike[str] | None" = None) -> str:
+        """Return a speedscope file (a flame graph of the lanes), and write it to `path` if one is given.
+
+        Raises:
+            TraceOutputError: `path` cannot be written.
+        """
+        from flow_xray._export import speedscope  # noqa: PLC0415  only when asked for
+
+        return _written(speedscope(self.frozen()), path)
+
+
+def _written(text: str, path: "str | os.PathLike[str] | None") -> str:
+    if path is not None:
+        write_whole(path, text.encode("ascii"))
+    return text
 
 
 def write_whole(path: "str | os.PathLike[str]", content: bytes) -> None:

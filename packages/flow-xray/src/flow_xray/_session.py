@@ -125,11 +125,6 @@ class Session:
         """This session and those that it was opened in, innermost first."""
         return self._chain
 
-    @property
-    def is_journaled(self) -> bool:
-        """Whether this session or an outer one writes a journal."""
-        return any(session.journal is not None for session in self._chain)
-
     def now_ns(self) -> int:
         """Return the Unix time in nanoseconds, never going back within the session."""
         return self.clock() + self._offset
