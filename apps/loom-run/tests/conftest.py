@@ -31,6 +31,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_ok.py").write_text("def test_ok():\n    pass\n")
     monkeypatch.chdir(tmp_path)
+    for variable in ("LOOM_MODEL", "LOOM_DB"):
+        monkeypatch.delenv(variable, raising=False)
     return tmp_path
 
 

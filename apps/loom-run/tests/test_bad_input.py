@@ -145,3 +145,13 @@ def test_a_workspace_that_is_gone_is_named_on_resume(loom_run: Run, project: Pat
     (project / "work").rmdir()
     _refused(loom_run("resume", "demo"), 2, "does not exist")
     assert loom_run("resume", "demo", "--workspace", ".").code == 0
+
+
+def test_the_environment_names_the_model_of_new_runs_only(loom_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOM_MODEL", "not a model")
+    monkeypatch.setenv("LOOM_DB", "named.sqlite")
+    _refused(loom_run("chat", "hi", "-r", "new"), 2, "'not a model'", "PROVIDER:MODEL")
+    assert loom_run("chat", "hi", "-r", "demo", "--mock-llm").code == 0
+    assert loom_run("chat", "more", "-r", "demo").code == 0
+    assert Path("named.sqlite").exists()
+    assert not Path("runs.sqlite").exists()

@@ -35,7 +35,15 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
-_db = click.option("--db", default=DEFAULT_DB, show_default=True, metavar="FILE", help="The database with the runs.")
+_db = click.option(
+    "--db",
+    default=DEFAULT_DB,
+    show_default=True,
+    envvar="LOOM_DB",
+    show_envvar=True,
+    metavar="FILE",
+    help="The database with the runs.",
+)
 _run_id = click.option("--run-id", "-r", metavar="ID", help="The run; without it `chat` makes a new one.")
 _run = _options(
     click.argument("run", required=False, metavar="[RUN]"),
@@ -47,7 +55,9 @@ _setup = _options(
         metavar="[=FILE]",
         help="Work offline: alone, a mock that searches and quotes; with =FILE, a script (JSON or YAML).",
     ),
-    click.option("--model", metavar="P:M", help="Provider and model: openai:gpt-5, anthropic:..., ollama:qwen3, ..."),
+    click.option(
+        "--model", metavar="P:M", help="Provider and model: openai:gpt-5, ollama:qwen3, ...  [env var: LOOM_MODEL]"
+    ),
     click.option("--workspace", type=click.Path(path_type=Path), metavar="DIR", help="The folder to work in; here."),
     click.option("--test-command", metavar="CMD", help="What run_tests starts; pytest when not said."),
 )

@@ -1,5 +1,6 @@
 """What a run needs to be built again in another process; stored in its state as JSON."""
 
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from loom_runner import ToolRegistry
 
 MOCK = "mock"
+MODEL_VARIABLE = "LOOM_MODEL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +86,18 @@ class SetupChange:
     test_command: str | None = None
 
     def first(self) -> Setup:
-        """Build the setup of a new run.
+        """Build the setup of a new run; without a word about the model it is the one that LOOM_MODEL names.
 
         Raises:
             LoomRunError: no model is named.
         """
+        usual = os.environ.get(MODEL_VARIABLE)
+        if self.mock_llm is None and self.model is None and usual:
+            return replace(self, model=usual).first()
         if self.mock_llm is None and self.model is None:
             raise LoomRunError(
                 "cannot start a chat: because no model is named. Give --model PROVIDER:MODEL (openai:gpt-5,"
-                " ollama:qwen3, ...), or --mock-llm to work offline."
+                f" ollama:qwen3, ...) or set {MODEL_VARIABLE}, or use --mock-llm to work offline."
             )
         return self.applied_to({"workspace": str(Path.cwd()), "model": MOCK})
 
