@@ -133,7 +133,7 @@ class Analysis:
             nodes = (definition.node for definition in definitions(self.definition.file))
             likely = {node.name for node in nodes if node.decorator_list}
         places = {
-            (call.site.call.lineno, call.site.call.col_offset + 1)
+            (call.site.call.lineno, self.definition.file.column(call.site.call))
             for call in self.calls
             if likely is None or final_name(call.site.call.func) in likely
         }
@@ -291,7 +291,7 @@ class _Analyser:
 
     def _deviation(self, key: str, site: Site, inside: str = "") -> Deviation:
         text = DEVIATIONS[key].title + (f" (inside {inside})" if inside else "")
-        return Deviation(key, text, site.call.lineno, site.call.col_offset + 1)
+        return Deviation(key, text, site.call.lineno, self.definition.file.column(site.call))
 
     # ------------------------------------------------------------ refusals
 

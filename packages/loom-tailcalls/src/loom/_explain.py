@@ -88,7 +88,7 @@ def facts_of(analysis: Analysis, plan: Plan | None) -> dict[str, Any]:
         "sites": [
             {
                 "line": call.site.call.lineno,
-                "column": call.site.call.col_offset + 1,
+                "column": analysis.definition.file.column(call.site.call),
                 "call": ast.unparse(call.site.call),
                 "binding": call.binding,
                 "blocks": [block.keyword for block in call.site.blocks],

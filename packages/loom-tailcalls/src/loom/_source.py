@@ -16,6 +16,7 @@ from functools import lru_cache
 from types import CodeType
 from typing import TYPE_CHECKING, TypeAlias
 
+from loom._codes import CODES
 from loom._errors import TailCallError
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class SourceFile:
     def line(self, number: int) -> str:
         """Return line `number` (from 1) without its end, or an empty text."""
         return self.lines[number - 1].rstrip("\r\n") if 0 < number <= len(self.lines) else ""
+
+    def column(self, node: ast.expr | ast.stmt) -> int:
+        """Return where a node begins, in characters from 1; the tree counts in bytes from 0."""
+        return len(self.line(node.lineno).encode()[: node.col_offset].decode(errors="replace")) + 1
 
     def imported_names(self) -> tuple[str, ...]:
         """Return the names that `import` binds at module level; the bytecode of a method call depends on them."""
@@ -81,38 +86,31 @@ class Definition:
         return None
 
     def error(
-        self, code: str, node: ast.AST | None = None, *, reason: str | None = None, fix: str | None = None
+        self, code: str, node: ast.expr | ast.stmt | None = None, *, reason: str | None = None, fix: str | None = None
     ) -> TailCallError:
-        """Build the refusal `code` that points at `node` (at the `def` when not given)."""
-        return error_at(self.file, code, self.node.name, node or self.node, reason=reason, fix=fix)
+        """Build the refusal `code` that points at `node` (at the `def` when not given).
 
-
-def error_at(
-    file: SourceFile, code: str, name: str, node: ast.AST, *, reason: str | None = None, fix: str | None = None
-) -> TailCallError:
-    """Build a refusal with the place of `node`; reason and fix come from the table unless given."""
-    from loom._codes import CODES  # noqa: PLC0415 - only needed when something is wrong
-
-    line = int(getattr(node, "lineno", 1))
-    text = file.line(line)
-    start = len(text.encode()[: int(getattr(node, "col_offset", 0))].decode(errors="replace"))
-    width = 1
-    if isinstance(node, ast.expr | ast.stmt) and not isinstance(node, SCOPES):
-        end = len(text)
-        if node.end_lineno == node.lineno and node.end_col_offset is not None:
-            end = len(text.encode()[: node.end_col_offset].decode(errors="replace"))
-        width = max(1, end - start)
-    return TailCallError(
-        code,
-        f"{name!r}",
-        reason=reason or CODES[code].why,
-        fix=fix or CODES[code].fix,
-        filename=file.filename,
-        line=line,
-        column=start + 1,
-        source_line=text,
-        width=width,
-    )
+        Reason and fix come from the table unless given.
+        """
+        node = node or self.node
+        text, column = self.file.line(node.lineno), self.file.column(node)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            width = len(text[column - 1 :].partition("(")[0])
+        elif node.end_lineno == node.lineno and node.end_col_offset is not None:
+            width = len(text.encode()[: node.end_col_offset].decode(errors="replace")) - column + 1
+        else:
+            width = len(text) - column + 1
+        return TailCallError(
+            code,
+            f"{self.node.name!r}",
+            reason=reason or CODES[code].why,
+            fix=fix or CODES[code].fix,
+            filename=self.file.filename,
+            line=node.lineno,
+            column=column,
+            source_line=text,
+            width=width,
+        )
 
 
 _last: SourceFile | None = None

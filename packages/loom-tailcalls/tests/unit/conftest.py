@@ -10,9 +10,8 @@ import types
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
 import loom
+import pytest
 
 _numbers = itertools.count()
 

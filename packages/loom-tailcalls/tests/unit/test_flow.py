@@ -134,7 +134,7 @@ def test_an_except_name_may_be_a_parameter(programs):
         """
         @tailrec
         def f(n, err=None):
-            try: 
+            try:
                 if n: raise ValueError(n)
             except ValueError as err:
                 LOG.append(repr(err))

@@ -32,7 +32,7 @@ def test_nested_loops_are_left(programs):
                     if j: break
                 else:
                     return f(n-1, "else")
-                if i: 
+                if i:
                     for k in [1]:
                         while True:
                             return f(n-1, "deep")

@@ -114,7 +114,7 @@ def test_a_tail_call_in_a_handler_passes_the_exception(programs):
         """
         @tailrec
         def f(n, err=None):
-            if n: 
+            if n:
                 try: raise ValueError(n)
                 except ValueError as err:
                     return f(n-1, err)
@@ -150,7 +150,7 @@ def test_yield_every_counts_in_the_driver(programs):
             return await f(n-1, fs + ((lambda: n),))
         async def main():
             t = asyncio.create_task(f(30)); k = 0
-            while not t.done(): 
+            while not t.done():
                 await asyncio.sleep(0); k += 1
             return await t
         """,
