@@ -74,9 +74,13 @@ class ProviderModel:
         direct, messages, exceptions = _load("direct"), _load("messages"), _load("exceptions")
         history = _history(request, self._name)
         try:
-            async with direct.model_request_stream(
-                self._model, history, model_settings=self._settings, model_request_parameters=_parameters(request)
-            ) as stream:
+            # Entering the model closes its connections at the end: the next request may be on another event loop.
+            async with (
+                self._model,
+                direct.model_request_stream(
+                    self._model, history, model_settings=self._settings, model_request_parameters=_parameters(request)
+                ) as stream,
+            ):
                 async for event in stream:
                     if isinstance(event, messages.PartStartEvent) and isinstance(event.part, messages.TextPart):
                         on_delta(event.part.content)
