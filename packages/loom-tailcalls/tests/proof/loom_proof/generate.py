@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from random import Random
 
 HEAD = """\
 import types
@@ -95,7 +96,7 @@ class Parameter:
 class Writer:
     """Write one program, drawing every choice."""
 
-    draw: Callable[[Any], Any]
+    below: Callable[[int], int]  # gives a whole number from 0 to n - 1; 0 is the simplest choice
     kind: str  # "coroutine" | "function" | "stream" | "generator"
     place: str  # "module" | "method" | "closure"
     lines: list[str] = dataclasses.field(default_factory=list)
@@ -113,11 +114,11 @@ class Writer:
 
     def chance(self, percent: int) -> bool:
         """Say yes in about that many cases of a hundred; shrinks to no."""
-        return bool(self.draw(st.integers(0, 99)) >= 100 - percent)
+        return self.below(100) >= 100 - percent
 
     def pick(self, *choices: Any) -> Any:
         """Choose one; shrinks to the first."""
-        return choices[self.draw(st.integers(0, len(choices) - 1))]
+        return choices[self.below(len(choices))]
 
     @property
     def is_async(self) -> bool:
@@ -212,7 +213,7 @@ class Writer:
             keywords.append(self.pick("**extra", "**{**extra, 'z': n}", "z=n"))
         if self.chance(2):
             keywords.append("**{'n': 1}")
-        keywords = self.draw(st.permutations(keywords)) if len(keywords) > 1 else keywords
+        keywords = [keywords.pop(self.below(len(keywords))) for _ in range(len(keywords))]
         first_spread = next((i for i, k in enumerate(keywords) if k.startswith("**")), len(keywords))
         if self.place != "method" and not self.first_is_positional_only() and self.chance(10) and len(positional) == 1:
             keywords.insert(first_spread, f"n={positional.pop()}")
@@ -280,6 +281,8 @@ class Writer:
         kind = self.pick(*simple, *compound, *compound)
         if kind in ("tail", "leave") and blocked and not self.in_blocks:
             kind = "log"
+        if kind == "tail" and not self.chance(25):
+            kind = "leave"  # an unconditional tail call makes the rest of its block dead
         if kind == "assign":
             target = str(self.pick("v0", "v1", "v2", *(p.name for p in self.parameters)))
             self.line(depth, f"{target} = {self.expression(sure)}")
@@ -312,8 +315,9 @@ class Writer:
         elif kind == "swap" and self.swaps:
             self.line(depth, "if n == 2:")
             self.line(depth + 1, "self.f = other" if self.place == "method" else "f = other")
-        elif kind == "return":
-            self.line(depth, "return" if self.kind == "stream" else f"return {self.expression(sure)}")
+        elif kind == "return" and self.chance(70):
+            self.line(depth, f"if {self.test(sure)}:")
+            self.line(depth + 1, "return" if self.kind == "stream" else f"return {self.expression(sure)}")
         elif kind == "raise" and self.chance(40):
             self.line(depth, f"if {self.test(sure)}:")
             self.line(depth + 1, f"raise {self.pick('Boom', 'ValueError')}({self.name(sure)})")
@@ -368,6 +372,9 @@ class Writer:
             self.line(depth, f"while {counter} < {self.pick(1, 2)}:")
             self.line(depth + 1, f"{counter} += 1")
         self.block(depth + 1, sure, nesting - 1, loop=True, blocked=blocked)
+        if (self.in_blocks or not blocked) and self.chance(40):
+            self.line(depth + 1, f"if {self.test(sure)}:")
+            self.tail(depth + 2, sure)
         if self.chance(50):
             self.line(depth, "else:")
             self.block(depth + 1, sure, nesting - 1, loop=False, blocked=blocked)
@@ -480,10 +487,31 @@ class Writer:
         return HEAD + "\n".join(self.lines) + "\n"
 
 
+def write(below: Callable[[int], int], *, blocks: bool = True) -> str:
+    """Write a module with `main()`, asking `below` for every choice; see the rules at the top."""
+    kind = ("coroutine", "function", "coroutine", "stream", "generator")[below(5)]
+    place = ("module", "method", "module", "closure")[below(4)]
+    return Writer(below, kind, place, in_blocks=blocks and below(2) == 1).program()
+
+
+def choices_of(random: Random) -> tuple[Callable[[int], int], list[int]]:
+    """Give a `below` that draws evenly, and the list it writes its choices into."""
+    made: list[int] = []
+
+    def below(number: int) -> int:
+        made.append(random.randrange(number))
+        return made[-1]
+
+    return below, made
+
+
+def replay(choices: Sequence[int]) -> Callable[[int], int]:
+    """Give a `below` that repeats choices, and takes the simplest one when there are no more."""
+    left = iter(choices)
+    return lambda number: min(next(left, 0), number - 1)
+
+
 @st.composite
 def programs(draw: Callable[[Any], Any], blocks: bool = True) -> str:
-    """A module with `main()`; see the rules at the top."""
-    kind = draw(st.sampled_from(["coroutine", "coroutine", "function", "stream", "generator"]))
-    place = draw(st.sampled_from(["module", "module", "method", "closure"]))
-    in_blocks = blocks and draw(st.booleans())
-    return Writer(draw, kind, place, in_blocks=in_blocks).program()
+    """Programs as a Hypothesis strategy: good at odd corners and at making a failure small."""
+    return write(lambda number: draw(st.integers(0, number - 1)), blocks=blocks)

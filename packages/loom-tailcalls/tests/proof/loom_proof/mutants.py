@@ -18,12 +18,11 @@ import tempfile
 from pathlib import Path
 
 import loom
-from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from loom_proof import observe
 from loom_proof.compare import Mismatch, check
-from loom_proof.generate import programs
 from loom_proof.program import corpus
+from loom_proof.sweep import program
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,49 +99,34 @@ def apply(mutant: Mutant, folder: Path) -> None:
 
 def caught_by_corpus() -> str | None:
     """Name the first program of the corpus that the compiler gets wrong, or None."""
-    for program in corpus("accepted"):
-        expected = observe.run(program.source, str(program.path), observe.plain())
-        seen = observe.run(program.source, str(program.path), observe.compiled(), seconds=2)
+    for one in corpus("accepted"):
+        expected = observe.run(one.source, str(one.path), observe.plain())
+        seen = observe.run(one.source, str(one.path), observe.compiled(), seconds=2)
         if str(seen) != str(expected):
-            return program.name
-    for program in corpus("deviating"):
-        kind, value = program.literal("STEP")
+            return one.name
+    for one in corpus("deviating"):
+        kind, value = one.literal("STEP")
         decorators = observe.compiled(blocks="step")
-        seen = observe.run(program.source, str(program.path), decorators, seconds=2, record=True)
+        seen = observe.run(one.source, str(one.path), decorators, seconds=2, record=True)
         if (seen.kind, seen.value) != (kind, repr(value) if kind == "returned" else value):
-            return program.name
+            return one.name
         lines = {
             deviation["line"]
             for made in decorators.decorated
             for deviation in loom.explain_tailcalls(made, as_json=True)["deviations"]
         }
-        if lines != program.deviating_lines:
-            return f"{program.name} (report)"
+        if lines != one.deviating_lines:
+            return f"{one.name} (report)"
     return None
 
 
 def caught_by_generator(number: int) -> str | None:
     """Say after how many generated programs a difference shows, or None."""
-    count = 0
-
-    @seed(1)
-    @settings(
-        max_examples=number,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(programs())
-    def compare(source: str) -> None:
-        nonlocal count
-        count += 1
-        check(source)
-
-    try:
-        compare()
-    except (Mismatch, ExceptionGroup):
-        return f"generated program {count}"
+    for seed in range(number):
+        try:
+            check(program(seed)[0])
+        except Mismatch:
+            return f"generated program {seed + 1}"
     return None
 
 
