@@ -29,13 +29,16 @@ def test_other_options_get_another_plan(programs):
 
 
 def test_a_plan_goes_with_the_code(programs):
-    module = programs.load("@tailrec\ndef f(n): return f(n - 1) if n else 0")
-    before = len(_plan._plans)
-    dead = weakref.ref(module.f)
+    def plans_of_the_program():
+        return [code for code, _ in _plan._plans.values() if code() and code().co_filename == programs.filenames[-1]]
+
+    module = programs.load("def make():\n    @tailrec\n    def f(n): return f(n - 1) if n else 0\n    return f")
+    dead = weakref.ref(module.make())
+    assert len(plans_of_the_program()) == 1
     module.__dict__.clear()
     gc.collect()
     assert dead() is None
-    assert len(_plan._plans) < before
+    assert not plans_of_the_program()
 
 
 def test_a_call_leaves_nothing_behind(programs):
