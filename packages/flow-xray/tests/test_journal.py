@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from flow_xray import TraceFormatError, TraceOutputError, read_journal, trace
+from flow_xray._cli import main
 from flow_xray._journal_read import parse_journal
 
 
@@ -266,3 +267,48 @@ def test_a_killed_process_leaves_every_finished_span(tmp_path):
         assert len(done) >= finished
         assert read.spans[0].status == "interrupted"
         assert read.status == "interrupted"
+
+
+def test_the_journal_of_a_child_process_hangs_under_the_call_that_started_it(tmp_path, capsys):
+    ours, theirs = tmp_path / "ours.xray", tmp_path / "theirs.xray"
+    child = f"from flow_xray import trace\nwith trace.capture(journal={os.fspath(theirs)!r}), trace.span('child'): pass"
+    with trace.capture(name="family", journal=ours) as session, trace.span("parent"):
+        subprocess.run([sys.executable, "-c", child], check=True, timeout=60, env={**os.environ, **trace.environment()})
+    whole = read_journal(ours, theirs)
+    parent, below = whole.spans
+    assert (parent.name, below.name, below.parent_id) == ("parent", "child", parent.id)
+    assert whole.trace_id == session.trace_id == read_journal(theirs).trace_id
+    assert whole.meta["journal"] == {"sessions": 2, "processes": 2, "damaged_records": 0, "is_complete": True}
+    assert main(["view", str(ours), str(theirs)]) == 0
+    assert json.loads(capsys.readouterr().out)["spans"] == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "nonsense",
+        "00-" + "0" * 32 + "-" + "1" * 16 + "-01",
+        "00-xyz-1-01",
+        "ff-" + "1" * 32 + "-" + "1" * 16 + "-01",
+    ],
+)
+def test_a_caller_that_is_none_is_ignored(monkeypatch, value):
+    monkeypatch.setenv("TRACEPARENT", value)
+    with trace.capture() as session:
+        work(1)
+    assert session.spans[0].parent_id is None
+
+
+def test_the_environment_names_the_current_span(monkeypatch):
+    assert trace.environment() == {}
+    monkeypatch.setenv("TRACEPARENT", "00-" + "a" * 32 + "-" + "b" * 16 + "-01")
+    with trace.capture():
+        assert trace.environment()["TRACEPARENT"] == "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+        with trace.capture() as inner, trace.span("here") as span:
+            assert trace.environment()["TRACEPARENT"] == f"00-{inner.trace_id}-{span.id}-01"
+
+
+def test_reading_nothing_is_refused():
+    with pytest.raises(TypeError, match="no path was given"):
+        read_journal()

@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         help="turn a journal or a trace file into a page",
         description="Turn a journal (.xray, also of a killed program) or a trace (.json) into one HTML file.",
     )
-    view.add_argument("file", metavar="FILE", help="a .xray journal, or JSON written by to_json()")
+    view.add_argument(
+        "file", metavar="FILE", nargs="+", help="a .xray journal (several make one trace), or a JSON trace"
+    )
     view.add_argument("--html", metavar="OUT", help="where the page goes (default: beside FILE, with the ending .html)")
     view.add_argument("--json", metavar="OUT", help="also write the trace as JSON")
     view.add_argument("--chrome", metavar="OUT", help="also write Chrome trace events (Perfetto, DevTools)")
@@ -93,11 +95,13 @@ def _split(given: list[str]) -> tuple[list[str], list[str] | None]:
 
 
 def _view(options: argparse.Namespace) -> int:
-    path: str = options.file
-    if not os.path.exists(path):  # noqa: PTH110  pathlib costs 9 ms
-        complain(f"cannot read {path!r}: because there is no such file. Give a .xray journal or a JSON trace.")
-        return USAGE
-    result = read_trace(path)
+    paths: list[str] = options.file
+    for path in paths:
+        if not os.path.exists(path):  # noqa: PTH110  pathlib costs 9 ms
+            complain(f"cannot read {path!r}: because there is no such file. Give a .xray journal or a JSON trace.")
+            return USAGE
+    result = read_trace(*paths)
+    path = paths[0]
     target = options.html or os.path.splitext(path)[0] + ".html"  # noqa: PTH122  as above
     if not options.html:
         _refuse_foreign(target)
@@ -117,24 +121,27 @@ def _view(options: argparse.Namespace) -> int:
     return 0
 
 
-def read_trace(path: str) -> TraceResult:
-    """Read a journal or a JSON trace, whichever it is.
+def read_trace(*paths: str) -> TraceResult:
+    """Read a journal (several make one trace) or a JSON trace, whichever it is.
 
     Raises:
         TraceFormatError: it is neither, or cannot be read.
     """
     from flow_xray._journal import MAGIC  # noqa: PLC0415  --help loads nothing
-    from flow_xray._journal_read import parse_journal  # noqa: PLC0415  as above
+    from flow_xray._journal_read import parse_journals  # noqa: PLC0415  as above
 
-    try:
-        with open(path, "rb") as stream:  # noqa: PTH123  as above
-            content = stream.read()
-    except OSError as error:
-        raise TraceFormatError(
-            f"cannot read {path!r}: because {error.strerror or error}. Give a .xray journal or a JSON trace."
-        ) from error
-    if MAGIC in content[:64]:
-        return parse_journal(content, path)
+    contents: list[tuple[bytes, str]] = []
+    for path in paths:
+        try:
+            with open(path, "rb") as stream:  # noqa: PTH123  as above
+                contents.append((stream.read(), path))
+        except OSError as error:
+            raise TraceFormatError(
+                f"cannot read {path!r}: because {error.strerror or error}. Give a .xray journal or a JSON trace."
+            ) from error
+    content, path = contents[0]
+    if len(contents) > 1 or MAGIC in content[:64]:
+        return parse_journals(contents)
     if content.lstrip()[:1] != b"{":
         raise TraceFormatError(
             f"cannot read {path!r}: because it is neither a journal nor a JSON trace. Give a .xray or .json file."

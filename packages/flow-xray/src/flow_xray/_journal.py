@@ -6,7 +6,7 @@ every record before the one it was writing. The length makes a torn record visib
 valid JSON; the line end lets a reader go on behind a damaged place. The JSON is ASCII, so bytes and characters
 are the same.
 
-    {"t": "flow-xray", "version": 1, "session", "name", "started_at_ns", "pid", "python"}     one per session
+    {"t": "flow-xray", "version": 1, "session", "name", "trace_id", "started_at_ns", "pid", "python"}   per session
     {"t": "start", "id", "parent_id", "name", "kind", "at", "thread", "input"}
     {"t": "meta", "id", "values"}    {"t": "tag", "id", "values"}       as they happen; without an id: of the session
     {"t": "end", "id", "took", "status", "output", "error", "meta", "tags"}
@@ -74,13 +74,13 @@ class JournalWriter:
         if os.read(self._file, 1) != b"\n":
             os.write(self._file, b"\n")  # close the record that a killed process left torn
 
-    def header(self, name: str, session: str, started_at_ns: int) -> None:
+    def header(self, name: str, trace_id: str, started_at_ns: int) -> None:
         """Write what comes before the first span of a session."""
-        self._session = session
+        self._session = os.urandom(8).hex()
         python = ".".join(str(part) for part in sys.version_info[:3])
         self._write(
-            f'{{"t":"flow-xray","version":{VERSION},"session":"{session}","name":{quote(name)},'
-            f'"started_at_ns":{started_at_ns},"pid":{os.getpid()},"python":"{python}"}}'
+            f'{{"t":"flow-xray","version":{VERSION},"session":"{self._session}","name":{quote(name)},'
+            f'"trace_id":"{trace_id}","started_at_ns":{started_at_ns},"pid":{os.getpid()},"python":"{python}"}}'
         )
 
     def start(self, span: Span) -> None:

@@ -32,37 +32,52 @@ class _Reading:
     damaged: int = 0
 
 
-def read_journal(path: "str | os.PathLike[str]") -> TraceResult:
+def read_journal(*paths: "str | os.PathLike[str]") -> TraceResult:
     """Return the trace that a journal holds so far; the file may still be written to.
+
+    Several journals make one trace: those of a process and of the processes that it started with
+    `trace.environment()`.
 
     `result.meta["journal"]` says how many sessions it holds, how many records were damaged, and whether it is complete.
 
     Raises:
         TraceFormatError: the file cannot be read, is not a journal, or was written by a newer flow-xray.
     """
-    name = os.fspath(path)
-    try:
-        with open(name, "rb") as stream:  # noqa: PTH123  pathlib costs 9 ms at import
-            content = stream.read()
-    except OSError as error:
-        raise TraceFormatError(
-            f"cannot read {name!r}: because {error.strerror or error}. Give the path of a .xray file."
-        ) from error
-    return parse_journal(content, name)
+    if not paths:
+        raise TypeError("cannot read a journal: because no path was given. Give the path of a .xray file.")
+    contents = []
+    for path in paths:
+        name = os.fspath(path)
+        try:
+            with open(name, "rb") as stream:  # noqa: PTH123  pathlib costs 9 ms at import
+                contents.append((stream.read(), name))
+        except OSError as error:
+            raise TraceFormatError(
+                f"cannot read {name!r}: because {error.strerror or error}. Give the path of a .xray file."
+            ) from error
+    return parse_journals(contents)
 
 
 def parse_journal(content: bytes, name: str = "journal") -> TraceResult:
     """Return the trace in the bytes of a journal."""
-    if MAGIC not in content[:64]:
-        raise TraceFormatError(f"cannot read {name!r}: because it is not a journal of flow-xray. Give a .xray file.")
+    return parse_journals([(content, name)])
+
+
+def parse_journals(contents: list[tuple[bytes, str]]) -> TraceResult:
+    """Return the one trace in the bytes of several journals, each with its name."""
     reading = _Reading()
-    for record in _records(content, reading):
-        try:
-            _take(record, reading, name)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, TraceFormatError):
-                raise
-            reading.damaged += 1
+    for content, name in contents:
+        if MAGIC not in content[:64]:
+            raise TraceFormatError(
+                f"cannot read {name!r}: because it is not a journal of flow-xray. Give a .xray file."
+            )
+        for record in _records(content, reading):
+            try:
+                _take(record, reading, name)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                if isinstance(error, TraceFormatError):
+                    raise
+                reading.damaged += 1
     return _result(reading)
 
 
@@ -159,7 +174,7 @@ def _result(reading: _Reading) -> TraceResult:
         spans=list(reading.spans.values()),
         value=reading.closed.get(sessions[-1]) if sessions else None,
         meta=meta,
-        trace_id=sessions[0] if sessions else "",
+        trace_id=str(first.get("trace_id", "")),
         is_frozen=True,
     )
 

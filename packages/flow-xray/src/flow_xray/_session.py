@@ -77,11 +77,24 @@ class Session:
         outer: the place in an outer session that records the same spans.
         clock: returns a monotonic time in nanoseconds; its zero is mapped to `wall_ns` once.
         wall_ns: Unix time that belongs to the first reading of `clock`.
+        caller: trace id and span id of a call in another process, under which this session hangs.
     """
 
     __slots__ = (
-        *("_chain", "_derived", "_keep", "_offset", "clock", "closed", "journal", "last_raised", "limits", "meta"),
-        *("name", "outer", "redactor", "spans", "started_at_ns", "tags", "trace_id", "value"),
+        *(
+            "_caller_id",
+            "_chain",
+            "_derived",
+            "_keep",
+            "_offset",
+            "clock",
+            "closed",
+            "journal",
+            "last_raised",
+            "limits",
+            "meta",
+        ),
+        *("limits", "meta", "name", "outer", "redactor", "spans", "started_at_ns", "tags", "trace_id", "value"),
     )
 
     def __init__(
@@ -94,6 +107,7 @@ class Session:
         outer: "Place | None" = None,
         clock: Callable[[], int] = time.perf_counter_ns,
         wall_ns: int | None = None,
+        caller: tuple[str, str] | None = None,
     ) -> None:
         self.name = name
         self.redactor = redactor if redactor is not None else Redactor()
@@ -105,7 +119,8 @@ class Session:
         self.meta: dict[str, Json] = {}
         self.tags: list[dict[str, Json]] = []
         self.value: Json = None
-        self.trace_id = new_trace_id()
+        self.trace_id = new_trace_id() if caller is None else caller[0]
+        self._caller_id = None if caller is None else caller[1]
         self.last_raised: tuple[BaseException, str] | None = None
         self._derived: dict[object, Redactor] = {}
         self.outer = outer
@@ -148,7 +163,7 @@ class Session:
         """Record that a call began; `given` is frozen already."""
         span = Span(
             f"{_id_prefix}{next(_id_count) & 0xFFFFFFFF:08x}",
-            parent.id if parent is not None else self._outer_id(),
+            parent.id if parent is not None else self.outer_id(),
             name,
             kind,
             self.clock() + self._offset,
@@ -178,8 +193,12 @@ class Session:
                 if session.journal is not None:
                     session.write_record(session.journal.end, span)
 
-    def _outer_id(self) -> str | None:
-        return self.outer[1].id if self.outer is not None and self.outer[1] is not None else None
+    def outer_id(self) -> str | None:
+        """Return the id of the span under which this session's roots hang, or None."""
+        if self.outer is None:
+            return self._caller_id
+        session, span = self.outer
+        return span.id if span is not None else session.outer_id()
 
     def _keep_everywhere(self, span: Span) -> None:
         """Keep a span in this session and in the sessions around it."""

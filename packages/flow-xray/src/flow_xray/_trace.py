@@ -1,9 +1,10 @@
 """`trace`: the one object through which a program is recorded."""
 
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from flow_xray._freeze import DEFAULT_LIMITS, Limits
 from flow_xray._model import Span
@@ -13,11 +14,9 @@ from flow_xray._session import Session, here, leave, open_journal
 from flow_xray._threads import carrying_threads
 from flow_xray._wrap import Plan, wrap
 
-if TYPE_CHECKING:
-    import os
-
 P = ParamSpec("P")
 T = TypeVar("T")
+_HEX = frozenset("0123456789abcdef")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -146,6 +145,7 @@ class Trace:
             limits=limits or self._limits,
             journal=None if journal is None else open_journal(journal),
             outer=outer,
+            caller=None if outer is not None else _caller_of_this_process(),
         )
         mine = (session, None)
         here.set(mine)
@@ -215,6 +215,21 @@ class Trace:
         if place is not None and not place[0].closed:
             place[0].add_tag(place[1], name, values)
 
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that put the sessions of a child process under the current span.
+
+            subprocess.run(command, env={**os.environ, **trace.environment()})
+
+        The child keeps a journal of its own; `read_journal(ours, theirs)` makes one trace of both. Empty when nothing
+        is recorded. Source: W3C Trace Context, carried in the variable TRACEPARENT.
+        """
+        place = here.get()
+        if place is None or place[0].closed:
+            return {}
+        session, span = place
+        caller = span.id if span is not None else session.outer_id()
+        return {"TRACEPARENT": f"00-{session.trace_id}-{caller or session.trace_id[:16]}-01"}
+
     def active(self) -> bool:
         """Say whether anything is being recorded here."""
         place = here.get()
@@ -233,6 +248,15 @@ class Trace:
             Redactor(self._rules)
         if limits is not None or sizes:
             self._limits = replace(limits or self._limits, **sizes)
+
+
+def _caller_of_this_process() -> tuple[str, str] | None:
+    """Read TRACEPARENT; something that is no such thing is as good as nothing."""
+    parts = os.environ.get("TRACEPARENT", "").split("-")
+    if len(parts) < 4 or [len(part) for part in parts[:3]] != [2, 32, 16] or parts[0] == "ff":
+        return None
+    is_valid = all(_HEX.issuperset(part) for part in parts[:3]) and set(parts[1]) != {"0"} and set(parts[2]) != {"0"}
+    return (parts[1], parts[2]) if is_valid else None
 
 
 def _with_counts(values: dict[str, object]) -> dict[str, object]:
