@@ -1,4 +1,4 @@
-"""A timeout around the whole run covers the whole run."""
+"""A timeout around the whole run covers the whole run; a task group runs several."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from subject import log, tailrec
 
 @tailrec
 async def f(n):
-    await asyncio.sleep(0.005)
+    await asyncio.sleep(0.01)
     if n == 0:
         return "end"
     return await f(n - 1)
@@ -15,10 +15,9 @@ async def f(n):
 
 async def main():
     try:
-        async with asyncio.timeout(0.02):
-            await f(1000)
+        await asyncio.wait_for(asyncio.create_task(f(500)), 0.05)
     except TimeoutError:
         log("timed out")
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(f(n)) for n in (1, 2)]
+        tasks = [group.create_task(f(n)) for n in (0, 0)]
     return [task.result() for task in tasks]

@@ -19,7 +19,7 @@ async def f(n):
 
 async def main():
     try:
-        return await asyncio.wait_for(f(3), 0.05)
+        return await asyncio.wait_for(f(3), 0.2)
     except TimeoutError:
         return "deadlock"
 

@@ -9,8 +9,8 @@ from subject import tailrec
 async def f(n):
     if n == 0:
         return "end"
-    async with asyncio.timeout(0.05):
-        await asyncio.sleep(0.03)
+    async with asyncio.timeout(0.2):
+        await asyncio.sleep(0.08)
         return await f(n - 1)  # deviates
 
 
