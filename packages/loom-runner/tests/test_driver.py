@@ -316,6 +316,17 @@ def test_a_signal_that_came_early_is_taken_at_once(make):
     assert start(runner).result == Signal("answer", [1])
 
 
+def test_a_step_that_took_a_signal_can_wait_for_the_next_of_the_same_name(make, store):
+    async def step(state: State, ctx: RunContext) -> Wait[State]:
+        return Wait(State(state.n + 1), signal="message")
+
+    runner = make(step)
+    start(runner)
+    asyncio.run(runner.signal(run_id="r", name="message", payload=1))
+    result = resume(runner)
+    assert (result.status, result.step_index) == ("waiting", 2)
+
+
 def test_a_signal_survives_a_failed_attempt(make, store):
     async def step(state: State, ctx: RunContext) -> Wait[State] | Complete[str]:
         if state.n == 1 and ctx.attempt == 0:

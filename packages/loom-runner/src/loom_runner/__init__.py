@@ -4,39 +4,42 @@ A *run* is a row with a current state. A *step* takes the state, runs your code 
 committed in one transaction together with everything that happened in it::
 
     async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[int]:
-        page = await ctx.call_tool("fetch", url=state.url)      # recorded; never repeated once its result is on
-        record ...
+        page = await ctx.call_tool("fetch", url=state.url)  # never repeated once its result is on record
+        ...
 
     runner = AgentRunner(step=step, store=SQLiteStore("runs.sqlite"), tools=tools)
     result = await runner.start(run_id="demo", initial_state=State(...), max_steps=5)
-    result = await runner.resume(run_id="demo")                  # in this process or in another one, after a crash
-    or not print(runner.explain_run("demo"))
+    result = await runner.resume(run_id="demo")  # in this process, or in another one after a crash
+    print(runner.explain_run("demo"))
 
 `AgentRunner(loop=agent_loop, ...)` drives a `@tailrec` function of `loom` in the same way: every tail call is a
 checkpoint.
 """
 
-from loom_runner._clock import RetryPolicy
-from loom_runner._context import RunContext, Signal, current_run
-from loom_runner._driver import RunResult
-from loom_runner._errors import (
-    LeaseLost,
-    RunBusy,
-    RunnerError,
-    StateError,
-    StoreError,
-    ToolCallMismatch,
-    ToolFailed,
-    UnknownRun,
-    UsageError,
-)
-from loom_runner._events import RunEvent
-from loom_runner._outcomes import Complete, Continue, Fail, Wait
-from loom_runner._runner import AgentRunner
-from loom_runner._sqlite import SQLiteStore
-from loom_runner._sqlite_file import Durability
-from loom_runner._store import Store
-from loom_runner._tools import Tool, ToolRegistry, tool
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loom_runner._clock import RetryPolicy
+    from loom_runner._context import RunContext, Signal, current_run
+    from loom_runner._driver import RunResult
+    from loom_runner._errors import (
+        LeaseLost,
+        RunBusy,
+        RunnerError,
+        StateError,
+        StoreError,
+        ToolCallMismatch,
+        ToolFailed,
+        UnknownRun,
+        UsageError,
+    )
+    from loom_runner._events import RunEvent
+    from loom_runner._outcomes import Complete, Continue, Fail, Wait
+    from loom_runner._runner import AgentRunner
+    from loom_runner._sqlite import SQLiteStore
+    from loom_runner._sqlite_file import Durability
+    from loom_runner._store import Store
+    from loom_runner._tools import Tool, ToolRegistry, tool
 
 __all__ = [
     "AgentRunner",
@@ -66,3 +69,47 @@ __all__ = [
     "current_run",
     "tool",
 ]
+
+_HOME = {
+    "AgentRunner": "_runner",
+    "Complete": "_outcomes",
+    "Continue": "_outcomes",
+    "Durability": "_sqlite_file",
+    "Fail": "_outcomes",
+    "LeaseLost": "_errors",
+    "RetryPolicy": "_clock",
+    "RunBusy": "_errors",
+    "RunContext": "_context",
+    "RunEvent": "_events",
+    "RunResult": "_driver",
+    "RunnerError": "_errors",
+    "SQLiteStore": "_sqlite",
+    "Signal": "_context",
+    "StateError": "_errors",
+    "Store": "_store",
+    "StoreError": "_errors",
+    "Tool": "_tools",
+    "ToolCallMismatch": "_errors",
+    "ToolFailed": "_errors",
+    "ToolRegistry": "_tools",
+    "UnknownRun": "_errors",
+    "UsageError": "_errors",
+    "Wait": "_outcomes",
+    "current_run": "_context",
+    "tool": "_tools",
+}
+"""The module in which each public name lives. It is loaded when the name is first asked for, so that `--help` of a
+command loads neither SQLite nor asyncio."""
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module  # noqa: PLC0415
+
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -357,7 +357,9 @@ class Driver:
                 step.due_at = ended_at + int(advance.wait.timeout_s * 1_000_000)
                 until = to_iso(step.due_at)
             step.wait = {"signal": advance.wait.signal, "until": until}
-            if not self._store.signals(cursor.run_id, name=advance.wait.signal):
+            sent = self._store.signals(cursor.run_id, name=advance.wait.signal)
+            # The signal that this step has taken is still listed: it is this commit that takes it.
+            if all(waiting.key == signal_key for waiting in sent):
                 step.status, step.lease_end = move("running", "wait"), "waiting"
                 step.note = f"signal {advance.wait.signal!r}"
         if step_index == cursor.last_step and step.lease_end is None:

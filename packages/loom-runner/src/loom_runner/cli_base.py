@@ -18,7 +18,6 @@ The exit codes, the same everywhere:
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -95,8 +94,8 @@ _OF_ERROR: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
 )
 
 
-class Interrupted(Exception):  # noqa: N818  (it is no error)
-    """Ctrl-C or SIGTERM ended the command. The text is what to do next."""
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM ended the command: control flow, like KeyboardInterrupt. The text is what to do next."""
 
 
 def exit_code_of_status(status: Status) -> ExitCode:
@@ -238,6 +237,7 @@ def run_async(work: Coroutine[Any, Any, T], *, hint: str = "") -> T:
     Raises:
         Interrupted: It was cancelled that way; the text is `hint`.
     """
+    import asyncio  # noqa: PLC0415  (40 ms that --help does not need)
 
     async def guarded() -> T:
         task = asyncio.current_task()
