@@ -17,7 +17,6 @@ from loom._frame import FrameNames, frame_nodes, names_of
 from loom._options import Kind, Options, why_not_usable
 from loom._positions import Edge, Site, find_positions, stream_variable
 from loom._signature import Bound, Parameters, Unbindable, bind_call, mangled, parameters_of
-from loom._source import definitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,8 +129,7 @@ class Analysis:
             return ()
         likely = None
         if self.options.group is not None:
-            nodes = (definition.node for definition in definitions(self.definition.file))
-            likely = {node.name for node in nodes if node.decorator_list}
+            likely = self.definition.file.decorated
         places = {
             (call.site.call.lineno, self.definition.file.column(call.site.call))
             for call in self.calls

@@ -95,8 +95,7 @@ def compile_definition(
     if definition.private_class is not None:
         body = [_at(_class(definition.private_class, body), anywhere)]
     imports: list[ast.stmt] = [
-        _at(ast.Import(names=[_at(ast.alias(name=name), anywhere)]), anywhere)
-        for name in definition.file.imported_names()
+        _at(ast.Import(names=[_at(ast.alias(name=name), anywhere)]), anywhere) for name in definition.file.imported
     ]
     module = ast.Module(body=imports + body, type_ignores=[])
     flags = original.co_flags & FUTURE_FLAGS

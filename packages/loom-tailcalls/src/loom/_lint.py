@@ -16,7 +16,7 @@ from loom._codes import DEVIATIONS
 from loom._explain import facts_of, refusal_facts
 from loom._options import Options
 from loom._plan import Plan
-from loom._source import Definition, SourceFile, definitions, parse
+from loom._source import Definition, deep_trees, definitions_in, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -97,12 +97,11 @@ def check_file(path: Path) -> list[Checked]:
     Raises:
         UnreadableError: The file cannot be read or parsed.
     """
-    file, codes = _read(path)
-    names = _decorator_names(file.tree)
+    text = _read(path)
     return [
-        _judge(definition, codes, position, options)
-        for definition in definitions(file)
-        for position, options in _our_decorators(definition, names)
+        _judge(text, definition, position, options)
+        for definition in text.definitions
+        for position, options in _our_decorators(definition, text.decorators)
     ]
 
 
@@ -112,37 +111,41 @@ def check_function(path: Path, name: str) -> list[Checked]:
     Raises:
         UnreadableError: The file cannot be read or parsed, or has no such function.
     """
-    file, codes = _read(path)
-    names = _decorator_names(file.tree)
+    text = _read(path)
     found = []
-    for definition in definitions(file):
-        code = codes.get((definition.node.name, definition.first_line))
+    for definition in text.definitions:
+        code = text.codes.get((definition.node.name, definition.first_line))
         if code is None or name not in (definition.node.name, code.co_qualname):
             continue
-        ours: list[tuple[int | None, Options]] = list(_our_decorators(definition, names))
+        ours: list[tuple[int | None, Options]] = list(_our_decorators(definition, text.decorators))
         guessed = Options("tailstream" if code.co_flags & 0x220 else "tailrec")
-        found += [_judge(definition, codes, *said) for said in ours or [(None, guessed)]]
+        found += [_judge(text, definition, *said) for said in ours or [(None, guessed)]]
     if not found:
         message = f"cannot explain {name!r}: because {str(path)!r} has no such function. Write FILE:Class.method."
         raise UnreadableError(message)
     return found
 
 
-def _judge(
-    definition: Definition, codes: dict[tuple[str, int], CodeType], position: int | None, options: Options
-) -> Checked:
-    own = {
-        node.name
-        for node in definition.file.tree.body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    }
-    own.update(definition.file.imported_names())
-    code = codes[definition.node.name, definition.first_line]
-    analysis = analyse(definition, code, options, position=position, is_builtin=lambda name: name not in own)
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """One parsed and compiled file: its definitions, their code, the names of our decorators, and its global names."""
+
+    definitions: tuple[Definition, ...]
+    codes: dict[tuple[str, int], CodeType]
+    decorators: dict[str, str]
+    own_globals: frozenset[str]
+
+
+def _judge(text: _Text, definition: Definition, position: int | None, options: Options) -> Checked:
+    code = text.codes[definition.node.name, definition.first_line]
+    with deep_trees():
+        analysis = analyse(
+            definition, code, options, position=position, is_builtin=lambda name: name not in text.own_globals
+        )
     return Checked(analysis, accepts_original=position is None)
 
 
-def _read(path: Path) -> tuple[SourceFile, dict[tuple[str, int], CodeType]]:
+def _read(path: Path) -> _Text:
     try:
         with tokenize.open(path) as stream:
             text = stream.read()
@@ -156,7 +159,10 @@ def _read(path: Path) -> tuple[SourceFile, dict[tuple[str, int], CodeType]]:
     except OSError as error:
         message = f"cannot read {str(path)!r}: because of {error.strerror or error}. Check the path."
         raise UnreadableError(message) from error
-    return SourceFile(str(path), tuple(text.splitlines(keepends=True)), tree), dict(_functions(code))
+    found = definitions_in(tree, str(path), tuple(text.splitlines(keepends=True)))
+    named = (node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef))
+    own = {node.name for node in named}.union(found[0].file.imported if found else ())
+    return _Text(found, dict(_functions(code)), _decorator_names(tree), frozenset(own))
 
 
 def _functions(code: CodeType) -> Iterator[tuple[tuple[str, int], CodeType]]:

@@ -76,7 +76,7 @@ class Lowering:
         return [Build(anchor).return_(value)]
 
     def passing(self, call: TailCall) -> list[ast.stmt]:
-        """Touch the lines that recursion passes around a delegation (`yield x`, `return`), for debuggers and coverage."""
+        """Touch the lines that recursion passes around a delegation, for debuggers: `yield x` and `return`."""
         loop = call.site.anchor
         passed: list[ast.stmt | None] = [loop.body[0]] if isinstance(loop, ast.For | ast.AsyncFor) else []
         if call.site.form != "return":

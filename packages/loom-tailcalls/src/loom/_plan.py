@@ -26,7 +26,7 @@ from loom._nodes import NOWHERE
 from loom._options import Options
 from loom._runtime import MEMBER, Member, entry, lookup_in_group, member_of
 from loom._signature import mangled
-from loom._source import Definition, deep_trees, find_definition, has_rewritten_asserts, read_file
+from loom._source import Definition, deep_trees, has_rewritten_asserts, read_definitions
 from loom._step import lower_to_binder, lower_to_driver, lower_to_step
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Unit:
 class Plan:
     """One compiled definition: what all functions made from it share."""
 
-    __slots__ = ("_accepts_original", "_binder", "_public", "_reads_live", "_step", "_wanted", "analysis", "options")
+    __slots__ = ("_accepts_original", "_binder", "_public", "_step", "_wanted", "analysis", "options")
 
     def __init__(self, analysis: Analysis, *, accepts_original: bool) -> None:
         """Compile a definition that was not refused.
@@ -263,10 +263,11 @@ def locate(original: FunctionType) -> tuple[Definition, CodeType]:
     if code.co_name == "<lambda>":
         raise _unplaced("LT002", subject, code)
     rewritten = "_pytest.assertion.rewrite" in sys.modules and has_rewritten_asserts(code)
-    file = read_file(code.co_filename, original.__globals__, asserts_rewritten=rewritten)
-    if file is None:
+    definitions = read_definitions(code.co_filename, original.__globals__, asserts_rewritten=rewritten)
+    if definitions is None:
         raise _unplaced("LT003", subject, code)
-    definition = find_definition(file, code.co_name, code.co_firstlineno)
+    key = (code.co_name, code.co_firstlineno)
+    definition = next((found for found in definitions if (found.node.name, found.first_line) == key), None)
     if definition is None:
         raise _unplaced("LT004", subject, code)
     try:

@@ -9,14 +9,14 @@ every *edge* of the syntax tree, from a node to one of its fields, and the answe
 * `STATEMENTS` says for each statement field what a tail call inside it is inside *of*. `SAME`: nothing, the field is
   as good as the statement itself. `LOOP`: a loop that must be left first. `ITERATION`: the same, and an iterator is
   dropped. `BLOCK`: a `try` or `with` that recursion would keep open. `HANDLER`: an `except` body, whose exception
-  stays current in recursion. `CLEANUP`: a `finally`, never accepted. A field that is not in the table does not exist
-  for us.
+  stays current in recursion. `CLEANUP`: a `finally`, never accepted. A field that is not in the table holds no tail
+  calls: nothing can be returned from inside `except*`.
 * `EXPRESSIONS` says which operands of a returned expression are returned as they are.
 
 Coroutines and functions are simple: every `return` of the frame is a candidate, wherever it stands. A generator also
 makes tail calls by *statements* (`yield from f()`, `async for x in f(): yield x`); such a statement is in tail
-position when `return` follows it, or when the end of the body does. `_Place.ends` carries that fact down
-the same table.
+position when `return` follows it, or when the end of the body does. `_Place.ends` carries that fact down the same
+table.
 
 Everything else that calls the function in this frame is not a tail call and is listed as `stray`. Nested functions and
 lambdas are other frames, and not our business.
@@ -67,18 +67,17 @@ STATEMENTS: dict[tuple[type[ast.AST], str], Edge] = {
     (ast.Try, "orelse"): Edge.SAME,  # BLOCK when there is a `finally`, see `_edge`
     (ast.Try, "finalbody"): Edge.CLEANUP,
     (ast.TryStar, "body"): Edge.BLOCK,
-    (ast.TryStar, "handlers"): Edge.SAME,
     (ast.TryStar, "orelse"): Edge.SAME,
     (ast.TryStar, "finalbody"): Edge.CLEANUP,
     (ast.ExceptHandler, "body"): Edge.HANDLER,
 }
 """What a tail call inside a statement field is inside of."""
 
-EXPRESSIONS: dict[type[ast.expr], Callable[[ast.expr], list[ast.expr]]] = {
-    ast.IfExp: lambda node: [node.body, node.orelse],  # type: ignore[attr-defined]  # the key says which node it is
-    ast.BoolOp: lambda node: node.values[-1:],  # type: ignore[attr-defined]  # the key says which node it is
+EXPRESSIONS: dict[type[ast.expr], tuple[str, ...]] = {
+    ast.IfExp: ("body", "orelse"),
+    ast.BoolOp: ("values",),  # of a list, the last one
 }
-"""The operands whose value is the value of the whole expression."""
+"""The fields whose value is the value of the whole expression."""
 
 CALLS: dict[Kind, type[ast.expr] | None] = {
     "function": None,
@@ -191,8 +190,11 @@ def find_positions(
 
 def tail_operands(expression: ast.expr) -> list[ast.expr]:
     """Return the innermost operands in tail position of a returned expression."""
-    operands = EXPRESSIONS.get(type(expression))
-    return [inner for part in operands(expression) for inner in tail_operands(part)] if operands else [expression]
+    fields = EXPRESSIONS.get(type(expression))
+    if fields is None:
+        return [expression]
+    operands = [getattr(expression, field) for field in fields]
+    return [last for part in operands for last in tail_operands(part[-1] if isinstance(part, list) else part)]
 
 
 def stream_variable(loop: ast.stmt) -> str | None:

@@ -12,7 +12,6 @@ import sys
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from types import CodeType
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,16 +22,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
-SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceFile:
-    """One parsed text."""
+    """What stays known of one text; the tree of the whole file is let go.
+
+    Attributes:
+        filename: As in `co_filename`.
+        lines: The text, line by line.
+        imported: The names that `import` binds at module level; the bytecode of a method call depends on them.
+        decorated: The names of all functions that have a decorator.
+    """
 
     filename: str
     lines: tuple[str, ...]
-    tree: ast.Module
+    imported: tuple[str, ...]
+    decorated: frozenset[str]
 
     def line(self, number: int) -> str:
         """Return line `number` (from 1) without its end, or an empty text."""
@@ -42,17 +48,13 @@ class SourceFile:
         """Return where a node begins, in characters from 1; the tree counts in bytes from 0."""
         return len(self.line(node.lineno).encode()[: node.col_offset].decode(errors="replace")) + 1
 
-    def imported_names(self) -> tuple[str, ...]:
-        """Return the names that `import` binds at module level; the bytecode of a method call depends on them."""
-        names: set[str] = set()
-        queue: list[ast.AST] = [self.tree]
-        while queue:
-            for node in ast.iter_child_nodes(queue.pop()):
-                if isinstance(node, ast.Import | ast.ImportFrom):
-                    names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
-                elif isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case) and not isinstance(node, SCOPES):
-                    queue.append(node)
-        return tuple(sorted(names - {"*"}))
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A class, or a function, around a definition."""
+
+    name: str
+    is_class: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class Definition:
 
     file: SourceFile
     node: Function
-    scopes: tuple[ast.AST, ...]
+    scopes: tuple[Scope, ...]
 
     @property
     def first_line(self) -> int:
@@ -71,12 +73,12 @@ class Definition:
     @property
     def class_name(self) -> str | None:
         """Return the class whose body holds the `def` directly, if one does."""
-        return self.scopes[-1].name if self.scopes and isinstance(self.scopes[-1], ast.ClassDef) else None
+        return self.scopes[-1].name if self.scopes and self.scopes[-1].is_class else None
 
     @property
     def private_class(self) -> str | None:
         """Return the innermost class around the `def`: the one that mangles `__names`."""
-        return next((scope.name for scope in reversed(self.scopes) if isinstance(scope, ast.ClassDef)), None)
+        return next((scope.name for scope in reversed(self.scopes) if scope.is_class), None)
 
     def decorator_at(self, line: int) -> int | None:
         """Return the index of the decorator that stands on a line."""
@@ -113,12 +115,14 @@ class Definition:
         )
 
 
-_last: SourceFile | None = None
-"""The file parsed last: a module with many decorated functions is parsed once."""
+_last: tuple[SourceFile, tuple[Definition, ...]] | None = None
+"""The file read last: a module with many decorated functions is parsed once."""
 
 
-def read_file(filename: str, module_globals: dict[str, object] | None, *, asserts_rewritten: bool) -> SourceFile | None:
-    """Parse the text behind `filename`, or return None when there is no text or it does not parse.
+def read_definitions(
+    filename: str, module_globals: dict[str, object] | None, *, asserts_rewritten: bool
+) -> tuple[Definition, ...] | None:
+    """List every `def` in the text behind `filename`, or return None when there is no text or it does not parse.
 
     Args:
         filename: As in `co_filename`.
@@ -131,17 +135,19 @@ def read_file(filename: str, module_globals: dict[str, object] | None, *, assert
     if not lines:
         return None
     last = _last
-    if last is not None and not asserts_rewritten and last.filename == filename and last.lines == lines:
-        return last
+    if last is not None and not asserts_rewritten and last[0].filename == filename and last[0].lines == lines:
+        return last[1]
     text = "".join(lines)
     try:
         tree = parse(text, filename)
     except (SyntaxError, ValueError):
         return None
     if asserts_rewritten:
-        return SourceFile(filename, lines, _rewrite_asserts(tree, text))
-    _last = SourceFile(filename, lines, tree)
-    return _last
+        return definitions_in(_rewrite_asserts(tree, text), filename, lines)
+    found = definitions_in(tree, filename, lines)
+    if found:
+        _last = (found[0].file, found)
+    return found
 
 
 def parse(text: str, filename: str) -> ast.Module:
@@ -162,27 +168,27 @@ def deep_trees() -> Iterator[None]:
         sys.setrecursionlimit(limit)
 
 
-def find_definition(file: SourceFile, name: str, first_line: int) -> Definition | None:
-    """Find the `def` of `name` whose code starts at `first_line`."""
-    for found in definitions(file):
-        if found.node.name == name and found.first_line == first_line:
-            return found
-    return None
-
-
-@lru_cache(maxsize=2)
-def definitions(file: SourceFile) -> tuple[Definition, ...]:
-    """List every `def` of the file with the scopes around it, in the order of the text."""
-    found: list[Definition] = []
-    pending: list[tuple[ast.AST, tuple[ast.AST, ...]]] = [(file.tree, ())]
+def definitions_in(tree: ast.Module, filename: str, lines: tuple[str, ...]) -> tuple[Definition, ...]:
+    """List every `def` of a tree with the scopes around it, in the order of the text."""
+    defs: list[tuple[Function, tuple[Scope, ...]]] = []
+    imported: set[str] = set()
+    pending: list[tuple[ast.AST, tuple[Scope, ...]]] = [(tree, ())]
     while pending:  # an explicit stack: a long `elif` chain is a deep tree
         node, scopes = pending.pop()
         for child in ast.iter_child_nodes(node):
+            inner = scopes
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                found.append(Definition(file, child, scopes))
+                defs.append((child, scopes))
+                inner = (*scopes, Scope(child.name, is_class=False))
+            elif isinstance(child, ast.ClassDef):
+                inner = (*scopes, Scope(child.name, is_class=True))
+            elif isinstance(child, ast.Import | ast.ImportFrom) and not scopes:
+                imported.update((alias.asname or alias.name).split(".")[0] for alias in child.names)
             if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
-                pending.append((child, (*scopes, child) if isinstance(child, SCOPES) else scopes))
-    return tuple(sorted(found, key=lambda definition: definition.node.lineno))
+                pending.append((child, inner))
+    decorated = frozenset(node.name for node, _ in defs if node.decorator_list)
+    file = SourceFile(filename, lines, tuple(sorted(imported - {"*"})), decorated)
+    return tuple(Definition(file, node, scopes) for node, scopes in sorted(defs, key=lambda found: found[0].lineno))
 
 
 def has_rewritten_asserts(code: CodeType) -> bool:

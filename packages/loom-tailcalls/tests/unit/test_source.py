@@ -6,7 +6,7 @@ import zipfile
 import pytest
 from loom import TailCallError, tailrec
 from loom._plan import locate
-from loom._source import definitions, read_file
+from loom._source import read_definitions
 
 TEXT = "from loom import tailrec\n@tailrec\ndef f(n): return f(n - 1) if n else 'end'\n"
 
@@ -123,16 +123,14 @@ def test_definitions_are_found_in_every_kind_of_block(programs):
                 def d(): pass
         """
     )
-    file = read_file(programs.filenames[-1], None, asserts_rewritten=False)
-    assert [found.node.name for found in definitions(file)] == ["a", "b", "c", "d"]
+    found = read_definitions(programs.filenames[-1], None, asserts_rewritten=False)
+    assert [definition.node.name for definition in found] == ["a", "b", "c", "d"]
 
 
 def test_names_imported_at_module_level_are_known(programs):
-    programs.load(
-        "import os.path, sys as system\nif 1:\n    from re import *\n    from re import match as m\ndef f():\n    import json"
-    )
-    file = read_file(programs.filenames[-1], None, asserts_rewritten=False)
-    assert file.imported_names() == ("m", "os", "system")
+    source = "import os.path, sys as system\nif 1:\n    from re import *\n    from re import match as m\ndef f():\n    import json"
+    definition, _ = locate(programs.load(source).f)
+    assert definition.file.imported == ("m", "os", "system")
 
 
 def test_a_long_elif_chain_is_no_deep_recursion(programs):
