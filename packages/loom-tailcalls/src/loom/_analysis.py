@@ -1,22 +1,22 @@
-"""The verdict on one definition: what its tail calls are, what form it gets, what differs, and what is refused.
+"""Judge one definition: what its tail calls are, what form it gets, what differs, and what is refused.
 
-Nothing here runs or rewrites the function. Names are judged by what the compiler made of them (`co_cellvars`,
-`co_varnames`), because the text alone does not tell a local from a global.
+Nothing here runs or rewrites the function. What closures keep is read from its code object (`co_cellvars`), the
+names of its frame from the text (`_frame`).
 """
 
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
-from loom._callees import Access, Callees, callees_of, final_name
+from loom._callees import Access, callees_of, final_name
 from loom._codes import DEVIATIONS
 from loom._flow import Flow
-from loom._frame import FrameNames, frame_nodes, names_of
+from loom._frame import frame_nodes, names_of
 from loom._options import Kind, Options, why_not_usable
 from loom._positions import Edge, Site, find_positions, stream_variable
-from loom._signature import Bound, Parameters, Unbindable, bind_call, mangled, parameters_of
+from loom._signature import Bound, Unbindable, bind_call, mangled, parameters_of
+from loom._verdict import Analysis, Deviation, Route, TailCall, is_receiver, is_same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,124 +25,12 @@ if TYPE_CHECKING:
     from loom._errors import TailCallError
     from loom._source import Definition
 
-Form: TypeAlias = Literal["loop", "step"]
 KIND_FLAGS: tuple[tuple[int, Kind], ...] = ((0x200, "async generator"), (0x80, "coroutine"), (0x20, "generator"))
 COMPREHENSION_NAMES = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>"})
 TRANSPARENT = frozenset(
     {"staticmethod", "classmethod", "abstractmethod", "override", "final", "no_type_check", "wraps", "coroutine"}
 )
 """Decorators that hand the function on unchanged, or that the guard sees through."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deviation:
-    """One difference that an accepted function may show: a key of `DEVIATIONS` and its place."""
-
-    id: str
-    text: str
-    line: int
-    column: int
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One way in which a tail call may reach the function.
-
-    Attributes:
-        access: What the callee evaluates to: the function, or a method bound to it.
-        bound: The arguments by parameter, or None if they need the binder.
-    """
-
-    access: Access
-    bound: Bound | None
-
-
-@dataclass(frozen=True, slots=True)
-class TailCall:
-    """One accepted tail call.
-
-    Attributes:
-        site: Where it stands.
-        routes: The ways it may reach the function; in a group none, because the callee is only known at run time.
-        keeps_blocks: Whether its frame stays on the heap until the callee is done (`blocks="exact"`).
-        starving: Whether a path leads here without awaiting anything.
-    """
-
-    site: Site
-    routes: tuple[Route, ...]
-    keeps_blocks: bool
-    starving: bool
-
-    @property
-    def binding(self) -> Literal["direct", "bind"]:
-        """Say how the arguments reach the parameters."""
-        return "direct" if self.routes and all(route.bound is not None for route in self.routes) else "bind"
-
-
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """All that is known about one definition.
-
-    Attributes:
-        code: Code that equals that of the loaded function.
-        names: The names of its frame.
-        captured: The variables that a closure keeps and that change from step to step.
-        maybe_unbound: The locals that have to be cleared between steps.
-        refusals: Why it cannot be compiled; empty if it can.
-    """
-
-    definition: Definition
-    code: CodeType
-    kind: Kind
-    options: Options
-    parameters: Parameters
-    callees: Callees
-    form: Form
-    calls: tuple[TailCall, ...]
-    names: FrameNames
-    captured: tuple[str, ...]
-    maybe_unbound: tuple[str, ...]
-    deviations: tuple[Deviation, ...]
-    refusals: tuple[TailCallError, ...]
-
-    @property
-    def receiver_is_stable(self) -> bool:
-        """Tell whether the first parameter is never assigned, so that it always is the receiver of a method."""
-        return self.parameters.first is not None and self.parameters.first not in self.names.assigned
-
-    @property
-    def defaults_are_live(self) -> bool:
-        """Tell whether defaults are read at every step: the file touches them, or steps share no entry."""
-        if not self.parameters.positional_defaults and not self.parameters.keyword_defaults:
-            return False
-        touched = any("__defaults__" in line or "__kwdefaults__" in line for line in self.definition.file.lines)
-        return touched or self.form == "step"
-
-    @property
-    def unsaid_blocks(self) -> tuple[Deviation, ...]:
-        """Return the block-scoped tail calls that the user has to be warned about.
-
-        In a group any tail call may reach a member; there only those count whose name is that of a decorated function
-        in the file.
-        """
-        if self.options.blocks is not None:
-            return ()
-        likely = None
-        if self.options.group is not None:
-            likely = self.definition.file.decorated
-        places = {
-            (call.site.call.lineno, self.definition.file.column(call.site.call))
-            for call in self.calls
-            if likely is None or final_name(call.site.call.func) in likely
-        }
-        found = (deviation for deviation in self.deviations if deviation.id == "block-scope")
-        return tuple(deviation for deviation in found if (deviation.line, deviation.column) in places)
-
-    @property
-    def may_starve(self) -> bool:
-        """Tell whether the event loop may get no turn between two steps."""
-        is_async = self.kind in ("coroutine", "async generator")
-        return is_async and self.options.yield_every is None and any(call.starving for call in self.calls)
 
 
 def kind_of(code: CodeType) -> Kind:
@@ -379,17 +267,6 @@ class _Analyser:
             if found.lineno not in reported:
                 reported.add(found.lineno)
                 yield self.definition.error("LT015", found)
-
-
-def is_receiver(callee: ast.expr, name: str) -> bool:
-    """Tell whether `callee` is an attribute of the variable `name`."""
-    return isinstance(callee, ast.Attribute) and isinstance(callee.value, ast.Name) and callee.value.id == name
-
-
-def is_same(bound: Bound, name: str) -> bool:
-    """Tell whether the parameter `name` is given its own value."""
-    value = dict(bound.values)[name]
-    return isinstance(value, ast.Name) and value.id == name
 
 
 def _closure_names(code: CodeType) -> set[str]:

@@ -15,8 +15,8 @@ from loom._runtime import member_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from loom._analysis import Analysis
     from loom._source import Function
+    from loom._verdict import Analysis
 
 SHOWN_PREFIX = "_loom_"
 

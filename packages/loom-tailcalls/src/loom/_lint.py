@@ -11,7 +11,7 @@ from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from loom._analysis import Analysis, analyse
+from loom._analysis import analyse
 from loom._codes import DEVIATIONS
 from loom._explain import facts_of, refusal_facts
 from loom._options import Options
@@ -20,6 +20,8 @@ from loom._source import Definition, deep_trees, definitions_in, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from loom._verdict import Analysis
 
 DECORATORS = ("tailrec", "tailstream")
 SKIPPED_FOLDERS = frozenset({"__pycache__", "build", "dist", "node_modules", "site-packages"})

@@ -35,15 +35,15 @@ from __future__ import annotations
 import ast
 from typing import TYPE_CHECKING
 
-from loom._analysis import is_receiver
 from loom._codegen import bare, definition_like
 from loom._frame import frame_nodes
 from loom._lowering import Lowered, Lowering, first_line_of, split_docstring
 from loom._nodes import NOWHERE, Build, call_with
 from loom._signature import Bound, Default
+from loom._verdict import is_receiver
 
 if TYPE_CHECKING:
-    from loom._analysis import Analysis, TailCall
+    from loom._verdict import Analysis, TailCall
 
 SWAPPED = 3  # up to here CPython assigns in parallel on the stack, without building a tuple
 
@@ -74,11 +74,12 @@ class _Loop(Lowering):
         node = self.analysis.definition.node
         docstring, rest = split_docstring(node.body)
         body = self.statements(rest, 0)
-        loop = NOWHERE.forever([*self._head(), *body, NOWHERE.break_()])
+        first = first_line_of(rest)
+        loop = NOWHERE.forever([*self._head(first), *body, NOWHERE.break_()])
         made = definition_like(
             node,
             bare(node).args,
-            [*docstring, *self._entry(first_line_of(rest)), loop],
+            [*docstring, *self._entry(first), loop],
             is_async=isinstance(node, ast.AsyncFunctionDef),
         )
         return Lowered(made, tuple(sorted(self.helpers)), tuple(self._defaults))
@@ -110,18 +111,16 @@ class _Loop(Lowering):
             made.append(at.set(".left", at.constant(self.analysis.options.yield_every + 1)))
         return made
 
-    def _head(self) -> list[ast.stmt]:
+    def _head(self, at: Build) -> list[ast.stmt]:
         """Build what runs before each step: give others a turn, and forget the locals of the last step."""
         made: list[ast.stmt] = []
         every = self.analysis.options.yield_every
         if every is not None:
             self.helpers.add(".pause")
-            left = ast.BinOp(left=NOWHERE.load(".left"), op=ast.Sub(), right=NOWHERE.constant(1), **NOWHERE.place)
-            pause = NOWHERE.expr(NOWHERE.await_(NOWHERE.call(NOWHERE.load(".pause"))))
-            made.append(NOWHERE.set(".left", left))
-            made.append(
-                NOWHERE.if_(NOWHERE.not_(NOWHERE.load(".left")), [NOWHERE.set(".left", NOWHERE.constant(every)), pause])
-            )
+            left = ast.BinOp(left=at.load(".left"), op=ast.Sub(), right=at.constant(1), **at.place)
+            pause = at.expr(at.await_(at.call(at.load(".pause"))))  # has a line: a task may be cancelled here
+            made.append(at.set(".left", left))
+            made.append(at.if_(at.not_(at.load(".left")), [at.set(".left", at.constant(every)), pause]))
         for name in self.analysis.maybe_unbound:
             made += [_set_none(name), NOWHERE.delete(name)]
         return made

@@ -18,8 +18,8 @@ from loom._positions import STATEMENTS, Edge
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loom._analysis import Analysis, TailCall
     from loom._source import Function
+    from loom._verdict import Analysis, TailCall
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from types import CellType, CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from loom import _runtime
-from loom._analysis import Analysis, analyse
+from loom._analysis import analyse
 from loom._codegen import bare, compile_definition, same_code
 from loom._codes import CODES
 from loom._errors import BlockScopeWarning, TailCallError
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-    from loom._analysis import Deviation
     from loom._lowering import Lowered
+    from loom._verdict import Analysis, Deviation
 
 SHARED = {
     f".{name}": CellType(value)
@@ -110,7 +110,9 @@ class Plan:
     def step(self) -> Unit:
         """Return the step function, compiled when it is first needed."""
         if self._step is None:
-            self._step = self._compiled(lower_to_step(self.analysis, accepts_original=self._accepts_original))
+            with deep_trees():
+                lowered = lower_to_step(self.analysis, accepts_original=self._accepts_original)
+                self._step = self._compiled(lowered)
         return self._step
 
     @property
@@ -315,8 +317,7 @@ def _unplaced(code: str, subject: str, where: CodeType) -> TailCallError:
 
 
 def _builtin_check(module_globals: dict[str, Any]) -> Callable[[str], bool]:
-    missing = object()
-    return lambda name: module_globals.get(name, missing) in (missing, getattr(builtins, name))
+    return lambda name: module_globals.get(name, getattr(builtins, name)) is getattr(builtins, name)
 
 
 def _copy_attributes(original: FunctionType, public: FunctionType) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
+import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,15 +158,19 @@ def parse(text: str, filename: str) -> ast.Module:
         return ast.parse(text, filename)
 
 
+_limit_lock = threading.RLock()
+
+
 @contextmanager
 def deep_trees() -> Iterator[None]:
     """Give the walks room: a long `elif` chain or sum is a deep tree, and ours take several frames a level."""
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(limit + 20_000)
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
+    with _limit_lock:  # the limit belongs to the process: two threads must not restore each other's
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(limit + 20_000)
+        try:
+            yield
+        finally:
+            sys.setrecursionlimit(limit)
 
 
 def definitions_in(tree: ast.Module, filename: str, lines: tuple[str, ...]) -> tuple[Definition, ...]:

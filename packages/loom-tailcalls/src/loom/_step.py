@@ -29,8 +29,8 @@ from loom._nodes import NOWHERE, Build, call_with
 from loom._signature import Bound, Default
 
 if TYPE_CHECKING:
-    from loom._analysis import Analysis, TailCall
     from loom._options import Kind
+    from loom._verdict import Analysis, TailCall
 
 DRIVERS: dict[Kind, str] = {
     "function": """
