@@ -206,7 +206,8 @@ class _Analyser:
 
     def _nothing_to_do(self) -> Iterator[TailCallError]:
         positions = self.positions
-        if positions.sites or positions.stray or positions.bad_streams or positions.unawaited:
+        recursion_is_refused = not self.options.allow_recursion and (positions.stray or positions.bad_streams)
+        if positions.sites or positions.unawaited or recursion_is_refused:
             return
         if self.options.allow_none or self.options.group is not None:
             return

@@ -8,8 +8,9 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from loom._errors import TailCallError
+from loom._judge import judge, not_a_function
 from loom._options import Options
-from loom._plan import Plan, judge, not_a_function
+from loom._plan import Plan
 from loom._runtime import member_of
 
 if TYPE_CHECKING:

@@ -7,8 +7,6 @@ microseconds. Linking puts the original cells back, by name, and adds ours.
 
 from __future__ import annotations
 
-import builtins
-import linecache
 import sys
 import warnings
 import weakref
@@ -17,20 +15,18 @@ from types import CellType, CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from loom import _runtime
-from loom._analysis import analyse
-from loom._codegen import bare, compile_definition, same_code
-from loom._codes import CODES
-from loom._errors import BlockScopeWarning, TailCallError
+from loom._codegen import compile_definition
+from loom._errors import BlockScopeWarning
+from loom._judge import judge, not_a_function, unplaced
 from loom._loop import lower_to_loop
 from loom._nodes import NOWHERE
 from loom._options import Options
 from loom._runtime import MEMBER, Member, entry, lookup_in_group, member_of
 from loom._signature import mangled
-from loom._source import Definition, deep_trees, has_rewritten_asserts, read_definitions
+from loom._source import deep_trees
 from loom._step import lower_to_binder, lower_to_driver, lower_to_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
 
     from loom._lowering import Lowered
@@ -216,7 +212,7 @@ def _make_plan(original: FunctionType, said: tuple[Any, ...], caller: FrameType 
         ("LT006", hasattr(original, "__wrapped__")),
     ):
         if is_so:
-            raise _unplaced(code, f"{original.__qualname__!r}", original.__code__)
+            raise unplaced(code, f"{original.__qualname__!r}", original.__code__)
     analysis, position = judge(original, Options(*said), caller)
     if analysis.refusals:
         raise analysis.refusals[0]
@@ -236,58 +232,6 @@ def _is_hashable(said: tuple[Any, ...]) -> bool:
     return True
 
 
-def judge(original: FunctionType, options: Options, caller: FrameType | None) -> tuple[Analysis, int | None]:
-    """Find the text of a function, check that it is the loaded one, and analyse it.
-
-    Returns:
-        The verdict, and the index of the decorator that `caller` was at; None if it was not at one.
-
-    Raises:
-        TailCallError: There is nothing to analyse.
-    """
-    definition, twin = locate(original)
-    position = None
-    if caller is not None and caller.f_code.co_filename == definition.file.filename:
-        position = definition.decorator_at(caller.f_lineno)
-    is_builtin = _builtin_check(original.__globals__)
-    with deep_trees():
-        return analyse(definition, twin, options, position=position, is_builtin=is_builtin), position
-
-
-def locate(original: FunctionType) -> tuple[Definition, CodeType]:
-    """Find the definition of a function, and compile it again to see that it is the loaded one.
-
-    Raises:
-        TailCallError: No source, or another source.
-    """
-    code = original.__code__
-    subject = f"{original.__qualname__!r}"
-    if code.co_name == "<lambda>":
-        raise _unplaced("LT002", subject, code)
-    rewritten = "_pytest.assertion.rewrite" in sys.modules and has_rewritten_asserts(code)
-    definitions = read_definitions(code.co_filename, original.__globals__, asserts_rewritten=rewritten)
-    if definitions is None:
-        raise _unplaced("LT003", subject, code)
-    key = (code.co_name, code.co_firstlineno)
-    definition = next((found for found in definitions if (found.node.name, found.first_line) == key), None)
-    if definition is None:
-        raise _unplaced("LT004", subject, code)
-    try:
-        twin = compile_definition(definition, bare(definition.node), code)
-    except (SyntaxError, ValueError):
-        raise _unplaced("LT004", subject, code) from None
-    if not same_code(twin, code):
-        raise definition.error("LT004")
-    return definition, twin
-
-
-def not_a_function(thing: object) -> TailCallError:
-    """Build the refusal of an object that is not a plain function."""
-    what = getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None) or repr(thing)
-    kind = "a class" if isinstance(thing, type) else f"of type {type(thing).__name__!r}"
-    return TailCallError("LT001", f"{what!r}", reason=f"{CODES['LT001'].why}; this is {kind}", fix=CODES["LT001"].fix)
-
-
 def block_scope_text(analysis: Analysis, deviation: Deviation) -> str:
     """Write the warning for one tail call inside a block."""
     name = analysis.definition.node.name
@@ -296,28 +240,6 @@ def block_scope_text(analysis: Analysis, deviation: Deviation) -> str:
         f'{deviation.text[deviation.text.find("(") :]}. Say blocks="step" to keep it like this, blocks="exact" to keep '
         'the blocks open, or blocks="reject" to get an error.'
     )
-
-
-def _unplaced(code: str, subject: str, where: CodeType) -> TailCallError:
-    """Build a refusal that knows only where the code says it is; the line is shown if it can be read."""
-    found, line = CODES[code], where.co_firstlineno
-    text = linecache.getline(where.co_filename, line).rstrip()
-    start = max(text.find("lambda"), 0) if code == "LT002" else len(text) - len(text.lstrip())
-    return TailCallError(
-        code,
-        subject,
-        reason=found.why,
-        fix=found.fix,
-        filename=where.co_filename,
-        line=line,
-        column=start + 1,
-        source_line=text,
-        width=len("lambda") if code == "LT002" else len(text) - start,
-    )
-
-
-def _builtin_check(module_globals: dict[str, Any]) -> Callable[[str], bool]:
-    return lambda name: module_globals.get(name, getattr(builtins, name)) is getattr(builtins, name)
 
 
 def _copy_attributes(original: FunctionType, public: FunctionType) -> None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from loom._judge import not_a_function
 from loom._options import Options
-from loom._plan import decorate, not_a_function
+from loom._plan import decorate
 from loom._runtime import Member, Next, member_of
 
 if TYPE_CHECKING:

@@ -165,3 +165,8 @@ def test_a_path_that_awaits_nothing_may_starve(programs, body, starves):
 def test_yield_every_ends_starving(programs):
     module = programs.load("@tailrec(yield_every=10)\nasync def f(n): return await f(n - 1)")
     assert explain_tailcalls(module.f, as_json=True)["may_starve"] is False
+
+
+def test_allowed_recursion_alone_is_still_nothing_to_compile(programs):
+    assert programs.refusal("@tailrec(allow_recursion=True)\ndef f(n): return 1 + f(n - 1)").code == "LT010"
+    programs.load("@tailrec(allow_recursion=True, allow_none=True)\ndef f(n): return 1 + f(n - 1)")
