@@ -1,7 +1,6 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +21,7 @@ from loom_agents import (
     build_agent_runner,
     described_tool,
 )
-from loom_runner import RetryPolicy, RunEvent, RunResult, SQLiteStore, Tool, ToolFailed, ToolRegistry, Wait
+from loom_runner import RetryPolicy, RunEvent, RunResult, SQLiteStore, Tool, ToolFailed, ToolRegistry
 
 Script = Sequence[ModelReply | str] | Callable[[ModelRequest], ModelReply | str]
 
@@ -97,7 +96,7 @@ def test_the_next_message_goes_on_with_the_same_conversation() -> None:
     asyncio.run(desk.runner.signal(run_id="r", name="message", payload={"text": "and?"}))
     result, state = desk.resume()
     assert [m.text for m in state.messages if not isinstance(m, ToolMessage)] == ["hi", "one", "and?", "two"]
-    assert (state.turn, state.usage.requests, result.status) == (2, 2, "waiting")
+    assert (state.turn, state.usage.requests, result.step_index) == (2, 2, 2)
 
 
 def test_one_step_is_one_model_request_and_the_tools_of_the_reply_before() -> None:
@@ -289,11 +288,3 @@ def test_the_setup_of_this_process_replaces_the_stored_one() -> None:
     desk = Desk(["one"], setup={"model": "new"})
     _, state = desk.start(setup={"model": "old"})
     assert state.setup == {"model": "new"}
-
-
-def test_a_run_that_is_woken_without_a_message_asks_the_model_nothing() -> None:
-    desk = Desk(["one", "two"])
-    _, state = desk.start()
-    step = Coordinator(desk.model, desk.tools).step
-    outcome = asyncio.run(step(state.to_json(), SimpleNamespace(signal=None)))
-    assert outcome == Wait(state.to_json(), signal="message")

@@ -86,8 +86,6 @@ class Coordinator:
         The state is plain JSON here, so that no schema library is needed to read it back.
         """
         before = self._received(AgentState.from_json(state), ctx)
-        if before.answer is not None:
-            return Wait(before.to_json(), signal=MESSAGE_SIGNAL)  # woken without a message: nothing to ask, or pay for
         answers = await self._answered(before.pending, ctx)
         asked = replace(before, messages=(*before.messages, *answers))
         if asked.budget.exceeded(asked.usage, turn_requests=asked.turn_requests):
