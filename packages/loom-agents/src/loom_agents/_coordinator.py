@@ -23,7 +23,6 @@ signal `budget`. The payload of the first is `{"text": ..., "budget": {...}}`, o
 """
 
 import asyncio
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -39,12 +38,12 @@ from loom_agents._messages import (
     ToolCall,
     ToolMessage,
     ToolOutcome,
-    dump_messages,
     renumbered,
     storable,
 )
 from loom_agents._model import Model, ModelReply, ModelRequest, ToolSpec
 from loom_agents._state import AgentState
+from loom_agents._step_spans import call_shown, reply_meta, reply_output, request_input
 
 MESSAGE_SIGNAL = "message"
 BUDGET_SIGNAL = "budget"
@@ -115,28 +114,21 @@ class Coordinator:
 
     async def _replied(self, messages: tuple[Message, ...], ctx: RunContext) -> ModelReply:
         request = ModelRequest(self._system, messages, self._specs)
-        conversation = dump_messages(messages)["messages"] if trace.active() else None
+        conversation = request_input(messages) if trace.active() else None
         with trace.span(self._model.name, kind="llm", input=conversation) as span:
             reply = await self._model.request(request, on_delta=lambda text: ctx.emit({"type": "text", "text": text}))
             if not reply.text and not reply.tool_calls:
                 raise ModelError(
                     f"cannot go on: because {self._model.name} gave an empty reply. Try again.", retryable=True
                 )
-            span.set_output({"text": reply.text, "tool_calls": [_shown(call) for call in reply.tool_calls]})
-            trace.meta(
-                model=reply.model or self._model.name,
-                input_tokens=reply.usage.input_tokens,
-                cache_read_tokens=reply.usage.cache_read_tokens,
-                output_tokens=reply.usage.output_tokens,
-                cost_usd=reply.usage.cost_usd,
-                finish_reason=reply.finish_reason,
-            )
+            span.set_output(reply_output(reply.text, reply.tool_calls))
+            trace.meta(**reply_meta(reply.usage, reply.model or self._model.name, reply.finish_reason))
         return reply
 
     async def _answered(self, calls: tuple[ToolCall, ...], ctx: RunContext) -> list[ToolMessage]:
         """Run all calls at once and give their answers in the order of the calls."""
         if calls:
-            ctx.emit({"type": "tool_calls", "tool_calls": [_shown(call) for call in calls]})
+            ctx.emit({"type": "tool_calls", "tool_calls": [call_shown(call) for call in calls]})
         tasks = [asyncio.create_task(self._answer(call, ctx)) for call in calls]
         try:
             if tasks:
@@ -165,12 +157,10 @@ class Coordinator:
 
 
 def turn_result(state: AgentState) -> dict[str, Any]:
-    """Give the result of a finished turn: the answer, and what the run has used so far."""
-    return {
-        "answer": state.answer,
-        "turn": state.turn,
-        "usage": state.usage.to_json(),
-    }
+    """Give the result of a finished errand: the answer, who gave it, and what the run has used."""
+    said = state.messages[-1]
+    model = said.model if isinstance(said, AssistantMessage) else ""
+    return {"answer": state.answer, "model": model, "turn": state.turn, "usage": state.usage.to_json()}
 
 
 def _failed(call: ToolCall, text: str) -> ToolMessage:
@@ -180,8 +170,3 @@ def _failed(call: ToolCall, text: str) -> ToolMessage:
 def _brief(call: ToolCall) -> str:
     text = call.malformed or ""
     return text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"
-
-
-def _shown(call: ToolCall) -> Mapping[str, Any]:
-    arguments = call.malformed if call.malformed is not None else json.loads(json.dumps(call.arguments))
-    return {"id": call.id, "name": call.name, "arguments": arguments}

@@ -47,6 +47,17 @@ class Usage:
             cost_usd=None if unknown else (self.cost_usd or 0.0) + (other.cost_usd or 0.0),
         )
 
+    def __sub__(self, earlier: "Usage") -> "Usage":
+        """What was used since `earlier`."""
+        unknown = self.cost_usd is None or earlier.cost_usd is None
+        return Usage(
+            requests=self.requests - earlier.requests,
+            input_tokens=self.input_tokens - earlier.input_tokens,
+            cache_read_tokens=self.cache_read_tokens - earlier.cache_read_tokens,
+            output_tokens=self.output_tokens - earlier.output_tokens,
+            cost_usd=None if unknown else (self.cost_usd or 0.0) - (earlier.cost_usd or 0.0),
+        )
+
     @property
     def total_tokens(self) -> int:
         """Input and output tokens together."""
