@@ -140,8 +140,10 @@ def run_frames(frame: Generator[Any, Any, Any], *, is_generator: bool) -> Genera
             if error is None:
                 out = frame.send(value)
             else:
-                thrown, error = error, None
-                out = frame.throw(thrown)
+                try:
+                    out = frame.throw(error)
+                finally:
+                    error = None  # an exception must not be kept alive by a frame in its own traceback
         except StopIteration as stop:
             result = stop.value
         except BaseException as raised:  # noqa: BLE001 - it is handed to the frame that waits
@@ -189,7 +191,10 @@ def call_frames(frame: Generator[Any, Any, Any]) -> object:
         return stop.value
     else:
         raise AssertionError(running)
-    raise error
+    try:
+        raise error
+    finally:
+        del error
 
 
 def _unwrapped(raised: BaseException) -> BaseException:

@@ -95,8 +95,10 @@ while True:
         if error is None:
             value = await frame.asend(sent)
         else:
-            thrown, error = error, None
-            value = await frame.athrow(thrown)
+            try:
+                value = await frame.athrow(error)
+            finally:
+                error = None
     except StopAsyncIteration:
         sent = None
         if out:

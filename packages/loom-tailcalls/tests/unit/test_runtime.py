@@ -140,3 +140,41 @@ def test_changed_defaults_make_every_call_real(programs):
         """,
         lines=False,
     )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return f(n - 1, Big()) if n else 1",
+        "g = lambda: x\n    return f(n - 1, Big()) if n else 1",
+        "with Block(): return f(n - 1, Big()) if n else 1",
+        "with Block(): return f(n - 1, Big()) if n else 1 / n",
+        "with Block(): return f(n - 1, Big()) if n else next(iter(()))",
+    ],
+)
+def test_nothing_waits_for_the_garbage_collector(programs, body):
+    """An exception that passed waiting frames is no part of a cycle with them."""
+    import gc
+    import weakref
+
+    module = programs.load(
+        f"""
+from contextlib import nullcontext as Block
+class Big:
+    def __init__(self): LOG.append(made(self))
+@tailrec(blocks="exact")
+def f(n, x=None):
+    {body}
+"""
+    )
+    module.made = weakref.ref
+    gc.disable()
+    try:
+        try:
+            module.f(3)
+        except (ZeroDivisionError, StopIteration):
+            pass
+        assert len(module.LOG) == 3
+        assert [made() for made in module.LOG] == [None] * 3
+    finally:
+        gc.enable()
