@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loom import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -40,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="loom-tailcalls", description="Judge tail calls without running the code.")
+    parser.add_argument("--version", action="version", version=f"loom-tailcalls {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     check = commands.add_parser("check", help="judge every function under @tailrec and @tailstream")
     check.add_argument("paths", nargs="+", metavar="PATH", help="a Python file or a folder")

@@ -102,3 +102,12 @@ def test_the_import_is_light():
     )
     done = subprocess.run([sys.executable, "-S", "-c", text], capture_output=True, text=True, env=environment())
     assert (done.returncode, done.stdout.strip()) == (0, "")
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    import loom
+
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"loom-tailcalls {loom.__version__}\n"
