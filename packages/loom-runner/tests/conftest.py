@@ -11,12 +11,13 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from loom_runner import SQLiteStore, cli_base
 from loom_runner._cli import main_group
+from loom_runner.testing import FakeClock
 
 AGENT = '''
 """An agent whose every effect is a line in a file outside the database, and which can be told where to die."""
@@ -95,30 +96,9 @@ def build_runner(db_path: str) -> AgentRunner:
 '''
 
 
-@dataclass
-class HeldClock:
-    """A clock that moves only when somebody sleeps on it or pushes it."""
-
-    at_us: int = 1_000_000_000_000
-    slept: list[float] = field(default_factory=list)
-    luck: float = 0.0
-
-    def now_us(self) -> int:
-        self.at_us += 10
-        return self.at_us
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.at_us += int(seconds * 1_000_000)
-        await asyncio.sleep(0)
-
-    def chance(self) -> float:
-        return self.luck
-
-
 @pytest.fixture
-def clock() -> HeldClock:
-    return HeldClock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ from loom_runner._sqlite_rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import apsw
@@ -127,6 +127,15 @@ class SQLiteStore:
     def durability(self) -> Durability:
         """What a returned write survives, as the database confirmed it."""
         return self._file.durability
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Call `listener` inside every write transaction of this store, when only its COMMIT is left to do."""
+
+        def hook() -> bool:
+            listener()
+            return False
+
+        self._file.db.set_commit_hook(hook)
 
     def close(self) -> None:
         with self._file.lock, self._beating:

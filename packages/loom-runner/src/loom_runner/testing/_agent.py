@@ -1,0 +1,92 @@
+"""The agent of the sweep: a few steps with calls in a row and side by side, a failed attempt, and effects that are
+counted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from loom_runner._clock import RetryPolicy
+from loom_runner._outcomes import Complete, Continue
+from loom_runner._runner import AgentRunner
+from loom_runner._sqlite import SQLiteStore
+from loom_runner._tools import OnDoubt, ToolRegistry
+from loom_runner.testing._clock import FakeClock
+from loom_runner.testing._crash import crash_at, die
+from loom_runner.testing._effects import EffectLog
+
+if TYPE_CHECKING:
+    from loom_runner._context import RunContext
+    from loom_runner._events import RunEvent
+
+__all__ = ["EFFECT_POINTS", "RUN_ID", "STEPS", "Policy", "build", "drive"]
+
+RUN_ID = "sweep"
+STEPS = 3
+EFFECT_POINTS = ("tool.before_effect", "tool.after_effect", "step.begin", "step.end")
+Policy = Literal["retry", "ask"]
+
+
+@dataclass(frozen=True)
+class State:
+    """The next step, and the receipts so far."""
+
+    n: int
+    receipts: list[str]
+
+
+def build(folder: Path, policy: OnDoubt, point: str | None = None, nth: int = 1) -> AgentRunner:
+    """Make the runner; with `point` its process dies there at the `nth` time."""
+    effects, told = EffectLog(folder / "effects.txt"), EffectLog(folder / "told.txt")
+    hits = 0
+
+    def reach(here: str) -> None:
+        nonlocal hits
+        if here == point:
+            hits += 1
+            if hits == nth:
+                die()
+
+    tools = ToolRegistry()
+
+    async def charge(n: int, part: int, idempotency_key: str) -> str:
+        reach("tool.before_effect")
+        effects.add(idempotency_key)
+        reach("tool.after_effect")
+        await asyncio.sleep(0)
+        return f"receipt {n}.{part}"
+
+    tools.tool("charge", idempotent=policy == "retry", on_doubt=policy)(charge)
+
+    async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[list[str]]:
+        reach("step.begin")
+        if state.n == STEPS:
+            return Complete(state.receipts)
+        first = await ctx.call_tool("charge", n=state.n, part=0)
+        both = await asyncio.gather(*(ctx.call_tool("charge", n=state.n, part=part) for part in (1, 2)))
+        if state.n == 1 and ctx.attempt == 0:
+            raise TimeoutError("the first attempt of step 1 fails, after its calls")
+        reach("step.end")
+        return Continue(State(state.n + 1, [*state.receipts, first, *both]))
+
+    def listen(event: RunEvent) -> None:
+        # What this process was told is done must be true for ever.
+        if event.kind == "step_committed":
+            told.add(f"step {event.step_index} {os.getpid()}")
+        elif event.kind == "tool_finished" and not event.data["recorded"]:
+            told.add(f"call {RUN_ID}/{event.step_index}/{event.data['key']}")
+
+    store = SQLiteStore(folder / "runs.sqlite", "process")
+    wrapped = store if point is None or point in EFFECT_POINTS else crash_at(store, point, nth=nth)
+    retry = RetryPolicy(max_attempts=2, initial_s=0)
+    return AgentRunner(step=step, store=wrapped, tools=tools, retry=retry, observers=[listen], clock=FakeClock())
+
+
+def drive(folder: str, policy: OnDoubt, point: str | None, nth: int) -> None:
+    """Start or resume the run and go on until it ends, waits or dies. The body of a process of its own."""
+    runner = build(Path(folder), policy, point, nth)
+    asyncio.run(runner.start(run_id=RUN_ID, initial_state=State(0, [])))
+    runner.close()

@@ -1,0 +1,180 @@
+"""The kill sweep: a small agent is killed at random points until it is done, and everything is counted afterwards.
+
+What is counted, for every run:
+
+* *lost*: a step or a tool result that its process was told is committed, and that is not in the database;
+* *repeated*: an effect that happened again although its result was on record; with `ask`, any effect that happened
+  twice;
+* *hidden*: an effect whose process died before its end was recorded, and that `doubts` does not list.
+
+Every process is forked from a clean server process and killed with SIGKILL; effects are lines of an append-only file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import random
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from loom_runner._doubt import read_tool_calls
+from loom_runner._runner import resolve_call
+from loom_runner._sqlite import SQLiteStore
+from loom_runner.testing._agent import EFFECT_POINTS, RUN_ID, STEPS, Policy, drive
+from loom_runner.testing._crash import CRASH_POINTS
+from loom_runner.testing._effects import EffectLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["POINTS", "SweepReport", "kill_once", "sweep"]
+
+POINTS = (*CRASH_POINTS, *EFFECT_POINTS)
+
+
+@dataclass(slots=True)
+class SweepReport:
+    """What a sweep found; `problems` is empty when every promise held."""
+
+    seed: int
+    kills: int
+    runs: int
+    doubts: int
+    problems: list[str]
+
+    def __str__(self) -> str:
+        kinds = Counter(problem.partition(":")[0] for problem in self.problems)
+        counts = f"{kinds['lost']} lost, {kinds['repeated']} repeated, {kinds['hidden']} hidden"
+        return f"seed {self.seed}: {self.kills} kills in {self.runs} runs, {self.doubts} doubts; {counts}"
+
+
+class _Trial:
+    """One run, killed as often as it is told to be, then finished."""
+
+    def __init__(self, folder: Path, policy: Policy) -> None:
+        self.folder = folder
+        self.policy = policy
+        self.effects = EffectLog(folder / "effects.txt")
+        self.told = EffectLog(folder / "told.txt")
+        self.doubts = 0
+        self.problems: list[str] = []
+
+    def process(self, point: str | None, nth: int = 1) -> bool:
+        """Drive the run in a process of its own; True when it was killed."""
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["loom_runner.testing._warm"])
+        child = context.Process(target=drive, args=(str(self.folder), self.policy, point, nth))
+        # The child needs nothing of the program that sweeps, and importing that again would cost most of its life.
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            child.start()
+        finally:
+            sys.modules["__main__"] = program
+        child.join()
+        if child.exitcode not in (0, -9):
+            self.problems.append(f"failed: the process at {point} ended with {child.exitcode}")
+        was_killed = child.exitcode == -9
+        child.close()
+        return was_killed
+
+    def settle(self) -> None:
+        """Look for hidden doubts, and answer those that wait, as a person does who looks at the world."""
+        if not (self.folder / "runs.sqlite").exists():
+            return
+        with SQLiteStore(self.folder / "runs.sqlite", "process") as store:
+            run = store.get_run(RUN_ID)
+            if run is None:
+                return
+            listed = read_tool_calls(store, RUN_ID, in_doubt=True)
+            ended = {f"{RUN_ID}/{call.step_index}/{call.key}" for call in store.tool_calls(RUN_ID) if call.result}
+            open_keys = {f"{RUN_ID}/{call.step_index}/{call.key}" for call in listed}
+            self.problems += [f"hidden: {key}" for key in set(self.effects.lines()) - ended - open_keys]
+            if run.status == "waiting":
+                self.doubts += len(listed)
+                for call in listed:
+                    self._answer(store, call.number, f"{RUN_ID}/{call.step_index}/{call.key}", call.arguments)
+
+    def _answer(self, store: SQLiteStore, number: int, key: str, arguments: str) -> None:
+        given = json.loads(arguments)
+        if self.effects.count(key):
+            receipt = f"receipt {given['n']}.{given['part']}"
+            asyncio.run(resolve_call(store, RUN_ID, number, "result", result=receipt, decided_by="sweep"))
+        else:
+            asyncio.run(resolve_call(store, RUN_ID, number, "retry", decided_by="sweep"))
+
+    def finish(self) -> None:
+        """Drive the run to its end without a kill, then compare the rows with the world."""
+        for _ in range(20):
+            self.settle()
+            self.process(None)
+            with SQLiteStore(self.folder / "runs.sqlite", "process") as store:
+                run = store.get_run(RUN_ID)
+                if run is not None and run.status == "completed":
+                    self._compare(store, run.result)
+                    return
+        self.problems.append("failed: the run does not come to its end")
+
+    def _compare(self, store: SQLiteStore, result: str | None) -> None:
+        steps = store.steps(RUN_ID)
+        calls = {f"{RUN_ID}/{call.step_index}/{call.key}": call for call in store.tool_calls(RUN_ID)}
+        told = self.told.lines()
+        if [step.step_index for step in steps] != list(range(STEPS + 1)):
+            self.problems.append(f"lost: steps are {[step.step_index for step in steps]}")
+        expected = ",".join(f'"receipt {n}.{part}"' for n in range(STEPS) for part in range(3))
+        if result != f"[{expected}]":
+            self.problems.append(f"lost: the result is {result}")
+        for index, count in Counter(line.split()[1] for line in told if line.startswith("step ")).items():
+            if count > 1:
+                self.problems.append(f"repeated: step {index} was committed {count} times")
+        for key, count in Counter(self.effects.lines()).items():
+            call = calls.get(key)
+            if call is None or call.status != "done":
+                self.problems.append(f"lost: the record of {key}")
+            elif count > (1 if self.policy == "ask" else call.tries):
+                self.problems.append(f"repeated: {key} happened {count} times in {call.tries} tries")
+        for key, count in Counter(line.split()[1] for line in told if line.startswith("call ")).items():
+            if count > 1:
+                self.problems.append(f"repeated: {key} ended {count} times")
+
+
+def kill_once(folder: Path, policy: Policy, point: str, nth: int = 1) -> tuple[bool, list[str]]:
+    """Kill one run at one point, finish it, and compare; whether the point was reached, and the problems."""
+    trial = _Trial(folder, policy)
+    was_killed = trial.process(point, nth)
+    trial.finish()
+    return was_killed, trial.problems
+
+
+def sweep(
+    number: int, *, seed: int, points: Sequence[str] = POINTS, tell: Callable[[str], None] = lambda _: None
+) -> SweepReport:
+    """Kill processes at random points until `number` were killed, several in each run, and count what went wrong.
+
+    Args:
+        number: How many processes to kill.
+        seed: The same seed kills at the same points.
+        tell: Called with a line of progress now and then.
+    """
+    chance = random.Random(seed)  # noqa: S311  (spreads crashes, guards nothing)
+    report = SweepReport(seed, 0, 0, 0, [])
+    while report.kills < number and not report.problems:
+        with tempfile.TemporaryDirectory() as name:
+            trial = _Trial(Path(name), chance.choice(("retry", "ask")))
+            for _ in range(chance.randint(1, 5)):
+                report.kills += trial.process(chance.choice(points), chance.randint(1, 4))
+                trial.settle()
+            trial.finish()
+            report.runs += 1
+            report.doubts += trial.doubts
+            report.problems += trial.problems
+        if report.runs % 50 == 0:
+            tell(str(report))
+    return report
