@@ -41,7 +41,8 @@ async def greet(session: Session) -> str:
 @tailrec(group="session")
 async def command(session: Session, *, peer: str) -> str:
     """Wait for a command."""
-    match (await session.read()).split():
+    words = (await session.read()).split()
+    match words:
         case ["DATA"]:
             return await data(session, [], peer=peer)
         case ["RESET"]:
@@ -49,8 +50,8 @@ async def command(session: Session, *, peer: str) -> str:
             return await greet(session)
         case [] | ["QUIT"]:
             return f"{peer} left after {session.messages} messages"
-        case [word, *_]:
-            session.sent.append(f"500 what is {word}")
+        case _:
+            session.sent.append(f"500 what is {words[0]}")
             return await command(session, peer=peer)
 
 
