@@ -376,7 +376,7 @@ def test_a_repeatable_tool_in_doubt_runs_again_with_its_key(store, tools, clock)
     assert asyncio.run(runner.resume(run_id="r")).result == "receipt 2"
     [call] = store.tool_calls("r")
     assert (call.status, call.tries, len(ran)) == ("done", 2, 2)
-    assert "1 run again with its key (charge, step 0)" in str(runner.explain_run("r"))
+    assert "1 in doubt and retried with its key (charge, step 0)" in str(runner.explain_run("r"))
 
 
 def test_a_tool_that_must_not_run_twice_fails_with_in_doubt(store, tools, clock):

@@ -106,7 +106,7 @@ def test_the_page_of_the_rows_shows_processes_that_disappeared_and_waits(store):
 
     runner = AgentRunner(step=step, store=store)
     asyncio.run(runner.start(run_id="r", initial_state=State()))
-    assert tree(trace_of(store, "r"))[0][2] == "open"
+    assert tree(trace_of(store, "r"))[0][2] == "ok"
     lost = asyncio.run(store.claim_run(store.get_run("r"), GONE, take_over=False))
     assert lost.fence == 2
     store._file.db.execute("UPDATE runs SET renewed_at = renewed_at - 60000")
@@ -179,3 +179,38 @@ def test_emitted_events_are_tags_on_the_step(store):
     result = traced(runner, lambda: runner.start(run_id="r", initial_state=State()))
     [inside] = list(result.find("inside"))
     assert [tag["event"] for tag in inside.tags] == [{"word": "a"}]
+
+
+def test_a_call_that_was_made_again_is_there_once_for_each_process_that_made_it(store):
+    tools, tries = ToolRegistry(), []
+
+    @tools.tool("charge", idempotent=True)
+    async def charge() -> int:
+        tries.append(True)
+        if len(tries) == 1:
+            asyncio.current_task().cancel()
+            await asyncio.sleep(60)
+        return 7
+
+    async def step(state: State, ctx: RunContext) -> Complete[int]:
+        return Complete(await ctx.call_tool("charge"))
+
+    runner = AgentRunner(step=step, store=store, tools=tools)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(runner.start(run_id="r", initial_state=State()))
+    result = traced(runner, lambda: runner.resume(run_id="r"))
+    [(_, _, _, [first, second])] = tree(result)
+    assert first[3] == [("step 0", "step", "interrupted", [("charge", "tool", "interrupted", [])])]
+    assert second[3] == [("step 0", "step", "ok", [("charge", "tool", "ok", [])])]
+    assert "1 in doubt and retried with its key (charge, step 0)" in str(runner.explain_run("r"))
+
+
+def test_streamed_text_leaves_no_tags(store):
+    async def step(state: State, ctx: RunContext) -> Complete[int]:
+        with trace.span("inside"):
+            ctx.emit({"type": "text", "text": "a"})
+        return Complete(1)
+
+    runner = AgentRunner(step=step, store=store)
+    [inside] = list(traced(runner, lambda: runner.start(run_id="r", initial_state=State())).find("inside"))
+    assert inside.tags == []

@@ -170,6 +170,22 @@ def test_a_tool_call_is_new_once_and_found_after_that(store, claim, go):
     assert (found.status, found.result, found.is_in_doubt) == ("done", '"page"', False)
 
 
+def test_an_earlier_try_of_a_call_is_kept_when_it_is_made_again(store, claim, go):
+    go(store.start_tool(claim, CALL))
+    second = go(store.claim_run(store.get_run("r"), BOB, take_over=True))
+    go(store.restart_tool(second, replace(CALL, at=9_000)))
+    [call], [first] = store.tool_calls("r"), store.tool_tries("r")
+    assert (call.tries, call.started_at, call.fence) == (2, 9_000, 2)
+    assert (first.number, first.ordinal, first.status, first.started_at, first.ended_at, first.fence) == (
+        call.number,
+        1,
+        "started",
+        1_500,
+        None,
+        1,
+    )
+
+
 def test_a_started_call_is_in_doubt_when_its_process_no_longer_holds_the_run(store, claim, go):
     go(store.start_tool(claim, CALL))
     [call] = store.tool_calls("r", open_only=True)

@@ -79,6 +79,25 @@ def test_a_newer_database_is_refused_and_left_as_it_was(tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_database_of_the_format_before_is_upgraded_with_its_rows(tmp_path):
+    path = tmp_path / "runs.sqlite"
+    old = apsw.Connection(str(path))
+    old.execute(MIGRATIONS[0])
+    old.pragma("user_version", 1)
+    old.pragma("application_id", APPLICATION_ID)
+    old.execute(
+        "INSERT INTO runs (run_id, status, program, created_at, updated_at, input, state)"
+        " VALUES ('r', 'paused', 'step', 1, 1, '0', '0')"
+    )
+    old.close()
+    with pytest.raises(StoreUnreadable, match="its format is 1, and 2 is needed. Run or resume something with it once"):
+        SQLiteStore(path, read_only=True)
+    with SQLiteStore(path) as store:
+        assert store.get_run("r").status == "paused"
+        assert store.tool_tries("r") == []
+        assert store._file.db.pragma("user_version") == len(MIGRATIONS)
+
+
 def test_a_damaged_database_is_named(tmp_path):
     path = tmp_path / "runs.sqlite"
     SQLiteStore(path).close()

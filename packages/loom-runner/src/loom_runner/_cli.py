@@ -93,7 +93,10 @@ def run(
     output: Output | None,
     typed: str | None,
 ) -> int:
-    """Start a run, or attach to the run of that name that began with the same input."""
+    """Start a run, or attach to it when it exists.
+
+    A run of the same name that began with the same input is gone on with, or given back as stored.
+    """
 
     def work(runner: AgentRunner, loaded: AgentModule) -> Any:
         initial = loaded.initial(runner, typed)
@@ -322,7 +325,7 @@ def get(target: str | None, run_id: str | None, db: str, output: Output | None) 
 @_asking
 @_paged
 def history(*, target: str | None, run_id: str | None, db: str, output: Output | None, first: int, limit: int) -> None:
-    """Show the committed steps of a run, each with the checkpoint after it."""
+    """Show the committed steps and their checkpoints."""
     from loom_runner._views import step_view  # noqa: PLC0415
 
     with _reading(db, target, run_id, "show the history of") as (store, name):
@@ -343,7 +346,7 @@ def history(*, target: str | None, run_id: str | None, db: str, output: Output |
 @_asking
 @_paged
 def attempts(*, target: str | None, run_id: str | None, db: str, output: Output | None, first: int, limit: int) -> None:
-    """Show every try of every step, those that failed or disappeared included."""
+    """Show every try of every step, failed ones too."""
     from loom_runner._views import attempt_views  # noqa: PLC0415
 
     with _reading(db, target, run_id, "show the attempts of") as (store, name):
@@ -449,7 +452,7 @@ def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str |
 @click.option("--payload", help="What the signal carries, as JSON.")
 @db_option
 def signal_command(name: str, run_id: str, payload: str | None, db: str) -> None:
-    """Leave a signal for a run that waits for it, or will; `resume` then goes on."""
+    """Leave a signal for a run; `resume` then goes on."""
     from loom_runner._runner import send_signal  # noqa: PLC0415
 
     value = None if payload is None else _json_of(payload, "--payload")
@@ -463,7 +466,10 @@ def signal_command(name: str, run_id: str, payload: str | None, db: str) -> None
 @_asking
 @click.option("--html", "html", required=True, type=click.Path(), help="The page to write.")
 def trace_command(target: str | None, run_id: str | None, db: str, output: Output | None, html: str) -> None:
-    """Write a run's page from its rows: every process that worked on it, crashes included."""
+    """Write a run's page (HTML) from its rows.
+
+    It shows every process that ever worked on the run, crashes included, and needs no network.
+    """
     from loom_runner._observer import write_trace  # noqa: PLC0415
 
     with _reading(db, target, run_id, "trace") as (store, name):

@@ -6,8 +6,8 @@
 | `step_started` | yes | |
 | `step_committed` | yes | `outcome`, `status`, `duration_ms` |
 | `attempt_failed` | yes | `error`, `retry_in_s` (None when there is no retry) |
-| `tool_started` | yes | `key`, `name`, `arguments` |
-| `tool_finished` | yes | `key`, `name`, `status`, `recorded` (it did not run), `result` or `error`, `duration_ms` |
+| `tool_started` | yes | `key`, `name`, `try` (from 1), `arguments` |
+| `tool_finished` | yes | `key`, `name`, `try`, `status`, `recorded` (not run), `result` or `error`, `duration_ms` |
 | `emitted` | yes | `event`: what the step gave to `ctx.emit` |
 | `run_ended` | the step to run next | `status`, `reason` |
 """

@@ -16,7 +16,7 @@ from loom_runner._lease import is_gone
 from loom_runner._views import each_step, run_view
 
 if TYPE_CHECKING:
-    from loom_runner._records import AttemptRecord, LeaseRecord, RunRecord, ToolRecord
+    from loom_runner._records import AttemptRecord, LeaseRecord, RunRecord, ToolRecord, ToolTry
     from loom_runner._store import Store
 
 __all__ = ["Explanation", "explain"]
@@ -81,7 +81,7 @@ def explain(store: Store, run_id: str, *, command: str = "loom-runner", module: 
         "work_ms": work_us / 1000,
         "slowest_step": None if slowest is None else {"step_index": slowest[0], "duration_ms": slowest[1] / 1000},
         "events": events,
-        "tools": _tools(calls),
+        "tools": _tools(calls, store.tool_tries(run_id)),
         "doubts": [f"{run_id}#{call.number}" for call in calls if call.is_in_doubt],
         "waits": _waits(run, calls),
         "error": None if run.error is None else str(run.error),
@@ -164,17 +164,18 @@ def _process(lease: LeaseRecord) -> dict[str, Any]:
     }
 
 
-def _tools(calls: list[ToolRecord]) -> str | None:
+def _tools(calls: list[ToolRecord], tries: list[ToolTry]) -> str | None:
     if not calls:
         return None
     parts = [plural(len(calls), "call")]
-    repeated = [call for call in calls if call.tries > 1 and not call.is_in_doubt]
+    unknown = {each.number for each in tries if each.ended_at is None}
+    repeated = [call for call in calls if call.number in unknown and not call.is_in_doubt]
     doubts = [call for call in calls if call.is_in_doubt]
     counts = Counter(call.status for call in calls if not call.is_in_doubt)
     if counts["failed"]:
         parts.append(f"{counts['failed']} failed")
     if repeated:
-        parts.append(f"{len(repeated)} run again with its key ({_names(repeated)})")
+        parts.append(f"{len(repeated)} in doubt and retried with its key ({_names(repeated)})")
     decided = [call for call in calls if call.decided_by]
     if decided:
         parts.append(f"{len(decided)} decided by {', '.join(sorted({call.decided_by or '' for call in decided}))}")

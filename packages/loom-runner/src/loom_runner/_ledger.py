@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from loom_runner._clock import Clock, is_transient
@@ -76,10 +77,12 @@ class Ledger:
         record = await self._store.start_tool(self._claim, start)
         if record is not None:
             self._check(record, start)
+            start = replace(start, ordinal=record.tries)
             if record.status == "done":
                 self._tell("tool_finished", start, attempt, status="done", recorded=True, result=record.result)
                 return json.loads(record.result or "null")
             await self._settle_old(record, tool, attempt, start)
+            start = replace(start, ordinal=record.tries + 1)
             await self._store.restart_tool(self._claim, start)
         self._tell("tool_started", start, attempt, arguments=text)
         return await self._run(tool, start, attempt, execute)
@@ -164,7 +167,7 @@ class Ledger:
 
     def _tell(self, kind: Any, start: ToolStart, attempt: int, **data: Any) -> None:
         if self._observers:
-            data |= {"key": start.key, "name": start.name}
+            data |= {"key": start.key, "name": start.name, "try": start.ordinal}
             if kind == "tool_finished":
                 data["duration_ms"] = (self._clock.now_us() - start.at) / 1000
             if data.get("error") is not None:

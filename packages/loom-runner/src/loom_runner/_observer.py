@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +30,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from loom_runner._events import Observer, RunEvent
-    from loom_runner._records import AttemptRecord, ErrorInfo, LeaseRecord, RunRecord, StepRecord, ToolRecord
+    from loom_runner._records import AttemptRecord, ErrorInfo, LeaseRecord, RunRecord, StepRecord, ToolRecord, ToolTry
     from loom_runner._store import Store
 
 __all__ = ["trace_of", "tracing", "write_trace"]
 
-_RUN_STATUS = {"completed": "ok", "failed": "error", "parked": "error", "cancelled": "cancelled"}
+# A run that waits or is paused is at rest: nothing is going on, and nothing is wrong.
+_RUN_STATUS = {
+    "completed": "ok",
+    "waiting": "ok",
+    "paused": "ok",
+    "failed": "error",
+    "parked": "error",
+    "cancelled": "cancelled",
+}
 
 
 def write_trace(store: Store, run_id: str, path: str | Path, *, live: TraceResult | None = None) -> None:
@@ -90,12 +99,12 @@ class _LiveSpans:
             case "step_committed" | "attempt_failed":
                 self._leave(self._step(event))
             case "tool_started":
-                self._enter(_tool_id(event.run_id, event.step_index, event.data["key"]), event.data["name"], "tool")
+                self._enter(self._tool(event), event.data["name"], "tool")
             case "tool_finished":
-                self._leave(_tool_id(event.run_id, event.step_index, event.data["key"]))
+                self._leave(self._tool(event))
             case "run_ended":
                 self.close_all()
-            case "emitted":
+            case "emitted" if event.data["event"].get("type") != "text":  # a streamed answer is in its step, whole
                 trace.tag("emitted", event=event.data["event"])
 
     def close_all(self) -> None:
@@ -104,6 +113,9 @@ class _LiveSpans:
 
     def _step(self, event: RunEvent) -> str:
         return _step_id(event.run_id, self._fence, event.step_index, event.attempt)
+
+    def _tool(self, event: RunEvent) -> str:
+        return _tool_id(event.run_id, event.step_index, event.data["key"], event.data["try"])
 
     def _enter(self, row_id: str, name: str, kind: str) -> None:
         span = trace.span(name, kind=kind, row_id=row_id)
@@ -140,7 +152,7 @@ class _Drawing:
         self.run = run
         self.steps = list(each_step(store, run.run_id))
         self.attempts = store.attempts(run.run_id)
-        self.tools = read_tool_calls(store, run.run_id)
+        self.tools = _each_try(read_tool_calls(store, run.run_id), store.tool_tries(run.run_id))
         self.leases = store.leases(run.run_id)
         self.root = _id("run", run.run_id)
         self.is_abandoned = run.owner is not None and (not run.is_leased or is_gone(run.owner))
@@ -301,10 +313,29 @@ class _Drawing:
         return _id("lease", self.run.run_id, lease.fence)
 
 
+def _each_try(calls: list[ToolRecord], tries: list[ToolTry]) -> list[ToolRecord]:
+    """Each try of a call as a call of its own: an earlier one belongs to the process that made it."""
+    by_number = {call.number: call for call in calls}
+    earlier = [
+        replace(
+            by_number[each.number],
+            status="in_doubt" if each.ended_at is None else each.status,
+            tries=each.ordinal,
+            started_at=each.started_at,
+            ended_at=each.ended_at,
+            fence=each.fence,
+            result=None,
+            error=each.error,
+        )
+        for each in tries
+    ]
+    return sorted([*calls, *earlier], key=lambda call: call.started_at)
+
+
 def _tool(run: RunRecord, call: ToolRecord, parent: Span) -> Span:
     status: Any = {"done": "ok", "failed": "error"}.get(call.status, "interrupted" if call.is_in_doubt else "open")
     return Span(
-        _tool_id(run.run_id, call.step_index, call.key),
+        _tool_id(run.run_id, call.step_index, call.key, call.tries),
         parent.id,
         call.name,
         "tool",
@@ -350,5 +381,5 @@ def _step_id(run_id: str, fence: int, step_index: int, attempt: int) -> str:
     return _id("step", run_id, fence, step_index, attempt)
 
 
-def _tool_id(run_id: str, step_index: int, key: str) -> str:
-    return _id("tool", run_id, step_index, key)
+def _tool_id(run_id: str, step_index: int, key: str, ordinal: int) -> str:
+    return _id("tool", run_id, step_index, key, ordinal)

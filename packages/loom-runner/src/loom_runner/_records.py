@@ -32,6 +32,7 @@ __all__ = [
     "ToolRecord",
     "ToolStart",
     "ToolStatus",
+    "ToolTry",
 ]
 
 ToolStatus = Literal["started", "done", "failed", "in_doubt", "retry"]
@@ -210,6 +211,7 @@ class ToolStart:
     arguments: str
     arguments_hash: str
     at: int
+    ordinal: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +250,19 @@ class ToolRecord:
     @property
     def is_in_doubt(self) -> bool:
         return self.status == "in_doubt" or (self.status == "started" and not self.is_live)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolTry:
+    """An earlier try of a call that was made again. Without `ended_at` nobody knows how it ended."""
+
+    number: int
+    ordinal: int
+    status: ToolStatus
+    started_at: int
+    ended_at: int | None
+    fence: int
+    error: ErrorInfo | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,4 +112,17 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     );
     CREATE INDEX signals_of_run ON signals (run_key, name);
     """,
+    # 2: a call that is made again keeps what is known of its earlier tries.
+    """
+    CREATE TABLE tool_tries (
+        number     INTEGER NOT NULL REFERENCES tool_calls,
+        try        INTEGER NOT NULL,
+        status     TEXT NOT NULL,
+        started_at INTEGER NOT NULL,
+        ended_at   INTEGER,
+        fence      INTEGER NOT NULL,
+        error      TEXT,
+        PRIMARY KEY (number, try)
+    ) WITHOUT ROWID;
+    """,
 )

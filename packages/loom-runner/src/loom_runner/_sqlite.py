@@ -45,6 +45,7 @@ from loom_runner._records import (
     ToolEnd,
     ToolRecord,
     ToolStart,
+    ToolTry,
 )
 from loom_runner._sqlite_file import Durability, SQLiteFile
 from loom_runner._sqlite_rows import (
@@ -55,6 +56,7 @@ from loom_runner._sqlite_rows import (
     SELECT_SIGNAL,
     SELECT_STEP,
     SELECT_TOOL,
+    SELECT_TRY,
     error_text,
     to_attempt,
     to_lease,
@@ -62,6 +64,7 @@ from loom_runner._sqlite_rows import (
     to_signal,
     to_step,
     to_tool,
+    to_try,
 )
 
 if TYPE_CHECKING:
@@ -313,6 +316,11 @@ class SQLiteStore:
         with self._transaction as db:
             self._hold(db, claim)
             db.execute(
+                """INSERT INTO tool_tries SELECT number, tries, status, started_at, ended_at, fence, error
+                   FROM tool_calls WHERE run_key = ? AND step_index = ? AND key = ?""",
+                (claim.run_key, call.step_index, call.key),
+            )
+            db.execute(
                 """UPDATE tool_calls SET status = 'started', tries = tries + 1, started_at = ?, ended_at = NULL,
                 fence = ?,
                        error = NULL, retryable = 0
@@ -397,6 +405,10 @@ class SQLiteStore:
         if open_only:
             where += " AND t.status IN ('started', 'in_doubt')"
         return [to_tool(row) for row in self._read(f"{SELECT_TOOL} {where} ORDER BY t.number", (run_id,))]
+
+    def tool_tries(self, run_id: str) -> list[ToolTry]:
+        rows = self._read(f"{SELECT_TRY} {_OF_RUN} ORDER BY y.number, y.try", (run_id,))
+        return [to_try(row) for row in rows]
 
     def leases(self, run_id: str) -> list[LeaseRecord]:
         return [to_lease(row) for row in self._read(f"{SELECT_LEASE} {_OF_RUN} ORDER BY fence", (run_id,))]

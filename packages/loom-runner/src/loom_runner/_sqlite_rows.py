@@ -15,6 +15,7 @@ from loom_runner._records import (
     SignalRecord,
     StepRecord,
     ToolRecord,
+    ToolTry,
 )
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "SELECT_SIGNAL",
     "SELECT_STEP",
     "SELECT_TOOL",
+    "SELECT_TRY",
     "error_text",
     "to_attempt",
     "to_lease",
@@ -32,6 +34,7 @@ __all__ = [
     "to_signal",
     "to_step",
     "to_tool",
+    "to_try",
 ]
 
 Row = tuple[Any, ...]
@@ -53,6 +56,10 @@ SELECT_TOOL: Final = f"""
            t.fence = r.fence AND r.renewed_at IS NOT NULL AND r.renewed_at + r.lease_ms > {NOW_MS}, t.decided_by,
            l.machine, l.pid, l.process
     FROM tool_calls t JOIN runs r ON r.run_key = t.run_key JOIN leases l ON l.run_key = t.run_key AND l.fence = t.fence
+"""
+SELECT_TRY: Final = """
+    SELECT y.number, y.try, y.status, y.started_at, y.ended_at, y.fence, y.error
+    FROM tool_tries y JOIN tool_calls t ON t.number = y.number
 """
 SELECT_STEP: Final = "SELECT step_index, outcome, state, detail, attempts, started_at, ended_at, fence FROM steps"
 SELECT_ATTEMPT: Final = "SELECT step_index, attempt, kind, started_at, ended_at, error, retry_at, fence FROM attempts"
@@ -112,6 +119,11 @@ def to_tool(row: Row) -> ToolRecord:
         decided_by=decided_by,
         owner=Owner(machine, pid, process),
     )
+
+
+def to_try(row: Row) -> ToolTry:
+    number, ordinal, status, started_at, ended_at, fence, error = row
+    return ToolTry(number, ordinal, status, started_at, ended_at, fence, _error(error))
 
 
 def to_step(row: Row) -> StepRecord:

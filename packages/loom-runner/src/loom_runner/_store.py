@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ToolEnd,
         ToolRecord,
         ToolStart,
+        ToolTry,
     )
 
 __all__ = ["Store"]
@@ -91,6 +92,9 @@ class Store(Protocol):
 
     def tool_calls(self, run_id: str | None = None, *, open_only: bool = False) -> list[ToolRecord]:
         """Read tool calls of one run or of all, in order of their first start; `open_only`: those without an end."""
+
+    def tool_tries(self, run_id: str) -> list[ToolTry]:
+        """Read the earlier tries of calls that were made again."""
 
     def leases(self, run_id: str) -> list[LeaseRecord]:
         """Read which processes held the run, in order."""
