@@ -238,6 +238,31 @@ def test_a_fork_gets_ids_of_its_own(tmp_path):
     ]
 
 
+def test_a_forked_child_does_not_end_the_spans_of_its_parent(tmp_path):
+    path, around = tmp_path / "run.xray", tmp_path / "around.xray"
+    script = textwrap.dedent(
+        f"""
+        import os
+        from flow_xray import trace
+        with trace.capture(journal={os.fspath(around)!r}), trace.capture(journal={os.fspath(path)!r}):
+            try:
+                with trace.span("parent") as span:
+                    if os.fork() == 0:
+                        span.set_output("said by the child")
+                        raise ValueError("only in the child")
+                    os.wait()
+                    span.set_output("said by the parent")
+            except ValueError:
+                os._exit(0)
+        """
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=60)
+    for journal in (path, around):
+        assert journal.read_text().count('"t":"end"') == 1
+        [span] = read_journal(journal).spans
+        assert (span.status, span.error, span.output) == ("ok", None, "said by the parent")
+
+
 def test_a_killed_process_leaves_every_finished_span(tmp_path):
     path = tmp_path / "run.xray"
     script = textwrap.dedent(

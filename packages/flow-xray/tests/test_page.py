@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import json
+import random
 import re
 
 import pytest
@@ -90,6 +91,40 @@ def test_a_history_of_two_hundred_turns_grows_with_its_length(make_span):
     (page_100, json_100), (page_200, json_200) = size(100), size(200)
     assert page_200 < 2.2 * page_100
     assert json_200 < 3 * json_100  # the references themselves still grow with every call
+
+
+def test_ten_thousand_small_spans_take_less_than_three_hundred_kilobytes():
+    numbers = random.Random(7)
+    spans, at = [], 10**18
+    for n in range(10_000):
+        at += numbers.randrange(5_000, 60_000)
+        is_model = n % 4 == 0
+        spans.append(
+            Span(
+                f"{0x1234ABCD00000000 + n:016x}",
+                spans[n // 10 * 10].id if n % 10 else None,
+                "decide" if is_model else "search",
+                "llm" if is_model else "tool",
+                at,
+                numbers.randrange(900, 4_000_000),
+                input={"path": f"src/{n % 50}.py", "n": n},
+                output={"ok": True, "size": numbers.randrange(100_000)},
+                meta={"model": "m-large", "input_tokens": numbers.randrange(9_000)} if is_model else {},
+            )
+        )
+    page = TraceResult(spans=spans, is_frozen=True).to_html()
+    assert len(page) - len(TraceResult().to_html()) < 300_000
+
+
+def test_a_chunk_keeps_each_facet_of_the_spans_in_one_list(make_span):
+    page = TraceResult(spans=[make_span(input=1), make_span(output=[2], tags=[{"name": "t"}])]).to_html()
+    assert json.loads(block(page, "x-p0")) == {
+        "input": [1, None],
+        "output": [None, [2]],
+        "error": [None, None],
+        "meta": [None, None],
+        "tags": [None, [{"name": "t"}]],
+    }
 
 
 def test_strange_numbers_and_ids_are_taken(make_span):

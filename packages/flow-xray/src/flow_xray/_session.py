@@ -186,6 +186,8 @@ class Session:
         took = self.clock() + self._offset - span.started_at_ns
         span.duration_ns = max(0, took)
         span.status = status
+        if not span.id.startswith(_id_prefix):
+            return  # this is a forked child, and the span is its parent's, which will say itself how it ended
         if self.journal is not None:
             self.write_record(self.journal.end, span)
         if self.outer is not None:

@@ -53,6 +53,19 @@ export function idsFrom(planes: Uint8Array, n: number): BigUint64Array {
   return ids;
 }
 
+/** A chunk as it is stored: a list, or one list for each member, which is put together again; null is left out. */
+function itemsOf(stored: Json): Json[] {
+  if (Array.isArray(stored)) return stored;
+  const items: { [key: string]: Json }[] = [];
+  for (const [member, values] of Object.entries(stored as { [key: string]: Json[] })) {
+    values.forEach((value, i) => {
+      items[i] ??= {};
+      if (value !== null) items[i][member] = value;
+    });
+  }
+  return items;
+}
+
 export class Chunks {
   private readonly held = new Map<number, Promise<Json[]>>();
   private readonly ready = new Map<number, Json[]>();
@@ -78,7 +91,7 @@ export class Chunks {
     let promise = this.held.get(chunk);
     if (!promise) {
       promise = block(this.prefix + chunk).then((bytes) => {
-        const items = parse(new TextDecoder().decode(bytes)) as Json[];
+        const items = itemsOf(parse(new TextDecoder().decode(bytes)));
         this.ready.set(chunk, items);
         return items;
       });
