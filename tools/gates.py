@@ -106,6 +106,9 @@ def one_version(root: Path) -> Iterator[Finding]:
             match = re.fullmatch(r"([\w.-]+)(.*)", requirement)
             if match and match[1] in ours and match[2] != f"=={version}":
                 yield Finding(path, 1, f"must ask for {match[1]}=={version}, not {requirement}")
+        init = (package.source / "__init__.py").read_text(encoding="utf-8")
+        if (said := re.search(r'^__version__ = "(.*)"', init, re.MULTILINE)) and said[1] != version:
+            yield Finding(package.source / "__init__.py", 1, f"says version {said[1]}, the workspace has {version}")
         for required in ("py.typed", "__init__.py"):
             if not (package.source / required).exists():
                 yield Finding(package.source / required, 1, "is missing")

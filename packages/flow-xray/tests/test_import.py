@@ -43,4 +43,4 @@ def test_a_call_without_a_session_reads_one_context_variable_and_does_nothing_el
         return x
 
     assert calls_during(plain, 1) == ["plain"]
-    assert calls_during(trace(plain), 1) == ["plain", "get", "plain"]
+    assert calls_during(trace(plain), 1) == ["traced", "get", "plain"]

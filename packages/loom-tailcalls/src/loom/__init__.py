@@ -19,7 +19,7 @@ Everything else is loaded when it is first used, so importing this package is ch
 from __future__ import annotations
 
 from loom._decorators import tailrec, tailstream
-from loom._errors import BlockScopeWarning, TailCallError
+from loom._errors import BlockScopeWarning, LoomError, TailCallError
 
 TYPE_CHECKING = False  # see `_decorators`
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BlockScopeWarning",
+    "LoomError",
     "Return",
     "TailCall",
     "TailCallError",

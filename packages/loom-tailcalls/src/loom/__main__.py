@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loom import __version__
+from loom._errors import UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +26,6 @@ OK, REFUSED, USAGE, INTERRUPTED = 0, 1, 2, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = _parser().parse_args(argv)
-    from loom._lint import UnreadableError  # noqa: PLC0415 - `--help` loads none of the compiler
-
     try:
         code: int = arguments.run(arguments)
     except UnreadableError as error:
@@ -57,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from loom._lint import UnreadableError, check_file, python_files  # noqa: PLC0415 - as in `main`
+    from loom._lint import check_file, python_files  # noqa: PLC0415 - `--help` loads none of the compiler
 
     checked: list[Checked] = []
     unreadable = False
@@ -83,7 +82,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _explain(arguments: argparse.Namespace) -> int:
     from loom._explain import as_text  # noqa: PLC0415 - `--help` loads none of the compiler
-    from loom._lint import UnreadableError, check_function  # noqa: PLC0415
+    from loom._lint import check_function  # noqa: PLC0415
 
     file, _, name = arguments.target.rpartition(":")
     if not file or not name:

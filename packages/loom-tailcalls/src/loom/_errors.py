@@ -3,7 +3,9 @@
 ::
 
     Exception
-    └── TailCallError            one refused function; `code` names an entry of the table in `_codes`
+    └── LoomError                base of all errors of this package
+        ├── TailCallError        one refused function; `code` names an entry of the table in `_codes`
+        └── UnreadableError      a file, or a name in it, that the command line was given and cannot use
     Warning
     └── UserWarning
         └── BlockScopeWarning    accepted, but a tail call leaves a `try` or `with` that recursion would keep open
@@ -20,7 +22,18 @@ class BlockScopeWarning(UserWarning):
     """
 
 
-class TailCallError(Exception):
+class LoomError(Exception):
+    """Base of all errors of this package. Catch it to catch every refusal."""
+
+
+class UnreadableError(LoomError):
+    """Say that a file, or a name in it, is not there or is no Python text; the message is one line.
+
+    Raised by the commands that judge files, not by the decorators.
+    """
+
+
+class TailCallError(LoomError):
     """Say why a function is not compiled: where, why, and what to write instead.
 
     Raised at decoration time, never while the function runs. The function was not changed and nothing was run.

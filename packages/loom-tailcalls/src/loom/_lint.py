@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from loom._analysis import analyse
 from loom._codes import DEVIATIONS
+from loom._errors import UnreadableError
 from loom._explain import facts_of, refusal_facts
 from loom._options import Options
 from loom._plan import Plan
@@ -67,10 +68,6 @@ class Checked:
         for found in () if analysis.refusals else analysis.unsaid_blocks:
             fix = DEVIATIONS[found.id].fix
             yield Problem("warning", found.id, file, found.line, found.column, name, found.text, fix)
-
-
-class UnreadableError(Exception):
-    """A file or a name in it that is not there, or no Python text; the message is one line."""
 
 
 def python_files(paths: Iterable[str]) -> Iterator[Path]:

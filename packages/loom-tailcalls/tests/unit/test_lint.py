@@ -4,7 +4,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from loom._lint import UnreadableError, check_file, check_function, python_files
+from loom._errors import UnreadableError
+from loom._lint import check_file, check_function, python_files
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ MUTANTS = (
     ),
     Mutant("deviations are not reported", "_explain", "for found in analysis.deviations", "for found in ()"),
 )
-UNCHANGED = Mutant("no fault", "_errors", "class TailCallError(Exception):", "class TailCallError(Exception):")
+UNCHANGED = Mutant("no fault", "_errors", "class TailCallError(LoomError):", "class TailCallError(LoomError):")
 
 
 def apply(mutant: Mutant, folder: Path) -> None:
