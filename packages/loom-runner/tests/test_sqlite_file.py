@@ -135,7 +135,7 @@ def test_a_closed_store_says_so_and_closing_twice_is_harmless(tmp_path):
 AS_NOBODY = """
 import os, sys
 from loom_runner import SQLiteStore, RunnerError   # loaded while the environment can still be read
-import apsw, loom_runner._sqlite
+import apsw, loom_runner._sqlite, urllib.parse
 os.setgid(65534); os.setuid(65534)
 for read_only in (False, True):
     try:
@@ -156,7 +156,8 @@ def test_a_file_that_may_not_be_written_is_refused_at_once_and_can_still_be_read
         done = subprocess.run([sys.executable, "-c", code, name + "/a.sqlite"], capture_output=True, text=True)
         folder.chmod(0o755)
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("StoreReadOnly cannot write to"), done.stderr
+    assert len(lines) == 2, done.stderr
+    assert lines[0].startswith("StoreReadOnly cannot write to")
     assert lines[1] == "read 0"
 
 
