@@ -1,0 +1,314 @@
+"""What recording, journaling and opening a trace costs, each beside its rival in the same run.
+
+    python benchmarks/xray.py                          the table, half a minute; the rows with a browser need Chromium
+    python benchmarks/xray.py --samples 5 --calls 2000 quicker, rougher
+    python benchmarks/xray.py --million                also open 1,000,000 spans (minutes, some GB of memory)
+    python benchmarks/xray.py --json
+
+The rival of a recorded span is the SDK of OpenTelemetry with a processor that keeps the ended span, and one argument as
+an attribute. It is not a dependency of anything here; put it into an environment of its own, and run this file there:
+
+    python3 -m venv /tmp/otel
+    /tmp/otel/bin/python -m pip install opentelemetry-sdk -e packages/flow-xray
+    /tmp/otel/bin/python benchmarks/xray.py
+
+Without it the row says so, and its bar counts as not measured. Every sample runs the rivals one after the other, so a
+slow moment of the machine hits all of them; times are of the process, so other programs are not in them.
+Exit code 1 when a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flow_xray import Span, TraceResult, trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True)
+class Row:
+    """One claim: what was measured, its bar, and the rival beside it."""
+
+    name: str
+    value: float | None
+    bar: float
+    unit: str
+    rival: str = ""
+    why_not: str = ""
+
+    @property
+    def verdict(self) -> str:
+        if self.value is None:
+            return "not measured"
+        return "met" if self.value <= self.bar else "MISSED"
+
+
+# ---------------------------------------------------------------- calls
+
+
+def plain(x: int) -> int:
+    return x
+
+
+traced = trace(plain)
+
+
+def spent_us(calls: Callable[[int], object], count: int) -> float:
+    """Return the processor time of one call in microseconds."""
+    started = time.process_time_ns()
+    for n in range(count):
+        calls(n)
+    return (time.process_time_ns() - started) / count / 1_000
+
+
+def otel_call() -> Callable[[int], object] | None:
+    """Return a function that records a span with OpenTelemetry and keeps it, or None when it is not installed."""
+    try:
+        sdk = importlib.import_module("opentelemetry.sdk.trace")
+    except ImportError:
+        return None
+    kept: list[object] = []
+
+    class Keep(sdk.SpanProcessor):  # type: ignore[name-defined,misc]  # there only when it is installed
+        def on_end(self, span: object) -> None:
+            kept.append(span)
+
+    provider = sdk.TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Keep())
+    tracer = provider.get_tracer("benchmark")
+
+    def call(n: int) -> int:
+        with tracer.start_as_current_span("plain") as span:
+            span.set_attribute("x", n)
+            return plain(n)
+
+    return call
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """Keep the garbage collector out of a sample; it would hit whoever comes last."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def call_rows(calls: int, samples: int, folder: Path) -> list[Row]:
+    """Measure a call: plain, traced without a session, recorded, journaled, and by OpenTelemetry."""
+    rival = otel_call()
+    times: dict[str, list[float]] = {"plain": [], "idle": [], "memory": [], "journal": [], "otel": []}
+    for sample in range(samples + 1):
+        with no_collection():
+            found = {"plain": spent_us(plain, calls * 10), "idle": spent_us(traced, calls * 10)}
+            with trace.capture():
+                found["memory"] = spent_us(traced, calls)
+            with trace.capture(journal=folder / f"{sample}.xray"):
+                found["journal"] = spent_us(traced, calls)
+            if rival is not None:
+                found["otel"] = spent_us(rival, calls)
+        if sample:  # the first one warms up
+            for name, value in found.items():
+                times[name].append(value)
+    middle = {name: statistics.median(values) for name, values in times.items() if values}
+    call = f"plain call {middle['plain']:.3f} us"
+    ratio = (
+        None
+        if rival is None
+        else statistics.median(ours / theirs for ours, theirs in zip(times["memory"], times["otel"], strict=True))
+    )
+    beside = call if rival is None else f"{call}, OpenTelemetry {middle['otel']:.1f} us"
+    return [
+        Row("recorded span, in memory", middle["memory"], 5, "us", beside),
+        Row("  the same, to OpenTelemetry's span", ratio, 0.25, "x", "1 is OpenTelemetry",
+            why_not="opentelemetry-sdk is not installed here (see --help)"),
+        Row("recorded span, journaled", middle["journal"], 10, "us", f"in memory {middle['memory']:.1f} us"),
+        Row("decorated call without a session, more", middle["idle"] - middle["plain"], 0.18, "us", call),
+    ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- import
+
+
+def import_row(samples: int) -> Row:
+    """Measure `import flow_xray` over an interpreter that does nothing: processor time, one after the other."""
+
+    def took_ms(code: str) -> float:
+        process = subprocess.Popen([sys.executable, "-c", code])
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, code)
+        return (used.ru_utime + used.ru_stime) * 1_000
+
+    pairs = [(took_ms("pass"), took_ms("import flow_xray")) for _ in range(max(5, 2 * samples))]
+    extra = statistics.median(ours - bare for bare, ours in pairs)
+    return Row(
+        "import flow_xray, more", extra, 25, "ms", f"bare python {statistics.median(b for b, _ in pairs):.0f} ms"
+    )
+
+
+# ---------------------------------------------------------------- files and the page
+
+
+def small_spans(count: int) -> TraceResult:
+    """Return a trace of a few names with small payloads, uneven times, and tokens on every fourth span."""
+    numbers = random.Random(7)
+    names = (("decide", "llm"), ("search", "tool"), ("parse", "function"), ("step", "step"))
+    spans: list[Span] = []
+    at = 1_795_233_600_000_000_000
+    for n in range(count):
+        name, kind = names[n % 4]
+        at += numbers.randrange(5_000, 60_000)
+        spans.append(
+            Span(
+                f"{0x1234ABCD00000000 + n:016x}",
+                spans[n // 10 * 10 if n % 10 else 0].id if n else None,
+                name,
+                kind,
+                at,
+                numbers.randrange(900, 4_000_000),
+                input={"path": f"src/{n % 50}.py", "n": n},
+                output={"ok": True, "size": numbers.randrange(100_000)},
+                meta={"model": "m-large", "input_tokens": numbers.randrange(9_000), "output_tokens": 40}
+                if kind == "llm"
+                else {},
+                thread="MainThread",
+            )
+        )
+    return TraceResult(name=f"{count:,} spans", spans=spans, is_frozen=True)
+
+
+def chat(turns: int) -> TraceResult:
+    """Return a chat in which each model call is given everything said before."""
+    history = [{"role": "user", "content": hashlib.sha256(str(n).encode()).hexdigest() * 8} for n in range(turns)]
+    spans = [
+        Span(f"{n + 1:016x}", None, "chat", "llm", n * 1_000, 900, input={"messages": history[:n]})  # type: ignore[dict-item]  # plain JSON
+        for n in range(turns)
+    ]
+    return TraceResult(name="chat", spans=spans, is_frozen=True)
+
+
+def file_rows(large: Path) -> list[Row]:
+    """Measure the size of 100,000 spans, and how a page grows with a chat."""
+    result = small_spans(100_000)
+    page = result.to_html(large)
+    as_json = len(result.to_json())
+    empty = len(TraceResult().to_html())
+    short, long = (len(chat(turns).to_html()) - empty for turns in (100, 200))
+    return [
+        Row("100,000 spans: file", len(page) / 1e6, 3, "MB", f"as JSON {as_json / 1e6:.1f} MB"),
+        Row("chat of 200 turns, to one of 100", long / short, 2.2, "x", "the whole history each time: 4 x"),
+    ]
+
+
+def browser_rows(large: Path, million: Path | None) -> list[Row]:
+    """Open pages from disk in headless Chromium."""
+    names = (
+        ("100,000 spans: load to first usable view", 1.0, "s"),
+        ("100,000 spans: DOM elements", 3_000, ""),
+        ("external requests", 0, ""),
+    )
+    chromium = shutil.which("chromium")
+    if chromium is None or importlib.util.find_spec("playwright") is None:
+        why = "chromium and the package playwright are needed"
+        rows = [Row(name, None, bar, unit, why_not=why) for name, bar, unit in names]
+        return rows if million is None else [*rows, Row("1,000,000 spans: open", None, 8, "s", why_not=why)]
+    sync_api: Any = importlib.import_module("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+
+        def opened(path: Path) -> tuple[float, int, int]:
+            page = browser.new_page()
+            requests: list[str] = []
+            page.on("request", lambda request: requests.append(request.url))
+            page.goto(path.as_uri(), timeout=120_000)
+            page.wait_for_selector("[role=row]", timeout=120_000)
+            seconds = page.evaluate("performance.now()") / 1_000
+            elements = page.evaluate("document.querySelectorAll('*').length")
+            page.close()
+            return seconds, elements, sum(not url.startswith("file:") for url in requests)
+
+        empty = large.with_name("empty.html")
+        small_spans(1).to_html(empty)
+        opened(empty)  # the first page pays for the browser's own start
+        bare = opened(empty)
+        tries = [opened(large) for _ in range(3)]
+        values = (
+            statistics.median(each[0] for each in tries),
+            max(each[1] for each in tries),
+            sum(e[2] for e in tries),
+        )
+        beside = (f"a page of 1 span {bare[0]:.2f} s", f"a page of 1 span {bare[1]}", "")
+        rows = [
+            Row(name, value, bar, unit, rival)
+            for (name, bar, unit), value, rival in zip(names, values, beside, strict=True)
+        ]
+        if million is not None:
+            rows.append(Row("1,000,000 spans: open", opened(million)[0], 8, "s", rows[0].rival))
+        browser.close()
+    return rows
+
+
+# ---------------------------------------------------------------- the table
+
+
+def show(rows: list[Row]) -> None:
+    """Print the table."""
+    print(f"flow-xray on Python {sys.version.split()[0]}, {os.cpu_count()} cores")
+    print(f"{'':43} {'measured':>12} {'bar':>10}  {'':13} beside")
+    for row in rows:
+        value = "-" if row.value is None else f"{row.value:,.2f} {row.unit}".strip()
+        bar = f"{row.bar:,g} {row.unit}".strip()
+        print(f"{row.name:43} {value:>12} {bar:>10}  {row.verdict:13} {row.rival or row.why_not}".rstrip())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure everything and return 1 when a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=5_000, help="calls in a sample (default: 5000)")
+    parser.add_argument("--samples", type=int, default=9, help="samples of each row (default: 9)")
+    parser.add_argument("--million", action="store_true", help="also open a page of 1,000,000 spans")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    options = parser.parse_args(arguments)
+    if options.calls < 1 or options.samples < 1:
+        parser.error("cannot measure: because --calls and --samples must be 1 or more. Give larger numbers.")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = [*call_rows(options.calls, options.samples, folder), import_row(options.samples)]
+        rows += file_rows(folder / "large.html")
+        million = None
+        if options.million:
+            million = folder / "million.html"
+            small_spans(1_000_000).to_html(million)
+        rows += browser_rows(folder / "large.html", million)
+    if options.json:
+        print(json.dumps([{**asdict(row), "verdict": row.verdict} for row in rows]))
+    else:
+        show(rows)
+    return int(any(row.verdict == "MISSED" for row in rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
