@@ -1,6 +1,7 @@
 """Whatever is wrong with a command line: one line on stderr, the right exit code, nothing half-written."""
 
 import asyncio
+import io
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,13 @@ def _refused(ended: Any, code: int, *parts: str) -> None:
 )
 def test_a_wrong_command_line_is_refused_in_one_line(loom_run: Run, arguments: list[str], part: str) -> None:
     _refused(loom_run(*arguments), 2, part)
+
+
+def test_input_that_is_no_text_is_refused(loom_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
+    _refused(loom_run("chat", "-", "--mock-llm"), 2, "not valid text")
+    monkeypatch.setattr("sys.stdin", None)
+    _refused(loom_run("chat", "-", "--mock-llm"), 2, "the message is empty")
 
 
 def test_a_refused_chat_leaves_no_run_behind(loom_run: Run) -> None:

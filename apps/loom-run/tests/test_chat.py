@@ -66,7 +66,8 @@ def test_a_message_is_read_from_standard_input(loom_run: Run, monkeypatch: pytes
     import io
 
     monkeypatch.setattr("sys.stdin", io.StringIO("whales\n"))
-    assert "fits best" in loom_run("chat", "-", "--mock-llm").out
+    assert "fits best" in loom_run("chat", "-", "-r", "demo", "--mock-llm").out
+    assert loom_run("show", "demo", "--output", "json").json["messages"][0]["text"] == "whales"
 
 
 def test_max_steps_pauses_and_resume_goes_on(loom_run: Run) -> None:

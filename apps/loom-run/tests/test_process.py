@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -158,3 +160,39 @@ def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
     os.close(writer)
     assert "Traceback" not in ended.stderr
     assert "Exception ignored" not in ended.stderr
+
+
+@pytest.mark.parametrize("closed", ["stdin", "stdout", "stderr"])
+def test_a_stream_that_the_shell_closed_is_no_error(project: Path, closed: str) -> None:
+    number = {"stdin": 0, "stdout": 1, "stderr": 2}[closed]
+    code = f"import os, sys; os.close({number}); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    command = [sys.executable, "-c", code, "-m", "loom_run", "chat", "whales", "--mock-llm"]
+    ended = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert "internal error" not in ended.stderr
+
+
+def test_the_five_lines_of_the_first_walk_work_in_order_in_an_empty_folder(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parents[3] / "examples", tmp_path / "examples")
+    lines = (
+        "loom-runner run examples/counter_agent.py --run-id demo --db runs.sqlite --max-steps 5",
+        "loom-runner resume examples/counter_agent.py --run-id demo --db runs.sqlite",
+        "loom-runner explain examples/counter_agent.py --run-id demo --db runs.sqlite",
+        "loom-runner run examples/counter_agent.py --run-id demo --trace trace.html",
+        'loom-run chat "hello" --run-id demo --db runs.sqlite --mock-llm',
+    )
+    ended = []
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        command = [sys.executable, "-m", program.replace("-", "_"), *arguments]
+        ended.append(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60))
+    assert [(done.returncode, done.stderr) for done in ended if done.returncode != 0] == []
+    assert [json.loads(done.stdout)["status"] for done in ended[:4]] == [
+        "paused",
+        "completed",
+        "completed",
+        "completed",
+    ]
+    assert (tmp_path / "trace.html").stat().st_size > 10_000
+    assert "hello" in ended[4].stdout
+    assert "demo is a run of another program here; this chat is kept as chat:demo" in ended[4].stderr

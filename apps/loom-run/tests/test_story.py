@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -44,11 +45,38 @@ def test_runs_lists_the_latest_first(loom_run: Run) -> None:
 
 def test_explain_tells_an_unfinished_chat_how_to_go_on(loom_run: Run) -> None:
     loom_run("chat", "whales", "-r", "demo", "--mock-llm", "--max-steps", "1")
-    text = loom_run("explain", "demo", "--output", "text").out
-    assert text.startswith("demo  paused  1 step")
-    assert text.splitlines()[-1] == "go on: loom-run resume demo"
+    told = loom_run("explain", "demo", "--output", "text")
+    assert told.out.startswith("demo  paused  1 step")
+    assert told.err == "go on: loom-run resume demo\n"
     facts = loom_run("explain", "--run-id", "demo").json
     assert facts["next"] == {"go on": "loom-run resume demo"}
+
+
+def test_explain_lays_the_times_out_in_a_column(loom_run: Run, script: Run) -> None:
+    call = {"tool_calls": [{"name": "list_files", "arguments": {}}]}
+    option = script(call, "one", "two\x1b[2J")
+    loom_run("chat", "first", "-r", "demo", option, "--max-steps", "1")
+    loom_run("resume", "demo")
+    loom_run("chat", "second", "-r", "demo")
+    ended = loom_run("explain", "demo", "--output", "text")
+    head, *lines = ended.out.splitlines()
+    times = [match.start() for line in lines if (match := re.search(r"\d\d:\d\d:\d\d$", line))]
+    assert head.startswith("demo  answered  3 steps")
+    assert (len(times), len(set(times))) == (2, 1)
+    assert lines[0].startswith("  paused  before step 1: max_steps 1  ")
+    assert lines[1].startswith("  waited  before step 2: for the next message, ")
+    assert lines[-1].split() == ["result", "two\\x1b[2J"]
+    assert ended.err == 'go on: loom-run chat -r demo "..."\n'
+
+
+def test_explain_says_how_to_go_on_when_the_budget_is_used_up(loom_run: Run, script: Run) -> None:
+    calls = {"tool_calls": [{"name": "list_files", "arguments": {}}]}
+    loom_run("chat", "hi", "-r", "demo", script(calls, calls, "done"), "--max-requests", "1")
+    ended = loom_run("explain", "demo", "--output", "text")
+    assert ended.out.startswith("demo  limit  2 steps")
+    assert "  waits   more budget: 1 model requests in this turn, allowed are 1\n" in ended.out
+    assert "signal" not in ended.out
+    assert ended.err == "go on: loom-run resume demo --max-requests N\n"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from loom_runner.cli_base import Output, choose_output, output_option, run_async, write_error, write_json, write_line
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from loom_run._setup import SetupChange
 
 DEFAULT_DB = "runs.sqlite"
+NO_TEXT = "cannot chat: because the message is not valid text. Write it in UTF-8."
 
 
 class _BareFlags(click.Command):
@@ -58,17 +59,27 @@ _setup = _options(
     click.option(
         "--model", metavar="P:M", help="Provider and model: openai:gpt-5, ollama:qwen3, ...  [env var: LOOM_MODEL]"
     ),
-    click.option("--workspace", type=click.Path(path_type=Path), metavar="DIR", help="The folder to work in; here."),
-    click.option("--test-command", metavar="CMD", help="What run_tests starts; pytest when not said."),
+    click.option(
+        "--workspace",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="The folder to work in; the current one for a new run.",
+    ),
+    click.option("--test-command", metavar="CMD", help="What run_tests starts; pytest for a new run."),
 )
 _limits = _options(
     click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Pause after N steps."),
     click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Stop when the run has used N tokens."),
-    click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop when the run has cost this."),
+    click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop when the run has cost so much."),
     click.option(
-        "--max-requests", type=click.IntRange(min=1), metavar="N", help="Model requests in one turn.  [default: 50]"
+        "--max-requests",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Stop after N model requests in one turn; 50 for a new run.",
     ),
-    click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write a page about the whole run."),
+    click.option(
+        "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write a page (HTML) about the whole run."
+    ),
     click.option(
         "--record",
         type=click.Path(path_type=Path),
@@ -97,9 +108,10 @@ def cli() -> None:
 @_limits
 @click.option("--output", type=click.Choice(["text", "json", "jsonl"]), default="text", show_default=True)
 def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, output: Output, **options: Any) -> int:
-    """Send a message and print the answer; `-` reads the message from standard input.
+    """Send a message and print the answer.
 
-    Without a message, at a terminal, it is a session: type messages until Ctrl-D.
+    `-` as the message reads it from standard input. Without a message, at a terminal, it is a session: type
+    messages until Ctrl-D.
 
     A new --run-id starts a chat. A known one goes on: the same message finishes its turn or gives the stored
     answer, another one opens the next turn.
@@ -136,7 +148,10 @@ def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, outp
 @_limits
 @click.option("--output", type=click.Choice(["text", "json", "jsonl"]), default="text", show_default=True)
 def resume(*, run: str | None, run_id: str | None, db: str, output: Output, **options: Any) -> int:
-    """Go on with a run that was killed, paused, stopped by a limit, or failed."""
+    """Go on with a run that did not end.
+
+    It was killed, interrupted, paused, stopped by a limit, or it failed. What is on record is not repeated.
+    """
     name = _one_run(run, run_id)
     from loom_run._chat import Conversation  # noqa: PLC0415
     from loom_run._stores import chat_name, opened  # noqa: PLC0415
@@ -153,19 +168,14 @@ def resume(*, run: str | None, run_id: str | None, db: str, output: Output, **op
 @_db
 @output_option
 def explain(*, run: str | None, run_id: str | None, db: str, output: Output | None) -> None:
-    """Tell what happened to a run: steps, processes, retries, tool calls."""
+    """Tell what happened: processes, retries, tool calls."""
     name = _one_run(run, run_id)
     from loom_run._stores import chat_name, opened  # noqa: PLC0415
-    from loom_run._story import explained  # noqa: PLC0415
+    from loom_run._story import write_explanation  # noqa: PLC0415
 
     with opened(db, existing=True, read_only=True) as store, agent_errors_named():
-        kept = chat_name(store, name)
-        story = explained(store, kept, again=_command("chat -r", name, db), resume=_command("resume", name, db))
-    mode = choose_output(output)
-    if mode == "text":
-        write_line(str(story))
-    else:
-        write_json(story.data, mode)
+        again, resume = _command("chat -r", name, db), _command("resume", name, db)
+        write_explanation(store, chat_name(store, name), choose_output(output), again=again, resume=resume)
 
 
 @cli.command()
@@ -185,7 +195,7 @@ def runs(*, db: str, output: Output | None) -> None:
 @_db
 @output_option
 def show(*, run: str | None, run_id: str | None, db: str, output: Output | None) -> None:
-    """Print a conversation: messages, tool calls and what they gave."""
+    """Print a conversation, tool calls included."""
     name = _one_run(run, run_id)
     from loom_run._stores import chat_name, opened  # noqa: PLC0415
     from loom_run._story import write_conversation  # noqa: PLC0415
@@ -209,7 +219,7 @@ def _parts(output: Output, options: dict[str, Any]) -> "tuple[SetupChange, dict[
         "max_requests": options["max_requests"],
     }
     limits = {name: value for name, value in named.items() if value is not None}
-    progress = Progress(output, is_live=sys.stdout.isatty())
+    progress = Progress(output, is_live=_is_terminal(sys.stdout))
     return change, limits, Desk(progress, options["max_steps"], options["trace"], options["record"])
 
 
@@ -227,7 +237,7 @@ def _told(turn: "Turn", desk: "Desk", db: str, output: Output) -> int:
     if turn.answer is not None and not streamed:
         from loom_run._lines import printable  # noqa: PLC0415
 
-        write_line(printable(turn.answer) if sys.stdout.isatty() else turn.answer)
+        write_line(printable(turn.answer) if _is_terminal(sys.stdout) else turn.answer)
     write_error(ending(turn, again=_command("chat -r", turn.run_id, db), resume=command))
     return turn.exit_code
 
@@ -235,9 +245,9 @@ def _told(turn: "Turn", desk: "Desk", db: str, output: Output) -> int:
 def _message(message: str | None, *, may_ask: bool) -> str | None:
     """Check the message; None when a person at a terminal is to be asked for it."""
     if message == "-":
-        message = sys.stdin.read()
+        message = _read_input()
     if message is None:
-        if may_ask and sys.stdin.isatty() and sys.stdout.isatty():
+        if may_ask and _is_terminal(sys.stdin) and _is_terminal(sys.stdout):
             return None
         raise click.UsageError('there is no message. Give one: loom-run chat "...", or - to read standard input')
     if not message.strip():
@@ -245,8 +255,19 @@ def _message(message: str | None, *, may_ask: bool) -> str | None:
     try:
         message.encode()
     except UnicodeEncodeError as exc:
-        raise LoomRunError("cannot chat: because the message is not valid text. Write it in UTF-8.") from exc
+        raise LoomRunError(NO_TEXT) from exc
     return message
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()  # it is None when the shell closed it
+
+
+def _read_input() -> str:
+    try:
+        return "" if sys.stdin is None else sys.stdin.read().rstrip("\n")
+    except UnicodeDecodeError as exc:
+        raise LoomRunError(NO_TEXT) from exc
 
 
 def _one_run(run: str | None, run_id: str | None) -> str:

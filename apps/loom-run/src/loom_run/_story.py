@@ -1,14 +1,21 @@
 """What a person reads about chats afterwards: how a turn ended, the list, the conversation, the explanation."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from loom_agents import AssistantMessage, MessageFormatError, ToolMessage, Usage
+from loom_agents import (
+    BUDGET_SIGNAL,
+    MESSAGE_SIGNAL,
+    AssistantMessage,
+    MessageFormatError,
+    ReachedLimit,
+    ToolMessage,
+    Usage,
+)
 from loom_runner import AgentRunner, Continue, SQLiteStore
-from loom_runner.cli_base import Output, plural, shorten, styled_status, write_json, write_line, write_rows
+from loom_runner.cli_base import Output, plural, shorten, styled_status, write_error, write_json, write_line, write_rows
 
 from loom_run._chat import Conversation, Turn, standing_of, state_of
 from loom_run._errors import LoomRunError
@@ -29,8 +36,7 @@ def ending(turn: Turn, *, again: str, resume: str) -> str:
             return f'{name} had answered this before; nothing was run.  Go on: {again} "..."'
         return f'{plural(turn.step_index, "step")}, {usage_text(turn.state.usage)}.  Go on: {again} "..."'
     if turn.standing == "limit" and turn.limit is not None:
-        option = "--max-cost" if turn.limit.name == "max_cost_usd" else f"--{turn.limit.name.replace('_', '-')}"
-        return f"{name} stopped: {turn.limit}.  Go on: {resume} {option} N"
+        return f"{name} stopped: {turn.limit}.  Go on: {_with_more(resume, turn.limit)}"
     if turn.standing == "failed" and turn.error is not None:
         error = f"{turn.error['type']}: {shorten(turn.error['message'], 300)}"
         return printable(f"{name} failed in step {turn.step_index}: {error}  Try again: {resume}")
@@ -103,26 +109,50 @@ def write_conversation(store: SQLiteStore, run_id: str, output: Output) -> None:
     write_line(f"-- {turn.standing}, {plural(turn.step_index, 'step')}, {usage_text(turn.state.usage)}")
 
 
-def explained(store: SQLiteStore, run_id: str, *, again: str, resume: str) -> Any:
-    """Tell what happened to a run, in the words of a chat. `str()` of it is the text, `.data` the facts."""
+def write_explanation(store: SQLiteStore, run_id: str, output: Output, *, again: str, resume: str) -> None:
+    """Tell what happened to a run, in the words of a chat. `again` and `resume` as for `ending`."""
+    story = _explained(store, run_id, again=again, resume=resume)
+    if output != "text":
+        write_json(story.data, output)
+        return
+    lines = [(what, printable(_in_chat_words(text)), at) for what, text, at in story.lines()]
+    wide = max((len(what) for what, _, _ in lines), default=0)
+    longest = max((len(text) for _, text, at in lines if at), default=0)
+    write_line(f"{run_id}  {styled_status(story.data['status'])}  {story.data['summary']}")
+    for what, text, at in lines:
+        write_line(f"  {what:<{wide}}  " + (f"{text:<{longest}}  {at}" if at else text))
+    for what, command in story.data["next"].items():
+        write_error(f"{what}: {command}")
+
+
+def _explained(store: SQLiteStore, run_id: str, *, again: str, resume: str) -> Any:
     story = _reader(store).explain_run(run_id)
-    record = store.get_run(run_id)
     try:
-        state = None if record is None else state_of(run_id, json.loads(record.state))
+        turn = Conversation(store, run_id).look()
     except LoomRunError:
-        state = None
-    if record is None or state is None:
         return story  # a run of another program
-    standing = standing_of(record.status, record.wait)
-    facts = story.data | {"status": standing}
-    if standing == "answered":
+    facts = story.data | {"status": turn.standing}
+    if turn.standing == "answered":
         # The wait for the next message is not part of the story; only waits between turns are.
         events = facts["events"]
         facts["events"] = events[:-1] if events and events[-1]["what"] == "waited" else events
-        facts |= {"waits": None, "result": shorten(state.answer or "", 200), "next": {"go on": f'{again} "..."'}}
+        facts |= {"waits": None, "result": shorten(turn.answer or "", 200), "next": {"go on": f'{again} "..."'}}
+    elif turn.standing == "limit" and turn.limit is not None:
+        facts |= {"waits": f"more budget: {turn.limit}", "next": {"go on": _with_more(resume, turn.limit)}}
     elif "go on" in facts["next"]:
         facts["next"] = {"go on": resume}
     return replace(story, data=facts)
+
+
+def _with_more(resume: str, limit: ReachedLimit) -> str:
+    option = "--max-cost" if limit.name == "max_cost_usd" else f"--{limit.name.replace('_', '-')}"
+    return f"{resume} {option} N"
+
+
+def _in_chat_words(text: str) -> str:
+    """Say what a chat waits for without the names of signals."""
+    message, budget = f"signal {MESSAGE_SIGNAL!r}", f"signal {BUDGET_SIGNAL!r}"
+    return text.replace(message, "the next message").replace(budget, "more budget")
 
 
 def _reader(store: SQLiteStore) -> AgentRunner:
