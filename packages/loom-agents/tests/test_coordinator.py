@@ -99,6 +99,26 @@ def test_the_next_message_goes_on_with_the_same_conversation() -> None:
     assert (state.turn, state.usage.requests, result.step_index) == (2, 2, 2)
 
 
+@pytest.mark.parametrize(
+    ("payload", "text"),
+    [("and?", "and?"), (3, "3"), (None, "null"), ({"text": 3}, '{"text": 3}'), ({"text": "a"}, "a")],
+)
+def test_a_message_that_was_written_by_hand_is_taken_as_it_is(payload: Any, text: str) -> None:
+    desk = Desk(["one", "two"])
+    desk.start()
+    asyncio.run(desk.runner.signal(run_id="r", name="message", payload=payload))
+    _, state = desk.resume()
+    assert (state.last_user_text, state.answer) == (text, "two")
+
+
+def test_a_budget_that_is_no_object_changes_nothing() -> None:
+    desk = Desk([calling(ToolCall("1", "note", {"text": "a"})), "done"])
+    desk.start(budget=Budget(max_tokens=1))
+    asyncio.run(desk.runner.signal(run_id="r", name="budget", payload=7))
+    result, state = desk.resume()
+    assert (result.status, state.budget.max_tokens) == ("waiting", 1)
+
+
 def test_one_step_is_one_model_request_and_the_tools_of_the_reply_before() -> None:
     requests: list[ModelRequest] = []
 

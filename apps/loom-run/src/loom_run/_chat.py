@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from loom_agents import BUDGET_SIGNAL, MESSAGE_SIGNAL, AgentState, Budget, ReachedLimit, build_agent_runner
+from loom_agents import (
+    BUDGET_SIGNAL,
+    MESSAGE_SIGNAL,
+    AgentState,
+    Budget,
+    ReachedLimit,
+    build_agent_runner,
+    message_text,
+)
 from loom_runner import AgentRunner, RunResult, SQLiteStore, UnknownRun
 from loom_runner.cli_base import ExitCode, exit_code_of_status
 
@@ -159,8 +167,7 @@ class Conversation:
     def _unread(self) -> str | None:
         """Give the message that was sent and not yet taken in, if there is one."""
         sent = self._store.signals(self.run_id, name=MESSAGE_SIGNAL)
-        text: str | None = json.loads(sent[0].payload)["text"] if sent else None
-        return text
+        return message_text(json.loads(sent[0].payload)) if sent else None
 
     def _runner(self, setup: Setup, desk: "Desk") -> AgentRunner:
         coordinator, tools = setup.coordinator(database=Path(self._store.description), record=desk.record)

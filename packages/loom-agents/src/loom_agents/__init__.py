@@ -7,7 +7,7 @@
 """
 
 from loom_agents._budget import Budget, ReachedLimit
-from loom_agents._coordinator import BUDGET_SIGNAL, MESSAGE_SIGNAL, Coordinator
+from loom_agents._coordinator import BUDGET_SIGNAL, MESSAGE_SIGNAL, Coordinator, message_text
 from loom_agents._described import described_tool
 from loom_agents._errors import AgentError, MessageFormatError, ModelError, ScriptError, ToolError, WorkspaceError
 from loom_agents._messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
@@ -49,5 +49,6 @@ __all__ = [
     "WorkspaceError",
     "build_agent_runner",
     "described_tool",
+    "message_text",
     "workspace_tools",
 ]

@@ -19,10 +19,12 @@ the order of the calls. Bad arguments, unknown tools and tools that fail are ans
 
 A turn ends with an answer to the user. A conversation then waits for the signal `message` and goes on with the same
 state; an errand (`keeps_open=False`, what a child run is) completes. A run whose budget is used up waits for the
-signal `budget`. The payload of the first is `{"text": ..., "budget": {...}}`, of the second the changed limits.
+signal `budget`. The payload of the first is `{"text": ..., "budget": {...}}` or just the text, of the second the
+changed limits.
 """
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -108,8 +110,10 @@ class Coordinator:
             return state
         payload = ctx.signal.payload
         if ctx.signal.name == MESSAGE_SIGNAL:
-            state = state.with_user(payload["text"])
-            payload = payload.get("budget", {})
+            state = state.with_user(message_text(payload))
+            payload = payload.get("budget") if isinstance(payload, Mapping) else None
+        if not isinstance(payload, Mapping):
+            return state
         return replace(state, budget=Budget.from_json({**state.budget.to_json(), **payload}))
 
     async def _replied(self, messages: tuple[Message, ...], ctx: RunContext) -> ModelReply:
@@ -154,6 +158,12 @@ class Coordinator:
             outcome: ToolOutcome = "interrupted" if exc.error_category in _INTERRUPTED else "failed"
             return ToolMessage(call.id, call.name, outcome, storable(exc.message))
         return ToolMessage(call.id, call.name, "success", payload)
+
+
+def message_text(payload: Any) -> str:
+    """Read what the user says out of the payload of a `message`; a person may have written it by hand."""
+    said = payload.get("text") if isinstance(payload, Mapping) else payload
+    return said if isinstance(said, str) else json.dumps(payload, ensure_ascii=False)
 
 
 def turn_result(state: AgentState) -> dict[str, Any]:
