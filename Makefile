@@ -94,12 +94,15 @@ test-alone: setup
 test-pythons: setup
 	$(PY) tools/isolated.py --python $(filter-out $(shell $(PY) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null),3.11 3.12 3.13) --workers $(WORKERS)
 
-N ?= 10000
 SEED ?=
 
 .PHONY: fuzz
 fuzz: setup ## compare N=10000 generated programs with plain recursion (SEED=1 repeats a sweep)
-	cd packages/loom-tailcalls/tests/proof && ../../../../$(PY) -m loom_proof.sweep --number $(N) $(if $(SEED),--seed $(SEED))
+	cd packages/loom-tailcalls/tests/proof && ../../../../$(PY) -m loom_proof.sweep --number $(or $(N),10000) $(if $(SEED),--seed $(SEED))
+
+.PHONY: crash
+crash: setup ## kill the runner N=1000 times and count what was lost or repeated (SEED=1 repeats a sweep)
+	$(PY) -m loom_runner.testing --number $(or $(N),1000) $(if $(SEED),--seed $(SEED))
 
 .PHONY: clean
 clean: ## remove what is built (not .venv)

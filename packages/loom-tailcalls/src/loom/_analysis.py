@@ -261,9 +261,12 @@ class _Analyser:
                     found = node
                 case ast.Call(func=ast.Name(id="eval" | "exec" as name), args=args) if len(args) < 2:
                     found = node
+                case ast.Attribute(attr="f_locals" as name, ctx=ast.Load()):
+                    found = node
                 case _:
                     continue
-            if name in self.names.own or name in self.code.co_freevars or not self.is_builtin(name):
+            is_builtin = self.is_builtin(name) and name not in self.names.own and name not in self.code.co_freevars
+            if not is_builtin and not isinstance(found, ast.Attribute):
                 continue
             if found.lineno not in reported:
                 reported.add(found.lineno)

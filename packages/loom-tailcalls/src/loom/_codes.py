@@ -120,7 +120,7 @@ CODES = _table(
     (
         "LT015",
         "it looks into its own frame",
-        "`locals`, `vars()`, `dir()`, `eval` and `exec` see the frame, and the compiled frame is another one",
+        "`locals`, `vars()`, `dir()`, `eval`, `exec`, `f_locals` see the frame, and the compiled frame is another one",
         "Pass the values by name.",
     ),
     (

@@ -148,10 +148,15 @@ def _read(path: Path) -> _Text:
     try:
         with tokenize.open(path) as stream:
             text = stream.read()
-        tree = parse(text, str(path))
-        with warnings.catch_warnings():
+        with deep_trees(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            code = compile(tree, str(path), "exec", dont_inherit=True)
+            tree = parse(text, str(path))
+            code = compile(
+                text, str(path), "exec", dont_inherit=True
+            )  # the text: a tree may be deeper than compile takes
+    except (RecursionError, MemoryError) as error:  # what CPython's parser raises for too much nesting
+        message = f"cannot read {str(path)!r}: because it is nested too deeply for Python. Split the expression."
+        raise UnreadableError(message) from error
     except (SyntaxError, ValueError) as error:
         message = f"cannot read {str(path)!r}: because it is not Python text ({error}). Correct the file."
         raise UnreadableError(message) from error

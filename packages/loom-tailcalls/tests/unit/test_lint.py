@@ -87,3 +87,23 @@ def test_a_file_that_is_no_python_text_is_one_line(tmp_path, content):
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(UnreadableError, match="Check the path"):
         check_file(tmp_path)
+
+
+def test_a_file_that_python_runs_is_judged_however_deep_its_expressions_are(tmp_path):
+    path = tmp_path / "deep.py"
+    terms = " + ".join(["1"] * 2500)
+    path.write_text(
+        f"from loom import tailrec\nx = {terms}\n@tailrec\ndef f(n):\n    return 0 if n == 0 else f(n - 1)\n"
+    )
+
+    (found,) = check_file(path)
+
+    assert not found.analysis.refusals
+
+
+def test_a_file_that_is_too_deep_for_python_is_one_line(tmp_path):
+    path = tmp_path / "deeper.py"
+    path.write_text("x = " + "(" * 5000 + ")" * 5000 + "\n")
+
+    with pytest.raises(UnreadableError, match="cannot read .*deeper.py.*: because"):
+        check_file(path)
