@@ -265,10 +265,11 @@ class _Analyser:
                     found = node
                 case _:
                     continue
-            is_builtin = self.is_builtin(name) and name not in self.names.own and name not in self.code.co_freevars
-            if not is_builtin and not isinstance(found, ast.Attribute):
-                continue
-            if found.lineno not in reported:
+            if isinstance(found, ast.Attribute):
+                means_it = True
+            else:
+                means_it = name not in self.names.own and name not in self.code.co_freevars and self.is_builtin(name)
+            if means_it and found.lineno not in reported:
                 reported.add(found.lineno)
                 yield self.definition.error("LT015", found)
 
