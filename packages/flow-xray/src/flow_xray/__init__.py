@@ -8,7 +8,8 @@
     result = trace.run(search, "loom")      # await trace.arun(...) in async code
     result.to_html("trace.html")
 
-`trace` records; a `TraceResult` holds `Span`s and writes files; `read_journal` reads what a killed process left.
+`trace` records; a `TraceResult` holds `Span`s and writes files; `read_journal` reads what a killed process left;
+`TraceResult.diff` gives the `TraceDiff` of two runs.
 """
 
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from flow_xray._session import Session
 from flow_xray._trace import trace
 
 if TYPE_CHECKING:
+    from flow_xray._diff import TraceDiff
     from flow_xray._journal_read import read_journal
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Limits",
     "Session",
     "Span",
+    "TraceDiff",
     "TraceFormatError",
     "TraceOutputError",
     "TraceResult",
@@ -42,4 +45,8 @@ def __getattr__(name: str) -> object:
         from flow_xray._journal_read import read_journal  # noqa: PLC0415  as said
 
         return read_journal
+    if name == "TraceDiff":
+        from flow_xray._diff import TraceDiff  # noqa: PLC0415  as above
+
+        return TraceDiff
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The command line: `flow-xray view` and `flow-xray run`.
+"""The command line: `flow-xray view`, `run`, `diff` and `check`.
 
 Exit codes: 0 done, 1 failed, 2 usage (no such file included), 8 a trace that cannot be read or is too new, 130
 interrupted. `run` ends with the exit code of what it ran.
@@ -15,6 +15,7 @@ from flow_xray._model import Json
 from flow_xray._result import TraceResult
 
 FAILED, USAGE, UNREADABLE, INTERRUPTED = 1, 2, 8, 130
+LIMITS = ("calls", "tokens", "cost", "duration")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,10 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return USAGE
     try:
-        if options.command == "view":
+        if options.command != "run":
             if rest is not None:
-                parser.error("cannot take arguments after --: because view runs nothing. Leave them out.")
-            return _view(options)
+                parser.error(f"cannot take arguments after --: because {options.command} runs nothing. Leave them out.")
+            if options.command == "view":
+                return _view(options)
+            from flow_xray._cli_diff import compare  # noqa: PLC0415  --help loads nothing
+
+            return compare(options)
         from flow_xray._run_script import run_script  # noqa: PLC0415  --help loads nothing
 
         return run_script(options, rest or [])
@@ -69,6 +74,27 @@ def _parser() -> argparse.ArgumentParser:
     view.add_argument("--chrome", metavar="OUT", help="also write Chrome trace events (Perfetto, DevTools)")
     view.add_argument("--speedscope", metavar="OUT", help="also write a speedscope flame graph")
     view.add_argument("--format", choices=("text", "json"), help="what is printed (default: text; JSON into a pipe)")
+    diff = commands.add_parser(
+        "diff",
+        help="show what changed between two traces",
+        description="Show which calls came, went, moved or behaved differently. Exit code 1 when there are any.",
+    )
+    check = commands.add_parser(
+        "check",
+        help="fail when a new trace differs from a golden one",
+        description="Compare NEW with GOLDEN. Exit code 1, and a page beside NEW, when a call changed or a limit is "
+        "exceeded. Limits are a percentage (10%%) or a number (500; cost in USD, duration in ms).",
+    )
+    for parser_of, before, after in ((diff, "A", "B"), (check, "GOLDEN", "NEW")):
+        parser_of.add_argument("before", metavar=before, help="a .xray journal or a JSON trace")
+        parser_of.add_argument("after", metavar=after, help="the same, of the later run")
+        parser_of.add_argument("--html", metavar="OUT", help="write the difference as a page")
+        parser_of.add_argument(
+            "--ignore", metavar="NAME", action="append", default=[], help="a member that does not count, at any depth"
+        )
+    for name in LIMITS:
+        check.add_argument(f"--max-{name}-increase", metavar="LIMIT", help=f"how far {name} may grow")
+    check.add_argument("--limits-only", action="store_true", help="let changed calls pass; only the limits count")
     run = commands.add_parser(
         "run",
         help="run a script and write its trace",
@@ -104,7 +130,7 @@ def _view(options: argparse.Namespace) -> int:
     path = paths[0]
     target = options.html or os.path.splitext(path)[0] + ".html"  # noqa: PTH122  as above
     if not options.html:
-        _refuse_foreign(target)
+        refuse_foreign(target)
     result.to_html(target)
     if options.json:
         result.to_json(options.json)
@@ -195,7 +221,7 @@ def human_duration(milliseconds: float) -> str:
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} m"
 
 
-def _refuse_foreign(target: str) -> None:
+def refuse_foreign(target: str) -> None:
     """Do not replace a file that is not one of our pages when its name was only guessed."""
     try:
         with open(target, "rb") as stream:  # noqa: PTH123  as above

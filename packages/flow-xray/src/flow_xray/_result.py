@@ -11,7 +11,9 @@ from flow_xray._model import Json, Span, Status
 from flow_xray._redact import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
+
+    from flow_xray._diff import TraceDiff
 
 
 @dataclass(slots=True)
@@ -96,6 +98,20 @@ class TraceResult:
                 )
             )
         return replace(self, spans=spans, value=freeze(self.value, redactor), meta=thing(self.meta), is_frozen=True)
+
+    def diff(self, other: "TraceResult", *, ignore: "Collection[str]" = ()) -> "TraceDiff":
+        """Compare this trace with a later one; the difference is true when a call came, went, moved or changed.
+
+        Calls are aligned, so that an inserted one shifts nothing. Times, token counts, cost, ids and temporary paths
+        are no change; they are left out of the comparison and stay as they are in both traces.
+
+        Args:
+            other: the trace that came after.
+            ignore: names of members that do not count, at any depth; also "input", "output", "error", "status", "meta".
+        """
+        from flow_xray._diff import diff  # noqa: PLC0415  only when asked for
+
+        return diff(self, other, ignore)
 
     def to_json(self, path: "str | os.PathLike[str] | None" = None) -> str:
         """Return the trace as JSON text (docs: the format `flow-xray/1`), and write it to `path` if one is given.

@@ -1,0 +1,162 @@
+"""Which call of one run is which call of another.
+
+Theory of operation. The two trees are walked from their roots, level by level, without recursion. The children of a
+matched pair are aligned in two passes: first those that are equal in name, kind and (normal) input, then, in the gaps
+between them, those that are equal in name and kind. So an inserted or removed call moves nothing else. What is left on
+both sides with an equal input changed its place; it is matched, and it counts as moved unless it ran beside a sibling,
+where the order means nothing.
+"""
+
+import json
+from bisect import bisect_left
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Final
+
+from flow_xray._model import Span
+from flow_xray._normal import normal
+from flow_xray._page import in_tree_order
+from flow_xray._result import TraceResult
+
+_MOST_PAIRS: Final = 4_000_000  # beyond that the middle of two long lists is matched in order, not in the best way
+_FARTHEST: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A call in the one run, in the other, or in both; `path` is the names from the root."""
+
+    path: str
+    before: Span | None
+    after: Span | None
+    is_moved: bool = False
+
+
+class _Tree:
+    def __init__(self, trace: TraceResult, ignore: Collection[str]) -> None:
+        self.spans, parents = in_tree_order(trace.spans)
+        self.below: dict[int, list[int]] = {}
+        for index, parent in enumerate(parents):
+            self.below.setdefault(parent, []).append(index)
+        without_input = "input" in ignore
+        self.coarse: list[Hashable] = [(span.kind, span.name) for span in self.spans]
+        self.fine: list[Hashable] = [
+            key if without_input else (key, json.dumps(normal(span.input, ignore), sort_keys=True))
+            for key, span in zip(self.coarse, self.spans, strict=True)
+        ]
+
+    def is_beside_another(self, index: int, siblings: Sequence[int]) -> bool:
+        """Say whether a call ran while one of its siblings ran."""
+        span = self.spans[index]
+        end = span.started_at_ns + (span.duration_ns or 0)
+        return any(
+            other.started_at_ns < end and span.started_at_ns < other.started_at_ns + (other.duration_ns or 0)
+            for other in (self.spans[each] for each in siblings if each != index)
+        )
+
+
+def align(before: TraceResult, after: TraceResult, ignore: Collection[str] = ()) -> list[Pair]:
+    """Return every call of both runs, matched where it is the same call; subtrees of one side only as their top."""
+    old, new = _Tree(before, ignore), _Tree(after, ignore)
+    pairs: list[Pair] = []
+    stack = [(-1, -1, "")]
+    while stack:
+        above_old, above_new, above = stack.pop()
+        ours, theirs = old.below.get(above_old, []), new.below.get(above_new, [])
+        matched = _matched(ours, theirs, old, new)
+        left = {old.fine[index]: index for index in reversed(ours) if index not in matched}
+        found = {one: (other, False) for one, other in matched.items()}
+        taken = set(matched.values())
+        for index in theirs:
+            one = left.pop(new.fine[index], None) if index not in taken else None
+            if one is not None:
+                is_parallel = old.is_beside_another(one, ours) or new.is_beside_another(index, theirs)
+                found[one] = (index, not is_parallel)
+                taken.add(index)
+        below: list[tuple[int, int, str]] = []
+        for one in ours:
+            span = old.spans[one]
+            path = f"{above} > {span.name}" if above else span.name
+            if one in found:
+                other, is_moved = found[one]
+                pairs.append(Pair(path, span, new.spans[other], is_moved))
+                below.append((one, other, _shortened(path)))
+            else:
+                pairs.append(Pair(path, span, None))
+        for other in theirs:
+            if other not in taken:
+                span = new.spans[other]
+                pairs.append(Pair(f"{above} > {span.name}" if above else span.name, None, span))
+        stack.extend(reversed(below))
+    return pairs
+
+
+def _matched(ours: Sequence[int], theirs: Sequence[int], old: _Tree, new: _Tree) -> dict[int, int]:
+    """Align siblings by name, kind and input, then the gaps by name and kind."""
+    out: dict[int, int] = {}
+    gaps = _blocks(ours, theirs, old.fine, new.fine, out)
+    for gap_ours, gap_theirs in gaps:
+        fine_new = {new.fine[index] for index in gap_theirs}
+        fine_old = {old.fine[index] for index in gap_ours}
+        _blocks(  # not those that only changed their place
+            [index for index in gap_ours if old.fine[index] not in fine_new],
+            [index for index in gap_theirs if new.fine[index] not in fine_old],
+            old.coarse,
+            new.coarse,
+            out,
+        )
+    return out
+
+
+def _blocks(
+    ours: Sequence[int],
+    theirs: Sequence[int],
+    old_keys: Sequence[Hashable],
+    new_keys: Sequence[Hashable],
+    out: dict[int, int],
+) -> list[tuple[Sequence[int], Sequence[int]]]:
+    """Match what is equal in the same order; return the gaps between."""
+    head, most = 0, min(len(ours), len(theirs))
+    while head < most and old_keys[ours[head]] == new_keys[theirs[head]]:
+        out[ours[head]] = theirs[head]
+        head += 1
+    tail = 0
+    while tail < most - head and old_keys[ours[-1 - tail]] == new_keys[theirs[-1 - tail]]:
+        out[ours[-1 - tail]] = theirs[-1 - tail]
+        tail += 1
+    ours, theirs = ours[head : len(ours) - tail], theirs[head : len(theirs) - tail]
+    old_row, new_row = [old_keys[index] for index in ours], [new_keys[index] for index in theirs]
+    if len(ours) * len(theirs) <= _MOST_PAIRS:
+        found = SequenceMatcher(None, old_row, new_row, autojunk=False).get_matching_blocks()
+        blocks = [(block.a, block.b, block.size) for block in found]
+    else:
+        blocks = [*_in_order(old_row, new_row), (len(ours), len(theirs), 0)]
+    gaps: list[tuple[Sequence[int], Sequence[int]]] = []
+    at_ours = at_theirs = 0
+    for one, other, size in blocks:
+        if one > at_ours or other > at_theirs:
+            gaps.append((ours[at_ours:one], theirs[at_theirs:other]))
+        out.update(zip(ours[one : one + size], theirs[other : other + size], strict=True))
+        at_ours, at_theirs = one + size, other + size
+    return gaps
+
+
+def _in_order(old_row: Sequence[Hashable], new_row: Sequence[Hashable]) -> Iterator[tuple[int, int, int]]:
+    """Yield matches of two long rows: each key with its next place, unless that is so far that much would be lost."""
+    places: dict[Hashable, list[int]] = {}
+    for place, key in enumerate(new_row):
+        places.setdefault(key, []).append(place)
+    free = 0
+    for one, key in enumerate(old_row):
+        of_key = places.get(key, [])
+        at = bisect_left(of_key, free)
+        if at < len(of_key) and of_key[at] - free <= _FARTHEST:
+            yield one, of_key[at], 1
+            free = of_key[at] + 1
+
+
+def _shortened(path: str) -> str:
+    """Keep the ends of a long path, so that a deep tree stays linear."""
+    parts = path.split(" > ")
+    return path if len(parts) <= 8 else " > ".join([*parts[:3], "…", *parts[-4:]])

@@ -1,0 +1,226 @@
+"""The difference of two traces: aligned calls, volatile values, totals, the page, and `flow-xray diff` and `check`."""
+
+import pytest
+from flow_xray import Span, TraceDiff, TraceResult
+from flow_xray._cli import main
+from flow_xray._normal import normal
+
+
+def run(*calls, name="run", **root):
+    """A root with one call after the other below it: (name, input, output) or a dict of fields."""
+    spans = [Span(f"{1:016x}", None, "main", "agent", 0, 10**9, **root)]
+    for n, call in enumerate(calls):
+        fields = call if isinstance(call, dict) else dict(zip(("name", "input", "output"), call, strict=False))
+        given = {"kind": "tool", "started_at_ns": n * 1_000, "duration_ns": 900, **fields}
+        spans.append(Span(id=f"{n + 2:016x}", parent_id=spans[0].id, **given))
+    return TraceResult(name=name, spans=spans, is_frozen=True)
+
+
+def seen(difference):
+    return [(change.what, change.path.removeprefix("main > ")) for change in difference.changes]
+
+
+def test_equal_runs_do_not_differ():
+    difference = run(("a", 1, 2)).diff(run(("a", 1, 2)))
+    assert isinstance(difference, TraceDiff)
+    assert not difference
+    assert "no change" in difference.to_text()
+
+
+def test_an_inserted_call_shifts_nothing():
+    before = run(*[("read", n, n) for n in range(20)])
+    after = run(("read", "new", 0), *[("read", n, n) for n in range(20)])
+    assert seen(before.diff(after)) == [("added", "read")]
+    assert seen(after.diff(before)) == [("removed", "read")]
+
+
+def test_a_call_with_another_argument_is_a_changed_call_and_not_two():
+    difference = run(("a", 1), ("b", {"q": "old", "n": 1}), ("c", 3)).diff(
+        run(("a", 1), ("b", {"q": "new", "n": 1}), ("c", 3))
+    )
+    assert seen(difference) == [("changed", "b")]
+    assert difference.changes[0].facts == ('input.q: "old" -> "new"',)
+
+
+def test_calls_one_after_the_other_that_change_places_are_moved():
+    assert seen(run(("a", 1), ("b", 2)).diff(run(("b", 2), ("a", 1)))) == [("moved", "b")]
+
+
+def test_calls_beside_each_other_may_change_places():
+    def both(*names):
+        return run(*({"name": name, "duration_ns": 50_000} for name in names))
+
+    assert not both("a", "b", "c").diff(both("c", "a", "b"))
+
+
+def test_below_an_inserted_call_nothing_more_is_said():
+    before = run(("a", 1))
+    after = run(("a", 1), ("b", 2))
+    after.spans.append(Span("00000000000000ff", after.spans[-1].id, "inner"))
+    assert seen(before.diff(after)) == [("added", "b")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("run 3f2504e0-4f89-11d3-9a0c-0305e82c3301", "run 9b2504e0-4f89-11d3-9a0c-0305e82c33ff"),
+        ("at 2026-11-21T05:00:00.123Z", "at 2027-01-02 06:07:08+01:00"),
+        ("<object at 0x7f0012345678>", "<object at 0x7fffffffff00>"),
+        ("read /tmp/pytest-1/a.txt", "read /tmp/pytest-2/b.txt"),
+        ({"tool_call_id": "call_a8Xk29fLq0"}, {"tool_call_id": "call_Zz7Yy6Xx5W"}),
+        ({"created_at": 5, "latency_ms": 1.5}, {"created_at": 6, "latency_ms": 9.5}),
+    ],
+)
+def test_volatile_values_are_no_change_and_stay_in_the_trace(old, new):
+    before, after = run(("a", old, old)), run(("a", new, new))
+    assert not before.diff(after)
+    assert before.spans[1].input == old
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("5", 5), (1, True), ("call_of_duty", "call_of_nature"), ({"user_id": 1}, {"user_id": 2}), ([1], [1, 2]), ({}, {"a": None})],
+)  # fmt: skip
+def test_real_differences_are_not_taken_for_volatile_ones(old, new):
+    assert seen(run(("a", 0, old)).diff(run(("a", 0, new)))) == [("changed", "a")]
+
+
+def test_ignored_members_do_not_count_at_any_depth():
+    before, after = run(("a", {"x": [{"seed": 1}]}, "old")), run(("a", {"x": [{"seed": 2}]}, "new"))
+    assert before.diff(after)
+    assert not before.diff(after, ignore={"seed", "output"})
+
+
+def test_an_error_a_status_and_a_model_are_compared():
+    failed = {"name": "a", "status": "error", "error": {"type": "KeyError", "message": "k", "traceback": "x"}}
+    difference = run({"name": "a", "meta": {"model": "m-1", "input_tokens": 5}}).diff(
+        run({**failed, "meta": {"model": "m-2", "input_tokens": 9}})
+    )
+    assert difference.changes[0].facts == (
+        'status: "ok" -> "error"',
+        'error: null -> "KeyError: k"',
+        'meta.model: "m-1" -> "m-2"',
+    )
+    assert (difference.before.tokens, difference.after.tokens) == (5, 9)
+    assert difference.after.errors == 1
+
+
+def test_tokens_of_a_call_around_counted_calls_are_not_counted_twice():
+    inner = {"name": "llm", "meta": {"input_tokens": 5, "output_tokens": 1, "cost_usd": 0.5}}
+    totals = run(inner, inner, meta={"input_tokens": 10, "output_tokens": 2, "cost_usd": 1.0}).diff(run()).before
+    assert (totals.calls, totals.tokens, totals.cost_usd) == (3, 12, 1.0)
+
+
+def test_ten_thousand_levels_and_ten_thousand_equal_calls_are_compared():
+    deep = [Span(f"{n + 1:016x}", f"{n:016x}" if n else None, f"level {n}") for n in range(10_000)]
+    other = [*deep[:-1], Span(deep[-1].id, deep[-1].parent_id, "last")]
+    difference = TraceResult(spans=deep, is_frozen=True).diff(TraceResult(spans=other, is_frozen=True))
+    assert [change.what for change in difference.changes] == ["removed", "added"]
+    wide = [("same", 1)] * 10_000
+    assert len(run(*wide).diff(run(("x", 0), *wide, ("y", 0))).changes) == 2
+
+
+def test_values_deeper_than_any_recorded_one_are_compared():
+    def deep(end):
+        value = end
+        for _ in range(200):
+            value = [value]
+        return value
+
+    assert normal(deep(1)) != normal(deep(2))
+    assert normal(deep(1)) == normal(deep(1))
+
+
+def test_text_and_page_treat_what_was_recorded_as_text():
+    attack = "</pre><script>alert(1)</script>\x1b[31m\ud800"
+    difference = run(("a", 1, attack), name=attack).diff(run(("a", 1, "x"), (attack, 2)))
+    page = difference.to_html()
+    assert "<script" not in page
+    assert "default-src 'none'" in page
+    for text in (page, difference.to_text()):
+        assert "\x1b" not in text
+        text.encode("utf-8")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Return a function that writes traces as golden.json and new.json and gives their paths."""
+
+    def write(golden, new):
+        paths = [tmp_path / "golden.json", tmp_path / "new.json"]
+        golden.to_json(paths[0])
+        new.to_json(paths[1])
+        return [str(path) for path in paths]
+
+    return write
+
+
+def tokens(count):
+    return run({"name": "ask", "kind": "llm", "meta": {"input_tokens": count, "cost_usd": count / 1e6}})
+
+
+def test_check_passes_when_nothing_changed_and_writes_no_page(files, capsys, tmp_path):
+    assert main(["check", *files(tokens(100), tokens(105)), "--max-tokens-increase", "10%"]) == 0
+    assert "no change" in capsys.readouterr().out
+    assert not (tmp_path / "new.diff.html").exists()
+
+
+def test_check_fails_with_the_difference_and_a_page_beside_the_new_trace(files, capsys, tmp_path):
+    assert main(["check", *files(run(("a", 1, 2)), run(("a", 1, 3)))]) == 1
+    out, err = capsys.readouterr()
+    assert "~ changed main > a\n    output: 2 -> 3\n" in out
+    assert err == ""
+    assert "output: 2 -&gt; 3" in (tmp_path / "new.diff.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        (["--max-tokens-increase", "10%"], 1),
+        (["--max-tokens-increase", "21%"], 0),
+        (["--max-tokens-increase", "19"], 1),
+        (["--max-tokens-increase", "20"], 0),
+        (["--max-cost-increase", "0.00001"], 1),
+        (["--max-calls-increase", "0"], 0),
+        (["--max-duration-increase", "0%"], 0),
+    ],
+)
+def test_limits_are_a_percentage_or_a_number(files, limit, code, capsys):
+    assert main(["check", *files(tokens(100), tokens(120)), *limit]) == code
+    assert ("allowed" in capsys.readouterr().out) == bool(code)
+
+
+def test_a_total_that_was_nothing_exceeds_any_percentage(files, capsys):
+    assert main(["check", *files(tokens(0), tokens(3)), "--max-tokens-increase", "900%"]) == 1
+    assert "from nothing to 3" in capsys.readouterr().out
+
+
+def test_limits_only_lets_changed_calls_pass(files):
+    paths = files(run(("a", 1, 2)), run(("a", 1, 3)))
+    assert main(["check", *paths, "--limits-only"]) == 0
+    assert main(["check", *paths, "--limits-only", "--max-calls-increase", "0"]) == 0
+
+
+def test_diff_says_what_changed_and_writes_a_page_only_when_asked(files, capsys, tmp_path):
+    paths = files(run(("a", 1, 2)), run(("a", 1, 3)))
+    assert main(["diff", *paths]) == 1
+    assert not (tmp_path / "new.diff.html").exists()
+    assert main(["diff", *paths, "--ignore", "output", "--html", str(tmp_path / "d.html")]) == 0
+    assert (tmp_path / "d.html").exists()
+    assert "no change" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("limit", ["many", "-1", "nan", "inf%", "%", ""])
+def test_a_limit_that_is_no_number_is_said(files, capsys, limit):
+    assert main(["check", *files(run(), run()), f"--max-tokens-increase={limit}"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_missing_file_and_a_foreign_page_are_said(files, capsys, tmp_path):
+    golden, new = files(run(("a", 1, 2)), run(("a", 1, 3)))
+    assert main(["diff", golden, str(tmp_path / "none.json")]) == 2
+    assert "there is no such file" in capsys.readouterr().err
+    (tmp_path / "new.diff.html").write_text("mine")
+    assert main(["check", golden, new]) == 1
+    assert "a file of another kind is there" in capsys.readouterr().err
+    assert (tmp_path / "new.diff.html").read_text() == "mine"
