@@ -52,7 +52,7 @@ docs: setup ## build the documentation site into site/
 
 .PHONY: bench
 bench: setup ## measure every claim about speed and size, each beside its rival in the same run
-	@for file in benchmarks/*.py; do echo; echo "== $$file"; $(PY) $$file || exit 1; done
+	@missed=0; for file in benchmarks/*.py; do echo; echo "== $$file"; $(PY) $$file || missed=1; done; exit $$missed
 
 # ---------------------------------------------------------------- check
 
