@@ -7,6 +7,16 @@ live spans are hung under the row-made span of the step or tool call in which th
 The tree: the run; under it each process that held the run, and the waits between them; under a process its steps,
 failed attempts and the step it took with it when it disappeared; under a step the tool calls that this process made
 in it.
+
+What a program itself knows of a step, only the program can tell: the rows hold its states, not what they mean. A
+package that makes states may name a function in the entry-point group `loom_runner.describers`:
+
+    describe_step(before: JSON, after: JSON | None, result: JSON | None) -> list[Span]
+
+It is given the state before a committed step, the one after it and the result (each None where there is none), and
+gives what happened in the step as spans, without ids and times: name, kind, input, output, meta. For states of other
+programs it gives none. So the page shows the model calls of every process, whoever draws it. Where a live span of
+that kind tells the same step, the live one is kept and the described one is left out.
 """
 
 from __future__ import annotations
@@ -15,6 +25,7 @@ import hashlib
 import json
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +39,7 @@ from loom_runner._views import each_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from importlib.metadata import EntryPoint
 
     from loom_runner._events import Observer, RunEvent
     from loom_runner._records import AttemptRecord, ErrorInfo, LeaseRecord, RunRecord, StepRecord, ToolRecord, ToolTry
@@ -36,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["trace_of", "tracing", "write_trace"]
 
 # A run that waits or is paused is at rest: nothing is going on, and nothing is wrong.
+DESCRIBERS = "loom_runner.describers"
 _RUN_STATUS = {
     "completed": "ok",
     "waiting": "ok",
@@ -137,9 +150,11 @@ def trace_of(store: Store, run_id: str, *, live: TraceResult | None = None) -> T
     run = store.get_run(run_id)
     if run is None:
         raise unknown_run(store, run_id, "trace")
-    spans = _Drawing(store, run).spans()
+    drawing = _Drawing(store, run)
+    spans = drawing.spans()
     if live is not None:
         spans += _rehang(live.spans, spans)
+    spans += drawing.described(spans)
     meta: dict[str, Any] = {"run_id": run_id, "status": run.status, "program": run.program, "steps": run.step_index}
     value = None if run.result is None else json.loads(run.result)
     return TraceResult(name=run_id, spans=spans, value=value, meta=meta)
@@ -180,6 +195,36 @@ class _Drawing:
             if lease.ended_as == "waiting" and lease.ended_at is not None:
                 spans.append(self._wait(lease, after))
         return spans
+
+    def described(self, spans: list[Span]) -> list[Span]:
+        """What the makers of the states say happened in the committed steps, where no live span tells it."""
+        describers = list(entry_points(group=DESCRIBERS))
+        if not describers:
+            return []
+        by_id = {span.id: span for span in spans}
+        told = {(above, span.kind) for span in spans for above in _ancestors(span, by_id)}
+        ends: dict[str | None, int] = {}
+        for span in spans:
+            if span.kind == "tool" and span.duration_ns is not None:
+                ends[span.parent_id] = max(ends.get(span.parent_id, 0), span.started_at_ns + span.duration_ns)
+        found: list[Span] = []
+        before = json.loads(self.run.input)
+        for step in self.steps:
+            row = by_id[_step_id(self.run.run_id, step.fence, step.step_index, step.attempts - 1)]
+            result = json.loads(self.run.result) if step.outcome == "complete" and self.run.result else None
+            facts = [span for entry in describers for span in _described_by(entry, before, row.output, result)]
+            for span in facts:
+                if (row.id, span.kind) in told:
+                    continue
+                # A step that calls tools and then something else: the rest of its time is that of the something.
+                end = row.started_at_ns + (row.duration_ns or 0)
+                span.id = _id("described", row.id, len(found))
+                span.parent_id, span.thread = row.id, row.thread
+                span.started_at_ns = min(max(row.started_at_ns, ends.get(row.id, 0)), end)
+                span.duration_ns = end - span.started_at_ns
+                found.append(span)
+            before = row.output if row.output is not None else before
+        return found
 
     def _process(self, lease: LeaseRecord) -> Span:
         status: Any = "ok"
@@ -364,6 +409,21 @@ def _rehang(live: list[Span], drawn: list[Span]) -> list[Span]:
             # A tool that the user's own span called belongs under that span, not straight under the step.
             by_id[rows[span.id]].parent_id = parent
     return kept
+
+
+def _described_by(entry: EntryPoint, before: Any, after: Any, result: Any) -> list[Span]:
+    """What one describer tells of a step. A describer that fails tells nothing: the page is drawn all the same."""
+    try:
+        return list(entry.load()(before, after, result))
+    except Exception:  # noqa: BLE001  (code of another package, about states that may be of a third)
+        return []
+
+
+def _ancestors(span: Span, by_id: dict[str, Span]) -> Iterator[str]:
+    above = span.parent_id
+    while above is not None and above in by_id:
+        yield above
+        above = by_id[above].parent_id
 
 
 def _error(error: ErrorInfo | None) -> dict[str, Any] | None:
