@@ -16,6 +16,7 @@ from loom_agents import (
 )
 from loom_agents._step_spans import describe_step
 from loom_runner import SQLiteStore, ToolRegistry
+from loom_runner._observer import trace_of
 
 PAID = Usage(1, 100, 60, 10, 0.25)
 REPLIES = [
@@ -81,3 +82,17 @@ def test_states_of_other_programs_and_versions_tell_nothing(state: object) -> No
 def test_the_price_of_a_request_is_not_known_when_a_sum_is_not() -> None:
     assert (Usage(2, 30, 3, 9, 0.75) - Usage(1, 10, 2, 4, 0.25)) == Usage(1, 20, 1, 5, 0.5)
     assert (Usage(2, 30, 3, 9, None) - Usage(1, 10, 2, 4, 0.25)).cost_usd is None
+
+
+def test_a_page_drawn_from_the_rows_alone_shows_each_model_request_in_its_step() -> None:
+    """Through the entry point of the installed package, as any process that draws the page finds it."""
+    tools = ToolRegistry()
+    tools.add(described_tool(look, read_only=True))
+    with SQLiteStore(":memory:") as store:
+        runner = build_agent_runner(Coordinator(ScriptedModel(REPLIES), tools, keeps_open=True), tools, store)
+        asyncio.run(runner.start(run_id="r", initial_state=AgentState().with_user("What is that?").to_json()))
+        drawn = trace_of(store, "r")
+
+    names = {span.id: span.name for span in drawn.spans}
+    asked = [(span.name, names[span.parent_id or ""]) for span in drawn.spans if span.kind == "llm"]
+    assert asked == [("m-1", "step 0"), ("m-2", "step 1")]
