@@ -34,7 +34,9 @@ def main() -> int:
         try:
             reached = percent(data, source)
         except coverage.exceptions.NoDataError:
-            reached = 0.0
+            print(f"coverage  {name:<22} no test imports it")
+            below += 1
+            continue
         good = floor is not None and reached >= floor
         verdict = "" if good else "   BELOW"
         print(f"coverage  {name:<22} {reached:5.1f} %   floor {'missing' if floor is None else floor}{verdict}")
