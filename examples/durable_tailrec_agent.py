@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from loom import tailrec
 from loom_runner import tool
 
+DELAY_S = 1.0
 SITE = {"/": ["/install", "/guide"], "/guide": ["/guide/resume"], "/install": [], "/guide/resume": []}
 
 
@@ -28,7 +29,7 @@ class Crawl:
 @tool(idempotent=True)
 async def fetch(path: str) -> list[str]:
     """Read one page of a small site and give the links on it."""
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(DELAY_S)  # a slow site: time to kill the process and to resume
     return SITE[path]
 
 

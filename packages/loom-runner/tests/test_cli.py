@@ -187,6 +187,19 @@ def test_an_unknown_run_is_named_with_those_that_are_there(place):
     assert not (place.folder / "t.html").exists()
 
 
+def test_a_run_of_another_program_is_neither_resumed_nor_attached_to(place):
+    place.call("run", "agent.py", "--run-id", "r", "--max-steps", "1")
+    (place.folder / "other.py").write_text(
+        "from loom_runner import Complete\nasync def other(state, ctx):\n    return Complete(0)\n"
+        "def initial_state():\n    return {'n': 0}\n"
+    )
+    resumed = place.call("resume", "other.py:other", "--run-id", "r")
+    one_line(resumed, 2, "cannot resume 'r'", "is a run of 'step'", "has 'other'")
+    started = place.call("run", "other.py:other", "--run-id", "r")
+    one_line(started, 2, "cannot start 'r'", "another program, 'step'")
+    assert json.loads(place.call("get", "--run-id", "r").stdout)["step_index"] == 1
+
+
 def test_a_missing_database_is_named_and_not_made(place):
     for arguments in (
         ("explain", "q"),

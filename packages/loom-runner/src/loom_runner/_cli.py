@@ -121,6 +121,14 @@ def resume(
     _existing(db, run_id, "resume")
 
     def work(runner: AgentRunner, _: AgentModule) -> Any:
+        record = runner.store.get_run(run_id)
+        ours = runner.program.name
+        if record is not None and record.program != ours:  # its state would be taken for one of ours
+            raise UsageError(
+                f"cannot resume {run_id!r}: it is a run of {record.program!r}, and {module} has {ours!r}. Name the "
+                f"module of {record.program!r}.",
+                run_id=run_id,
+            )
         return runner.resume(run_id=run_id, max_steps=max_steps)
 
     return _drive(work, module, run_id, db, durability, trace, choose_output(output))

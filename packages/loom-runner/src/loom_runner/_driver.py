@@ -194,6 +194,12 @@ class Driver:
             self._tell(cursor, "run_started", status="created", fence=claim.fence, taken_over_from=None)
             return await self._drive(cursor, max_steps)
         record = self._read(run_id, "start")
+        if record.program != self._program.name:
+            raise RunExists(
+                f"cannot start {run_id!r}: {self._store.description} has a run of this name of another program, "
+                f"{record.program!r}. Choose another run id.",
+                run_id=run_id,
+            )
         if canonical(record.input) != canonical(text):
             raise RunExists(
                 f"cannot start {run_id!r}: a run of this name exists in {self._store.description} with another input. "

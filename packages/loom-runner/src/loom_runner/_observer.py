@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from importlib.metadata import entry_points
@@ -80,6 +81,10 @@ def tracing(
     folder = Path(path).parent
     if not folder.is_dir() or Path(path).is_dir():
         raise UsageError(f"cannot write the trace of {run_id!r} to {path}: it is not a file in an existing folder.")
+    if not os.access(path if Path(path).exists() else folder, os.W_OK):
+        raise UsageError(
+            f"cannot write the trace of {run_id!r} to {path}: it may not be written. Choose another place."
+        )
     live = _LiveSpans(run_id)
     with trace.capture(name=run_id) as session:
         stop = observe(live)
