@@ -294,8 +294,8 @@ def test_a_step_that_fails_fails_the_command_and_says_why(place, body, said):
         (("run", "agent.py", "--run-id", "r", "--max-steps", "0"), "Invalid value for '--max-steps'"),
         (("run", "agent.py", "--run-id", "r", "--max-steps", "many"), "Invalid value for '--max-steps'"),
         (("run", "agent.py", "--run-id", "a#b"), "a run id has 1 to 200 printable characters"),
-        (("run", "agent.py", "--run-id", "r", "--input", "{"), "cannot use --input"),
-        (("run", "agent.py", "--run-id", "r", "--input", '{"m": 1}'), "cannot use --input"),
+        (("run", "agent.py", "--run-id", "r", "--input", "{"), "cannot use --input: it is not JSON"),
+        (("run", "agent.py", "--run-id", "r", "--input", '{"m": 1}'), "it does not fit the state of 'step' (m: "),
         (("run", "agent.py", "--run-id", "r", "--durability", "power"), "build_runner(db_path) does not take it"),
         (
             ("run", "agent.py", "--run-id", "r", "--trace", "nowhere/t.html"),

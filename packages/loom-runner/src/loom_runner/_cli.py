@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -148,7 +149,7 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
 
     loaded = load_module(module)
     runner = loaded.runner(db, durability)
-    go_on = f"loom-runner resume {module} --run-id {run_id}{_db_option(db)}"
+    go_on = f"loom-runner resume {module} --run-id {shlex.quote(run_id)}{_db_option(db)}"
     with contextlib.ExitStack() as stack:
         stack.callback(runner.close)
         if trace is not None:
@@ -217,12 +218,12 @@ def _print_result(result: RunResult, view: Mapping[str, Any], output: Output, go
     write_line(f"{head}  {styled_status(result.status)}  {plural(result.step_index, 'step')}")
     if result.status == "completed":
         write_line(f"  result  {json.dumps(view['result'], ensure_ascii=False)}")
-        write_error(f"what happened: loom-runner explain --run-id {run_id}{_db_option(db)}")
+        write_error(f"what happened: loom-runner explain --run-id {shlex.quote(run_id)}{_db_option(db)}")
         return
     write_line(f"  state  {json.dumps(view['state'], ensure_ascii=False)}")
     if result.error is not None:
         write_line(f"  error  {result.error}")
-    if result.wait is not None:
+    if result.status == "waiting" and result.wait is not None:
         _print_wait(result.wait, run_id, db)
     write_error(f"go on: {go_on}")
 
@@ -235,7 +236,9 @@ def _print_wait(wait: Mapping[str, Any], run_id: str, db: str) -> None:
     else:
         until = f" until {wait['until']}" if wait.get("until") else ""
         write_line(f"  waits  for signal {wait['signal']!r}{until}")
-        write_error(f"signal: loom-runner signal {wait['signal']} --run-id {run_id} --payload JSON{_db_option(db)}")
+        write_error(
+            f"signal: loom-runner signal {wait['signal']} --run-id {shlex.quote(run_id)} --payload JSON{_db_option(db)}"
+        )
 
 
 # ---------------------------------------------------------------------- asking
@@ -451,7 +454,7 @@ def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str |
     who = by or getpass.getuser()
     with _opened(db, "resolve", read_only=False) as store:
         run_async(resolve_call(store, run_id, int(number), how, result=value, decided_by=who))
-    write_error(f"decided. go on: loom-runner resume MODULE --run-id {run_id}{_db_option(db)}")
+    write_error(f"decided. go on: loom-runner resume MODULE --run-id {shlex.quote(run_id)}{_db_option(db)}")
 
 
 @main_group.command("signal")
@@ -467,7 +470,7 @@ def signal_command(name: str, run_id: str, payload: str | None, db: str) -> None
     _existing(db, run_id, "signal")
     with _opened(db, "signal", read_only=False) as store:
         run_async(send_signal(store, run_id, name, value))
-    write_error(f"left for {run_id}. go on: loom-runner resume MODULE --run-id {run_id}{_db_option(db)}")
+    write_error(f"left for {run_id}. go on: loom-runner resume MODULE --run-id {shlex.quote(run_id)}{_db_option(db)}")
 
 
 @main_group.command("trace")
@@ -539,7 +542,7 @@ def _json_of(text: str, option: str) -> Any:
 
 
 def _db_option(db: str) -> str:
-    return "" if db == DEFAULT_DB else f" --db {db}"
+    return "" if db == DEFAULT_DB else f" --db {shlex.quote(db)}"
 
 
 def _local(at: str | None) -> str:

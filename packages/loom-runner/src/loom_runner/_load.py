@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import json
 import sys
 import traceback
 from dataclasses import dataclass
@@ -96,13 +97,28 @@ class AgentModule:
         """Say where a new run begins: `--input`, else the module's `initial_state()`, else a loop's defaults."""
         if typed is not None:
             try:
+                json.loads(typed)
+            except ValueError as exc:
+                raise UsageError(f"cannot use --input: it is not JSON ({exc}). Quote it for the shell.") from exc
+            try:
                 return runner.program.read_input(typed)
             except (StateDecodeError, ValueError) as exc:
-                raise UsageError(f"cannot use --input: {' '.join(str(exc).split())}") from exc
+                what = f"it does not fit the state of {runner.program.name!r}"
+                raise UsageError(f"cannot use --input: {what} ({_misfit(exc)}). Correct it.") from exc
         initial = getattr(self.module, "initial_state", None)
         if initial is not None:
             return _called(self.target, "initial_state", initial)
         return None
+
+
+def _misfit(error: Exception) -> str:
+    """The first thing that does not fit, in a few words: pydantic's finding where there is one."""
+    cause: Any = error.__cause__ or error
+    if not hasattr(cause, "errors"):
+        return " ".join(str(cause).split())
+    first = cause.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
 def load_module(target: str) -> AgentModule:

@@ -30,7 +30,7 @@ def run_view(run: RunRecord) -> dict[str, Any]:
         "state": _loads(run.state, run),
         "result": None if run.result is None else _loads(run.result, run),
         "error": _error(run.error),
-        "wait": run.wait,
+        "wait": run.wait if run.status == "waiting" else None,
         "program": run.program,
         "input": _loads(run.input, run),
         "attempt": run.failures + run.crashes,
