@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -205,22 +206,24 @@ def _waits(run: RunRecord, calls: list[ToolRecord]) -> str | None:
 
 def _next(run: RunRecord, calls: list[ToolRecord], resume: str, command: str, database: str) -> dict[str, str]:
     """The commands that are useful now, most useful first."""
-    db = "" if database == "runs.sqlite" else f" --db {database}"
+    db = "" if database == "runs.sqlite" else f" --db {shlex.quote(database)}"
+    run_id = shlex.quote(run.run_id)
     wait = run.wait or {}
     if (
         run.status == "waiting"
         and "doubt" in wait
         and any(call.number == wait["doubt"] and call.is_in_doubt for call in calls)
     ):
-        return {"decide": f"{command} resolve '{run.run_id}#{wait['doubt']}' --retry | --skip | --result JSON{db}"}
+        call_id = f"{run.run_id}#{wait['doubt']}"
+        return {"decide": f"{command} resolve {shlex.quote(call_id)} --retry | --skip | --result JSON{db}"}
     if run.status == "waiting" and "signal" in wait:
-        return {"signal": f"{command} signal {wait['signal']} --run-id {run.run_id} --payload JSON{db}"}
+        return {"signal": f"{command} signal {wait['signal']} --run-id {run_id} --payload JSON{db}"}
     if run.status == "completed":
-        return {"see it": f"{command} trace --run-id {run.run_id} --html {run.run_id}.html{db}"}
+        return {"see it": f"{command} trace --run-id {run_id} --html {shlex.quote(run.run_id + '.html')}{db}"}
     is_held = run.is_leased and run.owner is not None and not is_gone(run.owner)
     if is_held or run.status == "cancelled":
         return {}
-    return {"go on": f"{resume} --run-id {run.run_id}{db}"}
+    return {"go on": f"{resume} --run-id {run_id}{db}"}
 
 
 def _clock_time(at: str | None) -> str:
