@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -72,8 +73,9 @@ class TestWithProviders:
         assert len(ended.err.splitlines()) == 1
 
 
-@pytest.mark.skipif(HAS_PROVIDERS, reason="pydantic-ai is here")
-def test_without_the_extra_a_model_is_refused_in_one_line(loom_run: Run) -> None:
+def test_without_the_extra_a_model_is_refused_in_one_line(loom_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in {"pydantic_ai", *(name for name in sys.modules if name.startswith("pydantic_ai."))}:
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     ended = loom_run("chat", "hello", "-r", "demo", "--model", "openai:gpt-5")
     assert ended.code == 6
     assert len(ended.err.splitlines()) == 1
