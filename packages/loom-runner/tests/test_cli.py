@@ -187,6 +187,17 @@ def test_an_unknown_run_is_named_with_those_that_are_there(place):
     assert not (place.folder / "t.html").exists()
 
 
+def test_a_trace_that_cannot_be_written_at_the_end_does_not_take_the_result_with_it(place):
+    (place.folder / "out").mkdir()
+    (place.folder / "breaks.py").write_text(
+        "import shutil\nfrom loom_runner import Complete\nasync def step(state, ctx):\n    shutil.rmtree('out')\n"
+        "    return Complete(7)\ndef initial_state():\n    return {}\n"
+    )
+    done = place.run("run", "breaks.py", "--run-id", "r", "--trace", "out/t.html")
+    assert (done.returncode, json.loads(done.stdout)["result"]) == (2, 7)
+    assert "cannot write the trace of 'r'" in done.stderr
+
+
 def test_a_run_of_another_program_is_neither_resumed_nor_attached_to(place):
     place.call("run", "agent.py", "--run-id", "r", "--max-steps", "1")
     (place.folder / "other.py").write_text(

@@ -154,13 +154,14 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
         stack.callback(runner.close)
         if trace is not None:
             stack.enter_context(runner.tracing(run_id, trace))
-        if output == "jsonl":
-            stack.callback(runner.observe(_print_event))
-        elif sys.stderr is not None and sys.stderr.isatty():
-            stack.enter_context(_progress(runner))
-        result: RunResult = run_async(_awaited(work, runner, loaded), hint=f"Go on: {go_on}")
+        with contextlib.ExitStack() as shown:
+            if output == "jsonl":
+                shown.callback(runner.observe(_print_event))
+            elif sys.stderr is not None and sys.stderr.isatty():
+                shown.enter_context(_progress(runner))
+            result: RunResult = run_async(_awaited(work, runner, loaded), hint=f"Go on: {go_on}")
         view = run_view(cast("RunRecord", runner.store.get_run(run_id)))
-    _print_result(result, view, output, go_on, db)
+        _print_result(result, view, output, go_on, db)  # before the trace is written: that may fail, the run is done
     if trace is not None:
         write_error(f"trace: {trace}")
     return exit_code_of_status(result.status)
