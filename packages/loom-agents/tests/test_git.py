@@ -1,6 +1,8 @@
 import asyncio
+import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -56,7 +58,8 @@ def test_secrets_are_shown_by_neither(repository: Workspace) -> None:
 
 def test_looking_changes_nothing(repository: Workspace) -> None:
     index = repository.root / ".git" / "index"
-    (repository.root / "README.md").touch()
+    # An hour ago, so that git cannot take the unchanged file for one that is as young as the index and leave it alone.
+    os.utime(repository.root / "README.md", (time.time() - 3600,) * 2)
     before = (index.read_bytes(), index.stat().st_mtime_ns)
     asyncio.run(GitTools(repository).git_status())
     asyncio.run(GitTools(repository).git_diff())

@@ -16,7 +16,12 @@ TIMEOUT_S = 30.0
 
 # No refresh of the index, no pager, no question, no watcher, no program that a configuration names for differences.
 _ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_PAGER": "cat", "LC_ALL": "C"}
-_GIT = ("git", "--no-pager", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
+_GIT = (
+    *("git", "--no-pager"),
+    *("-c", "core.fsmonitor=false"),
+    *("-c", "core.quotePath=false"),
+    *("-c", "diff.autoRefreshIndex=false"),  # `git diff` writes the index without asking for an optional lock
+)
 _NO_SECRETS = (
     *(f":(exclude,icase,glob)**/{name}" for name in SECRET_NAMES),
     *(f":(exclude,icase,glob)**/{name}/**" for name in SECRET_FOLDERS),
