@@ -1,6 +1,7 @@
 """Everything that can go wrong here, as a tree.
 
 AgentError                  base of this package
+├── McpConfigError          a file of MCP servers that cannot be read as a whole
 ├── MessageFormatError      a stored conversation that this version cannot read
 ├── ModelError              the model did not answer
 │   └── ScriptError         a script for `ScriptedModel` that is wrong or too short
@@ -8,11 +9,23 @@ AgentError                  base of this package
     └── WorkspaceError      a path that a tool must not touch
 """
 
-__all__ = ["AgentError", "MessageFormatError", "ModelError", "ScriptError", "ToolError", "WorkspaceError"]
+__all__ = [
+    "AgentError",
+    "McpConfigError",
+    "MessageFormatError",
+    "ModelError",
+    "ScriptError",
+    "ToolError",
+    "WorkspaceError",
+]
 
 
 class AgentError(Exception):
     """Base of every error that this package raises on purpose."""
+
+
+class McpConfigError(AgentError):
+    """Say that a file of MCP servers cannot be read. One bad server in a good file is not this: it is only left out."""
 
 
 class MessageFormatError(AgentError):

@@ -1,0 +1,56 @@
+"""The names under which the tools of MCP servers go to a model: `server__tool`, at most 64 characters.
+
+Providers refuse a whole request for one name with a dot, a space or 65 characters. So what they refuse is replaced,
+and a name that is too long, or that two tools would share, gets a hash of the true names. The head and the tail stay:
+tools of one server often differ only in their last letters.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+__all__ = ["MAX_NAME", "ServerTool", "model_names"]
+
+MAX_NAME: Final = 64
+_HEAD, _HASH, _TAIL = 36, 8, 18  # with two underscores between them: 64
+
+ServerTool: TypeAlias = tuple[str, str]
+"""The name of a server and its own name of a tool."""
+
+
+def model_names(tools: Iterable[ServerTool], *, taken: Iterable[str] = ()) -> dict[ServerTool, str]:
+    """Give each tool its name for the model.
+
+    The name depends on the tool alone, unless another one would have the same; then only the one that had to be
+    changed gets a hash.
+
+    Args:
+        tools: all tools of all servers.
+        taken: names that are in use already.
+    """
+    each = list(dict.fromkeys(tools))
+    plain = {tool: f"{_cleaned(tool[0])}__{_cleaned(tool[1])}" for tool in each}
+    used = Counter([*plain.values(), *taken])
+    names = {}
+    for tool, name in plain.items():
+        is_shared = used[name] > 1 and (name != "__".join(tool) or name in taken or _is_ambiguous(tool))
+        names[tool] = _hashed(tool, name) if is_shared or len(name) > MAX_NAME else name
+    return names
+
+
+def _cleaned(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
+
+
+def _is_ambiguous(tool: ServerTool) -> bool:
+    """`a__b` and `c`, or `a` and `b__c`: both are written `a__b__c`."""
+    return "__" in tool[0] or "__" in tool[1]
+
+
+def _hashed(tool: ServerTool, name: str) -> str:
+    digest = hashlib.sha256("\0".join(tool).encode()).hexdigest()[:_HASH]
+    if len(name) + 1 + _HASH <= MAX_NAME:
+        return f"{name}_{digest}"
+    return f"{name[:_HEAD]}_{digest}_{name[-_TAIL:]}"
