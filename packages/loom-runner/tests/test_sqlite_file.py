@@ -90,7 +90,10 @@ def test_a_database_of_the_format_before_is_upgraded_with_its_rows(tmp_path):
         " VALUES ('r', 'paused', 'step', 1, 1, '0', '0')"
     )
     old.close()
-    with pytest.raises(StoreUnreadable, match="its format is 1, and 2 is needed. Run or resume something with it once"):
+    with pytest.raises(
+        StoreUnreadable,
+        match=rf"its format is 1, and {len(MIGRATIONS)} is needed. Run or resume something with it once",
+    ):
         SQLiteStore(path, read_only=True)
     with SQLiteStore(path) as store:
         assert store.get_run("r").status == "paused"

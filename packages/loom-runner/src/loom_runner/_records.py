@@ -75,10 +75,13 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
+    """Who asks for a run. `module` is the agent module as its caller named it, for hints that can be pasted."""
+
     owner: Owner
     lease_s: float
     code: str
     code_at: str
+    module: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +144,16 @@ class LeaseRecord:
     ended_at: int | None
     ended_as: LeaseEnd | None
     note: str | None
+    module: str | None = None
 
 
 @dataclass(slots=True)
 class StepCommit:
     """All that one step changes, for one transaction. Not frozen: it is made once per step, and this is half the
-    price."""
+    price.
+
+    `before` is the state that the step began with, as it is stored; a store may write `state` as a difference to it.
+    """
 
     step_index: int
     outcome: StepOutcome
@@ -161,6 +168,7 @@ class StepCommit:
     signal_key: int | None = None
     lease_end: LeaseEnd | None = None
     note: str | None = None
+    before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

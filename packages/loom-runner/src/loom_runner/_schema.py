@@ -125,4 +125,25 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (number, try)
     ) WITHOUT ROWID;
     """,
+    # 3: blobs, what is known of the whole database, the module of a lease, and sums over a run's steps.
+    """
+    CREATE TABLE blobs (
+        hash       BLOB PRIMARY KEY,
+        size_bytes INTEGER NOT NULL,
+        content    BLOB NOT NULL
+    ) WITHOUT ROWID;
+
+    CREATE TABLE about (
+        name  TEXT PRIMARY KEY,
+        value NOT NULL
+    ) WITHOUT ROWID;
+
+    ALTER TABLE leases ADD COLUMN module TEXT;
+    ALTER TABLE runs ADD COLUMN work_us INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN slowest_us INTEGER;
+    ALTER TABLE runs ADD COLUMN slowest_step INTEGER;
+    UPDATE runs SET work_us = coalesce((SELECT sum(ended_at - started_at) FROM steps s WHERE s.run_key = runs.run_key), 0);
+    UPDATE runs SET (slowest_us, slowest_step) = (SELECT ended_at - started_at, step_index FROM steps s
+        WHERE s.run_key = runs.run_key ORDER BY 1 DESC, 2 LIMIT 1);
+    """,
 )

@@ -64,7 +64,8 @@ SELECT_TRY: Final = """
 SELECT_STEP: Final = "SELECT step_index, outcome, state, detail, attempts, started_at, ended_at, fence FROM steps"
 SELECT_ATTEMPT: Final = "SELECT step_index, attempt, kind, started_at, ended_at, error, retry_at, fence FROM attempts"
 SELECT_LEASE: Final = (
-    "SELECT fence, machine, pid, process, code, code_at, first_step, taken_at, ended_at, ended_as, note FROM leases"
+    "SELECT fence, machine, pid, process, code, code_at, first_step, taken_at, ended_at, ended_as, note,"
+    " module FROM leases"
 )
 SELECT_SIGNAL: Final = "SELECT signal_key, name, payload, sent_at, taken_in_step FROM signals"
 
@@ -138,9 +139,9 @@ def to_attempt(row: Row) -> AttemptRecord:
 
 
 def to_lease(row: Row) -> LeaseRecord:
-    fence, machine, pid, process, code, code_at, first_step, taken_at, ended_at, ended_as, note = row
+    fence, machine, pid, process, code, code_at, first_step, taken_at, ended_at, ended_as, note, module = row
     owner = Owner(machine, pid, process)
-    return LeaseRecord(fence, owner, code, code_at, first_step, taken_at, ended_at, ended_as, note)
+    return LeaseRecord(fence, owner, code, code_at, first_step, taken_at, ended_at, ended_as, note, module)
 
 
 def to_signal(row: Row) -> SignalRecord:

@@ -1,0 +1,108 @@
+"""Committed steps and attempts that committed nothing, in the SQLite store."""
+
+# ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from loom_runner._sqlite_rows import NOW_MS, SELECT_ATTEMPT, SELECT_STEP, error_text, to_attempt, to_step
+from loom_runner._sqlite_tables import OF_RUN, Tables
+
+if TYPE_CHECKING:
+    import apsw
+
+    from loom_runner._records import AttemptEnd, AttemptRecord, Claim, StepCommit, StepRecord
+
+__all__ = ["StepTables"]
+_STEP_GOES_ON: Final = f"""
+    UPDATE runs SET step_index = ?, state = ?, updated_at = ?, failures = 0, crashes = 0, wait = ?, due_at = NULL,
+        renewed_at = {NOW_MS}
+    WHERE run_key = ? AND fence = ? AND step_index = ?
+"""
+_STEP_ENDS: Final = """
+    UPDATE runs SET step_index = ?, state = coalesce(?, state), updated_at = ?, failures = 0, crashes = 0, wait = ?,
+        due_at = ?, status = ?, result = ?, renewed_at = NULL
+    WHERE run_key = ? AND fence = ? AND step_index = ?
+"""
+_STEP: Final = """
+    INSERT INTO steps (run_key, step_index, outcome, attempts, started_at, ended_at, fence, detail, state)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+class StepTables(Tables):
+    """`steps` and `attempts`."""
+
+    async def commit_step(self, claim: Claim, step: StepCommit) -> None:
+        await self._write(self._commit_step, claim, step)
+
+    def _commit_step(self, db: apsw.Connection, claim: Claim, step: StepCommit) -> None:
+        key, fence, index = claim.run_key, claim.fence, step.step_index
+        wait = None if step.wait is None else json.dumps(step.wait)
+        if step.lease_end is None:
+            db.execute(_STEP_GOES_ON, (index + 1, step.state, step.ended_at, wait, key, fence, index))
+        else:
+            db.execute(
+                _STEP_ENDS,
+                (
+                    index + 1,
+                    step.state,
+                    step.ended_at,
+                    wait,
+                    step.due_at,
+                    step.status,
+                    step.result,
+                    key,
+                    fence,
+                    index,
+                ),
+            )
+        if db.changes() != 1:
+            raise self._lost(claim)
+        db.execute(
+            _STEP,
+            (key, index, step.outcome, step.attempts, step.started_at, step.ended_at, fence, wait, step.state),
+        )
+        if step.signal_key is not None:
+            db.execute("UPDATE signals SET taken_in_step = ? WHERE signal_key = ?", (index, step.signal_key))
+        if step.lease_end is not None:
+            self._end_lease(db, claim, step.ended_at, step.lease_end, step.note)
+
+    async def end_attempt(self, claim: Claim, end: AttemptEnd) -> None:
+        await self._write(self._end_attempt, claim, end)
+
+    def _end_attempt(self, db: apsw.Connection, claim: Claim, end: AttemptEnd) -> None:
+        failed = end.failed
+        db.execute(
+            f"""UPDATE runs SET status = ?, updated_at = ?, failures = failures + ?, due_at = ?, error = ?,
+                    wait = coalesce(?, wait), renewed_at = CASE WHEN ? THEN {NOW_MS} END
+                WHERE run_key = ? AND fence = ?""",
+            (
+                end.status,
+                end.at,
+                failed is not None,
+                end.due_at,
+                error_text(end.error),
+                None if end.wait is None else json.dumps(end.wait),
+                end.lease_end is None,
+                claim.run_key,
+                claim.fence,
+            ),
+        )
+        if db.changes() != 1:
+            raise self._lost(claim)
+        if failed is not None:
+            self._add_attempt(db, claim, failed)
+        if end.wait is not None and "doubt" in end.wait:
+            db.execute("UPDATE tool_calls SET status = 'in_doubt' WHERE number = ?", (end.wait["doubt"],))
+        if end.lease_end is not None:
+            self._end_lease(db, claim, end.at, end.lease_end, end.note)
+
+    def steps(self, run_id: str, *, first: int = 0, limit: int = 1000) -> list[StepRecord]:
+        where = f"{OF_RUN} AND step_index >= ? ORDER BY step_index LIMIT ?"
+        return [to_step(row) for row in self._read(f"{SELECT_STEP} {where}", (run_id, first, limit))]
+
+    def attempts(self, run_id: str) -> list[AttemptRecord]:
+        where = f"{OF_RUN} ORDER BY step_index, attempt, rowid"
+        return [to_attempt(row) for row in self._read(f"{SELECT_ATTEMPT} {where}", (run_id,))]

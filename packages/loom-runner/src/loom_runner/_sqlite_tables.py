@@ -1,0 +1,95 @@
+"""What the groups of tables of the SQLite store share: transactions, reads, and the check of a claim."""
+
+# ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+
+from loom_runner._errors import LeaseLost
+from loom_runner._sqlite_rows import NOW_MS, error_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import apsw
+
+    from loom_runner._records import AttemptRecord, Claim
+    from loom_runner._sqlite_file import SQLiteFile
+
+__all__ = ["OF_RUN", "Tables"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OF_RUN: Final = "WHERE run_key = (SELECT run_key FROM runs WHERE run_id = ?1)"
+"""The rows of one run, by its id as the first parameter."""
+
+
+class Tables:
+    """One open database. A group of tables is a subclass; `SQLiteStore` is all of them.
+
+    A public write is a coroutine that hands a method `work(db, ...)` to `_write`; the method changes rows inside the
+    transaction that it finds open, awaits nothing, and raises to have its changes undone.
+    """
+
+    def __init__(self, file: SQLiteFile) -> None:
+        self._file = file
+        self._transaction = file.transaction
+        self._heartbeat: apsw.Connection | None = None
+        self._beating = threading.Lock()
+        self._is_closed = False
+
+    @property
+    def description(self) -> str:
+        return self._file.path
+
+    async def _write(self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` in a write transaction; when this returns, its changes are durable."""
+        with self._transaction as db:
+            return work(db, *args, **kwargs)
+
+    def _read(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        with self._file.lock, self._file.named_errors():
+            return self._file.db.execute(sql, values).fetchall()
+
+    def _hold(self, db: apsw.Connection, claim: Claim) -> None:
+        """Prolong the lease inside an open transaction; LeaseLost when it is not ours."""
+        db.execute(
+            f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ?", (claim.run_key, claim.fence)
+        )
+        if db.changes() != 1:
+            raise self._lost(claim)
+
+    @staticmethod
+    def _lost(claim: Claim) -> LeaseLost:
+        return LeaseLost(
+            f"cannot go on with {claim.run_id!r}: another process took the run over (this one held "
+            f"fence {claim.fence}). Nothing was written; look with loom-runner explain.",
+            run_id=claim.run_id,
+        )
+
+    @staticmethod
+    def _end_lease(db: apsw.Connection, claim: Claim, at: int, ended_as: str, note: str | None) -> None:
+        db.execute(
+            "UPDATE leases SET ended_at = ?, ended_as = ?, note = ? WHERE run_key = ? AND fence = ?",
+            (at, ended_as, note, claim.run_key, claim.fence),
+        )
+
+    @staticmethod
+    def _add_attempt(db: apsw.Connection, claim: Claim, attempt: AttemptRecord) -> None:
+        db.execute(
+            """INSERT INTO attempts (run_key, step_index, attempt, kind, started_at, ended_at, retry_at, fence, error)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (
+                claim.run_key,
+                attempt.step_index,
+                attempt.attempt,
+                attempt.kind,
+                attempt.started_at,
+                attempt.ended_at,
+                attempt.retry_at,
+                attempt.fence,
+                error_text(attempt.error),
+            ),
+        )

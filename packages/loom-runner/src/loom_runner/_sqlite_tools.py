@@ -1,0 +1,121 @@
+"""The tool ledger in the SQLite store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from loom_runner._sqlite_rows import SELECT_TOOL, SELECT_TRY, error_text, to_tool, to_try
+from loom_runner._sqlite_tables import OF_RUN, Tables
+
+if TYPE_CHECKING:
+    import apsw
+
+    from loom_runner._records import Claim, ToolEnd, ToolRecord, ToolStart, ToolTry
+
+__all__ = ["ToolTables"]
+_START_TOOL: Final = """
+    INSERT INTO tool_calls (run_key, step_index, key, name, status, started_at, fence, arguments_hash, arguments)
+    VALUES (?, ?, ?, ?, 'started', ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+
+
+class ToolTables(Tables):
+    """`tool_calls` and `tool_tries`."""
+
+    async def start_tool(self, claim: Claim, call: ToolStart) -> ToolRecord | None:
+        return await self._write(self._start_tool, claim, call)
+
+    def _start_tool(self, db: apsw.Connection, claim: Claim, call: ToolStart) -> ToolRecord | None:
+        self._hold(db, claim)
+        db.execute(
+            _START_TOOL,
+            (
+                claim.run_key,
+                call.step_index,
+                call.key,
+                call.name,
+                call.at,
+                claim.fence,
+                call.arguments_hash,
+                call.arguments,
+            ),
+        )
+        if db.changes():
+            return None
+        row = db.execute(
+            f"{SELECT_TOOL} WHERE t.run_key = ? AND t.step_index = ? AND t.key = ?",
+            (claim.run_key, call.step_index, call.key),
+        ).fetchone()
+        return to_tool(row or ())
+
+    async def restart_tool(self, claim: Claim, call: ToolStart) -> None:
+        await self._write(self._restart_tool, claim, call)
+
+    def _restart_tool(self, db: apsw.Connection, claim: Claim, call: ToolStart) -> None:
+        self._hold(db, claim)
+        db.execute(
+            """INSERT INTO tool_tries SELECT number, tries, status, started_at, ended_at, fence, error
+               FROM tool_calls WHERE run_key = ? AND step_index = ? AND key = ?""",
+            (claim.run_key, call.step_index, call.key),
+        )
+        db.execute(
+            """UPDATE tool_calls SET status = 'started', tries = tries + 1, started_at = ?, ended_at = NULL,
+            fence = ?,
+                   error = NULL, retryable = 0
+               WHERE run_key = ? AND step_index = ? AND key = ?""",
+            (call.at, claim.fence, claim.run_key, call.step_index, call.key),
+        )
+
+    async def end_tool(self, claim: Claim, step_index: int, key: str, end: ToolEnd) -> None:
+        await self._write(self._end_tool, claim, step_index, key, end)
+
+    def _end_tool(self, db: apsw.Connection, claim: Claim, step_index: int, key: str, end: ToolEnd) -> None:
+        self._hold(db, claim)
+        db.execute(
+            """UPDATE tool_calls SET status = ?, ended_at = ?, result = ?, error = ?, retryable = ?
+               WHERE run_key = ? AND step_index = ? AND key = ? AND status = 'started'""",
+            (
+                end.status,
+                end.at,
+                end.result,
+                error_text(end.error),
+                end.retryable,
+                claim.run_key,
+                step_index,
+                key,
+            ),
+        )
+        if db.changes() != 1:  # somebody decided about the call while this process seemed to be gone
+            raise self._lost(claim)
+
+    async def decide_tool(self, seen: ToolRecord, end: ToolEnd, decided_by: str) -> bool:
+        return await self._write(self._decide_tool, seen, end, decided_by)
+
+    def _decide_tool(self, db: apsw.Connection, seen: ToolRecord, end: ToolEnd, decided_by: str) -> bool:
+        db.execute(
+            """UPDATE tool_calls SET status = ?, ended_at = ?, result = ?, error = ?, retryable = ?, decided_by = ?
+               WHERE number = ? AND status = ? AND fence = ? AND tries = ?""",
+            (
+                end.status,
+                end.at,
+                end.result,
+                error_text(end.error),
+                end.retryable,
+                decided_by,
+                seen.number,
+                seen.status,
+                seen.fence,
+                seen.tries,
+            ),
+        )
+        return bool(db.changes())
+
+    def tool_calls(self, run_id: str | None = None, *, open_only: bool = False) -> list[ToolRecord]:
+        where = "WHERE (?1 IS NULL OR r.run_id = ?1)"
+        if open_only:
+            where += " AND t.status IN ('started', 'in_doubt')"
+        return [to_tool(row) for row in self._read(f"{SELECT_TOOL} {where} ORDER BY t.number", (run_id,))]
+
+    def tool_tries(self, run_id: str) -> list[ToolTry]:
+        rows = self._read(f"{SELECT_TRY} {OF_RUN} ORDER BY y.number, y.try", (run_id,))
+        return [to_try(row) for row in rows]
