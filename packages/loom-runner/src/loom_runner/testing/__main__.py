@@ -1,26 +1,57 @@
-"""`python -m loom_runner.testing --number 1000 [--seed N]`: kill an agent a thousand times and count the damage."""
+"""The proof, as a command: `python -m loom_runner.testing [kill|power|faults] [--number N] [--seed S] [--every K]`.
+
+`kill` (the default) kills an agent at random points a thousand times; `power` takes the power away after every
+operation on the disk; `faults` lets the disk refuse every write, sync and open. Each counts the damage.
+"""
 
 from __future__ import annotations
 
 import argparse
 import random
 import sys
+from typing import TYPE_CHECKING
 
+from loom_runner.testing._power import fault_sweep, power_sweep
 from loom_runner.testing._sweep import sweep
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def main() -> int:
-    """Run the sweep; exit code 1 when a promise was broken."""
-    parser = argparse.ArgumentParser(prog="python -m loom_runner.testing", description=__doc__)
-    parser.add_argument("--number", type=int, default=1000, help="how many processes to kill")
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sweep; exit code 1 when a promise was broken."""
+    parser = argparse.ArgumentParser(
+        prog="python -m loom_runner.testing", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", nargs="?", choices=["kill", "power", "faults"], default="kill", help="kill by default")
+    parser.add_argument("--number", type=int, default=1000, help="kill: how many processes (1000)")
     parser.add_argument("--seed", type=int, default=None, help="repeat an earlier sweep")
-    given = parser.parse_args()
+    parser.add_argument("--every", type=int, default=1, help="power, faults: every K-th operation only")
+    given = parser.parse_args(arguments)
+    if given.number < 1 or given.every < 1:
+        parser.error("--number and --every start at 1")
     seed = random.randrange(2**31) if given.seed is None else given.seed  # noqa: S311  (names the sweep)
-    report = sweep(given.number, seed=seed, tell=lambda line: print(line, file=sys.stderr))
-    print(report)
-    for problem in report.problems:
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    found: list[str] = []
+    if given.what == "kill":
+        report = sweep(given.number, seed=seed, tell=tell)
+        print(report)
+        found = report.problems
+    elif given.what == "power":
+        for durability in ("power", "process"):
+            lost = power_sweep(durability, every=given.every, seed=seed, tell=tell)
+            print(lost)
+            found += lost.problems
+    else:
+        refused = fault_sweep(every=given.every, tell=tell)
+        print(refused)
+        found = refused.problems
+    for problem in found:
         print(f"  {problem}")
-    return 1 if report.problems else 0
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -19,8 +19,11 @@ from loom_runner.testing._crash import crash_at, die
 from loom_runner.testing._effects import EffectLog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from loom_runner._context import RunContext
     from loom_runner._events import RunEvent
+    from loom_runner._sqlite_file import Durability
 
 __all__ = ["EFFECT_POINTS", "RUN_ID", "STEPS", "Policy", "build", "drive"]
 
@@ -38,9 +41,24 @@ class State:
     receipts: list[str]
 
 
-def build(folder: Path, policy: OnDoubt, point: str | None = None, nth: int = 1) -> AgentRunner:
-    """Make the runner; with `point` its process dies there at the `nth` time."""
+def build(
+    folder: Path,
+    policy: OnDoubt,
+    point: str | None = None,
+    nth: int = 1,
+    *,
+    durability: Durability = "process",
+    effect: Callable[[str], None] | None = None,
+    listen: Callable[[RunEvent], None] | None = None,
+) -> AgentRunner:
+    """Make the runner; with `point` its process dies there at the `nth` time.
+
+    Args:
+        effect: Called with the key of every effect, instead of a line in `effects.txt`.
+        listen: Called with every event, instead of lines in `told.txt`.
+    """
     effects, told = EffectLog(folder / "effects.txt"), EffectLog(folder / "told.txt")
+    happen = effect or effects.add
     hits = 0
 
     def reach(here: str) -> None:
@@ -54,7 +72,7 @@ def build(folder: Path, policy: OnDoubt, point: str | None = None, nth: int = 1)
 
     async def charge(n: int, part: int, idempotency_key: str) -> str:
         reach("tool.before_effect")
-        effects.add(idempotency_key)
+        happen(idempotency_key)
         reach("tool.after_effect")
         await asyncio.sleep(0)
         return f"receipt {n}.{part}"
@@ -72,17 +90,18 @@ def build(folder: Path, policy: OnDoubt, point: str | None = None, nth: int = 1)
         reach("step.end")
         return Continue(State(state.n + 1, [*state.receipts, first, *both]))
 
-    def listen(event: RunEvent) -> None:
+    def note(event: RunEvent) -> None:
         # What this process was told is done must be true for ever.
         if event.kind == "step_committed":
             told.add(f"step {event.step_index} {os.getpid()}")
         elif event.kind == "tool_finished" and not event.data["recorded"]:
             told.add(f"call {RUN_ID}/{event.step_index}/{event.data['key']}")
 
-    store = SQLiteStore(folder / "runs.sqlite", "process")
+    store = SQLiteStore(folder / "runs.sqlite", durability)
     wrapped = store if point is None or point in EFFECT_POINTS else crash_at(store, point, nth=nth)
     retry = RetryPolicy(max_attempts=2, initial_s=0)
-    return AgentRunner(step=step, store=wrapped, tools=tools, retry=retry, observers=[listen], clock=FakeClock())
+    observers = [listen or note]
+    return AgentRunner(step=step, store=wrapped, tools=tools, retry=retry, observers=observers, clock=FakeClock())
 
 
 def drive(folder: str, policy: OnDoubt, point: str | None, nth: int) -> None:
@@ -90,3 +109,16 @@ def drive(folder: str, policy: OnDoubt, point: str | None, nth: int) -> None:
     runner = build(Path(folder), policy, point, nth)
     asyncio.run(runner.start(run_id=RUN_ID, initial_state=State(0, [])))
     runner.close()
+
+
+# ---------------------------------------------------------------------- what the command line asks of a module
+
+
+def build_runner(db_path: str, durability: Durability = "power") -> AgentRunner:
+    """Make the runner for a database; its effects are written beside it."""
+    return build(Path(db_path).parent, "retry", durability=durability)
+
+
+def initial_state() -> State:
+    """Say where a run begins."""
+    return State(0, [])
