@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from loom_runner._clock import RetryPolicy
     from loom_runner._context import RunContext, Signal, current_run
-    from loom_runner._driver import RunResult
     from loom_runner._errors import (
         LeaseLost,
         RunBusy,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     )
     from loom_runner._events import RunEvent
     from loom_runner._outcomes import Complete, Continue, Fail, Wait
+    from loom_runner._result import RunResult
     from loom_runner._runner import AgentRunner
     from loom_runner._sqlite import SQLiteStore
     from loom_runner._sqlite_file import Durability
@@ -81,7 +81,7 @@ _HOME = {
     "RunBusy": "_errors",
     "RunContext": "_context",
     "RunEvent": "_events",
-    "RunResult": "_driver",
+    "RunResult": "_result",
     "RunnerError": "_errors",
     "SQLiteStore": "_sqlite",
     "Signal": "_context",

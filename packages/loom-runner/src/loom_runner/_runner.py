@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from loom_runner._clock import Clock, RetryPolicy, SystemClock
 from loom_runner._codec import UNHINTED, to_plain_json
+from loom_runner._cursor import Settings
 from loom_runner._doubt import read_tool_calls
-from loom_runner._driver import Driver, RunResult, unknown_run
+from loom_runner._driver import Driver
 from loom_runner._errors import UnknownToolCall, UsageError
 from loom_runner._events import Observer, Observers
 from loom_runner._explain import Explanation, explain
+from loom_runner._finding import check_run_id, find_run
 from loom_runner._program import LoopProgram, Program, StepProgram
 from loom_runner._records import ErrorInfo, RunRecord, ToolEnd
 from loom_runner._tools import ToolRegistry
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from loom_runner._result import RunResult
     from loom_runner._store import Store
 
 __all__ = ["AgentRunner", "resolve_call"]
@@ -76,14 +79,16 @@ class AgentRunner:
         self._clock = clock or SystemClock()
         self._observers = Observers(tuple(observers))
         self._driver = Driver(
-            self.program,
-            store,
-            tools=self.tools,
-            retry=retry or RetryPolicy(),
-            observers=self._observers,
-            clock=self._clock,
-            lease_s=lease_s,
-            max_crashes=max_crashes,
+            Settings(
+                self.program,
+                store,
+                tools=self.tools,
+                retry=retry or RetryPolicy(),
+                observers=self._observers,
+                clock=self._clock,
+                lease_s=lease_s,
+                max_crashes=max_crashes,
+            )
         )
 
     # ------------------------------------------------------------------ running
@@ -107,8 +112,7 @@ class AgentRunner:
 
         Durability: every step is committed before the next begins, and the run's last one before this returns.
         """
-        if not run_id or not run_id.isprintable() or len(run_id) > 200 or "#" in run_id:
-            raise UsageError(f"cannot start {run_id!r}: a run id has 1 to 200 printable characters and no '#'.")
+        check_run_id(run_id, "start")
         return await self._driver.start(run_id, initial_state, max_steps)
 
     async def resume(self, *, run_id: str, max_steps: int | None = None) -> RunResult:
@@ -210,10 +214,7 @@ class AgentRunner:
         self.store.close()
 
     def _record(self, run_id: str, verb: str) -> RunRecord:
-        record = self.store.get_run(run_id)
-        if record is None:
-            raise unknown_run(self.store, run_id, verb)
-        return record
+        return find_run(self.store, run_id, verb)
 
 
 async def resolve_call(
@@ -238,8 +239,7 @@ async def resolve_call(
 
     Durability: the decision is committed when this returns, and cannot be changed.
     """
-    if store.get_run(run_id) is None:
-        raise unknown_run(store, run_id, "resolve a call of")
+    find_run(store, run_id, "resolve a call of")
     now = (clock or SystemClock()).now_us()
     if how == "retry":
         end = ToolEnd("retry", None)
@@ -258,9 +258,7 @@ async def resolve_call(
 
 async def send_signal(store: Store, run_id: str, name: str, payload: Any, clock: Clock | None = None) -> None:
     """Leave a signal for a run that has not ended."""
-    record = store.get_run(run_id)
-    if record is None:
-        raise unknown_run(store, run_id, "signal")
+    record = find_run(store, run_id, "signal")
     if record.status in ("completed", "cancelled"):
         raise UsageError(f"cannot signal {run_id!r}: it is {record.status}, which takes no signals.", run_id=run_id)
     if not name or not name.isprintable():

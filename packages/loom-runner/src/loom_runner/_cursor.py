@@ -1,0 +1,92 @@
+"""What the parts of the driver share: the settings of one runner, and a claimed run in this process's hands.
+
+The driver is four modules, and each uses only those below it: `_driver` begins (create, claim, attach), `_stepping`
+runs the steps one by one, `_ending` writes down how each attempt ended, and this one holds the data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loom_runner._errors import LeaseLost
+from loom_runner._events import EventKind, Observers, RunEvent
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from loom_runner._clock import Clock, RetryPolicy
+    from loom_runner._context import RunContext, RunningRun
+    from loom_runner._program import Program
+    from loom_runner._records import Claim
+    from loom_runner._store import Store
+    from loom_runner._tools import ToolRegistry
+
+__all__ = ["Cursor", "Settings"]
+
+
+@dataclass(slots=True)
+class Cursor:
+    """A claimed run in this process's hands: what the next step needs."""
+
+    claim: Claim
+    run: RunningRun
+    task: asyncio.Task[Any] | None
+    step_index: int
+    state: Any
+    state_text: str
+    attempt: int
+    tries_used: int = 0
+    due_at: int | None = None
+    wait: dict[str, Any] | None = None
+    context: RunContext | None = None
+    max_steps: int | None = None
+    last_step: int | None = None
+    is_active: bool = True
+    is_lost: bool = False
+
+    @property
+    def run_id(self) -> str:
+        return self.run.run_id
+
+    def lost_elsewhere(self) -> None:
+        """Hear from the heartbeat's thread that the lease is gone."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over anyhow
+            self.run.loop.call_soon_threadsafe(self.lost)
+
+    def lost(self) -> None:
+        """Stop the step: the heartbeat found that the lease is gone."""
+        if self.is_active:
+            self.is_lost = True
+            if self.context is not None:
+                self.context.stop(self.lease_lost())
+            if self.task is not None:
+                self.task.cancel()
+
+    def lease_lost(self) -> LeaseLost:
+        return LeaseLost(
+            f"cannot go on with {self.run_id!r}: another process took the run over while step {self.step_index} ran. "
+            "Nothing of the step was written; look with loom-runner explain.",
+            run_id=self.run_id,
+            step_index=self.step_index,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all runs of one runner share."""
+
+    program: Program
+    store: Store
+    tools: ToolRegistry
+    retry: RetryPolicy
+    observers: Observers
+    clock: Clock
+    lease_s: float
+    max_crashes: int
+
+    def tell(self, cursor: Cursor, kind: EventKind, step_index: int | None = None, /, **data: Any) -> None:
+        if self.observers:
+            index = cursor.step_index if step_index is None else step_index
+            self.observers.tell(RunEvent(kind, cursor.run_id, index, cursor.attempt, self.clock.now_us(), data))

@@ -1,0 +1,197 @@
+"""How an attempt ends: what is committed of it, and what becomes of the run. Theory of operation:
+
+Every way out of a step is one function here and one transaction of the store. The statuses come from the table in
+`_states`; this module never names a status that the table does not lead to.
+
+| the step | becomes |
+|---|---|
+| returns `Continue` | committed; `running`, or `paused` when the slice of `max_steps` is used up |
+| returns `Complete` | committed; `completed` |
+| returns `Wait` | committed; `waiting`, or `running` when the signal is there already |
+| returns `Fail`, or raises what is not worth a retry | an attempt row; `failed`, with the state before the step |
+| raises what may pass | an attempt row with the time of the next try; `running` |
+| calls a tool that is in doubt and asks | `waiting`; the same attempt goes on when a person has answered |
+| is cancelled (Ctrl-C, SIGTERM) | `paused`; the same step starts again on `resume` |
+| disappears with its process | found by the next claim, which writes an attempt row `interrupted` |
+| loses its lease | nothing is written, `LeaseLost` |
+"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from loom_runner._clock import to_iso
+from loom_runner._errors import ApprovalRequired, StateError, ToolCallMismatch, UnknownTool, UsageError
+from loom_runner._records import AttemptEnd, AttemptRecord, ErrorInfo, StepCommit
+from loom_runner._result import RunResult
+from loom_runner._states import move
+
+if TYPE_CHECKING:
+    from loom_runner._cursor import Cursor, Settings
+    from loom_runner._ledger import StepParked
+    from loom_runner._outcomes import Fail
+    from loom_runner._program import Advance, Program
+
+__all__ = ["Endings"]
+
+_NEVER_RETRIED: Final = (StateError, UsageError, ToolCallMismatch, UnknownTool, ApprovalRequired)
+"""Errors of the code itself: the same attempt would end the same way."""
+
+
+class Endings:
+    """The ends of attempts, for the runs of one runner."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store = settings.store
+        self._clock = settings.clock
+        self._observers = settings.observers
+        self._program = settings.program
+        self._retry = settings.retry
+        self._tell = settings.tell
+
+    async def commit(
+        self, cursor: Cursor, advance: Advance, started_at: int, signal_key: int | None
+    ) -> RunResult | None:
+        """Commit one step; the result when the run stops here."""
+        ended_at = self._clock.now_us()
+        step_index = cursor.step_index
+        step = StepCommit(
+            step_index=step_index,
+            outcome=advance.outcome,  # type: ignore[arg-type]  # `fail` was handled by the caller
+            status="running",
+            state=advance.state_text,
+            started_at=started_at,
+            ended_at=ended_at,
+            attempts=cursor.attempt + 1,
+            result=advance.result_text,
+            signal_key=signal_key,
+        )
+        if advance.outcome == "complete":
+            step.status, step.lease_end = move("running", "complete"), "completed"
+        elif advance.wait is not None:
+            until = None
+            if advance.wait.timeout_s is not None:
+                step.due_at = ended_at + int(advance.wait.timeout_s * 1_000_000)
+                until = to_iso(step.due_at)
+            step.wait = {"signal": advance.wait.signal, "until": until}
+            sent = self._store.signals(cursor.run_id, name=advance.wait.signal)
+            # The signal that this step has taken is still listed: it is this commit that takes it.
+            if all(waiting.key == signal_key for waiting in sent):
+                step.status, step.lease_end = move("running", "wait"), "waiting"
+                step.note = f"signal {advance.wait.signal!r}"
+        if step_index == cursor.last_step and step.lease_end is None:
+            step.status, step.lease_end, step.note = move("running", "pause"), "paused", f"max_steps {cursor.max_steps}"
+        if step.lease_end is not None:
+            cursor.is_active = False
+        await self._store.commit_step(cursor.claim, step)
+        cursor.step_index = step_index + 1
+        if advance.state_text is not None:
+            cursor.state, cursor.state_text = advance.state, advance.state_text
+        if self._observers:
+            duration_ms = (ended_at - started_at) / 1000
+            self._tell(
+                cursor,
+                "step_committed",
+                step_index,
+                outcome=advance.outcome,
+                status=step.status,
+                duration_ms=duration_ms,
+            )
+        cursor.attempt = cursor.tries_used = 0
+        cursor.wait = step.wait
+        if step.lease_end is None:
+            return None
+        self._tell(cursor, "run_ended", status=step.status, reason=step.note)
+        return RunResult(
+            cursor.run_id, step.status, cursor.step_index, cursor.state, result=advance.result, wait=step.wait
+        )
+
+    async def failed(self, cursor: Cursor, started_at: int, exc: Exception) -> RunResult | None:
+        """Record a failed attempt; the result when there is no further one."""
+        now = self._clock.now_us()
+        error = _describe(exc, self._program)
+        cursor.tries_used += 1
+        retry = not isinstance(exc, _NEVER_RETRIED) and cursor.tries_used < self._retry.max_attempts
+        if not (retry and self._retry.should_retry(exc)):
+            return await self._end_failed(cursor, started_at, now, error)
+        delay_s = self._retry.delay_s(cursor.tries_used, self._clock.chance())
+        due_at = now + int(delay_s * 1_000_000)
+        failed = self._attempt(cursor, started_at, now, error, due_at)
+        await self._store.end_attempt(
+            cursor.claim, AttemptEnd(move("running", "retry"), now, failed=failed, due_at=due_at)
+        )
+        self._tell(cursor, "attempt_failed", error=error.as_json(), retry_in_s=delay_s)
+        cursor.attempt += 1
+        cursor.due_at = due_at
+        return None
+
+    async def gave_up(self, cursor: Cursor, started_at: int, fail: Fail) -> RunResult:
+        error = ErrorInfo("Fail", fail.message, fail.error_category, self._program.code_at)
+        return await self._end_failed(cursor, started_at, self._clock.now_us(), error)
+
+    async def _end_failed(self, cursor: Cursor, started_at: int, now: int, error: ErrorInfo) -> RunResult:
+        failed = self._attempt(cursor, started_at, now, error, None)
+        self._tell(cursor, "attempt_failed", error=error.as_json(), retry_in_s=None)
+        return await self._stop(
+            cursor, AttemptEnd(move("running", "fail"), now, failed=failed, error=error, lease_end="failed")
+        )
+
+    async def ask(self, cursor: Cursor, parked: StepParked) -> RunResult:
+        wait = {**(cursor.wait or {}), "doubt": parked.number}
+        note = f"a word about {cursor.run_id}#{parked.number}"
+        end = AttemptEnd(move("running", "ask"), self._clock.now_us(), wait=wait, lease_end="waiting", note=note)
+        return await self._stop(cursor, end)
+
+    async def park(self, cursor: Cursor, crashes: int) -> RunResult:
+        message = f"step {cursor.step_index} took its process down {crashes} times"
+        error = ErrorInfo("Parked", message, "crashes", self._program.code_at)
+        end = AttemptEnd(move("running", "park"), self._clock.now_us(), error=error, lease_end="parked")
+        return await self._stop(cursor, end)
+
+    async def interrupt(self, cursor: Cursor, note: str) -> None:
+        if cursor.is_active:
+            await self._stop(
+                cursor,
+                AttemptEnd(
+                    move("running", "interrupt"),
+                    self._clock.now_us(),
+                    due_at=cursor.due_at,
+                    lease_end="interrupted",
+                    note=note,
+                ),
+            )
+
+    async def _stop(self, cursor: Cursor, end: AttemptEnd) -> RunResult:
+        cursor.is_active = False
+        if cursor.context is not None:
+            cursor.context.close()
+        await self._store.end_attempt(cursor.claim, end)
+        self._tell(cursor, "run_ended", status=end.status, reason=end.note)
+        return RunResult(
+            cursor.run_id, end.status, cursor.step_index, cursor.state, error=end.error, wait=end.wait or cursor.wait
+        )
+
+    @staticmethod
+    def _attempt(cursor: Cursor, started_at: int, now: int, error: ErrorInfo, retry_at: int | None) -> AttemptRecord:
+        return AttemptRecord(
+            cursor.step_index, cursor.attempt, "failed", started_at, now, error, retry_at, cursor.claim.fence
+        )
+
+
+def _describe(exc: BaseException, program: Program) -> ErrorInfo:
+    """Write an exception down: category, the line of the user's code, and the traceback without our own frames."""
+    category = getattr(exc, "error_category", None) or ("state" if isinstance(exc, StateError) else "error")
+    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if not _is_ours(frame.filename)]
+    file = program.code_at.partition(":")[0]
+    own = [frame for frame in frames if Path(frame.filename).name == file] or frames
+    where = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else program.code_at
+    text = "".join(traceback.format_list(frames[-20:])) if frames else None
+    return ErrorInfo(type(exc).__name__, str(exc), category, where, text)
+
+
+def _is_ours(filename: str) -> bool:
+    path = Path(filename)
+    return path.parent == Path(__file__).parent or path.parent.name == "asyncio"
