@@ -3,9 +3,10 @@
 import json
 import re
 import time
+from dataclasses import dataclass, field
 
 import pytest
-from flow_xray._freeze import freeze
+from flow_xray._freeze import Limits, freeze
 from flow_xray._redact import MASK, Redactor
 
 KEY = "sk-live-0123456789abcdefghij"
@@ -14,15 +15,19 @@ KEY = "sk-live-0123456789abcdefghij"
 @pytest.mark.parametrize(
     "key",
     ["api_key", "apiKey", "X-API-Key", "OPENAI_API_KEY", "password", "db_password", "Authorization", "cookie", "Set-Cookie",
-     "client_secret", "access_token", "token", "github_token", "private_key", "credentials", "bot-token"],
+     "client_secret", "access_token", "token", "github_token", "private_key", "credentials", "bot-token", "slackToken",
+     "SecretAccessKey", "Ocp-Apim-Subscription-Key", "passwords", "api_keys", "new_password1", "basic_auth", "PGPASSWORD",
+     "clientSecretValue", "ssh_key", "secrets", "otp", "Api Key", "AccountKey"],
 )  # fmt: skip
 def test_a_key_that_names_a_secret_hides_its_value(key):
     assert freeze({"outer": [{key: {"anything": 1}}]}, Redactor()) == {"outer": [{key: MASK}]}
 
 
 @pytest.mark.parametrize(
-    "key", ["input_tokens", "max_tokens", "keys", "author", "keyboard", "monkey", "tokenizer", "secretary", "cost_usd"]
-)
+    "key", ["input_tokens", "max_tokens", "keys", "author", "keyboard", "monkey", "tokenizer", "secretary", "cost_usd",
+     "eos_token", "cost_per_token", "time_to_first_token", "primary_key", "idempotency_key", "sort_key", "password_policy",
+     "secret_name", "compass", "passed", "session_id", "token_count", "signature"]
+)  # fmt: skip
 def test_an_ordinary_key_is_kept(key):
     assert freeze({key: 5}, Redactor()) == {key: 5}
 
@@ -48,6 +53,33 @@ def test_an_ordinary_key_is_kept(key):
         f"-----BEGIN RSA PRIVATE KEY-----\n{KEY}\n-----END RSA PRIVATE KEY-----",
         f"-----BEGIN PRIVATE KEY-----\n{KEY}",
         "ghp_" + KEY.replace("-", "") * 2,
+        f"https://{KEY}@git.example/x",
+        f"postgres://u:p@{KEY}@db.example/x",
+        f"https://h.example/x?key={KEY}&sig={KEY}",
+        f"next=%3Ftoken%3D{KEY}%26x",
+        f"response: {{'apiKey': '{KEY}'}}",
+        f"{{'auth': ('user', '{KEY}')}} and {{'credentials': {{'a': '{KEY}'}}}}",
+        f"password: |\n  {KEY}\n",
+        f"password: correct horse {KEY}",
+        f"password = a,{KEY}",
+        f"connect(password=SecretStr('{KEY}'))",
+        f'password="""{KEY}"""',
+        f"password => {KEY}",
+        f"<password>{KEY}</password>",
+        f'<add key="apiKey" value="{KEY}"/>',
+        f'name="password"\r\n\r\n{KEY}\r\n',
+        f"[('x-api-key', '{KEY}')] [(b'authorization', b'{KEY}')]",
+        f"run --password {KEY}",
+        f"curl -u admin:{KEY} h.example",
+        f"the token is {KEY}",
+        f"API KEY: {KEY}",
+        f"DB_PASS={KEY}",
+        f'{{"\\u0070assword": "{KEY}"}}',
+        f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n{KEY}\n-----END PGP PRIVATE KEY BLOCK-----",
+        f"{KEY.replace('-', '')}\n-----END RSA PRIVATE KEY-----",
+        json.dumps(
+            {"headers": [{"name": "x-api-key", "value": KEY}, ["authorization", KEY]], "argv": ["--token", KEY]}
+        ),
     ],
 )
 def test_a_secret_inside_a_text_is_masked(text):
@@ -65,6 +97,16 @@ def test_a_secret_inside_a_text_is_masked(text):
         '{"input_tokens": 5}',
         "a short text",
         "C:\\new\\folder",
+        "author: Ada, sort_key: name, primary_key=5",
+        "pass: 12, tests pass: True, failed=0",
+        "https://example.org:8080/a@b and git@host:x/y.git and https://user@example.org",
+        "password=None, use_auth=False",
+        "the password is required; the token is a word",
+        "Basic authentication by bearer of news",
+        "KeyError: 'name'",
+        "class='key' value='x' (a, 'b') <title>Hi</title>",
+        "-u user -x --verbose on",
+        "press any key: y",
     ],
 )
 def test_an_ordinary_text_is_left_alone(text):
@@ -74,6 +116,80 @@ def test_an_ordinary_text_is_left_alone(text):
 def test_json_in_a_text_keeps_its_spelling_when_nothing_is_hidden():
     text = '{ "keys" : [1,   2] }'
     assert Redactor().text(text) == text
+
+
+def test_a_pair_an_option_and_a_named_value_are_members():
+    given = {
+        "pairs": [("authorization", KEY), (b"x-api-key", KEY.encode()), ("accept", "json")],
+        "argv": ["curl", "--api-key", KEY, "-v"],
+        "har": [{"name": "Cookie", "value": KEY}, {"key": "region", "value": "eu"}],
+    }
+    assert freeze(given, Redactor()) == {
+        "pairs": [["authorization", MASK], ["<9 bytes b'x-api-key'>", MASK], ["accept", "json"]],
+        "argv": ["curl", "--api-key", MASK, "-v"],
+        "har": [{"name": "Cookie", "value": MASK}, {"key": "region", "value": "eu"}],
+    }
+
+
+def test_none_and_booleans_under_a_secret_key_say_something_and_stay():
+    given = {"password": None, "use_auth": True, "token": "", "api_key": 0}
+    assert freeze(given, Redactor()) == {"password": None, "use_auth": True, "token": "", "api_key": MASK}
+    assert freeze({"badge": None}, Redactor("badge")) == {"badge": MASK}
+
+
+def test_bytes_are_redacted_before_they_are_cut():
+    frozen = freeze(b"." * 290 + b"password=" + KEY.encode() + b"." * 9_000, Redactor())
+    assert KEY[:8] not in frozen
+    assert freeze(f"password={KEY}".encode("utf-16"), Redactor()) == f"<{2 * len(KEY) + 20:,} bytes {MASK}>"
+
+
+class Shown:
+    def __init__(self, text):
+        self.text = text
+
+    def __repr__(self):
+        return self.text
+
+
+@pytest.mark.parametrize("kind", [str, Shown, str.encode])
+@pytest.mark.parametrize(
+    "secret",
+    [f'"api_key": "{KEY}"', f"password={KEY}", f"-----BEGIN PRIVATE KEY-----\n{KEY}\n-----END PRIVATE KEY-----"],
+)
+def test_no_cut_divides_a_secret_from_what_marks_it(kind, secret):
+    for limit in (60, 400):
+        for before in (*range(0, limit + 40, 9), 8_000, 9_000):
+            for after in (0, 20, 9_000):
+                text = "x" * before + " " + secret + " " + "y" * after
+                frozen = freeze(kind(text), Redactor(), Limits(max_string=limit))
+                assert not [n for n in range(len(KEY) - 8) if KEY[n : n + 8] in frozen], (limit, before, after)
+
+
+def test_a_field_that_its_class_does_not_show_is_not_recorded():
+    @dataclass
+    class Login:
+        user: str
+        pin: str = field(repr=False)
+
+    assert freeze(Login("ada", KEY)) == {"user": "ada", "pin": "<not recorded: repr=False>"}
+
+
+def test_a_key_of_an_object_is_a_text_too():
+    redactor = Redactor()
+    freeze({"api_key": "plain-words-123"}, redactor)
+    assert freeze({"plain-words-123": 1, f"password={KEY}": 2, b"password": KEY}, redactor) == {
+        MASK: 1,
+        f"password={MASK}": MASK,
+        "password": MASK,
+    }
+
+
+def test_a_secret_found_in_a_text_is_known_from_then_on():
+    redactor = Redactor()
+    freeze(f"postgres://admin:{KEY}@db.example", redactor)
+    assert freeze(f"login failed for {KEY}", redactor) == f"login failed for {MASK}"
+    freeze({"password": "a b/c&d-77"}, redactor)
+    assert freeze("q=a%20b%2Fc%26d-77", redactor) == f"q={MASK}"
 
 
 def test_what_was_hidden_once_is_hidden_everywhere_afterwards():
@@ -117,7 +233,30 @@ def test_a_derived_redactor_shares_what_was_seen():
 
 
 @pytest.mark.parametrize(
-    "text", ["-" * 40_000 + "key", "a_" * 20_000 + "key", "api_key" * 6_000, "key: " * 8_000, '"' * 30_000 + "key"]
+    "text",
+    [
+        "-" * 40_000 + "key",
+        "a_" * 20_000 + "key",
+        "api_key" * 6_000,
+        "key: " * 8_000,
+        '"' * 30_000 + "key",
+        "password=" * 6_000,
+        "password=(" * 5_000,
+        "password=[" * 5_000,
+        "://a:" * 9_000 + "@",
+        "<password>" * 5_000,
+        "('password', '" * 4_000,
+        "password='''" * 5_000,
+        "-----END PRIVATE KEY" * 2_000,
+        "password=a," * 8_000,
+        "-----BEGIN PRIVATE KEY-----" * 2_000,
+        "A" * 60_000 + "-----END PRIVATE KEY-----",
+        "password: |\n" * 5_000,
+        " " * 60_000 + "key",
+        '{"a":' * 10_000 + " key",
+        "is password was " * 4_000,
+        "%3D" * 9_000 + "key",
+    ],
 )
 def test_no_text_takes_quadratic_time(text):
     redactor = Redactor()

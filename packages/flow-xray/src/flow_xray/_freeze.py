@@ -7,7 +7,8 @@ does everything: it copies, converts, cuts and redacts. Rules:
 * Scalars stay. Floats that JSON cannot say become "NaN", "Infinity", "-Infinity".
 * Text passes the redactor first and is cut second: head and tail stay, the middle is named by its length.
 * Dataclasses, pydantic models, attrs classes and named tuples become objects of their fields (read from the
-  instance, so no property and no serialiser of theirs runs); other objects become their `repr`.
+  instance, so no property and no serialiser of theirs runs; a field with `repr=False` is not recorded); other objects
+  become their `repr`.
 * A `repr` that raises, a cycle, a level too deep, and the items past the limits become a short text that
   says so. Nothing is dropped silently, and the result is always valid JSON.
 * The number of visited values is bounded for the whole call, so a huge graph costs a bounded time.
@@ -21,13 +22,15 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Final
+from typing import Any, Final
 
 from flow_xray._model import Json
 from flow_xray._redact import MASK, Redactor
+from flow_xray._secrets import looks_random
 
 _TEXT_LIKE: Final = frozenset({"Decimal", "UUID", "datetime", "date", "time", "timedelta", "PosixPath", "WindowsPath"})
 _EDGE: Final = 4_096  # characters read past a cut, so that a secret across it is still seen whole
+_WORD_TYPES: Final = (str, bytes)
 _BIG_INT_BITS: Final = 3_000
 _PLAIN_INT: Final = 2**63
 
@@ -49,6 +52,7 @@ class Limits:
     max_nodes: int = 50_000
 
 
+NOT_SHOWN: Final = "<not recorded: repr=False>"
 DEFAULT_LIMITS: Final = Limits()
 DEFAULT_REDACTOR: Final = Redactor()
 
@@ -80,7 +84,7 @@ def freeze_arguments(
         kind = type(value)
         if (
             is_free
-            and hidden.get(name) is False
+            and hidden.get(name) == 0
             and ((kind is int and -_PLAIN_INT < value < _PLAIN_INT) or value is None or kind is bool)  # type: ignore[operator]  # narrowed
         ):
             out[name] = value  # type: ignore[assignment]  # as is_plain says, which costs a call
@@ -152,7 +156,12 @@ class _Freezer:
         return f"{start} … [{len(text) - limit:,} characters cut] … {end}"
 
     def _bytes(self, head: bytes, length: int) -> str:
-        return self._redactor.text(f"<{length:,} bytes {cut_text(repr(head), 400)}>")
+        shown = self._redactor.text(repr(head))
+        if b"\0" in head:  # a text of two-byte characters would pass every pattern
+            plain = head.replace(b"\0", b"").decode("latin-1")
+            if self._redactor.text(plain) != plain:
+                shown = MASK
+        return f"<{length:,} bytes {cut_text(shown, 400)}>"
 
     def _compound(self, value: object, depth: int) -> Json:
         identity = id(value)
@@ -170,40 +179,46 @@ class _Freezer:
 
     def _members(self, value: object, depth: int) -> Json:
         if isinstance(value, Mapping):
-            return self._mapping(value.items(), len(value), depth)
+            return self._mapping(value, len(value), depth)
         if isinstance(value, list | tuple):
             names = getattr(value, "_fields", None)
             if names is not None:
-                return self._mapping(zip(names, value, strict=False), len(value), depth)
+                return self._mapping(dict(zip(names, value, strict=False)), len(value), depth)
             return self._sequence(value, len(value), depth)
         if isinstance(value, set | frozenset) or type(value).__name__ in {"deque", "dict_keys", "dict_values"}:
             return self._sequence(list(value), len(value), depth)  # type: ignore[call-overload,arg-type]  # sized collections
         fields = _fields_of(value)
         if fields is not None:
-            return self._mapping(fields.items(), len(fields), depth)
+            return self._mapping(fields, len(fields), depth)
         if isinstance(value, type | FunctionType | BuiltinFunctionType | MethodType):
             return f"<{type(value).__name__} {getattr(value, '__qualname__', '?')}>"
         if isinstance(value, ModuleType):
             return f"<module {value.__name__}>"
-        return self._redactor.text(safe_repr(value, self._limits.max_string))
+        return self._text(safe_repr(value, 2 * self._limits.max_string + 2 * _EDGE))
 
     def member(self, name: str, value: object, depth: int) -> Json:
         """Freeze the value that belongs to a key."""
         redactor = self._redactor
-        if redactor.hides(name):
+        if redactor.hides_value(name, value):
             redactor.remember(value)
             return MASK
         if redactor.callables:
             value = redactor.apply(name, value)
         return self.freeze(value, depth)
 
-    def _mapping(self, items: Iterable[tuple[object, object]], size: int, depth: int) -> Json:
+    def _mapping(self, members: Mapping[Any, object], size: int, depth: int) -> Json:
         out: dict[str, Json] = {}
         limit = self._limits.max_items
-        for key, value in items if size <= limit else islice(items, limit):
-            name = key if type(key) is str else cut_text(_safe_str(key), 200)
-            frozen = self.member(name, value, depth)
-            name = self._redactor.text(name) if len(name) > 20 else name
+        redactor = self._redactor
+        hidden = redactor.secret_members(members) if "value" in members or "Value" in members else ()
+        for key, value in islice(members.items(), limit):
+            name = key if type(key) is str else _key_name(key)
+            if key in hidden:
+                self._remember_word(value)
+                frozen: Json = MASK
+            else:
+                frozen = self.member(name, value, depth)
+            name = redactor.name(name) if len(name) <= 200 else cut_text(redactor.text(name), 200)
             if name in out:
                 name = f"{name} ({type(key).__name__})"
             out[name] = frozen
@@ -213,6 +228,13 @@ class _Freezer:
 
     def _sequence(self, items: "list[object] | tuple[object, ...]", size: int, depth: int) -> Json:
         limit = self._limits.max_items
+        hidden = self._redactor.secret_items(items) if size and type(items[0]) in _WORD_TYPES else ()
+        if hidden:
+            items = list(items)
+            for place in hidden:
+                if isinstance(place, int) and place < size:
+                    self._remember_word(items[place])
+                    items[place] = MASK
         if size <= limit:
             return [self.freeze(item, depth) for item in items]
         head = limit * 3 // 4
@@ -222,6 +244,18 @@ class _Freezer:
             f"… [{size - limit:,} items cut] …",
             *(self.freeze(item, depth) for item in items[size - tail :]),
         ]
+
+    def _remember_word(self, value: object) -> None:
+        """Remember what a pair or an option gave, unless it may be an ordinary word."""
+        text = value.decode("latin-1") if isinstance(value, bytes) else value
+        if isinstance(text, str) and any(looks_random(word) for word in text.split()):
+            self._redactor.remember(text)
+
+
+def _key_name(key: object) -> str:
+    if isinstance(key, bytes):
+        return key.decode("utf-8", "replace")
+    return _safe_str(key)
 
 
 def _number(value: float) -> Json:
@@ -244,10 +278,15 @@ def _fields_of(value: object) -> dict[str, object] | None:
         return None
     names = getattr(cls, "__dataclass_fields__", None)
     if isinstance(names, dict):
-        return {name: getattr(value, name, None) for name in names}
+        return {name: getattr(value, name, None) if field.repr else NOT_SHOWN for name, field in names.items()}
     attributes = getattr(cls, "__attrs_attrs__", None)
     if attributes is not None:
-        return {each.name: getattr(value, each.name, None) for each in attributes}
+        return {each.name: getattr(value, each.name, None) if each.repr else NOT_SHOWN for each in attributes}
     if hasattr(cls, "__pydantic_fields_set__"):
-        return dict(vars(value))
+        described = getattr(cls, "__pydantic_fields__", {})
+        extra = getattr(value, "__pydantic_extra__", None) or {}
+        return {
+            name: member if getattr(described.get(name), "repr", True) else NOT_SHOWN
+            for name, member in {**vars(value), **extra}.items()
+        }
     return None

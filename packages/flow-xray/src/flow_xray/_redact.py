@@ -2,59 +2,58 @@
 
 Four nets, applied to every value while it is frozen:
 
-1. *Keys.* The value under a key that names a secret (`api_key`, `x-api-key`, `db_password`, ...) is masked at
-   any depth, whatever it is.
-2. *Texts.* The same keys inside a text: JSON in a string, `key=value`, `key: value`, query strings; the user
-   part of a URL; well known shapes (API keys, JWT, PEM blocks, bearer headers) and your own patterns.
-3. *Memory.* A text that was once masked under its key is masked wherever it turns up later in the session:
-   in an exception message, an output, a log line.
-4. *Yours.* A callable `(key, value) -> value` sees every member of every object first. If it raises, the
-   value is masked: a broken rule must not leak.
+1. *Keys.* The value under a key that names a secret (`api_key`, `x-api-key`, `dbPassword`, ...) is masked at any depth,
+   whatever it is; None and booleans stay, because they hide nothing and say much. A pair `("authorization", value)`,
+   an object `{"name": "api_key", "value": ...}` and an option `["--token", ...]` are members, too.
+2. *Texts.* The same keys inside a text: JSON, `key=value`, `key: value`, queries, XML, forms, options; the user part of
+   a URL; well known shapes (API keys, JWT, PEM blocks, bearer headers) and your own patterns.
+3. *Memory.* A text that was once masked under its key is masked wherever it turns up later in the session: in an
+   exception message, an output, a log line, also quoted for a URL or as JSON.
+4. *Yours.* A callable `(key, value) -> value` sees every member of every object first. If it raises, the value is
+   masked: a broken rule must not leak.
 
 `input_tokens`, `max_tokens` and their like survive: a plural is a count, not a secret.
+
+Not covered: a secret without a known shape in free text that was never seen under its key; other encodings of one
+(base64, gzip).
 """
 
 import re
 import warnings
-from collections.abc import Callable, Iterable
-from functools import cache
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+from flow_xray._secrets import (
+    Weight,
+    bearers,
+    has_mark,
+    headers,
+    keys_in_text,
+    lines,
+    looks_random,
+    may_hold_secret,
+    others,
+    shapes,
+    users,
+    value_in_text,
+    weight_of,
+)
 
 MASK: Final = "[redacted]"
 
 Rule: TypeAlias = str | re.Pattern[str] | Callable[[str, object], object]
 Rules: TypeAlias = Rule | Iterable[Rule]
 
-_EXACT: Final = frozenset(
-    {
-        "auth",
-        "authorization",
-        "bearer",
-        "cookie",
-        "jwt",
-        "passphrase",
-        "passwd",
-        "pwd",
-        "setcookie",
-        "token",
-        "credential",
-        "credentials",
-    }
-)
-_ENDINGS: Final = (
-    *("apikey", "accesskey", "secretkey", "privatekey", "signingkey", "password", "passphrase", "secret"),
-    *("authtoken", "accesstoken", "refreshtoken", "idtoken", "bearertoken", "sessiontoken", "apitoken", "bottoken"),
-)
-_STEMS: Final = ("key", "passw", "pwd", "secret", "token", "auth", "cookie", "bearer")
-_TEXT_KEYS: Final = (
-    r"[\w.-]{0,60}(?:api[_-]?key|access[_-]?key|secret[_-]?key|private[_-]?key|signing[_-]?key|password|passwd|secret|"
-    r"auth[_-]?token|access[_-]?token|refresh[_-]?token|id[_-]?token|session[_-]?token|api[_-]?token)|token|authorization|cookie|pwd"
-)
 _JSON_STARTS: Final = ("{", "[")
 _JUNK: Final = re.compile(r"[^a-z0-9]")
+_PEM_END: Final = "-----END "
+_NO_PEM: Final = re.compile(r"[^A-Za-z0-9+/=\s\\]")
 _MAX_KNOWN: Final = 500
 _SHORTEST: Final = 6  # no shorter text can hold a key and a secret
 _MIN_KNOWN: Final = 6  # shorter texts would mask ordinary words
+_NAMES: Final = ("name", "key", "header", "Name", "Key")
+_NO_SECRETS: Final = frozenset({"None", "null", "true", "false", "True", "False"})
+_VALUES: Final = ("value", "Value", "values")
 
 
 class Redactor:
@@ -65,14 +64,26 @@ class Redactor:
         base: a redactor whose rules and memory this one shares and extends.
     """
 
-    __slots__ = ("_hints", "_text_keys", "_warned", "callables", "hidden", "keys", "known", "patterns")
+    __slots__ = (
+        "_own",
+        "_own_text",
+        "_plain_names",
+        "_plain_until",
+        "_stems",
+        "_warned",
+        "callables",
+        "hidden",
+        "keys",
+        "known",
+        "patterns",
+    )
 
     def __init__(self, rules: Rules = (), base: "Redactor | None" = None) -> None:
         self.keys: set[str] = set(base.keys) if base else set()
         self.patterns: list[re.Pattern[str]] = list(base.patterns) if base else []
         self.callables: list[Callable[[str, object], object]] = list(base.callables) if base else []
         self.known: dict[str, None] = base.known if base else {}
-        self.hidden: dict[str, bool] = {}
+        self.hidden: dict[str, Weight] = {}
         self._warned = False
         for rule in _listed(rules):
             if isinstance(rule, str):
@@ -85,36 +96,62 @@ class Redactor:
                 raise TypeError(
                     f"cannot redact by {rule!r}: because a rule is a key, a compiled pattern or a callable. Give one."
                 )
-        self._hints: re.Pattern[str] | None = None
-        self._text_keys: re.Pattern[str] | None = None  # compiled at first need, or the import is slow
+        self._own = {_JUNK.sub("", key.lower()) or key for key in self.keys}
+        self._stems = tuple(key.lower() for key in self.keys)
+        self._own_text: re.Pattern[str] | None = None  # compiled at first need, or the import is slow
+        self._plain_names: set[str] = set()
+        self._plain_until = 0
+
+    def weight(self, key: str) -> Weight:
+        """Return how much of the value under `key` must be hidden."""
+        found = self.hidden.get(key)
+        if found is None:
+            is_own = bool(self._own) and (_JUNK.sub("", key.lower()) or key) in self._own
+            found = 3 if is_own else weight_of(key)
+            if len(self.hidden) < 10_000:
+                self.hidden[key] = found
+        return found
 
     def hides(self, key: str) -> bool:
-        """Say whether the value under `key` must not be kept."""
-        hidden = self.hidden.get(key)
-        if hidden is None:
-            plain = _JUNK.sub("", key.lower())
-            hidden = (
-                plain in _EXACT
-                or plain.endswith(_ENDINGS)
-                or (plain.endswith("token") and not key.isalpha())
-                or any(plain == _JUNK.sub("", own.lower()) for own in self.keys)
-            )
-            if len(self.hidden) < 10_000:
-                self.hidden[key] = hidden
-        return hidden
+        """Say whether a text under `key` must not be kept."""
+        return self.weight(key) > 0
+
+    def hides_value(self, key: str, value: object) -> bool:
+        """Say whether this value under `key` must not be kept."""
+        weight = self.weight(key)
+        if weight in (0, 3):
+            return weight == 3
+        if value is None or value is True or value is False or (type(value) is str and not value):
+            return False
+        return weight == 2 or isinstance(value, str | bytes | bytearray)
 
     def remember(self, value: object) -> None:
         """Mask this text from now on wherever it appears in the session."""
+        if isinstance(value, bytes | bytearray):
+            value = bytes(value[:4_096]).decode("utf-8", "replace")
         if isinstance(value, str):
             secret = value.strip()
-            if len(secret) >= _MIN_KNOWN and secret != MASK and len(self.known) < _MAX_KNOWN:
-                self.known[secret] = None
-        elif isinstance(value, list | tuple | set):
+            self._keep(secret)
+            for word in secret.split() if " " in secret else ():
+                if looks_random(word):
+                    self._keep(word)
+        elif isinstance(value, list | tuple | set | frozenset):
             for item in list(value)[:20]:
-                if isinstance(item, str):
+                if isinstance(item, str | bytes):
                     self.remember(item)
         elif isinstance(value, dict):
             self.remember(list(value.values()))
+
+    def _keep(self, secret: str) -> None:
+        if len(secret) < _MIN_KNOWN or MASK in secret or secret in self.known or len(self.known) >= _MAX_KNOWN:
+            return
+        self.known[secret] = None
+        if not secret.isalnum():
+            from json import dumps  # noqa: PLC0415  a third of the import otherwise
+            from urllib.parse import quote  # noqa: PLC0415  10 ms, and only for a secret with odd characters
+
+            self.known[dumps(secret)[1:-1]] = None
+            self.known[quote(secret, safe="")] = None
 
     def apply(self, key: str, value: object) -> object:
         """Give the user's callables their say about one member of an object."""
@@ -134,34 +171,129 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return `text` without the secrets in it."""
-        known = self.known
-        if known:
-            for secret in tuple(known):
-                if secret in text:
-                    text = text.replace(secret, MASK)
+        if self.known:
+            text = self._forget(text)
         for pattern in self.patterns:
             text = pattern.sub(MASK, text)
         if len(text) < _SHORTEST:
             return text
-        hints = self._hints
-        if hints is None:
-            hints = self._hints = _hints(self.keys)
-        if hints.search(text) is None:
+        if not may_hold_secret(text, self._stems):
             return text
-        return self._masked(text)
+        before = len(self.known)
+        text = self._masked(text)
+        return self._forget(text) if len(self.known) > before else text
+
+    def name(self, name: str) -> str:
+        """Return the name of a member without the secrets in it; names come again and again, so they are kept."""
+        if len(self.known) != self._plain_until or len(self._plain_names) > 10_000:
+            self._plain_names.clear()
+            self._plain_until = len(self.known)
+        if name in self._plain_names:
+            return name
+        clean = self.text(name)
+        if clean == name and len(self.known) == self._plain_until:
+            self._plain_names.add(name)
+        return clean
+
+    def _forget(self, text: str) -> str:
+        for secret in tuple(self.known):
+            if secret in text:
+                text = text.replace(secret, MASK)
+        return text
 
     def _masked(self, text: str) -> str:
         """Apply the slower nets to a text that looks as if it might need them."""
         if text[:64].lstrip()[:1] in _JSON_STARTS:
             text = self._json(text)
-        if self._text_keys is None:
-            self._text_keys = _text_pattern(self.keys)
-        header, bearer, shapes, url_user = _shapes()
-        text = header.sub(lambda found: f"{found[1]}{found[2]}{MASK}", text)
-        text = self._text_keys.sub(lambda found: f"{found[1]}{found[2] or ''}{MASK}", text)
-        text = shapes.sub(MASK, text)
-        text = bearer.sub(lambda found: f"{found[1]} {MASK}", text)
-        return url_user.sub(lambda found: f"{found[1]}{MASK}@", text)
+        low = text.lower()
+        if has_mark(text):
+            text = shapes().sub(MASK, text)
+        if _PEM_END in text:
+            text = _without_pem_end(text)
+        if "authorization" in low or "cookie" in low:
+            text = headers().sub(lambda found: f"{found[1]}{found[2]}{MASK}", text)
+        if "@" in text:
+            text = users().sub(self._user, text)
+        if ": " in text:
+            text = lines().sub(self._line, text)
+        if "=" in text or ":" in text or "%3" in text:
+            text = self._members(text)
+        text = others().sub(self._other, text)
+        if "bearer" in low or "basic" in low:
+            text = bearers().sub(lambda found: f"{found[1]} {MASK}", text)
+        if self.keys:
+            if self._own_text is None:
+                self._own_text = _own_text_pattern(self.keys)
+            text = self._own_text.sub(lambda found: f"{found[1]}{found[2] or ''}{MASK}", text)
+        return text
+
+    def _members(self, text: str) -> str:
+        """Mask the values of `key=value` and its relatives."""
+        keys, values = keys_in_text(), value_in_text()
+        parts: list[str] = []
+        done = 0
+        found = keys.search(text)
+        while found is not None:
+            at = found.end()
+            if self.weight(found["key"]):
+                value = values.match(text, at)
+                masked = None if value is None else self._masked_value(value, self.weight(found["key"]))
+                if value is not None and masked is not None:
+                    parts += [text[done:at], masked]
+                    done = at = value.end()
+            found = keys.search(text, at)
+        return "".join([*parts, text[done:]]) if parts else text
+
+    def _masked_value(self, found: "re.Match[str]", weight: Weight) -> str | None:
+        """Return what replaces a value in a text, or None when it is no secret."""
+        value = found[0]
+        if value.startswith(MASK) or value in _NO_SECRETS:
+            return None
+        quote = found["triple"] or found["quote"] or ""
+        bare = value.lstrip("bBrRuUfF").removeprefix(quote) if quote else value
+        if found["triple"]:
+            bare = bare.removesuffix(quote)
+        if not bare or bare.startswith(MASK) or (weight == 1 and not looks_random(bare)):
+            return None
+        if looks_random(bare):
+            self.remember(bare)
+        return f"{quote}{MASK}{quote if found['triple'] else ''}"
+
+    def _line(self, found: "re.Match[str]") -> str:
+        return (
+            f"{found['key']}: {MASK}"
+            if self.weight(found["key"].strip(" \t-")) > 1 and "=" not in found["value"]
+            else found[0]
+        )
+
+    def _other(self, found: "re.Match[str]") -> str:
+        groups = found.groupdict()
+        for number in range(1, 9):
+            value = groups.get(f"v{number}")
+            if value is None:
+                continue
+            key = groups.get(f"k{number}")
+            is_prose = number == 7
+            if (
+                not value
+                or MASK in value
+                or (key is not None and not self.hides(key.strip("-")))
+                or (is_prose and not looks_random(value))
+            ):
+                return found[0]
+            if looks_random(value):
+                self.remember(value)
+            start = found.start(f"v{number}") - found.start()
+            return f"{found[0][:start]}{MASK}{found[0][start + len(value) :]}"
+        return found[0]
+
+    def _user(self, found: "re.Match[str]") -> str:
+        _, colon, secret = found[2].partition(":")
+        if not colon and not looks_random(found[2]):
+            return found[0]
+        if looks_random(secret):
+            self.remember(secret)
+        return f"{found[1]}{MASK}@"
 
     def _json(self, text: str) -> str:
         """Redact by key inside a text that is JSON; leave its spelling alone when nothing is hidden."""
@@ -172,57 +304,85 @@ class Redactor:
         except (ValueError, RecursionError):
             return text
         changed = False
-        stack: list[object] = [value]
+        stack: list[Any] = [value]
         while stack:
             node = stack.pop()
+            places: list[tuple[Any, Any]] = []
             if isinstance(node, list):
-                stack.extend(node)
+                hidden = self.secret_items(node)
+                places = list(enumerate(node))
             elif isinstance(node, dict):
-                for key, member in node.items():
-                    if self.hides(key):
-                        if member != MASK:
-                            self.remember(member)
-                            node[key] = MASK
-                            changed = True
-                    else:
-                        stack.append(member)
+                hidden = self.secret_members(node)
+                places = list(node.items())
+            else:
+                continue
+            for place, member in places:
+                if place in hidden or (isinstance(place, str) and self.hides_value(place, member)):
+                    if member != MASK:
+                        self.remember(member)
+                        node[place] = MASK
+                        changed = True
+                elif isinstance(member, str):
+                    clean = self.text(member)
+                    if clean != member:
+                        node[place] = clean
+                        changed = True
+                else:
+                    stack.append(member)
         return json.dumps(value) if changed else text
 
+    def secret_items(self, items: "list[object] | tuple[object, ...]") -> "frozenset[int | str]":
+        """Return the places in a list that hold a secret: the second of a pair, what follows an option."""
+        if len(items) == 2 and isinstance(items[0], str | bytes):
+            if not isinstance(items[1], str | bytes | list | tuple | dict):
+                return _NONE
+            key = items[0] if isinstance(items[0], str) else items[0].decode("latin-1")
+            return frozenset((1,)) if len(key) <= 80 and self.hides(key.lstrip("-")) else _NONE
+        found = [
+            place + 1
+            for place, item in enumerate(items)
+            if type(item) is str and item[:1] == "-" and len(item) <= 80 and self.hides(item.lstrip("-"))
+        ]
+        return frozenset(found) if found else _NONE
 
-def _hints(keys: "set[str]") -> "re.Pattern[str]":
-    """Match what every text has that one of the slower nets could catch."""
-    stems = "|".join(
-        ["key", "passw", "pwd", "secret", "token", "auth", "cookie", "bearer", *(re.escape(key) for key in keys)]
-    )
+    def secret_members(self, members: Mapping[Any, object]) -> "frozenset[int | str]":
+        """Return the keys under which an object that names its value in another member holds a secret."""
+        for value in _VALUES:
+            if value in members:
+                names = (members.get(name) for name in _NAMES)
+                if any(
+                    isinstance(name, str) and len(name) <= 80 and self.hides_value(name, members[value])
+                    for name in names
+                ):
+                    return frozenset((value,))
+        return _NONE
+
+
+_NONE: Final[frozenset[int | str]] = frozenset()
+
+
+def _without_pem_end(text: str) -> str:
+    """Mask the rest of a private key whose beginning was cut off."""
+    at, done = text.find(_PEM_END), 0
+    while at >= 0:
+        if "PRIVATE KEY" in text[at : at + 60]:
+            head = text[max(done, at - 20_000) : at]
+            start = 0
+            for odd in _NO_PEM.finditer(head):
+                start = odd.end()
+            begin = at - len(head) + start
+            text = text[:begin] + MASK + text[at:]
+            at = begin + len(MASK)
+            done = at + 1
+        at = text.find(_PEM_END, at + 1)
+    return text
+
+
+def _own_text_pattern(keys: "set[str]") -> "re.Pattern[str]":
+    """Match one of the user's keys in a text, what stands between, an opening quote, and the value up to its end."""
+    names = "|".join(re.escape(key) for key in sorted(keys, key=len, reverse=True))
     return re.compile(
-        rf"(?i:{stems})|eyJ|sk-|[rs]k_|gh[pousr]_|github_pat|glpat-|xox|AKIA|ASIA|AIza|hf_|-----BEGIN|://[^/\s]*@"
-    )
-
-
-@cache
-def _shapes() -> "tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str], re.Pattern[str]]":
-    """Return the patterns of headers, bearer words, well known keys, and users in URLs; compiled at first need."""
-    return (
-        re.compile(
-            r"""\b((?:proxy-)?authorization|(?:set-)?cookie)(\\*["']?\s*:\s*\\*["']?)[^\r\n"'\\]+""", re.IGNORECASE
-        ),
-        re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
-        re.compile(
-            r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-            r"|\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"
-            r"|\bsk-[A-Za-z0-9_-]{16,}"
-            r"|\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeoprs]-[\w-]{10,})"
-            r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bAIza[\w-]{30,}|\bhf_[A-Za-z0-9]{20,}|\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"
-        ),
-        re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]{1,20}://)[^/\s:@?#]*:[^/\s@?#]+@"),
-    )
-
-
-def _text_pattern(keys: "set[str]") -> "re.Pattern[str]":
-    """Match a secret's key in a text, what stands between, an opening quote, and the value up to its end."""
-    names = "|".join([_TEXT_KEYS, *(re.escape(key) for key in sorted(keys, key=len, reverse=True))])
-    return re.compile(
-        rf"""(?<![\w.-])((?:{names})\\*["']?\s*[:=]\s*)(\\*["'])?(?!\[redacted\])"""
+        rf"""(?<![\w.-])((?:{names})\\*["']?\s*[:=]\s*)(\\*["'])?(?!\\*["']?\[redacted\])"""
         r"""(?(2)(?:(?!\2)(?:\\.|[^\\]))*|[^\s"'&,;)}\]]+)""",
         re.IGNORECASE,
     )
