@@ -7,7 +7,7 @@ import gc
 import inspect
 
 import pytest
-from flow_xray import trace
+from flow_xray import TraceResult, read_journal, trace
 
 
 def spans_of(session):
@@ -469,3 +469,17 @@ def test_the_traceback_of_a_group_has_none_of_our_frames():
         many()
     assert "first" in session.spans[0].error["traceback"]
     assert "flow_xray/_wrap.py" not in session.spans[0].error["traceback"]
+
+
+def test_a_span_knows_where_its_function_stands(tmp_path):
+    path = tmp_path / "run.xray"
+    with trace.capture(journal=path) as session:
+        leaf()
+        trace(functools.partial(leaf, 1))()
+        with trace.span("block"):
+            pass
+    line = inspect.unwrap(leaf).__code__.co_firstlineno
+    codes = [f"{__file__}:{line}", f"{__file__}:{line}", f"{__file__}:{line}", ""]
+    assert [span.code for span in session.spans] == codes
+    assert [span.code for span in read_journal(path).spans] == codes
+    assert [span.code for span in TraceResult.from_json(session.result().to_json()).spans] == codes

@@ -7,7 +7,7 @@ valid JSON; the line end lets a reader go on behind a damaged place. The JSON is
 are the same.
 
     {"t": "flow-xray", "version": 1, "session", "name", "trace_id", "started_at_ns", "pid", "python"}   per session
-    {"t": "start", "id", "parent_id", "name", "kind", "at", "thread", "input"}
+    {"t": "start", "id", "parent_id", "name", "kind", "at", "thread", "code", "input"}
     {"t": "meta", "id", "values"}    {"t": "tag", "id", "values"}       as they happen; without an id: of the session
     {"t": "end", "id", "took", "status", "output", "error", "meta", "tags"}
     {"t": "value", "key", "value"}   a pooled message or long text, written before the first record that refers to it
@@ -53,7 +53,7 @@ class JournalWriter:
         self._session = ""
         self._pid = os.getpid()
         self._known: set[str] = set()
-        self._heads: dict[tuple[str, str, str], str] = {}
+        self._heads: dict[tuple[str, str, str, str], str] = {}
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
         try:
             self._join_existing()
@@ -85,11 +85,13 @@ class JournalWriter:
 
     def start(self, span: Span) -> None:
         """Write that a span began."""
-        head = self._heads.get((span.name, span.kind, span.thread))
+        which = (span.name, span.kind, span.thread, span.code)
+        head = self._heads.get(which)
         if head is None:
-            head = f'"name":{quote(span.name)},"kind":{quote(span.kind)},"thread":{quote(span.thread)},"input":'
+            place = f'"code":{quote(span.code)},' if span.code else ""
+            head = f'"name":{quote(span.name)},"kind":{quote(span.kind)},"thread":{quote(span.thread)},{place}"input":'
             if len(self._heads) < 1_000:
-                self._heads[span.name, span.kind, span.thread] = head
+                self._heads[which] = head
         parent = "null" if span.parent_id is None else f'"{span.parent_id}"'
         self._write(
             f'{{"t":"start","id":"{span.id}","parent_id":{parent},"at":{span.started_at_ns},{head}{self._packed(span.input)}}}'

@@ -111,6 +111,7 @@ def _take(record: dict[str, Any], reading: _Reading, name: str) -> None:
             status="interrupted",
             input=unpack(record["input"], reading.pool),
             thread=str(record["thread"]),
+            code=str(record.get("code", "")),
         )
         reading.spans[span.id] = span
     elif word == "end":

@@ -28,6 +28,7 @@ class Span:
             cache_read_tokens, cost_usd, messages, run_id, ... Unknown keys are shown as they are.
         tags: {"name", "at_ns", ...} marks in the order in which they were set.
         thread: name of the thread or lane that ran it.
+        code: where the called function stands, "path/file.py:12"; empty when nobody knows.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Span:
     meta: dict[str, Json] = field(default_factory=dict)
     tags: list[dict[str, Json]] = field(default_factory=list)
     thread: str = ""
+    code: str = ""
 
     def set_output(self, value: object) -> None:
         """Freeze `value` as what this span returned (for `with trace.span(...) as span`)."""

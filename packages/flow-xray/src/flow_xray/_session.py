@@ -109,8 +109,8 @@ class Session:
         wall_ns: int | None = None,
         caller: tuple[str, str] | None = None,
     ) -> None:
-        self.name = name
         self.redactor = redactor if redactor is not None else Redactor()
+        self.name = self.redactor.text(name)
         self.limits = limits
         self.journal = journal
         self.clock = clock
@@ -159,8 +159,8 @@ class Session:
 
     # ------------------------------------------------------------------ spans
 
-    def open(self, parent: Span | None, name: str, kind: str, given: Json) -> Span:
-        """Record that a call began; `given` is frozen already."""
+    def open(self, parent: Span | None, name: str, kind: str, given: Json, code: str = "") -> Span:
+        """Record that a call began; `given` is frozen already, `code` says where the function stands."""
         span = Span(
             f"{_id_prefix}{next(_id_count) & 0xFFFFFFFF:08x}",
             parent.id if parent is not None else self.outer_id(),
@@ -175,6 +175,7 @@ class Session:
             {},
             [],
             current_thread().name,
+            code,
         )
         self._keep(span)
         if self.journal is not None:

@@ -182,7 +182,8 @@ class Trace:
             yield Span("0" * 16, None, name, kind, status="open")
             return
         session, parent = place
-        span = session.open(parent, name, kind, session.freeze(input))
+        given = session.freeze(input)
+        span = session.open(parent, session.redactor.text(name), kind, given)
         if meta:
             session.add_meta(span, meta)
         mine = (session, span)

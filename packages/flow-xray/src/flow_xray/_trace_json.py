@@ -53,6 +53,8 @@ def _span_out(span: Span, put: Any) -> dict[str, Json]:
         "status": span.status,
         "thread": span.thread,
     }
+    if span.code:
+        out["code"] = span.code
     if span.input is not None:
         out["input"] = pack(span.input, put)
     if span.output is not None:
@@ -125,6 +127,7 @@ def _span_in(each: dict[str, Any], pool: dict[Key, Json]) -> Span:
         meta={key: unpack(value, pool) for key, value in each.get("meta", {}).items()},
         tags=[_dict(unpack(tag, pool)) for tag in each.get("tags", [])],
         thread=str(each.get("thread", "")),
+        code=str(each.get("code", "")),
     )
 
 

@@ -28,7 +28,7 @@ NOT_CAPTURED: Final = "[not captured]"
 class Plan:
     """What is known about a traced function before its first call."""
 
-    __slots__ = ("_names", "_rest", "_secret_defaults", "_skipped", "capture_output", "kind", "name", "redact")
+    __slots__ = ("_names", "_rest", "_secret_defaults", "_skipped", "capture_output", "code", "kind", "name", "redact")
 
     def __init__(
         self, fn: Callable[..., Any], name: str | None, kind: str, redact: tuple[Rule, ...] | None, capture_output: bool
@@ -37,6 +37,8 @@ class Plan:
         self.kind = kind
         self.redact = redact
         self.capture_output = capture_output
+        code = getattr(inspect.unwrap(getattr(fn, "func", fn)), "__code__", None)
+        self.code = "" if code is None else f"{code.co_filename}:{code.co_firstlineno}"
         try:
             parameters = list(inspect.signature(fn).parameters.values())
         except (TypeError, ValueError):  # a builtin that does not say what it takes
@@ -64,7 +66,7 @@ class Plan:
             given[self._rest] = session.freeze(values[len(self._names) :], redactor)
         if kwargs:
             given.update(freeze_arguments(kwargs, kwargs.values(), redactor, session.limits))
-        return session.open(parent, self.name, self.kind, given), redactor
+        return session.open(parent, self.name, self.kind, given, self.code), redactor
 
     def output(self, session: Session, redactor: Redactor, value: object) -> Json:
         """Freeze what the call returned."""
