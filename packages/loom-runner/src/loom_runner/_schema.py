@@ -142,7 +142,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE runs ADD COLUMN work_us INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE runs ADD COLUMN slowest_us INTEGER;
     ALTER TABLE runs ADD COLUMN slowest_step INTEGER;
-    UPDATE runs SET work_us = coalesce((SELECT sum(ended_at - started_at) FROM steps s WHERE s.run_key = runs.run_key), 0);
+    UPDATE runs SET work_us = coalesce((SELECT sum(ended_at - started_at) FROM steps s
+        WHERE s.run_key = runs.run_key), 0);
     UPDATE runs SET (slowest_us, slowest_step) = (SELECT ended_at - started_at, step_index FROM steps s
         WHERE s.run_key = runs.run_key ORDER BY 1 DESC, 2 LIMIT 1);
     """,

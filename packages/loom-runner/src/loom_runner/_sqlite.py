@@ -81,9 +81,9 @@ class SQLiteStore(RunTables, StepTables, ToolTables, SignalTables):
     def close(self) -> None:
         with self._file.lock, self._beating:
             self._is_closed = True
-            self._file.db.close()
+            self._file.close(self._file.db)
             if self._heartbeat is not None:
-                self._heartbeat.close()
+                self._file.close(self._heartbeat)
 
     def __enter__(self) -> Self:
         return self

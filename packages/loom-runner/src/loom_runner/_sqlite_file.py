@@ -51,6 +51,15 @@ class SQLiteFile:
         self._set_synchronous(db)
         return db
 
+    @staticmethod
+    def close(db: apsw.Connection) -> None:
+        """Close a connection. SQLite moves the log into the file when the last one closes; a disk that refuses this
+        loses nothing, because what was committed is in the log."""
+        import apsw  # noqa: PLC0415  (kept out of `--help`)
+
+        with suppress(apsw.Error):
+            db.close()
+
     # ------------------------------------------------------------------ opening
 
     def _open(self) -> apsw.Connection:
@@ -181,9 +190,13 @@ class SQLiteFile:
             case apsw.BusyError() | apsw.LockedError():
                 return StoreBusy(f"cannot write to {path}: another process kept it locked. Nothing changed; try again.")
             case apsw.FullError():
-                return StoreBusy(f"cannot write to {path}: the disk is full. Nothing changed; make room, then resume.")
+                return StoreBusy(
+                    f"cannot write to {path}: the disk is full. What was committed is safe; make room, then resume."
+                )
             case apsw.IOError():
-                return StoreBusy(f"cannot use {path}: the disk reports an error ({exc}). Nothing was changed.")
+                return StoreBusy(
+                    f"cannot use {path}: the disk reports an error ({exc}). What was committed is safe; check the disk, then resume."
+                )
             case apsw.ConnectionClosedError():
                 return StoreError(f"cannot use {path}: the store was closed. Open it again.")
         return StoreError(f"cannot use {path}: {type(exc).__name__}: {exc}")
