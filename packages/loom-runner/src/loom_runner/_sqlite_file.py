@@ -195,7 +195,8 @@ class SQLiteFile:
                 )
             case apsw.IOError():
                 return StoreBusy(
-                    f"cannot use {path}: the disk reports an error ({exc}). What was committed is safe; check the disk, then resume."
+                    f"cannot use {path}: the disk reports an error ({exc}). What was committed is safe; "
+                    "check the disk, then resume."
                 )
             case apsw.ConnectionClosedError():
                 return StoreError(f"cannot use {path}: the store was closed. Open it again.")
