@@ -53,6 +53,15 @@ def test_calls_beside_each_other_may_change_places():
     assert not both("a", "b", "c").diff(both("c", "a", "b"))
 
 
+def test_a_call_beside_one_sibling_may_not_overtake_another():
+    def three(order):
+        starts = {"a": (0, 10), "b": (0, 10), "c": (20, 10)} if order else {"b": (0, 10), "c": (20, 10), "a": (40, 10)}
+        return run(*({"name": n, "started_at_ns": at, "duration_ns": took} for n, (at, took) in starts.items()))
+
+    assert seen(three(True).diff(three(False))) == [("moved", "a")]
+    assert not three(True).diff(three(True))
+
+
 def test_below_an_inserted_call_nothing_more_is_said():
     before = run(("a", 1))
     after = run(("a", 1), ("b", 2))
@@ -66,7 +75,21 @@ def test_below_an_inserted_call_nothing_more_is_said():
         ("run 3f2504e0-4f89-11d3-9a0c-0305e82c3301", "run 9b2504e0-4f89-11d3-9a0c-0305e82c33ff"),
         ("at 2026-11-21T05:00:00.123Z", "at 2027-01-02 06:07:08+01:00"),
         ("<object at 0x7f0012345678>", "<object at 0x7fffffffff00>"),
-        ("read /tmp/pytest-1/a.txt", "read /tmp/pytest-2/b.txt"),
+        ("read /tmp/pytest-of-ada/pytest-1/test_x0/out/a.txt", "read /tmp/pytest-of-bob/pytest-22/test_x1/out/a.txt"),
+        ("read /tmp/tmpk3x9_q2a/a.txt", "read /var/folders/zz/abc123/T/tmpabcdefgh/a.txt"),
+        (r"C:\Users\ada\AppData\Local\Temp\tmpq1w2e3r4\a.txt", r"C:\Users\bob\AppData\Local\Temp\tmpzzzzzzzz\a.txt"),
+        ("wrote /tmp/tmpk3x9q2ab.json", "wrote /tmp/tmpabcdefgh.json"),
+        ("Sat, 21 Nov 2026 06:58:38 GMT", "Sun, 22 Nov 2026 16:00:00 GMT"),
+        ("07:00:01.5 INFO done", "23:59:59 INFO done"),
+        ("3 passed in 0.12s", "3 passed in 14.50s"),
+        ("took 12 ms, latency=5s", "took 7 ms, latency=90s"),
+        ("http://localhost:43121/x 127.0.0.1:8000", "http://localhost:5000/x 127.0.0.1:65000"),
+        ("listening on port 54321, pid 12", "listening on port 40000, pid 99999"),
+        ("commit 9f86d081884c7d659a2feaa0c55ad015", "commit a3bf4f1b2b0b822cd15d6c15b0f00a08"),
+        ("in Thread-12 and ThreadPoolExecutor-0_3", "in Thread-1 and ThreadPoolExecutor-2_1"),
+        ({"pid": 5, "created": 1795233600, "request_id": "a"}, {"pid": 6, "created": 1795239999.5, "request_id": "b"}),
+        ('{"a": 1, "b": "0x7f0012345678"}', '{"b": "0x7fffffffff00", "a": 1}'),
+        ({"x": 1, "y": {"a": 1, "b": 2}}, {"y": {"b": 2, "a": 1}, "x": 1}),
         ({"tool_call_id": "call_a8Xk29fLq0"}, {"tool_call_id": "call_Zz7Yy6Xx5W"}),
         ({"created_at": 5, "latency_ms": 1.5}, {"created_at": 6, "latency_ms": 9.5}),
     ],
@@ -79,7 +102,11 @@ def test_volatile_values_are_no_change_and_stay_in_the_trace(old, new):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("5", 5), (1, True), ("call_of_duty", "call_of_nature"), ({"user_id": 1}, {"user_id": 2}), ([1], [1, 2]), ({}, {"a": None})],
+    [("5", 5), (1, True), ("call_of_duty", "call_of_nature"), ({"user_id": 1}, {"user_id": 2}), ([1], [1, 2]), ({}, {"a": None}),
+     ("read /tmp/pytest-1/a.txt", "read /tmp/pytest-1/b.txt"), ("port 5432", "port 5433"), ("sleep 5s", "sleep 9s"),
+     ("on 2026-01-05", "on 2026-01-06"), ("3 files in 2 folders", "4 files in 2 folders"), ("deadbeef", "cafebabe"),
+     ({"created": True}, {"created": False}), ({"updated": 3}, {"updated": 4}), ({"timeout_ms": 5}, {"timeout_ms": 6}),
+     ('{"a": 1}', '{"a": 2}'), ("db.example:8080", "db.example:8081"), ("/srv/a1/x", "/srv/a2/x")],
 )  # fmt: skip
 def test_real_differences_are_not_taken_for_volatile_ones(old, new):
     assert seen(run(("a", 0, old)).diff(run(("a", 0, new)))) == [("changed", "a")]

@@ -3,13 +3,13 @@
 Theory of operation. The two trees are walked from their roots, level by level, without recursion. The children of a
 matched pair are aligned in two passes: first those that are equal in name, kind and (normal) input, then, in the gaps
 between them, those that are equal in name and kind. So an inserted or removed call moves nothing else. What is left on
-both sides with an equal input changed its place; it is matched, and it counts as moved unless it ran beside a sibling,
-where the order means nothing.
+both sides with an equal input changed its place; it is matched, and it counts as moved when it came after a sibling
+that it was wholly before, or before one that it was after. Calls that overlap in time may change places.
 """
 
 import json
 from bisect import bisect_left
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final
@@ -46,14 +46,10 @@ class _Tree:
             for key, span in zip(self.coarse, self.spans, strict=True)
         ]
 
-    def is_beside_another(self, index: int, siblings: Sequence[int]) -> bool:
-        """Say whether a call ran while one of its siblings ran."""
+    def times(self, index: int) -> tuple[int, int]:
+        """Return when a call began and ended."""
         span = self.spans[index]
-        end = span.started_at_ns + (span.duration_ns or 0)
-        return any(
-            other.started_at_ns < end and span.started_at_ns < other.started_at_ns + (other.duration_ns or 0)
-            for other in (self.spans[each] for each in siblings if each != index)
-        )
+        return span.started_at_ns, span.started_at_ns + (span.duration_ns or 0)
 
 
 def align(before: TraceResult, after: TraceResult, ignore: Collection[str] = ()) -> list[Pair]:
@@ -66,21 +62,23 @@ def align(before: TraceResult, after: TraceResult, ignore: Collection[str] = ())
         ours, theirs = old.below.get(above_old, []), new.below.get(above_new, [])
         matched = _matched(ours, theirs, old, new)
         left = {old.fine[index]: index for index in reversed(ours) if index not in matched}
-        found = {one: (other, False) for one, other in matched.items()}
+        found = dict(matched)
         taken = set(matched.values())
+        displaced: list[int] = []
         for index in theirs:
             one = left.pop(new.fine[index], None) if index not in taken else None
             if one is not None:
-                is_parallel = old.is_beside_another(one, ours) or new.is_beside_another(index, theirs)
-                found[one] = (index, not is_parallel)
+                found[one] = index
+                displaced.append(one)
                 taken.add(index)
+        moved = _moved(displaced, found, old, new)
         below: list[tuple[int, int, str]] = []
         for one in ours:
             span = old.spans[one]
             path = f"{above} > {span.name}" if above else span.name
             if one in found:
-                other, is_moved = found[one]
-                pairs.append(Pair(path, span, new.spans[other], is_moved))
+                other = found[one]
+                pairs.append(Pair(path, span, new.spans[other], one in moved))
                 below.append((one, other, _shortened(path)))
             else:
                 pairs.append(Pair(path, span, None))
@@ -90,6 +88,26 @@ def align(before: TraceResult, after: TraceResult, ignore: Collection[str] = ())
                 pairs.append(Pair(f"{above} > {span.name}" if above else span.name, None, span))
         stack.extend(reversed(below))
     return pairs
+
+
+def _moved(displaced: Sequence[int], found: Mapping[int, int], old: _Tree, new: _Tree) -> set[int]:
+    """Return the displaced calls that came after a sibling which they were wholly before, or the other way round.
+
+    Calls that overlap in one of the runs do not depend on each other; their order means nothing.
+    """
+    moved: set[int] = set()
+    rows = [(old.times(one), new.times(other), one) for one, other in found.items()]
+    if len(displaced) * len(rows) > _MOST_PAIRS:
+        return set(displaced)
+    for one in displaced:
+        (old_start, old_end), (new_start, new_end) = old.times(one), new.times(found[one])
+        for (old_from, old_to), (new_from, new_to), sibling in rows:
+            if sibling != one and (
+                (old_end <= old_from and new_to <= new_start) or (old_to <= old_start and new_end <= new_from)
+            ):
+                moved.add(one)
+                break
+    return moved
 
 
 def _matched(ours: Sequence[int], theirs: Sequence[int], old: _Tree, new: _Tree) -> dict[int, int]:
