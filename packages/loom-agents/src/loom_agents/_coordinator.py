@@ -33,6 +33,7 @@ from flow_xray import trace
 from loom_runner import Complete, Continue, RunContext, ToolFailed, ToolRegistry, Wait
 
 from loom_agents._budget import Budget
+from loom_agents._described import KEY_PARAMETER
 from loom_agents._errors import ModelError
 from loom_agents._messages import (
     AssistantMessage,
@@ -146,8 +147,8 @@ class Coordinator:
     async def _answer(self, call: ToolCall, ctx: RunContext) -> ToolMessage:
         if call.malformed is not None:
             return _failed(call, f"cannot call {call.name}: because this is not a JSON object: {_brief(call)}")
-        if hidden := next((name for name in call.arguments if name.startswith("_")), None):
-            # Such names are the runner's own (`_key`, `_approved`): a model that could set them would approve itself.
+        if hidden := next((name for name in call.arguments if name.startswith("_") or name == KEY_PARAMETER), None):
+            # Such names are the runner's own: a model that sets them would approve itself, or pass for another call.
             return _failed(call, f"cannot call {call.name}: because it has no argument {hidden!r}.")
         if call.name not in self._tools:
             names = ", ".join(sorted(tool.name for tool in self._tools)) or "none"

@@ -15,6 +15,8 @@ from loom_runner import Tool, ToolFailed
 
 from loom_agents._errors import AgentError, ToolError
 
+KEY_PARAMETER = "idempotency_key"  # the name under which the runner gives a tool the key of its call
+
 _KINDS: Final[dict[type, str]] = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
 
@@ -25,14 +27,16 @@ def described_tool(function: Callable[..., Any], **declared: Any) -> Tool:
     go to the model. A `ToolError` that it raises is an answer to the model, not a failure of the run.
 
     Args:
-        function: takes text, numbers and truth values by name; sync or async.
+        function: takes text, numbers and truth values by name; sync or async. A parameter called
+            `idempotency_key` is filled in by the runner and hidden from the model.
         **declared: how the runner treats it: `read_only`, `idempotent`, `on_doubt`, `needs_approval`, `timeout_s`.
     """
     description, meanings = _docstring(function)
     schema = _schema(function, meanings)
 
-    def prepared(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        return check_arguments(function.__name__, schema, arguments)
+    def prepared(arguments: dict[str, Any]) -> dict[str, Any]:
+        key = {KEY_PARAMETER: arguments.pop(KEY_PARAMETER)} if KEY_PARAMETER in arguments else {}
+        return check_arguments(function.__name__, schema, arguments) | key
 
     if inspect.iscoroutinefunction(function):
 
@@ -103,6 +107,8 @@ def _schema(function: Callable[..., Any], meanings: Mapping[str, str]) -> dict[s
     properties: dict[str, Any] = {}
     required = []
     for parameter in inspect.signature(function).parameters.values():
+        if parameter.name == KEY_PARAMETER:
+            continue  # filled in by the runner
         kind = _KINDS.get(hints.get(parameter.name, object))
         if kind is None:
             raise AgentError(

@@ -3,11 +3,13 @@
 Secrets are left out by name, as everywhere; so are files outside the workspace when that is a part of a repository.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from loom_agents._errors import ToolError
-from loom_agents._process import run_process
+from loom_agents._process import Ended, run_process
 from loom_agents._secrets_names import SECRET_FOLDERS, SECRET_NAMES
 from loom_agents._workspace import Workspace
 
@@ -20,6 +22,7 @@ _GIT = (
     *("git", "--no-pager"),
     *("-c", "core.fsmonitor=false"),
     *("-c", "core.quotePath=false"),
+    *("-c", "core.hooksPath=/dev/null"),  # no hook runs, not even when a branch moves
     *("-c", "diff.autoRefreshIndex=false"),  # `git diff` writes the index without asking for an optional lock
 )
 _NO_SECRETS = (
@@ -50,13 +53,7 @@ class GitTools:
         return await self._git("diff", *options, "--", wanted, *_NO_SECRETS)
 
     async def _git(self, verb: str, *arguments: str) -> dict[str, Any]:
-        ended = await run_process(
-            (*_GIT, verb, *arguments),
-            folder=self.workspace.root,
-            timeout_s=TIMEOUT_S,
-            max_output_bytes=MAX_OUTPUT_BYTES,
-            environment=_ENVIRONMENT,
-        )
+        ended = await run_git(self.workspace.root, verb, *arguments)
         output = ended.output.decode("utf-8", "replace")
         if ended.timed_out:
             raise ToolError(f"cannot show the {verb}: because git took longer than {TIMEOUT_S:.0f} s.")
@@ -65,3 +62,17 @@ class GitTools:
         if ended.exit_code != 0:
             raise ToolError(f"cannot show the {verb}: because git said: {' '.join(output.split())[:300]}")
         return {"output": output, "output_bytes": ended.output_bytes, "truncated": ended.is_truncated}
+
+
+async def run_git(
+    folder: Path, verb: str, *arguments: str, environment: Mapping[str, str] | None = None, stdin: bytes = b""
+) -> Ended:
+    """Run git in a folder so that it asks nobody and starts nothing of its own."""
+    return await run_process(
+        (*_GIT, verb, *arguments),
+        folder=folder,
+        timeout_s=TIMEOUT_S,
+        max_output_bytes=MAX_OUTPUT_BYTES,
+        environment={**_ENVIRONMENT, **(environment or {})},
+        stdin=stdin,
+    )

@@ -11,16 +11,18 @@ A model's path is text from outside. It goes through four gates, in this order:
    gate 2 again, so that `notes.txt -> .env` is refused by its target;
 4. *opening*: the resolved path is opened part by part, each relative to the folder before it and none through a
    link. A link that is swapped in after gate 3 makes the opening fail instead of leading outside. Only regular files
-   are opened, without blocking, so that a named pipe cannot hang a run.
+   are opened, without blocking, so that a named pipe cannot hang a run. What writes gets the folder opened the same
+   way, and does its work relative to it (`folder`).
 
 Not covered: a hard link has no target to look at, so a hard link to a secret under another name is readable; so is
 a secret inside a file with an ordinary name.
 """
 
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -107,6 +109,31 @@ class Workspace:
             raise WorkspaceError(f"cannot read {path!r}: because it is a {kind}.")
         return os.fdopen(handle, "rb")
 
+    @contextlib.contextmanager
+    def folder(self, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
+        """Open a folder below the root, no part through a link, and close it afterwards.
+
+        Args:
+            parts: its path.
+            make: make the folders that are missing.
+
+        Yields:
+            A file descriptor, for the `dir_fd` of what works in it.
+        """
+        handle = os.open(self.root, os.O_RDONLY | _FOLDER)
+        try:
+            for part in parts:
+                if make:
+                    with contextlib.suppress(FileExistsError):
+                        os.mkdir(part, dir_fd=handle)
+                        os.fsync(handle)
+                inner = os.open(part, os.O_RDONLY | _NO_LINK | _FOLDER, dir_fd=handle)
+                os.close(handle)
+                handle = inner
+            yield handle
+        finally:
+            os.close(handle)
+
     def shown(self, real: Path) -> str:
         """Name a path inside the workspace the way that the model does: relative, with slashes."""
         return real.relative_to(self.root).as_posix()
@@ -127,15 +154,10 @@ class Workspace:
 
     def _descend(self, parts: tuple[str, ...]) -> int:
         """Open `parts` below the root, no part through a link. Returns a file descriptor."""
-        handle = os.open(self.root, os.O_RDONLY | _FOLDER)
-        for index, part in enumerate(parts):
-            kind = _FOLDER if index < len(parts) - 1 else _NO_WAIT
-            try:
-                inner = os.open(part, os.O_RDONLY | _NO_LINK | kind, dir_fd=handle)
-            finally:
-                os.close(handle)
-            handle = inner
-        return handle
+        if not parts:
+            return os.open(self.root, os.O_RDONLY | _FOLDER)
+        with self.folder(parts[:-1]) as handle:
+            return os.open(parts[-1], os.O_RDONLY | _NO_LINK | _NO_WAIT, dir_fd=handle)
 
 
 def _refused(path: str, reason: str) -> WorkspaceError:

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 
 from loom_runner import ToolRegistry
 
+from loom_agents._changes import ChangeLog
+from loom_agents._commit import CommitTool
 from loom_agents._described import described_tool
 from loom_agents._files import FileTools
 from loom_agents._git import GitTools
 from loom_agents._search import DocumentSearch
 from loom_agents._tests_tool import DEFAULT_TIMEOUT_S, SuiteRunner, default_test_command
 from loom_agents._workspace import Workspace
+from loom_agents._write_tools import WriteTools
 
 
 def workspace_tools(
@@ -17,10 +20,12 @@ def workspace_tools(
     *,
     test_command: Sequence[str] | None = None,
     test_timeout_s: float = DEFAULT_TIMEOUT_S,
+    changes: ChangeLog | None = None,
 ) -> ToolRegistry:
-    """Build the tools for one workspace: files, search, git, and `run_tests`.
+    """Build the tools for one workspace: files, search, git, `run_tests`, and those that write.
 
-    All but the last change nothing, so an interrupted call is made again without asking.
+    Those that look change nothing, and those that write know by the key of a call what it did already; so an
+    interrupted call is made again without asking.
 
     `run_tests` is not idempotent by nature: tests may write files, and two runs may end differently. It is made again
     all the same, because its command was chosen by the owner of the workspace and not by the model, tests are
@@ -31,6 +36,7 @@ def workspace_tools(
         workspace: the folder that the tools are locked into.
         test_command: program and arguments of the test runner; pytest when it is not given.
         test_timeout_s: after this many seconds the tests are stopped.
+        changes: where the tools that write keep what they change; without it there are none.
     """
     files, git = FileTools(workspace), GitTools(workspace)
     command = tuple(test_command) if test_command else default_test_command(workspace)
@@ -40,4 +46,8 @@ def workspace_tools(
     for function in (*look, git.git_status, git.git_diff):
         registry.add(described_tool(function, read_only=True))
     registry.add(described_tool(suite.run_tests, on_doubt="retry"))
+    if changes is not None:
+        write, commit = WriteTools(workspace, changes), CommitTool(workspace, changes)
+        for tool in (write.edit_file, write.write_file, write.apply_patch, commit.git_commit):
+            registry.add(described_tool(tool, idempotent=True))
     return registry
