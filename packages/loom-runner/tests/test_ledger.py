@@ -287,26 +287,6 @@ def test_arguments_that_json_cannot_hold_are_refused_before_the_tool_runs(drive,
     assert (ran, store.tool_calls("r")) == ([], [])
 
 
-def test_a_tool_that_needs_an_approval_does_not_run_without_one(drive, tools, store):
-    @tools.tool("deploy", needs_approval=True)
-    async def deploy() -> str:
-        return "deployed"
-
-    async def step(state: State, ctx: RunContext) -> Complete[str]:
-        if state.n == 0:
-            await ctx.call_tool("deploy")
-
-    result = drive(step)
-    assert "cannot call deploy: it needs an approval" in result.error.message
-    assert store.tool_calls("r") == []
-
-    async def approved(state: State, ctx: RunContext) -> Complete[str]:
-        return Complete(await ctx.call_tool("deploy", _approved="ann"))
-
-    runner = AgentRunner(step=approved, store=store, tools=tools)
-    assert asyncio.run(runner.start(run_id="s", initial_state=State())).result == "deployed"
-
-
 def test_a_call_that_is_not_awaited_is_finished_before_the_step_is_committed(drive, tools, store):
     @tools.tool("note")
     async def note() -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loom_runner._context import RunContext, Signal, current_run
     from loom_runner._errors import (
         LeaseLost,
+        OutcomeUnknown,
         RunBusy,
         RunnerError,
         StateError,
@@ -33,21 +34,29 @@ if TYPE_CHECKING:
         UsageError,
     )
     from loom_runner._events import RunEvent
+    from loom_runner._gate import Allow, Ask, Deny, PendingCall
     from loom_runner._outcomes import Complete, Continue, Fail, Wait
     from loom_runner._result import RunResult
     from loom_runner._runner import AgentRunner
     from loom_runner._sqlite import SQLiteStore
     from loom_runner._sqlite_file import Durability
     from loom_runner._store import Store
-    from loom_runner._tools import Tool, ToolRegistry, tool
+    from loom_runner._tools import Done, NotDone, Tool, ToolRegistry, Unknown, tool
 
 __all__ = [
     "AgentRunner",
+    "Allow",
+    "Ask",
     "Complete",
     "Continue",
+    "Deny",
+    "Done",
     "Durability",
     "Fail",
     "LeaseLost",
+    "NotDone",
+    "OutcomeUnknown",
+    "PendingCall",
     "RetryPolicy",
     "RunBusy",
     "RunContext",
@@ -63,6 +72,7 @@ __all__ = [
     "ToolCallMismatch",
     "ToolFailed",
     "ToolRegistry",
+    "Unknown",
     "UnknownRun",
     "UsageError",
     "Wait",
@@ -72,11 +82,18 @@ __all__ = [
 
 _HOME = {
     "AgentRunner": "_runner",
+    "Allow": "_gate",
+    "Ask": "_gate",
     "Complete": "_outcomes",
     "Continue": "_outcomes",
+    "Deny": "_gate",
+    "Done": "_tools",
     "Durability": "_sqlite_file",
     "Fail": "_outcomes",
     "LeaseLost": "_errors",
+    "NotDone": "_tools",
+    "OutcomeUnknown": "_errors",
+    "PendingCall": "_gate",
     "RetryPolicy": "_clock",
     "RunBusy": "_errors",
     "RunContext": "_context",
@@ -92,6 +109,7 @@ _HOME = {
     "ToolCallMismatch": "_errors",
     "ToolFailed": "_errors",
     "ToolRegistry": "_tools",
+    "Unknown": "_tools",
     "UnknownRun": "_errors",
     "UsageError": "_errors",
     "Wait": "_outcomes",

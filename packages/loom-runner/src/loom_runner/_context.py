@@ -9,10 +9,10 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from loom_runner._errors import ApprovalRequired, LeaseLost, UsageError
+from loom_runner._errors import LeaseLost, UsageError
 from loom_runner._events import Observers, RunEvent
 from loom_runner._ledger import Ledger, StepParked
 from loom_runner._threads import in_thread
@@ -26,6 +26,9 @@ __all__ = ["RunContext", "RunningRun", "Signal", "current_run", "entered", "runn
 T = TypeVar("T")
 
 _current: Final[ContextVar[RunContext | None]] = ContextVar("loom_runner.current", default=None)
+_QUIET_TURNS: Final = 5
+"""How many turns of the loop a step has to make its next call: `gather` and `asyncio.wait` need three."""
+
 _in_tool: Final[ContextVar[bool]] = ContextVar("loom_runner.in_tool", default=False)
 
 
@@ -57,6 +60,8 @@ class _Calls:
     shared: dict[str, asyncio.Future[None]]
     in_flight: int = 0
     settled: asyncio.Future[None] | None = None
+    parked: list[StepParked] = field(default_factory=list)
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class RunContext:
@@ -109,18 +114,16 @@ class RunContext:
                 RunEvent("emitted", self.run_id, self.step_index, self.attempt, at, {"event": dict(event)})
             )
 
-    def call_tool(
-        self, name: str | Tool, /, *, _key: str | None = None, _approved: str | None = None, **arguments: Any
-    ) -> Awaitable[Any]:
+    def call_tool(self, name: str | Tool, /, *, _key: str | None = None, **arguments: Any) -> Awaitable[Any]:
         """Call a registered tool once, whatever happens: on a later attempt its recorded payload comes back.
 
         Calls may run side by side (`asyncio.gather`, task groups): keys count the calls of each name in the order of
-        the code.
+        the code. A call that needs an approval parks the run, once the other calls of the step are done; on the
+        attempt after the decision it runs, or fails with the category `denied` or `approval_expired`.
 
         Args:
             name: A name of the registry, or a `Tool`.
             _key: An idempotency key of your own, unique in this step.
-            _approved: Who approved the call, for tools that need an approval.
             arguments: The tool's arguments; they are recorded, and compared when the key is used again.
 
         Returns:
@@ -130,18 +133,11 @@ class RunContext:
             ToolFailed: The tool failed, now or in a recorded attempt.
             ToolCallMismatch: The key is on record with other arguments.
             UnknownTool: There is no such tool.
-            ApprovalRequired: The tool needs an approval and `_approved` is missing.
 
         Durability: the payload is committed when the call returns; so is the fact that it started, before the tool
         runs.
         """
         tool = self._run.tools.get(name) if isinstance(name, str) else name
-        if tool.needs_approval and _approved is None:
-            raise ApprovalRequired(
-                f"cannot call {tool.name}: it needs an approval. Ask a person, then pass _approved='who'.",
-                run_id=self.run_id,
-                step_index=self.step_index,
-            )
         checked = tool.check(arguments)
         return self._managed(tool, arguments, self._key_of(tool, _key), (), checked, own_key=_key is not None)
 
@@ -258,17 +254,52 @@ class RunContext:
                 step_index=self.step_index,
                 attempt=self.attempt,
                 key=key,
-                execute=lambda: self._execute(tool, key, args, kwargs),
+                execute=lambda edited: self._execute(tool, key, args, kwargs, edited),
             )
         except StepParked as parked:
-            self.stop(parked)
-            raise
+            raise await self._rest(parked) from None
         finally:
             calls.in_flight -= 1
+            calls.moved.set()
             if not calls.in_flight and calls.settled is not None and not calls.settled.done():
                 calls.settled.set_result(None)
 
-    async def _execute(self, tool: Tool, key: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    async def _rest(self, parked: StepParked) -> BaseException:
+        """Wait until every other call of the step is done or rests as well; then the step is over, and why.
+
+        What needs a person is asked about at once, and what does not is finished. A call that has just ended may be
+        about to lead to the next one, so a few quiet turns of the loop have to pass.
+        """
+        calls = self._made()
+        calls.parked.append(parked)
+        calls.moved.set()
+        quiet_turns = 0
+        try:
+            while quiet_turns < _QUIET_TURNS and self._stopped is None:
+                if len(calls.parked) < calls.in_flight:
+                    calls.moved.clear()
+                    await calls.moved.wait()
+                    quiet_turns = 0
+                else:
+                    await asyncio.sleep(0)
+                    quiet_turns += 1
+        except BaseException:
+            calls.parked.remove(parked)  # the step has changed its mind, for instance by a time-out of its own
+            raise
+        if self._stopped is None:
+            self.stop(StepParked.merged(calls.parked))
+        return self._stopped or parked
+
+    async def _execute(
+        self,
+        tool: Tool,
+        key: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        edited: Mapping[str, Any] | None,
+    ) -> Any:
+        if edited is not None:
+            args, kwargs = (), tool.check(edited)
         named = dict(kwargs)
         if tool.takes_key and KEY_PARAMETER not in named:
             named[KEY_PARAMETER] = f"{self.run_id}/{self.step_index}/{key}"

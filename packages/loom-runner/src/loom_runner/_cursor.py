@@ -15,9 +15,11 @@ from loom_runner._events import EventKind, Observers, RunEvent
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from loom_runner._clock import Clock, RetryPolicy
     from loom_runner._context import RunContext, RunningRun
+    from loom_runner._gate import Gate
     from loom_runner._program import Program
     from loom_runner._records import Claim
     from loom_runner._store import Store
@@ -85,6 +87,8 @@ class Settings:
     clock: Clock
     lease_s: float
     max_crashes: int
+    gate: Gate | None = None
+    module: Callable[[], str | None] = lambda: None
 
     def tell(self, cursor: Cursor, kind: EventKind, step_index: int | None = None, /, **data: Any) -> None:
         if self.observers:

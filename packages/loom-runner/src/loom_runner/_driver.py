@@ -21,7 +21,6 @@ from typing import Any
 from loom_runner._codec import canonical
 from loom_runner._context import RunningRun
 from loom_runner._cursor import Cursor, Settings
-from loom_runner._doubt import read_tool_calls
 from loom_runner._ending import Endings
 from loom_runner._errors import RunBusy, RunExists, StateError, UsageError
 from loom_runner._finding import find_run, unknown_run
@@ -31,6 +30,7 @@ from loom_runner._records import Claim, LeaseRequest, NewRun, RunRecord
 from loom_runner._result import RunResult
 from loom_runner._states import TERMINAL, move
 from loom_runner._stepping import Stepper
+from loom_runner._waits import Waits, before_step
 
 __all__ = ["Driver", "RunResult", "unknown_run"]
 
@@ -44,6 +44,7 @@ class Driver:
         self._store = settings.store
         self._clock = settings.clock
         self._tell = settings.tell
+        self._waits = Waits(settings)
         self._endings = Endings(settings)
         self._stepper = Stepper(settings, self._endings, Heartbeat(settings.store, settings.lease_s / 3))
 
@@ -85,7 +86,7 @@ class Driver:
         return await self._attach(record, max_steps)
 
     async def _attach(self, record: RunRecord, max_steps: int | None) -> RunResult:
-        if record.status == "waiting" and not self._is_answered(record):
+        if record.status == "waiting" and not await self._waits.is_over(record):
             return self._stored(record)
         state = self._read_state(record)
         claim, seen = await self._claim(record)
@@ -96,7 +97,7 @@ class Driver:
         cursor = self._cursor(claim, seen.step_index, state, seen.state, attempt=seen.failures + crashes)
         cursor.tries_used = 0 if seen.status in ("failed", "parked") else seen.failures
         cursor.due_at = seen.due_at if was_lost or seen.status == "paused" else None
-        cursor.wait = {name: value for name, value in (seen.wait or {}).items() if name != "doubt"} or None
+        cursor.wait = before_step(seen.wait)
         taken_from = seen.owner.pid if was_lost and seen.owner else None
         self._tell(cursor, "run_started", status=seen.status, fence=claim.fence, taken_over_from=taken_from)
         if was_lost and crashes >= self._settings.max_crashes:
@@ -122,19 +123,10 @@ class Driver:
             record = find_run(self._store, run_id, "resume")
         raise _busy(record)
 
-    def _is_answered(self, record: RunRecord) -> bool:
-        """Whether what a waiting run waits for has come."""
-        wait = record.wait or {}
-        if "doubt" in wait:
-            calls = read_tool_calls(self._store, record.run_id, in_doubt=True)
-            return all(call.number != wait["doubt"] for call in calls)
-        is_over = record.due_at is not None and record.due_at <= self._clock.now_us()
-        return is_over or bool(self._store.signals(record.run_id, name=wait.get("signal", "")))
-
     # ------------------------------------------------------------------ small parts
 
     def _cursor(self, claim: Claim, step_index: int, state: Any, state_text: str, *, attempt: int) -> Cursor:
-        ledger = Ledger(self._store, claim, self._settings.observers, self._clock)
+        ledger = Ledger(self._settings, claim)
         run = RunningRun(
             claim.run_id,
             ledger,
@@ -146,7 +138,8 @@ class Driver:
         return Cursor(claim, run, asyncio.current_task(), step_index, state, state_text, attempt)
 
     def _lease_request(self) -> LeaseRequest:
-        return LeaseRequest(this_process(), self._settings.lease_s, self._program.fingerprint, self._program.code_at)
+        settings, program = self._settings, self._program
+        return LeaseRequest(this_process(), settings.lease_s, program.fingerprint, program.code_at, settings.module())
 
     def _read_state(self, record: RunRecord) -> Any:
         try:

@@ -10,7 +10,7 @@ Every way out of a step is one function here and one transaction of the store. T
 | returns `Wait` | committed; `waiting`, or `running` when the signal is there already |
 | returns `Fail`, or raises what is not worth a retry | an attempt row; `failed`, with the state before the step |
 | raises what may pass | an attempt row with the time of the next try; `running` |
-| calls a tool that is in doubt and asks | `waiting`; the same attempt goes on when a person has answered |
+| calls a tool that is in doubt, or needs an approval | `waiting`; the same attempt goes on when people have decided |
 | is cancelled (Ctrl-C, SIGTERM) | `paused`; the same step starts again on `resume` |
 | disappears with its process | found by the next claim, which writes an attempt row `interrupted` |
 | loses its lease | nothing is written, `LeaseLost` |
@@ -19,11 +19,12 @@ Every way out of a step is one function here and one transaction of the store. T
 from __future__ import annotations
 
 import traceback
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._clock import to_iso
-from loom_runner._errors import ApprovalRequired, StateError, ToolCallMismatch, UnknownTool, UsageError
+from loom_runner._errors import StateError, ToolCallMismatch, UnknownTool, UsageError
 from loom_runner._records import AttemptEnd, AttemptRecord, ErrorInfo, StepCommit
 from loom_runner._result import RunResult
 from loom_runner._states import move
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Endings"]
 
-_NEVER_RETRIED: Final = (StateError, UsageError, ToolCallMismatch, UnknownTool, ApprovalRequired)
+_NEVER_RETRIED: Final = (StateError, UsageError, ToolCallMismatch, UnknownTool)
 """Errors of the code itself: the same attempt would end the same way."""
 
 
@@ -68,6 +69,7 @@ class Endings:
             attempts=cursor.attempt + 1,
             result=advance.result_text,
             signal_key=signal_key,
+            before=cursor.state_text,
         )
         if advance.outcome == "complete":
             step.status, step.lease_end = move("running", "complete"), "completed"
@@ -140,9 +142,29 @@ class Endings:
         )
 
     async def ask(self, cursor: Cursor, parked: StepParked) -> RunResult:
-        wait = {**(cursor.wait or {}), "doubt": parked.number}
-        note = f"a word about {cursor.run_id}#{parked.number}"
-        end = AttemptEnd(move("running", "ask"), self._clock.now_us(), wait=wait, lease_end="waiting", note=note)
+        """Park the run until people have decided about calls in doubt, and about calls that need an approval."""
+        run_id, now = cursor.run_id, self._clock.now_us()
+        wait: dict[str, Any] = {}
+        notes = []
+        if parked.doubt is not None:
+            wait["doubt"] = parked.doubt
+            notes.append(f"a word about {run_id}#{parked.doubt}")
+        known = self._store.approvals(run_id) if parked.asks or parked.pending else []
+        asks = tuple(replace(ask, number=len(known) + nth) for nth, ask in enumerate(parked.asks, 1))
+        waiting = [row for row in known if row.number in parked.pending] + list(asks)
+        due_at: int | None = None
+        if waiting:
+            numbers = [row.number for row in waiting]
+            expiries = [row.expires_at for row in waiting if row.expires_at is not None]
+            due_at = max(expiries) if len(expiries) == len(waiting) else None
+            wait |= {"approvals": numbers, "until": None if due_at is None else to_iso(due_at)}
+            notes.append(f"the approval of {', '.join(row.name for row in waiting)}")
+        if cursor.wait is not None:
+            wait["after"] = cursor.wait
+        note = " and ".join(notes)
+        end = AttemptEnd(
+            move("running", "ask"), now, wait=wait, due_at=due_at, lease_end="waiting", note=note, asks=asks
+        )
         return await self._stop(cursor, end)
 
     async def park(self, cursor: Cursor, crashes: int) -> RunResult:

@@ -5,23 +5,29 @@ RunnerError
 │   ├── UnknownRun            no run has this id in this database
 │   ├── RunExists             the id is taken by a run with another input
 │   ├── UnknownToolCall       no tool call has this number, or nothing about it is in doubt
+│   ├── UnknownApproval       no request for approval has this number
+│   ├── UnknownStep           the run has no committed step of this number
+│   │   └── StepPruned        it had one, and retention dropped it
 │   ├── AgentModuleError      the agent module is missing, broken or offers nothing to run
 │   └── IllegalMove           the run's status does not allow this (see the table in `_states`)
 ├── RunBusy                   another live process holds the run
 ├── LeaseLost                 this process held the run and lost it; nothing more is written
 ├── StoreError                the database
 │   ├── StoreUnreadable       a directory, not a database, damaged, or cannot be opened
+│   │   ├── StoreDamaged      one value cannot be read; the rest can
+│   │   └── StoreLocked       it is encrypted, and the key is missing or another one
 │   ├── StoreReadOnly         writing was asked for and the file does not allow it
 │   ├── StoreTooNew           written by a later version of this package
 │   └── StoreBusy             another writer kept the database locked for too long, or the disk is full
 ├── StateError                the value of a step
 │   ├── StateEncodeError      a state or result that cannot be written as JSON of its type
+│   ├── PayloadTooLarge       a state or a payload above the store's cap
 │   ├── StateDecodeError      a stored state that the code at hand cannot read
 │   └── OutcomeError          a step returned something that is not an outcome
 └── ToolError                 a managed tool call
     ├── UnknownTool           no tool of this name is registered
     ├── ToolCallMismatch      the same idempotency key came with other arguments
-    ├── ApprovalRequired      the tool needs an approval and none was given
+    ├── OutcomeUnknown        raised by a tool: it began, and nobody can say how it ended
     └── ToolFailed            the tool ended with an error
 """
 
@@ -30,25 +36,31 @@ from __future__ import annotations
 
 __all__ = [
     "AgentModuleError",
-    "ApprovalRequired",
     "IllegalMove",
     "LeaseLost",
     "OutcomeError",
+    "OutcomeUnknown",
+    "PayloadTooLarge",
     "RunBusy",
     "RunExists",
     "RunnerError",
     "StateDecodeError",
     "StateEncodeError",
     "StateError",
+    "StepPruned",
     "StoreBusy",
+    "StoreDamaged",
     "StoreError",
+    "StoreLocked",
     "StoreReadOnly",
     "StoreTooNew",
     "StoreUnreadable",
     "ToolCallMismatch",
     "ToolError",
     "ToolFailed",
+    "UnknownApproval",
     "UnknownRun",
+    "UnknownStep",
     "UnknownTool",
     "UnknownToolCall",
     "UsageError",
@@ -86,6 +98,25 @@ class UnknownToolCall(UsageError):
     """No tool call has this number, or nothing about it is in doubt."""
 
 
+class UnknownApproval(UsageError):
+    """The run has no request for approval of this number."""
+
+
+class UnknownStep(UsageError):
+    """The run has no committed step of this number: it has not come so far, or the number is negative."""
+
+
+class StepPruned(UnknownStep):
+    """The step was committed, and retention dropped its row. The message names the nearest one that is kept.
+
+    `nearest` is that step's number, or None when none is kept.
+    """
+
+    def __init__(self, message: str, *, run_id: str, step_index: int, nearest: int | None) -> None:
+        super().__init__(message, run_id=run_id, step_index=step_index)
+        self.nearest = nearest
+
+
 class AgentModuleError(UsageError):
     """The agent module is missing, cannot be imported, or offers nothing to run."""
 
@@ -117,6 +148,14 @@ class StoreUnreadable(StoreError):
     """The path is a directory, is not a database, is damaged, or cannot be opened."""
 
 
+class StoreDamaged(StoreUnreadable):
+    """One stored value cannot be read. The message names it; everything that does not depend on it can be read."""
+
+
+class StoreLocked(StoreUnreadable):
+    """The database is encrypted and the key that was given, if any, does not open it. Nothing was changed."""
+
+
 class StoreReadOnly(StoreError):
     """Writing was asked for and the database does not allow it. Reading commands still work."""
 
@@ -135,6 +174,10 @@ class StateError(RunnerError):
 
 class StateEncodeError(StateError):
     """A state or a result is not of its declared type, or cannot be written as JSON. Nothing was committed."""
+
+
+class PayloadTooLarge(StateError):
+    """A state, an argument, a payload or a result is above the cap of the store. Nothing was written or cut."""
 
 
 class StateDecodeError(StateError):
@@ -170,8 +213,12 @@ class ToolCallMismatch(ToolError):
     """
 
 
-class ApprovalRequired(ToolError):
-    """The tool is declared `needs_approval` and was called without an approval. It was not run."""
+class OutcomeUnknown(ToolError):
+    """Raise it inside a tool whose call began and was cut off, for instance because its server died.
+
+    The call is then in doubt, as if this process had died in it: the tool's `on_doubt` or `reconcile` decides. Not for
+    a failure that is certain; that is `ToolFailed`.
+    """
 
 
 class ToolFailed(ToolError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from loom_runner._approvals import ApprovalRecord
     from loom_runner._states import Status
 
 __all__ = [
@@ -209,6 +210,7 @@ class AttemptEnd:
     due_at: int | None = None
     lease_end: LeaseEnd | None = None
     note: str | None = None
+    asks: tuple[ApprovalRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,7 @@ class ToolStart:
     arguments_hash: str
     at: int
     ordinal: int = 1
+    approval: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

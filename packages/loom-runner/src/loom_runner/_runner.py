@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from loom_runner._approvals import approval_view, decide_approval, read_approvals
 from loom_runner._clock import Clock, RetryPolicy, SystemClock
 from loom_runner._codec import UNHINTED, to_plain_json
 from loom_runner._cursor import Settings
@@ -19,10 +20,11 @@ from loom_runner._tools import ToolRegistry
 from loom_runner._views import attempt_views, run_view, step_view, tool_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from loom_runner._gate import Gate
     from loom_runner._result import RunResult
     from loom_runner._store import Store
 
@@ -46,6 +48,9 @@ class AgentRunner:
         clock: Time, waiting and chance.
         lease_s: How long a run stays reserved for a process that gives no sign of life.
         max_crashes: A step that took its process down this often is parked.
+        gate: Decides which tool calls may run, fail, or wait for a person; see `Gate`. Without it, tools declared
+            `needs_approval` wait, and all others run.
+        module: The agent module as its caller named it, for hints that can be pasted; may be set later.
     """
 
     def __init__(
@@ -62,12 +67,15 @@ class AgentRunner:
         clock: Clock | None = None,
         lease_s: float = 15.0,
         max_crashes: int = 10,
+        gate: Gate | None = None,
+        module: str | None = None,
     ) -> None:
         if (step is None) == (loop is None):
             raise UsageError("cannot make a runner: give it either step= or loop=.")
         if not lease_s > 0 or max_crashes < 1:
             raise UsageError("cannot make a runner: lease_s is above 0 and max_crashes is at least 1.")
         self.store = store
+        self.module = module
         self.tools = ToolRegistry() if tools is None else tools
         self.program: Program
         if step is not None:
@@ -88,6 +96,8 @@ class AgentRunner:
                 clock=self._clock,
                 lease_s=lease_s,
                 max_crashes=max_crashes,
+                gate=gate,
+                module=lambda: self.module,
             )
         )
 
@@ -149,6 +159,39 @@ class AgentRunner:
         """Decide about a tool call in doubt; see `resolve_call`."""
         await resolve_call(self.store, run_id, call, how, result=result, decided_by=decided_by, clock=self._clock)
 
+    async def decide(
+        self,
+        *,
+        run_id: str,
+        number: int,
+        how: Literal["approve", "deny", "edit"],
+        by: str,
+        via: str = "",
+        note: str = "",
+        arguments: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Decide about a request for approval; see `decide_approval`. Edited arguments are checked by the tool's hints.
+
+        Raises:
+            ToolFailed: The edited arguments do not fit the tool (category `invalid_arguments`).
+        """
+        if arguments is not None:
+            for row in self.store.approvals(run_id):
+                if row.number == number and row.name in self.tools:
+                    self.tools.get(row.name).check(arguments)
+        decided = await decide_approval(
+            self.store,
+            run_id,
+            number,
+            how,
+            by=by,
+            via=via,
+            note=note,
+            arguments=arguments,
+            clock=self._clock,
+        )
+        return approval_view(decided)
+
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Listen to events from now on; call what is returned to stop."""
         return self._observers.add(observer)
@@ -204,6 +247,11 @@ class AgentRunner:
     def doubts(self, run_id: str | None = None) -> Sequence[dict[str, Any]]:
         """Read the tool calls that started and have no recorded end, of one run or of all."""
         return [tool_view(call) for call in read_tool_calls(self.store, run_id, in_doubt=True)]
+
+    def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> Sequence[dict[str, Any]]:
+        """Read the requests for approval, of one run or of all."""
+        found = read_approvals(self.store, run_id, pending_only=pending_only, clock=self._clock)
+        return [approval_view(approval) for approval in found]
 
     def explain_run(self, run_id: str) -> Explanation:
         """Tell what happened to a run; `str()` of it is the text, `.data` the facts."""

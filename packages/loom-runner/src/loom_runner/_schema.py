@@ -147,4 +147,28 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     UPDATE runs SET (slowest_us, slowest_step) = (SELECT ended_at - started_at, step_index FROM steps s
         WHERE s.run_key = runs.run_key ORDER BY 1 DESC, 2 LIMIT 1);
     """,
+    # 4: approvals; children, forks, budgets and requests of runs; versions of states; calls numbered in their run.
+    """
+    CREATE TABLE approvals (
+        run_key        INTEGER NOT NULL REFERENCES runs,
+        number         INTEGER NOT NULL,
+        step_index     INTEGER NOT NULL,
+        key            TEXT NOT NULL,
+        name           TEXT NOT NULL,
+        status         TEXT NOT NULL,
+        requested_at   INTEGER NOT NULL,
+        expires_at     INTEGER,
+        needed         INTEGER NOT NULL,
+        decided        INTEGER NOT NULL DEFAULT 0,
+        reason         TEXT NOT NULL,
+        policy         TEXT NOT NULL,
+        decisions      TEXT NOT NULL,
+        arguments_hash TEXT NOT NULL,
+        arguments      TEXT NOT NULL,
+        edited         TEXT,
+        PRIMARY KEY (run_key, number),
+        UNIQUE (run_key, step_index, key)
+    );
+    CREATE INDEX approvals_pending ON approvals (status) WHERE status = 'pending';
+    """,
 )

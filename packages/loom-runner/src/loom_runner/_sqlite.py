@@ -19,7 +19,8 @@ What was asked for is read back.
 brings its own SQLite, because those of the systems at hand carry a bug that can damage a WAL database with several
 writers (fixed in 3.51.3).
 
-*Modules.* One per group of tables (`_sqlite_runs`, `_sqlite_steps`, `_sqlite_tools`, `_sqlite_signals`), each a
+*Modules.* One per group of tables (`_sqlite_runs`, `_sqlite_steps`, `_sqlite_tools`, `_sqlite_signals`,
+`_sqlite_approvals`), each a
 subclass of `Tables` (`_sqlite_tables`), put together here; `_sqlite_rows` alone knows the order of columns,
 `_sqlite_file` how a file is opened, `_schema` what the tables are.
 

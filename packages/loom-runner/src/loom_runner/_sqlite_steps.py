@@ -6,8 +6,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from loom_runner._sqlite_approvals import ApprovalTables
 from loom_runner._sqlite_rows import NOW_MS, SELECT_ATTEMPT, SELECT_STEP, error_text, to_attempt, to_step
-from loom_runner._sqlite_tables import OF_RUN, Tables
+from loom_runner._sqlite_tables import OF_RUN
 
 if TYPE_CHECKING:
     import apsw
@@ -31,7 +32,7 @@ _STEP: Final = """
 """
 
 
-class StepTables(Tables):
+class StepTables(ApprovalTables):
     """`steps` and `attempts`."""
 
     async def commit_step(self, claim: Claim, step: StepCommit) -> None:
@@ -94,6 +95,8 @@ class StepTables(Tables):
             raise self._lost(claim)
         if failed is not None:
             self._add_attempt(db, claim, failed)
+        if end.asks:
+            self._add_approvals(db, claim, end.asks)
         if end.wait is not None and "doubt" in end.wait:
             db.execute("UPDATE tool_calls SET status = 'in_doubt' WHERE number = ?", (end.wait["doubt"],))
         if end.lease_end is not None:

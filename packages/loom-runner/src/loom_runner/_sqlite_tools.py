@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from loom_runner._sqlite_approvals import ApprovalTables
 from loom_runner._sqlite_rows import SELECT_TOOL, SELECT_TRY, error_text, to_tool, to_try
-from loom_runner._sqlite_tables import OF_RUN, Tables
+from loom_runner._sqlite_tables import OF_RUN
 
 if TYPE_CHECKING:
     import apsw
@@ -19,7 +20,7 @@ _START_TOOL: Final = """
 """
 
 
-class ToolTables(Tables):
+class ToolTables(ApprovalTables):
     """`tool_calls` and `tool_tries`."""
 
     async def start_tool(self, claim: Claim, call: ToolStart) -> ToolRecord | None:
@@ -41,6 +42,8 @@ class ToolTables(Tables):
             ),
         )
         if db.changes():
+            if call.approval is not None:
+                self._use_approval(db, claim, call.approval)
             return None
         row = db.execute(
             f"{SELECT_TOOL} WHERE t.run_key = ? AND t.step_index = ? AND t.key = ?",
@@ -115,6 +118,11 @@ class ToolTables(Tables):
         if open_only:
             where += " AND t.status IN ('started', 'in_doubt')"
         return [to_tool(row) for row in self._read(f"{SELECT_TOOL} {where} ORDER BY t.number", (run_id,))]
+
+    def tool_call(self, run_id: str, step_index: int, key: str) -> ToolRecord | None:
+        where = "WHERE r.run_id = ? AND t.step_index = ? AND t.key = ?"
+        rows = self._read(f"{SELECT_TOOL} {where}", (run_id, step_index, key))
+        return to_tool(rows[0]) if rows else None
 
     def tool_tries(self, run_id: str) -> list[ToolTry]:
         rows = self._read(f"{SELECT_TRY} {OF_RUN} ORDER BY y.number, y.try", (run_id,))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from loom_runner._approvals import ApprovalRecord
     from loom_runner._records import (
         AttemptEnd,
         AttemptRecord,
@@ -75,6 +76,12 @@ class Store(Protocol):
     async def decide_tool(self, seen: ToolRecord, end: ToolEnd, decided_by: str) -> bool:
         """Record a person's answer about a call that still looks as `seen`; False when it does not."""
 
+    async def update_approval(self, seen: ApprovalRecord, after: ApprovalRecord) -> bool:
+        """Write a request that still stands as `seen`; False when it does not.
+
+        New requests are written by `end_attempt`, and used up by `start_tool`, in their transactions.
+        """
+
     async def send_signal(self, run_id: str, name: str, payload: str, at: int) -> None:
         """Leave a signal for a run."""
 
@@ -92,6 +99,15 @@ class Store(Protocol):
 
     def tool_calls(self, run_id: str | None = None, *, open_only: bool = False) -> list[ToolRecord]:
         """Read tool calls of one run or of all, in order of their first start; `open_only`: those without an end."""
+
+    def tool_call(self, run_id: str, step_index: int, key: str) -> ToolRecord | None:
+        """Read one tool call."""
+
+    def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> list[ApprovalRecord]:
+        """Read the requests for approval of one run or of all, in order."""
+
+    def approval_of(self, run_id: str, step_index: int, key: str) -> ApprovalRecord | None:
+        """Read the request for one tool call."""
 
     def tool_tries(self, run_id: str) -> list[ToolTry]:
         """Read the earlier tries of calls that were made again."""

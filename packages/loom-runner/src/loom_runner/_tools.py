@@ -8,6 +8,7 @@ without somebody's word (`on_doubt`).
 from __future__ import annotations
 
 import inspect
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, get_args, overload
@@ -16,12 +17,33 @@ from loom_runner._codec import Codec, hints_of
 from loom_runner._errors import ToolFailed, UnknownTool, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["ManagedFunction", "OnDoubt", "Tool", "ToolRegistry", "tool"]
+__all__ = ["Done", "ManagedFunction", "NotDone", "OnDoubt", "Reconcile", "Tool", "ToolRegistry", "Unknown", "tool"]
 
 OnDoubt = Literal["retry", "ask", "fail"]
 """What becomes of a call that started and has no recorded end: make it again with its key, ask a person, or fail."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What `reconcile` found: the call took effect, and this is its payload."""
+
+    result: Any = None
+
+
+@dataclass(frozen=True)
+class NotDone:
+    """What `reconcile` found: the call took no effect, and may be made again."""
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """What `reconcile` found: nobody can say. `on_doubt` decides."""
+
+
+Reconcile = Callable[[str, dict[str, Any]], Done | NotDone | Unknown | Awaitable[Done | NotDone | Unknown]]
+"""Given the idempotency key and the arguments of an interrupted call, find out whether it took effect."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,9 +61,11 @@ class Tool:
         description: For a model; the docstring when it is not given.
         idempotent: A second call with the same idempotency key does no more than the first.
         read_only: Changes nothing.
-        needs_approval: A person decides before each call. The runner refuses a call that comes without `_approved`.
+        needs_approval: A person decides before each call, unless the runner's gate says otherwise.
         on_doubt: What to do about an interrupted call; None means `retry` for idempotent and read-only tools, else
             `ask`.
+        reconcile: Finds out about an interrupted call, before `on_doubt` is asked: `reconcile(key, arguments)`
+            returns `Done(result)`, `NotDone()` or `Unknown()`.
         timeout_s: Seconds after which the call fails with the category `timeout`.
         input_schema: JSON Schema of the arguments. Given by hand, the function gets its arguments unchecked.
         result_hint: The type that the payload is read back as; plain JSON without it.
@@ -54,6 +78,7 @@ class Tool:
     read_only: bool = False
     needs_approval: bool = False
     on_doubt: OnDoubt | None = None
+    reconcile: Reconcile | None = field(default=None, repr=False)
     timeout_s: float | None = None
     input_schema: Mapping[str, Any] | None = None
     result_hint: Any = field(default=inspect.Parameter.empty, repr=False)
@@ -150,6 +175,7 @@ class ToolRegistry:
         read_only: bool = False,
         needs_approval: bool = False,
         on_doubt: OnDoubt | None = None,
+        reconcile: Reconcile | None = None,
         timeout_s: float | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Register the decorated function; it stays an ordinary function. The arguments are those of `Tool`."""
@@ -164,6 +190,7 @@ class ToolRegistry:
                     read_only=read_only,
                     needs_approval=needs_approval,
                     on_doubt=on_doubt,
+                    reconcile=reconcile,
                     timeout_s=timeout_s,
                 )
             )
@@ -231,7 +258,9 @@ def tool(
     name: str | None = None,
     idempotent: bool = False,
     read_only: bool = False,
+    needs_approval: bool = False,
     on_doubt: OnDoubt | None = None,
+    reconcile: Reconcile | None = None,
     timeout_s: float | None = None,
 ) -> Callable[[Callable[P, R]], ManagedFunction[P, R]]: ...
 def tool(
@@ -241,7 +270,9 @@ def tool(
     name: str | None = None,
     idempotent: bool = False,
     read_only: bool = False,
+    needs_approval: bool = False,
     on_doubt: OnDoubt | None = None,
+    reconcile: Reconcile | None = None,
     timeout_s: float | None = None,
 ) -> ManagedFunction[P, R] | Callable[[Callable[P, R]], ManagedFunction[P, R]]:
     """Make a function a tool that needs no registry, for loops written with `@tailrec`.
@@ -260,7 +291,9 @@ def tool(
                 description=inspect.getdoc(function) or "",
                 idempotent=idempotent,
                 read_only=read_only,
+                needs_approval=needs_approval,
                 on_doubt=on_doubt,
+                reconcile=reconcile,
                 timeout_s=timeout_s,
                 result_hint=hint,
             )
