@@ -1,0 +1,363 @@
+"""The tools of MCP servers in a registry: named, checked, mapped, and asked for across processes."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from loom_agents._blobs import BlobFolder
+from loom_agents._mcp import McpServers
+from loom_agents._mcp_config import McpConfig, McpServerConfig
+from loom_agents._mcp_input import answers_to, is_question
+from loom_runner import AgentRunner, Complete, SQLiteStore, Tool, ToolFailed, ToolRegistry
+
+FOLDER = Path(__file__).parent / "mcp_servers"
+
+
+def bare(name: str = "bare", *flags: str, **settings: Any) -> McpServerConfig:
+    return McpServerConfig(name, (sys.executable, "-S", str(FOLDER / "bare.py"), *flags), **settings)
+
+
+def real(**settings: Any) -> McpServerConfig:
+    return McpServerConfig("real", (sys.executable, str(FOLDER / "real.py"), "stdio"), **settings)
+
+
+@pytest.fixture
+def use(tmp_path: Path) -> Callable[..., Any]:
+    """Start servers, give the registry and the servers to a coroutine function, and return its result."""
+
+    def use(work: Callable[..., Any], *servers: McpServerConfig, local: ToolRegistry | None = None) -> Any:
+        async def using() -> Any:
+            config = McpConfig(servers, {"wrong": "cannot use MCP server 'wrong'"})
+            async with McpServers(config, blobs=BlobFolder(tmp_path / "blobs")) as started:
+                return await work(started.registry(local or ToolRegistry()), started)
+
+        return asyncio.run(using())
+
+    return use
+
+
+async def call(tools: ToolRegistry, name: str, **arguments: Any) -> Any:
+    return await tools.get(name).function(**arguments)
+
+
+def local_tools(*names: str) -> ToolRegistry:
+    tools = ToolRegistry()
+    for name in names:
+        tools.add(Tool(name=name, function=lambda: "local", description="local", input_schema={"type": "object"}))
+    return tools
+
+
+def test_hints_of_a_server_become_declarations_and_its_schema_goes_to_the_model(use: Any) -> None:
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        echo, write = tools.get("bare__echo"), tools.get("bare__write")
+        assert (echo.read_only, write.read_only, write.doubt_policy) == (True, False, "ask")
+        assert echo.description == "Say it again."
+        assert echo.schema()["required"] == ["text"]
+        assert servers.problems == ["cannot use MCP server 'wrong'"]
+
+    use(work, bare())
+
+
+@pytest.mark.parametrize(
+    ("effect", "read_only", "idempotent"), [("read", True, False), ("idempotent", False, True), ("write", False, False)]
+)
+def test_the_word_of_the_files_owner_stands_above_the_hints(
+    use: Any, effect: Any, read_only: bool, idempotent: bool
+) -> None:
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        echo = tools.get("bare__echo")
+        assert (echo.read_only, echo.idempotent, echo.needs_approval) == (read_only, idempotent, True)
+
+    use(work, bare(effect=effect, approve=True))
+
+
+def test_tools_that_the_owner_does_not_want_are_left_out(use: Any) -> None:
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        assert [tool.name for tool in tools] == ["bare__echo"]
+
+    use(work, bare(allow=frozenset({"echo", "die"}), deny=frozenset({"die"})))
+
+
+def test_arguments_are_checked_before_the_call(use: Any, tmp_path: Path) -> None:
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        for arguments, said in [({}, "'text' is a required property"), ({"text": 1}, "arguments.text do not fit")]:
+            with pytest.raises(ToolFailed, match="cannot call bare__write") as error:
+                await call(tools, "bare__write", **arguments)
+            assert said in str(error.value)
+            assert error.value.error_category == "invalid_arguments"
+
+    use(work, bare("bare", f"effects={tmp_path / 'effects'}"))
+    assert not (tmp_path / "effects").exists()
+
+
+def test_results_become_payloads(use: Any, tmp_path: Path) -> None:
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        assert await call(tools, "bare__echo", text="hello") == "hello"
+        assert await call(tools, "bare__structured") == {"a": 1}
+        picture = await call(tools, "bare__picture")
+        assert picture["text"] == "here"
+        (blob,) = picture["blobs"]
+        assert Path(blob["path"]).read_bytes() == b"hello"
+        assert (blob["mime_type"], blob["size_bytes"], Path(blob["path"]).suffix) == ("image/png", 5, ".png")
+        big = await call(tools, "bare__big")
+        assert (len(big["text"]), big["truncated"], big["total_characters"]) == (60_000, True, 100_000)
+        assert Path(big["whole"]["path"]).read_text() == "x" * 100_000
+        with pytest.raises(ToolFailed, match="the server gave no reason"):
+            await call(tools, "bare__fails")
+
+    use(work, bare())
+
+
+def test_one_bad_server_never_stops_a_run_and_servers_start_side_by_side(use: Any) -> None:
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        assert await call(tools, "good__echo", text="x") == "x"
+        problems = "\n".join(servers.problems)
+        assert "'mute': because it gave no answer within 0.5 s" in problems
+        assert "'dead': because" in problems
+        assert "It said: no licence" in problems
+        assert "'none': because there is no program 'no-such-program'" in problems
+        assert "'gone': because" in problems
+        assert time.monotonic() - began < 8
+
+    began = time.monotonic()
+    none = McpServerConfig("none", ("no-such-program",))
+    gone = McpServerConfig("gone", ("python",), cwd="/no/such/folder")
+    use(work, bare("mute", "mute", start_timeout_s=0.5), bare("dead", "exit=3"), none, gone, bare("good"))
+
+
+def test_300_tools_and_80_character_names_are_all_callable(use: Any) -> None:
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        assert len(tools) == 303
+        assert all(len(tool.name) <= 64 for tool in tools)
+        for tool in list(tools)[-3:]:
+            assert await call(tools, tool.name) == ""
+
+    use(work, bare("many", "tools=300"), bare("long", "long"))
+
+
+def test_tools_with_schemas_that_providers_refuse_are_left_out(use: Any) -> None:
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        assert [tool.name for tool in tools] == ["bare__echo"]
+        assert "'bad' of MCP server 'bare': because its schema is wrong" in servers.problems[1]
+
+    use(work, bare("bare", "schema"))
+
+
+def test_a_schema_that_is_not_of_an_object_and_a_second_tool_of_a_name_are_left_out(tmp_path: Path) -> None:
+    from mcp_types import Tool as Offer
+
+    async def work() -> None:
+        servers = McpServers(McpConfig((McpServerConfig("s", ("x",)),)), blobs=BlobFolder(tmp_path))
+        (server,) = servers.servers
+        offer = {"type": "object"}
+        server.tools = tuple(
+            Offer(name=n, input_schema=s) for n, s in [("a", {"type": "array"}), ("b", offer), ("b", offer)]
+        )
+        assert [tool.offer.name for tool in servers._usable(server)] == ["b"]
+        assert ["not one of an object" in servers.problems[0], "two of this name" in servers.problems[1]] == [
+            True,
+            True,
+        ]
+
+    asyncio.run(work())
+
+
+def test_a_server_with_the_role_replaces_the_local_tool_and_others_stand_beside_it(use: Any) -> None:
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        assert await call(tools, "search_docs", query="x") == {"result": "found x"}
+        assert tools.get("read_file").description == "local"
+        assert "real__search_docs" not in tools
+
+    use(work, real(replaces=("search_docs", "read_file")), local=local_tools("search_docs", "read_file"))
+
+    async def beside(tools: ToolRegistry, servers: McpServers) -> None:
+        assert tools.get("search_docs").description == "local"
+        assert tools.get("real__search_docs").description == "Search better."
+
+    use(beside, real(), local=local_tools("search_docs"))
+
+
+def test_without_the_server_the_local_tool_works(use: Any) -> None:
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        assert tools.get("search_docs").description == "local"
+
+    use(
+        work,
+        McpServerConfig("docs-memory", ("no-such-program",), replaces=("search_docs",)),
+        local=local_tools("search_docs"),
+    )
+
+
+def test_a_changed_tool_has_another_digest(use: Any) -> None:
+    async def table(tools: ToolRegistry, servers: McpServers) -> dict[str, str]:
+        return servers.table(ToolRegistry())
+
+    before, after = use(table, bare()), use(table, bare("bare", "echo2"))
+    assert {name for name in before if before[name] != after[name]} == {"bare__echo"}
+
+
+def test_progress_reaches_the_observers_of_a_run(use: Any, tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        async def step(state: Any, ctx: Any) -> Any:
+            return Complete(await ctx.call_tool("bare__slow"))
+
+        with SQLiteStoreClosing(tmp_path / "runs.sqlite") as store:
+            runner = AgentRunner(step=step, store=store, tools=tools, observers=[seen.append])
+            await runner.start(run_id="r", initial_state=None)
+
+    use(work, bare())
+    reports = [event.data["event"] for event in seen if event.kind == "emitted"]
+    assert [(report["type"], report["name"], report["progress"], report["total"]) for report in reports] == [
+        ("tool_progress", "bare__slow", 1, 2),
+        ("tool_progress", "bare__slow", 2, 2),
+    ]
+
+
+class SQLiteStoreClosing(SQLiteStore):
+    def __enter__(self) -> "SQLiteStoreClosing":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def test_a_question_is_answered_by_another_process_and_only_for_the_same_arguments(use: Any, tmp_path: Path) -> None:
+    effects = tmp_path / "effects"
+    asked = {"path": "a.txt", "effects": str(effects)}
+
+    async def ask(tools: ToolRegistry, servers: McpServers) -> Any:
+        return await call(tools, "real__delete", **asked)
+
+    question = use(ask, real())
+    assert is_question(question)
+    ((key, shown),) = question["input_required"].items()
+    assert shown["message"] == "Delete a.txt?"
+    assert shown["schema"]["properties"]["sure"]["type"] == "boolean"
+    assert not effects.exists()
+
+    async def answer(tools: ToolRegistry, servers: McpServers) -> Any:
+        with pytest.raises(ToolFailed):
+            await call(tools, "real__delete", path="b.txt", effects=str(effects), _input=answers_to(question, True))
+        declined = await call(tools, "real__delete", **asked, _input=answers_to(question, {key: {"sure": False}}))
+        done = await call(tools, "real__delete", **asked, _input=answers_to(question, {"sure": True}))
+        return declined, done
+
+    assert use(answer, real()) == ({"result": "kept"}, {"result": "deleted a.txt"})
+    assert effects.read_text() == "deleted a.txt\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (True, {"action": "accept", "content": {"sure": True}}),
+        ({"sure": False}, {"action": "accept", "content": {"sure": False}}),
+        ({"action": "decline"}, {"action": "decline"}),
+        ({"q": {"action": "accept", "content": {"sure": True}}}, {"action": "accept", "content": {"sure": True}}),
+        (None, {"action": "cancel"}),
+    ],
+)
+def test_what_a_person_says_becomes_an_answer(said: Any, answer: Any) -> None:
+    schema = {"type": "object", "properties": {"sure": {"type": "boolean"}}}
+    question = {"input_required": {"q": {"message": "?", "schema": schema}}, "request_state": "s"}
+    assert answers_to(question, said) == {"responses": {"q": answer}, "request_state": "s"}
+
+
+def test_questions_without_an_answer_are_cancelled() -> None:
+    questions = {key: {"message": "?", "schema": {}} for key in ("a", "b")}
+    said = answers_to({"input_required": questions, "request_state": None}, {"a": {"action": "decline"}})
+    assert said["responses"] == {"a": {"action": "decline"}, "b": {"action": "cancel"}}
+
+
+@pytest.fixture
+def http_server() -> Iterator[tuple[int, Callable[[], None], Callable[[], None]]]:
+    """Give the port of a real HTTP server, and functions that kill it and start it again."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    alive: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        command = [sys.executable, str(FOLDER / "real.py"), "http", str(port)]
+        alive.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        raise AssertionError("the server did not start")
+
+    def kill() -> None:
+        process = alive.pop()
+        process.kill()
+        process.wait()
+
+    start()
+    yield port, kill, start
+    if alive:
+        kill()
+
+
+def test_an_http_server_is_called_lost_and_found_again(use: Any, http_server: Any) -> None:
+    port, kill, start = http_server
+
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        assert await call(tools, "http__add", a=1, b=2) == {"total": 3}
+        kill()
+        began = time.monotonic()
+        for name, arguments in (("add", {"a": 1, "b": 2}), ("search_docs", {"query": "x"})):
+            with pytest.raises(ToolFailed):
+                await call(tools, f"http__{name}", **arguments)
+        assert time.monotonic() - began < 5
+        await asyncio.to_thread(start)
+        (server,) = servers.servers
+        async with asyncio.timeout(20):
+            while server.state != "ready":
+                await server._next_change()
+        assert await call(tools, "http__add", a=1, b=2) == {"total": 3}
+
+    use(work, McpServerConfig("http", url=f"http://127.0.0.1:{port}/mcp"))
+
+
+@pytest.mark.parametrize("status", [200, 401, 404, 500])
+def test_an_http_server_that_speaks_no_mcp_is_a_problem(use: Any, status: int) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(status)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<h1>Hello</h1>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        assert len(tools) == 0
+        assert servers.problems[1].startswith("cannot use MCP server 'web': because ")
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as web:
+        Thread(target=web.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        use(work, McpServerConfig("web", url=f"http://127.0.0.1:{web.server_port}", start_timeout_s=5))
+        web.shutdown()
+
+
+def test_mcp_is_imported_only_when_a_server_is_started() -> None:
+    code = "import sys, loom_agents, loom_agents._mcp; print([n for n in ('mcp', 'jsonschema', 'httpx2', 'anyio') if n in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    assert done.stdout.strip() == "[]"
