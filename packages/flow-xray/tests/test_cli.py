@@ -7,7 +7,8 @@ import sys
 
 import pytest
 from flow_xray import TraceResult, trace
-from flow_xray._cli import human_duration, main
+from flow_xray._cli import main
+from flow_xray._summary import human_duration
 
 
 @pytest.fixture
@@ -47,8 +48,22 @@ def test_view_reads_a_json_trace(tmp_path, capsys, make_span):
     ("content", "code", "words"),
     [
         (None, 2, "there is no such file"),
-        (b"", 8, "neither a journal nor a JSON trace"),
-        (b"\x00\x01", 8, "neither a journal nor a JSON trace"),
+        (b"", 8, "it is empty"),
+        (b"\x00\x01", 8, "none of the known kinds"),
+        (b"\xff\xfe{", 8, "none of the known kinds"),
+        (b"[1, 2]", 8, "JSON of another kind"),
+        (b"[]", 8, "JSON of another kind"),
+        (b'{"format":"flow-xray/1","spans":[{"id":"1"', 8, "x.xray': because it is not JSON"),
+        (b'{"format":"flow-xray/1","spans":[{"id":"1"}]}', 8, "it is damaged"),
+        (b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"nam', 8, "it is not JSON"),
+        (
+            b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "x"}, 7]}]}]}',
+            8,
+            "no span in it that could be read",
+        ),
+        (b'{"resourceSpans": 7}', 8, "no span in it that could be read"),
+        (b'{"traceEvents": [{"ph": "C", "ts": 1}, 7]}', 8, "no call with a begin and an end"),
+        (b'44:{"t":"flow-xray","version":99,"session":"s"}\n', 8, "its version is 99"),
         (b"{", 8, "it is not JSON"),
         (b'{"a": 1}', 8, "JSON of another kind"),
         (b'{"format": "flow-xray/9"}', 8, "it is 'flow-xray/9'"),

@@ -1,44 +1,48 @@
-"""The command line: `flow-xray view`, `run`, `diff` and `check`.
+"""The command line of flow-xray: what the commands are; what they do is in the modules that they name.
 
 Exit codes: 0 done, 1 failed, 2 usage (no such file included), 8 a trace that cannot be read or is too new, 130
 interrupted. `run` ends with the exit code of what it ran.
 """
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from flow_xray._errors import FlowXrayError, TraceFormatError, TraceOutputError
-from flow_xray._model import Json
-from flow_xray._result import TraceResult
 
-FAILED, USAGE, UNREADABLE, INTERRUPTED = 1, 2, 8, 130
+if TYPE_CHECKING:
+    from flow_xray._result import TraceResult
+
+DONE, FAILED, USAGE, UNREADABLE, INTERRUPTED = 0, 1, 2, 8, 130
 LIMITS = ("calls", "tokens", "cost", "duration")
+EXPORTS: Final = ("chrome", "dot", "json", "otlp", "speedscope")
+
+Command: TypeAlias = Callable[[argparse.Namespace], int]
+"""What a command does with its options; it returns the exit code."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose own usage line is broken at the width of the terminal, as argparse breaks its own."""
+
+    def format_help(self) -> str:
+        """Return the help."""
+        self.usage = _wrapped(self.usage)
+        return super().format_help()
+
+    def format_usage(self) -> str:
+        """Return the usage line."""
+        self.usage = _wrapped(self.usage)
+        return super().format_usage()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; print one clear line when something is wrong."""
-    parser = _parser()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    head, rest = _split(given)
-    options = parser.parse_args(head)
-    if options.command is None:
-        parser.print_help(sys.stderr)
-        return USAGE
     try:
-        if options.command != "run":
-            if rest is not None:
-                parser.error(f"cannot take arguments after --: because {options.command} runs nothing. Leave them out.")
-            if options.command == "view":
-                return _view(options)
-            from flow_xray._cli_diff import compare  # noqa: PLC0415  --help loads nothing
-
-            return compare(options)
-        from flow_xray._run_script import run_script  # noqa: PLC0415  --help loads nothing
-
-        return run_script(options, rest or [])
+        code = _main(list(sys.argv[1:] if arguments is None else arguments))
+        _flush()
     except TraceFormatError as error:
         complain(str(error))
         return UNREADABLE
@@ -46,34 +50,161 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(error))
         return FAILED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer has nowhere to go
+        _silence_stdout()
+        return FAILED
+    except OSError as error:
+        what = "write to stdout" if error.filename is None else f"use {error.filename!r}"
+        if error.filename is None:
+            _silence_stdout()
+        complain(f"cannot {what}: because {error.strerror or error}. Give another place.")
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+    return code
+
+
+def _main(given: list[str]) -> int:
+    parser = _parser()
+    head, rest = _split(given)
+    try:
+        options = parser.parse_args(head)
+    except SystemExit:  # argparse has shown the help, or has said what is wrong
+        _flush()
+        raise
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return USAGE
+    if rest is not None and options.command != "run":
+        parser.error(f"cannot take arguments after --: because {options.command} runs nothing. Leave them out.")
+    options.arguments = rest or []
+    command: Command = options.does
+    return command(options)
+
+
+def say(text: str) -> None:
+    """Print an answer."""
+    if sys.stdout is not None:  # closed by the caller: nobody wants to hear it
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
 
 
 def complain(message: str) -> None:
     """Print one line for a person, beside the answers."""
-    sys.stderr.write(message + "\n")
+    with suppress(OSError, AttributeError):  # a stderr that is full or closed is no reason for a traceback
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="flow-xray", description="Show what a program did, in one offline HTML file.")
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _silence_stdout() -> None:
+    """Drop what is left in the buffer; else the interpreter would complain about it at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _wrapped(usage: str | None) -> str | None:
+    if usage is None:
+        return None
+    import shutil  # noqa: PLC0415  only when the usage is shown; argparse does the same
+    import textwrap  # noqa: PLC0415  as above
+
+    width = max(20, shutil.get_terminal_size().columns - 2 - len("usage: "))
+    parts = textwrap.wrap(" ".join(usage.split()), width, break_long_words=False, break_on_hyphens=False)
+    return ("\n" + " " * len("usage: ")).join(parts)
+
+
+def _split(given: list[str]) -> tuple[list[str], list[str] | None]:
+    """Split at `--`, behind which everything belongs to the script."""
+    if "--" not in given:
+        return given, None
+    at = given.index("--")
+    return given[:at], given[at + 1 :]
+
+
+# ---------------------------------------------------------------------- the commands
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="flow-xray", description="Show what a program did, in one offline HTML file.")
     parser.add_argument("--version", action="version", version="flow-xray 0.7.0")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_run(commands)
+    _add_view(commands)
+    _add_export(commands)
+    _add_comparing(commands)
+    return parser
+
+
+def _add_run(commands: "argparse._SubParsersAction[Parser]") -> None:
+    run = commands.add_parser(
+        "run",
+        help="run a script and write its trace",
+        description="Run a script as __main__ and write the trace of its traced functions, whatever it raises. "
+        "Arguments of the script come after --.",
+        usage="flow-xray run [--html OUT] [--json OUT] [--journal FILE] (SCRIPT | -m MODULE) [-- ARGUMENTS ...]",
+    )
+    run.add_argument("script", nargs="?", metavar="SCRIPT", help="path of a Python file")
+    run.add_argument("-m", dest="module", metavar="MODULE", help="run a module instead")
+    run.add_argument("--html", metavar="OUT", default="trace.html", help="where the page goes (default: trace.html)")
+    run.add_argument("--json", metavar="OUT", help="also write the trace as JSON")
+    run.add_argument(
+        "--journal", metavar="FILE", help="keep the journal here (default: beside the page, removed at the end)"
+    )
+    run.set_defaults(does=_run)
+
+
+def _add_view(commands: "argparse._SubParsersAction[Parser]") -> None:
     view = commands.add_parser(
         "view",
         help="turn a journal or a trace file into a page",
-        description="Turn a journal (.xray, also of a killed program) or a trace (.json) into one HTML file.",
+        description="Turn a journal (.xray, also of a killed or a running program), a JSON trace, OTLP/JSON "
+        "(OpenTelemetry, also one request a line) or Chrome trace events into one HTML file.",
     )
     view.add_argument(
-        "file", metavar="FILE", nargs="+", help="a .xray journal (several make one trace), or a JSON trace"
+        "file",
+        metavar="FILE",
+        nargs="+",
+        help="a journal or trace file; several make one trace; a folder of a TraceStore",
     )
     view.add_argument("--html", metavar="OUT", help="where the page goes (default: beside FILE, with the ending .html)")
     view.add_argument("--json", metavar="OUT", help="also write the trace as JSON")
     view.add_argument("--chrome", metavar="OUT", help="also write Chrome trace events (Perfetto, DevTools)")
     view.add_argument("--speedscope", metavar="OUT", help="also write a speedscope flame graph")
+    _add_prices(view)
+    view.add_argument(
+        "--follow", action="store_true", help="serve the page on this machine and keep it current while FILE grows"
+    )
     view.add_argument("--format", choices=("text", "json"), help="what is printed (default: text; JSON into a pipe)")
+    view.set_defaults(does=_view)
+
+
+def _add_export(commands: "argparse._SubParsersAction[Parser]") -> None:
+    export = commands.add_parser(
+        "export",
+        help="write a trace for other tools",
+        description="Write a trace as OTLP/JSON (any OpenTelemetry backend), Chrome trace events (Perfetto, DevTools), "
+        "speedscope, Graphviz dot, or JSON of flow-xray.",
+    )
+    export.add_argument("file", metavar="FILE", nargs="+", help="whatever `flow-xray view` reads")
+    export.add_argument("--to", choices=EXPORTS, required=True, help="the form to write")
+    export.add_argument("--out", metavar="OUT", help="where it goes (default: stdout)")
+    _add_prices(export)
+    export.set_defaults(does=_export)
+
+
+def _add_prices(parser: Parser) -> None:
+    parser.add_argument(
+        "--prices",
+        metavar="FILE",
+        help='your prices: {"models": {NAME: {"input": USD, "output": USD}}}, for a million tokens',
+    )
+
+
+def _add_comparing(commands: "argparse._SubParsersAction[Parser]") -> None:
     diff = commands.add_parser(
         "diff",
         help="show what changed between two traces",
@@ -92,139 +223,66 @@ def _parser() -> argparse.ArgumentParser:
         parser_of.add_argument(
             "--ignore", metavar="NAME", action="append", default=[], help="a member that does not count, at any depth"
         )
+        parser_of.set_defaults(does=_compare)
     for name in LIMITS:
         check.add_argument(f"--max-{name}-increase", metavar="LIMIT", help=f"how far {name} may grow")
     check.add_argument("--limits-only", action="store_true", help="let changed calls pass; only the limits count")
-    run = commands.add_parser(
-        "run",
-        help="run a script and write its trace",
-        description="Run a script as __main__ and write the trace of its traced functions, whatever it raises. "
-        "Arguments of the script come after --.",
-        usage="flow-xray run [--html OUT] [--json OUT] [--journal FILE] (SCRIPT | -m MODULE) [-- ARGUMENTS ...]",
-    )
-    run.add_argument("script", nargs="?", metavar="SCRIPT", help="path of a Python file")
-    run.add_argument("-m", dest="module", metavar="MODULE", help="run a module instead")
-    run.add_argument("--html", metavar="OUT", default="trace.html", help="where the page goes (default: trace.html)")
-    run.add_argument("--json", metavar="OUT", help="also write the trace as JSON")
-    run.add_argument(
-        "--journal", metavar="FILE", help="keep the journal here (default: beside the page, removed at the end)"
-    )
-    return parser
 
 
-def _split(given: list[str]) -> tuple[list[str], list[str] | None]:
-    """Split at `--`, behind which everything belongs to the script."""
-    if "--" not in given:
-        return given, None
-    at = given.index("--")
-    return given[:at], given[at + 1 :]
+# The modules of the commands are loaded when a command runs: --help loads none of them.
+
+
+def _run(options: argparse.Namespace) -> int:
+    from flow_xray._run_script import run_script  # noqa: PLC0415  as said
+
+    return run_script(options, options.arguments)
 
 
 def _view(options: argparse.Namespace) -> int:
-    paths: list[str] = options.file
+    from flow_xray._cli_view import view  # noqa: PLC0415  as said
+
+    return view(options)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from flow_xray._cli_view import export  # noqa: PLC0415  as said
+
+    return export(options)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from flow_xray._cli_diff import compare  # noqa: PLC0415  as said
+
+    return compare(options)
+
+
+# ---------------------------------------------------------------------- what several commands need
+
+
+def read_trace(*paths: str) -> "TraceResult":
+    """Read a journal or a trace file of any kind; several make one trace.
+
+    Raises:
+        TraceFormatError: one is none of them, or cannot be read.
+    """
+    from flow_xray._inputs import read_files  # noqa: PLC0415  --help loads nothing
+
+    return read_files(paths)
+
+
+def is_there(*paths: str) -> bool:
+    """Say whether all these files exist; complain about the first that does not."""
     for path in paths:
         if not os.path.exists(path):  # noqa: PTH110  pathlib costs 9 ms
             complain(f"cannot read {path!r}: because there is no such file. Give a .xray journal or a JSON trace.")
-            return USAGE
-    result = read_trace(*paths)
-    path = paths[0]
-    target = options.html or os.path.splitext(path)[0] + ".html"  # noqa: PTH122  as above
-    if not options.html:
-        refuse_foreign(target)
-    result.to_html(target)
-    if options.json:
-        result.to_json(options.json)
-    if options.chrome:
-        result.to_chrome(options.chrome)
-    if options.speedscope:
-        result.to_speedscope(options.speedscope)
-    as_json = options.format == "json" or (options.format is None and not sys.stdout.isatty())
-    facts = summary_of(result)
-    facts["html"] = target
-    sys.stdout.write(json.dumps(facts) if as_json else f"{summary_line(facts)}\npage: {target}  (open it in a browser)")
-    sys.stdout.write("\n")
-    sys.stdout.flush()
-    return 0
-
-
-def read_trace(*paths: str) -> TraceResult:
-    """Read a journal (several make one trace) or a JSON trace, whichever it is.
-
-    Raises:
-        TraceFormatError: it is neither, or cannot be read.
-    """
-    from flow_xray._journal import MAGIC  # noqa: PLC0415  --help loads nothing
-    from flow_xray._journal_read import parse_journals  # noqa: PLC0415  as above
-
-    contents: list[tuple[bytes, str]] = []
-    for path in paths:
-        try:
-            with open(path, "rb") as stream:  # noqa: PTH123  as above
-                contents.append((stream.read(), path))
-        except OSError as error:
-            raise TraceFormatError(
-                f"cannot read {path!r}: because {error.strerror or error}. Give a .xray journal or a JSON trace."
-            ) from error
-    content, path = contents[0]
-    if len(contents) > 1 or MAGIC in content[:64]:
-        return parse_journals(contents)
-    if content.lstrip()[:1] != b"{":
-        raise TraceFormatError(
-            f"cannot read {path!r}: because it is neither a journal nor a JSON trace. Give a .xray or .json file."
-        )
-    return TraceResult.from_json(content)
-
-
-def summary_of(result: TraceResult) -> dict[str, Json]:
-    """Return the facts that are printed: name, status, counts, time."""
-    spans = result.spans
-    first = min((span.started_at_ns for span in spans), default=0)
-    last = max((span.started_at_ns + (span.duration_ns or 0) for span in spans), default=0)
-    own = result.meta.get("status")
-    return {
-        "name": result.name,
-        "status": own if isinstance(own, str) else result.status,
-        "spans": len(spans),
-        "model_calls": sum(span.kind == "llm" for span in spans),
-        "errors": sum(span.status == "error" and "origin" not in (span.error or {}) for span in spans),
-        "interrupted": sum(span.status == "interrupted" for span in spans),
-        "duration_ms": round((last - first) / 1e6, 3),
-    }
-
-
-def summary_line(facts: dict[str, Json]) -> str:
-    """Return the facts as one line for a person."""
-    parts = [f"{facts['spans']:,} {'span' if facts['spans'] == 1 else 'spans'}"]
-    for key, one, many in (
-        ("model_calls", "model call", "model calls"),
-        ("errors", "error", "errors"),
-        ("interrupted", "interrupted", "interrupted"),
-    ):
-        if facts[key]:
-            parts.append(f"{facts[key]:,} {one if facts[key] == 1 else many}")
-    milliseconds = facts["duration_ms"]
-    assert isinstance(milliseconds, int | float)
-    return f"{facts['name']}  {facts['status']}  {', '.join(parts)}, {human_duration(milliseconds)}"
-
-
-def human_duration(milliseconds: float) -> str:
-    """Return a duration as a person reads it: 4 ms, 1.84 s, 4 m 12 s, 2 h 10 m."""
-    if milliseconds < 1:
-        return f"{milliseconds * 1000:.0f} µs"
-    if milliseconds < 1_000:
-        return f"{milliseconds:.0f} ms"
-    seconds = milliseconds / 1000
-    if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} m {int(seconds % 60)} s"
-    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} m"
+            return False
+    return True
 
 
 def refuse_foreign(target: str) -> None:
     """Do not replace a file that is not one of our pages when its name was only guessed."""
     try:
-        with open(target, "rb") as stream:  # noqa: PTH123  as above
+        with open(target, "rb") as stream:  # noqa: PTH123  pathlib costs 9 ms
             head = stream.read(2_000)
     except OSError:
         return

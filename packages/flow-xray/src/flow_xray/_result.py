@@ -99,6 +99,31 @@ class TraceResult:
             )
         return replace(self, spans=spans, value=freeze(self.value, redactor), meta=thing(self.meta), is_frozen=True)
 
+    def priced(self, prices: "str | os.PathLike[str] | None" = None) -> "TraceResult":
+        """Return this trace with `cost_usd` in every model call whose price is known; the others stay unpriced.
+
+        What the program recorded wins. Otherwise the price file counts, then `genai-prices` (extra `[prices]`) with
+        the price at the time of the call. Every written form is priced this way; call it yourself to give a price file.
+
+        Args:
+            prices: a JSON file, in USD for a million tokens: {"models": {NAME: {"input": 3, "output": 15, "cache_read":
+                0.3, "cache_write": 3.75}}}; NAME may end with `*`.
+
+        Raises:
+            TraceFormatError: the price file cannot be read.
+        """
+        frozen = self.frozen()
+        if prices is None and not any(
+            ("input_tokens" in span.meta or "output_tokens" in span.meta)
+            and "cost_usd" not in span.meta
+            and "model" in span.meta
+            for span in frozen.spans
+        ):
+            return frozen
+        from flow_xray._prices import priced  # noqa: PLC0415  only when asked for
+
+        return priced(frozen, prices)
+
     def diff(self, other: "TraceResult", *, ignore: "Collection[str]" = ()) -> "TraceDiff":
         """Compare this trace with a later one; the difference is true when a call came, went, moved or changed.
 
@@ -121,7 +146,7 @@ class TraceResult:
         """
         from flow_xray._trace_json import dump  # noqa: PLC0415  only when asked for
 
-        return _written(dump(self.frozen()), path)
+        return _written(dump(self.priced()), path)
 
     @staticmethod
     def from_json(text: "str | bytes") -> "TraceResult":
@@ -144,7 +169,7 @@ class TraceResult:
         """
         from flow_xray._page import build_page  # noqa: PLC0415  only when asked for
 
-        page = build_page(self.frozen())
+        page = build_page(self.priced())
         if path is not None:
             write_whole(path, page.encode("utf-8"))
         return page
@@ -157,7 +182,7 @@ class TraceResult:
         """
         from flow_xray._export import chrome  # noqa: PLC0415  only when asked for
 
-        return _written(chrome(self.frozen()), path)
+        return _written(chrome(self.priced()), path)
 
     def to_speedscope(self, path: "str | os.PathLike[str] | None" = None) -> str:
         """Return a speedscope file (a flame graph of the lanes), and write it to `path` if one is given.
@@ -167,12 +192,32 @@ class TraceResult:
         """
         from flow_xray._export import speedscope  # noqa: PLC0415  only when asked for
 
-        return _written(speedscope(self.frozen()), path)
+        return _written(speedscope(self.priced()), path)
+
+    def to_otlp(self, path: "str | os.PathLike[str] | None" = None) -> str:
+        """Return OTLP/JSON, which OpenTelemetry backends take, and write it to `path` if one is given.
+
+        Raises:
+            TraceOutputError: `path` cannot be written.
+        """
+        from flow_xray._otlp_write import otlp  # noqa: PLC0415  only when asked for
+
+        return _written(otlp(self.priced()), path)
+
+    def to_dot(self, path: "str | os.PathLike[str] | None" = None) -> str:
+        """Return a Graphviz graph of who called whom, folded by function, and write it to `path` if one is given.
+
+        Raises:
+            TraceOutputError: `path` cannot be written.
+        """
+        from flow_xray._dot import dot  # noqa: PLC0415  only when asked for
+
+        return _written(dot(self.frozen()), path)
 
 
 def _written(text: str, path: "str | os.PathLike[str] | None") -> str:
     if path is not None:
-        write_whole(path, text.encode("ascii"))
+        write_whole(path, text.encode("utf-8"))
     return text
 
 

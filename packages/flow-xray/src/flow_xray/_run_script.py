@@ -13,7 +13,8 @@ import sys
 import traceback
 from types import FrameType
 
-from flow_xray._cli import USAGE, complain, summary_line, summary_of
+from flow_xray._cli import USAGE, complain
+from flow_xray._summary import summary_line, summary_of
 from flow_xray._trace import trace
 
 

@@ -264,10 +264,7 @@ def _with_counts(values: dict[str, object]) -> dict[str, object]:
     """Replace `usage` by the counts in it; keep it when there are none."""
     from flow_xray._usage import usage_of  # noqa: PLC0415  only where it is used
 
-    try:
-        counts = usage_of(values["usage"])
-    except Exception as error:  # noqa: BLE001  a foreign object may raise anything
-        return {**values, "usage": f"<its usage raised {type(error).__name__}>"}
+    counts = usage_of(values["usage"])
     if not counts:
         return values
     return {**counts, **{key: value for key, value in values.items() if key != "usage"}}

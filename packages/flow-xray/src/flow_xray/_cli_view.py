@@ -1,0 +1,75 @@
+"""`flow-xray view` and `flow-xray export`: a trace file of any kind in, a page or another form out."""
+
+import argparse
+import json
+import os
+import sys
+
+from flow_xray._cli import DONE, USAGE, complain, is_there, read_trace, refuse_foreign, say
+from flow_xray._model import Json
+from flow_xray._result import TraceResult
+from flow_xray._summary import summary_line, summary_of
+
+
+def view(options: argparse.Namespace) -> int:
+    """Write the page of one or several files and say what it holds."""
+    paths: list[str] = options.file
+    if not is_there(*paths):
+        return USAGE
+    result = read_trace(*paths).priced(options.prices)
+    target = options.html or os.path.splitext(paths[0])[0] + ".html"  # noqa: PTH122  pathlib costs 9 ms
+    if not options.html:
+        refuse_foreign(target)
+    result.to_html(target)
+    if options.json:
+        result.to_json(options.json)
+    if options.chrome:
+        result.to_chrome(options.chrome)
+    if options.speedscope:
+        result.to_speedscope(options.speedscope)
+    facts = summary_of(result)
+    notes = _notes(result)
+    if options.format == "json" or (options.format is None and not _is_terminal()):
+        say(json.dumps({**facts, "notes": notes, "html": target}))
+    else:
+        say(
+            "\n".join(
+                [summary_line(facts), *(f"note: {note}" for note in notes), f"page: {target}  (open it in a browser)"]
+            )
+        )
+    return DONE
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write a trace in another form, to a file or to stdout."""
+    if not is_there(*options.file):
+        return USAGE
+    result = read_trace(*options.file).priced(options.prices)
+    writers = {
+        "chrome": result.to_chrome,
+        "dot": result.to_dot,
+        "json": result.to_json,
+        "otlp": result.to_otlp,
+        "speedscope": result.to_speedscope,
+    }
+    text = writers[options.to](options.out)
+    for note in _notes(result):
+        complain(f"note: {note}")
+    if options.out is None:
+        say(text.rstrip("\n"))
+    return DONE
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _notes(result: TraceResult) -> list[Json]:
+    """Return what a reader of the trace should know: what of the files could not be read."""
+    notes = result.meta.get("notes")
+    found: list[Json] = list(notes) if isinstance(notes, list) else []
+    journal = result.meta.get("journal")
+    damaged = journal.get("damaged_records") if isinstance(journal, dict) else 0
+    if damaged:
+        found.append(f"{damaged} {'record was' if damaged == 1 else 'records were'} damaged and left out")
+    return found

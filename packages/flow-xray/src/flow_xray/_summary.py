@@ -1,0 +1,64 @@
+"""What a command says about a trace in one line: how it ended, what it holds, how long it took, what it cost."""
+
+from flow_xray._model import Json
+from flow_xray._result import TraceResult
+
+
+def summary_of(result: TraceResult) -> dict[str, Json]:
+    """Return the facts that are printed: name, status, counts, tokens, cost, time."""
+    spans = result.spans
+    first = min((span.started_at_ns for span in spans), default=0)
+    last = max((span.started_at_ns + (span.duration_ns or 0) for span in spans), default=0)
+    own = result.meta.get("status")
+    calls = [span for span in spans if span.kind == "llm"]
+    costs = [cost for span in spans if isinstance(cost := span.meta.get("cost_usd"), int | float)]
+    return {
+        "name": result.name,
+        "status": own if isinstance(own, str) else result.status,
+        "spans": len(spans),
+        "model_calls": len(calls),
+        "errors": sum(span.status == "error" and "origin" not in (span.error or {}) for span in spans),
+        "interrupted": sum(span.status == "interrupted" for span in spans),
+        "duration_ms": round((last - first) / 1e6, 3),
+        "tokens": sum(
+            count
+            for span in spans
+            for key in ("input_tokens", "output_tokens")
+            if type(count := span.meta.get(key)) is int
+        ),
+        "cost_usd": round(sum(costs), 9) if costs else None,
+        "unpriced_calls": sum("cost_usd" not in span.meta and "input_tokens" in span.meta for span in calls),
+    }
+
+
+def summary_line(facts: dict[str, Json]) -> str:
+    """Return the facts as one line for a person."""
+    parts = [f"{facts['spans']:,} {'span' if facts['spans'] == 1 else 'spans'}"]
+    for key, one, many in (
+        ("model_calls", "model call", "model calls"),
+        ("tokens", "token", "tokens"),
+        ("errors", "error", "errors"),
+        ("interrupted", "interrupted", "interrupted"),
+    ):
+        if facts[key]:
+            parts.append(f"{facts[key]:,} {one if facts[key] == 1 else many}")
+    cost, unpriced = facts["cost_usd"], facts["unpriced_calls"]
+    if isinstance(cost, int | float):
+        parts.append(f"${cost:.4g}" + (f" and {unpriced} unpriced" if unpriced else ""))
+    milliseconds = facts["duration_ms"]
+    assert isinstance(milliseconds, int | float)
+    return f"{facts['name']}  {facts['status']}  {', '.join(parts)}, {human_duration(milliseconds)}"
+
+
+def human_duration(milliseconds: float) -> str:
+    """Return a duration as a person reads it: 4 ms, 1.84 s, 4 m 12 s, 2 h 10 m."""
+    if milliseconds < 1:
+        return f"{milliseconds * 1000:.0f} µs"
+    if milliseconds < 1_000:
+        return f"{milliseconds:.0f} ms"
+    seconds = milliseconds / 1000
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} m {int(seconds % 60)} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} m"
