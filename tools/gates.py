@@ -102,8 +102,9 @@ def one_version(root: Path) -> Iterator[Finding]:
         project = tomllib.loads(path.read_text())["project"]
         if project["version"] != version:
             yield Finding(path, 1, f"has version {project['version']}, the workspace has {version}")
-        for requirement in project.get("dependencies", []):
-            match = re.fullmatch(r"([\w.-]+)(.*)", requirement)
+        extras = project.get("optional-dependencies", {})
+        for requirement in [*project.get("dependencies", []), *(each for extra in extras.values() for each in extra)]:
+            match = re.fullmatch(r"([\w.-]+)(?:\[[\w,-]+\])?(.*)", requirement)
             if match and match[1] in ours and match[2] != f"=={version}":
                 yield Finding(path, 1, f"must ask for {match[1]}=={version}, not {requirement}")
         init = (package.source / "__init__.py").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from loom_agents._process import Ended, run_process
+from loom_agents._process import Ended, Limits, run_process
 
 
 def _run(*command: str, folder: Path, timeout_s: float = 20, **more: object) -> Ended:
@@ -134,3 +134,35 @@ def test_a_command_does_not_outlive_an_agent_that_is_killed(tmp_path: Path) -> N
     agent.send_signal(signal.SIGKILL)
     agent.wait()
     _wait_until_gone(int((tmp_path / "pid2").read_text()))
+
+
+def test_limits_hold_for_the_command_and_its_children(tmp_path: Path) -> None:
+    code = "import resource as r; print([r.getrlimit(x)[0] for x in (r.RLIMIT_CORE, r.RLIMIT_CPU, r.RLIMIT_FSIZE, r.RLIMIT_NOFILE)])"
+    limits = Limits(cpu_s=7, file_bytes=1000, open_files=64)
+    assert _run(*_python(code), folder=tmp_path, limits=limits).output == b"[0, 7, 1000, 64]\n"
+    wrote = _run(
+        *_python("open('big', 'wb', 0).write(b'x' * 1000); open('big', 'ab', 0).write(b'x')"),
+        folder=tmp_path,
+        limits=limits,
+    )
+    assert wrote.exit_code != 0
+    assert (tmp_path / "big").stat().st_size <= 1000
+
+
+def test_with_a_grace_the_command_may_end_by_itself(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (print('bye', flush=True), sys.exit(0)));"
+        "print('on', flush=True); time.sleep(600)"
+    )
+    ended = _run(*_python(code), folder=tmp_path, timeout_s=1.5, grace_s=10)
+    assert ended.timed_out and ended.exit_code is None
+    assert ended.output == b"on\nbye\n"
+    deaf = _python("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
+    assert _run(*deaf, folder=tmp_path, timeout_s=1, grace_s=0.3).timed_out
+
+
+def test_only_the_named_variables_are_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET", "x")
+    code = "import os; print(sorted(name for name in os.environ if not name.startswith(('LC_', '__'))))"
+    ended = _run(*_python(code), folder=tmp_path, passed_on=("PATH",), environment={"A": "b"})
+    assert ended.output == b"['A', 'PATH']\n"

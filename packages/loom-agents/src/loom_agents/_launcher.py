@@ -1,13 +1,15 @@
 """Run one command that cannot outlive the process that wanted it.
 
-A program of its own, started in a new session with `python -I -S _launcher.py FD COMMAND...`. FD is one end of a
-socket pair; the agent holds the other one. The launcher sends the command's exit code through it and then waits.
-When the agent's end closes, because it has read the code or because the agent was killed with SIGKILL, the launcher
-kills its whole process group, itself included. So a resumed run never meets the tests of the killed one, and a
-process id is never used after it could belong to somebody else.
+A program of its own, started in a new session with `python -I -S _launcher.py FD LIMITS COMMAND...`. FD is one end of
+a socket pair; the agent holds the other one. LIMITS is a list such as `CORE=0,CPU=60` of what `setrlimit` may set; they
+are set here, because a hook between fork and exec is not safe beside threads. The launcher sends the command's exit
+code through the socket and then waits. When the agent's end closes, because it has read the code or because the agent
+was killed with SIGKILL, the launcher kills its whole process group, itself included. So a resumed run never meets the
+tests of the killed one, and a process id is never used after it could belong to somebody else.
 """
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -20,14 +22,25 @@ def main() -> None:
     line = socket.socket(fileno=int(sys.argv[1]))
     line.set_inheritable(False)
     threading.Thread(target=_end_with, args=(line,), daemon=True).start()
+    signal.signal(signal.SIGTERM, _stay)  # the group is asked to end; a handler, unlike "ignore", is not inherited
+    for limit in filter(None, sys.argv[2].split(",")):
+        name, _, number = limit.partition("=")
+        kind = getattr(resource, f"RLIMIT_{name}")
+        most = resource.getrlimit(kind)[1]
+        wanted = int(number) if most == resource.RLIM_INFINITY else min(int(number), most)
+        resource.setrlimit(kind, (wanted, wanted))
     try:
-        code = subprocess.Popen(sys.argv[2:]).wait()  # noqa: S603 - the command comes from the agent's own code
+        code = subprocess.Popen(sys.argv[3:]).wait()  # noqa: S603 - the command comes from the agent's own code
     except OSError as exc:
-        sys.stderr.write(f"cannot start {sys.argv[2]}: because {exc.strerror}.\n")
+        sys.stderr.write(f"cannot start {sys.argv[3]}: because {exc.strerror}.\n")
         sys.stderr.flush()
         code = 127
     line.sendall(f"{code}\n".encode())
     threading.Event().wait()
+
+
+def _stay(*_: object) -> None:
+    """Live on, to report how the command takes it."""
 
 
 def _end_with(line: socket.socket) -> None:

@@ -17,7 +17,7 @@ from typing import IO
 from loom_agents import _launcher
 
 # What a command needs to find its programs and its language. Keys and tokens of the agent are not among it.
-_PASSED_ON = ("PATH", "HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM", "VIRTUAL_ENV", "USER")
+PASSED_ON = ("PATH", "HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM", "VIRTUAL_ENV", "USER")
 
 _LAST_OUTPUT_S = 1.0
 
@@ -44,6 +44,25 @@ class Ended:
     duration_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Say what a command may use; the kernel stops it there.
+
+    Args:
+        cpu_s: seconds of processor time, each process.
+        file_bytes: the size of a file it writes.
+        open_files: how many files it has open, each process.
+    """
+
+    cpu_s: int = 600
+    file_bytes: int = 1_000_000_000
+    open_files: int = 1024
+
+    def said(self) -> str:
+        """Return the limits as the launcher reads them; a core file, which could hold secrets, is never written."""
+        return f"CORE=0,CPU={self.cpu_s},FSIZE={self.file_bytes},NOFILE={self.open_files}"
+
+
 async def run_process(
     command: Sequence[str],
     *,
@@ -52,6 +71,9 @@ async def run_process(
     max_output_bytes: int,
     stdin: bytes = b"",
     environment: Mapping[str, str] | None = None,
+    passed_on: Sequence[str] = PASSED_ON,
+    limits: Limits | None = None,
+    grace_s: float = 0.0,
 ) -> Ended:
     """Run a command to its end, its time-out, or the cancellation of this task.
 
@@ -64,6 +86,9 @@ async def run_process(
         max_output_bytes: how much of the output to keep.
         stdin: what the command reads.
         environment: variables beside the few that are passed on; secrets of this process are not.
+        passed_on: the names of those few.
+        limits: what the command may use.
+        grace_s: how long the group has, after SIGTERM, before it is killed.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -74,14 +99,15 @@ async def run_process(
         with theirs, tempfile.TemporaryFile() as given:
             given.write(stdin)
             given.seek(0)
-            launcher = (sys.executable, "-I", "-S", str(Path(_launcher.__file__)), str(theirs.fileno()))
+            said = "" if limits is None else limits.said()
+            launcher = (sys.executable, "-I", "-S", str(Path(_launcher.__file__)), str(theirs.fileno()), said)
             process = subprocess.Popen(  # noqa: S603, ASYNC220 - no shell; starting it takes a millisecond
                 (*launcher, *command),
                 stdin=given,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env={**_environment(), **(environment or {})},
+                env={**_environment(passed_on), **(environment or {})},
                 start_new_session=True,
                 pass_fds=(theirs.fileno(),),
             )
@@ -90,7 +116,12 @@ async def run_process(
             async with asyncio.timeout(timeout_s):
                 code = await _exit_code(ours)
         except TimeoutError:
-            pass
+            if grace_s:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(grace_s):
+                        await _exit_code(ours)
         finally:
             # The launcher waits for this, so the group still exists and its number cannot be somebody else's.
             with contextlib.suppress(ProcessLookupError):
@@ -114,8 +145,8 @@ async def _exit_code(line: socket.socket) -> int | None:
     return int(text)
 
 
-def _environment() -> dict[str, str]:
-    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+def _environment(passed_on: Sequence[str]) -> dict[str, str]:
+    return {name: os.environ[name] for name in passed_on if name in os.environ}
 
 
 class _Kept:
