@@ -1,6 +1,7 @@
 """The tools of MCP servers in a registry: named, checked, mapped, and asked for across processes."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from loom_agents._blobs import BlobFolder
 from loom_agents._mcp import McpServers
 from loom_agents._mcp_config import McpConfig, McpServerConfig
 from loom_agents._mcp_input import answers_to, is_question
-from loom_runner import AgentRunner, Complete, SQLiteStore, Tool, ToolFailed, ToolRegistry
+from loom_runner import AgentRunner, Complete, OutcomeUnknown, SQLiteStore, Tool, ToolFailed, ToolRegistry
 
 FOLDER = Path(__file__).parent / "mcp_servers"
 
@@ -205,6 +206,25 @@ def test_a_changed_tool_has_another_digest(use: Any) -> None:
     assert {name for name in before if before[name] != after[name]} == {"bare__echo"}
 
 
+def test_a_write_that_was_cut_off_waits_for_a_person_and_is_not_made_again(use: Any, tmp_path: Path) -> None:
+    effects = tmp_path / "effects"
+
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        async def step(state: Any, ctx: Any) -> Any:
+            return Complete(await ctx.call_tool("bare__die", text="x"))
+
+        with contextlib.closing(SQLiteStore(tmp_path / "runs.sqlite")) as store:
+            runner = AgentRunner(step=step, store=store, tools=tools)
+            assert (await runner.start(run_id="r", initial_state=None)).status == "waiting"
+            assert (await runner.resume(run_id="r")).status == "waiting"
+            (doubt,) = runner.doubts("r")
+            await runner.resolve(run_id="r", call=doubt["number"], how="result", result="it did")
+            assert (await runner.resume(run_id="r")).result == "it did"
+
+    use(work, bare("bare", f"effects={effects}"))
+    assert effects.read_text() == "die\n"
+
+
 def test_progress_reaches_the_observers_of_a_run(use: Any, tmp_path: Path) -> None:
     seen: list[Any] = []
 
@@ -212,7 +232,7 @@ def test_progress_reaches_the_observers_of_a_run(use: Any, tmp_path: Path) -> No
         async def step(state: Any, ctx: Any) -> Any:
             return Complete(await ctx.call_tool("bare__slow"))
 
-        with SQLiteStoreClosing(tmp_path / "runs.sqlite") as store:
+        with contextlib.closing(SQLiteStore(tmp_path / "runs.sqlite")) as store:
             runner = AgentRunner(step=step, store=store, tools=tools, observers=[seen.append])
             await runner.start(run_id="r", initial_state=None)
 
@@ -222,14 +242,6 @@ def test_progress_reaches_the_observers_of_a_run(use: Any, tmp_path: Path) -> No
         ("tool_progress", "bare__slow", 1, 2),
         ("tool_progress", "bare__slow", 2, 2),
     ]
-
-
-class SQLiteStoreClosing(SQLiteStore):
-    def __enter__(self) -> "SQLiteStoreClosing":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def test_a_question_is_answered_by_another_process_and_only_for_the_same_arguments(use: Any, tmp_path: Path) -> None:
@@ -319,7 +331,7 @@ def test_an_http_server_is_called_lost_and_found_again(use: Any, http_server: An
         kill()
         began = time.monotonic()
         for name, arguments in (("add", {"a": 1, "b": 2}), ("search_docs", {"query": "x"})):
-            with pytest.raises(ToolFailed):
+            with pytest.raises((ToolFailed, OutcomeUnknown)):
                 await call(tools, f"http__{name}", **arguments)
         assert time.monotonic() - began < 5
         await asyncio.to_thread(start)

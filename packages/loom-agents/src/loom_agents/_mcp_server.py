@@ -28,7 +28,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
-from loom_runner import ToolFailed
+from loom_runner import OutcomeUnknown, ToolFailed
 
 from loom_agents._mcp_config import McpServerConfig
 from loom_agents._mcp_stderr import LastWords
@@ -137,7 +137,8 @@ class McpServer:
             on_progress: told how far the call has come.
 
         Raises:
-            ToolFailed: with the category `unavailable`, `timeout`, `refused` or `in_doubt`.
+            ToolFailed: with the category `unavailable`, `timeout`, `refused` or `bad_result`.
+            OutcomeUnknown: it was cut off and may not be repeated.
         """
         from mcp import MCPError  # noqa: PLC0415 - takes a second; only loaded when there are servers
         from mcp_types import CONNECTION_CLOSED, HEADER_MISMATCH, REQUEST_TIMEOUT  # noqa: PLC0415
@@ -206,11 +207,11 @@ class McpServer:
             error_category="unavailable",
         )
 
-    def _cut_off(self, tool: str, why: str, is_repeatable: bool) -> ToolFailed:
+    def _cut_off(self, tool: str, why: str, is_repeatable: bool) -> ToolFailed | OutcomeUnknown:
         text = f"the MCP server {self.config.name!r} was called and {why}"
         if is_repeatable:
-            return ToolFailed(text, error_category="timeout" if "within" in why else "unavailable", retryable=False)
-        return ToolFailed(f"{text}; nobody knows whether {tool} took effect", error_category="in_doubt")
+            return ToolFailed(text, error_category="timeout" if "within" in why else "unavailable")
+        return OutcomeUnknown(f"{text}; nobody knows whether {tool} took effect")
 
     async def _next_start(self, before: _Life) -> None:
         """Wait until the life before is over and the next has begun, or will not begin soon."""
@@ -372,5 +373,8 @@ def _why(exc: BaseException) -> str:
         return f"there is no program {exc.filename!r}"
     if isinstance(exc, PermissionError):
         return f"{exc.filename!r} cannot be run: {exc.strerror}"
+    if hasattr(exc, "errors") and (wrong := exc.errors(include_url=False)):  # of pydantic
+        where = ".".join(map(str, wrong[0]["loc"]))
+        return f"it answered what the protocol does not allow ({where}: {wrong[0]['msg'].lower()})"
     text = " ".join(str(exc).split())[:300]
     return text if isinstance(exc, _Unusable) else f"{type(exc).__name__}: {text}" if text else type(exc).__name__

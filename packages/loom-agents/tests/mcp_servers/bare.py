@@ -52,7 +52,6 @@ if "long" in flags:
 if "schema" in flags:
     TOOLS = [
         tool("bad", schema={"type": "object", "properties": {"a": {"type": "nonsense"}}}),
-        tool("array", schema={"type": "array"}),
         TOOLS[0],
     ]
 if "echo2" in flags:
