@@ -1,9 +1,11 @@
 """The command as people and pipes use it."""
 
+import contextlib
 import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -239,8 +241,8 @@ def test_an_existing_run_with_another_input_is_an_error(place):
         ("exits.py", "raise SystemExit(3)", "it raised SystemExit: 3"),
         ("empty.py", "def other(): ...", "it has neither build_runner(db_path) nor step(state, ctx)"),
         ("attr.py:nope", "def other(): ...", "attr.py has no nope. It has: other."),
-        ("number.py:x", "x = 3", "x is a int, no function"),
-        ("none.py", "def build_runner(db): ...", "build_runner gave a NoneType, not an AgentRunner"),
+        ("number.py:x", "x = 3", "x is an int, not a function"),
+        ("none.py", "def build_runner(db): ...", "build_runner gave None, not an AgentRunner"),
         ("bad.py", "def build_runner(db): raise KeyError('k')", "build_runner() raised KeyError: 'k' (bad.py:1)"),
         (
             "state.py",
@@ -285,7 +287,7 @@ def test_databases_that_cannot_be_used_are_one_line(place):
         ("return 7", "OutcomeError: cannot commit step 0 of 'r': step returned a int."),
         ("return Complete(object())", "cannot store the result"),
         ("await ctx.call_tool('nope')", "cannot call tool 'nope': it is not registered. Tools: none."),
-        ("raise ValueError('no\\nway')", "ValueError: no"),
+        ("raise ValueError('no\\nway')", "ValueError: no way (bad.py:4)\n"),
     ],
 )
 def test_a_step_that_fails_fails_the_command_and_says_why(place, body, said):
@@ -301,9 +303,18 @@ def test_a_step_that_fails_fails_the_command_and_says_why(place, body, said):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "agent.py"), "Missing option '--run-id'"),
+        (("run", "agent.py"), "cannot run agent.py: say how the run is called, with --run-id RUN"),
         (("run", "agent.py", "--run-id", "r", "--max-steps", "0"), "Invalid value for '--max-steps'"),
-        (("run", "agent.py", "--run-id", "r", "--max-steps", "many"), "Invalid value for '--max-steps'"),
+        (("run", "agent.py", "--run-id", "r", "--max-steps", "many"), "'many' is not a whole number from 1."),
+        (("run", "r", "s", "t"), "'s' is one argument too many"),
+        (("run", "--run-id", "r"), "say which MODULE"),
+        (("resume", "agent.py"), "cannot resume agent.py: say which of its runs, with --run-id RUN"),
+        (("resume", "agent.py", "r"), "there is no database runs.sqlite"),
+        (("run", "agent.py", "x" * 10_000), "at most 200 characters, this one has 10,000"),
+        (("explain", "x" * 10_000), "cannot explain 'xxxxxxxxxx"),
+        (("explain", "caf\udce9"), "argument 2 is not text in UTF-8: 'caf\\udce9'"),
+        (("list", "--db", ""), "cannot open a database without a name"),
+        (("resolve", "r#9999999999999999999999", "--retry"), "it is not RUN#NUMBER"),
         (("run", "agent.py", "--run-id", "a#b"), "a run id has 1 to 200 printable characters"),
         (("run", "agent.py", "--run-id", "r", "--input", "{"), "cannot use --input: it is not JSON"),
         (("run", "agent.py", "--run-id", "r", "--input", '{"m": 1}'), "it does not fit the state of 'step' (m: "),
@@ -312,11 +323,11 @@ def test_a_step_that_fails_fails_the_command_and_says_why(place, body, said):
             ("run", "agent.py", "--run-id", "r", "--trace", "nowhere/t.html"),
             "cannot write the trace of 'r' to nowhere/t.html",
         ),
-        (("explain",), "cannot explain a run: say which, with --run-id ID."),
+        (("explain",), "cannot explain a run: say which, as last argument or with --run-id RUN."),
         (("dance",), "No such command 'dance'"),
         (("list", "--output", "yaml"), "Invalid value for '--output'"),
         (("history", "r", "--first", "-1"), "Invalid value for '--first'"),
-        (("resolve", "r", "--retry"), "it is not RUN#CALL"),
+        (("resolve", "r", "--retry"), "it is not RUN#NUMBER"),
         (("resolve", "r#1"), "choose one of --retry, --skip and --result JSON"),
         (("resolve", "r#1", "--retry", "--skip"), "choose one of"),
         (("resolve", "r#1", "--result", "{"), "cannot read --result: '{' is not JSON"),
@@ -324,7 +335,9 @@ def test_a_step_that_fails_fails_the_command_and_says_why(place, body, said):
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_changes_nothing(place, arguments, said):
-    one_line(place.call(*arguments), 2, said)
+    done = place.call(*arguments)
+    one_line(done, 2, said)
+    assert len(done.stderr) < 400
     assert place.effects() == []
 
 
@@ -400,3 +413,80 @@ def test_a_page_can_be_drawn_from_the_rows_alone(place):
     assert (done.returncode, done.stdout) == (0, "t.html  open it in a browser; it needs no network\n")
     assert (place.folder / "t.html").stat().st_size > 1000
     one_line(place.call("trace", "r", "--html", "nowhere/t.html"), 2, "cannot write the trace of 'r' to nowhere/t.html")
+
+
+def test_a_run_is_named_last_or_with_run_id_in_every_command(place):
+    assert place.call("run", "agent.py", "r", "--max-steps", "1").returncode == 0
+    for names in (("r",), ("agent.py", "r"), ("--run-id", "r"), ("agent.py", "--run-id", "r")):
+        for command in ("explain", "get", "history", "attempts", "tool-calls", "doubts"):
+            assert place.call(command, *names).returncode == 0, (command, names)
+    assert json.loads(place.call("resume", "agent.py", "r", "--max-steps", "1").stdout)["step_index"] == 2
+    assert json.loads(place.call("resume", "r", "--max-steps", "1").stdout)["step_index"] == 3
+
+
+def test_hints_name_the_module_that_drove_the_run_last(place):
+    place.call("run", "agent.py:build_runner", "--run-id", "r", "--max-steps", "1")
+    assert place.call("explain", "r", "--output", "text").stderr == (
+        "go on: loom-runner resume agent.py:build_runner --run-id r\n"
+    )
+    done = place.call("signal", "go", "r")
+    assert done.stderr == "left for r. go on: loom-runner resume agent.py:build_runner --run-id r\n"
+
+
+def test_the_result_in_the_story_is_the_value_not_its_text(place):
+    place.call("run", "agent.py", "--run-id", "r")
+    assert json.loads(place.call("explain", "r").stdout)["result"] == 4
+    assert "  result  4\n" in place.call("explain", "r", "--output", "text").stdout
+
+
+def test_an_answer_that_cannot_be_written_is_one_line(place):
+    place.run("run", "agent.py", "--run-id", "r")
+    for arguments in (("history", "r"), ("--help",), ("run", "agent.py", "--run-id", "r", "--output", "jsonl")):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "loom_runner", *arguments],
+                cwd=place.folder,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert done.returncode == 1
+        assert done.stderr.endswith(
+            "cannot write the answer: No space left on device. Make room, or send it elsewhere.\n"
+        )
+        assert "Traceback" not in done.stderr
+
+
+def test_an_answer_needs_no_unicode(place):
+    place.write("cup.py", FAILING.format(body="return Complete('\u8336')"))
+    for output, shown in (("json", '"result": "\\u8336"'), ("text", 'result  "\\u8336"')):
+        done = place.run("run", "cup.py", "--run-id", output, "--output", output, PYTHONIOENCODING="latin-1")
+        assert (done.returncode, shown in done.stdout) == (0, True), (done.stdout, done.stderr)
+
+
+def test_ctrl_c_while_the_agent_is_imported_is_one_line(place):
+    place.write("slow.py", "import pathlib, time\npathlib.Path('reached').touch()\ntime.sleep(60)")
+    process = place.spawn("run", "slow.py", "--run-id", "r")
+    place.wait_for("reached", process)
+    while process.poll() is None:  # Python itself drops one that comes while it runs a destructor
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+    out, err = process.communicate()
+    assert (process.returncode, out, err.strip()) == (130, "", "interrupted.")
+
+
+def test_ctrl_c_while_the_command_itself_is_loaded_is_one_line(monkeypatch, capsys):
+    from loom_runner.__main__ import main
+
+    class Interrupting:
+        def find_spec(self, name, path=None, target=None):
+            if name == "loom_runner._cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "loom_runner._cli")
+    monkeypatch.delattr("loom_runner._cli", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert (left.value.code, capsys.readouterr().err) == (130, "interrupted.\n")

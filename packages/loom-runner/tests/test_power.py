@@ -6,7 +6,7 @@ import apsw
 import pytest
 from loom_runner.testing import _power
 from loom_runner.testing._disk import DiskOp, Fault, Platter, disk_under
-from loom_runner.testing._power import power_sweep
+from loom_runner.testing._power import fault_sweep, power_sweep
 
 EVERY = 11
 
@@ -105,3 +105,9 @@ def test_a_disk_leaves_other_folders_and_later_databases_alone(tmp_path):
         apsw.Connection(str(tmp_path / "other" / "x.sqlite")).execute("CREATE TABLE t (x)")
     assert disk.ops == []
     apsw.Connection(str(tmp_path / "y.sqlite")).execute("CREATE TABLE t (x)")
+
+
+def test_a_disk_that_refuses_is_one_line_and_the_run_goes_on_afterwards():
+    report = fault_sweep(every=EVERY)
+    assert report.problems == []
+    assert report.cases > 50

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import NoReturn
-
-from loom_runner._cli import main_group
-from loom_runner.cli_base import run_command
 
 __all__ = ["main"]
 
 
 def main() -> NoReturn:
     """Run the command and leave the process."""
+    try:
+        from loom_runner._cli import main_group  # noqa: PLC0415  (Ctrl-C while it is loaded is no traceback either)
+        from loom_runner.cli_base import run_command  # noqa: PLC0415
+    except KeyboardInterrupt:
+        print("interrupted.", file=sys.stderr)
+        sys.exit(130)
     run_command(main_group, name="loom-runner")
 
 

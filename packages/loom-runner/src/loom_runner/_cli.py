@@ -1,25 +1,32 @@
-"""The `loom-runner` command. Each function reads options, asks the library, and prints; nothing is decided here."""
+"""The `loom-runner` command: the group, and the commands that drive runs. Nothing is decided here: each function reads
+options, asks the library, and prints."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import shlex
 import sys
 import time
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from loom_runner._cli_rows import ROW_COMMANDS, db_option, db_suffix, require_database
+from loom_runner._cli_answer import ANSWERING_COMMANDS
+from loom_runner._cli_ask import ASKING_COMMANDS
+from loom_runner._cli_open import db_suffix, json_text, named_run, naming, reading
+from loom_runner._cli_store import STORE_COMMANDS
 from loom_runner._errors import UsageError
 from loom_runner.cli_base import (
+    Count,
     Output,
     choose_output,
     exit_code_of_status,
+    one_line,
     output_option,
     plural,
     run_async,
+    shorten,
     styled_status,
     write_error,
     write_json,
@@ -29,10 +36,9 @@ from loom_runner.cli_base import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from loom_runner._driver import RunResult
     from loom_runner._events import RunEvent
     from loom_runner._load import AgentModule
-    from loom_runner._records import RunRecord
+    from loom_runner._result import RunResult
     from loom_runner._runner import AgentRunner
     from loom_runner._sqlite_file import Durability
 
@@ -45,12 +51,12 @@ def main_group() -> None:
     """Run Python agents step by step, each step committed to SQLite; kill them, resume them, and ask what happened.
 
     MODULE is a file or an importable name with build_runner(db_path) or step(state, ctx); MODULE:NAME names a step
-    function or a @tailrec loop. A pipe gets JSON.
+    function or a @tailrec loop. RUN may be said as --run-id RUN. A pipe gets JSON.
     """
 
 
-for row_command in ROW_COMMANDS:
-    main_group.add_command(row_command)
+for other_command in (*ASKING_COMMANDS, *ANSWERING_COMMANDS, *STORE_COMMANDS):
+    main_group.add_command(other_command)
 
 
 # ---------------------------------------------------------------------- running
@@ -66,10 +72,8 @@ def _driving(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["power", "process", "memory"]),
             help="What a committed step survives; power when not said.",
         ),
-        click.option("--max-steps", type=click.IntRange(min=1), help="Pause after so many steps."),
-        db_option,
-        click.option("--run-id", required=True, help="The run's name."),
-        click.argument("module"),
+        click.option("--max-steps", type=Count(min=1), help="Pause after so many steps."),
+        naming,
     ):
         command = option(command)
     return command
@@ -80,8 +84,8 @@ def _driving(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--input", "typed", help="Where the run begins, as JSON; initial_state() of the module when not said.")
 def run(
     *,
-    module: str,
-    run_id: str,
+    names: tuple[str, ...],
+    run_id: str | None,
     db: str,
     max_steps: int | None,
     durability: Durability | None,
@@ -93,41 +97,55 @@ def run(
 
     A run of the same name that began with the same input is gone on with, or given back as stored.
     """
+    if len(names) == 1 and run_id is None:
+        raise UsageError(f"cannot run {shorten(names[0], 60)}: say how the run is called, with --run-id RUN.")
+    named = named_run(names, run_id, "run")
+    if named.module is None:
+        raise UsageError(f"cannot run {named.run_id!r}: say which MODULE, for instance agent.py.")
 
     def work(runner: AgentRunner, loaded: AgentModule) -> Any:
         initial = loaded.initial(runner, typed)
-        return runner.start(run_id=run_id, initial_state=initial, max_steps=max_steps)
+        return runner.start(run_id=named.run_id, initial_state=initial, max_steps=max_steps)
 
-    return _drive(work, module, run_id, db, durability, trace, choose_output(output))
+    return _drive(work, named.module, named.run_id, db, durability, trace, choose_output(output))
 
 
 @main_group.command()
 @_driving
 def resume(
     *,
-    module: str,
-    run_id: str,
+    names: tuple[str, ...],
+    run_id: str | None,
     db: str,
     max_steps: int | None,
     durability: Durability | None,
     trace: str | None,
     output: Output | None,
 ) -> int:
-    """Go on with a run where it stands."""
-    require_database(db, run_id, "resume")
+    """Go on with a run where it stands.
+
+    Without MODULE, with the one that drove the run last. A failed run tries its step again.
+    """
+    if len(names) == 1 and run_id is None and Path(names[0]).suffix == ".py":
+        raise UsageError(f"cannot resume {names[0]}: say which of its runs, with --run-id RUN.")
+    named = named_run(names, run_id, "resume")
+    with reading(db, named.run_id, "resume") as store:
+        module = named.module or next((one.module for one in reversed(store.leases(named.run_id)) if one.module), None)
+    if module is None:
+        raise UsageError(f"cannot resume {named.run_id!r}: say which MODULE; the database does not know it.")
 
     def work(runner: AgentRunner, _: AgentModule) -> Any:
-        record = runner.store.get_run(run_id)
+        record = runner.store.get_run(named.run_id)
         ours = runner.program.name
         if record is not None and record.program != ours:  # its state would be taken for one of ours
             raise UsageError(
-                f"cannot resume {run_id!r}: it is a run of {record.program!r}, and {module} has {ours!r}. Name the "
-                f"module of {record.program!r}.",
-                run_id=run_id,
+                f"cannot resume {named.run_id!r}: it is a run of {record.program!r}, and {module} has {ours!r}. Name "
+                f"the module of {record.program!r}.",
+                run_id=named.run_id,
             )
-        return runner.resume(run_id=run_id, max_steps=max_steps)
+        return runner.resume(run_id=named.run_id, max_steps=max_steps)
 
-    return _drive(work, module, run_id, db, durability, trace, choose_output(output))
+    return _drive(work, module, named.run_id, db, durability, trace, choose_output(output))
 
 
 def _drive(  # noqa: PLR0917  (one call from each of two commands)
@@ -139,12 +157,14 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
     trace: str | None,
     output: Output,
 ) -> int:
-    from loom_runner._load import load_module  # noqa: PLC0415  (kept out of `--help`)
+    from loom_runner._finding import find_run  # noqa: PLC0415  (kept out of `--help`)
+    from loom_runner._load import load_module  # noqa: PLC0415
+    from loom_runner._next import next_commands, open_calls, waits_for  # noqa: PLC0415
     from loom_runner._views import run_view  # noqa: PLC0415
 
     loaded = load_module(module)
     runner = loaded.runner(db, durability)
-    go_on = f"loom-runner resume {module} --run-id {shlex.quote(run_id)}{db_suffix(db)}"
+    go_on = f"loom-runner resume {shlex.quote(module)} --run-id {shlex.quote(run_id)}{db_suffix(db)}"
     with contextlib.ExitStack() as stack:
         stack.callback(runner.close)
         if trace is not None:
@@ -155,11 +175,14 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
             elif sys.stderr is not None and sys.stderr.isatty():
                 shown.enter_context(_progress(runner))
             result: RunResult = run_async(_awaited(work, runner, loaded), hint=f"Go on: {go_on}")
-        view = run_view(cast("RunRecord", runner.store.get_run(run_id)))
-        _print_result(result, view, output, go_on, db)  # before the trace is written: that may fail, the run is done
+        record = find_run(runner.store, run_id, "get")
+        doubts = open_calls(runner.store, run_id)
+        after = next_commands(record, doubts, command="loom-runner", module=module, database=db)
+        # Before the trace is written: that may fail, and the run is done.
+        _print_result(result, run_view(record), output, waits=waits_for(record, doubts), after=after, db=db)
     if trace is not None:
         write_error(f"trace: {trace}")
-    return exit_code_of_status(result.status)
+    return exit_code_of_status(result.status, result.error.category if result.error else None)
 
 
 async def _awaited(
@@ -202,36 +225,31 @@ def _progress(runner: AgentRunner) -> Iterator[None]:
             sys.stderr.write("\r\033[K")
 
 
-def _print_result(result: RunResult, view: Mapping[str, Any], output: Output, go_on: str, db: str) -> None:
-    run_id = result.run_id
+def _print_result(
+    result: RunResult,
+    view: Mapping[str, Any],
+    output: Output,
+    *,
+    waits: str | None,
+    after: Mapping[str, str],
+    db: str,
+) -> None:
     if result.was_stored:
-        write_error(f"{run_id} {result.status} before; this is what is stored.")
+        write_error(f"{result.run_id} {result.status} before; this is what is stored.")
     if output != "text":
         kind = {"kind": "result"} if output == "jsonl" else {}
         write_json(kind | dict(view) | {"was_stored": result.was_stored}, output)
         return
-    head = click.style(run_id, bold=True)
+    head = click.style(result.run_id, bold=True)
     write_line(f"{head}  {styled_status(result.status)}  {plural(result.step_index, 'step')}")
     if result.status == "completed":
-        write_line(f"  result  {json.dumps(view['result'], ensure_ascii=False)}")
-        write_error(f"what happened: loom-runner explain --run-id {shlex.quote(run_id)}{db_suffix(db)}")
+        write_line(f"  result  {json_text(view['result'])}")
+        write_error(f"what happened: loom-runner explain --run-id {shlex.quote(result.run_id)}{db_suffix(db)}")
         return
-    write_line(f"  state  {json.dumps(view['state'], ensure_ascii=False)}")
+    write_line(f"  state  {shorten(json_text(view['state']), 400)}")
     if result.error is not None:
-        write_line(f"  error  {result.error}")
-    if result.status == "waiting" and result.wait is not None:
-        _print_wait(result.wait, run_id, db)
-    write_error(f"go on: {go_on}")
-
-
-def _print_wait(wait: Mapping[str, Any], run_id: str, db: str) -> None:
-    if "doubt" in wait:
-        call = f"{run_id}#{wait['doubt']}"
-        write_line(f"  waits  for a word about {call}: it was interrupted and nobody knows whether it happened")
-        write_error(f"decide: loom-runner resolve '{call}' --retry | --skip | --result JSON{db_suffix(db)}")
-    else:
-        until = f" until {wait['until']}" if wait.get("until") else ""
-        write_line(f"  waits  for signal {wait['signal']!r}{until}")
-        write_error(
-            f"signal: loom-runner signal {wait['signal']} --run-id {shlex.quote(run_id)} --payload JSON{db_suffix(db)}"
-        )
+        write_line(f"  error  {one_line(str(result.error))}")
+    if waits is not None:
+        write_line(f"  waits  for {waits}")
+    for what, command in after.items():
+        write_error(f"{what}: {command}")

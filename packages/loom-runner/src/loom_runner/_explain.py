@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from loom_runner._clock import to_iso
 from loom_runner._doubt import read_tool_calls
-from loom_runner._driver import unknown_run
-from loom_runner._human import duration, plural, shorten
+from loom_runner._finding import find_run
+from loom_runner._human import duration, one_line, plural, shorten
 from loom_runner._lease import is_gone
+from loom_runner._next import clock_time, next_commands, waits_for
 from loom_runner._views import each_step, run_view
 
 if TYPE_CHECKING:
@@ -36,8 +35,10 @@ class Explanation:
 
     def lines(self) -> list[tuple[str, str, str]]:
         """The story as rows of (what, text, time); the time is empty where it says nothing."""
-        rows = [(event["what"], event["text"], _clock_time(event["at"])) for event in self.data["events"]]
-        rows += [(name, self.data[name], "") for name in ("tools", "waits", "error", "result") if self.data[name]]
+        rows = [(event["what"], event["text"], clock_time(event["at"])) for event in self.data["events"]]
+        rows += [(name, one_line(self.data[name]), "") for name in ("tools", "waits", "error") if self.data[name]]
+        if self.data["status"] == "completed":
+            rows.append(("result", shorten(json.dumps(self.data["result"], ensure_ascii=False), 200), ""))
         return rows
 
     def __str__(self) -> str:
@@ -48,20 +49,20 @@ class Explanation:
         return "\n".join([head, *body, *(f"{name}: {command}" for name, command in self.data["next"].items())])
 
 
-def explain(store: Store, run_id: str, *, command: str = "loom-runner", module: str = "MODULE") -> Explanation:
+def explain(store: Store, run_id: str, *, command: str = "loom-runner", module: str | None = None) -> Explanation:
     """Tell what happened to a run.
 
     Args:
         command: The program that the commands in `next` begin with.
-        module: The agent's module, for those commands.
+        module: The agent's module, for those commands; the one that drove the run last when not said.
 
     Raises:
         UnknownRun: There is no such run.
     """
-    run = store.get_run(run_id)
-    if run is None:
-        raise unknown_run(store, run_id, "explain")
+    run = find_run(store, run_id, "explain")
     leases, attempts, calls = store.leases(run_id), store.attempts(run_id), read_tool_calls(store, run_id)
+    doubts = [call for call in calls if call.is_in_doubt]
+    last = next((lease.module for lease in reversed(leases) if lease.module), "MODULE")
     work_us, slowest = 0, None
     for step in each_step(store, run_id):
         spent = step.ended_at - step.started_at
@@ -83,13 +84,11 @@ def explain(store: Store, run_id: str, *, command: str = "loom-runner", module: 
         "slowest_step": None if slowest is None else {"step_index": slowest[0], "duration_ms": slowest[1] / 1000},
         "events": events,
         "tools": _tools(calls, store.tool_tries(run_id)),
-        "doubts": [f"{run_id}#{call.number}" for call in calls if call.is_in_doubt],
-        "waits": _waits(run, calls),
+        "doubts": [f"{run_id}#{call.number}" for call in doubts],
+        "waits": waits_for(run, doubts),
         "error": None if run.error is None else str(run.error),
-        "next": _next(run, calls, f"{command} resume {module}", command, store.description),
+        "next": next_commands(run, doubts, command=command, module=module or last, database=store.description),
     }
-    if run.result is not None:
-        data["result"] = shorten(json.dumps(json.loads(run.result), ensure_ascii=False), 200)
     return Explanation(data)
 
 
@@ -188,48 +187,3 @@ def _tools(calls: list[ToolRecord], tries: list[ToolTry]) -> str | None:
 def _names(calls: list[ToolRecord]) -> str:
     shown = ", ".join(f"{call.name}, step {call.step_index}" for call in calls[:3])
     return shown + ("; ..." if len(calls) > 3 else "")
-
-
-def _waits(run: RunRecord, calls: list[ToolRecord]) -> str | None:
-    wait = run.wait or {}
-    if run.status != "waiting":
-        return None
-    if "doubt" in wait:
-        doubt = next((call for call in calls if call.number == wait["doubt"]), None)
-        what = f"{doubt.name} {shorten(doubt.arguments, 80)}" if doubt else "a tool call"
-        if doubt is not None and not doubt.is_in_doubt:
-            return f"nothing more: {run.run_id}#{wait['doubt']} ({what}) was decided"
-        return f"a word about {run.run_id}#{wait['doubt']}: {what} was interrupted in step {run.step_index}"
-    until = f" until {_clock_time(wait['until'])}" if wait.get("until") else ""
-    return f"signal {wait.get('signal')!r}{until}"
-
-
-def _next(run: RunRecord, calls: list[ToolRecord], resume: str, command: str, database: str) -> dict[str, str]:
-    """The commands that are useful now, most useful first."""
-    db = "" if database == "runs.sqlite" else f" --db {shlex.quote(database)}"
-    run_id = shlex.quote(run.run_id)
-    wait = run.wait or {}
-    if (
-        run.status == "waiting"
-        and "doubt" in wait
-        and any(call.number == wait["doubt"] and call.is_in_doubt for call in calls)
-    ):
-        call_id = f"{run.run_id}#{wait['doubt']}"
-        return {"decide": f"{command} resolve {shlex.quote(call_id)} --retry | --skip | --result JSON{db}"}
-    if run.status == "waiting" and "signal" in wait:
-        return {"signal": f"{command} signal {wait['signal']} --run-id {run_id} --payload JSON{db}"}
-    if run.status == "completed":
-        return {"see it": f"{command} trace --run-id {run_id} --html {shlex.quote(run.run_id + '.html')}{db}"}
-    is_held = run.is_leased and run.owner is not None and not is_gone(run.owner)
-    if is_held or run.status == "cancelled":
-        return {}
-    return {"go on": f"{resume} --run-id {run_id}{db}"}
-
-
-def _clock_time(at: str | None) -> str:
-    """The local time of day, with the date when it is not today's."""
-    if at is None:
-        return ""
-    local = datetime.fromisoformat(at).astimezone()
-    is_today = local.date() == datetime.now(UTC).astimezone().date()
-    return local.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S")

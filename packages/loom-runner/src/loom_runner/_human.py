@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["duration", "plural", "shorten", "size"]
+__all__ = ["duration", "one_line", "plural", "shorten", "size"]
 
 
 def duration(microseconds: float) -> str:
@@ -45,3 +45,9 @@ def shorten(text: str, width: int) -> str:
     """Cut a text to a width, and say so with an ellipsis."""
     text = " ".join(text.split())
     return text if len(text) <= width else text[: max(width - 3, 0)] + "..."
+
+
+def one_line(text: str, width: int = 1200) -> str:
+    """Put a text on one line; of a very long one the middle is left out, since what to do stands at its end."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else f"{text[: width - 405]} ... {text[-400:]}"

@@ -45,17 +45,22 @@ class AgentModule:
     found: Any
 
     def runner(self, db: str, durability: Durability | None) -> AgentRunner:
-        """Make the runner on a database.
+        """Make the runner on a database; its leases note the module, for hints that can be pasted.
 
         Raises:
             AgentModuleError: What was named cannot be run.
         """
+        runner = self._runner(db, durability)
+        runner.module = self.target
+        return runner
+
+    def _runner(self, db: str, durability: Durability | None) -> AgentRunner:
         found = self.found
         if isinstance(found, AgentRunner):
             return found
         if not callable(found):
             raise AgentModuleError(
-                f"cannot run {self.target}: {self.attribute} is a {type(found).__name__}, no function."
+                f"cannot run {self.target}: {self.attribute} is {_a(found)}, not a function."
             )
         if self.attribute == "build_runner" or _returns_runner(found):
             return self._build(found, db, durability)
@@ -89,7 +94,7 @@ class AgentModule:
         runner = _called(self.target, self.attribute, build, db, **options)
         if not isinstance(runner, AgentRunner):
             raise AgentModuleError(
-                f"cannot run {self.target}: {self.attribute} gave a {type(runner).__name__}, not an AgentRunner."
+                f"cannot run {self.target}: {self.attribute} gave {_a(runner)}, not an AgentRunner."
             )
         return runner
 
@@ -201,6 +206,12 @@ def _one_line(exc: BaseException) -> str:
     frames = traceback.extract_tb(exc.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(exc).__name__}: {' '.join(str(exc).split())[:300]}{where}"
+
+
+def _a(value: Any) -> str:
+    """Name a value's type with its article."""
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
 def _is_step(function: Callable[..., Any]) -> bool:

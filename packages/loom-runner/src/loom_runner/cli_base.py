@@ -18,25 +18,39 @@ The exit codes, the same everywhere:
 
 from __future__ import annotations
 
-import json
+import errno
 import os
-import shutil
 import signal
 import sys
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 
+from loom_runner._cli_output import (
+    Output,
+    choose_output,
+    lose_stdout,
+    output_option,
+    prepare_streams,
+    styled_status,
+    take_loss,
+    terminal_width,
+    write_error,
+    write_json,
+    write_line,
+    write_rows,
+)
 from loom_runner._errors import LeaseLost, RunBusy, RunnerError, StoreError, UsageError
-from loom_runner._human import duration, plural, shorten, size
+from loom_runner._human import duration, one_line, plural, shorten, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+    from collections.abc import Coroutine, Sequence
 
     from loom_runner._states import Status
 
 __all__ = [
+    "Count",
     "ExitCode",
     "Interrupted",
     "Output",
@@ -44,6 +58,7 @@ __all__ = [
     "duration",
     "exit_code_of_error",
     "exit_code_of_status",
+    "one_line",
     "output_option",
     "plural",
     "run_async",
@@ -51,6 +66,7 @@ __all__ = [
     "shorten",
     "size",
     "styled_status",
+    "terminal_width",
     "write_error",
     "write_json",
     "write_line",
@@ -85,6 +101,13 @@ _OF_STATUS: Final[dict[Status, ExitCode]] = {
     "parked": ExitCode.FAILED,
     "cancelled": ExitCode.DENIED,
 }
+_OF_CATEGORY: Final = {
+    "limit": ExitCode.LIMIT,
+    "denied": ExitCode.DENIED,
+    "approval_expired": ExitCode.DENIED,
+    "provider": ExitCode.PROVIDER,
+    "auth": ExitCode.PROVIDER,
+}
 _OF_ERROR: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
     (UsageError, ExitCode.USAGE),
     (RunBusy, ExitCode.BUSY),
@@ -98,8 +121,15 @@ class Interrupted(BaseException):
     """Ctrl-C or SIGTERM ended the command: control flow, like KeyboardInterrupt. The text is what to do next."""
 
 
-def exit_code_of_status(status: Status) -> ExitCode:
-    """Say with which code a command ends that leaves a run in this status."""
+def exit_code_of_status(status: Status, error_category: str | None = None) -> ExitCode:
+    """Say with which code a command ends that leaves a run in this status.
+
+    Args:
+        error_category: The category of the run's error: a run that failed or was paused by a used-up limit, a denial
+            or its provider has a code of its own.
+    """
+    if error_category is not None and status in ("failed", "paused"):
+        return _OF_CATEGORY.get(error_category, _OF_STATUS[status])
     return _OF_STATUS[status]
 
 
@@ -111,121 +141,6 @@ def exit_code_of_error(error: BaseException) -> ExitCode:
     if isinstance(error, click.UsageError):
         return ExitCode.USAGE
     return next((code for kind, code in _OF_ERROR if isinstance(error, kind)), ExitCode.FAILED)
-
-
-# ---------------------------------------------------------------------- output
-
-Output = Literal["text", "json", "jsonl"]
-
-
-def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--output text|json|jsonl` to a click command."""
-    return click.option(
-        "--output",
-        type=click.Choice(["text", "json", "jsonl"]),
-        default=None,
-        help="How to answer; text for a terminal and json for a pipe when not said.",
-    )(command)
-
-
-def choose_output(output: Output | None) -> Output:
-    """Take what was asked for, else text for a person and JSON for a pipe."""
-    return output or ("text" if sys.stdout is not None and sys.stdout.isatty() else "json")
-
-
-def write_line(text: str = "") -> None:
-    """Write a line of the answer to stdout. A reader that has gone away is not an error."""
-    try:
-        click.echo(text)
-    except BrokenPipeError:
-        _forget_stdout()
-
-
-def write_error(text: str) -> None:
-    """Write a line for people to stderr."""
-    try:
-        click.echo(text, err=True)
-    except BrokenPipeError:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (stays open to the end)
-
-
-def write_json(value: Any, output: Output = "json") -> None:
-    """Write one JSON value: indented for `json`, on one line for `jsonl`."""
-    write_line(json.dumps(value, ensure_ascii=False, indent=2 if output == "json" else None))
-
-
-def write_rows(
-    rows: Iterable[Mapping[str, Any]],
-    columns: Mapping[str, Callable[[Mapping[str, Any]], str]],
-    output: Output,
-    *,
-    empty: str,
-) -> None:
-    """Write rows: JSON, JSON Lines, or a table of `columns` that fits the terminal.
-
-    Args:
-        rows: JSON objects.
-        columns: For each heading, how a row shows there. The last column gives way when the terminal is narrow.
-        empty: What a person reads when there is nothing.
-    """
-    if output == "json":
-        write_json(list(rows))
-    elif output == "jsonl":
-        for row in rows:
-            write_json(row, "jsonl")
-    else:
-        cells = [[show(row) for show in columns.values()] for row in rows]
-        if not cells:
-            write_error(empty)
-            return
-        for line in _table(list(columns), cells, terminal_width()):
-            write_line(line)
-
-
-def terminal_width() -> int:
-    """The width that text may take: the terminal's; 100 columns where there is none."""
-    return max(shutil.get_terminal_size((100, 24)).columns, 30)
-
-
-def _table(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> Iterable[str]:
-    plain = [[click.unstyle(cell) for cell in row] for row in cells]
-    widths = [max(len(head), *(len(row[index]) for row in plain)) for index, head in enumerate(heads)]
-    while sum(widths) + 2 * (len(widths) - 1) > width:
-        # The last column gives way first; then the widest of the others.
-        index = len(widths) - 1 if widths[-1] > 12 else max(range(len(widths)), key=widths.__getitem__)
-        if widths[index] <= 4:
-            break
-        widths[index] -= 1
-    shown_heads = [shorten(head, wide).ljust(wide) for head, wide in zip(heads, widths, strict=True)]
-    yield click.style("  ".join(shown_heads).rstrip(), bold=True)
-    for row, bare in zip(cells, plain, strict=True):
-        parts = []
-        for cell, text, wide in zip(row, bare, widths, strict=True):
-            shown = cell if len(text) <= wide else shorten(text, wide)
-            parts.append(shown + " " * (wide - len(click.unstyle(shown))))
-        yield "  ".join(parts).rstrip()
-
-
-_COLOURS: Final = {
-    "completed": "green",
-    "done": "green",
-    "running": "cyan",
-    "failed": "red",
-    "parked": "red",
-    "in doubt": "yellow",
-    "interrupted": "yellow",
-    "waiting": "yellow",
-}
-
-
-def styled_status(status: str) -> str:
-    """Colour a status the same way everywhere."""
-    return click.style(status, fg=_COLOURS.get(status))
-
-
-def _forget_stdout() -> None:
-    # Python would complain about the lost reader again when it flushes at the end.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 # ---------------------------------------------------------------------- running
@@ -251,19 +166,41 @@ def run_async(work: Coroutine[Any, Any, T], *, hint: str = "") -> T:
         raise Interrupted(f"interrupted. {hint}".strip()) from exc
 
 
+class Count(click.IntRange):
+    """A whole number as an option's type: `click.IntRange` in words that a person uses."""
+
+    name = "whole number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it; fail with what was expected."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            bounds = [f"from {self.min:,}" if self.min is not None else "", f"to {self.max:,}" if self.max else ""]
+            text = shorten(str(value), 40)
+            self.fail(f"{text!r} is not a whole number {' '.join(bounds).strip()}".rstrip() + ".", param, ctx)
+
+
 def run_command(command: click.Command, arguments: Sequence[str] | None = None, *, name: str) -> NoReturn:
     """Run a click command and leave the process with the right code; any error is one line on stderr."""
+    prepare_streams()
+    code = _run_command(command, arguments, name)
     try:
-        code = _run_command(command, arguments, name)
         if sys.stdout is not None:  # it is None when the shell closed it
             sys.stdout.flush()
-    except BrokenPipeError:
-        _forget_stdout()
-        code = ExitCode.DONE
+    except OSError as exc:
+        lose_stdout(exc)
+    if loss := take_loss():
+        write_error(f"cannot write the answer: {loss.strerror}. Make room, or send it elsewhere.")
+        code = code or ExitCode.FAILED
     sys.exit(code)
 
 
 def _run_command(command: click.Command, arguments: Sequence[str] | None, name: str) -> int:
+    for number, argument in enumerate(sys.argv[1:] if arguments is None else arguments, start=1):
+        if not argument.isascii() and argument != argument.encode("utf-8", "replace").decode():
+            write_error(f"{name}: argument {number} is not text in UTF-8: {ascii(argument)[:60]}. Type it anew.")
+            return ExitCode.USAGE
     try:
         if os.environ.get("NO_COLOR"):
             result = command.main(arguments, name, standalone_mode=False, color=False)
@@ -274,7 +211,7 @@ def _run_command(command: click.Command, arguments: Sequence[str] | None, name: 
         return ExitCode.USAGE
     except click.ClickException as exc:
         where = getattr(getattr(exc, "ctx", None), "command_path", name)
-        write_error(f"{where}: {' '.join(exc.format_message().split())} (see {where} --help)")
+        write_error(f"{where}: {one_line(exc.format_message())} (see {where} --help)")
         return exit_code_of_error(exc) if isinstance(exc, click.UsageError) else exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         write_error("interrupted.")
@@ -283,14 +220,18 @@ def _run_command(command: click.Command, arguments: Sequence[str] | None, name: 
         write_error(str(exc))
         return ExitCode.INTERRUPTED
     except RunnerError as exc:
-        write_error(" ".join(str(exc).split()))
+        write_error(one_line(str(exc)))
         return exit_code_of_error(exc)
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as exc:
+        lose_stdout(exc)
+        return ExitCode.DONE
     except Exception as exc:
+        if isinstance(exc, OSError) and exc.errno == errno.ENOSPC and exc.filename is None:  # click's own help
+            lose_stdout(exc)
+            return ExitCode.FAILED
         if os.environ.get("LOOM_DEBUG"):
             raise
-        text = " ".join(str(exc).split())
+        text = one_line(str(exc))
         write_error(f"{name}: internal error: {type(exc).__name__}: {text} (LOOM_DEBUG=1 shows where)")
         return ExitCode.FAILED
     return result if isinstance(result, int) else ExitCode.DONE
