@@ -157,6 +157,11 @@ class ChangeLog:
                 self._mark(known, "done")
             return dict(known.answer)
 
+    def answer_of(self, key: str) -> dict[str, Any] | None:
+        """Give the answer of a change that is done; None when it is not, or not known."""
+        known = self._find(key)
+        return dict(known.answer) if known is not None and known.status == "done" else None
+
     def changed_paths(self, run_id: str) -> list[str]:
         """Name the files that a run and its children have changed and not taken back, in order."""
         if not self.path.exists():

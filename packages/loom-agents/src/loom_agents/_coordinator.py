@@ -15,7 +15,9 @@ the state: those with a recorded result come out of the runner's ledger, the int
 as its tool declares. The model is not asked again for what it has already said.
 
 What the coordinator promises to a model, whatever happened: every tool call is answered exactly once, by its id, in
-the order of the calls. Bad arguments, unknown tools and tools that fail are answers, too; the run goes on.
+the order of the calls (`_calls`). Bad arguments, unknown tools and tools that fail are answers, too; the run goes on.
+
+A question to the user (`ask_user`) stays open: the others are answered, then the run waits for the signal `input`.
 
 A turn ends with an answer to the user. A conversation then waits for the signal `message` and goes on with the same
 state; an errand (`keeps_open=False`, what a child run is) completes. A run whose budget is used up waits for the
@@ -23,36 +25,25 @@ signal `budget`. The payload of the first is `{"text": ..., "budget": {...}}` or
 changed limits.
 """
 
-import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from flow_xray import trace
-from loom_runner import Complete, Continue, RunContext, ToolFailed, ToolRegistry, Wait
+from loom_runner import Complete, Continue, RunContext, ToolRegistry, Wait
 
 from loom_agents._budget import Budget
-from loom_agents._described import KEY_PARAMETER
+from loom_agents._calls import answer_calls
 from loom_agents._errors import ModelError
-from loom_agents._messages import (
-    AssistantMessage,
-    Message,
-    ToolCall,
-    ToolMessage,
-    ToolOutcome,
-    renumbered,
-    storable,
-)
+from loom_agents._messages import AssistantMessage, Message, renumbered, storable
 from loom_agents._model import Model, ModelReply, ModelRequest, ToolSpec
+from loom_agents._questions import ASK_USER, INPUT_SIGNAL, answered, check_question, is_question
 from loom_agents._state import AgentState
 from loom_agents._step_spans import call_shown, reply_meta, reply_output, request_input
 
 MESSAGE_SIGNAL = "message"
 BUDGET_SIGNAL = "budget"
-
-# What the ledger says when nobody knows, or nobody wants to know, whether a call took effect.
-_INTERRUPTED = frozenset({"in_doubt", "skipped"})
 
 
 class Coordinator:
@@ -64,6 +55,7 @@ class Coordinator:
         system: standing instructions for the model.
         setup: replaces the `setup` of the state from now on; None leaves it as it is.
         keeps_open: whether the run waits for another message after an answer, or completes with it.
+        asks: whether the model may ask the user questions (`ask_user`).
     """
 
     def __init__(
@@ -74,13 +66,16 @@ class Coordinator:
         system: str = "",
         setup: Mapping[str, Any] | None = None,
         keeps_open: bool = True,
+        asks: bool = False,
     ) -> None:
         self._model = model
         self._tools = tools
         self._system = system
         self._setup = setup
         self._keeps_open = keeps_open
-        self._specs = tuple(ToolSpec(tool.name, tool.description, tool.schema()) for tool in tools)
+        specs = [ToolSpec(tool.name, tool.description, tool.schema()) for tool in tools]
+        self._asks = asks
+        self._specs = (*specs, *([ASK_USER] if asks else []))
 
     async def step(self, state: Any, ctx: RunContext) -> Continue[Any] | Wait[Any] | Complete[Any]:
         """Run one transition on the stored form of an `AgentState`.
@@ -88,8 +83,9 @@ class Coordinator:
         The state is plain JSON here, so that no schema library is needed to read it back.
         """
         before = self._received(AgentState.from_json(state), ctx)
-        answers = await self._answered(before.pending, ctx)
-        asked = replace(before, messages=(*before.messages, *answers))
+        asked = await self._answered(before, ctx)
+        if asked.pending:
+            return Wait(asked.to_json(), signal=INPUT_SIGNAL)
         if asked.budget.exceeded(asked.usage, turn_requests=asked.turn_requests):
             return Wait(asked.to_json(), signal=BUDGET_SIGNAL)
         reply = await self._replied(asked.messages, ctx)
@@ -110,12 +106,29 @@ class Coordinator:
         if ctx.signal is None:
             return state
         payload = ctx.signal.payload
+        if ctx.signal.name == INPUT_SIGNAL:
+            return state.with_answers(answered(state.pending, payload))
         if ctx.signal.name == MESSAGE_SIGNAL:
             state = state.with_user(message_text(payload))
             payload = payload.get("budget") if isinstance(payload, Mapping) else None
         if not isinstance(payload, Mapping):
             return state
         return replace(state, budget=Budget.from_json({**state.budget.to_json(), **payload}))
+
+    async def _answered(self, state: AgentState, ctx: RunContext) -> AgentState:
+        """Answer the open calls; what stays open are questions to the user."""
+        if not state.pending:
+            return state
+        calls = state.pending
+        ctx.emit({"type": "tool_calls", "tool_calls": [call_shown(call) for call in calls]})
+        questions = [call for call in calls if self._asks and call.name == ASK_USER.name]
+        wrong = [message for call in questions if (message := check_question(call)) is not None]
+        done = await answer_calls(tuple(call for call in calls if call not in questions), self._tools, ctx)
+        after = state.with_answers((*wrong, *done))
+        for call in after.pending:
+            if is_question(call):
+                ctx.emit({"type": "question", "call_id": call.id, "question": call.arguments["question"]})
+        return after
 
     async def _replied(self, messages: tuple[Message, ...], ctx: RunContext) -> ModelReply:
         request = ModelRequest(self._system, messages, self._specs)
@@ -130,36 +143,6 @@ class Coordinator:
             trace.meta(**reply_meta(reply.usage, reply.model or self._model.name, reply.finish_reason))
         return reply
 
-    async def _answered(self, calls: tuple[ToolCall, ...], ctx: RunContext) -> list[ToolMessage]:
-        """Run all calls at once and give their answers in the order of the calls."""
-        if calls:
-            ctx.emit({"type": "tool_calls", "tool_calls": [call_shown(call) for call in calls]})
-        tasks = [asyncio.create_task(self._answer(call, ctx)) for call in calls]
-        try:
-            if tasks:
-                await asyncio.wait(tasks)  # one that parks the run or loses the lease does not cut the others short
-            return [task.result() for task in tasks]
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _answer(self, call: ToolCall, ctx: RunContext) -> ToolMessage:
-        if call.malformed is not None:
-            return _failed(call, f"cannot call {call.name}: because this is not a JSON object: {_brief(call)}")
-        if hidden := next((name for name in call.arguments if name.startswith("_") or name == KEY_PARAMETER), None):
-            # Such names are the runner's own: a model that sets them would approve itself, or pass for another call.
-            return _failed(call, f"cannot call {call.name}: because it has no argument {hidden!r}.")
-        if call.name not in self._tools:
-            names = ", ".join(sorted(tool.name for tool in self._tools)) or "none"
-            return _failed(call, f"cannot call {call.name!r}: because there is no such tool. Tools: {names}.")
-        try:
-            payload = await ctx.call_tool(call.name, _key=call.id, **call.arguments)
-        except ToolFailed as exc:
-            outcome: ToolOutcome = "interrupted" if exc.error_category in _INTERRUPTED else "failed"
-            return ToolMessage(call.id, call.name, outcome, storable(exc.message))
-        return ToolMessage(call.id, call.name, "success", payload)
-
 
 def message_text(payload: Any) -> str:
     """Read what the user says out of the payload of a `message`; a person may have written it by hand."""
@@ -172,12 +155,3 @@ def turn_result(state: AgentState) -> dict[str, Any]:
     said = state.messages[-1]
     model = said.model if isinstance(said, AssistantMessage) else ""
     return {"answer": state.answer, "model": model, "turn": state.turn, "usage": state.usage.to_json()}
-
-
-def _failed(call: ToolCall, text: str) -> ToolMessage:
-    return ToolMessage(call.id, call.name, "failed", text)
-
-
-def _brief(call: ToolCall) -> str:
-    text = call.malformed or ""
-    return text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"

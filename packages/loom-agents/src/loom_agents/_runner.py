@@ -6,6 +6,7 @@ from loom_runner import AgentRunner, RetryPolicy, RunEvent, Store, ToolRegistry
 
 from loom_agents._coordinator import Coordinator
 from loom_agents._errors import ModelError
+from loom_agents._policy import Policy
 
 
 def build_agent_runner(
@@ -15,6 +16,7 @@ def build_agent_runner(
     *,
     observers: Sequence[Callable[[RunEvent], None]] = (),
     retry: RetryPolicy | None = None,
+    policy: Policy | None = None,
 ) -> AgentRunner:
     """Build the runner of an agent. Start it with `AgentState(...).to_json()`.
 
@@ -24,9 +26,17 @@ def build_agent_runner(
         store: where the rows are, for instance `SQLiteStore("runs.sqlite")`.
         observers: called with every event of a run.
         retry: when a failed step is tried again; without it, when the model error says that it may pass.
+        policy: which tool calls run, wait for a person, or are refused; without it, those wait whose tool is declared
+            `needs_approval`.
     """
-    policy = retry or RetryPolicy(should_retry=_may_pass)
-    return AgentRunner(step=coordinator.step, store=store, tools=tools, observers=observers, retry=policy)
+    return AgentRunner(
+        step=coordinator.step,
+        store=store,
+        tools=tools,
+        observers=observers,
+        retry=retry or RetryPolicy(should_retry=_may_pass),
+        gate=None if policy is None else policy.gate,
+    )
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -1,6 +1,6 @@
 """The state of an agent's run: the conversation and what it has used. Everything else follows from it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -74,6 +74,18 @@ class AgentState:
     def with_user(self, text: str) -> "AgentState":
         """Give the state with one more message of the user."""
         return replace(self, messages=(*self.messages, UserMessage(text)))
+
+    def with_answers(self, answers: Iterable[ToolMessage]) -> "AgentState":
+        """Give the state with answers to open tool calls put in, all of them in the order of the calls."""
+        tail: list[ToolMessage] = list(answers)
+        head = list(self.messages)
+        while head and isinstance(head[-1], ToolMessage):
+            last = head.pop()
+            assert isinstance(last, ToolMessage)
+            tail.append(last)
+        said = head[-1] if head else None
+        order = [call.id for call in said.tool_calls] if isinstance(said, AssistantMessage) else []
+        return replace(self, messages=(*head, *sorted(tail, key=lambda answer: order.index(answer.call_id))))
 
     def to_json(self) -> dict[str, Any]:
         """Give the stored form: a JSON object."""

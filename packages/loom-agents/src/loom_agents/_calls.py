@@ -1,0 +1,70 @@
+"""Answer the tool calls of a reply: every one, once, by its id, in the order of the calls, whatever happens.
+
+Bad arguments, unknown tools, calls that fail, are denied or were cut off are answers to the model, and do not end the
+run. What ends or parks the step instead comes from the runner: a call in doubt that a person must be asked about, an
+approval that nobody has given yet, a lost lease.
+"""
+
+import asyncio
+
+from loom_runner import RunContext, ToolFailed, ToolRegistry
+
+from loom_agents._described import KEY_PARAMETER
+from loom_agents._messages import ToolCall, ToolMessage, ToolOutcome, storable
+
+# What the ledger says when nobody knows, or nobody wants to know, whether a call took effect.
+_INTERRUPTED = frozenset({"in_doubt", "skipped"})
+_DENIED = frozenset({"denied", "approval_expired"})
+
+
+async def answer_calls(calls: tuple[ToolCall, ...], tools: ToolRegistry, ctx: RunContext) -> list[ToolMessage]:
+    """Run all calls at once and give their answers in the order of the calls."""
+    tasks = [asyncio.create_task(_answer(call, tools, ctx)) for call in calls]
+    try:
+        if tasks:
+            await asyncio.wait(tasks)  # one that parks the run or loses the lease does not cut the others short
+        return [task.result() for task in tasks]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def refusal(call: ToolCall) -> ToolMessage | None:
+    """Answer a call that no tool could take; None for one that looks right."""
+    if call.malformed is not None:
+        return failed(call, f"cannot call {call.name}: because this is not a JSON object: {_brief(call)}")
+    if hidden := next((name for name in call.arguments if name.startswith("_") or name == KEY_PARAMETER), None):
+        # Such names are the runner's own: a model that sets them would approve itself, or pass for another call.
+        return failed(call, f"cannot call {call.name}: because it has no argument {hidden!r}.")
+    return None
+
+
+def failed(call: ToolCall, text: str) -> ToolMessage:
+    """Answer a call with what is wrong about it."""
+    return ToolMessage(call.id, call.name, "failed", text)
+
+
+async def _answer(call: ToolCall, tools: ToolRegistry, ctx: RunContext) -> ToolMessage:
+    if refused := refusal(call):
+        return refused
+    if call.name not in tools:
+        names = ", ".join(sorted(tool.name for tool in tools)) or "none"
+        return failed(call, f"cannot call {call.name!r}: because there is no such tool. Tools: {names}.")
+    try:
+        payload = await ctx.call_tool(call.name, _key=call.id, **call.arguments)
+    except ToolFailed as exc:
+        outcome: ToolOutcome = "failed"
+        text = exc.message
+        if exc.error_category in _INTERRUPTED:
+            outcome = "interrupted"
+        elif exc.error_category in _DENIED:
+            # Without the second half some models tell their user that the call waits for somebody.
+            outcome, text = "denied", f"not run, and not waiting for anybody: {exc.message}"
+        return ToolMessage(call.id, call.name, outcome, storable(text))
+    return ToolMessage(call.id, call.name, "success", payload)
+
+
+def _brief(call: ToolCall) -> str:
+    text = call.malformed or ""
+    return text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"

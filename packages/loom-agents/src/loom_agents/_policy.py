@@ -1,0 +1,191 @@
+"""Which tool calls run, which wait for a person, and which are refused: modes and rules. Nothing here does anything.
+
+A *mode* says it for all calls:
+
+| mode | looking | changing files (`edit_file`, `write_file`, `apply_patch`) | everything else |
+|---|---|---|---|
+| `ask` | runs | asks | asks |
+| `edits` | runs | runs | asks |
+| `auto` | runs | runs | runs |
+| `read-only` | runs | refused | refused |
+
+Looking is what a tool declares as read-only. `run_tests` runs in all modes but the last, because its command was
+chosen by the owner of the workspace and not by the model. A tool that its owner marked (`needs_approval`) asks in all
+modes but the last.
+
+A *rule* says it for some calls: `allow`, `ask` or `deny`, then `tool` or `tool(pattern)`; both may have wildcards.
+Rules come before the mode; of several that fit, `deny` wins over `ask`, and `ask` over `allow`. The pattern is
+
+* for tools with a path: a glob as in `list_files` (`src/**`). A path is compared as it is written and as it is after
+  all links; `allow` must fit all of them, `deny` and `ask` one. A patch has the paths of all its files.
+* for other tools: wildcards over the arguments as JSON text, keys sorted;
+* `name=pattern`: wildcards over one argument.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import Any, Final, Literal, TypeAlias
+
+from loom_runner import Allow, Ask, Deny, PendingCall
+
+from loom_agents._errors import AgentError, ToolError
+from loom_agents._listing import matches
+from loom_agents._patch import parse_patch
+from loom_agents._workspace import Workspace
+
+Mode: TypeAlias = Literal["ask", "edits", "auto", "read-only"]
+How: TypeAlias = Literal["allow", "ask", "deny"]
+
+MODES: Final[tuple[Mode, ...]] = ("ask", "edits", "auto", "read-only")
+EDITING_TOOLS: Final = frozenset({"edit_file", "write_file", "apply_patch"})
+TRUSTED_TOOLS: Final = frozenset({"run_tests"})
+
+_RULE = re.compile(r"\s*([\w.*?\-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Say how calls of some tools are treated.
+
+    Args:
+        how: what happens.
+        tool: which tools; wildcards are allowed.
+        pattern: which calls of them; None for all.
+    """
+
+    how: How
+    tool: str
+    pattern: str | None = None
+
+    @classmethod
+    def parse(cls, how: How, text: str) -> "Rule":
+        """Read `tool` or `tool(pattern)`.
+
+        Raises:
+            AgentError: it is neither.
+        """
+        found = _RULE.fullmatch(text)
+        if found is None or found[2] == "":
+            raise AgentError(
+                f"cannot read the rule {text!r}: because it is neither TOOL nor TOOL(PATTERN). Write for example"
+                " edit_file(src/**)."
+            )
+        return cls(how, found[1], found[2])
+
+    def __str__(self) -> str:
+        return self.tool if self.pattern is None else f"{self.tool}({self.pattern})"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Say what happens to a call, and why."""
+
+    how: How
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Decide about tool calls.
+
+    Args:
+        workspace: where the paths lead.
+        mode: for all calls.
+        rules: for some.
+        ttl_s: seconds after which a request that nobody decided expires; None never.
+    """
+
+    workspace: Workspace
+    mode: Mode = "ask"
+    rules: tuple[Rule, ...] = ()
+    ttl_s: float | None = None
+
+    def gate(self, call: PendingCall) -> Allow | Ask | Deny:
+        """Decide about a call of a run: the `gate` of an `AgentRunner`."""
+        marked = call.tool.needs_approval
+        verdict = self.decide(call.name, call.arguments, read_only=call.tool.read_only, marked=marked)
+        if verdict.how == "ask":
+            return Ask(verdict.reason, ttl_s=self.ttl_s)
+        if verdict.how == "deny":
+            return Deny(f"{verdict.reason} forbids it. Do not try to get the same in another way.")
+        return Allow()
+
+    def decide(
+        self, tool: str, arguments: Mapping[str, Any], *, read_only: bool = False, marked: bool = False
+    ) -> Verdict:
+        """Say what happens to one call.
+
+        Args:
+            tool: its name.
+            arguments: what the model wants to give it.
+            read_only: the tool changes nothing.
+            marked: its owner wants to be asked.
+        """
+        for how in ("deny", "ask", "allow"):
+            rules = [rule for rule in self.rules if rule.how == how and fnmatchcase(tool, rule.tool)]
+            if not rules:
+                continue
+            fitting = next((rule for rule in rules if self._fits(rule, tool, arguments)), None)
+            if fitting is not None:
+                return Verdict(fitting.how, f"the rule {how} {fitting}")
+        return self._by_mode(tool, read_only=read_only, marked=marked)
+
+    def _by_mode(self, tool: str, *, read_only: bool, marked: bool) -> Verdict:
+        reason = f"mode {self.mode}"
+        if read_only and not marked:
+            return Verdict("allow", "it only looks")
+        if self.mode == "read-only":
+            return Verdict("deny", reason)
+        if marked:
+            return Verdict("ask", "its owner wants to be asked")
+        if self.mode == "auto" or tool in TRUSTED_TOOLS or (self.mode == "edits" and tool in EDITING_TOOLS):
+            return Verdict("allow", reason)
+        return Verdict("ask", reason)
+
+    def _fits(self, rule: Rule, tool: str, arguments: Mapping[str, Any]) -> bool:
+        if rule.pattern is None:
+            return True
+        name, equals, pattern = rule.pattern.partition("=")
+        if equals and name in arguments:
+            value = arguments[name]
+            text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+            return self._is_like(rule.how, text, pattern)
+        paths = named_paths(tool, arguments)
+        if paths is None:
+            text = json.dumps(dict(arguments), sort_keys=True, ensure_ascii=False)
+            return self._is_like(rule.how, text, rule.pattern)
+        spellings = [spelling for path in paths for spelling in self._spellings(path)]
+        if rule.how == "allow":
+            return bool(spellings) and all(matches(path, rule.pattern) for path in spellings)
+        wanted = rule.pattern.casefold()  # a file system may not tell upper from lower case
+        return any(matches(path.casefold(), wanted) for path in spellings)
+
+    def _is_like(self, how: How, text: str, pattern: str) -> bool:
+        if how == "allow":
+            return fnmatchcase(text, pattern)
+        return fnmatchcase(text.casefold(), pattern.casefold())
+
+    def _spellings(self, path: str) -> Iterable[str]:
+        """Give a path as it is written, relative to the workspace, and as it is after all links."""
+        root = self.workspace.root.as_posix()
+        yield str(PurePosixPath(path.removeprefix(f"{root}/")))
+        try:
+            yield self.workspace.shown(self.workspace.resolve(path))
+        except ToolError:
+            return  # the tool will refuse it, and say why
+
+
+def named_paths(tool: str, arguments: Mapping[str, Any]) -> list[str] | None:
+    """Name the paths that a call is about; None for a tool without paths."""
+    if tool == "apply_patch":
+        try:
+            patches = parse_patch(str(arguments.get("patch", "")))
+        except ToolError:
+            return []  # the tool will refuse it, and say why
+        return [path for patch in patches for path in {patch.source, patch.target} if path is not None]
+    path = arguments.get("path")
+    return [path] if isinstance(path, str) else None
