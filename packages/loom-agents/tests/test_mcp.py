@@ -218,7 +218,7 @@ def test_a_write_that_was_cut_off_waits_for_a_person_and_is_not_made_again(use: 
             assert (await runner.start(run_id="r", initial_state=None)).status == "waiting"
             assert (await runner.resume(run_id="r")).status == "waiting"
             (doubt,) = runner.doubts("r")
-            await runner.resolve(run_id="r", call=doubt["number"], how="result", result="it did")
+            await runner.resolve(run_id="r", call=int(doubt["id"].rpartition("#")[2]), how="result", result="it did")
             assert (await runner.resume(run_id="r")).result == "it did"
 
     use(work, bare("bare", f"effects={effects}"))

@@ -23,12 +23,12 @@ def read(tmp_path: Path) -> Any:
 def test_a_stdio_server_is_read_with_its_variables(read: Any, tmp_path: Path) -> None:
     config = read(
         {"a": {"command": "${BIN:-python}", "args": ["-m", "x", "${HOME}/d"], "env": {"K": "${KEY}"}, "cwd": "sub"}},
-        HOME="/home/me",
+        HOME="/srv/docs",
         KEY="secret",
     )
     assert config.problems == {}
     assert config.servers == (
-        McpServerConfig("a", ("python", "-m", "x", "/home/me/d"), {"K": "secret"}, str(tmp_path / "sub")),
+        McpServerConfig("a", ("python", "-m", "x", "/srv/docs/d"), {"K": "secret"}, str(tmp_path / "sub")),
     )
     assert "secret" not in repr(config)
 
