@@ -27,6 +27,7 @@ __all__ = [
     "Owner",
     "RunRecord",
     "SignalRecord",
+    "Spent",
     "StepCommit",
     "StepRecord",
     "ToolEnd",
@@ -39,8 +40,8 @@ __all__ = [
 ToolStatus = Literal["started", "done", "failed", "in_doubt", "retry"]
 """`started` without an end becomes *in doubt* when its process is gone; `retry` is a person's answer to that."""
 
-StepOutcome = Literal["continue", "complete", "wait"]
-LeaseEnd = Literal["completed", "failed", "waiting", "paused", "interrupted", "parked", "lost"]
+StepOutcome = Literal["continue", "complete", "wait", "sleep", "spawn"]
+LeaseEnd = Literal["completed", "failed", "waiting", "paused", "interrupted", "parked", "cancelled", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class LeaseRequest:
     code: str
     code_at: str
     module: str | None = None
+    state_version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +99,19 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
+    """A run to be made. `budget` is JSON; a fork begins at `step_index` and may wait at once."""
+
     run_id: str
     program: str
     input: str
     state: str
     at: int
+    budget: str | None = None
+    state_version: int = 1
+    step_index: int = 0
+    forked_from: str | None = None
+    wait: dict[str, Any] | None = None
+    due_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +136,14 @@ class RunRecord:
     lease_left_s: float
     created_at: int
     updated_at: int
+    parent_run_id: str | None = None
+    forked_from: dict[str, Any] | None = None
+    budget: dict[str, Any] | None = None
+    spent_tokens: int = 0
+    spent_cost_usd: float = 0.0
+    work_us: int = 0
+    request: Literal["pause"] | None = None
+    state_version: int = 1
 
     @property
     def is_leased(self) -> bool:
@@ -154,6 +172,8 @@ class StepCommit:
     price.
 
     `before` is the state that the step began with, as it is stored; a store may write `state` as a difference to it.
+    `children` are made in the same transaction; one that is there already is left alone. `tokens` and `cost_usd` are
+    what this attempt has spent.
     """
 
     step_index: int
@@ -170,6 +190,9 @@ class StepCommit:
     lease_end: LeaseEnd | None = None
     note: str | None = None
     before: str | None = None
+    children: tuple[NewRun, ...] = ()
+    tokens: int = 0
+    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +234,8 @@ class AttemptEnd:
     lease_end: LeaseEnd | None = None
     note: str | None = None
     asks: tuple[ApprovalRecord, ...] = ()
+    tokens: int = 0
+    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +299,24 @@ class ToolTry:
     ended_at: int | None
     fence: int
     error: ErrorInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What runs have used: committed steps, tokens, money, and time inside steps."""
+
+    steps: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+    time_s: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
+            self.steps + other.steps,
+            self.tokens + other.tokens,
+            self.cost_usd + other.cost_usd,
+            self.time_s + other.time_s,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,5 +170,16 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         UNIQUE (run_key, step_index, key)
     );
     CREATE INDEX approvals_pending ON approvals (status) WHERE status = 'pending';
+
+    ALTER TABLE runs ADD COLUMN parent_key INTEGER REFERENCES runs;
+    ALTER TABLE runs ADD COLUMN forked_from TEXT;
+    ALTER TABLE runs ADD COLUMN budget TEXT;
+    ALTER TABLE runs ADD COLUMN spent_tokens INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN spent_cost_usd REAL NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN request TEXT;
+    ALTER TABLE runs ADD COLUMN state_version INTEGER NOT NULL DEFAULT 1;
+    ALTER TABLE leases ADD COLUMN state_version INTEGER NOT NULL DEFAULT 1;
+    CREATE INDEX runs_of_parent ON runs (parent_key) WHERE parent_key IS NOT NULL;
+    CREATE INDEX runs_open ON runs (program) WHERE status IN ('created', 'running', 'waiting', 'paused');
     """,
 )

@@ -46,7 +46,9 @@ SELECT_RUN: Final = f"""
     SELECT r.run_key, r.run_id, r.status, r.program, r.step_index, r.failures, r.crashes, r.due_at, r.state,
     r.input, r.result,
            r.error, r.wait, r.fence, r.renewed_at, l.machine, l.pid, l.process,
-           r.renewed_at + r.lease_ms - {NOW_MS}, r.created_at, r.updated_at
+           r.renewed_at + r.lease_ms - {NOW_MS}, r.created_at, r.updated_at,
+           (SELECT p.run_id FROM runs p WHERE p.run_key = r.parent_key), r.forked_from, r.budget, r.spent_tokens,
+           r.spent_cost_usd, r.work_us, r.request, r.state_version
     FROM runs r LEFT JOIN leases l ON l.run_key = r.run_key AND l.fence = r.fence
 """
 SELECT_TOOL: Final = f"""
@@ -74,7 +76,8 @@ def to_run(row: Row) -> RunRecord:
     (key, run_id, status, program, step_index, failures, crashes, due_at, state, given, result, error, wait, fence) = (
         row[:14]
     )
-    (renewed_at, machine, pid, process, left_ms, created_at, updated_at) = row[14:]
+    (renewed_at, machine, pid, process, left_ms, created_at, updated_at) = row[14:21]
+    (parent, forked_from, budget, spent_tokens, spent_cost_usd, work_us, request, state_version) = row[21:]
     return RunRecord(
         run_key=key,
         run_id=run_id,
@@ -94,6 +97,14 @@ def to_run(row: Row) -> RunRecord:
         lease_left_s=0.0 if left_ms is None else left_ms / 1000,
         created_at=created_at,
         updated_at=updated_at,
+        parent_run_id=parent,
+        forked_from=_json(forked_from),
+        budget=_json(budget),
+        spent_tokens=spent_tokens,
+        spent_cost_usd=spent_cost_usd,
+        work_us=work_us,
+        request=request,
+        state_version=state_version,
     )
 
 

@@ -28,8 +28,19 @@ class RunTables(Tables):
     def _create_run(self, db: apsw.Connection, run: NewRun, lease: LeaseRequest) -> Claim | None:
         db.execute(
             "INSERT INTO runs (run_id, status, program, state, input, created_at, updated_at, fence, renewed_at,"
-            f" lease_ms) VALUES (?, 'running', ?, ?, ?, ?, ?, 1, {NOW_MS}, ?) ON CONFLICT DO NOTHING",
-            (run.run_id, run.program, run.state, run.input, run.at, run.at, int(lease.lease_s * 1000)),
+            " lease_ms, budget, state_version)"
+            f" VALUES (?, 'running', ?, ?, ?, ?, ?, 1, {NOW_MS}, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (
+                run.run_id,
+                run.program,
+                run.state,
+                run.input,
+                run.at,
+                run.at,
+                int(lease.lease_s * 1000),
+                run.budget,
+                run.state_version,
+            ),
         )
         if not db.changes():
             return None
@@ -46,7 +57,7 @@ class RunTables(Tables):
         (renewed_at,) = db.execute("SELECT renewed_at FROM runs WHERE run_key = ?", (seen.run_key,)).fetchone() or (0,)
         db.execute(
             f"""UPDATE runs SET fence = fence + 1, status = 'running', renewed_at = {NOW_MS}, lease_ms = ?,
-                    error = NULL, due_at = CASE WHEN status = 'waiting' THEN NULL ELSE due_at END,
+                    error = NULL, request = NULL, due_at = CASE WHEN status = 'waiting' THEN NULL ELSE due_at END,
                     crashes = crashes + ?, updated_at = {NOW_MS} * 1000
                 WHERE run_key = ? AND fence = ? AND status = ?
                   AND (? OR renewed_at IS NULL OR renewed_at + lease_ms <= {NOW_MS})""",
@@ -113,8 +124,9 @@ class RunTables(Tables):
     def _add_lease(db: apsw.Connection, claim: Claim, lease: LeaseRequest, first_step: int) -> None:
         owner = lease.owner
         db.execute(
-            f"""INSERT INTO leases (run_key, fence, machine, pid, process, code, code_at, first_step, module, taken_at)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, {NOW_MS} * 1000)""",
+            f"""INSERT INTO leases (run_key, fence, machine, pid, process, code, code_at, first_step, module,
+                    state_version, taken_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {NOW_MS} * 1000)""",
             (
                 claim.run_key,
                 claim.fence,
@@ -125,5 +137,6 @@ class RunTables(Tables):
                 lease.code_at,
                 first_step,
                 lease.module,
+                lease.state_version,
             ),
         )

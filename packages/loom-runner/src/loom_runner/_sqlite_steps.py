@@ -7,8 +7,10 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from loom_runner._sqlite_approvals import ApprovalTables
+from loom_runner._sqlite_family import FamilyTables
 from loom_runner._sqlite_rows import NOW_MS, SELECT_ATTEMPT, SELECT_STEP, error_text, to_attempt, to_step
 from loom_runner._sqlite_tables import OF_RUN
+from loom_runner._store import PauseAsked
 
 if TYPE_CHECKING:
     import apsw
@@ -19,11 +21,11 @@ __all__ = ["StepTables"]
 _STEP_GOES_ON: Final = f"""
     UPDATE runs SET step_index = ?, state = ?, updated_at = ?, failures = 0, crashes = 0, wait = ?, due_at = NULL,
         renewed_at = {NOW_MS}
-    WHERE run_key = ? AND fence = ? AND step_index = ?
+    WHERE run_key = ? AND fence = ? AND step_index = ? AND request IS NULL
 """
 _STEP_ENDS: Final = """
     UPDATE runs SET step_index = ?, state = coalesce(?, state), updated_at = ?, failures = 0, crashes = 0, wait = ?,
-        due_at = ?, status = ?, result = ?, renewed_at = NULL
+        due_at = ?, status = ?, result = ?, renewed_at = NULL, request = NULL
     WHERE run_key = ? AND fence = ? AND step_index = ?
 """
 _STEP: Final = """
@@ -32,7 +34,7 @@ _STEP: Final = """
 """
 
 
-class StepTables(ApprovalTables):
+class StepTables(ApprovalTables, FamilyTables):
     """`steps` and `attempts`."""
 
     async def commit_step(self, claim: Claim, step: StepCommit) -> None:
@@ -60,15 +62,27 @@ class StepTables(ApprovalTables):
                 ),
             )
         if db.changes() != 1:
-            raise self._lost(claim)
+            raise self._refused(db, claim, index)
         db.execute(
             _STEP,
             (key, index, step.outcome, step.attempts, step.started_at, step.ended_at, fence, wait, step.state),
         )
         if step.signal_key is not None:
             db.execute("UPDATE signals SET taken_in_step = ? WHERE signal_key = ?", (index, step.signal_key))
+        if step.tokens or step.cost_usd:
+            self._spend(db, claim, step.tokens, step.cost_usd)
+        if step.children:
+            self._add_children(db, claim, step.children)
         if step.lease_end is not None:
             self._end_lease(db, claim, step.ended_at, step.lease_end, step.note)
+
+    def _refused(self, db: apsw.Connection, claim: Claim, index: int) -> Exception:
+        """Say why a step that was to go on could not be committed: the run was asked to pause, or is lost."""
+        held = db.execute(
+            "SELECT request FROM runs WHERE run_key = ? AND fence = ? AND step_index = ?",
+            (claim.run_key, claim.fence, index),
+        ).fetchone()
+        return self._lost(claim) if held is None or held[0] is None else PauseAsked()
 
     async def end_attempt(self, claim: Claim, end: AttemptEnd) -> None:
         await self._write(self._end_attempt, claim, end)
@@ -95,6 +109,8 @@ class StepTables(ApprovalTables):
             raise self._lost(claim)
         if failed is not None:
             self._add_attempt(db, claim, failed)
+        if end.tokens or end.cost_usd:
+            self._spend(db, claim, end.tokens, end.cost_usd)
         if end.asks:
             self._add_approvals(db, claim, end.asks)
         if end.wait is not None and "doubt" in end.wait:

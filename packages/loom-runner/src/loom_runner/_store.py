@@ -18,11 +18,13 @@ if TYPE_CHECKING:
         AttemptEnd,
         AttemptRecord,
         Claim,
+        ErrorInfo,
         LeaseRecord,
         LeaseRequest,
         NewRun,
         RunRecord,
         SignalRecord,
+        Spent,
         StepCommit,
         StepRecord,
         ToolEnd,
@@ -30,8 +32,14 @@ if TYPE_CHECKING:
         ToolStart,
         ToolTry,
     )
+    from loom_runner._states import Status
 
-__all__ = ["Store"]
+__all__ = ["PauseAsked", "Store"]
+
+
+class PauseAsked(Exception):  # noqa: N818  (a signal between the store and the driver, not an error)
+    """Raised by `commit_step` for a step after which the run was to go on: it was asked to pause. Nothing was written;
+    commit the step as the last one of its slice."""
 
 
 class Store(Protocol):
@@ -59,7 +67,11 @@ class Store(Protocol):
         """Prolong the leases of these claims; return those that are lost. Called from the heartbeat's thread."""
 
     async def commit_step(self, claim: Claim, step: StepCommit) -> None:
-        """Commit one step: its row, the run's row and the lease's end, if it ends, in one transaction."""
+        """Commit one step: its row, the run's row, its children's rows and the lease's end, in one transaction.
+
+        Raises:
+            PauseAsked: The run was to go on, and somebody asked it to pause.
+        """
 
     async def end_attempt(self, claim: Claim, end: AttemptEnd) -> None:
         """Record what became of an attempt that commits no step."""
@@ -82,6 +94,25 @@ class Store(Protocol):
         New requests are written by `end_attempt`, and used up by `start_tool`, in their transactions.
         """
 
+    async def cancel_runs(self, run_id: str, statuses: Sequence[Status], error: ErrorInfo, at: int) -> list[str]:
+        """Cancel a run and its descendants, those that are in one of `statuses`; return their ids.
+
+        Their fences are raised, so that a process which works on one of them can write nothing more.
+        """
+
+    async def ask_to_pause(self, run_id: str, at: int) -> list[str]:
+        """Let a run and its descendants pause: `running` ones after their step, `created` ones now; return their
+        ids."""
+
+    async def fork_run(self, run: NewRun) -> bool:
+        """Make a run that nobody holds: `waiting` when it waits, else `created`; False when the id is taken."""
+
+    async def set_budget(self, run_id: str, budget: str) -> None:
+        """Write a run's budget (JSON)."""
+
+    async def replace_state(self, claim: Claim, state: str, version: int) -> None:
+        """Write the present state anew, in the form of another version."""
+
     async def send_signal(self, run_id: str, name: str, payload: str, at: int) -> None:
         """Leave a signal for a run."""
 
@@ -90,6 +121,22 @@ class Store(Protocol):
 
     def list_runs(self, *, limit: int = 100, after: RunRecord | None = None) -> list[RunRecord]:
         """Read runs, the latest changed first; `after` is the last run of the page before."""
+
+    def children(self, run_id: str) -> list[RunRecord]:
+        """Read the runs that this run has made, in order."""
+
+    def spent_by_descendants(self, run_id: str) -> Spent:
+        """Add up what a run's children, and theirs, have used."""
+
+    def ready_runs(self, programs: Sequence[str], now: int, *, limit: int = 100) -> list[RunRecord]:
+        """Read runs of these programs that a process could go on with now, those that are due longest first.
+
+        Created ones; waiting ones whose time, signal, decision or children have come; interrupted ones; and those
+        whose lease has run out.
+        """
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Count runs, tool calls and approvals by status."""
 
     def steps(self, run_id: str, *, first: int = 0, limit: int = 1000) -> list[StepRecord]:
         """Read committed steps from number `first` on."""
