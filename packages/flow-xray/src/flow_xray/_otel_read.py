@@ -88,9 +88,7 @@ def fill(
         meta["time_to_first_item_ms"] = round(first_chunk * 1000, 3)
     tools = unflattened(attributes.flat(names.FLAT_TOOLS), names.FLAT_TOOLS)
     if tools:
-        meta["tools"] = [
-            decoded(tool.get("tool.json_schema", tool) if isinstance(tool, dict) else tool) for tool in tools
-        ]
+        meta["tools"] = [decoded(_inner(tool, "tool", "json_schema")) for tool in tools]
     _values(span, attributes, told, meta)
     thread = attributes.first(names.THREAD)
     if isinstance(thread, str):
@@ -182,7 +180,13 @@ def _values(span: Span, attributes: _Attributes, told: list[dict[str, Any]], met
     span.input = {"messages": given} if given else plain_in
     span.output = (answered[0] if len(answered) == 1 else answered) if answered else plain_out
     if documents:
-        span.output = [each.get("document", each) if isinstance(each, dict) else each for each in documents]
+        span.output = [_inner(each, "document") for each in documents]
+
+
+def _inner(value: Any, *keys: str) -> Any:
+    for key in keys:
+        value = value.get(key, value) if isinstance(value, dict) else value
+    return value
 
 
 def _end(span: Span, attributes: _Attributes, events: Sequence[Event], *, is_error: bool, message: str) -> None:

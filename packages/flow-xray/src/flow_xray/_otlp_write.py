@@ -119,7 +119,7 @@ def _told(span: Span) -> dict[str, Any]:
 def _put_values(span: Span, meta: dict[str, Json], told: dict[str, Any]) -> None:
     if span.kind == "tool":
         told[names.TOOL_NAME] = span.name
-        told.update({names.TOOL_ARGUMENTS: _json(span.input), names.TOOL_RESULT: _json(span.output)})
+        told.update({names.TOOL_ARGUMENTS: _plain(span.input), names.TOOL_RESULT: _plain(span.output)})
         return
     rest = span.input
     output = span.output
@@ -132,10 +132,11 @@ def _put_values(span: Span, meta: dict[str, Json], told: dict[str, Any]) -> None
         if answers and all(answer is not None for answer in answers):
             told[names.OUTPUT_MESSAGES] = _json(answers)
             output = None
-    if rest is not None:
-        told.update({names.INPUT_VALUE: _json(rest), names.INPUT_TYPE: names.JSON_TYPE})
-    if output is not None:
-        told.update({names.OUTPUT_VALUE: _json(output), names.OUTPUT_TYPE: names.JSON_TYPE})
+    told.update({names.INPUT_VALUE: _plain(rest), names.OUTPUT_VALUE: _plain(output)})
+    if isinstance(rest, dict | list):
+        told[names.INPUT_TYPE] = names.JSON_TYPE
+    if isinstance(output, dict | list):
+        told[names.OUTPUT_TYPE] = names.JSON_TYPE
 
 
 def _messages(known: Json, given: Json) -> tuple[list[Json] | None, Json]:
@@ -185,6 +186,11 @@ def _value(value: Any) -> dict[str, Any]:
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return {"arrayValue": {"values": [{"stringValue": item} for item in value]}}
     return {"stringValue": value if isinstance(value, str) else _json(value)}
+
+
+def _plain(value: Json) -> Any:
+    """Return a scalar as it is, and everything else as one JSON text."""
+    return _json(value) if isinstance(value, dict | list) else value
 
 
 def _json(value: Any) -> str:
