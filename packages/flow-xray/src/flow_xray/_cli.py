@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from flow_xray._result import TraceResult
 
 DONE, FAILED, USAGE, UNREADABLE, INTERRUPTED = 0, 1, 2, 8, 130
-LIMITS = ("calls", "tokens", "cost", "duration")
 EXPORTS: Final = ("chrome", "dot", "json", "otlp", "speedscope")
 
 Command: TypeAlias = Callable[[argparse.Namespace], int]
@@ -129,13 +128,17 @@ def _split(given: list[str]) -> tuple[list[str], list[str] | None]:
 
 
 def _parser() -> Parser:
+    from flow_xray import _cli_analysis, _cli_gate  # noqa: PLC0415  they use what is below
+
     parser = Parser(prog="flow-xray", description="Show what a program did, in one offline HTML file.")
     parser.add_argument("--version", action="version", version="flow-xray 0.7.0")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_run(commands)
     _add_view(commands)
     _add_export(commands)
-    _add_comparing(commands)
+    _add_diff(commands)
+    for module in (_cli_gate, _cli_analysis):
+        module.register(commands)
     return parser
 
 
@@ -204,29 +207,19 @@ def _add_prices(parser: Parser) -> None:
     )
 
 
-def _add_comparing(commands: "argparse._SubParsersAction[Parser]") -> None:
+def _add_diff(commands: "argparse._SubParsersAction[Parser]") -> None:
     diff = commands.add_parser(
         "diff",
         help="show what changed between two traces",
         description="Show which calls came, went, moved or behaved differently. Exit code 1 when there are any.",
     )
-    check = commands.add_parser(
-        "check",
-        help="fail when a new trace differs from a golden one",
-        description="Compare NEW with GOLDEN. Exit code 1, and a page beside NEW, when a call changed or a limit is "
-        "exceeded. Limits are a percentage (10%%) or a number (500; cost in USD, duration in ms).",
+    diff.add_argument("before", metavar="A", help="a journal or a trace file")
+    diff.add_argument("after", metavar="B", help="the same, of the later run")
+    diff.add_argument("--html", metavar="OUT", help="write the difference as a page")
+    diff.add_argument(
+        "--ignore", metavar="NAME", action="append", default=[], help="a member that does not count, at any depth"
     )
-    for parser_of, before, after in ((diff, "A", "B"), (check, "GOLDEN", "NEW")):
-        parser_of.add_argument("before", metavar=before, help="a .xray journal or a JSON trace")
-        parser_of.add_argument("after", metavar=after, help="the same, of the later run")
-        parser_of.add_argument("--html", metavar="OUT", help="write the difference as a page")
-        parser_of.add_argument(
-            "--ignore", metavar="NAME", action="append", default=[], help="a member that does not count, at any depth"
-        )
-        parser_of.set_defaults(does=_compare)
-    for name in LIMITS:
-        check.add_argument(f"--max-{name}-increase", metavar="LIMIT", help=f"how far {name} may grow")
-    check.add_argument("--limits-only", action="store_true", help="let changed calls pass; only the limits count")
+    diff.set_defaults(does=_compare)
 
 
 # The modules of the commands are loaded when a command runs: --help loads none of them.

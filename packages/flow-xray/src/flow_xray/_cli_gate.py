@@ -1,0 +1,83 @@
+"""`flow-xray check`: the gate of a build on the command line.
+
+Exit codes: 0 nothing changed, 1 a call changed or a limit is exceeded, 2 it could not be judged (a file is missing or
+is no trace, a limit makes no sense), so that a build never takes a broken golden for a pass or for a change.
+"""
+
+import argparse
+import os
+from typing import Final
+
+from flow_xray._cli import DONE, FAILED, USAGE, complain, is_there, read_trace, refuse_foreign, say
+from flow_xray._errors import TraceFormatError
+
+TOTALS: Final = ("calls", "tokens", "cost", "duration")
+
+
+def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add `check` to the parser."""
+    check = commands.add_parser(
+        "check",
+        help="fail when a new trace differs from a golden one",
+        description="Compare NEW with GOLDEN. Exit code 1, and a page beside NEW, when a call changed or a limit is "
+        "exceeded; 2 when one of them cannot be read. LIMIT is a percentage (10%%) or a number (500; cost in USD, "
+        "duration in ms).",
+    )
+    check.add_argument("golden", metavar="GOLDEN", help="the trace that is right (made with --update)")
+    check.add_argument("new", metavar="NEW", help="a journal or a trace file of the run to judge")
+    for name in TOTALS:
+        check.add_argument(f"--max-{name}-increase", metavar="LIMIT", help=f"how far {name} may grow")
+    check.add_argument("--limits-only", action="store_true", help="let changed calls pass; only the limits count")
+    check.add_argument(
+        "--ignore", metavar="NAME", action="append", default=[], help="a member that does not count, at any depth"
+    )
+    check.add_argument("--prices", metavar="FILE", help="a price file, as for `flow-xray view`")
+    check.add_argument("--html", metavar="OUT", help="where the page goes (default: beside NEW, NEW.diff.html)")
+    check.add_argument("--update", action="store_true", help="make NEW the golden, if it would not pass")
+    check.set_defaults(does=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from flow_xray._gate import Allowed, judge, write_golden  # noqa: PLC0415  --help loads nothing
+
+    limits: dict[str, Allowed] = {}
+    for name in TOTALS:
+        given = getattr(options, f"max_{name}_increase")
+        if given is not None:
+            try:
+                limits[name] = Allowed.of(given)
+            except ValueError as error:
+                return _usage(f"--max-{name}-increase: {error}")
+    is_first = not os.path.exists(options.golden)  # noqa: PTH110  pathlib costs 9 ms
+    if is_first and not options.update:
+        return _usage(f"cannot read {options.golden!r}: because there is no such file. Make it from NEW: add --update.")
+    if not is_there(options.new):
+        return USAGE
+    try:
+        new = read_trace(options.new).priced(options.prices)
+        if is_first:
+            write_golden(options.golden, new)
+            say(f"golden: {options.golden} (new, {len(new.spans):,} {'call' if len(new.spans) == 1 else 'calls'})")
+            return DONE
+        golden = read_trace(options.golden).priced(options.prices)
+    except TraceFormatError as error:
+        return _usage(str(error))
+    verdict = judge(golden, new, limits=limits, ignore=options.ignore, limits_only=options.limits_only)
+    say(verdict.to_text())
+    if options.update:
+        if not verdict.is_passed:
+            write_golden(options.golden, new)
+        say(f"golden: {options.golden} ({'as it was' if verdict.is_passed else 'written anew'})")
+        return DONE
+    if options.html or not verdict.is_passed:
+        page = options.html or os.path.splitext(options.new)[0] + ".diff.html"  # noqa: PTH122  as above
+        if not options.html:
+            refuse_foreign(page)
+        verdict.diff.to_html(page)
+        say(f"page: {page}")
+    return DONE if verdict.is_passed else FAILED
+
+
+def _usage(message: str) -> int:
+    complain(message)
+    return USAGE
