@@ -1,0 +1,88 @@
+"""Secrets by reference: read at the last moment, inside the executor, and masked in everything that comes back.
+
+A runbook names where a secret is (`{env: VARIABLE}` or `{file: PATH}`). Its value is put into a command's variables or
+a request's headers, and nowhere else: not into words of a command, which every user of the machine can read, nor into
+rows, traces or a model's context. `Vault.masked` takes the known values out of outputs.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from loom_ops._errors import LoomOpsError
+from loom_ops._render import SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loom_ops._runbook import SecretSource
+
+__all__ = ["MASK", "Vault"]
+
+MASK: Final = "[secret]"
+_LEAST: Final = 4
+"""A shorter value would mask half of any output; it is refused instead."""
+_MAX_BYTES: Final = 100_000
+
+
+class Vault:
+    """The secrets of one runbook, read when they are first needed.
+
+    Args:
+        sources: Where they are.
+        root: The folder that file references start from.
+    """
+
+    __slots__ = ("_environment", "_root", "_sources", "_values")
+
+    def __init__(
+        self, sources: Mapping[str, SecretSource], root: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._sources = sources
+        self._root = root
+        self._environment = os.environ if environment is None else environment
+        self._values: dict[str, str] = {}
+
+    def filled(self, template: str) -> str:
+        """Return the text with its references replaced by the secrets.
+
+        Raises:
+            LoomOpsError: A secret is not there. The message names the place, never a value.
+        """
+        return SECRET.sub(lambda reference: self._value(reference[1]), template)
+
+    def masked(self, text: str) -> str:
+        """Return the text without any of the values that were read."""
+        for value in sorted(self._values.values(), key=len, reverse=True):
+            for form in (value, *value.splitlines()):
+                if len(form) >= _LEAST:
+                    text = text.replace(form, MASK)
+        return text
+
+    def _value(self, name: str) -> str:
+        if name not in self._values:
+            self._values[name] = self._read(name)
+        return self._values[name]
+
+    def _read(self, name: str) -> str:
+        source = self._sources.get(name)
+        if source is None:
+            known = ", ".join(self._sources) or "none"
+            raise LoomOpsError(f"cannot use the secret {name!r}: the runbook does not declare it. Declared: {known}.")
+        if source.kind == "env":
+            value = self._environment.get(source.place, "")
+            fix = f"Set {source.place}"
+        else:
+            fix = f"Write it to {source.place}"
+            try:
+                path = self._root / Path(source.place).expanduser()
+                value = path.read_bytes()[: _MAX_BYTES + 1].decode().strip("\r\n")
+            except (OSError, UnicodeDecodeError) as exc:
+                why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+                raise LoomOpsError(f"cannot use the secret {name!r}: {source.place}: {why}. {fix}.") from exc
+        if len(value) < _LEAST or len(value) > _MAX_BYTES:
+            what = "is not set" if not value else "is too short to be masked" if len(value) < _LEAST else "is too long"
+            raise LoomOpsError(f"cannot use the secret {name!r}: {source.kind} {source.place} {what}. {fix}.")
+        return value
