@@ -38,10 +38,20 @@ def report_of(trace: TraceResult, stats: Stats, findings: Sequence[Finding]) -> 
     ]
     text = "\n".join(parts)
     if len(text) > _MOST_CHARACTERS:
-        text = (
-            text[:_MOST_CHARACTERS].rpartition("\n\n")[0] + "\n\n(cut here: the report is longer than an issue may be)"
-        )
+        text = _cut(text)
     return text.rstrip() + "\n"
+
+
+def _cut(text: str) -> str:
+    """Cut a report at the end of a paragraph, and close the block that the cut left open."""
+    kept = text[:_MOST_CHARACTERS].rpartition("\n\n")[0]
+    fence = ""
+    for line in kept.splitlines():
+        if fence and line == fence:
+            fence = ""
+        elif not fence and line.startswith("```") and not line.strip("`"):
+            fence = line
+    return "\n".join([kept, *([fence] if fence else []), "", "(cut here: an issue takes no more)"])
 
 
 def _head(tree: SpanTree, stats: Stats) -> list[str]:
