@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 from loom_runner.cli_base import Output, choose_output, output_option, run_async, write_error, write_json, write_line
 
+from loom_run._cli_config import config
+from loom_run._cli_mcp import mcp
 from loom_run._errors import LoomRunError, agent_errors_named
 
 if TYPE_CHECKING:
@@ -280,3 +282,7 @@ def _command(verb: str, run_id: str, db: str) -> str:
     import shlex  # noqa: PLC0415
 
     return f"loom-run {verb} {shlex.quote(run_id)}" + ("" if db == DEFAULT_DB else f" --db {shlex.quote(db)}")
+
+
+cli.add_command(config)
+cli.add_command(mcp)

@@ -1,0 +1,25 @@
+"""MCP servers as tools of an agent: read a file of servers, start them, put their tools into a registry.
+
+    async with McpServers(read_mcp_config(Path(".mcp.json")), blobs=BlobFolder(folder)) as servers:
+        tools = servers.registry(workspace_tools(workspace))
+
+The library `mcp` (extra `loom-agents[mcp]`) is loaded when the first server starts, not before.
+"""
+
+from loom_agents._blobs import BlobFolder
+from loom_agents._errors import McpConfigError
+from loom_agents._mcp import McpServers
+from loom_agents._mcp_config import McpConfig, McpServerConfig, read_mcp_config
+from loom_agents._mcp_server import McpServer
+from loom_agents._trust import TrustedFiles
+
+__all__ = [
+    "BlobFolder",
+    "McpConfig",
+    "McpConfigError",
+    "McpServer",
+    "McpServerConfig",
+    "McpServers",
+    "TrustedFiles",
+    "read_mcp_config",
+]
