@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     )
     from loom_runner._events import RunEvent
     from loom_runner._gate import Allow, Ask, Deny, PendingCall
+    from loom_runner._keys import KeyRing
     from loom_runner._outcomes import Complete, Continue, Fail, Wait
     from loom_runner._result import RunResult
     from loom_runner._runner import AgentRunner
     from loom_runner._sqlite import SQLiteStore
     from loom_runner._sqlite_file import Durability
+    from loom_runner._sqlite_keys import rekey
     from loom_runner._store import Store
     from loom_runner._tools import Done, NotDone, Tool, ToolRegistry, Unknown, tool
 
@@ -53,6 +55,7 @@ __all__ = [
     "Done",
     "Durability",
     "Fail",
+    "KeyRing",
     "LeaseLost",
     "NotDone",
     "OutcomeUnknown",
@@ -77,6 +80,7 @@ __all__ = [
     "UsageError",
     "Wait",
     "current_run",
+    "rekey",
     "tool",
 ]
 
@@ -90,6 +94,7 @@ _HOME = {
     "Done": "_tools",
     "Durability": "_sqlite_file",
     "Fail": "_outcomes",
+    "KeyRing": "_keys",
     "LeaseLost": "_errors",
     "NotDone": "_tools",
     "OutcomeUnknown": "_errors",
@@ -114,6 +119,7 @@ _HOME = {
     "UsageError": "_errors",
     "Wait": "_outcomes",
     "current_run": "_context",
+    "rekey": "_sqlite_keys",
     "tool": "_tools",
 }
 """The module in which each public name lives. It is loaded when the name is first asked for, so that `--help` of a

@@ -1,15 +1,15 @@
 """The tables, as an append-only list of migrations; `user_version` counts those that a database has had.
 
 A released migration is never edited. The names are the glossary's. Times are microseconds (see `_records`), except
-`renewed_at` and `lease_ms`, which are milliseconds of the database's own clock. `encoding` says how a step's state
-is written: `json`, readable as it stands, is the only one so far.
+`renewed_at` and `lease_ms`, which are milliseconds of the database's own clock. What users wrote stands in columns as
+cells, which say by themselves how they are read (see `_cells`); the columns `encoding` are left over from before.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["APPLICATION_ID", "MIGRATIONS"]
+__all__ = ["APPLICATION_ID", "CELLS", "MIGRATIONS"]
 
 APPLICATION_ID: Final = 0x4C6F6F6D
 """`Loom` in the header of the file, so that another program's database is never taken for ours."""
@@ -183,3 +183,26 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX runs_open ON runs (program) WHERE status IN ('created', 'running', 'waiting', 'paused');
     """,
 )
+
+CELLS: Final[tuple[tuple[str, str], ...]] = (
+    ("runs", "state"),
+    ("runs", "input"),
+    ("runs", "result"),
+    ("runs", "error"),
+    ("steps", "state"),
+    ("attempts", "error"),
+    ("tool_calls", "arguments_hash"),
+    ("tool_calls", "arguments"),
+    ("tool_calls", "error"),
+    ("tool_calls", "result"),
+    ("tool_tries", "error"),
+    ("signals", "payload"),
+    ("approvals", "reason"),
+    ("approvals", "policy"),
+    ("approvals", "decisions"),
+    ("approvals", "arguments_hash"),
+    ("approvals", "arguments"),
+    ("approvals", "edited"),
+    ("blobs", "content"),
+)
+"""The columns that hold what users wrote, as cells (see `_cells`): what is encrypted, and what may name a blob."""

@@ -31,7 +31,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from loom_runner._cells import Cells
+from loom_runner._history import History
+from loom_runner._keys import KeyRing
 from loom_runner._sqlite_file import Durability, SQLiteFile
+from loom_runner._sqlite_keys import KeyTables
 from loom_runner._sqlite_runs import RunTables
 from loom_runner._sqlite_signals import SignalTables
 from loom_runner._sqlite_steps import StepTables
@@ -44,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["SQLiteStore"]
 
 
-class SQLiteStore(RunTables, StepTables, ToolTables, SignalTables):
+class SQLiteStore(RunTables, StepTables, ToolTables, SignalTables, KeyTables):
     """Keep runs in one SQLite file.
 
     Args:
@@ -52,18 +56,38 @@ class SQLiteStore(RunTables, StepTables, ToolTables, SignalTables):
         durability: What a returned write survives: `power` (the loss of power), `process` (kill -9 of this process)
             or `memory` (nothing).
         read_only: Open an existing file without the right to change it.
+        keys: Encrypt what users write (see `KeyRing`); by default those of the environment, if there are any.
+        max_state_bytes: A larger state is refused, before anything is written.
+        max_payload_bytes: The same for inputs, tool arguments and payloads, results and signals.
 
     Raises:
         StoreUnreadable: The path is a directory, not a database of this package, or cannot be opened.
         StoreReadOnly: The file cannot be written to.
         StoreTooNew: A later version of the package wrote it.
+        StoreLocked: It is encrypted, and not with these keys; or it is not, and keys were given.
 
     Durability: with `power` (the default) a write that returned is on disk; with `process` it is with the operating
     system.
     """
 
-    def __init__(self, path: str | Path, durability: Durability = "power", *, read_only: bool = False) -> None:
-        super().__init__(SQLiteFile(str(path), durability, read_only=read_only))
+    def __init__(
+        self,
+        path: str | Path,
+        durability: Durability = "power",
+        *,
+        read_only: bool = False,
+        keys: KeyRing | None = None,
+        max_state_bytes: int = 64_000_000,
+        max_payload_bytes: int = 16_000_000,
+    ) -> None:
+        file = SQLiteFile(str(path), durability, read_only=read_only)
+        cells = Cells(file.db, file.path, KeyRing.from_environment() if keys is None else keys, max_payload_bytes)
+        super().__init__(file, cells, History(cells, max_state_bytes))
+        try:
+            self._check_keys(read_only=read_only)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def durability(self) -> Durability:

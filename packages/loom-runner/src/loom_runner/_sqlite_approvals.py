@@ -1,6 +1,5 @@
 """Requests for approval in the SQLite store."""
 
-
 from __future__ import annotations
 
 import json
@@ -11,10 +10,11 @@ from loom_runner._approvals import ApprovalRecord, Decision
 from loom_runner._sqlite_tables import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import apsw
 
+    from loom_runner._cells import Cell
     from loom_runner._records import Claim
 
 __all__ = ["ApprovalTables"]
@@ -40,8 +40,10 @@ class ApprovalTables(Tables):
             (
                 after.status,
                 len(after.decisions),
-                json.dumps([asdict(decision) for decision in after.decisions], ensure_ascii=False),
-                after.edited,
+                self._cells.put(
+                    json.dumps([asdict(decision) for decision in after.decisions], ensure_ascii=False), "the decisions"
+                ),
+                self._put(after.edited, "the edited arguments"),
                 seen.run_id,
                 seen.number,
                 seen.status,
@@ -56,7 +58,7 @@ class ApprovalTables(Tables):
             db.execute(
                 """INSERT INTO approvals (run_key, number, step_index, key, name, status, requested_at, expires_at,
                        needed, reason, policy, decisions, arguments_hash, arguments)
-                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '[]', ?, ?)""",
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
                 (
                     claim.run_key,
                     ask.number,
@@ -67,10 +69,11 @@ class ApprovalTables(Tables):
                     ask.requested_at,
                     ask.expires_at,
                     ask.needed,
-                    ask.reason,
-                    ask.policy,
-                    ask.arguments_hash,
-                    ask.arguments,
+                    self._cells.put(ask.reason, "the reason"),
+                    self._cells.put(ask.policy, "the policy"),
+                    self._cells.put("[]", "the decisions"),
+                    self._cells.put(ask.arguments_hash, "the arguments' hash"),
+                    self._cells.put(ask.arguments, f"the arguments of {ask.name}"),
                 ),
             )
 
@@ -88,31 +91,32 @@ class ApprovalTables(Tables):
         if pending_only:
             where += " AND a.status = 'pending'"
         rows = self._read(f"{_SELECT} {where} ORDER BY a.requested_at, r.run_key, a.number", (run_id,))
-        return [_to_approval(row) for row in rows]
+        return [_to_approval(row, self._cells.get) for row in rows]
 
     def approval_of(self, run_id: str, step_index: int, key: str) -> ApprovalRecord | None:
         where = "WHERE r.run_id = ? AND a.step_index = ? AND a.key = ?"
         rows = self._read(f"{_SELECT} {where}", (run_id, step_index, key))
-        return _to_approval(rows[0]) if rows else None
+        return _to_approval(rows[0], self._cells.get) if rows else None
 
 
-def _to_approval(row: tuple[Any, ...]) -> ApprovalRecord:
+def _to_approval(row: tuple[Any, ...], get: Callable[[Cell, str], str]) -> ApprovalRecord:
     run_id, number, step_index, key, name, arguments, arguments_hash, requested_at, expires_at = row[:9]
     reason, needed, policy, status, decisions, edited = row[9:]
+    what = f"the request for approval {run_id}#{number}"
     return ApprovalRecord(
         run_id,
         number,
         step_index,
         key,
         name,
-        arguments,
-        arguments_hash,
+        get(arguments, what),
+        get(arguments_hash, what),
         requested_at,
         expires_at,
-        reason,
+        get(reason, what),
         needed,
-        policy,
+        get(policy, what),
         status,
-        tuple(Decision(**decision) for decision in json.loads(decisions)),
-        edited,
+        tuple(Decision(**decision) for decision in json.loads(get(decisions, what))),
+        None if edited is None else get(edited, what),
     )

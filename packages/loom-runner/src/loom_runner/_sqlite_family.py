@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from loom_runner._errors import RunExists
 from loom_runner._records import Spent
-from loom_runner._sqlite_rows import NOW_MS, SELECT_RUN, error_text, to_run
+from loom_runner._sqlite_rows import NOW_MS, SELECT_RUN, to_run
 from loom_runner._sqlite_tables import Tables
 
 if TYPE_CHECKING:
@@ -73,18 +73,17 @@ class FamilyTables(Tables):
                         run_id=child.run_id,
                     )
 
-    @staticmethod
-    def _add_run(db: apsw.Connection, run: NewRun, status: Status, parent_key: int | None) -> bool:
+    def _add_run(self, db: apsw.Connection, run: NewRun, status: Status, parent_key: int | None) -> bool:
         db.execute(
-            """INSERT INTO runs (run_id, status, program, state, input, created_at, updated_at, step_index, wait, due_at,
-                   parent_key, forked_from, budget, state_version)
+            """INSERT INTO runs (run_id, status, program, state, input, created_at, updated_at, step_index, wait,
+                   due_at, parent_key, forked_from, budget, state_version)
                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING""",
             (
                 run.run_id,
                 status,
                 run.program,
-                run.state,
-                run.input,
+                self._history.whole(run.state),
+                self._cells.put(run.input, f"the input of run {run.run_id!r}"),
                 run.at,
                 run.at,
                 run.step_index,
@@ -119,7 +118,7 @@ class FamilyTables(Tables):
             db.execute(
                 """UPDATE runs SET status = 'cancelled', fence = fence + 1, renewed_at = NULL, request = NULL,
                        due_at = NULL, error = ?, updated_at = ? WHERE run_key = ?""",
-                (error_text(error), at, key),
+                (self._put_error(error), at, key),
             )
             db.execute(
                 """UPDATE leases SET ended_at = ?, ended_as = 'cancelled', note = ?
@@ -159,11 +158,12 @@ class FamilyTables(Tables):
 
     def _replace_state(self, db: apsw.Connection, claim: Claim, state: str, version: int) -> None:
         self._hold(db, claim)
-        db.execute("UPDATE runs SET state = ?, state_version = ? WHERE run_key = ?", (state, version, claim.run_key))
+        whole = self._history.whole(state)
+        db.execute("UPDATE runs SET state = ?, state_version = ? WHERE run_key = ?", (whole, version, claim.run_key))
 
     def children(self, run_id: str) -> list[RunRecord]:
         where = "WHERE r.parent_key = (SELECT run_key FROM runs WHERE run_id = ?) ORDER BY r.run_key"
-        return [to_run(row) for row in self._read(f"{SELECT_RUN} {where}", (run_id,))]
+        return [to_run(row, self._cells.get) for row in self._read(f"{SELECT_RUN} {where}", (run_id,))]
 
     def spent_by_descendants(self, run_id: str) -> Spent:
         ((steps, tokens, cost_usd, work_us),) = self._read(
@@ -175,7 +175,7 @@ class FamilyTables(Tables):
         return Spent(steps, tokens, cost_usd, work_us / 1_000_000)
 
     def ready_runs(self, programs: Sequence[str], now: int, *, limit: int = 100) -> list[RunRecord]:
-        return [to_run(row) for row in self._read(_READY, (json.dumps(list(programs)), now, limit))]
+        return [to_run(row, self._cells.get) for row in self._read(_READY, (json.dumps(list(programs)), now, limit))]
 
     def counts(self) -> dict[str, dict[str, int]]:
         rows = self._read(

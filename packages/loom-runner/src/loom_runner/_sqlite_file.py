@@ -9,7 +9,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from loom_runner._errors import StoreBusy, StoreError, StoreReadOnly, StoreTooNew, StoreUnreadable, UsageError
+from loom_runner._errors import (
+    StoreBusy,
+    StoreDamaged,
+    StoreError,
+    StoreReadOnly,
+    StoreTooNew,
+    StoreUnreadable,
+    UsageError,
+)
 from loom_runner._schema import APPLICATION_ID, MIGRATIONS
 
 if TYPE_CHECKING:
@@ -176,6 +184,8 @@ class SQLiteFile:
         import apsw  # noqa: PLC0415  (kept out of `--help`)
 
         path = self.path
+        if isinstance(exc, UnicodeDecodeError):
+            return StoreDamaged(f"cannot read {path}: it is damaged and holds a text that is not Unicode ({exc}).")
         if not isinstance(exc, apsw.Error):
             return exc
         match exc:

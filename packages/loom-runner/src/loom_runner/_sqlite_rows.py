@@ -1,10 +1,13 @@
-"""Rows of the SQLite store on their way to records and back: the only place that knows the order of columns."""
+"""Rows of the SQLite store on their way to records and back: the only place that knows the order of columns.
+
+`get(cell, what)` makes a text of a cell (see `_cells`); `what` is how a message calls it.
+"""
 
 # ruff: noqa: S608  (the f-strings join constants of this package)
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._records import (
     AttemptRecord,
@@ -18,6 +21,11 @@ from loom_runner._records import (
     ToolTry,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loom_runner._cells import Cell
+
 __all__ = [
     "NOW_MS",
     "SELECT_ATTEMPT",
@@ -25,9 +33,9 @@ __all__ = [
     "SELECT_RUN",
     "SELECT_SIGNAL",
     "SELECT_STEP",
+    "SELECT_STEP_BARE",
     "SELECT_TOOL",
     "SELECT_TRY",
-    "error_text",
     "to_attempt",
     "to_lease",
     "to_run",
@@ -63,7 +71,9 @@ SELECT_TRY: Final = """
     SELECT y.number, y.try, y.status, y.started_at, y.ended_at, y.fence, y.error
     FROM tool_tries y JOIN tool_calls t ON t.number = y.number
 """
-SELECT_STEP: Final = "SELECT step_index, outcome, state, detail, attempts, started_at, ended_at, fence FROM steps"
+_STEP: Final = "SELECT run_key, step_index, outcome, {}, detail, attempts, started_at, ended_at, fence FROM steps"
+SELECT_STEP: Final = _STEP.format("state")
+SELECT_STEP_BARE: Final = _STEP.format("NULL")
 SELECT_ATTEMPT: Final = "SELECT step_index, attempt, kind, started_at, ended_at, error, retry_at, fence FROM attempts"
 SELECT_LEASE: Final = (
     "SELECT fence, machine, pid, process, code, code_at, first_step, taken_at, ended_at, ended_as, note,"
@@ -72,7 +82,7 @@ SELECT_LEASE: Final = (
 SELECT_SIGNAL: Final = "SELECT signal_key, name, payload, sent_at, taken_in_step FROM signals"
 
 
-def to_run(row: Row) -> RunRecord:
+def to_run(row: Row, get: Callable[[Cell, str], str]) -> RunRecord:
     (key, run_id, status, program, step_index, failures, crashes, due_at, state, given, result, error, wait, fence) = (
         row[:14]
     )
@@ -87,10 +97,10 @@ def to_run(row: Row) -> RunRecord:
         failures=failures,
         crashes=crashes,
         due_at=due_at,
-        state=state,
-        input=given,
-        result=result,
-        error=_error(error),
+        state=_text(state, get, "the state of run", run_id),
+        input=_text(given, get, "the input of run", run_id),
+        result=_text(result, get, "the result of run", run_id),
+        error=_error(error, get, "the error of run", run_id),
         wait=_json(wait),
         fence=fence,
         owner=None if renewed_at is None else Owner(machine, pid, process),
@@ -108,7 +118,7 @@ def to_run(row: Row) -> RunRecord:
     )
 
 
-def to_tool(row: Row) -> ToolRecord:
+def to_tool(row: Row, get: Callable[[Cell, str], str], payload: Callable[[Cell, str], str]) -> ToolRecord:
     (number, run_id, step_index, key, name, arguments, arguments_hash, status, tries, result, error) = row[:11]
     (retryable, started_at, ended_at, fence, is_live, decided_by, machine, pid, process) = row[11:]
     return ToolRecord(
@@ -117,12 +127,12 @@ def to_tool(row: Row) -> ToolRecord:
         step_index=step_index,
         key=key,
         name=name,
-        arguments=arguments,
-        arguments_hash=arguments_hash,
+        arguments=_text(arguments, payload, "the arguments of tool call", number),
+        arguments_hash=_text(arguments_hash, get, "the arguments' hash of tool call", number),
         status=status,
         tries=tries,
-        result=result,
-        error=_error(error),
+        result=_text(result, payload, "the result of tool call", number),
+        error=_error(error, get, "the error of tool call", number),
         retryable=bool(retryable),
         started_at=started_at,
         ended_at=ended_at,
@@ -133,19 +143,21 @@ def to_tool(row: Row) -> ToolRecord:
     )
 
 
-def to_try(row: Row) -> ToolTry:
+def to_try(row: Row, get: Callable[[Cell, str], str]) -> ToolTry:
     number, ordinal, status, started_at, ended_at, fence, error = row
-    return ToolTry(number, ordinal, status, started_at, ended_at, fence, _error(error))
+    info = _error(error, get, "the error of a try of tool call", number)
+    return ToolTry(number, ordinal, status, started_at, ended_at, fence, info)
 
 
-def to_step(row: Row) -> StepRecord:
-    step_index, outcome, state, detail, attempts, started_at, ended_at, fence = row
+def to_step(row: Row, state: str | None) -> StepRecord:
+    """`state` is what the row's cell was read as, which takes the rows before it (see `_history`)."""
+    _, step_index, outcome, _, detail, attempts, started_at, ended_at, fence = row
     return StepRecord(step_index, outcome, state, _json(detail), attempts, started_at, ended_at, fence)
 
 
-def to_attempt(row: Row) -> AttemptRecord:
+def to_attempt(row: Row, get: Callable[[Cell, str], str]) -> AttemptRecord:
     step_index, attempt, kind, started_at, ended_at, error, retry_at, fence = row
-    info = ErrorInfo.from_json(json.loads(error))
+    info = ErrorInfo.from_json(json.loads(_text(error, get, "the error of an attempt of step", step_index)))
     return AttemptRecord(step_index, attempt, kind, started_at, ended_at, info, retry_at, fence)
 
 
@@ -155,18 +167,20 @@ def to_lease(row: Row) -> LeaseRecord:
     return LeaseRecord(fence, owner, code, code_at, first_step, taken_at, ended_at, ended_as, note, module)
 
 
-def to_signal(row: Row) -> SignalRecord:
-    key, name, payload, sent_at, taken_in_step = row
+def to_signal(row: Row, get: Callable[[Cell, str], str]) -> SignalRecord:
+    key, name, stored, sent_at, taken_in_step = row
+    payload = _text(stored, get, "the payload of signal", name)
     return SignalRecord(key, name, payload, sent_at, taken_in_step)
-
-
-def error_text(error: ErrorInfo | None) -> str | None:
-    return None if error is None else json.dumps(error.as_json())
 
 
 def _json(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
-def _error(text: str | None) -> ErrorInfo | None:
+def _text(cell: Cell | None, get: Callable[[Cell, str], str], what: str, of: object) -> Any:
+    return cell if cell is None or isinstance(cell, str) else get(cell, f"{what} {of}")
+
+
+def _error(cell: Cell | None, get: Callable[[Cell, str], str], what: str, of: object) -> ErrorInfo | None:
+    text = _text(cell, get, what, of)
     return None if text is None else ErrorInfo.from_json(json.loads(text))

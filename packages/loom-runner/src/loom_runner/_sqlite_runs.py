@@ -26,6 +26,8 @@ class RunTables(Tables):
         return await self._write(self._create_run, run, lease)
 
     def _create_run(self, db: apsw.Connection, run: NewRun, lease: LeaseRequest) -> Claim | None:
+        state = self._history.whole(run.state)
+        given = state if run.input == run.state else self._cells.put(run.input, "the input")
         db.execute(
             "INSERT INTO runs (run_id, status, program, state, input, created_at, updated_at, fence, renewed_at,"
             " lease_ms, budget, state_version)"
@@ -33,8 +35,8 @@ class RunTables(Tables):
             (
                 run.run_id,
                 run.program,
-                run.state,
-                run.input,
+                state,
+                given,
                 run.at,
                 run.at,
                 int(lease.lease_s * 1000),
@@ -109,13 +111,13 @@ class RunTables(Tables):
 
     def get_run(self, run_id: str) -> RunRecord | None:
         rows = self._read(f"{SELECT_RUN} WHERE r.run_id = ?", (run_id,))
-        return to_run(rows[0]) if rows else None
+        return to_run(rows[0], self._cells.get) if rows else None
 
     def list_runs(self, *, limit: int = 100, after: RunRecord | None = None) -> list[RunRecord]:
         page = "WHERE (r.updated_at, r.run_key) < (?, ?)" if after else ""
         start = (after.updated_at, after.run_key) if after else ()
         rows = self._read(f"{SELECT_RUN} {page} ORDER BY r.updated_at DESC, r.run_key DESC LIMIT ?", (*start, limit))
-        return [to_run(row) for row in rows]
+        return [to_run(row, self._cells.get) for row in rows]
 
     def leases(self, run_id: str) -> list[LeaseRecord]:
         return [to_lease(row) for row in self._read(f"{SELECT_LEASE} {OF_RUN} ORDER BY fence", (run_id,))]

@@ -26,11 +26,11 @@ class SignalTables(Tables):
         db.execute(
             """INSERT INTO signals (run_key, name, payload, sent_at)
                SELECT run_key, ?, ?, ? FROM runs WHERE run_id = ?""",
-            (name, payload, at, run_id),
+            (name, self._cells.put(payload, f"the payload of signal {name!r}"), at, run_id),
         )
         if not db.changes():
             raise UnknownRun(f"cannot signal {run_id!r}: there is no such run in {self.description}.", run_id=run_id)
 
     def signals(self, run_id: str, *, name: str | None = None) -> list[SignalRecord]:
         where = f"{OF_RUN} AND (?2 IS NULL OR name = ?2 AND taken_in_step IS NULL) ORDER BY signal_key"
-        return [to_signal(row) for row in self._read(f"{SELECT_SIGNAL} {where}", (run_id, name))]
+        return [to_signal(row, self._cells.get) for row in self._read(f"{SELECT_SIGNAL} {where}", (run_id, name))]

@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from loom_runner._cells import PLAIN_UP_TO_BYTES
 from loom_runner._sqlite_approvals import ApprovalTables
 from loom_runner._sqlite_family import FamilyTables
-from loom_runner._sqlite_rows import NOW_MS, SELECT_ATTEMPT, SELECT_STEP, error_text, to_attempt, to_step
+from loom_runner._sqlite_rows import NOW_MS, SELECT_ATTEMPT, SELECT_STEP, SELECT_STEP_BARE, to_attempt, to_step
 from loom_runner._sqlite_tables import OF_RUN
 from loom_runner._store import PauseAsked
 
 if TYPE_CHECKING:
     import apsw
 
+    from loom_runner._cells import Cell
     from loom_runner._records import AttemptEnd, AttemptRecord, Claim, StepCommit, StepRecord
 
 __all__ = ["StepTables"]
@@ -43,19 +45,25 @@ class StepTables(ApprovalTables, FamilyTables):
     def _commit_step(self, db: apsw.Connection, claim: Claim, step: StepCommit) -> None:
         key, fence, index = claim.run_key, claim.fence, step.step_index
         wait = None if step.wait is None else json.dumps(step.wait)
+        state = step.state
+        whole: Cell | None = state
+        cell: Cell | None = state
+        # The usual small state costs one look; `next` reads the row before, so it comes before the row is changed.
+        if state is not None and not (len(state) <= PLAIN_UP_TO_BYTES and self._cells.keys is None and state.isascii()):
+            whole, cell = self._history.next(db, key, index, state)
         if step.lease_end is None:
-            db.execute(_STEP_GOES_ON, (index + 1, step.state, step.ended_at, wait, key, fence, index))
+            db.execute(_STEP_GOES_ON, (index + 1, whole, step.ended_at, wait, key, fence, index))
         else:
             db.execute(
                 _STEP_ENDS,
                 (
                     index + 1,
-                    step.state,
+                    whole,
                     step.ended_at,
                     wait,
                     step.due_at,
                     step.status,
-                    step.result,
+                    self._put(step.result, f"the result of run {claim.run_id!r}"),
                     key,
                     fence,
                     index,
@@ -65,7 +73,7 @@ class StepTables(ApprovalTables, FamilyTables):
             raise self._refused(db, claim, index)
         db.execute(
             _STEP,
-            (key, index, step.outcome, step.attempts, step.started_at, step.ended_at, fence, wait, step.state),
+            (key, index, step.outcome, step.attempts, step.started_at, step.ended_at, fence, wait, cell),
         )
         if step.signal_key is not None:
             db.execute("UPDATE signals SET taken_in_step = ? WHERE signal_key = ?", (index, step.signal_key))
@@ -98,7 +106,7 @@ class StepTables(ApprovalTables, FamilyTables):
                 end.at,
                 failed is not None,
                 end.due_at,
-                error_text(end.error),
+                self._put_error(end.error),
                 None if end.wait is None else json.dumps(end.wait),
                 end.lease_end is None,
                 claim.run_key,
@@ -118,10 +126,23 @@ class StepTables(ApprovalTables, FamilyTables):
         if end.lease_end is not None:
             self._end_lease(db, claim, end.at, end.lease_end, end.note)
 
-    def steps(self, run_id: str, *, first: int = 0, limit: int = 1000) -> list[StepRecord]:
-        where = f"{OF_RUN} AND step_index >= ? ORDER BY step_index LIMIT ?"
-        return [to_step(row) for row in self._read(f"{SELECT_STEP} {where}", (run_id, first, limit))]
+    def steps(self, run_id: str, *, first: int = 0, limit: int = 1000, states: bool = True) -> list[StepRecord]:
+        select = (
+            f"{SELECT_STEP if states else SELECT_STEP_BARE} {OF_RUN} AND step_index >= ? ORDER BY step_index LIMIT ?"
+        )
+        with self._file.lock, self._file.named_errors():
+            rows: list[tuple[Any, ...]] = self._file.db.execute(select, (run_id, first, limit)).fetchall()
+            if not states:
+                return [to_step(row, None) for row in rows]
+            read = self._history.read(
+                self._file.db,
+                rows[0][0] if rows else 0,
+                ((row[1], row[3]) for row in rows),
+                lambda index: f"the state of step {index} of run {run_id!r}",
+            )
+            return [to_step(row, state) for row, state in zip(rows, read, strict=True)]
 
     def attempts(self, run_id: str) -> list[AttemptRecord]:
         where = f"{OF_RUN} ORDER BY step_index, attempt, rowid"
-        return [to_attempt(row) for row in self._read(f"{SELECT_ATTEMPT} {where}", (run_id,))]
+        rows = self._read(f"{SELECT_ATTEMPT} {where}", (run_id,))
+        return [to_attempt(row, self._cells.get) for row in rows]

@@ -3,18 +3,21 @@
 # ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from loom_runner._errors import LeaseLost
-from loom_runner._sqlite_rows import NOW_MS, error_text
+from loom_runner._sqlite_rows import NOW_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import apsw
 
-    from loom_runner._records import AttemptRecord, Claim
+    from loom_runner._cells import Cell, Cells
+    from loom_runner._history import History
+    from loom_runner._records import AttemptRecord, Claim, ErrorInfo
     from loom_runner._sqlite_file import SQLiteFile
 
 __all__ = ["OF_RUN", "Tables"]
@@ -33,8 +36,10 @@ class Tables:
     transaction that it finds open, awaits nothing, and raises to have its changes undone.
     """
 
-    def __init__(self, file: SQLiteFile) -> None:
+    def __init__(self, file: SQLiteFile, cells: Cells, history: History) -> None:
         self._file = file
+        self._cells = cells
+        self._history = history
         self._transaction = file.transaction
         self._heartbeat: apsw.Connection | None = None
         self._beating = threading.Lock()
@@ -76,8 +81,7 @@ class Tables:
             (at, ended_as, note, claim.run_key, claim.fence),
         )
 
-    @staticmethod
-    def _add_attempt(db: apsw.Connection, claim: Claim, attempt: AttemptRecord) -> None:
+    def _add_attempt(self, db: apsw.Connection, claim: Claim, attempt: AttemptRecord) -> None:
         db.execute(
             """INSERT INTO attempts (run_key, step_index, attempt, kind, started_at, ended_at, retry_at, fence, error)
                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
@@ -90,6 +94,15 @@ class Tables:
                 attempt.ended_at,
                 attempt.retry_at,
                 attempt.fence,
-                error_text(attempt.error),
+                self._put_error(attempt.error),
             ),
         )
+
+    # ------------------------------------------------------------------ what users wrote
+
+    def _put(self, text: str | None, what: str) -> Cell | None:
+        """Make a cell of what a user wrote: every such column is written through here and read with `_cells.get`."""
+        return None if text is None else self._cells.put(text, what)
+
+    def _put_error(self, error: ErrorInfo | None) -> Cell | None:
+        return None if error is None else self._cells.put(json.dumps(error.as_json()), "an error")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from loom_runner._sqlite_approvals import ApprovalTables
-from loom_runner._sqlite_rows import SELECT_TOOL, SELECT_TRY, error_text, to_tool, to_try
+from loom_runner._sqlite_rows import SELECT_TOOL, SELECT_TRY, to_tool, to_try
 from loom_runner._sqlite_tables import OF_RUN
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class ToolTables(ApprovalTables):
                 call.name,
                 call.at,
                 claim.fence,
-                call.arguments_hash,
-                call.arguments,
+                self._cells.seal(call.arguments_hash),
+                self._cells.put(call.arguments, f"the arguments of {call.name}"),
             ),
         )
         if db.changes():
@@ -49,7 +49,7 @@ class ToolTables(ApprovalTables):
             f"{SELECT_TOOL} WHERE t.run_key = ? AND t.step_index = ? AND t.key = ?",
             (claim.run_key, call.step_index, call.key),
         ).fetchone()
-        return to_tool(row or ())
+        return to_tool(row or (), self._cells.get, self._cells.get)
 
     async def restart_tool(self, claim: Claim, call: ToolStart) -> None:
         await self._write(self._restart_tool, claim, call)
@@ -80,8 +80,8 @@ class ToolTables(ApprovalTables):
             (
                 end.status,
                 end.at,
-                end.result,
-                error_text(end.error),
+                self._put(end.result, f"the result of {key}"),
+                self._put_error(end.error),
                 end.retryable,
                 claim.run_key,
                 step_index,
@@ -101,8 +101,8 @@ class ToolTables(ApprovalTables):
             (
                 end.status,
                 end.at,
-                end.result,
-                error_text(end.error),
+                self._put(end.result, f"the result of {seen.name}"),
+                self._put_error(end.error),
                 end.retryable,
                 decided_by,
                 seen.number,
@@ -113,17 +113,21 @@ class ToolTables(ApprovalTables):
         )
         return bool(db.changes())
 
-    def tool_calls(self, run_id: str | None = None, *, open_only: bool = False) -> list[ToolRecord]:
-        where = "WHERE (?1 IS NULL OR r.run_id = ?1)"
+    def tool_calls(
+        self, run_id: str | None = None, *, open_only: bool = False, first: int = 0, limit: int = -1, whole: bool = True
+    ) -> list[ToolRecord]:
+        where = "WHERE (?1 IS NULL OR r.run_id = ?1) AND t.number >= ?2"
         if open_only:
             where += " AND t.status IN ('started', 'in_doubt')"
-        return [to_tool(row) for row in self._read(f"{SELECT_TOOL} {where} ORDER BY t.number", (run_id,))]
+        rows = self._read(f"{SELECT_TOOL} {where} ORDER BY t.number LIMIT ?3", (run_id, first, limit))
+        payload = self._cells.get if whole else self._cells.outline
+        return [to_tool(row, self._cells.get, payload) for row in rows]
 
     def tool_call(self, run_id: str, step_index: int, key: str) -> ToolRecord | None:
         where = "WHERE r.run_id = ? AND t.step_index = ? AND t.key = ?"
         rows = self._read(f"{SELECT_TOOL} {where}", (run_id, step_index, key))
-        return to_tool(rows[0]) if rows else None
+        return to_tool(rows[0], self._cells.get, self._cells.get) if rows else None
 
     def tool_tries(self, run_id: str) -> list[ToolTry]:
         rows = self._read(f"{SELECT_TRY} {OF_RUN} ORDER BY y.number, y.try", (run_id,))
-        return [to_try(row) for row in rows]
+        return [to_try(row, self._cells.get) for row in rows]
