@@ -9,7 +9,7 @@ are the same.
     {"t": "flow-xray", "version": 1, "session", "name", "trace_id", "started_at_ns", "pid", "python"}   per session
     {"t": "start", "id", "parent_id", "name", "kind", "at", "thread", "code", "input"}
     {"t": "meta", "id", "values"}    {"t": "tag", "id", "values"}       as they happen; without an id: of the session
-    {"t": "end", "id", "took", "status", "output", "error", "meta", "tags"}
+    {"t": "end", "id", "took", "status", "output", "error", "meta", "tags"}      (adopted spans: also name, kind, input)
     {"t": "value", "key", "value"}   a pooled message or long text, written before the first record that refers to it
     {"t": "close", "session", "at", "value"}                            the session ended in order
 
@@ -102,9 +102,13 @@ class JournalWriter:
         owner = "null" if span is None else f'"{span.id}"'
         self._write(f'{{"t":"{word}","id":{owner},"values":{self._packed(values)}}}')
 
-    def end(self, span: Span) -> None:
+    def end_of_adopted(self, span: Span) -> None:
+        """Write the end of a span whose name, kind and input were not known when it began."""
+        self.end(span, f',"name":{quote(span.name)},"kind":{quote(span.kind)},"input":{self._packed(span.input)}')
+
+    def end(self, span: Span, more: str = "") -> None:
         """Write that a span ended, with everything that is known only now."""
-        parts = [f'{{"t":"end","id":"{span.id}","took":{span.duration_ns},"status":"{span.status}"']
+        parts = [f'{{"t":"end","id":"{span.id}","took":{span.duration_ns},"status":"{span.status}"{more}']
         if span.output is not None:
             parts.append(f'"output":{self._packed(span.output)}')
         if span.error is not None:

@@ -145,6 +145,9 @@ def _end(span: Span, record: dict[str, Any], pool: dict[Key, Json]) -> None:
         raise ValueError(f"unknown status {status!r}")
     error = record.get("error")
     span.output = unpack(record.get("output"), pool)
+    if "input" in record:
+        span.name, span.kind = str(record["name"]), str(record["kind"])
+        span.input = unpack(record["input"], pool)
     span.error = None if error is None else _object(unpack(error, pool))
     span.meta = {key: unpack(value, pool) for key, value in record.get("meta", {}).items()}
     span.tags = [_object(unpack(tag, pool)) for tag in record.get("tags", [])]

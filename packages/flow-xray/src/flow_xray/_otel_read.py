@@ -93,6 +93,9 @@ def fill(
     thread = attributes.first(names.THREAD)
     if isinstance(thread, str):
         span.thread = thread
+    file, line = attributes.first(names.CODE_FILE, "code.filepath"), attributes.first(names.CODE_LINE, "code.lineno")
+    if isinstance(file, str):
+        span.code = f"{file}:{line}" if isinstance(line, int) else file
     own = decoded(attributes.first(names.OWN_META))
     if isinstance(own, dict):
         meta.update(own)

@@ -96,6 +96,10 @@ def _told(span: Span) -> dict[str, Any]:
     _put_values(span, meta, told)
     if span.thread:
         told[names.THREAD] = span.thread
+    if span.code:
+        file, _, line = span.code.rpartition(":")
+        told[names.CODE_FILE] = file or span.code
+        told[names.CODE_LINE] = int(line) if file and line.isdigit() else None
     if span.status not in ("ok", "error"):
         told[names.OWN_STATUS] = span.status
     if span.error is not None:

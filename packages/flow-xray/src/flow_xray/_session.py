@@ -78,6 +78,9 @@ class Session:
         clock: returns a monotonic time in nanoseconds; its zero is mapped to `wall_ns` once.
         wall_ns: Unix time that belongs to the first reading of `clock`.
         caller: trace id and span id of a call in another process, under which this session hangs.
+
+    `foreign_caller` may be set by a recorder beside this one (OpenTelemetry): it gets the innermost span of ours and
+    returns the id of a span of its own that lies inside it here and now, or None.
     """
 
     __slots__ = (
@@ -89,6 +92,7 @@ class Session:
             "_offset",
             "clock",
             "closed",
+            "foreign_caller",
             "journal",
             "last_raised",
             "limits",
@@ -115,6 +119,7 @@ class Session:
         self.journal = journal
         self.clock = clock
         self.closed = False
+        self.foreign_caller: Callable[[Span | None], str | None] | None = None
         self.spans: list[Span] = []
         self.meta: dict[str, Json] = {}
         self.tags: list[dict[str, Json]] = []
@@ -161,9 +166,12 @@ class Session:
 
     def open(self, parent: Span | None, name: str, kind: str, given: Json, code: str = "") -> Span:
         """Record that a call began; `given` is frozen already, `code` says where the function stands."""
+        caller = parent.id if parent is not None else self.outer_id()
+        if self.foreign_caller is not None:
+            caller = self.foreign_caller(parent) or caller
         span = Span(
             f"{_id_prefix}{next(_id_count) & 0xFFFFFFFF:08x}",
-            parent.id if parent is not None else self.outer_id(),
+            caller,
             name,
             kind,
             self.clock() + self._offset,
@@ -181,6 +189,18 @@ class Session:
         if self.journal is not None:
             self.write_record(self.journal.start, span)
         return span
+
+    def adopt(self, span: Span) -> None:
+        """Keep an open span that another recorder made; its values are frozen already."""
+        self._keep(span)
+        if self.journal is not None:
+            self.write_record(self.journal.start, span)
+
+    def finish(self, span: Span) -> None:
+        """Record the end of an adopted span, and once more what it began with, because only now everything is known."""
+        for session in self._chain:
+            if session.journal is not None:
+                session.write_record(session.journal.end_of_adopted, span)
 
     def close_span(self, span: Span, status: Status = "ok") -> None:
         """Record that a call ended; its output, error and meta are set already."""
