@@ -35,6 +35,7 @@ from loom_ops._runbook import (
     Instruction,
     Run,
     Runbook,
+    RunbookKind,
     SecretSource,
     Section,
     Step,
@@ -55,8 +56,8 @@ SLOT: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _HEADING: Final = re.compile(r"(?P<title>.*?)\s*\{(?P<attributes>[^{}]*)\}\s*")
-_FRONT_KEYS: Final = {"loom", "title", "summary", "match", "inputs", "secrets", "approvals"}
-_INPUT_KEYS: Final = {"type", "pattern", "enum", "default", "description"}
+_FRONT_KEYS: Final = {"loom", "title", "summary", "kind", "match", "inputs", "secrets", "approvals"}
+_INPUT_KEYS: Final = {"type", "pattern", "enum", "default", "env", "description"}
 _POLICY_KEYS: Final = {"group", "count", "ttl", "not_requester", "on_timeout"}
 _CHECK_KEYS: Final = {"kind", "expect", "timeout", "retries", "interval", "for"}
 _RUN_KEYS: Final = {"argv", "reason", "env"}
@@ -119,6 +120,7 @@ def parse_runbook(text: str, source: str) -> tuple[Runbook | None, list[Problem]
         Runbook(
             name=name,
             source=source,
+            kind=parser.kind,
             digest=sha256(text.encode()).hexdigest(),
             title=parser.title or name,
             summary=parser.summary,
@@ -146,6 +148,7 @@ class _Parser:
     problems: list[Problem] = field(default_factory=list)
     title: str = ""
     summary: str = ""
+    kind: RunbookKind = "remedy"
     match: tuple[str, ...] = ()
     inputs: dict[str, Input] = field(default_factory=dict)
     secrets: dict[str, SecretSource] = field(default_factory=dict)
@@ -185,6 +188,10 @@ class _Parser:
             )
         self.title = self._text(keys, "title")
         self.summary = self._text(keys, "summary")
+        if keys.get("kind", "remedy") in ("remedy", "change"):
+            self.kind = keys.get("kind", "remedy")
+        else:
+            self.wrong(keys.lines["kind"], f"the kind {keys['kind']!r} is unknown", "Use remedy or change")
         match = keys.get("match", [])
         if isinstance(match, list) and all(isinstance(word, str) for word in match):
             self.match = tuple(word.lower() for word in match)
@@ -243,6 +250,7 @@ class _Parser:
             pattern=pattern,
             enum=tuple(plain(value) for value in enum),
             default=None if default is None else plain(default),
+            variable=self._text(keys, "env") or None,
             description=self._text(keys, "description"),
         )
 

@@ -9,6 +9,7 @@ in variables and headers, so that no rendered step holds a secret.
 from __future__ import annotations
 
 import json
+import os
 import re
 import unicodedata
 from dataclasses import replace
@@ -29,12 +30,15 @@ SECRET: Final = re.compile(r"\{secret\.([A-Za-z_][A-Za-z0-9_]*)\}")
 MAX_VALUE: Final = 1_000
 
 
-def input_values(runbook: Runbook, given: Mapping[str, object]) -> dict[str, str]:
+def input_values(
+    runbook: Runbook, given: Mapping[str, object], environment: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return the text of every input.
 
     Raises:
         LoomOpsError: A value is missing, unknown or not allowed. The value itself is shown, shortened.
     """
+    environment = os.environ if environment is None else environment
     unknown = sorted(given.keys() - runbook.inputs.keys())
     if unknown:
         known = ", ".join(runbook.inputs) or "none"
@@ -43,10 +47,15 @@ def input_values(runbook: Runbook, given: Mapping[str, object]) -> dict[str, str
     for name, declared in runbook.inputs.items():
         if name in given:
             values[name] = _value(runbook, declared, given[name])
+        elif declared.variable is not None and environment.get(declared.variable):
+            values[name] = _value(runbook, declared, environment[declared.variable])
         elif declared.default is not None:
             values[name] = _value(runbook, declared, declared.default)
         else:
-            raise LoomOpsError(f"cannot run {runbook.name}: the input {name!r} is not given. Add --input {name}=VALUE.")
+            other = "" if declared.variable is None else f", or set {declared.variable}"
+            raise LoomOpsError(
+                f"cannot run {runbook.name}: the input {name!r} is not given. Add --input {name}=VALUE{other}."
+            )
     return values
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "Instruction",
     "Run",
     "Runbook",
+    "RunbookKind",
     "SecretSource",
     "Section",
     "Step",
@@ -28,6 +29,7 @@ __all__ = [
 DEFAULT_TTL_S: Final = 1_800.0
 
 Effect = Literal["read", "write"]
+RunbookKind = Literal["remedy", "change"]
 CheckKind = Literal["http", "tcp", "tls", "disk", "file-age", "prometheus", "command"]
 
 CHECK_KINDS: Final[dict[CheckKind, tuple[frozenset[str], frozenset[str]]]] = {
@@ -51,6 +53,7 @@ class Input:
         pattern: What the whole text of it must match.
         enum: What it may be; empty for anything.
         default: What it is when it is not given; None when it must be given.
+        variable: The environment variable that gives it before the default does.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Input:
     pattern: re.Pattern[str] | None = None
     enum: tuple[str, ...] = ()
     default: str | None = None
+    variable: str | None = None
     description: str = ""
 
 
@@ -175,6 +179,8 @@ class Runbook:
 
     Args:
         name: Its short name, which is its file's name without the ending.
+        kind: A `remedy` is for something that is broken: when every check holds there is nothing (more) to do. A
+            `change` is wanted for its own sake: every check must hold before it and after it.
         digest: The SHA-256 of its text: a run keeps to the text that it began with.
         match: Words of an incident that it is meant for.
         steps: In the order of the file.
@@ -182,6 +188,7 @@ class Runbook:
 
     name: str
     source: str
+    kind: RunbookKind
     digest: str
     title: str
     summary: str
