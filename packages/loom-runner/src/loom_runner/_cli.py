@@ -16,6 +16,7 @@ from loom_runner._cli_answer import ANSWERING_COMMANDS
 from loom_runner._cli_ask import ASKING_COMMANDS
 from loom_runner._cli_open import db_suffix, json_text, named_run, naming, reading
 from loom_runner._cli_store import STORE_COMMANDS
+from loom_runner._cli_watch import watch
 from loom_runner._errors import UsageError
 from loom_runner.cli_base import (
     Count,
@@ -55,7 +56,7 @@ def main_group() -> None:
     """
 
 
-for other_command in (*ASKING_COMMANDS, *ANSWERING_COMMANDS, *STORE_COMMANDS):
+for other_command in (*ASKING_COMMANDS, *ANSWERING_COMMANDS, *STORE_COMMANDS, watch):
     main_group.add_command(other_command)
 
 

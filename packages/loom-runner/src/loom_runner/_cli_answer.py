@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import getpass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from loom_runner._cli_open import (
+    asking,
     by_option,
     checked_run_id,
     db_option,
+    db_suffix,
     go_on_hint,
     json_of,
+    json_text,
+    local_time,
+    named_run,
     opened,
     reading,
     require_database,
 )
 from loom_runner._errors import UsageError
-from loom_runner.cli_base import run_async, shorten, write_error
+from loom_runner.cli_base import (
+    Output,
+    choose_output,
+    run_async,
+    shorten,
+    styled_status,
+    write_error,
+    write_rows,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = ["ANSWERING_COMMANDS"]
 
@@ -68,6 +84,66 @@ def signal_command(*, name: str, run: str | None, run_id: str | None, payload: s
     write_error(f"left for {target}. go on: {hint}")
 
 
+@click.command()
+@asking
+@click.option("--all", "everything", is_flag=True, help="Decided and expired ones, too.")
+def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, everything: bool) -> None:
+    """Show the tool calls that wait for an approval.
+
+    Without RUN: those of every run.
+    """
+    from loom_runner._approvals import approval_view, read_approvals  # noqa: PLC0415
+
+    name = named_run(names, run_id, "show the approvals of").run_id if names or run_id else None
+    with opened(db, "show approvals") as store:
+        found = read_approvals(store, name, pending_only=not everything)
+    rows = [approval_view(one) | {"id": f"{one.run_id}#{one.number}"} for one in found]
+    columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "request": lambda row: row["id"],
+        "step": lambda row: str(row["step_index"]),
+        "tool": lambda row: row["tool"],
+        "status": lambda row: styled_status(row["status"]),
+        "until": lambda row: local_time(row["expires_at"]),
+        "arguments": lambda row: json_text(row["edited_arguments"] or row["arguments"]),
+    }
+    mode = choose_output(output)
+    write_rows(rows, columns, mode, empty="Nothing waits for an approval.")
+    pending = [row for row in rows if row["status"] == "pending"]
+    if pending and mode == "text":
+        write_error(f"decide: loom-runner decide '{pending[0]['id']}' --approve | --deny | --edit JSON{db_suffix(db)}")
+
+
+@click.command()
+@click.argument("request", metavar="RUN#NUMBER")
+@click.option("--approve", is_flag=True, help="Let the call run.")
+@click.option("--deny", is_flag=True, help="Refuse it; the step sees a ToolFailed with the category denied.")
+@click.option("--edit", help="Let it run with these arguments (JSON) instead.")
+@click.option("--note", default="", help="Why; a denial's note reaches the step.")
+@by_option
+@db_option
+def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: str, by: str | None, db: str) -> None:
+    """Approve or deny a tool call; `resume` then goes on."""
+    from loom_runner._approvals import decide_approval  # noqa: PLC0415
+
+    run_id, number = call_of(request, "decide", "loom-runner approvals")
+    if approve + deny + (edit is not None) != 1:
+        raise UsageError(f"cannot decide {request}: choose one of --approve, --deny and --edit JSON.")
+    how: Literal["approve", "deny", "edit"] = "approve" if approve else "deny" if deny else "edit"
+    arguments = None if edit is None else json_of(edit, "--edit")
+    if edit is not None and not isinstance(arguments, dict):
+        raise UsageError(f"cannot read --edit: {shorten(edit, 60)!r} is not a JSON object of arguments.")
+    with reading(db, run_id, "decide a request of", read_only=False) as store:
+        work = decide_approval(
+            store, run_id, number, how, by=by or user_name(), via="loom-runner", note=note, arguments=arguments
+        )
+        after = run_async(work)
+        hint = go_on_hint(store, run_id, db)
+    if after.status == "pending":
+        write_error(f"noted. {after.needed} people are needed; so far: {', '.join(one.by for one in after.decisions)}.")
+    else:
+        write_error(f"{after.status}. go on: {hint}")
+
+
 def call_of(text: str, verb: str, source: str) -> tuple[str, int]:
     """Read RUN#NUMBER."""
     run_id, hash_sign, number = text.rpartition("#")
@@ -84,4 +160,4 @@ def user_name() -> str:
         return "unknown"
 
 
-ANSWERING_COMMANDS: tuple[click.Command, ...] = (resolve, signal_command)
+ANSWERING_COMMANDS: tuple[click.Command, ...] = (resolve, approvals, decide, signal_command)

@@ -13,12 +13,12 @@ from loom_runner._clock import to_iso
 from loom_runner._errors import StateDecodeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from loom_runner._records import AttemptRecord, ErrorInfo, RunRecord, StepRecord, ToolRecord
     from loom_runner._store import Store
 
-__all__ = ["attempt_views", "each_step", "run_view", "step_view", "tool_view"]
+__all__ = ["attempt_view", "attempt_views", "each_step", "run_view", "step_view", "tool_view"]
 
 
 def run_view(run: RunRecord) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def attempt_views(store: Store, run: RunRecord, *, first: int = 0, limit: int = 
         rows.setdefault(attempt.step_index, []).append(attempt)
     views: list[dict[str, Any]] = []
     for step in store.steps(run.run_id, first=first, limit=limit):
-        views += [_attempt(row) for row in rows.pop(step.step_index, [])]
+        views += [attempt_view(row) for row in rows.pop(step.step_index, [])]
         views.append(
             {
                 "step_index": step.step_index,
@@ -95,7 +95,7 @@ def attempt_views(store: Store, run: RunRecord, *, first: int = 0, limit: int = 
                 "fence": step.fence,
             }
         )
-    views += [_attempt(row) for row in rows.get(run.step_index, []) if len(views) < limit]
+    views += [attempt_view(row) for row in rows.get(run.step_index, []) if len(views) < limit]
     return views
 
 
@@ -106,13 +106,8 @@ def each_step(store: Store, run_id: str, *, first: int = 0) -> Iterator[StepReco
         first = page[-1].step_index + 1
 
 
-def as_lines(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """JSON Lines."""
-    for row in rows:
-        yield json.dumps(row, ensure_ascii=False)
-
-
-def _attempt(row: AttemptRecord) -> dict[str, Any]:
+def attempt_view(row: AttemptRecord) -> dict[str, Any]:
+    """One try that did not commit."""
     return {
         "step_index": row.step_index,
         "attempt": row.attempt,
