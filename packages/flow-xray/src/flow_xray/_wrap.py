@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final
 
 from flow_xray._freeze import freeze_arguments
+from flow_xray._lines import note_traced
 from flow_xray._model import Json, Span
 from flow_xray._redact import Redactor, Rule
 from flow_xray._session import Session, here, leave
@@ -39,6 +40,8 @@ class Plan:
         self.capture_output = capture_output
         code = getattr(inspect.unwrap(getattr(fn, "func", fn)), "__code__", None)
         self.code = "" if code is None else f"{code.co_filename}:{code.co_firstlineno}"
+        if code is not None:
+            note_traced(code)
         try:
             parameters = list(inspect.signature(fn).parameters.values())
         except (TypeError, ValueError):  # a builtin that does not say what it takes
