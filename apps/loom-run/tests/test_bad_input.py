@@ -28,7 +28,7 @@ def _refused(ended: Any, code: int, *parts: str) -> None:
         (["chat", "--mock-llm"], "there is no message"),
         (["chat", "", "--mock-llm"], "the message is empty"),
         (["chat", " \n", "--mock-llm"], "the message is empty"),
-        (["chat", "a\udcff", "--mock-llm"], "not valid text"),
+        (["chat", "a\udcff", "--mock-llm"], "not text in UTF-8"),
         (["chat", "hi"], "no model is named"),
         (["chat", "hi", "--model", "gpt-5"], "not PROVIDER:MODEL"),
         (["chat", "hi", "--model", "script:x"], "not PROVIDER:MODEL"),

@@ -223,3 +223,37 @@ def test_a_failed_turn_does_not_show_the_answer_of_the_one_before(loom_run: Run,
     refused = loom_run("chat", "third", "-r", "demo")
     assert refused.code == 2
     assert loom_run("chat", "second", "-r", "demo", script("one", "two")).out == "two\n"
+
+
+def test_a_page_that_cannot_be_written_takes_nothing_from_the_answer(loom_run: Run, script: Run, project: Path) -> None:
+    option = script({"tool_calls": [{"name": "run_tests", "arguments": {}}]}, "the answer")
+    (project / "page").mkdir()
+    command = "rm -r page"  # the folder goes while the run works
+    ended = loom_run("chat", "hi", "-r", "demo", option, "--test-command", command, "--trace", "page/trace.html")
+    assert ended.out == "the answer\n"
+    assert ended.code == 1
+    assert "the answer is kept; only its page is missing: cannot write" in ended.err
+    assert loom_run("chat", "hi", "-r", "demo").out == "the answer\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["chat", "hi"], 2, "no model is named"),
+        (["chat", "hi", "--model", "nonsense"], 2, "PROVIDER:MODEL"),
+        (["chat", "", "--mock-llm"], 2, "empty"),
+        (["chat", "hi", "--mock-llm=none.json"], 2, "none.json"),
+        (["resume", "nobody"], 2, "no such"),
+        (["chat", "hi", "-c", "-r", "x", "--mock-llm"], 2, "exclude each other"),
+    ],
+)
+@pytest.mark.parametrize("output", ["json", "jsonl"])
+def test_a_command_that_fails_answers_in_json_too(
+    loom_run: Run, arguments: list[str], code: int, said: str, output: str
+) -> None:
+    ended = loom_run(*arguments, "--output", output)
+    assert ended.code == code
+    found = json.loads(ended.out)
+    assert (found["status"], found["exit_code"]) == ("error", code)
+    assert said in found["error"]["message"]
+    assert said in ended.err

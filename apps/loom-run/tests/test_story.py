@@ -65,7 +65,7 @@ def test_explain_lays_the_times_out_in_a_column(loom_run: Run, script: Run) -> N
     assert (len(times), len(set(times))) == (2, 1)
     assert lines[0].startswith("  paused  before step 1: max_steps 1  ")
     assert lines[1].startswith("  waited  before step 2: for the next message, ")
-    assert lines[-1].split() == ["result", "two\\x1b[2J"]
+    assert lines[-1].split() == ["answer", "two\\x1b[2J"]
     assert ended.err == 'go on: loom-run chat -r demo "..."\n'
 
 

@@ -98,11 +98,12 @@ def test_a_changed_mode_or_rule_decides_about_what_waits(desk: Desk) -> None:
 
 
 def test_a_rule_that_denies_says_which_one_and_asks_nobody(desk: Desk) -> None:
+    rule = "deny edit_file(src/**)"
     result = desk.start("auto", Rule.parse("deny", "edit_file(src/**)"))
-    assert desk.answers(result)[0] == (
+    outcome, text = desk.answers(result)[0]
+    assert (outcome, text) == (
         "denied",
-        "not run, and not waiting for anybody: the rule deny edit_file(src/**) forbids it. Do not try to get the same"
-        " in another way.",
+        f"not run, and not waiting for anybody: the rule {rule} forbids it. Do not try to get the same in another way.",
     )
     assert "a + b" in desk.app
 

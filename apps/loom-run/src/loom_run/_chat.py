@@ -1,33 +1,45 @@
 """Start a conversation, go on with one, and say how it stands."""
 
 import json
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from loom_agents import (
     BUDGET_SIGNAL,
+    INPUT_SIGNAL,
     MESSAGE_SIGNAL,
     AgentState,
     Budget,
     ReachedLimit,
+    ToolMessage,
+    UserMessage,
     build_agent_runner,
     message_text,
 )
-from loom_runner import AgentRunner, RunResult, SQLiteStore, UnknownRun
+from loom_runner import AgentRunner, RunnerError, RunResult, SQLiteStore, ToolRegistry, UnknownRun
 from loom_runner.cli_base import ExitCode, exit_code_of_status
 
+from loom_run._approvals import Request, requests_of
 from loom_run._errors import LoomRunError
 from loom_run._progress import Progress
 from loom_run._setup import Setup, SetupChange
 
 Status = Literal["created", "running", "waiting", "paused", "completed", "failed", "cancelled", "parked"]
-Standing: TypeAlias = Literal["answered", "limit"] | Status
+Standing: TypeAlias = Literal["answered", "limit", "approval", "question"] | Status
 
 Limits: TypeAlias = dict[str, Any]
 """Changed parts of a `Budget`, by name."""
+
+
+_OF_SIGNAL: Mapping[str | None, Standing] = {
+    MESSAGE_SIGNAL: "answered",
+    BUDGET_SIGNAL: "limit",
+    INPUT_SIGNAL: "question",
+}
+_MAY_ASK = frozenset({"approval", "waiting"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +48,15 @@ class Turn:
 
     Args:
         run_id: the run.
-        standing: `answered` when the last message has its answer; `limit` when the budget is used up; otherwise the
+        standing: `answered` when the last message has its answer; `limit` when the budget is used up; `approval` when
+            tool calls wait for a person's word; `question` when the model asked the user something; otherwise the
             status of the run.
         step_index: how many steps are committed.
         state: the conversation.
         was_stored: nothing ran now; the answer was there already.
         error: why the run failed, as the runner stores it.
         wait: what it waits for, as the runner stores it.
+        pending: the requests for approval that nobody has decided, of this run and its children.
     """
 
     run_id: str
@@ -52,6 +66,7 @@ class Turn:
     was_stored: bool = False
     error: dict[str, Any] | None = None
     wait: dict[str, Any] | None = None
+    pending: tuple[Request, ...] = ()
 
     @property
     def answer(self) -> str | None:
@@ -62,12 +77,30 @@ class Turn:
     def exit_code(self) -> ExitCode:
         """What a command leaves with."""
         if self.standing == "answered":
-            return ExitCode.DONE
+            return ExitCode.DENIED if self.denials else ExitCode.DONE
+        if self.standing == "approval" or self.standing == "question":  # noqa: PLR1714 - a type checker follows this
+            return ExitCode.WAITING
         if self.standing == "limit":
             return ExitCode.LIMIT
         if self.standing == "failed" and self.error and self.error["type"] == "ModelError":
             return ExitCode.PROVIDER
         return exit_code_of_status(self.standing)
+
+    @property
+    def question(self) -> str | None:
+        """What the model asks the user; None when it asks nothing."""
+        return self.state.question if self.standing == "question" else None
+
+    @property
+    def denials(self) -> list[dict[str, Any]]:
+        """The tool calls of this turn that were denied."""
+        found: list[dict[str, Any]] = []
+        for message in reversed(self.state.messages):
+            if isinstance(message, UserMessage):
+                break
+            if isinstance(message, ToolMessage) and message.outcome == "denied":
+                found.insert(0, {"tool": message.name, "call_id": message.call_id, "why": message.payload})
+        return found
 
     @property
     def limit(self) -> ReachedLimit | None:
@@ -86,6 +119,9 @@ class Turn:
             "usage": self.state.usage.to_json(),
             "reason": str(self.limit) if self.standing == "limit" else None,
             "wait": self.wait,
+            "question": self.question,
+            "pending": [dict(request) for request in self.pending],
+            "denials": self.denials,
             "error": self.error,
         }
 
@@ -94,12 +130,16 @@ class Conversation:
     """One run of a store, seen as a conversation."""
 
     def __init__(self, store: SQLiteStore, run_id: str) -> None:
-        self._store = store
+        self.store = store
         self.run_id = run_id
+
+    def tools(self) -> ToolRegistry:
+        """Build the tools that the run has."""
+        return Setup.from_json(self.look().state.setup).tools(Path(self.store.description))
 
     def exists(self) -> bool:
         """Say whether there is such a run."""
-        return self._store.get_run(self.run_id) is not None
+        return self.store.get_run(self.run_id) is not None
 
     def look(self) -> Turn:
         """Read how it stands.
@@ -108,16 +148,26 @@ class Conversation:
             UnknownRun: there is no such run.
             LoomRunError: the run was not made by `loom-run`.
         """
-        record = self._store.get_run(self.run_id)
+        record = self.store.get_run(self.run_id)
         if record is None:
-            where = self._store.description
+            where = self.store.description
             raise UnknownRun(
                 f"cannot find {self.run_id!r}: there is no such run in {where}. See loom-run runs.", run_id=self.run_id
             )
         state = state_of(self.run_id, json.loads(record.state))
         error = None if record.error is None else record.error.as_json()
         standing = standing_of(record.status, record.wait)
-        return Turn(self.run_id, standing, record.step_index, state, was_stored=True, error=error, wait=record.wait)
+        pending = tuple(requests_of(self.store, self.run_id)) if standing in _MAY_ASK else ()
+        return Turn(
+            self.run_id,
+            standing,
+            record.step_index,
+            state,
+            was_stored=True,
+            error=error,
+            wait=record.wait,
+            pending=pending,
+        )
 
     async def begin(self, message: str, setup: Setup, limits: Limits, desk: "Desk") -> Turn:
         """Start the run with the user's first message."""
@@ -126,7 +176,7 @@ class Conversation:
         runner = self._runner(setup, desk)
         with desk.tracing(runner, self.run_id):
             result = await runner.start(run_id=self.run_id, initial_state=state.to_json(), max_steps=desk.max_steps)
-        return _turn(result)
+        return self._turn(result)
 
     async def say(
         self, message: str, change: SetupChange, limits: Limits, desk: "Desk", *, repeat: bool = False
@@ -147,6 +197,8 @@ class Conversation:
             return await self.go_on(change, limits, desk)
         if message == last and not repeat:
             return before
+        if before.standing == "question" and not self.store.signals(self.run_id, name=INPUT_SIGNAL):
+            return await self._resumed(change.applied_to(before.state.setup), (INPUT_SIGNAL, {"text": message}), desk)
         if not is_answered:
             raise LoomRunError(
                 f"cannot send another message to {self.run_id!r}: because its last one has no answer yet (the run is"
@@ -166,12 +218,14 @@ class Conversation:
 
     def _unread(self) -> str | None:
         """Give the message that was sent and not yet taken in, if there is one."""
-        sent = self._store.signals(self.run_id, name=MESSAGE_SIGNAL)
+        sent = self.store.signals(self.run_id, name=MESSAGE_SIGNAL)
         return message_text(json.loads(sent[0].payload)) if sent else None
 
     def _runner(self, setup: Setup, desk: "Desk") -> AgentRunner:
-        coordinator, tools = setup.coordinator(database=Path(self._store.description), record=desk.record)
-        return build_agent_runner(coordinator, tools, self._store, observers=[desk.progress])
+        parts = setup.parts(database=Path(self.store.description), record=desk.record)
+        return build_agent_runner(
+            parts.coordinator, parts.tools, self.store, observers=[desk.progress], policy=parts.policy
+        )
 
     async def _resumed(self, setup: Setup, sent: tuple[str, dict[str, Any]] | None, desk: "Desk") -> Turn:
         """Resume, after a signal was left; nothing is sent when the setup or the page's place is wrong."""
@@ -179,10 +233,24 @@ class Conversation:
         with desk.tracing(runner, self.run_id):
             if sent is not None:
                 await runner.signal(run_id=self.run_id, name=sent[0], payload=sent[1])
-            return _turn(await runner.resume(run_id=self.run_id, max_steps=desk.max_steps))
+            result = await runner.resume(run_id=self.run_id, max_steps=desk.max_steps)
+        return self._turn(result)
+
+    def _turn(self, result: RunResult) -> Turn:
+        standing = standing_of(result.status, result.wait)
+        return Turn(
+            run_id=result.run_id,
+            standing=standing,
+            step_index=result.step_index,
+            state=state_of(result.run_id, result.state),
+            was_stored=result.was_stored,
+            error=None if result.error is None else result.error.as_json(),
+            wait=result.wait,
+            pending=tuple(requests_of(self.store, self.run_id)) if standing in _MAY_ASK else (),
+        )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Desk:
     """Hold what one command brings to a conversation.
 
@@ -191,16 +259,33 @@ class Desk:
         max_steps: pause after this many steps.
         trace: where to write the page about the run; None for no page.
         record: a script file to write the model's replies to.
+        page_error: why the page could not be written, after the run had done its work.
     """
 
     progress: Progress
     max_steps: int | None = None
     trace: Path | None = None
     record: Path | None = None
+    page_error: str | None = None
 
-    def tracing(self, runner: AgentRunner, run_id: str) -> AbstractContextManager[None]:
-        """Record what happens in the block, when a page is wanted."""
-        return nullcontext() if self.trace is None else runner.tracing(run_id, str(self.trace))
+    @contextmanager
+    def tracing(self, runner: AgentRunner, run_id: str) -> Iterator[None]:
+        """Record what happens in the block, when a page is wanted.
+
+        A page that cannot be written at the end takes nothing away from the answer: the reason is kept.
+        """
+        if self.trace is None:
+            yield
+            return
+        has_worked = False
+        try:
+            with runner.tracing(run_id, str(self.trace)):
+                yield
+                has_worked = True
+        except (RunnerError, OSError) as exc:
+            if not has_worked:
+                raise
+            self.page_error = " ".join(str(exc).split())
 
 
 def state_of(run_id: str, state: Any) -> AgentState:
@@ -221,20 +306,8 @@ def standing_of(status: Status, wait: Mapping[str, Any] | None) -> Standing:
     """Say how a conversation stands, from the status of its run and what that waits for."""
     signal = (wait or {}).get("signal")
     if status == "waiting" and "doubt" not in (wait or {}):
-        if signal == MESSAGE_SIGNAL:
-            return "answered"
-        if signal == BUDGET_SIGNAL:
-            return "limit"
+        if "approvals" in (wait or {}):
+            return "approval"
+        if signal in _OF_SIGNAL:
+            return _OF_SIGNAL[signal]
     return "answered" if status == "completed" else status
-
-
-def _turn(result: RunResult) -> Turn:
-    return Turn(
-        run_id=result.run_id,
-        standing=standing_of(result.status, result.wait),
-        step_index=result.step_index,
-        state=state_of(result.run_id, result.state),
-        was_stored=result.was_stored,
-        error=None if result.error is None else result.error.as_json(),
-        wait=result.wait,
-    )

@@ -1,94 +1,45 @@
-"""The commands of `loom-run`. Everything heavy is imported inside them, so that `--help` is quick."""
+"""The commands that let a run work. Everything heavy is imported inside them, so that `--help` is quick."""
 
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
-from loom_runner.cli_base import Output, choose_output, output_option, run_async, write_error, write_json, write_line
+from loom_runner import RunnerError
+from loom_runner.cli_base import (
+    ExitCode,
+    Interrupted,
+    Output,
+    exit_code_of_error,
+    run_async,
+    write_error,
+    write_json,
+    write_line,
+)
 
 from loom_run._cli_config import config
+from loom_run._cli_deciding import DECIDING_COMMANDS
+from loom_run._cli_looking import LOOKING_COMMANDS
 from loom_run._cli_mcp import mcp
 from loom_run._errors import LoomRunError, agent_errors_named
+from loom_run._options import (
+    BareFlags,
+    command_text,
+    db_option,
+    limit_options,
+    one_run,
+    run_argument,
+    run_id_option,
+    setup_options,
+    work_output_option,
+)
 
 if TYPE_CHECKING:
-    from loom_run._chat import Desk, Turn
+    from loom_run._chat import Conversation, Desk, Turn
     from loom_run._setup import SetupChange
 
-DEFAULT_DB = "runs.sqlite"
-NO_TEXT = "cannot chat: because the message is not valid text. Write it in UTF-8."
-
-
-class _BareFlags(click.Command):
-    """A command in which `--mock-llm` stands alone and only `--mock-llm=FILE` takes a value."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        end = args.index("--") if "--" in args else len(args)
-        named = ["--mock-llm=" if arg == "--mock-llm" else arg for arg in args[:end]]
-        return super().parse_args(ctx, named + args[end:])
-
-
-def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def decorate(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_db = click.option(
-    "--db",
-    default=DEFAULT_DB,
-    show_default=True,
-    envvar="LOOM_DB",
-    show_envvar=True,
-    metavar="FILE",
-    help="The database with the runs.",
-)
-_run_id = click.option("--run-id", "-r", metavar="ID", help="The run; without it `chat` makes a new one.")
-_run = _options(
-    click.argument("run", required=False, metavar="[RUN]"),
-    click.option("--run-id", "-r", metavar="ID", help="The run, when it is not the first argument."),
-)
-_setup = _options(
-    click.option(
-        "--mock-llm",
-        metavar="[=FILE]",
-        help="Work offline: alone, a mock that searches and quotes; with =FILE, a script (JSON or YAML).",
-    ),
-    click.option(
-        "--model", metavar="P:M", help="Provider and model: openai:gpt-5, ollama:qwen3, ...  [env var: LOOM_MODEL]"
-    ),
-    click.option(
-        "--workspace",
-        type=click.Path(path_type=Path),
-        metavar="DIR",
-        help="The folder to work in; the current one for a new run.",
-    ),
-    click.option("--test-command", metavar="CMD", help="What run_tests starts; pytest for a new run."),
-)
-_limits = _options(
-    click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Pause after N steps."),
-    click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Stop when the run has used N tokens."),
-    click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop when the run has cost so much."),
-    click.option(
-        "--max-requests",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="Stop after N model requests in one turn; 50 for a new run.",
-    ),
-    click.option(
-        "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write a page (HTML) about the whole run."
-    ),
-    click.option(
-        "--record",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Write the model's replies to a script, for --mock-llm=FILE.",
-    ),
-)
+NO_TEXT = "cannot chat: the message is not valid text. Write it in UTF-8."
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -101,14 +52,14 @@ def cli() -> None:
     """
 
 
-@cli.command(cls=_BareFlags)
+@cli.command(cls=BareFlags)
 @click.argument("message", required=False, metavar="[MESSAGE|-]")
-@_run_id
+@run_id_option
 @click.option("--continue", "-c", "latest", is_flag=True, help="Go on with the latest chat.")
-@_db
-@_setup
-@_limits
-@click.option("--output", type=click.Choice(["text", "json", "jsonl"]), default="text", show_default=True)
+@db_option
+@setup_options
+@limit_options
+@work_output_option
 def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, output: Output, **options: Any) -> int:
     """Send a message and print the answer.
 
@@ -116,113 +67,128 @@ def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, outp
     messages until Ctrl-D.
 
     A new --run-id starts a chat. A known one goes on: the same message finishes its turn or gives the stored
-    answer, another one opens the next turn.
+    answer, another one opens the next turn, or answers what the model has asked.
     """
-    text = _message(message, may_ask=output == "text")
-    from loom_run._chat import Conversation  # noqa: PLC0415 - kept out of `--help`
-    from loom_run._stores import chat_name, latest_chat, new_run_id, opened  # noqa: PLC0415
+    with errors_as_json(output, run_id):
+        text = _message(message, may_ask=output == "text")
+        from loom_run._chat import Conversation  # noqa: PLC0415 - kept out of `--help`
+        from loom_run._stores import chat_name, latest_chat, new_run_id, opened  # noqa: PLC0415
 
-    if latest and run_id is not None:
-        raise click.UsageError("--continue and --run-id exclude each other")
-    change, limits, desk = _parts(output, options)
-    with opened(db) as store, agent_errors_named():
-        name = latest_chat(store) if latest else new_run_id() if run_id is None else run_id
-        conversation = Conversation(store, chat_name(store, name, existing=False))
-        if conversation.run_id != name:
-            write_error(f"{name} is a run of another program here; this chat is kept as {conversation.run_id}")
-        if text is None:
-            from loom_run._session import Session, terminal_reader  # noqa: PLC0415
+        if latest and run_id is not None:
+            raise click.UsageError("--continue and --run-id exclude each other")
+        change, limits, desk = _parts(output, options)
+        with opened(db) as store, agent_errors_named():
+            name = latest_chat(store) if latest else new_run_id() if run_id is None else run_id
+            conversation = Conversation(store, chat_name(store, name, existing=False))
+            if conversation.run_id != name:
+                write_error(f"{name} is a run of another program here; this chat is kept as {conversation.run_id}")
+            if text is None:
+                from loom_run._session import Session, terminal_reader  # noqa: PLC0415
 
-            session = Session(conversation, change, limits, desk, lambda turn: _told(turn, desk, db, output))
-            return session.run(terminal_reader())
-        if conversation.exists():
-            work = conversation.say(text, change, limits, desk)
-        else:
-            work = conversation.begin(text, change.first(), limits, desk)
-        turn = run_async(work, hint=f"Go on: {_command('resume', name, db)}")
-    return _told(turn, desk, db, output)
+                session = Session(conversation, change, limits, desk, lambda turn: _told(turn, desk, db, output))
+                return session.run(terminal_reader())
+            if conversation.exists():
+                work = conversation.say(text, change, limits, desk)
+            else:
+                work = conversation.begin(text, change.first(), limits, desk)
+            turn = run_async(work, hint=f"Go on: {command_text('resume', name, db)}")
+            turn = _settled(turn, conversation, change=change, limits=limits, desk=desk, db=db, output=output)
+        return _told(turn, desk, db, output)
 
 
-@cli.command(cls=_BareFlags)
-@_run
-@_db
-@_setup
-@_limits
-@click.option("--output", type=click.Choice(["text", "json", "jsonl"]), default="text", show_default=True)
+@cli.command(cls=BareFlags)
+@run_argument
+@db_option
+@setup_options
+@limit_options
+@work_output_option
 def resume(*, run: str | None, run_id: str | None, db: str, output: Output, **options: Any) -> int:
     """Go on with a run that did not end.
 
-    It was killed, interrupted, paused, stopped by a limit, or it failed. What is on record is not repeated.
+    It was killed, interrupted, paused, stopped by a limit, it failed, or it waited for a word that was given. What is
+    on record is not repeated.
     """
-    name = _one_run(run, run_id)
-    from loom_run._chat import Conversation  # noqa: PLC0415
-    from loom_run._stores import chat_name, opened  # noqa: PLC0415
+    name = one_run(run, run_id)
+    with errors_as_json(output, name):
+        from loom_run._chat import Conversation  # noqa: PLC0415
+        from loom_run._stores import chat_name, opened  # noqa: PLC0415
 
-    change, limits, desk = _parts(output, options)
-    with opened(db, existing=True) as store, agent_errors_named():
-        work = Conversation(store, chat_name(store, name)).go_on(change, limits, desk)
-        turn = run_async(work, hint=f"Go on: {_command('resume', name, db)}")
-    return _told(turn, desk, db, output)
-
-
-@cli.command()
-@_run
-@_db
-@output_option
-def explain(*, run: str | None, run_id: str | None, db: str, output: Output | None) -> None:
-    """Tell what happened: processes, retries, tool calls."""
-    name = _one_run(run, run_id)
-    from loom_run._stores import chat_name, opened  # noqa: PLC0415
-    from loom_run._story import write_explanation  # noqa: PLC0415
-
-    with opened(db, existing=True, read_only=True) as store, agent_errors_named():
-        again, resume = _command("chat -r", name, db), _command("resume", name, db)
-        write_explanation(store, chat_name(store, name), choose_output(output), again=again, resume=resume)
+        change, limits, desk = _parts(output, options)
+        with opened(db, existing=True) as store, agent_errors_named():
+            conversation = Conversation(store, chat_name(store, name))
+            work = conversation.go_on(change, limits, desk)
+            turn = run_async(work, hint=f"Go on: {command_text('resume', name, db)}")
+            turn = _settled(turn, conversation, change=change, limits=limits, desk=desk, db=db, output=output)
+        return _told(turn, desk, db, output)
 
 
-@cli.command()
-@_db
-@output_option
-def runs(*, db: str, output: Output | None) -> None:
-    """List the chats of a database, the latest first."""
-    from loom_run._stores import opened  # noqa: PLC0415
-    from loom_run._story import write_runs  # noqa: PLC0415
-
-    with opened(db, existing=True, read_only=True) as store, agent_errors_named():
-        write_runs(store, choose_output(output))
+for command in (*LOOKING_COMMANDS, *DECIDING_COMMANDS, config, mcp):
+    cli.add_command(command)
 
 
-@cli.command()
-@_run
-@_db
-@output_option
-def show(*, run: str | None, run_id: str | None, db: str, output: Output | None) -> None:
-    """Print a conversation, tool calls included."""
-    name = _one_run(run, run_id)
-    from loom_run._stores import chat_name, opened  # noqa: PLC0415
-    from loom_run._story import write_conversation  # noqa: PLC0415
-
-    with opened(db, existing=True, read_only=True) as store, agent_errors_named():
-        write_conversation(store, chat_name(store, name), choose_output(output))
+@contextmanager
+def errors_as_json(output: Output, run_id: str | None) -> Iterator[None]:
+    """Let a command that was asked for JSON answer in JSON also when it fails; the line on stderr stays."""
+    try:
+        yield
+    except (RunnerError, click.ClickException, Interrupted) as exc:
+        if output != "text":
+            is_interrupted = isinstance(exc, Interrupted)
+            code = ExitCode.INTERRUPTED if is_interrupted else exit_code_of_error(exc)
+            kind = "Interrupted" if is_interrupted else type(exc).__name__
+            text = exc.format_message() if isinstance(exc, click.ClickException) else str(exc)
+            facts = {
+                "run_id": getattr(exc, "run_id", None) or run_id,
+                "status": "interrupted" if is_interrupted else "error",
+                "exit_code": int(code),
+                "error": {"type": kind, "message": " ".join(text.split())},
+            }
+            write_json({"type": "result", **facts} if output == "jsonl" else facts, output)
+        raise
 
 
 def _parts(output: Output, options: dict[str, Any]) -> "tuple[SetupChange, dict[str, Any], Desk]":
     """Turn options into what a conversation takes."""
     from loom_run._chat import Desk  # noqa: PLC0415
     from loom_run._progress import Progress  # noqa: PLC0415
-    from loom_run._setup import SetupChange  # noqa: PLC0415
+    from loom_run._setup import SetupChange, checked_rules  # noqa: PLC0415
 
     if options["model"] is not None and options["mock_llm"] is not None:
         raise click.UsageError("--model and --mock-llm exclude each other")
-    change = SetupChange(options["workspace"], options["model"], options["mock_llm"], options["test_command"])
+    with agent_errors_named():
+        rules = checked_rules(allow=options["allow"], ask=options["ask"], deny=options["deny"])
+    change = SetupChange(
+        options["workspace"], options["model"], options["mock_llm"], options["test_command"], options["mode"], rules
+    )
     named = {
         "max_tokens": options["max_tokens"],
         "max_cost_usd": options["max_cost"],
         "max_requests": options["max_requests"],
     }
     limits = {name: value for name, value in named.items() if value is not None}
-    progress = Progress(output, is_live=_is_terminal(sys.stdout))
+    progress = Progress(output, is_live=is_terminal(sys.stdout))
     return change, limits, Desk(progress, options["max_steps"], options["trace"], options["record"])
+
+
+def _settled(
+    turn: "Turn",
+    conversation: "Conversation",
+    *,
+    change: "SetupChange",
+    limits: dict[str, Any],
+    desk: "Desk",
+    db: str,
+    output: Output,
+) -> "Turn":
+    """Ask a person at a terminal for what the run waits for; without one it stays as it is."""
+    waits = turn.question is not None or bool(turn.pending)
+    if not (waits and output == "text" and is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+        return turn
+    from loom_run._asking import Terminal  # noqa: PLC0415
+    from loom_run._session import terminal_reader  # noqa: PLC0415
+
+    terminal = Terminal(terminal_reader(), hint=f"Go on: {command_text('resume', turn.run_id, db)}")
+    return terminal.settle(turn, conversation, change, limits, desk)[0]
 
 
 def _told(turn: "Turn", desk: "Desk", db: str, output: Output) -> int:
@@ -231,17 +197,21 @@ def _told(turn: "Turn", desk: "Desk", db: str, output: Output) -> int:
 
     streamed = desk.progress.has_streamed
     desk.progress.end_line()
-    command = _command("resume", turn.run_id, db)
+    command = command_text("resume", turn.run_id, db)
+    code = turn.exit_code if desk.page_error is None else turn.exit_code or ExitCode.FAILED
     if output != "text":
-        whole = turn.to_json() | {"resume_command": None if turn.standing == "answered" else command}
+        resume = None if turn.standing == "answered" else command
+        whole = turn.to_json() | {"resume_command": resume, "exit_code": int(code)}
         write_json({"type": "result", **whole} if output == "jsonl" else whole, output)
-        return turn.exit_code
-    if turn.answer is not None and not streamed:
-        from loom_run._lines import printable  # noqa: PLC0415
+    else:
+        if turn.answer is not None and not streamed:
+            from loom_run._lines import printable  # noqa: PLC0415
 
-        write_line(printable(turn.answer) if _is_terminal(sys.stdout) else turn.answer)
-    write_error(ending(turn, again=_command("chat -r", turn.run_id, db), resume=command))
-    return turn.exit_code
+            write_line(printable(turn.answer) if is_terminal(sys.stdout) else turn.answer)
+        write_error(ending(turn, again=command_text("chat -r", turn.run_id, db), resume=command))
+    if desk.page_error is not None:
+        write_error(f"the answer is kept; only its page is missing: {desk.page_error}")
+    return code
 
 
 def _message(message: str | None, *, may_ask: bool) -> str | None:
@@ -249,11 +219,11 @@ def _message(message: str | None, *, may_ask: bool) -> str | None:
     if message == "-":
         message = _read_input()
     if message is None:
-        if may_ask and _is_terminal(sys.stdin) and _is_terminal(sys.stdout):
+        if may_ask and is_terminal(sys.stdin) and is_terminal(sys.stdout):
             return None
         raise click.UsageError('there is no message. Give one: loom-run chat "...", or - to read standard input')
     if not message.strip():
-        raise LoomRunError("cannot chat: because the message is empty. Say something.")
+        raise LoomRunError("cannot chat: the message is empty. Say something.")
     try:
         message.encode()
     except UnicodeEncodeError as exc:
@@ -261,7 +231,8 @@ def _message(message: str | None, *, may_ask: bool) -> str | None:
     return message
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
+    """Say whether a stream is a terminal."""
     return stream is not None and stream.isatty()  # it is None when the shell closed it
 
 
@@ -270,19 +241,3 @@ def _read_input() -> str:
         return "" if sys.stdin is None else sys.stdin.read().rstrip("\n")
     except UnicodeDecodeError as exc:
         raise LoomRunError(NO_TEXT) from exc
-
-
-def _one_run(run: str | None, run_id: str | None) -> str:
-    if (run is None) == (run_id is None):
-        raise click.UsageError("name one run: as the argument, or with --run-id")
-    return run if run is not None else str(run_id)
-
-
-def _command(verb: str, run_id: str, db: str) -> str:
-    import shlex  # noqa: PLC0415
-
-    return f"loom-run {verb} {shlex.quote(run_id)}" + ("" if db == DEFAULT_DB else f" --db {shlex.quote(db)}")
-
-
-cli.add_command(config)
-cli.add_command(mcp)

@@ -77,7 +77,8 @@ class Progress:
         time = "recorded" if data["recorded"] else duration(data["duration_ms"] * 1000)
         if data["status"] == "done":
             return tool_line(data["name"], arguments, result_text(data["name"], data["result"]), time, width=_width())
-        line = tool_line(data["name"], arguments, "failed", time, width=_width())
+        is_denied = data["error"]["category"] in {"denied", "approval_expired"}
+        line = tool_line(data["name"], arguments, "denied" if is_denied else "failed", time, width=_width())
         return f"{line}\n    {printable(shorten(data['error']['message'], _width() - 4))}"
 
 

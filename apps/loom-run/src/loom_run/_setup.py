@@ -7,7 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loom_agents import Coordinator, Model, ProviderModel, RecordingModel, ScriptedModel, Workspace, workspace_tools
+from loom_agents import (
+    ChangeLog,
+    Coordinator,
+    Mode,
+    Model,
+    Policy,
+    ProviderModel,
+    RecordingModel,
+    Rule,
+    ScriptedModel,
+    Workspace,
+    workspace_tools,
+)
 
 from loom_run._errors import LoomRunError
 from loom_run._mock import mock_model
@@ -18,24 +30,38 @@ if TYPE_CHECKING:
 
 MOCK = "mock"
 MODEL_VARIABLE = "LOOM_MODEL"
+APPROVAL_TTL_S = 7 * 24 * 3600.0  # people are away for a weekend, and nobody should allow last month's edit
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Hold what a runner is made of."""
+
+    coordinator: Coordinator
+    tools: "ToolRegistry"
+    policy: Policy
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Say which model works in which folder.
+    """Say which model works in which folder, and what it may do.
 
     Args:
         workspace: the folder, absolute.
         model: `mock`, `script:` and the absolute path of a script, or `provider:model`.
         test_command: what `run_tests` starts; None for the workspace's pytest.
+        mode: what needs a person's word.
+        rules: exceptions from it, each as `allow TOOL(PATTERN)`, `ask ...` or `deny ...`.
     """
 
     workspace: str
     model: str
     test_command: tuple[str, ...] | None = None
+    mode: Mode = "ask"
+    rules: tuple[str, ...] = ()
 
-    def coordinator(self, *, database: Path, record: Path | None = None) -> "tuple[Coordinator, ToolRegistry]":
-        """Build the agent's step and its tools, which do not see the database that the run is kept in.
+    def parts(self, *, database: Path, record: Path | None = None) -> Parts:
+        """Build the agent's step, its tools and its policy. They do not see the database that the run is kept in.
 
         Args:
             database: where the run is kept.
@@ -45,11 +71,24 @@ class Setup:
             WorkspaceError: the folder is gone.
             ScriptError: the script cannot be read.
         """
-        workspace = Workspace.at(Path(self.workspace), private=[database])
-        tools = workspace_tools(workspace, test_command=self.test_command)
+        tools = self.tools(database)
         model = self._model() if record is None else RecordingModel(self._model(), record)
-        step = Coordinator(model, tools, system=system_prompt(workspace.root), setup=self.to_json())
-        return step, tools
+        system = system_prompt(Path(self.workspace), self.mode)
+        step = Coordinator(model, tools, system=system, setup=self.to_json(), asks=True)
+        return Parts(step, tools, self.policy(database))
+
+    def tools(self, database: Path) -> "ToolRegistry":
+        """Build the tools."""
+        changes = ChangeLog(undo_log(database))
+        return workspace_tools(self._workspace(database), test_command=self.test_command, changes=changes)
+
+    def policy(self, database: Path) -> Policy:
+        """Build what decides about tool calls."""
+        rules = tuple(parsed_rule(text) for text in self.rules)
+        return Policy(self._workspace(database), self.mode, rules, ttl_s=APPROVAL_TTL_S)
+
+    def _workspace(self, database: Path) -> Workspace:
+        return Workspace.at(Path(self.workspace), private=[database])
 
     def _model(self) -> Model:
         kind, _, path = self.model.partition(":")
@@ -60,13 +99,20 @@ class Setup:
     def to_json(self) -> dict[str, Any]:
         """Give the stored form."""
         command = None if self.test_command is None else list(self.test_command)
-        return {"workspace": self.workspace, "model": self.model, "test_command": command}
+        stored = {"workspace": self.workspace, "model": self.model, "test_command": command}
+        return stored | {"mode": self.mode, "rules": list(self.rules)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Setup":
         """Read the stored form."""
         command = data.get("test_command")
-        return cls(data["workspace"], data["model"], None if command is None else tuple(command))
+        return cls(
+            data["workspace"],
+            data["model"],
+            None if command is None else tuple(command),
+            data.get("mode", "ask"),
+            tuple(data.get("rules", ())),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +124,16 @@ class SetupChange:
         model: provider and model.
         mock_llm: the path of a script, or empty for the mock.
         test_command: the test runner, as a shell would read it.
+        mode: what needs a person's word.
+        rules: exceptions, as in `Setup`; they come to those that the run has, in place of one about the same calls.
     """
 
     workspace: Path | None = None
     model: str | None = None
     mock_llm: str | None = None
     test_command: str | None = None
+    mode: Mode | None = None
+    rules: tuple[str, ...] = ()
 
     def first(self) -> Setup:
         """Build the setup of a new run; without a word about the model it is the one that LOOM_MODEL names.
@@ -112,7 +162,34 @@ class SetupChange:
             setup = replace(setup, model=f"script:{Path(self.mock_llm).absolute()}" if self.mock_llm else MOCK)
         if self.test_command is not None:
             setup = replace(setup, test_command=_words(self.test_command))
+        if self.mode is not None:
+            setup = replace(setup, mode=self.mode)
+        for rule in self.rules:
+            about = str(parsed_rule(rule))
+            others = tuple(other for other in setup.rules if str(parsed_rule(other)) != about)
+            setup = replace(setup, rules=(*others, rule))
         return replace(setup, workspace=str(Workspace.at(Path(setup.workspace)).root))
+
+
+def undo_log(database: Path) -> Path:
+    """Name the file beside a database that keeps what its runs have changed."""
+    return database.with_name(f"{database.name}-undo")
+
+
+def checked_rules(**texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Read the rules of a command line, given by what they do, and write them as they are stored.
+
+    Raises:
+        AgentError: one is not TOOL or TOOL(PATTERN).
+    """
+    return tuple(f"{how} {parsed_rule(f'{how} {text}')}" for how, given in texts.items() for text in given)
+
+
+def parsed_rule(text: str) -> Rule:
+    """Read a rule as it is stored."""
+    how, _, rest = text.partition(" ")
+    assert how in {"allow", "ask", "deny"}
+    return Rule.parse(how, rest)  # type: ignore[arg-type]  # one of the three
 
 
 def _provider_model(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from loom_agents import (
     BUDGET_SIGNAL,
+    INPUT_SIGNAL,
     MESSAGE_SIGNAL,
     AssistantMessage,
     MessageFormatError,
@@ -14,12 +15,14 @@ from loom_agents import (
     ToolMessage,
     Usage,
 )
-from loom_runner import AgentRunner, Continue, SQLiteStore
+from loom_runner import SQLiteStore
 from loom_runner.cli_base import Output, plural, shorten, styled_status, write_error, write_json, write_line, write_rows
 
+from loom_run._approvals import name_of, preview
 from loom_run._chat import Conversation, Turn, standing_of, state_of
 from loom_run._errors import LoomRunError
 from loom_run._lines import argument_text, printable, result_text
+from loom_run._reader import reader
 
 
 def ending(turn: Turn, *, again: str, resume: str) -> str:
@@ -40,9 +43,25 @@ def ending(turn: Turn, *, again: str, resume: str) -> str:
     if turn.standing == "failed" and turn.error is not None:
         error = f"{turn.error['type']}: {shorten(turn.error['message'], 300)}"
         return printable(f"{name} failed in step {turn.step_index}: {error}  Try again: {resume}")
+    if turn.standing == "approval":
+        return _approvals_wanted(turn, resume)
+    if turn.standing == "question":
+        return printable(f'{name} asks: {turn.question}\nAnswer: {again} "..."')
     if turn.standing == "waiting" and "doubt" in (turn.wait or {}):
         return f"{name} waits for a word about an interrupted tool call: loom-runner doubts, then {resume}"
     return f"{name} is {turn.standing} before step {turn.step_index}.  Go on: {resume}"
+
+
+def _approvals_wanted(turn: Turn, resume: str) -> str:
+    """Say which calls wait, and the commands that answer."""
+    lines = [f"{turn.run_id} waits for your word about {plural(len(turn.pending), 'call')}:"]
+    for request in turn.pending:
+        lines.append(f"  {name_of(request)}")
+        lines += [f"    {line}" for line in preview(request["tool"], request["arguments"])]
+    several = " --all" if len(turn.pending) > 1 else ""
+    approve, deny = (resume.replace("loom-run resume", f"loom-run {verb}", 1) for verb in ("approve", "deny"))
+    lines.append(f'Answer: {approve}{several}   or: {deny}{several} --note "..."   Then: {resume}')
+    return "\n".join(lines)
 
 
 def usage_text(usage: Usage) -> str:
@@ -66,7 +85,7 @@ def write_runs(store: SQLiteStore, output: Output) -> None:
 
 
 def _chats(store: SQLiteStore) -> Iterator[dict[str, Any]]:
-    for row in _reader(store).list(limit=1000):
+    for row in reader(store).list(limit=1000):
         try:
             state = state_of(row["run_id"], row["state"])
         except (LoomRunError, MessageFormatError):
@@ -115,7 +134,10 @@ def write_explanation(store: SQLiteStore, run_id: str, output: Output, *, again:
     if output != "text":
         write_json(story.data, output)
         return
-    lines = [(what, printable(_in_chat_words(text)), at) for what, text, at in story.lines()]
+    rows = list(story.lines())
+    if story.data["status"] == "answered":
+        rows.append(("answer", story.data["result"], ""))
+    lines = [(what, printable(_in_chat_words(text)), at) for what, text, at in rows]
     wide = max((len(what) for what, _, _ in lines), default=0)
     longest = max((len(text) for _, text, at in lines if at), default=0)
     write_line(f"{run_id}  {styled_status(story.data['status'])}  {story.data['summary']}")
@@ -126,7 +148,7 @@ def write_explanation(store: SQLiteStore, run_id: str, output: Output, *, again:
 
 
 def _explained(store: SQLiteStore, run_id: str, *, again: str, resume: str) -> Any:
-    story = _reader(store).explain_run(run_id)
+    story = reader(store).explain_run(run_id)
     try:
         turn = Conversation(store, run_id).look()
     except LoomRunError:
@@ -151,17 +173,13 @@ def _with_more(resume: str, limit: ReachedLimit) -> str:
 
 def _in_chat_words(text: str) -> str:
     """Say what a chat waits for without the names of signals."""
-    message, budget = f"signal {MESSAGE_SIGNAL!r}", f"signal {BUDGET_SIGNAL!r}"
-    return text.replace(message, "the next message").replace(budget, "more budget")
-
-
-def _reader(store: SQLiteStore) -> AgentRunner:
-    """Build a runner that only reads."""
-
-    async def reads(state: Any) -> Continue[Any]:
-        return Continue(state)
-
-    return AgentRunner(step=reads, store=store)
+    for signal, words in {
+        MESSAGE_SIGNAL: "the next message",
+        BUDGET_SIGNAL: "more budget",
+        INPUT_SIGNAL: "an answer of the user",
+    }.items():
+        text = text.replace(f"signal {signal!r}", words)
+    return text
 
 
 def _local(at: str) -> str:

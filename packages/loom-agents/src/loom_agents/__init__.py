@@ -7,12 +7,15 @@
 """
 
 from loom_agents._budget import Budget, ReachedLimit
+from loom_agents._changes import ChangeLog
 from loom_agents._coordinator import BUDGET_SIGNAL, MESSAGE_SIGNAL, Coordinator, message_text
-from loom_agents._described import described_tool
+from loom_agents._described import check_arguments, described_tool
 from loom_agents._errors import AgentError, MessageFormatError, ModelError, ScriptError, ToolError, WorkspaceError
 from loom_agents._messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
 from loom_agents._model import Model, ModelReply, ModelRequest, ToolSpec
+from loom_agents._policy import Mode, Policy, Rule
 from loom_agents._provider import ProviderModel
+from loom_agents._questions import INPUT_SIGNAL
 from loom_agents._recording import RecordingModel
 from loom_agents._runner import build_agent_runner
 from loom_agents._scripted import ScriptedModel
@@ -22,21 +25,26 @@ from loom_agents._workspace_tools import workspace_tools
 
 __all__ = [
     "BUDGET_SIGNAL",
+    "INPUT_SIGNAL",
     "MESSAGE_SIGNAL",
     "AgentError",
     "AgentState",
     "AssistantMessage",
     "Budget",
+    "ChangeLog",
     "Coordinator",
     "Message",
     "MessageFormatError",
+    "Mode",
     "Model",
     "ModelError",
     "ModelReply",
     "ModelRequest",
+    "Policy",
     "ProviderModel",
     "ReachedLimit",
     "RecordingModel",
+    "Rule",
     "ScriptError",
     "ScriptedModel",
     "ToolCall",
@@ -48,6 +56,7 @@ __all__ = [
     "Workspace",
     "WorkspaceError",
     "build_agent_runner",
+    "check_arguments",
     "described_tool",
     "message_text",
     "workspace_tools",

@@ -79,6 +79,13 @@ class FileChange:
     after: Image | None
     new_folders: int = 0
 
+    @property
+    def what(self) -> Literal["created", "changed", "deleted"]:
+        """Say in one word what happens to it."""
+        if self.before is None:
+            return "created"
+        return "deleted" if self.after is None else "changed"
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -104,6 +111,11 @@ class Change:
     status: Status
     answer: Mapping[str, Any]
     files: tuple[FileChange, ...]
+
+    @property
+    def touched(self) -> list[tuple[str, str]]:
+        """Name the files, and what happened to each: created, changed or deleted."""
+        return [(file.path, file.what) for file in self.files]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from loom_agents._messages import (
     dump_messages,
     load_messages,
 )
+from loom_agents._questions import is_question, question_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class AgentState:
             if isinstance(message, ToolMessage):
                 answered.add(message.call_id)
         return ()
+
+    @property
+    def question(self) -> str | None:
+        """What the model asks the user; None when it waits for no answer."""
+        return next((question_text(call) for call in self.pending if is_question(call)), None)
 
     @property
     def turn(self) -> int:

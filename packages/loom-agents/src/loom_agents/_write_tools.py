@@ -103,7 +103,7 @@ class WriteTools:
         for file in files:
             if file.after is not None and len(file.after.data) > MAX_FILE_BYTES:
                 raise ToolError(f"cannot write {file.path!r}: because a file may have {MAX_FILE_BYTES} bytes.")
-        changed = [{"path": file.path, "what": _what(file), **_counts(file)} for file in files]
+        changed = [{"path": file.path, "what": file.what, **_counts(file)} for file in files]
         diff = "".join(unified(file) for file in files)
         answer: dict[str, Any] = {"files": changed, "diff": diff[:MAX_DIFF_CHARACTERS]}
         if line is not None:
@@ -171,12 +171,6 @@ def unified(file: FileChange) -> str:
     before = f"a/{file.path}" if file.before else "/dev/null"
     after = f"b/{file.path}" if file.after else "/dev/null"
     return "".join(f"{line}\n" for line in difflib.unified_diff(sides[0], sides[1], before, after, lineterm=""))
-
-
-def _what(file: FileChange) -> str:
-    if file.before is None:
-        return "created"
-    return "deleted" if file.after is None else "changed"
 
 
 def _counts(file: FileChange) -> dict[str, int]:
