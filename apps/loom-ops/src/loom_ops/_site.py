@@ -1,0 +1,143 @@
+"""What a site has set: where its rules and runbooks are, who its people are, and whom to tell. `loom-ops.toml`:
+
+    rules = "ops.rules.yaml"
+    runbooks = "runbooks"
+
+    [groups]
+    oncall = ["alice", "bob"]
+
+    [notify]
+    webhook = "https://hooks.example.org/ops"
+    secret_env = "LOOM_OPS_WEBHOOK_SECRET"
+
+    [telegram]
+    token_env = "TELEGRAM_TOKEN"
+    chat = 12345
+    people = {"99887766" = "alice"}
+
+A key that nobody knows is an error with its name: a misspelt group would be a group of nobody. Secrets are named by
+the variable that holds them, never written down. Paths start from the file's folder.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_ops._errors import LoomOpsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["SITE_FILE", "Site", "load_site"]
+
+SITE_FILE: Final = "loom-ops.toml"
+DEFAULT_RULES: Final = "ops.rules.yaml"
+DEFAULT_RUNBOOKS: Final = "runbooks"
+
+_KNOWN: Final[Mapping[str, Mapping[str, type] | type]] = {
+    "rules": str,
+    "runbooks": str,
+    "groups": {},
+    "notify": {"webhook": str, "secret_env": str, "apprise": list},
+    "telegram": {"token_env": str, "chat": int, "people": dict, "base_url": str},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site's settings.
+
+    Args:
+        folder: Where everything starts from: the workspace.
+        groups: For each group the names of its people.
+        telegram_people: For each Telegram user id the person's name.
+        is_written: There is a settings file.
+    """
+
+    folder: Path
+    rules: Path
+    runbooks: Path
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    webhook: str | None = None
+    webhook_secret_env: str | None = None
+    apprise: tuple[str, ...] = ()
+    telegram_token_env: str = "TELEGRAM_TOKEN"  # noqa: S105 - the name of a variable
+    telegram_chat: int | None = None
+    telegram_people: Mapping[str, str] = field(default_factory=dict)
+    telegram_base_url: str | None = None
+    is_written: bool = False
+
+
+def load_site(folder: Path, file: Path | None = None) -> Site:
+    """Read the settings; without a file, the defaults.
+
+    Args:
+        file: The settings file that the user named; None looks for `loom-ops.toml` in the folder.
+
+    Raises:
+        LoomOpsError: The file is missing though it was named, or is wrong.
+    """
+    path = file or folder / SITE_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as exc:
+        if file is not None:
+            raise LoomOpsError(f"cannot read {file}: there is no such file. Write it, or leave --config out.") from exc
+        return Site(folder, folder / DEFAULT_RULES, folder / DEFAULT_RUNBOOKS)
+    except (OSError, UnicodeDecodeError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        raise LoomOpsError(f"cannot read {path}: {why}. Mend it.") from exc
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise LoomOpsError(f"cannot read {path}: {exc}. Mend the line.") from exc
+    return _site(data, path)
+
+
+def _site(data: dict[str, Any], path: Path) -> Site:
+    _check(data, path)
+    notify, telegram = data.get("notify", {}), data.get("telegram", {})
+    return Site(
+        folder=path.parent,
+        rules=path.parent / data.get("rules", DEFAULT_RULES),
+        runbooks=path.parent / data.get("runbooks", DEFAULT_RUNBOOKS),
+        groups={name: tuple(people) for name, people in data.get("groups", {}).items()},
+        webhook=notify.get("webhook"),
+        webhook_secret_env=notify.get("secret_env"),
+        apprise=tuple(notify.get("apprise", ())),
+        telegram_token_env=telegram.get("token_env", "TELEGRAM_TOKEN"),
+        telegram_chat=telegram.get("chat"),
+        telegram_people=telegram.get("people", {}),
+        telegram_base_url=telegram.get("base_url"),
+        is_written=True,
+    )
+
+
+def _check(data: Mapping[str, Any], path: Path) -> None:
+    for name, value in data.items():
+        known = _KNOWN.get(name)
+        if known is None:
+            raise LoomOpsError(f"cannot read {path}: {name!r} is not known. Known: {', '.join(_KNOWN)}.")
+        if isinstance(known, type):
+            _is(value, known, name, path)
+            continue
+        _is(value, dict, name, path)
+        for key, part in value.items():
+            where = f"{name}.{key}"
+            if name == "groups":
+                _is(part, list, where, path)
+                if not part or not all(isinstance(person, str) and person for person in part):
+                    raise LoomOpsError(f'cannot read {path}: {where} is not a list of names. Write ["alice", "bob"].')
+            elif key not in known:
+                raise LoomOpsError(f"cannot read {path}: {where!r} is not known. Known in {name}: {', '.join(known)}.")
+            else:
+                _is(part, known[key], where, path)
+
+
+def _is(value: object, kind: type, where: str, path: Path) -> None:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        words = {str: "a text", int: "a whole number", list: "a list", dict: "a table"}
+        raise LoomOpsError(f"cannot read {path}: {where} is not {words[kind]}. Mend it.")

@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import pytest
+from loom_ops._errors import LoomOpsError
+from loom_ops._people import Person, local_person, objection
+from loom_ops._site import load_site
+
+GOOD = """
+rules = "my.yaml"
+[groups]
+oncall = ["alice", "bob"]
+[notify]
+webhook = "https://hooks.test/x"
+secret_env = "S"
+[telegram]
+chat = 5
+people = {"7" = "alice"}
+"""
+
+
+def test_settings_are_read_and_paths_start_from_their_file(tmp_path: Path) -> None:
+    (tmp_path / "loom-ops.toml").write_text(GOOD)
+    site = load_site(tmp_path)
+    assert site.rules == tmp_path / "my.yaml" and site.runbooks == tmp_path / "runbooks" and site.is_written
+    assert (
+        site.groups == {"oncall": ("alice", "bob")}
+        and site.telegram_people == {"7": "alice"}
+        and site.telegram_chat == 5
+    )
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    assert not load_site(tmp_path).is_written
+    with pytest.raises(LoomOpsError, match="no such file"):
+        load_site(tmp_path, tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rule = 1", "'rule' is not known"),
+        ("rules = 1", "rules is not a text"),
+        ("groups = 1", "groups is not a table"),
+        ("[groups]\na = 'x'", "groups.a is not a list"),
+        ("[groups]\na = []", "not a list of names"),
+        ("[groups]\na = [1]", "not a list of names"),
+        ("[notify]\nslack = 'x'", "'notify.slack' is not known"),
+        ("[telegram]\nchat = true", "telegram.chat is not a whole number"),
+        ("a = ", "Mend the line"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "loom-ops.toml").write_text(text)
+    with pytest.raises(LoomOpsError, match=said) as caught:
+        load_site(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+ALICE, EVE = Person("alice", "cli", "local-uid"), Person("eve", "http", "token")
+GROUPS = {"oncall": ("alice", "bob")}
+
+
+@pytest.mark.parametrize(
+    ("person", "policy", "requester", "said"),
+    [
+        (ALICE, {"group": "oncall"}, "eve", None),
+        (ALICE, {"group": "oncall", "not_requester": True}, "bob", None),
+        (ALICE, {"group": "oncall", "not_requester": True}, "alice", "somebody else must approve"),
+        (EVE, {"group": "oncall"}, "alice", "not in the group 'oncall'"),
+        (ALICE, {"group": "dba"}, "bob", "nobody is in it"),
+        (ALICE, {}, "alice", None),
+        (EVE, {"group": "operators"}, "alice", "does not own ops.sqlite"),
+    ],
+)
+def test_who_may_decide(
+    tmp_path: Path, person: Person, policy: dict[str, object], requester: str, said: str | None
+) -> None:
+    database = tmp_path / "ops.sqlite"
+    database.write_text("")
+    found = objection(person, policy, requester=requester, groups=GROUPS, database=database)
+    assert found is None if said is None else found is not None and said in found
+
+
+def test_the_environment_does_not_say_who_somebody_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = local_person()
+    for name in ("USER", "LOGNAME", "USERNAME", "SUDO_USER"):
+        monkeypatch.setenv(name, "mallory")
+    assert local_person() == before and before.name != "mallory"
