@@ -142,4 +142,10 @@ def test_the_worker_reads_no_file_that_became_a_link_or_a_pipe(
     paths = ["README.md", "link_out", "link_in", "pipe", "binary", "missing"]
     found = _grep_worker.search(r"outside|whales", paths, 0, 10)
     assert [match["path"] for match in found["matches"]] == ["README.md"]
-    assert _grep_worker.search(r"whales", ["README.md"], 1, 10) == {"matches": [], "total": 1}
+    assert _grep_worker.search(r"whales", ["README.md"], 1, 10) == {"matches": [], "total": 1, "long_lines": 0}
+
+
+def test_lines_that_a_program_wrote_are_not_searched_and_are_counted(workspace: Workspace) -> None:
+    (workspace.root / "trace.html").write_text("<p>whales</p>\n" + "whales " * 3_000)
+    answer = asyncio.run(FileTools(workspace).grep("whales", "*.html"))
+    assert ([match["line"] for match in answer["matches"]], answer["skipped_lines"]) == ([1], 1)

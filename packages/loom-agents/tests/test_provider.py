@@ -117,12 +117,36 @@ def test_nobody_there_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> N
     assert caught.value.retryable is True
 
 
-@pytest.mark.parametrize("name", ["gpt-5", "nobody:gpt-5", "", ":", "openai-chat:gpt-5"])
-def test_an_unknown_model_or_a_missing_key_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(ModelError, match="cannot get a reply of") as caught:
+@pytest.mark.parametrize("name", ["gpt-5", "nobody:gpt-5", "", ":"])
+def test_an_unknown_model_is_said_in_one_line(name: str) -> None:
+    with pytest.raises(ModelError, match=f"cannot use the model '{name}': .*PROVIDER:MODEL") as caught:
         ProviderModel(name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("openai:gpt-5", "OPENAI_API_KEY"),
+        ("openai-chat:gpt-5", "OPENAI_API_KEY"),
+        ("anthropic:claude", "ANTHROPIC_API_KEY"),
+        ("google:gemini", "GEMINI_API_KEY or GOOGLE_API_KEY"),
+        ("openrouter:x", "OPENROUTER_API_KEY"),
+    ],
+)
+def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch, name: str, variable: str) -> None:
+    for wanted in ("OPENAI", "ANTHROPIC", "GEMINI", "GOOGLE", "OPENROUTER"):
+        monkeypatch.delenv(f"{wanted}_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(ModelError, match=f"cannot use the model '{name}': {variable} is not set"):
+        ProviderModel(name)
+
+
+@pytest.mark.parametrize("name", ["openai:gpt-5", "openai-chat:gpt-5"])
+def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    assert ProviderModel(name).name == name
 
 
 def test_the_whole_conversation_goes_out_in_order_and_every_call_is_answered(provider: Any) -> None:

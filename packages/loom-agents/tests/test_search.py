@@ -76,3 +76,10 @@ def test_an_empty_folder_has_no_documents(tmp_path: Path) -> None:
 def test_words_that_only_ask_are_left_out_unless_there_is_nothing_else() -> None:
     assert query_words("How does the Runner resume? resume!") == ["runner", "resume"]
     assert query_words("who are you") == ["who", "are", "you"]
+
+
+def test_a_text_that_a_program_wrote_does_not_win_every_search(workspace: Workspace) -> None:
+    (workspace.root / "data.txt").write_text("whales " * 1_000)
+    (workspace.root / "trace.html").write_text("<script>" + "whales " * 1_000)
+    answer = DocumentSearch(workspace).search_docs("whales")
+    assert {match["path"] for match in answer["matches"]} == {"README.md", "docs/guide.md", "sub/y.txt"}

@@ -109,6 +109,8 @@ class FileTools:
             raise ToolError(f"cannot search for {pattern!r}: because the search ended with {ended.exit_code}.")
         found = await asyncio.to_thread(json.loads, ended.output)
         answer = {"matches": found["matches"], **_rest(offset, len(found["matches"]), found["total"])}
+        if found["long_lines"]:
+            answer["skipped_lines"] = found["long_lines"]  # of pages with data in them, minified code and the like
         if len(paths) < len(visible):
             answer["skipped_files"] = len(visible) - len(paths)
             answer["skipped_because"] = f"larger than {GREP_MAX_FILE_BYTES} bytes"

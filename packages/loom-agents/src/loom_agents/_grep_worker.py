@@ -1,8 +1,8 @@
 """Search files for a regular expression: a program of its own, so that a pattern that never ends can be stopped.
 
 Reads one JSON object from standard input (`pattern, paths, offset, limit`; the paths are relative to the current
-folder and were chosen by the caller) and writes one to standard output (`matches, total`). It imports only the
-standard library, because it runs with `python -I -S`.
+folder and were chosen by the caller) and writes one to standard output (`matches, total, long_lines`: how many lines
+were too long to be searched). It imports only the standard library, because it runs with `python -I -S`.
 """
 
 import json
@@ -14,7 +14,7 @@ import warnings
 from typing import Any
 
 MAX_SHOWN_CHARACTERS = 300
-MAX_SEARCHED_CHARACTERS = 20_000
+MAX_SEARCHED_CHARACTERS = 20_000  # a longer line was written by a program: a page with its data, minified code
 
 
 def search(pattern: str, paths: list[str], offset: int, limit: int) -> dict[str, Any]:
@@ -23,17 +23,20 @@ def search(pattern: str, paths: list[str], offset: int, limit: int) -> dict[str,
         warnings.simplefilter("ignore")  # a pattern of doubtful style is the model's business
         wanted = re.compile(pattern)
     found: list[dict[str, Any]] = []
-    total = 0
+    total = long_lines = 0
     root = os.path.realpath(".")
     for path in paths:
         for number, line in enumerate(_lines(root, path), start=1):
-            hit = wanted.search(line[:MAX_SEARCHED_CHARACTERS])
+            if len(line) > MAX_SEARCHED_CHARACTERS:
+                long_lines += 1
+                continue
+            hit = wanted.search(line)
             if hit is None:
                 continue
             if offset <= total < offset + limit:
                 found.append({"path": path, "line": number, "text": _shown(line, hit.start())})
             total += 1
-    return {"matches": found, "total": total}
+    return {"matches": found, "total": total, "long_lines": long_lines}
 
 
 def _lines(root: str, path: str) -> list[str]:

@@ -29,6 +29,19 @@ from loom_agents._model import ModelReply, ModelRequest, OnDelta
 DETAILS_FORMAT = "pydantic-ai/2"
 DEFAULT_OLLAMA_URL = "http://localhost:11434/v1"
 
+# Which variables hold the key, for the providers whose extras this package has; any of them will do.
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "openai": ("OPENAI_API_KEY",),
+    "openai-chat": ("OPENAI_API_KEY",),
+    "openai-responses": ("OPENAI_API_KEY",),
+    "anthropic": ("ANTHROPIC_API_KEY",),
+    "google": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    "openrouter": ("OPENROUTER_API_KEY",),
+    "groq": ("GROQ_API_KEY",),
+    "mistral": ("MISTRAL_API_KEY",),
+    "deepseek": ("DEEPSEEK_API_KEY",),
+}
+
 _FINISH_REASONS: Mapping[str | None, FinishReason] = {"length": "length", "content_filter": "refused"}
 _PASSING = (
     "ModelRateLimitError",
@@ -131,27 +144,38 @@ def _adapter() -> Any:
 
 def _inferred(name: str) -> Any:
     try:
-        models, exceptions, providers = _load("models"), _load("exceptions"), _load("providers")
+        models, providers = _load("models"), _load("providers")
     except ImportError as exc:
         raise ModelError(
             f"cannot use the model {name!r}: because pydantic-ai is not installed. Install loom-agents[openai] (or"
             " [anthropic], [google]), or use --mock-llm."
         ) from exc
 
-    def provider(kind: str) -> Any:
-        if kind == "ollama" and not os.environ.get("OLLAMA_BASE_URL"):
+    kind = name.partition(":")[0]
+    is_keyless = kind.startswith("openai") and bool(os.environ.get("OPENAI_BASE_URL"))
+    if not any(os.environ.get(variable) for variable in _KEYS.get(kind, ())) and kind in _KEYS and not is_keyless:
+        wanted = " or ".join(_KEYS[kind])
+        raise ModelError(
+            f"cannot use the model {name!r}: {wanted} is not set. Set it to your key, or work offline with --mock-llm."
+        )
+
+    def provider(wanted: str) -> Any:
+        if wanted == "ollama" and not os.environ.get("OLLAMA_BASE_URL"):
             return _load("providers.ollama").OllamaProvider(base_url=DEFAULT_OLLAMA_URL)
-        return providers.infer_provider(kind)
+        if wanted.startswith("openai") and is_keyless and not os.environ.get("OPENAI_API_KEY"):
+            # A server of one's own may want no key; its client does not start without one.
+            return _load("providers.openai").OpenAIProvider(base_url=os.environ["OPENAI_BASE_URL"], api_key="none")
+        return providers.infer_provider(wanted)
 
     try:
-        if name.partition(":")[0] != "ollama":
+        if kind != "ollama" and not is_keyless:
             return models.infer_model(name)  # names its nearest neighbour when it is unknown
         return models.infer_model(name, provider)
-    except (exceptions.UserError, ImportError, ValueError) as exc:
-        raise ModelError(_one_line(name, exc)) from exc
     except Exception as exc:
-        # The provider's own client complains about a missing key with an error of its own, whose class we cannot name.
-        raise ModelError(_one_line(name, exc)) from exc
+        # Unknown names, extras that are missing, and what a provider's own client complains about, whose errors we
+        # cannot name.
+        text = " ".join(str(exc).split())[:300]
+        raise ModelError(f"cannot use the model {name!r}: {text}. Write PROVIDER:MODEL, such as openai:gpt-5.") from exc
 
 
 def _one_line(name: str, exc: BaseException) -> str:
@@ -159,7 +183,7 @@ def _one_line(name: str, exc: BaseException) -> str:
     said = body.get("message") if isinstance(body, Mapping) else None
     kind = f"{type(exc).__name__.removeprefix('_HTTP')}{f' {status}' if status else ''}"
     text = " ".join(str(said or exc).split())
-    return storable(f"cannot get a reply of {name}: because of {kind}: {text[:500]}")
+    return storable(f"cannot get a reply of {name}: {kind}: {text[:500]}")
 
 
 def _parameters(request: ModelRequest) -> Any:

@@ -18,6 +18,7 @@ from loom_agents._workspace import Workspace
 
 DOCUMENT_SUFFIXES = (".md", ".markdown", ".rst", ".txt", ".adoc")
 MAX_DOCUMENT_BYTES = 2_000_000
+MAX_LINE_CHARACTERS = 5_000  # a text with longer lines was written by a program, and would win every search
 MAX_RESULTS = 50
 SNIPPET_TOKENS = 24
 
@@ -108,7 +109,8 @@ class DocumentSearch:
                 data = handle.read(MAX_DOCUMENT_BYTES)
         except ToolError:
             return  # gone or changed meanwhile; the next search looks again
-        if b"\0" not in data[:8192]:
+        is_written = max(map(len, data.split(b"\n"))) <= MAX_LINE_CHARACTERS
+        if b"\0" not in data[:8192] and is_written:
             rows = [(c.heading, file.path, c.text, c.line) for c in chunks(data.decode("utf-8", "replace"))]
             db.executemany("INSERT INTO piece (heading, path, text, line) VALUES (?, ?, ?, ?)", rows)
         self._indexed[file.path] = file
