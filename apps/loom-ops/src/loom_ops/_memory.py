@@ -118,11 +118,12 @@ class Memory:
         row = (kind, scope, text, source_run, at, expires_at)
         with self._named("write"), self._db:
             known = self._db.execute(_SAME, (source_run, kind, scope, text)).fetchone()
+            number = int(known[0]) if known else 0
             if not known:
                 self._db.execute(_LEARN, row)
-                known = (self._db.last_insert_rowid(),)
-                self._db.execute(_SUPERSEDE, (*known, kind, scope, *known))
-        return int(known[0])
+                number = self._db.last_insert_rowid()
+                self._db.execute(_SUPERSEDE, (number, kind, scope, number))
+        return number
 
     def facts(self, at: str, *, with_old: bool = False) -> list[Fact]:
         """Return what is known at a time, in the order in which it was learnt."""
@@ -143,8 +144,8 @@ class Memory:
         with self._named("write"), self._db:
             self._db.execute("UPDATE memory SET superseded_by = number WHERE superseded_by = ?", (number,))
             self._db.execute("DELETE FROM memory WHERE number = ?", (number,))
-            was_there = bool(self._db.changes())
-        return was_there
+            changes = self._db.changes()
+        return changes > 0
 
     @contextmanager
     def _named(self, verb: str) -> Iterator[None]:
