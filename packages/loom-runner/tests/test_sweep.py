@@ -1,22 +1,81 @@
 """Every point of the seam between driver and store, and of the agent's own code, killed with SIGKILL, for each policy."""
 
+import asyncio
+import multiprocessing
+from dataclasses import replace
+
 import pytest
-from loom_runner import UsageError
-from loom_runner._records import LeaseRequest, NewRun, Owner
+from loom_runner import AgentRunner, RunContext, SQLiteStore, UsageError, Wait
+from loom_runner._records import ErrorInfo, LeaseRequest, NewRun, Owner
 from loom_runner.testing import CRASH_POINTS, EffectLog, crash_at, sweep
 from loom_runner.testing._sweep import POINTS, SweepReport, kill_once
 
 LEASE = LeaseRequest(Owner("m", 1, "b"), 15.0, "c", "a")
-LATER = {"claim_run", "restart_tool"}
+LATER = ("claim_run", "restart_tool")
 """Writes that the first process of a run never makes."""
 
+FIRST = [point for point in POINTS if not point.startswith(LATER)]
+OF_TOOLS = [point for point in FIRST if point.startswith(("start_tool", "end_tool", "tool."))]
+"""Where the policy of a tool makes a difference."""
 
-@pytest.mark.parametrize("policy", ["retry", "ask"])
-@pytest.mark.parametrize("point", [point for point in POINTS if point.partition(".")[0] not in LATER])
+
+@pytest.mark.parametrize(
+    ("policy", "point"),
+    [(policy, point) for policy in ("retry", "ask") for point in FIRST]
+    + [(policy, point) for policy in ("fail", "reconcile", "approve") for point in OF_TOOLS],
+)
 def test_a_kill_at_this_point_loses_nothing_and_repeats_nothing(tmp_path, policy, point):
     was_killed, problems = kill_once(tmp_path, policy, point)
     assert was_killed
     assert problems == []
+
+
+@pytest.mark.parametrize("policy", ["retry", "reconcile"])
+@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith(LATER)])
+def test_a_kill_of_the_one_who_takes_over_loses_nothing_and_repeats_nothing(tmp_path, policy, point):
+    if (policy, point.partition(".")[0]) == ("reconcile", "restart_tool"):
+        first = "tool.before_effect"  # it did not happen, so it is made again
+    else:
+        first = "tool.after_effect"
+    was_killed, problems = kill_once(tmp_path, policy, first, point)
+    assert was_killed
+    assert problems == []
+
+
+@pytest.mark.parametrize("when", ["before", "inside", "after"])
+@pytest.mark.parametrize("write", ["send_signal", "cancel_runs", "ask_to_pause"])
+def test_a_kill_of_those_who_look_after_a_run_leaves_the_write_whole_or_undone(tmp_path, write, when, go):
+    path = tmp_path / "runs.sqlite"
+    with SQLiteStore(path, "process") as store:
+        go(AgentRunner(step=waits, store=store).start(run_id="r", initial_state=0))
+        before = store.get_run("r"), store.signals("r")
+    context = multiprocessing.get_context("fork")
+    child = context.Process(target=look_after, args=(str(path), write, f"{write}.{when}"))
+    child.start()
+    child.join()
+    assert child.exitcode == -9
+    with SQLiteStore(path, "process") as store:
+        after = store.get_run("r"), store.signals("r")
+        if when != "after":
+            assert replace(after[0], lease_left_s=0) == replace(before[0], lease_left_s=0)
+            assert after[1] == before[1]
+        else:
+            assert write == "ask_to_pause" or after != before
+        assert store._file.db.pragma("integrity_check") == "ok"
+
+
+async def waits(state: int, ctx: RunContext) -> Wait[int]:
+    return Wait(state, signal="go")
+
+
+def look_after(path, write, point):
+    store = crash_at(SQLiteStore(path, "process"), point)
+    work = {
+        "send_signal": lambda: store.send_signal("r", "go", "1", 1),
+        "cancel_runs": lambda: store.cancel_runs("r", ["waiting"], ErrorInfo("Cancelled", "by a test"), 1),
+        "ask_to_pause": lambda: store.ask_to_pause("r", 1),
+    }
+    asyncio.run(work[write]())
 
 
 def test_random_kills_also_of_those_who_take_over_lose_nothing_and_repeat_nothing():
@@ -54,4 +113,4 @@ def test_points_are_reached_in_order_and_counted(store, go):
 def test_an_unknown_point_is_refused(store):
     with pytest.raises(UsageError, match="cannot crash at 'lunch': the points are create_run.before, "):
         crash_at(store, "lunch")
-    assert len(CRASH_POINTS) == 21
+    assert len(CRASH_POINTS) == 45

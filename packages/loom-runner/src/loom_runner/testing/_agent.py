@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from loom_runner._clock import RetryPolicy
+from loom_runner._errors import ToolFailed
 from loom_runner._outcomes import Complete, Continue
 from loom_runner._runner import AgentRunner
 from loom_runner._sqlite import SQLiteStore
-from loom_runner._tools import OnDoubt, ToolRegistry
+from loom_runner._tools import Done, NotDone, OnDoubt, ToolRegistry
 from loom_runner.testing._clock import FakeClock
 from loom_runner.testing._crash import crash_at, die
 from loom_runner.testing._effects import EffectLog
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
     from loom_runner._events import RunEvent
     from loom_runner._sqlite_file import Durability
 
-__all__ = ["EFFECT_POINTS", "RUN_ID", "STEPS", "Policy", "build", "drive"]
+__all__ = ["EFFECT_POINTS", "RUN_ID", "STEPS", "Policy", "build", "drive", "receipt_of"]
 
 RUN_ID = "sweep"
 STEPS = 3
 EFFECT_POINTS = ("tool.before_effect", "tool.after_effect", "step.begin", "step.end")
-Policy = Literal["retry", "ask"]
+Policy = Literal["retry", "ask", "fail", "reconcile", "approve"]
+"""What becomes of a call in doubt; with `approve` each call also waits for an approval first."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,29 @@ class State:
     receipts: list[str]
 
 
+def receipt_of(n: int, part: int, bulk: int = 0) -> str:
+    """What a charge answers; with `bulk` bytes of other text, and one of them with so much that it is stored apart."""
+    count = 9_000 if bulk and (n, part) == (1, 0) else bulk // 8
+    return f"receipt {n}.{part}" + "".join(f" {n * 7_919 + part * 104_729 + at:07x}" for at in range(count))
+
+
 def build(
     folder: Path,
-    policy: OnDoubt,
+    policy: Policy,
     point: str | None = None,
     nth: int = 1,
     *,
     durability: Durability = "process",
     effect: Callable[[str], None] | None = None,
     listen: Callable[[RunEvent], None] | None = None,
+    bulk: int = 0,
 ) -> AgentRunner:
     """Make the runner; with `point` its process dies there at the `nth` time.
 
     Args:
         effect: Called with the key of every effect, instead of a line in `effects.txt`.
         listen: Called with every event, instead of lines in `told.txt`.
+        bulk: So many bytes come with each receipt, so that states and payloads are stored as large ones are.
     """
     effects, told = EffectLog(folder / "effects.txt"), EffectLog(folder / "told.txt")
     happen = effect or effects.add
@@ -75,16 +85,36 @@ def build(
         happen(idempotency_key)
         reach("tool.after_effect")
         await asyncio.sleep(0)
-        return f"receipt {n}.{part}"
+        return receipt_of(n, part, bulk)
 
-    tools.tool("charge", idempotent=policy == "retry", on_doubt=policy)(charge)
+    async def look(idempotency_key: str, arguments: dict[str, int]) -> Done | NotDone:
+        happened = effects.count(idempotency_key) > 0
+        return Done(receipt_of(arguments["n"], arguments["part"], bulk)) if happened else NotDone()
+
+    on_doubt: OnDoubt = "ask" if policy == "ask" else "fail" if policy == "fail" else "retry"
+    tools.tool(
+        "charge",
+        idempotent=on_doubt == "retry",
+        on_doubt=on_doubt,
+        needs_approval=policy == "approve",
+        reconcile=look if policy == "reconcile" else None,
+    )(charge)
+
+    async def charged(ctx: RunContext, n: int, part: int) -> str:
+        try:
+            done: str = await ctx.call_tool("charge", n=n, part=part)
+        except ToolFailed as failed:
+            if failed.error_category != "in_doubt":
+                raise
+            return f"unknown {n}.{part}"
+        return done
 
     async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[list[str]]:
         reach("step.begin")
         if state.n == STEPS:
             return Complete(state.receipts)
-        first = await ctx.call_tool("charge", n=state.n, part=0)
-        both = await asyncio.gather(*(ctx.call_tool("charge", n=state.n, part=part) for part in (1, 2)))
+        first = await charged(ctx, state.n, 0)
+        both = await asyncio.gather(*(charged(ctx, state.n, part) for part in (1, 2)))
         if state.n == 1 and ctx.attempt == 0:
             raise TimeoutError("the first attempt of step 1 fails, after its calls")
         reach("step.end")
@@ -104,7 +134,7 @@ def build(
     return AgentRunner(step=step, store=wrapped, tools=tools, retry=retry, observers=observers, clock=FakeClock())
 
 
-def drive(folder: str, policy: OnDoubt, point: str | None, nth: int) -> None:
+def drive(folder: str, policy: Policy, point: str | None, nth: int) -> None:
     """Start or resume the run and go on until it ends, waits or dies. The body of a process of its own."""
     runner = build(Path(folder), policy, point, nth)
     asyncio.run(runner.start(run_id=RUN_ID, initial_state=State(0, [])))
@@ -116,7 +146,7 @@ def drive(folder: str, policy: OnDoubt, point: str | None, nth: int) -> None:
 
 def build_runner(db_path: str, durability: Durability = "power") -> AgentRunner:
     """Make the runner for a database; its effects are written beside it."""
-    return build(Path(db_path).parent, "retry", durability=durability)
+    return build(Path(db_path).parent, "retry", durability=durability, bulk=3_000)
 
 
 def initial_state() -> State:

@@ -20,7 +20,23 @@ if TYPE_CHECKING:
 
 __all__ = ["CRASH_POINTS", "CrashingStore", "crash_at"]
 
-_WRITES: Final = ("create_run", "claim_run", "commit_step", "end_attempt", "start_tool", "restart_tool", "end_tool")
+_WRITES: Final = (
+    "create_run",
+    "claim_run",
+    "commit_step",
+    "end_attempt",
+    "start_tool",
+    "restart_tool",
+    "end_tool",
+    "decide_tool",
+    "update_approval",
+    "send_signal",
+    "cancel_runs",
+    "ask_to_pause",
+    "fork_run",
+    "set_budget",
+    "replace_state",
+)
 CRASH_POINTS: Final = tuple(f"{write}.{when}" for write in _WRITES for when in ("before", "inside", "after"))
 """Every point at which `crash_at` can end the process."""
 
@@ -41,8 +57,8 @@ class CrashingStore:
         self._nth = nth
         self._crash = crash
         self._hits: Counter[str] = Counter()
-        self._write = ""
-        store.on_commit(lambda: self._reach(f"{self._write}.inside"))
+        self._under_way: list[str] = []
+        store.on_commit(self._reach_inside)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._store, name)
@@ -51,15 +67,19 @@ class CrashingStore:
 
         async def write(*args: Any, **kwargs: Any) -> Any:
             self._reach(f"{name}.before")
-            self._write = name
+            self._under_way.append(name)
             try:
                 result = await found(*args, **kwargs)
             finally:
-                self._write = ""
+                self._under_way.remove(name)
             self._reach(f"{name}.after")
             return result
 
         return write
+
+    def _reach_inside(self) -> None:
+        for name in tuple(self._under_way):  # writes of one moment share a transaction
+            self._reach(f"{name}.inside")
 
     def _reach(self, point: str) -> None:
         self._hits[point] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["EffectLog"]
+__all__ = ["EffectLog", "memory_folder"]
 
 
 class EffectLog:
@@ -36,3 +36,8 @@ class EffectLog:
     def count(self, line: str) -> int:
         """Count how often an effect happened."""
         return self.lines().count(line)
+
+
+def memory_folder() -> str | None:
+    """Where files are in memory, if anywhere: a sweep makes thousands, and none has to outlive this machine."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  (folders in it are made by tempfile)

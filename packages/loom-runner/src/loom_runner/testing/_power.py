@@ -27,14 +27,15 @@ from typing import TYPE_CHECKING, Final, Literal
 import apsw
 
 from loom_runner._sqlite import SQLiteStore
-from loom_runner.testing._agent import RUN_ID, STEPS, State, build
+from loom_runner.testing._agent import RUN_ID, STEPS, State, build, receipt_of
 from loom_runner.testing._disk import Disk, Fault, Platter, disk_under
-from loom_runner.testing._effects import EffectLog
+from loom_runner.testing._effects import EffectLog, memory_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from loom_runner._events import RunEvent
+    from loom_runner._runner import AgentRunner
     from loom_runner._sqlite_file import Durability
     from loom_runner.testing._disk import Survives
 
@@ -44,7 +45,10 @@ _CHECKPOINT_PAGES: Final = 16
 """How often SQLite moves the write-ahead log into the file: a run is short here, and the move is what is risky."""
 
 _SURVIVES: Final[tuple[Survives, ...]] = ("synced", "all", "some")
-_EXPECTED: Final = [f"receipt {n}.{part}" for n in range(STEPS) for part in range(3)]
+_BULK_BYTES: Final = 3_000
+"""What comes with each receipt, so that states are stored as differences and payloads apart."""
+
+_EXPECTED: Final = [receipt_of(n, part, _BULK_BYTES) for n in range(STEPS) for part in range(3)]
 
 
 @dataclass(slots=True)
@@ -108,7 +112,7 @@ def power_sweep(
     """
     report = DiskReport(f"power lost, durability {durability!r}, every {every}. operation, seed {seed}")
     chance = random.Random(seed)  # noqa: S311  (chooses what survives)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as name:
         disk, witness = _one_run(Path(name), durability)
     platter = Platter()
     for at, op in enumerate(disk.ops, start=1):
@@ -116,7 +120,7 @@ def power_sweep(
         if at % every and at != len(disk.ops):
             continue
         for survives in _SURVIVES:
-            with tempfile.TemporaryDirectory() as name:
+            with tempfile.TemporaryDirectory(dir=memory_folder()) as name:
                 platter.write_to(Path(name), survives, chance)
                 is_kept = durability == "power" or survives == "all"
                 found = _after_power_loss(Path(name), witness, at, is_kept=is_kept)
@@ -132,10 +136,19 @@ def _one_run(folder: Path, durability: Durability) -> tuple[Disk, _Witness]:
     with disk_under(folder) as disk, _often_checkpointed():
         witness = _Witness(disk)
         for max_steps in (2, None):
-            runner = build(folder, "retry", durability=durability, effect=witness.effect, listen=witness)
+            runner = _agent(folder, durability, witness.effect, listen=witness)
             asyncio.run(runner.start(run_id=RUN_ID, initial_state=State(0, []), max_steps=max_steps))
             runner.close()
     return disk, witness
+
+
+def _agent(
+    folder: Path,
+    durability: Durability,
+    effect: Callable[[str], None],
+    listen: Callable[[RunEvent], None] | None = None,
+) -> AgentRunner:
+    return build(folder, "retry", durability=durability, effect=effect, listen=listen, bulk=_BULK_BYTES)
 
 
 @contextlib.contextmanager
@@ -188,7 +201,7 @@ def _go_on(folder: Path, recorded: set[str]) -> list[str]:
     """Start or resume what is left; the problems."""
     made: list[str] = []
     try:
-        runner = build(folder, "retry", durability="process", effect=made.append)
+        runner = _agent(folder, "process", made.append)
         result = asyncio.run(runner.start(run_id=RUN_ID, initial_state=State(0, [])))
         runner.close()
     except Exception as exc:  # noqa: BLE001  (whatever it is, it is a finding)
@@ -205,14 +218,18 @@ def _go_on(folder: Path, recorded: set[str]) -> list[str]:
 def fault_sweep(*, every: int = 1, tell: Callable[[str], None] = lambda _: None) -> DiskReport:
     """Let the disk refuse every `every`-th write, sync and open, once and for good, and compare."""
     report = DiskReport(f"disk refuses, every {every}. operation")
-    with tempfile.TemporaryDirectory() as name, disk_under(Path(name)) as disk, _often_checkpointed():
+    with (
+        tempfile.TemporaryDirectory(dir=memory_folder()) as name,
+        disk_under(Path(name)) as disk,
+        _often_checkpointed(),
+    ):
         _command("run", Path(name))
     for kind, errors in (("write", ("full", "io")), ("sync", ("io",)), ("open", ("io",))):
         for nth in range(1, disk.seen[kind] + 1, 1 if kind == "open" else every):
             for error in errors:
                 for is_lasting in (False, True):
                     fault = Fault(kind, nth, error, is_lasting)  # type: ignore[arg-type]  # words of the table above
-                    with tempfile.TemporaryDirectory() as name:
+                    with tempfile.TemporaryDirectory(dir=memory_folder()) as name:
                         found = _with_fault(Path(name), fault)
                     if found is None:  # the last operations of a run are sometimes fewer
                         continue

@@ -3,8 +3,8 @@
 What is counted, for every run:
 
 * *lost*: a step or a tool result that its process was told is committed, and that is not in the database;
-* *repeated*: an effect that happened again although its result was on record; with `ask`, any effect that happened
-  twice;
+* *repeated*: an effect that happened again although its result was on record; with any policy but `retry`, any effect
+  that happened twice;
 * *hidden*: an effect whose process died before its end was recorded, and that `doubts` does not list.
 
 Every process is forked from a clean server process and killed with SIGKILL; effects are lines of an append-only file.
@@ -22,21 +22,29 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from loom_runner._approvals import decide_approval, read_approvals
 from loom_runner._doubt import read_tool_calls
 from loom_runner._runner import resolve_call
 from loom_runner._sqlite import SQLiteStore
-from loom_runner.testing._agent import EFFECT_POINTS, RUN_ID, STEPS, Policy, drive
+from loom_runner.testing._agent import EFFECT_POINTS, RUN_ID, STEPS, Policy, drive, receipt_of
 from loom_runner.testing._crash import CRASH_POINTS
-from loom_runner.testing._effects import EffectLog
+from loom_runner.testing._effects import EffectLog, memory_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from loom_runner._records import ToolRecord
+
 __all__ = ["POINTS", "SweepReport", "kill_once", "sweep"]
 
-POINTS = (*CRASH_POINTS, *EFFECT_POINTS)
+_OTHERS = ("decide_tool", "update_approval", "send_signal", "cancel_runs", "ask_to_pause", "fork_run", "set_budget")
+POINTS = (
+    *(point for point in CRASH_POINTS if not point.startswith((*_OTHERS, "replace_state"))),
+    *EFFECT_POINTS,
+)
+"""The points that the process reaches which drives a run; the others are those of the people who look after it."""
 
 
 @dataclass(slots=True)
@@ -86,7 +94,7 @@ class _Trial:
         return was_killed
 
     def settle(self) -> None:
-        """Look for hidden doubts, and answer those that wait, as a person does who looks at the world."""
+        """Look for hidden doubts, and answer what waits, as a person does who looks at the world."""
         if not (self.folder / "runs.sqlite").exists():
             return
         with SQLiteStore(self.folder / "runs.sqlite", "process") as store:
@@ -94,25 +102,28 @@ class _Trial:
             if run is None:
                 return
             listed = read_tool_calls(store, RUN_ID, in_doubt=True)
-            ended = {f"{RUN_ID}/{call.step_index}/{call.key}" for call in store.tool_calls(RUN_ID) if call.result}
-            open_keys = {f"{RUN_ID}/{call.step_index}/{call.key}" for call in listed}
+            ended = {_key(call) for call in store.tool_calls(RUN_ID) if call.ended_at is not None}
+            open_keys = {_key(call) for call in listed}
             self.problems += [f"hidden: {key}" for key in set(self.effects.lines()) - ended - open_keys]
             if run.status == "waiting":
-                self.doubts += len(listed)
-                for call in listed:
-                    self._answer(store, call.number, f"{RUN_ID}/{call.step_index}/{call.key}", call.arguments)
+                for request in read_approvals(store, RUN_ID, pending_only=True):
+                    asyncio.run(decide_approval(store, RUN_ID, request.number, "approve", by="sweep"))
+                if "doubt" in (run.wait or {}):
+                    self.doubts += len(listed)
+                    for call in listed:
+                        self._answer(store, call.number, _key(call), call.arguments)
 
     def _answer(self, store: SQLiteStore, number: int, key: str, arguments: str) -> None:
         given = json.loads(arguments)
         if self.effects.count(key):
-            receipt = f"receipt {given['n']}.{given['part']}"
+            receipt = receipt_of(given["n"], given["part"])
             asyncio.run(resolve_call(store, RUN_ID, number, "result", result=receipt, decided_by="sweep"))
         else:
             asyncio.run(resolve_call(store, RUN_ID, number, "retry", decided_by="sweep"))
 
     def finish(self) -> None:
         """Drive the run to its end without a kill, then compare the rows with the world."""
-        for _ in range(20):
+        for _ in range(30):
             self.settle()
             self.process(None)
             with SQLiteStore(self.folder / "runs.sqlite", "process") as store:
@@ -124,33 +135,54 @@ class _Trial:
 
     def _compare(self, store: SQLiteStore, result: str | None) -> None:
         steps = store.steps(RUN_ID)
-        calls = {f"{RUN_ID}/{call.step_index}/{call.key}": call for call in store.tool_calls(RUN_ID)}
+        calls = {_key(call): call for call in store.tool_calls(RUN_ID)}
         told = self.told.lines()
         if [step.step_index for step in steps] != list(range(STEPS + 1)):
             self.problems.append(f"lost: steps are {[step.step_index for step in steps]}")
-        expected = ",".join(f'"receipt {n}.{part}"' for n in range(STEPS) for part in range(3))
-        if result != f"[{expected}]":
+        names = [(n, part) for n in range(STEPS) for part in range(3)]
+        wanted = [{receipt_of(*name), "unknown {}.{}".format(*name)} for name in names]
+        if self.policy != "fail":
+            wanted = [{receipt_of(*name)} for name in names]
+        got = json.loads(result or "[]")
+        if len(got) != len(wanted) or any(one not in allowed for one, allowed in zip(got, wanted, strict=False)):
             self.problems.append(f"lost: the result is {result}")
         for index, count in Counter(line.split()[1] for line in told if line.startswith("step ")).items():
             if count > 1:
                 self.problems.append(f"repeated: step {index} was committed {count} times")
         for key, count in Counter(self.effects.lines()).items():
             call = calls.get(key)
-            if call is None or call.status != "done":
+            allowed = call.tries if call is not None and self.policy in ("retry", "approve") else 1
+            if call is None or call.ended_at is None:
                 self.problems.append(f"lost: the record of {key}")
-            elif count > (1 if self.policy == "ask" else call.tries):
+            elif count > allowed:
                 self.problems.append(f"repeated: {key} happened {count} times in {call.tries} tries")
+        approvals = store.approvals(RUN_ID) if self.policy == "approve" else []
+        self.problems += [f"lost: the approval of {one.key}" for one in approvals if one.status != "used"]
         for key, count in Counter(line.split()[1] for line in told if line.startswith("call ")).items():
             if count > 1:
                 self.problems.append(f"repeated: {key} ended {count} times")
 
 
-def kill_once(folder: Path, policy: Policy, point: str, nth: int = 1) -> tuple[bool, list[str]]:
-    """Kill one run at one point, finish it, and compare; whether the point was reached, and the problems."""
+def _key(call: ToolRecord) -> str:
+    return f"{call.run_id}/{call.step_index}/{call.key}"
+
+
+def kill_once(folder: Path, policy: Policy, *points: str) -> tuple[bool, list[str]]:
+    """Kill one run at these points, one process after the other, finish it, and compare.
+
+    Returns:
+        Whether each point was reached, and the problems.
+    """
     trial = _Trial(folder, policy)
-    was_killed = trial.process(point, nth)
+    kills = 0
+    for point in points:
+        for _ in range(4):  # a run that waits goes on in another process
+            if trial.process(point):
+                kills += 1
+                break
+            trial.settle()
     trial.finish()
-    return was_killed, trial.problems
+    return kills == len(points), trial.problems
 
 
 def sweep(
@@ -166,8 +198,8 @@ def sweep(
     chance = random.Random(seed)  # noqa: S311  (spreads crashes, guards nothing)
     report = SweepReport(seed, 0, 0, 0, [])
     while report.kills < number and not report.problems:
-        with tempfile.TemporaryDirectory() as name:
-            trial = _Trial(Path(name), chance.choice(("retry", "ask")))
+        with tempfile.TemporaryDirectory(dir=memory_folder()) as name:
+            trial = _Trial(Path(name), chance.choice(get_args(Policy)))
             for _ in range(chance.randint(1, 5)):
                 report.kills += trial.process(chance.choice(points), chance.randint(1, 4))
                 trial.settle()
