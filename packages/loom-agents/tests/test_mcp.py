@@ -14,10 +14,11 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from loom_agents import AgentState, Coordinator, ModelReply, ScriptedModel, ToolCall, build_agent_runner
 from loom_agents._blobs import BlobFolder
 from loom_agents._mcp import McpServers
 from loom_agents._mcp_config import McpConfig, McpServerConfig
-from loom_agents._mcp_input import answers_to, is_question
+from loom_agents._mcp_input import answers_to, asks_for_input, shown_question
 from loom_runner import AgentRunner, Complete, OutcomeUnknown, SQLiteStore, Tool, ToolFailed, ToolRegistry
 
 FOLDER = Path(__file__).parent / "mcp_servers"
@@ -252,7 +253,8 @@ def test_a_question_is_answered_by_another_process_and_only_for_the_same_argumen
         return await call(tools, "real__delete", **asked)
 
     question = use(ask, real())
-    assert is_question(question)
+    assert asks_for_input(question)
+    assert shown_question(question) == "Delete a.txt? (sure: yes or no)"
     ((key, shown),) = question["input_required"].items()
     assert shown["message"] == "Delete a.txt?"
     assert shown["schema"]["properties"]["sure"]["type"] == "boolean"
@@ -277,6 +279,11 @@ def test_a_question_is_answered_by_another_process_and_only_for_the_same_argumen
         ({"action": "decline"}, {"action": "decline"}),
         ({"q": {"action": "accept", "content": {"sure": True}}}, {"action": "accept", "content": {"sure": True}}),
         (None, {"action": "cancel"}),
+        ("yes", {"action": "accept", "content": {"sure": True}}),
+        ("No ", {"action": "accept", "content": {"sure": False}}),
+        ('{"sure": true}', {"action": "accept", "content": {"sure": True}}),
+        ("perhaps", {"action": "cancel"}),
+        (3, {"action": "cancel"}),
     ],
 )
 def test_what_a_person_says_becomes_an_answer(said: Any, answer: Any) -> None:
@@ -289,6 +296,58 @@ def test_questions_without_an_answer_are_cancelled() -> None:
     questions = {key: {"message": "?", "schema": {}} for key in ("a", "b")}
     said = answers_to({"input_required": questions, "request_state": None}, {"a": {"action": "decline"}})
     assert said["responses"] == {"a": {"action": "decline"}, "b": {"action": "cancel"}}
+
+
+def test_a_tools_question_parks_the_run_and_the_next_process_goes_on_with_the_answer(use: Any, tmp_path: Path) -> None:
+    effects, seen = tmp_path / "effects", []
+    asked = {"path": "a.txt", "effects": str(effects)}
+
+    def drive(said: Any) -> Any:
+        async def work(tools: ToolRegistry, servers: McpServers) -> Any:
+            with contextlib.closing(SQLiteStore(tmp_path / "runs.sqlite")) as store:
+                model = ScriptedModel([ModelReply("", (ToolCall("1", "real__delete", asked),)), "It is gone."])
+                step = Coordinator(model, tools, tool_table=servers.table(ToolRegistry()))
+                runner = build_agent_runner(step, tools, store, observers=[seen.append])
+                if said is None:
+                    state = AgentState().with_user("delete it").to_json()
+                    return await runner.start(run_id="r", initial_state=state)
+                await runner.signal(run_id="r", name="input", payload=said)
+                return await runner.resume(run_id="r")
+
+        return use(work, real())
+
+    parked = drive(None)
+    assert (parked.status, parked.wait["signal"]) == ("waiting", "input")
+    assert AgentState.from_json(parked.state).question == "Delete a.txt? (sure: yes or no)"
+    assert not effects.exists()
+    done = AgentState.from_json(drive({"text": "yes"}).state)
+    assert done.answer == "It is gone."
+    assert done.messages[2].payload == {"result": "deleted a.txt"}
+    assert (done.question, dict(done.questions)) == (None, {})
+    assert effects.read_text() == "deleted a.txt\n"
+    assert "tools_changed" not in [event.data["event"]["type"] for event in seen if event.kind == "emitted"]
+
+
+def test_tools_that_changed_between_two_processes_are_an_event_of_the_run(use: Any, tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def drive(*flags: str, first: bool) -> Any:
+        async def work(tools: ToolRegistry, servers: McpServers) -> Any:
+            with contextlib.closing(SQLiteStore(tmp_path / "runs.sqlite")) as store:
+                step = Coordinator(ScriptedModel(["one", "two"]), tools, tool_table=servers.table(ToolRegistry()))
+                runner = build_agent_runner(step, tools, store, observers=[seen.append])
+                if first:
+                    return await runner.start(run_id="r", initial_state=AgentState().with_user("hi").to_json())
+                await runner.signal(run_id="r", name="message", payload="again")
+                return await runner.resume(run_id="r")
+
+        return use(work, bare("bare", *flags))
+
+    before = drive(first=True).state["tool_table"]
+    after = drive("echo2", first=False).state["tool_table"]
+    changes = [event.data["event"] for event in seen if event.kind == "emitted" and "added" in event.data["event"]]
+    assert changes == [{"type": "tools_changed", "added": [], "removed": [], "changed": ["bare__echo"]}]
+    assert before["bare__echo"] != after["bare__echo"]
 
 
 @pytest.fixture

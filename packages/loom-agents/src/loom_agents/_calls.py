@@ -6,10 +6,13 @@ approval that nobody has given yet, a lost lease.
 """
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from loom_runner import RunContext, ToolFailed, ToolRegistry
 
 from loom_agents._described import KEY_PARAMETER
+from loom_agents._mcp_input import INPUT_ARGUMENT
 from loom_agents._messages import ToolCall, ToolMessage, ToolOutcome, storable
 
 # What the ledger says when nobody knows, or nobody wants to know, whether a call took effect.
@@ -17,9 +20,19 @@ _INTERRUPTED = frozenset({"in_doubt", "skipped"})
 _DENIED = frozenset({"denied", "approval_expired"})
 
 
-async def answer_calls(calls: tuple[ToolCall, ...], tools: ToolRegistry, ctx: RunContext) -> list[ToolMessage]:
-    """Run all calls at once and give their answers in the order of the calls."""
-    tasks = [asyncio.create_task(_answer(call, tools, ctx)) for call in calls]
+async def answer_calls(
+    calls: tuple[ToolCall, ...], tools: ToolRegistry, ctx: RunContext, inputs: Mapping[str, Any] | None = None
+) -> list[ToolMessage]:
+    """Run all calls at once and give their answers in the order of the calls.
+
+    Args:
+        calls: what the model asked for.
+        tools: where the calls are found.
+        ctx: the step.
+        inputs: what a person answered to a call that asked, by its id (see `_mcp_input`).
+    """
+    said = inputs or {}
+    tasks = [asyncio.create_task(_answer(call, tools, ctx, said.get(call.id))) for call in calls]
     try:
         if tasks:
             await asyncio.wait(tasks)  # one that parks the run or loses the lease does not cut the others short
@@ -45,14 +58,15 @@ def failed(call: ToolCall, text: str) -> ToolMessage:
     return ToolMessage(call.id, call.name, "failed", text)
 
 
-async def _answer(call: ToolCall, tools: ToolRegistry, ctx: RunContext) -> ToolMessage:
+async def _answer(call: ToolCall, tools: ToolRegistry, ctx: RunContext, said: Any) -> ToolMessage:
     if refused := refusal(call):
         return refused
     if call.name not in tools:
         names = ", ".join(sorted(tool.name for tool in tools)) or "none"
         return failed(call, f"cannot call {call.name!r}: because there is no such tool. Tools: {names}.")
     try:
-        payload = await ctx.call_tool(call.name, _key=call.id, **call.arguments)
+        more = {} if said is None else {INPUT_ARGUMENT: said}
+        payload = await ctx.call_tool(call.name, _key=call.id, **call.arguments, **more)
     except ToolFailed as exc:
         outcome: ToolOutcome = "failed"
         text = exc.message

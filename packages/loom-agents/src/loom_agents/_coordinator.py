@@ -36,6 +36,7 @@ from loom_runner import Complete, Continue, RunContext, ToolRegistry, Wait
 from loom_agents._budget import Budget
 from loom_agents._calls import answer_calls
 from loom_agents._errors import ModelError
+from loom_agents._mcp_input import asks_for_input, shown_question
 from loom_agents._messages import AssistantMessage, Message, renumbered, storable
 from loom_agents._model import Model, ModelReply, ModelRequest, ToolSpec
 from loom_agents._questions import ASK_USER, INPUT_SIGNAL, answered, check_question, is_question
@@ -54,6 +55,7 @@ class Coordinator:
         tools: what the model may call.
         system: standing instructions for the model.
         setup: replaces the `setup` of the state from now on; None leaves it as it is.
+        tool_table: a hash of each remote tool, by its name; a run that knew others is told.
         keeps_open: whether the run waits for another message after an answer, or completes with it.
         asks: whether the model may ask the user questions (`ask_user`).
     """
@@ -67,11 +69,13 @@ class Coordinator:
         setup: Mapping[str, Any] | None = None,
         keeps_open: bool = True,
         asks: bool = False,
+        tool_table: Mapping[str, str] | None = None,
     ) -> None:
         self._model = model
         self._tools = tools
         self._system = system
         self._setup = setup
+        self._tool_table = tool_table
         self._keeps_open = keeps_open
         specs = [ToolSpec(tool.name, tool.description, tool.schema()) for tool in tools]
         self._asks = asks
@@ -103,11 +107,14 @@ class Coordinator:
         """Take in what the run was waiting for."""
         if self._setup is not None:
             state = replace(state, setup=self._setup)
+        state = self._with_table(state, ctx)
         if ctx.signal is None:
             return state
         payload = ctx.signal.payload
         if ctx.signal.name == INPUT_SIGNAL:
-            return state.with_answers(answered(state.pending, payload))
+            if any(is_question(call) for call in state.pending):
+                return state.with_answers(answered(state.pending, payload))
+            return state.with_input(payload)
         if ctx.signal.name == MESSAGE_SIGNAL:
             state = state.with_user(message_text(payload))
             payload = payload.get("budget") if isinstance(payload, Mapping) else None
@@ -123,12 +130,32 @@ class Coordinator:
         ctx.emit({"type": "tool_calls", "tool_calls": [call_shown(call) for call in calls]})
         questions = [call for call in calls if self._asks and call.name == ASK_USER.name]
         wrong = [message for call in questions if (message := check_question(call)) is not None]
-        done = await answer_calls(tuple(call for call in calls if call not in questions), self._tools, ctx)
-        after = state.with_answers((*wrong, *done))
+        inputs = {call_id: its["input"] for call_id, its in state.questions.items() if "input" in its}
+        ready = [
+            call for call in calls if call not in questions and (call.id in inputs or call.id not in state.questions)
+        ]
+        done = await answer_calls(tuple(ready), self._tools, ctx, inputs)
+        asking = {message.call_id: {"payload": message.payload} for message in done if asks_for_input(message.payload)}
+        after = state.with_answers((*wrong, *(message for message in done if message.call_id not in asking)))
+        still = {call_id: its for call_id, its in state.questions.items() if call_id not in inputs}
+        after = replace(after, questions=still | asking)
+        for call_id, its in asking.items():
+            ctx.emit({"type": "question", "call_id": call_id, "question": shown_question(its["payload"])})
         for call in after.pending:
             if is_question(call):
                 ctx.emit({"type": "question", "call_id": call.id, "question": call.arguments["question"]})
         return after
+
+    def _with_table(self, state: AgentState, ctx: RunContext) -> AgentState:
+        """Keep which remote tools the model knows; say so when they are not those of the last step."""
+        before, now = state.tool_table, self._tool_table
+        if now is None or before == now:
+            return state
+        if before is not None:
+            changed = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
+            added, removed = sorted(now.keys() - before.keys()), sorted(before.keys() - now.keys())
+            ctx.emit({"type": "tools_changed", "added": added, "removed": removed, "changed": changed})
+        return replace(state, tool_table=now)
 
     async def _replied(self, messages: tuple[Message, ...], ctx: RunContext) -> ModelReply:
         request = ModelRequest(self._system, messages, self._specs)

@@ -34,6 +34,7 @@ from loom_runner import Allow, Ask, Deny, PendingCall
 
 from loom_agents._errors import AgentError, ToolError
 from loom_agents._listing import matches
+from loom_agents._mcp_input import INPUT_ARGUMENT
 from loom_agents._patch import parse_patch
 from loom_agents._workspace import Workspace
 
@@ -106,6 +107,8 @@ class Policy:
 
     def gate(self, call: PendingCall) -> Allow | Ask | Deny:
         """Decide about a call of a run: the `gate` of an `AgentRunner`."""
+        if INPUT_ARGUMENT in call.arguments:
+            return Allow()  # it was let through before, and a person has just answered what it asked
         marked = call.tool.needs_approval
         verdict = self.decide(call.name, call.arguments, read_only=call.tool.read_only, marked=marked)
         if verdict.how == "ask":

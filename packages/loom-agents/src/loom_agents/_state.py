@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from loom_agents._budget import Budget
+from loom_agents._mcp_input import answers_to, shown_question
 from loom_agents._messages import (
     AssistantMessage,
     Message,
@@ -28,12 +29,17 @@ class AgentState:
         budget: what they may use.
         setup: what the application needs to build the same model and tools again, as JSON; the coordinator
             does not read it.
+        questions: what tools ask a person, by the id of their call: the tool's `payload`, and the answer as `input`
+            once there is one (see `_mcp_input`).
+        tool_table: a hash of each remote tool that the model knows, by its name.
     """
 
     messages: tuple[Message, ...] = ()
     usage: Usage = field(default_factory=Usage)
     budget: Budget = field(default_factory=Budget)
     setup: Mapping[str, Any] = field(default_factory=dict)
+    questions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tool_table: Mapping[str, str] | None = None
 
     @property
     def pending(self) -> tuple[ToolCall, ...]:
@@ -48,8 +54,10 @@ class AgentState:
 
     @property
     def question(self) -> str | None:
-        """What the model asks the user; None when it waits for no answer."""
-        return next((question_text(call) for call in self.pending if is_question(call)), None)
+        """What the model, or a tool, asks the user; None when the run waits for no answer."""
+        asked = [question_text(call) for call in self.pending if is_question(call)]
+        asked += [shown_question(its["payload"]) for its in self.questions.values() if "input" not in its]
+        return asked[0] if asked else None
 
     @property
     def turn(self) -> int:
@@ -93,8 +101,33 @@ class AgentState:
         order = [call.id for call in said.tool_calls] if isinstance(said, AssistantMessage) else []
         return replace(self, messages=(*head, *sorted(tail, key=lambda answer: order.index(answer.call_id))))
 
+    def with_input(self, said: Any) -> "AgentState":
+        """Give the state with a person's answer to what tools ask: by call id, or one for the first that asks."""
+        open_ones = [call_id for call_id, its in self.questions.items() if "input" not in its]
+        by_id = said if isinstance(said, Mapping) and any(call_id in said for call_id in open_ones) else None
+        if by_id is None:
+            text = said["text"] if isinstance(said, Mapping) and set(said) == {"text"} else said
+            by_id = {open_ones[0]: text} if open_ones else {}
+        answered = {
+            call_id: {
+                **self.questions[call_id],
+                "input": answers_to(self.questions[call_id]["payload"], by_id[call_id]),
+            }
+            for call_id in open_ones
+            if call_id in by_id
+        }
+        return replace(self, questions={**self.questions, **answered})
+
     def to_json(self) -> dict[str, Any]:
         """Give the stored form: a JSON object."""
+        stored = self._always()
+        if self.questions:
+            stored["questions"] = {call_id: dict(its) for call_id, its in self.questions.items()}
+        if self.tool_table is not None:
+            stored["tool_table"] = dict(self.tool_table)
+        return stored
+
+    def _always(self) -> dict[str, Any]:
         return {
             "conversation": dump_messages(self.messages),
             "usage": self.usage.to_json(),
@@ -114,4 +147,6 @@ class AgentState:
             usage=Usage.from_json(data.get("usage", {})),
             budget=Budget.from_json(data.get("budget", {})),
             setup=data.get("setup", {}),
+            questions=data.get("questions", {}),
+            tool_table=data.get("tool_table"),
         )
