@@ -128,7 +128,7 @@ def _split(given: list[str]) -> tuple[list[str], list[str] | None]:
 
 
 def _parser() -> Parser:
-    from flow_xray import _cli_analysis, _cli_gate  # noqa: PLC0415  they use what is below
+    from flow_xray import _cli_analysis, _cli_context, _cli_gate  # noqa: PLC0415  they use what is below
 
     parser = Parser(prog="flow-xray", description="Show what a program did, in one offline HTML file.")
     parser.add_argument("--version", action="version", version="flow-xray 0.7.0")
@@ -137,7 +137,7 @@ def _parser() -> Parser:
     _add_view(commands)
     _add_export(commands)
     _add_diff(commands)
-    for module in (_cli_gate, _cli_analysis):
+    for module in (_cli_gate, _cli_analysis, _cli_context):
         module.register(commands)
     return parser
 
