@@ -1,7 +1,12 @@
 """What the tests of flow_xray share: spans by hand, and a clock that stands still until it is moved."""
 
+import base64
+import gzip
+import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from flow_xray import Span
@@ -37,3 +42,15 @@ def make_span() -> Callable[..., Span]:
         return Span(f"{0xA0000000 + made:016x}", None if parent is None else parent.id, name, **given)  # type: ignore[arg-type]  # fields by name
 
     return make
+
+
+@pytest.fixture
+def read_block() -> Callable[[str, str], Any]:
+    """Return a function that gives the JSON of one block of a page."""
+
+    def read(page: str, name: str) -> Any:
+        found = re.search(rf'<script type="application/octet-stream" id="{name}">([A-Za-z0-9+/=]*)</script>', page)
+        assert found is not None, name
+        return json.loads(gzip.decompress(base64.b64decode(found[1])))
+
+    return read

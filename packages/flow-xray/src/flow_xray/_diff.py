@@ -1,9 +1,8 @@
 """What changed between two runs: calls that came, went, moved or behaved differently, and the totals."""
 
-import html
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from flow_xray._align import Pair, align
@@ -53,6 +52,8 @@ class TraceDiff:
     changes: tuple[Change, ...]
     before: Totals
     after: Totals
+    ignore: frozenset[str] = field(default=frozenset(), repr=False)
+    traces: tuple[TraceResult, TraceResult] | None = field(default=None, repr=False, compare=False)
 
     def __bool__(self) -> bool:
         """Say whether a call changed; times and totals alone are no change."""
@@ -68,27 +69,16 @@ class TraceDiff:
         return "\n".join(_printable(line) for line in lines)
 
     def to_html(self, path: "str | os.PathLike[str] | None" = None) -> str:
-        """Return the difference as one offline page without scripts, and write it to `path` if one is given.
+        """Return both traces as one offline page that opens with their difference; write it to `path` if one is given.
 
         Raises:
             TraceOutputError: `path` cannot be written.
         """
-        rows = "".join(f"<tr><th>{name}</th><td>{old}</td><td>{new}</td></tr>" for name, old, new in self.totals())
-        items = "".join(
-            f'<li class="{change.what}"><b>{change.what}</b> {_escaped(change.path)}'
-            + "".join(f"<pre>{_escaped(fact)}</pre>" for fact in change.facts)
-            + "</li>"
-            for change in self.changes
-        )
-        page = (
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            '<meta name="generator" content="flow-xray">'
-            f"<title>{_escaped(self.after_name)} · difference · flow-xray</title><style>{_STYLE}</style></head>\n<body>"
-            f"<h1>{_escaped(self.before_name)} → {_escaped(self.after_name)}</h1>"
-            f"<p>{_changes_in_words(len(self.changes))}</p>"
-            f"<table><tr><td></td><th>before</th><th>after</th></tr>{rows}</table>\n<ul>{items}</ul></body></html>\n"
+        from flow_xray._diff_page import build_diff_page  # noqa: PLC0415  only when asked for
+
+        before, after = self.traces or (TraceResult(self.before_name), TraceResult(self.after_name))
+        page = build_diff_page(
+            before, after, self.ignore, lambda pair: change_of(pair, self.ignore), list(self.totals())
         )
         if path is not None:
             write_whole(path, page.encode("utf-8"))
@@ -108,8 +98,10 @@ class TraceDiff:
 def diff(before: TraceResult, after: TraceResult, ignore: Collection[str] = ()) -> TraceDiff:
     """Compare two traces; see `TraceResult.diff`."""
     before, after = before.frozen(), after.frozen()
-    changes = tuple(change for pair in align(before, after, ignore) if (change := _change_of(pair, ignore)))
-    return TraceDiff(before.name, after.name, changes, totals_of(before), totals_of(after))
+    changes = tuple(change for pair in align(before, after, ignore) if (change := change_of(pair, ignore)))
+    return TraceDiff(
+        before.name, after.name, changes, totals_of(before), totals_of(after), frozenset(ignore), (before, after)
+    )
 
 
 def totals_of(trace: TraceResult) -> Totals:
@@ -133,7 +125,8 @@ def totals_of(trace: TraceResult) -> Totals:
     return Totals(len(spans), errors, tokens, cost, (last - first) / 1e6)
 
 
-def _change_of(pair: Pair, ignore: Collection[str]) -> Change | None:
+def change_of(pair: Pair, ignore: Collection[str]) -> Change | None:
+    """Say how the two calls of a pair differ; None when they do not."""
     if pair.before is None or pair.after is None:
         return Change("added" if pair.before is None else "removed", pair.path)
     facts: list[str] = []
@@ -192,18 +185,3 @@ def _changes_in_words(count: int) -> str:
 def _printable(line: str) -> str:
     """Keep control characters and lone surrogates of foreign text away from the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
-
-
-def _escaped(text: str) -> str:
-    return html.escape(_printable(text))
-
-
-_STYLE: Final = """
-:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }
-body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.25rem } ul { list-style: none; padding: 0 }
-th, td { text-align: left; padding: .1rem 1.5rem .1rem 0; font-variant-numeric: tabular-nums }
-li { border-left: 4px solid #888; margin: .6rem 0; padding: .3rem .8rem }
-.added { border-color: #2a8a4a } .removed { border-color: #c03a2b } .changed { border-color: #b7791f }
-pre { margin: .2rem 0 0; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem }
-"""

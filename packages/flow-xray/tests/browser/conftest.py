@@ -1,8 +1,10 @@
 """A real Chromium, and pages that fail the test when they complain or ask for anything but their own file."""
 
+import importlib.util
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,15 +25,26 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def scenes() -> ModuleType:
+    """The traces of `scenes.py`, which a test cannot import: the folder is no package."""
+    spec = importlib.util.spec_from_file_location("flow_xray_scenes", Path(__file__).with_name("scenes.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def open_page(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Return a function that writes a trace as a page, opens it from disk and returns the playwright page."""
+    """Return a function that opens a trace (or the text of a page) from disk and returns the playwright page."""
     complaints: list[str] = []
     requests: list[str] = []
     contexts: list[Any] = []
 
     def open_trace(
-        trace: TraceResult,
+        trace: TraceResult | str,
         *,
         hash: str = "",
         width: int = 1400,
@@ -41,8 +54,10 @@ def open_page(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         wait: str = "header",
     ) -> Any:
         path = tmp_path / f"trace-{len(contexts)}.html"
-        trace.to_html(path)
-        context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=theme)
+        path.write_text(trace if isinstance(trace, str) else trace.to_html(), encoding="utf-8")
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme=theme, has_touch=width < 500
+        )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(10_000)
@@ -54,6 +69,7 @@ def open_page(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         page.wait_for_selector(wait)
         if view:
             page.get_by_role("tab", name=view).click()
+            page.wait_for_selector(f"[role=tabpanel][aria-labelledby=tab-{view}]")
         return page
 
     yield open_trace

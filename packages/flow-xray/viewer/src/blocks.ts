@@ -2,11 +2,17 @@
 
 import type { Json } from "./data";
 
-async function inflate(text: string): Promise<Uint8Array> {
+function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  const native = (Uint8Array as unknown as { fromBase64?: (text: string) => Uint8Array<ArrayBuffer> }).fromBase64;
+  if (native) return native.call(Uint8Array, text);
   const binary = atob(text);
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return bytes;
+}
+
+async function inflate(text: string): Promise<Uint8Array> {
+  const stream = new Blob([fromBase64(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
@@ -42,7 +48,37 @@ export function fromPlanes(bytes: Uint8Array, offset: number, count: number, n: 
 /** Undo what makes neighbours small: signs folded into even and odd, and differences. */
 export function unfold(values: Float64Array): Float64Array {
   let last = 0;
-  return values.map((value) => (last += value % 2 ? -(value + 1) / 2 : value / 2));
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    last += value % 2 ? -(value + 1) / 2 : value / 2;
+    values[i] = last;
+  }
+  return values;
+}
+
+/** Many short texts in one block, a line each; only those that are drawn are decoded. */
+export class Lines {
+  private readonly starts: Uint32Array;
+  private readonly decoder = new TextDecoder();
+  private split: string[] | null = null;
+
+  constructor(private readonly bytes: Uint8Array) {
+    let lines = 1;
+    for (let i = 0; i < bytes.length; i++) if (bytes[i] === 10) lines++;
+    this.starts = new Uint32Array(lines + 1);
+    let line = 0;
+    for (let i = 0; i < bytes.length; i++) if (bytes[i] === 10) this.starts[++line] = i + 1;
+    this.starts[lines] = bytes.length + 1;
+  }
+
+  at(line: number): string {
+    return this.decoder.decode(this.bytes.subarray(this.starts[line], this.starts[line + 1] - 1));
+  }
+
+  /** All of them, in lower case, for searching. */
+  all(): string[] {
+    return (this.split ??= this.decoder.decode(this.bytes).toLowerCase().split("\n"));
+  }
 }
 
 export function idsFrom(planes: Uint8Array, n: number): BigUint64Array {

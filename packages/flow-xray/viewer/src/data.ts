@@ -3,7 +3,7 @@
 // Spans are numbered in pre-order: the subtree of span i is [i, end[i]), and a parent has a smaller number than
 // its children. Everything derived below is one linear pass, forwards or backwards; nothing recurses over the tree.
 
-import { block, Chunks, fromPlanes, idsFrom, parse, unfold } from "./blocks";
+import { block, Chunks, fromPlanes, idsFrom, Lines, parse, unfold } from "./blocks";
 
 export type Json = null | boolean | number | bigint | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
@@ -37,7 +37,10 @@ interface Head {
   kinds: string[];
   threads: string[];
   statuses: Status[];
+  models: string[];
+  codes: string[]; // where functions stand
   strings: string[];
+  repeats: [first: number, calls: number, totalNs: number][];
   columns: [name: string, planes: number, offset: number][];
   ids: string[] | null;
   payload_starts: number[];
@@ -72,6 +75,8 @@ export class Trace {
   readonly detail: Uint32Array;
   readonly kind: Uint32Array;
   readonly thread: Uint32Array;
+  readonly model: Uint32Array; // 0: none, else the position in head.models + 1
+  readonly code: Uint32Array;
   readonly input: Float64Array;
   readonly output: Float64Array;
   readonly cached: Float64Array;
@@ -84,6 +89,7 @@ export class Trace {
   readonly count: number;
   readonly startedAt: bigint;
   readonly totals: Totals;
+  readonly details: Lines;
   private readonly payloads: Chunks;
   private readonly values: Chunks;
   private byId: Map<string, number> | null = null;
@@ -93,6 +99,8 @@ export class Trace {
     readonly head: Head,
     columns: Uint8Array,
     private readonly ids: Uint8Array,
+    details: Uint8Array,
+    letter: string,
   ) {
     const n = (this.count = head.count);
     const found = new Map<string, Float64Array>();
@@ -101,22 +109,27 @@ export class Trace {
     }
     const column = (name: string) => found.get(name) ?? new Float64Array(n);
     this.start = unfold(column("start"));
-    this.duration = column("duration").map((value) => value - 1);
+    this.duration = column("duration");
+    for (let i = 0; i < n; i++) this.duration[i]--;
     this.cost = column("cost");
-    this.parent = Int32Array.from(column("parent"), (up, i) => (up ? i - up : -1));
-    this.name = Uint32Array.from(column("name"));
-    this.detail = Uint32Array.from(column("detail"));
-    this.kind = Uint32Array.from(column("kind"));
-    this.thread = Uint32Array.from(column("thread"));
+    this.parent = new Int32Array(column("parent"));
+    for (let i = 0; i < n; i++) this.parent[i] = this.parent[i] ? i - this.parent[i] : -1;
+    this.name = new Uint32Array(column("name"));
+    this.detail = new Uint32Array(column("detail"));
+    this.kind = new Uint32Array(column("kind"));
+    this.thread = new Uint32Array(column("thread"));
+    this.code = new Uint32Array(column("code"));
+    this.model = new Uint32Array(column("model"));
     this.input = column("input");
     this.output = column("output");
     this.cached = column("cached");
-    this.status = Uint8Array.from(column("status"));
-    this.flags = Uint8Array.from(column("flags"));
+    this.status = new Uint8Array(column("status"));
+    this.flags = new Uint8Array(column("flags"));
     this.startedAt = BigInt(head.started_at_ns);
-    this.payloads = new Chunks("x-p", head.payload_starts);
-    this.values = new Chunks("x-v", head.value_starts);
+    this.payloads = new Chunks(`${letter}-p`, head.payload_starts);
+    this.values = new Chunks(`${letter}-v`, head.value_starts);
 
+    this.details = new Lines(details);
     this.depth = new Int32Array(n);
     this.end = new Int32Array(n);
     this.stop = new Float64Array(n);
@@ -192,7 +205,17 @@ export class Trace {
   }
 
   detailOf(i: number): string {
-    return this.head.strings[this.detail[i]];
+    return this.details.at(this.detail[i]);
+  }
+
+  /** The name of the model, "" for a call of none. */
+  modelOf(i: number): string {
+    return this.model[i] ? this.head.models[this.model[i] - 1] : "";
+  }
+
+  /** Where the function stands, "path/file.py:12", or "". */
+  codeOf(i: number): string {
+    return this.head.codes[this.code[i]];
   }
 
   kindOf(i: number): string {
@@ -304,7 +327,33 @@ function contains(value: Json, needle: string, pooled: Set<number>): boolean {
   return Object.keys(value).some((key) => key.toLowerCase() === needle || contains(value[key], needle, pooled));
 }
 
-export async function loadTrace(): Promise<Trace> {
-  const [head, columns, ids] = await Promise.all([block("x-head"), block("x-cols"), block("x-ids")]);
-  return new Trace(parse(new TextDecoder().decode(head)) as unknown as Head, columns, ids);
+export async function loadTrace(letter = "x"): Promise<Trace> {
+  const [head, columns, ids, details] = await Promise.all(["head", "cols", "ids", "det"].map((name) => block(`${letter}-${name}`)));
+  return new Trace(parse(new TextDecoder().decode(head)) as unknown as Head, columns, ids, details, letter);
+}
+
+/** What the source says around the run: what could have been called, and which branches were not taken. */
+export interface Context {
+  nodes: { id: string; name: string; file: string; line: number; executed: boolean }[];
+  edges: { from: string; to: string; how: "executed" | "possible" | "runtime" }[];
+  branches: { file: string; line: number; text: string; taken: boolean }[];
+}
+
+/** The rows of a comparison; -1 where a run has no such call. */
+export interface Comparison {
+  before: string;
+  after: string;
+  ignore: string[];
+  totals: [name: string, before: string, after: string][];
+  what: string; // one mark for each row: = ~ + - >
+  old: number[];
+  new: number[];
+  depth: number[];
+  facts: Record<string, string[]>;
+}
+
+/** A block of JSON that not every page has. */
+export async function loadJson<T>(id: string): Promise<T | null> {
+  if (!document.getElementById(id)) return null;
+  return parse(new TextDecoder().decode(await block(id))) as unknown as T;
 }

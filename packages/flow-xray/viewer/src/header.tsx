@@ -1,16 +1,18 @@
 // What it is, how it stands, and what it cost, on one line.
 
 import type { RefObject } from "preact";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { JsonObject, Trace } from "./data";
 import { count, day, clock, duration, plural, usd, visible } from "./format";
 import { text } from "./inspector";
 
 export type Theme = "system" | "light" | "dark";
-export const VIEWS = ["Overview", "Timeline", "Transcript"] as const;
+export const VIEWS = ["Overview", "Tree", "Timeline", "Flame", "Transcript", "Graph", "Diff", "Raw"] as const;
 export type View = (typeof VIEWS)[number];
 
 interface HeaderProps {
   trace: Trace;
+  comparedWith: string | null;
   query: string;
   found: string;
   searchBox: RefObject<HTMLInputElement | null>;
@@ -22,7 +24,7 @@ interface HeaderProps {
   help: () => void;
 }
 
-export function Header({ trace, query, found, searchBox, theme, setQuery, nextHit, nextError, setTheme, help }: HeaderProps) {
+export function Header({ trace, comparedWith, query, found, searchBox, theme, setQuery, nextHit, nextError, setTheme, help }: HeaderProps) {
   const totals = trace.totals;
   const [word, tone] = statusOf(trace);
   const journal = (trace.head.meta.journal ?? {}) as JsonObject;
@@ -33,7 +35,7 @@ export function Header({ trace, query, found, searchBox, theme, setQuery, nextHi
         <h1 title={trace.head.name}>{visible(trace.head.name)}</h1>
         <span class={`pill t-${tone}`}>{visible(word)}</span>
         <span class="sub" title={`${day(trace.startedAt)} ${clock(trace.startedAt)} UTC`}>
-          {visible(subtitle(trace))}
+          {visible(comparedWith === null ? subtitle(trace) : `compared with ${comparedWith}`)}
         </span>
       </div>
       <div class="stats">
@@ -66,7 +68,7 @@ export function Header({ trace, query, found, searchBox, theme, setQuery, nextHi
             ref={searchBox}
             type="search"
             value={query}
-            placeholder="search names, values, kind:llm …"
+            placeholder="search, kind:llm …"
             aria-label="Search"
             spellcheck={false}
             autocomplete="off"
@@ -76,6 +78,9 @@ export function Header({ trace, query, found, searchBox, theme, setQuery, nextHi
             }}
           />
           {found ? <span class="found">{found}</span> : <kbd aria-hidden="true">/</kbd>}
+          <span class="offscreen" role="status" aria-live="polite">
+            {query ? `${found || "0"} found` : ""}
+          </span>
         </label>
         <button class="icon" onClick={() => setTheme(theme === "system" ? "light" : theme === "light" ? "dark" : "system")} aria-label={`Theme: ${theme}`} title={`Theme: ${theme}`}>
           {theme === "system" ? "◐" : theme === "light" ? "○" : "●"}
@@ -98,10 +103,29 @@ function Stat({ value, label }: { value: string; label: string }) {
 }
 
 export function Tabs({ view, setView }: { view: View; setView: (view: View) => void }) {
+  const bar = useRef<HTMLElement>(null);
+  useLayoutEffect(() => {
+    const tab = bar.current!.querySelector<HTMLElement>("[aria-selected=true]")!;
+    if (tab.offsetLeft < bar.current!.scrollLeft || tab.offsetLeft + tab.offsetWidth > bar.current!.scrollLeft + bar.current!.clientWidth) {
+      bar.current!.scrollLeft = tab.offsetLeft - 40;
+    }
+  }, [view]);
+  const move = (event: KeyboardEvent) => {
+    const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
+    if (!step) return;
+    const next = (VIEWS.indexOf(view) + step + VIEWS.length) % VIEWS.length;
+    setView(VIEWS[next]);
+    bar.current!.querySelectorAll<HTMLElement>("[role=tab]")[next].focus();
+    event.preventDefault();
+    event.stopPropagation();
+  };
   return (
-    <nav class="tabs" role="tablist" aria-label="Views">
+    <nav class="tabs" role="tablist" aria-label="Views" ref={bar} onKeyDown={move}>
       {VIEWS.map((each, k) => (
-        <button key={each} role="tab" aria-selected={each === view} class={each === view ? "on" : ""} onClick={() => setView(each)}>
+        <button
+          key={each} role="tab" id={`tab-${each}`} aria-selected={each === view} aria-controls="view" tabIndex={each === view ? 0 : -1}
+          class={each === view ? "on" : ""} onClick={() => setView(each)}
+        >
           {each}
           <kbd aria-hidden="true">{k + 1}</kbd>
         </button>

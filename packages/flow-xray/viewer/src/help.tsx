@@ -2,21 +2,41 @@
 
 import { useEffect, useRef } from "preact/hooks";
 
-const KEYS: [string, string][] = [
-  ["j  k", "next, previous row (arrows too)"],
-  ["l  h", "unfold or enter; fold or go to the caller"],
-  ["f", "fold everything below the first level, and back"],
-  ["e", "next error"],
-  ["/", "search; n and N go through what was found"],
-  ["w  s", "zoom in and out around the selected call (Ctrl + wheel too)"],
-  ["a  d", "earlier, later"],
-  ["0", "the whole time"],
-  ["1 – 3", "views"],
-  ["Esc", "close, clear"],
+const KEYS: [string, [string, string][]][] = [
+  [
+    "Everywhere",
+    [
+      ["1 – 8", "the views, in the order of the tabs"],
+      ["/", "search; n and N (or Enter) go through what was found"],
+      ["e", "next error"],
+      ["Enter", "go to the inspector"],
+      ["Esc", "close, clear the search, show the whole time"],
+      ["?", "this card"],
+    ],
+  ],
+  [
+    "Tree, transcript, diff",
+    [
+      ["j  k", "next, previous row (arrows too)"],
+      ["l  h", "unfold or enter; fold or go to the caller"],
+      ["f", "fold below the first level, and back; in the diff: all calls"],
+      ["c  C", "next, previous change in the diff"],
+    ],
+  ],
+  [
+    "Timeline, flame, graph",
+    [
+      ["w  s", "zoom in, out (wheel or pinch, too)"],
+      ["a  d", "earlier, later (drag, too)"],
+      ["z  0", "the selected call; the whole"],
+      ["h j k l", "the neighbour at this side (arrows too)"],
+    ],
+  ],
 ];
 
 const WORDS: [string, string][] = [
-  ["kind:llm", "spans of one kind"],
+  ["kind:llm  model:large", "calls of one kind, of one model"],
+  ["name:fetch  thread:work", "by a part of the name, of the thread"],
   ["status:error", "ok, error, open, interrupted, cancelled"],
   ["took>2s  self>10ms", "by time"],
   ["tokens>1000", "by tokens in and out"],
@@ -37,16 +57,21 @@ export function Help({ close }: { close: () => void }) {
           ✕
         </button>
         <h2>Keyboard</h2>
-        <dl>
-          {KEYS.map(([key, what]) => (
-            <>
-              <dt>
-                <kbd>{key}</kbd>
-              </dt>
-              <dd>{what}</dd>
-            </>
-          ))}
-        </dl>
+        {KEYS.map(([where, keys]) => (
+          <>
+            <h3>{where}</h3>
+            <dl>
+              {keys.map(([key, what]) => (
+                <>
+                  <dt>
+                    <kbd>{key}</kbd>
+                  </dt>
+                  <dd>{what}</dd>
+                </>
+              ))}
+            </dl>
+          </>
+        ))}
         <h2>Search</h2>
         <dl>
           {WORDS.map(([word, what]) => (

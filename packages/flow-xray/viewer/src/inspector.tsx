@@ -6,6 +6,7 @@ import type { Json, JsonObject, Payload, Trace } from "./data";
 import { clock, count, day, duration, plural, usd, visible } from "./format";
 import { stringify, Text, Value } from "./json";
 import { answerOf, Messages, messagesOf, MessageView, type Message } from "./messages";
+import { copy } from "./copy";
 import { kindClass, KindMark, statusWord } from "./marks";
 
 interface Props {
@@ -60,7 +61,7 @@ export function Inspector({ trace, index, select, close, say }: Props) {
       <Place meta={meta} />
       <Facts trace={trace} index={index} meta={meta} />
       <div class="actions">
-        <button class="button" onClick={() => copy(asJson(trace, index, payload), "Copied the span as JSON", say)} disabled={!payload}>
+        <button class="button" onClick={() => copy(spanJson(trace, index, payload), "Copied the span as JSON", say)} disabled={!payload}>
           Copy JSON
         </button>
         <button class="button" onClick={() => copy(linkTo(trace, index), "Copied the link", say)}>
@@ -162,14 +163,14 @@ function Facts({ trace, index, meta }: { trace: Trace; index: number; meta: Json
   return (
     <dl class="facts">
       <Fact name="outcome">
-        <span class={`s-${status}`}>{statusWord(status)}</span>
+        <span class={`s-${toneOf(trace, index)}`}>{visible(statusWord(trace, index))}</span>
       </Fact>
       <Fact name="started">
         <time title={day(startNs)}>{clock(startNs)} UTC</time>
         {trace.start[index] > 0 && <span class="faint">, + {duration(trace.start[index])}</span>}
       </Fact>
       <Fact name="took">
-        {hasEnd ? duration(trace.duration[index]) : <span class="faint">no end recorded</span>}
+        {hasEnd ? duration(trace.duration[index]) : status === "open" && trace.stop[index] > trace.start[index] ? `${duration(trace.stop[index] - trace.start[index])} so far` : <span class="faint">no end recorded</span>}
         {hasEnd && trace.end[index] > index + 1 && <span class="faint"> (self {duration(ownNs)})</span>}
       </Fact>
       {isPlain(meta.model) && meta.model !== null && (
@@ -185,6 +186,11 @@ function Facts({ trace, index, meta }: { trace: Trace; index: number; meta: Json
         </Fact>
       )}
       {!Number.isNaN(trace.cost[index]) && <Fact name="cost">{usd(trace.cost[index])}</Fact>}
+      {trace.codeOf(index) && (
+        <Fact name="code">
+          <span class="mono">{visible(trace.codeOf(index))}</span>
+        </Fact>
+      )}
       {isPlain(meta.idempotency_key) && meta.idempotency_key !== null && (
         <Fact name="key">
           <span class="mono">{visible(text(meta.idempotency_key))}</span>
@@ -193,6 +199,12 @@ function Facts({ trace, index, meta }: { trace: Trace; index: number; meta: Json
       {trace.head.threads.length > 1 && trace.threadOf(index) && <Fact name="thread">{visible(trace.threadOf(index))}</Fact>}
     </dl>
   );
+}
+
+/** The colour of the outcome: a run that says itself how it stands is judged by its own word. */
+function toneOf(trace: Trace, index: number): string {
+  const status = trace.statusOf(index);
+  return status === "ok" && statusWord(trace, index) !== "done" && !/^(ok|done|completed?|succeeded)$/i.test(statusWord(trace, index)) ? "open" : status;
 }
 
 export function Fact({ name, children }: { name: string; children: ComponentChildren }) {
@@ -295,7 +307,7 @@ function isEmpty(value: Json): boolean {
   return value !== null && typeof value === "object" && Object.keys(value).length === 0;
 }
 
-function asJson(trace: Trace, i: number, payload: Payload | undefined): string {
+export function spanJson(trace: Trace, i: number, payload: Payload | undefined): string {
   const startNs = trace.startedAt + BigInt(Math.round(trace.start[i]));
   return stringify({
     id: trace.idOf(i),
@@ -312,21 +324,4 @@ function asJson(trace: Trace, i: number, payload: Payload | undefined): string {
 
 function linkTo(trace: Trace, i: number): string {
   return location.href.replace(/#.*$/, "") + "#span=" + trace.idOf(i);
-}
-
-async function copy(content: string, done: string, say: (text: string) => void): Promise<void> {
-  try {
-    await navigator.clipboard.writeText(content);
-    say(done);
-  } catch {
-    // Pages from disk may have no clipboard: let the browser copy a selection instead.
-    const area = document.createElement("textarea");
-    area.value = content;
-    area.className = "offscreen";
-    document.body.append(area);
-    area.select();
-    const isDone = document.execCommand("copy");
-    area.remove();
-    say(isDone ? done : "The browser did not allow copying");
-  }
 }

@@ -6,7 +6,7 @@ import type { Json } from "./data";
 import { count, visible } from "./format";
 
 const LINE = 64;
-const FIRST = 400; // values shown before "show all"
+const FIRST = 160; // values shown before "show all"
 const LONG_TEXT = 4_000;
 
 export function stringify(value: Json, indent = "  "): string {
@@ -54,9 +54,9 @@ interface Budget {
   left: number;
 }
 
-export function Value({ value, label }: { value: Json; label: string }) {
+export function Value({ value, label, most = FIRST }: { value: Json; label: string; most?: number }) {
   const [isWhole, setWhole] = useState(false);
-  const budget: Budget = { left: isWhole ? 20_000 : FIRST };
+  const budget: Budget = { left: isWhole ? 20_000 : most };
   const body = typeof value === "string" ? <Text text={value} /> : nested(value, budget);
   return (
     <div class="value mono" tabIndex={0} role="region" aria-label={label}>

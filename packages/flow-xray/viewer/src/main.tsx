@@ -1,29 +1,45 @@
-// The page: one trace, one selection, one search, several views of it.
+// The page: one trace (or two that are compared), one selection, one search, several views of it.
 
 import "./style.css";
-import { render } from "preact";
+import { options, render } from "preact";
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { loadTrace, type Trace } from "./data";
+import { loadJson, loadTrace, type Comparison, type Context, type Trace } from "./data";
+import { Diff, type Compared } from "./diff";
+import { Flame } from "./flame";
 import { count } from "./format";
+import { Graph } from "./graph";
 import { Header, Tabs, VIEWS, type Theme, type View } from "./header";
 import { Help } from "./help";
 import { Inspector } from "./inspector";
+import type { KeyHandler } from "./keys";
 import { Overview } from "./overview";
-import { parseQuery, rowOf, searchColumns, searchValues, visibleRows } from "./search";
-import { Timeline, zoomed, type Range } from "./timeline";
+import type { Range } from "./range";
+import { Raw } from "./raw";
+import { parseQuery, searchColumns, searchValues, visibleRows } from "./search";
+import { Timeline } from "./timeline";
 import { Transcript } from "./transcript";
+import { Tree } from "./tree";
 
 const NARROW = "(max-width: 760px)";
+const WITHOUT_INSPECTOR: readonly View[] = ["Overview", "Diff", "Raw"];
 
-function App({ trace }: { trace: Trace }) {
-  const linked = useMemo(() => readHash(trace), []);
+interface PageProps {
+  trace: Trace;
+  compared: Compared | null;
+  context: Context | null;
+}
+
+function App({ trace, compared, context }: PageProps) {
+  const usual: View = compared ? "Diff" : "Tree";
+  const linked = useMemo(() => readHash(trace, usual), []);
   const [view, setView] = useState<View>(linked.view);
   const [selected, setSelected] = useState(linked.span >= 0 ? linked.span : firstSelection(trace));
-  const [isNarrow, setNarrow] = useState(() => matchMedia(NARROW).matches);
+  const isNarrow = useMedia(NARROW);
+  const isDark = useMedia("(prefers-color-scheme: dark)");
   const [isInspecting, setInspecting] = useState(linked.span >= 0);
   const [folded] = useState(() => new Uint8Array(trace.count));
   const [foldings, setFoldings] = useState(0); // `folded` changes in place; this says when
-  const [query, setQuery] = useState("");
+  const [query, setQuery] = useState(linked.query);
   const [hits, setHits] = useState<Uint8Array | null>(null);
   const [isSearching, setSearching] = useState(false);
   const [theme, setTheme] = useState<Theme>(storedTheme);
@@ -32,10 +48,12 @@ function App({ trace }: { trace: Trace }) {
   const whole = useMemo<Range>(() => ({ from: 0, until: Math.max(1, trace.totals.lengthNs) }), []);
   const [range, setRange] = useState(whole);
   const searchBox = useRef<HTMLInputElement>(null);
+  const keys = useRef<KeyHandler | null>(null);
 
   const rows = useMemo(() => visibleRows(trace, folded, hits), [hits, foldings]);
 
-  const reveal = useCallback((index: number) => {
+  const select = useCallback((index: number, isByPointer = false) => {
+    if (index < 0 || index >= trace.count) return;
     let isChanged = false;
     for (let i = trace.parent[index]; i >= 0; i = trace.parent[i]) {
       if (folded[i]) {
@@ -44,40 +62,49 @@ function App({ trace }: { trace: Trace }) {
       }
     }
     if (isChanged) setFoldings((n) => n + 1);
-  }, []);
-
-  const select = useCallback((index: number, isByPointer = false) => {
-    if (index < 0 || index >= trace.count) return;
-    reveal(index);
     setSelected(index);
     if (isByPointer) setInspecting(true);
   }, []);
 
-  const fold = (index: number, isFolded: boolean) => {
-    folded[index] = isFolded ? 1 : 0;
+  const toggle = (index: number) => {
+    folded[index] = folded[index] ? 0 : 1;
     setFoldings((n) => n + 1);
-    if (isFolded && selected > index && selected < trace.end[index]) setSelected(index);
+    if (folded[index] && selected > index && selected < trace.end[index]) setSelected(index);
   };
 
-  // ---- the address: #span=...&view=...
+  const foldAll = () => {
+    const isFolding = !folded.some((each) => each !== 0);
+    for (let i = 0; i < trace.count; i++) folded[i] = isFolding && trace.parent[i] >= 0 && trace.end[i] > i + 1 ? 1 : 0;
+    setFoldings((n) => n + 1);
+    let top = selected;
+    for (let i = trace.parent[selected]; i >= 0; i = trace.parent[i]) if (folded[i]) top = i;
+    setSelected(top);
+  };
+
+  const inspect = () => {
+    setInspecting(true);
+    setTimeout(() => document.querySelector<HTMLElement>(".inspector")?.focus());
+  };
+
+  // ---- the address: #span=...&view=...&q=...
   useEffect(() => {
     const parts: string[] = [];
     if (selected >= 0 && trace.count) parts.push(`span=${trace.idOf(selected)}`);
-    if (view !== "Timeline") parts.push(`view=${view.toLowerCase()}`);
+    if (view !== usual) parts.push(`view=${view.toLowerCase()}`);
     try {
+      if (query) parts.push(`q=${encodeURIComponent(query)}`);
       history.replaceState(null, "", parts.length ? `#${parts.join("&")}` : location.pathname);
     } catch {
-      // A browser may forbid it for pages from disk; the page works without.
+      // A browser may forbid it for pages from disk, or so often, and half a character has no code; the page works without.
     }
-  }, [selected, view]);
+  }, [selected, view, query]);
 
   useEffect(() => {
     const follow = () => {
-      const link = readHash(trace);
-      if (link.span >= 0) {
-        select(link.span, true);
-      }
+      const link = readHash(trace, usual);
+      if (link.span >= 0) select(link.span, true);
       setView(link.view);
+      setQuery(link.query);
     };
     addEventListener("hashchange", follow);
     return () => removeEventListener("hashchange", follow);
@@ -128,14 +155,14 @@ function App({ trace }: { trace: Trace }) {
       const i = (selected + k) % trace.count;
       if (trace.isErrorOrigin(i)) {
         if (hits && !hits[i]) setQuery("");
-        if (view === "Overview") setView("Timeline");
+        if (view === "Overview") setView("Tree");
         select(i, true);
         return;
       }
     }
   };
 
-  // ---- theme and width
+  // ---- theme, messages, print
   useEffect(() => {
     if (theme === "system") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = theme;
@@ -145,13 +172,8 @@ function App({ trace }: { trace: Trace }) {
       // No storage for pages from disk in some browsers.
     }
   }, [theme]);
-
-  useEffect(() => {
-    const media = matchMedia(NARROW);
-    const change = () => setNarrow(media.matches);
-    media.addEventListener("change", change);
-    return () => media.removeEventListener("change", change);
-  }, []);
+  const [colours, setColours] = useState(""); // changes after the colours of the page have changed
+  useEffect(() => setColours(`${theme} ${isDark}`), [theme, isDark]);
 
   useEffect(() => {
     if (!said) return;
@@ -159,19 +181,31 @@ function App({ trace }: { trace: Trace }) {
     return () => clearTimeout(timer);
   }, [said]);
 
-  // ---- keyboard
-  const move = (step: number) => {
-    if (!rows.length) return;
-    const row = Math.min(rows.length - 1, Math.max(0, rowOf(rows, selected) + step));
-    setSelected(rows[row]);
-  };
+  useEffect(() => {
+    // Only the overview is for paper: the other views show a part of something long.
+    let before: View | null = null;
+    const start = () => {
+      before = view;
+      atOnce(() => setView("Overview"));
+    };
+    const end = () => before && setView(before);
+    addEventListener("beforeprint", start);
+    addEventListener("afterprint", end);
+    return () => {
+      removeEventListener("beforeprint", start);
+      removeEventListener("afterprint", end);
+    };
+  }, [view === "Overview"]);
 
+  // ---- keyboard
   const onKey = (event: KeyboardEvent) => {
     const target = event.target as HTMLElement;
     const isTyping = target instanceof HTMLInputElement;
-    if (event.key === "Escape") {
+    const { key } = event;
+    if (key === "Escape") {
       if (isHelp) setHelp(false);
       else if (isNarrow && isInspecting) setInspecting(false);
+      else if (keys.current?.(key)) void 0;
       else if (query) setQuery("");
       else if (range !== whole) setRange(whole);
       if (isTyping) target.blur();
@@ -179,59 +213,19 @@ function App({ trace }: { trace: Trace }) {
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (isTyping) {
-      if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-        move(event.key === "ArrowDown" ? 1 : -1);
-        event.preventDefault();
-      }
+      if ((key === "ArrowDown" || key === "ArrowUp") && keys.current?.(key)) event.preventDefault();
       return;
     }
     if (isHelp) {
-      if (event.key === "?") setHelp(false);
+      if (key === "?") setHelp(false);
       return;
     }
-    const key = event.key;
     if (/^[1-9]$/.test(key) && Number(key) <= VIEWS.length) setView(VIEWS[Number(key) - 1]);
     else if (key === "/") searchBox.current?.focus();
     else if (key === "?") setHelp(true);
     else if (key === "e") nextError();
     else if (key === "n" || key === "N") nextHit(key === "n" ? 1 : -1);
-    else if (view === "Timeline" && trace.count && isInTable(target)) {
-      const page = Math.max(1, Math.floor(innerHeight / 26) - 8);
-      const below = trace.end[selected] > selected + 1;
-      if (key === "j" || key === "ArrowDown") move(1);
-      else if (key === "k" || key === "ArrowUp") move(-1);
-      else if (key === "PageDown") move(page);
-      else if (key === "PageUp") move(-page);
-      else if (key === "Home" || key === "g") move(-rows.length);
-      else if (key === "End" || key === "G") move(rows.length);
-      else if (key === "l" || key === "ArrowRight") {
-        if (below && folded[selected] && !hits) fold(selected, false);
-        else if (below) move(1);
-      } else if (key === "h" || key === "ArrowLeft") {
-        if (below && !folded[selected] && !hits) fold(selected, true);
-        else if (trace.parent[selected] >= 0) select(trace.parent[selected]);
-      } else if (key === "f") {
-        const isFolding = !folded.some((each) => each !== 0);
-        for (let i = 0; i < trace.count; i++) folded[i] = isFolding && trace.parent[i] >= 0 && trace.end[i] > i + 1 ? 1 : 0;
-        setFoldings((n) => n + 1);
-        if (isFolding) {
-          let top = selected;
-          for (let i = trace.parent[selected]; i >= 0; i = trace.parent[i]) if (folded[i]) top = i;
-          setSelected(top);
-        }
-      } else if (key === "w" || key === "s") {
-        const middle = ((trace.start[selected] + trace.stop[selected]) / 2 - range.from) / (range.until - range.from);
-        setRange(zoomed(range, Math.min(1, Math.max(0, middle)), key === "w" ? 0.6 : 1 / 0.6, whole.until));
-      } else if (key === "a" || key === "d") {
-        const length = range.until - range.from;
-        const from = Math.min(Math.max(0, range.from + length * (key === "d" ? 0.2 : -0.2)), whole.until - length);
-        setRange({ from, until: from + length });
-      } else if (key === "0") setRange(whole);
-      else if (key === "Enter") {
-        setInspecting(true);
-        document.querySelector<HTMLElement>(".inspector")?.focus();
-      } else return;
-    } else return;
+    else if (!belongsToView(target, key) || !keys.current?.(key)) return;
     event.preventDefault();
   };
   useEffect(() => {
@@ -240,39 +234,44 @@ function App({ trace }: { trace: Trace }) {
   });
 
   const found = hitList ? `${count(hitList.length)}${isSearching ? " …" : ""}` : "";
-  const showInspector = view !== "Overview" && trace.count > 0 && (!isNarrow || isInspecting);
+  const showInspector = !WITHOUT_INSPECTOR.includes(view) && trace.count > 0 && (!isNarrow || isInspecting);
+  if (view === "Overview" || view === "Raw") keys.current = null;
+  const shared = { trace, hits, selected, keys, select, inspect };
+  const rowHeight = isNarrow ? 40 : 26;
   return (
     <>
       <Header
-        trace={trace} query={query} found={found} searchBox={searchBox} theme={theme} setTheme={setTheme} help={() => setHelp(true)}
+        trace={trace} comparedWith={compared && compared.rows.before} query={query} found={found} searchBox={searchBox} theme={theme} setTheme={setTheme} help={() => setHelp(true)}
         setQuery={(text) => {
           setQuery(text);
-          if (text && view !== "Timeline") setView("Timeline");
+          if (text && (view === "Overview" || view === "Raw")) setView("Tree");
         }}
         nextHit={nextHit} nextError={nextError}
       />
       <Tabs view={view} setView={setView} />
       <main class={showInspector ? "with-inspector" : ""}>
-        {view === "Timeline" && (
-          <Timeline
-            trace={trace} rows={rows} hits={hits} folded={folded} selected={selected} range={range} rowHeight={isNarrow ? 40 : 26}
-            select={select} toggle={(index) => fold(index, !folded[index])} setRange={setRange}
-          />
-        )}
-        {view === "Overview" && (
-          <Overview
-            trace={trace}
-            open={(index) => {
-              setView("Timeline");
-              select(index, true);
-            }}
-            search={(text) => {
-              setQuery(text);
-              setView("Timeline");
-            }}
-          />
-        )}
-        {view === "Transcript" && <Transcript trace={trace} selected={selected} select={select} />}
+        <div class="view" role="tabpanel" id="view" aria-labelledby={`tab-${view}`}>
+          {view === "Overview" && (
+            <Overview
+              trace={trace}
+              open={(index) => {
+                setView("Tree");
+                select(index, true);
+              }}
+              search={(text) => {
+                setQuery(text);
+                setView("Tree");
+              }}
+            />
+          )}
+          {view === "Tree" && <Tree {...shared} rows={rows} folded={folded} range={range} rowHeight={rowHeight} toggle={toggle} foldAll={foldAll} setRange={setRange} />}
+          {view === "Timeline" && <Timeline {...shared} range={range} theme={colours} setRange={setRange} />}
+          {view === "Flame" && <Flame {...shared} theme={colours} />}
+          {view === "Transcript" && <Transcript {...shared} />}
+          {view === "Graph" && <Graph {...shared} context={context} />}
+          {view === "Diff" && <Diff {...shared} compared={compared} rowHeight={rowHeight} isNarrow={isNarrow} say={setSaid} />}
+          {view === "Raw" && <Raw trace={trace} selected={selected} say={setSaid} />}
+        </div>
         {showInspector && <Inspector trace={trace} index={selected} select={select} close={() => setInspecting(false)} say={setSaid} />}
       </main>
       {isHelp && <Help close={() => setHelp(false)} />}
@@ -283,8 +282,31 @@ function App({ trace }: { trace: Trace }) {
   );
 }
 
-function isInTable(target: HTMLElement): boolean {
-  return target === document.body || target.closest(".timeline") !== null || target.closest(".tabs") !== null || target.closest("header") !== null;
+/** May the view use this key, or does what has the focus need it? */
+function belongsToView(target: HTMLElement, key: string): boolean {
+  if (target === document.body || target.closest(".tabs, header, .drawing, .chart, .tree, .transcript, .diff-list, .bar-line") !== null) {
+    return !(key === "Enter" && target.closest("button, summary") !== null);
+  }
+  return false;
+}
+
+function useMedia(query: string): boolean {
+  const [isMatch, setMatch] = useState(() => matchMedia(query).matches);
+  useEffect(() => {
+    const media = matchMedia(query);
+    const change = () => setMatch(media.matches);
+    media.addEventListener("change", change);
+    return () => media.removeEventListener("change", change);
+  }, []);
+  return isMatch;
+}
+
+/** Draw what `change` changes before this returns. */
+function atOnce(change: () => void): void {
+  const before = options.debounceRendering;
+  options.debounceRendering = (draw) => draw();
+  change();
+  options.debounceRendering = before;
 }
 
 /** The first thing that failed by itself, else the first call. */
@@ -295,10 +317,11 @@ function firstSelection(trace: Trace): number {
   return 0;
 }
 
-function readHash(trace: Trace): { span: number; view: View } {
+function readHash(trace: Trace, usual: View): { span: number; view: View; query: string } {
   const parts = new URLSearchParams(location.hash.slice(1));
   const wanted = parts.get("view")?.toLowerCase();
-  return { span: trace.find(parts.get("span") ?? ""), view: VIEWS.find((each) => each.toLowerCase() === wanted) ?? "Timeline" };
+  const span = parts.get("span");
+  return { span: span ? trace.find(span) : -1, view: VIEWS.find((each) => each.toLowerCase() === wanted) ?? usual, query: parts.get("q") ?? "" };
 }
 
 function storedTheme(): Theme {
@@ -310,11 +333,16 @@ function storedTheme(): Theme {
   }
 }
 
+async function load(): Promise<PageProps> {
+  const [trace, context, rows] = await Promise.all([loadTrace(), loadJson<Context>("x-ctx"), loadJson<Comparison>("x-diff")]);
+  return { trace, context, compared: rows && { before: await loadTrace("y"), rows } };
+}
+
 const root = document.getElementById("app")!;
-loadTrace().then(
-  (trace) => {
+load().then(
+  (props) => {
     root.textContent = "";
-    render(<App trace={trace} />, root);
+    render(<App {...props} />, root);
   },
   (error) => {
     root.textContent = `This trace cannot be shown: ${error instanceof Error ? error.message : error}. The browser may be too old; Chromium 110, Firefox 115 and Safari 16.4 are known to work.`;

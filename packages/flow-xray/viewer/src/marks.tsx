@@ -1,6 +1,7 @@
 // Small signs: the square of a kind, the words and signs of a status.
 
 import type { Status, Trace } from "./data";
+import { duration } from "./format";
 
 const WORDS: Record<Status, string> = {
   ok: "done",
@@ -10,14 +11,32 @@ const WORDS: Record<Status, string> = {
   cancelled: "cancelled",
 };
 
-export function statusWord(status: Status): string {
+/** How a call ended. A run that is at rest says so itself: its root ended well, but "done" would be wrong. */
+export function statusWord(trace: Trace, i: number): string {
+  const status = trace.statusOf(i);
+  const own = trace.head.meta.status;
+  if (trace.parent[i] < 0 && trace.end[i] === trace.count && i === 0 && typeof own === "string" && own) return own;
+  if (status === "open" && trace.kindOf(i) === "wait") return "waiting";
   return WORDS[status];
 }
 
-const KNOWN_KINDS = new Set(["agent", "llm", "tool", "step", "wait", "retrieval", "function"]);
+/** The word with the time so far, for a call without an end. */
+export function tookWord(trace: Trace, i: number): string {
+  if (trace.duration[i] >= 0) return duration(trace.duration[i]);
+  const soFar = trace.stop[i] - trace.start[i];
+  if (trace.statusOf(i) !== "open" || !(soFar > 0)) return statusWord(trace, i);
+  return `${duration(soFar)}, ${trace.kindOf(i) === "wait" ? "waiting" : "open"}`;
+}
+
+export const KIND_CLASSES = ["agent", "llm", "tool", "step", "wait", "retrieval", "function", "other"];
+
+export function kindIndex(kind: string): number {
+  const found = KIND_CLASSES.indexOf(kind);
+  return found < 0 ? KIND_CLASSES.length - 1 : found;
+}
 
 export function kindClass(kind: string): string {
-  return KNOWN_KINDS.has(kind) ? kind : "other";
+  return KIND_CLASSES[kindIndex(kind)];
 }
 
 /** A square in the colour of the kind; another shape when the span did not end well, so that colour is never the only sign. */

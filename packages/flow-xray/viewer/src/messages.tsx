@@ -103,7 +103,9 @@ function decoded(value: Json): Json {
   }
 }
 
-const SHOWN = 30;
+const SHOWN = 24;
+const VALUES = 60; // of one part of a message, before "show all of it"
+
 
 export function Messages({ messages }: { messages: Message[] }) {
   const [isWhole, setWhole] = useState(false);
@@ -162,7 +164,7 @@ export function PartView({ part }: { part: Part }) {
           <div class="call-name mono">
             → <b>{visible(part.name)}</b>
           </div>
-          {!isNothing(part.args) && <Value value={part.args} label={`Arguments of ${part.name}`} />}
+          {!isNothing(part.args) && <Value value={part.args} label={`Arguments of ${part.name}`} most={VALUES} />}
         </div>
       );
     case "result":
@@ -172,11 +174,11 @@ export function PartView({ part }: { part: Part }) {
             ← {part.name ? visible(part.name) : "result"}
             {part.isError && <b class="s-error"> failed</b>}
           </div>
-          <Value value={part.value} label={`Result of ${part.name}`} />
+          <Value value={part.value} label={`Result of ${part.name}`} most={VALUES} />
         </div>
       );
     default:
-      return <Value value={part.value} label="Part" />;
+      return <Value value={part.value} label="Part" most={VALUES} />;
   }
 }
 

@@ -1,7 +1,9 @@
-// Where the time, the tokens and the errors are.
+// Where the time, the tokens and the errors are: the page that can be printed.
 
-import { useEffect, useMemo, useState } from "preact/hooks";
-import type { Json, Payload, Trace } from "./data";
+import type { ComponentChildren } from "preact";
+import { useMemo } from "preact/hooks";
+import { criticalPath, type Leg } from "./critical";
+import type { Json, Trace } from "./data";
 import { count, duration, plural, usd, visible } from "./format";
 import { text } from "./inspector";
 import { Value } from "./json";
@@ -19,214 +21,264 @@ interface Group {
   calls: number;
   selfNs: number;
   errors: number;
-  first: number;
+  slowest: number;
 }
 
 const SHOWN = 10;
+const SHOWN_ELSEWHERE = new Set(["status", "journal", "summary", "title"]);
+const VALUES = 60;
 
 export function Overview({ trace, open, search }: Props) {
   const facts = useMemo(() => gather(trace), [trace]);
+  const path = useMemo(() => shortened(criticalPath(trace)), [trace]);
+  const models = useMemo(() => byModel(trace), [trace]);
   const value = trace.head.value;
-  const meta = Object.keys(trace.head.meta).filter((key) => key !== "status" && key !== "journal");
+  const meta = Object.keys(trace.head.meta).filter((key) => !SHOWN_ELSEWHERE.has(key));
   const journal = trace.head.meta.journal;
   const most = (groups: Group[]) => groups[0]?.selfNs || 1;
+  const wasted = trace.head.repeats;
+  if (!trace.count) {
+    return (
+      <section class="overview" aria-label="Overview" tabIndex={0}>
+        <p class="empty">This trace holds no calls.</p>
+      </section>
+    );
+  }
   return (
     <section class="overview" aria-label="Overview" tabIndex={0}>
       <div class="panels">
-      {facts.errors.length > 0 && (
-        <div class="panel bad wide">
-          <h3>What failed</h3>
-          <ul class="list">
-            {facts.errors.slice(0, SHOWN).map((i) => (
-              <ErrorLine key={i} trace={trace} index={i} open={open} />
-            ))}
-          </ul>
-          {facts.errors.length > SHOWN && (
-            <button class="link" onClick={() => search("status:error")}>
-              all {count(facts.errors.length)} errors
-            </button>
+        {facts.errors.length > 0 && (
+          <Panel title="What failed" note={`${count(facts.errors.length)} ${plural(facts.errors.length, "call")}`} tone="bad wide">
+            <ul class="list">
+              {facts.errors.slice(0, SHOWN).map((i) => (
+                <li key={i} onClick={() => open(i)} class="clickable">
+                  <KindMark trace={trace} index={i} />
+                  <button class="link plain">{visible(trace.nameOf(i))}</button>
+                  <span class="detail">{visible(trace.detailOf(i))}</span>
+                </li>
+              ))}
+            </ul>
+            {facts.errors.length > SHOWN && (
+              <button class="link" onClick={() => search("status:error")}>
+                all {count(facts.errors.length)} errors
+              </button>
+            )}
+          </Panel>
+        )}
+        <div class="side-by-side">
+          <Panel title="Time by kind">
+            <Table heads={["kind", "calls", "own time"]}>
+              {facts.kinds.slice(0, 12).map((each) => (
+                <Share key={each.kind} kind={each.kind} name={each.kind} part={each.selfNs / most(facts.kinds)} go={() => search(`kind:"${each.kind}"`)} cells={[count(each.calls), duration(each.selfNs)]} />
+              ))}
+            </Table>
+          </Panel>
+          {models.length > 0 && (
+            <Panel title="Models">
+              <Table heads={["model", "calls", "in", "out", "cost"]} hasShare={false}>
+                {models.slice(0, SHOWN).map((each) => (
+                  <tr key={each.name} class="clickable" onClick={() => search(each.isNamed ? `model:"${each.name}"` : "kind:llm")}>
+                    <td>
+                      <button class="link plain">{visible(each.name)}</button>
+                    </td>
+                    <td class="n">{count(each.calls)}</td>
+                    <td class="n">
+                      {count(each.input)}
+                      {each.cached > 0 && <span class="faint aside"> ({count(each.cached)} cached)</span>}
+                    </td>
+                    <td class="n">{count(each.output)}</td>
+                    <td class="n">
+                      {each.priced ? usd(each.cost) : <span class="faint">unpriced</span>}
+                      {each.priced > 0 && each.priced < each.calls && <span class="faint aside"> +{count(each.calls - each.priced)} unpriced</span>}
+                    </td>
+                  </tr>
+                ))}
+              </Table>
+            </Panel>
           )}
-        </div>
-      )}
-      <div class="panel">
-        <h3>Time by kind</h3>
-        <table>
-          <thead>
-            <tr>
-              <th>kind</th>
-              <th class="n">calls</th>
-              <th class="n">own time</th>
-              <th class="share">
-                <span class="offscreen">share</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {facts.kinds.map((each) => (
-              <tr key={each.kind} onClick={() => search(`kind:${each.kind}`)} class="clickable">
-                <td>
-                  <span class={`dot k-${kindClass(each.kind)}`} />
-                  <button class="link plain">{visible(each.kind)}</button>
-                </td>
-                <td class="n">{count(each.calls)}</td>
-                <td class="n">{duration(each.selfNs)}</td>
-                <td class="share">
-                  <i class={`k-${kindClass(each.kind)}`} style={{ width: `${(each.selfNs / most(facts.kinds)) * 100}%` }} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-      <div class="panel">
-        <h3>Slowest by own time</h3>
-        <table>
-          <thead>
-            <tr>
-              <th>call</th>
-              <th class="n">calls</th>
-              <th class="n">own time</th>
-              <th class="share">
-                <span class="offscreen">share</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {facts.slowest.slice(0, SHOWN).map((each) => (
-              <tr key={each.first} onClick={() => open(each.first)} class="clickable">
-                <td>
-                  <span class={`dot k-${kindClass(each.kind)}`} />
-                  <button class="link plain">{visible(each.name)}</button>
-                </td>
-                <td class="n">{count(each.calls)}</td>
-                <td class="n">{duration(each.selfNs)}</td>
-                <td class="share">
-                  <i class={`k-${kindClass(each.kind)}`} style={{ width: `${(each.selfNs / most(facts.slowest)) * 100}%` }} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-      <Models trace={trace} calls={facts.modelCalls} search={search} />
-      {(value !== null || meta.length > 0) && (
-        <div class="panel">
+          <Panel title="Slowest by own time">
+            <Table heads={["call", "calls", "own time"]}>
+              {facts.slowest.slice(0, SHOWN).map((each) => (
+                <Share
+                  key={each.slowest} kind={each.kind} name={each.name} part={each.selfNs / most(facts.slowest)} go={() => open(each.slowest)}
+                  cells={[count(each.calls), duration(each.selfNs)]}
+                />
+              ))}
+            </Table>
+          </Panel>
+          {path.legs.length > 1 && (
+            <Panel title="Critical path" note="what the end of the run waited for">
+              <Table heads={["call", "at", "on the path"]}>
+                {path.legs.map(({ index, ns }) => (
+                  <Share
+                    key={index} kind={trace.kindOf(index)} name={trace.nameOf(index)} part={ns / path.most} go={() => open(index)}
+                    cells={[trace.start[index] ? `+ ${duration(trace.start[index])}` : "0", duration(ns)]}
+                  />
+                ))}
+              </Table>
+              {path.left > 0 && (
+                <p class="faint">
+                  and {count(path.left)} shorter {plural(path.left, "stretch", "stretches")}, {duration(path.leftNs)} together
+                </p>
+              )}
+            </Panel>
+          )}
+          {wasted.length > 0 && (
+            <Panel title="Repeated calls" note="same name, same input">
+              <Table heads={["call", "times", "together"]} hasShare={false}>
+                {wasted.slice(0, SHOWN).map(([first, calls, ns]) => (
+                  <tr key={first} class="clickable" onClick={() => open(first)}>
+                    <td>
+                      <span class={`dot k-${kindClass(trace.kindOf(first))}`} />
+                      <button class="link plain">{visible(trace.nameOf(first))}</button> <span class="faint">{visible(trace.detailOf(first))}</span>
+                    </td>
+                    <td class="n">×{count(calls)}</td>
+                    <td class="n">{duration(ns)}</td>
+                  </tr>
+                ))}
+              </Table>
+              {wasted.length > SHOWN && <p class="faint">and {count(wasted.length - SHOWN)} more{wasted.length >= 40 ? " at least" : ""}</p>}
+            </Panel>
+          )}
           {value !== null && (
-            <>
-              <h3>Result</h3>
-              <Value value={value} label="Result" />
-            </>
+            <Panel title="Result">
+              <Value value={value} label="Result" most={VALUES} />
+            </Panel>
           )}
           {meta.length > 0 && (
-            <>
-              <h3>About this trace</h3>
-              <Value value={Object.fromEntries(meta.map((key) => [key, trace.head.meta[key]])) as Json} label="About this trace" />
-            </>
+            <Panel title="About this trace">
+              <Value value={Object.fromEntries(meta.map((key) => [key, trace.head.meta[key]])) as Json} label="About this trace" most={VALUES} />
+            </Panel>
           )}
         </div>
-      )}
-      {journal !== undefined && journal !== null && typeof journal === "object" && !Array.isArray(journal) && (
         <p class="faint wide">
-          Read from a journal of {text(journal.sessions)} {plural(Number(journal.sessions), "session")}
-          {journal.is_complete === true ? "" : ", not closed in order"}
-          {Number(journal.damaged_records) > 0 ? `; ${text(journal.damaged_records)} damaged ${plural(Number(journal.damaged_records), "record")} left out` : ""}.
+          {journal !== undefined && journal !== null && typeof journal === "object" && !Array.isArray(journal) && (
+            <>
+              Read from a journal of {text(journal.sessions)} {plural(Number(journal.sessions), "session")}
+              {journal.is_complete === true ? "" : ", not closed in order"}
+              {Number(journal.damaged_records) > 0 ? `; ${text(journal.damaged_records)} damaged ${plural(Number(journal.damaged_records), "record")} left out` : ""}.{" "}
+            </>
+          )}
+          <button class="link quiet no-print" onClick={() => print()}>
+            Print this overview
+          </button>
         </p>
-      )}
       </div>
     </section>
   );
 }
 
-function ErrorLine({ trace, index, open }: { trace: Trace; index: number; open: (i: number) => void }) {
+function Panel({ title, note, tone = "", children }: { title: string; note?: string; tone?: string; children: ComponentChildren }) {
   return (
-    <li onClick={() => open(index)} class="clickable">
-      <KindMark trace={trace} index={index} />
-      <button class="link plain">{visible(trace.nameOf(index))}</button>
-      <span class="detail">{visible(trace.detailOf(index))}</span>
-    </li>
+    <div class={`panel ${tone}`}>
+      <h3>
+        {title}
+        {note && <span class="note">{note}</span>}
+      </h3>
+      {children}
+    </div>
   );
 }
 
-const MOST_READ = 5_000; // payloads read for the table of models
-
-function Models({ trace, calls, search }: { trace: Trace; calls: number[]; search: (text: string) => void }) {
-  const [models, setModels] = useState<Map<string, { calls: number; input: number; output: number; cost: number; priced: number }>>();
-  useEffect(() => {
-    let isStale = false;
-    (async () => {
-      const found: NonNullable<typeof models> = new Map();
-      for (const i of calls.slice(0, MOST_READ)) {
-        const payload: Payload = await trace.payload(i);
-        if (isStale) return;
-        const model = text(payload.meta?.model) || "unnamed model";
-        const each = found.get(model) ?? { calls: 0, input: 0, output: 0, cost: 0, priced: 0 };
-        each.calls++;
-        each.input += trace.input[i];
-        each.output += trace.output[i];
-        if (!Number.isNaN(trace.cost[i])) {
-          each.cost += trace.cost[i];
-          each.priced++;
-        }
-        found.set(model, each);
-      }
-      setModels(found);
-    })();
-    return () => {
-      isStale = true;
-    };
-  }, [trace]);
-  if (!calls.length || !models) return null;
+function Table({ heads, hasShare = true, children }: { heads: string[]; hasShare?: boolean; children: ComponentChildren }) {
   return (
-    <div class="panel">
-      <h3>Models</h3>
-      <table>
-        <thead>
-          <tr>
-            <th>model</th>
-            <th class="n">calls</th>
-            <th class="n">in</th>
-            <th class="n">out</th>
-            <th class="n">cost</th>
-          </tr>
-        </thead>
-        <tbody>
-          {[...models].map(([model, each]) => (
-            <tr key={model} class="clickable" onClick={() => search(`kind:llm "${model}"`)}>
-              <td>
-                <button class="link plain mono">{visible(model)}</button>
-              </td>
-              <td class="n">{count(each.calls)}</td>
-              <td class="n">{count(each.input)}</td>
-              <td class="n">{count(each.output)}</td>
-              <td class="n">{each.priced ? usd(each.cost) : <span class="faint">unpriced</span>}</td>
-            </tr>
+    <table>
+      <thead>
+        <tr>
+          {heads.map((head, k) => (
+            <th key={head} class={k ? "n" : ""}>
+              {head}
+            </th>
           ))}
-        </tbody>
-      </table>
-      {calls.length > MOST_READ && <p class="faint">of the first {count(MOST_READ)} calls</p>}
-    </div>
+          {hasShare && (
+            <th class="share">
+              <span class="offscreen">share</span>
+            </th>
+          )}
+        </tr>
+      </thead>
+      <tbody>{children}</tbody>
+    </table>
   );
+}
+
+function Share({ kind, name, part, cells, go }: { kind: string; name: string; part: number; cells: string[]; go: () => void }) {
+  return (
+    <tr class="clickable" onClick={go}>
+      <td>
+        <span class={`dot k-${kindClass(kind)}`} />
+        <button class="link plain">{visible(name)}</button>
+      </td>
+      {cells.map((cell, k) => (
+        <td class="n" key={k}>
+          {cell}
+        </td>
+      ))}
+      <td class="share">
+        <i class={`k-${kindClass(kind)}`} style={{ width: `${Math.max(0, Math.min(1, part)) * 100}%` }} />
+      </td>
+    </tr>
+  );
+}
+
+/** The longest stretches of the path, in order of time. */
+function shortened(legs: Leg[]): { legs: Leg[]; most: number; left: number; leftNs: number } {
+  const longest = [...legs].sort((a, b) => b.ns - a.ns);
+  const kept = new Set(longest.slice(0, SHOWN + 2));
+  let leftNs = 0;
+  for (const leg of longest.slice(SHOWN + 2)) leftNs += leg.ns;
+  return { legs: legs.filter((leg) => kept.has(leg)), most: longest[0]?.ns ?? 1, left: Math.max(0, legs.length - kept.size), leftNs };
+}
+
+interface ModelUse {
+  name: string;
+  isNamed: boolean;
+  calls: number;
+  input: number;
+  output: number;
+  cached: number;
+  cost: number;
+  priced: number;
+}
+
+function byModel(trace: Trace): ModelUse[] {
+  const llm = trace.head.kinds.indexOf("llm");
+  const found = new Map<number, ModelUse>();
+  for (let i = 0; i < trace.count; i++) {
+    if (trace.kind[i] !== llm) continue;
+    const name = trace.modelOf(i);
+    let use = found.get(trace.model[i]);
+    if (!use) found.set(trace.model[i], (use = { name: name || "unnamed model", isNamed: name !== "", calls: 0, input: 0, output: 0, cached: 0, cost: 0, priced: 0 }));
+    use.calls++;
+    use.input += trace.input[i];
+    use.output += trace.output[i];
+    use.cached += trace.cached[i];
+    if (!Number.isNaN(trace.cost[i])) {
+      use.cost += trace.cost[i];
+      use.priced++;
+    }
+  }
+  return [...found.values()].sort((a, b) => b.cost - a.cost || b.input + b.output - a.input - a.output);
 }
 
 function gather(trace: Trace) {
   const kinds = new Map<string, Group>();
   const calls = new Map<number, Group>();
   const errors: number[] = [];
-  const modelCalls: number[] = [];
+  const add = <Key,>(map: Map<Key, Group>, key: Key, i: number, isError: boolean) => {
+    let group = map.get(key);
+    if (!group) map.set(key, (group = { name: trace.nameOf(i), kind: trace.kindOf(i), calls: 0, selfNs: 0, errors: 0, slowest: i }));
+    else if (trace.self[i] > trace.self[group.slowest]) group.slowest = i;
+    group.calls++;
+    group.selfNs += trace.self[i];
+    if (isError) group.errors++;
+  };
   for (let i = 0; i < trace.count; i++) {
-    const kind = trace.kindOf(i);
     const isError = trace.isErrorOrigin(i);
     if (isError) errors.push(i);
-    if (kind === "llm") modelCalls.push(i);
-    const own = trace.self[i];
-    for (const [map, key] of [[kinds, kind], [calls, trace.name[i] * 65536 + trace.kind[i]]] as [Map<unknown, Group>, unknown][]) {
-      const group = map.get(key) ?? { name: trace.nameOf(i), kind, calls: 0, selfNs: 0, errors: 0, first: i };
-      group.calls++;
-      group.selfNs += own;
-      if (isError) group.errors++;
-      map.set(key, group);
-    }
+    add(kinds, trace.kindOf(i), i, isError);
+    add(calls, trace.name[i] * trace.head.kinds.length + trace.kind[i], i, isError);
   }
-  const bySelf = (map: Map<unknown, Group>) => [...map.values()].sort((a, b) => b.selfNs - a.selfNs);
-  return { kinds: bySelf(kinds), slowest: bySelf(calls), errors, modelCalls };
+  const bySelf = <Key,>(map: Map<Key, Group>) => [...map.values()].sort((a, b) => b.selfNs - a.selfNs);
+  return { kinds: bySelf(kinds), slowest: bySelf(calls), errors };
 }

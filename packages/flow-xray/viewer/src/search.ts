@@ -15,12 +15,12 @@ const UNITS: Record<string, number> = { ns: 1, us: 1e3, "µs": 1e3, ms: 1e6, s: 
 
 export function parseQuery(text: string): Query | null {
   const query: Query = { filters: [], words: [] };
-  for (const match of text.matchAll(/"([^"]*)"|(\S+)/g)) {
-    const word = match[2];
-    const filter = word === undefined ? null : asFilter(word);
+  for (const match of text.matchAll(/(?:(\w+:))?"([^"]*)"|(\S+)/g)) {
+    const word = match[3] ?? (match[1] ?? "") + match[2];
+    const filter = match[3] === undefined && !match[1] ? null : asFilter(word);
     if (filter) query.filters.push(filter);
     else {
-      const plain = (match[1] ?? word).toLowerCase();
+      const plain = word.toLowerCase();
       if (plain) query.words.push(plain);
     }
   }
@@ -28,7 +28,7 @@ export function parseQuery(text: string): Query | null {
 }
 
 function asFilter(word: string): Filter | null {
-  const named = /^(kind|status|name|thread):(.+)$/i.exec(word);
+  const named = /^(kind|status|name|thread|model):(.+)$/i.exec(word);
   if (named) {
     const wanted = named[2].toLowerCase();
     switch (named[1].toLowerCase()) {
@@ -36,6 +36,8 @@ function asFilter(word: string): Filter | null {
         return { test: (t, i) => t.kindOf(i).toLowerCase() === wanted };
       case "status":
         return { test: (t, i) => t.statusOf(i) === wanted };
+      case "model":
+        return { test: (t, i) => t.modelOf(i).toLowerCase().includes(wanted) };
       case "thread":
         return { test: (t, i) => t.threadOf(i).toLowerCase().includes(wanted) };
       default:
@@ -60,9 +62,10 @@ export function searchColumns(trace: Trace, query: Query): Uint8Array {
     for (let i = 0; i < trace.count; i++) if (hits[i] && !filter.test(trace, i)) hits[i] = 0;
   }
   for (const word of query.words) {
-    const inString = trace.head.strings.map((text) => text.toLowerCase().includes(word));
+    const inName = trace.head.strings.map((text) => text.toLowerCase().includes(word));
+    const inDetail = trace.details.all().map((text) => text.includes(word));
     for (let i = 0; i < trace.count; i++) {
-      if (hits[i] && !inString[trace.name[i]] && !inString[trace.detail[i]] && trace.kindOf(i) !== word && !trace.idOf(i).startsWith(word)) hits[i] = 0;
+      if (hits[i] && !inName[trace.name[i]] && !inDetail[trace.detail[i]] && trace.kindOf(i) !== word && !trace.idOf(i).startsWith(word)) hits[i] = 0;
     }
   }
   return hits;

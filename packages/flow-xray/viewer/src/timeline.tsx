@@ -1,227 +1,52 @@
-// The tree and the timeline in one table: call, took, bars. Only the rows in sight exist.
+// When everything ran: a lane for each thread or task, on one canvas.
 
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useMemo } from "preact/hooks";
+import { Chart, type ChartLook } from "./chart";
 import type { Trace } from "./data";
 import { count, duration, plural, visible } from "./format";
-import { kindClass, KindMark, statusWord } from "./marks";
-import { rowOf } from "./search";
-
-export interface Range {
-  from: number;
-  until: number;
-}
+import type { ViewKeys } from "./keys";
+import { lanesOf } from "./lanes";
+import { kindIndex, statusWord } from "./marks";
+import { Mini } from "./mini";
+import { ticksOf, type Range } from "./range";
 
 interface Props {
   trace: Trace;
-  rows: Int32Array;
   hits: Uint8Array | null;
-  folded: Uint8Array;
   selected: number;
   range: Range;
-  rowHeight: number;
-  select: (index: number, isByPointer?: boolean) => void;
-  toggle: (index: number) => void;
+  theme: string;
+  keys: ViewKeys;
   setRange: (range: Range) => void;
+  select: (index: number, isByPointer?: boolean) => void;
+  inspect: () => void;
 }
-
-const MARGIN = 8; // rows kept beyond the edge of the window
-const DEEP = 14;
 
 export function Timeline(props: Props) {
-  const { trace, rows, selected, rowHeight, range } = props;
-  const scroller = useRef<HTMLDivElement>(null);
-  const [top, setTop] = useState(0);
-  const [height, setHeight] = useState(600);
-
-  useLayoutEffect(() => {
-    const element = scroller.current!;
-    const observer = new ResizeObserver(() => setHeight(element.clientHeight));
-    observer.observe(element);
-    return () => observer.disconnect();
-  }, []);
-
-  const row = rowOf(rows, selected);
-  const isShown = row >= 0 && rows[row] === selected;
-  useLayoutEffect(() => {
-    const element = scroller.current!;
-    if (!isShown) return;
-    const y = row * rowHeight;
-    const room = element.clientHeight - (element.firstElementChild as HTMLElement).offsetHeight; // the head stays on top
-    if (y < element.scrollTop) element.scrollTop = Math.max(0, y - rowHeight);
-    else if (y + rowHeight > element.scrollTop + room) element.scrollTop = y - room + 2 * rowHeight;
-  }, [selected, row, isShown, rowHeight, rows]);
-
-  const lanes = useRef<HTMLDivElement>(null);
-  useEffect(() => {
-    const element = scroller.current!;
-    const zoom = (event: WheelEvent) => {
-      if (!event.ctrlKey && !event.metaKey) return;
-      event.preventDefault();
-      const box = lanes.current!.getBoundingClientRect();
-      const at = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
-      props.setRange(zoomed(props.range, at, Math.exp(event.deltaY / 300), trace.totals.lengthNs));
+  const { trace } = props;
+  const model = useMemo(() => lanesOf(trace), [trace]);
+  const look = useMemo<ChartLook>(() => {
+    const kinds = trace.head.kinds.map(kindIndex);
+    const took = (i: number) => (trace.duration[i] >= 0 ? duration(trace.duration[i]) : "");
+    return {
+      kindOf: (i) => kinds[trace.kind[i]],
+      labelOf: (i) => [visible(trace.nameOf(i)), took(i)],
+      isBad: (i) => trace.statusOf(i) === "error" || trace.statusOf(i) === "interrupted",
+      isUnfinished: (i) => trace.duration[i] < 0,
+      describe: (i) =>
+        visible([trace.nameOf(i), trace.kindOf(i), took(i) || statusWord(trace, i), trace.statusOf(i) === "ok" || trace.duration[i] < 0 ? "" : statusWord(trace, i), trace.start[i] > 0 ? `at + ${duration(trace.start[i])}` : "", trace.detailOf(i)].filter(Boolean).join(" · ")),
+      ticks: (range) => ticksOf(range).map((at) => [at, at === 0 ? "0" : duration(at)]),
     };
-    element.addEventListener("wheel", zoom, { passive: false });
-    return () => element.removeEventListener("wheel", zoom);
-  });
-
-  const first = Math.max(0, Math.floor(top / rowHeight) - MARGIN);
-  const last = Math.min(rows.length, Math.ceil((top + height) / rowHeight) + MARGIN);
-  const shown: number[] = [];
-  for (let k = first; k < last; k++) shown.push(k);
-  // Far below, indenting from the root would leave no room: indent from just above the rows in sight.
-  let shallowest = Infinity;
-  let deepest = 0;
-  for (const k of shown) {
-    shallowest = Math.min(shallowest, trace.depth[rows[k]]);
-    deepest = Math.max(deepest, trace.depth[rows[k]]);
-  }
-  const base = shallowest > DEEP ? shallowest - 2 : 0;
-  const step = Math.min(rowHeight > 30 ? 9 : 16, (rowHeight > 30 ? 90 : 240) / Math.max(1, deepest - base));
-  const ticks = ticksOf(range);
-  const length = range.until - range.from;
-
+  }, [trace]);
+  if (!trace.count) return <p class="empty">This trace holds no calls.</p>;
+  const lanes = Math.max(1, model.heads.size);
   return (
-    <section class="timeline" aria-label="Timeline">
-      <div
-        class="scroller"
-        ref={scroller}
-        tabIndex={0}
-        role="treegrid"
-        aria-label={`Calls, ${count(rows.length)} rows`}
-        aria-rowcount={rows.length}
-        aria-activedescendant={isShown ? `row-${selected}` : undefined}
-        onScroll={(event) => setTop(event.currentTarget.scrollTop)}
-      >
-        <div class="row head" aria-hidden="true">
-          <span class="call">call</span>
-          <span class="took">took</span>
-          <span class="lane" ref={lanes}>
-            {ticks.map((at) => (
-              <span class="tick" key={at} style={{ left: `${((at - range.from) / length) * 100}%` }}>
-                {at === 0 ? "0" : duration(at)}
-              </span>
-            ))}
-          </span>
-        </div>
-        <div class="spacer" style={{ height: `${rows.length * rowHeight}px` }}>
-          <div class="grid" aria-hidden="true">
-            <span class="lane">
-              {ticks.map((at) => (
-                <i key={at} style={{ left: `${((at - range.from) / length) * 100}%` }} />
-              ))}
-            </span>
-          </div>
-          {shown.map((k) => (
-            <Row key={rows[k]} {...props} index={rows[k]} position={k} base={base} step={step} />
-          ))}
-        </div>
-        {rows.length === 0 && <p class="empty">{trace.count === 0 ? "This trace holds no calls." : "Nothing matches the search. Press Esc to clear it."}</p>}
-      </div>
-    </section>
-  );
-}
-
-function Row(props: Props & { index: number; position: number; base: number; step: number }) {
-  const { trace, index, position, base, step, selected, folded, hits, range, rowHeight } = props;
-  const isSelected = index === selected;
-  const below = trace.end[index] - index - 1;
-  const isFolded = folded[index] !== 0 && !hits;
-  const status = trace.statusOf(index);
-  const depth = trace.depth[index];
-  const isDim = hits !== null && !hits[index];
-  const hiddenErrors = isFolded ? trace.errorsBelow[index] : 0;
-  const classes = ["row"];
-  if (isSelected) classes.push("selected");
-  if (isDim) classes.push("dim");
-  if (status === "error") classes.push("failed");
-  const detail = trace.detailOf(index);
-  return (
-    <div
-      class={classes.join(" ")}
-      id={`row-${index}`}
-      role="row"
-      aria-level={depth + 1}
-      aria-rowindex={position + 1}
-      aria-selected={isSelected}
-      aria-expanded={below > 0 ? !isFolded : undefined}
-      style={{ transform: `translateY(${position * rowHeight}px)`, height: `${rowHeight}px` }}
-      onClick={() => props.select(index, true)}
-      onDblClick={() => below > 0 && props.toggle(index)}
+    <Chart
+      name="timeline" label={`Timeline, ${count(lanes)} ${plural(lanes, "lane")}, ${count(trace.count)} ${plural(trace.count, "call")}`}
+      model={model} look={look} hits={props.hits} range={props.range} selected={props.selected} theme={props.theme} keys={props.keys}
+      setRange={props.setRange} select={props.select} inspect={props.inspect}
     >
-      <span class="call" role="gridcell" style={{ paddingLeft: `${((depth - base) * step).toFixed(1)}px` }}>
-        {below > 0 ? (
-          <button
-            class={isFolded ? "fold is-folded" : "fold"}
-            tabIndex={-1}
-            aria-label={`${isFolded ? "Unfold" : "Fold"} ${trace.nameOf(index)}`}
-            onClick={(event) => {
-              event.stopPropagation();
-              props.toggle(index);
-            }}
-          >
-            <svg viewBox="0 0 10 10" width="10" height="10" aria-hidden="true">
-              <path d="M2.5 3.75 L5 6.25 L7.5 3.75" fill="none" stroke="currentColor" stroke-width="1.4" />
-            </svg>
-          </button>
-        ) : (
-          <span class="fold" />
-        )}
-        {(base > 0 || depth > DEEP) && <span class="deep">{count(depth)}</span>}
-        <KindMark trace={trace} index={index} />
-        <span class="name">{visible(trace.nameOf(index))}</span>
-        {detail && <span class="detail">{visible(detail)}</span>}
-        {isFolded && <span class="folded">+{count(below)}</span>}
-        {hiddenErrors > 0 && <span class="folded s-error">{count(hiddenErrors)} {plural(hiddenErrors, "error")}</span>}
-      </span>
-      <span class="took" role="gridcell">
-        {trace.duration[index] >= 0 ? duration(trace.duration[index]) : statusWord(status)}
-      </span>
-      <span class="lane" role="gridcell">
-        <Bar trace={trace} index={index} range={range} />
-      </span>
-    </div>
+      <Mini trace={trace} range={props.range} setRange={props.setRange} theme={props.theme} />
+    </Chart>
   );
-}
-
-function Bar({ trace, index, range }: { trace: Trace; index: number; range: Range }) {
-  const length = range.until - range.from;
-  const from = (trace.start[index] - range.from) / length;
-  const until = (trace.stop[index] - range.from) / length;
-  if (until < 0 || from > 1) return null;
-  const left = Math.max(0, from);
-  const width = Math.max(0, Math.min(1, until) - left);
-  const status = trace.statusOf(index);
-  return (
-    <i
-      class={`bar k-${kindClass(trace.kindOf(index))} s-${status}`}
-      style={{ left: `min(${(left * 100).toFixed(4)}%, calc(100% - 2px))`, width: `${(width * 100).toFixed(4)}%` }}
-    />
-  );
-}
-
-const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500];
-
-/** Round times for about six ticks. */
-export function ticksOf(range: Range): number[] {
-  const wanted = (range.until - range.from) / 6;
-  if (!(wanted > 0)) return [0];
-  let step = 0;
-  for (const unit of [1, 1e3, 1e6]) {
-    for (const each of STEPS) if (!step && each * unit >= wanted) step = each * unit;
-  }
-  for (const each of [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400]) {
-    if (!step && each * 1e9 >= wanted) step = each * 1e9;
-  }
-  if (!step) step = Math.ceil(wanted / 86400e9) * 86400e9;
-  const ticks: number[] = [];
-  for (let at = Math.ceil(range.from / step) * step; at <= range.until - step * 0.15; at += step) ticks.push(at);
-  return ticks;
-}
-
-/** The range after zooming by `factor` around the relative position `at`, kept inside the trace. */
-export function zoomed(range: Range, at: number, factor: number, whole: number): Range {
-  const length = Math.min(whole, Math.max(10, (range.until - range.from) * factor));
-  const from = Math.min(Math.max(0, range.from + at * (range.until - range.from - length)), whole - length);
-  return { from, until: from + length };
 }

@@ -1,25 +1,34 @@
 // The run as the conversation it was: what each model call was told that nobody had said before, what it answered, and
 // what the tools did in between.
+//
+// Theory of operation. The calls that speak are read in order of time, some at a time, and cut into blocks: the head of a
+// turn, a message, what a tool did, an error, the name of the agent that speaks from here. Blocks are of any height, so a
+// block is measured when it is drawn and guessed before; only those in sight are in the document. What the reader has
+// seen is known only from where reading began: somebody who jumps far ahead reads from a few calls before that place.
 
-import { useEffect, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import type { Json, Payload, Trace } from "./data";
-import { count, duration, visible } from "./format";
-import { KindMark } from "./marks";
-import { answerOf, messagesOf, MessageView, plainPart, type Message } from "./messages";
+import { count, visible } from "./format";
+import type { ViewKeys } from "./keys";
 import { stringify, Value } from "./json";
+import { KindMark, kindClass, tookWord } from "./marks";
+import { answerOf, messagesOf, MessageView, plainPart, type Message } from "./messages";
 
 interface Props {
   trace: Trace;
+  hits: Uint8Array | null;
   selected: number;
+  keys: ViewKeys;
   select: (index: number, isByPointer?: boolean) => void;
+  inspect: () => void;
 }
 
-interface Entry {
-  index: number;
-  messages: Message[];
-  payload: Payload;
-  isAsked: boolean; // a model call right before shows the arguments already
-}
+type Block =
+  | { type: "scope"; index: number }
+  | { type: "head"; index: number; isFailed: boolean }
+  | { type: "message"; index: number; message: Message }
+  | { type: "tool"; index: number; payload: Payload; isAsked: boolean }
+  | { type: "error"; index: number; payload: Payload };
 
 /** What the reader has seen so far; nothing is shown twice. */
 interface Seen {
@@ -28,95 +37,249 @@ interface Seen {
   results: Map<string, number>; // tool spans by name, whose results the next model call repeats
 }
 
-const PAGE = 60;
+const AT_ONCE = 60; // calls read before drawing
+const BEFORE = 12; // calls read before the place where reading begins, so that little is said twice
+const GUESSED = { scope: 44, head: 34, message: 96, tool: 90, error: 40 };
+const MARGIN = 500; // pixels kept beyond the window
+const VALUES = 60;
 
 /** The spans that speak: model calls, and tool calls that no model call shows. */
-function speaking(trace: Trace): number[] {
-  const list: number[] = [];
-  for (let i = 0; i < trace.count; i++) {
-    const kind = trace.kindOf(i);
-    if (kind === "llm" || kind === "tool") list.push(i);
-  }
-  return list.sort((a, b) => trace.start[a] - trace.start[b] || a - b);
+function speaking(trace: Trace): Int32Array {
+  const kinds = trace.head.kinds.map((kind) => kind === "llm" || kind === "tool");
+  const found: number[] = [];
+  for (let i = 0; i < trace.count; i++) if (kinds[trace.kind[i]]) found.push(i);
+  return Int32Array.from(found).sort((a, b) => trace.start[a] - trace.start[b] || a - b);
 }
 
-export function Transcript({ trace, selected, select }: Props) {
-  const [entries, setEntries] = useState<Entry[]>();
-  const [limit, setLimit] = useState(PAGE);
-  const [total, setTotal] = useState(0);
-  useEffect(() => {
-    let isStale = false;
-    (async () => {
-      const all = speaking(trace);
-      const seen: Seen = { messages: new Set(), calls: new Set(), results: new Map() };
-      const out: Entry[] = [];
-      for (const index of all.slice(0, limit)) {
-        const payload = await trace.payload(index);
-        if (isStale) return;
-        if (trace.kindOf(index) === "llm") {
-          out.push({ index, payload, messages: newMessages(payload, seen), isAsked: false });
-        } else {
-          const name = trace.nameOf(index);
-          const isAsked = seen.calls.has(name + stringify(payload.input ?? {}, ""));
-          if (payload.output !== undefined || payload.error) seen.results.set(name, (seen.results.get(name) ?? 0) + 1);
-          out.push({ index, payload, messages: [], isAsked });
-        }
+/** The nearest agent above each span; only asked for when there is more than one. */
+function agentsOf(trace: Trace): Int32Array | null {
+  const agent = trace.head.kinds.indexOf("agent");
+  const out = new Int32Array(trace.count).fill(-1);
+  let agents = 0;
+  for (let i = 0; i < trace.count; i++) {
+    if (trace.kind[i] === agent) agents++;
+    out[i] = trace.kind[i] === agent ? i : trace.parent[i] < 0 ? -1 : out[trace.parent[i]];
+  }
+  return agents > 1 ? out : null;
+}
+
+/** Reads calls in order and keeps their blocks. */
+class Reader {
+  readonly blocks: Block[] = [];
+  readonly heights: number[] = [];
+  readonly headOf = new Map<number, number>(); // span -> its first block
+  private readonly seen: Seen = { messages: new Set(), calls: new Set(), results: new Map() };
+  private next: number;
+  private lastAgent = -1;
+  private isReading = false;
+  isDropped = false;
+
+  constructor(
+    private readonly trace: Trace,
+    private readonly order: Int32Array,
+    private readonly agents: Int32Array | null,
+    readonly from: number,
+  ) {
+    this.next = Math.max(0, from - BEFORE);
+  }
+
+  get isDone(): boolean {
+    return this.next >= this.order.length;
+  }
+
+  async more(done: () => void): Promise<void> {
+    if (this.isReading || this.isDone) return;
+    this.isReading = true;
+    const until = Math.min(this.order.length, Math.max(this.next, this.from) + AT_ONCE);
+    while (this.next < until) {
+      const index = this.order[this.next];
+      const payload = await this.trace.payload(index);
+      if (this.isDropped) return;
+      const blocks = this.blocksOf(index, payload);
+      if (this.next++ < this.from) continue;
+      this.headOf.set(index, this.blocks.length);
+      for (const block of blocks) {
+        this.blocks.push(block);
+        this.heights.push(GUESSED[block.type]);
       }
-      setTotal(all.length);
-      setEntries(out);
-    })();
+    }
+    this.isReading = false;
+    done();
+  }
+
+  private blocksOf(index: number, payload: Payload): Block[] {
+    const { trace, seen } = this;
+    const out: Block[] = [];
+    const agent = this.agents ? this.agents[index] : -1;
+    if (agent >= 0 && agent !== this.lastAgent) out.push({ type: "scope", index: agent });
+    this.lastAgent = agent;
+    out.push({ type: "head", index, isFailed: payload.error !== undefined });
+    if (trace.kindOf(index) === "llm") {
+      for (const message of newMessages(payload, seen)) out.push({ type: "message", index, message });
+    } else {
+      const name = trace.nameOf(index);
+      const isAsked = seen.calls.has(name + stringify(payload.input ?? {}, ""));
+      if (payload.output !== undefined || payload.error) seen.results.set(name, (seen.results.get(name) ?? 0) + 1);
+      if ((!isAsked && payload.input !== undefined && payload.input !== null) || payload.output !== undefined) out.push({ type: "tool", index, payload, isAsked });
+    }
+    if (payload.error) out.push({ type: "error", index, payload });
+    return out;
+  }
+}
+
+export function Transcript({ trace, hits, selected, keys, select, inspect }: Props) {
+  const order = useMemo(() => speaking(trace), [trace]);
+  const place = useMemo(() => new Map([...order].map((span, k) => [span, k])), [order]);
+  const agents = useMemo(() => agentsOf(trace), [trace]);
+  const [, step] = useReducer((n: number, _: void) => n + 1, 0);
+  const redraw = useCallback(() => step(undefined), []);
+  const wanted = place.get(selected) ?? -1;
+  const [from, setFrom] = useState(() => (wanted > 300 ? wanted - 20 : 0));
+  const reader = useMemo(() => new Reader(trace, order, agents, from), [order, from]);
+  const scroller = useRef<HTMLElement>(null);
+  const [view, setView] = useState({ top: 0, height: 800 });
+  const shownFor = useRef(-1);
+
+  useEffect(() => {
+    reader.more(redraw);
     return () => {
-      isStale = true;
+      reader.isDropped = true;
     };
-  }, [trace, limit]);
-  if (!entries) return <section class="transcript" aria-label="Transcript" aria-busy="true" />;
+  }, [reader]);
+  useLayoutEffect(() => {
+    const element = scroller.current!;
+    const observer = new ResizeObserver(() => setView((now) => ({ ...now, height: element.clientHeight })));
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+
+  // ---- which blocks are in sight
+  const { blocks, heights } = reader;
+  const offsets = [0];
+  for (const height of heights) offsets.push(offsets[offsets.length - 1] + height);
+  let first = 0;
+  while (first < blocks.length && offsets[first + 1] < view.top - MARGIN) first++;
+  let last = first;
+  while (last < blocks.length && offsets[last] < view.top + view.height + MARGIN) last++;
+  const isNearEnd = last >= blocks.length - 10;
+  useEffect(() => {
+    if (isNearEnd && blocks.length) reader.more(redraw);
+  }, [isNearEnd, blocks.length, reader]);
+
+  // ---- true heights, once drawn
+  useLayoutEffect(() => {
+    const element = scroller.current!;
+    let isChanged = false;
+    let above = 0;
+    for (const child of element.querySelectorAll<HTMLElement>("[data-block]")) {
+      const k = Number(child.dataset.block);
+      if (Math.abs(heights[k] - child.offsetHeight) < 1) continue;
+      if (offsets[k] + heights[k] <= element.scrollTop) above += child.offsetHeight - heights[k];
+      heights[k] = child.offsetHeight;
+      isChanged = true;
+    }
+    if (above) element.scrollTop += above;
+    if (isChanged) redraw();
+  });
+
+  // ---- the shared selection
+  const head = reader.headOf.get(selected) ?? -1;
+  useLayoutEffect(() => {
+    if (wanted < 0 || shownFor.current === selected) return;
+    if (head < 0) {
+      if (blocks.length && (wanted < from || wanted > from + 300)) setFrom(Math.max(0, wanted - 20));
+      else if (blocks.length) reader.more(redraw);
+      return;
+    }
+    shownFor.current = selected;
+    const element = scroller.current!;
+    if (offsets[head] < element.scrollTop || offsets[head] + 60 > element.scrollTop + element.clientHeight) element.scrollTop = Math.max(0, offsets[head] - 24);
+  }, [selected, head, blocks.length]);
+
+  keys.current = (key) => {
+    const step = key === "j" || key === "ArrowDown" ? 1 : key === "k" || key === "ArrowUp" ? -1 : 0;
+    if (step) {
+      let now = wanted;
+      if (now < 0) {
+        // From a call that does not speak: the first that speaks in it or after it.
+        now = order.findIndex((span) => span >= selected);
+        now = now < 0 ? order.length : now;
+        if (step > 0) now--;
+      }
+      const next = now + step;
+      if (next >= 0 && next < order.length) select(order[next]);
+    } else if (key === "Home" || key === "g") {
+      if (order.length) select(order[0]);
+    } else if (key === "End" || key === "G") {
+      if (order.length) select(order[order.length - 1]);
+    } else if (key === "Enter") inspect();
+    else return false;
+    return true;
+  };
+
+  const shown: number[] = [];
+  for (let k = first; k < last; k++) shown.push(k);
   return (
-    <section class="transcript" aria-label="Transcript" tabIndex={0}>
-      <div class="column">
-        {entries.length === 0 && <p class="empty">No model or tool was called in this trace.</p>}
-        {entries.map((entry) => (
-          <Turn key={entry.index} trace={trace} entry={entry} isSelected={entry.index === selected} select={select} />
-        ))}
-        {total > entries.length && (
-          <button class="button" onClick={() => setLimit(limit + 4 * PAGE)}>
-            show more of {count(total)} calls
+    <section class="transcript" aria-label={`Transcript, ${count(order.length)} calls of models and tools`} tabIndex={0} ref={scroller} onScroll={(event) => setView({ top: event.currentTarget.scrollTop, height: event.currentTarget.clientHeight })}>
+      <div class="column" style={{ paddingTop: `${offsets[first]}px`, paddingBottom: `${offsets[blocks.length] - offsets[last]}px` }} aria-busy={!blocks.length && order.length > 0}>
+        {order.length === 0 && <p class="empty">No model or tool was called in this trace.</p>}
+        {from > 0 && first === 0 && blocks.length > 0 && (
+          <button class="button earlier" onClick={() => setFrom(Math.max(0, from - 200))}>
+            {count(from)} earlier calls
           </button>
         )}
+        {shown.map((k) => (
+          <div key={`${from}:${k}`} data-block={k} class={`block-${blocks[k].type}${blocks[k].index === selected ? " selected" : ""}${hits && !hits[blocks[k].index] && blocks[k].type !== "scope" ? " dim" : ""}`}>
+            <BlockView trace={trace} block={blocks[k]} select={select} />
+          </div>
+        ))}
+        {reader.isDone && last === blocks.length && blocks.length > 0 && <p class="the-end">end of the transcript</p>}
       </div>
     </section>
   );
 }
 
-function Turn({ trace, entry, isSelected, select }: { trace: Trace; entry: Entry; isSelected: boolean; select: Props["select"] }) {
-  const { index, payload, messages, isAsked } = entry;
-  const isTool = trace.kindOf(index) === "tool";
-  return (
-    <div class={isSelected ? "turn selected" : "turn"}>
-      <button class="turn-head" onClick={() => select(index, true)}>
-        <KindMark trace={trace} index={index} />
-        <span class="name">{visible(trace.nameOf(index))}</span>
-        {!payload.error && <span class="detail">{visible(trace.detailOf(index))}</span>}
-        <span class="took">{duration(trace.duration[index])}</span>
-      </button>
-      {isTool ? (
-        <div class={payload.error ? "tool-call bad" : "tool-call"}>
-          {!isAsked && payload.input !== undefined && payload.input !== null && <Value value={payload.input} label="Arguments" />}
-          {payload.output !== undefined && (
+function BlockView({ trace, block, select }: { trace: Trace; block: Block; select: Props["select"] }) {
+  const { index } = block;
+  switch (block.type) {
+    case "scope":
+      return (
+        <button class={`scope k-${kindClass("agent")}`} onClick={() => select(index, true)}>
+          <KindMark trace={trace} index={index} />
+          {visible(trace.nameOf(index))}
+        </button>
+      );
+    case "head":
+      return (
+        <button class="turn-head" onClick={() => select(index, true)}>
+          <KindMark trace={trace} index={index} />
+          <span class="name">{visible(trace.nameOf(index))}</span>
+          {!block.isFailed && <span class="detail">{visible(trace.detailOf(index))}</span>}
+          <span class="took">{visible(tookWord(trace, index))}</span>
+        </button>
+      );
+    case "message":
+      return <MessageView message={block.message} />;
+    case "tool": {
+      const { input, output } = block.payload;
+      return (
+        <div class={block.payload.error ? "tool-call bad" : "tool-call"}>
+          {!block.isAsked && input !== undefined && input !== null && <Value value={input} label="Arguments" most={VALUES} />}
+          {output !== undefined && (
             <div class="result">
-              <Value value={payload.output} label="Result" />
+              <Value value={output} label="Result" most={VALUES} />
             </div>
           )}
         </div>
-      ) : (
-        messages.map((message, k) => <MessageView key={k} message={message} />)
-      )}
-      {payload.error && (
+      );
+    }
+    default:
+      return (
         <div class="error">
-          <b>{visible(String(payload.error.type ?? "error"))}</b> {visible(String(payload.error.message ?? ""))}
+          <b>{visible(String(block.payload.error?.type ?? "error"))}</b> {visible(String(block.payload.error?.message ?? ""))}
         </div>
-      )}
-    </div>
-  );
+      );
+  }
 }
 
 /** The messages of a model call that no earlier call has shown, and its answer. */

@@ -1,0 +1,7 @@
+// Each view handles its own keys; the page asks the view that is shown before it gives a key up.
+
+import type { RefObject } from "preact";
+
+/** Return true when the key was used. */
+export type KeyHandler = (key: string) => boolean;
+export type ViewKeys = RefObject<KeyHandler | null>;

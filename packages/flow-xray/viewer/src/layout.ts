@@ -1,0 +1,101 @@
+// Place a small graph: dagre for what may have cycles, one pass for a tree.
+//
+// Only a folded graph comes here: at most MOST_NODES nodes and MOST_EDGES edges, which dagre places in well under the
+// time limit of a person. So it runs where it is called, and the page's policy needs no worker (docs/design/0004).
+
+import { graphlib, layout } from "@dagrejs/dagre";
+
+export const MOST_NODES = 60;
+export const MOST_EDGES = 140;
+
+export interface GraphNode {
+  key: string;
+  label: string;
+  note: string;
+  kind: string;
+  span: number; // what a click selects, -1 for nothing
+  isBad: boolean;
+  isFaint: boolean; // possible, but not run
+  loops: number; // direct calls of itself
+  hint: string;
+}
+
+export interface GraphEdge {
+  from: number;
+  to: number;
+  calls: number;
+  style: "executed" | "possible" | "runtime";
+}
+
+export interface Placed {
+  width: number;
+  height: number;
+  x: number[]; // middle of each node
+  y: number[];
+  wide: number[];
+  high: number;
+  paths: { x: number; y: number }[][];
+}
+
+export function widthOf(node: GraphNode): number {
+  return Math.min(232, Math.max(96, 7 * Math.max(node.label.length, node.note.length * 0.86) + 34));
+}
+
+export function place(nodes: GraphNode[], edges: GraphEdge[]): Placed {
+  const high = 46;
+  const graph = new graphlib.Graph({ multigraph: false });
+  graph.setGraph({ rankdir: "LR", nodesep: 16, ranksep: 58, edgesep: 10, marginx: 20, marginy: 20 });
+  graph.setDefaultEdgeLabel(() => ({}));
+  nodes.forEach((node, k) => graph.setNode(String(k), { width: widthOf(node), height: high }));
+  for (const edge of edges) graph.setEdge(String(edge.from), String(edge.to), { weight: 1 + Math.log1p(edge.calls), width: 30, height: 14, labelpos: "c" });
+  layout(graph);
+  const at = nodes.map((_, k) => graph.node(String(k)) as { x: number; y: number });
+  const whole = graph.graph() as { width?: number; height?: number };
+  const wide = nodes.map(widthOf);
+  const paths = edges.map(({ from, to }) => {
+    const points = (graph.edge(String(from), String(to)) as { points: { x: number; y: number }[] }).points;
+    // dagre ends an arrow anywhere on the border; from the right side to the left side reads better.
+    if (at[to].x - wide[to] / 2 > at[from].x + wide[from] / 2) {
+      points[0] = { x: at[from].x + wide[from] / 2, y: at[from].y };
+      points[points.length - 1] = { x: at[to].x - wide[to] / 2, y: at[to].y };
+    }
+    return points;
+  });
+  return { width: whole.width ?? 100, height: whole.height ?? 100, x: at.map((each) => each.x), y: at.map((each) => each.y), wide, high, paths };
+}
+
+/** A tree in columns by depth: leaves one below the other, callers beside the middle of their callees. */
+export function placeTree(nodes: GraphNode[], parent: Int32Array): Placed {
+  const high = 30;
+  const wide = nodes.map((node) => Math.min(190, widthOf(node)));
+  const x: number[] = [];
+  const y: number[] = new Array(nodes.length).fill(-1);
+  const depth: number[] = [];
+  nodes.forEach((_, k) => {
+    depth.push(parent[k] < 0 ? 0 : depth[parent[k]] + 1);
+    x.push(20 + depth[k] * 238 + wide[k] / 2);
+  });
+  const first: number[] = new Array(nodes.length).fill(-1);
+  const last: number[] = new Array(nodes.length).fill(-1);
+  parent.forEach((p, k) => {
+    if (p < 0) return;
+    if (first[p] < 0) first[p] = k;
+    last[p] = k;
+  });
+  let bottom = 20;
+  for (let k = 0; k < nodes.length; k++) {
+    if (first[k] >= 0) continue;
+    y[k] = bottom + high / 2;
+    bottom += high + 10;
+  }
+  for (let k = nodes.length - 1; k >= 0; k--) if (first[k] >= 0) y[k] = (y[first[k]] + y[last[k]]) / 2;
+  const paths: { x: number; y: number }[][] = [];
+  parent.forEach((p, k) => {
+    if (p < 0) return;
+    const from = { x: x[p] + wide[p] / 2, y: y[p] };
+    const to = { x: x[k] - wide[k] / 2, y: y[k] };
+    const middle = to.x - 20;
+    paths.push([from, { x: middle, y: from.y }, { x: middle, y: to.y }, to]);
+  });
+  return { width: 40 + 238 * Math.max(0, ...depth) + 200, height: bottom + 10, x, y, wide, high, paths };
+}

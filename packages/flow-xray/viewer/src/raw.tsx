@@ -1,0 +1,43 @@
+// The data as it is: the selected call, or the head of the trace, as JSON that can be copied.
+
+import { useState } from "preact/hooks";
+import { copy } from "./copy";
+import type { Json, Trace } from "./data";
+import { count, visible } from "./format";
+import { spanJson, usePayload } from "./inspector";
+import { stringify } from "./json";
+
+const MOST = 100_000; // characters shown
+
+export function Raw({ trace, selected, say }: { trace: Trace; selected: number; say: (text: string) => void }) {
+  const [isHead, setHead] = useState(trace.count === 0);
+  const payload = usePayload(trace, selected);
+  const whole = isHead ? headJson(trace) : trace.count && payload ? spanJson(trace, selected, payload) : "";
+  return (
+    <section class="raw">
+      <div class="bar-line">
+        <div class="choices" role="radiogroup" aria-label="What is shown">
+          <button role="radio" aria-checked={!isHead} class={isHead ? "" : "on"} disabled={!trace.count} onClick={() => setHead(false)}>
+            selected call
+          </button>
+          <button role="radio" aria-checked={isHead} class={isHead ? "on" : ""} onClick={() => setHead(true)}>
+            trace
+          </button>
+        </div>
+        <span class="detail">{isHead ? visible(trace.head.name) : trace.count ? visible(trace.nameOf(selected)) : ""}</span>
+        <button class="button" onClick={() => copy(whole, "Copied the JSON", say)} disabled={!whole}>
+          Copy
+        </button>
+      </div>
+      <div class="pre mono" tabIndex={0} role="region" aria-label="JSON" aria-busy={!whole}>
+        {visible(whole.slice(0, MOST))}
+        {whole.length > MOST && <p class="faint">… {count(whole.length - MOST)} more characters; Copy takes all of it.</p>}
+      </div>
+    </section>
+  );
+}
+
+function headJson(trace: Trace): string {
+  const { name, trace_id, started_at_ns, length_ns, count: spans, meta, value, kinds, threads, models } = trace.head;
+  return stringify({ name, trace_id, started_at_ns: BigInt(started_at_ns), length_ns, spans, meta, value, kinds, threads, models, totals: trace.totals as unknown as Json } as unknown as Json);
+}
