@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["History"]
 
 _BEFORE: Final = """
-    SELECT step_index, state FROM steps WHERE run_key = ? AND step_index < ? AND state IS NOT NULL
-    ORDER BY step_index DESC
+    SELECT step_index, state FROM steps WHERE step_key BETWEEN (?1 << 32) AND (?1 << 32) + ?2 - 1 AND state IS NOT NULL
+    ORDER BY step_key DESC
 """
 
 

@@ -2,7 +2,7 @@
 
 A released migration is never edited. The names are the glossary's. Times are microseconds (see `_records`), except
 `renewed_at` and `lease_ms`, which are milliseconds of the database's own clock. What users wrote stands in columns as
-cells, which say by themselves how they are read (see `_cells`); the columns `encoding` are left over from before.
+cells, which say by themselves how they are read (see `_cells`).
 """
 
 from __future__ import annotations
@@ -125,8 +125,29 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (number, try)
     ) WITHOUT ROWID;
     """,
-    # 3: blobs, what is known of the whole database, the module of a lease, and sums over a run's steps.
+    # 3: one tree for a run's steps instead of two, blobs, what is known of the whole database, the module of a lease,
+    # and sums over a run's steps. The key of a step's row is its run's key and its own number in one integer: SQLite
+    # then needs no index beside the table, which is a fifth of the price of a commit.
     """
+    CREATE TABLE steps_3 (
+        step_key   INTEGER PRIMARY KEY,
+        run_key    INTEGER AS (step_key >> 32),
+        step_index INTEGER AS (step_key & 0xffffffff),
+        outcome    TEXT NOT NULL,
+        attempts   INTEGER NOT NULL,
+        started_at INTEGER NOT NULL,
+        ended_at   INTEGER NOT NULL,
+        fence      INTEGER NOT NULL,
+        detail     TEXT,
+        state      TEXT
+    );
+    INSERT INTO steps_3 (step_key, outcome, attempts, started_at, ended_at, fence, detail, state)
+        SELECT (run_key << 32) | step_index, outcome, attempts, started_at, ended_at, fence, detail, state FROM steps
+        ORDER BY run_key, step_index;
+    DROP TABLE steps;
+    ALTER TABLE steps_3 RENAME TO steps;
+    ALTER TABLE runs DROP COLUMN encoding;
+
     CREATE TABLE blobs (
         hash       BLOB PRIMARY KEY,
         size_bytes INTEGER NOT NULL,
@@ -142,10 +163,12 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE runs ADD COLUMN work_us INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE runs ADD COLUMN slowest_us INTEGER;
     ALTER TABLE runs ADD COLUMN slowest_step INTEGER;
-    UPDATE runs SET work_us = coalesce((SELECT sum(ended_at - started_at) FROM steps s
-        WHERE s.run_key = runs.run_key), 0);
-    UPDATE runs SET (slowest_us, slowest_step) = (SELECT ended_at - started_at, step_index FROM steps s
-        WHERE s.run_key = runs.run_key ORDER BY 1 DESC, 2 LIMIT 1);
+    UPDATE runs SET work_us = coalesce((SELECT sum(ended_at - started_at) FROM steps
+        WHERE step_key BETWEEN runs.run_key << 32 AND (runs.run_key << 32) + 0xffffffff), 0);
+    UPDATE runs SET (slowest_us, slowest_step) = (SELECT ended_at - started_at, step_key & 0xffffffff FROM steps
+        WHERE step_key BETWEEN runs.run_key << 32 AND (runs.run_key << 32) + 0xffffffff ORDER BY 1 DESC, 2 LIMIT 1);
+    CREATE INDEX tool_calls_by_status ON tool_calls (run_key, status);
+    CREATE INDEX tool_calls_decided ON tool_calls (run_key, decided_by) WHERE decided_by IS NOT NULL;
     """,
     # 4: approvals; children, forks, budgets and requests of runs; versions of states; calls numbered in their run.
     """

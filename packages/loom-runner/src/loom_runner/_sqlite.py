@@ -10,6 +10,9 @@ at no price.
 answers that with an error that waiting cannot heal). Nothing is awaited while one is open. Reads fetch all their
 rows at once.
 
+*Group commit.* While this process holds one run, its writes are transactions of their own. With several, the writes of
+one turn of the event loop share a transaction and its sync (see `_group`); each still fails alone.
+
 *Durability.* `power`: WAL with `synchronous=FULL`, one sync per commit; the database is made with `EXTRA` before it
 is switched to WAL, because otherwise a power cut can bring the rollback journal of that switch back and undo later
 commits. `process`: WAL with `NORMAL`, which survives kill -9 but not the loss of power. `memory`: no file at all.

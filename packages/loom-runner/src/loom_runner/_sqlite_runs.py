@@ -47,6 +47,7 @@ class RunTables(Tables):
         if not db.changes():
             return None
         claim = Claim(db.last_insert_rowid(), run.run_id, 1, lease.lease_s)
+        self._held.add(claim.run_key)
         self._add_lease(db, claim, lease, 0)
         return claim
 
@@ -89,6 +90,7 @@ class RunTables(Tables):
                     seen.fence,
                 ),
             )
+        self._held.add(claim.run_key)
         self._add_lease(db, claim, lease, seen.step_index)
         return claim
 

@@ -10,7 +10,7 @@ from loom_runner._cells import PLAIN_UP_TO_BYTES
 from loom_runner._sqlite_approvals import ApprovalTables
 from loom_runner._sqlite_family import FamilyTables
 from loom_runner._sqlite_rows import NOW_MS, SELECT_ATTEMPT, SELECT_STEP, SELECT_STEP_BARE, to_attempt, to_step
-from loom_runner._sqlite_tables import OF_RUN
+from loom_runner._sqlite_tables import OF_RUN, STEPS_OF_RUN
 from loom_runner._store import PauseAsked
 
 if TYPE_CHECKING:
@@ -20,19 +20,26 @@ if TYPE_CHECKING:
     from loom_runner._records import AttemptEnd, AttemptRecord, Claim, StepCommit, StepRecord
 
 __all__ = ["StepTables"]
+
+_SUMS: Final = """
+    work_us = work_us + ?,
+    slowest_step = CASE WHEN ? <= slowest_us THEN slowest_step ELSE step_index END,
+    slowest_us = max(ifnull(slowest_us, 0), ?)
+"""
+"""The three parameters are the step's duration; on the right side stand the values before."""
 _STEP_GOES_ON: Final = f"""
     UPDATE runs SET step_index = ?, state = ?, updated_at = ?, failures = 0, crashes = 0, wait = ?, due_at = NULL,
-        renewed_at = {NOW_MS}
+        renewed_at = {NOW_MS}, {_SUMS}
     WHERE run_key = ? AND fence = ? AND step_index = ? AND request IS NULL
 """
-_STEP_ENDS: Final = """
+_STEP_ENDS: Final = f"""
     UPDATE runs SET step_index = ?, state = coalesce(?, state), updated_at = ?, failures = 0, crashes = 0, wait = ?,
-        due_at = ?, status = ?, result = ?, renewed_at = NULL, request = NULL
+        due_at = ?, status = ?, result = ?, renewed_at = NULL, request = NULL, {_SUMS}
     WHERE run_key = ? AND fence = ? AND step_index = ?
 """
 _STEP: Final = """
-    INSERT INTO steps (run_key, step_index, outcome, attempts, started_at, ended_at, fence, detail, state)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO steps (step_key, outcome, attempts, started_at, ended_at, fence, detail, state)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -51,8 +58,9 @@ class StepTables(ApprovalTables, FamilyTables):
         # The usual small state costs one look; `next` reads the row before, so it comes before the row is changed.
         if state is not None and not (len(state) <= PLAIN_UP_TO_BYTES and self._cells.keys is None and state.isascii()):
             whole, cell = self._history.next(db, key, index, state)
+        took = step.ended_at - step.started_at
         if step.lease_end is None:
-            db.execute(_STEP_GOES_ON, (index + 1, whole, step.ended_at, wait, key, fence, index))
+            db.execute(_STEP_GOES_ON, (index + 1, whole, step.ended_at, wait, took, took, took, key, fence, index))
         else:
             db.execute(
                 _STEP_ENDS,
@@ -64,6 +72,9 @@ class StepTables(ApprovalTables, FamilyTables):
                     step.due_at,
                     step.status,
                     self._put(step.result, f"the result of run {claim.run_id!r}"),
+                    took,
+                    took,
+                    took,
                     key,
                     fence,
                     index,
@@ -73,7 +84,7 @@ class StepTables(ApprovalTables, FamilyTables):
             raise self._refused(db, claim, index)
         db.execute(
             _STEP,
-            (key, index, step.outcome, step.attempts, step.started_at, step.ended_at, fence, wait, cell),
+            ((key << 32) | index, step.outcome, step.attempts, step.started_at, step.ended_at, fence, wait, cell),
         )
         if step.signal_key is not None:
             db.execute("UPDATE signals SET taken_in_step = ? WHERE signal_key = ?", (index, step.signal_key))
@@ -127,9 +138,7 @@ class StepTables(ApprovalTables, FamilyTables):
             self._end_lease(db, claim, end.at, end.lease_end, end.note)
 
     def steps(self, run_id: str, *, first: int = 0, limit: int = 1000, states: bool = True) -> list[StepRecord]:
-        select = (
-            f"{SELECT_STEP if states else SELECT_STEP_BARE} {OF_RUN} AND step_index >= ? ORDER BY step_index LIMIT ?"
-        )
+        select = f"{SELECT_STEP if states else SELECT_STEP_BARE} {STEPS_OF_RUN} ORDER BY step_key LIMIT ?3"
         with self._file.lock, self._file.named_errors():
             rows: list[tuple[Any, ...]] = self._file.db.execute(select, (run_id, first, limit)).fetchall()
             if not states:

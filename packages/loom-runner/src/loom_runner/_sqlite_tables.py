@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from loom_runner._errors import LeaseLost
+from loom_runner._group import GroupCommit
 from loom_runner._sqlite_rows import NOW_MS
 
 if TYPE_CHECKING:
@@ -20,13 +21,18 @@ if TYPE_CHECKING:
     from loom_runner._records import AttemptRecord, Claim, ErrorInfo
     from loom_runner._sqlite_file import SQLiteFile
 
-__all__ = ["OF_RUN", "Tables"]
+__all__ = ["OF_RUN", "STEPS_OF_RUN", "Tables"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 OF_RUN: Final = "WHERE run_key = (SELECT run_key FROM runs WHERE run_id = ?1)"
 """The rows of one run, by its id as the first parameter."""
+STEPS_OF_RUN: Final = """
+    WHERE step_key BETWEEN ((SELECT run_key FROM runs WHERE run_id = ?1) << 32) + ?2
+        AND ((SELECT run_key FROM runs WHERE run_id = ?1) << 32) + 0xffffffff
+"""
+"""The rows in `steps` of one run, from the step on that the second parameter says."""
 
 
 class Tables:
@@ -44,6 +50,9 @@ class Tables:
         self._heartbeat: apsw.Connection | None = None
         self._beating = threading.Lock()
         self._is_closed = False
+        self._group = GroupCommit(file)
+        self._held: set[int] = set()
+        """The runs that this process holds and has not given back. With more than one, writes are grouped."""
 
     @property
     def description(self) -> str:
@@ -51,6 +60,22 @@ class Tables:
 
     async def _write(self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a write transaction; when this returns, its changes are durable."""
+        if len(self._held) > 1:
+            return await self._group.write(lambda db: work(db, *args, **kwargs), is_droppable=False)
+        with self._transaction as db:
+            return work(db, *args, **kwargs)
+
+    async def _write_call(
+        self,
+        is_start: bool,
+        work: Callable[Concatenate[apsw.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """The same for the start or the end of a tool call. Calls come in bundles (`gather`), even of a single run, so
+        that a shared sync is worth the turn of the loop; a start that is cancelled in the queue was never made."""
+        if len(self._held) > 1 or self._file.durability == "power":
+            return await self._group.write(lambda db: work(db, *args, **kwargs), is_droppable=is_start)
         with self._transaction as db:
             return work(db, *args, **kwargs)
 
@@ -66,16 +91,20 @@ class Tables:
         if db.changes() != 1:
             raise self._lost(claim)
 
-    @staticmethod
-    def _lost(claim: Claim) -> LeaseLost:
+    def _lost(self, claim: Claim) -> LeaseLost:
+        self._let_go(claim.run_key)
         return LeaseLost(
             f"cannot go on with {claim.run_id!r}: another process took the run over (this one held "
             f"fence {claim.fence}). Nothing was written; look with loom-runner explain.",
             run_id=claim.run_id,
         )
 
-    @staticmethod
-    def _end_lease(db: apsw.Connection, claim: Claim, at: int, ended_as: str, note: str | None) -> None:
+    def _let_go(self, run_key: int) -> None:
+        self._held.discard(run_key)
+        self._history.forget(run_key)
+
+    def _end_lease(self, db: apsw.Connection, claim: Claim, at: int, ended_as: str, note: str | None) -> None:
+        self._let_go(claim.run_key)
         db.execute(
             "UPDATE leases SET ended_at = ?, ended_as = ?, note = ? WHERE run_key = ? AND fence = ?",
             (at, ended_as, note, claim.run_key, claim.fence),

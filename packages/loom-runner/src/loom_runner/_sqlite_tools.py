@@ -24,7 +24,7 @@ class ToolTables(ApprovalTables):
     """`tool_calls` and `tool_tries`."""
 
     async def start_tool(self, claim: Claim, call: ToolStart) -> ToolRecord | None:
-        return await self._write(self._start_tool, claim, call)
+        return await self._write_call(True, self._start_tool, claim, call)
 
     def _start_tool(self, db: apsw.Connection, claim: Claim, call: ToolStart) -> ToolRecord | None:
         self._hold(db, claim)
@@ -52,7 +52,7 @@ class ToolTables(ApprovalTables):
         return to_tool(row or (), self._cells.get, self._cells.get)
 
     async def restart_tool(self, claim: Claim, call: ToolStart) -> None:
-        await self._write(self._restart_tool, claim, call)
+        await self._write_call(True, self._restart_tool, claim, call)
 
     def _restart_tool(self, db: apsw.Connection, claim: Claim, call: ToolStart) -> None:
         self._hold(db, claim)
@@ -70,7 +70,7 @@ class ToolTables(ApprovalTables):
         )
 
     async def end_tool(self, claim: Claim, step_index: int, key: str, end: ToolEnd) -> None:
-        await self._write(self._end_tool, claim, step_index, key, end)
+        await self._write_call(False, self._end_tool, claim, step_index, key, end)
 
     def _end_tool(self, db: apsw.Connection, claim: Claim, step_index: int, key: str, end: ToolEnd) -> None:
         self._hold(db, claim)
