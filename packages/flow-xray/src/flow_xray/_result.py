@@ -11,8 +11,9 @@ from flow_xray._model import Json, Span, Status
 from flow_xray._redact import Redactor
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
+    from flow_xray._analyze import Finding, Rule
     from flow_xray._diff import TraceDiff
 
 
@@ -79,25 +80,9 @@ class TraceResult:
         if self.is_frozen:
             return self
         redactor = Redactor()
-
-        def thing(value: Json) -> dict[str, Json]:
-            kept = freeze(value, redactor)
-            return kept if isinstance(kept, dict) else {}
-
-        spans = []
-        for span in self.spans:
-            given = freeze(span.input, redactor)  # first, so that a secret argument is known when the error text comes
-            spans.append(
-                replace(
-                    span,
-                    input=given,
-                    output=freeze(span.output, redactor),
-                    error=None if span.error is None else thing(span.error),
-                    meta=thing(span.meta),
-                    tags=[thing(tag) for tag in span.tags],
-                )
-            )
-        return replace(self, spans=spans, value=freeze(self.value, redactor), meta=thing(self.meta), is_frozen=True)
+        frozen = _frozen(self, redactor)
+        # A secret may turn up under its key only after it was in a text; now all of them are known.
+        return _frozen(frozen, redactor) if redactor.known else frozen
 
     def priced(self, prices: "str | os.PathLike[str] | None" = None) -> "TraceResult":
         """Return this trace with `cost_usd` in every model call whose price is known; the others stay unpriced.
@@ -137,6 +122,16 @@ class TraceResult:
         from flow_xray._diff import diff  # noqa: PLC0415  only when asked for
 
         return diff(self, other, ignore)
+
+    def analyze(self, rules: "Iterable[Rule]" = ()) -> "tuple[Finding, ...]":
+        """Return what is likely wrong: errors, slow and repeated calls, calls after the budget, counts that differ.
+
+        Args:
+            rules: callables of yours that take the `SpanTree` and return findings or texts.
+        """
+        from flow_xray._analyze import analyze  # noqa: PLC0415  only when asked for
+
+        return analyze(self, rules)
 
     def to_json(self, path: "str | os.PathLike[str] | None" = None) -> str:
         """Return the trace as JSON text (docs: the format `flow-xray/1`), and write it to `path` if one is given.
@@ -213,6 +208,32 @@ class TraceResult:
         from flow_xray._dot import dot  # noqa: PLC0415  only when asked for
 
         return _written(dot(self.frozen()), path)
+
+
+def _frozen(trace: TraceResult, redactor: Redactor) -> TraceResult:
+    def thing(value: Json) -> dict[str, Json]:
+        kept = freeze(value, redactor)
+        return kept if isinstance(kept, dict) else {}
+
+    text = redactor.text
+    spans = []
+    for span in trace.spans:
+        given = freeze(span.input, redactor)  # first, so that a secret argument is known when the error text comes
+        spans.append(
+            replace(
+                span,
+                name=text(str(span.name)),
+                kind=text(str(span.kind)),
+                thread=text(str(span.thread)),
+                input=given,
+                output=freeze(span.output, redactor),
+                error=None if span.error is None else thing(span.error),
+                meta=thing(span.meta),
+                tags=[thing(tag) for tag in span.tags],
+            )
+        )
+    value = freeze(trace.value, redactor)
+    return replace(trace, name=text(trace.name), spans=spans, value=value, meta=thing(trace.meta), is_frozen=True)
 
 
 def _written(text: str, path: "str | os.PathLike[str] | None") -> str:
