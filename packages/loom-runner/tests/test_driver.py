@@ -357,7 +357,7 @@ def test_a_signal_needs_a_run_that_can_take_it(make):
 
 
 def test_a_run_that_a_live_process_holds_is_busy(make, store):
-    asyncio.run(make()._driver.start("r", State(), 1))
+    start(make(), max_steps=1)
     asyncio.run(store.claim_run(store.get_run("r"), GONE, take_over=False))
     with pytest.raises(RunBusy, match=r"cannot go on with 'r': process 77 works on it \(its lease lasts 15 s more\)"):
         resume(make())
@@ -443,12 +443,50 @@ def test_a_cancelled_run_is_left_to_be_resumed(make, store):
 
 def test_keyboard_interrupt_inside_a_step_leaves_the_run_to_be_resumed(make, store):
     async def step(state: State, ctx: RunContext) -> Continue[State]:
-        raise SystemExit(1)
+        raise KeyboardInterrupt
 
-    with pytest.raises(SystemExit):
+    with pytest.raises(KeyboardInterrupt):
         start(make(step))
     assert store.get_run("r").status == "paused"
-    assert store.leases("r")[0].note == "stopped by SystemExit"
+    assert store.leases("r")[0].note == "stopped by KeyboardInterrupt"
+
+
+def test_a_step_that_exits_has_failed_and_does_not_end_the_command(make, store):
+    async def step(state: State, ctx: RunContext) -> Continue[State]:
+        raise SystemExit(3)
+
+    result = start(make(step))
+    assert (result.status, result.error.type, result.error.message) == ("failed", "SystemExit", "3")
+
+
+def test_a_last_state_can_be_committed_with_the_result(make, store):
+    async def step(state: State, ctx: RunContext) -> Complete[int]:
+        return Complete(7, state=State(9))
+
+    result = start(make(step))
+    assert (result.result, result.state, store.get_run("r").state) == (7, State(9), '{"n":9}')
+
+
+@pytest.mark.parametrize("wrong", ["   ", "a\ud800"])
+def test_names_that_nobody_could_type_are_refused(make, wrong):
+    with pytest.raises(UsageError, match="cannot start"):
+        start(make(), run_id=wrong)
+    with pytest.raises(UnknownRun):
+        resume(make(), run_id=wrong)
+
+
+def test_a_clock_that_is_set_back_makes_no_negative_durations(make, store, clock):
+    async def step(state: State, ctx: RunContext) -> Complete[int]:
+        clock.at_us -= 3_600_000_000
+        if ctx.attempt == 0:
+            raise TimeoutError
+        return Complete(0)
+
+    assert start(make(step)).status == "completed"
+    (row,) = store.steps("r")
+    assert row.ended_at >= row.started_at
+    (failed,) = store.attempts("r")
+    assert failed.ended_at >= failed.started_at
 
 
 def test_a_step_that_never_waits_lets_the_event_loop_turn(make, clock):

@@ -19,6 +19,7 @@ checkpoint.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from loom_runner._budget import Budget
     from loom_runner._clock import RetryPolicy
     from loom_runner._context import RunContext, Signal, current_run
     from loom_runner._errors import (
@@ -36,10 +37,11 @@ if TYPE_CHECKING:
     from loom_runner._events import RunEvent
     from loom_runner._gate import Allow, Ask, Deny, PendingCall
     from loom_runner._keys import KeyRing
-    from loom_runner._outcomes import Complete, Continue, Fail, Wait
+    from loom_runner._outcomes import Child, Complete, Continue, Fail, Sleep, Spawn, Wait
     from loom_runner._result import RunResult
     from loom_runner._runner import AgentRunner
     from loom_runner._sqlite import SQLiteStore
+    from loom_runner._sqlite_events import EventLog, LoggedEvent
     from loom_runner._sqlite_file import Durability
     from loom_runner._sqlite_keys import rekey
     from loom_runner._store import Store
@@ -49,14 +51,18 @@ __all__ = [
     "AgentRunner",
     "Allow",
     "Ask",
+    "Budget",
+    "Child",
     "Complete",
     "Continue",
     "Deny",
     "Done",
     "Durability",
+    "EventLog",
     "Fail",
     "KeyRing",
     "LeaseLost",
+    "LoggedEvent",
     "NotDone",
     "OutcomeUnknown",
     "PendingCall",
@@ -68,6 +74,8 @@ __all__ = [
     "RunnerError",
     "SQLiteStore",
     "Signal",
+    "Sleep",
+    "Spawn",
     "StateError",
     "Store",
     "StoreError",
@@ -88,14 +96,18 @@ _HOME = {
     "AgentRunner": "_runner",
     "Allow": "_gate",
     "Ask": "_gate",
+    "Budget": "_budget",
+    "Child": "_outcomes",
     "Complete": "_outcomes",
     "Continue": "_outcomes",
     "Deny": "_gate",
     "Done": "_tools",
     "Durability": "_sqlite_file",
+    "EventLog": "_sqlite_events",
     "Fail": "_outcomes",
     "KeyRing": "_keys",
     "LeaseLost": "_errors",
+    "LoggedEvent": "_sqlite_events",
     "NotDone": "_tools",
     "OutcomeUnknown": "_errors",
     "PendingCall": "_gate",
@@ -107,6 +119,8 @@ _HOME = {
     "RunnerError": "_errors",
     "SQLiteStore": "_sqlite",
     "Signal": "_context",
+    "Sleep": "_outcomes",
+    "Spawn": "_outcomes",
     "StateError": "_errors",
     "Store": "_store",
     "StoreError": "_errors",

@@ -10,15 +10,19 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from loom_runner._errors import LeaseLost, UsageError
-from loom_runner._events import Observers, RunEvent
+from loom_runner._events import Audience, Observers, RunEvent
 from loom_runner._ledger import Ledger, StepParked
 from loom_runner._threads import in_thread
 from loom_runner._tools import KEY_PARAMETER, Tool, ToolRegistry
 
 if TYPE_CHECKING:
+    from loom_runner._budget import Meter
+    from loom_runner._children import ChildResult
     from loom_runner._clock import Clock
 
 __all__ = ["RunContext", "RunningRun", "Signal", "current_run", "entered", "running_context"]
@@ -26,6 +30,7 @@ __all__ = ["RunContext", "RunningRun", "Signal", "current_run", "entered", "runn
 T = TypeVar("T")
 
 _current: Final[ContextVar[RunContext | None]] = ContextVar("loom_runner.current", default=None)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _QUIET_TURNS: Final = 5
 """How many turns of the loop a step has to make its next call: `gather` and `asyncio.wait` need three."""
 
@@ -47,9 +52,10 @@ class RunningRun:
     run_id: str
     ledger: Ledger
     tools: ToolRegistry
-    observers: Observers
+    observers: Observers | Audience
     clock: Clock
     loop: asyncio.AbstractEventLoop
+    meter: Meter
 
 
 @dataclass(slots=True)
@@ -64,6 +70,9 @@ class _Calls:
     moved: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+_NO_CHILDREN: Final[Mapping[str, ChildResult]] = MappingProxyType({})
+
+
 class RunContext:
     """One attempt of one step, as the step sees it. It is of no use after the step has returned.
 
@@ -72,6 +81,7 @@ class RunContext:
         step_index: The step, from 0.
         attempt: The attempt of this step, from 0.
         signal: The signal that ended a `Wait`; None after a time-out and in steps that did not wait.
+        children: The child runs that the step before this one spawned, by name, as they stand.
     """
 
     __slots__ = (
@@ -80,16 +90,27 @@ class RunContext:
         "_run",
         "_stopped",
         "attempt",
+        "children",
+        "due_us",
         "run_id",
         "signal",
         "step_index",
     )
 
-    def __init__(self, run: RunningRun, step_index: int, attempt: int, signal: Signal | None) -> None:
+    def __init__(
+        self,
+        run: RunningRun,
+        step_index: int,
+        attempt: int,
+        signal: Signal | None,
+        children: Mapping[str, ChildResult] = _NO_CHILDREN,
+    ) -> None:
         self.run_id = run.run_id
         self.step_index = step_index
         self.attempt = attempt
         self.signal = signal
+        self.children = children
+        self.due_us: int | None = None
         self._run = run
         self._stopped: BaseException | None = None
         self._is_over = False
@@ -105,6 +126,16 @@ class RunContext:
         """A logger whose records carry the run, the step and the attempt."""
         extra = {"run_id": self.run_id, "step_index": self.step_index, "attempt": self.attempt}
         return logging.LoggerAdapter(logging.getLogger("loom_runner.step"), extra)
+
+    @property
+    def budget(self) -> Meter:
+        """What the run may use, has used, and what remains; `ctx.budget.spend(tokens=...)` reports."""
+        return self._run.meter
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When this attempt is stopped, by the runner's `step_timeout_s` or the budget's time; None when it is not."""
+        return None if self.due_us is None else _EPOCH + timedelta(microseconds=self.due_us)
 
     def emit(self, event: Mapping[str, Any]) -> None:
         """Give observers a piece of progress, for instance a token that a model streams. It is not stored."""

@@ -7,18 +7,19 @@ runs the steps one by one, `_ending` writes down how each attempt ended, and thi
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from loom_runner._errors import LeaseLost
-from loom_runner._events import EventKind, Observers, RunEvent
+from loom_runner._errors import LeaseLost, UsageError
+from loom_runner._events import Audience, EventKind, Observers, RunEvent
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from loom_runner._clock import Clock, RetryPolicy
     from loom_runner._context import RunContext, RunningRun
+    from loom_runner._driver import Driver
     from loom_runner._gate import Gate
     from loom_runner._program import Program
     from loom_runner._records import Claim
@@ -37,7 +38,6 @@ class Cursor:
     task: asyncio.Task[Any] | None
     step_index: int
     state: Any
-    state_text: str
     attempt: int
     tries_used: int = 0
     due_at: int | None = None
@@ -45,6 +45,7 @@ class Cursor:
     context: RunContext | None = None
     max_steps: int | None = None
     last_step: int | None = None
+    before: str | None = None
     is_active: bool = True
     is_lost: bool = False
 
@@ -64,7 +65,7 @@ class Cursor:
             if self.context is not None:
                 self.context.stop(self.lease_lost())
             if self.task is not None:
-                self.task.cancel()
+                self.task.cancel()  # taken back by the stepper, which turns it into `lease_lost`
 
     def lease_lost(self) -> LeaseLost:
         return LeaseLost(
@@ -73,6 +74,49 @@ class Cursor:
             run_id=self.run_id,
             step_index=self.step_index,
         )
+
+
+@dataclass(slots=True)
+class Stop:
+    """Whether the runs of this runner shall stop after their steps, because the process is about to end."""
+
+    is_asked: bool = False
+
+
+@dataclass(slots=True)
+class Visit:
+    """One call of `start` or `resume`: how far it may still go, who listens, and the children that it drives."""
+
+    max_steps: int | None = None
+    wait_s: float = 0.0
+    listeners: tuple[Observers, ...] = ()
+    children: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.max_steps is not None and self.max_steps < 1:
+            raise UsageError(
+                f"cannot run {self.max_steps} steps: max_steps starts at 1; leave it out to run until done."
+            )
+        if not self.wait_s >= 0:
+            raise UsageError(f"cannot wait {self.wait_s} s: wait_s starts at 0.")
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.max_steps == 0
+
+    def stepped(self, steps: int) -> None:
+        if self.max_steps is not None:
+            self.max_steps -= steps
+
+    def for_child(self, *listeners: Observers) -> Visit:
+        """The same for a child: it may make as many steps as its parent may still make."""
+        heard = (*self.listeners, *(each for each in listeners if all(each is not other for other in self.listeners)))
+        return Visit(self.max_steps, self.wait_s, heard)
+
+    def audience(self, own: Observers) -> Observers | Audience:
+        """Who listens to a run of a runner whose observers are `own`."""
+        others = tuple(each for each in self.listeners if each is not own)
+        return Audience((own, *others)) if others else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +133,12 @@ class Settings:
     max_crashes: int
     gate: Gate | None = None
     module: Callable[[], str | None] = lambda: None
+    children: Mapping[str, Callable[[], Driver]] = field(default_factory=dict)
+    step_timeout_s: float | None = None
+    stop: Stop = field(default_factory=Stop)
 
     def tell(self, cursor: Cursor, kind: EventKind, step_index: int | None = None, /, **data: Any) -> None:
-        if self.observers:
+        observers = cursor.run.observers
+        if observers:
             index = cursor.step_index if step_index is None else step_index
-            self.observers.tell(RunEvent(kind, cursor.run_id, index, cursor.attempt, self.clock.now_us(), data))
+            observers.tell(RunEvent(kind, cursor.run_id, index, cursor.attempt, self.clock.now_us(), data))

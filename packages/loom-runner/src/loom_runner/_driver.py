@@ -16,21 +16,30 @@ The loop of the steps is in `_stepping`, the ends of attempts are in `_ending`.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
 
+from loom_runner._budget import NOTHING, Budget, Meter
+from loom_runner._children import Family
 from loom_runner._codec import canonical
 from loom_runner._context import RunningRun
-from loom_runner._cursor import Cursor, Settings
+from loom_runner._cursor import Cursor, Settings, Visit
 from loom_runner._ending import Endings
-from loom_runner._errors import RunBusy, RunExists, StateError, UsageError
+from loom_runner._errors import LeaseLost, RunBusy, RunExists, StateError
 from loom_runner._finding import find_run, unknown_run
 from loom_runner._lease import Heartbeat, is_gone, this_process
 from loom_runner._ledger import Ledger
-from loom_runner._records import Claim, LeaseRequest, NewRun, RunRecord
+from loom_runner._records import Claim, LeaseRequest, NewRun, RunRecord, Spent
 from loom_runner._result import RunResult
 from loom_runner._states import TERMINAL, move
 from loom_runner._stepping import Stepper
 from loom_runner._waits import Waits, before_step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from loom_runner._program import Program
 
 __all__ = ["Driver", "RunResult", "unknown_run"]
 
@@ -44,22 +53,31 @@ class Driver:
         self._store = settings.store
         self._clock = settings.clock
         self._tell = settings.tell
-        self._waits = Waits(settings)
-        self._endings = Endings(settings)
-        self._stepper = Stepper(settings, self._endings, Heartbeat(settings.store, settings.lease_s / 3))
+        self._family = Family(settings)
+        self._waits = Waits(settings, self._family)
+        self._endings = Endings(settings, self._family)
+        heartbeat = Heartbeat(settings.store, settings.lease_s / 3)
+        self._stepper = Stepper(settings, self._endings, self._family, heartbeat)
+        self._held: dict[str, Cursor] = {}
+
+    @property
+    def program(self) -> Program:
+        return self._program
 
     # ------------------------------------------------------------------ beginning
 
-    async def start(self, run_id: str, initial: Any, max_steps: int | None) -> RunResult:
+    async def start(self, run_id: str, initial: Any, visit: Visit, budget: Budget | None = None) -> RunResult:
         """Create the run and drive it; attach to it when it exists with the same input."""
-        _check_max_steps(max_steps)
         text, state = self._program.begin(initial)
-        new = NewRun(run_id, self._program.name, text, text, self._clock.now_us())
+        limits = None if budget is None or budget.is_unlimited else json.dumps(budget.as_json())
+        now = self._clock.now_us()
+        new = NewRun(run_id, self._program.name, text, text, now, limits, self._program.version)
         claim = await self._store.create_run(new, self._lease_request())
         if claim is not None:
-            cursor = self._cursor(claim, 0, state, text, attempt=0)
+            meter = Meter(budget or Budget())
+            cursor = self._cursor(claim, 0, state, text, attempt=0, visit=visit, meter=meter)
             self._tell(cursor, "run_started", status="created", fence=claim.fence, taken_over_from=None)
-            return await self._stepper.drive(cursor, max_steps)
+            return await self._visited(run_id, visit, cursor=cursor)
         record = find_run(self._store, run_id, "start")
         if record.program != self._program.name:
             raise RunExists(
@@ -67,7 +85,7 @@ class Driver:
                 f"{record.program!r}. Choose another run id.",
                 run_id=run_id,
             )
-        if canonical(record.input) != canonical(text):
+        if not self._is_same_input(record, text):
             raise RunExists(
                 f"cannot start {run_id!r}: a run of this name exists in {self._store.description} with another input. "
                 "Go on with it by resume, or choose another run id.",
@@ -75,34 +93,150 @@ class Driver:
             )
         if record.status in TERMINAL or record.status == "failed":
             return self._stored(record, was_stored=True)
-        return await self._attach(record, max_steps)
+        return await self._visited(run_id, visit, record=record)
 
-    async def resume(self, run_id: str, max_steps: int | None) -> RunResult:
+    def _is_same_input(self, record: RunRecord, text: str) -> bool:
+        """Compare inputs as JSON values; one of an earlier version of the code is brought up to date first."""
+        given = canonical(text)
+        if canonical(record.input) == given:
+            return True
+        for version in range(1, self._program.version):
+            with contextlib.suppress(StateError):
+                if canonical(self._program.upgraded(record.input, version, "the input")) == given:
+                    return True
+        return False
+
+    async def resume(self, run_id: str, visit: Visit, budget: Budget | None = None) -> RunResult:
         """Go on with a run; give back what is stored when it has ended."""
-        _check_max_steps(max_steps)
         record = find_run(self._store, run_id, "resume")
         if record.status in TERMINAL:
             return self._stored(record, was_stored=True)
-        return await self._attach(record, max_steps)
+        if budget is not None:
+            limits = Budget.from_json(record.budget).raised_by(budget)
+            await self._store.set_budget(run_id, json.dumps(limits.as_json()))
+            record = find_run(self._store, run_id, "resume")
+        return await self._visited(run_id, visit, record=record)
 
-    async def _attach(self, record: RunRecord, max_steps: int | None) -> RunResult:
-        if record.status == "waiting" and not await self._waits.is_over(record):
-            return self._stored(record)
-        state = self._read_state(record)
+    async def _visited(
+        self, run_id: str, visit: Visit, *, cursor: Cursor | None = None, record: RunRecord | None = None
+    ) -> RunResult:
+        """Drive a run as far as this call may go, and its children beside it."""
+        is_over = False
+        try:
+            result = await self._as_far_as_it_goes(run_id, visit, cursor, record)
+            is_over = result.status in TERMINAL
+            return result
+        finally:
+            if self._settings.children and (is_over or visit.children):
+                await self._family.leave(run_id, visit, is_over=is_over)
+
+    async def _as_far_as_it_goes(
+        self, run_id: str, visit: Visit, cursor: Cursor | None, record: RunRecord | None
+    ) -> RunResult:
+        while True:
+            if cursor is None:
+                record = record or find_run(self._store, run_id, "resume")
+                if record.status in TERMINAL:  # somebody else ended it in between
+                    return self._stored(record)
+                if record.status == "waiting" and not await self._waits.is_over(record):
+                    if not await self._waited(record, visit):
+                        return self._stored(find_run(self._store, run_id, "resume"))
+                    record = None
+                    continue
+                if self._is_used_up(record):
+                    return self._stored(record)
+                cursor = await self._claimed(record, visit)
+                if not cursor.is_active:
+                    return self._stored(find_run(self._store, run_id, "resume"))
+            first = cursor.step_index
+            self._held[run_id] = cursor
+            try:
+                result = await self._stepper.drive(cursor, visit.max_steps)
+            except LeaseLost:
+                record = self._store.get_run(run_id)
+                if record is not None and record.status == "cancelled":
+                    return self._stored(record)
+                raise
+            finally:
+                del self._held[run_id]
+            visit.stepped(result.step_index - first)
+            if result.status != "waiting" or visit.is_used_up or self._settings.stop.is_asked:
+                return result
+            cursor = record = None
+
+    async def _waited(self, record: RunRecord, visit: Visit) -> bool:
+        """Do what this process can do about a wait; True when it is worth another look."""
+        if self._settings.stop.is_asked:
+            return False
+        if record.wait is not None and "children" in record.wait:
+            await self._family.drive(record, visit)
+            return await self._waits.is_over(record)
+        if record.due_at is None:
+            return False
+        left_s = (record.due_at - self._clock.now_us()) / 1_000_000
+        if left_s > visit.wait_s:
+            return False
+        visit.wait_s -= max(0.0, left_s)
+        await self._clock.sleep(max(0.0, left_s))
+        return True
+
+    async def _claimed(self, record: RunRecord, visit: Visit) -> Cursor:
+        """Claim a run and take it in hand. The cursor is not active when the run was parked instead."""
+        state, text = self._read_state(record)
         claim, seen = await self._claim(record)
         if seen is not record:
-            state = self._read_state(seen)
+            state, text = self._read_state(seen)
+        if seen.state_version != self._program.version:
+            await self._store.replace_state(claim, text, self._program.version)
         was_lost = seen.status == "running"
         crashes = seen.crashes + was_lost
-        cursor = self._cursor(claim, seen.step_index, state, seen.state, attempt=seen.failures + crashes)
+        meter = self._meter(seen)
+        cursor = self._cursor(
+            claim, seen.step_index, state, text, attempt=seen.failures + crashes, visit=visit, meter=meter
+        )
+        if text is not seen.state:
+            cursor.before = None  # the history has it in its old form
         cursor.tries_used = 0 if seen.status in ("failed", "parked") else seen.failures
         cursor.due_at = seen.due_at if was_lost or seen.status == "paused" else None
         cursor.wait = before_step(seen.wait)
         taken_from = seen.owner.pid if was_lost and seen.owner else None
         self._tell(cursor, "run_started", status=seen.status, fence=claim.fence, taken_over_from=taken_from)
         if was_lost and crashes >= self._settings.max_crashes:
-            return await self._endings.park(cursor, crashes)
-        return await self._stepper.drive(cursor, max_steps)
+            await self._endings.park(cursor, crashes)
+        return cursor
+
+    def _meter(self, record: RunRecord) -> Meter:
+        own = Spent(record.step_index, record.spent_tokens, record.spent_cost_usd, record.work_us / 1_000_000)
+        family = self._store.spent_by_descendants(record.run_id) if self._settings.children else NOTHING
+        return Meter(Budget.from_json(record.budget), own, family)
+
+    def _is_used_up(self, record: RunRecord) -> bool:
+        is_limit = record.status == "paused" and record.error is not None and record.error.category == "limit"
+        return is_limit and self._meter(record).reached is not None
+
+    # ------------------------------------------------------------------ ending early
+
+    def let_go(self, run_ids: Iterable[str]) -> None:
+        """Stop the steps of runs that were cancelled, without waiting for a heartbeat."""
+        for run_id in run_ids:
+            if run_id in self._held:
+                self._held[run_id].lost()
+
+    def with_family(self) -> list[Driver]:
+        """This driver, and those of children that were needed so far, and theirs; each once."""
+        found: list[Driver] = [self]
+        for driver in found:
+            found += [each for each in driver.family_drivers() if all(each is not other for other in found)]
+        return found
+
+    def family_drivers(self) -> list[Driver]:
+        return self._family.known_drivers()
+
+    def stop(self) -> None:
+        """Let every run stop after its step."""
+        self._settings.stop.is_asked = True
+
+    # ------------------------------------------------------------------ claiming
 
     async def _claim(self, record: RunRecord) -> tuple[Claim, RunRecord]:
         """Claim a run as it was read; read again when it changed in between.
@@ -125,25 +259,42 @@ class Driver:
 
     # ------------------------------------------------------------------ small parts
 
-    def _cursor(self, claim: Claim, step_index: int, state: Any, state_text: str, *, attempt: int) -> Cursor:
-        ledger = Ledger(self._settings, claim)
-        run = RunningRun(
-            claim.run_id,
-            ledger,
-            self._settings.tools,
-            self._settings.observers,
-            self._clock,
-            asyncio.get_running_loop(),
-        )
-        return Cursor(claim, run, asyncio.current_task(), step_index, state, state_text, attempt)
+    def _cursor(
+        self,
+        claim: Claim,
+        step_index: int,
+        state: Any,
+        state_text: str,
+        *,
+        attempt: int,
+        visit: Visit,
+        meter: Meter,
+    ) -> Cursor:
+        settings = self._settings
+        observers = visit.audience(settings.observers)
+        ledger = Ledger(settings, claim, observers)
+        loop = asyncio.get_running_loop()
+        run = RunningRun(claim.run_id, ledger, settings.tools, observers, self._clock, loop, meter)
+        task = asyncio.current_task()
+        return Cursor(claim, run, task, step_index, state, attempt, before=state_text)
 
     def _lease_request(self) -> LeaseRequest:
         settings, program = self._settings, self._program
-        return LeaseRequest(this_process(), settings.lease_s, program.fingerprint, program.code_at, settings.module())
+        return LeaseRequest(
+            this_process(),
+            settings.lease_s,
+            program.fingerprint,
+            program.code_at,
+            settings.module(),
+            program.version,
+        )
 
-    def _read_state(self, record: RunRecord) -> Any:
+    def _read_state(self, record: RunRecord) -> tuple[Any, str]:
+        """Read a stored state, brought up to date; live and written."""
+        what = f"run {record.run_id!r} (step {record.step_index})"
         try:
-            return self._program.read_state(record.state)
+            text = self._program.upgraded(record.state, record.state_version, what)
+            return self._program.read_state(text), text
         except StateError as exc:
             exc.run_id, exc.step_index = record.run_id, record.step_index
             raise
@@ -154,7 +305,7 @@ class Driver:
             record.run_id,
             record.status,
             record.step_index,
-            self._read_state(record),
+            self._read_state(record)[0],
             result=result,
             error=record.error,
             wait=record.wait,
@@ -170,8 +321,3 @@ def _busy(record: RunRecord) -> RunBusy:
         run_id=record.run_id,
         step_index=record.step_index,
     )
-
-
-def _check_max_steps(max_steps: int | None) -> None:
-    if max_steps is not None and max_steps < 1:
-        raise UsageError(f"cannot run {max_steps} steps: max_steps starts at 1; leave it out to run until done.")

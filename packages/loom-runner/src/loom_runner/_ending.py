@@ -7,29 +7,35 @@ Every way out of a step is one function here and one transaction of the store. T
 |---|---|
 | returns `Continue` | committed; `running`, or `paused` when the slice of `max_steps` is used up |
 | returns `Complete` | committed; `completed` |
-| returns `Wait` | committed; `waiting`, or `running` when the signal is there already |
+| returns `Wait`, `Sleep` or `Spawn` | committed; `waiting`, or `running` when what it waits for is there already |
 | returns `Fail`, or raises what is not worth a retry | an attempt row; `failed`, with the state before the step |
 | raises what may pass | an attempt row with the time of the next try; `running` |
 | calls a tool that is in doubt, or needs an approval | `waiting`; the same attempt goes on when people have decided |
+| finds a budget used up | `paused` with the error category `limit`; the step has not begun |
+| ends when the run was asked to pause | committed; `paused` |
 | is cancelled (Ctrl-C, SIGTERM) | `paused`; the same step starts again on `resume` |
 | disappears with its process | found by the next claim, which writes an attempt row `interrupted` |
-| loses its lease | nothing is written, `LeaseLost` |
+| loses its lease, or somebody cancels the run | nothing is written |
 """
 
 from __future__ import annotations
 
 import traceback
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._clock import to_iso
 from loom_runner._errors import StateError, ToolCallMismatch, UnknownTool, UsageError
+from loom_runner._outcomes import Sleep, Wait
 from loom_runner._records import AttemptEnd, AttemptRecord, ErrorInfo, StepCommit
 from loom_runner._result import RunResult
 from loom_runner._states import move
+from loom_runner._store import PauseAsked
 
 if TYPE_CHECKING:
+    from loom_runner._children import Family
     from loom_runner._cursor import Cursor, Settings
     from loom_runner._ledger import StepParked
     from loom_runner._outcomes import Fail
@@ -37,6 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Endings"]
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER_RETRIED: Final = (StateError, UsageError, ToolCallMismatch, UnknownTool)
 """Errors of the code itself: the same attempt would end the same way."""
 
@@ -44,11 +51,12 @@ _NEVER_RETRIED: Final = (StateError, UsageError, ToolCallMismatch, UnknownTool)
 class Endings:
     """The ends of attempts, for the runs of one runner."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, family: Family) -> None:
         self._settings = settings
+        self._family = family
+        self._ends = settings.stop
         self._store = settings.store
         self._clock = settings.clock
-        self._observers = settings.observers
         self._program = settings.program
         self._retry = settings.retry
         self._tell = settings.tell
@@ -57,7 +65,7 @@ class Endings:
         self, cursor: Cursor, advance: Advance, started_at: int, signal_key: int | None
     ) -> RunResult | None:
         """Commit one step; the result when the run stops here."""
-        ended_at = self._clock.now_us()
+        ended_at = max(started_at, self._clock.now_us())  # the clock may have been set back
         step_index = cursor.step_index
         step = StepCommit(
             step_index=step_index,
@@ -69,30 +77,31 @@ class Endings:
             attempts=cursor.attempt + 1,
             result=advance.result_text,
             signal_key=signal_key,
-            before=cursor.state_text,
+            before=cursor.before,
         )
         if advance.outcome == "complete":
             step.status, step.lease_end = move("running", "complete"), "completed"
-        elif advance.wait is not None:
-            until = None
-            if advance.wait.timeout_s is not None:
-                step.due_at = ended_at + int(advance.wait.timeout_s * 1_000_000)
-                until = to_iso(step.due_at)
-            step.wait = {"signal": advance.wait.signal, "until": until}
-            sent = self._store.signals(cursor.run_id, name=advance.wait.signal)
-            # The signal that this step has taken is still listed: it is this commit that takes it.
-            if all(waiting.key == signal_key for waiting in sent):
-                step.status, step.lease_end = move("running", "wait"), "waiting"
-                step.note = f"signal {advance.wait.signal!r}"
+        elif advance.parks is not None:
+            self._wait(cursor, advance, step)
         if step_index == cursor.last_step and step.lease_end is None:
             step.status, step.lease_end, step.note = move("running", "pause"), "paused", f"max_steps {cursor.max_steps}"
+        if self._ends.is_asked and step.lease_end is None:
+            step.status, step.lease_end, step.note = move("running", "pause"), "interrupted", "asked to end"
+        meter = cursor.run.meter
+        step.tokens, step.cost_usd = meter.taken()
         if step.lease_end is not None:
             cursor.is_active = False
-        await self._store.commit_step(cursor.claim, step)
+        try:
+            await self._store.commit_step(cursor.claim, step)
+        except PauseAsked:
+            step.status, step.lease_end, step.note = move("running", "pause"), "paused", "asked to pause"
+            cursor.is_active = False
+            await self._store.commit_step(cursor.claim, step)
+        meter.stepped(ended_at - started_at)
         cursor.step_index = step_index + 1
         if advance.state_text is not None:
-            cursor.state, cursor.state_text = advance.state, advance.state_text
-        if self._observers:
+            cursor.state, cursor.before = advance.state, advance.state_text
+        if cursor.run.observers:
             duration_ms = (ended_at - started_at) / 1000
             self._tell(
                 cursor,
@@ -111,9 +120,37 @@ class Endings:
             cursor.run_id, step.status, cursor.step_index, cursor.state, result=advance.result, wait=step.wait
         )
 
-    async def failed(self, cursor: Cursor, started_at: int, exc: Exception) -> RunResult | None:
+    def _wait(self, cursor: Cursor, advance: Advance, step: StepCommit) -> None:
+        """Let a step be the last one before a wait, unless what it waits for is there already."""
+        parks = advance.parks
+        is_there = False
+        if isinstance(parks, Wait):
+            if parks.timeout_s is not None:
+                step.due_at = step.ended_at + int(parks.timeout_s * 1_000_000)
+            step.wait = {"signal": parks.signal, "until": None if step.due_at is None else to_iso(step.due_at)}
+            step.note = f"signal {parks.signal!r}"
+            sent = self._store.signals(cursor.run_id, name=parks.signal)
+            # The signal that this step has taken is still listed: it is this commit that takes it.
+            is_there = any(waiting.key != step.signal_key for waiting in sent)
+        elif isinstance(parks, Sleep):
+            due_at = _due_at(parks, step.ended_at)
+            step.due_at, step.wait = due_at, {"timer": True, "until": to_iso(due_at)}
+            step.note = f"the time {to_iso(due_at)}"
+            is_there = due_at <= step.ended_at
+        elif advance.waits_for is not None:
+            step.wait, step.children = advance.waits_for, advance.children
+            step.note = f"{len(step.children)} child runs"
+            is_there = self._family.settled(step.wait) >= step.wait["needed"]
+        if is_there:
+            step.due_at = step.note = None
+        else:
+            step.status, step.lease_end = move("running", "wait"), "waiting"
+
+    # ------------------------------------------------------------------ attempts that commit nothing
+
+    async def failed(self, cursor: Cursor, started_at: int, exc: BaseException) -> RunResult | None:
         """Record a failed attempt; the result when there is no further one."""
-        now = self._clock.now_us()
+        now = max(started_at, self._clock.now_us())
         error = _describe(exc, self._program)
         cursor.tries_used += 1
         retry = not isinstance(exc, _NEVER_RETRIED) and cursor.tries_used < self._retry.max_attempts
@@ -122,9 +159,9 @@ class Endings:
         delay_s = self._retry.delay_s(cursor.tries_used, self._clock.chance())
         due_at = now + int(delay_s * 1_000_000)
         failed = self._attempt(cursor, started_at, now, error, due_at)
-        await self._store.end_attempt(
-            cursor.claim, AttemptEnd(move("running", "retry"), now, failed=failed, due_at=due_at)
-        )
+        tokens, cost_usd = cursor.run.meter.taken()
+        end = AttemptEnd(move("running", "retry"), now, failed=failed, due_at=due_at, tokens=tokens, cost_usd=cost_usd)
+        await self._store.end_attempt(cursor.claim, end)
         self._tell(cursor, "attempt_failed", error=error.as_json(), retry_in_s=delay_s)
         cursor.attempt += 1
         cursor.due_at = due_at
@@ -173,6 +210,14 @@ class Endings:
         end = AttemptEnd(move("running", "park"), self._clock.now_us(), error=error, lease_end="parked")
         return await self._stop(cursor, end)
 
+    async def limit(self, cursor: Cursor, reached: str) -> RunResult:
+        """Pause a run whose budget is used up; its next step has not begun, or is dropped."""
+        error = ErrorInfo("BudgetUsedUp", f"the budget of {reached} is used up", "limit", self._program.code_at)
+        end = AttemptEnd(
+            move("running", "limit"), self._clock.now_us(), error=error, lease_end="paused", note=error.message
+        )
+        return await self._stop(cursor, end)
+
     async def interrupt(self, cursor: Cursor, note: str) -> None:
         if cursor.is_active:
             await self._stop(
@@ -190,6 +235,9 @@ class Endings:
         cursor.is_active = False
         if cursor.context is not None:
             cursor.context.close()
+        tokens, cost_usd = cursor.run.meter.taken()
+        if tokens or cost_usd:
+            end = replace(end, tokens=tokens, cost_usd=cost_usd)
         await self._store.end_attempt(cursor.claim, end)
         self._tell(cursor, "run_ended", status=end.status, reason=end.note)
         return RunResult(
@@ -201,6 +249,13 @@ class Endings:
         return AttemptRecord(
             cursor.step_index, cursor.attempt, "failed", started_at, now, error, retry_at, cursor.claim.fence
         )
+
+
+def _due_at(sleep: Sleep[Any], now: int) -> int:
+    if sleep.until is not None:
+        since = sleep.until - _EPOCH
+        return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return now + int((sleep.delay_s or 0) * 1_000_000)
 
 
 def _describe(exc: BaseException, program: Program) -> ErrorInfo:

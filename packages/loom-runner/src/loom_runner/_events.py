@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["EventKind", "Observer", "Observers", "RunEvent"]
+__all__ = ["Audience", "EventKind", "Observer", "Observers", "RunEvent"]
 
 EventKind = Literal[
     "run_started",
@@ -71,3 +71,19 @@ class Observers:
             except Exception:
                 self._listeners.remove(listener)
                 logging.getLogger("loom_runner").warning("an observer failed and is not called again", exc_info=True)
+
+
+class Audience:
+    """The observers of several runners: those of a child run's own runner, and of its parents'."""
+
+    __slots__ = ("_all",)
+
+    def __init__(self, observers: tuple[Observers, ...]) -> None:
+        self._all = observers
+
+    def __bool__(self) -> bool:
+        return any(self._all)
+
+    def tell(self, event: RunEvent) -> None:
+        for each in self._all:
+            each.tell(event)

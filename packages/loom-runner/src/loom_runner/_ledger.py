@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_runner._approvals import ApprovalRecord, as_of
 from loom_runner._clock import is_transient
 from loom_runner._errors import LeaseLost, OutcomeUnknown, StoreError, ToolCallMismatch, ToolFailed
-from loom_runner._events import RunEvent
+from loom_runner._events import Audience, Observers, RunEvent
 from loom_runner._gate import Ask, Deny, PendingCall, verdict_on
 from loom_runner._records import Claim, ErrorInfo, ToolEnd, ToolRecord, ToolStart
 from loom_runner._tools import Done, NotDone, Unknown
@@ -87,9 +87,9 @@ class Ledger:
 
     __slots__ = ("_claim", "_clock", "_gate", "_observers", "_store")
 
-    def __init__(self, settings: Settings, claim: Claim) -> None:
+    def __init__(self, settings: Settings, claim: Claim, observers: Observers | Audience) -> None:
         self._store = settings.store
-        self._observers = settings.observers
+        self._observers = observers
         self._clock = settings.clock
         self._gate = settings.gate
         self._claim = claim

@@ -16,17 +16,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from loom_runner._codec import UNHINTED, Codec, hints_of
 from loom_runner._errors import OutcomeError, StateDecodeError, UsageError
-from loom_runner._outcomes import Complete, Continue, Fail, Wait
+from loom_runner._outcomes import KEPT, Complete, Continue, Fail, Sleep, Spawn, Wait
 from loom_runner._threads import in_thread
+from loom_runner._versions import Versions
 
 if TYPE_CHECKING:
     from loom import TailCall
 
     from loom_runner._context import RunContext
+    from loom_runner._records import NewRun
 
 __all__ = ["Advance", "LoopProgram", "Program", "StepProgram"]
 
@@ -35,13 +37,19 @@ __all__ = ["Advance", "LoopProgram", "Program", "StepProgram"]
 class Advance:
     """What one step came to, written and live. Not frozen: it is made once per step."""
 
-    outcome: Literal["continue", "complete", "wait", "fail"]
+    outcome: Literal["continue", "complete", "wait", "sleep", "spawn", "fail"]
     state: Any = None
     state_text: str | None = None
     result: Any = None
     result_text: str | None = None
-    wait: Wait[Any] | None = None
+    parks: Wait[Any] | Sleep[Any] | Spawn[Any] | None = None
     fail: Fail | None = None
+    children: tuple[NewRun, ...] = ()
+    waits_for: dict[str, Any] | None = None
+
+
+_FIRST: Final = Versions()
+_PARKING: Final[Mapping[type, Literal["wait", "sleep", "spawn"]]] = {Wait: "wait", Sleep: "sleep", Spawn: "spawn"}
 
 
 class Program(Protocol):
@@ -53,6 +61,13 @@ class Program(Protocol):
     def code_at(self) -> str: ...
     @property
     def fingerprint(self) -> str: ...
+    @property
+    def version(self) -> int:
+        """The version of the states that it writes."""
+
+    def upgraded(self, text: str, version: int, what: str) -> str:
+        """Bring a stored state of an older version up to date."""
+
     def begin(self, initial: Any) -> tuple[str, Any]:
         """Turn what the caller starts with into the first state, written and live."""
 
@@ -72,8 +87,10 @@ class Program(Protocol):
 class _Code:
     """Where a function is written, and a fingerprint of the file around it."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], versions: Versions) -> None:
         self.function = function
+        self.version = versions.current
+        self.upgraded = versions.upgraded
         self.name: str = getattr(function, "__qualname__", None) or type(function).__qualname__
 
     @cached_property
@@ -102,8 +119,15 @@ class _Code:
 class StepProgram(_Code):
     """Drive `step(state, ctx)`, which returns an outcome. A sync step runs on a thread."""
 
-    def __init__(self, step: Callable[..., Any], state_type: Any = UNHINTED, result_type: Any = UNHINTED) -> None:
-        super().__init__(step)
+    def __init__(
+        self,
+        step: Callable[..., Any],
+        state_type: Any = UNHINTED,
+        result_type: Any = UNHINTED,
+        *,
+        versions: Versions = _FIRST,
+    ) -> None:
+        super().__init__(step, versions)
         self._step = step
         self._is_async = inspect.iscoroutinefunction(step) or inspect.iscoroutinefunction(type(step).__call__)
         parameters = [
@@ -153,17 +177,21 @@ class StepProgram(_Code):
             text, after = self._states.encode(outcome.state)
             return Advance("continue", after, text)
         match outcome:
-            case Complete(result=result):
+            case Complete(result=result, state=after):
                 text, result = self._results.encode(result)
-                return Advance("complete", result=result, result_text=text)
-            case Wait(state=after):
-                text, after = self._states.encode(after)
-                return Advance("wait", after, text, wait=outcome)
+                advance = Advance("complete", result=result, result_text=text)
+                if after is not KEPT:
+                    advance.state_text, advance.state = self._states.encode(after)
+                return advance
+            case Wait() | Sleep() | Spawn():
+                text, after = self._states.encode(outcome.state)
+                return Advance(_PARKING[type(outcome)], after, text, parks=outcome)
             case Fail():
                 return Advance("fail", fail=outcome)
         raise OutcomeError(
             f"cannot commit step {context.step_index} of {context.run_id!r}: {self.name} returned "
-            f"{_describe(outcome)}. Return Continue(state), Complete(result), Wait(state, signal) or Fail(message).",
+            f"{_describe(outcome)}. Return Continue(state), Complete(result), Wait(state, signal), "
+            "Sleep(state, delay_s), Spawn(state, children) or Fail(message).",
             run_id=context.run_id,
             step_index=context.step_index,
         )
@@ -172,8 +200,8 @@ class StepProgram(_Code):
 class LoopProgram(_Code):
     """Drive a `@tailrec` function: every tail call is a step."""
 
-    def __init__(self, loop: Callable[..., Any], result_type: Any = UNHINTED) -> None:
-        super().__init__(loop)
+    def __init__(self, loop: Callable[..., Any], result_type: Any = UNHINTED, *, versions: Versions = _FIRST) -> None:
+        super().__init__(loop, versions)
         self._members: dict[str, _Member] = {}
         self._entry = self._member(loop)
         hint = self._entry.hints.get("return", UNHINTED) if result_type is UNHINTED else result_type
@@ -337,4 +365,7 @@ def _result_hint(hint: Any) -> Any:
 
 
 def _describe(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"

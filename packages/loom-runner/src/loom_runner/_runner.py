@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from loom_runner._approvals import approval_view, decide_approval, read_approvals
+from loom_runner._children import lazily
 from loom_runner._clock import Clock, RetryPolicy, SystemClock
 from loom_runner._codec import UNHINTED, to_plain_json
-from loom_runner._cursor import Settings
+from loom_runner._cursor import Settings, Visit
 from loom_runner._doubt import read_tool_calls
 from loom_runner._driver import Driver
 from loom_runner._errors import UnknownToolCall, UsageError
@@ -16,7 +17,9 @@ from loom_runner._explain import Explanation, explain
 from loom_runner._finding import check_run_id, find_run
 from loom_runner._program import LoopProgram, Program, StepProgram
 from loom_runner._records import ErrorInfo, RunRecord, ToolEnd
+from loom_runner._requests import cancel_run, fork_run, pause_run, read_children, read_stats
 from loom_runner._tools import ToolRegistry
+from loom_runner._versions import Versions
 from loom_runner._views import attempt_views, run_view, step_view, tool_view
 
 if TYPE_CHECKING:
@@ -24,9 +27,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from loom_runner._budget import Budget
     from loom_runner._gate import Gate
     from loom_runner._result import RunResult
     from loom_runner._store import Store
+    from loom_runner._versions import Upcaster
 
 __all__ = ["AgentRunner", "resolve_call"]
 
@@ -51,6 +56,11 @@ class AgentRunner:
         gate: Decides which tool calls may run, fail, or wait for a person; see `Gate`. Without it, tools declared
             `needs_approval` wait, and all others run.
         module: The agent module as its caller named it, for hints that can be pasted; may be set later.
+        children: The programs of child runs, by the names that `Child(program=...)` uses: runners on the same store,
+            or functions that make one when it is first needed.
+        step_timeout_s: Seconds after which a step is stopped; that is a failed attempt, and may be tried again.
+        state_version: The version of the state that this code writes, from 1.
+        upcasters: For each older version, a function that turns its stored JSON into that of the next version.
     """
 
     def __init__(
@@ -69,21 +79,28 @@ class AgentRunner:
         max_crashes: int = 10,
         gate: Gate | None = None,
         module: str | None = None,
+        children: Mapping[str, AgentRunner | Callable[[], AgentRunner]] | None = None,
+        step_timeout_s: float | None = None,
+        state_version: int = 1,
+        upcasters: Mapping[int, Upcaster] | None = None,
     ) -> None:
         if (step is None) == (loop is None):
             raise UsageError("cannot make a runner: give it either step= or loop=.")
-        if not lease_s > 0 or max_crashes < 1:
-            raise UsageError("cannot make a runner: lease_s is above 0 and max_crashes is at least 1.")
+        if not lease_s > 0 or max_crashes < 1 or not (step_timeout_s is None or step_timeout_s > 0):
+            raise UsageError(
+                "cannot make a runner: lease_s and step_timeout_s are above 0 and max_crashes is at least 1."
+            )
         self.store = store
         self.module = module
         self.tools = ToolRegistry() if tools is None else tools
+        versions = Versions(state_version, dict(upcasters or {}))
         self.program: Program
         if step is not None:
-            self.program = StepProgram(step, state_type, result_type)
+            self.program = StepProgram(step, state_type, result_type, versions=versions)
         elif loop is not None:
             if state_type is not UNHINTED:
                 raise UsageError("cannot use state_type with loop=: hint the loop's parameters instead.")
-            self.program = LoopProgram(loop, result_type)
+            self.program = LoopProgram(loop, result_type, versions=versions)
         self._clock = clock or SystemClock()
         self._observers = Observers(tuple(observers))
         self._driver = Driver(
@@ -98,12 +115,22 @@ class AgentRunner:
                 max_crashes=max_crashes,
                 gate=gate,
                 module=lambda: self.module,
+                children=lazily(children or {}, self._driver_of),
+                step_timeout_s=step_timeout_s,
             )
         )
 
     # ------------------------------------------------------------------ running
 
-    async def start(self, *, run_id: str, initial_state: Any = None, max_steps: int | None = None) -> RunResult:
+    async def start(
+        self,
+        *,
+        run_id: str,
+        initial_state: Any = None,
+        max_steps: int | None = None,
+        wait_s: float = 0.0,
+        budget: Budget | None = None,
+    ) -> RunResult:
         """Start a run and drive it until it ends, waits, fails or has used up its slice.
 
         A run of this id that was started with the same input is gone on with; one that has ended is given back as
@@ -111,7 +138,10 @@ class AgentRunner:
         parameter.
 
         Args:
-            max_steps: Pause after this many steps; None goes on until done.
+            max_steps: Pause after this many steps; None goes on until done. Each child may make as many.
+            wait_s: Seconds that this call may spend on timers (`Sleep`, the time-out of a `Wait`). One that is due
+                later leaves the run `waiting`, for a later `resume` or a worker.
+            budget: What the run and everything it starts may use.
 
         Raises:
             RunExists: The id is taken by a run with another input.
@@ -123,20 +153,58 @@ class AgentRunner:
         Durability: every step is committed before the next begins, and the run's last one before this returns.
         """
         check_run_id(run_id, "start")
-        return await self._driver.start(run_id, initial_state, max_steps)
+        return await self._driver.start(run_id, initial_state, Visit(max_steps, wait_s), budget)
 
-    async def resume(self, *, run_id: str, max_steps: int | None = None) -> RunResult:
+    async def resume(
+        self, *, run_id: str, max_steps: int | None = None, wait_s: float = 0.0, budget: Budget | None = None
+    ) -> RunResult:
         """Go on with a run where it stands.
 
         A paused, interrupted or failed run goes on with the step that is not committed; a waiting one when what it
         waits for has come; one that has ended is given back as stored, with `was_stored`. Arguments and errors are
-        those of `start`.
+        those of `start`; the limits that `budget` sets replace those of the run.
 
         Raises:
             UnknownRun: There is no such run.
             StateDecodeError: The code at hand cannot read the stored state.
         """
-        return await self._driver.resume(run_id, max_steps)
+        return await self._driver.resume(run_id, Visit(max_steps, wait_s), budget)
+
+    async def cancel(self, *, run_id: str, by: str = "a person", note: str = "") -> Sequence[str]:
+        """Cancel a run and its children; see `cancel_run`. A step that runs in this process is stopped at once."""
+        cancelled = await cancel_run(self.store, run_id, by=by, note=note, clock=self._clock)
+        for driver in self._driver.with_family():
+            driver.let_go(cancelled)
+        return cancelled
+
+    async def pause(self, *, run_id: str) -> Sequence[str]:
+        """Let a run, and its children, pause after the step that each is in; see `pause_run`."""
+        return await pause_run(self.store, run_id, clock=self._clock)
+
+    async def fork(self, *, run_id: str, step: int, new_run_id: str | None = None, patch: Any = None) -> str:
+        """Make a new run that begins after a committed step; see `fork_run`. The state has to fit its type.
+
+        Raises:
+            StateDecodeError: The patched state does not.
+        """
+        return await fork_run(
+            self.store,
+            run_id,
+            step,
+            new_run_id=new_run_id,
+            patch=patch,
+            check=self.program.read_state,
+            clock=self._clock,
+        )
+
+    def drain(self) -> None:
+        """Let every run that this runner drives stop after its step, because the process is about to end.
+
+        Each is left `paused`, marked as interrupted, so that a worker elsewhere takes it up. Not undone: a runner
+        that is drained makes one step per call.
+        """
+        for driver in self._driver.with_family():
+            driver.stop()
 
     async def signal(self, *, run_id: str, name: str, payload: Any = None) -> None:
         """Leave a signal (plain JSON) for a run. `resume` then goes on; a signal that comes early is kept.
@@ -253,6 +321,14 @@ class AgentRunner:
         found = read_approvals(self.store, run_id, pending_only=pending_only, clock=self._clock)
         return [approval_view(approval) for approval in found]
 
+    def children(self, run_id: str) -> Sequence[dict[str, Any]]:
+        """Read the runs that a run has started."""
+        return [run_view(record) for record in read_children(self.store, run_id)]
+
+    def stats(self) -> dict[str, Any]:
+        """Count runs, tool calls and approvals by status."""
+        return read_stats(self.store)
+
     def explain_run(self, run_id: str) -> Explanation:
         """Tell what happened to a run; `str()` of it is the text, `.data` the facts."""
         return explain(self.store, run_id)
@@ -260,6 +336,13 @@ class AgentRunner:
     def close(self) -> None:
         """Close the store."""
         self.store.close()
+
+    def _driver_of(self, given: Any) -> Driver:
+        """Find the driver of a child's program, which is a runner or a function that makes one."""
+        runner = given if isinstance(given, AgentRunner) else given()
+        if not isinstance(runner, AgentRunner) or runner.store is not self.store:
+            raise UsageError("cannot start a child: its program is no AgentRunner on the store of its parent.")
+        return runner._driver  # noqa: SLF001  (of this very class)
 
     def _record(self, run_id: str, verb: str) -> RunRecord:
         return find_run(self.store, run_id, verb)

@@ -4,10 +4,13 @@ The rules behind the table:
 
 * Only the process that holds the lease moves a *running* run. `claim` takes a run that nobody holds; `take_over`
   takes one whose process is gone.
-* `step` commits a step and goes on; `complete`, `wait` and `pause` commit a step and give the lease back.
+* `step` commits a step and goes on; `complete`, `wait` (for a signal, a time or children) and `pause` commit a step
+  and give the lease back.
 * Everything else leaves the step uncommitted, to be tried again: `retry` (a failed attempt, more are allowed),
-  `fail` (no more are, or the step said so), `ask` (a tool call in doubt waits for a person), `interrupt` (Ctrl-C,
-  SIGTERM), `park` (this step took its process down too often).
+  `fail` (no more are, or the step said so), `ask` (a tool call in doubt, or one that needs an approval, waits for a
+  person), `limit` (a budget is used up), `interrupt` (Ctrl-C, SIGTERM), `park` (this step took its process down too
+  often).
+* `cancel` is the one move that anybody may make of a running run: it takes the lease away.
 * A failed or parked run keeps the state before the failing step, so `claim` is allowed: it tries that step again.
 * A completed or cancelled run never moves.
 """
@@ -22,11 +25,23 @@ __all__ = ["MOVES", "TERMINAL", "Move", "Status", "is_claimable", "move"]
 
 Status = Literal["created", "running", "waiting", "paused", "completed", "failed", "cancelled", "parked"]
 Move = Literal[
-    "claim", "take_over", "step", "complete", "wait", "pause", "retry", "fail", "ask", "interrupt", "park", "cancel"
+    "claim",
+    "take_over",
+    "step",
+    "complete",
+    "wait",
+    "pause",
+    "limit",
+    "retry",
+    "fail",
+    "ask",
+    "interrupt",
+    "park",
+    "cancel",
 ]
 
 MOVES: Final[dict[Status, dict[Move, Status]]] = {
-    "created": {"claim": "running", "cancel": "cancelled"},
+    "created": {"claim": "running", "pause": "paused", "cancel": "cancelled"},
     "running": {
         "take_over": "running",
         "step": "running",
@@ -35,6 +50,7 @@ MOVES: Final[dict[Status, dict[Move, Status]]] = {
         "wait": "waiting",
         "ask": "waiting",
         "pause": "paused",
+        "limit": "paused",
         "interrupt": "paused",
         "fail": "failed",
         "park": "parked",

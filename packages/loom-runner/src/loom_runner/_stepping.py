@@ -19,14 +19,18 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Final
 
+from loom_runner._children import child_results
 from loom_runner._context import RunContext, Signal, entered
 from loom_runner._errors import LeaseLost, StoreError
 from loom_runner._ledger import StepParked
+from loom_runner._outcomes import Spawn
 
 if TYPE_CHECKING:
+    from loom_runner._children import Family
     from loom_runner._cursor import Cursor, Settings
     from loom_runner._ending import Endings
     from loom_runner._lease import Heartbeat
+    from loom_runner._program import Advance
     from loom_runner._result import RunResult
 
 __all__ = ["Stepper"]
@@ -35,11 +39,20 @@ _YIELD_EVERY_US: Final = 5_000
 """A step that never suspends would keep signals and other runs waiting; the driver lets the loop turn this often."""
 
 
+class _TimeIsUsedUp(Exception):  # noqa: N818  (it ends an attempt, and is no error of the step)
+    """The step was stopped because the budget's time is over."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+
 class Stepper:
     """Run the steps of claimed runs."""
 
-    def __init__(self, settings: Settings, endings: Endings, heartbeat: Heartbeat) -> None:
+    def __init__(self, settings: Settings, endings: Endings, family: Family, heartbeat: Heartbeat) -> None:
         self._settings = settings
+        self._family = family
         self._endings = endings
         self._heartbeat = heartbeat
 
@@ -56,6 +69,8 @@ class Stepper:
             raise
         except asyncio.CancelledError:
             if cursor.is_lost:
+                if cursor.task is not None:
+                    cursor.task.uncancel()  # it was our own way to stop the step
                 raise cursor.lease_lost() from None
             await self._endings.interrupt(cursor, "stopped")
             raise
@@ -68,8 +83,10 @@ class Stepper:
             entered(None)
 
     async def _steps(self, cursor: Cursor, max_steps: int | None) -> RunResult:
-        settings = self._settings
-        clock, program, observers, endings = settings.clock, settings.program, settings.observers, self._endings
+        settings, endings, meter = self._settings, self._endings, cursor.run.meter
+        clock, program, observers = settings.clock, settings.program, cursor.run.observers
+        is_limited = not meter.limit.is_unlimited
+        is_timed = meter.limit.time_s is not None or settings.step_timeout_s is not None
         cursor.max_steps = max_steps
         cursor.last_step = None if max_steps is None else cursor.step_index + max_steps - 1
         yielded_at = clock.now_us()
@@ -77,25 +94,41 @@ class Stepper:
             if cursor.due_at is not None:
                 await clock.sleep(max(0.0, (cursor.due_at - clock.now_us()) / 1_000_000))
                 cursor.due_at = None
-            signal, signal_key = self._signal(cursor) if cursor.wait is not None else (None, None)
+            if is_limited and (reached := meter.reached) is not None:
+                return await endings.limit(cursor, reached)
+            signal, signal_key = None, None
             started_at = clock.now_us()
             if started_at - yielded_at > _YIELD_EVERY_US:
                 await asyncio.sleep(0)
                 yielded_at = started_at = clock.now_us()
-            context = cursor.context = RunContext(cursor.run, cursor.step_index, cursor.attempt, signal)
+            if cursor.wait is None:
+                context = RunContext(cursor.run, cursor.step_index, cursor.attempt, None)
+            else:
+                signal, signal_key = self._signal(cursor)
+                children = child_results(settings, cursor.wait) if "children" in cursor.wait else {}
+                context = RunContext(cursor.run, cursor.step_index, cursor.attempt, signal, children)
+            cursor.context = context
             entered(context)
             if observers:
                 settings.tell(cursor, "step_started")
             try:
-                advance = await program.advance(cursor.state, context)
+                if is_timed:
+                    advance = await self._in_time(cursor, context, started_at)
+                else:
+                    advance = await program.advance(cursor.state, context)
                 if context.has_calls_in_flight:
                     await context.settle()
                 if context.stopped is not None:
                     raise context.stopped
-            except Exception as exc:
+                if isinstance(advance.parks, Spawn):
+                    advance.children, advance.waits_for = self._family.prepared(cursor, advance.parks)
+            except (Exception, SystemExit) as exc:
                 if context.stopped is None:
                     if isinstance(exc, StoreError | LeaseLost):
                         raise
+                    context.close()
+                    if isinstance(exc, _TimeIsUsedUp):
+                        return await endings.limit(cursor, exc.limit)
                     ended = await endings.failed(cursor, started_at, exc)
                     if ended is not None:
                         return ended
@@ -114,6 +147,23 @@ class Stepper:
             context.close()
             if ended is not None:
                 return ended
+
+    async def _in_time(self, cursor: Cursor, context: RunContext, started_at: int) -> Advance:
+        """Run a step that may not take longer than its time-out, or than what is left of the budget's time."""
+        settings, meter = self._settings, cursor.run.meter
+        left_s, timeout_s = meter.remaining.time_s, settings.step_timeout_s
+        limit_s = min(each for each in (left_s, timeout_s) if each is not None)
+        context.due_us = started_at + int(limit_s * 1_000_000)
+        limit = asyncio.timeout(limit_s)
+        try:
+            async with limit:
+                return await settings.program.advance(cursor.state, context)
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise
+            if left_s is not None and limit_s == left_s:
+                raise _TimeIsUsedUp(f"time_s {meter.limit.time_s:g}") from exc
+            raise TimeoutError(f"step {cursor.step_index} took longer than {limit_s:g} s") from exc
 
     def _signal(self, cursor: Cursor) -> tuple[Signal | None, int | None]:
         """The signal that ended the wait before this step; nothing after a time-out."""

@@ -4,7 +4,7 @@
 |---|---|---|
 | `{"signal": NAME, "until": ISO or null}` | `Wait` | such a signal is there, or the time has come |
 | `{"timer": true, "until": ISO}` | `Sleep` | the time has come |
-| `{"children": [RUN, ...], "needed": N}` | `Spawn` | N of these runs have settled |
+| `{"children": [RUN, ...], "needed": N, "programs": [KEY, ...]}` | `Spawn` | N of these runs have settled |
 | `{"doubt": CALL}` | a call in doubt | somebody has decided about call `RUN#CALL` |
 | `{"approvals": [NUMBER, ...], "until": ISO or null}` | a call that needs a word | none of them is pending |
 
@@ -24,6 +24,7 @@ from loom_runner._errors import UnknownTool
 from loom_runner._gate import Allow, Deny, PendingCall
 
 if TYPE_CHECKING:
+    from loom_runner._children import Family
     from loom_runner._cursor import Settings
     from loom_runner._records import RunRecord
 
@@ -44,8 +45,9 @@ def before_step(wait: dict[str, Any] | None) -> dict[str, Any] | None:
 class Waits:
     """Look whether what a run waits for has come."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, family: Family) -> None:
         self._settings = settings
+        self._family = family
         self._store = settings.store
 
     async def is_over(self, record: RunRecord) -> bool:
@@ -53,6 +55,9 @@ class Waits:
         wait = record.wait or {}
         if wait.keys() & {"doubt", "approvals"}:
             return self._is_decided(record.run_id, wait) and await self._are_decided(record.run_id, wait)
+        if "children" in wait:
+            needed: int = wait["needed"]
+            return self._family.settled(wait) >= needed
         is_due = record.due_at is not None and record.due_at <= self._settings.clock.now_us()
         return is_due or ("signal" in wait and bool(self._store.signals(record.run_id, name=wait["signal"])))
 

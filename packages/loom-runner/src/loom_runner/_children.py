@@ -1,0 +1,193 @@
+"""Child runs: how a parent starts them, drives them, and sees what became of them. Theory of operation:
+
+*Started.* The rows of the children are written, with the status `created`, in the transaction that commits the
+parent's step. Before it there are none, after it there are all; a crash cannot leave some. The id says whose child
+it is, so a step that is tried again finds the same children.
+
+*Driven.* The parent is `waiting` and nobody holds it. The process that drove it now drives its children, each as any
+run is driven: claimed, stepped, committed, with a lease of its own. So a child that is killed is taken over like any
+other run, by the parent's next `resume` or by a worker; and two processes that resume the same parent share its
+children between them, each child being held by one.
+
+*Left waiting.* A child that waits (for an approval, a signal, a timer) or that pauses is left so; its siblings go on.
+When no child can go further here and too few have settled, the parent stays `waiting`.
+
+*Settled.* Whoever finds that enough children have settled claims the parent; the fence allows one. What they have
+spent counts against the parent's budget, and each starts with what remained of it.
+
+*Ended early.* With `until="any"` the parent goes on while others still run. They go on beside it; when the parent
+completes, they are cancelled, and when it stops for another reason, they pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner._codec import canonical
+from loom_runner._errors import LeaseLost, RunBusy, RunExists, UsageError
+from loom_runner._finding import check_run_id
+from loom_runner._records import ErrorInfo, NewRun
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from loom_runner._budget import Budget
+    from loom_runner._cursor import Cursor, Settings, Visit
+    from loom_runner._driver import Driver
+    from loom_runner._outcomes import Child, Spawn
+    from loom_runner._records import RunRecord
+    from loom_runner._states import Status
+
+__all__ = ["SETTLED", "ChildResult", "Family", "child_results"]
+
+SETTLED: Final[frozenset[Status]] = frozenset({"completed", "failed", "cancelled", "parked"})
+"""The statuses in which a child has an answer for its parent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildResult:
+    """How a child stands. `result` is plain JSON; `error` says why it failed, parked or was cancelled."""
+
+    name: str
+    run_id: str
+    status: Status
+    result: Any = None
+    error: ErrorInfo | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        return self.status in SETTLED
+
+
+def child_results(settings: Settings, wait: Mapping[str, Any]) -> dict[str, ChildResult]:
+    """Read the children that a step waited for, by name."""
+    found = {}
+    for run_id in wait["children"]:
+        record = settings.store.get_run(run_id)
+        if record is not None:
+            name = run_id.rpartition(":sub:")[2]
+            result = None if record.result is None else json.loads(record.result)
+            found[name] = ChildResult(name, run_id, record.status, result, record.error)
+    return found
+
+
+class Family:
+    """The children of one runner's runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._store = settings.store
+        self._drivers: dict[str, Driver] = {}
+
+    def prepared(self, cursor: Cursor, spawn: Spawn[Any]) -> tuple[tuple[NewRun, ...], dict[str, Any]]:
+        """Make the rows of a step's children, and what the parent waits for.
+
+        Raises:
+            UsageError: A program is not known, a name is no name, or a run of this id is something else.
+            StateEncodeError: An input does not fit its program.
+        """
+        remaining = cursor.run.meter.remaining
+        rows = tuple(self._row(cursor.run_id, child, remaining) for child in spawn.children)
+        wait = {
+            "children": [row.run_id for row in rows],
+            "needed": spawn.needed,
+            "programs": [child.program for child in spawn.children],
+        }
+        return rows, wait
+
+    def _row(self, parent_id: str, child: Child, remaining: Budget) -> NewRun:
+        run_id = f"{parent_id}:sub:{child.name}"
+        if ":sub:" in child.name:
+            raise UsageError(f"cannot start child {child.name!r}: ':sub:' divides the names of a family.")
+        check_run_id(child.name, "start child")
+        check_run_id(run_id, "start child")
+        driver = self._driver(child.program)
+        text, _ = driver.program.begin(child.input)
+        known = self._store.get_run(run_id)
+        if known is not None and (known.parent_run_id != parent_id or canonical(known.input) != canonical(text)):
+            raise RunExists(
+                f"cannot start child {run_id!r}: a run of this name exists with another input. Give it another name.",
+                run_id=run_id,
+            )
+        budget = None if remaining.is_unlimited else json.dumps(remaining.as_json())
+        now = self._settings.clock.now_us()
+        return NewRun(run_id, driver.program.name, text, text, now, budget, driver.program.version)
+
+    def _driver(self, program: str) -> Driver:
+        if program not in self._drivers:
+            known = self._settings.children
+            if program not in known:
+                names = ", ".join(sorted(known)) or "none"
+                raise UsageError(
+                    f"cannot start a child of program {program!r}: the runner was given no such one. Programs: {names}."
+                )
+            self._drivers[program] = known[program]()
+        return self._drivers[program]
+
+    def known_drivers(self) -> list[Driver]:
+        """The drivers of children that were needed so far."""
+        return list(self._drivers.values())
+
+    def settled(self, wait: Mapping[str, Any]) -> int:
+        """Count the children that have settled."""
+        records = (self._store.get_run(run_id) for run_id in wait["children"])
+        return sum(record is not None and record.status in SETTLED for record in records)
+
+    async def drive(self, parent: RunRecord, visit: Visit) -> None:
+        """Drive the children that a parent waits for, until enough have settled or none can go further here."""
+        wait = parent.wait or {}
+        programs = dict(zip(wait["children"], wait["programs"], strict=True))
+        for run_id, program in programs.items():
+            record = self._store.get_run(run_id)
+            if record is not None and record.status not in SETTLED and run_id not in visit.children:
+                child = visit.for_child(self._settings.observers)
+                work = self._driven(self._driver(program), run_id, child)
+                visit.children[run_id] = asyncio.create_task(work, name=f"loom-runner {run_id}")
+        while self.settled(wait) < wait["needed"]:
+            tasks = [visit.children[run_id] for run_id in programs if run_id in visit.children]
+            if not tasks:
+                return
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            _collect(visit)
+
+    @staticmethod
+    async def _driven(driver: Driver, run_id: str, visit: Visit) -> None:
+        try:
+            await driver.resume(run_id, visit)
+        except (RunBusy, LeaseLost):
+            return  # another process has it
+
+    async def leave(self, parent_id: str, visit: Visit, *, is_over: bool) -> None:
+        """Stop driving what is still open: for good when the parent has ended, else to be gone on with later."""
+        if is_over:
+            from loom_runner._requests import cancel_run  # noqa: PLC0415  (requests know drivers, drivers families)
+
+            for record in self._store.children(parent_id):
+                if record.status not in SETTLED:
+                    why = "its parent has ended"
+                    await cancel_run(self._store, record.run_id, by=parent_id, note=why, clock=self._settings.clock)
+        for task in visit.children.values():
+            task.cancel()
+        await asyncio.gather(*visit.children.values(), return_exceptions=True)
+        visit.children.clear()
+
+
+def _collect(visit: Visit) -> None:
+    """Take out the children that are done; an error that one of them left with is raised here."""
+    done = {run_id: task for run_id, task in visit.children.items() if task.done()}
+    for run_id in done:
+        del visit.children[run_id]
+    for task in done.values():
+        task.result()
+
+
+def lazily(children: Mapping[str, Any], driver_of: Callable[[Any], Driver]) -> dict[str, Callable[[], Driver]]:
+    """Turn runners, and factories of runners, into what makes a driver when it is needed."""
+
+    def maker(given: Any) -> Callable[[], Driver]:
+        return lambda: driver_of(given)
+
+    return {name: maker(given) for name, given in children.items()}

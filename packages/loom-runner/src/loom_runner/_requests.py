@@ -1,0 +1,176 @@
+"""What may be asked of a run from outside, by anybody who has the database: cancel, pause, fork, and numbers.
+
+Cancelling takes the lease away: a process that works on the run can write nothing more, hears it from the heartbeat or
+from its next write (the next transition, the next tool call), and stops the step. Pausing asks: the process that works
+on the run commits its step and then leaves it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from loom_runner._clock import SystemClock, from_iso
+from loom_runner._errors import RunExists, UnknownStep, UsageError
+from loom_runner._finding import check_run_id, find_run
+from loom_runner._records import ErrorInfo, NewRun
+from loom_runner._states import MOVES, move
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loom_runner._clock import Clock
+    from loom_runner._records import RunRecord, StepRecord
+    from loom_runner._store import Store
+
+__all__ = ["cancel_run", "fork_run", "merged", "pause_run", "read_children", "read_stats"]
+
+
+async def cancel_run(
+    store: Store, run_id: str, *, by: str = "a person", note: str = "", clock: Clock | None = None
+) -> list[str]:
+    """Cancel a run and its children, and theirs. What has ended before stays as it is.
+
+    Returns:
+        The ids of the runs that were cancelled.
+
+    Raises:
+        UnknownRun: There is no such run.
+        IllegalMove: It has ended, or failed.
+
+    Durability: committed when this returns; nothing is committed of the runs after that.
+    """
+    record = find_run(store, run_id, "cancel")
+    move(record.status, "cancel", run_id=run_id)
+    statuses = [status for status, moves in MOVES.items() if "cancel" in moves]
+    message = f"cancelled by {by}" + (f": {note}" if note else "")
+    error = ErrorInfo("Cancelled", message, "cancelled")
+    return await store.cancel_runs(run_id, statuses, error, (clock or SystemClock()).now_us())
+
+
+async def pause_run(store: Store, run_id: str, *, clock: Clock | None = None) -> list[str]:
+    """Let a run pause after the step that it is in, and its children after theirs; `resume` goes on.
+
+    Returns:
+        The ids of the runs that will pause, or have been.
+
+    Raises:
+        UnknownRun: There is no such run.
+        IllegalMove: Neither it nor a child of it runs, or is about to.
+    """
+    record = find_run(store, run_id, "pause")
+    asked = await store.ask_to_pause(run_id, (clock or SystemClock()).now_us())
+    if not asked:
+        move(record.status, "pause", run_id=run_id)
+    return asked
+
+
+async def fork_run(
+    store: Store,
+    run_id: str,
+    step: int,
+    *,
+    new_run_id: str | None = None,
+    patch: Any = None,
+    check: Callable[[str], object] | None = None,
+    clock: Clock | None = None,
+) -> str:
+    """Make a new run that begins after a committed step of another one; `resume` goes on with it.
+
+    Args:
+        step: The step after which the new run begins; its checkpoint is the state.
+        new_run_id: Its name; `<run>-fork-<n>` when not given.
+        patch: A JSON merge patch (RFC 7396) on the state: objects are merged, null removes a member.
+        check: Called with the patched state; raises when it is not one.
+
+    Returns:
+        The id of the new run. It waits for what the step waited for, if it did.
+
+    Raises:
+        UnknownRun, UnknownStep: There is no such run, or step, or its checkpoint was pruned.
+        RunExists: The name is taken.
+        UsageError: The step ended the run, so nothing comes after it.
+    """
+    record = find_run(store, run_id, "fork")
+    if step < 0 or step >= record.step_index:
+        last = f"The last one is {record.step_index - 1}." if record.step_index else "It has none yet."
+        raise UnknownStep(
+            f"cannot fork {run_id!r} after step {step}: there is no such committed step. {last}",
+            run_id=run_id,
+            step_index=step,
+        )
+    text = _state_after(store, run_id, step)
+    state = json.loads(text) if patch is None else merged(json.loads(text), patch)
+    text = text if patch is None else json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+    if check is not None:
+        check(text)
+    rows: list[StepRecord] = store.steps(run_id, first=step, limit=1)
+    wait = rows[0].detail if rows else None
+    until = None if wait is None else wait.get("until")
+    now = (clock or SystemClock()).now_us()
+    origin = json.dumps({"run_id": run_id, "step_index": step})
+    names = [new_run_id] if new_run_id is not None else [f"{run_id}-fork-{number}" for number in range(1, 1000)]
+    for name in names:
+        check_run_id(name, "fork to")
+        new = NewRun(
+            name,
+            record.program,
+            record.input,
+            text,
+            now,
+            None if record.budget is None else json.dumps(record.budget),
+            record.state_version,
+            step + 1,
+            origin,
+            wait,
+            None if until is None else from_iso(until),
+        )
+        if await store.fork_run(new):
+            return name
+    raise RunExists(f"cannot fork {run_id!r} to {names[0]!r}: the name is taken. Choose another one.", run_id=run_id)
+
+
+def _state_after(store: Store, run_id: str, step: int) -> str:
+    rows = store.steps(run_id, first=step, limit=1)
+    if not rows or rows[0].step_index != step:
+        raise UnknownStep(
+            f"cannot fork {run_id!r} after step {step}: its checkpoint was pruned.", run_id=run_id, step_index=step
+        )
+    if rows[0].outcome == "complete" or rows[0].state is None:
+        raise UsageError(
+            f"cannot fork {run_id!r} after step {step}: that step ended the run. Fork after step {step - 1}.",
+            run_id=run_id,
+            step_index=step,
+        )
+    return rows[0].state
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """Apply a JSON merge patch.
+
+    Source: RFC 7396, section 2.
+    """
+    if not isinstance(patch, dict):
+        return patch
+    found = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            found.pop(name, None)
+        else:
+            found[name] = merged(found.get(name), value)
+    return found
+
+
+def read_children(store: Store, run_id: str) -> list[RunRecord]:
+    """Read the runs that a run has started.
+
+    Raises:
+        UnknownRun: There is no such run.
+    """
+    find_run(store, run_id, "show the children of")
+    return store.children(run_id)
+
+
+def read_stats(store: Store) -> dict[str, Any]:
+    """Count runs, tool calls and approvals by status."""
+    return store.counts()
