@@ -260,3 +260,20 @@ def test_bad_input_is_said_in_one_line(project, capsys, monkeypatch, arguments, 
     assert main(["context", *arguments]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n"), words in err) == ("", 1, True)
+
+
+def test_view_puts_the_context_into_the_page_and_says_what_does_not_fit(project, capsys, monkeypatch, tmp_path):
+    folder, result, _ = project
+    monkeypatch.chdir(folder)
+    page = tmp_path / "p.html"
+    assert main(["view", "t.json", "--html", str(page), "--context", ".", "--format", "text"]) == 0
+    assert 'id="x-ctx"' in page.read_text()
+    assert "note:" not in capsys.readouterr().out
+    assert 'id="x-ctx"' in result.to_html(source=".")
+    assert 'id="x-ctx"' in result.to_html(source=[folder])
+    assert 'id="x-ctx"' not in result.to_html()
+    (tmp_path / "other.py").write_text("def x(): ...")
+    assert main(["view", "t.json", "--html", str(page), "--context", str(tmp_path), "--format", "text"]) == 0
+    assert "note: no span of this trace stands in this source" in capsys.readouterr().out
+    assert main(["view", "t.json", "--html", str(page), "--context", "nope"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

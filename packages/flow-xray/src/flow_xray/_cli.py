@@ -179,6 +179,13 @@ def _add_view(commands: "argparse._SubParsersAction[Parser]") -> None:
     view.add_argument("--speedscope", metavar="OUT", help="also write a speedscope flame graph")
     _add_prices(view)
     view.add_argument(
+        "--context",
+        metavar="PATH",
+        action="append",
+        default=[],
+        help="the source (a folder or file): the graph also shows what could have run",
+    )
+    view.add_argument(
         "--follow", action="store_true", help="serve the page on this machine and keep it current while FILE grows"
     )
     view.add_argument("--format", choices=("text", "json"), help="what is printed (default: text; JSON into a pipe)")

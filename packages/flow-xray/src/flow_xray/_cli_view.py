@@ -6,21 +6,22 @@ import os
 import sys
 
 from flow_xray._cli import DONE, USAGE, complain, is_there, read_trace, refuse_foreign, say
+from flow_xray._cli_context import are_sources
 from flow_xray._model import Json
-from flow_xray._result import TraceResult
+from flow_xray._result import TraceResult, write_whole
 from flow_xray._summary import summary_line, summary_of
 
 
 def view(options: argparse.Namespace) -> int:
     """Write the page of one or several files and say what it holds."""
     paths: list[str] = options.file
-    if not is_there(*paths):
+    if not is_there(*paths) or not are_sources(options.context):
         return USAGE
     result = read_trace(*paths).priced(options.prices)
     target = options.html or os.path.splitext(paths[0])[0] + ".html"  # noqa: PTH122  pathlib costs 9 ms
     if not options.html:
         refuse_foreign(target)
-    result.to_html(target)
+    context_notes = _write_page(result, target, options.context)
     if options.json:
         result.to_json(options.json)
     if options.chrome:
@@ -28,7 +29,7 @@ def view(options: argparse.Namespace) -> int:
     if options.speedscope:
         result.to_speedscope(options.speedscope)
     facts = summary_of(result)
-    notes = _notes(result)
+    notes = [*_notes(result), *context_notes]
     if options.format == "json" or (options.format is None and not _is_terminal()):
         say(json.dumps({**facts, "notes": notes, "html": target}))
     else:
@@ -58,6 +59,19 @@ def export(options: argparse.Namespace) -> int:
     if options.out is None:
         say(text.rstrip("\n"))
     return DONE
+
+
+def _write_page(result: TraceResult, target: str, sources: list[str]) -> list[str]:
+    """Write the page, with the context of the source when it is given; return what could not be joined, in words."""
+    if not sources:
+        result.to_html(target)
+        return []
+    from flow_xray._context import context_of  # noqa: PLC0415  only when asked for
+    from flow_xray._page import build_page  # noqa: PLC0415  as above
+
+    context = context_of(result, sources)
+    write_whole(target, build_page(result, context.as_json()).encode("utf-8"))
+    return context.notes
 
 
 def _is_terminal() -> bool:

@@ -154,17 +154,30 @@ class TraceResult:
 
         return load(text)
 
-    def to_html(self, path: "str | os.PathLike[str] | None" = None) -> str:
+    def to_html(
+        self, path: "str | os.PathLike[str] | None" = None, *, source: "Iterable[str | os.PathLike[str]]" = ()
+    ) -> str:
         """Return the trace as one offline HTML page, and write it to `path` if one is given.
 
         The page needs no server and no network; it is one file that may be sent to somebody.
+
+        Args:
+            path: where it goes.
+            source: files or folders of the program's source; the graph then also shows what could have run, and the
+                branches that were not taken. Nothing of the source is run.
 
         Raises:
             TraceOutputError: `path` cannot be written.
         """
         from flow_xray._page import build_page  # noqa: PLC0415  only when asked for
 
-        page = build_page(self.priced())
+        priced = self.priced()
+        context = None
+        if sources := [source] if isinstance(source, str) else [os.fspath(each) for each in source]:
+            from flow_xray._context import context_of  # noqa: PLC0415  only when asked for
+
+            context = context_of(priced, sources).as_json()
+        page = build_page(priced, context)
         if path is not None:
             write_whole(path, page.encode("utf-8"))
         return page
