@@ -23,7 +23,7 @@ class Ended:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a folder with a document, and make it the current one."""
     (tmp_path / "README.md").write_text(
         "# Whales\n\nA project about whales.\n\n## Resume\n\nRuns resume after a kill.\n"
@@ -31,6 +31,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "test_ok.py").write_text("def test_ok():\n    pass\n")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
     for variable in ("LOOM_MODEL", "LOOM_DB"):
         monkeypatch.delenv(variable, raising=False)
     return tmp_path

@@ -86,3 +86,65 @@ def test_a_broken_or_missing_file_is_one_line(project: Path, loom_run: Run) -> N
     for command in (("mcp", "list"), ("mcp", "check", "--trust"), ("mcp", "list", "--mcp-config", "none.json")):
         ended = loom_run(*command)
         assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1), command
+
+
+def test_a_chat_uses_the_servers_of_a_trusted_file(servers: Any, loom_run: Run, script: Run) -> None:
+    call = {"tool_calls": [{"id": "1", "name": "tiny__look", "arguments": {}}]}
+    untrusted = loom_run("chat", "hi", "-r", "no", script(call, "done"))
+    assert untrusted.code == 0
+    assert "nobody has trusted it" in untrusted.err.splitlines()[0]
+    assert "there is no such tool" in loom_run("show", "no", "--output", "text").out
+    ended = loom_run("chat", "hi", "-r", "yes", "--trust", script(call, "done"))
+    assert (ended.code, ended.out) == (0, "done\n")
+    assert "  tiny__look " in ended.err
+    assert "tiny__look    6 B" in loom_run("show", "yes", "--output", "text").out
+    assert (
+        loom_run("chat", "hi", "-r", "none", "--mcp-config", "none", script(call, "done")).err.count("tiny__look") == 0
+    )
+
+
+def test_a_run_keeps_its_servers_and_asks_again_when_their_file_has_changed(
+    servers: Any, loom_run: Run, script: Run
+) -> None:
+    call = {"tool_calls": [{"id": "1", "name": "tiny__look", "arguments": {}}]}
+    option = script(call, "one", {"tool_calls": [{**call["tool_calls"][0], "id": "2"}]}, "two", "three")
+    assert loom_run("chat", "a", "-r", "r", "--mcp-config", ".mcp.json", option).code == 0
+    assert loom_run("chat", "b", "-r", "r").out == "two\n"
+    servers(none={"command": "no-such-program"})
+    refused = loom_run("chat", "c", "-r", "r")
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert "cannot go on without MCP servers" in refused.err
+    again = loom_run("chat", "c", "-r", "r", "--trust")
+    assert (again.code, again.out) == (0, "three\n")
+    assert "cannot use MCP server 'none'" in again.err
+    assert loom_run("chat", "d", "-r", "r", "--mcp-config", "none", "--mock-llm").code == 0
+
+
+def test_tools_that_have_changed_are_told(servers: Any, loom_run: Run, script: Run, project: Path) -> None:
+    option = script("one", "two")
+    assert loom_run("chat", "a", "-r", "r", "--trust", option).code == 0
+    (project / "tiny.py").write_text(SERVER.replace('"look"', '"glance"'))
+    err = loom_run("chat", "b", "-r", "r").err
+    assert "not those of the last step: added: tiny__glance; removed: tiny__look" in err
+
+
+def test_a_server_does_the_work_of_a_local_tool(servers: Any, loom_run: Run, project: Path) -> None:
+    (project / "tiny.py").write_text(SERVER.replace('"look"', '"search_docs"'))
+    answered = loom_run("chat", "whales", "-r", "r", "--trust", "--mock-llm")
+    assert (answered.code, answered.out) == (0, "search_docs answers: seen\n")
+
+
+def test_what_is_set_holds_for_new_runs_and_a_flag_stands_above_it(loom_run: Run, project: Path, script: Run) -> None:
+    (project / "loom.toml").write_text('max_requests = 1\ndb = "mine.sqlite"\n')
+    call = {"tool_calls": [{"id": "1", "name": "list_files", "arguments": {}}]}
+    option = script(call, "done")
+    stopped = loom_run("chat", "hi", "-r", "r", option)
+    assert stopped.code == 4
+    assert (project / "mine.sqlite").exists()
+    assert loom_run("chat", "hi", "-r", "s", "--max-requests", "5", option).code == 0
+    assert [row["run_id"] for row in loom_run("runs", "--output", "json").json] == ["s", "r"]
+    (project / "loom.toml").write_text('mode = "auto"\n')
+    refused = loom_run("chat", "hi", "-r", "t", option)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "it sets mode and nobody has trusted it" in refused.err
+    assert loom_run("chat", "hi", "-r", "t", "--trust", option).code == 0

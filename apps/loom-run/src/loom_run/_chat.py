@@ -1,8 +1,8 @@
 """Start a conversation, go on with one, and say how it stands."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -25,6 +25,7 @@ from loom_runner.cli_base import ExitCode, exit_code_of_status
 from loom_run._approvals import Request, requests_of
 from loom_run._errors import LoomRunError
 from loom_run._progress import Progress
+from loom_run._servers import servers_of
 from loom_run._setup import Setup, SetupChange
 
 Status = Literal["created", "running", "waiting", "paused", "completed", "failed", "cancelled", "parked"]
@@ -173,9 +174,9 @@ class Conversation:
         """Start the run with the user's first message."""
         budget = Budget.from_json({**Budget().to_json(), **limits})
         state = AgentState(budget=budget, setup=setup.to_json()).with_user(message)
-        runner = self._runner(setup, desk)
-        with desk.tracing(runner, self.run_id):
-            result = await runner.start(run_id=self.run_id, initial_state=state.to_json(), max_steps=desk.max_steps)
+        async with self._runner(setup, desk) as runner:
+            with desk.tracing(runner, self.run_id):
+                result = await runner.start(run_id=self.run_id, initial_state=state.to_json(), max_steps=desk.max_steps)
         return self._turn(result)
 
     async def say(
@@ -221,19 +222,25 @@ class Conversation:
         sent = self.store.signals(self.run_id, name=MESSAGE_SIGNAL)
         return message_text(json.loads(sent[0].payload)) if sent else None
 
-    def _runner(self, setup: Setup, desk: "Desk") -> AgentRunner:
-        parts = setup.parts(database=Path(self.store.description), record=desk.record)
-        return build_agent_runner(
-            parts.coordinator, parts.tools, self.store, observers=[desk.progress], policy=parts.policy
-        )
+    @asynccontextmanager
+    async def _runner(self, setup: Setup, desk: "Desk") -> AsyncIterator[AgentRunner]:
+        """Build the runner, with the MCP servers of the run started for as long as the block works."""
+        database = Path(self.store.description)
+        async with servers_of(setup.mcp, database=database) as servers:
+            for problem in servers.problems:
+                desk.progress.note(problem)
+            parts = setup.parts(database=database, record=desk.record, servers=servers)
+            yield build_agent_runner(
+                parts.coordinator, parts.tools, self.store, observers=[desk.progress], policy=parts.policy
+            )
 
     async def _resumed(self, setup: Setup, sent: tuple[str, dict[str, Any]] | None, desk: "Desk") -> Turn:
         """Resume, after a signal was left; nothing is sent when the setup or the page's place is wrong."""
-        runner = self._runner(setup, desk)
-        with desk.tracing(runner, self.run_id):
-            if sent is not None:
-                await runner.signal(run_id=self.run_id, name=sent[0], payload=sent[1])
-            result = await runner.resume(run_id=self.run_id, max_steps=desk.max_steps)
+        async with self._runner(setup, desk) as runner:
+            with desk.tracing(runner, self.run_id):
+                if sent is not None:
+                    await runner.signal(run_id=self.run_id, name=sent[0], payload=sent[1])
+                result = await runner.resume(run_id=self.run_id, max_steps=desk.max_steps)
         return self._turn(result)
 
     def _turn(self, result: RunResult) -> Turn:

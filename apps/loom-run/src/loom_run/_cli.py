@@ -90,7 +90,7 @@ def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, outp
             if conversation.exists():
                 work = conversation.say(text, change, limits, desk)
             else:
-                work = conversation.begin(text, change.first(), limits, desk)
+                work = conversation.begin(text, change.first(), change.first_limits() | limits, desk)
             turn = run_async(work, hint=f"Go on: {command_text('resume', name, db)}")
             turn = _settled(turn, conversation, change=change, limits=limits, desk=desk, db=db, output=output)
         return _told(turn, desk, db, output)
@@ -150,15 +150,26 @@ def errors_as_json(output: Output, run_id: str | None) -> Iterator[None]:
 def _parts(output: Output, options: dict[str, Any]) -> "tuple[SetupChange, dict[str, Any], Desk]":
     """Turn options into what a conversation takes."""
     from loom_run._chat import Desk  # noqa: PLC0415
+    from loom_run._config import load_settings  # noqa: PLC0415
     from loom_run._progress import Progress  # noqa: PLC0415
     from loom_run._setup import SetupChange, checked_rules  # noqa: PLC0415
+    from loom_run._trusting import Trusting  # noqa: PLC0415
 
     if options["model"] is not None and options["mock_llm"] is not None:
         raise click.UsageError("--model and --mock-llm exclude each other")
     with agent_errors_named():
         rules = checked_rules(allow=options["allow"], ask=options["ask"], deny=options["deny"])
+    settings = load_settings(options["workspace"])
     change = SetupChange(
-        options["workspace"], options["model"], options["mock_llm"], options["test_command"], options["mode"], rules
+        options["workspace"],
+        options["model"],
+        options["mock_llm"],
+        options["test_command"],
+        options["mode"],
+        rules,
+        options["mcp_config"],
+        settings,
+        Trusting.at_terminal(given=options["trust"]),
     )
     named = {
         "max_tokens": options["max_tokens"],
@@ -167,7 +178,8 @@ def _parts(output: Output, options: dict[str, Any]) -> "tuple[SetupChange, dict[
     }
     limits = {name: value for name, value in named.items() if value is not None}
     progress = Progress(output, is_live=is_terminal(sys.stdout))
-    return change, limits, Desk(progress, options["max_steps"], options["trace"], options["record"])
+    max_steps = options["max_steps"] or settings.max_steps
+    return change, limits, Desk(progress, max_steps, options["trace"], options["record"])
 
 
 def _settled(

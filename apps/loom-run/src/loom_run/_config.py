@@ -110,7 +110,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, int], str]:
     """Read one file: its values, the line of each, and the hash of its bytes. A missing file sets nothing."""
     try:
         data = file.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}, {}, ""
     except OSError as exc:
         raise LoomRunError(f"cannot read {file}: because {(exc.strerror or str(exc)).lower()}.") from exc

@@ -1,5 +1,6 @@
 """One line for a person about each thing that an agent did."""
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -41,17 +42,25 @@ def argument_text(arguments: Mapping[str, Any]) -> str:
 
 def result_text(name: str, payload: Any) -> str:
     """Say in two or three words what a tool gave back."""
-    if isinstance(payload, Mapping):
-        if name in {"search_docs", "grep"}:
-            return plural(payload["total"], "match", "matches")
-        if name == "list_files":
-            return plural(payload["total"], "file")
-        if name == "read_file":
-            return plural(payload["lines"], "line")
-        if name == "run_tests":
-            summary = str(payload["summary"]).rpartition(" in ")[0]
-            return summary if payload["exit_code"] in {0, 1} and 0 < len(summary) < 40 else str(payload["status"])
+    with contextlib.suppress(
+        KeyError, TypeError, ValueError
+    ):  # an MCP server may do the work of a local tool, and answer in its own way
+        if isinstance(payload, Mapping):
+            return _in_words(name, payload)
     return size(len(json.dumps(payload, ensure_ascii=False).encode()))
+
+
+def _in_words(name: str, payload: Mapping[str, Any]) -> str:
+    if name in {"search_docs", "grep"}:
+        return plural(int(payload["total"]), "match", "matches")
+    if name == "list_files":
+        return plural(int(payload["total"]), "file")
+    if name == "read_file":
+        return plural(int(payload["lines"]), "line")
+    if name == "run_tests":
+        summary = str(payload["summary"]).rpartition(" in ")[0]
+        return summary if payload["exit_code"] in {0, 1} and 0 < len(summary) < 40 else str(payload["status"])
+    raise KeyError(name)
 
 
 def shortened(text: str, most: int) -> str:

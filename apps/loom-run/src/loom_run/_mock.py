@@ -4,11 +4,13 @@ It understands nothing. Everything that it says is what the tools really found, 
 shows a real search and a real file read, the same ones every time.
 """
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from loom_agents import ModelReply, ModelRequest, ScriptedModel, ToolCall, ToolMessage, UserMessage
-from loom_runner.cli_base import plural
+from loom_runner.cli_base import plural, shorten
 
 QUOTED_LINES = 12
 
@@ -25,6 +27,9 @@ def _reply(request: ModelRequest) -> ModelReply:
     last = results[-1]
     if last.outcome != "success":
         return ModelReply(f"{last.name} did not work: {last.payload}")
+    if not isinstance(last.payload, Mapping) or last.payload.keys().isdisjoint({"matches", "files", "lines"}):
+        said = last.payload if isinstance(last.payload, str) else json.dumps(last.payload, ensure_ascii=False)
+        return ModelReply(f"{last.name} answers: {shorten(said, 2000)}")  # of an MCP server, in its own words
     if last.name in {"search_docs", "grep"} and last.payload["matches"]:
         best = last.payload["matches"][0]
         text = f"The best match is {best['path']}:{best['line']}. I read it."

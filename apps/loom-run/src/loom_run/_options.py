@@ -29,10 +29,16 @@ def _together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
+def _usual_db() -> str:
+    from loom_run._config import load_settings  # noqa: PLC0415 - kept out of `--help`
+
+    return load_settings().db or DEFAULT_DB
+
+
 db_option = click.option(
     "--db",
-    default=DEFAULT_DB,
-    show_default=True,
+    default=_usual_db,
+    show_default=DEFAULT_DB,
     envvar="LOOM_DB",
     show_envvar=True,
     metavar="FILE",
@@ -71,6 +77,10 @@ setup_options = _together(
     click.option("--allow", multiple=True, metavar="RULE", help="Let calls run: TOOL or TOOL(PATTERN)."),
     click.option("--ask", multiple=True, metavar="RULE", help="Ask about calls."),
     click.option("--deny", multiple=True, metavar="RULE", help="Refuse calls; it wins over the others."),
+    click.option(
+        "--mcp-config", metavar="FILE", help="MCP servers for more tools; .mcp.json for a new run. `none` for none."
+    ),
+    click.option("--trust", is_flag=True, help="Trust the project's loom.toml and .mcp.json, which start programs."),
 )
 limit_options = _together(
     click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Pause after N steps."),

@@ -43,6 +43,14 @@ class Progress:
             self.end_line()
             write_error(line)
 
+    def note(self, text: str) -> None:
+        """Say something about the work that is no event of the run, such as a server that cannot be used."""
+        if self._output == "jsonl":
+            write_json({"type": "note", "text": text}, "jsonl")
+            return
+        self.end_line()
+        write_error(printable(text))
+
     def end_line(self) -> None:
         """Finish a line that was streamed."""
         if not self._at_line_start:
@@ -64,6 +72,8 @@ class Progress:
             return f"resuming {event.run_id} in step {event.step_index}: {why}"
         if event.kind == "tool_finished":
             return self._tool_line(data)
+        if event.kind == "emitted" and data["event"]["type"] == "tools_changed":
+            return printable(_changed_tools(data["event"]))
         if event.kind == "attempt_failed" and data["retry_in_s"] is not None:
             error = data["error"]
             wait = duration(data["retry_in_s"] * 1_000_000)
@@ -80,6 +90,11 @@ class Progress:
         is_denied = data["error"]["category"] in {"denied", "approval_expired"}
         line = tool_line(data["name"], arguments, "denied" if is_denied else "failed", time, width=_width())
         return f"{line}\n    {printable(shorten(data['error']['message'], _width() - 4))}"
+
+
+def _changed_tools(event: Mapping[str, Any]) -> str:
+    said = [f"{what}: {', '.join(event[what])}" for what in ("added", "removed", "changed") if event[what]]
+    return f"tools of MCP servers are not those of the last step: {'; '.join(said)}"
 
 
 def _width() -> int:

@@ -49,7 +49,7 @@ def found_servers(workspace: Path, named: str | None, trusting: Trusting, *, is_
     return None
 
 
-def servers_of(file: Path | None, *, database: Path) -> McpServers:
+def servers_of(file: Path | str | None, *, database: Path) -> McpServers:
     """Build the servers of a file, to be started with `async with`; problems of the file are written at once.
 
     Args:
@@ -59,7 +59,7 @@ def servers_of(file: Path | None, *, database: Path) -> McpServers:
     Raises:
         McpConfigError: the file is broken.
     """
-    config = McpConfig() if file is None else read_mcp_config(file)
+    config = McpConfig() if file is None else read_mcp_config(Path(file))
     for warning in config.warnings:
         write_error(printable(f"{file}: {warning}"))
     return McpServers(config, blobs=BlobFolder(database.with_name(f"{database.name}-blobs")))

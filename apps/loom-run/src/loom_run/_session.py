@@ -91,7 +91,8 @@ class Session:
         text = text.encode("utf-8", "replace").decode()
         if self.conversation.exists():
             return await self.conversation.say(text, self.change, self.limits, self.desk, repeat=True)
-        return await self.conversation.begin(text, self.change.first(), self.limits, self.desk)
+        limits = self.change.first_limits() | self.limits
+        return await self.conversation.begin(text, self.change.first(), limits, self.desk)
 
     def _obey(self, command: str) -> None:
         if command == "/resume":

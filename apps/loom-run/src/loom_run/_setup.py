@@ -1,9 +1,8 @@
 """What a run needs to be built again in another process; stored in its state as JSON."""
 
-import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +20,18 @@ from loom_agents import (
     workspace_tools,
 )
 
+from loom_run._config import Settings
 from loom_run._errors import LoomRunError
 from loom_run._mock import mock_model
 from loom_run._prompt import system_prompt
+from loom_run._servers import found_servers
+from loom_run._trusting import Trusting
 
 if TYPE_CHECKING:
+    from loom_agents.mcp import McpServers
     from loom_runner import ToolRegistry
 
 MOCK = "mock"
-MODEL_VARIABLE = "LOOM_MODEL"
 APPROVAL_TTL_S = 7 * 24 * 3600.0  # people are away for a weekend, and nobody should allow last month's edit
 
 
@@ -52,6 +54,7 @@ class Setup:
         test_command: what `run_tests` starts; None for the workspace's pytest.
         mode: what needs a person's word.
         rules: exceptions from it, each as `allow TOOL(PATTERN)`, `ask ...` or `deny ...`.
+        mcp: the file of its MCP servers, absolute; None for no servers.
     """
 
     workspace: str
@@ -59,22 +62,26 @@ class Setup:
     test_command: tuple[str, ...] | None = None
     mode: Mode = "ask"
     rules: tuple[str, ...] = ()
+    mcp: str | None = None
 
-    def parts(self, *, database: Path, record: Path | None = None) -> Parts:
+    def parts(self, *, database: Path, record: Path | None = None, servers: "McpServers | None" = None) -> Parts:
         """Build the agent's step, its tools and its policy. They do not see the database that the run is kept in.
 
         Args:
             database: where the run is kept.
             record: a script file to write the model's replies to.
+            servers: the MCP servers of the run, started; their tools come to the local ones.
 
         Raises:
             WorkspaceError: the folder is gone.
             ScriptError: the script cannot be read.
         """
-        tools = self.tools(database)
+        tools, table = self.tools(database), None
+        if servers is not None and servers.servers:
+            tools, table = servers.registry(tools), servers.table(tools)
         model = self._model() if record is None else RecordingModel(self._model(), record)
         system = system_prompt(Path(self.workspace), self.mode)
-        step = Coordinator(model, tools, system=system, setup=self.to_json(), asks=True)
+        step = Coordinator(model, tools, system=system, setup=self.to_json(), asks=True, tool_table=table)
         return Parts(step, tools, self.policy(database))
 
     def tools(self, database: Path) -> "ToolRegistry":
@@ -100,7 +107,7 @@ class Setup:
         """Give the stored form."""
         command = None if self.test_command is None else list(self.test_command)
         stored = {"workspace": self.workspace, "model": self.model, "test_command": command}
-        return stored | {"mode": self.mode, "rules": list(self.rules)}
+        return stored | {"mode": self.mode, "rules": list(self.rules), "mcp": self.mcp}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Setup":
@@ -112,6 +119,7 @@ class Setup:
             None if command is None else tuple(command),
             data.get("mode", "ask"),
             tuple(data.get("rules", ())),
+            data.get("mcp"),
         )
 
 
@@ -126,6 +134,9 @@ class SetupChange:
         test_command: the test runner, as a shell would read it.
         mode: what needs a person's word.
         rules: exceptions, as in `Setup`; they come to those that the run has, in place of one about the same calls.
+        mcp: the file of MCP servers; `none` for no servers.
+        settings: what is set for new runs where the command line says nothing.
+        trusting: who is asked about files of the project.
     """
 
     workspace: Path | None = None
@@ -134,41 +145,76 @@ class SetupChange:
     test_command: str | None = None
     mode: Mode | None = None
     rules: tuple[str, ...] = ()
+    mcp: str | None = None
+    settings: Settings = field(default_factory=Settings)
+    trusting: Trusting = field(default_factory=Trusting)
 
     def first(self) -> Setup:
-        """Build the setup of a new run; without a word about the model it is the one that LOOM_MODEL names.
+        """Build the setup of a new run; what the command line does not say is as it is set.
 
         Raises:
-            LoomRunError: no model is named.
+            LoomRunError: no model is named, or a file of the project is not trusted.
         """
-        usual = os.environ.get(MODEL_VARIABLE)
-        if self.mock_llm is None and self.model is None and usual:
-            return replace(self, model=usual).first()
-        if self.mock_llm is None and self.model is None:
+        usual = self.settings
+        self.trusting.require(usual)
+        if self.mock_llm is None and self.model is None and usual.model is None:
             raise LoomRunError(
                 "cannot start a chat: because no model is named. Give --model PROVIDER:MODEL (openai:gpt-5,"
-                f" ollama:qwen3, ...) or set {MODEL_VARIABLE}, or use --mock-llm to work offline."
+                " ollama:qwen3, ...) or set LOOM_MODEL, or use --mock-llm to work offline."
             )
-        return self.applied_to({"workspace": str(Path.cwd()), "model": MOCK})
+        change = replace(
+            self,
+            model=usual.model if self.mock_llm is None and self.model is None else self.model,
+            test_command=usual.test_command if self.test_command is None else self.test_command,
+            mode=self.mode or usual.mode,  # type: ignore[arg-type]  # one of the modes: it was checked when it was read
+            rules=(*checked_rules(allow=usual.allow, ask=usual.ask, deny=usual.deny), *self.rules),
+        )
+        setup = _put_in(change, {"workspace": str(Path.cwd()), "model": MOCK})
+        return self._with_servers(setup, self.mcp or usual.mcp_config)
+
+    def first_limits(self) -> dict[str, Any]:
+        """Give the budget that is set for new runs."""
+        usual = self.settings
+        named = {
+            "max_tokens": usual.max_tokens,
+            "max_cost_usd": usual.max_cost,
+            "max_requests": usual.max_requests,
+        }
+        return {name: value for name, value in named.items() if value is not None}
 
     def applied_to(self, stored: Mapping[str, Any]) -> Setup:
-        """Give the stored setup of a run with what the command line says put in."""
-        setup = Setup.from_json(stored)
-        if self.workspace is not None:
-            setup = replace(setup, workspace=str(self.workspace))
-        if self.model is not None:
-            setup = replace(setup, model=_provider_model(self.model))
-        if self.mock_llm is not None:
-            setup = replace(setup, model=f"script:{Path(self.mock_llm).absolute()}" if self.mock_llm else MOCK)
-        if self.test_command is not None:
-            setup = replace(setup, test_command=_words(self.test_command))
-        if self.mode is not None:
-            setup = replace(setup, mode=self.mode)
-        for rule in self.rules:
-            about = str(parsed_rule(rule))
-            others = tuple(other for other in setup.rules if str(parsed_rule(other)) != about)
-            setup = replace(setup, rules=(*others, rule))
-        return replace(setup, workspace=str(Workspace.at(Path(setup.workspace)).root))
+        """Give the stored setup of a run with what the command line says put in.
+
+        Raises:
+            LoomRunError: the file of MCP servers has changed and nobody has trusted it since.
+        """
+        setup = _put_in(self, stored)
+        named = self.mcp or setup.mcp
+        return setup if named is None else self._with_servers(setup, named)
+
+    def _with_servers(self, setup: Setup, named: str | None) -> Setup:
+        file = found_servers(Path(setup.workspace), named, self.trusting, is_own_word=self.mcp is not None)
+        return replace(setup, mcp=None if file is None else str(file))
+
+
+def _put_in(change: SetupChange, stored: Mapping[str, Any]) -> Setup:
+    """Give the stored setup with what a command line says put in, but for the servers."""
+    setup = Setup.from_json(stored)
+    if change.workspace is not None:
+        setup = replace(setup, workspace=str(change.workspace))
+    if change.model is not None:
+        setup = replace(setup, model=_provider_model(change.model))
+    if change.mock_llm is not None:
+        setup = replace(setup, model=f"script:{Path(change.mock_llm).absolute()}" if change.mock_llm else MOCK)
+    if change.test_command is not None:
+        setup = replace(setup, test_command=_words(change.test_command))
+    if change.mode is not None:
+        setup = replace(setup, mode=change.mode)
+    for rule in change.rules:
+        about = str(parsed_rule(rule))
+        others = tuple(other for other in setup.rules if str(parsed_rule(other)) != about)
+        setup = replace(setup, rules=(*others, rule))
+    return replace(setup, workspace=str(Workspace.at(Path(setup.workspace)).root))
 
 
 def undo_log(database: Path) -> Path:
