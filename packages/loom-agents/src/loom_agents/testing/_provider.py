@@ -1,4 +1,4 @@
-"""What tests of agents need: a provider that says what it is told, without a network."""
+"""A provider that says what it is told, without a network."""
 
 import json
 import threading

@@ -1,0 +1,185 @@
+"""The session of the kill sweep: an agent that reads, edits under approval, patches, tests and commits.
+
+Every process of it may be told to die at one point. The points are the writes of the runner's store, the events
+around each tool call, and the places inside a tool where half of its work is done.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from loom_runner import AgentRunner, RunEvent, SQLiteStore
+from loom_runner.testing import CRASH_POINTS, EffectLog, crash_at
+
+from loom_agents import _changes, _commit, _images, _tests_tool
+from loom_agents._changes import ChangeLog
+from loom_agents._coordinator import Coordinator
+from loom_agents._git import run_git
+from loom_agents._messages import ToolCall
+from loom_agents._model import ModelReply
+from loom_agents._policy import Policy, Rule
+from loom_agents._process import run_process
+from loom_agents._runner import build_agent_runner
+from loom_agents._scripted import ScriptedModel
+from loom_agents._state import AgentState
+from loom_agents._workspace import Workspace
+from loom_agents._workspace_tools import workspace_tools
+
+RUN_ID: Final = "session"
+TOOL_POINTS: Final = (
+    "tool.started",  # the call is on record, nothing has happened
+    "change.intended",  # what it will change is on record
+    "file.written",  # the new content is there under another name
+    "file.renamed",  # one file is changed
+    "change.put",  # one file is changed and durable
+    "change.done",  # all files are, and that is on record
+    "tests.running",  # in the middle of the tests
+    "git.read-tree",
+    "git.commit-tree",
+    "git.update-ref",  # the branch has moved
+    "tool.finished",  # the result is on record
+)
+POINTS: Final = (*CRASH_POINTS, *TOOL_POINTS)
+
+_FILES: Final = {
+    "app.py": "def add(a, b):\n    return a - b\n",
+    "README.md": "# Sample\n\nIt subtracts.\n",
+    "check.py": "import app\nassert app.add(2, 3) == 5\nprint('1 passed')\n",
+}
+_PATCH: Final = (
+    "--- a/README.md\n+++ b/README.md\n@@ -1,3 +1,3 @@\n # Sample\n \n-It subtracts.\n+It adds.\n"
+    "--- /dev/null\n+++ b/docs/notes.md\n@@ -0,0 +1 @@\n+New.\n"
+)
+_REPLIES: Final = (
+    ModelReply("", (ToolCall("read", "read_file", {"path": "app.py"}), ToolCall("list", "list_files"))),
+    ModelReply(
+        "",
+        (
+            ToolCall("edit", "edit_file", {"path": "app.py", "old": "a - b", "new": "a + b"}),
+            ToolCall("patch", "apply_patch", {"patch": _PATCH}),
+        ),
+    ),
+    ModelReply(
+        "", (ToolCall("write", "write_file", {"path": "new.txt", "text": "x\n"}), ToolCall("test", "run_tests"))
+    ),
+    ModelReply("", (ToolCall("commit", "git_commit", {"message": "Add"}), ToolCall("diff", "git_diff"))),
+    ModelReply("It adds now."),
+)
+
+
+def make_workspace(folder: Path) -> None:
+    """Make the folder that the session works on: a small repository with a mistake in it."""
+    folder.mkdir()
+    for name, text in _FILES.items():
+        (folder / name).write_text(text)
+    git = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
+    for arguments in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-qm", "first")):
+        subprocess.run([*git, *arguments], cwd=folder, check=True, capture_output=True)  # noqa: S603 - our own words
+
+
+def build(folder: Path, store: Any = None, listen: Callable[[RunEvent], None] = lambda _: None) -> AgentRunner:
+    """Make the runner of the session on the database in `folder`, or on another store."""
+    workspace = Workspace.at(folder / "workspace")
+    command = (sys.executable, "-S", "-B", "check.py")
+    tools = workspace_tools(workspace, test_command=command, changes=ChangeLog(folder / "runs.sqlite-undo"))
+    coordinator = Coordinator(ScriptedModel(_REPLIES), tools, keeps_open=False)
+    policy = Policy(workspace, "edits", (Rule("ask", "edit_file"), Rule("allow", "git_commit")))
+    kept = open_store(folder) if store is None else store
+    return build_agent_runner(coordinator, tools, kept, observers=[listen], policy=policy)
+
+
+def open_store(folder: Path) -> SQLiteStore:
+    """Open the database of the session."""
+    return SQLiteStore(str(folder / "runs.sqlite"), "process")
+
+
+def drive(folder: str, point: str | None, nth: int) -> None:
+    """Start or resume the session and go on until it ends, waits or dies at `point`. A process of its own does this."""
+    place = Path(folder)
+    reach = _Reach(point, nth)
+    _plant(reach, EffectLog(place / "effects.txt"))
+
+    def listen(event: RunEvent) -> None:
+        if event.kind == "tool_started":
+            reach("tool.started")
+        elif event.kind == "tool_finished" and not event.data["recorded"]:
+            reach("tool.finished")
+
+    store: Any = open_store(place)
+    runner = build(place, crash_at(store, point, nth=nth) if point in CRASH_POINTS else store, listen)
+    state = AgentState().with_user("mend it").to_json()
+    asyncio.run(runner.start(run_id=RUN_ID, initial_state=state))
+    runner.close()
+
+
+class _Reach:
+    """Count how often each point is reached, and die where it was said."""
+
+    def __init__(self, point: str | None, nth: int) -> None:
+        self._point = point
+        self._nth = nth
+        self._hits: Counter[str] = Counter()
+
+    def __call__(self, point: str) -> None:
+        self._hits[point] += 1
+        if point == self._point and self._hits[point] == self._nth:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _plant(reach: _Reach, effects: EffectLog) -> None:
+    """Put the points into the places where half of the work is done. The process was made for this, and ends."""
+    intend, mark = ChangeLog._intend, ChangeLog._mark  # noqa: SLF001 - the seams that the theory of operation names
+    rename = os.rename
+
+    def put(workspace: Workspace, path: str, image: Any, *, key: str) -> None:
+        _images.put(workspace, path, image, key=key)
+        effects.add(f"{key} {path}")
+        reach("change.put")
+
+    def intended(self: ChangeLog, *rest: Any) -> Any:
+        change = intend(self, *rest)
+        reach("change.intended")
+        return change
+
+    def marked(self: ChangeLog, change: Any, status: Any) -> None:
+        mark(self, change, status)
+        reach(f"change.{status}")
+
+    def renamed(*names: Any, **folders: Any) -> None:
+        reach("file.written")
+        rename(*names, **folders)
+        reach("file.renamed")
+
+    async def ran_git(folder: Path, verb: str, *rest: str, **more: Any) -> Any:
+        ended = await run_git(folder, verb, *rest, **more)
+        reach(f"git.{verb}")
+        return ended
+
+    async def ran_tests(*command: Any, **more: Any) -> Any:
+        work = asyncio.ensure_future(run_process(*command, **more))
+        await asyncio.sleep(0.02)
+        reach("tests.running")
+        return await work
+
+    replaced: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
+        (ChangeLog, "_intend", intended),
+        (ChangeLog, "_mark", marked),
+        (_changes, "put", put),
+        (os, "rename", renamed),
+        (_commit, "run_git", ran_git),
+        (_tests_tool, "run_process", ran_tests),
+    )
+    for place, name, function in replaced:
+        setattr(place, name, function)
+
+
+def copy_workspace(template: Path, folder: Path) -> None:
+    """Copy the folder of the session, times included."""
+    shutil.copytree(template, folder, symlinks=True)
