@@ -17,6 +17,7 @@ that kind tells the same step, the live one is kept and the described one is lef
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from contextlib import AbstractContextManager, contextmanager
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from loom_runner._events import Observer, RunEvent
     from loom_runner._store import Store
 
-__all__ = ["trace_of", "tracing", "write_trace"]
+__all__ = ["golden_trace", "trace_of", "tracing", "write_diff", "write_trace"]
 
 DESCRIBERS = "loom_runner.describers"
 
@@ -144,6 +145,32 @@ def trace_of(store: Store, run_id: str, *, live: TraceResult | None = None) -> T
     meta: dict[str, Any] = {"run_id": run_id, "status": run.status, "program": run.program, "steps": run.step_index}
     value = None if run.result is None else json.loads(run.result)
     return TraceResult(name=run_id, spans=spans, value=value, meta=meta)
+
+
+def golden_trace(store: Store, run_id: str) -> str:
+    """Draw a run as JSON that is the same whenever the run did the same: no times, no process ids, no code lines."""
+    result = trace_of(store, run_id)
+    threads: dict[str, str] = {}
+    for at, span in enumerate(result.spans):
+        name = threads.setdefault(span.thread, f"process {len(threads)}" if span.thread else "")
+        span.name = name if span.name == span.thread else span.name
+        span.thread = name
+        span.started_at_ns = at * 1_000_000
+        span.duration_ns = None if span.duration_ns is None else 1_000_000
+        if span.error is not None:
+            span.error = {**span.error, "traceback": ""}
+        for moving in ("code", "at", "call"):
+            span.meta.pop(moving, None)
+        wait = span.meta.get("wait")
+        if isinstance(wait, dict):
+            span.meta["wait"] = {name: value for name, value in wait.items() if name != "until"}
+    plain = TraceResult(name=run_id, spans=result.spans, value=result.value, meta={"run_id": run_id}).to_json()
+    return json.dumps(json.loads(plain) | {"trace_id": hashlib.sha256(run_id.encode()).hexdigest()[:32]})
+
+
+def write_diff(before: str, after: str, path: Path) -> None:
+    """Write the page that shows two traces (JSON) side by side."""
+    TraceResult.from_json(before).diff(TraceResult.from_json(after)).to_html(path)
 
 
 def _span(row: RowSpan) -> Span:

@@ -1,15 +1,33 @@
-"""Tools for testing durable agents: a clock in the hand, effects that cannot hide, and crashes at named points.
+"""Tools for testing durable agents: a clock in the hand, effects that cannot hide, crashes, and golden runs.
 
     clock = FakeClock()
     runner = AgentRunner(step=step, store=crash_at(SQLiteStore(path), "commit_step.inside", nth=3), clock=clock)
 
-`python -m loom_runner.testing --number 1000` kills a small agent at random points, a thousand times, and counts
-what was lost or repeated.
+    def test_counter(loom_golden):  # a pytest fixture; `pytest --loom-update` writes the golden copy
+        loom_golden(build_runner, initial_state=State())
+
+`python -m loom_runner.testing kill | power | faults` counts what is lost or repeated when a small agent is killed at
+random points, when the power goes after any operation on the disk, and when the disk refuses any of them.
 """
 
 from loom_runner.testing._clock import FakeClock
 from loom_runner.testing._crash import CRASH_POINTS, CrashingStore, crash_at
 from loom_runner.testing._effects import EffectLog
+from loom_runner.testing._golden import LoomGolden, story_of
+from loom_runner.testing._power import DiskReport, fault_sweep, power_sweep
 from loom_runner.testing._sweep import SweepReport, sweep
 
-__all__ = ["CRASH_POINTS", "CrashingStore", "EffectLog", "FakeClock", "SweepReport", "crash_at", "sweep"]
+__all__ = [
+    "CRASH_POINTS",
+    "CrashingStore",
+    "DiskReport",
+    "EffectLog",
+    "FakeClock",
+    "LoomGolden",
+    "SweepReport",
+    "crash_at",
+    "fault_sweep",
+    "power_sweep",
+    "story_of",
+    "sweep",
+]

@@ -1,0 +1,54 @@
+"""The pytest fixture `loom_golden`: fail a test when a run differs from its golden copy.
+
+    def test_counter(loom_golden):
+        loom_golden(build_runner, initial_state=State())
+
+`pytest --loom-update` writes the goldens, into `goldens/` beside the test file. This module loads nothing of
+loom_runner before a test asks for the fixture. PYTEST_DONT_REWRITE
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from loom_runner.testing._golden import LoomGolden
+
+__all__ = ["loom_golden"]
+
+_PROPERTY = "loom_golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--loom-update`."""
+    group = parser.getgroup("loom-runner", "golden runs")
+    group.addoption("--loom-update", action="store_true", help="write the golden runs that are missing or differ")
+
+
+@pytest.fixture
+def loom_golden(request: pytest.FixtureRequest) -> "LoomGolden":
+    """Compare a run with its golden copy; see `loom_runner.testing.LoomGolden`."""
+    from loom_runner.testing._golden import LoomGolden  # noqa: PLC0415  (only when a test asks for it)
+
+    return LoomGolden(
+        folder=request.path.parent / "goldens",
+        default_name=f"{request.path.stem}.{request.node.name}",
+        is_update=bool(request.config.getoption("--loom-update")),
+        note=lambda text: request.node.user_properties.append((_PROPERTY, text)),
+    )
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say which goldens were written; the facts come with the reports, also from the workers of xdist."""
+    written = [
+        text
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if getattr(report, "when", None) == "call"
+        for key, text in getattr(report, "user_properties", ())
+        if key == _PROPERTY
+    ]
+    if written:
+        terminalreporter.section("golden runs", sep="-")
+        for text in sorted(written):
+            terminalreporter.write_line(text)
