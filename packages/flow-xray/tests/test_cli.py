@@ -82,8 +82,10 @@ def test_a_file_that_cannot_be_read_is_said_in_one_line(tmp_path, capsys, conten
 
 def test_a_folder_and_an_unwritable_page_are_said(tmp_path, capsys, journal):
     assert main(["view", str(tmp_path)]) == 8
+    assert main(["view", str(journal), str(tmp_path)]) == 8
     assert main(["view", str(journal), "--html", str(tmp_path / "no" / "p.html")]) == 1
     err = capsys.readouterr().err
+    assert "it is a folder and no TraceStore" in err
     assert "Is a directory" in err
     assert "cannot write" in err
 

@@ -164,3 +164,10 @@ def test_configure_sets_what_later_sessions_start_with():
 def test_an_unknown_limit_is_refused():
     with pytest.raises(TypeError):
         trace.configure(max_everything=1)
+
+
+def test_a_block_that_failed_without_an_exception_can_say_so():
+    with trace.capture() as session, trace.span("ask") as span:
+        span.error = {"type": "HTTP 500", "message": "password=canary-77", "traceback": ""}
+    [span] = session.spans
+    assert (span.status, span.error["message"]) == ("error", "password=[redacted]")

@@ -9,7 +9,9 @@
     result.to_html("trace.html")
 
 `trace` records; a `TraceResult` holds `Span`s and writes files; `read_journal` reads what a killed process left;
-`TraceResult.diff` gives the `TraceDiff` of two runs.
+`TraceResult.diff` gives the `TraceDiff` of two runs; a `TraceStore` keeps many captures in a folder.
+
+Beside it, loaded only when imported: `flow_xray.asgi.TraceMiddleware`, `flow_xray.otel.XraySpanProcessor`.
 """
 
 from typing import TYPE_CHECKING
@@ -24,8 +26,10 @@ from flow_xray._trace import trace
 if TYPE_CHECKING:
     from flow_xray._diff import TraceDiff
     from flow_xray._journal_read import read_journal
+    from flow_xray._store import Capture, TraceStore
 
 __all__ = [
+    "Capture",
     "FlowXrayError",
     "Limits",
     "Session",
@@ -34,19 +38,19 @@ __all__ = [
     "TraceFormatError",
     "TraceOutputError",
     "TraceResult",
+    "TraceStore",
     "read_journal",
     "trace",
 ]
 
 
+_LATER = {"Capture": "_store", "TraceDiff": "_diff", "TraceStore": "_store", "read_journal": "_journal_read"}
+
+
 def __getattr__(name: str) -> object:
     """Load what few programs need at its first use."""
-    if name == "read_journal":
-        from flow_xray._journal_read import read_journal  # noqa: PLC0415  as said
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  as said
 
-        return read_journal
-    if name == "TraceDiff":
-        from flow_xray._diff import TraceDiff  # noqa: PLC0415  as above
-
-        return TraceDiff
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"flow_xray.{_LATER[name]}"), name)

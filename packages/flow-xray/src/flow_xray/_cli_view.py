@@ -4,12 +4,17 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import asdict
+from typing import Final
 
 from flow_xray._cli import DONE, USAGE, complain, is_there, read_trace, refuse_foreign, say
 from flow_xray._cli_context import are_sources
+from flow_xray._errors import TraceFormatError
 from flow_xray._model import Json
 from flow_xray._result import TraceResult, write_whole
-from flow_xray._summary import summary_line, summary_of
+from flow_xray._summary import human_duration, summary_line, summary_of
+
+SHOWN: Final = 50
 
 
 def view(options: argparse.Namespace) -> int:
@@ -17,6 +22,12 @@ def view(options: argparse.Namespace) -> int:
     paths: list[str] = options.file
     if not is_there(*paths) or not are_sources(options.context):
         return USAGE
+    if options.follow:
+        from flow_xray._follow import follow  # noqa: PLC0415  a web server, only for this
+
+        return follow(options)
+    if os.path.isdir(paths[0]):  # noqa: PTH112  pathlib costs 9 ms
+        return _list(paths[0], as_json=_is_json(options))
     result = read_trace(*paths).priced(options.prices)
     target = options.html or os.path.splitext(paths[0])[0] + ".html"  # noqa: PTH122  pathlib costs 9 ms
     if not options.html:
@@ -30,7 +41,7 @@ def view(options: argparse.Namespace) -> int:
         result.to_speedscope(options.speedscope)
     facts = summary_of(result)
     notes = [*_notes(result), *context_notes]
-    if options.format == "json" or (options.format is None and not _is_terminal()):
+    if _is_json(options):
         say(json.dumps({**facts, "notes": notes, "html": target}))
     else:
         say(
@@ -74,8 +85,30 @@ def _write_page(result: TraceResult, target: str, sources: list[str]) -> list[st
     return context.notes
 
 
-def _is_terminal() -> bool:
-    return sys.stdout is not None and sys.stdout.isatty()
+def _list(folder: str, *, as_json: bool) -> int:
+    """Say what a folder of a TraceStore holds; each line ends with the file to view."""
+    from flow_xray._store import TraceStore, in_store  # noqa: PLC0415  only for a folder
+
+    if not in_store(folder):
+        raise TraceFormatError(f"cannot read {folder!r}: because it is a folder and no TraceStore. Give a file in it.")
+    store = TraceStore(folder)
+    captures = store.captures()
+    if as_json:
+        say(json.dumps({"report": store.report(), "captures": [asdict(capture) for capture in captures]}))
+        return DONE
+    shown = captures[:SHOWN]
+    for capture in shown:
+        took = "" if capture.duration_ms is None else human_duration(capture.duration_ms)
+        say(f"{capture.started_at[:19]}Z  {capture.status:<11}  {took:>9}  {capture.name}  {capture.path}")
+    left = len(captures) - len(shown)
+    more = f", {left:,} older ones not shown" if left else ""
+    say(f"{len(captures):,} captures{more}. flow-xray view FILE shows one.")
+    return DONE
+
+
+def _is_json(options: argparse.Namespace) -> bool:
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return options.format == "json" or (options.format is None and not is_terminal)
 
 
 def _notes(result: TraceResult) -> list[Json]:

@@ -6,27 +6,23 @@ from flow_xray._result import TraceResult
 
 def summary_of(result: TraceResult) -> dict[str, Json]:
     """Return the facts that are printed: name, status, counts, tokens, cost, time."""
+    from flow_xray._diff import totals_of  # noqa: PLC0415  a third of the start of a command
+
     spans = result.spans
-    first = min((span.started_at_ns for span in spans), default=0)
-    last = max((span.started_at_ns + (span.duration_ns or 0) for span in spans), default=0)
+    totals = totals_of(result)
     own = result.meta.get("status")
     calls = [span for span in spans if span.kind == "llm"]
-    costs = [cost for span in spans if isinstance(cost := span.meta.get("cost_usd"), int | float)]
+    has_cost = any("cost_usd" in span.meta for span in spans)
     return {
         "name": result.name,
         "status": own if isinstance(own, str) else result.status,
-        "spans": len(spans),
+        "spans": totals.calls,
         "model_calls": len(calls),
-        "errors": sum(span.status == "error" and "origin" not in (span.error or {}) for span in spans),
+        "errors": totals.errors,
         "interrupted": sum(span.status == "interrupted" for span in spans),
-        "duration_ms": round((last - first) / 1e6, 3),
-        "tokens": sum(
-            count
-            for span in spans
-            for key in ("input_tokens", "output_tokens")
-            if type(count := span.meta.get(key)) is int
-        ),
-        "cost_usd": round(sum(costs), 9) if costs else None,
+        "duration_ms": round(totals.duration_ms, 3),
+        "tokens": totals.tokens,
+        "cost_usd": round(totals.cost_usd, 9) if has_cost else None,
         "unpriced_calls": sum("cost_usd" not in span.meta and "input_tokens" in span.meta for span in calls),
     }
 

@@ -207,7 +207,10 @@ class Trace:
             raise
         here.set(place)
         span.output = session.freeze(span.output)
-        session.close_span(span)
+        if span.error is not None:  # set by the block: it failed without an exception
+            error = session.freeze(span.error)
+            span.error = error if isinstance(error, dict) else {"type": "error", "message": error, "traceback": ""}
+        session.close_span(span, "ok" if span.error is None else "error")
 
     def meta(self, **values: object) -> None:
         """Add to the current span: model=, input_tokens= (cache included), output_tokens=, cost_usd=, anything.
