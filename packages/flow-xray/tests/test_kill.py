@@ -1,0 +1,61 @@
+"""A recorder that is killed at random moments leaves every ended call; and the judge of that would see it if not."""
+
+import random
+
+import pytest
+from flow_xray import testing, trace
+from flow_xray._cli import main as command
+
+
+@pytest.mark.parametrize("turn", range(20))
+def test_a_killed_recorder_leaves_every_call_that_had_ended(turn, tmp_path, capsys):
+    chance = random.Random(turn)
+    moment = chance.choice((0, 1, 2, 5, 40)) + chance.random()
+    report = testing.kill_once(tmp_path / "run.xray", moment=moment, view=command)
+    assert report.faults == ()
+    assert report.told >= int(moment)
+    assert report.spans > report.told or not report.told
+    assert '"status"' in capsys.readouterr().out
+
+
+def test_a_sweep_says_what_it_saw(capsys):
+    assert testing.main(["--number", "2", "--seed", "3"]) == 0
+    assert capsys.readouterr().out.startswith("2 kills (seed 3): ")
+
+
+@trace
+def call(number):
+    return {"number": number}
+
+
+@pytest.fixture
+def journal(tmp_path):
+    path = tmp_path / "run.xray"
+    with trace.capture(journal=path), trace.span("above"):
+        for number in range(3):
+            call(number)
+    return path
+
+
+def test_the_judge_sees_what_is_missing(journal):
+    assert testing.judge(journal, [0, 1, 2]).faults == ()
+    assert testing.judge(journal, [0, 7]).faults == ("call 7 had ended and is not in the journal",)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if b'"name":"above"' not in line))
+    assert any("has lost its parent" in fault for fault in testing.judge(journal, []).faults)
+    journal.write_bytes(b"".join(line.replace(b'"took"', b'"tuuk"') for line in lines))
+    faults = testing.judge(journal, [0]).faults
+    assert "4 records are damaged, and only the last one may be" in faults
+    assert any("call 0 had ended" in fault for fault in faults)
+    journal.write_bytes(b"".join(line.replace(b'"output":{"number":0}', b'"output":{"number":9}') for line in lines))
+    assert testing.judge(journal, [0]).faults == ("call 0 has another output: {'number': 9}",)
+
+
+def test_the_judge_sees_a_page_that_does_not_come(journal):
+    assert testing.judge(journal, [], view=lambda arguments: 8).faults[0] == "flow-xray view ended with 8"
+
+
+def test_a_program_that_ends_by_itself_is_no_kill(tmp_path):
+    (tmp_path / "folder.xray").mkdir()
+    with pytest.raises(RuntimeError, match="it ended by itself"):
+        testing.kill_once(tmp_path / "folder.xray", moment=1.5)
