@@ -5,16 +5,21 @@ import datetime as dt
 import threading
 from dataclasses import dataclass
 
+import apsw
 import pytest
 from loom_runner import (
     AgentRunner,
     Complete,
     Continue,
+    Done,
+    NotDone,
+    OutcomeUnknown,
     RetryPolicy,
     RunContext,
     Tool,
     ToolFailed,
     ToolRegistry,
+    Unknown,
     UnknownRun,
     UsageError,
     current_run,
@@ -509,3 +514,173 @@ def test_observers_hear_of_calls_and_of_recorded_answers(drive, tools):
     assert heard[0].data["arguments"] == {"at": 0}
     assert heard[1].data["result"] == 7
     assert heard[3].data["error"]["message"] == "no"
+
+
+def test_calls_are_numbered_in_their_run(store, tools, clock):
+    @tools.tool("look")
+    async def look(at: int) -> int:
+        return at
+
+    async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[int]:
+        await ctx.call_tool("look", at=state.n)
+        return Complete(0) if state.n == 1 else Continue(State(state.n + 1))
+
+    runner = AgentRunner(step=step, store=store, tools=tools, clock=clock)
+    for run_id in ("a", "b"):
+        asyncio.run(runner.start(run_id=run_id, initial_state=State()))
+        assert [call["id"] for call in runner.tool_calls(run_id)] == [f"{run_id}#1", f"{run_id}#2"]
+
+
+def test_calls_of_an_older_database_get_their_numbers_in_their_run(tmp_path):
+    from loom_runner import SQLiteStore
+    from loom_runner._schema import APPLICATION_ID, MIGRATIONS
+
+    path = tmp_path / "runs.sqlite"
+    db = apsw.Connection(str(path))
+    for migration in MIGRATIONS[:3]:
+        db.execute(migration)
+    db.pragma("user_version", 3)
+    db.pragma("application_id", APPLICATION_ID)
+    for key, run_id in ((1, "a"), (2, "b")):
+        db.execute(
+            "INSERT INTO runs (run_key, run_id, status, program, created_at, updated_at, wait, input, state)"
+            " VALUES (?, ?, 'waiting', 'step', 1, 1, ?, 'null', 'null')",
+            (key, run_id, '{"doubt": 3}' if run_id == "b" else None),
+        )
+        db.execute(
+            "INSERT INTO leases (run_key, fence, machine, pid, process, code, code_at, first_step, taken_at)"
+            " VALUES (?, 1, 'm', 1, 'p', 'c', 'c:1', 0, 1)",
+            (key,),
+        )
+    for key in (1, 2, 2):
+        db.execute(
+            "INSERT INTO tool_calls (run_key, step_index, key, name, status, started_at, fence, arguments_hash, arguments)"
+            " VALUES (?, 0, 'k' || random(), 'look', 'in_doubt', 1, 1, 'h', '{}')",
+            (key,),
+        )
+    db.close()
+    with SQLiteStore(path) as store:
+        assert [(call.run_id, call.number) for call in store.tool_calls()] == [("a", 1), ("b", 1), ("b", 2)]
+        assert store.get_run("b").wait == {"doubt": 2}
+
+
+# ---------------------------------------------------------------------- calls that may be found out about
+
+
+@pytest.fixture
+def interrupted(store, tools, clock):
+    """A run whose process died inside a tool; give the tool's options, get a runner that goes on."""
+
+    def make(**options):
+        ran = []
+
+        async def charge(amount: int, idempotency_key: str = "") -> str:
+            ran.append(idempotency_key)
+            if len(ran) == 1:
+                raise KeyboardInterrupt
+            return "receipt"
+
+        tools.tool("charge", **options)(charge)
+
+        async def step(state: State, ctx: RunContext) -> Complete[str]:
+            try:
+                return Complete(await ctx.call_tool("charge", amount=3))
+            except ToolFailed as exc:
+                return Complete(exc.error_category)
+
+        runner = AgentRunner(step=step, store=store, tools=tools, clock=clock)
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(runner.start(run_id="r", initial_state=State()))
+        return runner, ran
+
+    return make
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_tool_may_find_out_that_an_interrupted_call_took_effect(interrupted, store, is_async):
+    asked = []
+
+    def reconcile(key, arguments):
+        asked.append((key, arguments))
+        return Done("receipt of old")
+
+    async def slowly(key, arguments):
+        return reconcile(key, arguments)
+
+    runner, ran = interrupted(reconcile=slowly if is_async else reconcile)
+    assert asyncio.run(runner.resume(run_id="r")).result == "receipt of old"
+    assert asked == [("r/0/charge/0", {"amount": 3})]
+    assert (len(ran), store.tool_calls("r")[0].decided_by) == (1, "reconcile")
+
+
+def test_a_tool_may_find_out_that_an_interrupted_call_had_no_effect(interrupted):
+    runner, ran = interrupted(reconcile=lambda key, arguments: NotDone())
+    assert asyncio.run(runner.resume(run_id="r")).result == "receipt"
+    assert ran == ["r/0/charge/0"] * 2
+
+
+@pytest.mark.parametrize("answer", [Unknown(), None, ValueError()])
+def test_a_tool_that_cannot_find_out_leaves_it_to_its_policy(interrupted, answer, caplog):
+    def reconcile(key, arguments):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    runner, ran = interrupted(reconcile=reconcile)
+    assert asyncio.run(runner.resume(run_id="r")).wait == {"doubt": 1}
+    assert len(ran) == 1
+    assert bool(caplog.records) == isinstance(answer, Exception)
+
+
+# ---------------------------------------------------------------------- tools that say that nobody knows
+
+
+@pytest.fixture
+def cut_off(store, tools, clock):
+    """A run of a tool that says, the given number of times, that nobody knows how its call ended."""
+
+    def make(times, **options):
+        ran = []
+
+        @tools.tool("push", **options)
+        async def push() -> str:
+            ran.append(True)
+            if len(ran) <= times:
+                raise OutcomeUnknown("the server died")
+            return "pushed"
+
+        async def step(state: State, ctx: RunContext) -> Complete[str]:
+            try:
+                return Complete(await ctx.call_tool("push"))
+            except ToolFailed as exc:
+                return Complete(exc.error_category)
+
+        runner = AgentRunner(step=step, store=store, tools=tools, clock=clock)
+        return runner, asyncio.run(runner.start(run_id="r", initial_state=State())), ran
+
+    return make
+
+
+def test_a_call_that_was_cut_off_is_asked_about(cut_off, store):
+    runner, result, ran = cut_off(1)
+    assert (result.status, result.wait, len(ran)) == ("waiting", {"doubt": 1}, 1)
+    assert store.tool_calls("r")[0].status == "in_doubt"
+    asyncio.run(runner.resolve(run_id="r", call=1, how="retry"))
+    assert asyncio.run(runner.resume(run_id="r")).result == "pushed"
+
+
+@pytest.mark.parametrize(("times", "result"), [(1, "pushed"), (2, "in_doubt")])
+def test_a_call_that_was_cut_off_is_repeated_once_where_that_does_no_harm(cut_off, store, times, result):
+    _, ended, ran = cut_off(times, idempotent=True)
+    assert (ended.result, len(ran)) == (result, 2)
+    assert store.tool_calls("r")[0].tries == 2
+
+
+def test_a_call_that_was_cut_off_fails_when_its_tool_says_so(cut_off):
+    _, ended, ran = cut_off(1, on_doubt="fail")
+    assert (ended.result, len(ran)) == ("in_doubt", 1)
+
+
+def test_a_call_that_was_cut_off_may_be_found_out_about(cut_off):
+    _, ended, ran = cut_off(1, reconcile=lambda key, arguments: Done("it was pushed"))
+    assert (ended.result, len(ran)) == ("it was pushed", 1)

@@ -261,8 +261,8 @@ class ToolEnd:
 
 @dataclass(frozen=True, slots=True)
 class ToolRecord:
-    """One managed tool call. `number` is what `RUN#NUMBER` names; `is_live` says that its process still holds the
-    run."""
+    """One managed tool call. `number` counts in the run from 1, and `RUN#NUMBER` names the call; `is_live` says that
+    its process still holds the run."""
 
     number: int
     run_id: str

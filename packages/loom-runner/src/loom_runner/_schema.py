@@ -203,6 +203,13 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE runs ADD COLUMN state_version INTEGER NOT NULL DEFAULT 1;
     ALTER TABLE leases ADD COLUMN state_version INTEGER NOT NULL DEFAULT 1;
     CREATE INDEX runs_of_parent ON runs (parent_key) WHERE parent_key IS NOT NULL;
+    ALTER TABLE tool_calls ADD COLUMN ordinal INTEGER;
+    UPDATE tool_calls SET ordinal = counted.ordinal FROM (
+        SELECT number, row_number() OVER (PARTITION BY run_key ORDER BY number) AS ordinal FROM tool_calls
+    ) counted WHERE counted.number = tool_calls.number;
+    UPDATE runs SET wait = json_set(wait, '$.doubt',
+        (SELECT ordinal FROM tool_calls WHERE number = wait ->> 'doubt')) WHERE wait ->> 'doubt' IS NOT NULL;
+    CREATE UNIQUE INDEX tool_calls_numbered ON tool_calls (run_key, ordinal);
     CREATE INDEX runs_open ON runs (program) WHERE status IN ('created', 'running', 'waiting', 'paused');
     """,
 )

@@ -51,10 +51,10 @@ _TRIGGERS: Final[dict[str, tuple[str, str]]] = {
     "run_changed": ("UPDATE OF status ON runs WHEN old.status IS NOT new.status", "'run', NULL, new.status"),
     "step_added": ("INSERT ON steps", "'step', new.step_index, new.outcome"),
     "attempt_added": ("INSERT ON attempts", "'attempt', new.step_index, new.kind"),
-    "tool_added": ("INSERT ON tool_calls", "'tool', new.number, new.status"),
+    "tool_added": ("INSERT ON tool_calls", "'tool', new.ordinal, new.status"),
     "tool_changed": (
         "UPDATE OF status, tries ON tool_calls WHEN old.status IS NOT new.status OR old.tries IS NOT new.tries",
-        "'tool', new.number, new.status",
+        "'tool', new.ordinal, new.status",
     ),
     "approval_added": ("INSERT ON approvals", "'approval', new.number, new.status"),
     "approval_changed": (
@@ -70,8 +70,8 @@ _EARLIER: Final = """
     SELECT run_key, kind, ref, word, at FROM (
         SELECT run_key, 'run' AS kind, NULL AS ref, 'created' AS word, created_at AS at, 0 AS place FROM runs
         UNION ALL SELECT run_key, 'signal', signal_key, name, sent_at, 1 FROM signals
-        UNION ALL SELECT run_key, 'tool', number, 'started', started_at, 2 FROM tool_calls
-        UNION ALL SELECT run_key, 'tool', number, status, ended_at, 3 FROM tool_calls WHERE ended_at IS NOT NULL
+        UNION ALL SELECT run_key, 'tool', ordinal, 'started', started_at, 2 FROM tool_calls
+        UNION ALL SELECT run_key, 'tool', ordinal, status, ended_at, 3 FROM tool_calls WHERE ended_at IS NOT NULL
         UNION ALL SELECT run_key, 'approval', number, status, requested_at, 4 FROM approvals
         UNION ALL SELECT run_key, 'attempt', step_index, kind, ended_at, 5 FROM attempts
         UNION ALL SELECT run_key, 'step', step_index, outcome, ended_at, 6 FROM steps

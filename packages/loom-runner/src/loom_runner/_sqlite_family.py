@@ -44,7 +44,7 @@ _READY: Final = f"""
                 AND (a.expires_at IS NULL OR a.expires_at > ?2)
                 AND a.number IN (SELECT value FROM json_each(r.wait, '$.approvals'))))
             OR (r.wait ->> 'doubt' IS NOT NULL AND EXISTS (
-                SELECT 1 FROM tool_calls c WHERE c.run_key = r.run_key AND c.number = r.wait ->> 'doubt'
+                SELECT 1 FROM tool_calls c WHERE c.run_key = r.run_key AND c.ordinal = r.wait ->> 'doubt'
                 AND c.status NOT IN ('started', 'in_doubt')))
             OR (r.wait ->> 'children' IS NOT NULL AND r.wait ->> 'needed' <= (
                 SELECT count(*) FROM runs c

@@ -60,7 +60,7 @@ SELECT_RUN: Final = f"""
     FROM runs r LEFT JOIN leases l ON l.run_key = r.run_key AND l.fence = r.fence
 """
 SELECT_TOOL: Final = f"""
-    SELECT t.number, r.run_id, t.step_index, t.key, t.name, t.arguments, t.arguments_hash, t.status, t.tries,
+    SELECT t.ordinal, r.run_id, t.step_index, t.key, t.name, t.arguments, t.arguments_hash, t.status, t.tries,
     t.result, t.error,
            t.retryable, t.started_at, t.ended_at, t.fence,
            t.fence = r.fence AND r.renewed_at IS NOT NULL AND r.renewed_at + r.lease_ms > {NOW_MS}, t.decided_by,
@@ -68,7 +68,7 @@ SELECT_TOOL: Final = f"""
     FROM tool_calls t JOIN runs r ON r.run_key = t.run_key JOIN leases l ON l.run_key = t.run_key AND l.fence = t.fence
 """
 SELECT_TRY: Final = """
-    SELECT y.number, y.try, y.status, y.started_at, y.ended_at, y.fence, y.error
+    SELECT t.ordinal, y.try, y.status, y.started_at, y.ended_at, y.fence, y.error
     FROM tool_tries y JOIN tool_calls t ON t.number = y.number
 """
 _STEP: Final = "SELECT run_key, step_index, outcome, {}, detail, attempts, started_at, ended_at, fence FROM steps"

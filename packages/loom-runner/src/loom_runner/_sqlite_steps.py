@@ -133,7 +133,10 @@ class StepTables(ApprovalTables, FamilyTables):
         if end.asks:
             self._add_approvals(db, claim, end.asks)
         if end.wait is not None and "doubt" in end.wait:
-            db.execute("UPDATE tool_calls SET status = 'in_doubt' WHERE number = ?", (end.wait["doubt"],))
+            db.execute(
+                "UPDATE tool_calls SET status = 'in_doubt' WHERE run_key = ? AND ordinal = ?",
+                (claim.run_key, end.wait["doubt"]),
+            )
         if end.lease_end is not None:
             self._end_lease(db, claim, end.at, end.lease_end, end.note)
 

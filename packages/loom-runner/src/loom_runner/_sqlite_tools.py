@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ToolTables"]
 _START_TOOL: Final = """
-    INSERT INTO tool_calls (run_key, step_index, key, name, status, started_at, fence, arguments_hash, arguments)
-    VALUES (?, ?, ?, ?, 'started', ?, ?, ?, ?) ON CONFLICT DO NOTHING
+    INSERT INTO tool_calls (run_key, ordinal, step_index, key, name, status, started_at, fence, arguments_hash,
+        arguments)
+    VALUES (?1, (SELECT coalesce(max(ordinal), 0) + 1 FROM tool_calls WHERE run_key = ?1), ?, ?, ?, 'started', ?, ?, ?,
+        ?) ON CONFLICT DO NOTHING
 """
 
 
@@ -97,7 +99,8 @@ class ToolTables(ApprovalTables):
     def _decide_tool(self, db: apsw.Connection, seen: ToolRecord, end: ToolEnd, decided_by: str) -> bool:
         db.execute(
             """UPDATE tool_calls SET status = ?, ended_at = ?, result = ?, error = ?, retryable = ?, decided_by = ?
-               WHERE number = ? AND status = ? AND fence = ? AND tries = ?""",
+               WHERE run_key = (SELECT run_key FROM runs WHERE run_id = ?) AND ordinal = ?
+                 AND status = ? AND fence = ? AND tries = ?""",
             (
                 end.status,
                 end.at,
@@ -105,6 +108,7 @@ class ToolTables(ApprovalTables):
                 self._put_error(end.error),
                 end.retryable,
                 decided_by,
+                seen.run_id,
                 seen.number,
                 seen.status,
                 seen.fence,
@@ -116,7 +120,7 @@ class ToolTables(ApprovalTables):
     def tool_calls(
         self, run_id: str | None = None, *, open_only: bool = False, first: int = 0, limit: int = -1, whole: bool = True
     ) -> list[ToolRecord]:
-        where = "WHERE (?1 IS NULL OR r.run_id = ?1) AND t.number >= ?2"
+        where = "WHERE (?1 IS NULL OR r.run_id = ?1) AND t.ordinal >= ?2"
         if open_only:
             where += " AND t.status IN ('started', 'in_doubt')"
         rows = self._read(f"{SELECT_TOOL} {where} ORDER BY t.number LIMIT ?3", (run_id, first, limit))
@@ -129,5 +133,5 @@ class ToolTables(ApprovalTables):
         return to_tool(rows[0], self._cells.get, self._cells.get) if rows else None
 
     def tool_tries(self, run_id: str) -> list[ToolTry]:
-        rows = self._read(f"{SELECT_TRY} {OF_RUN} ORDER BY y.number, y.try", (run_id,))
+        rows = self._read(f"{SELECT_TRY} {OF_RUN} ORDER BY t.ordinal, y.try", (run_id,))
         return [to_try(row, self._cells.get) for row in rows]
