@@ -2,7 +2,7 @@
 
     python benchmarks/xray.py                          the table, half a minute; the rows with a browser need Chromium
     python benchmarks/xray.py --samples 5 --calls 2000 quicker, rougher
-    python benchmarks/xray.py --million                also open 1,000,000 spans (minutes, some GB of memory)
+    python benchmarks/xray.py --million                also open 1,000,000 spans (a minute more, 2 GB of memory)
     python benchmarks/xray.py --json
 
 The rival of a recorded span is the SDK of OpenTelemetry with a processor that keeps the ended span, and one argument as
@@ -23,6 +23,7 @@ import argparse
 import contextlib
 import gc
 import hashlib
+import html
 import importlib
 import importlib.util
 import json
@@ -151,22 +152,29 @@ def call_rows(calls: int, samples: int, folder: Path) -> list[Row]:
 # ---------------------------------------------------------------- import
 
 
-def import_row(samples: int) -> Row:
-    """Measure `import flow_xray` over an interpreter that does nothing: processor time, one after the other."""
+def import_rows(samples: int) -> list[Row]:
+    """Measure `import flow_xray` over an interpreter that does nothing, in processor and in wall time."""
 
-    def took_ms(code: str) -> float:
+    def took_ms(code: str) -> tuple[float, float]:
+        started = time.perf_counter()
         process = subprocess.Popen([sys.executable, "-c", code])
         _, status, used = os.wait4(process.pid, 0)
+        wall_ms = (time.perf_counter() - started) * 1_000
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, code)
-        return (used.ru_utime + used.ru_stime) * 1_000
+        return (used.ru_utime + used.ru_stime) * 1_000, wall_ms
 
-    pairs = [(took_ms("pass"), took_ms("import flow_xray")) for _ in range(max(5, 2 * samples))]
-    extra = statistics.median(ours - bare for bare, ours in pairs)
-    return Row(
-        "import flow_xray, more", extra, 25, "ms", f"bare python {statistics.median(b for b, _ in pairs):.0f} ms"
-    )
+    has_rival = importlib.util.find_spec("opentelemetry") is not None
+    codes = ["pass", "import flow_xray"] + ["import opentelemetry.sdk.trace"] * has_rival
+    rounds = [[took_ms(code) for code in codes] for _ in range(max(7, 2 * samples))]
+    rows = []
+    for index, name in enumerate(("processor", "wall")):
+        bare = statistics.median(each[0][index] for each in rounds)
+        more = [statistics.median(each[k][index] - each[0][index] for each in rounds) for k in range(1, len(codes))]
+        rival = f"bare python {bare:.0f} ms" + (f", OpenTelemetry SDK {more[1]:.0f} ms more" if has_rival else "")
+        rows.append(Row(f"import flow_xray, more, {name}", more[0], 25, "ms", rival))
+    return rows
 
 
 # ---------------------------------------------------------------- files and the page
@@ -214,20 +222,48 @@ def file_rows(large: Path) -> list[Row]:
     """Measure the size of 100,000 spans, and how a page grows with a chat."""
     result = small_spans(100_000)
     page = result.to_html(large)
-    as_json = len(result.to_json())
+    as_json = sum(len(json.dumps(asdict(span))) for span in result.spans)
     empty = len(TraceResult().to_html())
-    short, long = (len(chat(turns).to_html()) - empty for turns in (100, 200))
+    short, long = chat(100), chat(200)
+    grown = (len(long.to_html()) - empty) / (len(short.to_html()) - empty)
+    naive = len(json.dumps([asdict(s) for s in long.spans])) / len(json.dumps([asdict(s) for s in short.spans]))
     return [
-        Row("100,000 spans: file", len(page) / 1e6, 3, "MB", f"as JSON {as_json / 1e6:.1f} MB"),
-        Row("chat of 200 turns, to one of 100", long / short, 2.2, "x", "the whole history each time: 4 x"),
+        Row("100,000 spans: file", len(page) / 1e6, 3, "MB", f"as plain JSON {as_json / 1e6:.1f} MB"),
+        Row("chat of 200 turns, to one of 100", grown, 2.2, "x", f"as plain JSON {naive:.1f} x"),
     ]
+
+
+def plain_page(path: Path) -> None:
+    """Write the rival of a large page: the same spans as rows of one document, four elements for each."""
+    cells = (
+        f"<div><b>{span.name}</b> <i>{span.duration_ns} ns</i> <code>{html.escape(json.dumps(span.input))}</code></div>"
+        for span in small_spans(100_000).spans
+    )
+    path.write_text(
+        "<!doctype html><meta charset=utf-8>" + "".join(cells) + "<div role=row>end</div>", encoding="utf-8"
+    )
+
+
+VIEWS = ("Overview", "Tree", "Timeline", "Flame", "Transcript", "Graph", "Diff", "Raw")
+DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What opening one page cost."""
+
+    seconds: float
+    elements: int  # the most of any view
+    slowest_view_s: float  # from the click until it is drawn
+    requests: int  # to anything but files
 
 
 def browser_rows(large: Path, million: Path | None) -> list[Row]:
     """Open pages from disk in headless Chromium."""
     names = (
         ("100,000 spans: load to first usable view", 1.0, "s"),
-        ("100,000 spans: DOM elements", 3_000, ""),
+        ("100,000 spans: slowest change of view", 1.0, "s"),
+        ("100,000 spans: DOM elements, any view", 3_000, ""),
         ("external requests", 0, ""),
     )
     chromium = shutil.which("chromium")
@@ -239,34 +275,55 @@ def browser_rows(large: Path, million: Path | None) -> list[Row]:
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
 
-        def opened(path: Path) -> tuple[float, int, int]:
+        def opened(path: Path, views: tuple[str, ...] = VIEWS) -> Opened:
             page = browser.new_page()
             requests: list[str] = []
             page.on("request", lambda request: requests.append(request.url))
             page.goto(path.as_uri(), timeout=120_000)
             page.wait_for_selector("[role=row]", timeout=120_000)
+            page.evaluate(DRAWN)
             seconds = page.evaluate("performance.now()") / 1_000
-            elements = page.evaluate("document.querySelectorAll('*').length")
+            elements = [page.evaluate("document.querySelectorAll('*').length")]
+            took = [0.0]
+            for view in views:
+                started = time.perf_counter()
+                page.get_by_role("tab", name=view).click(timeout=60_000)
+                page.wait_for_selector(f"[role=tabpanel][aria-labelledby=tab-{view}]", timeout=60_000)
+                page.evaluate(DRAWN)
+                took.append(time.perf_counter() - started)
+                elements.append(page.evaluate("document.querySelectorAll('*').length"))
             page.close()
-            return seconds, elements, sum(not url.startswith("file:") for url in requests)
+            return Opened(seconds, max(elements), max(took), sum(not url.startswith("file:") for url in requests))
 
         empty = large.with_name("empty.html")
         small_spans(1).to_html(empty)
         opened(empty)  # the first page pays for the browser's own start
         bare = opened(empty)
+        plain = large.with_name("plain.html")
+        plain_page(plain)
+        rival = opened(plain, ())
         tries = [opened(large) for _ in range(3)]
-        values = (
-            statistics.median(each[0] for each in tries),
-            max(each[1] for each in tries),
-            sum(e[2] for e in tries),
+        values: tuple[float, ...] = (
+            statistics.median(each.seconds for each in tries),
+            statistics.median(each.slowest_view_s for each in tries),
+            max(each.elements for each in tries),
+            sum(each.requests for each in tries),
         )
-        beside = (f"a page of 1 span {bare[0]:.2f} s", f"a page of 1 span {bare[1]}", "")
+        beside = (
+            f"1 span {bare.seconds:.2f} s, all spans as rows {rival.seconds:.1f} s",
+            f"1 span {bare.slowest_view_s:.2f} s",
+            f"1 span {bare.elements}, all spans as rows {rival.elements:,}",
+            "",
+        )
         rows = [
-            Row(name, value, bar, unit, rival)
-            for (name, bar, unit), value, rival in zip(names, values, beside, strict=True)
+            Row(name, value, bar, unit, rival_text)
+            for (name, bar, unit), value, rival_text in zip(names, values, beside, strict=True)
         ]
         if million is not None:
-            rows.append(Row("1,000,000 spans: open", opened(million)[0], 8, "s", rows[0].rival))
+            found = opened(million)
+            rows.append(Row("1,000,000 spans: open", found.seconds, 8, "s", beside[0]))
+            rows.append(Row("1,000,000 spans: slowest change of view", found.slowest_view_s, 8, "s", beside[1]))
+            rows.append(Row("1,000,000 spans: DOM elements, any view", found.elements, 3_000, "", beside[2]))
         browser.close()
     return rows
 
@@ -277,11 +334,11 @@ def browser_rows(large: Path, million: Path | None) -> list[Row]:
 def show(rows: list[Row]) -> None:
     """Print the table."""
     print(f"flow-xray on Python {sys.version.split()[0]}, {os.cpu_count()} cores")
-    print(f"{'':43} {'measured':>12} {'bar':>10}  {'':13} beside")
+    print(f"{'':44} {'measured':>12} {'bar':>10}  {'':13} beside")
     for row in rows:
-        value = "-" if row.value is None else f"{row.value:,.2f} {row.unit}".strip()
+        value = "-" if row.value is None else f"{row.value:,.{2 if row.unit else 0}f} {row.unit}".strip()
         bar = f"{row.bar:,g} {row.unit}".strip()
-        print(f"{row.name:43} {value:>12} {bar:>10}  {row.verdict:13} {row.rival or row.why_not}".rstrip())
+        print(f"{row.name:44} {value:>12} {bar:>10}  {row.verdict:13} {row.rival or row.why_not}".rstrip())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -296,7 +353,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("cannot measure: because --calls and --samples must be 1 or more. Give larger numbers.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = [*call_rows(options.calls, options.samples, folder), import_row(options.samples)]
+        rows = [*call_rows(options.calls, options.samples, folder), *import_rows(options.samples)]
         rows += file_rows(folder / "large.html")
         million = None
         if options.million:
