@@ -43,7 +43,7 @@ def build_diff_page(
         return {
             "before": before.name,
             "after": after.name,
-            "ignore": sorted(ignore),
+            "ignore": [*sorted(ignore)],
             "totals": [list(total) for total in totals],
             **_rows(align(before, after, ignore), old, new, change_of),
         }

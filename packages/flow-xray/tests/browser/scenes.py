@@ -389,7 +389,7 @@ def hostile() -> TraceResult:
         with trace.span(
             "model", kind="llm", input={"messages": [{"role": "user", "content": each} for each in ATTACKS]}
         ) as span:
-            span.set_output({"role": "assistant", "content": "<b>" + "‮".join(ATTACKS)})
+            span.set_output({"role": "assistant", "content": "<b>" + "\u202e".join(ATTACKS)})
         return [
             math.nan,
             math.inf,

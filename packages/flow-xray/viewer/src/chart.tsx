@@ -328,7 +328,7 @@ function paint(context: CanvasRenderingContext2D, scene: Scene): void {
       const isBad = bad[end] > bad[k];
       context.globalAlpha = lit && lit[end] === lit[k] ? 0.18 : 0.9;
       context.fillStyle = isBad ? colours.bad : colours.kinds[look.kindOf(item)];
-      context.fillRect(x, y + 2, LEAST - 1, size.row - 4);
+      context.fillRect(x, y + 2, end > k + 1 ? LEAST : LEAST - 1, size.row - 4);
       context.globalAlpha = 1;
       k = Math.max(k + 1, end);
     }
@@ -384,7 +384,7 @@ function hatch(context: CanvasRenderingContext2D, x: number, y: number, width: n
   context.rect(x, y, width, height);
   context.clip();
   context.strokeStyle = colour;
-  context.globalAlpha *= 0.45;
+  context.globalAlpha *= 0.28;
   context.lineWidth = 2;
   context.beginPath();
   for (let at = x - height - (x % 8); at < x + width; at += 8) {

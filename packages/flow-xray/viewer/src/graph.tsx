@@ -154,7 +154,7 @@ function Arrow({ edge, points, isDim, isNear }: { edge: GraphEdge; points: { x: 
   if (points.length === 2) path += ` L${points[1].x} ${points[1].y}`;
   return (
     <g class={`arrow a-${edge.style}${isDim ? " dim" : ""}${isNear ? " near" : ""}`}>
-      <path d={path} fill="none" stroke-width={edge.style === "executed" ? Math.min(3.5, 1 + Math.log10(edge.calls)) : 1.2} marker-end="url(#tip)" />
+      <path d={path} fill="none" stroke-width={edge.style === "executed" ? Math.min(2.6, 1 + 0.4 * Math.log10(edge.calls)) : 1.2} marker-end="url(#tip)" />
       {edge.calls > 1 && (
         <text x={middle.x} y={middle.y + 3.5} text-anchor="middle">
           {`×${count(edge.calls)}`}
@@ -225,6 +225,7 @@ function Branches({ context }: { context: Context }) {
             <span class="mono">{visible(each.text)}</span> <span class="faint mono">{visible(`${each.file}:${each.line}`)}</span>
           </li>
         ))}
+        {missed.length > 100 && <li class="faint">and {count(missed.length - 100)} more</li>}
       </ul>
     </details>
   );
@@ -296,12 +297,17 @@ function withSource(trace: Trace, context: Context): Picture {
   const ranked = context.nodes.filter((node) => node.executed || beside.has(node.id)).sort((a, b) => Number(b.executed) - Number(a.executed) || (beside.get(b.id) ?? 0) - (beside.get(a.id) ?? 0));
   const kept = ranked.slice(0, MOST_NODES);
   const at = new Map(kept.map((node, k) => [node.id, k]));
+  // A node is known by where it stands; a span that does not say so, by its name.
   const spans = new Map<string, number>();
-  for (let i = trace.count - 1; i >= 0; i--) spans.set(trace.nameOf(i), i);
-  const byName = new Map<string, number>();
+  for (let i = trace.count - 1; i >= 0; i--) {
+    spans.set(`name ${trace.nameOf(i)}`, i);
+    if (trace.code[i]) spans.set(`code ${trace.codeOf(i)}`, i);
+  }
+  const byPlace = new Map<string, number>();
   const nodes: GraphNode[] = kept.map((node, k) => {
-    const span = spans.get(node.name) ?? -1;
-    if (node.executed && !byName.has(node.name)) byName.set(node.name, k);
+    const span = spans.get(`code ${node.id}`) ?? spans.get(`name ${node.name}`) ?? -1;
+    byPlace.set(`code ${node.id}`, k);
+    if (!byPlace.has(`name ${node.name}`)) byPlace.set(`name ${node.name}`, k);
     return {
       key: node.id, label: node.name, note: `${node.file.split(/[\\/]/).pop()}:${node.line}`, kind: span >= 0 ? trace.kindOf(span) : "function", span: node.executed ? span : -1,
       isBad: span >= 0 && trace.statusOf(span) === "error", isFaint: !node.executed, loops: 0, hint: `${node.name} · ${node.file}:${node.line}${node.executed ? "" : " · not in this run"}`,
@@ -314,6 +320,7 @@ function withSource(trace: Trace, context: Context): Picture {
     if (from === to) nodes[from].loops++;
     else if (!edges.some((each) => each.from === from && each.to === to)) edges.push({ from, to, calls: 1, style: edge.how });
   }
-  const left = context.nodes.length > kept.length ? `${count(context.nodes.length - kept.length)} functions farther away left out; dashed: possible, but not in this run` : "";
-  return { nodes, edges, placed: place(nodes, edges), left, of: (span) => (span < trace.count ? (byName.get(trace.nameOf(span)) ?? -1) : -1) };
+  const far = context.nodes.length - kept.length;
+  const left = far ? `${count(far)} ${plural(far, "function")} farther away left out; dashed: possible, but not in this run` : "";
+  return { nodes, edges, placed: place(nodes, edges), left, of: (span) => (span < trace.count ? (byPlace.get(`code ${trace.codeOf(span)}`) ?? byPlace.get(`name ${trace.nameOf(span)}`) ?? -1) : -1) };
 }
