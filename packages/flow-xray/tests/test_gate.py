@@ -182,7 +182,7 @@ def test_update_makes_the_golden_and_leaves_it_alone_while_it_passes(check, tmp_
 
 
 def test_a_golden_file_has_no_trace_of_this_machine_and_one_fact_a_line(make_span):
-    root = make_span("main", code="/home/ada/x.py:3", meta={"model": "m"})
+    root = make_span("main", code="/ada/x.py:3", meta={"model": "m"})
     failed = make_span("tool", parent=root, status="error", error={"type": "E", "message": "m", "origin": root.id})
     text = golden_text(TraceResult(spans=[failed, root], meta={"journal": {"processes": 1}, "pid": 7}, is_frozen=True))
     whole = json.loads(text)
