@@ -208,8 +208,8 @@ class Trace:
         here.set(place)
         span.output = session.freeze(span.output)
         if span.error is not None:  # set by the block: it failed without an exception
-            error = session.freeze(span.error)
-            span.error = error if isinstance(error, dict) else {"type": "error", "message": error, "traceback": ""}
+            told = session.freeze(span.error)
+            span.error = told if isinstance(told, dict) else {"type": "error", "message": told, "traceback": ""}
         session.close_span(span, "ok" if span.error is None else "error")
 
     def meta(self, **values: object) -> None:
