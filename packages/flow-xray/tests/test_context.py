@@ -277,3 +277,14 @@ def test_view_puts_the_context_into_the_page_and_says_what_does_not_fit(project,
     assert "note: no span of this trace stands in this source" in capsys.readouterr().out
     assert main(["view", "t.json", "--html", str(page), "--context", "nope"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_run_records_lines_when_it_is_asked(tmp_path):
+    (tmp_path / "script.py").write_text(
+        "from flow_xray import trace\n@trace\ndef f(x):\n    if x:\n        return 1\n    else:\n        return 2\nf(0)\n"
+    )
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
+    command = [sys.executable, "-m", "flow_xray", "run", "script.py", "--lines", "--json", "t.json"]
+    subprocess.run(command, cwd=tmp_path, env=plain, check=True, timeout=60, capture_output=True)
+    context = context_of(TraceResult.from_json((tmp_path / "t.json").read_text()), [str(tmp_path)])
+    assert [(each.text, each.taken) for each in context.branches] == [("if x:", False), ("else:", True)]

@@ -9,7 +9,8 @@
     result.to_html("trace.html")
 
 `trace` records; a `TraceResult` holds `Span`s and writes files; `read_journal` reads what a killed process left;
-`TraceResult.diff` gives the `TraceDiff` of two runs; a `TraceStore` keeps many captures in a folder.
+`TraceResult.diff` gives the `TraceDiff` of two runs; `TraceResult.analyze` gives `Finding`s, also of rules of yours over
+the `SpanTree`; a `TraceStore` keeps many captures in a folder. pytest finds the fixture `xray_golden` by itself.
 
 Beside it, loaded only when imported: `flow_xray.asgi.TraceMiddleware`, `flow_xray.otel.XraySpanProcessor`.
 """
@@ -24,16 +25,20 @@ from flow_xray._session import Session
 from flow_xray._trace import trace
 
 if TYPE_CHECKING:
+    from flow_xray._analyze import Finding
     from flow_xray._diff import TraceDiff
     from flow_xray._journal_read import read_journal
     from flow_xray._store import Capture, TraceStore
+    from flow_xray._tree import SpanTree
 
 __all__ = [
     "Capture",
+    "Finding",
     "FlowXrayError",
     "Limits",
     "Session",
     "Span",
+    "SpanTree",
     "TraceDiff",
     "TraceFormatError",
     "TraceOutputError",
@@ -44,7 +49,14 @@ __all__ = [
 ]
 
 
-_LATER = {"Capture": "_store", "TraceDiff": "_diff", "TraceStore": "_store", "read_journal": "_journal_read"}
+_LATER = {
+    "Capture": "_store",
+    "Finding": "_analyze",
+    "SpanTree": "_tree",
+    "TraceDiff": "_diff",
+    "TraceStore": "_store",
+    "read_journal": "_journal_read",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -148,7 +148,8 @@ def _add_run(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="run a script and write its trace",
         description="Run a script as __main__ and write the trace of its traced functions, whatever it raises. "
         "Arguments of the script come after --.",
-        usage="flow-xray run [--html OUT] [--json OUT] [--journal FILE] (SCRIPT | -m MODULE) [-- ARGUMENTS ...]",
+        usage="flow-xray run [--html OUT] [--json OUT] [--journal FILE] [--lines] (SCRIPT | -m MODULE) "
+        "[-- ARGUMENTS ...]",
     )
     run.add_argument("script", nargs="?", metavar="SCRIPT", help="path of a Python file")
     run.add_argument("-m", dest="module", metavar="MODULE", help="run a module instead")
@@ -157,6 +158,7 @@ def _add_run(commands: "argparse._SubParsersAction[Parser]") -> None:
     run.add_argument(
         "--journal", metavar="FILE", help="keep the journal here (default: beside the page, removed at the end)"
     )
+    run.add_argument("--lines", action="store_true", help="record which lines ran, for `flow-xray context`")
     run.set_defaults(does=_run)
 
 

@@ -39,7 +39,7 @@ def run_script(options: argparse.Namespace, arguments: list[str]) -> int:
     before_argv, before_path = sys.argv, list(sys.path)
     previous = signal.signal(signal.SIGTERM, _stop)
     try:
-        with trace.capture(name=name, journal=journal) as session:
+        with trace.capture(name=name, journal=journal, lines=options.lines) as session:
             code = _run(name, script, options.module, arguments)
     finally:
         signal.signal(signal.SIGTERM, previous)
