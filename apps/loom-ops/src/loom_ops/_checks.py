@@ -56,7 +56,9 @@ class CheckResult:
     duration_ms: int
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        found = asdict(self)
+        found["text"] = found.pop("evidence")
+        return found
 
     def __str__(self) -> str:
         return f"{self.id} {'ok' if self.ok else 'not ok'}: {self.evidence}"

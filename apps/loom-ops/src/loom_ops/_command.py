@@ -53,7 +53,7 @@ class CommandResult:
         return self.exit_code == 0
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"argv": list(self.argv)}
+        return asdict(self) | {"argv": list(self.argv), "ok": self.is_ok, "text": str(self)}
 
     def __str__(self) -> str:
         if self.is_ok:

@@ -12,17 +12,17 @@ import json
 import os
 import re
 import unicodedata
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_ops._errors import LoomOpsError
 from loom_ops._parse import SLOT, plain
-from loom_ops._runbook import Check, Input, Instruction, Run, Runbook, Step
+from loom_ops._runbook import ApprovalPolicy, Check, Input, Instruction, Run, Runbook, Step
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["SECRET", "input_values", "rendered"]
+__all__ = ["SECRET", "input_values", "rendered", "step_json"]
 
 SECRET: Final = re.compile(r"\{secret\.([A-Za-z_][A-Za-z0-9_]*)\}")
 """`{secret.name}` in a variable or a header."""
@@ -114,13 +114,22 @@ def _filled(value: Any, values: Mapping[str, str]) -> Any:
     return value
 
 
-def step_json(step: Check | Run) -> dict[str, Any]:
-    """Return what a tool call of this step is given: enough to run it, and what an approval is bound to."""
-    if isinstance(step, Run):
-        return {
-            "id": step.id,
-            "argv": list(step.argv),
-            "environment": dict(step.environment),
-            "timeout_s": step.timeout_s,
-        }
-    return {"id": step.id, "kind": step.kind, "options": json.loads(json.dumps(step.options)), "expect": step.expect}
+def step_json(
+    step: Check | Run, runbook: Runbook | None = None, values: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return what a tool call of a rendered step is given: all that it does, and what an approval is bound to.
+
+    Args:
+        runbook: Adds to a command how it is taken back, and by whose word it runs.
+    """
+    found: dict[str, Any] = {"id": step.id, "timeout_s": step.timeout_s}
+    if isinstance(step, Check):
+        found |= {"kind": step.kind, "options": json.loads(json.dumps(step.options)), "expect": step.expect}
+        return found | {"retries": step.retries, "interval_s": step.interval_s}
+    found |= {"argv": list(step.argv), "environment": dict(step.environment), "reason": step.reason}
+    if runbook is not None:
+        policy = runbook.approvals.get(step.approve, ApprovalPolicy())
+        found["approval"] = asdict(policy)
+        undo = None if step.undo is None else rendered(runbook.step(step.undo), values or {})
+        found["undo"] = list(undo.argv) if isinstance(undo, Run) else None
+    return found
