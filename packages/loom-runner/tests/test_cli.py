@@ -284,7 +284,7 @@ def test_databases_that_cannot_be_used_are_one_line(place):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("return 7", "OutcomeError: cannot commit step 0 of 'r': step returned a int."),
+        ("return 7", "OutcomeError: cannot commit step 0 of 'r': step returned an int."),
         ("return Complete(object())", "cannot store the result"),
         ("await ctx.call_tool('nope')", "cannot call tool 'nope': it is not registered. Tools: none."),
         ("raise ValueError('no\\nway')", "ValueError: no way (bad.py:4)\n"),
@@ -313,6 +313,12 @@ def test_a_step_that_fails_fails_the_command_and_says_why(place, body, said):
         (("run", "agent.py", "x" * 10_000), "at most 200 characters, this one has 10,000"),
         (("explain", "x" * 10_000), "cannot explain 'xxxxxxxxxx"),
         (("explain", "caf\udce9"), "argument 2 is not text in UTF-8: 'caf\\udce9'"),
+        (("run", "agent.py", "r", "--budget", "steps=many"), "cannot use --budget: 'steps=many' is not NAME=NUMBER"),
+        (("run", "agent.py", "r", "--budget", "luck=1"), "there is none of 'luck'"),
+        (("run", "agent.py", "r", "--budget", "steps=-1"), "cannot use a budget of steps=-1"),
+        (("fork", "r"), "Missing option '--step'"),
+        (("fork", "r", "--step", "1", "--patch", "{"), "cannot read --patch"),
+        (("cancel",), "cannot cancel a run: say which"),
         (("list", "--db", ""), "cannot open a database without a name"),
         (("resolve", "r#9999999999999999999999", "--retry"), "it is not RUN#NUMBER"),
         (("run", "agent.py", "--run-id", "a#b"), "a run id has 1 to 200 printable characters"),
@@ -490,3 +496,81 @@ def test_ctrl_c_while_the_command_itself_is_loaded_is_one_line(monkeypatch, caps
     with pytest.raises(SystemExit) as left:
         main()
     assert (left.value.code, capsys.readouterr().err) == (130, "interrupted.\n")
+
+
+def test_a_used_up_budget_ends_with_its_own_code_and_can_be_raised(place):
+    done = place.call("run", "agent.py", "r", "--budget", "steps=2", "--output", "text")
+    assert done.returncode == 4
+    assert "  error  BudgetUsedUp: the budget of steps 2 is used up" in done.stdout
+    assert done.stderr == "go on: loom-runner resume agent.py --run-id r --budget steps=N\n"
+    assert place.call("watch", "r").returncode == 4
+    done = place.call("resume", "r", "--budget", "steps=9")
+    assert (done.returncode, json.loads(done.stdout)["result"]) == (0, 4)
+
+
+def test_a_run_is_forked_and_both_are_listed_and_counted(place):
+    place.call("run", "agent.py", "r")
+    done = place.call("fork", "r", "--step", "1", "--patch", '{"n": 3}', "--as", "other")
+    assert (done.stdout, done.stderr) == ("other\n", "go on: loom-runner resume agent.py --run-id other\n")
+    assert json.loads(place.call("resume", "agent.py", "other").stdout)["result"] == 4
+    assert [row["run_id"] for row in json.loads(place.call("list").stdout)] == ["other", "r"]
+    assert json.loads(place.call("stats").stdout)["runs"] == {"completed": 2}
+    assert re.match(r"runs +2, *2 completed|runs +2  2 completed", place.call("stats", "--output", "text").stdout)
+    one_line(
+        place.call("fork", "r", "--step", "99"), 2, "cannot fork 'r' after step 99: there is no such committed step"
+    )
+
+
+def test_a_run_is_paused_or_cancelled_by_others(place):
+    place.call("run", "agent.py", "r", "--max-steps", "1")
+    one_line(place.call("pause", "r"), 2, "cannot pause run 'r': it is paused")
+    assert place.call("cancel", "r", "--by", "ann", "--note", "enough").stderr == "cancelled: r.\n"
+    done = place.call("resume", "agent.py", "r", "--output", "text")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (5, "r  cancelled  1 step")
+    one_line(place.call("cancel", "r"), 2, "cannot cancel run 'r': it is cancelled")
+
+
+def test_a_run_that_somebody_works_on_pauses_after_its_step(place):
+    process = place.spawn("run", "agent.py", "r", BLOCK_AT="tool-1")
+    place.wait_for("reached", process)
+    done = place.call("pause", "r")
+    assert done.stderr == "asked to pause: r. go on later: loom-runner resume agent.py --run-id r\n"
+    (place.folder / "open").touch()
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, json.loads(out)["status"], json.loads(out)["step_index"]) == (0, "paused", 2)
+
+
+def test_the_stored_text_of_a_state_can_be_had(place):
+    place.call("run", "agent.py", "r", "--max-steps", "1")
+    assert place.call("get", "r", "--raw").stdout == '{"n":1}\n'
+
+
+CHILDREN = """
+from loom_runner import AgentRunner, Child, Complete, RunContext, SQLiteStore, Spawn
+
+async def step(state: dict, ctx: RunContext) -> Complete | Spawn:
+    if not ctx.children:
+        return Spawn(state, children=[Child("a", 1, program="square"), Child("b", 2, program="square")])
+    return Complete({name: child.result for name, child in ctx.children.items()})
+
+async def square(state: int, ctx: RunContext) -> Complete[int]:
+    return Complete(state * state)
+
+def build_runner(db_path: str) -> AgentRunner:
+    store = SQLiteStore(db_path, "process")
+    return AgentRunner(step=step, store=store, children={"square": AgentRunner(step=square, store=store)})
+
+def initial_state():
+    return {}
+"""
+
+
+def test_the_children_of_a_run_are_listed(place):
+    place.write("family.py", CHILDREN)
+    done = place.call("run", "family.py", "p")
+    assert json.loads(done.stdout)["result"] == {"a": 1, "b": 4}, done.stderr
+    assert [row["run_id"] for row in json.loads(place.call("children", "p").stdout)] == ["p:sub:a", "p:sub:b"]
+    assert place.call("children", "p:sub:a", "--output", "text").stderr == "p:sub:a has started no runs.\n"
+    assert place.call("trace", "p", "--html", "p.html").returncode == 0
+    kinds = [json.loads(line)["kind"] for line in place.call("export", "p").stdout.splitlines()]
+    assert kinds.count("child") == 2

@@ -92,7 +92,7 @@ def test_the_history_of_a_crash_can_be_read_before_anybody_resumes(place):
 def test_sigterm_and_ctrl_c_leave_a_run_that_can_be_resumed(place):
     for number, sign in ((0, signal.SIGINT), (1, signal.SIGTERM)):
         (place.folder / "reached").unlink(missing_ok=True)
-        process = place.spawn(*RUN, SLEEP_AT=str(number + 1))
+        process = place.spawn(*RUN, SLEEP_AT=str(number + 1), LOOM_RUNNER_GRACE_S="0.1")
         place.wait_for("reached", process)
         process.send_signal(sign)
         out, err = process.communicate(timeout=30)
@@ -102,6 +102,36 @@ def test_sigterm_and_ctrl_c_leave_a_run_that_can_be_resumed(place):
         assert (view["status"], view["step_index"], view["held_by"]) == ("paused", number + 1, None)
     assert result_of(place.run(*RESUME))["result"] == 4
     assert "was stopped" in place.run("explain", "r", "--output", "text").stdout
+
+
+def test_sigterm_lets_the_step_come_to_its_end(place):
+    place.write(
+        "slow.py",
+        """
+        import asyncio
+        from pathlib import Path
+        from loom_runner import Complete, Continue
+
+        async def step(state: int, ctx):
+            Path("reached").touch()
+            while not Path("open").exists():
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            return Continue(state + 1) if state < 3 else Complete(state)
+
+        def initial_state():
+            return 0
+        """,
+    )
+    process = place.spawn("run", "slow.py", "r")
+    place.wait_for("reached", process)
+    process.send_signal(signal.SIGTERM)
+    (place.folder / "open").touch()
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "interrupted. Go on: loom-runner resume slow.py --run-id r\n")
+    view = json.loads(place.run("get", "r").stdout)
+    assert (view["status"], view["step_index"], view["held_by"]) == ("paused", 1, None)
+    assert result_of(place.run("resume", "r"))["result"] == 3
 
 
 def test_ctrl_c_twice_stops_a_step_that_blocks_everything(place):

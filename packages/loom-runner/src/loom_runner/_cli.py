@@ -20,6 +20,7 @@ from loom_runner._cli_watch import watch
 from loom_runner._errors import UsageError
 from loom_runner.cli_base import (
     Count,
+    Interrupted,
     Output,
     choose_output,
     exit_code_of_status,
@@ -37,6 +38,7 @@ from loom_runner.cli_base import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from loom_runner._budget import Budget
     from loom_runner._events import RunEvent
     from loom_runner._load import AgentModule
     from loom_runner._result import RunResult
@@ -73,6 +75,10 @@ def _driving(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["power", "process", "memory"]),
             help="What a committed step survives; power when not said.",
         ),
+        click.option("--budget", metavar="NAME=N,...", help="Limits: steps, tokens, cost_usd, time_s."),
+        click.option(
+            "--wait", "wait_s", type=click.FloatRange(min=0), default=0.0, help="Seconds to spend on the run's timers."
+        ),
         click.option("--max-steps", type=Count(min=1), help="Pause after so many steps."),
         naming,
     ):
@@ -89,6 +95,8 @@ def run(
     run_id: str | None,
     db: str,
     max_steps: int | None,
+    wait_s: float,
+    budget: str | None,
     durability: Durability | None,
     trace: str | None,
     output: Output | None,
@@ -106,8 +114,11 @@ def run(
 
     def work(runner: AgentRunner, loaded: AgentModule) -> Any:
         initial = loaded.initial(runner, typed)
-        return runner.start(run_id=named.run_id, initial_state=initial, max_steps=max_steps)
+        return runner.start(
+            run_id=named.run_id, initial_state=initial, max_steps=max_steps, wait_s=wait_s, budget=limits
+        )
 
+    limits = _budget_of(budget)
     return _drive(work, named.module, named.run_id, db, durability, trace, choose_output(output))
 
 
@@ -119,6 +130,8 @@ def resume(
     run_id: str | None,
     db: str,
     max_steps: int | None,
+    wait_s: float,
+    budget: str | None,
     durability: Durability | None,
     trace: str | None,
     output: Output | None,
@@ -144,8 +157,9 @@ def resume(
                 f"the module of {record.program!r}.",
                 run_id=named.run_id,
             )
-        return runner.resume(run_id=named.run_id, max_steps=max_steps)
+        return runner.resume(run_id=named.run_id, max_steps=max_steps, wait_s=wait_s, budget=limits)
 
+    limits = _budget_of(budget)
     return _drive(work, module, named.run_id, db, durability, trace, choose_output(output))
 
 
@@ -166,6 +180,13 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
     loaded = load_module(module)
     runner = loaded.runner(db, durability)
     go_on = f"loom-runner resume {shlex.quote(module)} --run-id {shlex.quote(run_id)}{db_suffix(db)}"
+    was_drained = False
+
+    def drain() -> None:
+        nonlocal was_drained
+        was_drained = True
+        runner.drain()
+
     with contextlib.ExitStack() as stack:
         stack.callback(runner.close)
         if trace is not None:
@@ -175,7 +196,9 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
                 shown.callback(runner.observe(_print_event))
             elif sys.stderr is not None and sys.stderr.isatty():
                 shown.enter_context(_progress(runner))
-            result: RunResult = run_async(_awaited(work, runner, loaded), hint=f"Go on: {go_on}")
+            result: RunResult = run_async(_awaited(work, runner, loaded), hint=f"Go on: {go_on}", on_sigterm=drain)
+        if was_drained and result.status == "paused":
+            raise Interrupted(f"interrupted. Go on: {go_on}")
         record = find_run(runner.store, run_id, "get")
         doubts = open_calls(runner.store, run_id)
         after = next_commands(record, doubts, command="loom-runner", module=module, database=db)
@@ -191,6 +214,26 @@ async def _awaited(
 ) -> RunResult:
     result: RunResult = await work(runner, loaded)
     return result
+
+
+def _budget_of(text: str | None) -> Budget | None:
+    """Read `steps=100,tokens=50000,cost_usd=1.5,time_s=60`."""
+    if text is None:
+        return None
+    from loom_runner._budget import Budget  # noqa: PLC0415  (kept out of `--help`)
+
+    limits: dict[str, Any] = {}
+    for part in text.split(","):
+        name, _, number = part.strip().partition("=")
+        try:
+            limits[name] = int(number) if name in ("steps", "tokens") else float(number)
+        except ValueError:
+            raise UsageError(f"cannot use --budget: {shorten(part, 40)!r} is not NAME=NUMBER.") from None
+        if name not in ("steps", "tokens", "cost_usd", "time_s"):
+            raise UsageError(
+                f"cannot use --budget: there is none of {name!r}. There is steps, tokens, cost_usd, time_s."
+            )
+    return Budget(**limits)
 
 
 def _print_event(event: RunEvent) -> None:

@@ -18,18 +18,21 @@ from loom_runner._cli_open import (
     json_text,
     local_time,
     named_run,
+    naming,
     opened,
     reading,
     require_database,
 )
 from loom_runner._errors import UsageError
 from loom_runner.cli_base import (
+    Count,
     Output,
     choose_output,
     run_async,
     shorten,
     styled_status,
     write_error,
+    write_line,
     write_rows,
 )
 
@@ -144,6 +147,60 @@ def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: s
         write_error(f"{after.status}. go on: {hint}")
 
 
+@click.command()
+@naming
+@by_option
+@click.option("--note", default="", help="Why.")
+def cancel(*, names: tuple[str, ...], run_id: str | None, db: str, by: str | None, note: str) -> None:
+    """End a run and its children for good.
+
+    A process that works on it stops at its next write.
+    """
+    from loom_runner._requests import cancel_run  # noqa: PLC0415  (kept out of `--help`)
+
+    name = named_run(names, run_id, "cancel").run_id
+    with reading(db, name, "cancel", read_only=False) as store:
+        ended = run_async(cancel_run(store, name, by=by or user_name(), note=note))
+    write_error(f"cancelled: {', '.join(ended)}.")
+
+
+@click.command()
+@naming
+def pause(*, names: tuple[str, ...], run_id: str | None, db: str) -> None:
+    """Let a run and its children stop after the step they are in."""
+    from loom_runner._requests import pause_run  # noqa: PLC0415  (kept out of `--help`)
+
+    name = named_run(names, run_id, "pause").run_id
+    with reading(db, name, "pause", read_only=False) as store:
+        asked = run_async(pause_run(store, name))
+        hint = go_on_hint(store, name, db)
+    write_error(f"asked to pause: {', '.join(asked)}. go on later: {hint}")
+
+
+@click.command()
+@naming
+@click.option("--step", type=Count(min=0), required=True, help="The new run begins after this step.")
+@click.option("--as", "new_run_id", metavar="NEW", help="The new run's name; RUN-fork-1 and so on when not said.")
+@click.option("--patch", help="Change the state first, by a JSON merge patch (null removes a member).")
+def fork(
+    *, names: tuple[str, ...], run_id: str | None, db: str, step: int, new_run_id: str | None, patch: str | None
+) -> None:
+    """Make a new run from a step of another one.
+
+    The first run stays as it is. `resume` goes on with the new one.
+    """
+    from loom_runner._requests import fork_run  # noqa: PLC0415  (kept out of `--help`)
+
+    named = named_run(names, run_id, "fork")
+    change = None if patch is None else json_of(patch, "--patch")
+    target = None if new_run_id is None else checked_run_id(new_run_id, "make")
+    with reading(db, named.run_id, "fork", read_only=False) as store:
+        made = run_async(fork_run(store, named.run_id, step, new_run_id=target, patch=change))
+        hint = go_on_hint(store, named.run_id, db, resume=made, module=named.module)
+    write_line(made)
+    write_error(f"go on: {hint}")
+
+
 def call_of(text: str, verb: str, source: str) -> tuple[str, int]:
     """Read RUN#NUMBER."""
     run_id, hash_sign, number = text.rpartition("#")
@@ -160,4 +217,4 @@ def user_name() -> str:
         return "unknown"
 
 
-ANSWERING_COMMANDS: tuple[click.Command, ...] = (resolve, approvals, decide, signal_command)
+ANSWERING_COMMANDS: tuple[click.Command, ...] = (resolve, approvals, decide, signal_command, cancel, pause, fork)

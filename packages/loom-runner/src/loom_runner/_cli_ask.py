@@ -68,6 +68,15 @@ def explain_command(names: tuple[str, ...], run_id: str | None, db: str, output:
         write_error(f"{what}: {command}")
 
 
+_RUNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "run": lambda row: row["run_id"],
+    "status": lambda row: styled_status(row["status"]),
+    "steps": lambda row: f"{row['step_index']:,}",
+    "changed": lambda row: local_time(row["updated_at"]),
+    "program": lambda row: row["program"],
+}
+
+
 @click.command("list")
 @click.option("--limit", type=Count(min=1), default=100, show_default=True, help="So many at most.")
 @db_option
@@ -78,29 +87,27 @@ def list_command(limit: int, db: str, output: Output | None) -> None:
 
     with opened(db, "list runs") as store:
         rows = [run_view(record) for record in store.list_runs(limit=limit)]
-    columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
-        "run": lambda row: row["run_id"],
-        "status": lambda row: styled_status(row["status"]),
-        "steps": lambda row: f"{row['step_index']:,}",
-        "changed": lambda row: local_time(row["updated_at"]),
-        "program": lambda row: row["program"],
-    }
     mode = choose_output(output)
-    write_rows(rows, columns, mode, empty=f"{db} holds no runs.")
+    write_rows(rows, _RUNS, mode, empty=f"{db} holds no runs.")
     if len(rows) >= limit and mode == "text":
         write_error(f"more may follow: --limit {limit * 10}")
 
 
 @click.command()
 @asking
-def get(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
+@click.option("--raw", is_flag=True, help="Only the state, as the text that is stored.")
+def get(*, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, raw: bool) -> None:
     """Show a run's row: status, state, result, error."""
     from loom_runner._finding import find_run  # noqa: PLC0415
     from loom_runner._views import run_view  # noqa: PLC0415
 
     name = named_run(names, run_id, "get").run_id
     with reading(db, name, "get") as store:
-        view = run_view(find_run(store, name, "get"))
+        record = find_run(store, name, "get")
+    if raw:
+        write_line(record.state)
+        return
+    view = run_view(record)
     mode = choose_output(output)
     if mode != "text":
         write_json(view, mode)
@@ -216,9 +223,50 @@ def doubts(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
         write_error(f"decide: loom-runner resolve '{rows[0]['id']}' --retry | --skip | --result JSON{db_suffix(db)}")
 
 
+@click.command()
+@asking
+def children(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
+    """Show the runs that a run has started."""
+    from loom_runner._requests import read_children  # noqa: PLC0415
+    from loom_runner._views import run_view  # noqa: PLC0415
+
+    name = named_run(names, run_id, "show the children of").run_id
+    with reading(db, name, "show the children of") as store:
+        rows = [run_view(record) for record in read_children(store, name)]
+    write_rows(rows, _RUNS, choose_output(output), empty=f"{name} has started no runs.")
+
+
+@click.command()
+@db_option
+@output_option
+def stats(db: str, output: Output | None) -> None:
+    """Count what a database holds, by status."""
+    from loom_runner._requests import read_stats  # noqa: PLC0415
+
+    with opened(db, "count") as store:
+        counts = read_stats(store)
+    mode = choose_output(output)
+    if mode != "text":
+        write_json(counts, mode)
+        return
+    for name, by_status in counts.items():
+        parts = [f"{count:,} {styled_status(status)}" for status, count in sorted(by_status.items())]
+        write_line(f"{name.replace('_', ' '):<10}  {sum(by_status.values()):>8,}  {', '.join(parts)}".rstrip())
+
+
 def _say_more(rows: list[dict[str, Any]], limit: int) -> None:
     if len(rows) >= limit:
         write_error(f"more may follow: --first {rows[-1]['step_index'] + 1}")
 
 
-ASKING_COMMANDS: tuple[click.Command, ...] = (explain_command, list_command, get, history, attempts, tool_calls, doubts)
+ASKING_COMMANDS: tuple[click.Command, ...] = (
+    explain_command,
+    list_command,
+    get,
+    history,
+    attempts,
+    tool_calls,
+    doubts,
+    children,
+    stats,
+)

@@ -133,10 +133,17 @@ def db_suffix(db: str) -> str:
     return "" if db == DEFAULT_DB else f" --db {shlex.quote(db)}"
 
 
-def go_on_hint(store: SQLiteStore, run_id: str, db: str) -> str:
-    """The command that goes on with a run, with the module that drove it last."""
-    module = next((lease.module for lease in reversed(store.leases(run_id)) if lease.module), "MODULE")
-    return f"loom-runner resume {shlex.quote(module)} --run-id {shlex.quote(run_id)}{db_suffix(db)}"
+def go_on_hint(
+    store: SQLiteStore, run_id: str, db: str, *, resume: str | None = None, module: str | None = None
+) -> str:
+    """The command that goes on with a run, with the module that drove it last.
+
+    Args:
+        resume: Another run to go on with, of the same module.
+        module: What to say instead of the module on record.
+    """
+    last = next((lease.module for lease in reversed(store.leases(run_id)) if lease.module), "MODULE")
+    return f"loom-runner resume {shlex.quote(module or last)} --run-id {shlex.quote(resume or run_id)}{db_suffix(db)}"
 
 
 def json_of(text: str, option: str) -> Any:

@@ -73,10 +73,17 @@ def next_commands(
             return {"signal": f"{command} signal {shlex.quote(wait['signal'])} --run-id {run_id} --payload JSON{db}"}
     if run.status == "completed":
         return {"see it": f"{command} trace --run-id {run_id} --html {shlex.quote(_file_name(run.run_id))}{db}"}
+    if run.status == "paused" and run.error is not None and run.error.category == "limit":
+        return {"go on": f"{go_on['go on']} --budget {_limit_of(run.error.message)}=N"}
     is_held = run.is_leased and run.owner is not None and not is_gone(run.owner)
     if is_held:
         return {"watch": f"{command} watch {run_id}{db}"}
     return {} if run.status == "cancelled" else go_on
+
+
+def _limit_of(message: str) -> str:
+    """The first limit that a message of a used-up budget names."""
+    return next((name for name in ("steps", "tokens", "cost_usd", "time_s") if name in message), "steps")
 
 
 def _file_name(run_id: str) -> str:

@@ -45,7 +45,7 @@ from loom_runner._errors import LeaseLost, RunBusy, RunnerError, StoreError, Usa
 from loom_runner._human import duration, one_line, plural, shorten, size
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from loom_runner._states import Status
 
@@ -146,24 +146,52 @@ def exit_code_of_error(error: BaseException) -> ExitCode:
 # ---------------------------------------------------------------------- running
 
 
-def run_async(work: Coroutine[Any, Any, T], *, hint: str = "") -> T:
+def run_async(work: Coroutine[Any, Any, T], *, hint: str = "", on_sigterm: Callable[[], None] | None = None) -> T:
     """Run a coroutine to its end; Ctrl-C and SIGTERM cancel it, and it may clean up.
 
+    Args:
+        hint: What to do next when it was interrupted.
+        on_sigterm: Called at the first SIGTERM, to let the work come to an end by itself. It has
+            `LOOM_RUNNER_GRACE_S` seconds (5 when not set) before it is cancelled.
+
     Raises:
-        Interrupted: It was cancelled that way; the text is `hint`.
+        Interrupted: It was cancelled; the text has `hint`.
     """
     import asyncio  # noqa: PLC0415  (40 ms that --help does not need)
 
+    is_ending = False
+
     async def guarded() -> T:
-        task = asyncio.current_task()
+        nonlocal is_ending
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+        def terminate() -> None:
+            nonlocal is_ending
+            if task is None:
+                return
+            if on_sigterm is None or is_ending:
+                task.cancel()
+                return
+            is_ending = True
+            on_sigterm()
+            loop.call_later(grace_s(), task.cancel)
+
         if task is not None and sys.platform != "win32":
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+            loop.add_signal_handler(signal.SIGTERM, terminate)
         return await work
 
     try:
         return asyncio.run(guarded())
     except (KeyboardInterrupt, asyncio.CancelledError) as exc:
         raise Interrupted(f"interrupted. {hint}".strip()) from exc
+
+
+def grace_s() -> float:
+    """Seconds that work may still take after SIGTERM."""
+    try:
+        return max(0.0, float(os.environ.get("LOOM_RUNNER_GRACE_S", "5")))
+    except ValueError:
+        return 5.0
 
 
 class Count(click.IntRange):
