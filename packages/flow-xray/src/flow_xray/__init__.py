@@ -9,8 +9,8 @@
     result.to_html("trace.html")
 
 `trace` records; a `TraceResult` holds `Span`s and writes files; `read_journal` reads what a killed process left;
-`TraceResult.diff` gives the `TraceDiff` of two runs; `TraceResult.analyze` gives `Finding`s, also of rules of yours over
-the `SpanTree`; a `TraceStore` keeps many captures in a folder. pytest finds the fixture `xray_golden` by itself.
+`TraceResult.diff` gives the `TraceDiff` of two runs; `TraceResult.analyze` gives `Finding`s, also of your own rules on
+a `SpanTree`; a `TraceStore` keeps many captures in a folder. pytest finds the fixture `xray_golden` by itself.
 
 Beside it, loaded only when imported: `flow_xray.asgi.TraceMiddleware`, `flow_xray.otel.XraySpanProcessor`.
 """
