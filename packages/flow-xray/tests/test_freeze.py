@@ -172,3 +172,13 @@ def test_whatever_is_frozen_is_strict_json_and_frozen_again_the_same(value):
     frozen = freeze(value, Redactor())
     assert json.loads(json.dumps(frozen, allow_nan=False)) == frozen
     assert freeze(frozen, Redactor()) == frozen
+
+
+def test_a_class_that_raises_when_it_is_asked_what_it_is_is_described():
+    class Hidden:
+        @property
+        def __class__(self):
+            raise RuntimeError("gone")
+
+    assert freeze(Hidden()) == "<Hidden, which raised RuntimeError while it was recorded>"
+    assert freeze({"a": [Hidden(), 1]})["a"][1] == 1

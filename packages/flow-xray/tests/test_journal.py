@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from flow_xray import TraceFormatError, TraceOutputError, read_journal, trace
 from flow_xray._cli import main
-from flow_xray._journal_read import parse_journal
+from flow_xray._journal_read import LOST, parse_journal
 
 
 @trace(kind="tool")
@@ -107,6 +107,36 @@ def test_a_damaged_record_is_left_out_and_counted_and_reading_goes_on(tmp_path, 
     read = parse_journal(b"\n".join(lines))
     assert [span.status for span in read.spans] == ["ok", "ok"]
     assert read.meta["journal"]["damaged_records"] == 1
+
+
+def test_a_damaged_pooled_value_costs_itself_and_not_the_spans_that_refer_to_it(tmp_path):
+    path = tmp_path / "run.xray"
+    history = [{"role": "user", "content": f"turn {turn}"} for turn in range(6)]
+    with trace.capture(journal=path):
+        for turn in range(1, 7):
+            work(turn, messages=history[:turn])
+    lines = path.read_bytes().splitlines()
+    first = next(index for index, line in enumerate(lines) if b'"turn 0"' in line)
+    read = parse_journal(b"\n".join([*lines[:first], lines[first][:-1], *lines[first + 1 :]]))
+    assert len(read.spans) == 6
+    assert read.spans[-1].input["messages"] == [LOST, *history[1:]]
+    assert read.meta["journal"]["damaged_records"] == 1
+
+
+def test_a_conversation_of_twice_the_length_makes_a_journal_of_twice_the_size(tmp_path):
+    sizes = []
+    for turns in (50, 100):
+        path = tmp_path / f"{turns}.xray"
+        history = []
+        with trace.capture(journal=path) as session:
+            for turn in range(turns):
+                history.append({"role": "user", "content": f"turn {turn}"})
+                with trace.span("chat", kind="llm", input={"messages": history}):
+                    trace.meta(messages=history)
+        sizes.append((path.stat().st_size, len(session.result().to_json())))
+        assert read_journal(path).spans[-1].meta["messages"] == history
+    assert sizes[1][0] < 2.2 * sizes[0][0]
+    assert sizes[1][1] < 2.2 * sizes[0][1]
 
 
 def test_a_second_session_appends_and_loses_nothing_even_behind_a_torn_record(tmp_path):
@@ -337,3 +367,12 @@ def test_the_environment_names_the_current_span(monkeypatch):
 def test_reading_nothing_is_refused():
     with pytest.raises(TypeError, match="no path was given"):
         read_journal()
+
+
+def test_values_that_look_like_the_marks_of_the_pool_come_back(tmp_path):
+    path = tmp_path / "run.xray"
+    values = [{"$ref": "x"}, {"$raw": {}}, {"$more": [[], []]}, {"$more": 1}]
+    with trace.capture(journal=path):
+        for value in values:
+            work(value)
+    assert [span.input["n"] for span in read_journal(path).spans] == values

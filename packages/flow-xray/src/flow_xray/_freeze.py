@@ -132,6 +132,13 @@ class _Freezer:
             return value  # type: ignore[return-value]  # narrowed by type()
         if value is None or value is True or value is False:
             return value
+        try:
+            return self._other(value, kind, depth)
+        except Exception as error:  # noqa: BLE001  a class may lie about itself, or raise when it is asked what it is
+            return f"<{kind.__name__}, which raised {type(error).__name__} while it was recorded>"
+
+    def _other(self, value: object, kind: type, depth: int) -> Json:
+        """Freeze what is not of exactly one of the plain types."""
         if isinstance(value, Enum):
             return f"{kind.__name__}.{value.name}"
         if isinstance(value, int):

@@ -30,7 +30,7 @@ from typing import Final
 
 from flow_xray._errors import TraceOutputError
 from flow_xray._model import Json, Span
-from flow_xray._pool import LONG_TEXT, Key, pack
+from flow_xray._pool import LONG_TEXT, Key, Lists, pack
 
 VERSION: Final = 1
 MAGIC: Final = b':{"t":"flow-xray","version":'
@@ -46,13 +46,14 @@ class JournalWriter:
     Durability: when a method returns, its record is with the operating system; it survives the death of the process.
     """
 
-    __slots__ = ("_file", "_heads", "_known", "_pid", "_session", "path")
+    __slots__ = ("_file", "_heads", "_known", "_lists", "_pid", "_session", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._session = ""
         self._pid = os.getpid()
         self._known: set[str] = set()
+        self._lists = Lists()
         self._heads: dict[tuple[str, str, str, str], str] = {}
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
         try:
@@ -137,9 +138,9 @@ class JournalWriter:
     def _packed(self, value: Json) -> str:
         """Return the JSON of a value, with what repeats put into the pool."""
         text = encode(value)
-        if len(text) < LONG_TEXT and '"role"' not in text and '"$r' not in text:
+        if len(text) < LONG_TEXT and '"role"' not in text and '"$' not in text:
             return text  # nothing in it is worth a place in the pool
-        return encode(pack(value, self._put))
+        return encode(pack(value, self._put, self._lists))
 
     def _put(self, value: Json) -> Key:
         text = encode(value)

@@ -17,6 +17,15 @@ from flow_xray._model import STATUSES, Json, Span
 from flow_xray._pool import Key, unpack
 from flow_xray._result import TraceResult
 
+LOST = "<lost: its record is damaged>"
+
+
+class _Pool(dict[Key, Json]):
+    """The pooled values; one whose record was damaged is said in its place."""
+
+    def __missing__(self, key: Key) -> Json:
+        return LOST
+
 
 @dataclass(slots=True)
 class _Reading:
@@ -24,7 +33,7 @@ class _Reading:
 
     spans: dict[str, Span] = field(default_factory=dict)
 
-    pool: dict[Key, Json] = field(default_factory=dict)
+    pool: "_Pool" = field(default_factory=_Pool)
     headers: list[dict[str, Any]] = field(default_factory=list)
     closed: dict[str, Json] = field(default_factory=dict)
     meta: dict[str, Json] = field(default_factory=dict)

@@ -8,6 +8,9 @@ A packed value is plain JSON again: `{"$ref": key}` stands for a pooled value. A
 like a reference is wrapped: `{"$raw": {"$ref": ...}}`. Pooled values may refer to other pooled values, always
 earlier ones.
 
+References alone still grow with the square, because each call has the list of all of them. With `Lists` a list that
+begins like a pooled one is written as what it adds, `{"$more": [{"$ref": key}, [...]]}`, and pooled itself.
+
 The walk is iterative only in depth by the limit of the freezer (32 levels); values of other origin pass the
 freezer first.
 """
@@ -22,27 +25,57 @@ Key: TypeAlias = "int | str"
 LONG_TEXT: Final = 400
 _REF: Final = "$ref"
 _RAW: Final = "$raw"
+_MORE: Final = "$more"
+_MARKS: Final = frozenset({_REF, _RAW, _MORE})
+_SHORT_LIST: Final = 4  # a shorter list is not worth a place in the pool
 
 
-def pack(value: Json, put: Callable[[Json], Key]) -> Json:
+class Lists:
+    """The lists of references that are in a pool, as a tree of their items."""
+
+    __slots__ = ("_keys", "_next")
+
+    def __init__(self) -> None:
+        self._next: dict[tuple[int, Key], int] = {}
+        self._keys: dict[int, Key] = {}
+
+    def pooled(self, items: list[Json], put: Callable[[Json], Key]) -> Json:
+        """Return a reference to a list of references, stored as what it adds to the longest known; else the list."""
+        if len(items) < _SHORT_LIST or not all(type(item) is dict and _REF in item for item in items):
+            return items
+        keys: list[Key] = [item[_REF] for item in items]  # type: ignore[call-overload,index,misc]  # checked above
+        node = length = 0
+        base: Key | None = None
+        for index, key in enumerate(keys, 1):
+            step = (node, key)
+            node = self._next.setdefault(step, len(self._next) + 1)
+            if node in self._keys:
+                base, length = self._keys[node], index
+        if base is None or length < len(keys):
+            rest: list[Json] = items[length:]
+            base = self._keys[node] = put(rest if base is None else {_MORE: [{_REF: base}, rest]})
+        return {_REF: base}
+
+
+def pack(value: Json, put: Callable[[Json], Key], lists: Lists | None = None) -> Json:
     """Return `value` with messages and long texts replaced by references.
 
     Args:
         value: plain JSON.
         put: stores a packed value and returns its key; it must return the same key for an equal value.
+        lists: when given, lists of references are pooled, too.
     """
     kind = type(value)
     if kind is str:
         return {_REF: put(value)} if len(value) >= LONG_TEXT else value  # type: ignore[arg-type]  # narrowed by type()
     if kind is dict:
-        packed: dict[str, Json] = {key: pack(member, put) for key, member in value.items()}  # type: ignore[union-attr]  # narrowed by type()
+        packed: dict[str, Json] = {key: pack(member, put, lists) for key, member in value.items()}  # type: ignore[union-attr]  # narrowed by type()
         if "role" in packed and len(packed) > 1:
             return {_REF: put(packed)}
-        if len(packed) == 1 and (_REF in packed or _RAW in packed):
-            return {_RAW: packed} if _REF in value or _RAW in value else packed  # type: ignore[operator]  # narrowed by type()
-        return packed
+        return {_RAW: packed} if len(packed) == 1 and not _MARKS.isdisjoint(packed) else packed
     if kind is list:
-        return [pack(member, put) for member in value]  # type: ignore[union-attr]  # narrowed by type()
+        items = [pack(member, put, lists) for member in value]  # type: ignore[union-attr]  # narrowed by type()
+        return items if lists is None else lists.pooled(items, put)
     return value
 
 
@@ -59,6 +92,13 @@ def unpack(value: Json, pool: Mapping[Key, Json]) -> Json:
                 if not isinstance(key, int | str):
                     raise KeyError(key)
                 return pool[key]
+            more = value.get(_MORE)
+            if isinstance(more, list) and len(more) == 2 and isinstance(more[1], list):
+                known = unpack(more[0], pool)
+                return [
+                    *(known if isinstance(known, list) else [known]),
+                    *(unpack(member, pool) for member in more[1]),
+                ]
             raw = value.get(_RAW)
             if isinstance(raw, dict):
                 return {key: unpack(member, pool) for key, member in raw.items()}

@@ -7,11 +7,12 @@ ignores members that it does not know.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from flow_xray._errors import TraceFormatError
 from flow_xray._model import STATUSES, Json, Span
-from flow_xray._pool import Key, pack, unpack
+from flow_xray._pool import Key, Lists, pack, unpack
 from flow_xray._result import TraceResult
 
 FORMAT = "flow-xray/1"
@@ -29,20 +30,25 @@ def dump(trace: TraceResult) -> str:
             pool.append(value)
         return key
 
-    spans = [_span_out(span, put) for span in trace.spans]
+    lists = Lists()
+
+    def packed(value: Json) -> Json:
+        return pack(value, put, lists)
+
+    spans = [_span_out(span, packed) for span in trace.spans]
     whole = {
         "format": FORMAT,
         "name": trace.name,
         "trace_id": trace.trace_id,
-        "value": pack(trace.value, put),  # type: ignore[arg-type]  # JSON, because the trace is frozen
-        "meta": pack(dict(trace.meta), put),
+        "value": packed(trace.value),  # type: ignore[arg-type]  # JSON, because the trace is frozen
+        "meta": packed(dict(trace.meta)),
         "pool": pool,
         "spans": spans,
     }
     return json.dumps(whole, separators=(",", ":"), allow_nan=False)
 
 
-def _span_out(span: Span, put: Any) -> dict[str, Json]:
+def _span_out(span: Span, packed: Callable[[Json], Json]) -> dict[str, Json]:
     out: dict[str, Json] = {
         "id": span.id,
         "parent_id": span.parent_id,
@@ -56,15 +62,15 @@ def _span_out(span: Span, put: Any) -> dict[str, Json]:
     if span.code:
         out["code"] = span.code
     if span.input is not None:
-        out["input"] = pack(span.input, put)
+        out["input"] = packed(span.input)
     if span.output is not None:
-        out["output"] = pack(span.output, put)
+        out["output"] = packed(span.output)
     if span.error is not None:
-        out["error"] = pack(dict(span.error), put)
+        out["error"] = packed(dict(span.error))
     if span.meta:
-        out["meta"] = {key: pack(value, put) for key, value in span.meta.items()}
+        out["meta"] = {key: packed(value) for key, value in span.meta.items()}
     if span.tags:
-        out["tags"] = [pack(dict(tag), put) for tag in span.tags]
+        out["tags"] = [packed(dict(tag)) for tag in span.tags]
     return out
 
 

@@ -178,9 +178,7 @@ class _Stream:
             return
         self._open = False
         span = self.span
-        span.meta["items"] = self._count
-        if self._first_ns is not None:
-            span.meta["time_to_first_item_ms"] = round(self._first_ns / 1e6, 3)
+        self._count_items()
         span.output = self._output(returned)
         if error is not None:
             self.session.fail_span(span, error, self._redactor)
@@ -190,11 +188,16 @@ class _Stream:
     def abandon(self) -> None:
         """Close the span of a generator that nobody will resume."""
         if self._open:
-            self.span.meta["abandoned"] = True
             self._open = False
-            self.span.meta["items"] = self._count
+            self.span.meta["abandoned"] = True
+            self._count_items()
             self.span.output = self._output(None)
             self.session.close_span(self.span, "cancelled")
+
+    def _count_items(self) -> None:
+        self.span.meta["items"] = self._count
+        if self._first_ns is not None:
+            self.span.meta["time_to_first_item_ms"] = round(self._first_ns / 1e6, 3)
 
     def _output(self, returned: object) -> Json:
         if not self._plan.capture_output:
