@@ -374,7 +374,7 @@ def test_a_telephone_is_wide_enough(open_page, agent_run, theme, shoot):
     shoot(page, f"narrow-{theme}")
     for view in (*VIEWS, "Tree"):
         page.get_by_role("tab", name=view).click()
-        page.wait_for_timeout(100)
+        settle(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.locator(".inspector").count() == 0
     row(page, "check_health").click()

@@ -1,9 +1,12 @@
 // The critical path: what the run waited for at each moment, walked back from its end.
 //
-// At any moment the path is in the callee that ended last before the place where the walk stands; where no callee ran, the
-// time belongs to the caller itself. One stack instead of recursion; each call is entered once.
+// The walk stands at the end of a call and enters the callee that ended last; from the begin of that one it goes on to the
+// callee that had ended by then, and so on. What lies between belongs to the caller itself. A callee that ran beside the one
+// on the path was not waited for. One stack instead of recursion; each call is entered once.
 
 import type { Trace } from "./data";
+
+const SLACK_NS = 1_000; // clocks of two threads
 
 export interface Leg {
   index: number; // the span
@@ -23,7 +26,7 @@ export function criticalPath(trace: Trace): Leg[] {
   for (const i of byEnd) children[fill[parent[i] < 0 ? n : parent[i]]++] = i;
   const own = new Float64Array(n);
   const isOn = new Uint8Array(n);
-  const stack: { span: number; at: number; next: number }[] = [{ span: n, at: trace.totals.lengthNs, next: childStart[n] }];
+  const stack: { span: number; at: number; next: number; isAtEnd: boolean }[] = [{ span: n, at: trace.totals.lengthNs, next: childStart[n], isAtEnd: true }];
   while (stack.length) {
     const frame = stack[stack.length - 1];
     const { span } = frame;
@@ -33,13 +36,15 @@ export function criticalPath(trace: Trace): Leg[] {
       continue;
     }
     const child = children[frame.next++];
+    if (stop[child] > frame.at + SLACK_NS && !frame.isAtEnd) continue;
     const until = Math.min(stop[child], frame.at);
     const from = Math.max(start[child], span < n ? start[span] : 0);
     if (until <= from) continue;
     if (span < n) own[span] += Math.max(0, frame.at - until);
     frame.at = from;
+    frame.isAtEnd = false;
     isOn[child] = 1;
-    stack.push({ span: child, at: until, next: childStart[child] });
+    stack.push({ span: child, at: until, next: childStart[child], isAtEnd: true });
   }
   const legs: Leg[] = [];
   for (let i = 0; i < n; i++) if (isOn[i] && own[i] > 0) legs.push({ index: i, ns: own[i] });

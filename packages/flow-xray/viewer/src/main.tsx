@@ -181,21 +181,23 @@ function App({ trace, compared, context }: PageProps) {
     return () => clearTimeout(timer);
   }, [said]);
 
+  const viewNow = useRef(view);
+  viewNow.current = view;
   useEffect(() => {
     // Only the overview is for paper: the other views show a part of something long.
-    let before: View | null = null;
+    let before: View = "Overview";
     const start = () => {
-      before = view;
+      before = viewNow.current;
       atOnce(() => setView("Overview"));
     };
-    const end = () => before && setView(before);
+    const end = () => setView(before);
     addEventListener("beforeprint", start);
     addEventListener("afterprint", end);
     return () => {
       removeEventListener("beforeprint", start);
       removeEventListener("afterprint", end);
     };
-  }, [view === "Overview"]);
+  }, []);
 
   // ---- keyboard
   const onKey = (event: KeyboardEvent) => {
