@@ -16,7 +16,6 @@ from loom_runner import (
     RetryPolicy,
     RunBusy,
     RunContext,
-    Signal,
     StateError,
     StoreError,
     ToolFailed,
@@ -24,6 +23,7 @@ from loom_runner import (
     UsageError,
     Wait,
 )
+from loom_runner._context import Signal
 from loom_runner._records import LeaseRequest, Owner
 
 GONE = LeaseRequest(Owner("elsewhere", 77, "born"), 15.0, "code-0", "agent.py:1")

@@ -16,12 +16,13 @@ from loom_runner import (
     OutcomeUnknown,
     RetryPolicy,
     RunContext,
+    SQLiteStore,
     Tool,
     ToolFailed,
     ToolRegistry,
-    Unknown,
     UnknownRun,
     UsageError,
+    Wait,
     current_run,
     tool,
 )
@@ -532,7 +533,6 @@ def test_calls_are_numbered_in_their_run(store, tools, clock):
 
 
 def test_calls_of_an_older_database_get_their_numbers_in_their_run(tmp_path):
-    from loom_runner import SQLiteStore
     from loom_runner._schema import APPLICATION_ID, MIGRATIONS
 
     path = tmp_path / "runs.sqlite"
@@ -619,7 +619,7 @@ def test_a_tool_may_find_out_that_an_interrupted_call_had_no_effect(interrupted)
     assert ran == ["r/0/charge/0"] * 2
 
 
-@pytest.mark.parametrize("answer", [Unknown(), None, ValueError()])
+@pytest.mark.parametrize("answer", [None, ValueError()])
 def test_a_tool_that_cannot_find_out_leaves_it_to_its_policy(interrupted, answer, caplog):
     def reconcile(key, arguments):
         if isinstance(answer, Exception):
@@ -684,3 +684,59 @@ def test_a_call_that_was_cut_off_fails_when_its_tool_says_so(cut_off):
 def test_a_call_that_was_cut_off_may_be_found_out_about(cut_off):
     _, ended, ran = cut_off(1, reconcile=lambda key, arguments: Done("it was pushed"))
     assert (ended.result, len(ran)) == ("it was pushed", 1)
+
+
+# ---------------------------------------------------------------------- what is too large for the store
+
+
+@pytest.fixture
+def small(tmp_path):
+    with SQLiteStore(tmp_path / "small.sqlite", "process", max_payload_bytes=8000, max_state_bytes=8000) as store:
+        yield store
+
+
+def test_a_payload_that_is_too_large_fails_its_call_and_says_how_large_it_is(small, tools, clock):
+    @tools.tool("read")
+    async def read() -> str:
+        return "x" * 9000
+
+    async def step(state: State, ctx: RunContext) -> Complete[str]:
+        with pytest.raises(ToolFailed) as caught:
+            await ctx.call_tool("read")
+        return Complete(f"{caught.value.error_category}: {caught.value.message}")
+
+    result = asyncio.run(
+        AgentRunner(step=step, store=small, tools=tools, clock=clock).start(run_id="r", initial_state=State())
+    )
+    assert result.result.startswith("bad_result: tool read failed: it ran, but its result cannot be stored")
+    assert small.tool_calls("r")[0].status == "failed"
+
+
+def test_arguments_that_are_too_large_are_refused_before_the_tool_runs(small, tools, clock):
+    ran = []
+
+    @tools.tool("write")
+    async def write(text: str) -> None:
+        ran.append(text)
+
+    async def step(state: State, ctx: RunContext) -> Complete[str]:
+        with pytest.raises(ToolFailed) as caught:
+            await ctx.call_tool("write", text="x" * 9000)
+        return Complete(caught.value.error_category)
+
+    result = asyncio.run(
+        AgentRunner(step=step, store=small, tools=tools, clock=clock).start(run_id="r", initial_state=State())
+    )
+    assert (result.result, ran) == ("invalid_arguments", [])
+
+
+@pytest.mark.parametrize(
+    "outcome", [Continue({"text": "x" * 9000}), Complete("x" * 9000), Wait({"t": "x" * 9000}, "go")]
+)
+def test_a_state_or_result_that_is_too_large_fails_the_step_and_keeps_the_state_before(small, clock, outcome):
+    async def step(state, ctx):
+        return outcome
+
+    result = asyncio.run(AgentRunner(step=step, store=small, clock=clock).start(run_id="r", initial_state={}))
+    assert (result.status, result.error.type, result.state) == ("failed", "PayloadTooLarge", {})
+    assert small.get_run("r").owner is None

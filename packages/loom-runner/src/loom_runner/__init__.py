@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from loom_runner._budget import Budget
     from loom_runner._clock import RetryPolicy
-    from loom_runner._context import RunContext, Signal, current_run
+    from loom_runner._context import RunContext, current_run
     from loom_runner._errors import (
         LeaseLost,
         OutcomeUnknown,
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from loom_runner._runner import AgentRunner
     from loom_runner._sqlite import SQLiteStore
     from loom_runner._sqlite_events import EventLog, LoggedEvent
-    from loom_runner._sqlite_file import Durability
     from loom_runner._sqlite_keys import rekey
     from loom_runner._store import Store
-    from loom_runner._tools import Done, NotDone, Tool, ToolRegistry, Unknown, tool
+    from loom_runner._tools import Done, NotDone, Tool, ToolRegistry, tool
+    from loom_runner._worker import Worker
 
 __all__ = [
     "AgentRunner",
@@ -57,7 +57,6 @@ __all__ = [
     "Continue",
     "Deny",
     "Done",
-    "Durability",
     "EventLog",
     "Fail",
     "KeyRing",
@@ -73,7 +72,6 @@ __all__ = [
     "RunResult",
     "RunnerError",
     "SQLiteStore",
-    "Signal",
     "Sleep",
     "Spawn",
     "StateError",
@@ -83,10 +81,10 @@ __all__ = [
     "ToolCallMismatch",
     "ToolFailed",
     "ToolRegistry",
-    "Unknown",
     "UnknownRun",
     "UsageError",
     "Wait",
+    "Worker",
     "current_run",
     "rekey",
     "tool",
@@ -102,7 +100,6 @@ _HOME = {
     "Continue": "_outcomes",
     "Deny": "_gate",
     "Done": "_tools",
-    "Durability": "_sqlite_file",
     "EventLog": "_sqlite_events",
     "Fail": "_outcomes",
     "KeyRing": "_keys",
@@ -118,7 +115,6 @@ _HOME = {
     "RunResult": "_result",
     "RunnerError": "_errors",
     "SQLiteStore": "_sqlite",
-    "Signal": "_context",
     "Sleep": "_outcomes",
     "Spawn": "_outcomes",
     "StateError": "_errors",
@@ -128,10 +124,10 @@ _HOME = {
     "ToolCallMismatch": "_errors",
     "ToolFailed": "_errors",
     "ToolRegistry": "_tools",
-    "Unknown": "_tools",
     "UnknownRun": "_errors",
     "UsageError": "_errors",
     "Wait": "_outcomes",
+    "Worker": "_worker",
     "current_run": "_context",
     "rekey": "_sqlite_keys",
     "tool": "_tools",

@@ -123,13 +123,11 @@ class Meter:
         """The limit that is used up, for instance `tokens 1000`; None while there is none."""
         return None if self.limit.is_unlimited else self.limit.reached(self.spent)
 
-    def taken(self) -> tuple[int, float]:
-        """Give what this attempt has used, and count it as written down."""
-        tokens, cost_usd = self.tokens, self.cost_usd
-        if tokens or cost_usd:
-            self._settled += Spent(tokens=tokens, cost_usd=cost_usd)
+    def written(self) -> None:
+        """Count what this attempt has used as written down."""
+        if self.tokens or self.cost_usd:
+            self._settled += Spent(tokens=self.tokens, cost_usd=self.cost_usd)
             self.tokens, self.cost_usd = 0, 0.0
-        return tokens, cost_usd
 
     def stepped(self, duration_us: int) -> None:
         """Count a committed step. Called after every one, so it adds two numbers and makes nothing."""

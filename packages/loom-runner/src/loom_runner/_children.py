@@ -127,6 +127,11 @@ class Family:
             self._drivers[program] = known[program]()
         return self._drivers[program]
 
+    def know_all(self) -> None:
+        """Make every program of children known."""
+        for program in self._settings.children:
+            self._driver(program)
+
     def known_drivers(self) -> list[Driver]:
         """The drivers of children that were needed so far."""
         return list(self._drivers.values())

@@ -45,7 +45,6 @@ class Cursor:
     context: RunContext | None = None
     max_steps: int | None = None
     last_step: int | None = None
-    before: str | None = None
     is_active: bool = True
     is_lost: bool = False
 

@@ -75,7 +75,7 @@ class Driver:
         claim = await self._store.create_run(new, self._lease_request())
         if claim is not None:
             meter = Meter(budget or Budget())
-            cursor = self._cursor(claim, 0, state, text, attempt=0, visit=visit, meter=meter)
+            cursor = self._cursor(claim, 0, state, attempt=0, visit=visit, meter=meter)
             self._tell(cursor, "run_started", status="created", fence=claim.fence, taken_over_from=None)
             return await self._visited(run_id, visit, cursor=cursor)
         record = find_run(self._store, run_id, "start")
@@ -191,11 +191,7 @@ class Driver:
         was_lost = seen.status == "running"
         crashes = seen.crashes + was_lost
         meter = self._meter(seen)
-        cursor = self._cursor(
-            claim, seen.step_index, state, text, attempt=seen.failures + crashes, visit=visit, meter=meter
-        )
-        if text is not seen.state:
-            cursor.before = None  # the history has it in its old form
+        cursor = self._cursor(claim, seen.step_index, state, attempt=seen.failures + crashes, visit=visit, meter=meter)
         cursor.tries_used = 0 if seen.status in ("failed", "parked") else seen.failures
         cursor.due_at = seen.due_at if was_lost or seen.status == "paused" else None
         cursor.wait = before_step(seen.wait)
@@ -228,6 +224,17 @@ class Driver:
         for driver in found:
             found += [each for each in driver.family_drivers() if all(each is not other for other in found)]
         return found
+
+    def whole_family(self) -> list[Driver]:
+        """This driver, and those of all programs of children, and theirs; each once."""
+        found: list[Driver] = [self]
+        for driver in found:
+            driver.know_family()
+            found += [each for each in driver.family_drivers() if all(each is not other for other in found)]
+        return found
+
+    def know_family(self) -> None:
+        self._family.know_all()
 
     def family_drivers(self) -> list[Driver]:
         return self._family.known_drivers()
@@ -264,7 +271,6 @@ class Driver:
         claim: Claim,
         step_index: int,
         state: Any,
-        state_text: str,
         *,
         attempt: int,
         visit: Visit,
@@ -276,7 +282,7 @@ class Driver:
         loop = asyncio.get_running_loop()
         run = RunningRun(claim.run_id, ledger, settings.tools, observers, self._clock, loop, meter)
         task = asyncio.current_task()
-        return Cursor(claim, run, task, step_index, state, attempt, before=state_text)
+        return Cursor(claim, run, task, step_index, state, attempt)
 
     def _lease_request(self) -> LeaseRequest:
         settings, program = self._settings, self._program

@@ -77,7 +77,6 @@ class Endings:
             attempts=cursor.attempt + 1,
             result=advance.result_text,
             signal_key=signal_key,
-            before=cursor.before,
         )
         if advance.outcome == "complete":
             step.status, step.lease_end = move("running", "complete"), "completed"
@@ -88,7 +87,7 @@ class Endings:
         if self._ends.is_asked and step.lease_end is None:
             step.status, step.lease_end, step.note = move("running", "pause"), "interrupted", "asked to end"
         meter = cursor.run.meter
-        step.tokens, step.cost_usd = meter.taken()
+        step.tokens, step.cost_usd = meter.tokens, meter.cost_usd
         if step.lease_end is not None:
             cursor.is_active = False
         try:
@@ -97,10 +96,14 @@ class Endings:
             step.status, step.lease_end, step.note = move("running", "pause"), "paused", "asked to pause"
             cursor.is_active = False
             await self._store.commit_step(cursor.claim, step)
+        except StateError as exc:  # too large for this store; nothing was written
+            cursor.is_active = True
+            return await self.failed(cursor, started_at, exc)
+        meter.written()
         meter.stepped(ended_at - started_at)
         cursor.step_index = step_index + 1
         if advance.state_text is not None:
-            cursor.state, cursor.before = advance.state, advance.state_text
+            cursor.state = advance.state
         if cursor.run.observers:
             duration_ms = (ended_at - started_at) / 1000
             self._tell(
@@ -159,9 +162,11 @@ class Endings:
         delay_s = self._retry.delay_s(cursor.tries_used, self._clock.chance())
         due_at = now + int(delay_s * 1_000_000)
         failed = self._attempt(cursor, started_at, now, error, due_at)
-        tokens, cost_usd = cursor.run.meter.taken()
-        end = AttemptEnd(move("running", "retry"), now, failed=failed, due_at=due_at, tokens=tokens, cost_usd=cost_usd)
+        meter = cursor.run.meter
+        status = move("running", "retry")
+        end = AttemptEnd(status, now, failed, due_at=due_at, tokens=meter.tokens, cost_usd=meter.cost_usd)
         await self._store.end_attempt(cursor.claim, end)
+        meter.written()
         self._tell(cursor, "attempt_failed", error=error.as_json(), retry_in_s=delay_s)
         cursor.attempt += 1
         cursor.due_at = due_at
@@ -235,10 +240,11 @@ class Endings:
         cursor.is_active = False
         if cursor.context is not None:
             cursor.context.close()
-        tokens, cost_usd = cursor.run.meter.taken()
-        if tokens or cost_usd:
-            end = replace(end, tokens=tokens, cost_usd=cost_usd)
+        meter = cursor.run.meter
+        if meter.tokens or meter.cost_usd:
+            end = replace(end, tokens=meter.tokens, cost_usd=meter.cost_usd)
         await self._store.end_attempt(cursor.claim, end)
+        meter.written()
         self._tell(cursor, "run_ended", status=end.status, reason=end.note)
         return RunResult(
             cursor.run_id, end.status, cursor.step_index, cursor.state, error=end.error, wait=end.wait or cursor.wait

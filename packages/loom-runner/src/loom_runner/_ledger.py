@@ -32,11 +32,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._approvals import ApprovalRecord, as_of
 from loom_runner._clock import is_transient
-from loom_runner._errors import LeaseLost, OutcomeUnknown, StoreError, ToolCallMismatch, ToolFailed
+from loom_runner._errors import LeaseLost, OutcomeUnknown, PayloadTooLarge, StoreError, ToolCallMismatch, ToolFailed
 from loom_runner._events import Audience, Observers, RunEvent
 from loom_runner._gate import Ask, Deny, PendingCall, verdict_on
 from loom_runner._records import Claim, ErrorInfo, ToolEnd, ToolRecord, ToolStart
-from loom_runner._tools import Done, NotDone, Unknown
+from loom_runner._tools import Done, NotDone
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -117,7 +117,11 @@ class Ledger:
                     start = replace(start, arguments=approval.edited)
                 if approval.status == "approved":
                     start = replace(start, approval=approval.number)
-        record = await self._store.start_tool(self._claim, start)
+        try:
+            record = await self._store.start_tool(self._claim, start)
+        except PayloadTooLarge as exc:
+            error = ErrorInfo("PayloadTooLarge", str(exc), "invalid_arguments")
+            raise self._failure(start, error, retryable=False) from exc
         if record is not None:
             self._check(record, start)
             start = replace(start, ordinal=record.tries, arguments=record.arguments)
@@ -224,14 +228,14 @@ class Ledger:
     async def _reconciled(self, record: ToolRecord, tool: Tool) -> object:
         """Ask the tool whether an interrupted call took effect."""
         if tool.reconcile is None:
-            return Unknown()
+            return None
         key = f"{record.run_id}/{record.step_index}/{record.key}"
         try:
             answer = tool.reconcile(key, json.loads(record.arguments))
             return await answer if inspect.isawaitable(answer) else answer
         except Exception:
             logging.getLogger("loom_runner").warning("reconcile of tool %s failed", tool.name, exc_info=True)
-            return Unknown()
+            return None
 
     async def _run(
         self,
@@ -272,8 +276,13 @@ class Ledger:
                 error, retryable = ErrorInfo(type(exc).__name__, message, "bad_result"), False
                 cause = exc
             else:
-                await self._finish(start, attempt, ToolEnd("done", self._clock.now_us(), result=text))
-                return json.loads(text)
+                try:
+                    await self._finish(start, attempt, ToolEnd("done", self._clock.now_us(), result=text))
+                    return json.loads(text)
+                except PayloadTooLarge as exc:
+                    message = f"it ran, but its result cannot be stored ({exc})"
+                    error, retryable = ErrorInfo("PayloadTooLarge", message, "bad_result"), False
+                    cause = exc
         await self._finish(start, attempt, ToolEnd("failed", self._clock.now_us(), error=error, retryable=retryable))
         raise self._failure(start, error, retryable=retryable) from cause
 

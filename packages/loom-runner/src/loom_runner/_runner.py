@@ -206,6 +206,10 @@ class AgentRunner:
         for driver in self._driver.with_family():
             driver.stop()
 
+    def drivers(self) -> Sequence[Driver]:
+        """What drives this runner's runs and those of its children, for a `Worker`."""
+        return self._driver.whole_family()
+
     async def signal(self, *, run_id: str, name: str, payload: Any = None) -> None:
         """Leave a signal (plain JSON) for a run. `resume` then goes on; a signal that comes early is kept.
 

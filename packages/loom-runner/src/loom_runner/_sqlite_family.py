@@ -34,7 +34,7 @@ _READY: Final = f"""
     WHERE r.program IN (SELECT value FROM json_each(?1)) AND (
         r.status = 'created'
         OR (r.status = 'running' AND r.renewed_at + r.lease_ms <= {NOW_MS})
-        OR (r.status = 'paused' AND l.ended_as = 'interrupted')
+        OR (r.status = 'paused' AND l.ended_as = 'interrupted' AND (r.due_at IS NULL OR r.due_at <= ?2))
         OR (r.status = 'waiting' AND (
             r.due_at <= ?2
             OR EXISTS (SELECT 1 FROM signals s WHERE s.run_key = r.run_key AND s.taken_in_step IS NULL

@@ -19,7 +19,7 @@ from loom_runner._errors import ToolFailed, UnknownTool, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Done", "ManagedFunction", "NotDone", "OnDoubt", "Reconcile", "Tool", "ToolRegistry", "Unknown", "tool"]
+__all__ = ["Done", "ManagedFunction", "NotDone", "OnDoubt", "Reconcile", "Tool", "ToolRegistry", "tool"]
 
 OnDoubt = Literal["retry", "ask", "fail"]
 """What becomes of a call that started and has no recorded end: make it again with its key, ask a person, or fail."""
@@ -37,13 +37,9 @@ class NotDone:
     """What `reconcile` found: the call took no effect, and may be made again."""
 
 
-@dataclass(frozen=True)
-class Unknown:
-    """What `reconcile` found: nobody can say. `on_doubt` decides."""
-
-
-Reconcile = Callable[[str, dict[str, Any]], Done | NotDone | Unknown | Awaitable[Done | NotDone | Unknown]]
-"""Given the idempotency key and the arguments of an interrupted call, find out whether it took effect."""
+Reconcile = Callable[[str, dict[str, Any]], Done | NotDone | None | Awaitable[Done | NotDone | None]]
+"""Given the idempotency key and the arguments of an interrupted call, find out whether it took effect. None says that
+nobody knows: `on_doubt` decides."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,7 +61,7 @@ class Tool:
         on_doubt: What to do about an interrupted call; None means `retry` for idempotent and read-only tools, else
             `ask`.
         reconcile: Finds out about an interrupted call, before `on_doubt` is asked: `reconcile(key, arguments)`
-            returns `Done(result)`, `NotDone()` or `Unknown()`.
+            returns `Done(result)`, `NotDone()`, or None when nobody can say.
         timeout_s: Seconds after which the call fails with the category `timeout`.
         input_schema: JSON Schema of the arguments. Given by hand, the function gets its arguments unchecked.
         result_hint: The type that the payload is read back as; plain JSON without it.
