@@ -132,13 +132,18 @@ def change_of(pair: Pair, ignore: Collection[str]) -> Change | None:
     facts: list[str] = []
     old, new = _facets(pair.before), _facets(pair.after)
     for name in old:
-        if name not in ignore:
+        if name not in ignore and not _is_same(old[name], new[name]):
             _compare(name, normal(old[name], ignore), normal(new[name], ignore), facts)
     if len(facts) > _MOST_FACTS:
         facts = [*facts[:_MOST_FACTS], f"and {len(facts) - _MOST_FACTS:,} more"]
     if facts:
         return Change("changed", pair.path, tuple(facts))
     return Change("moved", pair.path) if pair.is_moved else None
+
+
+def _is_same(old: Json, new: Json) -> bool:
+    """Say whether two values are equal as they are, which spares looking at them closely; 1 is not true here."""
+    return old is new or (old == new and json.dumps(old) == json.dumps(new))
 
 
 def _facets(span: Span) -> dict[str, Json]:

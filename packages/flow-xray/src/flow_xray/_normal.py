@@ -8,6 +8,7 @@ host, or among those that the system gives away; and of a temporary path the sta
 import json
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Final
 
 from flow_xray._model import Json
@@ -18,27 +19,40 @@ _TEMPORARY: Final = re.compile(
     r"""[/\\]+([^\s"'<>,;)\]}]+)"""
 )
 _RANDOM: Final = re.compile(r"\d|^tmp\w{8}")
+_DIGIT: Final = re.compile(r"\d")
+_HEX: Final = re.compile(r"\b(?:[0-9a-f]{12,}|[0-9A-F]{12,})\b")
+# A word that a text must hold for the pattern to be tried (looking for words is much faster), the pattern, the word for it.
 _PATTERNS: Final = (
-    (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
-    (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z| ?[+-]\d\d:?\d\d| UTC)?"), "<time>"),
-    (re.compile(r"\b\w{3}, \d\d? \w{3} \d{4} \d\d:\d\d:\d\d (?:GMT|[+-]\d{4})"), "<time>"),
-    (re.compile(r"\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b"), "<time>"),
-    (re.compile(r"\b0x[0-9a-f]{6,}\b", re.IGNORECASE), "<address>"),
-    (re.compile(r"\b(?:call|toolu|msg|chatcmpl|resp|req|run|fc|rs)[_-](?=[A-Za-z0-9]*\d)[A-Za-z0-9]{8,}\b"), "<id>"),
+    (("-",), r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b", "<uuid>"),
+    ((":",), r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z| ?[+-]\d\d:?\d\d| UTC)?", "<time>"),
+    ((", ",), r"\b\w{3}, \d\d? \w{3} \d{4} \d\d:\d\d:\d\d (?:GMT|[+-]\d{4})", "<time>"),
+    ((":",), r"\b\d\d:\d\d:\d\d(?:[.,]\d+)?\b", "<time>"),
+    (("0x",), r"\b0[xX][0-9a-fA-F]{6,}\b", "<address>"),
     (
-        re.compile(r"\b(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{12,}\b|\b(?=[0-9]*[A-F])(?=[A-F]*[0-9])[0-9A-F]{12,}\b"),
+        ("call", "toolu", "msg", "chatcmpl", "resp", "req", "run", "fc", "rs"),
+        r"\b(?:call|toolu|msg|chatcmpl|resp|req|run|fc|rs)[_-](?=[A-Za-z0-9]*\d)[A-Za-z0-9]{8,}\b",
         "<id>",
     ),
-    (re.compile(rf"\b\d+\.\d+ ?{_UNIT}\b"), "<duration>"),
+    ((".",), rf"\b\d+\.\d+ ?{_UNIT}\b", "<duration>"),
     (
-        re.compile(rf"\b(took|in|after|elapsed|duration|latency)([:= ]+)\d+ ?{_UNIT}\b", re.IGNORECASE),
+        ("took", "in ", "after", "elapsed", "duration", "latency"),
+        rf"\b(took|in|after|elapsed|duration|latency)([:= ]+)\d+ ?{_UNIT}\b",
         r"\1\2<duration>",
     ),
-    (re.compile(r"(\blocalhost|\b127\.0\.0\.1|\b0\.0\.0\.0|\[::1?\]):\d{4,5}\b"), r"\1:<port>"),
-    (re.compile(r"\b(port)([:= ]+)(?:3[3-9]|[45]\d|6[0-5])\d{3}\b", re.IGNORECASE), r"\1\2<port>"),
-    (re.compile(r"\b(pid|process)([:= ]+)\d+\b", re.IGNORECASE), r"\1\2<pid>"),
-    (re.compile(r"\b(Thread|Task|Process|ThreadPoolExecutor|Dummy)-\d+(?:_\d+)?\b"), r"\1-<number>"),
+    (
+        ("localhost:", "127.0.0.1:", "0.0.0.0:", "1]:", ":]:"),
+        r"(\blocalhost|\b127\.0\.0\.1|\b0\.0\.0\.0|\[::1?\]):\d{4,5}\b",
+        r"\1:<port>",
+    ),
+    (("port",), r"\b(port)([:= ]+)(?:3[3-9]|[45]\d|6[0-5])\d{3}\b", r"\1\2<port>"),
+    (("pid", "process"), r"\b(pid|process)([:= ]+)\d+\b", r"\1\2<pid>"),
+    (
+        ("thread", "task", "process", "dummy"),
+        r"\b(Thread|Task|Process|ThreadPoolExecutor|Dummy)-\d+(?:_\d+)?\b",
+        r"\1-<number>",
+    ),
 )
+_COMPILED: Final = tuple((words, re.compile(pattern, re.IGNORECASE), word) for words, pattern, word in _PATTERNS)
 _MEASURED: Final = re.compile(
     r"(?:.*_)?(?:at|at_ns|ts|timestamp|timestamps|mtime|ctime|time_to_first_\w+|ppid|pid|thread_id"
     r"|(?:duration|elapsed|latency|took|uptime|runtime|wall_time|response_time)(?:_(?:ns|us|ms|s|sec|seconds))?)"
@@ -82,10 +96,23 @@ def _normal_text(text: str, ignore: Collection[str], depth: int) -> str:
             pass
         else:
             return json.dumps(normal(inner, ignore, depth + 1), sort_keys=True)
-    text = _TEMPORARY.sub(lambda found: _stable_end(found[1]), text)
-    for pattern, word in _PATTERNS:
-        text = pattern.sub(word, text)
-    return text
+    return _without_volatile(text)
+
+
+@lru_cache(maxsize=8_192)
+def _without_volatile(text: str) -> str:
+    """Replace what changes from run to run; equal texts are common, and are looked at once."""
+    low = text.lower()
+    if "tmp" in low or "/t/" in low or "temp" in low or "/shm" in low:
+        text = _TEMPORARY.sub(lambda found: _stable_end(found[1]), text)
+    if _DIGIT.search(text) is None:
+        return text
+    for words, pattern, word in _COMPILED:
+        for each in words:
+            if each in low:
+                text = pattern.sub(word, text)
+                break
+    return _HEX.sub(lambda found: found[0] if found[0].isdigit() or found[0].isalpha() else "<id>", text)
 
 
 def _stable_end(path: str) -> str:
@@ -99,11 +126,16 @@ def _stable_end(path: str) -> str:
     return "/".join(["<temporary>", *folders, name])
 
 
+@lru_cache(maxsize=8_192)
+def _is_measured(key: str) -> bool:
+    return _MEASURED.fullmatch(key) is not None
+
+
 def _word_for(key: str, value: Json) -> str | None:
     """Return the word for a member whose name says that its value is measured or made up anew."""
     if value is None or isinstance(value, bool | dict | list):
         return None
-    if _MEASURED.fullmatch(key) is not None:
+    if _is_measured(key):
         return "<measured>"
     if key in _IDS:
         return "<id>"
