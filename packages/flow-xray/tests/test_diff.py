@@ -1,5 +1,7 @@
 """The difference of two traces: aligned calls, volatile values, totals, the page, and `flow-xray diff`."""
 
+import time
+
 import pytest
 from flow_xray import Span, TraceDiff, TraceResult
 from flow_xray._cli import main
@@ -156,6 +158,15 @@ def test_values_deeper_than_any_recorded_one_are_compared():
 
     assert normal(deep(1)) != normal(deep(2))
     assert normal(deep(1)) == normal(deep(1))
+
+
+@pytest.mark.parametrize(
+    "text", ["C:\\" * 20_000 + "Temp", "1a" * 30_000, "/tmp/a" * 9_000, "call_" * 12_000 + "1", "in 1 " * 9_000]
+)
+def test_no_text_takes_quadratic_time(text):
+    start = time.process_time()
+    normal(text)
+    assert time.process_time() - start < 1.0
 
 
 def test_text_and_page_treat_what_was_recorded_as_text():

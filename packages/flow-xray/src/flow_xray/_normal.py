@@ -15,13 +15,13 @@ from flow_xray._model import Json
 
 _UNIT: Final = r"(?:ns|µs|us|ms|s|secs?|seconds?|milliseconds?|minutes?)"
 _TEMPORARY: Final = re.compile(
-    r"""(?:(?:/private)?/(?:tmp|var/tmp|var/folders/\w+/\w+/T|dev/shm)|[A-Za-z]:\\{1,2}(?:[^\s"'<>\\]+\\{1,2})*?Temp)"""
+    r"""(?:(?:/private)?/(?:tmp|var/tmp|var/folders/\w+/\w+/T|dev/shm)|[A-Za-z]:\\{1,2}(?:[^\s"'<>\\]{1,80}\\{1,2}){0,6}?Temp)"""
     r"""[/\\]+([^\s"'<>,;)\]}]+)"""
 )
 _RANDOM: Final = re.compile(r"\d|^tmp\w{8}")
 _DIGIT: Final = re.compile(r"\d")
 _HEX: Final = re.compile(r"\b(?:[0-9a-f]{12,}|[0-9A-F]{12,})\b")
-# A word that a text must hold for the pattern to be tried (looking for words is much faster), the pattern, the word for it.
+# Words of which a text must hold one (looking for words is much faster than a pattern), the pattern, what replaces it.
 _PATTERNS: Final = (
     (("-",), r"\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b", "<uuid>"),
     ((":",), r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z| ?[+-]\d\d:?\d\d| UTC)?", "<time>"),
