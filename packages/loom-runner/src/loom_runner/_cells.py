@@ -183,7 +183,7 @@ class Cells:
         import zstandard  # noqa: PLC0415  (most stores hold nothing that large)
 
         try:
-            return zstandard.ZstdDecompressor().decompress(frame)
+            return zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
         except (zstandard.ZstdError, MemoryError) as exc:
             raise self.damaged(what, str(exc)) from exc
 

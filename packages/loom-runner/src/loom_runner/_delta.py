@@ -52,7 +52,9 @@ def apply(before: bytes, delta: bytes) -> bytes:
     try:
         prefix, suffix, size_bytes, checksum = _HEAD.unpack_from(delta)
         old = before[prefix : len(before) - suffix]
-        new = zstandard.ZstdDecompressor(dict_data=_dictionary(old)).decompress(delta[_HEAD.size :])
+        new = zstandard.ZstdDecompressor(dict_data=_dictionary(old)).decompress(
+            delta[_HEAD.size :], allow_extra_data=False
+        )
     except (struct.error, zstandard.ZstdError, MemoryError) as exc:
         raise ValueError(f"the difference cannot be read ({exc})") from exc
     data = before[:prefix] + new + before[len(before) - suffix :]

@@ -20,12 +20,13 @@ of steps pays that once.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from loom_runner._cells import DELTA_HEAD, PLAIN_UP_TO_BYTES, Cell, Cells, encoded, pressed
 from loom_runner._delta import difference, is_of
-from loom_runner._errors import PayloadTooLarge, StoreDamaged
+from loom_runner._errors import PayloadTooLarge, StoreDamaged, StoreUnreadable
 from loom_runner._human import size
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ _BEFORE: Final = """
 
 
 @dataclass(slots=True)
-class _Link:
-    """The last large state that this process committed of a run. `text` is the driver's own string, not a copy."""
+class Link:
+    """A large state that the next one may be written as a difference to: of each run that this process drives, the last
+    one that it committed (`text` is then the driver's own string, not a copy)."""
 
     step_index: int
     text: str
@@ -57,7 +59,7 @@ class History:
     def __init__(self, cells: Cells, max_state_bytes: int) -> None:
         self._cells = cells
         self._max_bytes = max_state_bytes
-        self._links: dict[int, _Link] = {}
+        self._links: dict[int, Link] = {}
 
     # ------------------------------------------------------------------ writing
 
@@ -91,14 +93,24 @@ class History:
         link = self._links.get(run_key)
         if link is None or link.step_index != step_index - 1:
             link = self._look_up(db, run_key, step_index)
-        if link is not None:
-            delta = difference(link.text.encode(), data)
-            delta_bytes = link.delta_bytes + len(delta)
-            if delta_bytes <= link.key_bytes and 4 * len(delta) <= 3 * len(frame):
-                self._links[run_key] = _Link(step_index, text, link.key_bytes, delta_bytes)
-                return whole, self._cells.seal(DELTA_HEAD.pack(b"d", link.key_bytes, delta_bytes) + delta)
-        self._links[run_key] = _Link(step_index, text, len(frame), 0)
-        return whole, whole
+        delta, self._links[run_key] = _linked(link, step_index, text, data, len(frame))
+        return whole, whole if delta is None else self._cells.seal(delta)
+
+    def chained(self, link: Link | None, texts: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Cell]]:
+        """Write states anew, each as a difference to the one before, for rows whose neighbours are dropped.
+
+        Args:
+            link: The state in the row before them (see `link_before`); None begins with a key.
+        """
+        for step_index, text in texts:
+            data = text.encode()
+            if len(data) <= PLAIN_UP_TO_BYTES:
+                link = None
+                yield step_index, self._cells.seal(text)
+                continue
+            frame = pressed(data)
+            delta, link = _linked(link, step_index, text, data, len(frame))
+            yield step_index, self._cells.seal(b"z" + frame if delta is None else delta)
 
     def forget(self, run_key: int) -> None:
         """Let go of a run that this process no longer drives."""
@@ -113,8 +125,17 @@ class History:
             )
         return data
 
-    def _look_up(self, db: apsw.Connection, run_key: int, step_index: int) -> _Link | None:
-        """Find the state before in the database; None when the row before does not certainly hold it."""
+    def link_before(self, db: apsw.Connection, run_key: int, step_index: int) -> Link | None:
+        """The large state in the row before a step."""
+        row = db.execute(_BEFORE + "LIMIT 1", (run_key, step_index)).fetchone()
+        cell = None if row is None else self._cells.bare(row[1], "the step before")
+        if row is None or not isinstance(cell, bytes) or cell[:1] not in (b"z", b"d"):
+            return None
+        [(_, text)] = self.read(db, run_key, [row], lambda index: f"the state of step {index}")
+        return None if text is None else Link(row[0], text, *_sizes(cell))
+
+    def _look_up(self, db: apsw.Connection, run_key: int, step_index: int) -> Link | None:
+        """The same at the price of one read: the run's row, if it certainly holds what the row before does."""
         before = db.execute(_BEFORE + "LIMIT 1", (run_key, step_index)).fetchone()
         if before is None:
             return None
@@ -125,18 +146,17 @@ class History:
             if isinstance(cell, str) or cell[:1] not in (b"z", b"d"):
                 return None
             data = self._cells.open(current, "the run's state")
-            if cell != current and (cell[:1] != b"d" or not is_of(cell[DELTA_HEAD.size :], data)):
-                return None
         except StoreDamaged:  # a key repairs the history from here on
             return None
-        key_bytes, delta_bytes = (len(cell) - 1, 0) if cell[:1] == b"z" else DELTA_HEAD.unpack_from(cell)[1:]
-        return _Link(step_index - 1, data.decode(), key_bytes, delta_bytes)
+        if cell != current and (cell[:1] != b"d" or not is_of(cell[DELTA_HEAD.size :], data)):
+            return None
+        return Link(step_index - 1, data.decode(), *_sizes(cell))
 
     # ------------------------------------------------------------------ reading
 
     def read(
         self, db: apsw.Connection, run_key: int, rows: Iterable[tuple[int, Cell | None]], name: Callable[[int], str]
-    ) -> Iterator[str | None]:
+    ) -> Iterator[tuple[int, str | None]]:
         """Read the states of a run's rows, which follow each other in the table.
 
         Args:
@@ -149,17 +169,41 @@ class History:
         before: bytes | None = None
         for step_index, stored in rows:
             if stored is None:
-                yield None
+                yield step_index, None
                 continue
             cell = self._cells.bare(stored, name(step_index))
             if isinstance(cell, str):
                 before = None
-                yield cell
+                yield step_index, cell
                 continue
             if cell[:1] == b"d" and before is None:
                 before = self._rebuild(db, run_key, step_index, name)
             before = self._cells.open(cell, name(step_index), before)
-            yield before.decode()
+            yield step_index, before.decode()
+
+    def problems(
+        self, db: apsw.Connection, run_key: int, rows: Iterable[tuple[int, Cell | None]], name: Callable[[int], str]
+    ) -> Iterator[tuple[int, str]]:
+        """Read like `read`, and tell what is wrong with which step instead of stopping there."""
+        before: bytes | None = None
+        is_broken = False
+        for step_index, stored in rows:
+            if stored is None:
+                continue
+            try:
+                cell = self._cells.bare(stored, name(step_index))
+                if isinstance(cell, bytes) and cell[:1] == b"d":
+                    if is_broken:
+                        yield step_index, f"{name(step_index)} cannot be built: one that it is built on is damaged"
+                        continue
+                    if before is None:
+                        before = self._rebuild(db, run_key, step_index, name)
+                before = self._cells.open(cell, name(step_index), before)
+                json.loads(before)
+                is_broken = False
+            except (StoreUnreadable, ValueError) as exc:
+                before, is_broken = None, True
+                yield step_index, str(exc)
 
     def _rebuild(self, db: apsw.Connection, run_key: int, step_index: int, name: Callable[[int], str]) -> bytes:
         """The state that a difference was made against."""
@@ -177,3 +221,22 @@ class History:
         for index, cell in reversed(deltas):
             state = self._cells.open(cell, name(index), state)
         return state
+
+
+def _linked(link: Link | None, step_index: int, text: str, data: bytes, frame_bytes: int) -> tuple[bytes | None, Link]:
+    """The difference to the state of `link`, or None when a key is due; and the link that the state itself is."""
+    if link is not None:
+        delta = difference(link.text.encode(), data)
+        delta_bytes = link.delta_bytes + len(delta)
+        if delta_bytes <= link.key_bytes and 4 * len(delta) <= 3 * frame_bytes:
+            cell = DELTA_HEAD.pack(b"d", link.key_bytes, delta_bytes) + delta
+            return cell, Link(step_index, text, link.key_bytes, delta_bytes)
+    return None, Link(step_index, text, frame_bytes, 0)
+
+
+def _sizes(cell: bytes) -> tuple[int, int]:
+    """The bytes of the last key, and of the differences since."""
+    if cell[:1] == b"z":
+        return len(cell) - 1, 0
+    _, key_bytes, delta_bytes = DELTA_HEAD.unpack_from(cell)
+    return key_bytes, delta_bytes

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from loom_runner._approvals import ApprovalRecord
+    from loom_runner._retention import Keep
     from loom_runner._states import Status
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "NewRun",
     "Owner",
     "RunRecord",
+    "RunSummary",
     "SignalRecord",
     "Spent",
     "StepCommit",
@@ -171,9 +173,8 @@ class StepCommit:
     """All that one step changes, for one transaction. Not frozen: it is made once per step, and this is half the
     price.
 
-    `before` is the state that the step began with, as it is stored; a store may write `state` as a difference to it.
     `children` are made in the same transaction; one that is there already is left alone. `tokens` and `cost_usd` are
-    what this attempt has spent.
+    what this attempt has spent. `keep` says how much of the history stays; None is the store's own choice.
     """
 
     step_index: int
@@ -193,6 +194,7 @@ class StepCommit:
     children: tuple[NewRun, ...] = ()
     tokens: int = 0
     cost_usd: float = 0.0
+    keep: Keep | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,29 @@ class StepRecord:
     started_at: int
     ended_at: int
     fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """Sums over a run, at a price that does not grow with its steps.
+
+    Attributes:
+        work_us: The time of all committed steps, dropped ones included.
+        slowest_step: The one that took longest, with its time; None before the first.
+        tool_calls: The managed calls on record.
+        tool_repeated: Those that were made again after a try whose end nobody knows; `repeated_names` are some of them,
+            with their steps.
+        tool_decided_by: Who decided about calls in doubt.
+    """
+
+    work_us: int
+    slowest_step: int | None
+    slowest_us: int | None
+    tool_calls: int
+    tool_failed: int
+    tool_repeated: int
+    tool_decided_by: tuple[str, ...]
+    repeated_names: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

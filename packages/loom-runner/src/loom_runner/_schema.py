@@ -126,8 +126,10 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ) WITHOUT ROWID;
     """,
     # 3: one tree for a run's steps instead of two, blobs, what is known of the whole database, the module of a lease,
-    # and sums over a run's steps. The key of a step's row is its run's key and its own number in one integer: SQLite
-    # then needs no index beside the table, which is a fifth of the price of a commit.
+    # sums over a run's steps, and how many of them retention has dropped. The key of a step's row is its run's key and
+    # its own number in one integer: SQLite then needs no index beside the table, which is a fifth of the price of a
+    # commit. A run's key is never used again after the run is deleted (AUTOINCREMENT): somebody may still hold a claim
+    # with it.
     """
     CREATE TABLE steps_3 (
         step_key   INTEGER PRIMARY KEY,
@@ -146,7 +148,38 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         ORDER BY run_key, step_index;
     DROP TABLE steps;
     ALTER TABLE steps_3 RENAME TO steps;
-    ALTER TABLE runs DROP COLUMN encoding;
+
+    CREATE TABLE runs_3 (
+        run_key       INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_id        TEXT NOT NULL UNIQUE,
+        status        TEXT NOT NULL,
+        program       TEXT NOT NULL,
+        step_index    INTEGER NOT NULL DEFAULT 0,
+        failures      INTEGER NOT NULL DEFAULT 0,
+        crashes       INTEGER NOT NULL DEFAULT 0,
+        due_at        INTEGER,
+        fence         INTEGER NOT NULL DEFAULT 0,
+        renewed_at    INTEGER,
+        lease_ms      INTEGER,
+        created_at    INTEGER NOT NULL,
+        updated_at    INTEGER NOT NULL,
+        first_step    INTEGER NOT NULL DEFAULT 0,
+        dropped_steps INTEGER NOT NULL DEFAULT 0,
+        work_us       INTEGER NOT NULL DEFAULT 0,
+        slowest_us    INTEGER,
+        slowest_step  INTEGER,
+        wait          TEXT,
+        error         TEXT,
+        result        TEXT,
+        input         TEXT NOT NULL,
+        state         TEXT NOT NULL
+    );
+    INSERT INTO runs_3 (run_key, run_id, status, program, step_index, failures, crashes, due_at, fence, renewed_at,
+            lease_ms, created_at, updated_at, wait, error, result, input, state)
+        SELECT run_key, run_id, status, program, step_index, failures, crashes, due_at, fence, renewed_at,
+            lease_ms, created_at, updated_at, wait, error, result, input, state FROM runs;
+    DROP TABLE runs;
+    ALTER TABLE runs_3 RENAME TO runs;
 
     CREATE TABLE blobs (
         hash       BLOB PRIMARY KEY,
@@ -160,9 +193,6 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ) WITHOUT ROWID;
 
     ALTER TABLE leases ADD COLUMN module TEXT;
-    ALTER TABLE runs ADD COLUMN work_us INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE runs ADD COLUMN slowest_us INTEGER;
-    ALTER TABLE runs ADD COLUMN slowest_step INTEGER;
     UPDATE runs SET work_us = coalesce((SELECT sum(ended_at - started_at) FROM steps
         WHERE step_key BETWEEN runs.run_key << 32 AND (runs.run_key << 32) + 0xffffffff), 0);
     UPDATE runs SET (slowest_us, slowest_step) = (SELECT ended_at - started_at, step_key & 0xffffffff FROM steps

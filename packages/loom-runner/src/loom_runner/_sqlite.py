@@ -23,9 +23,10 @@ brings its own SQLite, because those of the systems at hand carry a bug that can
 writers (fixed in 3.51.3).
 
 *Modules.* One per group of tables (`_sqlite_runs`, `_sqlite_steps`, `_sqlite_tools`, `_sqlite_signals`,
-`_sqlite_approvals`), each a
-subclass of `Tables` (`_sqlite_tables`), put together here; `_sqlite_rows` alone knows the order of columns,
-`_sqlite_file` how a file is opened, `_schema` what the tables are.
+`_sqlite_approvals`, `_sqlite_family`), each a subclass of `Tables` (`_sqlite_tables`), put together in `_sqlite_care`,
+which reads over all of them. `_sqlite_rows` alone knows the order of columns, `_sqlite_file` how a file is opened,
+`_schema` what the tables are, `_cells` how a text stands in a column, `_history` how a run's states do,
+`_sqlite_retention` what may be dropped, `_sqlite_keys` what is encrypted.
 
 *Not covered.* Network file systems; use across `fork()`: open a store after it.
 """
@@ -37,21 +38,19 @@ from typing import TYPE_CHECKING, Self
 from loom_runner._cells import Cells
 from loom_runner._history import History
 from loom_runner._keys import KeyRing
+from loom_runner._sqlite_care import CareTables
 from loom_runner._sqlite_file import Durability, SQLiteFile
-from loom_runner._sqlite_keys import KeyTables
-from loom_runner._sqlite_runs import RunTables
-from loom_runner._sqlite_signals import SignalTables
-from loom_runner._sqlite_steps import StepTables
-from loom_runner._sqlite_tools import ToolTables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from loom_runner._retention import Keep
+
 __all__ = ["SQLiteStore"]
 
 
-class SQLiteStore(RunTables, StepTables, ToolTables, SignalTables, KeyTables):
+class SQLiteStore(CareTables):
     """Keep runs in one SQLite file.
 
     Args:
@@ -59,6 +58,7 @@ class SQLiteStore(RunTables, StepTables, ToolTables, SignalTables, KeyTables):
         durability: What a returned write survives: `power` (the loss of power), `process` (kill -9 of this process)
             or `memory` (nothing).
         read_only: Open an existing file without the right to change it.
+        keep: How much of a run's history stays (`all`, `Last(n)`, `Every(k)` or `Latest`); a runner's own goes first.
         keys: Encrypt what users write (see `KeyRing`); by default those of the environment, if there are any.
         max_state_bytes: A larger state is refused, before anything is written.
         max_payload_bytes: The same for inputs, tool arguments and payloads, results and signals.
@@ -79,13 +79,14 @@ class SQLiteStore(RunTables, StepTables, ToolTables, SignalTables, KeyTables):
         durability: Durability = "power",
         *,
         read_only: bool = False,
+        keep: Keep = "all",
         keys: KeyRing | None = None,
         max_state_bytes: int = 64_000_000,
         max_payload_bytes: int = 16_000_000,
     ) -> None:
         file = SQLiteFile(str(path), durability, read_only=read_only)
         cells = Cells(file.db, file.path, KeyRing.from_environment() if keys is None else keys, max_payload_bytes)
-        super().__init__(file, cells, History(cells, max_state_bytes))
+        super().__init__(file, cells, History(cells, max_state_bytes), keep)
         try:
             self._check_keys(read_only=read_only)
         except BaseException:

@@ -75,9 +75,9 @@ class FamilyTables(Tables):
 
     def _add_run(self, db: apsw.Connection, run: NewRun, status: Status, parent_key: int | None) -> bool:
         db.execute(
-            """INSERT INTO runs (run_id, status, program, state, input, created_at, updated_at, step_index, wait,
-                   due_at, parent_key, forked_from, budget, state_version)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING""",
+            """INSERT INTO runs (run_id, status, program, state, input, created_at, updated_at, step_index,
+                   first_step, wait, due_at, parent_key, forked_from, budget, state_version)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING""",
             (
                 run.run_id,
                 status,
@@ -86,6 +86,7 @@ class FamilyTables(Tables):
                 self._cells.put(run.input, f"the input of run {run.run_id!r}"),
                 run.at,
                 run.at,
+                run.step_index,
                 run.step_index,
                 None if run.wait is None else json.dumps(run.wait),
                 run.due_at,

@@ -42,13 +42,13 @@ class SQLiteFile:
     def __init__(self, path: str, durability: Durability, *, read_only: bool) -> None:
         if durability not in get_args(Durability):
             raise UsageError(f"cannot open a store with durability {durability!r}: it is power, process or memory.")
-        self._in_memory = durability == "memory" or path == ":memory:"
-        self.durability: Durability = "memory" if self._in_memory else durability
+        self.in_memory = durability == "memory" or path == ":memory:"
+        self.durability: Durability = "memory" if self.in_memory else durability
         self.path = path
         self.lock = threading.RLock()
         self._read_only = read_only
         # The name that this process's connections share when there is no file (SQLite's memdb).
-        self._target = f"file:/loom-{id(self)}-{next(_memory_names)}?vfs=memdb" if self._in_memory else path
+        self._target = f"file:/loom-{id(self)}-{next(_memory_names)}?vfs=memdb" if self.in_memory else path
         with self.named_errors():
             self.db = self._open()
         self.transaction = Transaction(self)
@@ -71,7 +71,7 @@ class SQLiteFile:
     # ------------------------------------------------------------------ opening
 
     def _open(self) -> apsw.Connection:
-        if not self._in_memory:
+        if not self.in_memory:
             file = Path(self.path)
             if file.is_dir():
                 raise StoreUnreadable(f"cannot open {self.path}: it is a directory. Name a file in it.")
@@ -91,7 +91,7 @@ class SQLiteFile:
         import apsw  # noqa: PLC0415  (kept out of `--help`)
 
         flags = apsw.SQLITE_OPEN_READONLY if self._read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        db = apsw.Connection(self._target, flags=flags | (apsw.SQLITE_OPEN_URI if self._in_memory else 0))
+        db = apsw.Connection(self._target, flags=flags | (apsw.SQLITE_OPEN_URI if self.in_memory else 0))
         db.set_busy_timeout(int(_WAIT_FOR_WRITERS_S * 1000))
         if self._read_only:
             try:
@@ -124,7 +124,7 @@ class SQLiteFile:
 
     def _prepare(self, db: apsw.Connection, version: int) -> None:
         """Make or migrate the tables, and set and read back the durability."""
-        if version == 0 and not self._in_memory:
+        if version == 0 and not self.in_memory:
             db.pragma("synchronous", "EXTRA")
             db.pragma("auto_vacuum", 2)
             self._switch_to_wal(db)
@@ -157,7 +157,7 @@ class SQLiteFile:
             )
 
     def _set_synchronous(self, db: apsw.Connection) -> None:
-        if self._in_memory or self._read_only:
+        if self.in_memory or self._read_only:
             return
         self._switch_to_wal(db)
         name, number = _SYNCHRONOUS[self.durability]

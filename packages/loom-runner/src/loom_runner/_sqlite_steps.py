@@ -7,8 +7,10 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._cells import PLAIN_UP_TO_BYTES
+from loom_runner._errors import StepPruned, UnknownRun, UnknownStep
 from loom_runner._sqlite_approvals import ApprovalTables
 from loom_runner._sqlite_family import FamilyTables
+from loom_runner._sqlite_retention import RetentionTables
 from loom_runner._sqlite_rows import NOW_MS, SELECT_ATTEMPT, SELECT_STEP, SELECT_STEP_BARE, to_attempt, to_step
 from loom_runner._sqlite_tables import OF_RUN, STEPS_OF_RUN
 from loom_runner._store import PauseAsked
@@ -43,7 +45,7 @@ _STEP: Final = """
 """
 
 
-class StepTables(ApprovalTables, FamilyTables):
+class StepTables(ApprovalTables, FamilyTables, RetentionTables):
     """`steps` and `attempts`."""
 
     async def commit_step(self, claim: Claim, step: StepCommit) -> None:
@@ -94,6 +96,9 @@ class StepTables(ApprovalTables, FamilyTables):
             self._add_children(db, claim, step.children)
         if step.lease_end is not None:
             self._end_lease(db, claim, step.ended_at, step.lease_end, step.note)
+        keep = self._keep if step.keep is None else step.keep
+        if keep != "all":
+            self._thin_while_driven(db, key, index, keep, is_end=step.lease_end is not None)
 
     def _refused(self, db: apsw.Connection, claim: Claim, index: int) -> Exception:
         """Say why a step that was to go on could not be committed: the run was asked to pause, or is lost."""
@@ -152,7 +157,52 @@ class StepTables(ApprovalTables, FamilyTables):
                 ((row[1], row[3]) for row in rows),
                 lambda index: f"the state of step {index} of run {run_id!r}",
             )
-            return [to_step(row, state) for row, state in zip(rows, read, strict=True)]
+            return [to_step(row, state) for row, (_, state) in zip(rows, read, strict=True)]
+
+    def state_after(self, run_id: str, step_index: int) -> str:
+        [(run_key, given, first, end)] = self._read(
+            "SELECT run_key, input, first_step, step_index FROM runs WHERE run_id = ?", (run_id,)
+        ) or [(None, None, 0, 0)]
+        if run_key is None:
+            raise UnknownRun(
+                f"cannot read a state of {run_id!r}: there is no such run in {self.description}.", run_id=run_id
+            )
+        if step_index == first - 1 == -1:
+            with self._file.lock, self._file.named_errors():
+                return self._cells.get(given, f"the input of run {run_id!r}")
+        if not first <= step_index < end:
+            there = f"its steps are {first} to {end - 1}" if end > first else "it has no steps yet"
+            raise UnknownStep(
+                f"cannot read step {step_index} of {run_id!r}: {there}.", run_id=run_id, step_index=step_index
+            )
+        rows = self.steps(run_id, first=step_index, limit=1)
+        if not rows or rows[0].step_index != step_index:
+            raise self._pruned(run_key, run_id, step_index)
+        if rows[0].state is not None:
+            return rows[0].state
+        # The last step of a run, which left its state as it was.
+        run = self._read("SELECT state FROM runs WHERE run_key = ?", (run_key,))
+        with self._file.lock, self._file.named_errors():
+            return self._cells.get(run[0][0], f"the state of run {run_id!r}")
+
+    def _pruned(self, run_key: int, run_id: str, step_index: int) -> StepPruned:
+        [(nearest,)] = self._read(
+            """SELECT step_index FROM (
+                   SELECT * FROM (SELECT step_index FROM steps WHERE step_key < (?1 << 32) | ?2 AND step_key >= ?1 << 32
+                       ORDER BY step_key DESC LIMIT 1)
+                   UNION ALL
+                   SELECT * FROM (SELECT step_index FROM steps WHERE step_key > (?1 << 32) | ?2
+                       AND step_key < (?1 + 1) << 32 ORDER BY step_key LIMIT 1))
+               ORDER BY abs(step_index - ?2) LIMIT 1""",
+            (run_key, step_index),
+        ) or [(None,)]
+        kept = "No step of it is kept." if nearest is None else f"The nearest step that is kept is {nearest}."
+        return StepPruned(
+            f"cannot read step {step_index} of {run_id!r}: retention dropped it. {kept}",
+            run_id=run_id,
+            step_index=step_index,
+            nearest=nearest,
+        )
 
     def attempts(self, run_id: str) -> list[AttemptRecord]:
         where = f"{OF_RUN} ORDER BY step_index, attempt, rowid"

@@ -19,15 +19,20 @@ if TYPE_CHECKING:
     from loom_runner._cells import Cell, Cells
     from loom_runner._history import History
     from loom_runner._records import AttemptRecord, Claim, ErrorInfo
+    from loom_runner._retention import Keep
     from loom_runner._sqlite_file import SQLiteFile
 
-__all__ = ["OF_RUN", "STEPS_OF_RUN", "Tables"]
+__all__ = ["FOREVER", "OF_RUN", "SPAN", "STEPS_OF_RUN", "Tables"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 OF_RUN: Final = "WHERE run_key = (SELECT run_key FROM runs WHERE run_id = ?1)"
 """The rows of one run, by its id as the first parameter."""
+SPAN: Final = "step_key BETWEEN (?1 << 32) + ?2 AND (?1 << 32) + ?3 - 1"
+"""The rows in `steps` of run ?1 (its key), from step ?2 on and before step ?3."""
+FOREVER: Final = 1 << 32
+"""A number above every step's."""
 STEPS_OF_RUN: Final = """
     WHERE step_key BETWEEN ((SELECT run_key FROM runs WHERE run_id = ?1) << 32) + ?2
         AND ((SELECT run_key FROM runs WHERE run_id = ?1) << 32) + 0xffffffff
@@ -42,10 +47,11 @@ class Tables:
     transaction that it finds open, awaits nothing, and raises to have its changes undone.
     """
 
-    def __init__(self, file: SQLiteFile, cells: Cells, history: History) -> None:
+    def __init__(self, file: SQLiteFile, cells: Cells, history: History, keep: Keep) -> None:
         self._file = file
         self._cells = cells
         self._history = history
+        self._keep = keep
         self._transaction = file.transaction
         self._heartbeat: apsw.Connection | None = None
         self._beating = threading.Lock()

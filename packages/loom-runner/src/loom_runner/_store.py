@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         LeaseRequest,
         NewRun,
         RunRecord,
+        RunSummary,
         SignalRecord,
         Spent,
         StepCommit,
@@ -138,14 +139,38 @@ class Store(Protocol):
     def counts(self) -> dict[str, dict[str, int]]:
         """Count runs, tool calls and approvals by status."""
 
-    def steps(self, run_id: str, *, first: int = 0, limit: int = 1000) -> list[StepRecord]:
-        """Read committed steps from number `first` on."""
+    def summary(self, run_id: str) -> RunSummary:
+        """Read sums over a run's steps and calls. UnknownRun when there is no such run."""
+
+    def steps(self, run_id: str, *, first: int = 0, limit: int = 1000, states: bool = True) -> list[StepRecord]:
+        """Read committed steps from number `first` on; those that retention dropped are not among them.
+
+        Without `states` the records' states are None, and reading is cheap whatever their size.
+        """
+
+    def state_after(self, run_id: str, step_index: int) -> str:
+        """Read the state after a step; after step -1 stands the run's input.
+
+        Raises:
+            UnknownRun: There is no such run.
+            UnknownStep: It has not come to this step.
+            StepPruned: Retention dropped the step. The error names the nearest one that is kept.
+        """
 
     def attempts(self, run_id: str) -> list[AttemptRecord]:
         """Read the attempts that did not commit."""
 
-    def tool_calls(self, run_id: str | None = None, *, open_only: bool = False) -> list[ToolRecord]:
-        """Read tool calls of one run or of all, in order of their first start; `open_only`: those without an end."""
+    def tool_calls(
+        self, run_id: str | None = None, *, open_only: bool = False, first: int = 0, limit: int = -1, whole: bool = True
+    ) -> list[ToolRecord]:
+        """Read tool calls of one run or of all, in order of their first start.
+
+        Args:
+            open_only: Those without an end.
+            first: From this call number on.
+            limit: So many at most; a negative number is all.
+            whole: False gives a large argument or result as a JSON object with its hash, size and head instead.
+        """
 
     def tool_call(self, run_id: str, step_index: int, key: str) -> ToolRecord | None:
         """Read one tool call."""
