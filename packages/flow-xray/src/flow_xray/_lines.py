@@ -15,10 +15,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any, Final
-from weakref import WeakSet
 
-traced_code: Final["WeakSet[CodeType]"] = WeakSet()
-"""The code of every function that was wrapped and is still there."""
+from flow_xray._traced import traced_code, watchers
 
 _lock = threading.Lock()
 _watches: list["LineWatch"] = []
@@ -38,13 +36,6 @@ class LineWatch:
         return {file: ranges(lines) for file, lines in sorted(self.lines.items())}
 
 
-def note_traced(code: CodeType) -> None:
-    """Remember that a function was wrapped; watch it at once when somebody watches."""
-    traced_code.add(code)
-    if _watches:
-        _watch_also([code])
-
-
 @contextmanager
 def watching_lines() -> Iterator[LineWatch]:
     """Record the lines of traced functions that run in the block, in all threads that start in it."""
@@ -54,6 +45,8 @@ def watching_lines() -> Iterator[LineWatch]:
         if is_on:
             _watches.append(watch)
             _watch_also(list(traced_code))
+            if not watchers:
+                watchers.append(_watch_also)
     try:
         yield watch
     finally:
@@ -61,6 +54,7 @@ def watching_lines() -> Iterator[LineWatch]:
             if watch in _watches:
                 _watches.remove(watch)
                 if not _watches:
+                    watchers.clear()
                     _uninstall()
 
 

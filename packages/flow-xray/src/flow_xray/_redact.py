@@ -19,7 +19,6 @@ Not covered: a secret without a known shape in free text that was never seen und
 """
 
 import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -161,6 +160,8 @@ class Redactor:
             except Exception as error:  # noqa: BLE001  a rule of the user may raise anything; it must not leak
                 if not self._warned:
                     self._warned = True
+                    import warnings  # noqa: PLC0415  only when something is wrong
+
                     warnings.warn(
                         f"flow-xray: the redact callable raised {type(error).__name__}; such values are masked.",
                         RuntimeWarning,

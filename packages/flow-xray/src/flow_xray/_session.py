@@ -14,13 +14,10 @@ the caller's span in the outer one.
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from copy import copy
 from functools import partial
 from itertools import count
-from threading import current_thread
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from flow_xray._errors import TraceOutputError
@@ -90,6 +87,7 @@ class Session:
             "_derived",
             "_keep",
             "_offset",
+            "_thread",
             "clock",
             "closed",
             "foreign_caller",
@@ -117,6 +115,9 @@ class Session:
         self.name = self.redactor.text(name)
         self.limits = limits
         self.journal = journal
+        from threading import current_thread  # noqa: PLC0415  it costs the import of flow_xray a millisecond
+
+        self._thread = current_thread
         self.clock = clock
         self.closed = False
         self.foreign_caller: Callable[[Span | None], str | None] | None = None
@@ -182,7 +183,7 @@ class Session:
             None,
             {},
             [],
-            current_thread().name,
+            self._thread().name,
             code,
         )
         self._keep(span)
@@ -289,10 +290,9 @@ class Session:
             journal, self.journal = self.journal, None
             if journal is not None:
                 journal.abandon()
-                warnings.warn(
+                _warn(
                     f"flow-xray: cannot write the journal {journal.path}: because {error}. Recording goes on.",
-                    RuntimeWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
 
     # ------------------------------------------------------------------ the end
@@ -308,14 +308,15 @@ class Session:
             try:
                 journal.close(self.now_ns(), self.value)
             except OSError as error:
-                warnings.warn(
+                _warn(
                     f"flow-xray: cannot finish the journal {journal.path}: because {error}.",
-                    RuntimeWarning,
-                    stacklevel=3,
+                    stacklevel=4,
                 )
 
     def result(self) -> TraceResult:
         """Return what has been recorded so far."""
+        from copy import copy  # noqa: PLC0415  it costs the import of flow_xray a millisecond
+
         meta = dict(self.meta)
         if self.tags:
             meta["tags"] = list(self.tags)
@@ -370,6 +371,12 @@ def open_journal(path: "str | os.PathLike[str]") -> "JournalWriter":
         raise
     except OSError as error:
         raise TraceOutputError(_cannot_write(os.fspath(path), error)) from error
+
+
+def _warn(message: str, *, stacklevel: int) -> None:
+    import warnings  # noqa: PLC0415  only when something is wrong
+
+    warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
 
 
 def _cannot_write(path: str, error: OSError) -> str:

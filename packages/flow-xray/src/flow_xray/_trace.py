@@ -7,12 +7,10 @@ from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar, overload
 
 from flow_xray._freeze import DEFAULT_LIMITS, Limits
-from flow_xray._lines import watching_lines
 from flow_xray._model import Span
 from flow_xray._redact import Redactor, Rules
 from flow_xray._result import TraceResult
 from flow_xray._session import Session, here, leave, open_journal
-from flow_xray._threads import carrying_threads
 from flow_xray._wrap import Plan, wrap
 
 P = ParamSpec("P")
@@ -141,6 +139,8 @@ class Trace:
         Durability: records survive the death of the process at once, and of the machine when the system has
         written them back.
         """
+        from flow_xray._threads import carrying_threads  # noqa: PLC0415  only a program that records needs it
+
         place = here.get()
         outer = place if place is not None and not place[0].closed else None
         session = Session(
@@ -158,6 +158,8 @@ class Trace:
                 if not lines:
                     yield session
                 else:
+                    from flow_xray._lines import watching_lines  # noqa: PLC0415  as above
+
                     with watching_lines() as watch:
                         try:
                             yield session

@@ -16,10 +16,10 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final
 
 from flow_xray._freeze import freeze_arguments
-from flow_xray._lines import note_traced
 from flow_xray._model import Json, Span
 from flow_xray._redact import Redactor, Rule
 from flow_xray._session import Session, here, leave
+from flow_xray._traced import note_traced
 
 _KEPT_ITEMS: Final = 1_000
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
