@@ -21,7 +21,7 @@ from loom_runner import Complete, Continue, RunContext, ToolFailed
 
 from loom_ops._render import rendered, step_json
 from loom_ops._runbook import Check, Run
-from loom_ops._states import Executing, Outcome
+from loom_ops._states import Executing, Outcome, undo_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -150,15 +150,10 @@ def _closing(state: Executing) -> _Result:
 
 def _turned(state: Executing, outcome: Outcome, why: str) -> _Result:
     """Turn round: what was written is to be taken back, the last first."""
-    runbook = state.request.runbook
-    undo = []
-    for report in reversed(state.reports):
-        step = runbook.step(report["id"])
-        if isinstance(step, Run) and step.undo is not None and report["ok"] and step.effect == "write":
-            undo.append(step.undo)
+    undo = undo_of(state.request.runbook, state.reports)
     if not undo:
         return _ended(state, outcome, why)
-    return Continue(replace(state, phase="back", undo=tuple(undo), ends_as=outcome, why=why))
+    return Continue(replace(state, phase="back", undo=undo, ends_as=outcome, why=why))
 
 
 async def _back(state: Executing, ctx: RunContext) -> _Result:

@@ -7,15 +7,20 @@ edited in the meantime changes nothing of a run that was approved step by step.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from loom_ops._parse import parse_runbook
 from loom_ops._render import input_values
-from loom_ops._runbook import Check, Runbook
+from loom_ops._runbook import Check, Run, Runbook
 
-__all__ = ["Executing", "ExecutorPhase", "Outcome", "Planning", "Request", "Supervising", "Verifying"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
-Outcome = Literal["recovered", "done", "nothing to do", "not begun", "denied", "failed", "stopped", "not recovered"]
+__all__ = ["Executing", "ExecutorPhase", "Outcome", "Planning", "Request", "Supervising", "Verifying", "undo_of"]
+
+Outcome = Literal[
+    "recovered", "done", "nothing to do", "not begun", "denied", "failed", "stopped", "not recovered", "taken back"
+]
 """How the executor ended. The first three are good; after the others what was done has been taken back."""
 
 ExecutorPhase = Literal["forward", "back"]
@@ -30,6 +35,7 @@ class Request:
         requester: Who asked.
         inputs: The values of the runbook's inputs, checked.
         drill: The folder of the drill; None outside one.
+        model: Who plans: `mock`, `script:` and a path, or `provider:model`.
     """
 
     incident: str
@@ -38,6 +44,7 @@ class Request:
     text: str
     inputs: dict[str, str]
     drill: str | None = None
+    model: str = "mock"
 
     @property
     def runbook(self) -> Runbook:
@@ -90,6 +97,26 @@ class Executing:
     undo: tuple[str, ...] = ()
     ends_as: Outcome | None = None
     why: str = ""
+
+    @classmethod
+    def to_take_back(cls, request: Request, reports: Sequence[Mapping[str, Any]]) -> Executing:
+        """Return the state of an executor that only takes back what another one has done, the last first."""
+        undo = undo_of(request.runbook, reports)
+        return cls(request, (), phase="back", undo=undo, ends_as="taken back", why="somebody asked for it")
+
+
+def undo_of(runbook: Runbook, reports: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the ids of the steps that take back what was done and not yet taken back, the last first."""
+    undo: list[str] = []
+    for report in reports:
+        step = runbook.step(report["id"])
+        if not isinstance(step, Run) or step.effect != "write" or not report["ok"]:
+            continue
+        if report.get("takes_back") and step.id in undo:
+            undo.remove(step.id)
+        elif not report.get("takes_back") and step.undo is not None:
+            undo.insert(0, step.undo)
+    return tuple(undo)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,13 @@ class Team:
 
     def runner(self) -> AgentRunner:
         """Build the supervisor, which starts the others when they are needed."""
+        return self._runners()[0]
+
+    def taking_back(self) -> AgentRunner:
+        """Build an executor that works by itself, to take something back."""
+        return self._runners()[1]
+
+    def _runners(self) -> tuple[AgentRunner, AgentRunner]:
         world = World(self.site.folder, self._rules(), Vault(self.request.runbook.secrets, self.site.folder))
         places = Places(self.database, self.database.parent / "postmortems")
         tools = team_tools(world, places, now=now_iso)
@@ -69,7 +76,7 @@ class Team:
 
         executor = executor_step(lambda run_id: bool(self.store.signals(run_id, name=STOP_SIGNAL)), self._wake)
         verifier = verifier_step(self._status_of, self._stop)
-        return AgentRunner(
+        supervisor = AgentRunner(
             step=supervisor_step(),
             store=self.store,
             tools=tools,
@@ -81,6 +88,7 @@ class Team:
                 "verifier": lambda: made(verifier, Verifying),
             },
         )
+        return supervisor, made(executor, Executing, guard=asks)
 
     def _rules(self) -> Rules | None:
         """Return the allow rules: the drill's in a drill, else the site's; None when commands are off."""
@@ -100,6 +108,8 @@ class Team:
 
     async def _wake(self, executor: str, always: bool) -> None:
         verifier = executor.removesuffix("executor") + "verifier"
+        if verifier == executor + "verifier":
+            return  # it works by itself
         if always or self._status_of(verifier) == "waiting":
             await self._send(verifier, LOOK_SIGNAL)
 
