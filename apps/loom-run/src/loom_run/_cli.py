@@ -22,6 +22,7 @@ from loom_run._cli_config import config
 from loom_run._cli_deciding import DECIDING_COMMANDS
 from loom_run._cli_looking import LOOKING_COMMANDS
 from loom_run._cli_mcp import mcp
+from loom_run._cli_serve import serve
 from loom_run._errors import LoomRunError, agent_errors_named
 from loom_run._options import (
     BareFlags,
@@ -31,6 +32,7 @@ from loom_run._options import (
     one_run,
     run_argument,
     run_id_option,
+    setup_change,
     setup_options,
     work_output_option,
 )
@@ -71,29 +73,28 @@ def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, outp
     """
     with errors_as_json(output, run_id):
         text = _message(message, may_ask=output == "text")
-        from loom_run._chat import Conversation  # noqa: PLC0415 - kept out of `--help`
-        from loom_run._stores import chat_name, latest_chat, new_run_id, opened  # noqa: PLC0415
-
         if latest and run_id is not None:
             raise click.UsageError("--continue and --run-id exclude each other")
-        change, limits, desk = _parts(output, options)
-        with opened(db) as store, agent_errors_named():
-            name = latest_chat(store) if latest else new_run_id() if run_id is None else run_id
-            conversation = Conversation(store, chat_name(store, name, existing=False))
-            if conversation.run_id != name:
-                write_error(f"{name} is a run of another program here; this chat is kept as {conversation.run_id}")
-            if text is None:
-                from loom_run._session import Session, terminal_reader  # noqa: PLC0415
+        return _talk(text, run_id, latest=latest, db=db, output=output, options=options)
 
-                session = Session(conversation, change, limits, desk, lambda turn: _told(turn, desk, db, output))
-                return session.run(terminal_reader())
-            if conversation.exists():
-                work = conversation.say(text, change, limits, desk)
-            else:
-                work = conversation.begin(text, change.first(), change.first_limits() | limits, desk)
-            turn = run_async(work, hint=f"Go on: {command_text('resume', name, db)}")
-            turn = _settled(turn, conversation, change=change, limits=limits, desk=desk, db=db, output=output)
-        return _told(turn, desk, db, output)
+
+@cli.command(cls=BareFlags)
+@click.argument("message", metavar="MESSAGE|-")
+@run_id_option
+@db_option
+@setup_options
+@limit_options
+@work_output_option
+def supervise(*, message: str, run_id: str | None, db: str, output: Output, **options: Any) -> int:
+    """Let a team work on a task: plan, delegate, merge, verify.
+
+    The agents are those of loom.toml ([agents.NAME]: prompt, tools, model, limits), or a researcher, a coder and a
+    verifier. Each errand is a run of its own, RUN:sub:AGENT; they share what the run may use. `loom-run chat -r RUN`
+    goes on with the one who leads.
+    """
+    with errors_as_json(output, run_id):
+        text = _message(message, may_ask=False)
+        return _talk(text, run_id, latest=False, db=db, output=output, options=options, leads=True)
 
 
 @cli.command(cls=BareFlags)
@@ -122,7 +123,41 @@ def resume(*, run: str | None, run_id: str | None, db: str, output: Output, **op
         return _told(turn, desk, db, output)
 
 
-for command in (*LOOKING_COMMANDS, *DECIDING_COMMANDS, config, mcp):
+def _talk(
+    text: str | None,
+    run_id: str | None,
+    *,
+    latest: bool,
+    db: str,
+    output: Output,
+    options: dict[str, Any],
+    leads: bool = False,
+) -> int:
+    """Send a message, or hold a session when there is none."""
+    from loom_run._chat import Conversation  # noqa: PLC0415 - kept out of `--help`
+    from loom_run._stores import chat_name, latest_chat, new_run_id, opened  # noqa: PLC0415
+
+    change, limits, desk = _parts(output, options)
+    with opened(db) as store, agent_errors_named():
+        name = latest_chat(store) if latest else new_run_id() if run_id is None else run_id
+        conversation = Conversation(store, chat_name(store, name, existing=False))
+        if conversation.run_id != name:
+            write_error(f"{name} is a run of another program here; this chat is kept as {conversation.run_id}")
+        if text is None:
+            from loom_run._session import Session, terminal_reader  # noqa: PLC0415
+
+            session = Session(conversation, change, limits, desk, lambda turn: _told(turn, desk, db, output))
+            return session.run(terminal_reader())
+        if conversation.exists():
+            work = conversation.say(text, change, limits, desk)
+        else:
+            work = conversation.begin(text, change.first(leads=leads), change.first_limits() | limits, desk)
+        turn = run_async(work, hint=f"Go on: {command_text('resume', name, db)}")
+        turn = _settled(turn, conversation, change=change, limits=limits, desk=desk, db=db, output=output)
+    return _told(turn, desk, db, output)
+
+
+for command in (*LOOKING_COMMANDS, *DECIDING_COMMANDS, config, mcp, serve):
     cli.add_command(command)
 
 
@@ -150,35 +185,18 @@ def errors_as_json(output: Output, run_id: str | None) -> Iterator[None]:
 def _parts(output: Output, options: dict[str, Any]) -> "tuple[SetupChange, dict[str, Any], Desk]":
     """Turn options into what a conversation takes."""
     from loom_run._chat import Desk  # noqa: PLC0415
-    from loom_run._config import load_settings  # noqa: PLC0415
     from loom_run._progress import Progress  # noqa: PLC0415
-    from loom_run._setup import SetupChange, checked_rules  # noqa: PLC0415
-    from loom_run._trusting import Trusting  # noqa: PLC0415
 
-    if options["model"] is not None and options["mock_llm"] is not None:
-        raise click.UsageError("--model and --mock-llm exclude each other")
-    with agent_errors_named():
-        rules = checked_rules(allow=options["allow"], ask=options["ask"], deny=options["deny"])
-    settings = load_settings(options["workspace"])
-    change = SetupChange(
-        options["workspace"],
-        options["model"],
-        options["mock_llm"],
-        options["test_command"],
-        options["mode"],
-        rules,
-        options["mcp_config"],
-        settings,
-        Trusting.at_terminal(given=options["trust"]),
-    )
+    change = setup_change(options)
     named = {
         "max_tokens": options["max_tokens"],
         "max_cost_usd": options["max_cost"],
         "max_requests": options["max_requests"],
+        "time_s": options["timeout"],
     }
     limits = {name: value for name, value in named.items() if value is not None}
     progress = Progress(output, is_live=is_terminal(sys.stdout))
-    max_steps = options["max_steps"] or settings.max_steps
+    max_steps = options["max_steps"] or change.settings.max_steps
     return change, limits, Desk(progress, max_steps, options["trace"], options["record"])
 
 

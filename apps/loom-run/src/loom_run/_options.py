@@ -3,9 +3,12 @@
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from loom_run._setup import SetupChange
 
 DEFAULT_DB = "runs.sqlite"
 
@@ -93,6 +96,12 @@ limit_options = _together(
         help="Stop after N model requests in one turn; 50 for a new run.",
     ),
     click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="S",
+        help="Stop when the run has worked S seconds; waiting costs nothing.",
+    ),
+    click.option(
         "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write a page (HTML) about the whole run."
     ),
     click.option(
@@ -114,3 +123,28 @@ def one_run(run: str | None, run_id: str | None) -> str:
 def command_text(verb: str, run_id: str, db: str) -> str:
     """Write a command that can be pasted."""
     return f"loom-run {verb} {shlex.quote(run_id)}" + ("" if db == DEFAULT_DB else f" --db {shlex.quote(db)}")
+
+
+def setup_change(options: dict[str, Any]) -> "SetupChange":
+    """Turn the options about the setup into a change of one."""
+    from loom_run._config import load_settings  # noqa: PLC0415 - kept out of `--help`
+    from loom_run._errors import agent_errors_named  # noqa: PLC0415
+    from loom_run._setup import SetupChange, checked_rules  # noqa: PLC0415
+    from loom_run._trusting import Trusting  # noqa: PLC0415
+
+    if options["model"] is not None and options["mock_llm"] is not None:
+        raise click.UsageError("--model and --mock-llm exclude each other")
+    with agent_errors_named():
+        rules = checked_rules(allow=options["allow"], ask=options["ask"], deny=options["deny"])
+    settings = load_settings(options["workspace"])
+    return SetupChange(
+        options["workspace"],
+        options["model"],
+        options["mock_llm"],
+        options["test_command"],
+        options["mode"],
+        rules,
+        options["mcp_config"],
+        settings,
+        Trusting.at_terminal(given=options["trust"]),
+    )

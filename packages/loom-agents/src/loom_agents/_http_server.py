@@ -1,0 +1,97 @@
+"""Listen: on this machine with a token made up on the spot, anywhere else only with tokens of a file."""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from loom_agents._errors import AgentError
+from loom_agents._http_app import build_app
+from loom_agents._http_guard import Guard
+from loom_agents._http_product import Product
+from loom_agents._http_tokens import Tokens
+
+__all__ = ["serve"]
+
+_LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
+_LEAVE_S: Final = 2
+
+
+async def serve(
+    product: Product,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token_file: Path | None = None,
+    allowed_hosts: Sequence[str] = (),
+    told: Callable[[str, str | None], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Open streams end at once then, and work is stopped before its step is committed; `resume` goes on with it.
+
+    Args:
+        product: what is served.
+        host: where to listen.
+        port: which port; 0 takes a free one.
+        token_file: who may do what (see `_http_tokens`); without it one token that may do everything is made.
+        allowed_hosts: further names that the server is called by.
+        told: called once with the address and the made-up token, when requests are taken.
+
+    Raises:
+        AgentError: the place cannot be listened on, or is open to others and there is no file of tokens.
+    """
+    import uvicorn  # noqa: PLC0415 - of the extra `serve`
+
+    token = None
+    if token_file is not None:
+        tokens = Tokens.of_file(token_file)
+    elif not _is_local(host):
+        raise AgentError(
+            f"cannot serve on {host}: because others can reach it and nobody would be asked for a token. Name a file"
+            " of tokens with --token-file, or serve on 127.0.0.1."
+        )
+    else:
+        tokens, token = Tokens.generated("local")
+    listening = _listening(host, port)
+    hosts = {*_LOCAL_NAMES, *allowed_hosts, *([] if host in ("0.0.0.0", "::") else [_bracketed(host)])}  # noqa: S104
+    config = uvicorn.Config(
+        Guard(build_app(product, tokens), hosts),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_LEAVE_S,
+        lifespan="on",
+        server_header=False,
+    )
+
+    class Telling(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            told(f"http://{_bracketed(host)}:{listening.getsockname()[1]}/", token)
+
+    with listening:
+        await Telling(config).serve(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+    except (OSError, OverflowError) as exc:
+        reason = (getattr(exc, "strerror", None) or str(exc)).lower()
+        raise AgentError(f"cannot serve on {host}:{port}: because {reason}. Choose another --host or --port.") from exc
+    return made
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
