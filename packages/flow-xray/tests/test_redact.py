@@ -264,3 +264,18 @@ def test_no_text_takes_quadratic_time(text):
     start = time.process_time()
     redactor.text(text)
     assert time.process_time() - start < 1.0
+
+
+def test_a_chat_that_is_passed_again_and_again_is_looked_at_once():
+    redactor = Redactor()
+    history = [
+        {"role": "user", "content": f"turn {n}: " + "the key to the token is in the author's pass " * 200}
+        for n in range(20)
+    ]
+    freeze(history, redactor)
+    start = time.process_time()
+    for _ in range(50):
+        freeze(history, redactor)
+    assert time.process_time() - start < 1.0, "looked at anew it takes several seconds"
+    freeze({"api_key": "in the author"}, redactor)
+    assert MASK in freeze(history, redactor)[0]["content"]

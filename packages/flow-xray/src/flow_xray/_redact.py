@@ -48,6 +48,8 @@ _JUNK: Final = re.compile(r"[^a-z0-9]")
 _PEM_END: Final = "-----END "
 _NO_PEM: Final = re.compile(r"[^A-Za-z0-9+/=\s\\]")
 _MAX_KNOWN: Final = 500
+_WORTH_KEEPING: Final = 200  # characters of a text whose redacted form is kept
+_MOST_SEEN: Final = 4_000_000  # characters that are kept
 _SHORTEST: Final = 6  # no shorter text can hold a key and a secret
 _MIN_KNOWN: Final = 6  # shorter texts would mask ordinary words
 _NAMES: Final = ("name", "key", "header", "Name", "Key")
@@ -64,17 +66,18 @@ class Redactor:
     """
 
     __slots__ = (
-        "_own",
-        "_own_text",
-        "_plain_names",
-        "_plain_until",
-        "_stems",
-        "_warned",
-        "callables",
-        "hidden",
-        "keys",
-        "known",
-        "patterns",
+        *(
+            "_own",
+            "_own_text",
+            "_plain_names",
+            "_plain_until",
+            "_seen",
+            "_seen_size",
+            "_seen_until",
+            "_stems",
+            "_warned",
+        ),
+        *("callables", "hidden", "keys", "known", "patterns"),
     )
 
     def __init__(self, rules: Rules = (), base: "Redactor | None" = None) -> None:
@@ -98,6 +101,8 @@ class Redactor:
         self._own = {_JUNK.sub("", key.lower()) or key for key in self.keys}
         self._stems = tuple(key.lower() for key in self.keys)
         self._own_text: re.Pattern[str] | None = None  # compiled at first need, or the import is slow
+        self._seen: dict[str, str] = {}  # a chat is passed to every call; each of its messages is looked at once
+        self._seen_until = self._seen_size = 0
         self._plain_names: set[str] = set()
         self._plain_until = 0
 
@@ -180,6 +185,20 @@ class Redactor:
             return text
         if not may_hold_secret(text, self._stems):
             return text
+        if len(text) < _WORTH_KEEPING:
+            return self._looked_at(text)
+        if len(self.known) != self._seen_until or self._seen_size > _MOST_SEEN:
+            self._seen.clear()
+            self._seen_until, self._seen_size = len(self.known), 0
+        clean = self._seen.get(text)
+        if clean is None:
+            clean = self._looked_at(text)
+            if len(self.known) == self._seen_until:
+                self._seen[text] = clean
+                self._seen_size += len(text)
+        return clean
+
+    def _looked_at(self, text: str) -> str:
         before = len(self.known)
         text = self._masked(text)
         return self._forget(text) if len(self.known) > before else text

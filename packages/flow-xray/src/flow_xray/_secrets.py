@@ -36,19 +36,8 @@ _NO_SECRET_TOKEN: Final = frozenset(
 )
 _FACTS: Final = frozenset({"name", "names", "count", "length", "policy", "field", "type", "version", "arn", "expiry"})
 _STEMS: Final = (
-    "key",
-    "pass",
-    "pwd",
-    "secret",
-    "token",
-    "auth",
-    "cookie",
-    "bearer",
-    "cred",
-    "sig",
-    "sessid",
-    "otp",
-    "jwt",
+    *("key", "pass", "pwd", "secret", "token", "auth", "cookie", "bearer", "creds", "credential", "sig=", "signature"),
+    *("sessid", "otp", "jwt"),
 )
 _MARKS: Final = (
     *(
@@ -68,7 +57,7 @@ _MARKS: Final = (
         "AKIA",
     ),
     *("ASIA", "AIza", "hf_", "npm_", "pypi-", "SG.", "GOCSPX", "ya29", "whsec", "dop_v1", "doo_v1", "shpat_", "shpca_"),
-    *("shppa_", "shpss_", "hvs.", "dapi", "gsk_", "lin_api", "hooks.slack", ":AA", "-----", " -u ", "\\u00"),
+    *("shppa_", "shpss_", "hvs.", "dapi", "gsk_", "lin_api", "hooks.slack", ":AA", "-----", "-u ", "\\u00"),
 )
 _QUERY_KEYS: Final = ("key", "sig", "signature", "auth", "pass", "x-amz-signature", "x-amz-credential", "credential")
 
@@ -219,8 +208,8 @@ def others() -> "re.Pattern[str]":
         rf"""|\b(?:name|key|header)\\*["']?\s*[:=]\s*\\*["'](?P<k2>{word})\\*["'][^<>\n{{}}]{{0,80}}?\bvalue\\*["']?\s*[:=]\s*{quoted.format("v2")}"""
         rf"""|<(?P<k3>{word})(?:\s[^<>]{{0,200}})?>(?P<v3>[^<>]+)(?=</)"""
         rf"""|\bname="(?P<k4>{word})"[^\n]{{0,80}}\r?\n\r?\n(?P<v4>[^\r\n]+)"""
-        r"""|(?<!\S)-u\s+(?P<q2>[^\s:]+):(?P<v8>[^\s"']+)"""
-        rf"""|(?<!\S)(?P<k5>--?{word})\s+(?P<v5>[^\s"'-][^\s"']*)"""
+        r"""|(?<![\w-])-u\s+(?P<q2>[^\s:]+):(?P<v8>[^\s"']+)"""
+        rf"""|(?<![\w-])(?P<k5>--?{word})\s+(?P<v5>[^\s"'-][^\s"']*)"""
         rf"""|[?&](?P<q>{"|".join(_QUERY_KEYS)})=(?P<v6>[^&\s"'#<>]{{8,}})"""
         rf"""|(?<![\w.-])(?P<k7>{word})\s(?:is|was)\s(?P<v7>[^\s"',;]{{8,}})""",
         re.IGNORECASE,
