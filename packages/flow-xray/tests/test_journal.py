@@ -338,6 +338,26 @@ def test_the_journal_of_a_child_process_hangs_under_the_call_that_started_it(tmp
     assert json.loads(capsys.readouterr().out)["spans"] == 2
 
 
+def test_name_value_and_facts_of_merged_journals_are_those_of_the_process_that_began(tmp_path, monkeypatch):
+    ours, theirs = tmp_path / "ours.xray", tmp_path / "theirs.xray"
+    with trace.capture(name="family", journal=ours) as session:
+        trace.meta(run_id="ours", only="ours")
+        with trace.span("parent"):
+            environment = trace.environment()
+        session.value = "ours"
+    monkeypatch.setenv("TRACEPARENT", environment["TRACEPARENT"])
+    with trace.capture(name="child", journal=theirs) as session:
+        trace.meta(run_id="theirs", more="theirs")
+        work(1)
+        session.value = "theirs"
+    for paths in ((ours, theirs), (theirs, ours)):
+        whole = read_journal(*paths)
+        assert (whole.name, whole.value, [root.name for root in whole.roots]) == ("family", "ours", ["parent"])
+        assert {key: whole.meta[key] for key in ("run_id", "only", "more")} == {
+            "run_id": "ours", "only": "ours", "more": "theirs",
+        }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "value",
     [

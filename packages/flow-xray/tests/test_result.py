@@ -1,6 +1,9 @@
 """A trace as a whole: made by hand, written, read back."""
 
 import json
+import os
+import stat
+import threading
 
 import pytest
 from flow_xray import Span, TraceFormatError, TraceOutputError, TraceResult
@@ -110,3 +113,22 @@ def test_a_hundred_thousand_levels_are_written(make_span):
         for n in range(100_000)
     ]
     assert len(TraceResult.from_json(TraceResult(spans=spans, is_frozen=True).to_json()).spans) == 100_000
+
+
+def test_what_is_no_file_is_written_and_never_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    got = []
+    reader.start()
+    TraceResult(name="t").to_json(pipe)
+    reader.join(10)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert TraceResult.from_json(got[0]).name == "t"
+
+
+def test_a_link_stays_a_link_and_its_file_is_written(tmp_path):
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    TraceResult(name="t").to_json(tmp_path / "link.json")
+    assert (tmp_path / "link.json").is_symlink()
+    assert TraceResult.from_json((tmp_path / "real.json").read_text()).name == "t"

@@ -39,6 +39,8 @@ class _Reading:
     meta: dict[str, Json] = field(default_factory=dict)
     tags: list[Json] = field(default_factory=list)
     damaged: int = 0
+    is_first_file: bool = True
+    last_own_session: str = ""
 
 
 def read_journal(*paths: "str | os.PathLike[str]") -> TraceResult:
@@ -73,9 +75,14 @@ def parse_journal(content: bytes, name: str = "journal") -> TraceResult:
 
 
 def parse_journals(contents: list[tuple[bytes, str]]) -> TraceResult:
-    """Return the one trace in the bytes of several journals, each with its name."""
+    """Return the one trace in the bytes of several journals, each with its name.
+
+    The journal that began first is that of the process which started the others: name, value and facts of the trace
+    are its own.
+    """
     reading = _Reading()
-    for content, name in contents:
+    for number, (content, name) in enumerate(sorted(contents, key=lambda each: _began_at(each[0]))):
+        reading.is_first_file = number == 0
         if MAGIC not in content[:64]:
             raise TraceFormatError(
                 f"cannot read {name!r}: because it is not a journal of flow-xray. Give a .xray file."
@@ -88,6 +95,14 @@ def parse_journals(contents: list[tuple[bytes, str]]) -> TraceResult:
                     raise
                 reading.damaged += 1
     return _result(reading)
+
+
+def _began_at(content: bytes) -> int:
+    """Return the time in the first record of a journal; a file without one comes last."""
+    try:
+        return int(json.loads(content[:10_000].partition(b"\n")[0].partition(b":")[2])["started_at_ns"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return 2**63
 
 
 def _records(content: bytes, reading: _Reading) -> Iterator[dict[str, Any]]:
@@ -131,7 +146,10 @@ def _take(record: dict[str, Any], reading: _Reading, name: str) -> None:
         values = _object(unpack(record["values"], reading.pool))
         span_or_none = None if record["id"] is None else reading.spans[record["id"]]
         if word == "meta":
-            (reading.meta if span_or_none is None else span_or_none.meta).update(values)
+            if span_or_none is not None:
+                span_or_none.meta.update(values)
+            else:
+                reading.meta = {**reading.meta, **values} if reading.is_first_file else {**values, **reading.meta}
         elif span_or_none is None:
             reading.tags.append(values)
         else:
@@ -145,6 +163,8 @@ def _take(record: dict[str, Any], reading: _Reading, name: str) -> None:
                 "Update flow-xray."
             )
         reading.headers.append(record)
+        if reading.is_first_file:
+            reading.last_own_session = str(record.get("session", ""))
     # Other words belong to a later minor version; what they add is not needed to show the spans.
 
 
@@ -185,7 +205,7 @@ def _result(reading: _Reading) -> TraceResult:
     return TraceResult(
         name=str(first.get("name", "trace")),
         spans=list(reading.spans.values()),
-        value=reading.closed.get(sessions[-1]) if sessions else None,
+        value=reading.closed.get(reading.last_own_session),
         meta=meta,
         trace_id=str(first.get("trace_id", "")),
         is_frozen=True,

@@ -256,19 +256,24 @@ def _written(text: str, path: "str | os.PathLike[str] | None") -> str:
 
 
 def write_whole(path: "str | os.PathLike[str]", content: bytes) -> None:
-    """Write a file so that it is there whole or not at all.
+    """Write a file so that it is there whole or not at all; what is no file (`/dev/stdout`, a pipe) is only written to.
 
     Raises:
         TraceOutputError: it cannot be written.
     """
     target = os.fspath(path)
-    partial = f"{target}.{os.getpid()}.partial"
+    kept = os.path.realpath(target)  # a link stays a link
+    partial = f"{kept}.{os.getpid()}.partial"
     try:
         if os.path.isdir(target):  # noqa: PTH112  pathlib costs 9 ms at import
             raise IsADirectoryError(21, "it is a folder", target)
+        if os.path.exists(kept) and not os.path.isfile(kept):  # noqa: PTH110,PTH113  as above
+            with open(kept, "wb") as stream:  # noqa: PTH123  as above
+                stream.write(content)
+            return
         with open(partial, "wb") as stream:  # noqa: PTH123  as above
             stream.write(content)
-        os.replace(partial, target)  # noqa: PTH105  as above
+        os.replace(partial, kept)  # noqa: PTH105  as above
     except OSError as error:
         with suppress(OSError):
             os.unlink(partial)  # noqa: PTH108  as above
