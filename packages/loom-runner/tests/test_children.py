@@ -434,3 +434,135 @@ def test_a_store_that_fails_under_a_child_is_the_callers_error(house):
         house.start(two())
     house.store.commit_step = real
     assert house.resume(two()).status == "completed"
+
+
+# ---------------------------------------------------------------------- children that wait while others work
+
+
+@dataclass
+class Pair:
+    """A verifier that parks in its first step, and an executor that works and then does `last`."""
+
+    store: object
+    clock: object
+    park: object
+    last: object = None
+
+    def runner(self):
+        async def verifier(state: State, ctx: RunContext):
+            return self.park if state.n == 0 else Complete(ctx.signal.payload if ctx.signal else "no signal")
+
+        async def executor(state: State, ctx: RunContext) -> Continue[State] | Complete[str]:
+            await asyncio.sleep(0)
+            if state.n < 5:
+                return Continue(State(state.n + 1))
+            if self.last is not None:
+                await self.last(runner)
+            return Complete("worked")
+
+        async def parent(state: State, ctx: RunContext) -> Spawn[State] | Complete[dict]:
+            if state.n == 0:
+                return Spawn(State(1), [Child("v", State(), program="v"), Child("e", State(), program="e")])
+            return Complete({name: child.result for name, child in ctx.children.items()})
+
+        steps = {"v": verifier, "e": executor}
+        children = {name: AgentRunner(step=step, store=self.store, clock=self.clock) for name, step in steps.items()}
+        runner = AgentRunner(step=parent, store=self.store, clock=self.clock, children=children)
+        return runner
+
+    def start(self):
+        return asyncio.run(self.runner().start(run_id="r", initial_state=State()))
+
+
+def test_a_child_that_waits_goes_on_when_its_sibling_sends_the_signal_as_its_last_act(store, clock):
+    async def last(runner):
+        await runner.signal(run_id="r:sub:v", name="look", payload="now")
+
+    pair = Pair(store, clock, Wait(State(1), signal="look", timeout_s=3600), last)
+    assert pair.start().result == {"v": "now", "e": "worked"}
+
+
+def test_a_child_that_sleeps_goes_on_when_it_becomes_due_while_its_sibling_works(store, clock):
+    async def last(runner):
+        clock.at_us += 61_000_000
+        while store.get_run("r:sub:v").status != "completed":
+            await asyncio.sleep(0)
+
+    pair = Pair(store, clock, Sleep(State(1), delay_s=60), last)
+    assert pair.start().result == {"v": "no signal", "e": "worked"}
+
+
+def test_a_child_that_waits_for_what_does_not_come_leaves_the_parent_waiting(store, clock):
+    pair = Pair(store, clock, Wait(State(1), signal="look"))
+    assert pair.start().status == "waiting"
+    assert [record.status for record in store.children("r")] == ["waiting", "completed"]
+
+
+def test_a_grandchild_that_can_go_on_is_gone_on_with(store, clock):
+    async def last(runner):
+        await runner.signal(run_id="g:sub:r:sub:v", name="look", payload="now")
+
+    inner = Pair(store, clock, Wait(State(1), signal="look")).runner()
+
+    async def slow(state: State, ctx: RunContext) -> Continue[State] | Complete[str]:
+        await asyncio.sleep(0)
+        if state.n < 30:
+            return Continue(State(state.n + 1))
+        await inner.signal(run_id="g:sub:r:sub:v", name="look", payload="now")
+        return Complete("slow")
+
+    async def outer(state: State, ctx: RunContext) -> Spawn[State] | Complete[dict]:
+        if state.n == 0:
+            return Spawn(State(1), [Child("r", State(), program="r"), Child("s", State(), program="s")])
+        return Complete(ctx.children["r"].result)
+
+    other = AgentRunner(step=slow, store=store, clock=clock)
+    runner = AgentRunner(step=outer, store=store, clock=clock, children={"r": inner, "s": other})
+    assert asyncio.run(runner.start(run_id="g", initial_state=State())).result == {"v": "now", "e": "worked"}
+
+
+def test_a_child_may_have_a_budget_of_its_own(house):
+    seen = []
+
+    async def spender(state: State, ctx: RunContext) -> Continue[State] | Complete[int]:
+        seen.append((ctx.run_id, ctx.budget.limit))
+        ctx.budget.spend(tokens=30)
+        return Complete(0) if state.n == 2 else Continue(State(state.n + 1))
+
+    async def parent(state: State, ctx: RunContext) -> Spawn[State] | Complete[dict]:
+        if state.n:
+            return Complete({name: child.status for name, child in ctx.children.items()})
+        small, large = Budget(tokens=50), Budget(tokens=5000, steps=9)
+        return Spawn(
+            State(1), [Child("a", State(), program="s", budget=small), Child("b", State(), program="s", budget=large)]
+        )
+
+    child = AgentRunner(step=spender, store=house.store, clock=house.clock)
+    runner = AgentRunner(step=parent, store=house.store, clock=house.clock, children={"s": child})
+    result = asyncio.run(runner.start(run_id="r", initial_state=State(), budget=Budget(tokens=1000)))
+    assert dict(seen) == {"r:sub:a": Budget(tokens=50), "r:sub:b": Budget(tokens=1000, steps=9)}
+    assert result.status == "waiting"
+    assert house.store.get_run("r:sub:a").error.category == "limit"
+    result = asyncio.run(runner.resume(run_id="r", budget=Budget(tokens=2000)))
+    assert result.result == {"a": "completed", "b": "completed"}
+
+
+def test_raising_a_parents_budget_raises_that_of_its_open_children(house):
+    async def spender(state: State, ctx: RunContext) -> Continue[State] | Complete[int]:
+        ctx.budget.spend(tokens=30)
+        return Complete(0) if state.n == 2 else Continue(State(state.n + 1))
+
+    async def middle(state: State, ctx: RunContext) -> Spawn[State] | Complete[str]:
+        return Complete("done") if state.n else Spawn(State(1), [Child("a", State(), program="s")])
+
+    def made(step, **children):
+        return AgentRunner(step=step, store=house.store, clock=house.clock, children=children)
+
+    async def top(state: State, ctx: RunContext) -> Spawn[State] | Complete[str]:
+        return Complete("done") if state.n else Spawn(State(1), [Child("m", State(), program="m")])
+
+    runner = made(top, m=made(middle, s=made(spender)))
+    result = asyncio.run(runner.start(run_id="r", initial_state=State(), budget=Budget(tokens=50)))
+    assert (result.status, house.store.get_run("r:sub:m:sub:a").status) == ("waiting", "paused")
+    assert asyncio.run(runner.resume(run_id="r")).status == "waiting"
+    assert asyncio.run(runner.resume(run_id="r", budget=Budget(tokens=500))).result == "done"

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loom_runner._budget import Budget
+    from loom_runner._children import ChildResult as ChildResult
     from loom_runner._clock import RetryPolicy
     from loom_runner._context import RunContext, current_run
+    from loom_runner._context import Signal as Signal
     from loom_runner._errors import (
         LeaseLost,
         OutcomeUnknown,
@@ -36,12 +38,15 @@ if TYPE_CHECKING:
     )
     from loom_runner._events import RunEvent
     from loom_runner._gate import Allow, Ask, Deny, PendingCall
+    from loom_runner._gate import Gate as Gate
+    from loom_runner._gate import Verdict as Verdict
     from loom_runner._keys import KeyRing
     from loom_runner._outcomes import Child, Complete, Continue, Fail, Sleep, Spawn, Wait
     from loom_runner._result import RunResult
     from loom_runner._runner import AgentRunner
     from loom_runner._sqlite import SQLiteStore
     from loom_runner._sqlite_events import EventLog, LoggedEvent
+    from loom_runner._sqlite_file import Durability as Durability
     from loom_runner._sqlite_keys import rekey
     from loom_runner._store import Store
     from loom_runner._tools import Done, NotDone, Tool, ToolRegistry, tool
@@ -136,12 +141,23 @@ _HOME = {
 command loads neither SQLite nor asyncio."""
 
 
+_HINTED = {
+    "ChildResult": "_children",
+    "Durability": "_sqlite_file",
+    "Gate": "_gate",
+    "Signal": "_context",
+    "Verdict": "_gate",
+}
+"""Likewise types that no program makes or catches, but that a hint may name."""
+
+
 def __getattr__(name: str) -> Any:
     from importlib import import_module  # noqa: PLC0415
 
-    if name not in _HOME:
+    home = _HOME.get(name) or _HINTED.get(name)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
     return value
 
 

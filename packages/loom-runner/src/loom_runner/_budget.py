@@ -66,6 +66,11 @@ class Budget:
         used = asdict(spent)
         return Budget(**{name: max(0, value - used[name]) for name, value in self.as_json().items()})
 
+    def more(self, spent: Spent) -> Budget:
+        """The limits of a run that has used so much, and may use this in addition."""
+        used = asdict(spent)
+        return Budget(**{name: value + used[name] for name, value in self.as_json().items()})
+
     def reached(self, spent: Spent) -> str | None:
         """Name a limit that is used up."""
         used = asdict(spent)

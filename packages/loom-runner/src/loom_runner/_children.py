@@ -10,7 +10,8 @@ other run, by the parent's next `resume` or by a worker; and two processes that 
 children between them, each child being held by one.
 
 *Left waiting.* A child that waits (for an approval, a signal, a timer) or that pauses is left so; its siblings go on.
-When no child can go further here and too few have settled, the parent stays `waiting`.
+While one of them works, waiting ones are looked at again: a sibling may send the signal, a timer may become due. When
+no child can go further here and too few have settled, the parent stays `waiting`.
 
 *Settled.* Whoever finds that enough children have settled claims the parent; the fence allows one. What they have
 spent counts against the parent's budget, and each starts with what remained of it.
@@ -26,20 +27,21 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from loom_runner._budget import Budget
 from loom_runner._codec import canonical
 from loom_runner._errors import LeaseLost, RunBusy, RunExists, UsageError
 from loom_runner._finding import check_run_id
-from loom_runner._records import ErrorInfo, NewRun
+from loom_runner._records import ErrorInfo, NewRun, Spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from loom_runner._budget import Budget
     from loom_runner._cursor import Cursor, Settings, Visit
     from loom_runner._driver import Driver
     from loom_runner._outcomes import Child, Spawn
     from loom_runner._records import RunRecord
     from loom_runner._states import Status
+    from loom_runner._store import Store
 
 __all__ = ["SETTLED", "ChildResult", "Family", "child_results"]
 
@@ -60,6 +62,12 @@ class ChildResult:
     @property
     def is_settled(self) -> bool:
         return self.status in SETTLED
+
+
+def spent_by(store: Store, record: RunRecord) -> Spent:
+    """What a run and its descendants have used."""
+    own = Spent(record.step_index, record.spent_tokens, record.spent_cost_usd, record.work_us / 1_000_000)
+    return own + store.spent_by_descendants(record.run_id)
 
 
 def child_results(settings: Settings, wait: Mapping[str, Any]) -> dict[str, ChildResult]:
@@ -112,7 +120,8 @@ class Family:
                 f"cannot start child {run_id!r}: a run of this name exists with another input. Give it another name.",
                 run_id=run_id,
             )
-        budget = None if remaining.is_unlimited else json.dumps(remaining.as_json())
+        limits = remaining if child.budget is None else remaining.capped_by(child.budget)
+        budget = None if limits.is_unlimited else json.dumps(limits.as_json())
         now = self._settings.clock.now_us()
         return NewRun(run_id, driver.program.name, text, text, now, budget, driver.program.version)
 
@@ -145,18 +154,73 @@ class Family:
         """Drive the children that a parent waits for, until enough have settled or none can go further here."""
         wait = parent.wait or {}
         programs = dict(zip(wait["children"], wait["programs"], strict=True))
-        for run_id, program in programs.items():
-            record = self._store.get_run(run_id)
-            if record is not None and record.status not in SETTLED and run_id not in visit.children:
-                child = visit.for_child(self._settings.observers)
-                work = self._driven(self._driver(program), run_id, child)
-                visit.children[run_id] = asyncio.create_task(work, name=f"loom-runner {run_id}")
-        while self.settled(wait) < wait["needed"]:
+        while self.settled(wait) < wait["needed"] and not self._settings.stop.is_asked:
+            parked = await self._begin(programs, visit)
             tasks = [visit.children[run_id] for run_id in programs if run_id in visit.children]
             if not tasks:
                 return
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await self._look_again(tasks, parked)
             _collect(visit)
+
+    async def _begin(self, programs: Mapping[str, str], visit: Visit) -> list[RunRecord]:
+        """Go on with each child that can; return those that are parked."""
+        parked = []
+        for run_id, program in programs.items():
+            record = self._store.get_run(run_id)
+            if record is None or record.status in SETTLED or run_id in visit.children:
+                continue
+            child = visit.visits.setdefault(run_id, visit.for_child(self._settings.observers))
+            driver = self._driver(program)
+            # A child that stands where this visit has left it is looked at again only when its wait is over.
+            is_new = run_id not in visit.left_at
+            if is_new or (record.status == "waiting" and not child.is_used_up and await driver.can_go_on(record)):
+                if visit.left_at.get(run_id) == record.fence:
+                    continue  # it was tried, and stood still
+                visit.left_at[run_id] = record.fence
+                work = self._driven(driver, run_id, child)
+                visit.children[run_id] = asyncio.create_task(work, name=f"loom-runner {run_id}")
+            else:
+                parked.append(record)
+        return parked
+
+    async def _look_again(self, tasks: list[asyncio.Task[None]], parked: list[RunRecord]) -> None:
+        """Wait until a child is done; while another one is parked, no longer than until its wait may be over."""
+        if not parked:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return
+        clock = self._settings.clock
+        now = clock.now_us()
+        due_s = min(((record.due_at - now) / 1_000_000 for record in parked if record.due_at is not None), default=1.0)
+        pause = asyncio.ensure_future(clock.sleep(min(max(due_s, 0.05), 1.0)))
+        try:
+            await asyncio.wait([*tasks, pause], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pause.cancel()
+
+    async def can_go_on(self, wait: Mapping[str, Any]) -> bool:
+        """Say whether a child could be gone on with, of a parent that still waits for its children."""
+        for run_id, program in zip(wait["children"], wait["programs"], strict=True):
+            record = self._store.get_run(run_id)
+            if record is None or record.status in SETTLED:
+                continue
+            if record.status == "created":
+                return True
+            if record.status == "waiting" and await self._driver(program).can_go_on(record):
+                return True
+        return False
+
+    async def raise_budgets(self, parent: RunRecord, remaining: Budget, raised: Budget) -> None:
+        """Let open children use what a parent may use now, of the limits that were raised."""
+        wait = parent.wait or {}
+        for run_id, program in zip(wait["children"], wait["programs"], strict=True):
+            record = self._store.get_run(run_id)
+            if record is None or record.status in SETTLED or record.budget is None:
+                continue
+            limits, room = Budget.from_json(record.budget), remaining.more(spent_by(self._store, record))
+            wanted = {name: value for name, value in room.as_json().items() if name in raised.as_json()}
+            after = limits.raised_by(Budget(**wanted))
+            await self._store.set_budget(run_id, json.dumps(after.as_json()))
+            await self._driver(program).raise_budgets(record, remaining, raised)
 
     @staticmethod
     async def _driven(driver: Driver, run_id: str, visit: Visit) -> None:

@@ -84,12 +84,17 @@ class Stop:
 
 @dataclass(slots=True)
 class Visit:
-    """One call of `start` or `resume`: how far it may still go, who listens, and the children that it drives."""
+    """One call of `start` or `resume`: how far it may still go, who listens, and the children that it drives.
+
+    `visits` are the same for its children; `left_at` are their fences when they were last gone on with.
+    """
 
     max_steps: int | None = None
     wait_s: float = 0.0
     listeners: tuple[Observers, ...] = ()
     children: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    visits: dict[str, Visit] = field(default_factory=dict)
+    left_at: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.max_steps is not None and self.max_steps < 1:

@@ -115,6 +115,7 @@ class Driver:
             limits = Budget.from_json(record.budget).raised_by(budget)
             await self._store.set_budget(run_id, json.dumps(limits.as_json()))
             record = find_run(self._store, run_id, "resume")
+            await self.raise_budgets(record, self._meter(record).remaining, budget)
         return await self._visited(run_id, visit, record=record)
 
     async def _visited(
@@ -209,6 +210,17 @@ class Driver:
     def _is_used_up(self, record: RunRecord) -> bool:
         is_limit = record.status == "paused" and record.error is not None and record.error.category == "limit"
         return is_limit and self._meter(record).reached is not None
+
+    async def can_go_on(self, record: RunRecord) -> bool:
+        """Say whether a waiting run, or a child that it waits for, could be gone on with now."""
+        if await self._waits.is_over(record):
+            return True
+        return record.wait is not None and "children" in record.wait and await self._family.can_go_on(record.wait)
+
+    async def raise_budgets(self, record: RunRecord, remaining: Budget, raised: Budget) -> None:
+        """Let the open children of a run, and theirs, use what it may use now."""
+        if record.wait is not None and "children" in record.wait:
+            await self._family.raise_budgets(record, remaining, raised)
 
     # ------------------------------------------------------------------ ending early
 

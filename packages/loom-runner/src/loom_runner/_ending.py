@@ -27,12 +27,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._clock import to_iso
-from loom_runner._errors import StateError, ToolCallMismatch, UnknownTool, UsageError
+from loom_runner._errors import PauseAsked, StateError, ToolCallMismatch, UnknownTool, UsageError
 from loom_runner._outcomes import Sleep, Wait
 from loom_runner._records import AttemptEnd, AttemptRecord, ErrorInfo, StepCommit
 from loom_runner._result import RunResult
 from loom_runner._states import move
-from loom_runner._store import PauseAsked
 
 if TYPE_CHECKING:
     from loom_runner._children import Family

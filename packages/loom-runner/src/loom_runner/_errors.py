@@ -11,6 +11,7 @@ RunnerError
 │   ├── AgentModuleError      the agent module is missing, broken or offers nothing to run
 │   └── IllegalMove           the run's status does not allow this (see the table in `_states`)
 ├── RunBusy                   another live process holds the run
+├── PauseAsked                the run was asked to pause: commit the step as its last (never leaves the driver)
 ├── LeaseLost                 this process held the run and lost it; nothing more is written
 ├── StoreError                the database
 │   ├── StoreUnreadable       a directory, not a database, damaged, or cannot be opened
@@ -40,6 +41,7 @@ __all__ = [
     "LeaseLost",
     "OutcomeError",
     "OutcomeUnknown",
+    "PauseAsked",
     "PayloadTooLarge",
     "RunBusy",
     "RunExists",
@@ -137,6 +139,13 @@ class LeaseLost(RunnerError):
     """This process held the run and lost it, for instance because it slept past its lease.
 
     What it had not committed is dropped. Another process owns the run now; do not retry.
+    """
+
+
+class PauseAsked(RunnerError):
+    """Raised by a store for a step after which the run was to go on, when somebody asked the run to pause.
+
+    Nothing was written; the driver commits the step as the last one of its slice.
     """
 
 

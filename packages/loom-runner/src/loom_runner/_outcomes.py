@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from loom_runner._budget import Budget
+
 __all__ = ["KEPT", "Child", "Complete", "Continue", "Fail", "Outcome", "Sleep", "Spawn", "Wait"]
 
 StateT = TypeVar("StateT")
@@ -108,11 +110,13 @@ class Child:
         name: Names it among its parent's children; the same name is the same child.
         input: What its program starts from.
         program: A key of the runner's `children=`.
+        budget: Limits of its own; it never gets more than what remains of its parent's.
     """
 
     name: str
     input: Any = None
     program: str = field(kw_only=True)
+    budget: Budget | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,12 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._cells import PLAIN_UP_TO_BYTES
-from loom_runner._errors import StepPruned, UnknownRun, UnknownStep
+from loom_runner._errors import PauseAsked, StepPruned, UnknownRun, UnknownStep
 from loom_runner._sqlite_approvals import ApprovalTables
 from loom_runner._sqlite_family import FamilyTables
 from loom_runner._sqlite_retention import RetentionTables
 from loom_runner._sqlite_rows import NOW_MS, SELECT_ATTEMPT, SELECT_STEP, SELECT_STEP_BARE, to_attempt, to_step
 from loom_runner._sqlite_tables import OF_RUN, STEPS_OF_RUN
-from loom_runner._store import PauseAsked
 
 if TYPE_CHECKING:
     import apsw
@@ -106,7 +105,7 @@ class StepTables(ApprovalTables, FamilyTables, RetentionTables):
             "SELECT request FROM runs WHERE run_key = ? AND fence = ? AND step_index = ?",
             (claim.run_key, claim.fence, index),
         ).fetchone()
-        return self._lost(claim) if held is None or held[0] is None else PauseAsked()
+        return self._lost(claim) if held is None or held[0] is None else PauseAsked("asked to pause")
 
     async def end_attempt(self, claim: Claim, end: AttemptEnd) -> None:
         await self._write(self._end_attempt, claim, end)

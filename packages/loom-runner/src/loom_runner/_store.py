@@ -35,12 +35,7 @@ if TYPE_CHECKING:
     )
     from loom_runner._states import Status
 
-__all__ = ["PauseAsked", "Store"]
-
-
-class PauseAsked(Exception):  # noqa: N818  (a signal between the store and the driver, not an error)
-    """Raised by `commit_step` for a step after which the run was to go on: it was asked to pause. Nothing was written;
-    commit the step as the last one of its slice."""
+__all__ = ["Store"]
 
 
 class Store(Protocol):

@@ -37,7 +37,7 @@ class NotDone:
     """What `reconcile` found: the call took no effect, and may be made again."""
 
 
-Reconcile = Callable[[str, dict[str, Any]], Done | NotDone | None | Awaitable[Done | NotDone | None]]
+Reconcile = Callable[[str, dict[str, Any]], Done | NotDone | Awaitable[Done | NotDone | None] | None]
 """Given the idempotency key and the arguments of an interrupted call, find out whether it took effect. None says that
 nobody knows: `on_doubt` decides."""
 
