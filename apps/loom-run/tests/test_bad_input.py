@@ -56,7 +56,8 @@ def _refused(ended: Any, code: int, *parts: str) -> None:
         (["explain", "demo"], "no such database"),
         (["runs"], "no such database"),
         (["show", "demo"], "no such database"),
-        (["supervise", "x"], "supervise"),
+        (["supervise"], "MESSAGE"),
+        (["supervise", ""], "empty"),
         (["--bogus"], "--bogus"),
     ],
 )

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from loom_agents import AgentState, AssistantMessage, Budget, Usage
+from loom_agents import AgentState, Usage
 from loom_run._chat import Turn
 from loom_run._story import ending, usage_text
 
@@ -73,8 +73,9 @@ def test_explain_says_how_to_go_on_when_the_budget_is_used_up(loom_run: Run, scr
     calls = {"tool_calls": [{"name": "list_files", "arguments": {}}]}
     loom_run("chat", "hi", "-r", "demo", script(calls, calls, "done"), "--max-requests", "1")
     ended = loom_run("explain", "demo", "--output", "text")
-    assert ended.out.startswith("demo  limit  2 steps")
-    assert "  waits   more budget: 1 model requests in this turn, allowed are 1\n" in ended.out
+    assert ended.out.startswith("demo  limit  1 step,")
+    assert "  paused  before step 1: a limit is reached  " in ended.out
+    assert "  error   1 model requests in this turn, allowed are 1\n" in ended.out
     assert "signal" not in ended.out
     assert ended.err == "go on: loom-run resume demo --max-requests N\n"
 
@@ -111,10 +112,22 @@ def test_every_ending_says_what_to_do_and_has_its_exit_code(turn: Turn, code: in
     assert turn.exit_code == code
 
 
-def test_the_limit_that_is_reached_names_its_option() -> None:
-    state = AgentState((*AgentState().with_user("hi").messages, AssistantMessage("a")), budget=Budget(max_requests=1))
-    assert ending(Turn("demo", "limit", 1, state), again="A", resume="R").endswith("Go on: R --max-requests N")
-    state = AgentState(usage=Usage(1, 9, 0, 9), budget=Budget(max_tokens=1))
-    assert ending(Turn("demo", "limit", 1, state), again="A", resume="R").endswith("Go on: R --max-tokens N")
-    state = AgentState(usage=Usage(1, 9, 0, 9, None), budget=Budget(max_cost_usd=1.0))
-    assert ending(Turn("demo", "limit", 1, state), again="A", resume="R").endswith("Go on: R --max-cost N")
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (
+            "the budget of steps 1 is used up",
+            "0 model requests in this turn, allowed are 50.  Go on: R --max-requests N",
+        ),
+        ("the budget of tokens 25 is used up", "18 tokens used, allowed are 25.  Go on: R --max-tokens N"),
+        ("the budget of cost_usd 0.25 is used up", "$0.5000 spent, allowed are $0.25.  Go on: R --max-cost N"),
+        ("the budget of time_s 3 is used up", "it has worked for 3 s, which are allowed.  Go on: R --timeout N"),
+        ("the price is not known.", "the price is not known.  Go on: R"),
+    ],
+)
+def test_the_limit_that_is_reached_names_its_option(message: str, text: str) -> None:
+    error = {"type": "BudgetUsedUp", "message": message, "category": "limit"}
+    state = AgentState(usage=Usage(1, 9, 0, 9, 0.5), setup={"workspace": ".", "model": "mock"}).with_user("hi")
+    turn = Turn("demo", "limit", 1, state, error=error)
+    assert ending(turn, again="A", resume="R") == f"demo stopped: {text}"
+    assert turn.exit_code == 4

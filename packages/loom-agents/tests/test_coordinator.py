@@ -8,7 +8,6 @@ from flow_xray import trace
 from loom_agents import (
     AgentState,
     AssistantMessage,
-    Budget,
     Coordinator,
     ModelError,
     ModelReply,
@@ -21,7 +20,7 @@ from loom_agents import (
     build_agent_runner,
     described_tool,
 )
-from loom_runner import RetryPolicy, RunEvent, RunResult, SQLiteStore, Tool, ToolFailed, ToolRegistry
+from loom_runner import Budget, RetryPolicy, RunEvent, RunResult, SQLiteStore, Tool, ToolFailed, ToolRegistry
 
 Script = Sequence[ModelReply | str] | Callable[[ModelRequest], ModelReply | str]
 
@@ -61,13 +60,13 @@ class Desk:
         """Fail."""
         raise ToolFailed("the disk is on fire", error_category="fire")
 
-    def start(self, **more: Any) -> tuple[RunResult, AgentState]:
+    def start(self, budget: Budget | None = None, **more: Any) -> tuple[RunResult, AgentState]:
         state = AgentState(**more).with_user("hi").to_json()
-        result = asyncio.run(self.runner.start(run_id="r", initial_state=state))
+        result = asyncio.run(self.runner.start(run_id="r", initial_state=state, budget=budget))
         return result, AgentState.from_json(result.state)
 
-    def resume(self) -> tuple[RunResult, AgentState]:
-        result = asyncio.run(self.runner.resume(run_id="r"))
+    def resume(self, budget: Budget | None = None) -> tuple[RunResult, AgentState]:
+        result = asyncio.run(self.runner.resume(run_id="r", budget=budget))
         return result, AgentState.from_json(result.state)
 
     def results(self) -> list[ToolMessage]:
@@ -109,14 +108,6 @@ def test_a_message_that_was_written_by_hand_is_taken_as_it_is(payload: Any, text
     asyncio.run(desk.runner.signal(run_id="r", name="message", payload=payload))
     _, state = desk.resume()
     assert (state.last_user_text, state.answer) == (text, "two")
-
-
-def test_a_budget_that_is_no_object_changes_nothing() -> None:
-    desk = Desk([calling(ToolCall("1", "note", {"text": "a"})), "done"])
-    desk.start(budget=Budget(max_tokens=1))
-    asyncio.run(desk.runner.signal(run_id="r", name="budget", payload=7))
-    result, state = desk.resume()
-    assert (result.status, state.budget.max_tokens) == ("waiting", 1)
 
 
 def test_one_step_is_one_model_request_and_the_tools_of_the_reply_before() -> None:
@@ -199,22 +190,29 @@ def test_usage_of_all_requests_is_summed() -> None:
     assert desk.start()[1].usage == Usage(2, 200, 120, 20, 0.5)
 
 
-def test_a_used_up_budget_parks_the_run_and_more_lets_it_go_on() -> None:
+def test_a_used_up_budget_pauses_the_run_and_more_lets_it_go_on() -> None:
     desk = Desk([calling(ToolCall("1", "note", {"text": "a"})), "done"])
-    result, state = desk.start(budget=Budget(max_tokens=1))
-    assert (result.status, result.wait) == ("waiting", {"signal": "budget", "until": None})
-    assert desk.effects == ["a"]
-    assert state.pending == ()
-    asyncio.run(desk.runner.signal(run_id="r", name="budget", payload={"max_tokens": 1000}))
-    result, state = desk.resume()
-    assert (state.answer, state.budget.max_tokens, desk.effects) == ("done", 1000, ["a"])
+    result, state = desk.start(budget=Budget(tokens=1))
+    assert (result.status, result.error and result.error.category) == ("paused", "limit")
+    assert (desk.effects, [call.id for call in state.pending]) == ([], ["1"])
+    result, state = desk.resume(budget=Budget(tokens=1000))
+    assert (state.answer, desk.effects) == ("done", ["a"])
+
+
+def test_a_price_that_is_not_known_cannot_be_kept_within_a_limit() -> None:
+    unknown = Usage(1, 10, 0, 5, None)
+    desk = Desk([ModelReply("", (ToolCall("1", "note", {"text": "a"}),), unknown), "done"])
+    result, _ = desk.start(budget=Budget(cost_usd=1.0))
+    assert (result.status, result.error and result.error.category) == ("failed", "limit")
+    assert result.error is not None
+    assert "the price of a request is not known" in result.error.message
 
 
 def test_a_model_that_only_calls_tools_is_stopped() -> None:
     desk = Desk(lambda request: calling(ToolCall("", "note", {"text": "again"})))
-    result, state = desk.start(budget=Budget(max_requests=5))
-    assert result.wait == {"signal": "budget", "until": None}
-    assert (state.usage.requests, len(desk.effects)) == (5, 5)
+    result, state = desk.start(budget=Budget(steps=5))
+    assert (result.status, result.error and result.error.category) == ("paused", "limit")
+    assert (state.usage.requests, len(desk.effects)) == (5, 4)
 
 
 def test_an_empty_reply_is_tried_again_and_then_fails() -> None:

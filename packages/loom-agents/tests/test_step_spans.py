@@ -5,7 +5,6 @@ import pytest
 from flow_xray import Span, trace
 from loom_agents import (
     AgentState,
-    Budget,
     Coordinator,
     ModelReply,
     ScriptedModel,
@@ -66,7 +65,7 @@ def test_an_errand_tells_its_last_request_from_its_result() -> None:
 
 
 def test_a_step_that_asked_nothing_tells_nothing() -> None:
-    state = AgentState(usage=PAID, budget=Budget(max_tokens=1)).with_user("hi").to_json()
+    state = AgentState(usage=PAID).with_user("hi").to_json()
     assert describe_step(state, state, None) == []
 
 

@@ -1,25 +1,23 @@
 """Start a conversation, go on with one, and say how it stands."""
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from loom_agents import (
-    BUDGET_SIGNAL,
     INPUT_SIGNAL,
     MESSAGE_SIGNAL,
     AgentState,
-    Budget,
-    ReachedLimit,
     ToolMessage,
     UserMessage,
     build_agent_runner,
     message_text,
 )
-from loom_runner import AgentRunner, RunnerError, RunResult, SQLiteStore, ToolRegistry, UnknownRun
+from loom_runner import AgentRunner, Budget, RunnerError, RunResult, SQLiteStore, ToolRegistry, UnknownRun
 from loom_runner.cli_base import ExitCode, exit_code_of_status
 
 from loom_run._approvals import Request, requests_of
@@ -32,15 +30,21 @@ Status = Literal["created", "running", "waiting", "paused", "completed", "failed
 Standing: TypeAlias = Literal["answered", "limit", "approval", "question"] | Status
 
 Limits: TypeAlias = dict[str, Any]
-"""Changed parts of a `Budget`, by name."""
+"""What a command line says about limits: max_tokens, max_cost_usd, max_requests (in one turn), time_s."""
+
+LIMIT_OPTIONS: Mapping[str, str] = {
+    "tokens": "--max-tokens",
+    "cost_usd": "--max-cost",
+    "steps": "--max-requests",
+    "time_s": "--timeout",
+}
+"""The option that raises each part of a budget."""
 
 
 _OF_SIGNAL: Mapping[str | None, Standing] = {
     MESSAGE_SIGNAL: "answered",
-    BUDGET_SIGNAL: "limit",
     INPUT_SIGNAL: "question",
 }
-_MAY_ASK = frozenset({"approval", "waiting"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +108,32 @@ class Turn:
         return found
 
     @property
-    def limit(self) -> ReachedLimit | None:
-        """Which part of the budget is used up."""
-        return self.state.budget.exceeded(self.state.usage, turn_requests=self.state.turn_requests)
+    def limit(self) -> str | None:
+        """Why the run may not go on, when a limit is reached."""
+        if self.standing != "limit" or self.error is None:
+            return None
+        part, value = self._used_up()
+        used = self.state.total_usage
+        if part == "steps":
+            allowed = Setup.from_json(self.state.setup).max_requests
+            return f"{self.state.turn_requests} model requests in this turn, allowed are {allowed}"
+        if part == "tokens":
+            return f"{used.total_tokens:,} tokens used, allowed are {value}"
+        if part == "cost_usd":
+            return f"${used.cost_usd or 0:.4f} spent, allowed are ${float(value):.2f}"
+        if part == "time_s":
+            return f"it has worked for {value} s, which are allowed"
+        return str(self.error["message"]).rstrip(".")
+
+    @property
+    def limit_option(self) -> str | None:
+        """The option that lets it go on, when there is one."""
+        return LIMIT_OPTIONS.get(self._used_up()[0])
+
+    def _used_up(self) -> tuple[str, str]:
+        """Name the part of the budget that is used up, and what it was; empty when it is not the budget."""
+        found = re.search(r"budget of (\w+) ([\d.e+]+)", str((self.error or {}).get("message", "")))
+        return (found[1], found[2].rstrip(".")) if found else ("", "")
 
     def to_json(self) -> dict[str, Any]:
         """Give what `--output json` prints."""
@@ -117,8 +144,8 @@ class Turn:
             "answer": self.answer,
             "step_index": self.step_index,
             "was_stored": self.was_stored,
-            "usage": self.state.usage.to_json(),
-            "reason": str(self.limit) if self.standing == "limit" else None,
+            "usage": self.state.total_usage.to_json(),
+            "reason": self.limit,
             "wait": self.wait,
             "question": self.question,
             "pending": [dict(request) for request in self.pending],
@@ -157,11 +184,11 @@ class Conversation:
             )
         state = state_of(self.run_id, json.loads(record.state))
         error = None if record.error is None else record.error.as_json()
-        standing = standing_of(record.status, record.wait)
-        pending = tuple(requests_of(self.store, self.run_id)) if standing in _MAY_ASK else ()
+        standing = standing_of(record.status, record.wait, error)
+        pending = self._pending(standing)
         return Turn(
             self.run_id,
-            standing,
+            "approval" if pending else standing,
             record.step_index,
             state,
             was_stored=True,
@@ -172,11 +199,14 @@ class Conversation:
 
     async def begin(self, message: str, setup: Setup, limits: Limits, desk: "Desk") -> Turn:
         """Start the run with the user's first message."""
-        budget = Budget.from_json({**Budget().to_json(), **limits})
-        state = AgentState(budget=budget, setup=setup.to_json()).with_user(message)
+        setup = _with_requests(setup, limits)
+        state = AgentState(setup=setup.to_json()).with_user(message).to_json()
+        budget = _budget(limits, setup.max_requests)
         async with self._runner(setup, desk) as runner:
             with desk.tracing(runner, self.run_id):
-                result = await runner.start(run_id=self.run_id, initial_state=state.to_json(), max_steps=desk.max_steps)
+                result = await runner.start(
+                    run_id=self.run_id, initial_state=state, max_steps=desk.max_steps, budget=budget
+                )
         return self._turn(result)
 
     async def say(
@@ -199,23 +229,22 @@ class Conversation:
         if message == last and not repeat:
             return before
         if before.standing == "question" and not self.store.signals(self.run_id, name=INPUT_SIGNAL):
-            return await self._resumed(change.applied_to(before.state.setup), (INPUT_SIGNAL, {"text": message}), desk)
+            sent = (INPUT_SIGNAL, {"text": message})
+            return await self._resumed(before, change, limits, desk, sent=sent)
         if not is_answered:
             raise LoomRunError(
                 f"cannot send another message to {self.run_id!r}: because its last one has no answer yet (the run is"
                 f" {before.standing}). Finish it first: loom-run resume {self.run_id}. Or choose another --run-id.",
                 run_id=self.run_id,
             )
-        sent = (MESSAGE_SIGNAL, {"text": message, "budget": limits})
-        return await self._resumed(change.applied_to(before.state.setup), sent, desk)
+        return await self._resumed(before, change, limits, desk, sent=(MESSAGE_SIGNAL, {"text": message}))
 
     async def go_on(self, change: SetupChange, limits: Limits, desk: "Desk") -> Turn:
         """Resume the run where it stands."""
         before = self.look()
         if before.standing == "answered" and self._unread() is None:
             return before
-        sent = (BUDGET_SIGNAL, limits) if limits else None
-        return await self._resumed(change.applied_to(before.state.setup), sent, desk)
+        return await self._resumed(before, change, limits, desk)
 
     def _unread(self) -> str | None:
         """Give the message that was sent and not yet taken in, if there is one."""
@@ -230,31 +259,67 @@ class Conversation:
             for problem in servers.problems:
                 desk.progress.note(problem)
             parts = setup.parts(database=database, record=desk.record, servers=servers)
+
+            def maker(agent: Setup) -> Callable[[], AgentRunner]:
+                def make() -> AgentRunner:
+                    its = agent.parts(database=database, servers=servers)
+                    return build_agent_runner(its.coordinator, its.tools, self.store, policy=its.policy)
+
+                return make
+
             yield build_agent_runner(
-                parts.coordinator, parts.tools, self.store, observers=[desk.progress], policy=parts.policy
+                parts.coordinator,
+                parts.tools,
+                self.store,
+                observers=[desk.progress],
+                policy=parts.policy,
+                children={profile.name: maker(setup.of(profile)) for profile in setup.agents},
             )
 
-    async def _resumed(self, setup: Setup, sent: tuple[str, dict[str, Any]] | None, desk: "Desk") -> Turn:
+    async def _resumed(
+        self,
+        before: Turn,
+        change: SetupChange,
+        limits: Limits,
+        desk: "Desk",
+        *,
+        sent: tuple[str, dict[str, Any]] | None = None,
+    ) -> Turn:
         """Resume, after a signal was left; nothing is sent when the setup or the page's place is wrong."""
+        setup = _with_requests(change.applied_to(before.state.setup), limits)
+        begins = sent is not None and sent[0] == MESSAGE_SIGNAL
+        steps = None
+        if begins or "max_requests" in limits:
+            # A step is a model request; those of the turns before, and of other agents, are over.
+            earlier = before.step_index + self.store.spent_by_descendants(self.run_id).steps
+            steps = earlier + setup.max_requests - (0 if begins else before.state.turn_requests)
         async with self._runner(setup, desk) as runner:
             with desk.tracing(runner, self.run_id):
                 if sent is not None:
                     await runner.signal(run_id=self.run_id, name=sent[0], payload=sent[1])
-                result = await runner.resume(run_id=self.run_id, max_steps=desk.max_steps)
+                result = await runner.resume(
+                    run_id=self.run_id, max_steps=desk.max_steps, budget=_budget(limits, steps)
+                )
         return self._turn(result)
 
     def _turn(self, result: RunResult) -> Turn:
-        standing = standing_of(result.status, result.wait)
+        error = None if result.error is None else result.error.as_json()
+        standing = standing_of(result.status, result.wait, error)
+        pending = self._pending(standing)
         return Turn(
             run_id=result.run_id,
-            standing=standing,
+            standing="approval" if pending else standing,
             step_index=result.step_index,
             state=state_of(result.run_id, result.state),
             was_stored=result.was_stored,
-            error=None if result.error is None else result.error.as_json(),
+            error=error,
             wait=result.wait,
-            pending=tuple(requests_of(self.store, self.run_id)) if standing in _MAY_ASK else (),
+            pending=pending,
         )
+
+    def _pending(self, standing: Standing) -> tuple[Request, ...]:
+        """The requests that keep the run waiting, of its children, too."""
+        return tuple(requests_of(self.store, self.run_id)) if standing in {"approval", "waiting"} else ()
 
 
 @dataclass(slots=True)
@@ -309,8 +374,10 @@ def state_of(run_id: str, state: Any) -> AgentState:
     return AgentState.from_json(state)
 
 
-def standing_of(status: Status, wait: Mapping[str, Any] | None) -> Standing:
-    """Say how a conversation stands, from the status of its run and what that waits for."""
+def standing_of(status: Status, wait: Mapping[str, Any] | None, error: Mapping[str, Any] | None = None) -> Standing:
+    """Say how a conversation stands, from the status of its run, what that waits for and why it stopped."""
+    if status in {"paused", "failed"} and error is not None and error["category"] == "limit":
+        return "limit"
     signal = (wait or {}).get("signal")
     if status == "waiting" and "doubt" not in (wait or {}):
         if "approvals" in (wait or {}):
@@ -318,3 +385,18 @@ def standing_of(status: Status, wait: Mapping[str, Any] | None) -> Standing:
         if signal in _OF_SIGNAL:
             return _OF_SIGNAL[signal]
     return "answered" if status == "completed" else status
+
+
+def _budget(limits: Limits, steps: int | None) -> Budget | None:
+    """Turn what a command line says into a budget of the runner; None when it says nothing."""
+    budget = Budget(
+        steps=steps,
+        tokens=limits.get("max_tokens"),
+        cost_usd=limits.get("max_cost_usd"),
+        time_s=limits.get("time_s"),
+    )
+    return None if budget.is_unlimited else budget
+
+
+def _with_requests(setup: Setup, limits: Limits) -> Setup:
+    return replace(setup, max_requests=limits.get("max_requests", setup.max_requests))

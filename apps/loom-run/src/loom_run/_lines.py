@@ -28,7 +28,9 @@ def tool_line(name: str, arguments: Mapping[str, Any], result: str, time: str, *
 
 
 def argument_text(arguments: Mapping[str, Any]) -> str:
-    """Show the argument that says most: words in quotes, a path as it is."""
+    """Show the argument that says most: words in quotes, a path as it is, a task with who has it."""
+    if isinstance(arguments.get("agent"), str) and isinstance(arguments.get("task"), str):
+        return f"{arguments['agent']}: {arguments['task']}"
     for name in ("query", "pattern"):
         if isinstance(arguments.get(name), str):
             return f'"{arguments[name]}"'

@@ -9,19 +9,28 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from loom_agents import ModelReply, ModelRequest, ScriptedModel, ToolCall, ToolMessage, UserMessage
+from loom_agents import ModelReply, ModelRequest, ScriptedModel, ToolCall
 from loom_runner.cli_base import plural, shorten
+
+from loom_run._mock_team import led, this_turn, verified
 
 QUOTED_LINES = 12
 
 
-def mock_model() -> ScriptedModel:
-    """Build the mock."""
-    return ScriptedModel(_reply, name="mock")
+def mock_model(agent: str | None = None, *, leads: bool = False) -> ScriptedModel:
+    """Build the mock.
+
+    Args:
+        agent: which agent of a team it plays; None for the one that the user talks with.
+        leads: that one leads a team.
+    """
+    if agent == "verifier":
+        return ScriptedModel(verified, name="mock")
+    return ScriptedModel(led if leads and agent is None else _reply, name="mock")
 
 
 def _reply(request: ModelRequest) -> ModelReply:
-    question, results = _this_turn(request)
+    question, results = this_turn(request)
     if not results:
         return _calling("I look for this in the documents.", request, "search_docs", query=question)
     last = results[-1]
@@ -47,17 +56,6 @@ def _reply(request: ModelRequest) -> ModelReply:
 def _any_of(words: list[str]) -> str:
     """Write a pattern for lines that hold one of the words, upper or lower case."""
     return rf"(?i)\b({'|'.join(re.escape(word) for word in words)})\b"
-
-
-def _this_turn(request: ModelRequest) -> tuple[str, list[ToolMessage]]:
-    """Give the user's last message and the tool results since then."""
-    results: list[ToolMessage] = []
-    for message in reversed(request.messages):
-        if isinstance(message, UserMessage):
-            return message.text, results
-        if isinstance(message, ToolMessage):
-            results.insert(0, message)
-    return "", results
 
 
 def _calling(text: str, request: ModelRequest, tool: str, **arguments: Any) -> ModelReply:

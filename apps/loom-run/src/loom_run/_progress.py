@@ -23,7 +23,9 @@ class Progress:
     def __init__(self, output: Output, *, is_live: bool) -> None:
         self._output = output
         self._is_live = is_live
-        self._arguments: dict[str, Mapping[str, Any]] = {}
+        self._arguments: dict[tuple[str, str], Any] = {}
+        self._started: set[str] = set()
+        self._root: str | None = None
         self._at_line_start = True
         self.has_streamed = False
 
@@ -31,12 +33,16 @@ class Progress:
         """Take one event of the runner."""
         if self._output == "jsonl":
             write_json({"type": event.kind, **_facts(event)}, "jsonl")
+        if self._root is None:
+            self._root = event.run_id
         if event.kind == "emitted" and event.data["event"]["type"] == "tool_calls":
-            self._arguments = {call["id"]: call["arguments"] for call in event.data["event"]["tool_calls"]}
+            calls = event.data["event"]["tool_calls"]
+            self._arguments |= {(event.run_id, call["id"]): call["arguments"] for call in calls}
         if self._output != "text":
             return
         if event.kind == "emitted" and event.data["event"]["type"] == "text":
-            self._stream(event.data["event"]["text"])
+            if event.run_id == self._root:  # what other agents say is for the one who leads
+                self._stream(event.data["event"]["text"])
             return
         line = self._line(event)
         if line:
@@ -66,12 +72,21 @@ class Progress:
 
     def _line(self, event: RunEvent) -> str | None:
         data = event.data
+        is_new = event.run_id not in self._started
+        if event.kind == "run_started":
+            self._started.add(event.run_id)
+            if not is_new:
+                return None  # it waited for other agents, and goes on
+            if event.run_id != self._root and data["status"] == "created":
+                return f"{self._who(event)}starts"
+        if event.kind == "run_ended" and event.run_id != self._root:
+            return f"{self._who(event)}{'answers' if data['status'] == 'completed' else 'is ' + data['status']}"
         if event.kind == "run_started" and data["status"] != "created":
             gone = data.get("taken_over_from")
             why = f"process {gone} disappeared in the middle" if gone else f"it was {data['status']}"
             return f"resuming {event.run_id} in step {event.step_index}: {why}"
         if event.kind == "tool_finished":
-            return self._tool_line(data)
+            return self._who(event) + self._tool_line(event.run_id, data)
         if event.kind == "emitted" and data["event"]["type"] == "tools_changed":
             return printable(_changed_tools(data["event"]))
         if event.kind == "attempt_failed" and data["retry_in_s"] is not None:
@@ -80,8 +95,12 @@ class Progress:
             return printable(f"  {error['type']}: {shorten(error['message'], 120)}; trying again in {wait}")
         return None
 
-    def _tool_line(self, data: Mapping[str, Any]) -> str:
-        arguments = self._arguments.get(data["key"])
+    def _who(self, event: RunEvent) -> str:
+        """Name the agent of a team before its lines; nothing before those of the one that the user talks with."""
+        return "" if event.run_id == self._root else printable(f"  {event.run_id.rpartition(':sub:')[2]:<12}  ")
+
+    def _tool_line(self, run_id: str, data: Mapping[str, Any]) -> str:
+        arguments = self._arguments.get((run_id, data["key"]))
         if not isinstance(arguments, Mapping):
             arguments = {}
         time = "recorded" if data["recorded"] else duration(data["duration_ms"] * 1000)

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loom_agents import (
+    AgentProfile,
+    AgentState,
     ChangeLog,
     Coordinator,
+    Delegation,
     Mode,
     Model,
     Policy,
@@ -20,10 +23,11 @@ from loom_agents import (
     workspace_tools,
 )
 
+from loom_run._agents import looking, only, profiles
 from loom_run._config import Settings
 from loom_run._errors import LoomRunError
 from loom_run._mock import mock_model
-from loom_run._prompt import system_prompt
+from loom_run._prompt import agent_prompt, supervisor_prompt, system_prompt
 from loom_run._servers import found_servers
 from loom_run._trusting import Trusting
 
@@ -55,6 +59,9 @@ class Setup:
         mode: what needs a person's word.
         rules: exceptions from it, each as `allow TOOL(PATTERN)`, `ask ...` or `deny ...`.
         mcp: the file of its MCP servers, absolute; None for no servers.
+        max_requests: model requests of one turn.
+        agents: whom it may give work to; none for an agent that works alone.
+        agent: which of them this run is; None for the one that the user talks with.
     """
 
     workspace: str
@@ -63,6 +70,9 @@ class Setup:
     mode: Mode = "ask"
     rules: tuple[str, ...] = ()
     mcp: str | None = None
+    max_requests: int = 50
+    agents: tuple[AgentProfile, ...] = ()
+    agent: str | None = None
 
     def parts(self, *, database: Path, record: Path | None = None, servers: "McpServers | None" = None) -> Parts:
         """Build the agent's step, its tools and its policy. They do not see the database that the run is kept in.
@@ -80,9 +90,42 @@ class Setup:
         if servers is not None and servers.servers:
             tools, table = servers.registry(tools), servers.table(tools)
         model = self._model() if record is None else RecordingModel(self._model(), record)
-        system = system_prompt(Path(self.workspace), self.mode)
-        step = Coordinator(model, tools, system=system, setup=self.to_json(), asks=True, tool_table=table)
+        folder, profile = Path(self.workspace), self._profile
+        delegation = None
+        if profile is not None:
+            tools, system = only(tools, profile), agent_prompt(folder, profile)
+        elif self.agents:
+            tools, system = looking(tools), supervisor_prompt(folder)
+            delegation = Delegation(self.agents, self._first_state)
+        else:
+            system = system_prompt(folder, self.mode)
+        step = Coordinator(
+            model,
+            tools,
+            system=system,
+            setup=self.to_json(),
+            asks=profile is None,
+            keeps_open=profile is None,
+            tool_table=table,
+            delegation=delegation,
+        )
         return Parts(step, tools, self.policy(database))
+
+    def of(self, profile: AgentProfile) -> "Setup":
+        """Give the setup of a run of one of the agents."""
+        return replace(
+            self,
+            agent=profile.name,
+            model=profile.model or self.model,
+            max_requests=profile.max_requests or self.max_requests,
+        )
+
+    def _first_state(self, profile: AgentProfile, task: str) -> Any:
+        return AgentState(setup=self.of(profile).to_json()).with_user(task).to_json()
+
+    @property
+    def _profile(self) -> AgentProfile | None:
+        return next((profile for profile in self.agents if profile.name == self.agent), None)
 
     def tools(self, database: Path) -> "ToolRegistry":
         """Build the tools."""
@@ -100,14 +143,17 @@ class Setup:
     def _model(self) -> Model:
         kind, _, path = self.model.partition(":")
         if kind == "script":
-            return ScriptedModel.from_file(Path(path))
-        return mock_model() if self.model == MOCK else ProviderModel(self.model)
+            return ScriptedModel.from_file(Path(path), agent=self.agent)
+        return mock_model(self.agent, leads=bool(self.agents)) if self.model == MOCK else ProviderModel(self.model)
 
     def to_json(self) -> dict[str, Any]:
         """Give the stored form."""
         command = None if self.test_command is None else list(self.test_command)
-        stored = {"workspace": self.workspace, "model": self.model, "test_command": command}
-        return stored | {"mode": self.mode, "rules": list(self.rules), "mcp": self.mcp}
+        stored: dict[str, Any] = {"workspace": self.workspace, "model": self.model, "test_command": command}
+        stored |= {"mode": self.mode, "rules": list(self.rules), "mcp": self.mcp, "max_requests": self.max_requests}
+        if self.agents:
+            stored |= {"agents": [profile.to_json() for profile in self.agents], "agent": self.agent}
+        return stored
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Setup":
@@ -120,6 +166,9 @@ class Setup:
             data.get("mode", "ask"),
             tuple(data.get("rules", ())),
             data.get("mcp"),
+            data.get("max_requests", 50),
+            tuple(AgentProfile.from_json(profile) for profile in data.get("agents", ())),
+            data.get("agent"),
         )
 
 
@@ -149,8 +198,11 @@ class SetupChange:
     settings: Settings = field(default_factory=Settings)
     trusting: Trusting = field(default_factory=Trusting)
 
-    def first(self) -> Setup:
+    def first(self, *, leads: bool = False) -> Setup:
         """Build the setup of a new run; what the command line does not say is as it is set.
+
+        Args:
+            leads: the run leads the agents that are set.
 
         Raises:
             LoomRunError: no model is named, or a file of the project is not trusted.
@@ -170,6 +222,8 @@ class SetupChange:
             rules=(*checked_rules(allow=usual.allow, ask=usual.ask, deny=usual.deny), *self.rules),
         )
         setup = _put_in(change, {"workspace": str(Path.cwd()), "model": MOCK})
+        if leads:
+            setup = replace(setup, agents=profiles(usual.agents))
         return self._with_servers(setup, self.mcp or usual.mcp_config)
 
     def first_limits(self) -> dict[str, Any]:

@@ -1,17 +1,16 @@
 """What a person reads about chats afterwards: how a turn ended, the list, the conversation, the explanation."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from loom_agents import (
-    BUDGET_SIGNAL,
     INPUT_SIGNAL,
     MESSAGE_SIGNAL,
     AssistantMessage,
     MessageFormatError,
-    ReachedLimit,
     ToolMessage,
     Usage,
 )
@@ -37,9 +36,9 @@ def ending(turn: Turn, *, again: str, resume: str) -> str:
     if turn.standing == "answered":
         if turn.was_stored:
             return f'{name} had answered this before; nothing was run.  Go on: {again} "..."'
-        return f'{plural(turn.step_index, "step")}, {usage_text(turn.state.usage)}.  Go on: {again} "..."'
+        return f'{plural(turn.step_index, "step")}, {usage_text(turn.state.total_usage)}.  Go on: {again} "..."'
     if turn.standing == "limit" and turn.limit is not None:
-        return f"{name} stopped: {turn.limit}.  Go on: {_with_more(resume, turn.limit)}"
+        return f"{name} stopped: {turn.limit}.  Go on: {_with_more(resume, turn)}"
     if turn.standing == "failed" and turn.error is not None:
         error = f"{turn.error['type']}: {shorten(turn.error['message'], 300)}"
         return printable(f"{name} failed in step {turn.step_index}: {error}  Try again: {resume}")
@@ -49,6 +48,8 @@ def ending(turn: Turn, *, again: str, resume: str) -> str:
         return printable(f'{name} asks: {turn.question}\nAnswer: {again} "..."')
     if turn.standing == "waiting" and "doubt" in (turn.wait or {}):
         return f"{name} waits for a word about an interrupted tool call: loom-runner doubts, then {resume}"
+    if turn.wait is not None and "children" in turn.wait:
+        return f"{name} waits for {', '.join(turn.wait['children'])}.  Go on: {resume}"
     return f"{name} is {turn.standing} before step {turn.step_index}.  Go on: {resume}"
 
 
@@ -92,7 +93,7 @@ def _chats(store: SQLiteStore) -> Iterator[dict[str, Any]]:
             continue  # a run of another program, or of a later version
         yield {
             "run_id": row["run_id"],
-            "status": standing_of(row["status"], row["wait"]),
+            "status": standing_of(row["status"], row["wait"], row["error"]),
             "turn": state.turn,
             "step_index": row["step_index"],
             "updated_at": row["updated_at"],
@@ -125,7 +126,7 @@ def write_conversation(store: SQLiteStore, run_id: str, output: Output) -> None:
                 write_line(printable(message.text))
         else:
             write_line(printable(f"> {message.text}"))
-    write_line(f"-- {turn.standing}, {plural(turn.step_index, 'step')}, {usage_text(turn.state.usage)}")
+    write_line(f"-- {turn.standing}, {plural(turn.step_index, 'step')}, {usage_text(turn.state.total_usage)}")
 
 
 def write_explanation(store: SQLiteStore, run_id: str, output: Output, *, again: str, resume: str) -> None:
@@ -134,7 +135,7 @@ def write_explanation(store: SQLiteStore, run_id: str, output: Output, *, again:
     if output != "text":
         write_json(story.data, output)
         return
-    rows = list(story.lines())
+    rows = [*story.lines(), *(("agent", line, "") for line in _team_lines(story.data["team"]))]
     if story.data["status"] == "answered":
         rows.append(("answer", story.data["result"], ""))
     lines = [(what, printable(_in_chat_words(text)), at) for what, text, at in rows]
@@ -152,34 +153,62 @@ def _explained(store: SQLiteStore, run_id: str, *, again: str, resume: str) -> A
     try:
         turn = Conversation(store, run_id).look()
     except LoomRunError:
-        return story  # a run of another program
-    facts = story.data | {"status": turn.standing}
+        return replace(story, data=story.data | {"team": []})  # a run of another program
+    facts = story.data | {"status": turn.standing, "team": _team(store, run_id)}
     if turn.standing == "answered":
         # The wait for the next message is not part of the story; only waits between turns are.
         events = facts["events"]
         facts["events"] = events[:-1] if events and events[-1]["what"] == "waited" else events
         facts |= {"waits": None, "result": shorten(turn.answer or "", 200), "next": {"go on": f'{again} "..."'}}
     elif turn.standing == "limit" and turn.limit is not None:
-        facts |= {"waits": f"more budget: {turn.limit}", "next": {"go on": _with_more(resume, turn.limit)}}
+        facts |= {"error": turn.limit, "next": {"go on": _with_more(resume, turn)}}
     elif "go on" in facts["next"]:
         facts["next"] = {"go on": resume}
     return replace(story, data=facts)
 
 
-def _with_more(resume: str, limit: ReachedLimit) -> str:
-    option = "--max-cost" if limit.name == "max_cost_usd" else f"--{limit.name.replace('_', '-')}"
-    return f"{resume} {option} N"
+def _team(store: SQLiteStore, run_id: str) -> list[dict[str, Any]]:
+    """Tell how the runs stand that a run has started, and those that they have started."""
+    found = []
+    for row in reader(store).children(run_id):
+        try:
+            state = state_of(row["run_id"], row["state"])
+        except (LoomRunError, MessageFormatError):
+            continue
+        found.append(
+            {
+                "run_id": row["run_id"],
+                "status": standing_of(row["status"], row["wait"], row["error"]),
+                "step_index": row["step_index"],
+                "usage": state.total_usage.to_json(),
+                "task": state.last_user_text,
+                "answer": state.answer,
+                "team": _team(store, row["run_id"]),
+            }
+        )
+    return found
+
+
+def _team_lines(team: list[dict[str, Any]], depth: int = 0) -> Iterator[str]:
+    for member in team:
+        steps = plural(member["step_index"], "step")
+        said = member["answer"] or member["task"] or ""
+        yield f"{'  ' * depth}{member['run_id']}  {member['status']}  {steps}  {shorten(said, 100)}"
+        yield from _team_lines(member["team"], depth + 1)
+
+
+def _with_more(resume: str, turn: Turn) -> str:
+    return resume if turn.limit_option is None else f"{resume} {turn.limit_option} N"
 
 
 def _in_chat_words(text: str) -> str:
     """Say what a chat waits for without the names of signals."""
     for signal, words in {
         MESSAGE_SIGNAL: "the next message",
-        BUDGET_SIGNAL: "more budget",
         INPUT_SIGNAL: "an answer of the user",
     }.items():
         text = text.replace(f"signal {signal!r}", words)
-    return text
+    return re.sub(r"the budget of \S+ \S+ is used up", "a limit is reached", text)
 
 
 def _local(at: str) -> str:

@@ -6,9 +6,9 @@
 `Coordinator` is the step, `Model` the seam to language models, `AgentState` what a run keeps between steps.
 """
 
-from loom_agents._budget import Budget, ReachedLimit
 from loom_agents._changes import ChangeLog
-from loom_agents._coordinator import BUDGET_SIGNAL, MESSAGE_SIGNAL, Coordinator, message_text
+from loom_agents._coordinator import MESSAGE_SIGNAL, Coordinator, message_text
+from loom_agents._delegation import AgentProfile, Delegation
 from loom_agents._described import check_arguments, described_tool
 from loom_agents._errors import AgentError, MessageFormatError, ModelError, ScriptError, ToolError, WorkspaceError
 from loom_agents._messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
@@ -24,15 +24,15 @@ from loom_agents._workspace import Workspace
 from loom_agents._workspace_tools import workspace_tools
 
 __all__ = [
-    "BUDGET_SIGNAL",
     "INPUT_SIGNAL",
     "MESSAGE_SIGNAL",
     "AgentError",
+    "AgentProfile",
     "AgentState",
     "AssistantMessage",
-    "Budget",
     "ChangeLog",
     "Coordinator",
+    "Delegation",
     "Message",
     "MessageFormatError",
     "Mode",
@@ -42,7 +42,6 @@ __all__ = [
     "ModelRequest",
     "Policy",
     "ProviderModel",
-    "ReachedLimit",
     "RecordingModel",
     "Rule",
     "ScriptError",

@@ -19,10 +19,13 @@ the order of the calls (`_calls`). Bad arguments, unknown tools and tools that f
 
 A question to the user (`ask_user`) stays open: the others are answered, then the run waits for the signal `input`.
 
-A turn ends with an answer to the user. A conversation then waits for the signal `message` and goes on with the same
-state; an errand (`keeps_open=False`, what a child run is) completes. A run whose budget is used up waits for the
-signal `budget`. The payload of the first is `{"text": ..., "budget": {...}}` or just the text, of the second the
-changed limits.
+Work for other agents (`delegate`) is started when the other calls are answered: the run waits for its children, and
+the next step begins with their answers.
+
+A turn ends with an answer to the user. A conversation then waits for the signal `message`, whose payload is the text
+or `{"text": ...}`, and goes on with the same state; an errand (`keeps_open=False`, what a child run is) completes.
+What may be used is the runner's affair: each reply is reported to `ctx.budget`, and a run that has used up its
+budget pauses before the next step.
 """
 
 import json
@@ -31,20 +34,24 @@ from dataclasses import replace
 from typing import Any
 
 from flow_xray import trace
-from loom_runner import Complete, Continue, RunContext, ToolRegistry, Wait
+from loom_runner import Complete, Continue, Fail, RunContext, Spawn, ToolRegistry, Wait
 
-from loom_agents._budget import Budget
 from loom_agents._calls import answer_calls
+from loom_agents._delegation import DELEGATE, Delegation, child_answer, child_usage
 from loom_agents._errors import ModelError
 from loom_agents._mcp_input import asks_for_input, shown_question
-from loom_agents._messages import AssistantMessage, Message, renumbered, storable
+from loom_agents._messages import AssistantMessage, Message, ToolCall, ToolMessage, renumbered, storable
 from loom_agents._model import Model, ModelReply, ModelRequest, ToolSpec
 from loom_agents._questions import ASK_USER, INPUT_SIGNAL, answered, check_question, is_question
 from loom_agents._state import AgentState
 from loom_agents._step_spans import call_shown, reply_meta, reply_output, request_input
 
 MESSAGE_SIGNAL = "message"
-BUDGET_SIGNAL = "budget"
+
+UNKNOWN_PRICE = (
+    "the price of a request is not known, so the limit of the cost cannot be kept. Name a model whose price is known,"
+    " or limit the tokens instead."
+)
 
 
 class Coordinator:
@@ -58,6 +65,7 @@ class Coordinator:
         tool_table: a hash of each remote tool, by its name; a run that knew others is told.
         keeps_open: whether the run waits for another message after an answer, or completes with it.
         asks: whether the model may ask the user questions (`ask_user`).
+        delegation: whom the model may give work to (`delegate`).
     """
 
     def __init__(
@@ -70,6 +78,7 @@ class Coordinator:
         keeps_open: bool = True,
         asks: bool = False,
         tool_table: Mapping[str, str] | None = None,
+        delegation: Delegation | None = None,
     ) -> None:
         self._model = model
         self._tools = tools
@@ -79,20 +88,26 @@ class Coordinator:
         self._keeps_open = keeps_open
         specs = [ToolSpec(tool.name, tool.description, tool.schema()) for tool in tools]
         self._asks = asks
-        self._specs = (*specs, *([ASK_USER] if asks else []))
+        self._delegation = delegation
+        self._specs = (*specs, *([ASK_USER] if asks else []), *([delegation.spec()] if delegation else []))
 
-    async def step(self, state: Any, ctx: RunContext) -> Continue[Any] | Wait[Any] | Complete[Any]:
+    async def step(self, state: Any, ctx: RunContext) -> Continue[Any] | Wait[Any] | Spawn[Any] | Complete[Any] | Fail:
         """Run one transition on the stored form of an `AgentState`.
 
         The state is plain JSON here, so that no schema library is needed to read it back.
         """
         before = self._received(AgentState.from_json(state), ctx)
         asked = await self._answered(before, ctx)
+        if errands := self._errands(asked):
+            assert self._delegation is not None
+            children, names = self._delegation.children(errands, asked.delegated)
+            return Spawn(replace(asked, delegated=names).to_json(), children)
         if asked.pending:
             return Wait(asked.to_json(), signal=INPUT_SIGNAL)
-        if asked.budget.exceeded(asked.usage, turn_requests=asked.turn_requests):
-            return Wait(asked.to_json(), signal=BUDGET_SIGNAL)
+        if asked.usage.cost_usd is None and ctx.budget.limit.cost_usd is not None:
+            return Fail(UNKNOWN_PRICE, error_category="limit")
         reply = await self._replied(asked.messages, ctx)
+        ctx.budget.spend(tokens=reply.usage.total_tokens, cost_usd=reply.usage.cost_usd or 0.0)
         taken = [call.id for m in asked.messages if isinstance(m, AssistantMessage) for call in m.tool_calls]
         calls = renumbered(reply.tool_calls, taken)
         said = AssistantMessage(storable(reply.text), calls, reply.model, reply.finish_reason, reply.details)
@@ -101,7 +116,7 @@ class Coordinator:
             return Continue(after.to_json())
         if self._keeps_open:
             return Wait(after.to_json(), signal=MESSAGE_SIGNAL)
-        return Complete(turn_result(after))
+        return Complete(turn_result(after), state=after.to_json())
 
     def _received(self, state: AgentState, ctx: RunContext) -> AgentState:
         """Take in what the run was waiting for."""
@@ -115,24 +130,24 @@ class Coordinator:
             if any(is_question(call) for call in state.pending):
                 return state.with_answers(answered(state.pending, payload))
             return state.with_input(payload)
-        if ctx.signal.name == MESSAGE_SIGNAL:
-            state = state.with_user(message_text(payload))
-            payload = payload.get("budget") if isinstance(payload, Mapping) else None
-        if not isinstance(payload, Mapping):
-            return state
-        return replace(state, budget=Budget.from_json({**state.budget.to_json(), **payload}))
+        return state.with_user(message_text(payload)) if ctx.signal.name == MESSAGE_SIGNAL else state
 
     async def _answered(self, state: AgentState, ctx: RunContext) -> AgentState:
-        """Answer the open calls; what stays open are questions to the user."""
+        """Answer the open calls; what stays open are questions to the user, and errands of other agents."""
         if not state.pending:
             return state
-        calls = state.pending
+        state = self._with_errands_done(state, ctx)
+        calls = tuple(call for call in state.pending if call.id not in state.delegated)
         ctx.emit({"type": "tool_calls", "tool_calls": [call_shown(call) for call in calls]})
         questions = [call for call in calls if self._asks and call.name == ASK_USER.name]
+        errands = [call for call in calls if self._delegation and call.name == DELEGATE]
         wrong = [message for call in questions if (message := check_question(call)) is not None]
+        wrong += [message for call in errands if (message := self._refused(call)) is not None]
         inputs = {call_id: its["input"] for call_id, its in state.questions.items() if "input" in its}
         ready = [
-            call for call in calls if call not in questions and (call.id in inputs or call.id not in state.questions)
+            call
+            for call in calls
+            if call not in questions and call not in errands and (call.id in inputs or call.id not in state.questions)
         ]
         done = await answer_calls(tuple(ready), self._tools, ctx, inputs)
         asking = {message.call_id: {"payload": message.payload} for message in done if asks_for_input(message.payload)}
@@ -145,6 +160,21 @@ class Coordinator:
             if is_question(call):
                 ctx.emit({"type": "question", "call_id": call.id, "question": call.arguments["question"]})
         return after
+
+    def _refused(self, call: ToolCall) -> ToolMessage | None:
+        return None if self._delegation is None else self._delegation.check(call)
+
+    def _errands(self, state: AgentState) -> list[ToolCall]:
+        """The calls whose runs are to be started."""
+        is_open = self._delegation is not None
+        return [call for call in state.pending if is_open and call.name == DELEGATE and call.id not in state.delegated]
+
+    def _with_errands_done(self, state: AgentState, ctx: RunContext) -> AgentState:
+        """Take in what became of the runs that the step before this one started."""
+        done = [call for call in state.pending if call.id in state.delegated]
+        found = [(call, ctx.children.get(state.delegated[call.id])) for call in done]
+        used = sum((child_usage(child) for _, child in found), state.children_usage)
+        return replace(state.with_answers(child_answer(call, child) for call, child in found), children_usage=used)
 
     def _with_table(self, state: AgentState, ctx: RunContext) -> AgentState:
         """Keep which remote tools the model knows; say so when they are not those of the last step."""
@@ -181,4 +211,4 @@ def turn_result(state: AgentState) -> dict[str, Any]:
     """Give the result of a finished errand: the answer, who gave it, and what the run has used."""
     said = state.messages[-1]
     model = said.model if isinstance(said, AssistantMessage) else ""
-    return {"answer": state.answer, "model": model, "turn": state.turn, "usage": state.usage.to_json()}
+    return {"answer": state.answer, "model": model, "turn": state.turn, "usage": state.total_usage.to_json()}

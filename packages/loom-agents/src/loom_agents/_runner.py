@@ -1,6 +1,6 @@
 """Put a coordinator on a store."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from loom_runner import AgentRunner, RetryPolicy, RunEvent, Store, ToolRegistry
 
@@ -17,6 +17,7 @@ def build_agent_runner(
     observers: Sequence[Callable[[RunEvent], None]] = (),
     retry: RetryPolicy | None = None,
     policy: Policy | None = None,
+    children: Mapping[str, Callable[[], AgentRunner]] | None = None,
 ) -> AgentRunner:
     """Build the runner of an agent. Start it with `AgentState(...).to_json()`.
 
@@ -28,6 +29,7 @@ def build_agent_runner(
         retry: when a failed step is tried again; without it, when the model error says that it may pass.
         policy: which tool calls run, wait for a person, or are refused; without it, those wait whose tool is declared
             `needs_approval`.
+        children: makes the runner of each agent that may be given work, by its name, on the same store.
     """
     return AgentRunner(
         step=coordinator.step,
@@ -36,6 +38,7 @@ def build_agent_runner(
         observers=observers,
         retry=retry or RetryPolicy(should_retry=_may_pass),
         gate=None if policy is None else policy.gate,
+        children=children,
     )
 
 

@@ -17,8 +17,12 @@ _CALL_KEYS = {"id", "name", "arguments"}
 _USAGE_KEYS = {"input_tokens", "output_tokens", "cache_read_tokens", "cost_usd"}
 
 
-def read_script(path: Path) -> list[ModelReply]:
+def read_script(path: Path, *, agent: str | None = None) -> list[ModelReply]:
     """Read the replies of a script file, in order.
+
+    Args:
+        path: the file.
+        agent: read the part of this agent of a team instead.
 
     Raises:
         ScriptError: the file cannot be read, or is not a script.
@@ -31,11 +35,15 @@ def read_script(path: Path) -> list[ModelReply]:
     data = _parse(path, text)
     if not isinstance(data, dict) or data.get("format") != SCRIPT_FORMAT:
         raise _wrong(path, "the top level", f'an object with "format": "{SCRIPT_FORMAT}" and "replies"')
-    _only(path, "the top level", data, {"format", "replies"})
-    replies = data.get("replies")
+    _only(path, "the top level", data, {"format", "replies", "agents"})
+    agents = data.get("agents", {})
+    if not isinstance(agents, dict):
+        raise _wrong(path, "agents", "an object with a list of replies for each agent")
+    place = "replies" if agent is None else f"agents.{agent}"
+    replies = data.get("replies") if agent is None else agents.get(agent)
     if not isinstance(replies, list) or not replies:
-        raise _wrong(path, "replies", "a list with at least one reply")
-    return [_reply(path, f"replies[{index}]", item) for index, item in enumerate(replies)]
+        raise _wrong(path, place, "a list with at least one reply")
+    return [_reply(path, f"{place}[{index}]", item) for index, item in enumerate(replies)]
 
 
 def _parse(path: Path, text: str) -> Any:

@@ -38,15 +38,19 @@ class ScriptedModel:
         self._name = name
 
     @classmethod
-    def from_file(cls, path: Path) -> "ScriptedModel":
+    def from_file(cls, path: Path, *, agent: str | None = None) -> "ScriptedModel":
         """Read a script (JSON, or YAML by its suffix); the format is in the package's README.
+
+        Args:
+            path: the file.
+            agent: read the part of this agent of a team instead.
 
         Raises:
             ScriptError: the file is missing or is not a script; the text names the place.
         """
         from loom_agents._script_file import read_script  # noqa: PLC0415 - only runs with a script need it
 
-        return cls(read_script(path), name=f"script:{path.name}")
+        return cls(read_script(path, agent=agent), name=f"script:{path.name}")
 
     @property
     def name(self) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from loom_agents._budget import Budget
 from loom_agents._mcp_input import answers_to, shown_question
 from loom_agents._messages import (
     AssistantMessage,
@@ -26,20 +25,27 @@ class AgentState:
     Args:
         messages: the conversation so far.
         usage: what all requests of the run used.
-        budget: what they may use.
+        children_usage: what the runs that it started used.
         setup: what the application needs to build the same model and tools again, as JSON; the coordinator
             does not read it.
         questions: what tools ask a person, by the id of their call: the tool's `payload`, and the answer as `input`
             once there is one (see `_mcp_input`).
         tool_table: a hash of each remote tool that the model knows, by its name.
+        delegated: the name of the child run of each `delegate` call so far, by its id.
     """
 
     messages: tuple[Message, ...] = ()
     usage: Usage = field(default_factory=Usage)
-    budget: Budget = field(default_factory=Budget)
+    children_usage: Usage = field(default_factory=Usage)
     setup: Mapping[str, Any] = field(default_factory=dict)
     questions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tool_table: Mapping[str, str] | None = None
+    delegated: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def total_usage(self) -> Usage:
+        """What the run and those that it started used."""
+        return self.usage + self.children_usage
 
     @property
     def pending(self) -> tuple[ToolCall, ...]:
@@ -125,13 +131,15 @@ class AgentState:
             stored["questions"] = {call_id: dict(its) for call_id, its in self.questions.items()}
         if self.tool_table is not None:
             stored["tool_table"] = dict(self.tool_table)
+        if self.delegated:
+            stored["delegated"] = dict(self.delegated)
+            stored["children_usage"] = self.children_usage.to_json()
         return stored
 
     def _always(self) -> dict[str, Any]:
         return {
             "conversation": dump_messages(self.messages),
             "usage": self.usage.to_json(),
-            "budget": self.budget.to_json(),
             "setup": dict(self.setup),
         }
 
@@ -145,8 +153,9 @@ class AgentState:
         return cls(
             messages=load_messages(data.get("conversation")),
             usage=Usage.from_json(data.get("usage", {})),
-            budget=Budget.from_json(data.get("budget", {})),
+            children_usage=Usage.from_json(data.get("children_usage", {})),
             setup=data.get("setup", {}),
             questions=data.get("questions", {}),
             tool_table=data.get("tool_table"),
+            delegated=data.get("delegated", {}),
         )
