@@ -1,7 +1,9 @@
 """The command line: view and run, and what they say when something is wrong."""
 
 import json
+import os
 import signal
+import stat
 import subprocess
 import sys
 
@@ -223,3 +225,38 @@ def test_help_starts_without_loading_what_it_does_not_need():
 )
 def test_durations_read_as_a_person_says_them(milliseconds, words):
     assert human_duration(milliseconds) == words
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.parametrize("is_buffered", [True, False])
+@pytest.mark.parametrize("command", [["--help"], ["run", "--help"], ["view"], ["export", "--to", "json"]])
+def test_a_stdout_that_is_full_is_one_clear_line(journal, tmp_path, command, is_buffered):
+    given = command if "--help" in command else [*command, str(journal)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "" if is_buffered else "1"}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "flow_xray", *given],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env=environment,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "cannot write to stdout: because No space left on device. Give another place.\n"
+
+
+def test_a_page_is_never_put_in_the_place_of_a_device(journal):
+    assert main(["view", str(journal), "--html", "/dev/null"]) == 0
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_help_fits_the_terminal(width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    for command in ([], ["run"], ["view"], ["export"], ["check"]):
+        with pytest.raises(SystemExit):
+            main([*command, "--help"])
+        lines = capsys.readouterr().out.splitlines()
+        too_long = [line for line in lines if len(line) > width and " " in line.strip()]
+        assert too_long == []

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from flow_xray._errors import FlowXrayError, TraceFormatError, TraceOutputError
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
     from flow_xray._result import TraceResult
 
 DONE, FAILED, USAGE, UNREADABLE, INTERRUPTED = 0, 1, 2, 8, 130
@@ -30,6 +32,12 @@ class Parser(argparse.ArgumentParser):
         """Return the help."""
         self.usage = _wrapped(self.usage)
         return super().format_help()
+
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
+        """Print the help; unlike argparse's own, a stdout that cannot be written is an error."""
+        stream = sys.stdout if file is None else file
+        if stream is not None:
+            stream.write(self.format_help())
 
     def format_usage(self) -> str:
         """Return the usage line."""
