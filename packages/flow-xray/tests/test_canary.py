@@ -40,6 +40,15 @@ class Client:
         return f"Client(api_key={self.key!r}, url='https://h.example/?token={self.key}')"
 
 
+class Settings:
+    """What a pydantic model looks like from outside; test_freeze.py has a real one."""
+
+    __pydantic_fields_set__ = frozenset()
+
+    def __init__(self, key):
+        self.api_key = key
+
+
 @trace(kind="tool")
 def connect(url, options, api_key=CANARIES["default"]):
     return {"session_token": CANARIES["output"], "echo": f"used {options['auth']['password']} and {api_key}"}
@@ -116,9 +125,7 @@ def program():
     with pytest.raises(ExceptionGroup):
         asyncio.run(fail(c["argument"]))
     many(*spellings(c), password=c["late"])
-    pydantic = pytest.importorskip("pydantic")
-    model = pydantic.create_model("Settings", api_key=(str, ...), token=(pydantic.SecretStr, ...))
-    many(model(api_key=c["pydantic"], token=c["pydantic"]))
+    many(Settings(c["pydantic"]))
     try:
         raise ValueError(f"secret_key={c['cause']}")
     except ValueError:

@@ -182,3 +182,23 @@ def test_a_class_that_raises_when_it_is_asked_what_it_is_is_described():
 
     assert freeze(Hidden()) == "<Hidden, which raised RuntimeError while it was recorded>"
     assert freeze({"a": [Hidden(), 1]})["a"][1] == 1
+
+
+def test_a_pydantic_model_gives_its_fields_and_keeps_its_secrets():
+    pydantic = pytest.importorskip("pydantic")
+
+    class Settings(pydantic.BaseModel):
+        model_config = pydantic.ConfigDict(extra="allow")
+        host: str
+        api_key: str
+        secret: pydantic.SecretStr
+        hidden: str = pydantic.Field(repr=False)
+
+    frozen = freeze(Settings(host="h", api_key="abc-123-def", secret="abc-456-def", hidden="abc-789-def", more=[1]))
+    assert frozen == {
+        "host": "h",
+        "api_key": "[redacted]",
+        "secret": "[redacted]",
+        "hidden": "<not recorded: repr=False>",
+        "more": [1],
+    }
