@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from flow_xray import TraceResult, trace
@@ -227,13 +228,13 @@ def test_durations_read_as_a_person_says_them(milliseconds, words):
     assert human_duration(milliseconds) == words
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize("is_buffered", [True, False])
 @pytest.mark.parametrize("command", [["--help"], ["run", "--help"], ["view"], ["export", "--to", "json"]])
 def test_a_stdout_that_is_full_is_one_clear_line(journal, tmp_path, command, is_buffered):
     given = command if "--help" in command else [*command, str(journal)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "" if is_buffered else "1"}
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "flow_xray", *given],
             stdout=full,
@@ -248,7 +249,7 @@ def test_a_stdout_that_is_full_is_one_clear_line(journal, tmp_path, command, is_
 
 def test_a_page_is_never_put_in_the_place_of_a_device(journal):
     assert main(["view", str(journal), "--html", "/dev/null"]) == 0
-    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 
 
 @pytest.mark.parametrize("width", [60, 120])
