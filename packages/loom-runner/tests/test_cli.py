@@ -13,6 +13,8 @@ from pathlib import Path
 
 import apsw
 import pytest
+from loom_runner import SQLiteStore
+from loom_runner._observer import trace_of
 from loom_runner._schema import MIGRATIONS
 
 FAILING = """
@@ -574,3 +576,35 @@ def test_the_children_of_a_run_are_listed(place):
     assert place.call("trace", "p", "--html", "p.html").returncode == 0
     kinds = [json.loads(line)["kind"] for line in place.call("export", "p").stdout.splitlines()]
     assert kinds.count("child") == 2
+
+
+def test_a_worker_goes_on_with_what_is_ready_and_ends_when_asked(place):
+    place.call("run", "agent.py", "r")
+    for name in ("a", "b"):
+        place.call("fork", "r", "--step", "1", "--as", name)
+    done = place.run("worker", "agent.py", "--until-idle", "--output", "text")
+    assert (done.returncode, done.stderr) == (0, "went on with runs 2 times.\n"), done.stdout
+    assert sorted(done.stdout.splitlines()) == ["a  completed  5 steps", "b  completed  5 steps"]
+    place.call("fork", "r", "--step", "1", "--as", "c")
+    process = place.spawn("worker", "agent.py", BLOCK_AT="tool-2")
+    place.wait_for("reached", process)
+    process.send_signal(signal.SIGTERM)
+    (place.folder / "open").touch()
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert [json.loads(line)["kind"] for line in out.splitlines()][0] == "run_started"
+    assert place.run("worker", "agent.py", "--until-idle").returncode == 0
+    assert json.loads(place.call("get", "c").stdout)["status"] == "completed"
+
+
+def test_children_are_in_the_story_and_on_the_page_of_their_parent(place):
+    place.write("family.py", CHILDREN)
+    place.call("run", "family.py", "p", "--trace", "p.html")
+    lines = place.call("explain", "p", "--output", "text").stdout.splitlines()
+    assert "  child   p:sub:a  completed  1 step" in lines
+    with SQLiteStore(place.folder / "runs.sqlite", read_only=True) as store:
+        spans = trace_of(store, "p").spans
+    by_id = {span.id: span for span in spans}
+    child = next(span for span in spans if span.name == "p:sub:b")
+    assert by_id[child.parent_id].name in ("wait for children", "step 0")
+    assert [span.output for span in spans if span.kind == "agent"] == [{"a": 1, "b": 4}, 1, 4]

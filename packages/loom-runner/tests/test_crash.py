@@ -59,7 +59,7 @@ def test_between_effect_and_record_any_other_tool_waits_for_a_person(place):
     assert "go on: loom-runner resume" in done.stderr
     assert result_of(place.run(*RESUME, **env))["result"] == 4
     assert place.effects() == [f"charge {n} r/{n}/charge/0" for n in range(4)]
-    assert "1 decided by ann" in place.run("explain", "r", "--output", "text").stdout
+    assert "4 calls, decided by ann" in place.run("explain", "r", "--output", "text").stdout
 
 
 def test_between_effect_and_record_a_tool_that_must_fail_fails(place):

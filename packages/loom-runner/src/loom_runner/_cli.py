@@ -14,7 +14,8 @@ import click
 
 from loom_runner._cli_answer import ANSWERING_COMMANDS
 from loom_runner._cli_ask import ASKING_COMMANDS
-from loom_runner._cli_open import db_suffix, json_text, named_run, naming, reading
+from loom_runner._cli_doctor import doctor
+from loom_runner._cli_open import db_option, db_suffix, json_text, named_run, naming, reading
 from loom_runner._cli_store import STORE_COMMANDS
 from loom_runner._cli_watch import watch
 from loom_runner._errors import UsageError
@@ -24,6 +25,7 @@ from loom_runner.cli_base import (
     Output,
     choose_output,
     exit_code_of_status,
+    grace_s,
     one_line,
     output_option,
     plural,
@@ -58,7 +60,7 @@ def main_group() -> None:
     """
 
 
-for other_command in (*ASKING_COMMANDS, *ANSWERING_COMMANDS, *STORE_COMMANDS, watch):
+for other_command in (*ASKING_COMMANDS, *ANSWERING_COMMANDS, *STORE_COMMANDS, doctor, watch):
     main_group.add_command(other_command)
 
 
@@ -161,6 +163,50 @@ def resume(
 
     limits = _budget_of(budget)
     return _drive(work, module, named.run_id, db, durability, trace, choose_output(output))
+
+
+@main_group.command()
+@click.argument("module")
+@db_option
+@click.option("--concurrency", type=Count(min=1, max=1000), default=4, show_default=True, help="Runs at a time.")
+@click.option("--until-idle", is_flag=True, help="End when nothing can go on any more.")
+@click.option(
+    "--durability", type=click.Choice(["power", "process"]), help="What a committed step survives; power when not said."
+)
+@output_option
+def worker(
+    *,
+    module: str,
+    db: str,
+    concurrency: int,
+    until_idle: bool,
+    durability: Durability | None,
+    output: Output | None,
+) -> None:
+    """Go on with runs of MODULE whenever they can.
+
+    Children and forks, runs whose timer, signal or decision has come, and those whose process disappeared; any number
+    of workers may share a database. SIGTERM lets the steps come to their end.
+    """
+    from loom_runner._load import load_module  # noqa: PLC0415  (kept out of `--help`)
+    from loom_runner._worker import Worker  # noqa: PLC0415
+
+    mode = choose_output(output)
+    runner = load_module(module).runner(db, durability)
+    with contextlib.ExitStack() as stack:
+        stack.callback(runner.close)
+        stack.callback(runner.observe(_print_event if mode != "text" else _print_end))
+
+        one = Worker(runner, concurrency=concurrency, grace_s=grace_s())
+        hint = "Start the worker again to go on."
+        count = run_async(one.run(until_idle=until_idle), hint=hint, on_sigterm=one.stop)
+    write_error(f"went on with runs {count:,} times.")
+
+
+def _print_end(event: RunEvent) -> None:
+    if event.kind == "run_ended":
+        status = styled_status(str(event.data["status"]))
+        write_line(f"{click.style(event.run_id, bold=True)}  {status}  {plural(event.step_index, 'step')}")
 
 
 def _drive(  # noqa: PLR0917  (one call from each of two commands)

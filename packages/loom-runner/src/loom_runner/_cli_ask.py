@@ -138,6 +138,8 @@ def history(
         "state": lambda row: "" if row["state"] is None else json_text(row["state"]),
     }
     write_rows(rows, columns, choose_output(output), empty=f"{name} has no committed steps from {first} on.")
+    if rows and rows[0]["step_index"] > first:
+        write_error(f"history starts at step {rows[0]['step_index']}: the steps before are not kept.")
     _say_more(rows, limit)
 
 

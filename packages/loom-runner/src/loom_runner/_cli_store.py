@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from loom_runner._cli_open import asking, named_run, reading
+from loom_runner._cli_open import asking, named_run, opened, reading
 from loom_runner._errors import UsageError
 from loom_runner.cli_base import (
+    ExitCode,
     Output,
     choose_output,
+    one_line,
     plural,
+    run_async,
+    size,
     write_error,
     write_json,
     write_line,
@@ -86,4 +91,73 @@ def _written_to(to: str | None) -> Iterator[None]:
         part.unlink(missing_ok=True)
 
 
-STORE_COMMANDS: tuple[click.Command, ...] = (trace_command, export_command)
+@click.command()
+@asking
+def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> int:
+    """Read everything once and report what is not as it should be.
+
+    Without RUN: the whole database. Exit code 1 when something is wrong.
+    """
+    name = named_run(names, run_id, "verify").run_id if names or run_id else None
+    with opened(db, "verify") if name is None else reading(db, name, "verify") as store:
+        report = store.verify(name)
+    mode = choose_output(output)
+    if mode != "text":
+        write_json(report.as_json(), mode)
+    else:
+        read = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in report.checked.items())
+        write_line(
+            f"{name or db}  {'as it should be' if report.ok else plural(len(report.problems), 'problem')}  {read}"
+        )
+        for problem in report.problems:
+            write_line(f"  {problem.where}  {one_line(problem.what)}")
+    return ExitCode.DONE if report.ok else ExitCode.FAILED
+
+
+@click.command()
+@asking
+@click.option("--keep", help="Keep the runs and drop steps: last:N, every:N or latest.")
+@click.option("--days", type=click.FloatRange(min=0), help="Only runs that did not change for so many days.")
+@click.option("--yes", is_flag=True, help="Do it; without this it is only said what would go.")
+@click.option("--vacuum", is_flag=True, help="Give the room back to the disk afterwards.")
+def prune(
+    *,
+    names: tuple[str, ...],
+    run_id: str | None,
+    db: str,
+    output: Output | None,
+    keep: str | None,
+    days: float | None,
+    yes: bool,
+    vacuum: bool,
+) -> None:
+    """Delete runs that are over, or steps of runs.
+
+    Without --keep, completed, failed and cancelled runs go, with their children. With --keep, all runs stay and lose
+    steps. Without RUN: of the whole database. Nothing goes without --yes.
+    """
+    from loom_runner._retention import parse_keep  # noqa: PLC0415  (kept out of `--help`)
+
+    name = named_run(names, run_id, "prune").run_id if names or run_id else None
+    what: dict[str, Any] = {"run_id": name, "keep": None if keep is None else parse_keep(keep)}
+    if days is not None:
+        what["before_us"] = time.time_ns() // 1000 - int(days * 86_400_000_000)
+    with (
+        opened(db, "prune", read_only=not yes)
+        if name is None
+        else reading(db, name, "prune", read_only=not yes) as store
+    ):
+        report = run_async(store.prune(**what)) if yes else store.plan_prune(**what)
+        freed = store.vacuum() if yes and vacuum else 0
+    mode = choose_output(output)
+    if mode != "text":
+        write_json(report.as_json() | {"is_done": yes, "freed_bytes": freed}, mode)
+        return
+    gone = f"{plural(report.runs, 'run')}, {plural(report.steps, 'step')}, {plural(report.blobs, 'blob')}"
+    given = f", {size(freed)} given back" if vacuum and yes else ""
+    write_line(f"{'gone' if yes else 'would go'}: {gone} ({size(report.blob_bytes)}){given}")
+    if not yes:
+        write_error("do it: the same line with --yes")
+
+
+STORE_COMMANDS: tuple[click.Command, ...] = (trace_command, export_command, verify, prune)

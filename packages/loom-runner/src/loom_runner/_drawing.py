@@ -2,7 +2,7 @@
 
 The tree: the run; under it each process that held the run, and the waits between them; under a process its steps,
 failed attempts and the step it took with it when it disappeared; under a step the tool calls that this process made
-in it.
+in it; under the wait for children, the children.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from loom_runner._records import AttemptRecord, ErrorInfo, LeaseRecord, RunRecord, StepRecord, ToolRecord, ToolTry
     from loom_runner._store import Store
 
-__all__ = ["Drawing", "RowSpan", "row_id", "step_id", "tool_id"]
+__all__ = ["Drawing", "RowSpan", "family_of", "row_id", "step_id", "tool_id"]
 
 SpanStatus = Literal["ok", "error", "open", "interrupted", "cancelled"]
 
@@ -56,10 +56,15 @@ class RowSpan:
 
 
 class Drawing:
-    """The rows of one run, on their way to spans."""
+    """The rows of one run, on their way to spans.
 
-    def __init__(self, store: Store, run: RunRecord) -> None:
+    Args:
+        parent: The drawing of the run that started this one; it hangs below the wait, or the step, that started it.
+    """
+
+    def __init__(self, store: Store, run: RunRecord, parent: Drawing | None = None) -> None:
         self.run = run
+        self._parent = parent
         self.steps = list(each_step(store, run.run_id))
         self.attempts = store.attempts(run.run_id)
         self.tools = _each_try(read_tool_calls(store, run.run_id), store.tool_tries(run.run_id))
@@ -72,7 +77,7 @@ class Drawing:
         status: SpanStatus = _RUN_STATUS.get(run.status, "interrupted" if self.is_abandoned else "open")
         root = RowSpan(
             self.root,
-            None,
+            None if self._parent is None else self._parent.place_of(run.run_id),
             run.run_id,
             "agent",
             run.created_at * 1000,
@@ -90,6 +95,16 @@ class Drawing:
             if lease.ended_as == "waiting" and lease.ended_at is not None:
                 spans.append(self._wait(lease, after))
         return spans
+
+    def place_of(self, child: str) -> str:
+        """The span below which a child hangs: the wait for it, else the step that started it, else the run."""
+        for step in self.steps:
+            if step.detail and child in step.detail.get("children", ()):
+                rests = any(one.fence == step.fence and one.ended_as == "waiting" for one in self.leases)
+                if rests:
+                    return row_id("wait", self.run.run_id, step.fence)
+                return step_id(self.run.run_id, step.fence, step.step_index, step.attempts - 1)
+        return self.root
 
     def _process(self, lease: LeaseRecord) -> RowSpan:
         status: SpanStatus = "ok"
@@ -207,7 +222,7 @@ class Drawing:
 
     def _wait(self, lease: LeaseRecord, after: LeaseRecord | None) -> RowSpan:
         ended_at = lease.ended_at or 0
-        steps = [step for step in self.steps if step.fence == lease.fence and step.outcome == "wait"]
+        steps = [step for step in self.steps if step.fence == lease.fence and step.detail]
         name = _wait_name(steps[-1].detail or {}) if steps else "wait for a person"
         return RowSpan(
             row_id("wait", self.run.run_id, lease.fence),
@@ -221,6 +236,14 @@ class Drawing:
 
     def _lease_id(self, lease: LeaseRecord) -> str:
         return row_id("lease", self.run.run_id, lease.fence)
+
+
+def family_of(store: Store, run: RunRecord, parent: Drawing | None = None) -> Iterator[Drawing]:
+    """Draw a run, the runs that it started, and theirs."""
+    drawing = Drawing(store, run, parent)
+    yield drawing
+    for child in store.children(run.run_id):
+        yield from family_of(store, child, drawing)
 
 
 def _wait_name(wait: dict[str, Any]) -> str:

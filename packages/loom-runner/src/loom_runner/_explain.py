@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,12 @@ from loom_runner._finding import find_run
 from loom_runner._human import duration, one_line, plural, shorten
 from loom_runner._lease import is_gone
 from loom_runner._next import clock_time, next_commands, waits_for
-from loom_runner._views import each_step, run_view
+from loom_runner._views import run_view
 
 if TYPE_CHECKING:
-    from loom_runner._records import AttemptRecord, LeaseRecord, RunRecord, ToolRecord, ToolTry
+    from collections.abc import Sequence
+
+    from loom_runner._records import AttemptRecord, LeaseRecord, RunRecord, RunSummary, ToolRecord
     from loom_runner._store import Store
 
 __all__ = ["Explanation", "explain"]
@@ -28,7 +29,7 @@ class Explanation:
 
     Attributes:
         data: The facts as JSON: the run, its processes, `events` in order of time, `tools` counted by how they
-            ended, `next`.
+            ended, its `children`, `next`.
     """
 
     data: dict[str, Any]
@@ -36,6 +37,10 @@ class Explanation:
     def lines(self) -> list[tuple[str, str, str]]:
         """The story as rows of (what, text, time); the time is empty where it says nothing."""
         rows = [(event["what"], event["text"], clock_time(event["at"])) for event in self.data["events"]]
+        rows += [
+            ("child", f"{child['run_id']}  {child['status']}  {plural(child['step_index'], 'step')}", "")
+            for child in self.data["children"]
+        ]
         rows += [(name, one_line(self.data[name]), "") for name in ("tools", "waits", "error") if self.data[name]]
         if self.data["status"] == "completed":
             rows.append(("result", shorten(json.dumps(self.data["result"], ensure_ascii=False), 200), ""))
@@ -60,16 +65,10 @@ def explain(store: Store, run_id: str, *, command: str = "loom-runner", module: 
         UnknownRun: There is no such run.
     """
     run = find_run(store, run_id, "explain")
-    leases, attempts, calls = store.leases(run_id), store.attempts(run_id), read_tool_calls(store, run_id)
-    doubts = [call for call in calls if call.is_in_doubt]
+    leases, attempts, sums = store.leases(run_id), store.attempts(run_id), store.summary(run_id)
+    doubts = read_tool_calls(store, run_id, in_doubt=True)
     last = next((lease.module for lease in reversed(leases) if lease.module), "MODULE")
-    work_us, slowest = 0, None
-    for step in each_step(store, run_id):
-        spent = step.ended_at - step.started_at
-        work_us += spent
-        if slowest is None or spent > slowest[1]:
-            slowest = (step.step_index, spent)
-    work_us += sum(row.ended_at - row.started_at for row in attempts if row.started_at is not None)
+    work_us = sums.work_us + sum(row.ended_at - row.started_at for row in attempts if row.started_at is not None)
     processes = len({(lease.owner.machine, lease.owner.process, lease.owner.pid) for lease in leases})
     events = sorted(_lease_events(leases, run) + _retry_events(attempts, run), key=lambda event: str(event["at"]))
     summary = (
@@ -81,11 +80,17 @@ def explain(store: Store, run_id: str, *, command: str = "loom-runner", module: 
         "summary": summary,
         "processes": [_process(lease) for lease in leases],
         "work_ms": work_us / 1000,
-        "slowest_step": None if slowest is None else {"step_index": slowest[0], "duration_ms": slowest[1] / 1000},
+        "slowest_step": None
+        if sums.slowest_step is None
+        else {"step_index": sums.slowest_step, "duration_ms": (sums.slowest_us or 0) / 1000},
         "events": events,
-        "tools": _tools(calls, store.tool_tries(run_id)),
+        "tools": _tools(sums, doubts),
         "doubts": [f"{run_id}#{call.number}" for call in doubts],
         "waits": waits_for(run, doubts),
+        "children": [
+            {"run_id": child.run_id, "status": child.status, "step_index": child.step_index}
+            for child in store.children(run_id)
+        ],
         "error": None if run.error is None else str(run.error),
         "next": next_commands(run, doubts, command=command, module=module or last, database=store.description),
     }
@@ -164,26 +169,24 @@ def _process(lease: LeaseRecord) -> dict[str, Any]:
     }
 
 
-def _tools(calls: list[ToolRecord], tries: list[ToolTry]) -> str | None:
-    if not calls:
+def _tools(sums: RunSummary, doubts: list[ToolRecord]) -> str | None:
+    if not sums.tool_calls:
         return None
-    parts = [plural(len(calls), "call")]
-    unknown = {each.number for each in tries if each.ended_at is None}
-    repeated = [call for call in calls if call.number in unknown and not call.is_in_doubt]
-    doubts = [call for call in calls if call.is_in_doubt]
-    counts = Counter(call.status for call in calls if not call.is_in_doubt)
-    if counts["failed"]:
-        parts.append(f"{counts['failed']} failed")
-    if repeated:
-        parts.append(f"{len(repeated)} in doubt and retried with its key ({_names(repeated)})")
-    decided = [call for call in calls if call.decided_by]
-    if decided:
-        parts.append(f"{len(decided)} decided by {', '.join(sorted({call.decided_by or '' for call in decided}))}")
+    parts = [plural(sums.tool_calls, "call")]
+    if sums.tool_failed:
+        parts.append(f"{sums.tool_failed:,} failed")
+    again = sums.tool_repeated - sum(call.tries > 1 for call in doubts)
+    if again > 0:
+        parts.append(f"{again:,} in doubt and retried with its key ({_names(sums.repeated_names, again)})")
+    if sums.tool_decided_by:
+        parts.append(f"decided by {', '.join(sums.tool_decided_by)}")
     if doubts:
-        parts.append(f"{len(doubts)} in doubt ({_names(doubts)})")
+        parts.append(
+            f"{len(doubts)} in doubt ({_names([(call.name, call.step_index) for call in doubts], len(doubts))})"
+        )
     return ", ".join(parts)
 
 
-def _names(calls: list[ToolRecord]) -> str:
-    shown = ", ".join(f"{call.name}, step {call.step_index}" for call in calls[:3])
-    return shown + ("; ..." if len(calls) > 3 else "")
+def _names(calls: Sequence[tuple[str, int]], count: int) -> str:
+    shown = ", ".join(f"{name}, step {step_index}" for name, step_index in calls[:3])
+    return shown + ("; ..." if count > 3 else "")

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from flow_xray import FlowXrayError, Span, TraceResult, trace
 
-from loom_runner._drawing import Drawing, RowSpan, row_id, step_id, tool_id
+from loom_runner._drawing import Drawing, RowSpan, family_of, row_id, step_id, tool_id
 from loom_runner._errors import UsageError
 from loom_runner._finding import find_run
 
@@ -87,15 +87,15 @@ class _LiveSpans:
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
-        self._fence = 0
+        self._fences: dict[str, int] = {}
         self._open: dict[str, AbstractContextManager[Span]] = {}
 
     def __call__(self, event: RunEvent) -> None:
-        if event.run_id != self._run_id:
+        if event.run_id != self._run_id and not event.run_id.startswith(f"{self._run_id}:sub:"):
             return
         match event.kind:
             case "run_started":
-                self._fence = event.data["fence"]
+                self._fences[event.run_id] = event.data["fence"]
             case "step_started":
                 self._enter(self._step(event), f"step {event.step_index}", "step")
             case "step_committed" | "attempt_failed":
@@ -104,7 +104,7 @@ class _LiveSpans:
                 self._enter(self._tool(event), event.data["name"], "tool")
             case "tool_finished":
                 self._leave(self._tool(event))
-            case "run_ended":
+            case "run_ended" if event.run_id == self._run_id:
                 self.close_all()
             case "emitted" if event.data["event"].get("type") != "text":  # a streamed answer is in its step, whole
                 trace.tag("emitted", event=event.data["event"])
@@ -114,7 +114,7 @@ class _LiveSpans:
             self._leave(name)
 
     def _step(self, event: RunEvent) -> str:
-        return step_id(event.run_id, self._fence, event.step_index, event.attempt)
+        return step_id(event.run_id, self._fences.get(event.run_id, 0), event.step_index, event.attempt)
 
     def _tool(self, event: RunEvent) -> str:
         return tool_id(event.run_id, event.step_index, event.data["key"], event.data["try"])
@@ -137,11 +137,12 @@ def trace_of(store: Store, run_id: str, *, live: TraceResult | None = None) -> T
         UnknownRun: There is no such run.
     """
     run = find_run(store, run_id, "trace")
-    drawing = Drawing(store, run)
-    spans = [_span(row) for row in drawing.spans()]
+    family = list(family_of(store, run))
+    spans = [_span(row) for drawing in family for row in drawing.spans()]
     if live is not None:
         spans += _rehang(live.spans, spans)
-    spans += _described(drawing, spans)
+    for drawing in family:
+        spans += _described(drawing, spans)
     meta: dict[str, Any] = {"run_id": run_id, "status": run.status, "program": run.program, "steps": run.step_index}
     value = None if run.result is None else json.loads(run.result)
     return TraceResult(name=run_id, spans=spans, value=value, meta=meta)

@@ -7,7 +7,7 @@ second form.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._clock import to_iso
 from loom_runner._errors import StateDecodeError
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from loom_runner._store import Store
 
 __all__ = ["attempt_view", "attempt_views", "each_step", "run_view", "step_view", "tool_view"]
+
+
+_PAGE_STEPS: Final = 100
+"""Steps that are in memory at a time: each may come with a state of a megabyte."""
 
 
 def run_view(run: RunRecord) -> dict[str, Any]:
@@ -81,7 +85,7 @@ def attempt_views(store: Store, run: RunRecord, *, first: int = 0, limit: int = 
     for attempt in store.attempts(run.run_id):
         rows.setdefault(attempt.step_index, []).append(attempt)
     views: list[dict[str, Any]] = []
-    for step in store.steps(run.run_id, first=first, limit=limit):
+    for step in store.steps(run.run_id, first=first, limit=limit, states=False):
         views += [attempt_view(row) for row in rows.pop(step.step_index, [])]
         views.append(
             {
@@ -101,7 +105,7 @@ def attempt_views(store: Store, run: RunRecord, *, first: int = 0, limit: int = 
 
 def each_step(store: Store, run_id: str, *, first: int = 0) -> Iterator[StepRecord]:
     """All steps, page by page; no read stays open between the pages."""
-    while page := store.steps(run_id, first=first, limit=1000):
+    while page := store.steps(run_id, first=first, limit=_PAGE_STEPS):
         yield from page
         first = page[-1].step_index + 1
 

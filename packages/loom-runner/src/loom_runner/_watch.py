@@ -72,7 +72,7 @@ class Watcher:
 
     def _calls(self) -> list[ToolRecord]:
         """Calls that started or ended since the last look."""
-        new = [call for call in self.store.tool_calls(self.run_id) if call.number >= self._first_call]
+        new = self.store.tool_calls(self.run_id, first=self._first_call)
         now_open = {call.number: call for call in self.store.tool_calls(self.run_id, open_only=True)}
         again = [call for number, call in self._open.items() if number not in now_open]
         ended = [self.store.tool_call(call.run_id, call.step_index, call.key) or call for call in again]

@@ -58,6 +58,7 @@ __all__ = [
     "duration",
     "exit_code_of_error",
     "exit_code_of_status",
+    "grace_s",
     "one_line",
     "output_option",
     "plural",

@@ -1,0 +1,164 @@
+"""Whether a database, its machine and its runs are in order: the checks of `doctor`, each one line."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from loom_runner._clock import to_iso
+from loom_runner._human import duration, plural, size
+from loom_runner._lease import is_gone
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loom_runner._records import RunRecord
+    from loom_runner._sqlite import SQLiteStore
+
+__all__ = ["Check", "examine"]
+
+_SQLITE_WITHOUT_WAL_BUG: Final = (3, 51, 3)
+_NETWORK_FILE_SYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph"})
+_FEW_BYTES: Final = 100_000_000
+_MANY_RUNS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `bad` needs somebody; `warn` may."""
+
+    name: str
+    verdict: Literal["ok", "warn", "bad"]
+    text: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(store: SQLiteStore, path: str) -> Iterator[Check]:
+    """Look at a store, the file below it and the runs in it.
+
+    Args:
+        store: Opened as the runs are driven, so that its durability is what a run would get.
+        path: Its file.
+    """
+    facts = store.facts()
+    yield _sqlite(facts)
+    if facts["format"] == facts["newest_format"]:
+        yield Check("format", "ok", f"{facts['format']}, the newest that this version knows")
+    else:
+        yield Check("format", "warn", f"{facts['format']} of {facts['newest_format']}: the next run migrates it")
+    yield Check(
+        "durability",
+        "ok",
+        f"{facts['durability']} (read back: journal_mode {facts['journal_mode']}, synchronous {facts['synchronous']})",
+    )
+    yield Check(
+        "keys", "ok", f"encrypted, with {', '.join(facts['key_ids'])}" if facts["is_encrypted"] else "not encrypted"
+    )
+    yield _rows(store, path)
+    yield _room(path, facts)
+    yield _file_system(path)
+    runs = store.list_runs(limit=_MANY_RUNS)
+    yield _clock(runs)
+    yield _holders(runs)
+    yield from _broken(store, runs)
+
+
+def _sqlite(facts: dict[str, Any]) -> Check:
+    version = str(facts["sqlite_version"])
+    if tuple(int(part) for part in version.split(".")) < _SQLITE_WITHOUT_WAL_BUG:
+        return Check("sqlite", "bad", f"{version} can damage a database with several writers; upgrade apsw")
+    return Check("sqlite", "ok", f"{version}, through apsw")
+
+
+def _rows(store: SQLiteStore, path: str) -> Check:
+    report = store.verify()
+    if report.ok:
+        read = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.checked.items())
+        return Check("rows", "ok", f"{path}: no damage in {read}")
+    first = report.problems[0]
+    return Check(
+        "rows", "bad", f"{plural(len(report.problems), 'problem')}: {first.where}: {first.what}; loom-runner verify"
+    )
+
+
+def _room(path: str, facts: dict[str, Any]) -> Check:
+    free = shutil.disk_usage(Path(path).resolve().parent).free
+    text = f"{size(facts['size_bytes'])}, of it free {size(facts['free_bytes'])}; log {size(facts['wal_bytes'])}; "
+    text += f"free on the disk {size(free)}"
+    if free < _FEW_BYTES:
+        return Check("room", "warn", f"{text}: make room")
+    if facts["free_bytes"] > 0.5 * facts["size_bytes"] > _FEW_BYTES / 10:
+        return Check("room", "warn", f"{text}: loom-runner prune --vacuum gives it back")
+    return Check("room", "ok", text)
+
+
+def _file_system(path: str) -> Check:
+    kind = _kind_of(Path(path).resolve())
+    if kind is None:
+        return Check("file system", "ok", "not known on this system")
+    if kind in _NETWORK_FILE_SYSTEMS:
+        return Check(
+            "file system", "bad", f"{kind}: locks of a network file system cannot be trusted; use a local disk"
+        )
+    return Check("file system", "ok", kind)
+
+
+def _kind_of(path: Path) -> str | None:
+    """The kind of file system that holds a path, by the longest mount point above it."""
+    try:
+        lines = Path("/proc/mounts").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    found: tuple[int, str | None] = (0, None)
+    for line in lines:
+        _, point, kind, *_ = line.split()
+        point = point.replace("\\040", " ")
+        if path.is_relative_to(point) and len(point) > found[0]:
+            found = (len(point), kind)
+    return found[1]
+
+
+def _clock(runs: list[RunRecord]) -> Check:
+    now = time.time_ns() // 1000
+    late = [run for run in runs if run.updated_at > now + 60_000_000]
+    if late:
+        latest = max(late, key=lambda run: run.updated_at)
+        ahead = duration(latest.updated_at - now)
+        return Check("clock", "bad", f"{latest.run_id} was changed {ahead} in the future: set this machine's clock")
+    return Check("clock", "ok", f"{to_iso(now)}; no row is from the future")
+
+
+def _holders(runs: list[RunRecord]) -> Check:
+    held = [run for run in runs if run.status == "running" and run.is_leased and run.owner and not is_gone(run.owner)]
+    if not held:
+        return Check("leases", "ok", "no process works on a run")
+    names = ", ".join(f"{run.run_id} (process {run.owner.pid if run.owner else '?'})" for run in held[:3])
+    return Check("leases", "ok", f"{plural(len(held), 'run')} held: {names}{', ...' if len(held) > 3 else ''}")
+
+
+def _broken(store: SQLiteStore, runs: list[RunRecord]) -> Iterator[Check]:
+    """Runs that do not go on by themselves."""
+    lost = [
+        run for run in runs if run.status == "running" and (not run.is_leased or not run.owner or is_gone(run.owner))
+    ]
+    yield _counted("interrupted", lost, "loom-runner resume goes on with them")
+    parked = [run for run in runs if run.status == "parked"]
+    yield _counted("parked", parked, "their step took its process down again and again; loom-runner explain")
+    failed = [run for run in runs if run.status == "failed"]
+    yield _counted("failed", failed, "loom-runner explain says why; resume tries the step again")
+    doubts = [call for call in store.tool_calls(open_only=True) if call.is_in_doubt or is_gone(call.owner)]
+    names = ", ".join(f"{call.run_id}#{call.number}" for call in doubts[:3])
+    text = f"{plural(len(doubts), 'call')}: {names}; loom-runner doubts" if doubts else "none"
+    yield Check("in doubt", "warn" if doubts else "ok", text)
+
+
+def _counted(name: str, runs: list[RunRecord], what: str) -> Check:
+    if not runs:
+        return Check(name, "ok", "none")
+    names = ", ".join(run.run_id for run in runs[:3]) + (", ..." if len(runs) > 3 else "")
+    return Check(name, "warn", f"{plural(len(runs), 'run')}: {names}; {what}")
