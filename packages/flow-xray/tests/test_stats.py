@@ -1,7 +1,10 @@
 """Numbers by kind and name, the table, and the report for an issue."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from flow_xray import Span, TraceResult
@@ -166,3 +169,20 @@ def test_bad_input_is_said_in_one_line(command, tmp_path, capsys):
         assert main([command, str(tmp_path / name)]) == number
         out, err = capsys.readouterr()
         assert (out, err.count("\n")) == ("", 1)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_an_output_that_cannot_say_every_character_gets_the_others(file, encoding):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "flow_xray", "stats", file]
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"1,203" in done.stdout
+
+
+def test_a_number_of_rows_that_makes_no_sense_is_said(file, capsys):
+    for given in ("0", "-1", "x"):
+        with pytest.raises(SystemExit) as caught:
+            main(["stats", file, f"--top={given}"])
+        assert caught.value.code == 2
+        assert "because it is no number of 1 or more" in capsys.readouterr().err

@@ -91,7 +91,11 @@ def _main(given: list[str]) -> int:
 def say(text: str) -> None:
     """Print an answer."""
     if sys.stdout is not None:  # closed by the caller: nobody wants to hear it
-        sys.stdout.write(text + "\n")
+        try:
+            sys.stdout.write(text + "\n")
+        except UnicodeEncodeError:  # a terminal or a pipe that cannot say everything
+            known = sys.stdout.encoding
+            sys.stdout.write(text.encode(known, "backslashreplace").decode(known) + "\n")
         sys.stdout.flush()
 
 

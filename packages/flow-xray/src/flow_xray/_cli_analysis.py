@@ -60,10 +60,9 @@ def register(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"cannot use {text!r}: because it is no number of 1 or more")
+    return int(text)
 
 
 def _stats(options: argparse.Namespace) -> int:
@@ -209,14 +208,14 @@ def _loaded(given: str) -> "Rule | None":
     why = "it is not FILE.py:NAME or MODULE:NAME"
     if place and name:
         try:
-            rule: Any = getattr(_module(place), name)
+            rule: Any = getattr(_module(place), name, None)
         except Exception as error:  # noqa: BLE001  a module of the user may raise anything while it is loaded
-            why = f"{type(error).__name__}: {error}"
+            why = f"{place} raised {type(error).__name__}: {error}"
         else:
             if callable(rule):
                 found: Rule = rule
                 return found
-            why = f"{name} is not callable"
+            why = f"{place} has no function of this name"
     complain(f"cannot use the rule {given!r}: because {why}. Give a function, like rules.py:no_shell.")
     return None
 
