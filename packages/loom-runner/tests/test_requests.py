@@ -365,3 +365,32 @@ def test_runs_are_counted_by_status(make):
     start(make())
     start(make(nap), run_id="s")
     assert make().stats()["runs"] == {"completed": 1, "waiting": 1}
+
+
+# ---------------------------------------------------------------------- retention and verification
+
+
+def test_a_fork_from_a_pruned_step_names_the_nearest_one(store, clock):
+    runner = AgentRunner(step=count, store=store, clock=clock, keep="last:1")
+    start(runner)
+    with pytest.raises(UsageError, match="step 0"):
+        asyncio.run(runner.fork(run_id="r", step=0))
+    assert [step["step_index"] for step in runner.history("r")] == [3]
+
+
+@pytest.mark.parametrize("wrong", ["some", "last:0"])
+def test_a_retention_that_makes_no_sense_is_refused(make, wrong):
+    with pytest.raises(UsageError, match="cannot keep"):
+        make(keep=wrong)
+
+
+def test_every_checkpoint_is_checked_against_the_types_of_the_code(notes, store, clock):
+    assert notes.verify_run("r") == {"ok": True, "checked": 5, "problems": []}
+
+    async def step(state: State, ctx: RunContext) -> Complete[int]:
+        return Complete(1)
+
+    other = AgentRunner(step=step, store=store, clock=clock, state_type=list[int])
+    report = other.verify_run("r")
+    assert (report["ok"], [problem["step_index"] for problem in report["problems"]]) == (False, [None, None, 0, 1, 2])
+    assert "does not fit its type" in report["problems"][0]["problem"]

@@ -107,3 +107,18 @@ def test_a_fork_keeps_the_version_of_its_state(make, store):
 def test_starting_again_with_the_same_input_in_its_new_form_goes_on(make):
     runner = make(state_version=3, upcasters=TO_3)
     assert asyncio.run(runner.start(run_id="r", initial_state=New(0, "apples"))).result == "4 apples"
+
+
+def test_a_fork_from_a_step_of_an_older_version_is_brought_up_to_date(make, store):
+    runner = make(state_version=3, upcasters=TO_3)
+    resume(runner, max_steps=1)
+    new = asyncio.run(runner.fork(run_id="r", step=0))
+    assert store.get_run(new).state_version == 1
+    assert asyncio.run(runner.resume(run_id=new)).result == "4 apples"
+
+
+def test_checkpoints_of_older_versions_are_verified_through_their_upcasters(make):
+    runner = make(state_version=3, upcasters=TO_3)
+    resume(runner, max_steps=1)
+    assert runner.verify_run("r") == {"ok": True, "checked": 4, "problems": []}
+    assert [problem["step_index"] for problem in make(state_version=3).verify_run("r")["problems"]] == [0, 1]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loom_runner._gate import Gate
     from loom_runner._program import Program
     from loom_runner._records import Claim
+    from loom_runner._retention import Keep
     from loom_runner._store import Store
     from loom_runner._tools import ToolRegistry
 
@@ -139,6 +140,7 @@ class Settings:
     module: Callable[[], str | None] = lambda: None
     children: Mapping[str, Callable[[], Driver]] = field(default_factory=dict)
     step_timeout_s: float | None = None
+    keep: Keep | None = None
     stop: Stop = field(default_factory=Stop)
 
     def tell(self, cursor: Cursor, kind: EventKind, step_index: int | None = None, /, **data: Any) -> None:

@@ -76,6 +76,7 @@ class Endings:
             attempts=cursor.attempt + 1,
             result=advance.result_text,
             signal_key=signal_key,
+            keep=self._settings.keep,
         )
         if advance.outcome == "complete":
             step.status, step.lease_end = move("running", "complete"), "completed"

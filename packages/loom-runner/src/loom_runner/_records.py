@@ -166,6 +166,7 @@ class LeaseRecord:
     ended_as: LeaseEnd | None
     note: str | None
     module: str | None = None
+    state_version: int = 1
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loom_runner._clock import Clock
-    from loom_runner._records import RunRecord, StepRecord
+    from loom_runner._records import RunRecord
     from loom_runner._store import Store
 
 __all__ = ["cancel_run", "fork_run", "merged", "pause_run", "read_children", "read_stats"]
@@ -72,7 +72,7 @@ async def fork_run(
     *,
     new_run_id: str | None = None,
     patch: Any = None,
-    check: Callable[[str], object] | None = None,
+    check: Callable[[str, int], object] | None = None,
     clock: Clock | None = None,
 ) -> str:
     """Make a new run that begins after a committed step of another one; `resume` goes on with it.
@@ -81,7 +81,7 @@ async def fork_run(
         step: The step after which the new run begins; its checkpoint is the state.
         new_run_id: Its name; `<run>-fork-<n>` when not given.
         patch: A JSON merge patch (RFC 7396) on the state: objects are merged, null removes a member.
-        check: Called with the patched state; raises when it is not one.
+        check: Called with the patched state and its version; raises when it is not one.
 
     Returns:
         The id of the new run. It waits for what the step waited for, if it did.
@@ -99,13 +99,23 @@ async def fork_run(
             run_id=run_id,
             step_index=step,
         )
-    text = _state_after(store, run_id, step)
-    state = json.loads(text) if patch is None else merged(json.loads(text), patch)
-    text = text if patch is None else json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+    (row,) = store.steps(run_id, first=step, limit=1, states=False) or (None,)
+    if row is not None and row.step_index == step and row.outcome == "complete":
+        raise UsageError(
+            f"cannot fork {run_id!r} after step {step}: that step ended the run. Fork after step {step - 1}.",
+            run_id=run_id,
+            step_index=step,
+        )
+    text = store.state_after(run_id, step)
+    if patch is not None:
+        text = json.dumps(merged(json.loads(text), patch), ensure_ascii=False, separators=(",", ":"))
+    version = record.state_version
+    wait = None
+    if row is not None and row.step_index == step:
+        wait = row.detail
+        version = next((each.state_version for each in store.leases(run_id) if each.fence == row.fence), version)
     if check is not None:
-        check(text)
-    rows: list[StepRecord] = store.steps(run_id, first=step, limit=1)
-    wait = rows[0].detail if rows else None
+        check(text, version)
     until = None if wait is None else wait.get("until")
     now = (clock or SystemClock()).now_us()
     origin = json.dumps({"run_id": run_id, "step_index": step})
@@ -119,7 +129,7 @@ async def fork_run(
             text,
             now,
             None if record.budget is None else json.dumps(record.budget),
-            record.state_version,
+            version,
             step + 1,
             origin,
             wait,
@@ -128,21 +138,6 @@ async def fork_run(
         if await store.fork_run(new):
             return name
     raise RunExists(f"cannot fork {run_id!r} to {names[0]!r}: the name is taken. Choose another one.", run_id=run_id)
-
-
-def _state_after(store: Store, run_id: str, step: int) -> str:
-    rows = store.steps(run_id, first=step, limit=1)
-    if not rows or rows[0].step_index != step:
-        raise UnknownStep(
-            f"cannot fork {run_id!r} after step {step}: its checkpoint was pruned.", run_id=run_id, step_index=step
-        )
-    if rows[0].outcome == "complete" or rows[0].state is None:
-        raise UsageError(
-            f"cannot fork {run_id!r} after step {step}: that step ended the run. Fork after step {step - 1}.",
-            run_id=run_id,
-            step_index=step,
-        )
-    return rows[0].state
 
 
 def merged(target: Any, patch: Any) -> Any:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from loom_runner._answers import resolve_call, send_signal
 from loom_runner._approvals import approval_view, decide_approval, read_approvals
 from loom_runner._children import lazily
 from loom_runner._clock import Clock, RetryPolicy, SystemClock
-from loom_runner._codec import UNHINTED, to_plain_json
+from loom_runner._codec import UNHINTED
 from loom_runner._cursor import Settings, Visit
 from loom_runner._doubt import read_tool_calls
 from loom_runner._driver import Driver
-from loom_runner._errors import UnknownToolCall, UsageError
+from loom_runner._errors import UsageError
 from loom_runner._events import Observer, Observers
 from loom_runner._explain import Explanation, explain
 from loom_runner._finding import check_run_id, find_run
 from loom_runner._program import LoopProgram, Program, StepProgram
-from loom_runner._records import ErrorInfo, RunRecord, ToolEnd
 from loom_runner._requests import cancel_run, fork_run, pause_run, read_children, read_stats
+from loom_runner._retention import Keep, parse_keep
 from loom_runner._tools import ToolRegistry
+from loom_runner._verify import readable, verify_run
 from loom_runner._versions import Versions
 from loom_runner._views import attempt_views, run_view, step_view, tool_view
 
@@ -29,11 +31,12 @@ if TYPE_CHECKING:
 
     from loom_runner._budget import Budget
     from loom_runner._gate import Gate
+    from loom_runner._records import RunRecord
     from loom_runner._result import RunResult
     from loom_runner._store import Store
     from loom_runner._versions import Upcaster
 
-__all__ = ["AgentRunner", "resolve_call"]
+__all__ = ["AgentRunner", "resolve_call", "send_signal"]
 
 
 class AgentRunner:
@@ -59,6 +62,7 @@ class AgentRunner:
         children: The programs of child runs, by the names that `Child(program=...)` uses: runners on the same store,
             or functions that make one when it is first needed.
         step_timeout_s: Seconds after which a step is stopped; that is a failed attempt, and may be tried again.
+        keep: How much of a run's history stays: `all`, `latest`, `last:N` or `every:K`; None is the store's choice.
         state_version: The version of the state that this code writes, from 1.
         upcasters: For each older version, a function that turns its stored JSON into that of the next version.
     """
@@ -81,6 +85,7 @@ class AgentRunner:
         module: str | None = None,
         children: Mapping[str, AgentRunner | Callable[[], AgentRunner]] | None = None,
         step_timeout_s: float | None = None,
+        keep: Keep | str | None = None,
         state_version: int = 1,
         upcasters: Mapping[int, Upcaster] | None = None,
     ) -> None:
@@ -117,6 +122,7 @@ class AgentRunner:
                 module=lambda: self.module,
                 children=lazily(children or {}, self._driver_of),
                 step_timeout_s=step_timeout_s,
+                keep=parse_keep(keep) if isinstance(keep, str) else keep,
             )
         )
 
@@ -193,7 +199,7 @@ class AgentRunner:
             step,
             new_run_id=new_run_id,
             patch=patch,
-            check=self.program.read_state,
+            check=lambda text, version: readable(self.program, text, version, f"run {run_id!r} (step {step})"),
             clock=self._clock,
         )
 
@@ -333,6 +339,16 @@ class AgentRunner:
         """Count runs, tool calls and approvals by status."""
         return read_stats(self.store)
 
+    def verify_run(self, run_id: str) -> dict[str, Any]:
+        """Check that the code at hand can read a run: its state, its result, and every checkpoint that is kept.
+
+        What is in the file is checked by `loom-runner verify`; this checks that it still fits the code's types.
+
+        Returns:
+            `ok`, `checked` (the number of states), and `problems`, each with a `step_index` (None: the run's row).
+        """
+        return verify_run(self.store, self.program, self._record(run_id, "verify"))
+
     def explain_run(self, run_id: str) -> Explanation:
         """Tell what happened to a run; `str()` of it is the text, `.data` the facts."""
         return explain(self.store, run_id)
@@ -350,53 +366,3 @@ class AgentRunner:
 
     def _record(self, run_id: str, verb: str) -> RunRecord:
         return find_run(self.store, run_id, verb)
-
-
-async def resolve_call(
-    store: Store,
-    run_id: str,
-    number: int,
-    how: Literal["retry", "skip", "result"],
-    *,
-    result: Any = None,
-    decided_by: str = "a person",
-    clock: Clock | None = None,
-) -> None:
-    """Decide about a tool call in doubt. The run goes on by `resume`.
-
-    Args:
-        how: `retry` runs the tool once more with the same key; `skip` lets the call fail with the category `skipped`;
-            `result` records `result` (plain JSON) as its payload.
-
-    Raises:
-        UnknownRun: There is no such run.
-        UnknownToolCall: The run has no such call, or it is not in doubt.
-
-    Durability: the decision is committed when this returns, and cannot be changed.
-    """
-    find_run(store, run_id, "resolve a call of")
-    now = (clock or SystemClock()).now_us()
-    if how == "retry":
-        end = ToolEnd("retry", None)
-    elif how == "skip":
-        error = ErrorInfo("ToolFailed", f"the interrupted call was skipped by {decided_by}", "skipped")
-        end = ToolEnd("failed", now, error=error)
-    else:
-        end = ToolEnd("done", now, result=to_plain_json(result, f"the result of {run_id}#{number}"))
-    doubts = {call.number: call for call in read_tool_calls(store, run_id, in_doubt=True)}
-    if number not in doubts or not await store.decide_tool(doubts[number], end, decided_by):
-        others = ", ".join(f"{run_id}#{other}" for other in doubts if other != number)
-        raise UnknownToolCall(
-            f"cannot resolve {run_id}#{number}: no such call is in doubt. In doubt: {others or 'none'}.", run_id=run_id
-        )
-
-
-async def send_signal(store: Store, run_id: str, name: str, payload: Any, clock: Clock | None = None) -> None:
-    """Leave a signal for a run that has not ended."""
-    record = find_run(store, run_id, "signal")
-    if record.status in ("completed", "cancelled"):
-        raise UsageError(f"cannot signal {run_id!r}: it is {record.status}, which takes no signals.", run_id=run_id)
-    if not name or not name.isprintable():
-        raise UsageError(f"cannot signal {run_id!r}: {name!r} is not a name.", run_id=run_id)
-    text = to_plain_json(payload, f"the payload of signal {name!r}")
-    await store.send_signal(run_id, name, text, (clock or SystemClock()).now_us())

@@ -77,7 +77,7 @@ SELECT_STEP_BARE: Final = _STEP.format("NULL")
 SELECT_ATTEMPT: Final = "SELECT step_index, attempt, kind, started_at, ended_at, error, retry_at, fence FROM attempts"
 SELECT_LEASE: Final = (
     "SELECT fence, machine, pid, process, code, code_at, first_step, taken_at, ended_at, ended_as, note,"
-    " module FROM leases"
+    " module, state_version FROM leases"
 )
 SELECT_SIGNAL: Final = "SELECT signal_key, name, payload, sent_at, taken_in_step FROM signals"
 
@@ -162,9 +162,9 @@ def to_attempt(row: Row, get: Callable[[Cell, str], str]) -> AttemptRecord:
 
 
 def to_lease(row: Row) -> LeaseRecord:
-    fence, machine, pid, process, code, code_at, first_step, taken_at, ended_at, ended_as, note, module = row
+    fence, machine, pid, process, code, code_at, first_step, taken_at, ended_at, ended_as, note, module, version = row
     owner = Owner(machine, pid, process)
-    return LeaseRecord(fence, owner, code, code_at, first_step, taken_at, ended_at, ended_as, note, module)
+    return LeaseRecord(fence, owner, code, code_at, first_step, taken_at, ended_at, ended_as, note, module, version)
 
 
 def to_signal(row: Row, get: Callable[[Cell, str], str]) -> SignalRecord:
