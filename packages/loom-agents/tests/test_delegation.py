@@ -156,6 +156,14 @@ def test_children_have_what_remains_of_the_budget() -> None:
     assert result.status == "waiting"
 
 
+def test_a_profile_has_a_budget_of_its_own() -> None:
+    child = ModelReply("", (ToolCall("n", "note", {"text": "x"}),), Usage(1, 3, 0, 3))
+    team = Team(calling(delegate("a", "verifier")), "done", verifier=[child, "found"])
+    team.start()
+    assert team.runner.get("team:sub:verifier")["status"] == "paused"
+    assert RESEARCHER.budget is None
+
+
 def test_a_profile_is_stored_as_it_was_and_says_its_purpose() -> None:
     assert AgentProfile.from_json(json.loads(json.dumps(VERIFIER.to_json()))) == VERIFIER
     assert AgentProfile.from_json(RESEARCHER.to_json()) == RESEARCHER

@@ -36,11 +36,13 @@ from typing import Any
 from flow_xray import trace
 from loom_runner import Complete, Continue, Fail, RunContext, Spawn, ToolRegistry, Wait
 
+from loom_agents import _compaction as compaction
 from loom_agents._calls import answer_calls
+from loom_agents._compaction import Split, split, summed_up, tokens_of
 from loom_agents._delegation import DELEGATE, Delegation, child_answer, child_usage
 from loom_agents._errors import ModelError
 from loom_agents._mcp_input import asks_for_input, shown_question
-from loom_agents._messages import AssistantMessage, Message, ToolCall, ToolMessage, renumbered, storable
+from loom_agents._messages import AssistantMessage, ToolCall, ToolMessage, UserMessage, renumbered, replies_in, storable
 from loom_agents._model import Model, ModelReply, ModelRequest, ToolSpec
 from loom_agents._questions import ASK_USER, INPUT_SIGNAL, answered, check_question, is_question
 from loom_agents._state import AgentState
@@ -66,6 +68,7 @@ class Coordinator:
         keeps_open: whether the run waits for another message after an answer, or completes with it.
         asks: whether the model may ask the user questions (`ask_user`).
         delegation: whom the model may give work to (`delegate`).
+        compact_at_tokens: a conversation longer than this has its beginning summed up, in a step of its own.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Coordinator:
         asks: bool = False,
         tool_table: Mapping[str, str] | None = None,
         delegation: Delegation | None = None,
+        compact_at_tokens: int = compaction.COMPACT_AT_TOKENS,
     ) -> None:
         self._model = model
         self._tools = tools
@@ -89,6 +93,7 @@ class Coordinator:
         specs = [ToolSpec(tool.name, tool.description, tool.schema()) for tool in tools]
         self._asks = asks
         self._delegation = delegation
+        self._compact_at = compact_at_tokens
         self._specs = (*specs, *([ASK_USER] if asks else []), *([delegation.spec()] if delegation else []))
 
     async def step(self, state: Any, ctx: RunContext) -> Continue[Any] | Wait[Any] | Spawn[Any] | Complete[Any] | Fail:
@@ -106,8 +111,9 @@ class Coordinator:
             return Wait(asked.to_json(), signal=INPUT_SIGNAL)
         if asked.usage.cost_usd is None and ctx.budget.limit.cost_usd is not None:
             return Fail(UNKNOWN_PRICE, error_category="limit")
-        reply = await self._replied(asked.messages, ctx)
-        ctx.budget.spend(tokens=reply.usage.total_tokens, cost_usd=reply.usage.cost_usd or 0.0)
+        if parts := split(asked.messages, self._compact_at):
+            return Continue((await self._shortened(asked, parts, ctx)).to_json())
+        reply = await self._replied(ModelRequest(self._system, asked.messages, self._specs), ctx)
         taken = [call.id for m in asked.messages if isinstance(m, AssistantMessage) for call in m.tool_calls]
         calls = renumbered(reply.tool_calls, taken)
         said = AssistantMessage(storable(reply.text), calls, reply.model, reply.finish_reason, reply.details)
@@ -187,17 +193,32 @@ class Coordinator:
             ctx.emit({"type": "tools_changed", "added": added, "removed": removed, "changed": changed})
         return replace(state, tool_table=now)
 
-    async def _replied(self, messages: tuple[Message, ...], ctx: RunContext) -> ModelReply:
-        request = ModelRequest(self._system, messages, self._specs)
-        conversation = request_input(messages) if trace.active() else None
+    async def _shortened(self, state: AgentState, parts: Split, ctx: RunContext) -> AgentState:
+        """Have the beginning of a long conversation summed up."""
+        ctx.emit({"type": "compacting", "messages": len(parts.old), "tokens": tokens_of(parts.old)})
+        conversation = (*parts.old, UserMessage(compaction.REQUEST))
+        request = ModelRequest(compaction.SYSTEM, conversation, earlier_replies=replies_in(parts.kept))
+        reply = await self._replied(request, ctx, streams=False)
+        messages = summed_up(parts, reply.text, self._compact_at)
+        return replace(state, messages=messages, usage=state.usage + reply.usage)
+
+    async def _replied(self, request: ModelRequest, ctx: RunContext, *, streams: bool = True) -> ModelReply:
+        """Ask the model, and report what that used."""
+        conversation = request_input(request.messages) if trace.active() else None
+
+        def on_delta(text: str) -> None:
+            if streams:
+                ctx.emit({"type": "text", "text": text})
+
         with trace.span(self._model.name, kind="llm", input=conversation) as span:
-            reply = await self._model.request(request, on_delta=lambda text: ctx.emit({"type": "text", "text": text}))
+            reply = await self._model.request(request, on_delta=on_delta)
             if not reply.text and not reply.tool_calls:
                 raise ModelError(
                     f"cannot go on: because {self._model.name} gave an empty reply. Try again.", retryable=True
                 )
             span.set_output(reply_output(reply.text, reply.tool_calls))
             trace.meta(**reply_meta(reply.usage, reply.model or self._model.name, reply.finish_reason))
+        ctx.budget.spend(tokens=reply.usage.total_tokens, cost_usd=reply.usage.cost_usd or 0.0)
         return reply
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from loom_runner import Child
+from loom_runner import Budget, Child
 
 from loom_agents._calls import failed, refusal
 from loom_agents._messages import ToolCall, ToolMessage, Usage
@@ -46,6 +46,12 @@ class AgentProfile:
     def purpose(self) -> str:
         """What it is good for, in one line."""
         return self.prompt.strip().partition("\n")[0][:200]
+
+    @property
+    def budget(self) -> Budget | None:
+        """What one errand may use; a step is a model request."""
+        budget = Budget(steps=self.max_requests, tokens=self.max_tokens, cost_usd=self.max_cost_usd)
+        return None if budget == Budget() else budget
 
     def to_json(self) -> dict[str, Any]:
         """Give the stored form."""
@@ -121,7 +127,8 @@ class Delegation:
             agent = next(known for known in self.agents if known.name == call.arguments["agent"])
             count = 1 + sum(name == agent.name or name.startswith(f"{agent.name}-") for name in names.values())
             name = names[call.id] = agent.name if count == 1 else f"{agent.name}-{count}"
-            children.append(Child(name, self.first_state(agent, call.arguments["task"]), program=agent.name))
+            first = self.first_state(agent, call.arguments["task"])
+            children.append(Child(name, first, program=agent.name, budget=agent.budget))
         return children, names
 
 

@@ -152,7 +152,32 @@ class ToolMessage:
     payload: Any
 
 
-Message: TypeAlias = UserMessage | AssistantMessage | ToolMessage
+@dataclass(frozen=True, slots=True)
+class SummaryMessage:
+    """Stand for the beginning of a conversation that was summed up (see `_compaction`).
+
+    Args:
+        text: the summary.
+        turns: how many messages of the user it stands for.
+        replies: how many replies of the model it stands for, the one with the summary included.
+        turn_replies: how many of them belong to the turn that goes on after it.
+    """
+
+    text: str
+    turns: int
+    replies: int
+    turn_replies: int = 0
+
+
+Message: TypeAlias = UserMessage | AssistantMessage | ToolMessage | SummaryMessage
+
+
+def replies_in(messages: Iterable[Message]) -> int:
+    """Count the replies of the model so far, those that were summed up included."""
+    return sum(
+        message.replies if isinstance(message, SummaryMessage) else isinstance(message, AssistantMessage)
+        for message in messages
+    )
 
 
 def dump_messages(messages: Iterable[Message]) -> dict[str, Any]:
@@ -233,6 +258,14 @@ def _dump(message: Message) -> dict[str, Any]:
                 "outcome": message.outcome,
                 "payload": message.payload,
             }
+        case SummaryMessage():
+            return {
+                "role": "summary",
+                "text": message.text,
+                "turns": message.turns,
+                "replies": message.replies,
+                "turn_replies": message.turn_replies,
+            }
 
 
 def _dump_call(call: ToolCall) -> dict[str, Any]:
@@ -251,4 +284,6 @@ def _load(item: Mapping[str, Any]) -> Message:
         return AssistantMessage(item["text"], calls, item["model"], item["finish_reason"], item.get("details"))
     if role == "tool":
         return ToolMessage(item["call_id"], item["name"], item["outcome"], item["payload"])
+    if role == "summary":
+        return SummaryMessage(item["text"], item["turns"], item["replies"], item["turn_replies"])
     raise KeyError(f"role {role!r}")

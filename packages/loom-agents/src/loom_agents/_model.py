@@ -36,11 +36,13 @@ class ModelRequest:
         system: standing instructions.
         messages: the conversation so far; every tool call in it is answered.
         tools: the tools that the reply may ask for.
+        earlier_replies: how many replies of the model are not among the messages; a script needs it to find its place.
     """
 
     system: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
+    earlier_replies: int = 0
 
 
 @dataclass(frozen=True, slots=True)

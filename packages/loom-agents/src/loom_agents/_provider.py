@@ -18,6 +18,7 @@ from loom_agents._messages import (
     AssistantMessage,
     FinishReason,
     Message,
+    SummaryMessage,
     ToolCall,
     ToolMessage,
     Usage,
@@ -214,6 +215,8 @@ def _part(message: Message) -> Any:
     messages = _load("messages")
     if isinstance(message, UserMessage):
         return messages.UserPromptPart(content=message.text)
+    if isinstance(message, SummaryMessage):
+        return messages.UserPromptPart(content=f"What happened before, summed up:\n\n{message.text}")
     assert isinstance(message, ToolMessage)
     content = message.payload
     if message.outcome == "interrupted":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from loom_agents._errors import ScriptError
-from loom_agents._messages import AssistantMessage, ToolCall
+from loom_agents._messages import ToolCall, replies_in
 from loom_agents._model import Model, ModelReply, ModelRequest, OnDelta
 from loom_agents._script_file import SCRIPT_FORMAT, read_script
 
@@ -43,7 +43,7 @@ class RecordingModel:
     async def request(self, request: ModelRequest, *, on_delta: OnDelta) -> ModelReply:
         """Ask the model and write its reply down."""
         reply = await self._model.request(request, on_delta=on_delta)
-        place = sum(isinstance(message, AssistantMessage) for message in request.messages)
+        place = request.earlier_replies + replies_in(request.messages)
         if place > len(self._replies):
             raise ScriptError(
                 f"cannot record to {self._path}: because it has {len(self._replies)} replies and this is number"

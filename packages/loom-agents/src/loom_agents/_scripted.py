@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from loom_agents._errors import ScriptError
-from loom_agents._messages import AssistantMessage, ToolMessage, Usage
+from loom_agents._messages import ToolMessage, Usage, replies_in
 from loom_agents._model import ModelReply, ModelRequest, OnDelta
 
 _CHARACTERS_PER_TOKEN = 4  # a common rule of thumb for English; a script has no tokenizer
@@ -70,7 +70,7 @@ class ScriptedModel:
         if callable(self._script):
             reply = self._script(request)
         else:
-            spoken = sum(isinstance(message, AssistantMessage) for message in request.messages)
+            spoken = request.earlier_replies + replies_in(request.messages)
             if spoken >= len(self._script):
                 raise ScriptError(
                     f"cannot answer: because the script {self._name!r} has {len(self._script)} replies and this is"

@@ -8,6 +8,7 @@ from loom_agents._mcp_input import answers_to, shown_question
 from loom_agents._messages import (
     AssistantMessage,
     Message,
+    SummaryMessage,
     ToolCall,
     ToolMessage,
     Usage,
@@ -68,15 +69,19 @@ class AgentState:
     @property
     def turn(self) -> int:
         """How many messages the user has sent."""
-        return sum(isinstance(message, UserMessage) for message in self.messages)
+        return sum(
+            message.turns if isinstance(message, SummaryMessage) else isinstance(message, UserMessage)
+            for message in self.messages
+        )
 
     @property
     def turn_requests(self) -> int:
         """How many requests were answered since the user's last message."""
         count = 0
-        for message in reversed(self.messages):
+        for index, message in enumerate(reversed(self.messages)):
             if isinstance(message, UserMessage):
-                break
+                before = self.messages[-index - 2] if index + 2 <= len(self.messages) else None
+                return count + (before.turn_replies if isinstance(before, SummaryMessage) else 0)
             count += isinstance(message, AssistantMessage)
         return count
 

@@ -11,7 +11,7 @@ from typing import Any
 from flow_xray import Span
 
 from loom_agents._errors import MessageFormatError
-from loom_agents._messages import AssistantMessage, Message, ToolCall, Usage, dump_messages
+from loom_agents._messages import AssistantMessage, Message, SummaryMessage, ToolCall, Usage, dump_messages
 from loom_agents._state import AgentState
 
 
@@ -35,6 +35,12 @@ def describe_step(before: Any, after: Any, result: Any) -> list[Span]:
         return []  # of a later version, or of another program
     said = new.messages[-1] if new.messages else None
     used = new.usage - old.usage
+    first = new.messages[0] if new.messages else None
+    if isinstance(first, SummaryMessage) and first not in old.messages and used.requests == 1:
+        span = Span("", None, "summary", "llm", input=request_input(old.messages))
+        span.output = reply_output(first.text, ())
+        span.meta = reply_meta(used, "", "stop")
+        return [span]
     if not isinstance(said, AssistantMessage) or used.requests < 1:
         return []
     span = Span("", None, said.model or "model", "llm", input=request_input(new.messages[:-1]))

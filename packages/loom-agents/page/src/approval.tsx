@@ -1,0 +1,110 @@
+// One tool call that waits for a word: what it would do, why it is asked about, and the answer.
+import { useState } from "preact/hooks";
+import { type Approval, type Fields, Refused, place, send } from "./api";
+import { clock, tone, until } from "./format";
+
+type Props = { request: Approval; mayDecide: boolean; onDecided: () => void };
+
+export function Request({ request, mayDecide, onDecided }: Props) {
+  const [note, setNote] = useState("");
+  const [edited, setEdited] = useState<string | null>(null);
+  const [problem, setProblem] = useState("");
+  const [isSending, setSending] = useState(false);
+  const isPending = request.status === "pending";
+
+  async function decide(decision: "approve" | "deny") {
+    const body: Fields = { decision, note, arguments_hash: request.arguments_hash };
+    if (decision === "approve" && edited !== null) {
+      try {
+        body.arguments = JSON.parse(edited);
+      } catch (error) {
+        return setProblem(`The arguments are not JSON: ${(error as Error).message}`);
+      }
+      body.decision = "edit";
+    }
+    setSending(true);
+    setProblem("");
+    try {
+      await send(`${place(request.run_id)}/approvals/${request.number}`, body);
+      onDecided();
+    } catch (error) {
+      setProblem((error as Refused).message);
+      if ((error as Refused).status === 409 || (error as Refused).status === 410) onDecided();
+    }
+    setSending(false);
+  }
+
+  return (
+    <article class={`request ${isPending ? "open" : ""}`} aria-label={`approval ${request.run_id}#${request.number}`}>
+      <h3>
+        <code>{request.tool}</code>
+        <span class={`pill t-${tone(request.status)}`}>{request.status}</span>
+        <span class="faint">
+          #{request.number}
+          {isPending && request.expires_at ? `, ${until(request.expires_at)}` : ""}
+          {request.needed > 1 ? `, needs ${request.needed} people` : ""}
+        </span>
+      </h3>
+      {request.reason && <p class="reason">{request.reason}</p>}
+      {edited === null ? (
+        <Arguments tool={request.tool} given={request.edited_arguments ?? request.arguments} />
+      ) : (
+        <textarea class="mono" aria-label="arguments as JSON" rows={10} value={edited} onInput={(e) => setEdited(e.currentTarget.value)} />
+      )}
+      {request.decisions.map((decision) => (
+        <p class="decision" key={decision.at}>
+          {decision.how} by {decision.by} ({decision.via}) at {clock(decision.at)}
+          {decision.note && <q>{decision.note}</q>}
+        </p>
+      ))}
+      {isPending && mayDecide && (
+        <div class="decide">
+          <input aria-label="note" placeholder="A note; the model reads it" value={note} onInput={(e) => setNote(e.currentTarget.value)} />
+          <button class="yes" disabled={isSending} onClick={() => decide("approve")}>
+            {edited === null ? "Approve" : "Approve as edited"}
+          </button>
+          <button class="no" disabled={isSending} onClick={() => decide("deny")}>
+            Deny
+          </button>
+          <button
+            class="link"
+            onClick={() => setEdited(edited === null ? JSON.stringify(request.arguments, null, 2) : null)}
+          >
+            {edited === null ? "Edit arguments" : "Discard edits"}
+          </button>
+        </div>
+      )}
+      {problem && (
+        <p class="problem" role="alert">
+          {problem}
+        </p>
+      )}
+    </article>
+  );
+}
+
+function Arguments({ tool, given }: { tool: string; given: Fields }) {
+  const { path, old, new: fresh, text, patch } = given;
+  if (tool === "edit_file" && typeof old === "string" && typeof fresh === "string") {
+    return <Lines title={String(path)} lines={[...signed("-", old), ...signed("+", fresh)]} />;
+  }
+  if (tool === "write_file" && typeof text === "string") return <Lines title={String(path)} lines={signed("+", text)} />;
+  if (tool === "apply_patch" && typeof patch === "string") return <Lines title="patch" lines={patch.split("\n")} />;
+  return <pre class="arguments">{JSON.stringify(given, null, 2)}</pre>;
+}
+
+const signed = (sign: string, text: string) => text.replace(/\n$/, "").split("\n").map((line) => `${sign} ${line}`);
+
+function Lines({ title, lines }: { title: string; lines: string[] }) {
+  const kind = (line: string) => (line.startsWith("+") ? "plus" : line.startsWith("-") ? "minus" : "");
+  return (
+    <div class="arguments">
+      <div class="mono faint">{title}</div>
+      <pre>
+        {lines.map((line, index) => (
+          <span key={index} class={kind(line)}>{`${line}\n`}</span>
+        ))}
+      </pre>
+    </div>
+  );
+}

@@ -1,0 +1,33 @@
+// Numbers and times for people.
+
+export function duration(ms: number): string {
+  if (ms < 1) return "<1 ms";
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
+}
+
+export const clock = (at: string) => new Date(at).toLocaleTimeString([], { hour12: false });
+
+export function until(at: string): string {
+  const left = new Date(at).getTime() - Date.now();
+  if (left <= 0) return "expired";
+  const minutes = Math.floor(left / 60_000);
+  if (minutes < 90) return `expires in ${Math.max(1, minutes)} min`;
+  return minutes < 48 * 60 ? `expires in ${Math.round(minutes / 60)} h` : `expires in ${Math.round(minutes / 1440)} days`;
+}
+
+export function money(usd: number | null): string {
+  if (usd === null) return "price not known";
+  return usd ? `$${usd.toFixed(4)}` : "$0";
+}
+
+export const count = (value: number) => value.toLocaleString("en-US");
+
+/** The tone of a status: what its colour says. */
+export function tone(standing: string): string {
+  if (["completed", "answered", "done", "approved", "used"].includes(standing)) return "good";
+  if (["failed", "parked", "denied", "expired", "cancelled", "in_doubt", "limit"].includes(standing)) return "bad";
+  if (["waiting", "approval", "question", "pending", "paused"].includes(standing)) return "wait";
+  return "quiet";
+}
