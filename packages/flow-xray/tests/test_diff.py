@@ -64,6 +64,15 @@ def test_a_call_beside_one_sibling_may_not_overtake_another():
     assert not three(True).diff(three(True))
 
 
+def test_equal_calls_beside_each_other_may_swap_their_answers_but_not_one_after_the_other():
+    def polls(*answers, took):
+        return run(*({"name": "poll", "input": 1, "output": each, "duration_ns": took} for each in answers))
+
+    assert not polls("a", "b", "c", took=50_000).diff(polls("c", "a", "b", took=50_000))
+    assert seen(polls("a", "b", took=50_000).diff(polls("b", "x", took=50_000))) == [("changed", "poll")]
+    assert len(polls("pending", "done", took=10).diff(polls("done", "pending", took=10)).changes) == 2
+
+
 def test_below_an_inserted_call_nothing_more_is_said():
     before = run(("a", 1))
     after = run(("a", 1), ("b", 2))

@@ -4,7 +4,8 @@ Theory of operation. The two trees are walked from their roots, level by level, 
 matched pair are aligned in two passes: first those that are equal in name, kind and (normal) input, then, in the gaps
 between them, those that are equal in name and kind. So an inserted or removed call moves nothing else. What is left on
 both sides with an equal input changed its place; it is matched, and it counts as moved when it came after a sibling
-that it was wholly before, or before one that it was after. Calls that overlap in time may change places.
+that it was wholly before, or before one that it was after. Calls that overlap in time may change places; among equal
+ones of these the answers decide which is which.
 """
 
 import json
@@ -21,6 +22,7 @@ from flow_xray._result import TraceResult
 
 _MOST_PAIRS: Final = 4_000_000  # beyond that the middle of two long lists is matched in order, not in the best way
 _FARTHEST: Final = 1_000
+_MOST_UNLIKE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,23 @@ class _Tree:
         self.below: dict[int, list[int]] = {}
         for index, parent in enumerate(parents):
             self.below.setdefault(parent, []).append(index)
+        self._ignore = ignore
         without_input = "input" in ignore
         self.coarse: list[Hashable] = [(span.kind, span.name) for span in self.spans]
         self.fine: list[Hashable] = [
             key if without_input else (key, json.dumps(normal(span.input, ignore), sort_keys=True))
             for key, span in zip(self.coarse, self.spans, strict=True)
         ]
+
+    def answer(self, index: int) -> str:
+        """Return how a call ended, as far as it counts."""
+        span = self.spans[index]
+        return json.dumps([span.status, normal(span.output, self._ignore)], sort_keys=True)
+
+    def is_beside(self, one: int, other: int) -> bool:
+        """Say whether two calls overlap in time."""
+        (start, end), (from_, to) = self.times(one), self.times(other)
+        return start < to and from_ < end
 
     def times(self, index: int) -> tuple[int, int]:
         """Return when a call began and ended."""
@@ -72,6 +85,7 @@ def align(before: TraceResult, after: TraceResult, ignore: Collection[str] = ())
                 displaced.append(one)
                 taken.add(index)
         moved = _moved(displaced, found, old, new)
+        _swap_parallel(found, old, new)
         below: list[tuple[int, int, str]] = []
         for one in ours:
             span = old.spans[one]
@@ -108,6 +122,24 @@ def _moved(displaced: Sequence[int], found: Mapping[int, int], old: _Tree, new: 
                 moved.add(one)
                 break
     return moved
+
+
+def _swap_parallel(found: dict[int, int], old: _Tree, new: _Tree) -> None:
+    """Pair equal calls that ran beside each other by their answers; which of them came first means nothing."""
+    groups: dict[Hashable, list[int]] = {}
+    for one, other in found.items():
+        if old.fine[one] == new.fine[other]:
+            groups.setdefault(old.fine[one], []).append(one)
+    for group in groups.values():
+        if len(group) < 2:
+            continue
+        unlike = [one for one in group if old.answer(one) != new.answer(found[one])][:_MOST_UNLIKE]
+        for one in unlike:
+            for other in unlike:
+                is_better = one != other and old.answer(one) == new.answer(found[other])
+                if is_better and (old.is_beside(one, other) or new.is_beside(found[one], found[other])):
+                    found[one], found[other] = found[other], found[one]
+                    break
 
 
 def _matched(ours: Sequence[int], theirs: Sequence[int], old: _Tree, new: _Tree) -> dict[int, int]:
