@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from loom_runner._codec import UNHINTED, Codec, hints_of
 from loom_runner._errors import OutcomeError, StateDecodeError, UsageError
+from loom_runner._hand_codec import ByHand, codec_for
 from loom_runner._outcomes import KEPT, Complete, Continue, Fail, Sleep, Spawn, Wait
 from loom_runner._threads import in_thread
 from loom_runner._versions import Versions
@@ -49,6 +50,7 @@ class Advance:
 
 
 _FIRST: Final = Versions()
+_NONE: Final = ByHand()
 _PARKING: Final[Mapping[type, Literal["wait", "sleep", "spawn"]]] = {Wait: "wait", Sleep: "sleep", Spawn: "spawn"}
 
 
@@ -126,6 +128,7 @@ class StepProgram(_Code):
         result_type: Any = UNHINTED,
         *,
         versions: Versions = _FIRST,
+        by_hand: ByHand = _NONE,
     ) -> None:
         super().__init__(step, versions)
         self._step = step
@@ -143,15 +146,16 @@ class StepProgram(_Code):
         first = parameters[0]
         if state_type is UNHINTED:
             state_type = hints.get(first.name, UNHINTED)
-            if state_type is UNHINTED and first.annotation is not first.empty:
+            if state_type is UNHINTED and first.annotation is not first.empty and by_hand.encode_state is None:
                 raise UsageError(
                     f"cannot run {self.name}: its state's type {first.annotation!r} is not found at run time. "
                     "Define it at the top of the module, or pass state_type=."
                 )
         if result_type is UNHINTED:
             result_type = _result_hint(hints.get("return"))
-        self._states = Codec(state_type, f"the state of step function {self.name!r}")
-        self._results = Codec(result_type, f"the result of step function {self.name!r}")
+        what, hand = f"of step function {self.name!r}", by_hand
+        self._states = codec_for(state_type, f"the state {what}", hand.encode_state, hand.decode_state)
+        self._results = codec_for(result_type, f"the result {what}", hand.encode_result, hand.decode_result)
 
     def begin(self, initial: Any) -> tuple[str, Any]:
         return self._states.encode(initial)
@@ -200,12 +204,19 @@ class StepProgram(_Code):
 class LoopProgram(_Code):
     """Drive a `@tailrec` function: every tail call is a step."""
 
-    def __init__(self, loop: Callable[..., Any], result_type: Any = UNHINTED, *, versions: Versions = _FIRST) -> None:
+    def __init__(
+        self,
+        loop: Callable[..., Any],
+        result_type: Any = UNHINTED,
+        *,
+        versions: Versions = _FIRST,
+        by_hand: ByHand = _NONE,
+    ) -> None:
         super().__init__(loop, versions)
         self._members: dict[str, _Member] = {}
         self._entry = self._member(loop)
         hint = self._entry.hints.get("return", UNHINTED) if result_type is UNHINTED else result_type
-        self._results = Codec(hint, f"the result of {self.name!r}")
+        self._results = codec_for(hint, f"the result of {self.name!r}", by_hand.encode_result, by_hand.decode_result)
 
     def begin(self, initial: Any) -> tuple[str, Any]:
         text, arguments = self._entry.encode(self._entry.bind(initial))

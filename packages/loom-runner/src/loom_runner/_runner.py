@@ -16,6 +16,7 @@ from loom_runner._errors import UsageError
 from loom_runner._events import Observer, Observers
 from loom_runner._explain import Explanation, explain
 from loom_runner._finding import check_run_id, find_run
+from loom_runner._hand_codec import ByHand
 from loom_runner._program import LoopProgram, Program, StepProgram
 from loom_runner._requests import cancel_run, fork_run, pause_run, read_children, read_stats
 from loom_runner._retention import Keep, parse_keep
@@ -63,6 +64,7 @@ class AgentRunner:
             or functions that make one when it is first needed.
         step_timeout_s: Seconds after which a step is stopped; that is a failed attempt, and may be tried again.
         keep: How much of a run's history stays: `all`, `latest`, `last:N` or `every:K`; None is the store's choice.
+        encode_state: Writes a state as plain JSON, where its hint is not enough; with `decode_state`. So for results.
         state_version: The version of the state that this code writes, from 1.
         upcasters: For each older version, a function that turns its stored JSON into that of the next version.
     """
@@ -86,6 +88,10 @@ class AgentRunner:
         children: Mapping[str, AgentRunner | Callable[[], AgentRunner]] | None = None,
         step_timeout_s: float | None = None,
         keep: Keep | str | None = None,
+        encode_state: Callable[[Any], Any] | None = None,
+        decode_state: Callable[[Any], Any] | None = None,
+        encode_result: Callable[[Any], Any] | None = None,
+        decode_result: Callable[[Any], Any] | None = None,
         state_version: int = 1,
         upcasters: Mapping[int, Upcaster] | None = None,
     ) -> None:
@@ -98,14 +104,17 @@ class AgentRunner:
         self.store = store
         self.module = module
         self.tools = ToolRegistry() if tools is None else tools
+        by_hand = ByHand(encode_state, decode_state, encode_result, decode_result)
         versions = Versions(state_version, dict(upcasters or {}))
         self.program: Program
         if step is not None:
-            self.program = StepProgram(step, state_type, result_type, versions=versions)
+            self.program = StepProgram(step, state_type, result_type, versions=versions, by_hand=by_hand)
         elif loop is not None:
-            if state_type is not UNHINTED:
-                raise UsageError("cannot use state_type with loop=: hint the loop's parameters instead.")
-            self.program = LoopProgram(loop, result_type, versions=versions)
+            if state_type is not UNHINTED or encode_state is not None or decode_state is not None:
+                raise UsageError(
+                    "cannot use state_type or encode_state with loop=: hint the loop's parameters instead."
+                )
+            self.program = LoopProgram(loop, result_type, versions=versions, by_hand=by_hand)
         self._clock = clock or SystemClock()
         self._observers = Observers(tuple(observers))
         self._driver = Driver(
