@@ -109,18 +109,49 @@ export type Listener = {
   line?: (isOpen: boolean) => void;
 };
 
-/** Follow a stream from behind an event. The browser comes back by itself with the id of the last one that it saw. */
+/** Follow a stream from behind an event. The browser comes back by itself with the id of the last one that it saw;
+ * when it gives up, because the server refused it, this asks again, and leaves the page when nobody is signed in. */
 export function follow(path: string, after: number, listener: Listener): () => void {
-  const source = new EventSource(`${path}?after=${after}`);
+  let last = after;
+  let source: EventSource;
+  let waiting: number | undefined;
   const read = (message: Event) => JSON.parse((message as MessageEvent).data);
-  for (const kind of KINDS) source.addEventListener(kind, (message) => listener.event(read(message)));
-  source.addEventListener("live", (message) => listener.live?.(read(message)));
-  source.addEventListener("resync", () => listener.resync?.());
-  source.addEventListener("end", () => {
+
+  function open() {
+    source = new EventSource(`${path}?after=${last}`);
+    for (const kind of KINDS) {
+      source.addEventListener(kind, (message) => {
+        const event: LogEvent = read(message);
+        last = event.seq;
+        listener.event(event);
+      });
+    }
+    source.addEventListener("live", (message) => listener.live?.(read(message)));
+    source.addEventListener("resync", () => listener.resync?.());
+    source.addEventListener("end", () => {
+      source.close();
+      listener.end?.();
+    });
+    source.addEventListener("open", () => listener.line?.(true));
+    source.addEventListener("error", () => {
+      listener.line?.(false);
+      if (source.readyState === EventSource.CLOSED) waiting = window.setTimeout(again, 1500);
+    });
+  }
+
+  async function again() {
+    try {
+      await ask("/v1/session");
+      open();
+    } catch (error) {
+      if ((error as Refused).status === 401) location.reload();
+      else waiting = window.setTimeout(again, 1500);
+    }
+  }
+
+  open();
+  return () => {
+    window.clearTimeout(waiting);
     source.close();
-    listener.end?.();
-  });
-  source.addEventListener("open", () => listener.line?.(true));
-  source.addEventListener("error", () => listener.line?.(source.readyState === EventSource.OPEN));
-  return () => source.close();
+  };
 }

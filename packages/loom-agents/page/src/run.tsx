@@ -105,7 +105,7 @@ export function RunView({ runId, me, nudge, onChange }: Props) {
         <span class={`pill t-${tone(run.standing)}`}>{run.standing}</span>
         {!isOpen && <span class="pill t-bad">line lost, coming back</span>}
         <span class="faint">
-          {count(run.step_index)} steps
+          {count(run.step_index)} {run.step_index === 1 ? "step" : "steps"}
           {run.usage ? `, ${count(run.usage.input_tokens)} in / ${count(run.usage.output_tokens)} out tokens, ${money(run.usage.cost_usd)}` : ""}
         </span>
         <span class="acts">
