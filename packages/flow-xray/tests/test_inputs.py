@@ -1,0 +1,94 @@
+"""Whatever a file holds: a trace, or one clear refusal."""
+
+import json
+
+import pytest
+from flow_xray import TraceFormatError, TraceResult
+from flow_xray._inputs import read_files
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+words = st.sampled_from(
+    [
+        *("resourceSpans", "scopeSpans", "spans", "resource", "attributes", "key", "value", "stringValue", "intValue"),
+        *("arrayValue", "kvlistValue", "values", "name", "spanId", "traceId", "startTimeUnixNano", "endTimeUnixNano"),
+        *("events", "status", "code", "message", "links", "traceEvents", "ph", "ts", "dur", "args", "pid", "format"),
+        *("gen_ai.input.messages", "gen_ai.prompt.0.role", "llm.input_messages.0.message.role", "exception"),
+    ]
+)
+scalars = (
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5) | words
+    | st.sampled_from(["X", "B", "E", "M", "b", "e", "00" * 8, "ab" * 8, "flow-xray/1", "[{", '[{"role": 1}]'])
+)  # fmt: skip
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=5), max_leaves=20
+)
+
+
+def otlp(spans):
+    return {"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [{"spans": spans}]}]}
+
+
+def span(more):
+    return {
+        "spanId": "ab" * 8,
+        "traceId": "cd" * 16,
+        "name": "x",
+        "startTimeUnixNano": "5",
+        "endTimeUnixNano": 9,
+        **more,
+    }
+
+
+attribute = st.fixed_dictionaries(
+    {"key": words | st.text(max_size=3), "value": st.dictionaries(words, values, max_size=2) | values}
+)
+likely_span = st.fixed_dictionaries(
+    {},
+    optional={
+        "attributes": st.lists(attribute, max_size=4) | values,
+        "events": values,
+        "status": values,
+        "links": values,
+    },
+).map(span)
+documents = (
+    values | st.lists(likely_span | values, max_size=3).map(otlp) | values.map(lambda each: {"traceEvents": each})
+)
+
+
+@settings(
+    max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
+@given(documents)
+def test_any_json_is_a_trace_or_refused(tmp_path, document):
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps(document))
+    try:
+        result = read_files([str(path)])
+    except TraceFormatError as error:
+        assert "\n" not in str(error)
+        return
+    assert result.to_json()
+    assert result.to_otlp()
+    assert result.to_html()
+
+
+def test_a_mark_of_byte_order_is_no_harm(tmp_path, make_span):
+    TraceResult(name="t", spans=[make_span()]).to_json(tmp_path / "t.json")
+    content = (tmp_path / "t.json").read_bytes()
+    (tmp_path / "t.json").write_bytes(b"\xef\xbb\xbf" + content)
+    assert read_files([str(tmp_path / "t.json")]).name == "t"
+
+
+def test_a_trace_whose_members_are_in_another_order_is_read(tmp_path, make_span):
+    whole = json.loads(TraceResult(name="t" * 200, spans=[make_span()]).to_json())
+    (tmp_path / "t.json").write_text(json.dumps(dict(reversed(whole.items()))))
+    assert len(read_files([str(tmp_path / "t.json")]).spans) == 1
+
+
+@pytest.mark.parametrize("content", ['{"a": 1}\n{"b": 2}', '{"resourceSpans": []}\nnonsense\n{"resourceSpans": []}'])
+def test_lines_that_are_no_requests_are_refused(tmp_path, content):
+    (tmp_path / "t.jsonl").write_text(content)
+    with pytest.raises(TraceFormatError):
+        read_files([str(tmp_path / "t.jsonl")])
