@@ -8,7 +8,7 @@ from loom_runner.testing import _power
 from loom_runner.testing._disk import DiskOp, Fault, Platter, disk_under
 from loom_runner.testing._power import fault_sweep, power_sweep
 
-EVERY = 11
+EVERY = 47
 
 
 def test_the_loss_of_power_loses_nothing_that_was_acknowledged():
@@ -108,6 +108,6 @@ def test_a_disk_leaves_other_folders_and_later_databases_alone(tmp_path):
 
 
 def test_a_disk_that_refuses_is_one_line_and_the_run_goes_on_afterwards():
-    report = fault_sweep(every=EVERY)
+    report = fault_sweep(every=19)
     assert report.problems == []
     assert report.cases > 50

@@ -1,8 +1,8 @@
 """The loss of power at every operation on the disk, and a disk that refuses at every operation.
 
-*Power.* The agent of the kill sweep runs once on a `Disk`. Then, for every operation that it made there, the files
-are put together as they would be found if the power had gone right after it, and compared with what the program had
-been told by then:
+*Power.* The agent of the kill sweep runs on a `Disk`, alone and three at a time. Then, for every operation that it
+made there, the files are put together as they would be found if the power had gone right after it, and compared with
+what the program had been told by then:
 
 * the database opens, and SQLite finds no damage in it;
 * with `power`, every step and every tool result that was acknowledged is there, and every effect has its record;
@@ -32,9 +32,11 @@ from loom_runner.testing._disk import Disk, Fault, Platter, disk_under
 from loom_runner.testing._effects import EffectLog, memory_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from loom_runner._events import RunEvent
+    from loom_runner._records import ToolRecord
+    from loom_runner._result import RunResult
     from loom_runner._runner import AgentRunner
     from loom_runner._sqlite_file import Durability
     from loom_runner.testing._disk import Survives
@@ -43,6 +45,9 @@ __all__ = ["DiskReport", "fault_sweep", "power_sweep"]
 
 _CHECKPOINT_PAGES: Final = 16
 """How often SQLite moves the write-ahead log into the file: a run is short here, and the move is what is risky."""
+
+_RUNS: Final = (RUN_ID, "left", "middle", "right")
+"""One run alone, in two slices, then three side by side, whose commits share transactions."""
 
 _SURVIVES: Final[tuple[Survives, ...]] = ("synced", "all", "some")
 _BULK_BYTES: Final = 3_000
@@ -84,10 +89,10 @@ class _Witness:
         if event.kind == "run_started":
             self.told.append(_Told(at, "run", event.run_id))
         elif event.kind == "step_committed":
-            self.told.append(_Told(at, "step", str(event.step_index)))
+            self.told.append(_Told(at, "step", f"{event.run_id}/{event.step_index}"))
         elif event.kind in ("tool_started", "tool_finished"):
             kind: Literal["started", "call"] = "started" if event.kind == "tool_started" else "call"
-            self.told.append(_Told(at, kind, f"{RUN_ID}/{event.step_index}/{event.data['key']}"))
+            self.told.append(_Told(at, kind, f"{event.run_id}/{event.step_index}/{event.data['key']}"))
 
     def effect(self, key: str) -> None:
         self.told.append(_Told(len(self.disk.ops), "effect", key))
@@ -132,14 +137,21 @@ def power_sweep(
 
 
 def _one_run(folder: Path, durability: Durability) -> tuple[Disk, _Witness]:
-    """Run the agent once, in two slices, and note every operation."""
+    """Run the agent as `_RUNS` says, and note every operation."""
     with disk_under(folder) as disk, _often_checkpointed():
         witness = _Witness(disk)
         for max_steps in (2, None):
             runner = _agent(folder, durability, witness.effect, listen=witness)
             asyncio.run(runner.start(run_id=RUN_ID, initial_state=State(0, []), max_steps=max_steps))
+            if max_steps is None:
+                asyncio.run(_all_of(runner, _RUNS[1:]))
             runner.close()
     return disk, witness
+
+
+async def _all_of(runner: AgentRunner, run_ids: Sequence[str]) -> list[RunResult]:
+    starts = (runner.start(run_id=run_id, initial_state=State(0, [])) for run_id in run_ids)
+    return list(await asyncio.gather(*starts))
 
 
 def _agent(
@@ -171,21 +183,22 @@ def _after_power_loss(folder: Path, witness: _Witness, at: int, *, is_kept: bool
         if (whole := _looked_at(path)) != "ok":
             return [f"damaged: {whole}"]
         with SQLiteStore(path, "process") as store:
-            run = store.get_run(RUN_ID)
-            steps = [str(step.step_index) for step in store.steps(RUN_ID)]
-            calls = {f"{RUN_ID}/{call.step_index}/{call.key}": call for call in store.tool_calls(RUN_ID)}
+            runs = {run.run_id for run in store.list_runs()}
+            steps = {run_id: [step.step_index for step in store.steps(run_id)] for run_id in runs}
+            calls = {_key(call): call for call in store.tool_calls()}
     except Exception as exc:  # noqa: BLE001  (whatever it is, it is a finding)
         return [f"does not open: {type(exc).__name__}: {exc}"]
-    if steps != [str(number) for number in range(len(steps))]:
-        problems.append(f"torn: its steps are {steps}")
+    problems += [
+        f"torn: the steps of {name} are {some}" for name, some in steps.items() if some != list(range(len(some)))
+    ]
     recorded = {key for key, call in calls.items() if call.status == "done"}
     if is_kept:
-        if run is None and witness.until(at, "run"):
-            problems.append("lost: the run")
-        problems += [f"lost: step {key}" for key in witness.until(at, "step") if key not in steps]
+        there = {f"{name}/{number}" for name, some in steps.items() for number in some}
+        problems += [f"lost: run {key}" for key in witness.until(at, "run") if key not in runs]
+        problems += [f"lost: step {key}" for key in witness.until(at, "step") if key not in there]
         problems += [f"lost: the result of {key}" for key in witness.until(at, "call") if key not in recorded]
         problems += [f"hidden: the effect of {key}" for key in witness.until(at, "effect") if key not in calls]
-    return problems + _go_on(folder, recorded)
+    return problems + _go_on(folder, recorded, _RUNS)
 
 
 def _looked_at(path: Path) -> str:
@@ -197,19 +210,25 @@ def _looked_at(path: Path) -> str:
         return str(db.pragma("integrity_check"))
 
 
-def _go_on(folder: Path, recorded: set[str]) -> list[str]:
+def _key(call: ToolRecord) -> str:
+    return f"{call.run_id}/{call.step_index}/{call.key}"
+
+
+def _go_on(folder: Path, recorded: set[str], run_ids: Sequence[str]) -> list[str]:
     """Start or resume what is left; the problems."""
     made: list[str] = []
     try:
         runner = _agent(folder, "process", made.append)
-        result = asyncio.run(runner.start(run_id=RUN_ID, initial_state=State(0, [])))
+        results = asyncio.run(_all_of(runner, run_ids))
         runner.close()
     except Exception as exc:  # noqa: BLE001  (whatever it is, it is a finding)
         return [f"does not go on: {type(exc).__name__}: {exc}"]
     problems = [f"repeated: {key}" for key in made if key in recorded]
-    if (result.status, result.result) != ("completed", _EXPECTED):
-        problems.append(f"does not end well: {result.status}, {result.error or result.result}")
-    return problems
+    return problems + [
+        f"does not end well: {result.run_id} {result.status}, {result.error or result.result}"
+        for result in results
+        if (result.status, result.result) != ("completed", _EXPECTED)
+    ]
 
 
 # ---------------------------------------------------------------------- a disk that refuses
@@ -256,14 +275,14 @@ def _with_fault(folder: Path, fault: Fault) -> list[str] | None:
     steps, recorded = _stored(folder)
     problems += [f"lost: {line}" for line in told if line.startswith("step ") and line.split()[1] not in steps]
     problems += [f"lost: {line}" for line in told if line.startswith("call ") and line.split()[1] not in recorded]
-    return problems + _go_on(folder, recorded)
+    return problems + _go_on(folder, recorded, [RUN_ID])
 
 
 def _stored(folder: Path) -> tuple[set[str], set[str]]:
     """The numbers of the steps and the keys of the calls that are on record."""
     with SQLiteStore(folder / "runs.sqlite", "process") as store:
         calls = store.tool_calls(RUN_ID)
-        done = {f"{RUN_ID}/{call.step_index}/{call.key}" for call in calls if call.status == "done"}
+        done = {_key(call) for call in calls if call.status == "done"}
         return {str(step.step_index) for step in store.steps(RUN_ID)}, done
 
 
