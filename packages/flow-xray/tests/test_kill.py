@@ -1,10 +1,19 @@
 """A recorder that is killed at random moments leaves every ended call; and the judge of that would see it if not."""
 
+import os
 import random
 
 import pytest
 from flow_xray import testing, trace
 from flow_xray._cli import main as command
+
+
+@pytest.fixture(autouse=True)
+def _killed_processes_are_not_measured(monkeypatch):
+    """A coverage tool in a process that is killed leaves a broken file."""
+    for name in list(os.environ):
+        if name.startswith("COV"):
+            monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize("turn", range(20))
@@ -59,3 +68,23 @@ def test_a_program_that_ends_by_itself_is_no_kill(tmp_path):
     (tmp_path / "folder.xray").mkdir()
     with pytest.raises(RuntimeError, match="it ended by itself"):
         testing.kill_once(tmp_path / "folder.xray", moment=1.5)
+
+
+def test_the_recorded_program_does_what_the_judge_expects(tmp_path, monkeypatch):
+    told = []
+    write = os.write
+
+    def tell(file, content):
+        if file != 1:
+            return write(file, content)
+        told.append(int(content))
+        if len(told) > 30:
+            raise KeyboardInterrupt
+        return len(content)
+
+    monkeypatch.setattr(os, "write", tell)
+    with pytest.raises(KeyboardInterrupt):
+        testing.main(["--record", str(tmp_path / "run.xray")])
+    report = testing.judge(tmp_path / "run.xray", told[1:])
+    assert report.faults == ()
+    assert report.interrupted == 0

@@ -3,14 +3,15 @@
 import asyncio
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
-from flow_xray import read_journal, trace
+from flow_xray import _lines, read_journal, trace
 from flow_xray._lines import lines_in, ranges
 
 
-@pytest.fixture(autouse=True)
-def _no_tracer_of_the_test_run():
+@pytest.fixture
+def untraced():
     """Put a coverage tool aside; it would be left alone, and nothing be recorded."""
     before = sys.gettrace()
     sys.settrace(None)
@@ -32,23 +33,23 @@ def choose(number):
 FIRST = choose.__wrapped__.__code__.co_firstlineno
 
 
-def test_the_lines_of_traced_functions_that_ran_are_in_the_trace(tmp_path):
-    def untraced():
+def test_the_lines_of_traced_functions_that_ran_are_in_the_trace(untraced, tmp_path):
+    def plain():
         return choose(2)
 
     path = tmp_path / "run.xray"
     with trace.capture(lines=True, journal=path) as session:
-        untraced()
+        plain()
     (file, lines), *more = session.result().meta["lines"].items()
     assert (file, more) == (__file__, [])
     ran = lines_in(lines)
     assert {line - FIRST for line in ran if line <= FIRST + 10} >= {2, 5, 6, 7, 8}
     assert FIRST + 3 not in ran
-    assert untraced.__code__.co_firstlineno + 1 not in ran
+    assert plain.__code__.co_firstlineno + 1 not in ran
     assert read_journal(path).meta["lines"] == {file: lines}
 
 
-def test_a_later_session_is_told_again_and_a_function_wrapped_later_too():
+def test_a_later_session_is_told_again_and_a_function_wrapped_later_too(untraced):
     for _ in range(2):
         with trace.capture(lines=True) as session:
             choose(9)
@@ -67,7 +68,7 @@ def test_a_later_session_is_told_again_and_a_function_wrapped_later_too():
     assert outer.result().meta["lines"]
 
 
-def test_threads_and_tasks_are_told():
+def test_threads_and_tasks_are_told(untraced):
     @trace
     async def task():
         await asyncio.sleep(0)
@@ -86,7 +87,7 @@ def test_threads_and_tasks_are_told():
     assert {fn.__wrapped__.__code__.co_firstlineno + n for fn, n in ((task, 3), (thread, 2))} <= ran
 
 
-def test_nothing_is_recorded_unasked_and_the_tracer_is_gone_afterwards():
+def test_nothing_is_recorded_unasked_and_the_tracer_is_gone_afterwards(untraced):
     with trace.capture() as session:
         choose(1)
     assert "lines" not in session.result().meta
@@ -99,7 +100,7 @@ def test_nothing_is_recorded_unasked_and_the_tracer_is_gone_afterwards():
         assert [sys.monitoring.get_tool(tool) for tool in (3, 4)] == [None, None]
 
 
-def test_another_tracer_is_left_alone():
+def test_another_tracer_is_left_alone(untraced):
     if sys.version_info >= (3, 12):
         for tool in (3, 4):
             sys.monitoring.use_tool_id(tool, "other")
@@ -128,3 +129,29 @@ def test_lines_are_written_as_ranges(lines, text):
 
 def test_what_is_no_range_is_left_out():
     assert lines_in("a,3-,-4,5-b,7") == {3, 7}
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="there sys.monitoring is asked")
+def test_only_watched_functions_are_told_line_by_line(monkeypatch):
+    """The way of Python 3.11, with the interpreter played by the test, so that a coverage tool may look on."""
+    given = []
+    played = SimpleNamespace(gettrace=lambda: given[-1] if given else None, settrace=given.append)
+    monkeypatch.setattr(_lines, "sys", played)
+    monkeypatch.setattr(_lines, "threading", played)
+    frame = SimpleNamespace(f_code=choose.__wrapped__.__code__, f_lineno=FIRST + 2)
+    with trace.capture(lines=True) as session:
+        tracer = given[0]
+        assert tracer(SimpleNamespace(f_code=SECOND.__code__), "call", None) is None
+        local = tracer(frame, "call", None)
+        assert local(frame, "line", None) is local
+        trace(SECOND)
+        assert tracer(SimpleNamespace(f_code=SECOND.__code__), "call", None) is local
+    assert session.result().meta["lines"] == {__file__: str(FIRST + 2)}
+    assert given[-1] is None
+    given.append("another")
+    with pytest.warns(RuntimeWarning, match="traces this process already"), trace.capture(lines=True):
+        pass
+
+
+def SECOND():
+    return 2
