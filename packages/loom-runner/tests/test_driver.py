@@ -441,6 +441,30 @@ def test_a_cancelled_run_is_left_to_be_resumed(make, store):
     assert resume(make()).result == 3
 
 
+def test_a_run_that_is_cancelled_twice_in_a_row_is_left_to_be_resumed_as_well(make, store):
+    async def main(turns):
+        entered = asyncio.Event()
+
+        async def step(state: State, ctx: RunContext) -> Continue[State]:
+            entered.set()
+            await asyncio.sleep(60)
+            return Continue(State(1))
+
+        task = asyncio.create_task(make(step).start(run_id=f"r{turns}", initial_state=State()))
+        await entered.wait()
+        task.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    for turns in range(4):
+        asyncio.run(main(turns))
+        assert store.get_run(f"r{turns}").status == "paused"
+        assert resume(make(), run_id=f"r{turns}").result == 3
+
+
 def test_keyboard_interrupt_inside_a_step_leaves_the_run_to_be_resumed(make, store):
     async def step(state: State, ctx: RunContext) -> Continue[State]:
         raise KeyboardInterrupt
