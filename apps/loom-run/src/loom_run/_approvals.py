@@ -31,13 +31,20 @@ def person() -> str:
 
 def requests_of(store: SQLiteStore, run_id: str | None = None, *, pending_only: bool = True) -> list[Request]:
     """Read the requests of a run and its children, or of all runs."""
-    found = reader(store).approvals(pending_only=pending_only)
-    return [row for row in found if run_id is None or is_of(row["run_id"], run_id)]
+    runner = reader(store)
+    found = [
+        row for row in runner.approvals(pending_only=pending_only) if run_id is None or is_of(row["run_id"], run_id)
+    ]
+    return [row for row in found if not (pending_only and _is_over(runner.get(row["run_id"])))]
 
 
 def is_of(run_id: str, parent: str) -> bool:
     """Say whether a run is this one, or was started by it."""
     return run_id == parent or run_id.startswith(f"{parent}:sub:")
+
+
+def _is_over(run: Mapping[str, Any]) -> bool:
+    return run["status"] in {"completed", "cancelled"}
 
 
 def chosen(store: SQLiteStore, run_id: str, number: int | None, verb: str, *, every: bool = False) -> list[Request]:
@@ -97,6 +104,12 @@ def decide(
             check_arguments(request["tool"], tools.get(request["tool"]).schema(), arguments)
         except ToolFailed as exc:
             raise LoomRunError(exc.message) from exc
+    run = reader(store).get(request["run_id"])
+    if _is_over(run):
+        raise LoomRunError(
+            f"cannot {how} request {request['number']} of {request['run_id']!r}: the run is {run['status']}.",
+            run_id=request["run_id"],
+        )
     work = reader(store).decide(
         run_id=request["run_id"],
         number=request["number"],

@@ -1,7 +1,7 @@
 """The commands with which a person decides: about calls that wait, and about what was changed."""
 
 import click
-from loom_runner.cli_base import plural, write_error, write_line
+from loom_runner.cli_base import plural, run_async, write_error, write_line
 
 from loom_run._errors import LoomRunError, agent_errors_named
 from loom_run._options import command_text, db_option, one_run, run_argument
@@ -85,4 +85,44 @@ def undo(*, run: str | None, run_id: str | None, every: bool, force: bool, only_
                 write_line(line)
 
 
-DECIDING_COMMANDS = (approve, deny, undo)
+@click.command()
+@run_argument
+@click.option("--note", default="", metavar="TEXT", help="Why, for the record.")
+@db_option
+def cancel(*, run: str | None, run_id: str | None, note: str, db: str) -> None:
+    """End a run for good, and the runs that it started. A process that works on it stops at its next write."""
+    name = one_run(run, run_id)
+    from loom_run._approvals import person  # noqa: PLC0415
+    from loom_run._reader import reader  # noqa: PLC0415
+    from loom_run._stores import chat_name, opened  # noqa: PLC0415
+
+    with opened(db, existing=True) as store:
+        target = chat_name(store, name)
+        for cancelled in run_async(reader(store).cancel(run_id=target, by=person(), note=note)):
+            write_line(f"cancelled: {cancelled}")
+
+
+@click.command()
+@run_argument
+@click.option("--turn", type=click.IntRange(min=1), metavar="N", help="After the answer to the Nth message.")
+@click.option("--step", type=click.IntRange(min=0), metavar="N", help="After step N; steps are counted from 0.")
+@click.option("--to", metavar="ID", help="The name of the new run.")
+@db_option
+def fork(*, run: str | None, run_id: str | None, turn: int | None, step: int | None, to: str | None, db: str) -> None:
+    """Begin another conversation in the middle of one; the first one stays as it is. Files are not changed back.
+
+    Without --turn and --step it begins where the run stands.
+    """
+    name = one_run(run, run_id)
+    from loom_run._forking import forked  # noqa: PLC0415
+    from loom_run._stores import chat_name, opened  # noqa: PLC0415
+
+    if turn is not None and step is not None:
+        raise click.UsageError("--turn and --step exclude each other")
+    with opened(db, existing=True) as store, agent_errors_named():
+        new = run_async(forked(store, chat_name(store, name), turn=turn, step=step, name=to))
+    write_line(new)
+    write_error(f'Go on: {command_text("chat -r", new, db)} "..."   or: {command_text("resume", new, db)}')
+
+
+DECIDING_COMMANDS = (approve, deny, undo, cancel, fork)

@@ -1,9 +1,11 @@
 """The commands that only look at runs."""
 
-import click
-from loom_runner.cli_base import Output, choose_output, output_option
+from pathlib import Path
 
-from loom_run._errors import agent_errors_named
+import click
+from loom_runner.cli_base import ExitCode, Output, choose_output, output_option, write_error, write_line, write_rows
+
+from loom_run._errors import LoomRunError, agent_errors_named
 from loom_run._options import command_text, db_option, one_run, run_argument
 
 
@@ -65,4 +67,51 @@ def approvals(*, run: str | None, run_id: str | None, every: bool, db: str, outp
         write_requests(requests_of(store, target, pending_only=not every), choose_output(output))
 
 
-LOOKING_COMMANDS = (explain, runs, show, approvals)
+@click.command()
+@run_argument
+@click.option(
+    "--form",
+    type=click.Choice(["markdown", "json", "script"]),
+    default="markdown",
+    show_default=True,
+    help="To read, for a program, or a script for --mock-llm=FILE.",
+)
+@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it there.")
+@db_option
+def export(*, run: str | None, run_id: str | None, form: str, to: Path | None, db: str) -> None:
+    """Write a whole conversation out, tool calls and their results included."""
+    name = one_run(run, run_id)
+    from loom_run._chat import Conversation  # noqa: PLC0415
+    from loom_run._exporting import exported  # noqa: PLC0415
+    from loom_run._stores import chat_name, opened  # noqa: PLC0415
+
+    with opened(db, existing=True, read_only=True) as store, agent_errors_named():
+        text = exported(Conversation(store, chat_name(store, name)).look(), form)  # type: ignore[arg-type]  # a choice
+    if to is None:
+        write_line(text.removesuffix("\n"))
+        return
+    try:
+        to.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise LoomRunError(f"cannot write {to}: {exc.strerror}. Name another file.") from exc
+    write_error(f"written to {to}")
+
+
+@click.command()
+@click.option("--model", metavar="P:M", help="Look at this model, too.")
+@db_option
+@output_option
+def doctor(*, model: str | None, db: str, output: Output | None) -> int:
+    """Look whether all that is needed is there: model, key, database, git, tests."""
+    from loom_run._doctor import examine  # noqa: PLC0415
+
+    checks = list(examine(db, model))
+    if choose_output(output) == "text":
+        for check in checks:
+            write_line(f"{check.verdict:<4}  {check.name:<8}  {check.text}")
+    else:
+        write_rows([check.to_json() for check in checks], {}, choose_output(output), empty="")
+    return ExitCode.FAILED if any(check.verdict == "bad" for check in checks) else ExitCode.DONE
+
+
+LOOKING_COMMANDS = (explain, runs, show, approvals, export, doctor)

@@ -102,6 +102,12 @@ limit_options = _together(
         help="Stop when the run has worked S seconds; waiting costs nothing.",
     ),
     click.option(
+        "--compact-at",
+        type=click.IntRange(min=1_000),
+        metavar="N",
+        help="Sum up the beginning of a conversation of more than N tokens; 100000 for a new run.",
+    ),
+    click.option(
         "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write a page (HTML) about the whole run."
     ),
     click.option(
@@ -145,6 +151,7 @@ def setup_change(options: dict[str, Any]) -> "SetupChange":
         options["mode"],
         rules,
         options["mcp_config"],
+        options.get("compact_at"),
         settings,
         Trusting.at_terminal(given=options["trust"]),
     )

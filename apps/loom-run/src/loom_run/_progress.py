@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 from loom_runner import RunEvent
-from loom_runner.cli_base import Output, duration, shorten, terminal_width, write_error, write_json
+from loom_runner.cli_base import Output, duration, plural, shorten, terminal_width, write_error, write_json
 
 from loom_run._lines import printable, result_text, tool_line
 
@@ -87,6 +87,10 @@ class Progress:
             return f"resuming {event.run_id} in step {event.step_index}: {why}"
         if event.kind == "tool_finished":
             return self._who(event) + self._tool_line(event.run_id, data)
+        if event.kind == "emitted" and data["event"]["type"] == "compacting":
+            return (
+                f"{self._who(event)}  summing up {plural(data['event']['messages'], 'message')} of a long conversation"
+            )
         if event.kind == "emitted" and data["event"]["type"] == "tools_changed":
             return printable(_changed_tools(data["event"]))
         if event.kind == "attempt_failed" and data["retry_in_s"] is not None:

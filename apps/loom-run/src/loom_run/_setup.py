@@ -60,6 +60,7 @@ class Setup:
         rules: exceptions from it, each as `allow TOOL(PATTERN)`, `ask ...` or `deny ...`.
         mcp: the file of its MCP servers, absolute; None for no servers.
         max_requests: model requests of one turn.
+        compact_at: a conversation of more tokens than this has its beginning summed up.
         agents: whom it may give work to; none for an agent that works alone.
         agent: which of them this run is; None for the one that the user talks with.
     """
@@ -71,6 +72,7 @@ class Setup:
     rules: tuple[str, ...] = ()
     mcp: str | None = None
     max_requests: int = 50
+    compact_at: int = 100_000
     agents: tuple[AgentProfile, ...] = ()
     agent: str | None = None
 
@@ -108,6 +110,7 @@ class Setup:
             keeps_open=profile is None,
             tool_table=table,
             delegation=delegation,
+            compact_at_tokens=self.compact_at,
         )
         return Parts(step, tools, self.policy(database))
 
@@ -151,6 +154,7 @@ class Setup:
         command = None if self.test_command is None else list(self.test_command)
         stored: dict[str, Any] = {"workspace": self.workspace, "model": self.model, "test_command": command}
         stored |= {"mode": self.mode, "rules": list(self.rules), "mcp": self.mcp, "max_requests": self.max_requests}
+        stored["compact_at"] = self.compact_at
         if self.agents:
             stored |= {"agents": [profile.to_json() for profile in self.agents], "agent": self.agent}
         return stored
@@ -167,6 +171,7 @@ class Setup:
             tuple(data.get("rules", ())),
             data.get("mcp"),
             data.get("max_requests", 50),
+            data.get("compact_at", 100_000),
             tuple(AgentProfile.from_json(profile) for profile in data.get("agents", ())),
             data.get("agent"),
         )
@@ -184,6 +189,7 @@ class SetupChange:
         mode: what needs a person's word.
         rules: exceptions, as in `Setup`; they come to those that the run has, in place of one about the same calls.
         mcp: the file of MCP servers; `none` for no servers.
+        compact_at: how long a conversation may get, in tokens.
         settings: what is set for new runs where the command line says nothing.
         trusting: who is asked about files of the project.
     """
@@ -195,6 +201,7 @@ class SetupChange:
     mode: Mode | None = None
     rules: tuple[str, ...] = ()
     mcp: str | None = None
+    compact_at: int | None = None
     settings: Settings = field(default_factory=Settings)
     trusting: Trusting = field(default_factory=Trusting)
 
@@ -262,6 +269,8 @@ def _put_in(change: SetupChange, stored: Mapping[str, Any]) -> Setup:
         setup = replace(setup, model=f"script:{Path(change.mock_llm).absolute()}" if change.mock_llm else MOCK)
     if change.test_command is not None:
         setup = replace(setup, test_command=_words(change.test_command))
+    if change.compact_at is not None:
+        setup = replace(setup, compact_at=change.compact_at)
     if change.mode is not None:
         setup = replace(setup, mode=change.mode)
     for rule in change.rules:

@@ -11,6 +11,7 @@ from loom_agents import (
     MESSAGE_SIGNAL,
     AssistantMessage,
     MessageFormatError,
+    SummaryMessage,
     ToolMessage,
     Usage,
 )
@@ -48,7 +49,7 @@ def ending(turn: Turn, *, again: str, resume: str) -> str:
         return printable(f'{name} asks: {turn.question}\nAnswer: {again} "..."')
     if turn.standing == "waiting" and "doubt" in (turn.wait or {}):
         return f"{name} waits for a word about an interrupted tool call: loom-runner doubts, then {resume}"
-    if turn.wait is not None and "children" in turn.wait:
+    if turn.standing == "waiting" and "children" in (turn.wait or {}):
         return f"{name} waits for {', '.join(turn.wait['children'])}.  Go on: {resume}"
     return f"{name} is {turn.standing} before step {turn.step_index}.  Go on: {resume}"
 
@@ -124,6 +125,8 @@ def write_conversation(store: SQLiteStore, run_id: str, output: Output) -> None:
             arguments |= {call.id: call.arguments for call in message.tool_calls}
             if message.text:
                 write_line(printable(message.text))
+        elif isinstance(message, SummaryMessage):
+            write_line(printable(f"[{plural(message.replies, 'reply', 'replies')} before, summed up] {message.text}"))
         else:
             write_line(printable(f"> {message.text}"))
     write_line(f"-- {turn.standing}, {plural(turn.step_index, 'step')}, {usage_text(turn.state.total_usage)}")

@@ -11,7 +11,7 @@ from loom_agents._coordinator import MESSAGE_SIGNAL, Coordinator, message_text
 from loom_agents._delegation import AgentProfile, Delegation
 from loom_agents._described import check_arguments, described_tool
 from loom_agents._errors import AgentError, MessageFormatError, ModelError, ScriptError, ToolError, WorkspaceError
-from loom_agents._messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
+from loom_agents._messages import AssistantMessage, Message, SummaryMessage, ToolCall, ToolMessage, Usage, UserMessage
 from loom_agents._model import Model, ModelReply, ModelRequest, ToolSpec
 from loom_agents._policy import Mode, Policy, Rule
 from loom_agents._provider import ProviderModel
@@ -46,6 +46,7 @@ __all__ = [
     "Rule",
     "ScriptError",
     "ScriptedModel",
+    "SummaryMessage",
     "ToolCall",
     "ToolError",
     "ToolMessage",
