@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Drill"]
 
-SLOW_S: Final = 0.7
+SLOW_S: Final = 0.6
 _RELEASES: Final = ["2026.11.1", "2026.11.2"]
 _START: Final = '#!/bin/sh\nexec {python} -IS {program} {verb} "$@"\n'
 _PROGRAM: Final = """\

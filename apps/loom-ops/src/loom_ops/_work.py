@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loom_agents import ProviderModel, ScriptedModel
+from loom_agents import AgentError, ProviderModel, ScriptedModel, ScriptError
 from loom_runner.cli_base import ExitCode, exit_code_of_status, run_async, write_error, write_json, write_line
 
 from loom_ops._audited import bring_up_to_date
@@ -98,7 +98,8 @@ class Desk:
                 f"cannot roll {run_id!r} back: its executor has not ended. Deny what it waits for, or cancel it first.",
                 run_id=run_id,
             )
-        reports = reader(self.store).get(executor.run_id)["state"]["reports"]
+        rows = reader(self.store).get(executor.run_id)
+        reports = rows["result"]["steps"] if rows["result"] else rows["state"]["reports"]
         state = Executing.to_take_back(request, reports)
         if not state.undo:
             raise LoomOpsError(f"cannot roll {run_id!r} back: nothing that it did can be taken back.", run_id=run_id)
@@ -175,11 +176,21 @@ _OF_OUTCOME = {"denied": ExitCode.DENIED}
 
 
 def _model(name: str) -> Model:
+    """Return the model of this name.
+
+    Raises:
+        LoomOpsError: The script, or the provider's key, is not there.
+    """
     if name == MOCK:
         return mock_planner()
-    if name.startswith("script:"):
-        return ScriptedModel.from_file(Path(name.removeprefix("script:")))
-    return ProviderModel(name)
+    try:
+        if name.startswith("script:"):
+            return ScriptedModel.from_file(Path(name.removeprefix("script:")))
+        return ProviderModel(name)
+    except ScriptError as exc:
+        raise LoomOpsError(str(exc)) from exc
+    except AgentError as exc:
+        raise LoomOpsError(str(exc), exit_code=ExitCode.PROVIDER) from exc
 
 
 def made_request(
@@ -200,6 +211,7 @@ def made_request(
     Raises:
         LoomOpsError: No runbook fits, or an input is missing or wrong.
     """
+    _model(model)  # says now what is wrong with it
     source, text = choose_runbook(site, incident) if runbook is None else find_runbook(site, runbook)
     read, problems = parse_runbook(text, source)
     if read is None:
