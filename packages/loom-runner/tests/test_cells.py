@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-from loom_runner import SQLiteStore
+from loom_runner import AgentRunner, Complete, SQLiteStore, ToolRegistry
 from loom_runner._cells import BLOB_ABOVE_BYTES, PLAIN_UP_TO_BYTES
 from loom_runner._errors import PayloadTooLarge, StateEncodeError, StoreDamaged
 from loom_runner._records import LeaseRequest, NewRun, Owner, ToolEnd, ToolStart
@@ -53,6 +53,26 @@ def test_a_payload_above_the_cap_is_refused_by_name(tmp_path, go):
             go(store.create_run(NewRun("r", "step", "1" * 100_001, "0", 1), ALICE))
         assert store.list_runs() == []
         assert store.facts()["blobs"] == 0
+
+
+def test_a_tool_whose_result_is_above_the_cap_is_recorded_as_failed_not_left_in_doubt(tmp_path, go):
+    tools = ToolRegistry()
+
+    @tools.tool("dump")
+    async def dump() -> str:
+        return "x" * 200_000
+
+    async def step(state, ctx):
+        try:
+            await ctx.call_tool("dump")
+        except Exception as exc:
+            return Complete(getattr(exc, "error_category", type(exc).__name__))
+
+    with SQLiteStore(tmp_path / "a.sqlite", "process", max_payload_bytes=100_000) as store:
+        result = go(AgentRunner(step=step, store=store, tools=tools).start(run_id="r", initial_state=0))
+        assert result.result == "bad_result"
+        [call] = store.tool_calls("r")
+        assert (call.status, call.error.category) == ("failed", "bad_result")
 
 
 def test_half_a_surrogate_pair_is_refused(store):

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from loom_runner import AgentRunner, Complete, Continue, KeyRing, SQLiteStore, ToolRegistry, UsageError, Wait, rekey
+from loom_runner import AgentRunner, Complete, Continue, KeyRing, SQLiteStore, ToolRegistry, UsageError, Wait
 from loom_runner._errors import StoreBusy, StoreLocked, ToolFailed
 from loom_runner._keys import new_key
 from loom_runner._schema import CELLS
@@ -124,7 +124,7 @@ def test_a_command_without_the_key_ends_with_8_and_one_line(tmp_path, place, mon
 
 def test_plain_text_is_never_written_beside_what_is_encrypted_nor_the_other_way(tmp_path):
     run_all(tmp_path / "a.sqlite")
-    with pytest.raises(StoreLocked, match="holds runs in plain text. Encrypt it once with loom_runner.rekey"):
+    with pytest.raises(StoreLocked, match="holds runs in plain text. Encrypt it once with SQLiteStore.rekey"):
         SQLiteStore(tmp_path / "a.sqlite", keys=OLD)
     with SQLiteStore(tmp_path / "a.sqlite", keys=OLD, read_only=True) as store:
         assert store.get_run("r").status == "completed"
@@ -136,18 +136,18 @@ def test_a_database_in_plain_text_can_be_encrypted_and_its_key_changed(tmp_path)
     with SQLiteStore(path) as store:
         before = everything(store)
         with pytest.raises(StoreBusy):
-            rekey(path, OLD)
-    assert rekey(path, OLD) > 10
+            SQLiteStore.rekey(path, OLD)
+    assert SQLiteStore.rekey(path, OLD) > 10
     assert CANARY.encode() not in path.read_bytes()
     with SQLiteStore(path, keys=OLD) as store:
         assert everything(store) == before
-    rekey(path, NEW)
+    SQLiteStore.rekey(path, NEW)
     only_new = KeyRing({"k2": b"2" * 32})
     with SQLiteStore(path, keys=only_new) as store:
         assert everything(store) == before
     run_all(path, only_new, "another")
     with pytest.raises(StoreLocked):
-        rekey(path, OLD)
+        SQLiteStore.rekey(path, OLD)
     with SQLiteStore(path, keys=only_new) as store:
         assert everything(store) == before
 

@@ -76,6 +76,14 @@ def test_a_store_that_keeps_some_steps_drops_the_others_while_the_run_goes_on(tm
         assert store.verify().problems == ()
 
 
+def test_a_store_takes_what_a_person_types(tmp_path, write):
+    with SQLiteStore(tmp_path / "a.sqlite", "process", keep="last:2") as store:
+        write(store, small(10))
+        assert [step.step_index for step in store.steps("r")] == [8, 9]
+    with pytest.raises(UsageError, match="say all, latest, last:N or every:K"):
+        SQLiteStore(tmp_path / "a.sqlite", keep="some")
+
+
 def test_the_keep_of_a_commit_goes_before_the_stores(tmp_path, write):
     with SQLiteStore(tmp_path / "a.sqlite", "process", keep=Latest) as store:
         write(store, small(10), keep=Last(3))

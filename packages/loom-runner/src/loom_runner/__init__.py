@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from loom_runner._sqlite import SQLiteStore
     from loom_runner._sqlite_events import EventLog, LoggedEvent
     from loom_runner._sqlite_file import Durability as Durability
-    from loom_runner._sqlite_keys import rekey
     from loom_runner._store import Store
     from loom_runner._tools import Done, NotDone, Tool, ToolRegistry, tool
     from loom_runner._worker import Worker
@@ -91,7 +90,6 @@ __all__ = [
     "Wait",
     "Worker",
     "current_run",
-    "rekey",
     "tool",
 ]
 
@@ -134,7 +132,6 @@ _HOME = {
     "Wait": "_outcomes",
     "Worker": "_worker",
     "current_run": "_context",
-    "rekey": "_sqlite_keys",
     "tool": "_tools",
 }
 """The module in which each public name lives. It is loaded when the name is first asked for, so that `--help` of a

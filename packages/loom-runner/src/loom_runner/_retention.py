@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from loom_runner._errors import UsageError
 
-__all__ = ["Every", "Keep", "Last", "Latest", "parse_keep"]
+__all__ = ["Every", "Keep", "Last", "Latest", "as_keep", "parse_keep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +54,8 @@ def parse_keep(text: str) -> Keep:
     if word in ("last", "every") and number.isascii() and number.isdigit():
         return Last(int(number)) if word == "last" else Every(int(number))
     raise UsageError(f"cannot keep {text!r}: say all, latest, last:N or every:K.")
+
+
+def as_keep(keep: Keep | str) -> Keep:
+    """The same, for whoever takes both."""
+    return parse_keep(keep) if isinstance(keep, str) else keep

@@ -38,8 +38,10 @@ from typing import TYPE_CHECKING, Self
 from loom_runner._cells import Cells
 from loom_runner._history import History
 from loom_runner._keys import KeyRing
+from loom_runner._retention import as_keep
 from loom_runner._sqlite_care import CareTables
 from loom_runner._sqlite_file import Durability, SQLiteFile
+from loom_runner._sqlite_keys import rekey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +60,7 @@ class SQLiteStore(CareTables):
         durability: What a returned write survives: `power` (the loss of power), `process` (kill -9 of this process)
             or `memory` (nothing).
         read_only: Open an existing file without the right to change it.
-        keep: How much of a run's history stays (`all`, `Last(n)`, `Every(k)` or `Latest`); a runner's own goes first.
+        keep: How much of a run's history stays: `all`, `latest`, `last:N` or `every:K`. A runner's own goes first.
         keys: Encrypt what users write (see `KeyRing`); by default those of the environment, if there are any.
         max_state_bytes: A larger state is refused, before anything is written.
         max_payload_bytes: The same for inputs, tool arguments and payloads, results and signals.
@@ -79,14 +81,14 @@ class SQLiteStore(CareTables):
         durability: Durability = "power",
         *,
         read_only: bool = False,
-        keep: Keep = "all",
+        keep: Keep | str = "all",
         keys: KeyRing | None = None,
         max_state_bytes: int = 64_000_000,
         max_payload_bytes: int = 16_000_000,
     ) -> None:
         file = SQLiteFile(str(path), durability, read_only=read_only)
         cells = Cells(file.db, file.path, KeyRing.from_environment() if keys is None else keys, max_payload_bytes)
-        super().__init__(file, cells, History(cells, max_state_bytes), keep)
+        super().__init__(file, cells, History(cells, max_state_bytes), as_keep(keep))
         try:
             self._check_keys(read_only=read_only)
         except BaseException:
@@ -113,6 +115,24 @@ class SQLiteStore(CareTables):
             self._file.close(self._file.db)
             if self._heartbeat is not None:
                 self._file.close(self._heartbeat)
+
+    @staticmethod
+    def rekey(path: str | Path, keys: KeyRing) -> int:
+        """Write every value of a database with the first key of `keys`; the others read what is there.
+
+        It encrypts a database in plain text, and changes the key of an encrypted one. The file is made anew, so that
+        nothing of the old values is left in it. Nobody else may have it open meanwhile.
+
+        Returns:
+            How many values were written.
+
+        Raises:
+            StoreBusy: Another process has the database open. Nothing was changed.
+            StoreLocked: It is encrypted with a key that is not in `keys`. Nothing was changed.
+
+        Durability: all or nothing, and on disk when this returns.
+        """
+        return rekey(str(path), keys)
 
     def __enter__(self) -> Self:
         return self

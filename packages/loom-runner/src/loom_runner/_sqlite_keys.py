@@ -17,8 +17,6 @@ from loom_runner._sqlite_file import SQLiteFile
 from loom_runner._sqlite_tables import Tables
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from loom_runner._keys import KeyRing
 
 __all__ = ["KeyTables", "rekey"]
@@ -58,29 +56,16 @@ class KeyTables(Tables):
                 return
             raise StoreLocked(
                 f"cannot open {self.description} with a key: it holds runs in plain text. Encrypt it once "
-                "with loom_runner.rekey(path, keys), or open it without a key."
+                "with SQLiteStore.rekey(path, keys), or open it without a key."
             )
         if not read_only:
             with self._transaction as db:
                 db.execute(_SET_WORD, (self._cells.seal(_WORD),))
 
 
-def rekey(path: str | Path, keys: KeyRing) -> int:
-    """Write every value of a database with the first key of `keys`; the others read what is there.
-
-    It encrypts a database in plain text, and changes the key of an encrypted one. The file is made anew, so that
-    nothing of the old values is left in it. Nobody else may have it open meanwhile.
-
-    Returns:
-        How many values were written.
-
-    Raises:
-        StoreBusy: Another process has the database open. Nothing was changed.
-        StoreLocked: It is encrypted with a key that is not in `keys`. Nothing was changed.
-
-    Durability: all or nothing, and on disk when this returns.
-    """
-    file = SQLiteFile(str(path), "power", read_only=False)
+def rekey(path: str, keys: KeyRing) -> int:
+    """See `SQLiteStore.rekey`."""
+    file = SQLiteFile(path, "power", read_only=False)
     db = file.db
     cells = Cells(db, file.path, keys, 0)
     count = 0

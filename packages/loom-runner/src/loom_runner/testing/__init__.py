@@ -6,6 +6,8 @@
     def test_counter(loom_golden):  # a pytest fixture; `pytest --loom-update` writes the golden copy
         loom_golden(build_runner, initial_state=State())
 
+    class TestMyStore(StoreContract): ...  # a store of one's own: it is right when it passes
+
 `python -m loom_runner.testing kill | power | faults` counts what is lost or repeated when a small agent is killed at
 random points, when the power goes after any operation on the disk, and when the disk refuses any of them.
 """
@@ -15,6 +17,7 @@ from loom_runner.testing._crash import CRASH_POINTS, CrashingStore, crash_at
 from loom_runner.testing._effects import EffectLog
 from loom_runner.testing._golden import LoomGolden, story_of
 from loom_runner.testing._power import DiskReport, fault_sweep, power_sweep
+from loom_runner.testing._store_contract import StoreContract
 from loom_runner.testing._sweep import SweepReport, sweep
 
 __all__ = [
@@ -24,6 +27,7 @@ __all__ = [
     "EffectLog",
     "FakeClock",
     "LoomGolden",
+    "StoreContract",
     "SweepReport",
     "crash_at",
     "fault_sweep",
