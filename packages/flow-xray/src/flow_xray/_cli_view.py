@@ -102,7 +102,8 @@ def _list(folder: str, *, as_json: bool) -> int:
         say(f"{capture.started_at[:19]}Z  {capture.status:<11}  {took:>9}  {capture.name}  {capture.path}")
     left = len(captures) - len(shown)
     more = f", {left:,} older ones not shown" if left else ""
-    say(f"{len(captures):,} captures{more}. flow-xray view FILE shows one.")
+    word = "capture" if len(captures) == 1 else "captures"
+    say(f"{len(captures):,} {word}{more}. flow-xray view FILE shows one.")
     return DONE
 
 
