@@ -180,7 +180,7 @@ def test_blast_radius_is_everything_that_may_call_a_function(project):
 
 
 def test_source_that_cannot_be_read_is_left_out_and_said(tmp_path):
-    (tmp_path / "good.py").write_text("def a(): b()\ndef b(): ...\n")
+    (tmp_path / "good.py").write_text("def a(): b()\ndef b(): return '\\( warned about'\n")
     (tmp_path / "bad.py").write_text("def (:")
     (tmp_path / "nul.py").write_bytes(b"\0\xff")
     (tmp_path / "deep.py").write_text("x = " + "(" * 5_000 + ")" * 5_000)

@@ -15,6 +15,7 @@ registry of texts or an import at run time is not seen; the run shows it as *run
 
 import ast
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -138,7 +139,9 @@ class SourceIndex:
         try:
             with open(file, "rb") as stream:  # noqa: PTH123  pathlib costs 9 ms
                 content = stream.read()
-            tree = ast.parse(content, file)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what the compiler thinks of foreign source is not our news
+                tree = ast.parse(content, file)
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
             self.notes.append(f"{file} was left out: {type(error).__name__}: {error}")
             return
