@@ -144,10 +144,10 @@ def _talk(
         if conversation.run_id != name:
             write_error(f"{name} is a run of another program here; this chat is kept as {conversation.run_id}")
         if text is None:
-            from loom_run._session import Session, terminal_reader  # noqa: PLC0415
+            from loom_run._session import COMMANDS, Session, terminal_reader  # noqa: PLC0415
 
             session = Session(conversation, change, limits, desk, lambda turn: _told(turn, desk, db, output))
-            return session.run(terminal_reader())
+            return session.run(terminal_reader(COMMANDS))
         if conversation.exists():
             work = conversation.say(text, change, limits, desk)
         else:

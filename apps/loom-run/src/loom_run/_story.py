@@ -49,7 +49,7 @@ def ending(turn: Turn, *, again: str, resume: str) -> str:
         return printable(f'{name} asks: {turn.question}\nAnswer: {again} "..."')
     if turn.standing == "waiting" and "doubt" in (turn.wait or {}):
         return f"{name} waits for a word about an interrupted tool call: loom-runner doubts, then {resume}"
-    if turn.standing == "waiting" and "children" in (turn.wait or {}):
+    if turn.standing == "waiting" and turn.wait is not None and "children" in turn.wait:
         return f"{name} waits for {', '.join(turn.wait['children'])}.  Go on: {resume}"
     return f"{name} is {turn.standing} before step {turn.step_index}.  Go on: {resume}"
 
