@@ -81,6 +81,16 @@ def test_verify_says_what_it_has_read(place):
     assert place.call("verify", "nope").returncode == 2
 
 
+def test_verify_with_a_module_says_which_states_its_types_do_not_fit(place):
+    place.call(*RUN)
+    assert place.call("verify", "agent.py", "r").returncode == 0
+    text = (place.folder / "agent.py").read_text("utf-8").replace("    n: int = 0", "    name: str\n    n: int = 0")
+    place.write("later.py", text.replace("return State()", "return State('x')"))
+    done = place.call("verify", "later.py", "r", "--output", "text")
+    assert (done.returncode, "5 problems" in done.stdout or "4 problems" in done.stdout) == (1, True), done.stdout
+    assert "step 0 of run r" in done.stdout
+
+
 def test_a_database_that_may_only_be_read_is_examined_all_the_same(place, monkeypatch):
     place.call(*RUN)
     monkeypatch.setattr(os, "access", lambda *_: False)

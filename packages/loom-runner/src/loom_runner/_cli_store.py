@@ -96,11 +96,24 @@ def _written_to(to: str | None) -> Iterator[None]:
 def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> int:
     """Read everything once and report what is not as it should be.
 
-    Without RUN: the whole database. Exit code 1 when something is wrong.
+    Without RUN: the whole database. With MODULE, also whether its types fit every state that is kept. Exit code 1 when
+    something is wrong.
     """
-    name = named_run(names, run_id, "verify").run_id if names or run_id else None
+    from loom_runner._load import load_module  # noqa: PLC0415  (kept out of `--help`)
+    from loom_runner._sqlite_care import Problem, VerifyReport  # noqa: PLC0415
+
+    named = named_run(names, run_id, "verify") if names or run_id else None
+    name = None if named is None else named.run_id
     with opened(db, "verify") if name is None else reading(db, name, "verify") as store:
         report = store.verify(name)
+    if named is not None and named.module is not None:
+        with contextlib.closing(load_module(named.module).runner(db, None)) as runner:
+            fit = runner.verify_run(named.run_id)
+        misfits = tuple(
+            Problem(f"step {one['step_index']} of run {name}", one["problem"], name, one["step_index"])
+            for one in fit["problems"]
+        )
+        report = VerifyReport((*report.problems, *misfits), report.checked)
     mode = choose_output(output)
     if mode != "text":
         write_json(report.as_json(), mode)
