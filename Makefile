@@ -104,6 +104,14 @@ fuzz: setup ## compare N=10000 generated programs with plain recursion (SEED=1 r
 crash: setup ## kill the runner N=1000 times and count what was lost or repeated (SEED=1 repeats a sweep)
 	$(PY) -m loom_runner.testing --number $(or $(N),1000) $(if $(SEED),--seed $(SEED))
 
+.PHONY: kill
+kill: setup ## kill a recorder N=200 times and look for lost spans (SEED=1 repeats a sweep)
+	$(PY) -m flow_xray.testing --number $(or $(N),200) $(if $(SEED),--seed $(SEED))
+
+.PHONY: crash-agent
+crash-agent: setup ## kill an agent at work N=200 times and compare what it leaves (SEED=1 repeats a sweep)
+	$(PY) -m loom_agents.testing --number $(or $(N),200) $(if $(SEED),--seed $(SEED))
+
 .PHONY: clean
 clean: ## remove what is built (not .venv)
 	rm -rf build site .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
