@@ -316,6 +316,15 @@ def test_resuming_with_another_policy_may_deny_a_pending_call(desk):
     assert desk.resume(one, gate=lambda call: Deny("no more")).result == "denied: no more"
 
 
+def test_a_gate_that_fails_for_a_pending_call_leaves_it_pending(desk, caplog):
+    def gate(call):
+        raise ValueError("no policy")
+
+    desk.start(one)
+    assert desk.resume(one, gate=gate).status == "waiting"
+    assert caplog.records[0].message == "the gate failed for deploy; its request stays"
+
+
 def test_a_call_that_was_allowed_to_begin_is_not_asked_about_later(desk):
     async def step(state: State, ctx: RunContext) -> Complete[str]:
         answer = await ctx.call_tool("deploy", to="prod")

@@ -18,6 +18,7 @@ from loom_runner import (
     UsageError,
     Wait,
 )
+from loom_runner._records import LeaseRequest, Owner
 from loom_runner._requests import merged
 
 
@@ -394,3 +395,48 @@ def test_every_checkpoint_is_checked_against_the_types_of_the_code(notes, store,
     report = other.verify_run("r")
     assert (report["ok"], [problem["step_index"] for problem in report["problems"]]) == (False, [None, None, 0, 1, 2])
     assert "does not fit its type" in report["problems"][0]["problem"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"signal": ""}, "'' is not a name"),
+        ({"signal": "a\nb"}, "is not a name"),
+        ({"signal": "go", "timeout_s": -1}, "from 0 to 100 years"),
+        ({"signal": "go", "timeout_s": float("inf")}, "from 0 to 100 years"),
+    ],
+)
+def test_waits_that_make_no_sense_fail_the_step(make, options, message):
+    async def step(state: State, ctx: RunContext) -> Wait[State]:
+        return Wait(State(1), **options)
+
+    result = start(make(step))
+    assert result.status == "failed"
+    assert message in result.error.message
+
+
+def test_a_pause_that_a_dead_process_did_not_hear_is_heard_by_the_next(make, store):
+    start(make(), max_steps=1)
+    gone = LeaseRequest(Owner("elsewhere", 77, "born"), 15.0, "code", "agent.py:1")
+    asyncio.run(store.claim_run(store.get_run("r"), gone, take_over=False))
+    asyncio.run(make().pause(run_id="r"))
+    store._file.db.execute("UPDATE runs SET renewed_at = 0")
+    assert resume(make()).step_index == 2
+    assert resume(make()).result == 3
+
+
+def test_cancelling_a_run_ends_its_requests_for_approval(make, store):
+    tools = ToolRegistry()
+
+    @tools.tool("push", needs_approval=True)
+    async def push() -> None: ...
+
+    async def step(state: State, ctx: RunContext) -> Complete[None]:
+        return Complete(await ctx.call_tool("push"))
+
+    runner = make(step, tools=tools)
+    start(runner)
+    asyncio.run(runner.cancel(run_id="r"))
+    assert runner.approvals(pending_only=True) == []
+    with pytest.raises(UsageError, match="it is expired already"):
+        asyncio.run(runner.decide(run_id="r", number=1, how="approve", by="ann"))

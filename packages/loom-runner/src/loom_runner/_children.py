@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._budget import Budget
-from loom_runner._codec import canonical
 from loom_runner._errors import LeaseLost, RunBusy, RunExists, UsageError
 from loom_runner._finding import check_run_id
 from loom_runner._records import ErrorInfo, NewRun, Spent
@@ -115,7 +114,7 @@ class Family:
         driver = self._driver(child.program)
         text, _ = driver.program.begin(child.input)
         known = self._store.get_run(run_id)
-        if known is not None and (known.parent_run_id != parent_id or canonical(known.input) != canonical(text)):
+        if known is not None and (known.parent_run_id != parent_id or not driver.is_same_input(known, text)):
             raise RunExists(
                 f"cannot start child {run_id!r}: a run of this name exists with another input. Give it another name.",
                 run_id=run_id,

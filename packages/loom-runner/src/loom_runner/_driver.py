@@ -27,7 +27,7 @@ from loom_runner._context import RunningRun
 from loom_runner._cursor import Cursor, Settings, Visit
 from loom_runner._ending import Endings
 from loom_runner._errors import LeaseLost, RunBusy, RunExists, StateError
-from loom_runner._finding import find_run, unknown_run
+from loom_runner._finding import find_run
 from loom_runner._lease import Heartbeat, is_gone, this_process
 from loom_runner._ledger import Ledger
 from loom_runner._records import Claim, LeaseRequest, NewRun, RunRecord, Spent
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from loom_runner._program import Program
 
-__all__ = ["Driver", "RunResult", "unknown_run"]
+__all__ = ["Driver"]
 
 
 class Driver:
@@ -85,7 +85,7 @@ class Driver:
                 f"{record.program!r}. Choose another run id.",
                 run_id=run_id,
             )
-        if not self._is_same_input(record, text):
+        if not self.is_same_input(record, text):
             raise RunExists(
                 f"cannot start {run_id!r}: a run of this name exists in {self._store.description} with another input. "
                 "Go on with it by resume, or choose another run id.",
@@ -95,7 +95,7 @@ class Driver:
             return self._stored(record, was_stored=True)
         return await self._visited(run_id, visit, record=record)
 
-    def _is_same_input(self, record: RunRecord, text: str) -> bool:
+    def is_same_input(self, record: RunRecord, text: str) -> bool:
         """Compare inputs as JSON values; one of an earlier version of the code is brought up to date first."""
         given = canonical(text)
         if canonical(record.input) == given:

@@ -18,6 +18,7 @@ __all__ = ["KEPT", "Child", "Complete", "Continue", "Fail", "Outcome", "Sleep", 
 StateT = TypeVar("StateT")
 ResultT = TypeVar("ResultT")
 
+_LONGEST_S: Final = 3.2e9
 KEPT: Final = object()
 """The state of a `Complete` that names none: the one before the step is kept."""
 
@@ -74,6 +75,12 @@ class Wait(Generic[StateT]):
     signal: str
     timeout_s: float | None = None
 
+    def __post_init__(self) -> None:
+        if not self.signal or not self.signal.isprintable():
+            raise OutcomeError(f"cannot wait for signal {self.signal!r}: it is not a name.")
+        if self.timeout_s is not None and not 0 <= self.timeout_s <= _LONGEST_S:
+            raise OutcomeError(f"cannot wait for {self.timeout_s} s: it is a number of seconds from 0 to 100 years.")
+
 
 @dataclass(frozen=True, slots=True)
 class Sleep(Generic[StateT]):
@@ -96,7 +103,7 @@ class Sleep(Generic[StateT]):
     def __post_init__(self) -> None:
         if (self.delay_s is None) == (self.until is None):
             raise OutcomeError("cannot sleep: give either delay_s= or until=.")
-        if self.delay_s is not None and not 0 <= self.delay_s <= 3.2e9:
+        if self.delay_s is not None and not 0 <= self.delay_s <= _LONGEST_S:
             raise OutcomeError(f"cannot sleep for {self.delay_s} s: it is a number of seconds from 0 to 100 years.")
         if self.until is not None and self.until.tzinfo is None:
             raise OutcomeError(f"cannot sleep until {self.until}: it has no time zone. Use datetime.now(UTC) + ...")

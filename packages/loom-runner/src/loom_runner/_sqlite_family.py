@@ -122,6 +122,10 @@ class FamilyTables(Tables):
                 (self._put_error(error), at, key),
             )
             db.execute(
+                "UPDATE approvals SET status = 'expired' WHERE run_key = ? AND status IN ('pending', 'approved')",
+                (key,),
+            )
+            db.execute(
                 """UPDATE leases SET ended_at = ?, ended_as = 'cancelled', note = ?
                    WHERE run_key = ? AND fence = ? AND ended_at IS NULL""",
                 (at, error.message, key, fence),

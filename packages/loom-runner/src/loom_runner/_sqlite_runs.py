@@ -60,7 +60,8 @@ class RunTables(Tables):
         (renewed_at,) = db.execute("SELECT renewed_at FROM runs WHERE run_key = ?", (seen.run_key,)).fetchone() or (0,)
         db.execute(
             f"""UPDATE runs SET fence = fence + 1, status = 'running', renewed_at = {NOW_MS}, lease_ms = ?,
-                    error = NULL, request = NULL, due_at = CASE WHEN status = 'waiting' THEN NULL ELSE due_at END,
+                    error = NULL, request = CASE WHEN status = 'running' THEN request END,
+                    due_at = CASE WHEN status = 'waiting' THEN NULL ELSE due_at END,
                     crashes = crashes + ?, updated_at = {NOW_MS} * 1000
                 WHERE run_key = ? AND fence = ? AND status = ?
                   AND (? OR renewed_at IS NULL OR renewed_at + lease_ms <= {NOW_MS})""",

@@ -15,6 +15,7 @@ is kept in `after`, so that the next attempt finds the same signal.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +90,14 @@ class Waits:
         except UnknownTool:  # a `@tool` function, which only the code knows
             return False
         arguments = json.loads(approval.arguments)
-        verdict = gate(PendingCall(approval.run_id, approval.step_index, approval.key, approval.name, tool, arguments))
+        call = PendingCall(approval.run_id, approval.step_index, approval.key, approval.name, tool, arguments)
+        try:
+            verdict = gate(call)
+        except Exception:
+            logging.getLogger("loom_runner").warning(
+                "the gate failed for %s; its request stays", call.name, exc_info=True
+            )
+            return False
         if isinstance(verdict, Allow):
             after = replace(settled(approval, Decision("gate", "approve", now, "gate")), status="approved")
         elif isinstance(verdict, Deny):
