@@ -400,7 +400,7 @@ def test_every_checkpoint_is_checked_against_the_types_of_the_code(notes, store,
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"signal": ""}, "'' is not a name"),
+        ({"signal": ""}, "signal '': it is not a name"),
         ({"signal": "a\nb"}, "is not a name"),
         ({"signal": "go", "timeout_s": -1}, "from 0 to 100 years"),
         ({"signal": "go", "timeout_s": float("inf")}, "from 0 to 100 years"),
