@@ -186,9 +186,9 @@ def follow(options: argparse.Namespace) -> int:
     Raises:
         FlowXrayError: a file cannot be read.
     """
-    extra = [name for name in ("html", "json", "chrome", "speedscope") if getattr(options, name)]
+    extra = [name for name in ("html", "json", "chrome", "speedscope", "context") if getattr(options, name)]
     if extra:
-        complain(f"cannot follow and write --{extra[0]}: because the page is still growing. Leave one of them out.")
+        complain(f"cannot follow with --{extra[0]}: because the page is still growing. Leave one of them out.")
         return USAGE
     follower = Follower(options.file, options.prices)
     follower.page()

@@ -159,7 +159,7 @@ FACTS: Final = {
     "max_tokens": ("gen_ai.request.max_tokens", "gen_ai.openai.request.max_tokens"),
     "seed": ("gen_ai.request.seed",),
     "parameters": ("llm.invocation_parameters",),
-    "agent": ("gen_ai.agent.name", "agent.name", "agent_name", "traceloop.entity.name", "gen_ai.workflow.name"),
+    "agent": ("gen_ai.agent.name", "agent.name", "agent_name", "gen_ai.workflow.name"),
     "conversation_id": ("gen_ai.conversation.id", "session.id", "langfuse.session.id"),
     "user_id": ("user.id", "langfuse.user.id"),
     "tool_call_id": ("gen_ai.tool.call.id", "tool.id", "ai.toolCall.id"),

@@ -1,16 +1,10 @@
 """A folder of captures: what a service recorded, request by request, with limits on how much is kept.
 
 Theory of operation. Each capture is a journal of its own (`20261121T071500.123456Z-1f2e3d4c.xray`), so a killed process
-loses nothing of the others and at most one record of its own. `index.jsonl` says what there is, so that listing
-1,000 captures opens one file:
-
-    {"t": "begin", "id", "name", "started_at", "pid", "process"}    when a capture is opened
-    {"t": "end", "id", "status", "duration_ms", "spans", ...}       when it is closed
-
-Every process appends whole lines under a lock on `lock`, and retention rewrites the index (into a new file, then
-renamed) under the same lock, so several processes may use one folder. What a crash leaves out is put right by the next
-retention: a capture without an end whose process is gone is read once and gets one (*interrupted*); a journal that the
-index does not know gets its two lines. A torn last line of the index is left out.
+loses nothing of the others and at most one record of its own. An index (`_store_index`) says what there is, so that
+listing 1,000 captures opens one file. What a crash leaves out of it is put right by the next retention: a capture
+without an end whose process is gone is read once and gets one (*interrupted*); a journal that the index does not know
+gets its lines.
 
 Retention runs when the store is opened and then after every tenth part of the limit, so a folder holds up to a tenth
 more than it was told. Captures that are still open are never removed. A store that cannot be written any more warns
@@ -19,7 +13,6 @@ once; what it was wrapped around goes on.
 
 import json
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -36,10 +29,11 @@ from flow_xray._model import Json
 from flow_xray._redact import Rules
 from flow_xray._result import TraceResult
 from flow_xray._session import Session
+from flow_xray._store_index import Index
 from flow_xray._summary import summary_of
 from flow_xray._trace import trace
 
-_INDEX, _LOCK, _ENDING = "index.jsonl", "lock", ".xray"
+_ENDING: Final = ".xray"
 _FACTS: Final = ("spans", "model_calls", "errors", "tokens", "cost_usd", "unpriced_calls", "duration_ms")
 
 _PROCESS: Final = os.urandom(6).hex()
@@ -111,6 +105,7 @@ class TraceStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.folder = Path(folder)
+        self._index = Index(self.folder)
         self._max_count, self._max_age_s, self._max_bytes = max_count, max_age_s, max_bytes
         self._redact = redact
         self._limits = limits
@@ -144,15 +139,18 @@ class TraceStore:
         try:
             with trace.capture(name=name, journal=path, redact=self._redact, limits=self._limits) as session:
                 begin = {"t": "begin", "id": capture_id, "name": session.name, "started_at": _iso(now)}
-                self._try(lambda: self._append({**begin, "pid": os.getpid(), "process": _PROCESS}))
+                self._try(lambda: self._index.append({**begin, "pid": os.getpid(), "process": _PROCESS}))
                 yield session
         finally:
             if session is not None:
                 self._try(lambda: self._close(capture_id, session))
 
     def _close(self, capture_id: str, session: Session) -> None:
-        size = self._path(capture_id).stat().st_size
-        self._append(_end_of(capture_id, session.result(), size))
+        try:
+            size = self._path(capture_id).stat().st_size
+        except FileNotFoundError:
+            return  # another process has ended and removed it already: there was too much
+        self._index.append(_end_of(capture_id, session.result(), size))
         self._count_since += 1
         self._bytes_since += size
         is_many = self._max_count is not None and self._count_since * 10 >= self._max_count
@@ -183,7 +181,7 @@ class TraceStore:
             name: only captures of this name.
             status: only captures that ended so.
         """
-        known, _ = self._read_index()
+        known, _ = self._index.read()
         found = [self._capture(each) for each in known.values()]
         found.sort(key=lambda capture: capture.id, reverse=True)
         return [each for each in found if name in (None, each.name) and status in (None, each.status)]
@@ -231,8 +229,8 @@ class TraceStore:
             OSError: the folder cannot be written.
         """
         self._count_since = self._bytes_since = 0
-        with self._locked():
-            known, lines = self._read_index()
+        with self._index.locked():
+            known, lines = self._index.read()
             listed = len(known)
             lost = self._settle(known)
             removed = []
@@ -242,7 +240,7 @@ class TraceStore:
                 del known[each["id"]]
                 removed.append(each["id"])
             if removed or lost or lines > 2 * listed + 100:
-                self._rewrite(known)
+                self._index.rewrite(known)
         return len(removed)
 
     def _settle(self, known: dict[str, dict[str, Any]]) -> int:
@@ -274,11 +272,11 @@ class TraceStore:
             if each is None:
                 at = _iso(header.get("started_at_ns", 0) / 1e9)
                 each = {"t": "begin", "id": capture_id, "name": result.name, "started_at": at, "pid": 0}
-                self._write_line(each)
+                self._index.write(each)
             end = _end_of(capture_id, result, self._path(capture_id).stat().st_size)
             if end["status"] == "open" or not result.spans:
                 end["status"] = "interrupted"
-            self._write_line(end)
+            self._index.write(end)
             known[capture_id] = {**each, **end}
         return len(lost)
 
@@ -308,67 +306,6 @@ class TraceStore:
     def _path(self, capture_id: str) -> Path:
         return self.folder / f"{capture_id}{_ENDING}"
 
-    def _append(self, line: dict[str, Any]) -> None:
-        with self._locked():
-            self._write_line(line)
-
-    def _write_line(self, line: dict[str, Any]) -> None:
-        """Append a line to the index; the lock is held."""
-        file = os.open(self.folder / _INDEX, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            is_torn = False
-            if os.fstat(file).st_size:
-                os.lseek(file, -1, os.SEEK_END)
-                is_torn = os.read(file, 1) != b"\n"
-            os.write(file, (b"\n" if is_torn else b"") + json.dumps(line).encode("ascii") + b"\n")
-        finally:
-            os.close(file)
-
-    def _read_index(self) -> tuple[dict[str, dict[str, Any]], int]:
-        """Return what the index knows, each capture's lines made one, and how many lines it has."""
-        try:
-            lines = (self.folder / _INDEX).read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return {}, 0
-        known: dict[str, dict[str, Any]] = {}
-        for line in lines:
-            try:
-                each = json.loads(line)
-                capture_id, word = str(each["id"]), each["t"]
-            except (ValueError, KeyError, TypeError):
-                continue  # torn by a crash, or the empty rest behind the last line end
-            if word == "begin" and isinstance(each.get("name"), str) and isinstance(each.get("started_at"), str):
-                known[capture_id] = {**each, **known.get(capture_id, {})}
-            elif word == "end" and capture_id in known:
-                known[capture_id].update(each)
-        return known, len(lines)
-
-    def _rewrite(self, known: dict[str, dict[str, Any]]) -> None:
-        partial = self.folder / f"{_INDEX}.{os.getpid()}.partial"
-        with partial.open("w", encoding="ascii") as stream:
-            for each in known.values():
-                begin = {key: each[key] for key in ("id", "name", "started_at", "pid", "process") if key in each}
-                stream.write(json.dumps({"t": "begin", **begin}) + "\n")
-                if "status" in each:
-                    stream.write(json.dumps({**each, "t": "end"}) + "\n")
-        partial.replace(self.folder / _INDEX)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        file = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            if sys.platform == "win32":
-                import msvcrt  # noqa: PLC0415  only there
-
-                msvcrt.locking(file, msvcrt.LK_LOCK, 1)
-            else:
-                import fcntl  # noqa: PLC0415  only elsewhere
-
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(file)
-
     def _capture(self, each: dict[str, Any]) -> Capture:
         status: CaptureStatus = each.get("status") or ("open" if _is_recording(each) else "interrupted")
         facts = {key: each[key] for key in (*_FACTS, "size_bytes", "meta") if key in each and key != "unpriced_calls"}
@@ -377,7 +314,7 @@ class TraceStore:
 
 def in_store(folder: "str | os.PathLike[str]") -> bool:
     """Say whether a folder is one of a store."""
-    return (Path(folder) / _INDEX).is_file() or (Path(folder) / _LOCK).is_file()
+    return Index(Path(folder)).is_there()
 
 
 def _end_of(capture_id: str, result: TraceResult, size: int) -> dict[str, Any]:
