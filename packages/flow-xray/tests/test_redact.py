@@ -107,6 +107,8 @@ def test_a_secret_inside_a_text_is_masked(text):
         "class='key' value='x' (a, 'b') <title>Hi</title>",
         "-u user -x --verbose on",
         "press any key: y",
+        "def login(user: str, password: str, token: bytes = None): ...",
+        "password: str",
     ],
 )
 def test_an_ordinary_text_is_left_alone(text):

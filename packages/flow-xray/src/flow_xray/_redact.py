@@ -32,10 +32,12 @@ from flow_xray._secrets import (
     looks_random,
     may_hold_secret,
     others,
+    own_keys_in_text,
     shapes,
     users,
     value_in_text,
     weight_of,
+    without_pem_end,
 )
 
 MASK: Final = "[redacted]"
@@ -45,15 +47,15 @@ Rules: TypeAlias = Rule | Iterable[Rule]
 
 _JSON_STARTS: Final = ("{", "[")
 _JUNK: Final = re.compile(r"[^a-z0-9]")
-_PEM_END: Final = "-----END "
-_NO_PEM: Final = re.compile(r"[^A-Za-z0-9+/=\s\\]")
 _MAX_KNOWN: Final = 500
 _WORTH_KEEPING: Final = 200  # characters of a text whose redacted form is kept
 _MOST_SEEN: Final = 4_000_000  # characters that are kept
 _SHORTEST: Final = 6  # no shorter text can hold a key and a secret
 _MIN_KNOWN: Final = 6  # shorter texts would mask ordinary words
 _NAMES: Final = ("name", "key", "header", "Name", "Key")
-_NO_SECRETS: Final = frozenset({"None", "null", "true", "false", "True", "False"})
+_NO_SECRETS: Final = frozenset(  # constants, and the types that stand behind a name in code and in schemas
+    {"None", "null", "true", "false", "True", "False", "str", "bytes", "int", "bool", "string", "required", "optional"}
+)
 _VALUES: Final = ("value", "Value", "values")
 
 
@@ -228,8 +230,7 @@ class Redactor:
         low = text.lower()
         if has_mark(text):
             text = shapes().sub(MASK, text)
-        if _PEM_END in text:
-            text = _without_pem_end(text)
+        text = without_pem_end(text, MASK)
         if "authorization" in low or "cookie" in low:
             text = headers().sub(lambda found: f"{found[1]}{found[2]}{MASK}", text)
         if "@" in text:
@@ -243,7 +244,7 @@ class Redactor:
             text = bearers().sub(lambda found: f"{found[1]} {MASK}", text)
         if self.keys:
             if self._own_text is None:
-                self._own_text = _own_text_pattern(self.keys)
+                self._own_text = own_keys_in_text(self.keys)
             text = self._own_text.sub(lambda found: f"{found[1]}{found[2] or ''}{MASK}", text)
         return text
 
@@ -280,11 +281,10 @@ class Redactor:
         return f"{quote}{MASK}{quote if found['triple'] else ''}"
 
     def _line(self, found: "re.Match[str]") -> str:
-        return (
-            f"{found['key']}: {MASK}"
-            if self.weight(found["key"].strip(" \t-")) > 1 and "=" not in found["value"]
-            else found[0]
-        )
+        is_secret = self.weight(found["key"].strip(" \t-")) > 1
+        if not is_secret or "=" in found["value"] or found["value"].rstrip(",;:") in _NO_SECRETS:
+            return found[0]
+        return f"{found['key']}: {MASK}"
 
     def _other(self, found: "re.Match[str]") -> str:
         groups = found.groupdict()
@@ -379,33 +379,6 @@ class Redactor:
 
 
 _NONE: Final[frozenset[int | str]] = frozenset()
-
-
-def _without_pem_end(text: str) -> str:
-    """Mask the rest of a private key whose beginning was cut off."""
-    at, done = text.find(_PEM_END), 0
-    while at >= 0:
-        if "PRIVATE KEY" in text[at : at + 60]:
-            head = text[max(done, at - 20_000) : at]
-            start = 0
-            for odd in _NO_PEM.finditer(head):
-                start = odd.end()
-            begin = at - len(head) + start
-            text = text[:begin] + MASK + text[at:]
-            at = begin + len(MASK)
-            done = at + 1
-        at = text.find(_PEM_END, at + 1)
-    return text
-
-
-def _own_text_pattern(keys: "set[str]") -> "re.Pattern[str]":
-    """Match one of the user's keys in a text, what stands between, an opening quote, and the value up to its end."""
-    names = "|".join(re.escape(key) for key in sorted(keys, key=len, reverse=True))
-    return re.compile(
-        rf"""(?<![\w.-])((?:{names})\\*["']?\s*[:=]\s*)(\\*["'])?(?!\\*["']?\[redacted\])"""
-        r"""(?(2)(?:(?!\2)(?:\\.|[^\\]))*|[^\s"'&,;)}\]]+)""",
-        re.IGNORECASE,
-    )
 
 
 def _listed(rules: Rules) -> list[Rule]:

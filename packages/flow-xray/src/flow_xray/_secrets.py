@@ -59,6 +59,8 @@ _MARKS: Final = (
     *("ASIA", "AIza", "hf_", "npm_", "pypi-", "SG.", "GOCSPX", "ya29", "whsec", "dop_v1", "doo_v1", "shpat_", "shpca_"),
     *("shppa_", "shpss_", "hvs.", "dapi", "gsk_", "lin_api", "hooks.slack", ":AA", "-----", "-u ", "\\u00"),
 )
+_PEM_END: Final = "-----END "
+_NO_PEM: Final = re.compile(r"[^A-Za-z0-9+/=\s\\]")
 _QUERY_KEYS: Final = ("key", "sig", "signature", "auth", "pass", "x-amz-signature", "x-amz-credential", "credential")
 
 
@@ -214,3 +216,30 @@ def others() -> "re.Pattern[str]":
         rf"""|(?<![\w.-])(?P<k7>{word})\s(?:is|was)\s(?P<v7>[^\s"',;]{{8,}})""",
         re.IGNORECASE,
     )
+
+
+def own_keys_in_text(keys: "set[str]") -> "re.Pattern[str]":
+    """Match one of the user's keys in a text, what stands between, an opening quote, and the value up to its end."""
+    names = "|".join(re.escape(key) for key in sorted(keys, key=len, reverse=True))
+    return re.compile(
+        rf"""(?<![\w.-])((?:{names})\\*["']?\s*[:=]\s*)(\\*["'])?(?!\\*["']?\[redacted\])"""
+        r"""(?(2)(?:(?!\2)(?:\\.|[^\\]))*|[^\s"'&,;)}\]]+)""",
+        re.IGNORECASE,
+    )
+
+
+def without_pem_end(text: str, mask: str) -> str:
+    """Mask the rest of a private key whose beginning was cut off."""
+    at, done = text.find(_PEM_END), 0
+    while at >= 0:
+        if "PRIVATE KEY" in text[at : at + 60]:
+            head = text[max(done, at - 20_000) : at]
+            start = 0
+            for odd in _NO_PEM.finditer(head):
+                start = odd.end()
+            begin = at - len(head) + start
+            text = text[:begin] + mask + text[at:]
+            at = begin + len(mask)
+            done = at + 1
+        at = text.find(_PEM_END, at + 1)
+    return text
