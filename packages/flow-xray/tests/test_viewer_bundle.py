@@ -45,9 +45,41 @@ def test_a_new_build_is_the_committed_bundle_and_the_types_hold(tmp_path):
     else:
         root = VIEWER
     subprocess.run(["node", "build.mjs", str(tmp_path / "out")], cwd=root, check=True, timeout=60)
-    for name in ("_viewer.js", "_viewer.css"):
+    for name in ("_viewer.js", "_viewer.css", "_viewer_licenses.txt"):
         assert (tmp_path / "out" / name).read_bytes() == (BUNDLE / name).read_bytes(), f"{name} is stale: npm run build"
     subprocess.run(["node_modules/.bin/tsc", "--noEmit"], cwd=root, check=True, timeout=60)
+
+
+LAYOUTS = """
+import { place } from "./src/layout";
+const random = (seed) => () => (seed = (seed * 1103515245 + 12345) & 0x7fffffff) / 0x7fffffff;
+for (let seed = 1; seed <= 300; seed++) {
+  const next = random(seed * 7919);
+  const size = 2 + Math.floor(next() * 40);
+  const nodes = Array.from({ length: size }, (_, k) => ({ key: `${k}`, label: `name ${k}`, note: "1 call" }));
+  const edges = new Map();
+  for (let k = next() * 50; k > 0; k--) {
+    const [from, to] = [Math.floor(next() * size), Math.floor(next() * size)];
+    if (from !== to) edges.set(from * size + to, { from, to, calls: 1 + Math.floor(next() * next() * 9000), style: "executed" });
+  }
+  const placed = place(nodes, [...edges.values()]);
+  const numbers = [placed.width, placed.height, ...placed.x, ...placed.y, ...placed.paths.flat().flatMap((each) => [each.x, each.y])];
+  if (placed.paths.length !== edges.size || !numbers.every((each) => Number.isFinite(each) && each >= 0)) throw new Error(`seed ${seed}`);
+}
+"""
+
+
+@pytest.mark.needs("node")
+@pytest.mark.parametrize("dagre", ["as it is", "broken"])
+def test_every_graph_finds_a_layout(tmp_path, dagre):
+    """300 graphs with cycles and several parts; without dagre's help they stand in columns."""
+    if not (VIEWER / "node_modules").is_dir():
+        pytest.skip("viewer/node_modules is not there: npm ci")
+    (tmp_path / "broken.js").write_text("export const graphlib = {}; export function layout() {}")
+    instead = [f"--alias:@dagrejs/dagre={tmp_path / 'broken.js'}"] if dagre == "broken" else []
+    bundle = ["node_modules/.bin/esbuild", "--bundle", "--platform=node", "--loader=ts", *instead]
+    built = subprocess.run(bundle, cwd=VIEWER, input=LAYOUTS, capture_output=True, text=True, check=True, timeout=60)
+    subprocess.run(["node", "-"], input=built.stdout, text=True, check=True, timeout=60)
 
 
 def luminance(colour):

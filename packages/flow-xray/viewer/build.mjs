@@ -1,6 +1,7 @@
-// Build the page's script and style: one classic script, one style sheet, no file beside them.
+// Build the page's script and style (one classic script, one style sheet), and the licences of what is in them.
 // `node build.mjs` writes them into the Python package; `node build.mjs DIR` into another folder (the test compares).
 import { build } from "esbuild";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { dirname, join, resolve } from "node:path";
 
@@ -21,3 +22,8 @@ await build({
   jsxImportSource: "preact",
   logLevel: "warning",
 });
+
+const parts = ["preact", "@dagrejs/dagre", "@dagrejs/graphlib"];
+const texts = await Promise.all(parts.map(async (name) => `${name}\n\n${await readFile(join(here, "node_modules", name, "LICENSE"), "utf8")}`));
+await mkdir(target, { recursive: true });
+await writeFile(join(target, "_viewer_licenses.txt"), "The trace page contains parts of these works.\n\n" + texts.map((text) => text.trim()).join("\n\n----\n\n") + "\n");

@@ -147,7 +147,7 @@ function Rows({ trace, compared, hits, selected, rowHeight, isNarrow, keys, sele
           {changes === 0 && <span class="s-ok">no difference</span>}
         </div>
         <dl class="diff-totals">
-          {rows.totals.map(([name, old, now]) => (
+          {rows.totals.map(([name, ...values]) => (name === "time" ? [name, duration(before.totals.lengthNs), duration(trace.totals.lengthNs)] : [name, ...values])).map(([name, old, now]) => (
             <div key={name}>
               <dt>{name}</dt>
               <dd>{old === now ? now : <><span class="faint">{old}</span> → <b>{now}</b></>}</dd>

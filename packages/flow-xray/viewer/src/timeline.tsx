@@ -34,7 +34,7 @@ export function Timeline(props: Props) {
       isBad: (i) => trace.statusOf(i) === "error" || trace.statusOf(i) === "interrupted",
       isUnfinished: (i) => trace.duration[i] < 0,
       describe: (i) =>
-        visible([trace.nameOf(i), trace.kindOf(i), took(i) || statusWord(trace, i), trace.statusOf(i) === "ok" || trace.duration[i] < 0 ? "" : statusWord(trace, i), trace.start[i] > 0 ? `at + ${duration(trace.start[i])}` : "", trace.detailOf(i).replace(/^interrupted( · )?/, "")].filter(Boolean).join(" · ")),
+        visible([trace.nameOf(i), trace.kindOf(i), took(i) || statusWord(trace, i), trace.statusOf(i) === "ok" || trace.duration[i] < 0 ? "" : statusWord(trace, i), trace.start[i] > 0 ? `at + ${duration(trace.start[i])}` : "", trace.detailOf(i).replace(/^interrupted( \u00b7 )?/, "")].filter(Boolean).join(" · ")),
       ticks: (range) => ticksOf(range).map((at) => [at, at === 0 ? "0" : duration(at)]),
     };
   }, [trace]);
