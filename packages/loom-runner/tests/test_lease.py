@@ -1,12 +1,13 @@
+import asyncio
 import os
 import subprocess
 import sys
 import threading
 from dataclasses import replace
 
-from loom_runner import StoreError
+from loom_runner import AgentRunner, Complete, RunContext, StoreError
 from loom_runner._lease import Heartbeat, is_gone, this_process
-from loom_runner._records import Claim
+from loom_runner._records import Claim, LeaseRequest, Owner
 
 CLAIM = Claim(1, "r", 1, 15.0)
 
@@ -63,3 +64,20 @@ def test_a_lost_lease_is_reported_once_and_a_failing_store_is_tried_again(caplog
     assert lost.acquire(timeout=10)
     assert not lost.acquire(timeout=0.05)
     assert "a lease could not be prolonged" in caplog.text
+
+
+def test_a_lease_from_before_the_clock_was_set_back_has_run_out(store, clock):
+    async def step(state: int, ctx: RunContext) -> Complete[int]:
+        return Complete(state)
+
+    runner = AgentRunner(step=step, store=store, clock=clock)
+    asyncio.run(runner.start(run_id="r", initial_state=1, max_steps=1))
+    store._file.db.execute(
+        "UPDATE runs SET status = 'running', lease_ms = 15000, renewed_at = unixepoch() * 1000 + 3600000"
+    )
+    store._file.db.execute("UPDATE leases SET machine = 'elsewhere'")
+    record = store.get_run("r")
+    assert not record.is_leased
+    assert [run.run_id for run in store.ready_runs(["step", record.program], clock.now_us())] == ["r"]
+    claim = asyncio.run(store.claim_run(record, LeaseRequest(Owner("m", 1, "p"), 15.0, "c", "c:1"), take_over=False))
+    assert claim.fence == record.fence + 1

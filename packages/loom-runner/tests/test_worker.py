@@ -162,6 +162,14 @@ def test_created_runs_and_children_are_begun(bench):
     assert {bench.status(run_id) for run_id in (fork, "spawn", "spawn:sub:a")} == {"completed"}
 
 
+def test_what_listens_to_a_runner_hears_the_children_that_a_worker_goes_on_with(bench):
+    bench.start("spawn", max_steps=1)
+    heard = []
+    bench.runner.observe(heard.append)
+    bench.work()
+    assert [event.run_id for event in heard if event.kind == "run_ended"] == ["spawn:sub:a", "spawn"]
+
+
 def test_a_run_whose_process_disappeared_is_taken_over(bench):
     bench.start("count", max_steps=1)
     gone = LeaseRequest(Owner("elsewhere", 77, "born"), 15.0, "code", "agent.py:1")

@@ -39,6 +39,7 @@ from loom_runner._waits import Waits, before_step
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from loom_runner._events import Observers
     from loom_runner._program import Program
 
 __all__ = ["Driver"]
@@ -63,6 +64,10 @@ class Driver:
     @property
     def program(self) -> Program:
         return self._program
+
+    @property
+    def observers(self) -> Observers:
+        return self._settings.observers
 
     # ------------------------------------------------------------------ beginning
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from loom_runner._errors import RunExists
 from loom_runner._records import Spent
-from loom_runner._sqlite_rows import NOW_MS, SELECT_RUN, to_run
+from loom_runner._sqlite_rows import LEASE_LEFT_MS, SELECT_RUN, to_run
 from loom_runner._sqlite_tables import Tables
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _READY: Final = f"""
     {SELECT_RUN}
     WHERE r.program IN (SELECT value FROM json_each(?1)) AND (
         r.status = 'created'
-        OR (r.status = 'running' AND r.renewed_at + r.lease_ms <= {NOW_MS})
+        OR (r.status = 'running' AND {LEASE_LEFT_MS} <= 0)
         OR (r.status = 'paused' AND l.ended_as = 'interrupted' AND (r.due_at IS NULL OR r.due_at <= ?2))
         OR (r.status = 'waiting' AND (
             r.due_at <= ?2

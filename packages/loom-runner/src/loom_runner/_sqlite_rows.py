@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from loom_runner._cells import Cell
 
 __all__ = [
+    "LEASE_LEFT_MS",
     "NOW_MS",
     "SELECT_ATTEMPT",
     "SELECT_LEASE",
@@ -50,11 +51,17 @@ Row = tuple[Any, ...]
 NOW_MS: Final = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
 """The database's own clock, in milliseconds: what leases are measured with."""
 
+LEASE_LEFT_MS: Final = (
+    f"CASE WHEN r.renewed_at <= {NOW_MS} + r.lease_ms THEN r.renewed_at + r.lease_ms - {NOW_MS} ELSE 0 END"
+)
+"""How long a lease still lasts. One that was renewed further in the future than its own length has run out: the clock
+was set back, and its holder has given no sign of life since."""
+
 SELECT_RUN: Final = f"""
     SELECT r.run_key, r.run_id, r.status, r.program, r.step_index, r.failures, r.crashes, r.due_at, r.state,
     r.input, r.result,
            r.error, r.wait, r.fence, r.renewed_at, l.machine, l.pid, l.process,
-           r.renewed_at + r.lease_ms - {NOW_MS}, r.created_at, r.updated_at,
+           {LEASE_LEFT_MS}, r.created_at, r.updated_at,
            (SELECT p.run_id FROM runs p WHERE p.run_key = r.parent_key), r.forked_from, r.budget, r.spent_tokens,
            r.spent_cost_usd, r.work_us, r.request, r.state_version
     FROM runs r LEFT JOIN leases l ON l.run_key = r.run_key AND l.fence = r.fence
@@ -63,7 +70,7 @@ SELECT_TOOL: Final = f"""
     SELECT t.ordinal, r.run_id, t.step_index, t.key, t.name, t.arguments, t.arguments_hash, t.status, t.tries,
     t.result, t.error,
            t.retryable, t.started_at, t.ended_at, t.fence,
-           t.fence = r.fence AND r.renewed_at IS NOT NULL AND r.renewed_at + r.lease_ms > {NOW_MS}, t.decided_by,
+           t.fence = r.fence AND r.renewed_at IS NOT NULL AND {LEASE_LEFT_MS} > 0, t.decided_by,
            l.machine, l.pid, l.process
     FROM tool_calls t JOIN runs r ON r.run_key = t.run_key JOIN leases l ON l.run_key = t.run_key AND l.fence = t.fence
 """

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from loom_runner._records import AttemptRecord, Claim, ErrorInfo
-from loom_runner._sqlite_rows import NOW_MS, SELECT_LEASE, SELECT_RUN, to_lease, to_run
+from loom_runner._sqlite_rows import LEASE_LEFT_MS, NOW_MS, SELECT_LEASE, SELECT_RUN, to_lease, to_run
 from loom_runner._sqlite_tables import OF_RUN, Tables
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ class RunTables(Tables):
         was_lost = seen.status == "running"
         (renewed_at,) = db.execute("SELECT renewed_at FROM runs WHERE run_key = ?", (seen.run_key,)).fetchone() or (0,)
         db.execute(
-            f"""UPDATE runs SET fence = fence + 1, status = 'running', renewed_at = {NOW_MS}, lease_ms = ?,
+            f"""UPDATE runs AS r SET fence = fence + 1, status = 'running', renewed_at = {NOW_MS}, lease_ms = ?,
                     error = NULL, request = CASE WHEN status = 'running' THEN request END,
                     due_at = CASE WHEN status = 'waiting' THEN NULL ELSE due_at END,
                     crashes = crashes + ?, updated_at = {NOW_MS} * 1000
                 WHERE run_key = ? AND fence = ? AND status = ?
-                  AND (? OR renewed_at IS NULL OR renewed_at + lease_ms <= {NOW_MS})""",
+                  AND (? OR renewed_at IS NULL OR {LEASE_LEFT_MS} <= 0)""",
             (int(lease.lease_s * 1000), was_lost, seen.run_key, seen.fence, seen.status, take_over),
         )
         if not db.changes():

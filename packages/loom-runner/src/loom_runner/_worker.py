@@ -28,6 +28,7 @@ from loom_runner._errors import LeaseLost, RunBusy, RunnerError, StoreError, Usa
 if TYPE_CHECKING:
     from loom_runner._clock import Clock
     from loom_runner._driver import Driver
+    from loom_runner._events import Observers
     from loom_runner._runner import AgentRunner
 
 __all__ = ["Worker"]
@@ -69,6 +70,7 @@ class Worker:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._left_alone: dict[str, tuple[int, float]] = {}
         self._drivers: dict[str, Driver] = {}
+        self._listeners: tuple[Observers, ...] = ()
 
     async def run(self, *, until_idle: bool = False) -> int:
         """Work until `stop` is called.
@@ -82,7 +84,9 @@ class Worker:
         Raises:
             StoreError: The database cannot be used.
         """
-        self._drivers = {driver.program.name: driver for runner in self._runners for driver in runner.drivers()}
+        families = [runner.drivers() for runner in self._runners]
+        self._drivers = {driver.program.name: driver for family in families for driver in family}
+        self._listeners = tuple(family[0].observers for family in families)
         begun, delay_s = 0, self._poll_s
         try:
             while not self._stopped.is_set():
@@ -118,7 +122,7 @@ class Worker:
     async def _go_on(self, run_id: str, driver: Driver) -> None:
         before = self._store.get_run(run_id)
         try:
-            await driver.resume(run_id, Visit())
+            await driver.resume(run_id, Visit(listeners=self._listeners))
         except (RunBusy, LeaseLost):
             pass  # another worker has it
         except StoreError:
