@@ -2,6 +2,8 @@
 
 import os
 import pty
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -66,7 +68,7 @@ def test_an_error_does_not_end_the_session_and_resume_goes_on(project: Path, cap
     Path("script.json").write_text('{"format": "loom-script/1", "replies": ["one"]}')
     answers, err = _talk(project, capsys, option, "hi", "and?", "more", "/resume")
     assert answers == ["one", "failed", "failed"]
-    assert "cannot send another message to 'talk'" in err
+    assert "the last message has no answer yet: /resume goes on with it" in err
     script("one", "two")
     answers, err = _talk(project, capsys, option, "/resume")
     assert answers == ["two"]
@@ -77,30 +79,132 @@ def test_ctrl_c_at_the_prompt_drops_the_line(project: Path, capsys: Any, script:
     assert _talk(project, capsys, script("one"), KeyboardInterrupt, "hi")[0] == ["one"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_at_a_terminal_the_answer_streams_and_ctrl_d_leaves(project: Path, script: Run) -> None:
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "loom_run", "chat", "-r", "demo", script("Hello there.", "Bye.")]
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True)
-    os.close(theirs)
-    seen = b""
+class Pty:
+    """A session at a pseudo-terminal. `TERM=dumb` is one that can only print."""
 
-    def until(text: bytes) -> None:
-        nonlocal seen
+    PROMPT = {"dumb": b"> ", "xterm": b"\x1b[?7h\x1b[0m\x1b[?12l\x1b[?25h"}
+
+    def __init__(self, term: str, *arguments: str, **environment: str) -> None:
+        self.prompt = self.PROMPT[term]
+        self._ours, theirs = pty.openpty()
+        environment = {**os.environ, "TERM": term, "PROMPT_TOOLKIT_NO_CPR": "1", **environment}
+        command = [sys.executable, "-m", "loom_run", "chat", "-r", "demo", *arguments]
+        self.process = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True, env=environment, start_new_session=True
+        )
+        os.close(theirs)
+        self._seen = b""
+
+    def until(self, text: bytes) -> bytes:
         end = time.monotonic() + 30
-        while text not in seen:
-            assert time.monotonic() < end, seen
-            seen += os.read(ours, 4096)
-        seen = seen.partition(text)[2]
+        while text not in self._seen:
+            assert time.monotonic() < end, self._seen
+            self._seen += os.read(self._ours, 4096)
+        before, _, self._seen = self._seen.partition(text)
+        return before
 
-    until(b"> ")
-    os.write(ours, b"hi\n")
-    until(b"Hello there.\r\n")
-    until(b"Go on: loom-run chat -r demo")
-    until(b"> ")
-    os.write(ours, b"bye\n")
-    until(b"Bye.\r\n")
-    until(b"> ")
-    os.write(ours, b"\x04")
-    assert process.wait(timeout=30) == 0
-    os.close(ours)
+    def type(self, keys: bytes) -> None:
+        os.write(self._ours, keys)
+
+    def leave(self) -> None:
+        assert self.process.wait(timeout=30) == 0
+        os.close(self._ours)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+def test_at_a_terminal_the_answer_streams_and_ctrl_d_leaves(project: Path, script: Run, term: str) -> None:
+    terminal = Pty(term, script("Hello there.", "Bye."), NO_COLOR="1")
+    for said, answer in [(b"hi\n", b"Hello there.\r\n"), (b"bye\n", b"Bye.\r\n")]:
+        terminal.until(terminal.prompt)
+        terminal.type(said)
+        terminal.until(answer)
+        terminal.until(b"out tokens, $0")
+    terminal.until(terminal.prompt)
+    terminal.type(b"\x04")
+    terminal.leave()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_message_may_have_lines_and_what_was_typed_is_remembered(project: Path, script: Run, loom_run: Run) -> None:
+    terminal = Pty("xterm", script("one", "two"), XDG_STATE_HOME=str(project / "state"))
+    terminal.until(terminal.prompt)
+    terminal.type(b"a\x1b\rb\r")
+    terminal.until(b"one\r\n")
+    terminal.until(terminal.prompt)
+    terminal.type(b"\x1b[A\x1b[A")  # up, into the history: the lines of the message, then back to where it stood
+    terminal.type(b"\r")
+    terminal.until(b"two\r\n")
+    terminal.until(terminal.prompt)
+    terminal.type(b"/ex\t")
+    terminal.until(b"/exit")
+    terminal.type(b"\r")
+    terminal.leave()
+    texts = [m["text"] for m in loom_run("show", "demo", "--output", "json").json["messages"]]
+    assert texts == ["a\nb", "one", "a\nb", "two"]
+    history = project / "state" / "loom" / "history"
+    assert "+a\n+b\n" in history.read_text()
+    assert history.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+def test_ctrl_c_stops_the_answer_and_not_the_session(project: Path, script: Run, term: str, loom_run: Run) -> None:
+    call = {"tool_calls": [{"id": "1", "name": "run_tests", "arguments": {}}]}
+    slow = (
+        "import time, pathlib; pathlib.Path('begun').touch(); time.sleep(0 if pathlib.Path('quick').exists() else 60)"
+    )
+    terminal = Pty(term, script(call, "They ran."), "--test-command", f'{sys.executable} -c "{slow}"')
+    terminal.until(terminal.prompt)
+    terminal.type(b"test it\n")
+    end = time.monotonic() + 30
+    while not (project / "begun").exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    os.kill(terminal.process.pid, signal.SIGINT)
+    terminal.until(b"/resume goes on")
+    terminal.until(terminal.prompt)
+    (project / "quick").touch()
+    terminal.type(b"/resume\n")
+    terminal.until(b"They ran.\r\n")
+    terminal.until(terminal.prompt)
+    terminal.type(b"/exit\n")
+    terminal.leave()
+    assert loom_run("show", "demo", "--output", "json").json["answer"] == "They ran."
+
+
+def test_without_a_terminal_there_is_no_session(project: Path, script: Run) -> None:
+    command = [sys.executable, "-m", "loom_run", "chat", "-r", "demo", script("x")]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "there is no message" in ended.stderr
+
+
+def test_commands_show_change_and_take_back(project: Path, capsys: Any, script: Run) -> None:
+    edit = {"path": "README.md", "old": "whales", "new": "orcas"}
+    option = script({"tool_calls": [{"id": "1", "name": "edit_file", "arguments": edit}]}, "done")
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(["git", "add", "README.md"], check=True)
+    _, err = _talk(project, capsys, option, "/undo", "edit", "y", "/diff", "/undo", "/diff", "/approve", "/tools")
+    assert err.count("nothing yet: say something first") == 1
+    assert "+A project about orcas." in err
+    assert "README.md (changed)" in err
+    assert "README.md brought back" in err
+    assert "no file differs from the last commit" in err
+    assert "nothing waits for your word" in err
+    assert re.search(r"edit_file +acts +Replace one piece", err)
+    assert re.search(r"grep +looks", err)
+    assert "orcas" not in (project / "README.md").read_text()
+
+
+def test_a_call_that_was_left_open_is_decided_later(project: Path, capsys: Any, script: Run) -> None:
+    edit = {"path": "README.md", "old": "whales", "new": "orcas"}
+    option = script({"tool_calls": [{"id": "1", "name": "edit_file", "arguments": edit}]}, "done")
+    answers, _ = _talk(project, capsys, option, "edit", "l", "/approve", "y")
+    assert answers == ["approval", "done"]
+
+
+def test_another_model_is_taken_for_the_next_turn(project: Path, capsys: Any, script: Run) -> None:
+    _, err = _talk(project, capsys, script("one"), "hi", "/model nonsense", "/model ollama:qwen3", "/model")
+    assert "cannot use --model 'nonsense'" in err
+    assert err.count("ollama:qwen3 in ") == 2

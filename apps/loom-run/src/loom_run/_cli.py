@@ -146,7 +146,9 @@ def _talk(
         if text is None:
             from loom_run._session import COMMANDS, Session, terminal_reader  # noqa: PLC0415
 
-            session = Session(conversation, change, limits, desk, lambda turn: _told(turn, desk, db, output))
+            session = Session(
+                conversation, change, limits, desk, lambda turn: _told(turn, desk, db, output, in_session=True)
+            )
             return session.run(terminal_reader(COMMANDS))
         if conversation.exists():
             work = conversation.say(text, change, limits, desk)
@@ -221,9 +223,12 @@ def _settled(
     return terminal.settle(turn, conversation, change, limits, desk)[0]
 
 
-def _told(turn: "Turn", desk: "Desk", db: str, output: Output) -> int:
-    """Write how the turn ended: the answer to stdout, the rest to stderr. Returns the exit code."""
-    from loom_run._story import ending  # noqa: PLC0415
+def _told(turn: "Turn", desk: "Desk", db: str, output: Output, *, in_session: bool = False) -> int:
+    """Write how the turn ended: the answer to stdout, the rest to stderr. Returns the exit code.
+
+    A session goes on by itself, so it is told what to type there.
+    """
+    from loom_run._story import ending, usage_text  # noqa: PLC0415
 
     streamed = desk.progress.has_streamed
     desk.progress.end_line()
@@ -238,7 +243,11 @@ def _told(turn: "Turn", desk: "Desk", db: str, output: Output) -> int:
             from loom_run._lines import printable  # noqa: PLC0415
 
             write_line(printable(turn.answer) if is_terminal(sys.stdout) else turn.answer)
-        write_error(ending(turn, again=command_text("chat -r", turn.run_id, db), resume=command))
+        if in_session and turn.standing == "answered":
+            write_error(f"-- {usage_text(turn.state.usage)}")
+        else:
+            again = command_text("chat -r", turn.run_id, db)
+            write_error(ending(turn, again=again, resume="/resume" if in_session else command))
     if desk.page_error is not None:
         write_error(f"the answer is kept; only its page is missing: {desk.page_error}")
     return code
