@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import inspect
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from loom_runner import StateError, UsageError
-from loom_runner._codec import Codec, canonical, hints_of
+from loom_runner import AgentRunner, Complete, SQLiteStore, StateError, ToolRegistry, UsageError
+from loom_runner._codec import Codec, canonical, hints_of, json_text
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
@@ -82,3 +83,30 @@ def test_hints_are_found_in_closures_and_missing_names_are_left_out():
     hints = hints_of(function)
     assert hints["c"] is int
     assert "b" not in hints
+
+
+def test_half_a_surrogate_pair_is_written_as_its_escape_and_comes_back():
+    text = json_text({"name": "caf\udce9", "ä": "ö"})
+    assert text.isascii()
+    assert json.loads(text) == {"name": "caf\udce9", "ä": "ö"}
+    assert json_text({"ä": "ö"}) == '{"ä":"ö"}'
+
+
+def test_what_is_hashed_is_written_in_a_way_that_never_changes():
+    assert json_text({"b": 1, "a": ["ä", None]}, is_hashed=True) == '{"a": ["ä", null], "b": 1}'
+
+
+def test_a_run_may_handle_texts_that_are_not_unicode(go):
+    tools = ToolRegistry()
+
+    @tools.tool("list")
+    async def files(name: str) -> str:
+        return f"{name}-\udcff"
+
+    async def step(state, ctx):
+        return Complete(await ctx.call_tool("list", name=state))
+
+    with SQLiteStore(":memory:") as store:
+        result = go(AgentRunner(step=step, store=store, tools=tools).start(run_id="r", initial_state="\ud83d"))
+        assert (result.status, result.result) == ("completed", "\ud83d-\udcff")
+        assert [call.status for call in store.tool_calls("r")] == ["done"]

@@ -19,7 +19,7 @@ from loom_runner._errors import StateDecodeError, StateEncodeError, UsageError
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Codec", "canonical", "hints_of", "to_plain_json"]
+__all__ = ["Codec", "canonical", "hints_of", "json_text", "to_plain_json"]
 
 UNHINTED: Final = inspect.Parameter.empty
 _CHECKED_BYTES: Final = 65_536
@@ -100,11 +100,42 @@ def to_plain_json(value: Any, what: str) -> str:
         StateEncodeError: It holds something else than JSON's own types.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return json_text(value)
     except (TypeError, ValueError, RecursionError) as exc:
         raise StateEncodeError(
             f"cannot store {what}: it is not plain JSON ({_first_line(exc)}). Give it a type hint, or use plain values."
         ) from exc
+
+
+def json_text(value: Any, *, default: Callable[[Any], Any] | None = None, is_hashed: bool = False) -> str:
+    """Write JSON for a column.
+
+    Half a surrogate pair, which file names and models' answers have now and then, and UTF-8 has not, is written as its
+    escape, so that it is stored and comes back.
+
+    Args:
+        default: What to do with an object that is not JSON.
+        is_hashed: Write the same value always in the same way, which may never change: hashes of it are on record.
+    """
+
+    def write(*, ensure_ascii: bool) -> str:
+        separators = (", ", ": ") if is_hashed else (",", ":")
+        return json.dumps(
+            value,
+            default=default,
+            sort_keys=is_hashed,
+            ensure_ascii=ensure_ascii,
+            allow_nan=False,
+            separators=separators,
+        )
+
+    text = write(ensure_ascii=False)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return write(ensure_ascii=True)
+    return text
 
 
 def canonical(text: str) -> str:

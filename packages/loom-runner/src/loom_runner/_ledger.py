@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._approvals import ApprovalRecord, as_of
 from loom_runner._clock import is_transient
+from loom_runner._codec import json_text
 from loom_runner._errors import LeaseLost, OutcomeUnknown, PayloadTooLarge, StoreError, ToolCallMismatch, ToolFailed
 from loom_runner._events import Audience, Observers, RunEvent
 from loom_runner._gate import Ask, Deny, PendingCall, verdict_on
@@ -363,7 +364,7 @@ def arguments_text(name: str, arguments: Mapping[str, Any]) -> str:
         ToolFailed: With the category `invalid_arguments`.
     """
     try:
-        return json.dumps(arguments, default=_jsonable, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return json_text(arguments, default=_jsonable, is_hashed=True)
     except (TypeError, ValueError, RecursionError) as exc:
         raise ToolFailed(
             f"cannot call {name}: its arguments cannot be written as JSON ({exc}).",
@@ -373,7 +374,7 @@ def arguments_text(name: str, arguments: Mapping[str, Any]) -> str:
 
 
 def _payload_text(value: Any) -> str:
-    return json.dumps(value, default=_jsonable, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json_text(value, default=_jsonable)
 
 
 def _jsonable(value: Any) -> Any:

@@ -191,7 +191,6 @@ class StepCommit:
     signal_key: int | None = None
     lease_end: LeaseEnd | None = None
     note: str | None = None
-    before: str | None = None
     children: tuple[NewRun, ...] = ()
     tokens: int = 0
     cost_usd: float = 0.0

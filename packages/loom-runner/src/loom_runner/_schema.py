@@ -256,6 +256,7 @@ CELLS: Final[tuple[tuple[str, str], ...]] = (
     ("tool_calls", "error"),
     ("tool_calls", "result"),
     ("tool_tries", "error"),
+    ("leases", "note"),
     ("signals", "payload"),
     ("approvals", "reason"),
     ("approvals", "policy"),

@@ -128,7 +128,7 @@ class FamilyTables(Tables):
             db.execute(
                 """UPDATE leases SET ended_at = ?, ended_as = 'cancelled', note = ?
                    WHERE run_key = ? AND fence = ? AND ended_at IS NULL""",
-                (at, error.message, key, fence),
+                (at, self._put(error.message, "a note"), key, fence),
             )
         return [str(each_id) for _, each_id, _ in found]
 

@@ -23,7 +23,7 @@ __all__ = ["KeyTables", "rekey"]
 
 _WORD: Final = "loom"
 _SET_WORD: Final = "INSERT OR REPLACE INTO about (name, value) VALUES ('key_check', ?)"
-_ROW_KEYS: Final = {"blobs": ("hash",), "tool_tries": ("number", "try")}
+_ROW_KEYS: Final = {"blobs": ("hash",), "leases": ("run_key", "fence"), "tool_tries": ("number", "try")}
 _WAIT_MS: Final = 2_000
 
 

@@ -168,10 +168,11 @@ def to_attempt(row: Row, get: Callable[[Cell, str], str]) -> AttemptRecord:
     return AttemptRecord(step_index, attempt, kind, started_at, ended_at, info, retry_at, fence)
 
 
-def to_lease(row: Row) -> LeaseRecord:
+def to_lease(row: Row, get: Callable[[Cell, str], str]) -> LeaseRecord:
     fence, machine, pid, process, code, code_at, first_step, taken_at, ended_at, ended_as, note, module, version = row
     owner = Owner(machine, pid, process)
-    return LeaseRecord(fence, owner, code, code_at, first_step, taken_at, ended_at, ended_as, note, module, version)
+    text = _text(note, get, "the note of lease", fence)
+    return LeaseRecord(fence, owner, code, code_at, first_step, taken_at, ended_at, ended_as, text, module, version)
 
 
 def to_signal(row: Row, get: Callable[[Cell, str], str]) -> SignalRecord:

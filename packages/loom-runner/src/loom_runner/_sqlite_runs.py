@@ -123,7 +123,8 @@ class RunTables(Tables):
         return [to_run(row, self._cells.get) for row in rows]
 
     def leases(self, run_id: str) -> list[LeaseRecord]:
-        return [to_lease(row) for row in self._read(f"{SELECT_LEASE} {OF_RUN} ORDER BY fence", (run_id,))]
+        rows = self._read(f"{SELECT_LEASE} {OF_RUN} ORDER BY fence", (run_id,))
+        return [to_lease(row, self._cells.get) for row in rows]
 
     @staticmethod
     def _add_lease(db: apsw.Connection, claim: Claim, lease: LeaseRequest, first_step: int) -> None:

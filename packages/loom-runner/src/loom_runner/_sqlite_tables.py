@@ -113,7 +113,7 @@ class Tables:
         self._let_go(claim.run_key)
         db.execute(
             "UPDATE leases SET ended_at = ?, ended_as = ?, note = ? WHERE run_key = ? AND fence = ?",
-            (at, ended_as, note, claim.run_key, claim.fence),
+            (at, ended_as, self._put(note, "a note"), claim.run_key, claim.fence),
         )
 
     def _add_attempt(self, db: apsw.Connection, claim: Claim, attempt: AttemptRecord) -> None:
