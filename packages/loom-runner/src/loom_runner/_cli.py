@@ -15,11 +15,12 @@ import click
 from loom_runner._cli_answer import ANSWERING_COMMANDS
 from loom_runner._cli_ask import ASKING_COMMANDS
 from loom_runner._cli_doctor import doctor
-from loom_runner._cli_open import db_option, db_suffix, json_text, named_run, naming, reading
+from loom_runner._cli_open import db_option, db_suffix, json_text, named_run, naming, naming_as, reading
 from loom_runner._cli_store import STORE_COMMANDS
 from loom_runner._cli_watch import watch
 from loom_runner._errors import UsageError
 from loom_runner.cli_base import (
+    Amount,
     Count,
     Interrupted,
     Output,
@@ -79,18 +80,23 @@ def _driving(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--budget", metavar="NAME=N,...", help="Limits: steps, tokens, cost_usd, time_s."),
         click.option(
-            "--wait", "wait_s", type=click.FloatRange(min=0), default=0.0, help="Seconds to spend on the run's timers."
+            "--wait", "wait_s", metavar="SECONDS", type=Amount(min=0), default=0.0, help="Time to spend on its timers."
         ),
         click.option("--max-steps", type=Count(min=1), help="Pause after so many steps."),
-        naming,
     ):
         command = option(command)
     return command
 
 
 @main_group.command()
+@naming_as("MODULE RUN")
 @_driving
-@click.option("--input", "typed", help="Where the run begins, as JSON; initial_state() of the module when not said.")
+@click.option(
+    "--input",
+    "typed",
+    metavar="JSON",
+    help="Where the run begins, as JSON; initial_state() of the module when not said.",
+)
 def run(
     *,
     names: tuple[str, ...],
@@ -125,6 +131,7 @@ def run(
 
 
 @main_group.command()
+@naming
 @_driving
 def resume(
     *,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from loom_runner._cli_open import (
-    asking,
+    asking_all,
     by_option,
     checked_run_id,
     db_option,
@@ -46,7 +46,7 @@ __all__ = ["ANSWERING_COMMANDS"]
 @click.argument("call", metavar="RUN#CALL")
 @click.option("--retry", is_flag=True, help="Run the tool once more, with the same idempotency key.")
 @click.option("--skip", is_flag=True, help="Let the call fail; the step sees a ToolFailed with the category skipped.")
-@click.option("--result", help="It did happen: record this JSON as its payload.")
+@click.option("--result", metavar="JSON", help="It did happen: record this JSON as its payload.")
 @by_option
 @db_option
 def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str | None, db: str) -> None:
@@ -70,7 +70,7 @@ def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str |
 @click.argument("name")
 @click.argument("run", required=False)
 @click.option("--run-id", metavar="RUN", help="The run, when it is not the last argument.")
-@click.option("--payload", help="What the signal carries, as JSON.")
+@click.option("--payload", metavar="JSON", help="What the signal carries, as JSON.")
 @db_option
 def signal_command(*, name: str, run: str | None, run_id: str | None, payload: str | None, db: str) -> None:
     """Leave a signal NAME for a run; `resume` then goes on."""
@@ -88,7 +88,7 @@ def signal_command(*, name: str, run: str | None, run_id: str | None, payload: s
 
 
 @click.command()
-@asking
+@asking_all
 @click.option("--all", "everything", is_flag=True, help="Decided and expired ones, too.")
 def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, everything: bool) -> None:
     """Show the tool calls that wait for an approval.
@@ -120,7 +120,7 @@ def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Ou
 @click.argument("request", metavar="RUN#NUMBER")
 @click.option("--approve", is_flag=True, help="Let the call run.")
 @click.option("--deny", is_flag=True, help="Refuse it; the step sees a ToolFailed with the category denied.")
-@click.option("--edit", help="Let it run with these arguments (JSON) instead.")
+@click.option("--edit", metavar="JSON", help="Let it run with these arguments (JSON) instead.")
 @click.option("--note", default="", help="Why; a denial's note reaches the step.")
 @by_option
 @db_option
@@ -181,7 +181,7 @@ def pause(*, names: tuple[str, ...], run_id: str | None, db: str) -> None:
 @naming
 @click.option("--step", type=Count(min=0), required=True, help="The new run begins after this step.")
 @click.option("--as", "new_run_id", metavar="NEW", help="The new run's name; RUN-fork-1 and so on when not said.")
-@click.option("--patch", help="Change the state first, by a JSON merge patch (null removes a member).")
+@click.option("--patch", metavar="JSON", help="Change the state first, by a JSON merge patch (null removes a member).")
 def fork(
     *, names: tuple[str, ...], run_id: str | None, db: str, step: int, new_run_id: str | None, patch: str | None
 ) -> None:

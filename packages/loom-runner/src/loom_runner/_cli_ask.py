@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loom_runner._cli_open import asking, db_option, db_suffix, json_text, local_time, named_run, opened, reading
+from loom_runner._cli_open import (
+    asking,
+    asking_all,
+    db_option,
+    db_suffix,
+    json_text,
+    local_time,
+    named_run,
+    opened,
+    reading,
+)
 from loom_runner.cli_base import (
     Count,
     Output,
@@ -200,7 +210,7 @@ def tool_calls(names: tuple[str, ...], run_id: str | None, db: str, output: Outp
 
 
 @click.command()
-@asking
+@asking_all
 def doubts(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
     """Show the tool calls that nobody knows the end of.
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NamedRun",
     "asking",
+    "asking_all",
     "by_option",
     "checked_run_id",
     "db_option",
@@ -37,6 +38,7 @@ __all__ = [
     "local_time",
     "named_run",
     "naming",
+    "naming_as",
     "opened",
     "reading",
     "require_database",
@@ -46,12 +48,13 @@ DEFAULT_DB = "runs.sqlite"
 
 db_option = click.option(
     "--db",
+    metavar="FILE",
     default=DEFAULT_DB,
     show_default=True,
     callback=lambda _c, _p, value: _db_of(value),
     help="The database file.",
 )
-by_option = click.option("--by", default=None, help="Who decides; the user's name when not said.")
+by_option = click.option("--by", metavar="WHO", default=None, help="Who decides; the user's name when not said.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +65,32 @@ class NamedRun:
     run_id: str
 
 
-def naming(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Take `[MODULE] RUN` or `--run-id RUN`, and the database."""
-    for option in (
-        db_option,
-        click.option("--run-id", metavar="RUN", help="The run, when it is not the last argument."),
-        click.argument("names", nargs=-1, metavar="[MODULE] RUN"),
-    ):
-        command = option(command)
-    return command
+def naming_as(usage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Take a run as `named_run` reads it, and the database; `usage` is what the help shows."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            db_option,
+            click.option("--run-id", metavar="RUN", help="The run, when it is not the last argument."),
+            click.argument("names", nargs=-1, metavar=usage),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+naming = naming_as("[MODULE] RUN")
 
 
 def asking(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same, for a command that answers with data."""
+    """Take `[MODULE] RUN`, for a command that answers with data."""
     return naming(output_option(command))
+
+
+def asking_all(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Take `[[MODULE] RUN]`, for a command that without a run answers about all of them."""
+    return naming_as("[[MODULE] RUN]")(output_option(command))
 
 
 def named_run(names: tuple[str, ...], run_id: str | None, verb: str) -> NamedRun:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loom_runner._cli_open import asking, named_run, opened, reading
+from loom_runner._cli_open import asking, asking_all, named_run, opened, reading
 from loom_runner._errors import UsageError
 from loom_runner.cli_base import (
+    Amount,
     ExitCode,
     Output,
     choose_output,
@@ -92,7 +93,7 @@ def _written_to(to: str | None) -> Iterator[None]:
 
 
 @click.command()
-@asking
+@asking_all
 def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> int:
     """Read everything once and report what is not as it should be.
 
@@ -128,9 +129,9 @@ def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
 
 
 @click.command()
-@asking
-@click.option("--keep", help="Keep the runs and drop steps: last:N, every:N or latest.")
-@click.option("--days", type=click.FloatRange(min=0), help="Only runs that did not change for so many days.")
+@asking_all
+@click.option("--keep", metavar="HOW", help="Keep the runs and drop steps: last:N, every:N or latest.")
+@click.option("--days", type=Amount(min=0), help="Only runs that did not change for so many days.")
 @click.option("--yes", is_flag=True, help="Do it; without this it is only said what would go.")
 @click.option("--vacuum", is_flag=True, help="Give the room back to the disk afterwards.")
 def prune(

@@ -11,6 +11,8 @@ import click
 
 from loom_runner._cli_open import asking, db_suffix, go_on_hint, json_text, named_run, reading
 from loom_runner.cli_base import (
+    Amount,
+    Count,
     ExitCode,
     Output,
     choose_output,
@@ -40,14 +42,13 @@ _SHOWN_STEPS = 8
 @click.option(
     "--every",
     "every_s",
-    type=click.FloatRange(min=0.05, max=3600),
+    metavar="SECONDS",
+    type=Amount(min=0.05, max=3600),
     default=0.5,
     show_default=True,
     help="Seconds between two looks.",
 )
-@click.option(
-    "--last", type=click.IntRange(min=0), default=_SHOWN_STEPS, show_default=True, help="Begin so many steps back."
-)
+@click.option("--last", type=Count(min=0), default=_SHOWN_STEPS, show_default=True, help="Begin so many steps back.")
 @click.option("--stay", is_flag=True, help="Go on while the run waits or is paused, until it has ended.")
 def watch(
     *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, every_s: float, last: int, stay: bool

@@ -19,6 +19,7 @@ The exit codes, the same everywhere:
 from __future__ import annotations
 
 import errno
+import math
 import os
 import signal
 import sys
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from loom_runner._states import Status
 
 __all__ = [
+    "Amount",
     "Count",
     "ExitCode",
     "Interrupted",
@@ -198,16 +200,35 @@ def grace_s() -> float:
 class Count(click.IntRange):
     """A whole number as an option's type: `click.IntRange` in words that a person uses."""
 
-    name = "whole number"
+    name = "n"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read it; fail with what was expected."""
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:
-            bounds = [f"from {self.min:,}" if self.min is not None else "", f"to {self.max:,}" if self.max else ""]
-            text = shorten(str(value), 40)
-            self.fail(f"{text!r} is not a whole number {' '.join(bounds).strip()}".rstrip() + ".", param, ctx)
+            self.fail(_misfit(value, "whole number", self.min, self.max), param, ctx)
+
+
+class Amount(click.FloatRange):
+    """A number as an option's type: `click.FloatRange` in words that a person uses."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it; fail with what was expected."""
+        try:
+            number: float = super().convert(value, param, ctx)
+        except click.BadParameter:
+            number = math.nan
+        if not math.isfinite(number):
+            self.fail(_misfit(value, "number", self.min, self.max), param, ctx)
+        return number
+
+
+def _misfit(value: Any, what: str, least: float | None, most: float | None) -> str:
+    bounds = [f"from {least:,}" if least is not None else "", f"to {most:,}" if most is not None else ""]
+    return f"{shorten(str(value), 40)!r} is not a {what} {' '.join(bounds).strip()}".rstrip() + "."
 
 
 def run_command(command: click.Command, arguments: Sequence[str] | None = None, *, name: str) -> NoReturn:
