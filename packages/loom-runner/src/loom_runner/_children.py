@@ -146,8 +146,7 @@ class Family:
 
     def settled(self, wait: Mapping[str, Any]) -> int:
         """Count the children that have settled."""
-        records = (self._store.get_run(run_id) for run_id in wait["children"])
-        return sum(record is not None and record.status in SETTLED for record in records)
+        return sum(status in SETTLED for status, _ in self._store.standings(wait["children"]).values())
 
     async def drive(self, parent: RunRecord, visit: Visit) -> None:
         """Drive the children that a parent waits for, until enough have settled or none can go further here."""
@@ -164,22 +163,22 @@ class Family:
     async def _begin(self, programs: Mapping[str, str], visit: Visit) -> list[RunRecord]:
         """Go on with each child that can; return those that are parked."""
         parked = []
-        for run_id, program in programs.items():
-            record = self._store.get_run(run_id)
-            if record is None or record.status in SETTLED or run_id in visit.children:
+        for run_id, (status, fence) in self._store.standings(list(programs)).items():
+            if status in SETTLED or run_id in visit.children:
                 continue
             child = visit.visits.setdefault(run_id, visit.for_child(self._settings.observers))
-            driver = self._driver(program)
-            # A child that stands where this visit has left it is looked at again only when its wait is over.
-            is_new = run_id not in visit.left_at
-            if is_new or (record.status == "waiting" and not child.is_used_up and await driver.can_go_on(record)):
-                if visit.left_at.get(run_id) == record.fence:
-                    continue  # it was tried, and stood still
-                visit.left_at[run_id] = record.fence
-                work = self._driven(driver, run_id, child)
-                visit.children[run_id] = asyncio.create_task(work, name=f"loom-runner {run_id}")
-            else:
-                parked.append(record)
+            driver = self._driver(programs[run_id])
+            if run_id in visit.left_at:
+                # This visit has gone on with it before: again only when its wait is over, and it has moved since.
+                record = self._store.get_run(run_id)
+                if record is None or status != "waiting" or child.is_used_up or visit.left_at[run_id] == fence:
+                    continue
+                if not await driver.can_go_on(record):
+                    parked.append(record)
+                    continue
+            visit.left_at[run_id] = fence
+            work = self._driven(driver, run_id, child)
+            visit.children[run_id] = asyncio.create_task(work, name=f"loom-runner {run_id}")
         return parked
 
     async def _look_again(self, tasks: list[asyncio.Task[None]], parked: list[RunRecord]) -> None:
@@ -198,13 +197,12 @@ class Family:
 
     async def can_go_on(self, wait: Mapping[str, Any]) -> bool:
         """Say whether a child could be gone on with, of a parent that still waits for its children."""
-        for run_id, program in zip(wait["children"], wait["programs"], strict=True):
-            record = self._store.get_run(run_id)
-            if record is None or record.status in SETTLED:
-                continue
-            if record.status == "created":
+        programs = dict(zip(wait["children"], wait["programs"], strict=True))
+        for run_id, (status, _) in self._store.standings(wait["children"]).items():
+            if status == "created":
                 return True
-            if record.status == "waiting" and await self._driver(program).can_go_on(record):
+            record = self._store.get_run(run_id) if status == "waiting" else None
+            if record is not None and await self._driver(programs[run_id]).can_go_on(record):
                 return True
         return False
 

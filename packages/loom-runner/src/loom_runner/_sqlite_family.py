@@ -170,6 +170,13 @@ class FamilyTables(Tables):
         where = "WHERE r.parent_key = (SELECT run_key FROM runs WHERE run_id = ?) ORDER BY r.run_key"
         return [to_run(row, self._cells.get) for row in self._read(f"{SELECT_RUN} {where}", (run_id,))]
 
+    def standings(self, run_ids: Sequence[str]) -> dict[str, tuple[Status, int]]:
+        rows = self._read(
+            "SELECT run_id, status, fence FROM runs WHERE run_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(run_ids)),),
+        )
+        return {run_id: (status, fence) for run_id, status, fence in rows}
+
     def spent_by_descendants(self, run_id: str) -> Spent:
         ((steps, tokens, cost_usd, work_us),) = self._read(
             f"""{_TREE} SELECT coalesce(sum(r.step_index), 0), coalesce(sum(r.spent_tokens), 0),

@@ -121,6 +121,10 @@ class Store(Protocol):
     def children(self, run_id: str) -> list[RunRecord]:
         """Read the runs that this run has made, in order."""
 
+    def standings(self, run_ids: Sequence[str]) -> dict[str, tuple[Status, int]]:
+        """Read the status and the fence of each of these runs, and nothing else; those that are not there are left
+        out."""
+
     def spent_by_descendants(self, run_id: str) -> Spent:
         """Add up what a run's children, and theirs, have used."""
 
