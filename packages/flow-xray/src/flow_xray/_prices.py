@@ -21,13 +21,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from flow_xray._errors import TraceFormatError
 from flow_xray._model import Json, Span
 from flow_xray._result import TraceResult
 
 _COUNTS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+_REMEMBERED: Final = 10_000  # prices that a long process keeps
 _LITELLM: Final = {
     "input": "input_cost_per_token",
     "output": "output_cost_per_token",
@@ -186,13 +187,15 @@ def _of_library() -> Pricer | None:
         source = f"genai-prices {version('genai-prices')}"
     except (ImportError, PackageNotFoundError):
         return None
-    known: dict[Any, Any] = {}  # the models that could not be found, each with its provider
+    unknown: set[tuple[str, str | None]] = set()
+    known: dict[object, float] = {}  # a price takes 0.1 ms; equal calls of one hour cost the same
 
-    def price_of(
-        model: str, provider: str | None, counts: Mapping[str, int], at: datetime
-    ) -> "tuple[float, str] | None":
-        if (model, provider) in known:
+    def price_of(model: str, provider: str | None, counts: Mapping[str, int], at: datetime) -> tuple[float, str] | None:
+        if (model, provider) in unknown:
             return None
+        key = (model, provider, *counts.items(), at.date(), at.hour)
+        if key in known:
+            return known[key], source
         for name, owner in _readings(model, provider):
             try:
                 found = genai_prices.calc_price(
@@ -202,8 +205,11 @@ def _of_library() -> Pricer | None:
                 continue
             except ValueError:
                 return None  # counts that contradict each other have no price
-            return float(found.total_price), source
-        known[model, provider] = None
+            cost = float(found.total_price)
+            if len(known) < _REMEMBERED:
+                known[key] = cost
+            return cost, source
+        unknown.add((model, provider))
         return None
 
     return price_of

@@ -54,7 +54,7 @@ class Capture:
         duration_ms: None while it is open.
         size_bytes: of the journal when the capture ended.
         spans, model_calls, errors, tokens: counts of the trace.
-        cost_usd: None when no call has a cost.
+        cost_usd: of the calls whose cost the program recorded; None when there is none. The index works nothing out.
         meta: what the session itself was told by `trace.meta` outside any span.
     """
 
