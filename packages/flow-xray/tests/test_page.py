@@ -9,7 +9,7 @@ import re
 
 import pytest
 from flow_xray import Span, TraceResult
-from flow_xray._page import in_tree_order
+from flow_xray._page import build_page, in_tree_order
 
 
 def block(page, name):
@@ -138,3 +138,40 @@ def test_strange_numbers_and_ids_are_taken(make_span):
 
 def test_an_empty_trace_makes_a_page():
     assert json.loads(block(TraceResult(name="empty").to_html(), "x-head"))["count"] == 0
+
+
+def test_calls_with_equal_name_and_input_are_counted_for_the_overview(make_span, read_block):
+    spans = [make_span("search", kind="tool", input={"q": q}) for q in ("a", "b", "a", "a")]
+    spans += [make_span("search", kind="step", input={"q": "a"}), make_span("tick"), make_span("tick")]
+    spans += [make_span("ask", kind="llm", input={"q": "a"}), make_span("ask", kind="llm", input={"q": "a"})]
+    head = read_block(TraceResult(spans=spans, is_frozen=True).to_html(), "x-head")
+    assert head["repeats"] == [[0, 3, 3_000_000_000]]
+
+
+def test_models_and_places_are_tables_of_their_own(make_span, read_block):
+    spans = [make_span("ask", kind="llm", meta={"model": model}) for model in ("m-1", "m-2", "m-1", 7)]
+    spans[0].code = "agent.py:12"
+    head = read_block(TraceResult(spans=spans, is_frozen=True).to_html(), "x-head")
+    assert (head["models"], head["codes"]) == (["m-1", "m-2"], ["", "agent.py:12"])
+
+
+def test_the_lines_beside_the_names_are_a_block_of_lines(make_span):
+    spans = [
+        make_span(input={"a": "two\nlines"}),
+        make_span(input={"a": "\u2028\x85x"}),
+        make_span(input={"a": "two\nlines"}),
+    ]
+    lines = block(TraceResult(spans=spans, is_frozen=True).to_html(), "x-det").decode().split("\n")
+    assert lines == ["two lines", "x"]
+
+
+def test_a_page_holds_what_the_source_says_when_it_is_given(make_span, read_block):
+    context = {"nodes": [{"id": "a.py:1", "name": "</script>", "file": "a.py", "line": 1, "executed": True}]}
+    trace = TraceResult(spans=[make_span()], is_frozen=True)
+    assert read_block(build_page(trace, context=context), "x-ctx") == context
+    assert 'id="x-ctx"' not in build_page(trace)
+
+
+def test_the_title_holds_no_control_characters():
+    page = TraceResult(name="\x1b[31m\ud800</title>\u202e").to_html()
+    assert "<title>\ufffd[31m\ufffd&lt;/title&gt;\ufffd · flow-xray</title>" in page

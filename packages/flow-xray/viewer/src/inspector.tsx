@@ -185,7 +185,15 @@ function Facts({ trace, index, meta }: { trace: Trace; index: number; meta: Json
           {typeof meta.reasoning_tokens === "number" && meta.reasoning_tokens > 0 && <span class="faint"> ({count(meta.reasoning_tokens)} reasoning)</span>}
         </Fact>
       )}
-      {!Number.isNaN(trace.cost[index]) && <Fact name="cost">{usd(trace.cost[index])}</Fact>}
+      {!Number.isNaN(trace.cost[index]) ? (
+        <Fact name="cost">{usd(trace.cost[index])}</Fact>
+      ) : (
+        trace.hasTokens(index) && trace.kindOf(index) === "llm" && (
+          <Fact name="cost">
+            <span class="faint">unpriced</span>
+          </Fact>
+        )
+      )}
       {trace.codeOf(index) && (
         <Fact name="code">
           <span class="mono">{visible(trace.codeOf(index))}</span>

@@ -6,6 +6,7 @@
 // distance from the roots have to do.
 
 import { graphlib, layout } from "@dagrejs/dagre";
+import { visible } from "./format";
 
 export const MOST_NODES = 60;
 export const MOST_EDGES = 90;
@@ -40,7 +41,7 @@ export interface Placed {
 }
 
 export function widthOf(node: GraphNode): number {
-  return Math.min(232, Math.max(96, 7 * Math.max(node.label.length, node.note.length * 0.86) + 34));
+  return Math.min(232, Math.max(96, 7 * Math.max(visible(node.label).length, node.note.length * 0.86) + 34));
 }
 
 const HIGH = 46;
@@ -60,9 +61,13 @@ function placeByDagre(nodes: GraphNode[], edges: GraphEdge[]): Placed {
   nodes.forEach((node, k) => graph.setNode(String(k), { width: widthOf(node), height: HIGH }));
   for (const edge of edges) graph.setEdge(String(edge.from), String(edge.to), { weight: 1 + Math.round(Math.log2(edge.calls)), width: 30, height: 14, labelpos: "c" });
   layout(graph);
-  const at = nodes.map((_, k) => graph.node(String(k)) as { x: number; y: number });
+  const at = nodes.map((_, k) => ({ ...(graph.node(String(k)) as { x: number; y: number }) }));
   const whole = graph.graph() as { width?: number; height?: number };
   const wide = nodes.map(widthOf);
+  // dagre centres the boxes of a rank; names that begin at one line are easier to read.
+  const left = new Map<number, number>();
+  at.forEach(({ x }, k) => left.set(Math.round(x), Math.min(left.get(Math.round(x)) ?? Infinity, x - wide[k] / 2)));
+  at.forEach((each, k) => (each.x = left.get(Math.round(each.x))! + wide[k] / 2));
   const paths = edges.map(({ from, to }) => {
     const points = (graph.edge(String(from), String(to)) as { points: { x: number; y: number }[] }).points;
     // dagre ends an arrow anywhere on the border; from the right side to the left side reads better.

@@ -237,7 +237,7 @@ function App({ trace, compared, context }: PageProps) {
 
   const found = hitList ? `${count(hitList.length)}${isSearching ? " …" : ""}` : "";
   const showInspector = !WITHOUT_INSPECTOR.includes(view) && trace.count > 0 && (!isNarrow || isInspecting);
-  if (view === "Overview" || view === "Raw") keys.current = null;
+  keys.current = null; // the view that is shown sets it when it is drawn
   const shared = { trace, hits, selected, keys, select, inspect };
   const rowHeight = isNarrow ? 40 : 26;
   return (
