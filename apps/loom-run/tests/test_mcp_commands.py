@@ -73,7 +73,7 @@ def test_a_file_is_checked_after_it_is_trusted(servers: Any, loom_run: Run, proj
     assert loom_run("mcp", "check").code == 2
     failed = loom_run("mcp", "check", "--trust", "--output", "text")
     assert failed.code == 1
-    assert "cannot use MCP server 'none': because there is no program 'no-such-program'" in failed.err
+    assert "cannot use MCP server 'none': there is no program 'no-such-program'" in failed.err
 
 
 def test_a_file_that_is_named_is_the_users_own_word(servers: Any, loom_run: Run) -> None:

@@ -59,7 +59,7 @@ class Product:
 
     async def start(self, run_id: str, request: Mapping[str, Any], heard: Any) -> None:
         if not isinstance(request.get("message"), str):
-            raise AgentError("cannot start: because there is no message. Say something.")
+            raise AgentError("cannot start: there is no message. Say something.")
         state = AgentState().with_user(request["message"]).to_json()
         await self.runner(heard).start(run_id=run_id, initial_state=state)
 

@@ -105,7 +105,7 @@ def test_a_file_that_somebody_changed_between_the_tries_is_left_alone(
         _dying_put(patched, -1, Killed())
         _make(log, workspace, "k", a="1\n", b="2\n")
     (workspace.root / "b").write_text("mine\n")
-    with pytest.raises(ToolError, match="'b': because somebody else changed it meanwhile. Nothing was changed"):
+    with pytest.raises(ToolError, match="'b': somebody else changed it meanwhile. Nothing was changed"):
         _make(log, workspace, "k", a="1\n", b="2\n")
     assert (_text(workspace, "a"), _text(workspace, "b")) == (None, "mine\n")
     assert log.standing("demo") == []
@@ -161,7 +161,7 @@ def test_undo_refuses_when_the_file_was_changed_since_unless_forced(log: ChangeL
     _make(log, workspace, "1", b="1\n")
     _make(log, workspace, "2", a="1\n")
     (workspace.root / "b").write_text("mine\n")
-    with pytest.raises(ToolError, match=r"undo change 1 \(write b\): because the file was changed since"):
+    with pytest.raises(ToolError, match=r"undo change 1 \(write b\): the file was changed since"):
         log.undo("demo", every=True)
     assert _text(workspace, "a") == "1\n"
     log.undo("demo", every=True, force=True)

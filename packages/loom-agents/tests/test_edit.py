@@ -43,20 +43,20 @@ def test_no_match_shows_the_lines_that_are_near() -> None:
     with pytest.raises(ToolError) as refused:
         replaced("app.py", "def add(a, b):\n    return a + b\n", "def add(a,b):\n", "x")
     assert str(refused.value) == (
-        "cannot edit 'app.py': because `old` is not in it. Near is line 1: 'def add(a, b):'. Copy the text exactly"
+        "cannot edit 'app.py': `old` is not in it. Near is line 1: 'def add(a, b):'. Copy the text exactly"
         " as read_file shows it."
     )
 
 
 def test_no_match_and_nothing_near_says_how_long_the_file_is() -> None:
-    with pytest.raises(ToolError, match="because `old` is not in it, which has 1 line"):
+    with pytest.raises(ToolError, match="`old` is not in it, which has 1 line"):
         replaced("app.py", "def add(a, b):\n", "zzzzzzzzzz", "x")
 
 
 def test_several_matches_are_counted_and_placed() -> None:
     with pytest.raises(ToolError) as refused:
         replaced("f", "x\ny\nx\n" * 5, "x\n", "z")
-    assert "because `old` is in it 10 times, in lines 1, 3, 4, 6, 7, ..." in str(refused.value)
+    assert "`old` is in it 10 times, in lines 1, 3, 4, 6, 7, ..." in str(refused.value)
     assert "Add lines around it" in str(refused.value)
 
 

@@ -123,11 +123,11 @@ def test_one_bad_server_never_stops_a_run_and_servers_start_side_by_side(use: An
     async def work(tools: ToolRegistry, servers: McpServers) -> None:
         assert await call(tools, "good__echo", text="x") == "x"
         problems = "\n".join(servers.problems)
-        assert "'mute': because it gave no answer within 0.5 s" in problems
-        assert "'dead': because" in problems
+        assert "'mute': it gave no answer within 0.5 s" in problems
+        assert "'dead': " in problems
         assert "It said: no licence" in problems
-        assert "'none': because there is no program 'no-such-program'" in problems
-        assert "'gone': because" in problems
+        assert "'none': there is no program 'no-such-program'" in problems
+        assert "'gone': " in problems
         assert time.monotonic() - began < 8
 
     began = time.monotonic()
@@ -149,7 +149,7 @@ def test_300_tools_and_80_character_names_are_all_callable(use: Any) -> None:
 def test_tools_with_schemas_that_providers_refuse_are_left_out(use: Any) -> None:
     async def work(tools: ToolRegistry, servers: McpServers) -> None:
         assert [tool.name for tool in tools] == ["bare__echo"]
-        assert "'bad' of MCP server 'bare': because its schema is wrong" in servers.problems[1]
+        assert "'bad' of MCP server 'bare': its schema is wrong" in servers.problems[1]
 
     use(work, bare("bare", "schema"))
 
@@ -418,7 +418,7 @@ def test_an_http_server_that_speaks_no_mcp_is_a_problem(use: Any, status: int) -
 
     async def work(tools: ToolRegistry, servers: McpServers) -> None:
         assert len(tools) == 0
-        assert servers.problems[1].startswith("cannot use MCP server 'web': because ")
+        assert servers.problems[1].startswith("cannot use MCP server 'web': ")
 
     with HTTPServer(("127.0.0.1", 0), Handler) as web:
         Thread(target=web.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

@@ -178,7 +178,7 @@ def test_a_decision_is_made_once_about_the_arguments_that_were_seen(server: Serv
     assert server.post(where, {"decision": "approve", "arguments_hash": request["arguments_hash"]}).status == 200
     again = server.post(where, {"decision": "deny"})
     assert again.status == 409
-    assert again.error.startswith("cannot decide once#1: because it is ")
+    assert again.error.startswith("cannot decide once#1: it is ")
     assert server.post("/v1/runs/once/approvals/9", {"decision": "approve"}).status == 404
     assert server.post("/v1/runs/none/approvals/1", {"decision": "approve"}).status == 404
     for wrong in (

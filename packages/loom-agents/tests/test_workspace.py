@@ -103,7 +103,7 @@ def test_a_folder_is_not_a_file(workspace: Workspace) -> None:
 
 
 def test_a_missing_file_is_named(workspace: Workspace) -> None:
-    with pytest.raises(WorkspaceError, match="'docs/none.md': because there is no such file"):
+    with pytest.raises(WorkspaceError, match="'docs/none.md': there is no such file"):
         workspace.open("docs/none.md")
 
 

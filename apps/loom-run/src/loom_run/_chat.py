@@ -233,7 +233,7 @@ class Conversation:
             return await self._resumed(before, change, limits, desk, sent=sent)
         if not is_answered:
             raise LoomRunError(
-                f"cannot send another message to {self.run_id!r}: because its last one has no answer yet (the run is"
+                f"cannot send another message to {self.run_id!r}: its last one has no answer yet (the run is"
                 f" {before.standing}). Finish it first: loom-run resume {self.run_id}. Or choose another --run-id.",
                 run_id=self.run_id,
             )
@@ -368,7 +368,7 @@ def state_of(run_id: str, state: Any) -> AgentState:
     """
     if not isinstance(state, dict) or "conversation" not in state:
         raise LoomRunError(
-            f"cannot go on with {run_id!r}: because it is a run of another program. Choose another --run-id.",
+            f"cannot go on with {run_id!r}: it is a run of another program. Choose another --run-id.",
             run_id=run_id,
         )
     return AgentState.from_json(state)

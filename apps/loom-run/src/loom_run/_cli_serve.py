@@ -38,7 +38,7 @@ def serve(
         from loom_agents.serve import serve as serve_product  # noqa: PLC0415 - kept out of `--help`
     except ImportError as exc:
         raise LoomRunError(
-            f"cannot serve: because {exc.name!r} is not installed. Install it: pip install 'loom-run[serve]'."
+            f"cannot serve: {exc.name!r} is not installed. Install it: pip install 'loom-run[serve]'."
         ) from exc
     from loom_run._served import ServedChats  # noqa: PLC0415
     from loom_run._stores import opened  # noqa: PLC0415

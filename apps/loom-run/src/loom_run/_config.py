@@ -113,12 +113,12 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, int], str]:
     except (FileNotFoundError, NotADirectoryError):
         return {}, {}, ""
     except OSError as exc:
-        raise LoomRunError(f"cannot read {file}: because {(exc.strerror or str(exc)).lower()}.") from exc
+        raise LoomRunError(f"cannot read {file}: {(exc.strerror or str(exc)).lower()}.") from exc
     try:
         text = data.decode()
         whole = tomllib.loads(text)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise LoomRunError(f"cannot read {file}: because it is not TOML: {str(exc).lower()}. Correct it.") from exc
+        raise LoomRunError(f"cannot read {file}: it is not TOML: {str(exc).lower()}. Correct it.") from exc
     values: dict[str, Any] = {}
     for name, value in whole.items():
         if name not in _NAMES:
@@ -177,9 +177,9 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
             except ValueError:
                 value = None
             if value is None or not 0 <= value < float("inf") or (name in _WHOLE and value < 1):
-                raise LoomRunError(f"cannot use {_variable(name)}={text!r}: because it is not a number that fits.")
+                raise LoomRunError(f"cannot use {_variable(name)}={text!r}: it is not a number that fits.")
         elif name == "mode" and text not in MODES:
-            raise LoomRunError(f"cannot use {_variable(name)}={text!r}: because it is not one of {', '.join(MODES)}.")
+            raise LoomRunError(f"cannot use {_variable(name)}={text!r}: it is not one of {', '.join(MODES)}.")
         found[name] = value
     return found
 
@@ -191,11 +191,11 @@ def _variable(name: str) -> str:
 def _unknown(file: Path, line: int, name: str, known: tuple[str, ...]) -> LoomRunError:
     close = difflib.get_close_matches(name, known, n=1)
     advice = f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(known)}."
-    return LoomRunError(f"cannot use {file}: because line {line} sets {name!r}, which nobody knows. {advice}")
+    return LoomRunError(f"cannot use {file}: line {line} sets {name!r}, which nobody knows. {advice}")
 
 
 def _wrong(file: Path, line: int, name: str, expected: str) -> LoomRunError:
-    return LoomRunError(f"cannot use {file}: because in line {line} {name} is not {expected}. Correct it.")
+    return LoomRunError(f"cannot use {file}: in line {line} {name} is not {expected}. Correct it.")
 
 
 def _line_of(text: str, table: tuple[str, ...], name: str | None) -> int:

@@ -17,7 +17,7 @@ class LoomRunError(RunnerError):
     """Say in one line why a command did nothing.
 
     Args:
-        message: *cannot X: because Y. Do Z.*
+        message: *cannot X: Y. Do Z.*
         exit_code: what the command leaves with.
         run_id: the run that it was about.
     """

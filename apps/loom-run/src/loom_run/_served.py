@@ -68,7 +68,7 @@ class ServedChats:
         first = next((m["text"] for m in _messages(conversation.look().state) if m["role"] == "user"), None)
         if message != first:
             raise LoomRunError(
-                f"cannot start {run_id!r}: because there is a chat of this name that began with another message."
+                f"cannot start {run_id!r}: there is a chat of this name that began with another message."
                 " Choose another one, or send it a message.",
                 run_id=run_id,
             )
@@ -120,10 +120,10 @@ def _request(request: Mapping[str, Any]) -> tuple[str, Limits]:
     unknown = sorted(request.keys() - {"message", *_LIMITS})
     if unknown:
         known = ", ".join(("message", *_LIMITS))
-        raise LoomRunError(f"cannot start a chat: because {unknown[0]!r} is not known. Known are {known}.")
+        raise LoomRunError(f"cannot start a chat: {unknown[0]!r} is not known. Known are {known}.")
     message = request.get("message")
     if not isinstance(message, str) or not message.strip():
-        raise LoomRunError("cannot start a chat: because `message` is missing or empty. Say something.")
+        raise LoomRunError("cannot start a chat: `message` is missing or empty. Say something.")
     limits: Limits = {}
     for name, kind in _LIMITS.items():
         value = request.get(name)
@@ -131,9 +131,7 @@ def _request(request: Mapping[str, Any]) -> tuple[str, Limits]:
             continue
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or value < 0 or (kind is int and value != int(value)):
-            raise LoomRunError(
-                f"cannot start a chat: because {name} is {json.dumps(value)}, which is no number that fits."
-            )
+            raise LoomRunError(f"cannot start a chat: {name} is {json.dumps(value)}, which is no number that fits.")
         limits[name] = kind(value)
     return message.encode("utf-8", "replace").decode(), limits
 

@@ -37,14 +37,14 @@ def found_servers(workspace: Path, named: str | None, trusting: Trusting, *, is_
     except OSError as exc:
         if not named:
             return None
-        raise LoomRunError(f"cannot read {file}: because {(exc.strerror or str(exc)).lower()}.") from exc
+        raise LoomRunError(f"cannot read {file}: {(exc.strerror or str(exc)).lower()}.") from exc
     if is_own_word:
         trusting = Trusting(given=True)
     if trusting.holds(file, digest, "start MCP servers"):
         return file.absolute()
     refusal = f"{file} is not used: it starts MCP servers and nobody has trusted it. Look at it, then say --trust once."
     if named:
-        raise LoomRunError(f"cannot go on without MCP servers: because {refusal} Or say --mcp-config none.")
+        raise LoomRunError(f"cannot go on without MCP servers: {refusal} Or say --mcp-config none.")
     write_error(refusal)
     return None
 

@@ -218,7 +218,7 @@ class SetupChange:
         self.trusting.require(usual)
         if self.mock_llm is None and self.model is None and usual.model is None:
             raise LoomRunError(
-                "cannot start a chat: because no model is named. Give --model PROVIDER:MODEL (openai:gpt-5,"
+                "cannot start a chat: no model is named. Give --model PROVIDER:MODEL (openai:gpt-5,"
                 " ollama:qwen3, ...) or set LOOM_MODEL, or use --mock-llm to work offline."
             )
         change = replace(
@@ -304,7 +304,7 @@ def parsed_rule(text: str) -> Rule:
 def _provider_model(name: str) -> str:
     provider, _, model = name.partition(":")
     if not provider or not model or provider == "script":
-        raise LoomRunError(f"cannot use --model {name!r}: because it is not PROVIDER:MODEL, such as openai:gpt-5.")
+        raise LoomRunError(f"cannot use --model {name!r}: it is not PROVIDER:MODEL, such as openai:gpt-5.")
     return name
 
 
@@ -312,7 +312,7 @@ def _words(command: str) -> tuple[str, ...]:
     try:
         words = tuple(shlex.split(command))
     except ValueError as exc:
-        raise LoomRunError(f"cannot use --test-command {command!r}: because of its quotes ({exc}).") from exc
+        raise LoomRunError(f"cannot use --test-command {command!r}: its quotes ({exc}).") from exc
     if not words:
-        raise LoomRunError("cannot use --test-command '': because it is empty. Name a program.")
+        raise LoomRunError("cannot use --test-command '': it is empty. Name a program.")
     return words

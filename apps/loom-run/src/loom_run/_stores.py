@@ -27,7 +27,7 @@ def opened(db: str, *, existing: bool = False, read_only: bool = False) -> Itera
     """
     if existing and not Path(db).exists():
         raise LoomRunError(
-            f"cannot open {db}: because there is no such database. Start with loom-run chat, or name another --db.",
+            f"cannot open {db}: there is no such database. Start with loom-run chat, or name another --db.",
             exit_code=ExitCode.USAGE,
         )
     store = SQLiteStore(db, read_only=read_only)
@@ -46,7 +46,7 @@ def latest_chat(store: SQLiteStore) -> str:
     for record in store.list_runs(limit=1000):
         if _is_chat(record.state):
             return record.run_id
-    raise LoomRunError(f"cannot go on with the latest chat: because {store.description} has none. Start one.")
+    raise LoomRunError(f"cannot go on with the latest chat: {store.description} has none. Start one.")
 
 
 def chat_name(store: SQLiteStore, name: str, *, existing: bool = True) -> str:

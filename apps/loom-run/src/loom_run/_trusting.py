@@ -62,7 +62,7 @@ class Trusting:
         file, digest, names = settings.guarded
         if not self.holds(file, digest, f"set {', '.join(names)}"):
             raise LoomRunError(
-                f"cannot use {file}: because it sets {', '.join(names)} and nobody has trusted it. Look at it, then"
+                f"cannot use {file}: it sets {', '.join(names)} and nobody has trusted it. Look at it, then"
                 " say --trust once."
             )
 

@@ -46,10 +46,10 @@ async def answer_calls(
 def refusal(call: ToolCall) -> ToolMessage | None:
     """Answer a call that no tool could take; None for one that looks right."""
     if call.malformed is not None:
-        return failed(call, f"cannot call {call.name}: because this is not a JSON object: {_brief(call)}")
+        return failed(call, f"cannot call {call.name}: this is not a JSON object: {_brief(call)}")
     if hidden := next((name for name in call.arguments if name.startswith("_") or name == KEY_PARAMETER), None):
         # Such names are the runner's own: a model that sets them would approve itself, or pass for another call.
-        return failed(call, f"cannot call {call.name}: because it has no argument {hidden!r}.")
+        return failed(call, f"cannot call {call.name}: it has no argument {hidden!r}.")
     return None
 
 
@@ -63,7 +63,7 @@ async def _answer(call: ToolCall, tools: ToolRegistry, ctx: RunContext, said: An
         return refused
     if call.name not in tools:
         names = ", ".join(sorted(tool.name for tool in tools)) or "none"
-        return failed(call, f"cannot call {call.name!r}: because there is no such tool. Tools: {names}.")
+        return failed(call, f"cannot call {call.name!r}: there is no such tool. Tools: {names}.")
     try:
         more = {} if said is None else {INPUT_ARGUMENT: said}
         payload = await ctx.call_tool(call.name, _key=call.id, **call.arguments, **more)

@@ -163,7 +163,7 @@ class ChangeLog:
             if known.status == "done":
                 return dict(known.answer)
             if known.status != "intended":
-                raise ToolError(f"cannot repeat {tool}: because this change was made before and then taken back.")
+                raise ToolError(f"cannot repeat {tool}: this change was made before and then taken back.")
             self._put(workspace, known)
             with suppress(ToolError):  # the files are as they shall be, and whoever looks at them sees it
                 self._mark(known, "done")
@@ -229,7 +229,7 @@ class ChangeLog:
                 failed = self._restore(workspace, change.key, change.files)
                 if failed is not None:
                     raise ToolError(
-                        f"cannot undo change {change.number}: because of {failed}. Mend that, and undo again to go on."
+                        f"cannot undo change {change.number}: {failed}. Mend that, and undo again to go on."
                     )
                 self._mark(change, "undone")
             return wanted
@@ -247,7 +247,7 @@ class ChangeLog:
             for file, now in found:
                 if now not in (file.before, file.after):
                     raise ToolError(
-                        f"cannot change {file.path!r}: because somebody else changed it meanwhile. Nothing was"
+                        f"cannot change {file.path!r}: somebody else changed it meanwhile. Nothing was"
                         " changed. Read it again."
                     )
             for file, now in found:
@@ -259,13 +259,13 @@ class ChangeLog:
             if left is not None:
                 names = ", ".join(file.path for file in change.files)
                 raise ToolError(
-                    f"cannot change {names}: because of {exc}; and what was changed of it cannot be brought back"
+                    f"cannot change {names}: {exc}; and what was changed of it cannot be brought back"
                     f" ({left}). Tell the user: loom-run undo does it when that is mended."
                 ) from exc
             self._mark(change, "failed")
             if isinstance(exc, ToolError):
                 raise
-            raise ToolError(f"cannot change the files: because of {exc.strerror or exc}. Nothing was changed.") from exc
+            raise ToolError(f"cannot change the files: {exc.strerror or exc}. Nothing was changed.") from exc
 
     def _restore(self, workspace: Workspace, key: str, files: Sequence[FileChange]) -> str | None:
         """Bring files back to what they were before; what the system said when it refused."""
@@ -288,7 +288,7 @@ class ChangeLog:
                 found = now[place] if place in now else take(workspace, file.path)
                 if found not in (file.after, file.before):
                     raise ToolError(
-                        f"cannot undo change {change.number} ({change.tool} {file.path}): because the file was changed"
+                        f"cannot undo change {change.number} ({change.tool} {file.path}): the file was changed"
                         " since. Nothing was undone. Look at it; --force brings the old content back and drops what"
                         " is there now."
                     )
@@ -301,14 +301,14 @@ class ChangeLog:
         try:
             db = apsw.Connection(str(self.path))
         except apsw.Error as exc:
-            raise AgentError(f"cannot open {self.path}: because of {exc}. It keeps what undo needs.") from exc
+            raise AgentError(f"cannot open {self.path}: {exc}. It keeps what undo needs.") from exc
         try:
             db.set_busy_timeout(30_000)
             db.pragma("synchronous", "FULL")
             version = db.pragma("user_version")
             if version > _VERSION:
                 raise AgentError(
-                    f"cannot open {self.path}: because its format is {version} and this version knows {_VERSION}."
+                    f"cannot open {self.path}: its format is {version} and this version knows {_VERSION}."
                     " Upgrade loom-agents."
                 )
             if version < _VERSION:
@@ -318,10 +318,10 @@ class ChangeLog:
             yield db
         except (apsw.NotADBError, apsw.CorruptError) as exc:
             raise AgentError(
-                f"cannot read {self.path}: because it is damaged ({exc}). Move it away; undo forgets what was changed."
+                f"cannot read {self.path}: it is damaged ({exc}). Move it away; undo forgets what was changed."
             ) from exc
         except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.ReadOnlyError, apsw.CantOpenError) as exc:
-            raise ToolError(f"cannot write down what is changed: because of {exc} ({self.path}).") from exc
+            raise ToolError(f"cannot write down what is changed: {exc} ({self.path}).") from exc
         finally:
             db.close()
 

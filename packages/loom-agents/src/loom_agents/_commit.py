@@ -56,7 +56,7 @@ class CommitTool:
         """
         message = message.strip()
         if not message or len(message) > MAX_MESSAGE_CHARACTERS or "\0" in message:
-            raise ToolError(f"cannot commit: because the message is not 1 to {MAX_MESSAGE_CHARACTERS} characters.")
+            raise ToolError(f"cannot commit: the message is not 1 to {MAX_MESSAGE_CHARACTERS} characters.")
         run = current_run()
         run_id = "run" if run is None else run.run_id
         branch = branch_of(run_id)
@@ -72,7 +72,7 @@ class CommitTool:
             await self._check_not_checked_out(branch)
         paths = [path for path in self.changes.changed_paths(run_id) if not await self._is_ignored(path)]
         if not paths:
-            raise ToolError("cannot commit: because this run has changed no file. Use edit_file or write_file first.")
+            raise ToolError("cannot commit: this run has changed no file. Use edit_file or write_file first.")
         commit = await self._made(tip or head, paths, f"{message}\n\n{TRAILER}: {key}\n")
         await self._git("update-ref", "-m", "loom-run", f"refs/heads/{branch}", commit, tip or "0" * len(commit))
         return await self._told(commit, branch)
@@ -87,7 +87,7 @@ class CommitTool:
             await self._git("update-index", "--add", "--remove", "-z", "--stdin", environment=index, stdin=listed)
             tree = await self._git("write-tree", environment=index)
             if parent and tree == await self._git("rev-parse", f"{parent}^{{tree}}"):
-                raise ToolError("cannot commit: because nothing was changed since the last commit.")
+                raise ToolError("cannot commit: nothing was changed since the last commit.")
             name = await self._git("config", "user.name", may_fail=True)
             identity = {} if name else _IDENTITY
             parents = ("-p", parent) if parent else ()
@@ -102,7 +102,7 @@ class CommitTool:
         trees = await self._git("worktree", "list", "--porcelain")
         if f"branch refs/heads/{branch}" in trees.splitlines():
             raise ToolError(
-                f"cannot commit: because the branch {branch} is checked out, and moving it would confuse the files"
+                f"cannot commit: the branch {branch} is checked out, and moving it would confuse the files"
                 " there. Tell the user to switch to another branch."
             )
 
@@ -136,5 +136,5 @@ def branch_of(run_id: str) -> str:
 def _failed(verb: str, ended: Ended) -> ToolError:
     output = " ".join(ended.output.decode("utf-8", "replace").split())[:300]
     if "not a git repository" in output:
-        return ToolError("cannot commit: because the workspace is not in a git repository.")
-    return ToolError(f"cannot commit: because git {verb} said: {output or f'exit code {ended.exit_code}'}")
+        return ToolError("cannot commit: the workspace is not in a git repository.")
+    return ToolError(f"cannot commit: git {verb} said: {output or f'exit code {ended.exit_code}'}")

@@ -213,9 +213,7 @@ class Coordinator:
         with trace.span(self._model.name, kind="llm", input=conversation) as span:
             reply = await self._model.request(request, on_delta=on_delta)
             if not reply.text and not reply.tool_calls:
-                raise ModelError(
-                    f"cannot go on: because {self._model.name} gave an empty reply. Try again.", retryable=True
-                )
+                raise ModelError(f"cannot go on: {self._model.name} gave an empty reply. Try again.", retryable=True)
             span.set_output(reply_output(reply.text, reply.tool_calls))
             trace.meta(**reply_meta(reply.usage, reply.model or self._model.name, reply.finish_reason))
         ctx.budget.spend(tokens=reply.usage.total_tokens, cost_usd=reply.usage.cost_usd or 0.0)

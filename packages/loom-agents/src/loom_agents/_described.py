@@ -99,7 +99,7 @@ def _number(text: str) -> Any:
 
 
 def _invalid(name: str, reason: str, advice: str) -> ToolFailed:
-    return ToolFailed(f"cannot call {name}: because {reason}. {advice}", error_category="invalid_arguments", tool=name)
+    return ToolFailed(f"cannot call {name}: {reason}. {advice}", error_category="invalid_arguments", tool=name)
 
 
 def _schema(function: Callable[..., Any], meanings: Mapping[str, str]) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _schema(function: Callable[..., Any], meanings: Mapping[str, str]) -> dict[s
         kind = _KINDS.get(hints.get(parameter.name, object))
         if kind is None:
             raise AgentError(
-                f"cannot make {function.__name__} a tool: because its parameter {parameter.name!r} is not hinted with"
+                f"cannot make {function.__name__} a tool: its parameter {parameter.name!r} is not hinted with"
                 " str, int, float or bool. Declare the tool with a schema of its own."
             )
         properties[parameter.name] = {"type": kind, "description": meanings.get(parameter.name, "")}

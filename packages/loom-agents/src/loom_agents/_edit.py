@@ -31,7 +31,7 @@ def as_text(path: str, data: bytes) -> str:
         ToolError: it is not a text file.
     """
     if b"\0" in data[:8192]:
-        raise ToolError(f"cannot edit {path!r}: because it is not a text file.")
+        raise ToolError(f"cannot edit {path!r}: it is not a text file.")
     return data.decode("utf-8", "surrogateescape")
 
 
@@ -54,9 +54,9 @@ def replaced(path: str, text: str, old: str, new: str) -> Replaced:
     """
     old, new = _plain(old), _plain(new)
     if not old:
-        raise ToolError(f"cannot edit {path!r}: because `old` is empty. Use write_file for a whole file.")
+        raise ToolError(f"cannot edit {path!r}: `old` is empty. Use write_file for a whole file.")
     if old == new:
-        raise ToolError(f"cannot edit {path!r}: because `old` and `new` are the same.")
+        raise ToolError(f"cannot edit {path!r}: `old` and `new` are the same.")
     plain = _plain(text)
     places = _places(plain, old)
     if not places:
@@ -65,7 +65,7 @@ def replaced(path: str, text: str, old: str, new: str) -> Replaced:
         lines = [str(plain.count("\n", 0, place) + 1) for place in places[:5]]
         more = ", ..." if len(places) > 5 else ""
         raise ToolError(
-            f"cannot edit {path!r}: because `old` is in it {len(places)} times, in lines {', '.join(lines)}{more}."
+            f"cannot edit {path!r}: `old` is in it {len(places)} times, in lines {', '.join(lines)}{more}."
             " Add lines around it, so that it stands there once."
         )
     check_encodable(path, text, new)
@@ -95,7 +95,7 @@ def check_encodable(path: str, text: str, new: str) -> None:
     """
     if re.search(r"[\udc80-\udcff]", text) and not new.isascii():
         raise ToolError(
-            f"cannot edit {path!r}: because it is not UTF-8, and the new text has characters that would not fit in."
+            f"cannot edit {path!r}: it is not UTF-8, and the new text has characters that would not fit in."
             " Write plain ASCII there."
         )
 
@@ -129,11 +129,11 @@ def _not_found(path: str, plain: str, old: str) -> ToolError:
     if near:
         number = lines.index(near[0]) + 1
         return ToolError(
-            f"cannot edit {path!r}: because `old` is not in it. Near is line {number}: {near[0][:200]!r}."
+            f"cannot edit {path!r}: `old` is not in it. Near is line {number}: {near[0][:200]!r}."
             " Copy the text exactly as read_file shows it."
         )
     count = len(plain.splitlines())
     return ToolError(
-        f"cannot edit {path!r}: because `old` is not in it, which has {count} line{'' if count == 1 else 's'}."
+        f"cannot edit {path!r}: `old` is not in it, which has {count} line{'' if count == 1 else 's'}."
         " Copy the text exactly as read_file shows it."
     )

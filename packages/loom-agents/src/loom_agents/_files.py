@@ -48,7 +48,7 @@ class FileTools:
             lines, cut, total = _window(file, offset, limit)
             size_bytes = file.tell()
         if offset > max(total, 1):
-            raise ToolError(f"cannot read {path!r} from line {offset}: because it has {total} lines.")
+            raise ToolError(f"cannot read {path!r} from line {offset}: it has {total} lines.")
         after = offset + len(lines)
         answer: dict[str, Any] = {
             "path": path,
@@ -102,11 +102,11 @@ class FileTools:
         )
         if ended.timed_out:
             raise ToolError(
-                f"cannot search for {pattern!r}: because it took longer than {GREP_TIMEOUT_S:.0f} s."
+                f"cannot search for {pattern!r}: it took longer than {GREP_TIMEOUT_S:.0f} s."
                 " Use a simpler pattern or a narrower glob."
             )
         if ended.exit_code != 0:
-            raise ToolError(f"cannot search for {pattern!r}: because the search ended with {ended.exit_code}.")
+            raise ToolError(f"cannot search for {pattern!r}: the search ended with {ended.exit_code}.")
         found = await asyncio.to_thread(json.loads, ended.output)
         answer = {"matches": found["matches"], **_rest(offset, len(found["matches"]), found["total"])}
         if found["long_lines"]:
@@ -123,14 +123,14 @@ def _check_pattern(pattern: str) -> None:
             warnings.simplefilter("ignore")
             re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as exc:
-        raise ToolError(f"cannot search for {pattern!r}: because it is not a regular expression ({exc}).") from exc
+        raise ToolError(f"cannot search for {pattern!r}: it is not a regular expression ({exc}).") from exc
 
 
 def _paging(offset: int, limit: int, *, first: int, most: int) -> tuple[int, int]:
     if offset < first:
-        raise ToolError(f"cannot start at offset {offset}: because the first one is {first}.")
+        raise ToolError(f"cannot start at offset {offset}: the first one is {first}.")
     if limit < 1:
-        raise ToolError(f"cannot give {limit} of them: because `limit` is at least 1.")
+        raise ToolError(f"cannot give {limit} of them: `limit` is at least 1.")
     return offset, min(limit, most)
 
 
@@ -141,7 +141,7 @@ def _rest(offset: int, shown: int, total: int) -> dict[str, Any]:
 
 def _refuse_binary(path: str, file: BinaryIO) -> None:
     if b"\0" in file.read(8192):
-        raise ToolError(f"cannot read {path!r}: because it is not a text file.")
+        raise ToolError(f"cannot read {path!r}: it is not a text file.")
     file.seek(0)
 
 

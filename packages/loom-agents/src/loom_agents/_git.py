@@ -56,11 +56,11 @@ class GitTools:
         ended = await run_git(self.workspace.root, verb, *arguments)
         output = ended.output.decode("utf-8", "replace")
         if ended.timed_out:
-            raise ToolError(f"cannot show the {verb}: because git took longer than {TIMEOUT_S:.0f} s.")
+            raise ToolError(f"cannot show the {verb}: git took longer than {TIMEOUT_S:.0f} s.")
         if "not a git repository" in output and ended.exit_code != 0:
-            raise ToolError(f"cannot show the {verb}: because the workspace is not in a git repository.")
+            raise ToolError(f"cannot show the {verb}: the workspace is not in a git repository.")
         if ended.exit_code != 0:
-            raise ToolError(f"cannot show the {verb}: because git said: {' '.join(output.split())[:300]}")
+            raise ToolError(f"cannot show the {verb}: git said: {' '.join(output.split())[:300]}")
         return {"output": output, "output_bytes": ended.output_bytes, "truncated": ended.is_truncated}
 
 

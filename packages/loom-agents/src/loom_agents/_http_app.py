@@ -118,7 +118,7 @@ class _Face:
             caller = self.tokens.of_session(request.cookies.get(cookie_name(request), ""))
             # A cookie travels with whatever a foreign page makes the browser send; this header does not.
             if caller is not None and request.method != "GET" and _PAGE_HEADER not in request.headers:
-                raise HTTPException(403, f"cannot take this from a page: because the header {_PAGE_HEADER} is missing.")
+                raise HTTPException(403, f"cannot take this from a page: the header {_PAGE_HEADER} is missing.")
         if caller is None:
             advice = "Send the header `Authorization: Bearer TOKEN`, or open the address that the server printed."
             raise HTTPException(401, f"cannot tell who asks. {advice}", {"www-authenticate": "Bearer"})
@@ -130,9 +130,7 @@ class _Face:
         async def check(request: Request) -> Caller:
             caller = await self._caller(request)
             if not caller.may(scope):
-                raise HTTPException(
-                    403, f"cannot do this: because the token {caller.name!r} lacks the scope {scope!r}."
-                )
+                raise HTTPException(403, f"cannot do this: the token {caller.name!r} lacks the scope {scope!r}.")
             return caller
 
         return check
@@ -233,7 +231,7 @@ class _Face:
     async def _start(self, request: Request, body: Annotated[dict[str, Any], Body()]) -> JSONResponse:
         named = request.headers.get("idempotency-key") or body.pop("run_id", None)
         if named is not None and (not isinstance(named, str) or not named):
-            raise HTTPException(400, "cannot start: because `run_id` is not a text.")
+            raise HTTPException(400, "cannot start: `run_id` is not a text.")
         run_id = named or self.product.new_run_id()
         await self.worker.begin(run_id, lambda heard: self.product.start(run_id, body, heard))
         return _accepted(run_id)
@@ -241,7 +239,7 @@ class _Face:
     async def _say(self, run_id: str, body: Annotated[dict[str, Any], Body()]) -> JSONResponse:
         message = body.get("message")
         if not isinstance(message, str) or not message.strip() or body.keys() != {"message"}:
-            raise HTTPException(400, 'cannot send this: because it is not {"message": "..."}.')
+            raise HTTPException(400, 'cannot send this: it is not {"message": "..."}.')
         self.reader.get(run_id)
         await self.worker.begin(run_id, lambda heard: self.product.say(run_id, message, heard))
         return _accepted(run_id)
@@ -254,7 +252,7 @@ class _Face:
     async def _cancel(self, run_id: str, caller: Caller, body: Mapping[str, Any]) -> dict[str, Any]:
         note = body.get("note", "")
         if not isinstance(note, str):
-            raise HTTPException(400, "cannot cancel: because `note` is not a text.")
+            raise HTTPException(400, "cannot cancel: `note` is not a text.")
         cancelled = await self.reader.cancel(run_id=run_id, by=caller.name, note=note)
         for each in cancelled:
             self.worker.let_go(each)
@@ -269,17 +267,15 @@ class _Face:
         how, note, arguments = body.get("decision"), body.get("note", ""), body.get("arguments")
         if how not in _HOW or not isinstance(note, str) or (how == "edit") != isinstance(arguments, dict):
             shape = '{"decision": "approve" or "deny", "note": "..."}, or "edit" with an object `arguments`'
-            raise HTTPException(400, f"cannot decide: because this is not {shape}.")
+            raise HTTPException(400, f"cannot decide: this is not {shape}.")
         before = next((row for row in self.reader.approvals(run_id) if row["number"] == number), None)
         if before is None:
-            raise HTTPException(404, f"cannot decide {run_id}#{number}: because there is no such request.")
+            raise HTTPException(404, f"cannot decide {run_id}#{number}: there is no such request.")
         if before["status"] != "pending":
             gone = before["status"] == "expired"
-            raise HTTPException(
-                410 if gone else 409, f"cannot decide {run_id}#{number}: because it is {before['status']}."
-            )
+            raise HTTPException(410 if gone else 409, f"cannot decide {run_id}#{number}: it is {before['status']}.")
         if body.get("arguments_hash") not in (None, _with_hash(before)["arguments_hash"]):
-            raise HTTPException(409, f"cannot decide {run_id}#{number}: because its arguments are not those you saw.")
+            raise HTTPException(409, f"cannot decide {run_id}#{number}: its arguments are not those you saw.")
         decided = await self.reader.decide(
             run_id=run_id, number=number, how=how, by=caller.name, via="http", note=note, arguments=arguments
         )
@@ -355,7 +351,7 @@ async def _told(request: Request, exc: Exception) -> JSONResponse:
     if isinstance(exc, RequestValidationError):
         wrong = exc.errors()[0]
         where = ".".join(map(str, wrong["loc"]))
-        return _error(400, "Refused", f"cannot read the request: because of {where}: {wrong['msg'].lower()}.")
+        return _error(400, "Refused", f"cannot read the request: {where}: {wrong['msg'].lower()}.")
     return _error(_status_of(exc), type(exc).__name__, " ".join(str(exc).split()))
 
 

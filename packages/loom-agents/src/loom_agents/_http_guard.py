@@ -16,7 +16,7 @@ App: TypeAlias = Callable[
 ]
 
 MAX_BODY_BYTES: Final = 1_000_000
-_TOO_LONG: Final = f"cannot read the body: because it has more than {MAX_BODY_BYTES} bytes."
+_TOO_LONG: Final = f"cannot read the body: it has more than {MAX_BODY_BYTES} bytes."
 _HEADERS: Final = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -47,7 +47,7 @@ class Guard:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
         if host_name(host) not in self._hosts:
-            await _refuse(send, 421, f"cannot answer: because this server is not {host!r}. Use its own name.")
+            await _refuse(send, 421, f"cannot answer: this server is not {host!r}. Use its own name.")
             return
         length = headers.get(b"content-length", "0")
         if not length.isdigit() or int(length) > MAX_BODY_BYTES:

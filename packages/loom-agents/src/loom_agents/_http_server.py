@@ -49,7 +49,7 @@ async def serve(
         tokens = Tokens.of_file(token_file)
     elif not _is_local(host):
         raise AgentError(
-            f"cannot serve on {host}: because others can reach it and nobody would be asked for a token. Name a file"
+            f"cannot serve on {host}: others can reach it and nobody would be asked for a token. Name a file"
             " of tokens with --token-file, or serve on 127.0.0.1."
         )
     else:
@@ -82,7 +82,7 @@ def _listening(host: str, port: int) -> socket.socket:
         made.bind(address)
     except (OSError, OverflowError) as exc:
         reason = (getattr(exc, "strerror", None) or str(exc)).lower()
-        raise AgentError(f"cannot serve on {host}:{port}: because {reason}. Choose another --host or --port.") from exc
+        raise AgentError(f"cannot serve on {host}:{port}: {reason}. Choose another --host or --port.") from exc
     return made
 
 

@@ -68,15 +68,15 @@ class Tokens:
         try:
             entries = tomllib.loads(path.read_text())
         except OSError as exc:
-            raise AgentError(f"cannot read {path}: because {(exc.strerror or str(exc)).lower()}.") from exc
+            raise AgentError(f"cannot read {path}: {(exc.strerror or str(exc)).lower()}.") from exc
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-            raise AgentError(f"cannot read {path}: because it is not TOML: {exc}. Correct it.") from exc
+            raise AgentError(f"cannot read {path}: it is not TOML: {exc}. Correct it.") from exc
         callers = {}
         for name, entry in entries.items():
             digest, caller = _entry(path, name, entry)
             callers[digest] = caller
         if not callers:
-            raise AgentError(f"cannot use {path}: because it names nobody. Add a table [NAME].")
+            raise AgentError(f"cannot use {path}: it names nobody. Add a table [NAME].")
         return cls(callers)
 
     def caller(self, token: str) -> Caller | None:
@@ -101,12 +101,12 @@ class Tokens:
 
 def _entry(path: Path, name: str, entry: Any) -> tuple[str, Caller]:
     if not isinstance(entry, dict) or entry.keys() != {"sha256", "scopes"}:
-        raise AgentError(f"cannot use {path}: because [{name}] does not have exactly `sha256` and `scopes`.")
+        raise AgentError(f"cannot use {path}: [{name}] does not have exactly `sha256` and `scopes`.")
     digest, scopes = entry["sha256"], entry["scopes"]
     if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
-        raise AgentError(f"cannot use {path}: because sha256 of [{name}] is not 64 hexadecimal digits.")
+        raise AgentError(f"cannot use {path}: sha256 of [{name}] is not 64 hexadecimal digits.")
     if not isinstance(scopes, list) or not scopes or not set(scopes) <= set(SCOPES):
-        raise AgentError(f"cannot use {path}: because scopes of [{name}] are not among {', '.join(SCOPES)}.")
+        raise AgentError(f"cannot use {path}: scopes of [{name}] are not among {', '.join(SCOPES)}.")
     return digest.lower(), Caller(name, frozenset(scopes))
 
 

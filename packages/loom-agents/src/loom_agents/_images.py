@@ -48,9 +48,7 @@ def take(workspace: Workspace, path: str) -> Image | None:
     with workspace.open(path) as file:
         facts = os.fstat(file.fileno())
         if facts.st_size > MAX_FILE_BYTES:
-            raise ToolError(
-                f"cannot change {path!r}: because it has {facts.st_size} bytes; the most is {MAX_FILE_BYTES}."
-            )
+            raise ToolError(f"cannot change {path!r}: it has {facts.st_size} bytes; the most is {MAX_FILE_BYTES}.")
         return Image(file.read(), bool(facts.st_mode & stat.S_IXUSR))
 
 

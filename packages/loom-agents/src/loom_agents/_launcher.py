@@ -32,7 +32,7 @@ def main() -> None:
     try:
         code = subprocess.Popen(sys.argv[3:]).wait()  # noqa: S603 - the command comes from the agent's own code
     except OSError as exc:
-        sys.stderr.write(f"cannot start {sys.argv[3]}: because {exc.strerror}.\n")
+        sys.stderr.write(f"cannot start {sys.argv[3]}: {exc.strerror}.\n")
         sys.stderr.flush()
         code = 127
     line.sendall(f"{code}\n".encode())

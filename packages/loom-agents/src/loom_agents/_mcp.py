@@ -100,13 +100,13 @@ class OfferedTool:
             wrong = best_match(self.validator.iter_errors(arguments))
         except Unresolvable as exc:
             raise ToolFailed(
-                f"cannot call {name}: because the server's schema refers to {exc.ref!r}, which is not in it.",
+                f"cannot call {name}: the server's schema refers to {exc.ref!r}, which is not in it.",
                 error_category="invalid_arguments",
             ) from exc
         if wrong is not None:
             where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in wrong.absolute_path)
             raise ToolFailed(
-                f"cannot call {name}: because its arguments{where} do not fit: {wrong.message[:300]}. Correct them.",
+                f"cannot call {name}: its arguments{where} do not fit: {wrong.message[:300]}. Correct them.",
                 error_category="invalid_arguments",
             )
 
@@ -165,7 +165,7 @@ class McpServers:
         for server in self.servers:
             if server.state == "failed":
                 said = f" It said: {storable(server.stderr.text.splitlines()[-1])}" if server.stderr.text else ""
-                self.problems.append(f"cannot use MCP server {server.config.name!r}: because {server.reason}.{said}")
+                self.problems.append(f"cannot use MCP server {server.config.name!r}: {server.reason}.{said}")
             self._offers += self._usable(server)
         return self
 
@@ -215,7 +215,7 @@ class McpServers:
         for offer in server.tools:
             if not server.config.uses(offer.name):
                 continue
-            where = f"cannot use tool {storable(offer.name)!r} of MCP server {server.config.name!r}: because"
+            where = f"cannot use tool {storable(offer.name)!r} of MCP server {server.config.name!r}:"
             kind = validator_for(offer.input_schema, default=Draft202012Validator)
             try:
                 kind.check_schema(offer.input_schema)
@@ -238,7 +238,7 @@ def _questions(name: str, result: "InputRequiredResult") -> dict[str, dict[str, 
     for key, request in (result.input_requests or {}).items():
         if not isinstance(request, ElicitRequest):
             raise ToolFailed(
-                f"cannot go on with {name}: because the MCP server asks for {request.method}, which is not offered.",
+                f"cannot go on with {name}: the MCP server asks for {request.method}, which is not offered.",
                 error_category="refused",
             )
         message = storable(request.params.message)

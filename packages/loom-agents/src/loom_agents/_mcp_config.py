@@ -120,7 +120,7 @@ def read_mcp_config(path: Path, *, environment: Mapping[str, str] | None = None)
     try:
         data = path.read_bytes()
     except OSError as exc:
-        raise McpConfigError(f"cannot read {path}: because {_reason(exc)}. Name another file.") from exc
+        raise McpConfigError(f"cannot read {path}: {_reason(exc)}. Name another file.") from exc
     servers = _members(path, data)
     good: list[McpServerConfig] = []
     problems: dict[str, str] = {}
@@ -134,7 +134,7 @@ def read_mcp_config(path: Path, *, environment: Mapping[str, str] | None = None)
             warnings += [f"{name}: {member!r} is not known and was ignored" for member in _unknown(value)]
             good.append(_server(name, value, path.absolute().parent, variables))
         except _Wrong as exc:
-            problems[name] = f"cannot use MCP server {name!r} of {path}: because {exc}."
+            problems[name] = f"cannot use MCP server {name!r} of {path}: {exc}."
     return McpConfig(tuple(good), problems, tuple(warnings), path, hashlib.sha256(data).hexdigest())
 
 
@@ -143,14 +143,13 @@ def _members(path: Path, data: bytes) -> dict[str, Any]:
         whole = json.loads(data)
     except json.JSONDecodeError as exc:
         raise McpConfigError(
-            f"cannot read {path}: because line {exc.lineno} is not JSON ({exc.msg.lower()}, column {exc.colno})."
-            " Correct it."
+            f"cannot read {path}: line {exc.lineno} is not JSON ({exc.msg.lower()}, column {exc.colno}). Correct it."
         ) from exc
     except (UnicodeDecodeError, RecursionError) as exc:
-        raise McpConfigError(f"cannot read {path}: because it is not JSON in UTF-8. Correct it.") from exc
+        raise McpConfigError(f"cannot read {path}: it is not JSON in UTF-8. Correct it.") from exc
     servers = whole.get("mcpServers") if isinstance(whole, dict) else None
     if not isinstance(servers, dict):
-        raise McpConfigError(f'cannot read {path}: because it has no object "mcpServers". Put the servers into one.')
+        raise McpConfigError(f'cannot read {path}: it has no object "mcpServers". Put the servers into one.')
     return servers
 
 

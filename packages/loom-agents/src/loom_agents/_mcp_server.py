@@ -202,7 +202,7 @@ class McpServer:
         if self.state == "waiting":
             again = f" It is started again in {max(0.0, self._next_start_at - time.monotonic()):.0f} s."
         raise ToolFailed(
-            f"cannot call {tool}: because the MCP server {self.config.name!r} is not running ({self.reason}).{again}"
+            f"cannot call {tool}: the MCP server {self.config.name!r} is not running ({self.reason}).{again}"
             " Go on without it.",
             error_category="unavailable",
         )

@@ -194,14 +194,14 @@ def load_messages(data: Any) -> tuple[Message, ...]:
     found = data.get("format") if isinstance(data, Mapping) else None
     if found != MESSAGES_FORMAT:
         raise MessageFormatError(
-            f"cannot read the conversation: because its format is {found!r} and this version reads"
+            f"cannot read the conversation: its format is {found!r} and this version reads"
             f" {MESSAGES_FORMAT!r}. Use the version of loom-agents that wrote it, or a newer one."
         )
     try:
         return tuple(_load(item) for item in data["messages"])
     except (KeyError, TypeError, AttributeError) as exc:
         raise MessageFormatError(
-            f"cannot read the conversation: because a message in it is damaged ({type(exc).__name__}: {exc})."
+            f"cannot read the conversation: a message in it is damaged ({type(exc).__name__}: {exc})."
             " Look at the stored state; it is plain JSON."
         ) from exc
 

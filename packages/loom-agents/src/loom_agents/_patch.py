@@ -71,13 +71,11 @@ def parse_patch(text: str) -> tuple[FilePatch, ...]:
     reader = _Reader(lines)
     patches = tuple(reader.files())
     if not patches:
-        raise ToolError(
-            "cannot apply the patch: because there is no `--- a/FILE` and `+++ b/FILE` in it. Give a unified diff."
-        )
+        raise ToolError("cannot apply the patch: there is no `--- a/FILE` and `+++ b/FILE` in it. Give a unified diff.")
     named = [path for patch in patches for path in {patch.source, patch.target} if path is not None]
     for path in named:
         if named.count(path) > 1:
-            raise ToolError(f"cannot apply the patch: because it names {path!r} twice. Put its hunks together.")
+            raise ToolError(f"cannot apply the patch: it names {path!r} twice. Put its hunks together.")
     return patches
 
 
@@ -135,7 +133,7 @@ def _place(patch: FilePatch, hunk: Hunk, lines: list[str], first: int) -> int:
 
 def _misfit(patch: FilePatch, hunk: Hunk, reason: str) -> ToolError:
     return ToolError(
-        f"cannot apply the patch: because hunk {hunk.number} of {patch.path!r} (line {hunk.start}) does not fit:"
+        f"cannot apply the patch: hunk {hunk.number} of {patch.path!r} (line {hunk.start}) does not fit:"
         f" {reason}. Nothing was changed. Read the file again and give the lines as they are."
     )
 
@@ -256,4 +254,4 @@ class _Reader:
 
     def _wrong(self, what: str, at: int | None = None) -> ToolError:
         number = (self._at if at is None else at) + 1
-        return ToolError(f"cannot apply the patch: because {what} (line {number} of the patch). Give a unified diff.")
+        return ToolError(f"cannot apply the patch: {what} (line {number} of the patch). Give a unified diff.")

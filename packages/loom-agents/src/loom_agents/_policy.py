@@ -72,7 +72,7 @@ class Rule:
         found = _RULE.fullmatch(text)
         if found is None or found[2] == "":
             raise AgentError(
-                f"cannot read the rule {text!r}: because it is neither TOOL nor TOOL(PATTERN). Write for example"
+                f"cannot read the rule {text!r}: it is neither TOOL nor TOOL(PATTERN). Write for example"
                 " edit_file(src/**)."
             )
         return cls(how, found[1], found[2])

@@ -108,7 +108,7 @@ class ProviderModel:
         except (exceptions.UserError, ValueError) as exc:
             raise ModelError(_one_line(self._name, exc)) from exc
         if _is_cut(response):
-            raise ModelError(f"cannot get a reply of {self._name}: because it broke off in the middle.", retryable=True)
+            raise ModelError(f"cannot get a reply of {self._name}: it broke off in the middle.", retryable=True)
         return self._reply(response)
 
     def _reply(self, response: Any) -> ModelReply:
@@ -148,7 +148,7 @@ def _inferred(name: str) -> Any:
         models, providers = _load("models"), _load("providers")
     except ImportError as exc:
         raise ModelError(
-            f"cannot use the model {name!r}: because pydantic-ai is not installed. Install loom-agents[openai] (or"
+            f"cannot use the model {name!r}: pydantic-ai is not installed. Install loom-agents[openai] (or"
             " [anthropic], [google]), or use --mock-llm."
         ) from exc
 

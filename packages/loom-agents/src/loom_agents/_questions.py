@@ -35,7 +35,7 @@ def check_question(call: ToolCall) -> ToolMessage | None:
     if (refused := refusal(call)) is not None:
         return refused
     if not isinstance(text, str) or not text.strip() or set(call.arguments) != {"question"}:
-        return failed(call, 'cannot call ask_user: because it takes one argument, {"question": "..."}.')
+        return failed(call, 'cannot call ask_user: it takes one argument, {"question": "..."}.')
     return None
 
 

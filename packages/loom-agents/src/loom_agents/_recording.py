@@ -33,7 +33,7 @@ class RecordingModel:
         self._path = path
         self._replies = [_stored(reply) for reply in read_script(path)] if path.exists() else []
         if not path.absolute().parent.is_dir():
-            raise ScriptError(f"cannot record to {path}: because there is no such folder. Make it first.")
+            raise ScriptError(f"cannot record to {path}: there is no such folder. Make it first.")
 
     @property
     def name(self) -> str:
@@ -46,7 +46,7 @@ class RecordingModel:
         place = request.earlier_replies + replies_in(request.messages)
         if place > len(self._replies):
             raise ScriptError(
-                f"cannot record to {self._path}: because it has {len(self._replies)} replies and this is number"
+                f"cannot record to {self._path}: it has {len(self._replies)} replies and this is number"
                 f" {place + 1}. Record a conversation from its beginning."
             )
         self._replies = [*self._replies[:place], _stored(reply)]
@@ -60,7 +60,7 @@ class RecordingModel:
             beside.write_text(text + "\n", encoding="utf-8")
             os.replace(beside, self._path)  # noqa: PTH105 - the atomic one of the two, said plainly
         except OSError as exc:
-            raise ScriptError(f"cannot record to {self._path}: because of {exc.strerror}.") from exc
+            raise ScriptError(f"cannot record to {self._path}: {exc.strerror}.") from exc
 
 
 def _stored(reply: ModelReply) -> dict[str, Any]:

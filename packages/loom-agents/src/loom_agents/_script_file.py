@@ -31,7 +31,7 @@ def read_script(path: Path, *, agent: str | None = None) -> list[ModelReply]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "it is not UTF-8 text"
-        raise ScriptError(f"cannot read the script {path}: because {reason}. Name a JSON or YAML file.") from exc
+        raise ScriptError(f"cannot read the script {path}: {reason}. Name a JSON or YAML file.") from exc
     data = _parse(path, text)
     if not isinstance(data, dict) or data.get("format") != SCRIPT_FORMAT:
         raise _wrong(path, "the top level", f'an object with "format": "{SCRIPT_FORMAT}" and "replies"')
@@ -105,10 +105,8 @@ def _only(path: Path, place: str, item: Mapping[str, Any], known: set[str]) -> N
     unknown = sorted(str(key) for key in item if key not in known)
     if unknown:
         names = ", ".join(sorted(known))
-        raise ScriptError(f"cannot read the script {path}: because {place} has {unknown[0]!r}. Known there: {names}.")
+        raise ScriptError(f"cannot read the script {path}: {place} has {unknown[0]!r}. Known there: {names}.")
 
 
 def _wrong(path: Path, place: str, wanted: str) -> ScriptError:
-    return ScriptError(
-        f"cannot read the script {path}: because {place} is not {wanted}. See the README of loom-agents."
-    )
+    return ScriptError(f"cannot read the script {path}: {place} is not {wanted}. See the README of loom-agents.")

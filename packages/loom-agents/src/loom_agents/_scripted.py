@@ -73,7 +73,7 @@ class ScriptedModel:
             spoken = request.earlier_replies + replies_in(request.messages)
             if spoken >= len(self._script):
                 raise ScriptError(
-                    f"cannot answer: because the script {self._name!r} has {len(self._script)} replies and this is"
+                    f"cannot answer: the script {self._name!r} has {len(self._script)} replies and this is"
                     f" request {spoken + 1}. Add a reply to the script."
                 )
             reply = self._script[spoken]

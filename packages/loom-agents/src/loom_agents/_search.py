@@ -61,7 +61,7 @@ class DocumentSearch:
             limit: how many matches, at most 50.
         """
         if offset < 0 or limit < 1:
-            raise ToolError("cannot search: because `offset` is at least 0 and `limit` at least 1.")
+            raise ToolError("cannot search: `offset` is at least 0 and `limit` at least 1.")
         words = query_words(query)
         with self._lock:
             db = self._refreshed()

@@ -81,7 +81,7 @@ class SuiteRunner:
         file, *names = path.split("::")
         real = self.workspace.resolve(file)
         if not real.exists():
-            raise WorkspaceError(f"cannot run tests in {path!r}: because there is no such file. Use list_files.")
+            raise WorkspaceError(f"cannot run tests in {path!r}: there is no such file. Use list_files.")
         return "::".join(("./" + self.workspace.shown(real), *names))
 
     def _status(self, ended: Ended) -> str:
@@ -95,9 +95,9 @@ class SuiteRunner:
 
     def _check_started(self, ended: Ended, output: str) -> None:
         if ended.exit_code == 127 and "cannot start" in output:
-            raise ToolError(f"cannot run tests: because {self.command[0]} does not start. Tell the user.")
+            raise ToolError(f"cannot run tests: {self.command[0]} does not start. Tell the user.")
         if ended.exit_code == 1 and "No module named pytest" in output and ended.output_bytes < 500:
             raise ToolError(
-                f"cannot run tests: because {self.command[0]} has no pytest. Tell the user to install it, or to name"
+                f"cannot run tests: {self.command[0]} has no pytest. Tell the user to install it, or to name"
                 " another command with --test-command."
             )

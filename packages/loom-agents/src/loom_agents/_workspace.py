@@ -62,9 +62,9 @@ class Workspace:
         try:
             root = folder.resolve(strict=True)
         except (OSError, RuntimeError) as exc:
-            raise WorkspaceError(f"cannot use {folder} as the workspace: because it does not exist.") from exc
+            raise WorkspaceError(f"cannot use {folder} as the workspace: it does not exist.") from exc
         if not root.is_dir():
-            raise WorkspaceError(f"cannot use {folder} as the workspace: because it is not a folder.")
+            raise WorkspaceError(f"cannot use {folder} as the workspace: it is not a folder.")
         return cls(root, tuple(os.path.realpath(path) for path in private))
 
     def is_private(self, real: str) -> bool:
@@ -106,7 +106,7 @@ class Workspace:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             kind = "folder; use list_files" if stat.S_ISDIR(os.fstat(handle).st_mode) else "special file"
             os.close(handle)
-            raise WorkspaceError(f"cannot read {path!r}: because it is a {kind}.")
+            raise WorkspaceError(f"cannot read {path!r}: it is a {kind}.")
         return os.fdopen(handle, "rb")
 
     @contextlib.contextmanager
@@ -162,15 +162,13 @@ class Workspace:
 
 def _refused(path: str, reason: str) -> WorkspaceError:
     return WorkspaceError(
-        f"cannot use the path {path!r}: because {reason}. Use a path inside the workspace, as list_files shows it."
+        f"cannot use the path {path!r}: {reason}. Use a path inside the workspace, as list_files shows it."
     )
 
 
 def _unreadable(path: str, exc: OSError) -> WorkspaceError:
     if exc.errno == errno.ENOENT:
-        return WorkspaceError(
-            f"cannot read {path!r}: because there is no such file. Use list_files to see what exists."
-        )
+        return WorkspaceError(f"cannot read {path!r}: there is no such file. Use list_files to see what exists.")
     if exc.errno == errno.ELOOP:
-        return WorkspaceError(f"cannot read {path!r}: because it changed into a link meanwhile.")
-    return WorkspaceError(f"cannot read {path!r}: because {exc.strerror or exc}.")
+        return WorkspaceError(f"cannot read {path!r}: it changed into a link meanwhile.")
+    return WorkspaceError(f"cannot read {path!r}: {exc.strerror or exc}.")

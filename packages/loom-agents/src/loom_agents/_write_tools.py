@@ -68,7 +68,7 @@ class WriteTools:
             kept = text if before is None else with_endings_of(as_text(path, before.data), text)
             after = Image(kept.encode("utf-8"), before is not None and before.executable)
             if before == after:
-                raise ToolError(f"cannot write {path!r}: because it holds exactly this already.")
+                raise ToolError(f"cannot write {path!r}: it holds exactly this already.")
             return self._plan(FileChange(name, before, after))
 
         return self._made("write_file", idempotency_key, plan)
@@ -84,9 +84,9 @@ class WriteTools:
             files = [change for one in parse_patch(patch) for change in self._patched(one)]
             for file in files:
                 if [other.path for other in files].count(file.path) > 1:
-                    raise ToolError(f"cannot apply the patch: because it changes {file.path!r} twice.")
+                    raise ToolError(f"cannot apply the patch: it changes {file.path!r} twice.")
             if all(file.before == file.after for file in files):
-                raise ToolError("cannot apply the patch: because it changes nothing.")
+                raise ToolError("cannot apply the patch: it changes nothing.")
             return self._plan(*files)
 
         return self._made("apply_patch", idempotency_key, plan)
@@ -102,7 +102,7 @@ class WriteTools:
     def _plan(self, *files: FileChange, line: int | None = None) -> Plan:
         for file in files:
             if file.after is not None and len(file.after.data) > MAX_FILE_BYTES:
-                raise ToolError(f"cannot write {file.path!r}: because a file may have {MAX_FILE_BYTES} bytes.")
+                raise ToolError(f"cannot write {file.path!r}: a file may have {MAX_FILE_BYTES} bytes.")
         changed = [{"path": file.path, "what": file.what, **_counts(file)} for file in files]
         diff = "".join(unified(file) for file in files)
         answer: dict[str, Any] = {"files": changed, "diff": diff[:MAX_DIFF_CHARACTERS]}
@@ -120,9 +120,7 @@ class WriteTools:
         if target is None:
             assert source is not None
             if text:
-                raise ToolError(
-                    f"cannot apply the patch: because {source!r} has lines that it keeps. Read the file again."
-                )
+                raise ToolError(f"cannot apply the patch: {source!r} has lines that it keeps. Read the file again.")
             return [FileChange(source, before, None)]
         executable = before is not None and before.executable if patch.executable is None else patch.executable
         after = Image(as_bytes(text), executable)
@@ -130,7 +128,7 @@ class WriteTools:
             return [FileChange(target, before, after)]
         there = take(self.workspace, target)
         if there is not None:
-            raise ToolError(f"cannot apply the patch: because {target!r} exists already.")
+            raise ToolError(f"cannot apply the patch: {target!r} exists already.")
         moved = [] if source is None else [FileChange(source, before, None)]
         return [*moved, FileChange(target, None, after)]
 
@@ -139,20 +137,20 @@ class WriteTools:
         real = self.workspace.resolve(path)
         name = self.workspace.shown(real)
         if real == self.workspace.root or real.is_dir():
-            raise WorkspaceError(f"cannot write {path!r}: because it is a folder. Name a file.")
+            raise WorkspaceError(f"cannot write {path!r}: it is a folder. Name a file.")
         if real.name.casefold() in _OWN_RULES:
-            raise WorkspaceError(f"cannot write {path!r}: because it says what you may do; a person writes it.")
+            raise WorkspaceError(f"cannot write {path!r}: it says what you may do; a person writes it.")
         try:
             name.encode()
         except UnicodeEncodeError as exc:
-            raise WorkspaceError(f"cannot write {path!r}: because its name is not valid text.") from exc
+            raise WorkspaceError(f"cannot write {path!r}: its name is not valid text.") from exc
         return name
 
     def _existing(self, path: str, name: str) -> Image:
         image = take(self.workspace, name)
         if image is None:
             raise WorkspaceError(
-                f"cannot change {path!r}: because there is no such file. Use list_files, or write_file for a new one."
+                f"cannot change {path!r}: there is no such file. Use list_files, or write_file for a new one."
             )
         return image
 
