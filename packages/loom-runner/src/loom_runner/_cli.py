@@ -207,7 +207,7 @@ def worker(
         one = Worker(runner, concurrency=concurrency, grace_s=grace_s())
         hint = "Start the worker again to go on."
         count = run_async(one.run(until_idle=until_idle), hint=hint, on_sigterm=one.stop)
-    write_error(f"went on with runs {count:,} times.")
+    write_error(f"went on {plural(count, 'time')}." if count else "nothing to go on with.")
 
 
 def _print_end(event: RunEvent) -> None:

@@ -16,6 +16,7 @@ from loom_runner.cli_base import (
     ExitCode,
     Output,
     choose_output,
+    counted,
     one_line,
     plural,
     run_async,
@@ -33,15 +34,19 @@ __all__ = ["STORE_COMMANDS"]
 
 @click.command("trace")
 @asking
-@click.option("--html", "html", required=True, type=click.Path(), help="The page to write.")
-def trace_command(*, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, html: str) -> None:
+@click.option("--html", "html", type=click.Path(), help="The page to write; RUN.html when not said.")
+def trace_command(
+    *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, html: str | None
+) -> None:
     """Write a run's page (HTML) from its rows.
 
     It shows every process that ever worked on the run, crashes included, and needs no network.
     """
+    from loom_runner._next import page_name  # noqa: PLC0415
     from loom_runner._observer import write_trace  # noqa: PLC0415
 
     name = named_run(names, run_id, "trace").run_id
+    html = html or page_name(name)
     with reading(db, name, "trace") as store:
         write_trace(store, name, html)
     mode = choose_output(output)
@@ -119,7 +124,7 @@ def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
     if mode != "text":
         write_json(report.as_json(), mode)
     else:
-        read = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in report.checked.items())
+        read = counted(report.checked)
         write_line(
             f"{name or db}  {'as it should be' if report.ok else plural(len(report.problems), 'problem')}  {read}"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,7 @@ def watch(
     if watcher.is_abandoned:
         write_error(f"its process disappeared, and nobody has taken over. go on: {hint}")
         return ExitCode.INTERRUPTED
-    write_error(f"what happened: loom-runner explain {name}{db_suffix(db)}")
+    write_error(f"what happened: loom-runner explain {shlex.quote(name)}{db_suffix(db)}")
     return exit_code_of_status(run.status, run.error.category if run.error else None)
 
 
@@ -108,7 +109,7 @@ def _line(row: Mapping[str, Any], width: int) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    text = text.replace("\n", " ")
+    text = text.replace("\n", " ").rstrip()
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 

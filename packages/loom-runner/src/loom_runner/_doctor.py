@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from loom_runner._clock import to_iso
-from loom_runner._human import duration, plural, size
+from loom_runner._human import counted, duration, plural, size
 from loom_runner._lease import is_gone
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ def _sqlite(facts: dict[str, Any]) -> Check:
 def _rows(store: SQLiteStore, path: str) -> Check:
     report = store.verify()
     if report.ok:
-        read = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.checked.items())
-        return Check("rows", "ok", f"{path}: no damage in {read}")
+        return Check("rows", "ok", f"{path}: no damage in {counted(report.checked)}")
     first = report.problems[0]
     return Check(
         "rows", "bad", f"{plural(len(report.problems), 'problem')}: {first.where}: {first.what}; loom-runner verify"

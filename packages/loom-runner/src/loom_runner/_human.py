@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["duration", "one_line", "plural", "shorten", "size"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["counted", "duration", "one_line", "plural", "shorten", "size"]
 
 
 def duration(microseconds: float) -> str:
@@ -39,6 +44,11 @@ def size(size_bytes: float) -> str:
 def plural(count: int, one: str, many: str | None = None) -> str:
     """Write a count with its noun."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Write counts by the plural names of what was counted: `2 runs, 1 tool call`."""
+    return ", ".join(plural(count, name.replace("_", " ").removesuffix("s")) for name, count in counts.items())
 
 
 def shorten(text: str, width: int) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from loom_runner._records import RunRecord, ToolRecord
     from loom_runner._store import Store
 
-__all__ = ["clock_time", "next_commands", "open_calls", "waits_for"]
+__all__ = ["clock_time", "next_commands", "open_calls", "page_name", "waits_for"]
 
 
 def open_calls(store: Store, run_id: str) -> list[ToolRecord]:
@@ -72,7 +72,7 @@ def next_commands(
         if "signal" in wait and not wait.keys() & {"doubt", "approvals"}:
             return {"signal": f"{command} signal {shlex.quote(wait['signal'])} --run-id {run_id} --payload JSON{db}"}
     if run.status == "completed":
-        return {"see it": f"{command} trace --run-id {run_id} --html {shlex.quote(_file_name(run.run_id))}{db}"}
+        return {"see it": f"{command} trace --run-id {run_id} --html {shlex.quote(page_name(run.run_id))}{db}"}
     if run.status == "paused" and run.error is not None and run.error.category == "limit":
         return {"go on": f"{go_on['go on']} --budget {_limit_of(run.error.message)}=N"}
     is_held = run.is_leased and run.owner is not None and not is_gone(run.owner)
@@ -86,7 +86,8 @@ def _limit_of(message: str) -> str:
     return next((name for name in ("steps", "tokens", "cost_usd", "time_s") if name in message), "steps")
 
 
-def _file_name(run_id: str) -> str:
+def page_name(run_id: str) -> str:
+    """How a run's page is called when nobody says it."""
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in run_id) + ".html"
 
 

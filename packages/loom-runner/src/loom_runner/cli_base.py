@@ -43,7 +43,7 @@ from loom_runner._cli_output import (
     write_rows,
 )
 from loom_runner._errors import LeaseLost, RunBusy, RunnerError, StoreError, UsageError
-from loom_runner._human import duration, one_line, plural, shorten, size
+from loom_runner._human import counted, duration, one_line, plural, shorten, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -57,6 +57,7 @@ __all__ = [
     "Interrupted",
     "Output",
     "choose_output",
+    "counted",
     "duration",
     "exit_code_of_error",
     "exit_code_of_status",
