@@ -78,7 +78,6 @@ def test_a_change_fails_with_the_difference_and_a_page_until_it_is_accepted(proj
     assert page.read_text().startswith("<!doctype html>")
     code, out = project("search('other'); ask([])", "--xray-update")
     assert (code, "written anew: goldens/agent.json" in out, page.exists()) == (0, True, False)
-    assert project("search('other'); ask([])")[0] == 0
 
 
 def test_limits_are_checked_and_nonsense_is_refused_before_anything_runs(project):
@@ -115,8 +114,8 @@ def test_it_works_with_workers_and_without_names(project, tmp_path):
     names = ["agent.json", "checked.json", "test_it.test_unnamed-a-b.json", "test_it.test_unnamed-c.json"]
     assert sorted(path.name for path in (tmp_path / "goldens").iterdir()) == names
     assert out.count("new: goldens/") == 4
-    assert project("search('loom')", more=MORE, workers=True)[0] == 0
-    assert project("search('soap')", more=MORE, workers=True)[0] == 1
+    code, out = project("search('soap')", more=MORE, workers=True)
+    assert (code, "1 failed, 3 passed" in out) == (1, True)
 
 
 @pytest.mark.parametrize(
