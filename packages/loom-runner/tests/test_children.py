@@ -208,6 +208,16 @@ def test_what_listens_to_the_parent_hears_the_children(house):
     assert sorted(ends) == ["r", "r", "r:sub:a", "r:sub:b"]
 
 
+def test_a_child_may_be_resumed_by_itself_under_its_parents_runner(house):
+    heard = []
+    house.start(two(), max_steps=1)
+    runner = house.runner(two(), observers=[heard.append])
+    result = asyncio.run(runner.resume(run_id="r:sub:a"))
+    assert (result.result, house.store.get_run("r:sub:b").status) == ("done 2", "created")
+    assert {event.run_id for event in heard} == {"r:sub:a"}
+    assert asyncio.run(runner.resume(run_id="r:sub:a")).was_stored
+
+
 # ---------------------------------------------------------------------- what makes no sense
 
 

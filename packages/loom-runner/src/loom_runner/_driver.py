@@ -114,6 +114,9 @@ class Driver:
     async def resume(self, run_id: str, visit: Visit, budget: Budget | None = None) -> RunResult:
         """Go on with a run; give back what is stored when it has ended."""
         record = find_run(self._store, run_id, "resume")
+        other = self._of_child(record.program)
+        if other is not None:
+            return await other.resume(run_id, visit.for_child(self.observers), budget)
         if record.status in TERMINAL:
             return self._stored(record, was_stored=True)
         if budget is not None:
@@ -122,6 +125,12 @@ class Driver:
             record = find_run(self._store, run_id, "resume")
             await self.raise_budgets(record, self._meter(record).remaining, budget)
         return await self._visited(run_id, visit, record=record)
+
+    def _of_child(self, program: str) -> Driver | None:
+        """Find the driver of a child's run, when it is gone on with under its parent's runner."""
+        if program == self._program.name or not self._settings.children:
+            return None
+        return next((driver for driver in self.whole_family() if driver.program.name == program), None)
 
     async def _visited(
         self, run_id: str, visit: Visit, *, cursor: Cursor | None = None, record: RunRecord | None = None

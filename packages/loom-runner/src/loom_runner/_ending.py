@@ -192,7 +192,8 @@ class Endings:
             wait["doubt"] = parked.doubt
             notes.append(f"a word about {run_id}#{parked.doubt}")
         known = self._store.approvals(run_id) if parked.asks or parked.pending else []
-        asks = tuple(replace(ask, number=len(known) + nth) for nth, ask in enumerate(parked.asks, 1))
+        latest = max((row.number for row in known), default=0)
+        asks = tuple(replace(ask, number=number) for number, ask in enumerate(parked.asks, latest + 1))
         waiting = [row for row in known if row.number in parked.pending] + list(asks)
         due_at: int | None = None
         if waiting:

@@ -177,7 +177,8 @@ class AgentRunner:
 
         A paused, interrupted or failed run goes on with the step that is not committed; a waiting one when what it
         waits for has come; one that has ended is given back as stored, with `was_stored`. Arguments and errors are
-        those of `start`; the limits that `budget` sets replace those of the run.
+        those of `start`; the limits that `budget` sets replace those of the run. A child may be resumed by its
+        parent's runner.
 
         Raises:
             UnknownRun: There is no such run.
