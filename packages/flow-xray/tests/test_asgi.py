@@ -5,7 +5,7 @@ import shutil
 import warnings
 
 import pytest
-from flow_xray import TraceStore, trace
+from flow_xray import TraceStore, read_journal, trace
 from flow_xray.asgi import TraceMiddleware
 
 
@@ -258,3 +258,21 @@ def test_a_starlette_application_streams_through_it(store):
     assert (request.status, generator.output, generator.status) == ("ok", "0;1;2;", "ok")
     assert {call.parent_id for call in calls} == {generator.id}
     assert generator.parent_id == request.id
+
+
+def test_a_request_with_a_traceparent_hangs_under_the_span_of_its_client(store, tmp_path):
+    async def app(scope, receive, send):
+        await start(send)
+        await body(send)
+
+    client = tmp_path / "client.xray"
+    with trace.capture(name="client", journal=client), trace.span("ask") as ask:
+        header = trace.environment()["TRACEPARENT"].encode()
+    serve(app, store, headers=[(b"accept", b"*/*"), (b"traceparent", header)])
+    serve(app, store, path="/y", headers=[(b"traceparent", b"nonsense")])
+    [capture] = store.captures(name="GET /x")
+    whole = read_journal(capture.path, client)
+    assert (whole.name, [root.name for root in whole.roots]) == ("client", ["ask"])
+    assert [span.parent_id for span in whole.find("GET /x")] == [ask.id]
+    [other] = store.captures(name="GET /y")
+    assert store.load(other.id).spans[0].parent_id is None

@@ -123,8 +123,12 @@ class TraceStore:
     # ------------------------------------------------------------------ record
 
     @contextmanager
-    def capture(self, *, name: str = "trace") -> Iterator[Session]:
+    def capture(self, *, name: str = "trace", caller: str | None = None) -> Iterator[Session]:
         """Record what the `with` block does as one capture.
+
+        Args:
+            name: title of the trace.
+            caller: a W3C `traceparent`, as in `trace.capture`.
 
         Raises:
             TraceOutputError: its journal cannot be opened.
@@ -137,7 +141,9 @@ class TraceStore:
         path = self._path(capture_id)
         session = None
         try:
-            with trace.capture(name=name, journal=path, redact=self._redact, limits=self._limits) as session:
+            with trace.capture(
+                name=name, journal=path, redact=self._redact, limits=self._limits, caller=caller
+            ) as session:
                 begin = {"t": "begin", "id": capture_id, "name": session.name, "started_at": _iso(now)}
                 self._try(lambda: self._index.append({**begin, "pid": os.getpid(), "process": _PROCESS}))
                 yield session

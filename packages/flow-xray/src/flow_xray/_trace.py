@@ -121,6 +121,7 @@ class Trace:
         redact: Rules | None = None,
         limits: Limits | None = None,
         lines: bool = False,
+        caller: str | None = None,
     ) -> Iterator[Session]:
         """Record everything traced inside the `with` block; `session.result()` gives the trace, also before the end.
 
@@ -132,6 +133,8 @@ class Trace:
             limits: how much of a value is kept.
             lines: also record which lines of the traced functions ran, for the branches that the run did not take;
                 nearly free from Python 3.12 on, before it slows every call of the block down.
+            caller: a W3C `traceparent` (of a request's header, say): the span of another process under which this
+                session hangs; without it the environment's TRACEPARENT counts. What is none is ignored.
 
         Raises:
             TraceOutputError: the journal cannot be opened.
@@ -149,7 +152,9 @@ class Trace:
             limits=limits or self._limits,
             journal=None if journal is None else open_journal(journal),
             outer=outer,
-            caller=None if outer is not None else _caller_of_this_process(),
+            caller=None
+            if outer is not None
+            else _caller_in(os.environ.get("TRACEPARENT", "") if caller is None else caller),
         )
         mine = (session, None)
         here.set(mine)
@@ -267,9 +272,9 @@ class Trace:
             self._limits = replace(limits or self._limits, **sizes)
 
 
-def _caller_of_this_process() -> tuple[str, str] | None:
-    """Read TRACEPARENT; something that is no such thing is as good as nothing."""
-    parts = os.environ.get("TRACEPARENT", "").split("-")
+def _caller_in(text: str) -> tuple[str, str] | None:
+    """Read a W3C traceparent; something that is no such thing is as good as nothing."""
+    parts = text.split("-")
     if len(parts) < 4 or [len(part) for part in parts[:3]] != [2, 32, 16] or parts[0] == "ff":
         return None
     is_valid = all(_HEX.issuperset(part) for part in parts[:3]) and set(parts[1]) != {"0"} and set(parts[2]) != {"0"}

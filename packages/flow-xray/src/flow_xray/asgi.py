@@ -6,9 +6,10 @@
     app = TraceMiddleware(app, TraceStore("traces", max_count=1_000))
 
 A capture stays open until the application has sent the last byte, so a streamed answer is recorded to its end, with
-what happened while it streamed. A client that goes away is a tag; an exception passes through and is recorded; an
-answer of 500 or more is an error. Bodies are not recorded, and headers are not either. WebSockets and the lifespan
-pass untouched. When the store cannot be written, one warning says so and requests go on unrecorded.
+what happened while it streamed. A `traceparent` header puts the request under the span of the client. A client that
+goes away is a tag; an exception passes through and is recorded; an answer of 500 or more is an error. Bodies are not
+recorded, and headers are not either. WebSockets and the lifespan pass untouched. When the store cannot be written, one
+warning says so and requests go on unrecorded.
 """
 
 import warnings
@@ -66,7 +67,7 @@ class TraceMiddleware:
         with ExitStack() as stack:
             session = None
             try:
-                session = stack.enter_context(self.store.capture(name=name))
+                session = stack.enter_context(self.store.capture(name=name, caller=_traceparent_of(scope)))
             except TraceOutputError as error:
                 self._warn(error)
             if session is None:
@@ -101,6 +102,12 @@ class TraceMiddleware:
         if not self._is_warned:
             self._is_warned = True
             warnings.warn(f"flow-xray: requests are not recorded: {error}", RuntimeWarning, stacklevel=3)
+
+
+def _traceparent_of(scope: Scope) -> str | None:
+    """Return the header that says who asked, so that the journals of both make one trace."""
+    found = next((value for key, value in scope.get("headers", ()) if key == b"traceparent"), None)
+    return None if found is None else found.decode("latin-1")
 
 
 class _Answer:
