@@ -96,6 +96,11 @@ def test_a_sum_that_does_not_add_up_is_found(found, make_span):
         == []
     )
     assert found(root, middle, *calls) == [("usage", "agent", "warning")]
+    imported = make_span("imported", meta={"reported_usage": {"input_tokens": 9}})
+    assert found(imported, make_span("llm", parent=imported, meta={"input_tokens": 9})) == []
+    assert found(imported, make_span("llm", parent=imported, meta={"input_tokens": 8})) == [
+        ("usage", "imported", "warning")
+    ]
 
 
 def test_rules_of_the_user_give_findings_or_texts(found, make_span):

@@ -25,7 +25,7 @@ from typing import Any, Final, Literal, TypeAlias
 from flow_xray._model import Json, Span
 from flow_xray._redact import Redactor
 from flow_xray._result import TraceResult
-from flow_xray._tree import SpanTree, cost_of, counted_tokens
+from flow_xray._tree import SpanTree, cost_of, counted_tokens, reported_tokens
 
 Severity: TypeAlias = Literal["error", "warning", "info"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "info")
@@ -228,8 +228,9 @@ def _usage(tree: SpanTree) -> Iterator[Finding]:
     below: dict[str, int] = {}  # what the nearest counting calls below a span say together
     for span in reversed(tree.spans):
         own, recorded = counted_tokens(span), below.get(span.id)
-        if own is not None and recorded is not None and own != recorded:
-            text = f"{span.name} reports {own:,} tokens; the calls in it recorded {recorded:,}"
+        reported = own if own is not None else reported_tokens(span)
+        if reported is not None and recorded is not None and reported != recorded:
+            text = f"{span.name} reports {reported:,} tokens; the calls in it recorded {recorded:,}"
             yield Finding("usage", span.id, text, "warning")
         parent = tree.parent(span)
         total = own if own is not None else recorded

@@ -1,8 +1,8 @@
 """The spans of a trace as a tree, with the times that follow from it; every walk is a loop, so any depth works."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from flow_xray._model import Span
+from flow_xray._model import Json, Span
 from flow_xray._page import in_tree_order
 from flow_xray._result import TraceResult
 
@@ -81,8 +81,18 @@ class SpanTree:
 
 
 def counted_tokens(span: Span) -> int | None:
-    """Return the tokens that a span reports, or None when it reports none."""
-    counts = [count for key in ("input_tokens", "output_tokens") if type(count := span.meta.get(key)) is int]
+    """Return the tokens that a span counts as its own, or None when it counts none."""
+    return _tokens_in(span.meta)
+
+
+def reported_tokens(span: Span) -> int | None:
+    """Return the tokens that an imported span says were used in the calls inside it, or None."""
+    reported = span.meta.get("reported_usage")
+    return _tokens_in(reported) if isinstance(reported, dict) else None
+
+
+def _tokens_in(usage: Mapping[str, Json]) -> int | None:
+    counts = [count for key in ("input_tokens", "output_tokens") if type(count := usage.get(key)) is int]
     return sum(counts) if counts else None
 
 
