@@ -59,9 +59,7 @@ class AgentModule:
         if isinstance(found, AgentRunner):
             return found
         if not callable(found):
-            raise AgentModuleError(
-                f"cannot run {self.target}: {self.attribute} is {_a(found)}, not a function."
-            )
+            raise AgentModuleError(f"cannot run {self.target}: {self.attribute} is {_a(found)}, not a function.")
         if self.attribute == "build_runner" or _returns_runner(found):
             return self._build(found, db, durability)
         tools = getattr(self.module, "tools", None)
@@ -93,9 +91,7 @@ class AgentModule:
             options["durability"] = durability
         runner = _called(self.target, self.attribute, build, db, **options)
         if not isinstance(runner, AgentRunner):
-            raise AgentModuleError(
-                f"cannot run {self.target}: {self.attribute} gave {_a(runner)}, not an AgentRunner."
-            )
+            raise AgentModuleError(f"cannot run {self.target}: {self.attribute} gave {_a(runner)}, not an AgentRunner.")
         return runner
 
     def initial(self, runner: AgentRunner, typed: str | None) -> Any:
