@@ -17,7 +17,7 @@ ORDERS: Final[tuple[Order, ...]] = ("self", "total", "calls", "tokens", "cost", 
 class Row:
     """What the calls of one kind and name did together.
 
-    `errors` counts the calls that ended with an error, also one that came from below (the totals count each error once).
+    `errors` counts the calls that ended with an error, also one from a call inside (the totals count each error once).
     `total_ms` counts a call inside a call of the same name once; `self_ms` is the time in which none of the traced
     calls below ran. `p50_ms` and `p95_ms` are of single calls that ended. `cost_usd` is None when no call has a cost.
     """
