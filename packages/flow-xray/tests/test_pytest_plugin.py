@@ -76,6 +76,11 @@ def test_a_change_fails_with_the_difference_and_a_page_until_it_is_accepted(proj
     assert "pytest --xray-update" in out
     assert "Traceback" not in out
     assert page.read_text().startswith("<!doctype html>")
+    page.unlink()
+    page.mkdir()
+    code, out = project("search('other'); ask([])")
+    assert (code, '"loom" -> "other"' in out, "page: none, cannot write" in out) == (1, True, True)
+    page.rmdir()
     code, out = project("search('other'); ask([])", "--xray-update")
     assert (code, "written anew: goldens/agent.json" in out, page.exists()) == (0, True, False)
 
@@ -101,17 +106,23 @@ from flow_xray import trace
 def test_check(xray_golden):
     xray_golden.check(trace.run(search, "x"), "checked")
 
-@pytest.mark.parametrize("query", ["a/b", "c"])
-def test_unnamed(xray_golden, query):
-    with xray_golden():
-        search(query)
+class TestGroup:
+    @pytest.mark.parametrize("query", ["a/b", "c"])
+    def test_unnamed(self, xray_golden, query):
+        with xray_golden():
+            search(query)
 """
 
 
 def test_it_works_with_workers_and_without_names(project, tmp_path):
     code, out = project("search('loom')", "--xray-update", more=MORE, workers=True)
     assert code == 0, out
-    names = ["agent.json", "checked.json", "test_it.test_unnamed-a-b.json", "test_it.test_unnamed-c.json"]
+    names = [
+        "agent.json",
+        "checked.json",
+        "test_it.TestGroup-test_unnamed-a-b.json",
+        "test_it.TestGroup-test_unnamed-c.json",
+    ]
     assert sorted(path.name for path in (tmp_path / "goldens").iterdir()) == names
     assert out.count("new: goldens/") == 4
     code, out = project("search('soap')", more=MORE, workers=True)

@@ -18,7 +18,7 @@ import pytest
 
 if TYPE_CHECKING:
     from flow_xray import Session, TraceResult
-    from flow_xray._gate import Allowed
+    from flow_xray._gate import Allowed, Verdict
 
 __all__ = ["XrayGolden"]
 
@@ -38,7 +38,7 @@ def xray_golden(request: pytest.FixtureRequest) -> "XrayGolden":
     """Compare what a test records with a golden trace; see `XrayGolden`."""
     return XrayGolden(
         folder=request.path.parent / "goldens",
-        default_name=f"{request.path.stem}.{request.node.name}",
+        default_name=f"{request.path.stem}.{request.node.nodeid.partition('::')[2]}",
         owner=request.node.nodeid,
         is_update=bool(request.config.getoption("--xray-update")),
         note=lambda text: request.node.user_properties.append((_PROPERTY, text)),
@@ -164,9 +164,8 @@ class XrayGolden:
             page.unlink(missing_ok=True)
             self._note(f"written anew: {_shown(path)}")
             return
-        verdict.diff.to_html(page)
         pytest.fail(
-            f"the run differs from {_shown(path)}\n{verdict.to_text()}\npage: {page}\n"
+            f"the run differs from {_shown(path)}\n{verdict.to_text()}\npage: {_written(verdict, page)}\n"
             "If this is what you want, run `pytest --xray-update`.",
             pytrace=False,
         )
@@ -194,6 +193,17 @@ def _limits(given: Mapping[str, str | float | None]) -> "dict[str, Allowed]":
     from flow_xray._gate import Allowed  # noqa: PLC0415  only when a test asks for it
 
     return {name: Allowed.of(limit) for name, limit in given.items() if limit is not None}
+
+
+def _written(verdict: "Verdict", page: Path) -> str:
+    """Write the page of a difference and return where it is, or why it is nowhere: the test fails by the difference."""
+    from flow_xray import FlowXrayError  # noqa: PLC0415  only when a test asks for it
+
+    try:
+        verdict.diff.to_html(page)
+    except FlowXrayError as error:
+        return f"none, {error}"
+    return str(page)
 
 
 def _read(path: Path) -> "TraceResult":
