@@ -7,11 +7,11 @@ import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from loom_runner._clock import RetryPolicy
 from loom_runner._errors import ToolFailed
-from loom_runner._outcomes import Complete, Continue
+from loom_runner._outcomes import Child, Complete, Continue, Sleep, Spawn
 from loom_runner._runner import AgentRunner
 from loom_runner._sqlite import SQLiteStore
 from loom_runner._tools import Done, NotDone, OnDoubt, ToolRegistry
@@ -31,8 +31,9 @@ __all__ = ["EFFECT_POINTS", "RUN_ID", "STEPS", "Policy", "build", "drive", "rece
 RUN_ID = "sweep"
 STEPS = 3
 EFFECT_POINTS = ("tool.before_effect", "tool.after_effect", "step.begin", "step.end")
-Policy = Literal["retry", "ask", "fail", "reconcile", "approve"]
-"""What becomes of a call in doubt; with `approve` each call also waits for an approval first."""
+Policy = Literal["retry", "ask", "fail", "reconcile", "approve", "spawn"]
+"""What becomes of a call in doubt. With `approve` each call also waits for an approval first; with `spawn` each is made
+by a child run, and the parent sleeps between its rounds."""
 
 
 @dataclass(frozen=True)
@@ -120,24 +121,40 @@ def build(
         reach("step.end")
         return Continue(State(state.n + 1, [*state.receipts, first, *both]))
 
+    async def parent(state: State, ctx: RunContext) -> Spawn[State] | Sleep[State] | Complete[list[str]]:
+        reach("step.begin")
+        if ctx.children:
+            receipts = [ctx.children[name].result for name in sorted(ctx.children)]
+            return Sleep(State(state.n + 1, [*state.receipts, *receipts]), delay_s=0.001)
+        if state.n == STEPS:
+            return Complete(state.receipts)
+        reach("step.end")
+        made = [Child(f"{state.n}-{part}", {"n": state.n, "part": part}, program="charger") for part in range(3)]
+        return Spawn(state, children=made)
+
+    async def charger(state: dict[str, int], ctx: RunContext) -> Complete[str]:
+        return Complete(await charged(ctx, state["n"], state["part"]))
+
     def note(event: RunEvent) -> None:
         # What this process was told is done must be true for ever.
         if event.kind == "step_committed":
-            told.add(f"step {event.step_index} {os.getpid()}")
+            told.add(f"step {event.run_id}/{event.step_index} {os.getpid()}")
         elif event.kind == "tool_finished" and not event.data["recorded"]:
-            told.add(f"call {RUN_ID}/{event.step_index}/{event.data['key']}")
+            told.add(f"call {event.run_id}/{event.step_index}/{event.data['key']}")
 
     store = SQLiteStore(folder / "runs.sqlite", durability)
     wrapped = store if point is None or point in EFFECT_POINTS else crash_at(store, point, nth=nth)
     retry = RetryPolicy(max_attempts=2, initial_s=0)
-    observers = [listen or note]
-    return AgentRunner(step=step, store=wrapped, tools=tools, retry=retry, observers=observers, clock=FakeClock())
+    options: dict[str, Any] = {"tools": tools, "retry": retry, "store": wrapped, "clock": FakeClock()}
+    if policy == "spawn":
+        options["children"] = {"charger": AgentRunner(step=charger, **options)}
+    return AgentRunner(step=parent if policy == "spawn" else step, observers=[listen or note], **options)
 
 
 def drive(folder: str, policy: Policy, point: str | None, nth: int) -> None:
     """Start or resume the run and go on until it ends, waits or dies. The body of a process of its own."""
     runner = build(Path(folder), policy, point, nth)
-    asyncio.run(runner.start(run_id=RUN_ID, initial_state=State(0, [])))
+    asyncio.run(runner.start(run_id=RUN_ID, initial_state=State(0, []), wait_s=60))
     runner.close()
 
 

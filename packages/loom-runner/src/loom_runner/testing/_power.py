@@ -279,11 +279,11 @@ def _with_fault(folder: Path, fault: Fault) -> list[str] | None:
 
 
 def _stored(folder: Path) -> tuple[set[str], set[str]]:
-    """The numbers of the steps and the keys of the calls that are on record."""
+    """The names of the steps and the keys of the calls that are on record."""
     with SQLiteStore(folder / "runs.sqlite", "process") as store:
         calls = store.tool_calls(RUN_ID)
         done = {_key(call) for call in calls if call.status == "done"}
-        return {str(step.step_index) for step in store.steps(RUN_ID)}, done
+        return {f"{RUN_ID}/{step.step_index}" for step in store.steps(RUN_ID)}, done
 
 
 def _command(verb: str, folder: Path) -> tuple[int, str, str]:

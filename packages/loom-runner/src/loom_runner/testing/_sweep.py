@@ -101,8 +101,8 @@ class _Trial:
             run = store.get_run(RUN_ID)
             if run is None:
                 return
-            listed = read_tool_calls(store, RUN_ID, in_doubt=True)
-            ended = {_key(call) for call in store.tool_calls(RUN_ID) if call.ended_at is not None}
+            listed = read_tool_calls(store, in_doubt=True)
+            ended = {_key(call) for call in store.tool_calls() if call.ended_at is not None}
             open_keys = {_key(call) for call in listed}
             self.problems += [f"hidden: {key}" for key in set(self.effects.lines()) - ended - open_keys]
             if run.status == "waiting":
@@ -135,9 +135,10 @@ class _Trial:
 
     def _compare(self, store: SQLiteStore, result: str | None) -> None:
         steps = store.steps(RUN_ID)
-        calls = {_key(call): call for call in store.tool_calls(RUN_ID)}
+        calls = {_key(call): call for call in store.tool_calls()}
         told = self.told.lines()
-        if [step.step_index for step in steps] != list(range(STEPS + 1)):
+        rounds = 2 * STEPS if self.policy == "spawn" else STEPS
+        if [step.step_index for step in steps] != list(range(rounds + 1)):
             self.problems.append(f"lost: steps are {[step.step_index for step in steps]}")
         names = [(n, part) for n in range(STEPS) for part in range(3)]
         wanted = [{receipt_of(*name), "unknown {}.{}".format(*name)} for name in names]
@@ -151,7 +152,7 @@ class _Trial:
                 self.problems.append(f"repeated: step {index} was committed {count} times")
         for key, count in Counter(self.effects.lines()).items():
             call = calls.get(key)
-            allowed = call.tries if call is not None and self.policy in ("retry", "approve") else 1
+            allowed = call.tries if call is not None and self.policy in ("retry", "approve", "spawn") else 1
             if call is None or call.ended_at is None:
                 self.problems.append(f"lost: the record of {key}")
             elif count > allowed:
