@@ -112,6 +112,23 @@ def test_what_a_failed_write_had_changed_is_undone_and_nothing_else(tmp_path, go
         assert [call.status for call in store.tool_calls()] == ["started"]
 
 
+def test_of_a_write_that_fails_in_the_middle_nothing_stays(store, go):
+    def half(db):
+        db.execute("UPDATE runs SET program = 'half done'")
+        db.execute("DELETE FROM leases")
+        raise ZeroDivisionError
+
+    async def main():
+        claims = await hold(store)
+        writes = [store.commit_step(claims[0], STEP), store._write(half), store.commit_step(claims[1], STEP)]
+        return await asyncio.gather(*writes, return_exceptions=True)
+
+    assert [type(result) for result in go(main())] == [type(None), ZeroDivisionError, type(None)]
+    assert {run.program for run in store.list_runs()} == {"step"}
+    assert [len(store.leases(f"r{index}")) for index in range(3)] == [1, 1, 1]
+    assert [store.get_run(f"r{index}").step_index for index in range(3)] == [1, 1, 0]
+
+
 def test_when_the_commit_fails_every_write_of_the_group_fails_and_nothing_is_there(store, go):
     async def main():
         claims = await hold(store)

@@ -5,9 +5,19 @@ import random
 from dataclasses import replace
 
 import pytest
-from loom_runner import AgentRunner, Complete, Continue, LeaseLost, SQLiteStore, ToolRegistry, UsageError
+from loom_runner import LeaseLost, SQLiteStore, UsageError
 from loom_runner._errors import StepPruned, UnknownRun, UnknownStep
-from loom_runner._records import LeaseRequest, NewRun, Owner, StepCommit, ToolEnd, ToolStart
+from loom_runner._records import (
+    AttemptEnd,
+    AttemptRecord,
+    ErrorInfo,
+    LeaseRequest,
+    NewRun,
+    Owner,
+    StepCommit,
+    ToolEnd,
+    ToolStart,
+)
 from loom_runner._retention import Every, Last, Latest, parse_keep
 
 ALICE = LeaseRequest(Owner("machine", 1, "born"), 15.0, "code-1", "agent.py:1")
@@ -111,25 +121,52 @@ def test_the_state_after_a_step_that_left_it_alone_is_the_one_before(store, writ
     assert store.state_after("r", 1) == '{"n":0}'
 
 
-def test_the_calls_attempts_and_signals_of_dropped_steps_go_with_them(tmp_path, go):
-    tools = ToolRegistry()
+def test_the_calls_attempts_and_signals_of_dropped_steps_go_with_them(store, go):
+    error = ErrorInfo("ValueError", "bad")
 
-    @tools.tool("look", idempotent=True)
-    async def look(n: int) -> int:
-        return n
+    async def main():
+        claim = await store.create_run(NewRun("r", "step", "0", "0", 1), ALICE)
+        for index in range(6):
+            failed = AttemptRecord(index, 0, "failed", 1, 2, error, None, 1)
+            await store.end_attempt(claim, AttemptEnd("running", 2, failed=failed))
+            call = ToolStart(index, "look/0", "look", "{}", "hash", 1)
+            await store.start_tool(claim, call)
+            await store.restart_tool(claim, call)
+            await store.end_tool(claim, index, "look/0", ToolEnd("done", 2, "1"))
+            await store.send_signal("r", "go", str(index), 1)
+            [signal] = store.signals("r", name="go")
+            step = StepCommit(index, "continue", "running", str(index), 1_000, 1_010, 1, signal_key=signal.key)
+            await store.commit_step(claim, step)
+        await store.send_signal("r", "go", "waiting", 1)
 
-    async def step(state, ctx):
-        await ctx.call_tool("look", n=state)
-        return Complete(state) if state == 5 else Continue(state + 1)
+    go(main())
+    assert go(store.prune(keep=Last(2))).steps == 4
+    assert [step.step_index for step in store.steps("r")] == [4, 5]
+    assert [call.step_index for call in store.tool_calls("r")] == [4, 5]
+    assert [earlier.number for earlier in store.tool_tries("r")] == [5, 6]
+    assert [attempt.step_index for attempt in store.attempts("r")] == [4, 5]
+    assert [signal.payload for signal in store.signals("r")] == ["4", "5", "waiting"]
+    assert store._file.db.execute("SELECT count(*) FROM tool_tries").get == 2
+    summary = store.summary("r")
+    assert (summary.tool_calls, summary.work_us, store.get_run("r").step_index) == (2, 60, 6)
+    assert store.verify().problems == ()
 
-    with SQLiteStore(tmp_path / "a.sqlite", "process", keep=Last(2)) as store:
-        go(AgentRunner(step=step, store=store, tools=tools).start(run_id="r", initial_state=0))
-        assert [call.step_index for call in store.tool_calls("r")] == [4, 5]
-        assert [step.step_index for step in store.steps("r")] == [4, 5]
-        summary = store.summary("r")
-        assert (summary.tool_calls, store.get_run("r").step_index) == (2, 6)
-        assert summary.work_us > 0
-        assert store.verify().problems == ()
+
+def test_calls_are_numbered_on_when_all_of_them_were_dropped(store, write, go):
+    claim = write(store, small(1), ends=None)
+
+    def call(index):
+        return ToolStart(index, "look/0", "look", "{}", "hash", 1)
+
+    for index in (1, 2, 3):
+        go(store.start_tool(claim, call(index)))
+        go(store.end_tool(claim, index, "look/0", ToolEnd("done", 2, "1")))
+        go(store.commit_step(claim, StepCommit(index, "continue", "running", "1", 1, 2, 1)))
+    for index in (4, 5):
+        go(store.commit_step(claim, StepCommit(index, "continue", "running", "1", 1, 2, 1)))
+    go(store.prune(keep=Latest))
+    go(store.start_tool(claim, call(6)))
+    assert [call.number for call in store.tool_calls("r")] == [3, 4]
 
 
 def test_a_call_without_an_end_is_never_dropped(store, write, go):
