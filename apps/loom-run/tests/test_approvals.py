@@ -83,6 +83,9 @@ def test_a_denial_is_told_to_the_model_and_ends_with_5(waiting: Run, project: Pa
     assert "whales are fine" in ended.json["denials"][0]["why"]
     assert "whales" in _readme(project)
     assert "denied" in waiting("show", "demo", "--output", "text").out
+    told = waiting("explain", "demo", "--output", "text").out
+    assert "  asked   demo#1 (edit_file README.md)  denied by " in told
+    assert ": whales are fine\n" in told
 
 
 def test_arguments_can_be_changed(waiting: Run, project: Path) -> None:

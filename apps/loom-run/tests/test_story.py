@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from loom_agents import AgentState, Usage
-from loom_run._chat import Turn
 from loom_run._story import ending, usage_text
+from loom_run._turn import Turn
 
 Run = Callable[..., Any]
 

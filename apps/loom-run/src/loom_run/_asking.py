@@ -10,10 +10,11 @@ from loom_runner import RunnerError
 from loom_runner.cli_base import run_async, write_error
 
 from loom_run._approvals import Request, decide, name_of, preview
-from loom_run._chat import Conversation, Desk, Limits, Turn
+from loom_run._chat import Conversation, Desk, Limits
 from loom_run._errors import LoomRunError
 from loom_run._lines import printable
 from loom_run._setup import SetupChange
+from loom_run._turn import Turn
 
 KEYS = "[y]es, [n]o, [e]dit, [a]lways in this run, [l]ater"
 

@@ -38,8 +38,9 @@ from loom_run._options import (
 )
 
 if TYPE_CHECKING:
-    from loom_run._chat import Conversation, Desk, Turn
+    from loom_run._chat import Conversation, Desk
     from loom_run._setup import SetupChange
+    from loom_run._turn import Turn
 
 NO_TEXT = "cannot chat: the message is not valid text. Write it in UTF-8."
 

@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeAlias
 from loom_agents import AgentState, AssistantMessage, SummaryMessage, ToolMessage, UserMessage
 from loom_runner.cli_base import plural
 
-from loom_run._chat import Turn
 from loom_run._story import usage_text
+from loom_run._turn import Turn
 
 Form: TypeAlias = Literal["markdown", "json", "script"]
 

@@ -18,11 +18,12 @@ from loom_agents import (
 from loom_runner import SQLiteStore
 from loom_runner.cli_base import Output, plural, shorten, styled_status, write_error, write_json, write_line, write_rows
 
-from loom_run._approvals import name_of, preview
-from loom_run._chat import Conversation, Turn, standing_of, state_of
+from loom_run._approvals import name_of, preview, requests_of
+from loom_run._chat import Conversation
 from loom_run._errors import LoomRunError
 from loom_run._lines import argument_text, printable, result_text
 from loom_run._reader import reader
+from loom_run._turn import Turn, standing_of, state_of
 
 
 def ending(turn: Turn, *, again: str, resume: str) -> str:
@@ -138,7 +139,9 @@ def write_explanation(store: SQLiteStore, run_id: str, output: Output, *, again:
     if output != "text":
         write_json(story.data, output)
         return
-    rows = [*story.lines(), *(("agent", line, "") for line in _team_lines(story.data["team"]))]
+    rows = [row for row in story.lines() if row[0] != "child"]  # the lines about agents say more
+    rows += [("agent", line, "") for line in _team_lines(story.data["team"])]
+    rows += [("asked", line, "") for line in map(_decided, story.data["approvals"])]
     if story.data["status"] == "answered":
         rows.append(("answer", story.data["result"], ""))
     lines = [(what, printable(_in_chat_words(text)), at) for what, text, at in rows]
@@ -156,8 +159,9 @@ def _explained(store: SQLiteStore, run_id: str, *, again: str, resume: str) -> A
     try:
         turn = Conversation(store, run_id).look()
     except LoomRunError:
-        return replace(story, data=story.data | {"team": []})  # a run of another program
-    facts = story.data | {"status": turn.standing, "team": _team(store, run_id)}
+        return replace(story, data=story.data | {"team": [], "approvals": []})  # a run of another program
+    requests = [dict(request) for request in requests_of(store, run_id, pending_only=False)]
+    facts = story.data | {"status": turn.standing, "team": _team(store, run_id), "approvals": requests}
     if turn.standing == "answered":
         # The wait for the next message is not part of the story; only waits between turns are.
         events = facts["events"]
@@ -168,6 +172,16 @@ def _explained(store: SQLiteStore, run_id: str, *, again: str, resume: str) -> A
     elif "go on" in facts["next"]:
         facts["next"] = {"go on": resume}
     return replace(story, data=facts)
+
+
+def _decided(request: Mapping[str, Any]) -> str:
+    """Tell in one line what was asked and who decided it."""
+    words = {"approve": "allowed", "edit": "allowed with other arguments", "deny": "denied"}
+    said = [
+        f"{words[decision['how']]} by {decision['by']}" + (f": {decision['note']}" if decision["note"] else "")
+        for decision in request["decisions"]
+    ]
+    return f"{name_of(request)}  {', '.join(said) or request['status']}"
 
 
 def _team(store: SQLiteStore, run_id: str) -> list[dict[str, Any]]:
