@@ -1,7 +1,9 @@
 """`loom-run mcp`: servers are listed without starting anything, checked as real processes, and trusted once."""
 
 import json
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,3 +150,42 @@ def test_what_is_set_holds_for_new_runs_and_a_flag_stands_above_it(loom_run: Run
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "it sets mode and nobody has trusted it" in refused.err
     assert loom_run("chat", "hi", "-r", "t", "--trust", option).code == 0
+
+
+@pytest.mark.parametrize(("tool", "code", "calls"), [("hang", 3, 1), ("hang_reading", 0, 2)])
+def test_a_call_that_the_agent_was_killed_in_is_in_doubt_unless_it_only_reads(
+    project: Path, loom_run: Run, script: Run, tool: str, code: int, calls: int
+) -> None:
+    bare = Path(__file__).parents[3] / "packages" / "loom-agents" / "tests" / "mcp_servers" / "bare.py"
+    effects = project / "effects"
+
+    def servers(*flags: str, **more: Any) -> None:
+        server = {"command": sys.executable, "args": ["-S", str(bare), f"effects={effects}", *flags], **more}
+        (project / ".mcp.json").write_text(json.dumps({"mcpServers": {"bare": server}}))
+
+    servers()
+    call = {"tool_calls": [{"id": "1", "name": f"bare__{tool}", "arguments": {}}]}
+    command = [
+        sys.executable,
+        "-m",
+        "loom_run",
+        "chat",
+        "hi",
+        "-r",
+        "k",
+        "--mode",
+        "auto",
+        "--trust",
+        script(call, "done"),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + 30
+    while not effects.exists():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    servers(timeout=0.3)  # the next life of the server does not answer for long either
+    resumed = loom_run("resume", "k", "--trust")
+    assert resumed.code == code
+    assert effects.read_text().split().count("hang") == calls

@@ -49,7 +49,7 @@ def serve(
 
     with agent_errors_named(), opened(db) as store:
         change = setup_change(options)
-        change.first()  # says now what is missing for a new chat
+        change.first().parts(database=Path(db))  # says now what is missing for a new chat
         served = ServedChats(store, change)
         work = serve_product(served, host=host, port=port, token_file=token_file, allowed_hosts=allow_host, told=told)
         try:

@@ -3,6 +3,7 @@
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -77,13 +78,15 @@ async def serve(
 def _listening(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        made = socket.socket(family, kind, protocol)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
+        with ExitStack() as undo:
+            made = undo.enter_context(socket.socket(family, kind, protocol))
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind(address)
+            undo.pop_all()
+            return made
     except (OSError, OverflowError) as exc:
         reason = (getattr(exc, "strerror", None) or str(exc)).lower()
         raise AgentError(f"cannot serve on {host}:{port}: {reason}. Choose another --host or --port.") from exc
-    return made
 
 
 def _is_local(host: str) -> bool:

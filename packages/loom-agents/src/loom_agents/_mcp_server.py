@@ -15,7 +15,8 @@ depends on how far it got:
     sent, the tool may be repeated   made once more, in the next life
     sent, the tool may not           nobody knows whether it took effect: in doubt, as after a crash of our own
 
-Not covered: a server that leaves the process group of its first process outlives us when we are killed with SIGKILL.
+Not covered: when we are killed with SIGKILL, a server learns of it by the end of its stdin, as the protocol has it; one
+that never reads that goes on alone.
 """
 
 import asyncio
