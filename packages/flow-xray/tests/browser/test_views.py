@@ -101,6 +101,36 @@ def test_the_timeline_is_zoomed_and_moved_with_keys_wheel_and_pointer(open_page,
     assert line(page).startswith("repair")
 
 
+def test_two_fingers_zoom_the_timeline(open_page, scenes):
+    page = open_page(scenes.failed(), width=360, height=800, view="Timeline")
+    box = chart(page)
+    y = box["y"] + 28 + 30 * 2 + 15  # rows are higher for fingers
+
+    def finger(kind, number, x):
+        page.locator(".chart-scroll").dispatch_event(
+            kind, {"pointerId": number, "pointerType": "touch", "clientX": x, "clientY": y, "bubbles": True}
+        )
+        settle(page)
+
+    finger("pointerdown", 1, 30)
+    finger("pointerup", 1, 30)
+    assert line(page).startswith("plan · llm · 8.9 s")
+    page.get_by_label("Close the inspector").click()
+    finger("pointerdown", 1, 20)
+    finger("pointerdown", 2, 60)
+    for x in range(80, 341, 20):
+        finger("pointermove", 2, x)
+    finger("pointerup", 2, 340)
+    finger("pointerup", 1, 20)
+    finger("pointerdown", 3, 200)
+    finger("pointerup", 3, 200)
+    assert line(page).startswith("plan · llm · 8.9 s")  # at 41 s before
+    page.get_by_label("Close the inspector").click()
+    finger("pointerdown", 4, 320)
+    finger("pointerup", 4, 320)
+    assert line(page).startswith("plan · llm · 7.1 s")  # what was under the second finger is under it still
+
+
 def test_the_selection_is_the_same_in_every_view(open_page, scenes):
     page = open_page(scenes.failed())
     page.locator("[role=row]", has_text="judge").click()
@@ -256,6 +286,14 @@ def test_the_overview_names_the_critical_path_models_and_repeated_calls(open_pag
     assert set(page.locator(".row:not(.dim):not(.head) .name").all_text_contents()) == {"judge"}
 
 
+def test_the_overview_of_a_killed_run_says_what_was_interrupted(open_page, scenes):
+    page = open_page(scenes.killed(), view="Overview")
+    panel = page.locator(".panel", has_text="What was interrupted")
+    assert panel.locator("button").all_text_contents() == ["fetch"]
+    panel.get_by_role("button", name="fetch").click()
+    assert inspected(page) == "fetch"
+
+
 def test_printing_prints_the_overview_on_white(open_page, scenes):
     page = open_page(scenes.failed(), theme="dark", view="Timeline")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -375,25 +413,28 @@ def test_a_person_who_does_not_see_it_is_told_the_same(open_page, scenes):
     assert page.get_by_role("dialog").count() == 0
 
 
-@pytest.mark.parametrize("name", ["empty", "single", "failed", "chat", "parallel", "killed", "hostile", "diff"])
+ALL_PICTURES = os.environ.get("FLOW_XRAY_PICTURES") == "all"
+MORE = ["empty", "single", "large", "deep"] if ALL_PICTURES else []  # other tests go through their views
+
+
+@pytest.mark.parametrize("name", ["failed", "chat", "parallel", "killed", "hostile", "diff", *MORE])
 def test_every_view_shows_every_kind_of_trace(open_page, scenes, shoot, name):
-    """Pictures go to the build folder; FLOW_XRAY_PICTURES=all takes them narrow and dark, too."""
+    """Pictures go to the build folder; FLOW_XRAY_PICTURES=all takes all of them, narrow and dark, too."""
     if name == "diff":
         before, after = scenes.two_runs()
         content = before.diff(after).to_html()
     else:
         content = scenes.SCENES[name]()
-    is_whole = os.environ.get("FLOW_XRAY_PICTURES") == "all"
     page = open_page(content)
     for size, (width, height) in SIZES.items():
-        if size == "narrow" and not is_whole and name not in ("chat", "hostile", "diff"):
+        if size == "narrow" and not ALL_PICTURES and name not in ("chat", "hostile", "diff"):
             continue
         page.set_viewport_size({"width": width, "height": height})
-        for theme in ("light", "dark") if is_whole else ("light",):
+        for theme in ("light", "dark") if ALL_PICTURES else ("light",):
             page.emulate_media(color_scheme=theme)
             for view in VIEWS:
                 go(page, view)
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, view
                 assert page.evaluate("document.querySelectorAll('*').length") < 3_000
-                if is_whole or size == "wide":
+                if ALL_PICTURES or size == "wide":
                     shoot(page, f"{name}-{view.lower()}-{size}-{theme}")

@@ -174,10 +174,12 @@ export function Chart(props: Props) {
     }
     if (held.current.size === 2) {
       const other = [...held.current].find(([id]) => id !== event.pointerId)![1];
+      // What lies under each finger stays under it.
       const was = Math.max(12, Math.abs(before.x - other.x));
       const is = Math.max(12, Math.abs(at.x - other.x));
       held.current.set(event.pointerId, at);
-      props.setRange(zoomed(range, Math.min(1, Math.max(0, (at.x + other.x) / 2 / size.width)), was / is, model.length));
+      const length = Math.min(model.length, Math.max(Math.min(10, model.length), ((range.until - range.from) * was) / is));
+      props.setRange(inside(range.from + other.x / scale - (other.x / size.width) * length, length, model.length));
       return;
     }
     const from = drag.current!;

@@ -51,7 +51,7 @@ export function day(ns: bigint): string {
 }
 
 /** ISO 8601 with microseconds. */
-export function iso(ns: bigint): string {
+function iso(ns: bigint): string {
   const ms = Number(ns / 1_000_000n);
   const date = new Date(ms);
   if (Number.isNaN(date.getTime())) return "unknown time";

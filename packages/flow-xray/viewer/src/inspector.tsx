@@ -215,7 +215,7 @@ function toneOf(trace: Trace, index: number): string {
   return status === "ok" && statusWord(trace, index) !== "done" && !/^(ok|done|completed?|succeeded)$/i.test(statusWord(trace, index)) ? "open" : status;
 }
 
-export function Fact({ name, children }: { name: string; children: ComponentChildren }) {
+function Fact({ name, children }: { name: string; children: ComponentChildren }) {
   return (
     <>
       <dt>{visible(name)}</dt>

@@ -58,7 +58,8 @@ export function lanesOf(trace: Trace): ChartModel {
   for (let lane = 0; lane < threads; lane++) {
     if (!heights[n + lane]) continue;
     const name = visible(trace.head.threads[lane]);
-    if (threads > 1 || name) heads.set(rows++, `${name || "no thread named"} · ${count(calls[lane])} ${plural(calls[lane], "call")}`);
+    // A lane without a name is called by its first call.
+    if (threads > 1 || name) heads.set(rows++, `${name || visible(trace.nameOf(firstBelow[n + lane]))} · ${count(calls[lane])} ${plural(calls[lane], "call")}`);
     top[lane] = rows;
     rows += heights[n + lane];
   }

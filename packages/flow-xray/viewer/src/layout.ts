@@ -40,7 +40,7 @@ export interface Placed {
   paths: { x: number; y: number }[][];
 }
 
-export function widthOf(node: GraphNode): number {
+function widthOf(node: GraphNode): number {
   return Math.min(232, Math.max(96, 7 * Math.max(visible(node.label).length, node.note.length * 0.86) + 34));
 }
 

@@ -31,7 +31,7 @@ export function messagesOf(value: Json | undefined): Message[] {
   return list.map(messageOf).filter((message): message is Message => message !== null);
 }
 
-export function messageOf(value: Json): Message | null {
+function messageOf(value: Json): Message | null {
   if (!isObject(value)) return null;
   const role = typeof value.role === "string" ? value.role : typeof value.kind === "string" && Array.isArray(value.parts) ? value.kind : null;
   if (role === null) return null;
@@ -136,14 +136,14 @@ export function MessageView({ message }: { message: Message }) {
   );
 }
 
-export function roleClass(role: string): string {
+function roleClass(role: string): string {
   if (/assistant|model|response|ai/.test(role)) return "assistant";
   if (/system|developer/.test(role)) return "system";
   if (/tool|function/.test(role)) return "tool";
   return "user";
 }
 
-export function PartView({ part }: { part: Part }) {
+function PartView({ part }: { part: Part }) {
   switch (part.type) {
     case "text":
       return (

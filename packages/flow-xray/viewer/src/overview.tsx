@@ -47,24 +47,8 @@ export function Overview({ trace, open, search }: Props) {
   return (
     <section class="overview" aria-label="Overview" tabIndex={0}>
       <div class="panels">
-        {facts.errors.length > 0 && (
-          <Panel title="What failed" note={`${count(facts.errors.length)} ${plural(facts.errors.length, "call")}`} tone="bad wide">
-            <ul class="list">
-              {facts.errors.slice(0, SHOWN).map((i) => (
-                <li key={i} onClick={() => open(i)} class="clickable">
-                  <KindMark trace={trace} index={i} />
-                  <button class="link plain">{visible(trace.nameOf(i))}</button>
-                  <span class="detail">{visible(trace.detailOf(i))}</span>
-                </li>
-              ))}
-            </ul>
-            {facts.errors.length > SHOWN && (
-              <button class="link" onClick={() => search("status:error")}>
-                all {count(facts.errors.length)} errors
-              </button>
-            )}
-          </Panel>
-        )}
+        <Ended trace={trace} title="What failed" calls={facts.errors} query="status:error" open={open} search={search} />
+        <Ended trace={trace} title="What was interrupted" calls={facts.interrupted} query="status:interrupted" open={open} search={search} />
         <div class="side-by-side">
           <Panel title="Time by kind">
             <Table heads={["kind", "calls", "own time"]}>
@@ -168,6 +152,35 @@ export function Overview({ trace, open, search }: Props) {
   );
 }
 
+interface EndedProps extends Props {
+  title: string;
+  calls: number[];
+  query: string;
+}
+
+/** Calls that did not end well, the first of them by name. */
+function Ended({ trace, title, calls, query, open, search }: EndedProps) {
+  if (!calls.length) return null;
+  return (
+    <Panel title={title} note={`${count(calls.length)} ${plural(calls.length, "call")}`} tone="bad wide">
+      <ul class="list">
+        {calls.slice(0, SHOWN).map((i) => (
+          <li key={i} onClick={() => open(i)} class="clickable">
+            <KindMark trace={trace} index={i} />
+            <button class="link plain">{visible(trace.nameOf(i))}</button>
+            <span class="detail">{visible(trace.detailOf(i))}</span>
+          </li>
+        ))}
+      </ul>
+      {calls.length > SHOWN && (
+        <button class="link" onClick={() => search(query)}>
+          all {count(calls.length)}
+        </button>
+      )}
+    </Panel>
+  );
+}
+
 function Panel({ title, note, tone = "", children }: { title: string; note?: string; tone?: string; children: ComponentChildren }) {
   return (
     <div class={`panel ${tone}`}>
@@ -265,6 +278,15 @@ function gather(trace: Trace) {
   const kinds = new Map<string, Group>();
   const calls = new Map<number, Group>();
   const errors: number[] = [];
+  const interrupted: number[] = []; // where it happened: not the callers, which could not end either
+  const isAround = new Uint8Array(trace.count);
+  const lost = trace.head.statuses.indexOf("interrupted");
+  for (let i = trace.count - 1; i >= 0; i--) {
+    if (trace.status[i] !== lost) continue;
+    if (!isAround[i]) interrupted.push(i);
+    if (trace.parent[i] >= 0) isAround[trace.parent[i]] = 1;
+  }
+  interrupted.reverse();
   const add = <Key,>(map: Map<Key, Group>, key: Key, i: number, isError: boolean) => {
     let group = map.get(key);
     if (!group) map.set(key, (group = { name: trace.nameOf(i), kind: trace.kindOf(i), calls: 0, selfNs: 0, errors: 0, slowest: i }));
@@ -280,5 +302,5 @@ function gather(trace: Trace) {
     add(calls, trace.name[i] * trace.head.kinds.length + trace.kind[i], i, isError);
   }
   const bySelf = <Key,>(map: Map<Key, Group>) => [...map.values()].sort((a, b) => b.selfNs - a.selfNs);
-  return { kinds: bySelf(kinds), slowest: bySelf(calls), errors };
+  return { kinds: bySelf(kinds), slowest: bySelf(calls), errors, interrupted };
 }
