@@ -140,6 +140,17 @@ def test_the_heartbeat_prolongs_leases_and_names_those_that_are_lost(store, clai
     assert store.renew([claim]) == []
 
 
+def test_the_heartbeat_of_many_runs_is_one_transaction(store, go):
+    claims = [go(store.create_run(replace(NEW, run_id=f"r{number}"), ALICE)) for number in range(20)]
+    expire(store)
+    store.renew(claims[:1])
+    commits = []
+    store._heartbeat.set_commit_hook(lambda: bool(commits.append(1)))
+    assert store.renew([*claims, replace(claims[0], fence=9)]) == [replace(claims[0], fence=9)]
+    assert len(commits) == 1
+    assert all(run.is_leased for run in store.list_runs())
+
+
 def test_a_failed_attempt_is_a_row_and_is_counted(store, claim, go):
     error = ErrorInfo("TimeoutError", "slow", "transient", "agent.py:3", "...")
     failed = AttemptRecord(0, 0, "failed", 1_000, 2_000, error, 5_000, 1)

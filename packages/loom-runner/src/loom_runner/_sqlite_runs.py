@@ -3,7 +3,7 @@
 # ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from loom_runner._records import AttemptRecord, Claim, ErrorInfo
 from loom_runner._sqlite_rows import LEASE_LEFT_MS, NOW_MS, SELECT_LEASE, SELECT_RUN, to_lease, to_run
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from loom_runner._records import LeaseRecord, LeaseRequest, NewRun, RunRecord
 
 __all__ = ["RunTables"]
+
+_RENEW: Final = f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ? AND renewed_at IS NOT NULL"
 
 
 class RunTables(Tables):
@@ -103,13 +105,17 @@ class RunTables(Tables):
                 self._heartbeat = self._file.second()
             db = self._heartbeat
             lost = []
-            for claim in claims:
-                db.execute(
-                    f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ? AND renewed_at IS NOT NULL",
-                    (claim.run_key, claim.fence),
-                )
-                if not db.changes():
-                    lost.append(claim)
+            db.execute("BEGIN IMMEDIATE")  # one transaction, and one sync, for all of them
+            try:
+                for claim in claims:
+                    db.execute(_RENEW, (claim.run_key, claim.fence))
+                    if not db.changes():
+                        lost.append(claim)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
             return lost
 
     def get_run(self, run_id: str) -> RunRecord | None:
