@@ -171,3 +171,15 @@ def test_a_block_that_failed_without_an_exception_can_say_so():
         span.error = {"type": "HTTP 500", "message": "password=canary-77", "traceback": ""}
     [span] = session.spans
     assert (span.status, span.error["message"]) == ("error", "password=[redacted]")
+
+
+def test_a_limit_that_is_none_is_said_and_nothing_is_configured():
+    with pytest.raises(TypeError, match="cannot configure max_strin: because there is no such limit. Give one of max_"):
+        trace.configure(max_strin=5)
+    with pytest.raises(ValueError, match="cannot keep -1 as max_depth"):
+        trace.configure(max_depth=-1)
+    with pytest.raises(TypeError, match="cannot redact by 7"):
+        trace.configure(redact=[7])
+    with trace.capture() as session, trace.span("a", input={"text": "x" * 1000}):
+        pass
+    assert session.spans[0].input == {"text": "x" * 1000}

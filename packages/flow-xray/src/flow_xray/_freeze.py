@@ -51,6 +51,11 @@ class Limits:
     max_depth: int = 32
     max_nodes: int = 50_000
 
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if getattr(self, name) < 0:
+                raise ValueError(f"cannot keep {getattr(self, name)} as {name}: because it is below 0. Give 0 or more.")
+
 
 NOT_SHOWN: Final = "<not recorded: repr=False>"
 DEFAULT_LIMITS: Final = Limits()

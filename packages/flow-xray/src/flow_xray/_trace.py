@@ -264,12 +264,22 @@ class Trace:
             redact: rules for every session; they replace those of an earlier call.
             limits: how much of a value is kept.
             **sizes: single limits by name: max_string, max_items, max_depth, max_nodes.
+
+        Raises:
+            TypeError: there is no such limit, or a rule is none.
+            ValueError: a limit is below 0.
         """
-        if redact is not None:
-            self._rules = _as_rules(redact) or ()
-            Redactor(self._rules)
+        unknown = sorted(sizes.keys() - Limits.__annotations__.keys())
+        if unknown:
+            raise TypeError(
+                f"cannot configure {unknown[0]}: because there is no such limit. Give one of "
+                f"{', '.join(Limits.__annotations__)}."
+            )
+        rules = self._rules if redact is None else _as_rules(redact) or ()
+        Redactor(rules)  # refuses what is no rule, before anything is changed
         if limits is not None or sizes:
             self._limits = replace(limits or self._limits, **sizes)
+        self._rules = rules
 
 
 def _caller_in(text: str) -> tuple[str, str] | None:

@@ -208,7 +208,7 @@ class XraySpanProcessor(SpanProcessor):
         """Drop the oldest spans that have ended when there are too many."""
         if len(self._entries) <= 2 * _REMEMBERED:
             return
-        ended = [key for key, entry in self._entries.items() if not entry.is_open]
+        ended = [key for key, entry in list(self._entries.items()) if not entry.is_open]
         for key in ended[:_REMEMBERED]:
             self._entries.pop(key, None)
 
