@@ -516,7 +516,7 @@ def test_a_run_is_forked_and_both_are_listed_and_counted(place):
     place.call("run", "agent.py", "r")
     done = place.call("fork", "r", "--step", "1", "--patch", '{"n": 3}', "--as", "other")
     assert (done.stdout, done.stderr) == ("other\n", "go on: loom-runner resume agent.py --run-id other\n")
-    assert json.loads(place.call("resume", "agent.py", "other").stdout)["result"] == 4
+    assert json.loads(place.call("resume", "other").stdout)["result"] == 4
     assert [row["run_id"] for row in json.loads(place.call("list").stdout)] == ["other", "r"]
     assert json.loads(place.call("stats").stdout)["runs"] == {"completed": 2}
     assert re.match(r"runs +2, *2 completed|runs +2  2 completed", place.call("stats", "--output", "text").stdout)
@@ -575,6 +575,7 @@ def test_the_children_of_a_run_are_listed(place):
     assert json.loads(done.stdout)["result"] == {"a": 1, "b": 4}, done.stderr
     assert [row["run_id"] for row in json.loads(place.call("children", "p").stdout)] == ["p:sub:a", "p:sub:b"]
     assert place.call("children", "p:sub:a", "--output", "text").stderr == "p:sub:a has started no runs.\n"
+    assert json.loads(place.call("resume", "p:sub:a").stdout)["result"] == 1
     assert place.call("trace", "p", "--output", "text").stdout.startswith("p.html  open it in a browser")
     kinds = [json.loads(line)["kind"] for line in place.call("export", "p").stdout.splitlines()]
     assert kinds.count("child") == 2

@@ -19,11 +19,15 @@ OF_TOOLS = [point for point in FIRST if point.startswith(("start_tool", "end_too
 """Where the policy of a tool makes a difference."""
 
 
+OF_FAMILIES = [point for point in POINTS if point.startswith(("create_run", "claim_run", "commit_step"))]
+"""Where it makes a difference that there are children."""
+
+
 @pytest.mark.parametrize(
     ("policy", "point"),
-    [(policy, point) for policy in ("retry", "ask") for point in FIRST]
-    + [(policy, point) for policy in ("fail", "reconcile", "approve") for point in OF_TOOLS]
-    + [("spawn", point) for point in POINTS if not point.startswith(("end_attempt", "restart_tool"))],
+    [("retry", point) for point in FIRST]
+    + [(policy, point) for policy in ("ask", "fail", "reconcile", "approve") for point in OF_TOOLS]
+    + [("spawn", point) for point in OF_FAMILIES],
 )
 def test_a_kill_at_this_point_loses_nothing_and_repeats_nothing(tmp_path, policy, point):
     was_killed, problems = kill_once(tmp_path, policy, point)

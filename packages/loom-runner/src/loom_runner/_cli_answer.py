@@ -196,7 +196,7 @@ def fork(
     target = None if new_run_id is None else checked_run_id(new_run_id, "make")
     with reading(db, named.run_id, "fork", read_only=False) as store:
         made = run_async(fork_run(store, named.run_id, step, new_run_id=target, patch=change))
-        hint = go_on_hint(store, named.run_id, db, resume=made, module=named.module)
+        hint = go_on_hint(store, made, db, module=named.module)
     write_line(made)
     write_error(f"go on: {hint}")
 

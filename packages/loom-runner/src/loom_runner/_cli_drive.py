@@ -126,20 +126,23 @@ def resume(
 
     Without MODULE, with the one that drove the run last. A failed run tries its step again.
     """
+    from loom_runner._next import module_of  # noqa: PLC0415  (kept out of `--help`)
+
     if len(names) == 1 and run_id is None and Path(names[0]).suffix == ".py":
         raise UsageError(f"cannot resume {names[0]}: say which of its runs, with --run-id RUN.")
     named = named_run(names, run_id, "resume")
     with reading(db, named.run_id, "resume") as store:
-        module = named.module or next((one.module for one in reversed(store.leases(named.run_id)) if one.module), None)
+        module = named.module or module_of(store, named.run_id)
     if module is None:
         raise UsageError(f"cannot resume {named.run_id!r}: say which MODULE; the database does not know it.")
 
     def work(runner: AgentRunner, _: AgentModule) -> Any:
         record = runner.store.get_run(named.run_id)
-        ours = runner.program.name
-        if record is not None and record.program != ours:  # its state would be taken for one of ours
+        ours = sorted({driver.program.name for driver in runner.drivers()})
+        if record is not None and record.program not in ours:  # its state would be taken for one of ours
+            has = ", ".join(map(repr, ours))
             raise UsageError(
-                f"cannot resume {named.run_id!r}: it is a run of {record.program!r}, and {module} has {ours!r}. Name "
+                f"cannot resume {named.run_id!r}: it is a run of {record.program!r}, and {module} has {has}. Name "
                 f"the module of {record.program!r}.",
                 run_id=named.run_id,
             )

@@ -148,17 +148,12 @@ def db_suffix(db: str) -> str:
     return "" if db == DEFAULT_DB else f" --db {shlex.quote(db)}"
 
 
-def go_on_hint(
-    store: SQLiteStore, run_id: str, db: str, *, resume: str | None = None, module: str | None = None
-) -> str:
-    """The command that goes on with a run, with the module that drove it last.
+def go_on_hint(store: SQLiteStore, run_id: str, db: str, *, module: str | None = None) -> str:
+    """The command that goes on with a run, with the module that drove it last when none is given."""
+    from loom_runner._next import module_of  # noqa: PLC0415  (kept out of `--help`)
 
-    Args:
-        resume: Another run to go on with, of the same module.
-        module: What to say instead of the module on record.
-    """
-    last = next((lease.module for lease in reversed(store.leases(run_id)) if lease.module), "MODULE")
-    return f"loom-runner resume {shlex.quote(module or last)} --run-id {shlex.quote(resume or run_id)}{db_suffix(db)}"
+    named = module or module_of(store, run_id) or "MODULE"
+    return f"loom-runner resume {shlex.quote(named)} --run-id {shlex.quote(run_id)}{db_suffix(db)}"
 
 
 def json_of(text: str, option: str) -> Any:

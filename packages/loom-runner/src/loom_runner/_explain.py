@@ -11,7 +11,7 @@ from loom_runner._doubt import read_tool_calls
 from loom_runner._finding import find_run
 from loom_runner._human import duration, one_line, plural, shorten
 from loom_runner._lease import is_gone
-from loom_runner._next import clock_time, next_commands, waits_for
+from loom_runner._next import clock_time, module_of, next_commands, waits_for
 from loom_runner._views import run_view
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def explain(store: Store, run_id: str, *, command: str = "loom-runner", module: 
     run = find_run(store, run_id, "explain")
     leases, attempts, sums = store.leases(run_id), store.attempts(run_id), store.summary(run_id)
     doubts = read_tool_calls(store, run_id, in_doubt=True)
-    last = next((lease.module for lease in reversed(leases) if lease.module), "MODULE")
+    last = module_of(store, run_id) or "MODULE"
     work_us = sums.work_us + sum(row.ended_at - row.started_at for row in attempts if row.started_at is not None)
     processes = len({(lease.owner.machine, lease.owner.process, lease.owner.pid) for lease in leases})
     events = sorted(_lease_events(leases, run) + _retry_events(attempts, run), key=lambda event: str(event["at"]))

@@ -16,7 +16,21 @@ if TYPE_CHECKING:
     from loom_runner._records import RunRecord, ToolRecord
     from loom_runner._store import Store
 
-__all__ = ["clock_time", "next_commands", "open_calls", "page_name", "waits_for"]
+__all__ = ["clock_time", "module_of", "next_commands", "open_calls", "page_name", "waits_for"]
+
+
+def module_of(store: Store, run_id: str) -> str | None:
+    """The module that drove a run last, as its caller named it; of a child or a fork, perhaps that of its origin."""
+    seen: set[str] = set()
+    name: str | None = run_id
+    while name is not None and name not in seen:
+        seen.add(name)
+        module = next((lease.module for lease in reversed(store.leases(name)) if lease.module), None)
+        if module is not None:
+            return module
+        run = store.get_run(name)
+        name = None if run is None else run.parent_run_id or (run.forked_from or {}).get("run_id")
+    return None
 
 
 def open_calls(store: Store, run_id: str) -> list[ToolRecord]:
