@@ -432,3 +432,48 @@ def test_a_waiting_run_that_crashes_after_its_claim_does_not_wait_for_the_old_de
     desk.store._file.db.execute("UPDATE runs SET renewed_at = 0")
     assert desk.resume(step).result == "now"
     assert desk.clock.slept == []
+
+
+def test_a_run_that_crashes_while_a_request_is_pending_waits_for_the_same_request_again(desk):
+    async def step(state: State, ctx: RunContext) -> Complete[list[str]]:
+        return Complete(list(await asyncio.gather(ctx.call_tool("deploy", to="a"), ctx.call_tool("deploy", to="b"))))
+
+    desk.start(step)
+    desk.decide(1)
+    gone = LeaseRequest(Owner("elsewhere", 77, "born"), 15.0, "code", "agent.py:1")
+    asyncio.run(desk.store.claim_run(desk.store.get_run("r"), gone, take_over=False))
+    desk.store._file.db.execute("UPDATE runs SET renewed_at = 0")
+    result = desk.resume(step)
+    assert (result.status, result.wait["approvals"], desk.effects) == ("waiting", [2], ["deploy a"])
+    desk.decide(2)
+    assert desk.resume(step).result == ["deployed to a", "deployed to b"]
+    assert len(desk.runner(step).approvals("r")) == 2
+
+
+@pytest.mark.parametrize("how", ["swallowed", "turned into another error"])
+def test_a_step_cannot_go_on_past_a_call_that_waits_for_people(desk, how):
+    async def step(state: State, ctx: RunContext) -> Complete[str]:
+        try:
+            return Complete(await ctx.call_tool("deploy", to="prod"))
+        except BaseException as exc:
+            if how == "swallowed":
+                return Complete("went on")
+            raise ValueError from exc
+
+    assert desk.start(step).status == "waiting"
+    assert desk.store.steps("r") == []
+    desk.decide()
+    assert desk.resume(step).result == "deployed to prod"
+
+
+def test_a_drained_runner_does_not_wait_for_children_or_timers(desk):
+    from loom_runner import Sleep
+
+    async def step(state: State, ctx: RunContext) -> Sleep[State]:
+        runner.drain()
+        return Sleep(State(1), delay_s=1)
+
+    runner = desk.runner(step)
+    assert asyncio.run(runner.start(run_id="r", initial_state=State(), wait_s=60)).status == "waiting"
+    assert asyncio.run(runner.resume(run_id="r", wait_s=60)).status == "waiting"
+    assert desk.clock.slept == []

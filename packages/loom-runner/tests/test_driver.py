@@ -104,6 +104,15 @@ def test_starting_again_with_another_input_is_an_error(make, store):
     assert store.get_run("r").step_index == 1
 
 
+def test_starting_again_under_another_program_is_an_error(make, store):
+    async def other(state: State, ctx: RunContext) -> Complete[int]:
+        return Complete(0)
+
+    start(make(), max_steps=1)
+    with pytest.raises(UsageError, match="has a run of this name of another program, 'count'"):
+        start(make(other))
+
+
 def test_resuming_what_is_not_there_says_what_is(make):
     with pytest.raises(UnknownRun, match="cannot resume 'r': there is no such run in .*It holds no runs yet"):
         resume(make())
