@@ -33,6 +33,22 @@ def test_killed_at_a_point_of_a_tool_it_leaves_what_an_undisturbed_one_leaves(
     assert problems == []
 
 
+@pytest.fixture(scope="module")
+def wanted_of_team(template: Path) -> dict[str, Any]:
+    return undisturbed(template.parent / "team", template, "team")
+
+
+@pytest.mark.parametrize(
+    "point", ["file.renamed", "tests.running", "start_tool.after", "end_tool.inside", "tool.finished"]
+)
+def test_a_team_killed_at_a_point_leaves_what_an_undisturbed_one_leaves(
+    tmp_path: Path, template: Path, wanted_of_team: dict[str, Any], point: str
+) -> None:
+    was_killed, problems = kill_once(tmp_path, template, wanted_of_team, point=point, kind="team")
+    assert was_killed
+    assert problems == []
+
+
 def test_the_undisturbed_session_did_what_it_says(wanted: dict[str, Any]) -> None:
     assert wanted["files"]["app.py"][1] == "def add(a, b):\n    return a + b\n"
     assert wanted["files"]["docs/notes.md"][1] == "New.\n"

@@ -27,7 +27,7 @@ from typing import Any
 
 from loom_runner.testing import EffectLog
 
-from loom_agents.testing._session import POINTS, RUN_ID, build, copy_workspace, drive, make_workspace
+from loom_agents.testing._session import POINTS, RUN_ID, Kind, build, copy_workspace, drive, make_workspace
 
 
 @dataclass(slots=True)
@@ -51,10 +51,12 @@ class Trial:
     Args:
         folder: where it lives.
         template: the workspace to start from.
+        kind: an agent alone, or a team.
     """
 
-    def __init__(self, folder: Path, template: Path) -> None:
+    def __init__(self, folder: Path, template: Path, kind: Kind = "alone") -> None:
         self.folder = folder
+        self.kind: Kind = kind
         self.problems: list[str] = []
         copy_workspace(template, folder / "workspace")
 
@@ -62,7 +64,7 @@ class Trial:
         """Drive the session in a process of its own; True when it was killed."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["loom_agents.testing._session"])
-        child = context.Process(target=drive, args=(str(self.folder), point, nth))
+        child = context.Process(target=drive, args=(str(self.folder), self.kind, point, nth))
         # The child needs nothing of the program that sweeps, and importing that again would cost most of its life.
         program = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")
@@ -81,10 +83,9 @@ class Trial:
         """Allow what waits for a word, as a person does."""
         if not (self.folder / "runs.sqlite").exists():
             return
-        runner = build(self.folder)
-        if runner.store.get_run(RUN_ID) is not None:
-            for request in runner.approvals(RUN_ID, pending_only=True):
-                asyncio.run(runner.decide(run_id=RUN_ID, number=request["number"], how="approve", by="sweep"))
+        runner = build(self.folder, self.kind)
+        for request in runner.approvals(pending_only=True):
+            asyncio.run(runner.decide(run_id=request["run_id"], number=request["number"], how="approve", by="sweep"))
         runner.close()
 
     def finish(self) -> dict[str, Any]:
@@ -92,19 +93,20 @@ class Trial:
         for _ in range(4):
             self.process(None)
             self.decide()
-        runner = build(self.folder)
-        run = runner.get(RUN_ID)
+        runner = build(self.folder, self.kind)
+        runs = sorted(run["run_id"] for run in runner.list())
         left = {
-            "status": run["status"],
-            "history": _plain([run["result"], [step["state"] for step in runner.history(RUN_ID)][-2:]]),
+            "status": runner.get(RUN_ID)["status"],
+            "history": _plain([[run, runner.get(run)["result"], runner.get(run)["state"]] for run in runs]),
             "calls": sorted(
-                _plain([call["name"], call["arguments"], call["status"], call["result"]])
-                for call in runner.tool_calls(RUN_ID)
+                _plain([run, call["name"], call["arguments"], call["status"], call["result"]])
+                for run in runs
+                for call in runner.tool_calls(run)
             ),
             "files": _files(self.folder / "workspace"),
             "branch": _branch(self.folder / "workspace"),
         }
-        requests = len(runner.approvals(RUN_ID))
+        requests = len(runner.approvals())
         runner.close()
         if requests != 1:
             self.problems.append(f"asked: {requests} times")
@@ -122,10 +124,10 @@ class Trial:
 
 
 def kill_once(
-    folder: Path, template: Path, wanted: dict[str, Any], *, point: str, nth: int = 1
+    folder: Path, template: Path, wanted: dict[str, Any], *, point: str, nth: int = 1, kind: Kind = "alone"
 ) -> tuple[bool, list[str]]:
     """Kill one session at one point, finish it and compare. Returns whether the point was reached, and the problems."""
-    trial = Trial(folder, template)
+    trial = Trial(folder, template, kind)
     was_killed = trial.process(point, nth)
     if not was_killed:  # the point may come after the approval
         trial.decide()
@@ -134,10 +136,10 @@ def kill_once(
     return was_killed, trial.problems
 
 
-def undisturbed(folder: Path, template: Path) -> dict[str, Any]:
+def undisturbed(folder: Path, template: Path, kind: Kind = "alone") -> dict[str, Any]:
     """Run a session that nobody kills. Returns what it leaves."""
     folder.mkdir()
-    trial = Trial(folder, template)
+    trial = Trial(folder, template, kind)
     left = trial.finish()
     assert left["status"] == "completed", left
     assert not trial.problems, trial.problems
@@ -159,15 +161,16 @@ def sweep(
     report = AgentSweepReport(seed)
     with tempfile.TemporaryDirectory() as name:
         make_workspace(Path(name) / "template")
-        wanted = undisturbed(Path(name) / "undisturbed", Path(name) / "template")
+        kinds: tuple[Kind, ...] = ("alone", "team")
+        wanted = {kind: undisturbed(Path(name) / kind, Path(name) / "template", kind) for kind in kinds}
         while report.kills < number and not report.problems:
             folder = Path(name) / str(report.sessions)
             folder.mkdir()
-            trial = Trial(folder, Path(name) / "template")
+            trial = Trial(folder, Path(name) / "template", chance.choice(kinds))
             for _ in range(chance.randint(1, 6)):
                 report.kills += trial.process(chance.choice(points), chance.randint(1, 3))
                 trial.decide()
-            trial.compare(trial.finish(), wanted)
+            trial.compare(trial.finish(), wanted[trial.kind])
             report.sessions += 1
             report.problems += trial.problems
             if report.sessions % 10 == 0:
