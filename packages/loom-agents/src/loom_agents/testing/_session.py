@@ -1,4 +1,5 @@
-"""The session of the kill sweep: an agent that reads, edits under approval, patches, tests and commits.
+"""The sessions of the kill sweep: an agent that reads, edits under approval, patches, tests and commits; and a team in
+which one agent does so while another one looks.
 
 Every process of it may be told to die at one point. The points are the writes of the runner's store, the events
 around each tool call, and the places inside a tool where half of its work is done.
@@ -13,7 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from loom_runner import AgentRunner, RunEvent, SQLiteStore
 from loom_runner.testing import CRASH_POINTS, EffectLog, crash_at
@@ -21,6 +22,7 @@ from loom_runner.testing import CRASH_POINTS, EffectLog, crash_at
 from loom_agents import _changes, _commit, _images, _tests_tool
 from loom_agents._changes import ChangeLog
 from loom_agents._coordinator import Coordinator
+from loom_agents._delegation import AgentProfile, Delegation
 from loom_agents._git import run_git
 from loom_agents._messages import ToolCall
 from loom_agents._model import ModelReply
@@ -33,6 +35,7 @@ from loom_agents._workspace import Workspace
 from loom_agents._workspace_tools import workspace_tools
 
 RUN_ID: Final = "session"
+Kind = Literal["alone", "team"]
 TOOL_POINTS: Final = (
     "tool.started",  # the call is on record, nothing has happened
     "change.intended",  # what it will change is on record
@@ -57,21 +60,37 @@ _PATCH: Final = (
     "--- a/README.md\n+++ b/README.md\n@@ -1,3 +1,3 @@\n # Sample\n \n-It subtracts.\n+It adds.\n"
     "--- /dev/null\n+++ b/docs/notes.md\n@@ -0,0 +1 @@\n+New.\n"
 )
+_EDITS: Final = (
+    ToolCall("edit", "edit_file", {"path": "app.py", "old": "a - b", "new": "a + b"}),
+    ToolCall("patch", "apply_patch", {"patch": _PATCH}),
+)
 _REPLIES: Final = (
     ModelReply("", (ToolCall("read", "read_file", {"path": "app.py"}), ToolCall("list", "list_files"))),
-    ModelReply(
-        "",
-        (
-            ToolCall("edit", "edit_file", {"path": "app.py", "old": "a - b", "new": "a + b"}),
-            ToolCall("patch", "apply_patch", {"patch": _PATCH}),
-        ),
-    ),
+    ModelReply("", _EDITS),
     ModelReply(
         "", (ToolCall("write", "write_file", {"path": "new.txt", "text": "x\n"}), ToolCall("test", "run_tests"))
     ),
     ModelReply("", (ToolCall("commit", "git_commit", {"message": "Add"}), ToolCall("diff", "git_diff"))),
     ModelReply("It adds now."),
 )
+
+
+_PROFILES: Final = (AgentProfile("coder", "Changes files."), AgentProfile("verifier", "Looks."))
+_LEAD: Final = (
+    ModelReply(
+        "",
+        (
+            ToolCall("a", "delegate", {"agent": "coder", "task": "mend it"}),
+            ToolCall("b", "delegate", {"agent": "verifier", "task": "look"}),
+        ),
+    ),
+    ModelReply("", (ToolCall("commit", "git_commit", {"message": "Add"}),)),
+    ModelReply("It adds now."),
+)
+_MEMBERS: Final = {
+    "coder": (ModelReply("", _EDITS), ModelReply("", (ToolCall("test", "run_tests"),)), ModelReply("Mended.")),
+    "verifier": (ModelReply("", (ToolCall("list", "list_files", {"glob": "*.none"}),)), ModelReply("Nothing there.")),
+}
 
 
 def make_workspace(folder: Path) -> None:
@@ -84,15 +103,30 @@ def make_workspace(folder: Path) -> None:
         subprocess.run([*git, *arguments], cwd=folder, check=True, capture_output=True)  # noqa: S603 - our own words
 
 
-def build(folder: Path, store: Any = None, listen: Callable[[RunEvent], None] = lambda _: None) -> AgentRunner:
-    """Make the runner of the session on the database in `folder`, or on another store."""
+def build(
+    folder: Path, kind: Kind, store: Any = None, listen: Callable[[RunEvent], None] = lambda _: None
+) -> AgentRunner:
+    """Make the runner of a session on the database in `folder`, or on another store."""
     workspace = Workspace.at(folder / "workspace")
     command = (sys.executable, "-S", "-B", "check.py")
     tools = workspace_tools(workspace, test_command=command, changes=ChangeLog(folder / "runs.sqlite-undo"))
-    coordinator = Coordinator(ScriptedModel(_REPLIES), tools, keeps_open=False)
     policy = Policy(workspace, "edits", (Rule("ask", "edit_file"), Rule("allow", "git_commit")))
     kept = open_store(folder) if store is None else store
-    return build_agent_runner(coordinator, tools, kept, observers=[listen], policy=policy)
+    if kind == "alone":
+        coordinator = Coordinator(ScriptedModel(_REPLIES), tools, keeps_open=False)
+        return build_agent_runner(coordinator, tools, kept, observers=[listen], policy=policy)
+
+    def maker(name: str) -> Callable[[], AgentRunner]:
+        def make() -> AgentRunner:
+            member = Coordinator(ScriptedModel(_MEMBERS[name]), tools, keeps_open=False)
+            return build_agent_runner(member, tools, kept, policy=policy)
+
+        return make
+
+    delegation = Delegation(_PROFILES, lambda _, task: AgentState().with_user(task).to_json())
+    lead = Coordinator(ScriptedModel(_LEAD), tools, keeps_open=False, delegation=delegation)
+    children = {name: maker(name) for name in _MEMBERS}
+    return build_agent_runner(lead, tools, kept, observers=[listen], policy=policy, children=children)
 
 
 def open_store(folder: Path) -> SQLiteStore:
@@ -100,7 +134,7 @@ def open_store(folder: Path) -> SQLiteStore:
     return SQLiteStore(str(folder / "runs.sqlite"), "process")
 
 
-def drive(folder: str, point: str | None, nth: int) -> None:
+def drive(folder: str, kind: Kind, point: str | None, nth: int) -> None:
     """Start or resume the session and go on until it ends, waits or dies at `point`. A process of its own does this."""
     place = Path(folder)
     reach = _Reach(point, nth)
@@ -113,7 +147,7 @@ def drive(folder: str, point: str | None, nth: int) -> None:
             reach("tool.finished")
 
     store: Any = open_store(place)
-    runner = build(place, crash_at(store, point, nth=nth) if point in CRASH_POINTS else store, listen)
+    runner = build(place, kind, crash_at(store, point, nth=nth) if point in CRASH_POINTS else store, listen)
     state = AgentState().with_user("mend it").to_json()
     asyncio.run(runner.start(run_id=RUN_ID, initial_state=state))
     runner.close()
