@@ -286,6 +286,12 @@ def test_the_overview_names_the_critical_path_models_and_repeated_calls(open_pag
     assert set(page.locator(".row:not(.dim):not(.head) .name").all_text_contents()) == {"judge"}
 
 
+def test_a_long_critical_path_is_folded_by_name(open_page, scenes):
+    page = open_page(scenes.chat(), view="Overview")
+    rows = page.locator(".panel", has_text="Critical path").locator("tbody tr")
+    assert [row.inner_text().split("\t")[:3] for row in rows.all()][1] == ["model", "×53", "2 m 43 s"]
+
+
 def test_the_overview_of_a_killed_run_says_what_was_interrupted(open_page, scenes):
     page = open_page(scenes.killed(), view="Overview")
     panel = page.locator(".panel", has_text="What was interrupted")

@@ -26,11 +26,12 @@ interface Group {
 
 const SHOWN = 10;
 const SHOWN_ELSEWHERE = new Set(["status", "journal", "summary", "title"]);
+const MOST_LEGS = 12;
 const VALUES = 60;
 
 export function Overview({ trace, open, search }: Props) {
   const facts = useMemo(() => gather(trace), [trace]);
-  const path = useMemo(() => shortened(criticalPath(trace)), [trace]);
+  const path = useMemo(() => pathOf(trace), [trace]);
   const models = useMemo(() => byModel(trace), [trace]);
   const value = trace.head.value;
   const meta = Object.keys(trace.head.meta).filter((key) => !SHOWN_ELSEWHERE.has(key));
@@ -90,21 +91,17 @@ export function Overview({ trace, open, search }: Props) {
               ))}
             </Table>
           </Panel>
-          {path.legs.length > 1 && (
+          {path.stretches.length > 1 && (
             <Panel title="Critical path" note="what the end of the run waited for">
-              <Table heads={["call", "at", "on the path"]}>
-                {path.legs.map(({ index, ns }) => (
+              <Table heads={["call", path.isFolded ? "times" : "at", "on the path"]}>
+                {path.stretches.slice(0, MOST_LEGS).map(({ index, ns, times }) => (
                   <Share
                     key={index} kind={trace.kindOf(index)} name={trace.nameOf(index)} part={ns / path.most} go={() => open(index)}
-                    cells={[trace.start[index] ? `+ ${duration(trace.start[index])}` : "0", duration(ns)]}
+                    cells={[path.isFolded ? `×${count(times)}` : trace.start[index] ? `+ ${duration(trace.start[index])}` : "0", duration(ns)]}
                   />
                 ))}
               </Table>
-              {path.left > 0 && (
-                <p class="faint">
-                  and {count(path.left)} shorter {plural(path.left, "stretch", "stretches")}, {duration(path.leftNs)} together
-                </p>
-              )}
+              {path.stretches.length > MOST_LEGS && <p class="faint">and {count(path.stretches.length - MOST_LEGS)} other names</p>}
             </Panel>
           )}
           {wasted.length > 0 && (
@@ -234,13 +231,32 @@ function Share({ kind, name, part, cells, go }: { kind: string; name: string; pa
   );
 }
 
-/** The longest stretches of the path, in order of time. */
-function shortened(legs: Leg[]): { legs: Leg[]; most: number; left: number; leftNs: number } {
-  const longest = [...legs].sort((a, b) => b.ns - a.ns);
-  const kept = new Set(longest.slice(0, SHOWN + 2));
-  let leftNs = 0;
-  for (const leg of longest.slice(SHOWN + 2)) leftNs += leg.ns;
-  return { legs: legs.filter((leg) => kept.has(leg)), most: longest[0]?.ns ?? 1, left: Math.max(0, legs.length - kept.size), leftNs };
+interface Stretch extends Leg {
+  times: number;
+}
+
+/** The path in order of time; a long one folded by name, the most time first. */
+function pathOf(trace: Trace): { stretches: Stretch[]; isFolded: boolean; most: number } {
+  const legs = criticalPath(trace);
+  const isFolded = legs.length > MOST_LEGS;
+  let stretches: Stretch[] = legs.map((leg) => ({ ...leg, times: 1 }));
+  if (isFolded) {
+    const byName = new Map<number, Stretch & { longest: number }>();
+    for (const { index, ns } of legs) {
+      const key = trace.name[index] * trace.head.kinds.length + trace.kind[index];
+      const found = byName.get(key);
+      if (!found) byName.set(key, { index, ns, times: 1, longest: ns });
+      else {
+        if (ns > found.longest) [found.index, found.longest] = [index, ns];
+        found.ns += ns;
+        found.times++;
+      }
+    }
+    stretches = [...byName.values()].sort((a, b) => b.ns - a.ns);
+  }
+  let most = 1;
+  for (const { ns } of stretches) if (ns > most) most = ns;
+  return { stretches, isFolded, most };
 }
 
 interface ModelUse {
