@@ -69,15 +69,15 @@ class Made:
         tools = ToolRegistry()
 
         @tools.tool("check", read_only=True)
-        async def check(step: dict[str, Any]) -> dict[str, Any]:
-            ok = not self.broken(step["id"], self.done)
-            return {"id": step["id"], "ok": ok, "text": "fine" if ok else "bad", "value": None, "expect": None}
+        async def check(id: str, **more: Any) -> dict[str, Any]:
+            ok = not self.broken(id, self.done)
+            return {"id": id, "ok": ok, "text": "fine" if ok else "bad", "value": None, "expect": None}
 
         @tools.tool("run_command", on_doubt="ask")
-        async def run(step: dict[str, Any]) -> dict[str, Any]:
-            self.done.append(step["argv"][0])
-            ok = step["id"] not in self.failing
-            return {"ok": ok, "text": f"{step['id']} {'done' if ok else 'failed'}", "exit_code": 0 if ok else 1}
+        async def run(id: str, argv: list[str], **more: Any) -> dict[str, Any]:
+            self.done.append(argv[0])
+            ok = id not in self.failing
+            return {"ok": ok, "text": f"{id} {'done' if ok else 'failed'}", "exit_code": 0 if ok else 1}
 
         @tools.tool("do_by_hand", idempotent=True)
         async def by_hand(id: str, text: str) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def _calls(reader: AgentRunner, run_id: str, role: str) -> Iterator[Fact]:
             continue
         kind = _COMMANDS[call["name"]]
         source = f"{run_id}/call/{call['step_index']}/{call['key']}"
-        step = call["arguments"].get("step", call["arguments"])
+        step = call["arguments"]
         about = {"step": step.get("id")} | ({"argv": step["argv"]} if "argv" in step else {})
         if kind == "command":
             yield Fact(f"{source}/started", run_id, call["started_at"], "command.started", role, about)

@@ -82,12 +82,12 @@ async def _made(state: Executing, step_id: str, ctx: RunContext) -> dict[str, An
     runbook, values = state.request.runbook, state.request.values()
     step = rendered(runbook.step(step_id), values)
     if isinstance(step, Check):
-        return {**await ctx.call_tool("check", step=step_json(step)), "kind": "check", "status": "done"}
+        return {**await ctx.call_tool("check", **step_json(step)), "kind": "check", "status": "done"}
     base = {"id": step.id, "kind": "run" if isinstance(step, Run) else "by hand", "effect": step.effect}
     try:
         if isinstance(step, Run):
             asked = step_json(step, runbook, values)
-            found = await ctx.call_tool("run_command" if step.effect == "write" else "look", step=asked)
+            found = await ctx.call_tool("run_command" if step.effect == "write" else "look", **asked)
         else:
             found = await ctx.call_tool("do_by_hand", id=step.id, text=step.text)
     except ToolFailed as exc:

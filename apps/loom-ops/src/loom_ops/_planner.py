@@ -9,18 +9,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from flow_xray import Span
 from loom_agents import ModelReply, ModelRequest, ScriptedModel, ToolCall, ToolSpec, UserMessage
 from loom_runner import Complete, Continue, Fail, RunContext
 
 from loom_ops._runbook import Check, Instruction, Run, Runbook
-from loom_ops._states import Planning
+from loom_ops._states import Planning, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from loom_agents import Model
 
-__all__ = ["mock_planner", "planner_step"]
+__all__ = ["describe_step", "mock_planner", "planner_step"]
 
 MAX_ROUNDS: Final = 3
 
@@ -140,3 +141,23 @@ def mock_planner() -> ScriptedModel:
         return ModelReply("", (ToolCall("plan", WRITE_PLAN.name, {"steps": steps, "reason": reason}),))
 
     return ScriptedModel(reply, name="mock")
+
+
+def describe_step(before: object, after: object, result: object) -> list[Span]:
+    """Tell what the planner asked its model in a step, for the page that is drawn from rows (design note 0003)."""
+    if not isinstance(before, dict) or before.keys() != {"request", "known", "refused"}:
+        return []
+    refused = tuple((said, why) for said, why in before["refused"])
+    question = _question(Planning(Request(**before["request"]), before["known"], refused))
+    span = Span("", None, "plan", "llm")
+    span.input = [{"role": "system", "text": SYSTEM}, {"role": "user", "text": question}]
+    if isinstance(result, dict):
+        plan = {name: result[name] for name in ("steps", "reason")}
+        span.name = result["model"]
+        span.output = {"text": "", "tool_calls": [{"id": "plan", "name": WRITE_PLAN.name, "arguments": plan}]}
+        usage = result["usage"]
+        names = ("input_tokens", "cache_read_tokens", "output_tokens", "cost_usd")
+        span.meta = {"model": result["model"], **{name: usage[name] for name in names}}
+    elif isinstance(after, dict) and after["refused"]:
+        span.output = {"text": after["refused"][-1][0], "tool_calls": []}
+    return [span]

@@ -45,7 +45,7 @@ def standing_lines(rows: AgentRunner, run_id: str, *, command: Callable[..., str
     for row in waiting:
         yield from _waiting(row)
     for row in doubts:
-        step = row["arguments"].get("step", {})
+        step = row["arguments"]
         yield f"  {'in doubt':<9}  {row['id']}: {shown_argv(step.get('argv', [row['name']]))} was interrupted"
         yield f"  {'':<9}  look whether it was done, then: {_resolve(row['id'], command)}"
     if result.get("postmortem"):
@@ -98,7 +98,7 @@ def _left(row: dict[str, Any]) -> str:
     from datetime import UTC, datetime  # noqa: PLC0415
 
     seconds = (datetime.fromisoformat(row["expires_at"]) - datetime.now(UTC)).total_seconds()
-    return duration(max(0, round(seconds / 60)) * 60_000)
+    return duration(max(0, round(seconds / 60)) * 60_000_000)
 
 
 def _resolve(call: str, command: Callable[..., str]) -> str:

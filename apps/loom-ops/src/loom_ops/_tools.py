@@ -17,10 +17,10 @@ from loom_ops._errors import LoomOpsError
 from loom_ops._memory import Memory
 from loom_ops._postmortem import write_postmortem
 from loom_ops._rules import ALLOW_VARIABLE, shown_argv
-from loom_ops._runbook import ApprovalPolicy, Check
+from loom_ops._runbook import ApprovalPolicy, Check, CheckKind, Effect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
     from loom_runner import Gate
@@ -58,7 +58,7 @@ def gate(world: World, *, requester: str) -> Gate:
             )
         if call.name != "run_command":
             return Allow()
-        step: Mapping[str, Any] = call.arguments["step"]
+        step = call.arguments
         if world.rules is None:
             return Deny(f"commands are off; set {ALLOW_VARIABLE}=1 and write allow rules")
         if world.rules.rule_for(step["argv"]) is None:
@@ -80,44 +80,50 @@ def team_tools(world: World, places: Places, *, now: Callable[[], str]) -> ToolR
     tools = ToolRegistry()
 
     @tools.tool("check", read_only=True)
-    async def check(step: dict[str, Any]) -> dict[str, Any]:
+    async def check(
+        id: str,  # noqa: A002 - a key of the call
+        kind: CheckKind,
+        options: dict[str, Any],
+        expect: str | None,
+        timeout_s: float,
+        retries: int,
+        interval_s: float,
+    ) -> dict[str, Any]:
         """Ask the world one question."""
-        asked = Check(
-            id=step["id"],
-            line=0,
-            section="",
-            kind=step["kind"],
-            options=step["options"],
-            expect=step["expect"],
-            timeout_s=step["timeout_s"],
-            retries=step["retries"],
-            interval_s=step["interval_s"],
-        )
+        asked = Check(id, 0, "", kind, options, expect, timeout_s, retries, interval_s)
         return (await run_check(asked, world)).as_json()
 
-    async def command(step: Mapping[str, Any], effect: Any) -> dict[str, Any]:
+    async def command(
+        argv: list[str], effect: Effect, timeout_s: float | None, environment: dict[str, str]
+    ) -> dict[str, Any]:
         if world.rules is None:
-            raise LoomOpsError(f"cannot start {shown_argv(step['argv'])}: commands are off. Set {ALLOW_VARIABLE}=1.")
+            raise LoomOpsError(f"cannot start {shown_argv(argv)}: commands are off. Set {ALLOW_VARIABLE}=1.")
         ended = await run_command(
-            step["argv"],
+            argv,
             rules=world.rules,
             effect=effect,
-            timeout_s=step["timeout_s"] or DEFAULT_COMMAND_S,
+            timeout_s=timeout_s or DEFAULT_COMMAND_S,
             workspace=world.workspace,
             vault=world.vault,
-            environment=step["environment"],
+            environment=environment,
         )
         return ended.as_json()
 
     @tools.tool("look", read_only=True)
-    async def look(step: dict[str, Any]) -> dict[str, Any]:
+    async def look(
+        argv: list[str], timeout_s: float | None, environment: dict[str, str], **about: Any
+    ) -> dict[str, Any]:
         """Run a command that changes nothing."""
-        return await command(step, "read")
+        del about
+        return await command(argv, "read", timeout_s, environment)
 
     @tools.tool("run_command", on_doubt="ask")
-    async def run(step: dict[str, Any]) -> dict[str, Any]:
+    async def run(
+        argv: list[str], timeout_s: float | None, environment: dict[str, str], **about: Any
+    ) -> dict[str, Any]:
         """Run a command that changes something."""
-        return await command(step, "write")
+        del about  # its id, reason, undo and approval: what a person was shown
+        return await command(argv, "write", timeout_s, environment)
 
     @tools.tool("do_by_hand", idempotent=True)
     async def by_hand(id: str, text: str) -> dict[str, Any]:  # noqa: A002 - a key of the call

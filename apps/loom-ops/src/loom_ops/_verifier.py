@@ -44,9 +44,7 @@ def verifier_step(
 
     async def verify(state: Verifying, ctx: RunContext) -> _Result:
         before = status_of(state.executor)  # before the look: what is seen is then newer than what was done
-        reports = [
-            await ctx.call_tool("check", step=step_json(_rendered(state, check))) for check in state.request.checks
-        ]
+        reports = [await ctx.call_tool("check", **step_json(_rendered(state, check))) for check in state.request.checks]
         ok = tuple(report["id"] for report in reports if report["ok"])
         held = ok if state.rounds == 0 else state.held
         worse = state.rounds > 0 and any(check not in ok for check in held)
