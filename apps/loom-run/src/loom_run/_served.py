@@ -10,12 +10,13 @@ from loom_agents.serve import Observer
 from loom_runner import RunEvent, RunnerError, SQLiteStore
 from loom_runner.cli_base import shorten, write_error
 
-from loom_run._chat import Conversation, Desk, Limits, standing_of, state_of
+from loom_run._chat import Conversation, Desk, Limits
 from loom_run._errors import LoomRunError
 from loom_run._lines import printable
 from loom_run._progress import Progress
 from loom_run._setup import SetupChange
 from loom_run._stores import new_run_id
+from loom_run._turn import standing_of, state_of
 
 __all__ = ["ServedChats"]
 
@@ -93,7 +94,7 @@ class ServedChats:
             return {"title": "", "standing": run["status"], "can_talk": False}
         return {
             "title": shorten(state.last_user_text or "", 200),
-            "standing": standing_of(run["status"], run["wait"]),
+            "standing": standing_of(run["status"], run["wait"], run["error"]),
             "can_talk": True,
             "turn": state.turn,
             "usage": state.usage.to_json(),

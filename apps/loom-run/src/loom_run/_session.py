@@ -10,13 +10,14 @@ from loom_runner import RunnerError, Tool, ToolFailed
 from loom_runner.cli_base import ExitCode, Interrupted, plural, run_async, shorten, write_error
 
 from loom_run._asking import Terminal
-from loom_run._chat import Conversation, Desk, Limits, Turn
+from loom_run._chat import Conversation, Desk, Limits
 from loom_run._errors import LoomRunError, agent_errors_named
 from loom_run._lines import printable
 from loom_run._prompting import MESSAGE_PROMPT, MORE_PROMPT, terminal_reader
 from loom_run._servers import servers_of
 from loom_run._setup import Setup, SetupChange
 from loom_run._story import usage_text
+from loom_run._turn import Turn
 from loom_run._undoing import changes_of, take_back
 
 __all__ = ["COMMANDS", "Session", "terminal_reader"]
