@@ -319,6 +319,8 @@ def test_a_step_that_fails_fails_the_command_and_says_why(place, body, said):
         (("run", "agent.py", "r", "--budget", "luck=1"), "there is none of 'luck'"),
         (("run", "agent.py", "r", "--budget", "steps=-1"), "cannot use a budget of steps=-1"),
         (("fork", "r"), "Missing option '--step'"),
+        (("history", "r", "--first", "9" * 30), "is not a whole number from 0 to 1,000,000,000,000,000."),
+        (("prune", "--days", "1e300"), "'1e300' is not a number from 0 to 36,500."),
         (("watch", "r", "--every", "soon"), "'soon' is not a number from 0.05 to 3,600."),
         (("run", "agent.py", "r", "--wait", "nan"), "'nan' is not a number from 0."),
         (("fork", "r", "--step", "1", "--patch", "{"), "cannot read --patch"),

@@ -123,6 +123,11 @@ def test_an_export_holds_every_row_and_a_file_is_whole_or_not_there(place):
     done = place.call("export", "r", "--to", "r.jsonl")
     assert (done.stdout, done.stderr) == ("", "r.jsonl: 16 lines about r\n")
     assert (place.folder / "r.jsonl").read_text("utf-8").splitlines() == place.call("export", "r").stdout.splitlines()
+    os.mkfifo(place.folder / "pipe")
+    reader = subprocess.Popen(["cat", "pipe"], cwd=place.folder, stdout=subprocess.PIPE, text=True)
+    assert place.call("export", "r", "--to", "pipe").returncode == 0
+    assert len(reader.communicate(timeout=30)[0].splitlines()) == 16
+    assert (place.folder / "pipe").is_fifo()
     done = place.call("export", "r", "--to", "nowhere/r.jsonl")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "cannot write nowhere/r.jsonl: No such file or directory" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -187,15 +188,23 @@ def fork(
 ) -> None:
     """Make a new run from a step of another one.
 
-    The first run stays as it is. `resume` goes on with the new one.
+    The first run stays as it is. `resume` goes on with the new one. With MODULE the changed state is checked against
+    its type.
     """
+    from loom_runner._load import load_module  # noqa: PLC0415  (kept out of `--help`)
     from loom_runner._requests import fork_run  # noqa: PLC0415  (kept out of `--help`)
 
     named = named_run(names, run_id, "fork")
     change = None if patch is None else json_of(patch, "--patch")
     target = None if new_run_id is None else checked_run_id(new_run_id, "make")
-    with reading(db, named.run_id, "fork", read_only=False) as store:
-        made = run_async(fork_run(store, named.run_id, step, new_run_id=target, patch=change))
+    if named.module is not None:  # its types say whether the changed state is one
+        require_database(db, named.run_id, "fork")
+        with contextlib.closing(load_module(named.module).runner(db, None)) as runner:
+            made = run_async(runner.fork(run_id=named.run_id, step=step, new_run_id=target, patch=change))
+    else:
+        with reading(db, named.run_id, "fork", read_only=False) as store:
+            made = run_async(fork_run(store, named.run_id, step, new_run_id=target, patch=change))
+    with opened(db, "fork") as store:
         hint = go_on_hint(store, made, db, module=named.module)
     write_line(made)
     write_error(f"go on: {hint}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ from loom_runner.cli_base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["STORE_COMMANDS"]
 
@@ -71,30 +72,33 @@ def export_command(
     if output in ("text", "json"):
         raise UsageError(f"cannot export as {output}: an export is lines of JSON. Leave --output out.")
     name = named_run(names, run_id, "export").run_id
-    with reading(db, name, "export") as store, _written_to(to):
-        count = 0
-        for row in export_rows(store, name):
+    with reading(db, name, "export") as store:
+        rows = export_rows(store, name)
+        if to is not None:
+            write_error(f"{to}: {plural(_written(rows, Path(to)), 'line')} about {name}")
+            return
+        for row in rows:
             write_json(row, "jsonl")
-            count += 1
-    if to is not None:
-        write_error(f"{to}: {plural(count, 'line')} about {name}")
 
 
-@contextlib.contextmanager
-def _written_to(to: str | None) -> Iterator[None]:
-    """Let stdout be a file; what was there stays until the new one is whole."""
-    if to is None:
-        yield
-        return
-    part = Path(f"{to}.part")
+def _written(rows: Iterable[Mapping[str, Any]], target: Path) -> int:
+    """Write rows to a file; what was there stays until the new one is whole."""
+    part = Path(f"{target}.part")
+    is_special = target.exists() and not target.is_file()  # a pipe or a device is written to, never replaced
+    count = 0
     try:
-        with part.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
-            yield
-        part.replace(to)
+        with (target if is_special else part).open("w", encoding="utf-8", errors="backslashreplace") as file:
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                count += 1
+        if not is_special:
+            part.replace(target)
     except OSError as exc:
-        raise UsageError(f"cannot write {to}: {exc.strerror}. Choose another place.") from exc
+        raise UsageError(f"cannot write {target}: {exc.strerror}. Choose another place.") from exc
     finally:
-        part.unlink(missing_ok=True)
+        if not is_special:
+            part.unlink(missing_ok=True)
+    return count
 
 
 @click.command()
@@ -136,7 +140,7 @@ def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
 @click.command()
 @asking_all
 @click.option("--keep", metavar="HOW", help="Keep the runs and drop steps: last:N, every:N or latest.")
-@click.option("--days", type=Amount(min=0), help="Only runs that did not change for so many days.")
+@click.option("--days", type=Amount(min=0, max=36500), help="Only runs that did not change for so many days.")
 @click.option("--yes", is_flag=True, help="Do it; without this it is only said what would go.")
 @click.option("--vacuum", is_flag=True, help="Give the room back to the disk afterwards.")
 def prune(

@@ -198,6 +198,9 @@ def grace_s() -> float:
         return 5.0
 
 
+_MOST: Final = 10**15
+
+
 class Count(click.IntRange):
     """A whole number as an option's type: `click.IntRange` in words that a person uses."""
 
@@ -206,9 +209,12 @@ class Count(click.IntRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read it; fail with what was expected."""
         try:
-            return super().convert(value, param, ctx)
+            number: int = super().convert(value, param, ctx)
         except click.BadParameter:
             self.fail(_misfit(value, "whole number", self.min, self.max), param, ctx)
+        if abs(number) > _MOST:  # SQLite's own numbers end not far from there
+            self.fail(_misfit(value, "whole number", self.min, _MOST), param, ctx)
+        return number
 
 
 class Amount(click.FloatRange):
