@@ -81,6 +81,7 @@ def team_tools(world: World, places: Places, *, now: Callable[[], str]) -> ToolR
 
     @tools.tool("check", read_only=True)
     async def check(
+        *,
         id: str,  # noqa: A002 - a key of the call
         kind: CheckKind,
         options: dict[str, Any],
