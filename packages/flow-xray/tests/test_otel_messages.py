@@ -1,7 +1,15 @@
 """Messages in every shape that is in use, in and out."""
 
 import pytest
-from flow_xray._otel_messages import decoded, event_message, flat_messages, messages_of, unflattened, written_message
+from flow_xray._otel_messages import (
+    decoded,
+    event_message,
+    flat_messages,
+    messages_of,
+    unflattened,
+    with_tool_names,
+    written_message,
+)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +112,15 @@ def test_an_image_and_odd_parts_of_a_flattened_message_are_kept():
 )  # fmt: skip
 def test_an_event_of_the_older_conventions_is_a_message(name, told, message):
     assert event_message(name, told) == message
+
+
+def test_a_result_that_only_has_the_id_of_its_call_gets_the_name_of_its_tool():
+    call = {"role": "assistant", "tool_calls": [{"id": "c", "name": "f", "arguments": {}}]}
+    result = {"role": "tool", "tool_call_id": "c", "content": "done"}
+    other = {"role": "tool", "tool_call_id": "d", "content": "done"}
+    assert with_tool_names([call, result, other, "odd"]) == [call, {**result, "name": "f"}, other, "odd"]
+    parts = {"role": "assistant", "parts": [{"type": "tool_call", "id": "c", "name": "f"}, "odd"], "tool_calls": 7}
+    assert with_tool_names([parts, {**result, "name": "g"}])[1]["name"] == "g"
 
 
 def test_what_is_no_json_stays_as_it_is():

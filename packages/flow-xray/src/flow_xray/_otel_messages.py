@@ -112,6 +112,31 @@ def _call_of(call: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def with_tool_names(messages: list[Any]) -> list[Any]:
+    """Return the messages with the tool's name beside each result that only has the id of its call."""
+    names: dict[object, object] = {}
+    for message in messages:
+        if not isinstance(message, dict):
+            continue
+        parts = [
+            part for key in ("tool_calls", "parts") for part in _listed(message.get(key)) if isinstance(part, dict)
+        ]
+        names.update({part["id"]: part["name"] for part in parts if isinstance(part.get("id"), str) and "name" in part})
+    return [
+        {**message, "name": names[message["tool_call_id"]]}
+        if isinstance(message, dict)
+        and "name" not in message
+        and isinstance(message.get("tool_call_id"), str)
+        and message["tool_call_id"] in names
+        else message
+        for message in messages
+    ]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def event_message(name: str, attributes: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the message in an event of the older GenAI conventions, or None."""
     role = MESSAGE_EVENT.get(name)

@@ -11,7 +11,7 @@ from typing import Any
 
 from flow_xray import _otel_names as names
 from flow_xray._model import STATUSES, Span, Status
-from flow_xray._otel_messages import decoded, event_message, flat_messages, messages_of, unflattened
+from flow_xray._otel_messages import decoded, event_message, flat_messages, messages_of, unflattened, with_tool_names
 from flow_xray._usage import inclusive
 
 
@@ -180,7 +180,7 @@ def _values(span: Span, attributes: _Attributes, told: list[dict[str, Any]], met
     plain_in, plain_out = decoded(attributes.first(*names.INPUTS)), decoded(attributes.first(*names.OUTPUTS))
     attributes.first(names.INPUT_TYPE, names.OUTPUT_TYPE)
     documents = unflattened(attributes.flat(names.FLAT_DOCUMENTS), names.FLAT_DOCUMENTS)
-    span.input = {"messages": given} if given else plain_in
+    span.input = {"messages": with_tool_names(given)} if given else plain_in
     span.output = (answered[0] if len(answered) == 1 else answered) if answered else plain_out
     if documents:
         span.output = [_inner(each, "document") for each in documents]

@@ -72,6 +72,7 @@ def test_an_openinference_file_reads_as_the_conversation_it_was(open_page, shoot
     for words in ("You answer for a shop.", "Where is order 7?", "track_order", "left Rome at 10:00"):
         assert words in text
     assert text.count("You answer for a shop.") == 1, "the history of the second call is not shown again"
+    assert text.count("left Rome at 10:00") == 1, "the result is shown where the tool ran, and not again"
     shoot(page, "import-openinference")
     page.get_by_role("tab", name="Overview").click()
     page.get_by_text("gpt-4o").first.wait_for()
