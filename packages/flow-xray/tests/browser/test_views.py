@@ -201,8 +201,8 @@ def test_the_graph_folds_calls_and_counts_them(open_page, scenes):
     press(page, "l")
     page.get_by_role("radio", name="with the source").click()
     settle(page)
-    assert set(page.locator(".box.possible .title").all_text_contents()) == {"scale_down", "escalate"}
-    assert page.locator(".arrow.a-possible").count() == 2
+    assert set(page.locator(".box.possible .title").all_text_contents()) == {"scale_down", "escalate", "page_human"}
+    assert page.locator(".arrow.a-possible").count() == 3
     assert page.locator(".arrow.a-runtime").count() == 1
     assert "if plan.needs_human:" in page.locator(".branches").inner_text()
 

@@ -287,14 +287,22 @@ function asItRan(trace: Trace): Picture {
   return { nodes, edges, placed: placeTree(nodes, trace.parent), left: "", of: (span) => (span < trace.count ? span : -1) };
 }
 
-/** What the source says around the run; what ran comes first, then its neighbours, as many as there is room for. */
+/** What the source says around the run: what ran, and what hangs together with it, the nearest first. */
 function withSource(trace: Trace, context: Context): Picture {
-  const beside = new Map<string, number>();
-  const isRun = new Map(context.nodes.map((node) => [node.id, node.executed]));
-  for (const edge of context.edges) {
-    for (const [one, other] of [[edge.from, edge.to], [edge.to, edge.from]]) if (isRun.get(other)) beside.set(one, (beside.get(one) ?? 0) + 1);
+  const beside = new Map<string, string[]>();
+  for (const { from, to } of context.edges) {
+    for (const [one, other] of [[from, to], [to, from]]) {
+      const known = beside.get(one);
+      if (known) known.push(other);
+      else beside.set(one, [other]);
+    }
   }
-  const ranked = context.nodes.filter((node) => node.executed || beside.has(node.id)).sort((a, b) => Number(b.executed) - Number(a.executed) || (beside.get(b.id) ?? 0) - (beside.get(a.id) ?? 0));
+  const distance = new Map(context.nodes.filter((node) => node.executed).map((node) => [node.id, 0]));
+  for (const [id, steps] of distance) {
+    // A map is walked in the order of insertion, what is added on the way included: breadth first.
+    for (const other of beside.get(id) ?? []) if (!distance.has(other)) distance.set(other, steps + 1);
+  }
+  const ranked = context.nodes.filter((node) => distance.has(node.id)).sort((a, b) => distance.get(a.id)! - distance.get(b.id)!);
   const kept = ranked.slice(0, MOST_NODES);
   const at = new Map(kept.map((node, k) => [node.id, k]));
   // A node is known by where it stands; a span that does not say so, by its name.
@@ -321,6 +329,6 @@ function withSource(trace: Trace, context: Context): Picture {
     else if (!edges.some((each) => each.from === from && each.to === to)) edges.push({ from, to, calls: 1, style: edge.how });
   }
   const far = context.nodes.length - kept.length;
-  const left = far ? `${count(far)} ${plural(far, "function")} farther away left out; dashed: possible, but not in this run` : "";
+  const left = far ? `${count(far)} ${plural(far, "function")} left out that ${far === 1 ? "is" : "are"} farther away or apart; dashed: possible, but not in this run` : "";
   return { nodes, edges, placed: place(nodes, edges), left, of: (span) => (span < trace.count ? (byPlace.get(`code ${trace.codeOf(span)}`) ?? byPlace.get(`name ${trace.nameOf(span)}`) ?? -1) : -1) };
 }
