@@ -147,3 +147,25 @@ def test_a_wrong_line_is_one_line(place, arguments, said):
     place.call(*RUN)
     done = place.call(*arguments)
     assert (done.returncode, done.stdout, done.stderr.count("\n"), said in done.stderr) == (2, "", 1, True), done.stderr
+
+
+def test_a_database_is_encrypted_and_read_with_its_key_only(place, monkeypatch):
+    pytest.importorskip("cryptography", reason="the extra crypt is not installed")
+    place.call(*RUN)
+    one = place.call("rekey")
+    assert (one.returncode, one.stderr.count("\n"), "there is no key" in one.stderr) == (2, 1, True)
+    line = place.call("new-key", "k1").stdout
+    assert re.fullmatch(r"k1:[A-Za-z0-9+/]{43}=\n", line)
+    place.write("key", line)
+    monkeypatch.setenv("LOOM_RUNNER_KEY_FILE", str(place.folder / "key"))
+    done = place.call("rekey")
+    assert re.fullmatch(r"runs.sqlite: \d+ values sealed with key k1\.\n", done.stderr), done.stderr
+    assert b"receipt" not in (place.folder / "runs.sqlite").read_bytes()
+    assert json.loads(place.call("get", "r").stdout)["result"] == 4
+    assert checks_of(place.call("doctor"))["keys"] == ("ok", "encrypted, with k1")
+    monkeypatch.delenv("LOOM_RUNNER_KEY_FILE")
+    for command in (("get", "r"), ("explain", "r"), ("doctor",), ("verify",), ("watch", "r"), ("export", "r")):
+        done = place.call(*command)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (8, "", 1), (command, done)
+    assert place.call("new-key", "a,b").returncode == 2
+    assert place.call("rekey", "--db", "nowhere.sqlite").returncode == 2

@@ -8,6 +8,7 @@ from loom_runner._cli_answer import ANSWERING_COMMANDS
 from loom_runner._cli_ask import ASKING_COMMANDS
 from loom_runner._cli_doctor import doctor
 from loom_runner._cli_drive import DRIVING_COMMANDS
+from loom_runner._cli_keys import KEY_COMMANDS
 from loom_runner._cli_store import STORE_COMMANDS
 from loom_runner._cli_watch import watch
 
@@ -24,5 +25,6 @@ def main_group() -> None:
     """
 
 
-for command in (*DRIVING_COMMANDS, *ASKING_COMMANDS, *ANSWERING_COMMANDS, *STORE_COMMANDS, doctor, watch):
+_COMMANDS = (*DRIVING_COMMANDS, *ASKING_COMMANDS, *ANSWERING_COMMANDS, *STORE_COMMANDS, *KEY_COMMANDS, doctor, watch)
+for command in _COMMANDS:
     main_group.add_command(command)
