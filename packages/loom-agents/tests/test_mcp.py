@@ -432,3 +432,98 @@ def test_mcp_is_imported_only_when_a_server_is_started() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_what_a_server_sends_beside_text_is_kept_or_named(tmp_path: Path) -> None:
+    from loom_agents._mcp_result import error_text, payload_of
+    from mcp_types import CallToolResult
+
+    blobs = BlobFolder(tmp_path / "blobs")
+    content = [
+        {"type": "audio", "data": "aGVsbG8=", "mimeType": "audio/x-unknown"},
+        {"type": "image", "data": "not base64!", "mimeType": "image/png"},
+        {"type": "resource_link", "uri": "file:///a", "name": "a", "mimeType": "text/plain"},
+        {"type": "resource", "resource": {"uri": "file:///b", "text": "inside"}},
+        {"type": "resource", "resource": {"uri": "file:///c", "blob": "aGVsbG8="}},
+    ]
+    payload = payload_of(CallToolResult.model_validate({"content": content}), blobs)
+    assert payload["text"] == "inside"
+    audio, image, link, resource = payload["blobs"]
+    assert (audio["size_bytes"], Path(audio["path"]).suffix) == (5, ".bin")
+    assert image == {"mime_type": "image/png", "error": "the server's data is not base64"}
+    assert (link["uri"], link["name"]) == ("file:///a", "a")
+    assert (resource["uri"], resource["sha256"]) == ("file:///c", audio["sha256"])
+    assert len(list((tmp_path / "blobs").iterdir())) == 1
+    with_structure = {"content": content[:1], "structuredContent": {"a": 1}}
+    assert payload_of(CallToolResult.model_validate(with_structure), blobs)["result"] == {"a": 1}
+    failed = {"content": [{"type": "text", "text": "no\ud800"}], "isError": True}
+    assert error_text(CallToolResult.model_validate(failed)).startswith("no")
+
+
+def test_a_blob_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Path, "replace", broken)
+    with pytest.raises(OSError, match="full"):
+        BlobFolder(tmp_path / "blobs").keep(b"x", "image/png")
+    assert list((tmp_path / "blobs").iterdir()) == []
+
+
+def test_a_question_may_be_an_address_to_open(tmp_path: Path) -> None:
+    question = {"input_required": {"q": {"message": "Sign in?", "url": "https://h/x"}}, "request_state": None}
+    assert shown_question(question) == "Sign in? (open https://h/x, then say yes or no)"
+    assert answers_to(question, "yes")["responses"] == {"q": {"action": "accept"}}
+    assert answers_to(question, "no")["responses"] == {"q": {"action": "decline"}}
+    kinds = {"n": {"type": "integer"}, "e": {"enum": ["a", "b"]}, "t": {"type": "string"}}
+    forms = {name: {"message": "?", "schema": {"properties": {name: kind}}} for name, kind in kinds.items()}
+    assert shown_question({"input_required": forms, "request_state": None}).split("\n") == [
+        "n: ? (n: integer)",
+        "e: ? (e: a | b)",
+        "t: ? (t: string)",
+    ]
+    said = answers_to({"input_required": forms, "request_state": None}, {"n": "3", "e": "a", "t": 5})["responses"]
+    assert said["n"] == {"action": "cancel"}
+    assert said["e"]["content"] == {"e": "a"}
+    assert said["t"]["content"] == {"t": "5"}
+    alone = {"input_required": {"n": forms["n"]}, "request_state": None}
+    assert answers_to(alone, "3")["responses"]["n"]["content"] == {"n": 3}
+
+
+def test_a_server_that_asks_nothing_and_never_ends_is_given_up_and_one_that_asks_the_model_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from loom_agents import _mcp
+    from mcp_types import InputRequiredResult
+
+    monkeypatch.setattr(_mcp, "_ROUND_PAUSE_S", 0)
+    sampling = {"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 1}}
+    results = [
+        InputRequiredResult.model_validate({"requestState": "s"}),
+        InputRequiredResult.model_validate({"inputRequests": {"q": sampling}}),
+    ]
+
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        (server,) = servers.servers
+        for result, said in zip(results, ("never finished", "asks for sampling/createMessage"), strict=True):
+
+            async def call_instead(*_: object, result: Any = result, **__: object) -> Any:
+                return result
+
+            monkeypatch.setattr(server, "call", call_instead)
+            with pytest.raises(ToolFailed, match=said):
+                await call(tools, "bare__echo", text="x")
+
+    async def using() -> None:
+        async with McpServers(McpConfig((bare(),)), blobs=BlobFolder(tmp_path)) as servers:
+            await work(servers.registry(ToolRegistry()), servers)
+
+    asyncio.run(using())
+
+
+def test_a_schema_that_points_elsewhere_is_never_fetched(use: Any) -> None:
+    async def work(tools: ToolRegistry, servers: McpServers) -> None:
+        with pytest.raises(ToolFailed, match="refers to 'http://127.0.0.1:1/x'"):
+            await call(tools, "bare__remote", a=1)
+
+    use(work, bare("bare", "remote"))

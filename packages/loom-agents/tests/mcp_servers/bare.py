@@ -54,6 +54,8 @@ if "schema" in flags:
         tool("bad", schema={"type": "object", "properties": {"a": {"type": "nonsense"}}}),
         TOOLS[0],
     ]
+if "remote" in flags:
+    TOOLS = [tool("remote", schema={"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:1/x"}}})]
 if "echo2" in flags:
     TOOLS[0] = tool(
         "echo",
