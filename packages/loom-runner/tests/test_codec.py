@@ -110,3 +110,41 @@ def test_a_run_may_handle_texts_that_are_not_unicode(go):
         result = go(AgentRunner(step=step, store=store, tools=tools).start(run_id="r", initial_state="\ud83d"))
         assert (result.status, result.result) == ("completed", "\ud83d-\udcff")
         assert [call.status for call in store.tool_calls("r")] == ["done"]
+
+
+LARGE = {"text": "said " * 5_000}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"n": 1, "f": 1.5, "big": 10**30, "s": "ä\u2028\n\\x00", "l": [None, True, {}], "e": 1e22},
+        {"pair": (1, 2)},
+        {1: "one"},
+        {"deep": [[[[[[]]]]]]},
+        "\udcff",
+    ],
+)
+def test_a_large_plain_value_is_written_and_read_back_as_a_small_one(value):
+    small, large = Codec(inspect.Parameter.empty, "the state"), Codec(inspect.Parameter.empty, "the state")
+    large.encode(LARGE)
+    expected = json.loads(small.encode({"is": value, **LARGE})[0])
+    text, on = large.encode({"is": value, **LARGE})
+    assert json.loads(text) == expected == on
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), {1, 2}, b"bytes", Point(1), Model(x=1), object()])
+def test_what_is_not_plain_json_is_refused_in_a_large_value_too(value):
+    codec = Codec(inspect.Parameter.empty, "the state")
+    codec.encode(LARGE)
+    with pytest.raises(StateError, match="cannot store the state: it is not plain JSON"):
+        codec.encode({"is": value, **LARGE})
+
+
+def test_a_large_value_that_goes_on_shares_nothing_with_the_one_that_was_given():
+    codec = Codec(inspect.Parameter.empty, "the state")
+    codec.encode(LARGE)
+    given = {"list": [1], **LARGE}
+    _, on = codec.encode(given)
+    given["list"].append(2)
+    assert on["list"] == [1]

@@ -23,6 +23,7 @@ __all__ = ["Codec", "canonical", "hints_of", "json_text", "to_plain_json"]
 
 UNHINTED: Final = inspect.Parameter.empty
 _CHECKED_BYTES: Final = 65_536
+_LARGE_CHARACTERS: Final = 16_384
 
 
 class Codec:
@@ -36,6 +37,7 @@ class Codec:
     def __init__(self, hint: Any, what: str) -> None:
         self.what = what
         self._adapter: Any = None
+        self._is_large = False
         if hint is not UNHINTED and hint is not Any:
             from pydantic import TypeAdapter  # noqa: PLC0415  (kept out of `--help`)
             from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError  # noqa: PLC0415
@@ -60,7 +62,12 @@ class Codec:
             StateEncodeError: The value is not of its type, or holds what JSON cannot.
         """
         if self._adapter is None:
+            found = _encode_large(value) if self._is_large else None
+            if found is not None:
+                self._is_large = len(found[0]) > _LARGE_CHARACTERS
+                return found
             text = to_plain_json(value, self.what)
+            self._is_large = len(text) > _LARGE_CHARACTERS
             return text, value if value is None or isinstance(value, str | int | bool) else json.loads(text)
         try:
             written = self._adapter.dump_json(value, warnings="error")
@@ -91,6 +98,22 @@ class Codec:
 
     def _validated(self, text: str, typed_by_hand: bool) -> Any:
         return self._adapter.validate_json(text, extra="forbid" if typed_by_hand else None)
+
+
+def _encode_large(value: Any) -> tuple[str, Any] | None:
+    """Write a large value without a hint in a third of the time; None when it is not certainly plain JSON.
+
+    pydantic's writer knows more than JSON and turns it into JSON silently; what is equal to its own text read back was
+    plain JSON to begin with.
+    """
+    from pydantic_core import from_json, to_json  # noqa: PLC0415  (kept out of `--help`)
+
+    try:
+        written = to_json(value, inf_nan_mode="null")
+        read = from_json(written, allow_inf_nan=False)
+        return (written.decode(), read) if read == value else None
+    except (ValueError, TypeError, RecursionError):  # the slow way says what is wrong, or can do it
+        return None
 
 
 def to_plain_json(value: Any, what: str) -> str:
