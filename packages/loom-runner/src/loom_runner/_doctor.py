@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from loom_runner._clock import to_iso
+from loom_runner._doubt import read_tool_calls
 from loom_runner._human import counted, duration, plural, size
 from loom_runner._lease import is_gone
 
@@ -23,7 +24,8 @@ __all__ = ["Check", "examine"]
 _SQLITE_WITHOUT_WAL_BUG: Final = (3, 51, 3)
 _NETWORK_FILE_SYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph"})
 _FEW_BYTES: Final = 100_000_000
-_MANY_RUNS: Final = 10_000
+_PAGE_RUNS: Final = 50
+"""Runs that are read at a time: each comes with its state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,7 @@ def examine(store: SQLiteStore, path: str) -> Iterator[Check]:
     """
     facts = store.facts()
     yield _sqlite(facts)
-    if facts["format"] == facts["newest_format"]:
-        yield Check("format", "ok", f"{facts['format']}, the newest that this version knows")
-    else:
-        yield Check("format", "warn", f"{facts['format']} of {facts['newest_format']}: the next run migrates it")
+    yield Check("format", "ok", f"{facts['format']}, the newest that this version knows")
     yield Check(
         "durability",
         "ok",
@@ -62,7 +61,7 @@ def examine(store: SQLiteStore, path: str) -> Iterator[Check]:
     yield _rows(store, path)
     yield _room(path, facts)
     yield _file_system(path)
-    runs = store.list_runs(limit=_MANY_RUNS)
+    runs = list(_each_run(store))
     yield _clock(runs)
     yield _holders(runs)
     yield from _broken(store, runs)
@@ -122,41 +121,59 @@ def _kind_of(path: Path) -> str | None:
     return found[1]
 
 
-def _clock(runs: list[RunRecord]) -> Check:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What is looked at of a run."""
+
+    run_id: str
+    status: str
+    updated_at: int
+    holder: int | None
+    """The live process that works on it."""
+
+
+def _each_run(store: SQLiteStore) -> Iterator[_Run]:
+    last: RunRecord | None = None
+    while page := store.list_runs(limit=_PAGE_RUNS, after=last):
+        for run in page:
+            is_held = run.is_leased and run.owner is not None and not is_gone(run.owner)
+            holder = run.owner.pid if is_held and run.owner is not None else None
+            yield _Run(run.run_id, run.status, run.updated_at, holder)
+        last = page[-1]
+
+
+def _clock(runs: list[_Run]) -> Check:
     now = time.time_ns() // 1000
-    late = [run for run in runs if run.updated_at > now + 60_000_000]
-    if late:
-        latest = max(late, key=lambda run: run.updated_at)
+    latest = max(runs, key=lambda run: run.updated_at, default=None)
+    if latest is not None and latest.updated_at > now + 60_000_000:
         ahead = duration(latest.updated_at - now)
         return Check("clock", "bad", f"{latest.run_id} was changed {ahead} in the future: set this machine's clock")
     return Check("clock", "ok", f"{to_iso(now)}; no row is from the future")
 
 
-def _holders(runs: list[RunRecord]) -> Check:
-    held = [run for run in runs if run.status == "running" and run.is_leased and run.owner and not is_gone(run.owner)]
+def _holders(runs: list[_Run]) -> Check:
+    held = [run for run in runs if run.status == "running" and run.holder is not None]
     if not held:
         return Check("leases", "ok", "no process works on a run")
-    names = ", ".join(f"{run.run_id} (process {run.owner.pid if run.owner else '?'})" for run in held[:3])
+    names = ", ".join(f"{run.run_id} (process {run.holder})" for run in held[:3])
     return Check("leases", "ok", f"{plural(len(held), 'run')} held: {names}{', ...' if len(held) > 3 else ''}")
 
 
-def _broken(store: SQLiteStore, runs: list[RunRecord]) -> Iterator[Check]:
+def _broken(store: SQLiteStore, runs: list[_Run]) -> Iterator[Check]:
     """Runs that do not go on by themselves."""
-    lost = [
-        run for run in runs if run.status == "running" and (not run.is_leased or not run.owner or is_gone(run.owner))
-    ]
-    yield _counted("interrupted", lost, "loom-runner resume goes on with them")
+    lost = [run for run in runs if run.status == "running" and run.holder is None]
+    yield _named("interrupted", lost, "loom-runner resume goes on with them")
     parked = [run for run in runs if run.status == "parked"]
-    yield _counted("parked", parked, "their step took its process down again and again; loom-runner explain")
+    yield _named("parked", parked, "their step took its process down again and again; loom-runner explain")
     failed = [run for run in runs if run.status == "failed"]
-    yield _counted("failed", failed, "loom-runner explain says why; resume tries the step again")
-    doubts = [call for call in store.tool_calls(open_only=True) if call.is_in_doubt or is_gone(call.owner)]
+    yield _named("failed", failed, "loom-runner explain says why; resume tries the step again")
+    doubts = read_tool_calls(store, in_doubt=True)
     names = ", ".join(f"{call.run_id}#{call.number}" for call in doubts[:3])
     text = f"{plural(len(doubts), 'call')}: {names}; loom-runner doubts" if doubts else "none"
     yield Check("in doubt", "warn" if doubts else "ok", text)
 
 
-def _counted(name: str, runs: list[RunRecord], what: str) -> Check:
+def _named(name: str, runs: list[_Run], what: str) -> Check:
     if not runs:
         return Check(name, "ok", "none")
     names = ", ".join(run.run_id for run in runs[:3]) + (", ..." if len(runs) > 3 else "")
