@@ -104,6 +104,34 @@ def test_a_result_is_told_in_a_few_words(name: str, payload: Any, text: str) -> 
     assert result_text(name, payload) == text
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "payload", "what", "result"),
+    [
+        (
+            "git_commit",
+            {"message": "Add\n\nmore"},
+            {"commit": "a" * 40, "branch": "loom/x"},
+            '"Add"',
+            "aaaaaaaaaa on loom/x",
+        ),
+        (
+            "apply_patch",
+            {"patch": "--- a/x\n+++ b/x\n@@\n--- /dev/null\n+++ b/y\n@@"},
+            {"files": [{"added_lines": 1, "removed_lines": 2}, {"added_lines": 3, "removed_lines": 0}], "diff": ""},
+            "x, y",
+            "+4 -2 lines",
+        ),
+        ("delegate", {"agent": "coder", "task": "edit"}, {"answer": "edited"}, "coder: edit", "edited"),
+        ("ask_user", {"question": "which?"}, {"answer": "this"}, '"which?"', "this"),
+    ],
+)
+def test_calls_that_change_something_are_told_in_a_few_words(
+    name: str, arguments: dict[str, Any], payload: Any, what: str, result: str
+) -> None:
+    assert argument_text(arguments) == what
+    assert result_text(name, payload) == result
+
+
 def test_a_long_path_keeps_its_end() -> None:
     assert shortened("a/very/long/path/to/some/file.py", 15) == "...some/file.py"
     assert shortened("a very long sentence", 10) == "a very ..."

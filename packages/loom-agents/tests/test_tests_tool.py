@@ -72,3 +72,20 @@ def test_the_workspaces_own_environment_comes_first(workspace: Workspace) -> Non
     own.mkdir(parents=True)
     (own / "python").symlink_to(sys.executable)
     assert default_test_command(workspace)[0] == ".venv/bin/python"
+
+
+def test_output_of_fifty_megabytes_is_cut_and_counted(workspace: Workspace) -> None:
+    code = "import sys\nfor n in range(500): sys.stdout.write('x' * 99_999 + '\\n')\nprint('the end')"
+    runner = SuiteRunner(workspace, (sys.executable, "-I", "-S", "-c", code), 60.0)
+    answer = asyncio.run(runner.run_tests("."))
+    assert (answer["status"], answer["truncated"]) == ("passed", True)
+    assert answer["output_bytes"] > 50_000_000
+    assert len(answer["output"]) < 30_000
+    assert answer["output"].endswith("the end\n")
+
+
+def test_output_that_is_no_text_is_shown_as_far_as_it_goes(workspace: Workspace) -> None:
+    code = "import sys; sys.stdout.buffer.write(bytes(range(256)))"
+    answer = asyncio.run(SuiteRunner(workspace, (sys.executable, "-I", "-S", "-c", code), 60.0).run_tests("."))
+    assert answer["status"] == "passed"
+    answer["output"].encode()

@@ -31,9 +31,12 @@ def argument_text(arguments: Mapping[str, Any]) -> str:
     """Show the argument that says most: words in quotes, a path as it is, a task with who has it."""
     if isinstance(arguments.get("agent"), str) and isinstance(arguments.get("task"), str):
         return f"{arguments['agent']}: {arguments['task']}"
-    for name in ("query", "pattern"):
+    for name in ("query", "pattern", "message", "question"):
         if isinstance(arguments.get(name), str):
-            return f'"{arguments[name]}"'
+            return f'"{arguments[name].strip().partition(chr(10))[0]}"'
+    if isinstance(arguments.get("patch"), str):
+        paths = re.findall(r"^\+\+\+ (?:b/)?(\S+)", arguments["patch"], re.MULTILINE)
+        return ", ".join(paths)
     for name in ("path", "glob"):
         if isinstance(arguments.get(name), str):
             offset = arguments.get("offset")
@@ -62,7 +65,12 @@ def _in_words(name: str, payload: Mapping[str, Any]) -> str:
     if name == "run_tests":
         summary = str(payload["summary"]).rpartition(" in ")[0]
         return summary if payload["exit_code"] in {0, 1} and 0 < len(summary) < 40 else str(payload["status"])
-    raise KeyError(name)
+    if name == "git_commit":
+        return f"{payload['commit'][:10]} on {payload['branch']}"
+    if name in {"delegate", "ask_user"}:
+        return str(payload["answer"])
+    added, removed = (sum(file[key] for file in payload["files"]) for key in ("added_lines", "removed_lines"))
+    return f"+{added} -{removed} lines"
 
 
 def shortened(text: str, most: int) -> str:

@@ -111,7 +111,8 @@ class Progress:
         if data["status"] == "done":
             return tool_line(data["name"], arguments, result_text(data["name"], data["result"]), time, width=_width())
         is_denied = data["error"]["category"] in {"denied", "approval_expired"}
-        line = tool_line(data["name"], arguments, "denied" if is_denied else "failed", time, width=_width())
+        result, time = ("denied", "") if is_denied else ("failed", time)
+        line = tool_line(data["name"], arguments, result, time, width=_width())
         return f"{line}\n    {printable(shorten(data['error']['message'], _width() - 4))}"
 
 
