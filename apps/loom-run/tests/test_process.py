@@ -128,6 +128,24 @@ def test_a_second_process_is_told_that_the_run_is_busy(slow: Path, script: Calla
     assert len(busy.stderr.splitlines()) == 1
 
 
+def test_undo_waits_for_the_run_unless_it_is_forced(slow: Path) -> None:
+    write = {"tool_calls": [{"name": "write_file", "arguments": {"path": "new.txt", "text": "x"}}]}
+    script = {"format": "loom-script/1", "replies": [write, *REPLIES[1:]]}
+    (slow / "script.json").write_text(json.dumps(script))
+    command = _command("chat", "go", "-r", "demo", "--mock-llm=script.json", "--mode", "edits")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _until(lambda: len(_effects(slow)) == 1, process)
+    busy = _run("undo", "demo")
+    process.kill()
+    process.communicate()
+    assert busy.returncode == 7
+    assert "works on it" in busy.stderr
+    assert (slow / "new.txt").exists()
+    forced = _run("undo", "demo", "--force")
+    assert (forced.returncode, forced.stdout) == (0, "new.txt removed (change 1, write_file)\n")
+    assert not (slow / "new.txt").exists()
+
+
 def test_help_loads_nothing_heavy(project: Path) -> None:
     code = (
         "import sys\n"

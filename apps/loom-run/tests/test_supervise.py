@@ -114,13 +114,16 @@ def test_the_one_who_leads_has_no_tools_that_change_something(loom_run: Run, tea
         assert "there is no such tool" in refused["payload"]
 
 
-def test_children_share_what_the_run_may_use(loom_run: Run, team: Callable[..., str]) -> None:
+def test_children_share_what_the_run_may_use_and_more_lets_them_go_on(loom_run: Run, team: Callable[..., str]) -> None:
     look = calling({"name": "list_files", "arguments": {}})
     option = team(calling(errand("researcher", "look")), "done", researcher=[look] * 9 + ["found"])
     stopped = loom_run("supervise", "look", "-r", "team", option, "--max-requests", "4")
-    assert stopped.code == 3
-    assert "team waits for team:sub:researcher" in stopped.err
+    assert stopped.code == 4
+    assert "allowed are 4.  Go on: loom-run resume team --max-requests N" in stopped.err
     assert loom_run("show", "team:sub:researcher", "--output", "json").json["status"] == "limit"
+    assert loom_run("resume", "team").code == 4
+    ended = loom_run("resume", "team", "--max-requests", "40")
+    assert (ended.code, ended.out) == (0, "done\n")
 
 
 def test_usage_is_that_of_the_whole_team(loom_run: Run, team: Callable[..., str]) -> None:

@@ -4,7 +4,6 @@ Its model streams three words and calls a tool: `slow` when the message says so,
 """
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from loom_agents import AgentError, AgentState, Coordinator, ModelReply, ToolCall, UserMessage
 from loom_agents.serve import serve
 from loom_runner import AgentRunner, Allow, Ask, SQLiteStore, ToolRegistry
-from loom_runner.cli_base import Interrupted, run_async
+from loom_runner.cli_base import run_async
 
 tools = ToolRegistry()
 
@@ -89,5 +88,4 @@ class Product:
 if __name__ == "__main__":
     port = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     work = serve(Product(sys.argv[1]), port=port, told=lambda address, token: print(address, token, flush=True))
-    with contextlib.suppress(Interrupted):  # SIGTERM
-        run_async(work)
+    run_async(work)

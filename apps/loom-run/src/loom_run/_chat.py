@@ -21,7 +21,7 @@ from loom_run._errors import LoomRunError
 from loom_run._progress import Progress
 from loom_run._servers import servers_of
 from loom_run._setup import Setup, SetupChange
-from loom_run._turn import Standing, Turn, standing_of, state_of
+from loom_run._turn import Standing, Status, Turn, standing_of, state_of
 
 Limits: TypeAlias = dict[str, Any]
 """What a command line says about limits: max_tokens, max_cost_usd, max_requests (in one turn), time_s."""
@@ -57,11 +57,10 @@ class Conversation:
             )
         state = state_of(self.run_id, json.loads(record.state))
         error = None if record.error is None else record.error.as_json()
-        standing = standing_of(record.status, record.wait, error)
-        pending = self._pending(standing)
+        standing, pending, error = self._standing(record.status, record.wait, error)
         return Turn(
             self.run_id,
-            "approval" if pending else standing,
+            standing,
             record.step_index,
             state,
             was_stored=True,
@@ -177,11 +176,10 @@ class Conversation:
 
     def _turn(self, result: RunResult) -> Turn:
         error = None if result.error is None else result.error.as_json()
-        standing = standing_of(result.status, result.wait, error)
-        pending = self._pending(standing)
+        standing, pending, error = self._standing(result.status, result.wait, error)
         return Turn(
             run_id=result.run_id,
-            standing="approval" if pending else standing,
+            standing=standing,
             step_index=result.step_index,
             state=state_of(result.run_id, result.state),
             was_stored=result.was_stored,
@@ -190,9 +188,22 @@ class Conversation:
             pending=pending,
         )
 
-    def _pending(self, standing: Standing) -> tuple[Request, ...]:
-        """The requests that keep the run waiting, of its children, too."""
-        return tuple(requests_of(self.store, self.run_id)) if standing in {"approval", "waiting"} else ()
+    def _standing(
+        self, status: Status, wait: dict[str, Any] | None, error: dict[str, Any] | None
+    ) -> tuple[Standing, tuple[Request, ...], dict[str, Any] | None]:
+        """Say how the run stands; one that waits for other agents stands as they do, when that needs the user."""
+        standing = standing_of(status, wait, error)
+        if standing not in {"approval", "waiting"}:
+            return standing, (), error
+        pending = tuple(requests_of(self.store, self.run_id))
+        if pending:
+            return "approval", pending, error
+        for child in (wait or {}).get("children", ()):
+            record = self.store.get_run(child)
+            held = None if record is None or record.error is None else record.error.as_json()
+            if record is not None and standing_of(record.status, record.wait, held) == "limit":
+                return "limit", (), held
+        return standing, (), error
 
 
 @dataclass(slots=True)

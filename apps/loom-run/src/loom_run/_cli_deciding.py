@@ -66,7 +66,11 @@ def _decide(how: str, call: str, db: str, *, note: str, every: bool, edit: str |
 @click.command()
 @run_argument
 @click.option("--all", "every", is_flag=True, help="Everything that the run has changed, not only the last change.")
-@click.option("--force", is_flag=True, help="Also where a file was changed since; what it holds now is lost.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also where a file was changed since (what it holds now is lost), or a run may be at work.",
+)
 @click.option("--list", "only_list", is_flag=True, help="Show what would be taken back, and do nothing.")
 @db_option
 def undo(*, run: str | None, run_id: str | None, every: bool, force: bool, only_list: bool, db: str) -> None:

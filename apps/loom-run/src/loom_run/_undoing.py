@@ -34,9 +34,11 @@ def take_back(store: SQLiteStore, run_id: str, *, every: bool = False, force: bo
     """
     reader(store).get(run_id)
     record = store.get_run(run_id)
-    if record is not None and record.status == "running" and record.is_leased:
+    if record is not None and record.status == "running" and record.is_leased and not force:
         raise RunBusy(
-            f"cannot undo what {run_id!r} changed: it is at work. Wait until it stops, or stop it.", run_id=run_id
+            f"cannot undo what {run_id!r} changed: a process works on it, or was killed a moment ago. Wait until it"
+            " stops; if you know that it is gone, use --force.",
+            run_id=run_id,
         )
     undone = ChangeLog(undo_log(Path(store.description))).undo(run_id, every=every, force=force)
     if not undone:
