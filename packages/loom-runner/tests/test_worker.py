@@ -1,7 +1,7 @@
 """Workers: they find what can go on, share it, leave alone what cannot, and end cleanly."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from loom_runner import (
@@ -20,6 +20,7 @@ from loom_runner import (
     Wait,
     Worker,
 )
+from loom_runner._lease import this_process
 from loom_runner._records import LeaseRequest, Owner
 
 
@@ -176,6 +177,14 @@ def test_a_run_whose_process_disappeared_is_taken_over(bench):
     asyncio.run(bench.store.claim_run(bench.store.get_run("count"), gone, take_over=False))
     assert bench.work() == 0
     bench.store._file.db.execute("UPDATE runs SET renewed_at = 0")
+    assert bench.work() == 1
+    assert bench.status("count") == "completed"
+
+
+def test_a_run_whose_process_died_on_this_machine_is_taken_over_before_its_lease_runs_out(bench):
+    bench.start("count", max_steps=1)
+    dead = LeaseRequest(replace(this_process(), process="another life"), 15.0, "code", "agent.py:1")
+    asyncio.run(bench.store.claim_run(bench.store.get_run("count"), dead, take_over=False))
     assert bench.work() == 1
     assert bench.status("count") == "completed"
 

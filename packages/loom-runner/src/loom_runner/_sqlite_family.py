@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from loom_runner._errors import RunExists
-from loom_runner._records import Spent
+from loom_runner._records import Owner, Spent
 from loom_runner._sqlite_rows import LEASE_LEFT_MS, SELECT_RUN, to_run
 from loom_runner._sqlite_tables import Tables
 
@@ -188,6 +188,16 @@ class FamilyTables(Tables):
 
     def ready_runs(self, programs: Sequence[str], now: int, *, limit: int = 100) -> list[RunRecord]:
         return [to_run(row, self._cells.get) for row in self._read(_READY, (json.dumps(list(programs)), now, limit))]
+
+    def holders(self, programs: Sequence[str]) -> list[tuple[str, str, Owner]]:
+        rows = self._read(
+            f"""SELECT r.run_id, r.program, l.machine, l.pid, l.process
+                FROM runs r JOIN leases l ON l.run_key = r.run_key AND l.fence = r.fence
+                WHERE r.program IN (SELECT value FROM json_each(?)) AND r.status = 'running' AND {LEASE_LEFT_MS} > 0
+                ORDER BY r.run_key""",
+            (json.dumps(list(programs)),),
+        )
+        return [(run_id, program, Owner(*owner)) for run_id, program, *owner in rows]
 
     def counts(self) -> dict[str, dict[str, int]]:
         rows = self._read(

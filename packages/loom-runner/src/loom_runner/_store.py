@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         LeaseRecord,
         LeaseRequest,
         NewRun,
+        Owner,
         RunRecord,
         RunSummary,
         SignalRecord,
@@ -134,6 +135,9 @@ class Store(Protocol):
         Created ones; waiting ones whose time, signal, decision or children have come; interrupted ones; and those
         whose lease has run out.
         """
+
+    def holders(self, programs: Sequence[str]) -> list[tuple[str, str, Owner]]:
+        """Read who holds which run of these programs under a lease that lasts: run, program, process."""
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Count runs, tool calls and approvals by status."""

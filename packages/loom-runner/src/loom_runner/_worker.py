@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from loom_runner._clock import SystemClock
 from loom_runner._cursor import Visit
 from loom_runner._errors import LeaseLost, RunBusy, RunnerError, StoreError, UsageError
+from loom_runner._lease import is_gone
 
 if TYPE_CHECKING:
     from loom_runner._clock import Clock
@@ -112,11 +113,14 @@ class Worker:
             return 0
         now = self._clock.now_us()
         skipped = {run_id for run_id, (until, _) in self._left_alone.items() if until > now} | self._tasks.keys()
-        found = self._store.ready_runs(list(self._drivers), now, limit=free + len(skipped))
-        chosen = [record for record in found if record.run_id not in skipped][:free]
-        for record in chosen:
-            work = self._go_on(record.run_id, self._drivers[record.program])
-            self._tasks[record.run_id] = asyncio.create_task(work, name=f"loom-runner {record.run_id}")
+        programs, limit = list(self._drivers), free + len(skipped)
+        ready = [(record.run_id, record.program) for record in self._store.ready_runs(programs, now, limit=limit)]
+        if len(ready) < limit:  # a process that died a moment ago has a lease that still lasts on paper
+            ready += [(run_id, program) for run_id, program, owner in self._store.holders(programs) if is_gone(owner)]
+        chosen = [each for each in ready if each[0] not in skipped][:free]
+        for run_id, program in chosen:
+            work = self._go_on(run_id, self._drivers[program])
+            self._tasks[run_id] = asyncio.create_task(work, name=f"loom-runner {run_id}")
         return len(chosen)
 
     async def _go_on(self, run_id: str, driver: Driver) -> None:
