@@ -51,7 +51,9 @@ class Served:
 
     def end(self, how: int = signal.SIGTERM) -> int:
         self.process.send_signal(how)
-        self.process.communicate(timeout=20)
+        _, err = self.process.communicate(timeout=20)
+        assert err.splitlines()[-1:] == ["ended"], err
+        assert len(err.splitlines()) <= 2, err
         return self.process.returncode
 
 
@@ -136,8 +138,9 @@ def test_a_run_of_another_program_is_listed_and_not_talked_to(serve: Any, projec
     assert served.ask("v1/runs/far/messages", {"message": "x"})[0] == 400
 
 
-def test_sigterm_ends_with_code_0_and_the_chat_is_resumed_on_the_command_line(
-    serve: Any, project: Path, script: Run, loom_run: Run
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_with_code_0_and_the_chat_is_resumed_on_the_command_line(
+    serve: Any, project: Path, script: Run, loom_run: Run, how: int
 ) -> None:
     call = {"tool_calls": [{"id": "1", "name": "run_tests", "arguments": {}}]}
     slow = (
@@ -150,7 +153,7 @@ def test_sigterm_ends_with_code_0_and_the_chat_is_resumed_on_the_command_line(
         assert time.monotonic() < end
         time.sleep(0.02)
     began = time.monotonic()
-    assert served.end() == 0
+    assert served.end(how) == 0
     assert time.monotonic() - began < 5
     (project / "quick").touch()
     resumed = loom_run("resume", "t")

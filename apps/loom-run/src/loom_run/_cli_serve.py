@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from loom_runner.cli_base import ExitCode, Interrupted, run_async, write_error
+from loom_runner.cli_base import ExitCode, run_async, write_error
 
 from loom_run._errors import LoomRunError, agent_errors_named
 from loom_run._options import BareFlags, db_option, setup_change, setup_options
@@ -52,8 +52,6 @@ def serve(
         change.first().parts(database=Path(db))  # says now what is missing for a new chat
         served = ServedChats(store, change)
         work = serve_product(served, host=host, port=port, token_file=token_file, allowed_hosts=allow_host, told=told)
-        try:
-            run_async(work)
-        except Interrupted:
-            write_error("ended")
+        run_async(work)
+        write_error("ended")
     return ExitCode.DONE

@@ -1,9 +1,11 @@
 """Listen: on this machine with a token made up on the spot, anywhere else only with tokens of a file."""
 
+import asyncio
 import ipaddress
+import signal
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -71,8 +73,29 @@ async def serve(
             await super().startup(sockets)
             told(f"http://{_bracketed(host)}:{listening.getsockname()[1]}/", token)
 
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """Take signals from the loop: its handlers run beside those that uvicorn would set, and cancel the work."""
+            with _taken(self.handle_exit):
+                yield
+
     with listening:
         await Telling(config).serve(sockets=[listening])
+
+
+@contextmanager
+def _taken(handle: Callable[[int, None], None]) -> Iterator[None]:
+    """Take SIGTERM and SIGINT in the block; in a thread that gets none, nothing is taken."""
+    loop, taken = asyncio.get_running_loop(), []
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with suppress(ValueError, RuntimeError, NotImplementedError):
+                loop.add_signal_handler(number, handle, number, None)
+                taken.append(number)
+        yield
+    finally:
+        for number in taken:
+            loop.remove_signal_handler(number)
 
 
 def _listening(host: str, port: int) -> socket.socket:
