@@ -4,7 +4,8 @@ import random
 
 import apsw
 import pytest
-from loom_runner.testing import _power
+from loom_runner.testing import DiskReport, _power
+from loom_runner.testing.__main__ import main
 from loom_runner.testing._disk import DiskOp, Fault, Platter, disk_under
 from loom_runner.testing._power import fault_sweep, power_sweep
 
@@ -111,3 +112,29 @@ def test_a_disk_that_refuses_is_one_line_and_the_run_goes_on_afterwards():
     report = fault_sweep(every=29)
     assert report.problems == []
     assert report.cases > 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["power", "--every", "900", "--seed", "3"],
+            "power lost, durability 'process', every 900. operation, seed 3: ",
+        ),
+        (["faults", "--every", "900"], "disk refuses, every 900. operation: "),
+        (["--number", "1", "--seed", "3"], "seed 3: "),
+    ],
+)
+def test_the_command_counts_and_ends_well(capsys, arguments, said):
+    assert main(arguments) == 0
+    assert said in capsys.readouterr().out
+
+
+def test_the_command_names_what_it_found_and_fails(capsys, monkeypatch):
+    monkeypatch.setattr(
+        "loom_runner.testing.__main__.fault_sweep", lambda **_: DiskReport("disk refuses", 3, ["lost: step sweep/1"])
+    )
+    assert main(["faults"]) == 1
+    assert capsys.readouterr().out == "disk refuses: 3 cases, 1 problems\n  lost: step sweep/1\n"
+    with pytest.raises(SystemExit):
+        main(["power", "--every", "0"])
