@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from loom_runner import AgentRunner, Complete, Continue, LeaseLost, SQLiteStore, StoreError, ToolRegistry, UnknownRun
-from loom_runner._errors import PayloadTooLarge, StoreBusy
+from loom_runner._errors import PayloadTooLarge, StateEncodeError, StoreBusy
 from loom_runner._records import LeaseRequest, NewRun, Owner, StepCommit, ToolEnd, ToolStart
 
 ALICE = LeaseRequest(Owner("machine", 1, "born"), 15.0, "code-1", "agent.py:1")
@@ -166,6 +166,19 @@ def test_when_sqlite_gives_up_the_transaction_every_write_of_the_group_fails(sto
         )  # fmt: skip
 
     go(main())
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_an_error_keeps_its_name_whether_its_write_is_alone_in_its_group_or_not(tmp_path, go, number):
+    """The error has a cause of its own, which is not what the caller should see."""
+    with SQLiteStore(tmp_path / "a.sqlite", "power") as store:
+
+        async def main():
+            claims = await hold(store, number)
+            calls = (store.start_tool(claim, replace(CALL, arguments='"\udcff"')) for claim in claims)
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+        assert [type(result) for result in go(main())] == [StateEncodeError] * number
 
 
 def test_a_commit_whose_task_is_cancelled_in_the_queue_is_made_all_the_same(store, go):

@@ -5,12 +5,11 @@ attempts, the finished tool calls and the taken signals of that step. What stays
 all steps that ever were, the leases, the approvals (who allowed what is asked for years later), and the number of
 steps that were dropped.
 
-*The states that stay.* A state may be written as a difference to one that goes; so the rows that stay are written
-anew, as a chain of their own.
+*The states that stay.* A state may be written as a difference to one that goes; so those that stay between rows that
+go are written anew, up to the first one behind the gap.
 
 *When.* `keep` of a store or a commit is applied to a run every 128 steps and when its lease ends, inside the step's
-transaction; so a run has up to 127 rows more than it keeps while it is driven. `prune` does it at once, for a few runs
-per transaction.
+transaction; so a run has up to 127 rows more than it keeps while it is driven. `prune` does it at once, run by run.
 
 *Blobs* that nothing names any more are looked for by `prune`: which are named is read from the cells themselves, so no
 count can be wrong.
