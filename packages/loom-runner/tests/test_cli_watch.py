@@ -174,3 +174,25 @@ def test_an_approval_is_listed_and_decided_and_the_run_goes_on(place):
     assert json.loads(place.call("resume", "p").stdout)["result"] == "paid 3"
     assert place.call("approvals", "--output", "text").stderr == "Nothing waits for an approval.\n"
     assert [row["status"] for row in lines(place.call("approvals", "p", "--all", "--output", "jsonl"))] == ["used"]
+
+
+def test_a_watch_that_stays_sees_the_run_to_its_end(place):
+    place.write(
+        "waits.py",
+        """
+        from loom_runner import Complete, Wait
+
+        async def step(state, ctx):
+            return Wait(state, signal="go") if ctx.signal is None else Complete(ctx.signal.payload)
+        """,
+    )
+    place.call("run", "waits.py", "w", "--input", "{}")
+    watching = place.spawn("watch", "w", "--stay", "--every", "0.05")
+    first = [json.loads(watching.stdout.readline()) for _ in range(2)]
+    assert [row["kind"] for row in first] == ["step", "run"]
+    assert place.call("signal", "go", "w", "--payload", "7").returncode == 0
+    assert place.call("resume", "w").returncode == 0
+    out, _ = watching.communicate(timeout=30)
+    assert watching.returncode == 0
+    last = json.loads(out.splitlines()[-1])
+    assert (last["kind"], last["status"], last["result"]) == ("run", "completed", 7)
