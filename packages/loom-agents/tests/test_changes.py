@@ -1,4 +1,6 @@
 import errno
+import os
+import stat
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -244,3 +246,22 @@ def test_a_stored_change_reads_back_as_it_was(log: ChangeLog, workspace: Workspa
         {"files": ["a"]},
         (FileChange("a", None, Image(b"1\n")),),
     )
+
+
+def test_nobody_else_may_read_what_files_held(
+    log: ChangeLog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = workspace.root / "private.txt"
+    secret.write_text("before\n")
+    secret.chmod(0o600)
+    modes = []
+
+    def watched(*names: Any, src_dir_fd: int, dst_dir_fd: int) -> None:
+        modes.append(stat.S_IMODE(os.stat(names[0], dir_fd=src_dir_fd).st_mode))
+        rename(*names, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    rename = os.rename
+    monkeypatch.setattr("os.rename", watched)
+    _make(log, workspace, "1", **{"private.txt": "after\n"})
+    assert modes == [0o600]
+    assert stat.S_IMODE(log.path.stat().st_mode) == 0o600

@@ -50,7 +50,9 @@ def test_deny_wins_over_ask_and_ask_over_allow_whatever_their_order(workspace: W
 )
 def test_no_spelling_of_a_path_gets_around_a_deny(workspace: Workspace, path: str) -> None:
     (workspace.root / "in").symlink_to(workspace.root / "docs")
-    policy = _policy(workspace, "allow edit_file", "deny edit_file(docs/**)")
+    for rule in ("deny edit_file(docs/**)", "deny edit_file(path=docs/**)", "deny *(docs/*)"):
+        policy = _policy(workspace, "allow edit_file", rule)
+        assert policy.decide("edit_file", {"path": path.format(root=workspace.root)}).how == "deny"
     assert policy.decide("edit_file", {"path": path.format(root=workspace.root)}).how == "deny"
 
 

@@ -26,6 +26,7 @@ the change is made then. Extended attributes and hard links do not survive a cha
 """
 
 import json
+import os
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -299,8 +300,10 @@ class ChangeLog:
     @contextmanager
     def _opened(self) -> Iterator[apsw.Connection]:
         try:
+            # It holds what files held, which others may not be allowed to read.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             db = apsw.Connection(str(self.path))
-        except apsw.Error as exc:
+        except (apsw.Error, OSError) as exc:
             raise AgentError(f"cannot open {self.path}: {exc}. It keeps what undo needs.") from exc
         try:
             db.set_busy_timeout(30_000)

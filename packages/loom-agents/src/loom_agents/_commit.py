@@ -70,7 +70,7 @@ class CommitTool:
             if made:
                 return await self._told(made, branch)
             await self._check_not_checked_out(branch)
-        paths = [path for path in self.changes.changed_paths(run_id) if not await self._is_ignored(path)]
+        paths = await self._not_ignored(self.changes.changed_paths(run_id))
         if not paths:
             raise ToolError("cannot commit: this run has changed no file. Use edit_file or write_file first.")
         commit = await self._made(tip or head, paths, f"{message}\n\n{TRAILER}: {key}\n")
@@ -106,9 +106,15 @@ class CommitTool:
                 " there. Tell the user to switch to another branch."
             )
 
-    async def _is_ignored(self, path: str) -> bool:
-        ended = await run_git(self.workspace.root, "check-ignore", "--quiet", "--", path)
-        return ended.exit_code == 0
+    async def _not_ignored(self, paths: list[str]) -> list[str]:
+        if not paths:
+            return []
+        listed = "".join(f"{path}\0" for path in paths).encode()
+        ended = await run_git(self.workspace.root, "check-ignore", "-z", "--stdin", stdin=listed)
+        if ended.exit_code not in {0, 1}:  # 1: none of them is
+            raise _failed("check-ignore", ended)
+        ignored = set(ended.output.decode("utf-8", "replace").split("\0"))
+        return [path for path in paths if path not in ignored]
 
     async def _git(
         self,

@@ -107,7 +107,8 @@ def _write(folder: int, beside: str, name: str, image: Image) -> None:
         before = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         before = None
-    handle = os.open(beside, _NEW, 0o666, dir_fd=folder)
+    # Nobody reads the new content before it has the mode of the old one.
+    handle = os.open(beside, _NEW, 0o666 if before is None else 0o600, dir_fd=folder)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(image.data)

@@ -153,6 +153,8 @@ class Policy:
         if rule.pattern is None:
             return True
         name, equals, pattern = rule.pattern.partition("=")
+        if equals and name == "path":
+            return self._fits(Rule(rule.how, rule.tool, pattern), tool, arguments)
         if equals and name in arguments:
             value = arguments[name]
             text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
