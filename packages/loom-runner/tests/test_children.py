@@ -153,6 +153,21 @@ def test_the_first_child_is_enough_and_the_others_are_cancelled_when_the_parent_
     assert (child.status, child.error.message) == ("cancelled", "cancelled by r: its parent has ended")
 
 
+def test_children_of_a_completed_parent_are_ended_also_when_its_process_dies_right_after(house):
+    commit = house.store.commit_step
+
+    async def dying(claim, step):
+        await commit(claim, step)
+        if step.lease_end == "completed" and claim.run_id == "r":
+            raise Died
+
+    house.store.commit_step = dying
+    with pytest.raises(Died):
+        house.start(two("any", b="endless"))
+    assert house.store.get_run("r").status == "completed"
+    assert house.store.get_run("r:sub:b").status == "cancelled"
+
+
 def test_a_number_of_children_may_be_enough(house):
     spawn = Spawn(
         State(1),

@@ -16,8 +16,8 @@ no child can go further here and too few have settled, the parent stays `waiting
 *Settled.* Whoever finds that enough children have settled claims the parent; the fence allows one. What they have
 spent counts against the parent's budget, and each starts with what remained of it.
 
-*Ended early.* With `until="any"` the parent goes on while others still run. They go on beside it; when the parent
-completes, they are cancelled, and when it stops for another reason, they pause.
+*Ended early.* With `until="any"` the parent goes on while others still run. They go on beside it; the transaction that
+completes the parent cancels them, and when the parent stops for another reason, they pause.
 """
 
 from __future__ import annotations
@@ -226,15 +226,9 @@ class Family:
         except (RunBusy, LeaseLost):
             return  # another process has it
 
-    async def leave(self, parent_id: str, visit: Visit, *, is_over: bool) -> None:
-        """Stop driving what is still open: for good when the parent has ended, else to be gone on with later."""
-        if is_over:
-            from loom_runner._requests import cancel_run  # noqa: PLC0415  (requests know drivers, drivers families)
-
-            for record in self._store.children(parent_id):
-                if record.status not in SETTLED:
-                    why = "its parent has ended"
-                    await cancel_run(self._store, record.run_id, by=parent_id, note=why, clock=self._settings.clock)
+    @staticmethod
+    async def leave(visit: Visit) -> None:
+        """Stop driving what is still open; children of a parent that has completed are cancelled already."""
         for task in visit.children.values():
             task.cancel()
         await asyncio.gather(*visit.children.values(), return_exceptions=True)

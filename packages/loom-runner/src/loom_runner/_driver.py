@@ -136,14 +136,11 @@ class Driver:
         self, run_id: str, visit: Visit, *, cursor: Cursor | None = None, record: RunRecord | None = None
     ) -> RunResult:
         """Drive a run as far as this call may go, and its children beside it."""
-        is_over = False
         try:
-            result = await self._as_far_as_it_goes(run_id, visit, cursor, record)
-            is_over = result.status in TERMINAL
-            return result
+            return await self._as_far_as_it_goes(run_id, visit, cursor, record)
         finally:
-            if self._settings.children and (is_over or visit.children):
-                await self._family.leave(run_id, visit, is_over=is_over)
+            if visit.children:
+                await self._family.leave(visit)
 
     async def _as_far_as_it_goes(
         self, run_id: str, visit: Visit, cursor: Cursor | None, record: RunRecord | None

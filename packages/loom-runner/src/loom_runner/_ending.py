@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_runner._clock import to_iso
 from loom_runner._errors import PauseAsked, StateError, ToolCallMismatch, UnknownTool, UsageError
 from loom_runner._outcomes import Sleep, Wait
-from loom_runner._records import AttemptEnd, AttemptRecord, ErrorInfo, StepCommit
+from loom_runner._records import AttemptEnd, AttemptRecord, Cancelling, ErrorInfo, StepCommit
 from loom_runner._result import RunResult
-from loom_runner._states import move
+from loom_runner._states import CANCELLABLE, move
 
 if TYPE_CHECKING:
     from loom_runner._children import Family
@@ -80,6 +80,9 @@ class Endings:
         )
         if advance.outcome == "complete":
             step.status, step.lease_end = move("running", "complete"), "completed"
+            if self._settings.children:
+                message = f"cancelled by {cursor.run_id}: its parent has ended"
+                step.cancels = Cancelling(CANCELLABLE, ErrorInfo("Cancelled", message, "cancelled"))
         elif advance.parks is not None:
             self._wait(cursor, advance, step)
         if step_index == cursor.last_step and step.lease_end is None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttemptEnd",
     "AttemptRecord",
+    "Cancelling",
     "Claim",
     "ErrorInfo",
     "LeaseRecord",
@@ -169,12 +170,21 @@ class LeaseRecord:
     state_version: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Cancelling:
+    """Which of a run's descendants to cancel: those in one of these statuses; and the error that they get."""
+
+    statuses: tuple[Status, ...]
+    error: ErrorInfo
+
+
 @dataclass(slots=True)
 class StepCommit:
     """All that one step changes, for one transaction. Not frozen: it is made once per step, and this is half the
     price.
 
-    `children` are made in the same transaction; one that is there already is left alone. `tokens` and `cost_usd` are
+    `children` are made in the same transaction; one that is there already is left alone. `cancels` ends those that
+    are still open. `tokens` and `cost_usd` are
     what this attempt has spent. `keep` says how much of the history stays; None is the store's own choice.
     """
 
@@ -192,6 +202,7 @@ class StepCommit:
     lease_end: LeaseEnd | None = None
     note: str | None = None
     children: tuple[NewRun, ...] = ()
+    cancels: Cancelling | None = None
     tokens: int = 0
     cost_usd: float = 0.0
     keep: Keep | None = None

@@ -14,7 +14,7 @@ from loom_runner._clock import SystemClock, from_iso
 from loom_runner._errors import RunExists, UnknownStep, UsageError
 from loom_runner._finding import check_run_id, find_run
 from loom_runner._records import ErrorInfo, NewRun
-from loom_runner._states import MOVES, move
+from loom_runner._states import CANCELLABLE, move
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,10 +42,9 @@ async def cancel_run(
     """
     record = find_run(store, run_id, "cancel")
     move(record.status, "cancel", run_id=run_id)
-    statuses = [status for status, moves in MOVES.items() if "cancel" in moves]
     message = f"cancelled by {by}" + (f": {note}" if note else "")
     error = ErrorInfo("Cancelled", message, "cancelled")
-    return await store.cancel_runs(run_id, statuses, error, (clock or SystemClock()).now_us())
+    return await store.cancel_runs(run_id, CANCELLABLE, error, (clock or SystemClock()).now_us())
 
 
 async def pause_run(store: Store, run_id: str, *, clock: Clock | None = None) -> list[str]:

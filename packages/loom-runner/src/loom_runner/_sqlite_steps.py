@@ -93,6 +93,8 @@ class StepTables(ApprovalTables, FamilyTables, RetentionTables):
             self._spend(db, claim, step.tokens, step.cost_usd)
         if step.children:
             self._add_children(db, claim, step.children)
+        if step.cancels is not None:
+            self._cancel_runs(db, claim.run_id, step.cancels.statuses, step.cancels.error, step.ended_at)
         if step.lease_end is not None:
             self._end_lease(db, claim, step.ended_at, step.lease_end, step.note)
         keep = self._keep if step.keep is None else step.keep

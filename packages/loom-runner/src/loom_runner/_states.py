@@ -21,7 +21,7 @@ from typing import Final, Literal
 
 from loom_runner._errors import IllegalMove
 
-__all__ = ["MOVES", "TERMINAL", "Move", "Status", "is_claimable", "move"]
+__all__ = ["CANCELLABLE", "MOVES", "TERMINAL", "Move", "Status", "is_claimable", "move"]
 
 Status = Literal["created", "running", "waiting", "paused", "completed", "failed", "cancelled", "parked"]
 Move = Literal[
@@ -66,6 +66,9 @@ MOVES: Final[dict[Status, dict[Move, Status]]] = {
 """For each status, the moves that are allowed and the status that each leads to."""
 
 TERMINAL: Final[frozenset[Status]] = frozenset(status for status, moves in MOVES.items() if not moves)
+
+
+CANCELLABLE: Final[tuple[Status, ...]] = tuple(status for status, moves in MOVES.items() if "cancel" in moves)
 
 
 def move(status: Status, verb: Move, *, run_id: str | None = None) -> Status:
