@@ -21,7 +21,7 @@ def detail_of(span: Span) -> str:
         given, made = meta.get("input_tokens"), meta.get("output_tokens")
         if type(given) is int or type(made) is int:
             words.append(f"{_count(given)} → {_count(made)}")
-    if isinstance(model, str):
+    if isinstance(model, str) and model != span.name:
         words.append(model)
     for key in ("reason", "question", "summary"):
         note = meta.get(key)

@@ -353,6 +353,22 @@ def test_a_long_chat_reads_in_order_and_only_what_is_in_sight_is_there(open_page
     assert "outcome\nwaiting" in page.locator(".inspector").inner_text()  # not "done": the run waits
 
 
+def test_a_tool_result_without_a_name_is_not_said_twice(open_page, make_span):
+    asks = {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "find", "arguments": '{"q": "x"}'}}]}
+    told = {"role": "tool", "tool_call_id": "c1", "content": "found it"}
+    user = {"role": "user", "content": "Find x."}
+    spans = [
+        make_span("ask", kind="llm", input={"messages": [user]}, output=asks),
+        make_span("find", kind="tool", input={"q": "x"}, output="found it"),
+        make_span(
+            "ask", kind="llm", input={"messages": [user, asks, told]}, output={"role": "assistant", "content": "Here."}
+        ),
+    ]
+    page = open_page(TraceResult(spans=spans), view="Transcript")
+    page.wait_for_selector(".the-end")
+    assert page.locator(".transcript").inner_text().count("found it") == 1
+
+
 def test_the_transcript_says_which_agent_speaks(open_page, scenes):
     page = open_page(scenes.failed(), view="Transcript", hash="#span=00000000a0000001")
     page.wait_for_selector(".turn-head")

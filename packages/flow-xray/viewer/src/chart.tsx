@@ -330,7 +330,7 @@ function paint(context: CanvasRenderingContext2D, scene: Scene): void {
       const isBad = bad[end] > bad[k];
       context.globalAlpha = lit && lit[end] === lit[k] ? 0.18 : 0.9;
       context.fillStyle = isBad ? colours.bad : colours.kinds[look.kindOf(item)];
-      context.fillRect(x, y + 2, end > k + 1 ? LEAST : LEAST - 1, size.row - 4);
+      context.fillRect(Math.min(x, width - LEAST + 1), y + 2, end > k + 1 ? LEAST : LEAST - 1, size.row - 4);
       context.globalAlpha = 1;
       k = Math.max(k + 1, end);
     }

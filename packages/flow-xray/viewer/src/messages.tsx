@@ -28,7 +28,16 @@ function str(value: Json | undefined): string {
 /** Read a list of messages; what is not a message is left out. */
 export function messagesOf(value: Json | undefined): Message[] {
   const list = Array.isArray(value) ? value : isObject(value) && Array.isArray(value.messages) ? value.messages : isObject(value) ? [value] : [];
-  return list.map(messageOf).filter((message): message is Message => message !== null);
+  const found = list.map(messageOf).filter((message): message is Message => message !== null);
+  // A result may name its tool only by the id of the call: the call came before.
+  const names = new Map<string, string>();
+  for (const { parts } of found) {
+    for (const part of parts) {
+      if (part.type === "call" && part.id) names.set(part.id, part.name);
+      else if (part.type === "result" && !part.name) part.name = names.get(part.id) ?? "";
+    }
+  }
+  return found;
 }
 
 function messageOf(value: Json): Message | null {
