@@ -135,6 +135,8 @@ def resume(
         module = named.module or module_of(store, named.run_id)
     if module is None:
         raise UsageError(f"cannot resume {named.run_id!r}: say which MODULE; the database does not know it.")
+    if named.module is None:
+        write_error(f"with {module}, as the last time.")  # code is run that only the database names: let it be seen
 
     def work(runner: AgentRunner, _: AgentModule) -> Any:
         record = runner.store.get_run(named.run_id)
