@@ -422,6 +422,44 @@ def doctor(*, config: Path | None, db: str) -> int:
     return ExitCode.FAILED if bad else ExitCode.DONE
 
 
+@cli.command(cls=_BareFlags)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8734, show_default=True, help="0 takes any.")
+@click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE", help="Who may do what (TOML).")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="One more name that the server is called by.")
+@_db
+@_mock
+@_model
+@_config
+def serve(
+    *, host: str, port: int, token_file: Path | None, allow_host: tuple[str, ...], db: str, **options: Any
+) -> int:
+    """Serve incidents over HTTP, with a page: start runs, watch them live, approve their steps."""
+    try:
+        from loom_agents.serve import serve as serve_product  # noqa: PLC0415
+    except ImportError as exc:
+        raise LoomOpsError(f"cannot serve: {exc.name!r} is not installed. Install loom-ops[serve].") from exc
+    from loom_ops._reader import opened  # noqa: PLC0415
+    from loom_ops._served import ServedIncidents  # noqa: PLC0415
+    from loom_ops._work import model_named  # noqa: PLC0415
+
+    model = _model_name(options)
+    if model is None:
+        raise click.UsageError("no model: use --model PROVIDER:MODEL, or --mock-llm to plan without one")
+    model_named(model)
+
+    def told(address: str, token: str | None) -> None:
+        write_error(f"loom-ops serves {db} at {address}" + (f"#token={token}" if token else ""))
+        write_error("Ctrl-C ends it; what is at work then is gone on with by loom-ops resume")
+
+    with opened(db, existing=False) as store:
+        served = ServedIncidents(store, _site(options["config"]), model, is_owners=token_file is None)
+        run_async(
+            serve_product(served, host=host, port=port, token_file=token_file, allowed_hosts=allow_host, told=told)
+        )
+    return ExitCode.DONE
+
+
 @cli.command()
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("drill"), show_default=True, metavar="DIR")
 def drill(*, folder: Path) -> None:
@@ -442,13 +480,13 @@ def drill(*, folder: Path) -> None:
 
 def _begin(incident: str, run_id: str | None, runbook: str | None, output: Output, options: dict[str, Any]) -> int:
     from loom_ops._reader import opened  # noqa: PLC0415
-    from loom_ops._work import made_request  # noqa: PLC0415
+    from loom_ops._work import made_request, new_name  # noqa: PLC0415
 
     db = options["db"]
     if not incident.strip():
         raise click.UsageError("INCIDENT is empty: say in a few words what is wrong")
     with opened(db, existing=False) as store:
-        name = run_id or _new_name()
+        name = run_id or new_name()
         desk = _desk(store, db, output, options)
         record = store.get_run(name)
         if record is not None:
@@ -500,13 +538,6 @@ def _pairs(inputs: tuple[str, ...]) -> dict[str, str]:
             raise click.UsageError(f"--input {text!r} is not NAME=VALUE")
         pairs[name] = value
     return pairs
-
-
-def _new_name() -> str:
-    import secrets  # noqa: PLC0415
-    from datetime import UTC, datetime  # noqa: PLC0415
-
-    return f"inc-{datetime.now(UTC):%Y%m%d-%H%M}-{secrets.token_hex(2)}"
 
 
 def _must_exist(db: str) -> None:

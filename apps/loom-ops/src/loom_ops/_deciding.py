@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from loom_ops._site import Site
 
-__all__ = ["decide", "name_of", "one_request", "requests_of"]
+__all__ = ["decide", "name_of", "one_request", "refused", "requests_of"]
 
 Request = dict[str, Any]
 
@@ -79,17 +79,8 @@ async def decide(
     requester = str(request["policy"].get("requester", ""))
     why = objection(person, request["policy"], requester=requester, groups=site.groups, database=database)
     if why is not None and how == "approve":
-        at = now_iso()
-        fact = Fact(
-            f"{name_of(request)}/refused/{at}",
-            request["run_id"],
-            at,
-            "approval.refused",
-            person.name,
-            {"approval": request["number"], "via": person.via, "why": why},
-        )
         trail = AuditTrail(database)
-        trail.append([fact])
+        trail.append([refused(request, person, why)])
         trail.close()
         raise LoomOpsError(
             f"cannot approve {name_of(request)}: {why}.", exit_code=ExitCode.DENIED, run_id=request["run_id"]
@@ -97,3 +88,10 @@ async def decide(
     return await reader.decide(
         run_id=request["run_id"], number=request["number"], how=how, by=person.name, via=person.via, note=note
     )
+
+
+def refused(request: Mapping[str, Any], person: Person, why: str) -> Fact:
+    """Return what is remembered of somebody who may not decide."""
+    at = now_iso()
+    said = {"approval": request["number"], "via": person.via, "why": why}
+    return Fact(f"{name_of(request)}/refused/{at}", request["run_id"], at, "approval.refused", person.name, said)

@@ -1,7 +1,8 @@
 """Who somebody is, and whether they may decide about a step.
 
-A person on the command line is the user of the operating system; over HTTP the subject of the token; on Telegram the
-name that the site maps the user id to. Nothing that a client *says* about itself counts.
+A person on the command line is the user of the operating system; over HTTP the subject of the token, or that user for
+the token that the server made for them; on Telegram the name that the site maps the user id to. Nothing that a client
+*says* about itself counts.
 
 A group is a list of names in the settings. `operators`, which the starter runbooks name, may be left out of them:
 then it is whoever owns the database, so that one person alone can work. Any other group that is not set is nobody.
@@ -66,6 +67,6 @@ def objection(
         return None if person.name in groups[group] else f"{person} is not in the group {group!r}"
     if group != OPERATORS:
         return f"the group {group!r} is not in the settings, so nobody is in it"
-    if person.via == "cli" and database.exists() and database.stat().st_uid == os.getuid():
+    if person.verified_by == "local-uid" and database.exists() and database.stat().st_uid == os.getuid():
         return None
     return f"the group {group!r} is not in the settings, and {person} does not own {database.name}"

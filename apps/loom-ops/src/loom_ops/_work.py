@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shlex
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,7 @@ from loom_ops._supervisor import GOOD
 from loom_ops._team import Team, now_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from loom_agents import Model
     from loom_runner import RunResult, SQLiteStore
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from loom_ops._runbook import Runbook
     from loom_ops._site import Site
 
-__all__ = ["Desk", "made_request"]
+__all__ = ["Desk", "drilling", "known_to", "made_request", "model_named", "new_name"]
 
 MOCK = "mock"
 
@@ -64,8 +66,7 @@ class Desk:
 
     def begin(self, run_id: str, request: Request) -> int:
         """Start a run, or go on with it when it was started with the same request."""
-        known = self._known(request)
-        state = Supervising(request, known=known)
+        state = Supervising(request, known=known_to(self.database, request.incident))
         record = self.store.get_run(run_id)
         if record is not None:
             stored = Team.stored_request(self.store, run_id)
@@ -76,14 +77,14 @@ class Desk:
                     run_id=run_id,
                 )
             return self.go_on(run_id)
-        with self._drilling(request):
+        with drilling(request, self._say):
             runner = self._team(request).runner()
             return self._worked(run_id, runner.start(run_id=run_id, initial_state=state), runner)
 
     def go_on(self, run_id: str) -> int:
         """Go on with a run."""
         request = Team.stored_request(self.store, run_id)
-        with self._drilling(request):
+        with drilling(request, self._say):
             team = self._team(request)
             runner = team.taking_back() if run_id.endswith(":rollback") else team.runner()
             return self._worked(run_id, runner.resume(run_id=run_id), runner)
@@ -103,7 +104,7 @@ class Desk:
         state = Executing.to_take_back(request, reports)
         if not state.undo:
             raise LoomOpsError(f"cannot roll {run_id!r} back: nothing that it did can be taken back.", run_id=run_id)
-        with self._drilling(request):
+        with drilling(request, self._say):
             runner = self._team(request).taking_back()
             return self._worked(name, runner.start(run_id=name, initial_state=state), runner)
 
@@ -114,25 +115,12 @@ class Desk:
 
     # ------------------------------------------------------------------ inside
 
-    def _known(self, request: Request) -> str:
-        memory = Memory(self.database)
-        try:
-            return as_untrusted_text(memory.search(request.incident, now_iso()))
-        finally:
-            memory.close()
-
     def _team(self, request: Request) -> Team:
-        return Team(self.store, self.database, self.site, request, _model(self.model or request.model))
+        return Team(self.store, self.database, self.site, request, model_named(self.model or request.model))
 
-    @contextlib.contextmanager
-    def _drilling(self, request: Request) -> Iterator[None]:
-        if request.drill is None:
-            yield
-            return
-        with Drill(Path(request.drill)).serving() as url:
-            say = write_line if self.output == "text" else write_error  # the first line of what a person reads
-            say(f"This is a drill: {url} is a small service of this command, slow since its last release.")
-            yield
+    def _say(self, text: str) -> None:
+        """Print what is the first line that a person reads."""
+        (write_line if self.output == "text" else write_error)(text)
 
     def _worked(self, run_id: str, work: Any, runner: Any) -> int:
         tracing = contextlib.nullcontext() if self.trace is None else runner.tracing(run_id, self.trace)
@@ -175,7 +163,32 @@ class Desk:
 _OF_OUTCOME = {"denied": ExitCode.DENIED}
 
 
-def _model(name: str) -> Model:
+def known_to(database: Path, incident: str) -> str:
+    """Return what earlier runs found out about an incident, for a planner."""
+    memory = Memory(database)
+    try:
+        return as_untrusted_text(memory.search(incident, now_iso()))
+    finally:
+        memory.close()
+
+
+@contextlib.contextmanager
+def drilling(request: Request, say: Callable[[str], None] = write_error) -> Iterator[None]:
+    """Serve the drill of a request, if it has one, until the block ends."""
+    if request.drill is None:
+        yield
+        return
+    with Drill(Path(request.drill)).serving() as url:
+        say(f"This is a drill: {url} is a small service of this command, slow since its last release.")
+        yield
+
+
+def new_name() -> str:
+    """Name a run."""
+    return f"inc-{datetime.now(UTC):%Y%m%d-%H%M}-{secrets.token_hex(2)}"
+
+
+def model_named(name: str) -> Model:
     """Return the model of this name.
 
     Raises:
@@ -211,7 +224,7 @@ def made_request(
     Raises:
         LoomOpsError: No runbook fits, or an input is missing or wrong.
     """
-    _model(model)  # says now what is wrong with it
+    model_named(model)  # says now what is wrong with it
     source, text = choose_runbook(site, incident) if runbook is None else find_runbook(site, runbook)
     read, problems = parse_runbook(text, source)
     if read is None:
