@@ -136,6 +136,11 @@ def test_strange_numbers_and_ids_are_taken(make_span):
     assert head["count"] == 1
 
 
+def test_a_cost_that_no_float_holds_is_no_cost(make_span):
+    page = TraceResult(spans=[make_span(kind="llm", meta={"cost_usd": 10**400})], is_frozen=True).to_html()
+    assert json.loads(block(page, "x-head"))["count"] == 1
+
+
 def test_an_empty_trace_makes_a_page():
     assert json.loads(block(TraceResult(name="empty").to_html(), "x-head"))["count"] == 0
 

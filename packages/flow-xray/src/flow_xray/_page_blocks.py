@@ -17,6 +17,7 @@ ring (only a foreign file can have that) are shown as roots.
 """
 
 import json
+import math
 import sys
 from array import array
 
@@ -80,9 +81,7 @@ class Blocks:
             columns["input"].append(_whole(meta.get("input_tokens")))
             columns["output"].append(_whole(meta.get("output_tokens")))
             columns["cached"].append(_whole(meta.get("cache_read_tokens")))
-            cost = meta.get("cost_usd")
-            has_cost = isinstance(cost, int | float) and not isinstance(cost, bool)
-            costs.append(float(cost) if has_cost else float("nan"))  # type: ignore[arg-type]  # checked above
+            costs.append(_cost(meta.get("cost_usd")))
             seen_until = max(seen_until, span.started_at_ns + (span.duration_ns or 0))
             payloads.append(self._payload(span))
         payload_blocks, payload_starts = _payload_chunks(payloads)
@@ -265,6 +264,16 @@ def _flags(span: Span) -> int:
     has_tokens = "input_tokens" in span.meta or "output_tokens" in span.meta
     is_passed_on = span.error is not None and "origin" in span.error
     return has_tokens | (span.error is not None) << 1 | is_passed_on << 2
+
+
+def _cost(value: Json) -> float:
+    """Return a cost, or NaN for what is none (or a whole number that no float can hold)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
 
 
 def _whole(value: Json) -> int:

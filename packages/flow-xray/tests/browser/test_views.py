@@ -329,6 +329,28 @@ def test_raw_gives_the_span_and_the_trace_as_json(open_page, scenes):
     assert copied["models"] == ["anthropic:claude-sonnet", "openai:gpt-mini"]
 
 
+def test_a_run_of_a_year_opens_in_every_view(open_page, make_span):
+    year_ns = 365 * 86_400 * 10**9
+    root = make_span("run", kind="agent", at_s=0, duration_ns=year_ns)
+    calls = [
+        make_span("poll", kind="tool", parent=root, at_s=n * 10**7, duration_ns=10**16, input={"q": 1})
+        for n in (0, 1, 2)
+    ]
+    page = open_page(TraceResult(name="long", spans=[root, *calls]))
+    assert "365 d" in page.locator("header").inner_text()
+    for view in VIEWS:
+        go(page, view)
+    go(page, "Overview")
+    assert "347 d 5 h" in page.locator(".panel", has_text="Repeated calls").inner_text()
+
+
+def test_a_journal_without_an_end_is_not_done(open_page, make_span):
+    trace = TraceResult(name="cut", spans=[make_span()], meta={"journal": {"sessions": 1, "is_complete": False}})
+    page = open_page(trace, view="Overview")
+    assert page.locator("header .pill").inner_text() == "interrupted"
+    assert "not closed in order" in page.locator(".overview").inner_text()
+
+
 def test_a_long_chat_reads_in_order_and_only_what_is_in_sight_is_there(open_page, scenes):
     page = open_page(scenes.chat(), view="Transcript")
     page.wait_for_selector(".turn-head")

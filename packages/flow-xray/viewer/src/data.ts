@@ -103,6 +103,9 @@ export class Trace {
     letter: string,
   ) {
     const n = (this.count = head.count);
+    // Beyond 104 days nanoseconds come as BigInt, which no arithmetic here needs.
+    head.length_ns = Number(head.length_ns);
+    for (const each of head.repeats) each[2] = Number(each[2]);
     const found = new Map<string, Float64Array>();
     for (const [name, count, offset] of head.columns) {
       found.set(name, count ? fromPlanes(columns, offset, count, n) : new Float64Array(columns.slice(offset, offset + 8 * n).buffer));

@@ -148,6 +148,10 @@ function statusOf(trace: Trace): [string, string] {
       status === "error" ? ["failed", "bad"] : status === "interrupted" ? ["interrupted", "lost"] : status === "open" ? ["still open", "wait"] : status === "cancelled" ? ["cancelled", "quiet"] : worst;
     if (rank.indexOf(each[1]) > rank.indexOf(worst[1])) worst = each;
   }
+  const journal = trace.head.meta.journal;
+  const hasNoEnd = journal !== null && typeof journal === "object" && !Array.isArray(journal) && journal.is_complete === false;
+  // The process was lost between two calls: no span tells it, the journal does.
+  if (hasNoEnd && rank.indexOf(worst[1]) < rank.indexOf("wait")) return ["interrupted", "lost"];
   return trace.count ? worst : ["empty", "quiet"];
 }
 
