@@ -106,6 +106,23 @@ def test_a_decision_at_a_terminal_and_one_by_http_are_of_the_same_run(serve: Any
     assert loom_run("show", "e", "--output", "json").json["answer"] == "Done."
 
 
+def test_a_call_of_a_child_is_decided_by_http_and_its_parent_goes_on(serve: Any, project: Path, loom_run: Run) -> None:
+    errand = {"name": "delegate", "arguments": {"agent": "coder", "task": "edit"}}
+    lead = [{"tool_calls": [{"id": "d", **errand}]}, "merged"]
+    told = {"format": "loom-script/1", "replies": lead, "agents": {"coder": [ASKS, "edited"]}}
+    (project / "team.json").write_text(json.dumps(told))
+    (project / "loom.toml").write_text('[agents.coder]\nprompt = "You edit."\n')
+    assert loom_run("supervise", "edit it", "-r", "team", "--mock-llm=team.json").code == 3
+    served = serve("--mock-llm")
+    (request,) = served.ask("v1/approvals")[1]["approvals"]
+    assert request["run_id"] == "team:sub:coder"
+    assert served.ask("v1/runs/team:sub:coder/approvals/1", {"decision": "approve"})[0] == 200
+    assert served.until("team", "answered")["answer"] == "merged"
+    rows = {row["run_id"]: row["parent_run_id"] for row in served.ask("v1/runs")[1]["runs"]}
+    assert rows == {"team": None, "team:sub:coder": "team"}
+    assert "orcas" in (project / "README.md").read_text()
+
+
 def test_a_client_says_what_and_how_much_and_nothing_else(serve: Any) -> None:
     served = serve("--mock-llm")
     for wrong in (

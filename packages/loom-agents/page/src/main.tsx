@@ -128,6 +128,7 @@ function Desk({ me }: { me: Me }) {
   }
 
   const waiting = (runId: string) => asked.filter((request) => request.run_id === runId).length;
+  const below = (runId: string) => asked.filter((request) => request.run_id.startsWith(`${runId}:sub:`));
   return (
     <div class="desk">
       <nav aria-label="runs">
@@ -142,11 +143,11 @@ function Desk({ me }: { me: Me }) {
           </button>
         )}
         <ul>
-          {runs.map((run) => (
-            <li key={run.run_id}>
-              <button aria-current={run.run_id === chosen} onClick={() => choose(run.run_id)}>
+          {family(runs).map(({ run, depth }) => (
+            <li key={run.run_id} style={{ paddingLeft: `${depth * 14}px` }}>
+              <button aria-current={run.run_id === chosen} title={run.run_id} onClick={() => choose(run.run_id)}>
                 <span class="line">
-                  <b>{run.run_id}</b>
+                  <b>{depth ? run.run_id.slice(run.run_id.lastIndexOf(":sub:") + 5) : run.run_id}</b>
                   <span class={`pill t-${tone(run.standing)}`}>{run.standing}</span>
                 </span>
                 <span class="faint brief">{run.title}</span>
@@ -158,7 +159,7 @@ function Desk({ me }: { me: Me }) {
         {runs.length === 0 && <p class="faint">No runs yet.</p>}
       </nav>
       {chosen !== null ? (
-        <RunView key={chosen} runId={chosen} me={me} nudge={nudges[chosen] ?? 0} onChange={soon} />
+        <RunView key={chosen} runId={chosen} me={me} nudge={nudges[chosen] ?? 0} below={below(chosen)} onChange={soon} />
       ) : (
         <main class="run">
           {problem && (
@@ -189,6 +190,18 @@ function Desk({ me }: { me: Me }) {
       )}
     </div>
   );
+}
+
+/** The runs in their order, each with the runs that it started right behind it. */
+function family(runs: Row[]): { run: Row; depth: number }[] {
+  const known = new Set(runs.map((run) => run.run_id));
+  const placed: { run: Row; depth: number }[] = [];
+  const place = (run: Row, depth: number) => {
+    placed.push({ run, depth });
+    for (const child of runs) if (child.parent_run_id === run.run_id) place(child, depth + 1);
+  };
+  for (const run of runs) if (run.parent_run_id === null || !known.has(run.parent_run_id)) place(run, 0);
+  return placed;
 }
 
 render(<App />, document.getElementById("app")!);

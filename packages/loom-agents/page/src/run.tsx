@@ -1,14 +1,15 @@
 // One run: who waits for whom, the conversation, the timeline, and what can be said.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { type LogEvent, type Me, Refused, type Run, ask, follow, place, send } from "./api";
+import { type Approval, type LogEvent, type Me, Refused, type Run, ask, follow, place, send } from "./api";
 import { Request } from "./approval";
 import { count, money, tone } from "./format";
 import { Timeline } from "./timeline";
 import { Transcript } from "./transcript";
 
-type Props = { runId: string; me: Me; nudge: number; onChange: () => void };
+// `below` are the calls of runs that this one started.
+type Props = { runId: string; me: Me; nudge: number; below: Approval[]; onChange: () => void };
 
-export function RunView({ runId, me, nudge, onChange }: Props) {
+export function RunView({ runId, me, nudge, below, onChange }: Props) {
   const [run, setRun] = useState<Run | null>(null);
   const [events, setEvents] = useState<LogEvent[]>([]);
   const [live, setLive] = useState("");
@@ -94,7 +95,7 @@ export function RunView({ runId, me, nudge, onChange }: Props) {
   }
 
   if (run === null) return <main class="run">{problem ? <p class="problem" role="alert">{problem}</p> : <p class="faint">Loading...</p>}</main>;
-  const pending = run.approvals.filter((request) => request.status === "pending");
+  const pending = [...run.approvals.filter((request) => request.status === "pending"), ...below];
   const decided = run.approvals.filter((request) => request.status !== "pending");
   const may = (scope: string) => me.scopes.includes(scope) || me.scopes.includes("admin");
   const isOver = ["completed", "cancelled"].includes(run.status);
@@ -137,7 +138,7 @@ export function RunView({ runId, me, nudge, onChange }: Props) {
       {pending.length > 0 && (
         <section class="asked" aria-label="waiting for your word">
           {pending.map((request) => (
-            <Request key={request.number} request={request} mayDecide={may("approve")} onDecided={() => (soon(), onChange())} />
+            <Request key={`${request.run_id}#${request.number}`} request={request} mayDecide={may("approve")} onDecided={() => (soon(), onChange())} />
           ))}
         </section>
       )}

@@ -213,20 +213,27 @@ class _Face:
 
     async def _list(self, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         seq = self.log.last()  # before the runs, so that a client who follows from here misses nothing
-        return {"seq": seq, "runs": [self._row(run) for run in self.reader.list(limit=limit)]}
+        parents = {record.run_id: record.parent_run_id for record in self.store.list_runs(limit=limit)}
+        rows = [self._row(run, parents.get(run["run_id"])) for run in self.reader.list(limit=limit)]
+        return {"seq": seq, "runs": rows}
 
     async def _show(self, run_id: str) -> dict[str, Any]:
         seq = self.log.last()
         run = self.reader.get(run_id)
         calls = [dict(call) for call in self.reader.tool_calls(run_id)]
         approvals = [_with_hash(row) for row in self.reader.approvals(run_id)]
-        row = self._row(run) | {"wait": run["wait"], "error": run["error"], "seq": seq}
+        record = self.store.get_run(run_id)
+        row = self._row(run, None if record is None else record.parent_run_id) | {
+            "wait": run["wait"],
+            "error": run["error"],
+            "seq": seq,
+        }
         return row | {"tool_calls": calls, "approvals": approvals, **self.product.shown(run)}
 
-    def _row(self, run: Mapping[str, Any]) -> dict[str, Any]:
+    def _row(self, run: Mapping[str, Any], parent_run_id: str | None) -> dict[str, Any]:
         kept = ("run_id", "status", "step_index", "created_at", "updated_at")
         facts = {name: run[name] for name in kept if name in run}
-        return facts | {"parent_run_id": run.get("parent_run_id"), **self.product.about(run)}
+        return facts | {"parent_run_id": parent_run_id, **self.product.about(run)}
 
     async def _start(self, request: Request, body: Annotated[dict[str, Any], Body()]) -> JSONResponse:
         named = request.headers.get("idempotency-key") or body.pop("run_id", None)
