@@ -34,6 +34,13 @@ def test_a_waiting_run_is_at_rest_and_ends_the_watch_with_its_code(place):
     assert (done.returncode, done.stdout.splitlines()[-1]) == (3, "w  waiting  1 step")
 
 
+def test_a_run_that_nobody_has_begun_is_at_rest(place):
+    place.call(*RUN)
+    place.call("fork", "r", "--step", "1", "--as", "f")
+    done = place.call("watch", "f")
+    assert (done.returncode, lines(done)[-1]["status"]) == (0, "created")
+
+
 def test_news_are_told_once_and_in_order(place):
     place.call(*RUN, "--max-steps", "1")
     with SQLiteStore(place.folder / "runs.sqlite", read_only=True) as store:

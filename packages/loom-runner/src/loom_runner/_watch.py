@@ -43,7 +43,7 @@ class Watcher:
             if row.step_index >= self.first_step and name not in self._told:
                 self._told.add(name)
                 rows.append({"kind": "attempt"} | attempt_view(row))
-        while page := self.store.steps(self.run_id, first=self.first_step, limit=1000):
+        while page := self.store.steps(self.run_id, first=self.first_step, limit=100):
             rows += [{"kind": "step"} | step_view(step) for step in page]
             self.first_step = page[-1].step_index + 1
         stands = (run.status, run.fence, self.is_abandoned)
@@ -63,7 +63,7 @@ class Watcher:
     @property
     def is_at_rest(self) -> bool:
         """Whether nobody works on the run now."""
-        return self.run is not None and (self.run.status not in ("running", "created") or self.is_abandoned)
+        return self.run is not None and (self.run.status != "running" or self.is_abandoned)
 
     @property
     def in_flight(self) -> list[ToolRecord]:
