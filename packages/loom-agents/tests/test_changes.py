@@ -1,3 +1,4 @@
+import base64
 import errno
 import os
 import stat
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 from loom_agents import _changes
-from loom_agents._changes import Change, ChangeLog, FileChange, Plan
+from loom_agents._change_rows import Change, FileChange, Plan
+from loom_agents._changes import ChangeLog
 from loom_agents._errors import AgentError, ToolError
 from loom_agents._images import Image, put, take
 from loom_agents._workspace import Workspace
@@ -265,3 +267,28 @@ def test_nobody_else_may_read_what_files_held(
     _make(log, workspace, "1", **{"private.txt": "after\n"})
     assert modes == [0o600]
     assert stat.S_IMODE(log.path.stat().st_mode) == 0o600
+
+
+def test_a_log_beside_an_encrypted_database_is_encrypted_too(
+    log: ChangeLog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOM_RUNNER_KEY", "one:" + base64.b64encode(b"k" * 32).decode())
+    (workspace.root / "a").write_text("canary before\n")
+    sealed = ChangeLog(log.path)
+    sealed.make(
+        workspace,
+        key="1",
+        run_id="demo",
+        tool="write",
+        plan=lambda: Plan([FileChange("a", take(workspace, "a"), Image(b"canary after\n"))], {"diff": "canary"}),
+    )
+    assert b"canary" not in log.path.read_bytes()
+    assert sealed.answer_of("1") == {"diff": "canary"}
+    monkeypatch.delenv("LOOM_RUNNER_KEY")
+    with pytest.raises(AgentError, match="LOOM_RUNNER_KEY"):
+        ChangeLog(log.path).undo("demo")
+    monkeypatch.setenv("LOOM_RUNNER_KEY", "two:" + base64.b64encode(b"z" * 32).decode())
+    with pytest.raises(AgentError, match="LOOM_RUNNER_KEY"):
+        ChangeLog(log.path).undo("demo")
+    sealed.undo("demo")
+    assert _text(workspace, "a") == "canary before\n"

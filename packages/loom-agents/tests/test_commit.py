@@ -4,7 +4,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from loom_agents._changes import ChangeLog, FileChange, Plan
+from loom_agents._change_rows import FileChange, Plan
+from loom_agents._changes import ChangeLog
 from loom_agents._commit import CommitTool, branch_of
 from loom_agents._errors import ToolError
 from loom_agents._images import Image, take

@@ -18,113 +18,26 @@ way. There is no state in which half of a change stays without a word.
 *Undo* goes the same road backwards: marked first, then every file that is as after is brought back, then closed.
 It refuses when a file is not as the change left it, unless it is forced; killed, it is done again.
 
-*Where.* One SQLite file beside the run's database, `<database>-undo`; the tools do not see it. Images are kept by
-their content, compressed, once each.
+*Where.* One SQLite file beside the run's database, `<database>-undo` (`_change_rows`); the tools do not see it.
 
 *Not covered.* Somebody who brings a file back by hand, between a kill and the next try, to exactly what it was before:
 the change is made then. Extended attributes and hard links do not survive a change.
 """
 
-import json
-import os
 import threading
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import apsw
-
-from loom_agents._errors import AgentError, ToolError
-from loom_agents._images import Image, missing_folders, put, remove_folders, take
+from loom_agents._change_rows import Change, ChangeRows, FileChange, Plan
+from loom_agents._errors import ToolError
+from loom_agents._images import Image, put, remove_folders, take
 from loom_agents._workspace import Workspace
-
-Status = Literal["intended", "done", "failed", "undoing", "undone"]
-
-_VERSION = 1
-_SCHEMA = """
-CREATE TABLE image (hash TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE change (
-    number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, run TEXT NOT NULL, tool TEXT NOT NULL, root TEXT NOT NULL,
-    at TEXT NOT NULL, status TEXT NOT NULL, answer TEXT NOT NULL
-);
-CREATE INDEX change_of_run ON change (run, number);
-CREATE VIEW standing AS SELECT * FROM change WHERE status IN ('intended', 'done', 'undoing');
-CREATE TABLE file (
-    change INTEGER NOT NULL REFERENCES change, path TEXT NOT NULL, new_folders INTEGER NOT NULL,
-    before TEXT, before_executable INTEGER NOT NULL, after TEXT, after_executable INTEGER NOT NULL,
-    PRIMARY KEY (change, path)
-) WITHOUT ROWID;
-"""
 
 # One at a time in this process: two calls of one reply may want the same file, and the second must see the first.
 _turn = threading.RLock()
-
-
-@dataclass(frozen=True, slots=True)
-class FileChange:
-    """Hold what happens to one file.
-
-    Args:
-        path: relative, without links.
-        before: what it was; None for no file.
-        after: what it shall be; None for no file.
-        new_folders: how many of the folders above it come with it.
-    """
-
-    path: str
-    before: Image | None
-    after: Image | None
-    new_folders: int = 0
-
-    @property
-    def what(self) -> Literal["created", "changed", "deleted"]:
-        """Say in one word what happens to it."""
-        if self.before is None:
-            return "created"
-        return "deleted" if self.after is None else "changed"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Hold one change as it is stored.
-
-    Args:
-        number: counts the changes of a database, from 1.
-        run_id: the run that made it; empty outside a run.
-        tool: the tool that made it.
-        root: the workspace.
-        at: when, UTC, ISO 8601.
-        status: how far it is.
-        answer: what the tool answered.
-        files: what happened to each file.
-    """
-
-    number: int
-    key: str
-    run_id: str
-    tool: str
-    root: str
-    at: str
-    status: Status
-    answer: Mapping[str, Any]
-    files: tuple[FileChange, ...]
-
-    @property
-    def touched(self) -> list[tuple[str, str]]:
-        """Name the files, and what happened to each: created, changed or deleted."""
-        return [(file.path, file.what) for file in self.files]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Hold what a call wants to change, and what it will answer."""
-
-    files: Sequence[FileChange]
-    answer: Mapping[str, Any]
 
 
 class ChangeLog:
@@ -137,7 +50,7 @@ class ChangeLog:
 
     def __init__(self, path: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.path = path
-        self._now = now
+        self._rows = ChangeRows(path, now)
 
     def make(self, workspace: Workspace, *, key: str, run_id: str, tool: str, plan: Callable[[], Plan]) -> Any:
         """Make a change once, whatever happened to earlier tries of the same key.
@@ -158,34 +71,26 @@ class ChangeLog:
         Durability: the change is on disk when this returns, and so is what undoes it.
         """
         with _turn:
-            known = self._find(key)
+            known = self._rows.find(key)
             if known is None or known.status == "failed":
-                known = self._intend(workspace, key, run_id, tool, plan())
+                known = self._rows.intend(workspace, key, run_id, tool, plan())
             if known.status == "done":
                 return dict(known.answer)
             if known.status != "intended":
                 raise ToolError(f"cannot repeat {tool}: this change was made before and then taken back.")
             self._put(workspace, known)
             with suppress(ToolError):  # the files are as they shall be, and whoever looks at them sees it
-                self._mark(known, "done")
+                self._rows.mark(known, "done")
             return dict(known.answer)
 
     def answer_of(self, key: str) -> dict[str, Any] | None:
         """Give the answer of a change that is done; None when it is not, or not known."""
-        known = self._find(key)
+        known = self._rows.find(key)
         return dict(known.answer) if known is not None and known.status == "done" else None
 
     def changed_paths(self, run_id: str) -> list[str]:
         """Name the files that a run and its children have changed and not taken back, in order."""
-        if not self.path.exists():
-            return []
-        with self._opened() as db:
-            rows = db.execute(
-                "SELECT DISTINCT path FROM file JOIN standing ON number = change"
-                " WHERE run = ?1 OR substr(run, 1, length(?2)) = ?2 ORDER BY path",
-                (run_id, f"{run_id}:sub:"),
-            )
-            return [str(path) for (path,) in rows]
+        return self._rows.changed_paths(run_id)
 
     def standing(self, run_id: str, *, latest: int | None = None) -> list[Change]:
         """Read the changes of a run and its children that were not taken back, the latest first.
@@ -194,15 +99,7 @@ class ChangeLog:
             run_id: the run.
             latest: at most so many.
         """
-        if not self.path.exists():
-            return []
-        with self._opened() as db:
-            rows = db.execute(
-                "SELECT number, key, run, tool, root, at, status, answer FROM standing"
-                " WHERE run = ?1 OR substr(run, 1, length(?2)) = ?2 ORDER BY number DESC LIMIT ?3",
-                (run_id, f"{run_id}:sub:", -1 if latest is None else latest),
-            ).fetchall()
-            return [self._change(db, row) for row in rows]
+        return self._rows.standing(run_id, latest=latest)
 
     def undo(self, run_id: str, *, every: bool = False, force: bool = False) -> list[Change]:
         """Take back the last change of a run, or all of them, the latest first.
@@ -225,14 +122,14 @@ class ChangeLog:
             if not force:
                 self._check_unchanged(wanted)
             for change in wanted:
-                self._mark(change, "undoing")
+                self._rows.mark(change, "undoing")
                 workspace = Workspace.at(Path(change.root))
                 failed = self._restore(workspace, change.key, change.files)
                 if failed is not None:
                     raise ToolError(
                         f"cannot undo change {change.number}: {failed}. Mend that, and undo again to go on."
                     )
-                self._mark(change, "undone")
+                self._rows.mark(change, "undone")
             return wanted
 
     # ------------------------------------------------------------------ the files
@@ -263,7 +160,7 @@ class ChangeLog:
                     f"cannot change {names}: {exc}; and what was changed of it cannot be brought back"
                     f" ({left}). Tell the user: loom-run undo does it when that is mended."
                 ) from exc
-            self._mark(change, "failed")
+            self._rows.mark(change, "failed")
             if isinstance(exc, ToolError):
                 raise
             raise ToolError(f"cannot change the files: {exc.strerror or exc}. Nothing was changed.") from exc
@@ -294,91 +191,3 @@ class ChangeLog:
                         " is there now."
                     )
                 now[place] = file.before
-
-    # ------------------------------------------------------------------ the rows
-
-    @contextmanager
-    def _opened(self) -> Iterator[apsw.Connection]:
-        try:
-            # It holds what files held, which others may not be allowed to read.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            db = apsw.Connection(str(self.path))
-        except (apsw.Error, OSError) as exc:
-            raise AgentError(f"cannot open {self.path}: {exc}. It keeps what undo needs.") from exc
-        try:
-            db.set_busy_timeout(30_000)
-            db.pragma("synchronous", "FULL")
-            version = db.pragma("user_version")
-            if version > _VERSION:
-                raise AgentError(
-                    f"cannot open {self.path}: its format is {version} and this version knows {_VERSION}."
-                    " Upgrade loom-agents."
-                )
-            if version < _VERSION:
-                with db:
-                    if db.pragma("user_version") < _VERSION:
-                        db.execute(f"{_SCHEMA}; PRAGMA user_version = {_VERSION}")
-            yield db
-        except (apsw.NotADBError, apsw.CorruptError) as exc:
-            raise AgentError(
-                f"cannot read {self.path}: it is damaged ({exc}). Move it away; undo forgets what was changed."
-            ) from exc
-        except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.ReadOnlyError, apsw.CantOpenError) as exc:
-            raise ToolError(f"cannot write down what is changed: {exc} ({self.path}).") from exc
-        finally:
-            db.close()
-
-    def _find(self, key: str) -> Change | None:
-        if not self.path.exists():
-            return None
-        with self._opened() as db:
-            row = db.execute(
-                "SELECT number, key, run, tool, root, at, status, answer FROM change WHERE key = ?", (key,)
-            ).fetchone()
-            return None if row is None else self._change(db, row)
-
-    def _intend(self, workspace: Workspace, key: str, run_id: str, tool: str, plan: Plan) -> Change:
-        at = self._now().isoformat(timespec="microseconds").replace("+00:00", "Z")
-        files = tuple(replace(file, new_folders=missing_folders(workspace, file.path)) for file in plan.files)
-        with self._opened() as db, db:
-            db.execute("DELETE FROM file WHERE change = (SELECT number FROM change WHERE key = ?)", (key,))
-            db.execute("DELETE FROM change WHERE key = ?", (key,))  # an earlier try that failed
-            db.execute(
-                "INSERT INTO change (key, run, tool, root, at, status, answer) VALUES (?, ?, ?, ?, ?, 'intended', ?)",
-                (key, run_id, tool, str(workspace.root), at, json.dumps(plan.answer, ensure_ascii=False)),
-            )
-            number = db.last_insert_rowid()
-            for file in files:
-                images = (*self._keep(db, file.before), *self._keep(db, file.after))
-                db.execute(
-                    "INSERT INTO file VALUES (?, ?, ?, ?, ?, ?, ?)", (number, file.path, file.new_folders, *images)
-                )
-        return Change(number, key, run_id, tool, str(workspace.root), at, "intended", dict(plan.answer), files)
-
-    def _keep(self, db: apsw.Connection, image: Image | None) -> tuple[str | None, int]:
-        if image is None:
-            return None, 0
-        db.execute("INSERT OR IGNORE INTO image VALUES (?, ?)", (image.hash, zlib.compress(image.data)))
-        return image.hash, int(image.executable)
-
-    def _change(self, db: apsw.Connection, row: tuple[Any, ...]) -> Change:
-        rows: list[Any] = db.execute(
-            "SELECT path, before, before_executable, after, after_executable, new_folders FROM file WHERE change = ?",
-            (row[0],),
-        ).fetchall()
-        files = tuple(
-            FileChange(path, self._image(db, before, was), self._image(db, after, becomes), folders)
-            for path, before, was, after, becomes, folders in rows
-        )
-        number, key, run_id, tool, root, at, status, answer = row
-        return Change(number, key, run_id, tool, root, at, status, json.loads(answer), files)
-
-    def _image(self, db: apsw.Connection, name: str | None, executable: int) -> Image | None:
-        if name is None:
-            return None
-        data = db.execute("SELECT data FROM image WHERE hash = ?", (name,)).get
-        return Image(zlib.decompress(data), bool(executable))
-
-    def _mark(self, change: Change, status: Status) -> None:
-        with self._opened() as db, db:
-            db.execute("UPDATE change SET status = ? WHERE number = ?", (status, change.number))

@@ -12,7 +12,8 @@ from typing import Any
 
 from loom_runner import current_run
 
-from loom_agents._changes import ChangeLog, FileChange, Plan
+from loom_agents._change_rows import FileChange, Plan
+from loom_agents._changes import ChangeLog
 from loom_agents._edit import as_bytes, as_text, replaced, with_endings_of
 from loom_agents._errors import ToolError, WorkspaceError
 from loom_agents._images import MAX_FILE_BYTES, Image, take
