@@ -20,6 +20,7 @@ from loom_runner import AgentRunner, RunEvent, SQLiteStore
 from loom_runner.testing import CRASH_POINTS, EffectLog, crash_at
 
 from loom_agents import _changes, _commit, _images, _tests_tool
+from loom_agents._change_rows import ChangeRows
 from loom_agents._changes import ChangeLog
 from loom_agents._coordinator import Coordinator
 from loom_agents._delegation import AgentProfile, Delegation
@@ -169,7 +170,7 @@ class _Reach:
 
 def _plant(reach: _Reach, effects: EffectLog) -> None:
     """Put the points into the places where half of the work is done. The process was made for this, and ends."""
-    intend, mark = ChangeLog._intend, ChangeLog._mark  # noqa: SLF001 - the seams that the theory of operation names
+    intend, mark = ChangeRows.intend, ChangeRows.mark
     rename = os.rename
 
     def put(workspace: Workspace, path: str, image: Any, *, key: str) -> None:
@@ -177,12 +178,12 @@ def _plant(reach: _Reach, effects: EffectLog) -> None:
         effects.add(f"{key} {path}")
         reach("change.put")
 
-    def intended(self: ChangeLog, *rest: Any) -> Any:
+    def intended(self: ChangeRows, *rest: Any) -> Any:
         change = intend(self, *rest)
         reach("change.intended")
         return change
 
-    def marked(self: ChangeLog, change: Any, status: Any) -> None:
+    def marked(self: ChangeRows, change: Any, status: Any) -> None:
         mark(self, change, status)
         reach(f"change.{status}")
 
@@ -203,8 +204,8 @@ def _plant(reach: _Reach, effects: EffectLog) -> None:
         return await work
 
     replaced: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-        (ChangeLog, "_intend", intended),
-        (ChangeLog, "_mark", marked),
+        (ChangeRows, "intend", intended),
+        (ChangeRows, "mark", marked),
         (_changes, "put", put),
         (os, "rename", renamed),
         (_commit, "run_git", ran_git),
