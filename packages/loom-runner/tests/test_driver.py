@@ -372,6 +372,36 @@ def test_a_run_that_a_live_process_holds_is_busy(make, store):
         resume(make())
 
 
+def test_a_run_that_another_process_moved_on_is_looked_at_anew_before_it_is_claimed(make, store):
+    async def step(state: State, ctx: RunContext) -> Wait[State] | Complete[str]:
+        return Wait(State(state.n + 1), signal="first" if state.n == 0 else "second")
+
+    start(make(step))
+    asyncio.run(make(step).signal(run_id="r", name="first"))
+    claim = store.claim_run
+
+    async def too_late(*args, **options):
+        store.claim_run = claim
+        await make(step).resume(run_id="r")
+        return await claim(*args, **options)
+
+    store.claim_run = too_late
+    result = resume(make(step))
+    assert (result.status, result.step_index, result.wait["signal"]) == ("waiting", 2, "second")
+    assert len(store.leases("r")) == 2
+
+
+def test_a_run_that_others_are_forever_faster_with_is_busy(make, store):
+    start(make(), max_steps=1)
+
+    async def never(*args, **options):
+        return None
+
+    store.claim_run = never
+    with pytest.raises(RunBusy):
+        resume(make())
+
+
 def test_the_same_run_twice_in_one_process_is_busy_too(make):
     async def step(state: State, ctx: RunContext) -> Complete[str]:
         with pytest.raises(RunBusy, match=f"process {os.getpid()} works on it"):

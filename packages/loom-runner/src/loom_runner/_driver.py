@@ -8,7 +8,7 @@ writing.
 
 *What a claim finds.* A run whose process disappeared gets an attempt row `interrupted`, written by the claim itself;
 one that did so too often is parked instead of tried again. A waiting run is only claimed when what it waits for has
-come.
+come; a claim that finds the run changed since then is refused, and everything is looked at anew.
 
 The loop of the steps is in `_stepping`, the ends of attempts are in `_ending`.
 """
@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._budget import NOTHING, Budget, Meter
 from loom_runner._children import Family
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from loom_runner._program import Program
 
 __all__ = ["Driver"]
+
+
+_MOST_RACES: Final = 5
+"""How often a run may turn out to have changed between being read and being claimed; then others are busy with it."""
 
 
 class Driver:
@@ -145,6 +149,7 @@ class Driver:
     async def _as_far_as_it_goes(
         self, run_id: str, visit: Visit, cursor: Cursor | None, record: RunRecord | None
     ) -> RunResult:
+        races = 0
         while True:
             if cursor is None:
                 record = record or find_run(self._store, run_id, "resume")
@@ -158,6 +163,12 @@ class Driver:
                 if self._is_used_up(record):
                     return self._stored(record)
                 cursor = await self._claimed(record, visit)
+                if cursor is None:
+                    races += 1
+                    if races == _MOST_RACES:
+                        raise _busy(record)
+                    record = None
+                    continue
                 if not cursor.is_active:
                     return self._stored(find_run(self._store, run_id, "resume"))
             first = cursor.step_index
@@ -192,12 +203,15 @@ class Driver:
         await self._clock.sleep(max(0.0, left_s))
         return True
 
-    async def _claimed(self, record: RunRecord, visit: Visit) -> Cursor:
-        """Claim a run and take it in hand. The cursor is not active when the run was parked instead."""
-        state, text = self._read_state(record)
-        claim, seen = await self._claim(record)
-        if seen is not record:
-            state, text = self._read_state(seen)
+    async def _claimed(self, seen: RunRecord, visit: Visit) -> Cursor | None:
+        """Claim a run and take it in hand; None when it has changed since it was read.
+
+        The cursor is not active when the run was parked instead.
+        """
+        state, text = self._read_state(seen)
+        claim = await self._claim(seen)
+        if claim is None:
+            return None
         if seen.state_version != self._program.version:
             await self._store.replace_state(claim, text, self._program.version)
         was_lost = seen.status == "running"
@@ -268,24 +282,17 @@ class Driver:
 
     # ------------------------------------------------------------------ claiming
 
-    async def _claim(self, record: RunRecord) -> tuple[Claim, RunRecord]:
-        """Claim a run as it was read; read again when it changed in between.
+    async def _claim(self, record: RunRecord) -> Claim | None:
+        """Claim a run as it was read; None when it has changed since, so that everything is to be looked at anew.
 
         Raises:
             RunBusy: A live process holds it.
         """
-        run_id = record.run_id
-        for _ in range(3):
-            move(record.status, "take_over" if record.status == "running" else "claim", run_id=run_id)
-            owner = record.owner
-            gone = owner is not None and is_gone(owner)
-            if record.is_leased and not gone:
-                raise _busy(record)
-            claim = await self._store.claim_run(record, self._lease_request(), take_over=gone)
-            if claim is not None:
-                return claim, record
-            record = find_run(self._store, run_id, "resume")
-        raise _busy(record)
+        move(record.status, "take_over" if record.status == "running" else "claim", run_id=record.run_id)
+        gone = record.owner is not None and is_gone(record.owner)
+        if record.is_leased and not gone:
+            raise _busy(record)
+        return await self._store.claim_run(record, self._lease_request(), take_over=gone)
 
     # ------------------------------------------------------------------ small parts
 
