@@ -103,6 +103,16 @@ def test_a_damaged_file_is_reported(tmp_path, run):
         assert not store.verify().ok
 
 
+def test_a_table_that_sqlite_cannot_read_is_a_problem_in_the_report(tmp_path, run):
+    root = run._file.db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'steps'").get
+    run.close()
+    content = bytearray((tmp_path / "runs.sqlite").read_bytes())
+    content[(root - 1) * 4096 : (root - 1) * 4096 + 64] = b"\x55" * 64
+    (tmp_path / "runs.sqlite").write_bytes(content)
+    with SQLiteStore(tmp_path / "runs.sqlite", read_only=True) as store:
+        assert {problem.where for problem in store.verify().problems} >= {"run number 1", "run number 2"}
+
+
 def test_the_sums_of_a_run(run):
     summary = run.summary("r")
     assert (summary.tool_calls, summary.tool_failed, summary.tool_repeated) == (3, 1, 0)

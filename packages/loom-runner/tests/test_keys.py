@@ -130,6 +130,19 @@ def test_plain_text_is_never_written_beside_what_is_encrypted_nor_the_other_way(
         assert store.get_run("r").status == "completed"
 
 
+def test_runs_that_were_deleted_leave_no_plain_text_in_a_file_that_is_encrypted_from_now_on(tmp_path):
+    path = tmp_path / "a.sqlite"
+    run_all(path)
+    with SQLiteStore(path) as store:
+        asyncio.run(store.prune())
+        assert store.list_runs() == []
+    assert CANARY.encode() in path.read_bytes()
+    with SQLiteStore(path, keys=OLD):
+        log = path.with_name(path.name + "-wal")
+        assert CANARY.encode() not in path.read_bytes() + log.read_bytes()
+    run_all(path, OLD)
+
+
 def test_a_database_in_plain_text_can_be_encrypted_and_its_key_changed(tmp_path):
     path = tmp_path / "a.sqlite"
     run_all(path)

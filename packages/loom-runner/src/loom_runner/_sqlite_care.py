@@ -131,7 +131,10 @@ class CareTables(RunTables, StepTables, ToolTables, SignalTables, KeyTables):
         problems: list[Problem] = []
         checked: Counter[str] = Counter()
         if run_id is None:
-            problems += self._damage(checked)
+            try:
+                problems += self._damage(checked)
+            except StoreUnreadable as exc:  # SQLite itself cannot go on
+                problems.append(Problem(self.description, str(exc)))
             keys = [key for (key,) in self._read("SELECT run_key FROM runs ORDER BY run_key", ())]
         else:
             keys = [key for (key,) in self._read("SELECT run_key FROM runs WHERE run_id = ?", (run_id,))]
@@ -140,7 +143,10 @@ class CareTables(RunTables, StepTables, ToolTables, SignalTables, KeyTables):
                     f"cannot verify {run_id!r}: there is no such run in {self.description}.", run_id=run_id
                 )
         for key in keys:
-            problems += self._run_problems(key, checked)
+            try:
+                problems += self._run_problems(key, checked)
+            except StoreUnreadable as exc:
+                problems.append(Problem(f"run number {key}", str(exc)))
         return VerifyReport(tuple(problems), dict(checked))
 
     def _damage(self, checked: Counter[str]) -> Iterator[Problem]:

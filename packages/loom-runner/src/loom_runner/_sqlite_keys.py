@@ -58,9 +58,15 @@ class KeyTables(Tables):
                 f"cannot open {self.description} with a key: it holds runs in plain text. Encrypt it once "
                 "with SQLiteStore.rekey(path, keys), or open it without a key."
             )
-        if not read_only:
-            with self._transaction as db:
-                db.execute(_SET_WORD, (self._cells.seal(_WORD),))
+        if read_only:
+            return
+        with self._transaction as db:
+            db.execute(_SET_WORD, (self._cells.seal(_WORD),))
+        if self._read("SELECT 1 FROM sqlite_sequence WHERE name = 'runs'", ()):
+            # Runs that were deleted were written in plain text, and lie in pages that nobody uses any more.
+            with self._file.lock, self._file.named_errors():
+                self._file.db.execute("VACUUM")
+                self._file.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def rekey(path: str, keys: KeyRing) -> int:
