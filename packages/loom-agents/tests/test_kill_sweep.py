@@ -1,12 +1,16 @@
 """A session that edits under approval, tests and commits, killed with SIGKILL in the middle of each of its tools."""
 
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from loom_agents import _changes, _commit, _tests_tool
+from loom_agents._change_rows import ChangeRows
 from loom_agents.testing import __main__ as command
-from loom_agents.testing._session import TOOL_POINTS, make_workspace
+from loom_agents.testing._session import TOOL_POINTS, drive, make_workspace
 from loom_agents.testing._sweep import AgentSweepReport, Trial, kill_once, sweep, undisturbed
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not on this machine")
@@ -83,3 +87,43 @@ def test_the_command_ends_with_1_when_a_promise_was_broken(
     monkeypatch.setattr(command, "sweep", lambda number, *, seed, tell: next(reports))
     assert [command.main(), command.main()] == [0, 1]
     assert "1 history" in capsys.readouterr().out
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+@pytest.fixture
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process take the place of one that dies: what it plants is taken out again afterwards."""
+    for place, name in (
+        (ChangeRows, "intend"),
+        (ChangeRows, "mark"),
+        (_changes, "put"),
+        (os, "rename"),
+        (_commit, "run_git"),
+        (_tests_tool, "run_process"),
+    ):
+        monkeypatch.setattr(place, name, getattr(place, name))
+
+    def kill(pid: int, number: int) -> None:
+        assert (pid, number) == (os.getpid(), signal.SIGKILL)
+        raise Killed
+
+    monkeypatch.setattr(os, "kill", kill)
+
+
+@pytest.mark.parametrize("kind", ["alone", "team"])
+def test_the_body_of_a_process_goes_on_until_it_ends_waits_or_dies(
+    tmp_path: Path, template: Path, planted: None, kind: Any
+) -> None:
+    trial = Trial(tmp_path, template, kind)
+    if kind == "alone":  # a child's process cannot be played by an exception: its parent would clean up
+        with pytest.raises(Killed):
+            drive(str(tmp_path), kind, "tool.started", 1)
+    for _ in range(3):
+        drive(str(tmp_path), kind, None, 1)
+        trial.decide()
+    assert (tmp_path / "workspace" / "app.py").read_text() == "def add(a, b):\n    return a + b\n"
+    left = trial.finish()
+    assert (left["status"], trial.problems) == ("completed", [])

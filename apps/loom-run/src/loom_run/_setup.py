@@ -192,6 +192,7 @@ class SetupChange:
         compact_at: how long a conversation may get, in tokens.
         settings: what is set for new runs where the command line says nothing.
         trusting: who is asked about files of the project.
+        words_are_given: what the command line says about trust was for the files as they were; see `settled`.
     """
 
     workspace: Path | None = None
@@ -204,6 +205,7 @@ class SetupChange:
     compact_at: int | None = None
     settings: Settings = field(default_factory=Settings)
     trusting: Trusting = field(default_factory=Trusting)
+    words_are_given: bool = False
 
     def first(self, *, leads: bool = False) -> Setup:
         """Build the setup of a new run; what the command line does not say is as it is set.
@@ -233,6 +235,10 @@ class SetupChange:
             setup = replace(setup, agents=profiles(usual.agents))
         return self._with_servers(setup, self.mcp or usual.mcp_config)
 
+    def settled(self) -> "SetupChange":
+        """Give the same change for later turns: a file that changes after this command began is not trusted by it."""
+        return replace(self, trusting=replace(self.trusting, given=False), words_are_given=True)
+
     def first_limits(self) -> dict[str, Any]:
         """Give the budget that is set for new runs."""
         usual = self.settings
@@ -254,7 +260,9 @@ class SetupChange:
         return setup if named is None else self._with_servers(setup, named)
 
     def _with_servers(self, setup: Setup, named: str | None) -> Setup:
-        file = found_servers(Path(setup.workspace), named, self.trusting, is_own_word=self.mcp is not None)
+        file = found_servers(
+            Path(setup.workspace), named, self.trusting, is_own_word=self.mcp is not None and not self.words_are_given
+        )
         return replace(setup, mcp=None if file is None else str(file))
 
 

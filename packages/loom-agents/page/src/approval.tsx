@@ -25,7 +25,8 @@ export function Request({ request, mayDecide, onDecided }: Props) {
     setSending(true);
     setProblem("");
     try {
-      await send(`${place(request.run_id)}/approvals/${request.number}`, body);
+      const { not_resumed } = await send<{ not_resumed: string | null }>(`${place(request.run_id)}/approvals/${request.number}`, body);
+      if (not_resumed) setProblem(`Decided; but ${not_resumed}`);
       onDecided();
     } catch (error) {
       setProblem((error as Refused).message);
