@@ -4,6 +4,7 @@ Effects are lines of a file outside the database, so that none can hide.
 """
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -126,3 +127,65 @@ def test_cancelling_from_another_process_stops_a_family(house):
     assert {run["run_id"]: run["status"] for run in listed}["r"] == "cancelled"
     assert {run["run_id"]: run["status"] for run in listed}["r:sub:slow"] == "cancelled"
     assert "charge r:sub:slow/1/charge/0" not in house.effects()
+
+
+CROWD = """
+import asyncio
+from pathlib import Path
+from loom_runner import AgentRunner, Child, Complete, Continue, RunContext, Spawn, SQLiteStore, ToolRegistry, Wait
+
+HERE = Path(__file__).parent
+tools = ToolRegistry()
+
+
+@tools.tool("charge", idempotent=True)
+async def charge(idempotency_key: str) -> None:
+    with (HERE / "effects.txt").open("a") as file:
+        file.write(idempotency_key + "\\n")
+    await asyncio.sleep(0.002)
+
+
+async def small(n: int, ctx: RunContext) -> Continue[int] | Complete[int]:
+    await ctx.call_tool("charge")
+    return Complete(n) if n == 3 else Continue(n + 1)
+
+
+async def parent(n: int, ctx: RunContext) -> Wait[int] | Spawn[int] | Complete[int]:
+    if n == 0:
+        return Wait(1, "go")
+    if n == 1:
+        return Spawn(2, [Child(name, 0, program="small") for name in "abc"])
+    return Complete(sum(child.result for child in ctx.children.values()))
+
+
+def build_runner(db_path):
+    store = SQLiteStore(db_path, "process")
+    return AgentRunner(step=parent, store=store, children={"small": AgentRunner(step=small, store=store, tools=tools)})
+
+
+def initial_state():
+    return 0
+"""
+
+
+def test_workers_that_race_and_are_killed_end_every_run_once(place):
+    place.write("crowd.py", CROWD)
+    names = [f"p{number}" for number in range(8)]
+    for name in names:
+        assert place.call("run", "crowd.py", "--run-id", name, "--output", "json").returncode == 3
+        assert place.call("signal", "go", "--run-id", name).returncode == 0
+    work = ("worker", "crowd.py", "--until-idle", "--output", "json")
+    workers = [place.spawn(*work) for _ in range(3)]
+    place.wait_for("effects.txt", workers[0])
+    workers[0].kill()
+    for worker in workers:
+        worker.communicate(timeout=60)
+    assert place.run(*work).returncode == 0
+    listed = json.loads(place.run("list", "--limit", "100", "--output", "json").stdout)
+    assert Counter(run["status"] for run in listed) == {"completed": 8 + 8 * 3}
+    assert {run["run_id"]: run["result"] for run in listed if run["run_id"] in names} == dict.fromkeys(names, 9)
+    effects = Counter(place.effects())
+    assert set(effects) == {f"{name}:sub:{child}/{n}/charge/0" for name in names for child in "abc" for n in range(4)}
+    calls = [json.loads(place.call("tool-calls", run["run_id"], "--output", "json").stdout) for run in listed]
+    tries = {f"{call['run_id']}/{call['step_index']}/{call['key']}": call["tries"] for rows in calls for call in rows}
+    assert all(count <= tries[key] for key, count in effects.items())
