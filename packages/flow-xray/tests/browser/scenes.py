@@ -486,6 +486,63 @@ def context() -> dict[str, Any]:
     return {"nodes": nodes, "edges": edges, "branches": branches}
 
 
+WORDS = [
+    "role",
+    "content",
+    "messages",
+    "parts",
+    "tool_calls",
+    "type",
+    "text",
+    "$ref",
+    "$raw",
+    "__proto__",
+    "constructor",
+]
+
+
+def _odd_value(numbers: random.Random, depth: int = 0) -> Any:
+    pick = numbers.randrange(10)
+    if pick < 2 or depth > 3:
+        return numbers.choice(["", "x", "a\nb", "\u202e", "\ud800", None, True, 0, -1, 1.5, 2**70, 1e308])
+    if pick < 5:
+        return [_odd_value(numbers, depth + 1) for _ in range(numbers.randrange(4))]
+    if pick < 8:
+        return {numbers.choice(WORDS): _odd_value(numbers, depth + 1) for _ in range(numbers.randrange(5))}
+    return {"role": numbers.choice(["user", "assistant", "tool", ""]), "content": _odd_value(numbers, depth + 1)}
+
+
+def odd(seed: int) -> TraceResult:
+    """A trace in which every field holds what nobody expects there."""
+    numbers = random.Random(seed)
+
+    def value() -> Any:
+        return _odd_value(numbers)
+
+    count = numbers.choice([1, 5, 40, 200])
+    ids = [f"{n + 1:016x}" if numbers.random() < 0.95 else f"odd {n}" for n in range(count)]
+    spans = [
+        Span(
+            ids[n],
+            numbers.choice([None, "gone", *ids[: n + 3][-6:]]),
+            numbers.choice(["", "a", "b", "c" * 300, "x\ny"]),
+            numbers.choice(["llm", "tool", "agent", "wait", "", "odd"]),
+            numbers.choice([0, 10**18, 10**18 + numbers.randrange(10**10)]),
+            numbers.choice([None, 0, 1, numbers.randrange(10**10), 10**17]),
+            numbers.choice(["ok", "error", "open", "interrupted", "cancelled"]),
+            value(),
+            value(),
+            numbers.choice([None, {"type": value(), "message": value(), "traceback": value(), "origin": value()}]),
+            {key: value() for key in numbers.sample(["model", "input_tokens", "cost_usd", "messages", "attempt"], 3)},
+            [{"name": value(), "at_ns": value()} for _ in range(numbers.randrange(3))],
+            numbers.choice(["", "t1", "t2"]),
+        )
+        for n in range(count)
+    ]
+    meta = {key: value() for key in numbers.sample(["status", "summary", "journal", "title", "run_id"], 2)}
+    return TraceResult(name=numbers.choice(["", "odd"]), spans=spans, value=value(), meta=meta)
+
+
 SCENES: dict[str, Callable[[], TraceResult]] = {
     "empty": empty, "single": single, "failed": failed, "chat": chat, "parallel": parallel, "killed": killed, "large": large, "deep": deep, "hostile": hostile,
 }  # fmt: skip

@@ -457,6 +457,16 @@ def test_a_person_who_does_not_see_it_is_told_the_same(open_page, scenes):
     assert page.get_by_role("dialog").count() == 0
 
 
+@pytest.mark.parametrize("seed", [3, 19, 26])
+def test_values_that_nobody_expects_break_no_view(open_page, scenes, seed):
+    page = open_page(scenes.odd(seed).diff(scenes.odd(seed + 1)).to_html() if seed % 2 else scenes.odd(seed))
+    for view in VIEWS:
+        go(page, view)
+        for key in ("j", "l", "w", "z", "e"):
+            page.keyboard.press(key)
+        settle(page)
+
+
 ALL_PICTURES = os.environ.get("FLOW_XRAY_PICTURES") == "all"
 MORE = ["empty", "single", "large", "deep"] if ALL_PICTURES else []  # other tests go through their views
 

@@ -270,7 +270,7 @@ function Tags({ trace, index, tags }: { trace: Trace; index: number; tags: JsonO
     <ul class="tags">
       {shown.map((tag, k) => {
         const { name, at_ns: at, ...rest } = tag;
-        const offset = typeof at === "bigint" || typeof at === "number" ? Number(BigInt(at) - trace.startedAt) - trace.start[index] : null;
+        const offset = typeof at === "bigint" || Number.isInteger(at) ? Number(BigInt(at as number | bigint) - trace.startedAt) - trace.start[index] : null;
         return (
           <li key={k}>
             <b>{visible(text(name ?? "tag"))}</b>

@@ -135,9 +135,9 @@ export function Overview({ trace, open, search }: Props) {
         <p class="faint wide">
           {journal !== undefined && journal !== null && typeof journal === "object" && !Array.isArray(journal) && (
             <>
-              Read from a journal of {text(journal.sessions)} {plural(Number(journal.sessions), "session")}
+              Read from a journal of {text(journal.sessions)} {plural(countOf(journal.sessions), "session")}
               {journal.is_complete === true ? "" : ", not closed in order"}
-              {Number(journal.damaged_records) > 0 ? `; ${text(journal.damaged_records)} damaged ${plural(Number(journal.damaged_records), "record")} left out` : ""}.{" "}
+              {countOf(journal.damaged_records) > 0 ? `; ${text(journal.damaged_records)} damaged ${plural(countOf(journal.damaged_records), "record")} left out` : ""}.{" "}
             </>
           )}
           <button class="link quiet no-print" onClick={() => print()}>
@@ -257,6 +257,10 @@ function pathOf(trace: Trace): { stretches: Stretch[]; isFolded: boolean; most: 
   let most = 1;
   for (const { ns } of stretches) if (ns > most) most = ns;
   return { stretches, isFolded, most };
+}
+
+function countOf(value: Json | undefined): number {
+  return typeof value === "number" ? value : 0;
 }
 
 interface ModelUse {

@@ -9,6 +9,7 @@
 import { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import type { Json, Payload, Trace } from "./data";
 import { count, visible } from "./format";
+import { text } from "./inspector";
 import type { ViewKeys } from "./keys";
 import { stringify, Value } from "./json";
 import { KindMark, kindClass, tookWord } from "./marks";
@@ -276,7 +277,7 @@ function BlockView({ trace, block, select }: { trace: Trace; block: Block; selec
     default:
       return (
         <div class="error">
-          <b>{visible(String(block.payload.error?.type ?? "error"))}</b> {visible(String(block.payload.error?.message ?? ""))}
+          <b>{visible(text(block.payload.error?.type) || "error")}</b> {visible(text(block.payload.error?.message))}
         </div>
       );
   }
