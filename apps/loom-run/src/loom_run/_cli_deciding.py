@@ -74,7 +74,10 @@ def _decide(how: str, call: str, db: str, *, note: str, every: bool, edit: str |
 @click.option("--list", "only_list", is_flag=True, help="Show what would be taken back, and do nothing.")
 @db_option
 def undo(*, run: str | None, run_id: str | None, every: bool, force: bool, only_list: bool, db: str) -> None:
-    """Take back what a run has changed in files: the last change, or with --all every one."""
+    """Take back what a run has changed in files.
+
+    The last change, or with --all every one. It refuses where a file was changed since.
+    """
     name = one_run(run, run_id)
     from loom_run._stores import chat_name, opened  # noqa: PLC0415
     from loom_run._undoing import changes_of, take_back  # noqa: PLC0415
@@ -113,9 +116,9 @@ def cancel(*, run: str | None, run_id: str | None, note: str, db: str) -> None:
 @click.option("--to", metavar="ID", help="The name of the new run.")
 @db_option
 def fork(*, run: str | None, run_id: str | None, turn: int | None, step: int | None, to: str | None, db: str) -> None:
-    """Begin another conversation in the middle of one; the first one stays as it is. Files are not changed back.
+    """Begin another conversation in the middle of one.
 
-    Without --turn and --step it begins where the run stands.
+    The first one stays as it is, and files are not changed back. Without --turn and --step it begins where the run stands.
     """
     name = one_run(run, run_id)
     from loom_run._forking import forked  # noqa: PLC0415

@@ -79,7 +79,10 @@ def approvals(*, run: str | None, run_id: str | None, every: bool, db: str, outp
 @click.option("--to", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it there.")
 @db_option
 def export(*, run: str | None, run_id: str | None, form: str, to: Path | None, db: str) -> None:
-    """Write a whole conversation out, tool calls and their results included."""
+    """Write a whole conversation out.
+
+    Tool calls and their results are included.
+    """
     name = one_run(run, run_id)
     from loom_run._chat import Conversation  # noqa: PLC0415
     from loom_run._exporting import exported  # noqa: PLC0415
@@ -102,7 +105,11 @@ def export(*, run: str | None, run_id: str | None, form: str, to: Path | None, d
 @db_option
 @output_option
 def doctor(*, model: str | None, db: str, output: Output | None) -> int:
-    """Look whether all that is needed is there: model, key, database, git, tests."""
+    """Look whether all that is needed is there.
+
+    The model and its key, the database, git, the tests, the settings: one line for each, exit code 1 when something
+    is missing that a chat needs.
+    """
     from loom_run._doctor import examine  # noqa: PLC0415
 
     checks = list(examine(db, model))
