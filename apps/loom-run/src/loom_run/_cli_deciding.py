@@ -118,7 +118,8 @@ def cancel(*, run: str | None, run_id: str | None, note: str, db: str) -> None:
 def fork(*, run: str | None, run_id: str | None, turn: int | None, step: int | None, to: str | None, db: str) -> None:
     """Begin another conversation in the middle of one.
 
-    The first one stays as it is, and files are not changed back. Without --turn and --step it begins where the run stands.
+    The first one stays as it is, and files are not changed back. Without --turn and --step it begins where
+    the run stands.
     """
     name = one_run(run, run_id)
     from loom_run._forking import forked  # noqa: PLC0415
