@@ -49,14 +49,18 @@ def servers(
     return write
 
 
-def test_the_list_starts_nothing_and_needs_no_trust(servers: Any, loom_run: Run) -> None:
-    servers(web={"url": "http://h"}, bad={"command": "${NOPE}"}, odd={"command": "x", "comand": 1})
+def test_the_list_starts_nothing_needs_no_trust_and_shows_no_secret(
+    servers: Any, loom_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "hunter2")
+    servers(web={"url": "http://h?k=${SECRET}"}, bad={"command": "${NOPE}"}, odd={"command": "x", "comand": 1})
     listed = loom_run("mcp", "list", "--output", "text")
     assert listed.code == 0
     rows = [line.split() for line in listed.out.splitlines()]
     assert rows[0] == ["server", "kind", "calls", "replaces", "where"]
     assert rows[1][:4] == ["tiny", "stdio", "by", "hints"]
-    assert rows[2] == ["web", "http", "by", "hints", "-", "http://h"]
+    assert rows[2] == ["web", "http", "by", "hints", "-", "http://h?k=${SECRET}"]
+    assert "hunter2" not in listed.out
     assert "needs the variable NOPE" in listed.err
     assert "odd: 'comand' is not known" in listed.err
     assert [row["server"] for row in loom_run("mcp", "list").json] == ["tiny", "web", "odd", "bad"]

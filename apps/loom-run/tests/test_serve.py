@@ -123,6 +123,21 @@ def test_a_call_of_a_child_is_decided_by_http_and_its_parent_goes_on(serve: Any,
     assert "orcas" in (project / "README.md").read_text()
 
 
+def test_a_decision_stands_when_the_run_cannot_go_on(serve: Any, project: Path, script: Run) -> None:
+    (project / ".mcp.json").write_text('{"mcpServers": {}}')
+    served = serve(script(ASKS, "Done."), "--trust")
+    served.ask("v1/runs", {"message": "edit it", "run_id": "e"})
+    served.until("e", "approval")
+    (project / ".mcp.json").write_text('{"mcpServers": {"new": {"command": "x"}}}')
+    status, said = served.ask("v1/runs/e/approvals/1", {"decision": "approve"})
+    assert (status, said["approval"]["status"]) == (200, "approved")
+    assert "nobody has trusted it" in said["not_resumed"]
+    assert served.ask("v1/runs/e/resume", {})[0] == 400
+    (project / ".mcp.json").write_text('{"mcpServers": {}}')
+    assert served.ask("v1/runs/e/resume", {})[0] == 202
+    served.until("e", "answered")
+
+
 def test_a_client_says_what_and_how_much_and_nothing_else(serve: Any) -> None:
     served = serve("--mock-llm")
     for wrong in (

@@ -18,6 +18,7 @@ from loom_run._progress import Progress
 from loom_run._session import Session
 from loom_run._setup import SetupChange
 from loom_run._stores import opened
+from loom_run._trusting import Trusting
 
 Run = Callable[..., Any]
 
@@ -209,3 +210,30 @@ def test_another_model_is_taken_for_the_next_turn(project: Path, capsys: Any, sc
     _, err = _talk(project, capsys, script("one"), "hi", "/model nonsense", "/model ollama:qwen3", "/model")
     assert "cannot use --model 'nonsense'" in err
     assert err.count("ollama:qwen3 in ") == 2
+
+
+def test_trust_is_for_the_files_as_they_were_when_the_session_began(project: Path, capsys: Any, script: Run) -> None:
+    (project / ".mcp.json").write_text('{"mcpServers": {}}')
+    asked: list[int] = []
+
+    class Changing(list[str]):
+        def pop(self, index: Any = 0) -> Any:
+            asked.append(1)
+            if len(asked) == 2:
+                (project / ".mcp.json").write_text('{"mcpServers": {"new": {"command": "x"}}}')
+            return super().pop(index)
+
+    lines = Changing(["one", "two"])
+
+    def read(prompt: str) -> str:
+        if lines:
+            return lines.pop(0)
+        raise EOFError
+
+    answers: list[str] = []
+    with opened("runs.sqlite") as store:
+        change = SetupChange(mock_llm=script("1", "2").partition("=")[2], trusting=Trusting(given=True))
+        desk = Desk(Progress("text", is_live=False))
+        Session(Conversation(store, "t"), change, {}, desk, lambda turn: answers.append(str(turn.answer))).run(read)
+    assert answers == ["1"]
+    assert "nobody has trusted it" in capsys.readouterr().err

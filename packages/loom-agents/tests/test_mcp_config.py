@@ -30,6 +30,7 @@ def test_a_stdio_server_is_read_with_its_variables(read: Any, tmp_path: Path) ->
     assert config.servers == (
         McpServerConfig("a", ("python", "-m", "x", "/srv/docs/d"), {"K": "secret"}, str(tmp_path / "sub")),
     )
+    assert config.servers[0].shown == "${BIN:-python} -m x ${HOME}/d"
     assert "secret" not in repr(config)
 
 

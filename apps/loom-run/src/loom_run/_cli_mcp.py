@@ -37,7 +37,7 @@ def list_servers(*, mcp_config: str | None, workspace: Path | None, output: Outp
         {
             "server": server.name,
             "transport": server.transport,
-            "where": server.url or " ".join(server.command),
+            "where": server.shown,
             "effect": server.effect,
             "replaces": list(server.replaces),
             "problem": None,

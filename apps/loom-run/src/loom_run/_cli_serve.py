@@ -1,5 +1,6 @@
 """`loom-run serve`: chats over HTTP, and a page to watch and decide."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def serve(
         ) from exc
     from loom_run._served import ServedChats  # noqa: PLC0415
     from loom_run._stores import opened  # noqa: PLC0415
+    from loom_run._trusting import Trusting  # noqa: PLC0415
 
     def told(address: str, token: str | None) -> None:
         write_error(f"loom-run serves {db} at {address}" + (f"#token={token}" if token else ""))
@@ -50,7 +52,7 @@ def serve(
     with agent_errors_named(), opened(db) as store:
         change = setup_change(options)
         change.first().parts(database=Path(db))  # says now what is missing for a new chat
-        served = ServedChats(store, change)
+        served = ServedChats(store, replace(change.settled(), trusting=Trusting()))
         work = serve_product(served, host=host, port=port, token_file=token_file, allowed_hosts=allow_host, told=told)
         run_async(work)
         write_error("ended")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from loom_agents import AgentState, MessageFormatError
@@ -16,6 +16,7 @@ from loom_run._lines import printable
 from loom_run._progress import Progress
 from loom_run._setup import SetupChange
 from loom_run._stores import new_run_id
+from loom_run._trusting import Trusting
 from loom_run._turn import standing_of, state_of
 
 __all__ = ["ServedChats"]
@@ -47,7 +48,7 @@ class ServedChats:
 
     Args:
         store: the database.
-        change: the setup of chats that are started here.
+        change: the setup of chats that are started here; it cannot ask anybody any more.
     """
 
     store: SQLiteStore
@@ -114,7 +115,7 @@ class ServedChats:
 
     def _same(self) -> SetupChange:
         """Change nothing about a chat that exists; its files are still looked at."""
-        return SetupChange(trusting=replace(self.change.trusting, may_ask=False))
+        return SetupChange(trusting=Trusting())
 
 
 def _request(request: Mapping[str, Any]) -> tuple[str, Limits]:

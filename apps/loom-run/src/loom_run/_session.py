@@ -61,6 +61,7 @@ class Session:
             read: shows a prompt and gives a line; EOFError ends the session.
         """
         setup = self._setup()
+        self.change = self.change.settled()
         write_error(
             f"{self.conversation.run_id}: {setup.model} in {setup.workspace}, mode {setup.mode}  (/help, /exit)"
         )

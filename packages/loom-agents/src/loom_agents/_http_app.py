@@ -287,9 +287,8 @@ class _Face:
             run_id=run_id, number=number, how=how, by=caller.name, via="http", note=note, arguments=arguments
         )
         self.hub.wake()
-        if decided["status"] != "pending":
-            await self.worker.go_on(self._root(run_id))
-        return {"approval": _with_hash(decided)}
+        stopped = None if decided["status"] == "pending" else await self.worker.go_on(self._root(run_id))
+        return {"approval": _with_hash(decided), "not_resumed": stopped}
 
     def _root(self, run_id: str) -> str:
         """Name the run that drives this one: a child is driven by its parent."""

@@ -6,13 +6,13 @@ the step in hand is not committed, and `resume` goes on with it, here or on the 
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from loom_runner import RunBusy, RunEvent
+from loom_runner import RunBusy, RunEvent, RunnerError
 
+from loom_agents._errors import AgentError
 from loom_agents._http_product import Observer, Product
 from loom_agents._http_stream import Hub
 
@@ -66,13 +66,18 @@ class Worker:
         if task.done() and not task.cancelled() and not begun.is_set():
             task.result()
 
-    async def go_on(self, run_id: str) -> None:
-        """Resume a run, or once more after the work on it that is under way."""
+    async def go_on(self, run_id: str) -> str | None:
+        """Resume a run, or once more after the work on it that is under way. Returns why that cannot be, if so."""
         if run_id in self._tasks:
             self._again.add(run_id)
-            return
-        with contextlib.suppress(RunBusy):  # another process drives it, and sees the same rows
+            return None
+        try:
             await self.begin(run_id, lambda heard: self._product.resume(run_id, heard))
+        except RunBusy:
+            return None  # another process drives it, and sees the same rows
+        except (RunnerError, AgentError) as exc:
+            return " ".join(str(exc).split())
+        return None
 
     def let_go(self, run_id: str) -> None:
         """Stop to drive a run; its step is not committed."""
@@ -93,11 +98,12 @@ class Worker:
             while run_id in self._again:
                 self._again.discard(run_id)
                 await self._product.resume(run_id, heard)
-        except Exception:
+        except Exception as exc:
             if not begun.is_set():
                 raise
             # The run's own rows say what went wrong in it; this is for what did not get that far.
-            logging.getLogger("loom_agents.serve").warning("work on %r ended", run_id, exc_info=True)
+            is_known = isinstance(exc, RunnerError | AgentError)
+            logging.getLogger("loom_agents.serve").warning("work on %r ended: %s", run_id, exc, exc_info=not is_known)
         finally:
             self._again.discard(run_id)
             self._tasks.pop(run_id, None)

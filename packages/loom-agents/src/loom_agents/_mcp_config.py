@@ -57,13 +57,14 @@ class McpServerConfig:
         allow: the only tools that are used, by the server's own names; None is all.
         deny: tools that are not used.
         replaces: local tools that give way to the server's tool of the same name.
+        shown: the command or the address as it is written, with the names of variables and not their values.
     """
 
     name: str
-    command: tuple[str, ...] = ()
+    command: tuple[str, ...] = field(default=(), repr=False)
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     cwd: str | None = None
-    url: str = ""
+    url: str = field(default="", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float = 60.0
     start_timeout_s: float = 30.0
@@ -72,6 +73,7 @@ class McpServerConfig:
     allow: frozenset[str] | None = None
     deny: frozenset[str] = frozenset()
     replaces: tuple[str, ...] = ()
+    shown: str = field(default="", compare=False)
 
     @property
     def transport(self) -> Literal["stdio", "http"]:
@@ -172,12 +174,14 @@ def _server(name: str, value: dict[str, Any], folder: Path, variables: Mapping[s
         url = _text(value["url"], "url", variables)
         if not re.match(r"https?://[^/\s]", url):
             raise _Wrong(f"its url {url!r} does not begin with http:// or https://")
-        return McpServerConfig(name, url=url, headers=_texts(value.get("headers"), "headers", variables), **shared)
+        headers = _texts(value.get("headers"), "headers", variables)
+        return McpServerConfig(name, url=url, headers=headers, shown=value["url"], **shared)
     command = (_text(value["command"], "command", variables), *_list(value.get("args"), "args", variables))
     if not command[0]:
         raise _Wrong("its command is empty")
     cwd = str(folder / _text(value["cwd"], "cwd", variables)) if value.get("cwd") is not None else None
-    return McpServerConfig(name, command, _texts(value.get("env"), "env", variables), cwd or str(folder), **shared)
+    env, shown = _texts(value.get("env"), "env", variables), " ".join((value["command"], *value.get("args", ())))
+    return McpServerConfig(name, command, env, cwd or str(folder), shown=shown, **shared)
 
 
 def _shared(name: str, value: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
