@@ -1,8 +1,8 @@
 """Which keys a SQLite store is encrypted with: looking when it is opened, and writing everything with another one.
 
 A database is encrypted as a whole or not at all: a row of `about`, written when a file without runs is first opened
-with keys, holds a sealed word that only the right key opens. So a wrong key is found at once, not in the middle of a run, and nothing is ever written in
-plain text beside what is encrypted.
+with keys, holds a sealed word that only the right key opens. So a wrong key is found at once, not in the middle of a
+run, and nothing is ever written in plain text beside what is encrypted.
 """
 
 # ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
