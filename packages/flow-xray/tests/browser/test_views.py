@@ -329,6 +329,19 @@ def test_raw_gives_the_span_and_the_trace_as_json(open_page, scenes):
     assert copied["models"] == ["anthropic:claude-sonnet", "openai:gpt-mini"]
 
 
+def test_a_name_of_five_thousand_letters_keeps_the_rest_in_sight(open_page, make_span):
+    root = make_span(
+        "n" * 5_000, kind="k" * 5_000, input={"a": "v" * 5_000}, status="error", error={"type": "E" * 5_000}
+    )
+    again = make_span("n" * 5_000, kind="k" * 5_000, input={"a": "v" * 5_000}, parent=root)
+    page = open_page(TraceResult(name="t" * 5_000, spans=[root, again]), view="Overview")
+    assert max(row.bounding_box()["height"] for row in page.locator(".overview tr, .overview li").all()) < 90
+    assert page.locator(".overview").evaluate("e => e.scrollWidth <= e.clientWidth")
+    for view in VIEWS:
+        go(page, view)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1400, view
+
+
 def test_a_run_of_a_year_opens_in_every_view(open_page, make_span):
     year_ns = 365 * 86_400 * 10**9
     root = make_span("run", kind="agent", at_s=0, duration_ns=year_ns)
