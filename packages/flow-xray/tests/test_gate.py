@@ -200,3 +200,9 @@ def test_limits_are_checked_as_data():
     with pytest.raises(ValueError, match="cannot use True as a limit"):
         Allowed.of(True)
     assert judge(GOLDEN, GOLDEN).is_passed
+
+
+def test_the_help_writes_percent_as_it_is_given(capsys):
+    with pytest.raises(SystemExit):
+        main(["check", "--help"])
+    assert "(10%)" in capsys.readouterr().out

@@ -140,14 +140,20 @@ def test_a_name_must_be_a_file_name_of_its_own(project, name, words):
     assert (code, words in out) == (1, True), out
 
 
+def test_two_different_recordings_of_one_test_cannot_share_a_golden(project):
+    again = "search('loom')\n    with xray_golden('agent'):\n        search({!r})"
+    assert project(again.format("loom"), "--xray-update")[0] == 0
+    code, out = project(again.format("soap"), "--xray-update")
+    assert (code, '"loom" -> "soap"' in out) == (1, True)
+    assert "give this one a name of its own" in out
+
+
 def test_a_broken_golden_is_said_in_one_line(project, tmp_path):
     (tmp_path / "goldens").mkdir()
     (tmp_path / "goldens" / "agent.json").write_text("{")
     code, out = project("search('loom')")
-    assert (
-        code,
-        "cannot read the golden trace goldens/agent.json: cannot read the trace: because it is not JSON" in out,
-    ) == (1, True)
+    words = "cannot read the golden trace goldens/agent.json: cannot read the trace: because it is not JSON"
+    assert (code, words in out, "direct cause" in out, "During handling" in out) == (1, True, False, False)
 
 
 def test_the_plugin_loads_nothing_until_it_is_asked():

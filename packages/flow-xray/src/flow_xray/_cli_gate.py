@@ -20,7 +20,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "check",
         help="fail when a new trace differs from a golden one",
         description="Compare NEW with GOLDEN. Exit code 1, and a page beside NEW, when a call changed or a limit is "
-        "exceeded; 2 when one of them cannot be read. LIMIT is a percentage (10%%) or a number (500; cost in USD, "
+        "exceeded; 2 when one of them cannot be read. LIMIT is a percentage (10%) or a number (500; cost in USD, "
         "duration in ms).",
     )
     check.add_argument("golden", metavar="GOLDEN", help="the trace that is right (made with --update)")

@@ -85,6 +85,7 @@ class XrayGolden:
         self._is_update = is_update
         self._note = note
         self._owners = owners
+        self._right: set[Path] = set()  # goldens that this test has written or met
 
     @contextmanager
     def __call__(
@@ -153,20 +154,25 @@ class XrayGolden:
                     pytrace=False,
                 )
             write_golden(str(path), new)
+            self._right.add(path)
             self._note(f"new: {_shown(path)}")
             return
         verdict = judge(_read(path).priced(), new, limits=limits, ignore=ignore, limits_only=limits_only)
         if verdict.is_passed:
+            self._right.add(path)
             page.unlink(missing_ok=True)
             return
-        if self._is_update:
+        if self._is_update and path not in self._right:
             write_golden(str(path), new)
+            self._right.add(path)
             page.unlink(missing_ok=True)
             self._note(f"written anew: {_shown(path)}")
             return
+        advice = "If this is what you want, run `pytest --xray-update`."
+        if path in self._right:
+            advice = "An earlier recording of this test is that golden; give this one a name of its own."
         pytest.fail(
-            f"the run differs from {_shown(path)}\n{verdict.to_text()}\npage: {_written(verdict, page)}\n"
-            "If this is what you want, run `pytest --xray-update`.",
+            f"the run differs from {_shown(path)}\n{verdict.to_text()}\npage: {_written(verdict, page)}\n{advice}",
             pytrace=False,
         )
 
@@ -212,11 +218,12 @@ def _read(path: Path) -> "TraceResult":
     try:
         return TraceResult.from_json(path.read_bytes())
     except FlowXrayError as error:
-        pytest.fail(
-            f"cannot read the golden trace {_shown(path)}: {error} Or write it anew: delete it and run "
-            "`pytest --xray-update`.",
-            pytrace=False,
-        )
+        trouble = str(error)
+    pytest.fail(  # outside of the except: else pytest shows the chain of the errors
+        f"cannot read the golden trace {_shown(path)}: {trouble} Or write it anew: delete it and run "
+        "`pytest --xray-update`.",
+        pytrace=False,
+    )
 
 
 def _shown(path: Path) -> str:
