@@ -15,7 +15,7 @@ import apsw
 import pytest
 from loom_runner import SQLiteStore
 from loom_runner._observer import trace_of
-from loom_runner._schema import MIGRATIONS
+from loom_runner._schema import APPLICATION_ID, MIGRATIONS
 
 FAILING = """
 from loom_runner import Complete
@@ -213,6 +213,17 @@ def test_a_run_of_another_program_is_neither_resumed_nor_attached_to(place):
     started = place.call("run", "other.py:other", "--run-id", "r")
     one_line(started, 2, "cannot start 'r'", "another program, 'step'")
     assert json.loads(place.call("get", "--run-id", "r").stdout)["step_index"] == 1
+
+
+def test_a_database_of_an_older_format_is_brought_up_to_date_by_resume_with_a_module(place):
+    db = apsw.Connection(str(place.folder / "runs.sqlite"))
+    db.execute(MIGRATIONS[0])
+    db.pragma("user_version", 1)
+    db.pragma("application_id", APPLICATION_ID)
+    db.close()
+    one_line(place.call("list"), 8, "its format is 1")
+    one_line(place.call("resume", "agent.py", "r"), 2, "there is no such run in runs.sqlite. It holds no runs yet.")
+    assert place.call("list").returncode == 0
 
 
 def test_a_missing_database_is_named_and_not_made(place):

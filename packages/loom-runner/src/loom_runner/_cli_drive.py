@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loom_runner._cli_open import db_option, db_suffix, json_text, named_run, naming, naming_as, reading
+from loom_runner._cli_open import (
+    db_option,
+    db_suffix,
+    json_text,
+    named_run,
+    naming,
+    naming_as,
+    reading,
+    require_database,
+)
 from loom_runner._errors import UsageError
 from loom_runner.cli_base import (
     Amount,
@@ -131,12 +140,14 @@ def resume(
     if len(names) == 1 and run_id is None and Path(names[0]).suffix == ".py":
         raise UsageError(f"cannot resume {names[0]}: say which of its runs, with --run-id RUN.")
     named = named_run(names, run_id, "resume")
-    with reading(db, named.run_id, "resume") as store:
-        module = named.module or module_of(store, named.run_id)
+    module = named.module
     if module is None:
-        raise UsageError(f"cannot resume {named.run_id!r}: say which MODULE; the database does not know it.")
-    if named.module is None:
+        with reading(db, named.run_id, "resume") as store:
+            module = module_of(store, named.run_id)
+        if module is None:
+            raise UsageError(f"cannot resume {named.run_id!r}: say which MODULE; the database does not know it.")
         write_error(f"with {module}, as the last time.")  # code is run that only the database names: let it be seen
+    require_database(db, named.run_id, "resume")
 
     def work(runner: AgentRunner, _: AgentModule) -> Any:
         record = runner.store.get_run(named.run_id)
