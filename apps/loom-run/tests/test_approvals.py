@@ -290,3 +290,15 @@ def test_undo_refuses_a_file_that_was_changed_since(waiting: Run, project: Path)
     assert _readme(project) == "mine\n"
     assert waiting("undo", "demo", "--force", "--all").code == 0
     assert "about whales" in _readme(project)
+
+
+def test_a_database_that_was_removed_takes_its_changes_with_it(loom_run: Run, script: Run, project: Path) -> None:
+    option = script(calling(("edit_file", EDIT)), "done")
+    before = _readme(project)
+    loom_run("chat", "edit", "-r", "demo", option, "--mode", "auto")
+    (project / "runs.sqlite").unlink()
+    (project / "README.md").write_text(before)
+    assert loom_run("chat", "edit", "-r", "demo", option, "--mode", "auto").out == "done\n"
+    assert "dolphins" in _readme(project)
+    assert len(loom_run("undo", "demo", "--all").out.splitlines()) == 1
+    assert _readme(project) == before

@@ -27,6 +27,9 @@ async def slow() -> str:
     return "never"
 
 
+POLICY = {"argv": ["touch", "a file", "it's"], "undo": "untouch", "group": "oncall", "requester": "eve"}
+
+
 class Model:
     name = "tiny"
 
@@ -55,7 +58,7 @@ class Product:
             store=self.store,
             tools=tools,
             observers=[heard],
-            gate=lambda c: Ask("it touches") if c.name == "touch" else Allow(),
+            gate=lambda c: Ask("it touches", policy=POLICY) if c.name == "touch" else Allow(),
         )
 
     async def start(self, run_id: str, request: Mapping[str, Any], heard: Any) -> None:
@@ -71,6 +74,12 @@ class Product:
 
     async def resume(self, run_id: str, heard: Any) -> None:
         await self.runner(heard).resume(run_id=run_id)
+
+    prompt = "What shall I touch?"
+
+    def objection(self, approval: Mapping[str, Any], caller: Any, how: str) -> str | None:
+        is_foreign = approval["arguments"]["text"] == "the crown"
+        return f"{caller.name} may not touch the crown" if is_foreign and how != "deny" else None
 
     def new_run_id(self) -> str:
         return next(self.names)

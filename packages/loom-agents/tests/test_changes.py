@@ -283,7 +283,7 @@ def test_a_log_beside_an_encrypted_database_is_encrypted_too(
         plan=lambda: Plan([FileChange("a", take(workspace, "a"), Image(b"canary after\n"))], {"diff": "canary"}),
     )
     assert b"canary" not in log.path.read_bytes()
-    assert sealed.answer_of("1") == {"diff": "canary"}
+    assert sealed.standing("demo")[0].answer == {"diff": "canary"}
     monkeypatch.delenv("LOOM_RUNNER_KEY")
     with pytest.raises(AgentError, match="LOOM_RUNNER_KEY"):
         ChangeLog(log.path).undo("demo")
@@ -292,3 +292,19 @@ def test_a_log_beside_an_encrypted_database_is_encrypted_too(
         ChangeLog(log.path).undo("demo")
     sealed.undo("demo")
     assert _text(workspace, "a") == "canary before\n"
+
+
+def test_a_database_that_was_made_anew_does_not_take_old_changes_for_its_own(
+    log: ChangeLog, workspace: Workspace
+) -> None:
+    first = ChangeLog(log.path, born=lambda run: "monday")
+    second = ChangeLog(log.path, born=lambda run: "tuesday")
+    _make(first, workspace, "k", a="1\n")
+    (workspace.root / "a").unlink()
+    _make(second, workspace, "k", a="2\n")
+    assert _text(workspace, "a") == "2\n"
+    assert [change.number for change in second.standing("demo")] == [2]
+    assert second.changed_paths("demo") == ["a"]
+    assert first.call_name("k", "demo") != second.call_name("k", "demo")
+    second.undo("demo", every=True)
+    assert _text(workspace, "a") is None

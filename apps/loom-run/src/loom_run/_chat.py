@@ -22,6 +22,7 @@ from loom_run._progress import Progress
 from loom_run._servers import servers_of
 from loom_run._setup import Setup, SetupChange
 from loom_run._turn import Standing, Status, Turn, standing_of, state_of
+from loom_run._undoing import change_log
 
 Limits: TypeAlias = dict[str, Any]
 """What a command line says about limits: max_tokens, max_cost_usd, max_requests (in one turn), time_s."""
@@ -130,11 +131,12 @@ class Conversation:
         async with servers_of(setup.mcp, database=database) as servers:
             for problem in servers.problems:
                 desk.progress.note(problem)
-            parts = setup.parts(database=database, record=desk.record, servers=servers)
+            changes = change_log(self.store)
+            parts = setup.parts(database=database, record=desk.record, servers=servers, changes=changes)
 
             def maker(agent: Setup) -> Callable[[], AgentRunner]:
                 def make() -> AgentRunner:
-                    its = agent.parts(database=database, servers=servers)
+                    its = agent.parts(database=database, servers=servers, changes=changes)
                     return build_agent_runner(its.coordinator, its.tools, self.store, policy=its.policy)
 
                 return make

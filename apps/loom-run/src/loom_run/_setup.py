@@ -76,19 +76,27 @@ class Setup:
     agents: tuple[AgentProfile, ...] = ()
     agent: str | None = None
 
-    def parts(self, *, database: Path, record: Path | None = None, servers: "McpServers | None" = None) -> Parts:
+    def parts(
+        self,
+        *,
+        database: Path,
+        record: Path | None = None,
+        servers: "McpServers | None" = None,
+        changes: ChangeLog | None = None,
+    ) -> Parts:
         """Build the agent's step, its tools and its policy. They do not see the database that the run is kept in.
 
         Args:
             database: where the run is kept.
             record: a script file to write the model's replies to.
             servers: the MCP servers of the run, started; their tools come to the local ones.
+            changes: where the tools that write keep what they change.
 
         Raises:
             WorkspaceError: the folder is gone.
             ScriptError: the script cannot be read.
         """
-        tools, table = self.tools(database), None
+        tools, table = self.tools(database, changes), None
         if servers is not None and servers.servers:
             tools, table = servers.registry(tools), servers.table(tools)
         model = self._model() if record is None else RecordingModel(self._model(), record)
@@ -130,10 +138,10 @@ class Setup:
     def _profile(self) -> AgentProfile | None:
         return next((profile for profile in self.agents if profile.name == self.agent), None)
 
-    def tools(self, database: Path) -> "ToolRegistry":
-        """Build the tools."""
-        changes = ChangeLog(undo_log(database))
-        return workspace_tools(self._workspace(database), test_command=self.test_command, changes=changes)
+    def tools(self, database: Path, changes: ChangeLog | None = None) -> "ToolRegistry":
+        """Build the tools; without `changes` to be looked at, not to be called."""
+        log = ChangeLog(undo_log(database)) if changes is None else changes
+        return workspace_tools(self._workspace(database), test_command=self.test_command, changes=log)
 
     def policy(self, database: Path) -> Policy:
         """Build what decides about tool calls."""

@@ -14,10 +14,20 @@ from loom_run._setup import undo_log
 _WORDS = {"created": "removed", "changed": "brought back", "deleted": "made again"}
 
 
+def change_log(store: SQLiteStore) -> ChangeLog:
+    """Open the log of what the runs of a database have changed."""
+
+    def born(run_id: str) -> str:
+        record = store.get_run(run_id)
+        return "" if record is None else str(record.created_at)
+
+    return ChangeLog(undo_log(Path(store.description)), born=born)
+
+
 def changes_of(store: SQLiteStore, run_id: str) -> Iterator[str]:
     """Tell what a run has changed and not taken back, the latest first."""
     reader(store).get(run_id)
-    changes = ChangeLog(undo_log(Path(store.description))).standing(run_id)
+    changes = change_log(store).standing(run_id)
     if not changes:
         write_error(f"{run_id} has changed nothing, or all of it was taken back")
     for change in changes:
@@ -40,7 +50,7 @@ def take_back(store: SQLiteStore, run_id: str, *, every: bool = False, force: bo
             " stops; if you know that it is gone, use --force.",
             run_id=run_id,
         )
-    undone = ChangeLog(undo_log(Path(store.description))).undo(run_id, every=every, force=force)
+    undone = change_log(store).undo(run_id, every=every, force=force)
     if not undone:
         write_error(f"{run_id} has changed nothing, or all of it was taken back")
     for change in undone:

@@ -27,6 +27,7 @@ export type Approval = {
   reason: string;
   needed: number;
   expires_at: string | null;
+  policy: Fields;
   decisions: { by: string; how: string; at: string; via: string; note: string }[];
 };
 
@@ -68,7 +69,7 @@ export type LogEvent = {
 
 export type Piece = { run_id: string; step_index: number; type: string; text?: string; name?: string; progress?: number; total?: number | null; message?: string | null };
 
-export type Me = { name: string; scopes: string[]; product: string };
+export type Me = { name: string; scopes: string[]; product: string; prompt: string };
 
 export class Refused extends Error {
   constructor(readonly status: number, message: string) {

@@ -1,6 +1,6 @@
 // One tool call that waits for a word: what it would do, why it is asked about, and the answer.
 import { useState } from "preact/hooks";
-import { type Approval, type Fields, Refused, place, send } from "./api";
+import { type Approval, type Fields, type Json, Refused, place, send } from "./api";
 import { clock, tone, until } from "./format";
 
 type Props = { request: Approval; mayDecide: boolean; onDecided: () => void };
@@ -47,6 +47,7 @@ export function Request({ request, mayDecide, onDecided }: Props) {
         </span>
       </h3>
       {request.reason && <p class="reason">{request.reason}</p>}
+      <Policy request={request} />
       {edited === null ? (
         <Arguments tool={request.tool} given={request.edited_arguments ?? request.arguments} />
       ) : (
@@ -83,6 +84,35 @@ export function Request({ request, mayDecide, onDecided }: Props) {
     </article>
   );
 }
+
+/** What a product says about a call beside its arguments: the exact command, how it is undone, who may decide. */
+function Policy({ request }: { request: Approval }) {
+  const { argv, undo, group, requester } = request.policy;
+  const facts: [string, string][] = [];
+  if (undo) facts.push(["undo", text(undo)]);
+  if (group) facts.push(["who", text(group)]);
+  if (requester) facts.push(["asked for by", text(requester)]);
+  if (request.expires_at) facts.push(["until", new Date(request.expires_at).toLocaleString([], { hour12: false })]);
+  const command = Array.isArray(argv) ? argv.map((word) => quoted(text(word))).join(" ") : null;
+  return (
+    <>
+      {command !== null && <pre class="arguments command">{`$ ${command}`}</pre>}
+      {facts.length > 0 && (
+        <dl class="facts">
+          {facts.map(([name, value]) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd>{value}</dd>
+            </div>
+          ))}
+        </dl>
+      )}
+    </>
+  );
+}
+
+const text = (value: Json) => (typeof value === "string" ? value : JSON.stringify(value));
+const quoted = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
 
 function Arguments({ tool, given }: { tool: string; given: Fields }) {
   const { path, old, new: fresh, text, patch } = given;

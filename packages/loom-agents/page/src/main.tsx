@@ -2,6 +2,7 @@
 import { render } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type Approval, type Me, Refused, type Row, ask, follow, send, signIn } from "./api";
+import { Request } from "./approval";
 import { tone } from "./format";
 import { Composer, RunView } from "./run";
 import "./style.css";
@@ -60,6 +61,7 @@ function Desk({ me }: { me: Me }) {
   const [isOpen, setOpen] = useState(true);
   const [problem, setProblem] = useState("");
   const later = useRef<number | undefined>(undefined);
+  const mayDecide = me.scopes.includes("approve") || me.scopes.includes("admin");
   const mayRun = me.scopes.includes("run") || me.scopes.includes("admin");
 
   const load = useCallback(async () => {
@@ -171,19 +173,19 @@ function Desk({ me }: { me: Me }) {
             <section class="elsewhere" aria-label="waiting for your word">
               <h2>Waiting for your word</h2>
               {asked.map((request) => (
-                <p key={`${request.run_id}#${request.number}`}>
+                <div key={`${request.run_id}#${request.number}`}>
                   <button class="link" onClick={() => choose(request.run_id)}>
-                    {request.run_id}#{request.number}
-                  </button>{" "}
-                  <code>{request.tool}</code> <span class="faint">{request.reason}</span>
-                </p>
+                    {request.run_id}
+                  </button>
+                  <Request request={request} mayDecide={mayDecide} onDecided={soon} />
+                </div>
               ))}
             </section>
           )}
           {mayRun && (
             <>
               <h2>Start a run</h2>
-              <Composer label="Start" onSend={begin} />
+              <Composer label="Start" prompt={me.prompt} onSend={begin} />
             </>
           )}
         </main>

@@ -163,7 +163,9 @@ export function RunView({ runId, me, nudge, below, onChange }: Props) {
   );
 }
 
-export function Composer({ label, onSend }: { label: string; onSend: (message: string) => Promise<boolean> }) {
+type Field = { label: string; prompt?: string; onSend: (message: string) => Promise<boolean> };
+
+export function Composer({ label, prompt = "A message", onSend }: Field) {
   const [text, setText] = useState("");
   const [isSending, setSending] = useState(false);
   async function submit() {
@@ -177,7 +179,7 @@ export function Composer({ label, onSend }: { label: string; onSend: (message: s
       <textarea
         aria-label="message"
         rows={2}
-        placeholder="A message (Ctrl-Enter sends)"
+        placeholder={`${prompt} (Ctrl-Enter sends)`}
         value={text}
         onInput={(e) => setText(e.currentTarget.value)}
         onKeyDown={(e) => {

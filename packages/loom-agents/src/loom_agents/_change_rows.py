@@ -28,8 +28,8 @@ _VERSION = 1
 _SCHEMA = """
 CREATE TABLE image (hash TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE change (
-    number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, run TEXT NOT NULL, tool TEXT NOT NULL, root TEXT NOT NULL,
-    at TEXT NOT NULL, status TEXT NOT NULL, answer TEXT NOT NULL
+    number INTEGER PRIMARY KEY, key TEXT NOT NULL, run TEXT NOT NULL, born TEXT NOT NULL, tool TEXT NOT NULL,
+    root TEXT NOT NULL, at TEXT NOT NULL, status TEXT NOT NULL, answer TEXT NOT NULL, UNIQUE (key, born)
 );
 CREATE INDEX change_of_run ON change (run, number);
 CREATE VIEW standing AS SELECT * FROM change WHERE status IN ('intended', 'done', 'undoing');
@@ -110,11 +110,14 @@ class ChangeRows:
     Args:
         path: the file; it is made with the first change.
         now: tells the time, UTC.
+        born: tells when a run of this database began; empty for one that it does not know. A database that was made
+            anew may have a run of the same name, whose calls have the same keys: those of the old one are not its own.
     """
 
-    def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
+    def __init__(self, path: Path, now: Callable[[], datetime], born: Callable[[str], str]) -> None:
         self.path = path
         self._now = now
+        self._born = born
         self._keys = KeyRing.from_environment()
 
     def changed_paths(self, run_id: str) -> list[str]:
@@ -124,7 +127,7 @@ class ChangeRows:
         with self._opened() as db:
             rows = db.execute(
                 "SELECT DISTINCT path FROM file JOIN standing ON number = change"
-                " WHERE run = ?1 OR substr(run, 1, length(?2)) = ?2 ORDER BY path",
+                " WHERE (run = ?1 OR substr(run, 1, length(?2)) = ?2) AND born = born_of(run) ORDER BY path",
                 (run_id, f"{run_id}:sub:"),
             )
             return [str(path) for (path,) in rows]
@@ -141,7 +144,8 @@ class ChangeRows:
         with self._opened() as db:
             rows = db.execute(
                 "SELECT number, key, run, tool, root, at, status, answer FROM standing"
-                " WHERE run = ?1 OR substr(run, 1, length(?2)) = ?2 ORDER BY number DESC LIMIT ?3",
+                " WHERE (run = ?1 OR substr(run, 1, length(?2)) = ?2) AND born = born_of(run)"
+                " ORDER BY number DESC LIMIT ?3",
                 (run_id, f"{run_id}:sub:", -1 if latest is None else latest),
             ).fetchall()
             return [self._change(db, row) for row in rows]
@@ -167,6 +171,7 @@ class ChangeRows:
                 with db:
                     if db.pragma("user_version") < _VERSION:
                         db.execute(f"{_SCHEMA}; PRAGMA user_version = {_VERSION}")
+            db.create_scalar_function("born_of", lambda *run: self._born(str(run[0])), 1)
             yield db
         except (apsw.NotADBError, apsw.CorruptError) as exc:
             raise AgentError(
@@ -181,24 +186,31 @@ class ChangeRows:
         finally:
             db.close()
 
-    def find(self, key: str) -> Change | None:
+    def find(self, key: str, run_id: str) -> Change | None:
+        """Read the change of a call; None when there is none."""
         if not self.path.exists():
             return None
         with self._opened() as db:
             row = db.execute(
-                "SELECT number, key, run, tool, root, at, status, answer FROM change WHERE key = ?", (key,)
+                "SELECT number, key, run, tool, root, at, status, answer FROM change WHERE key = ? AND born = ?",
+                (key, self._born(run_id)),
             ).fetchone()
             return None if row is None else self._change(db, row)
 
     def intend(self, workspace: Workspace, key: str, run_id: str, tool: str, plan: Plan) -> Change:
+        """Write down what a call is going to change; an earlier try of it that failed is forgotten."""
+        born = self._born(run_id)
         at = self._now().isoformat(timespec="microseconds").replace("+00:00", "Z")
         files = tuple(replace(file, new_folders=missing_folders(workspace, file.path)) for file in plan.files)
         with self._opened() as db, db:
-            db.execute("DELETE FROM file WHERE change = (SELECT number FROM change WHERE key = ?)", (key,))
-            db.execute("DELETE FROM change WHERE key = ?", (key,))  # an earlier try that failed
+            earlier = "SELECT number FROM change WHERE key = ? AND born = ?"
+            for (old,) in db.execute(earlier, (key, born)).fetchall():
+                db.execute("DELETE FROM file WHERE change = ?", (old,))
+                db.execute("DELETE FROM change WHERE number = ?", (old,))
             db.execute(
-                "INSERT INTO change (key, run, tool, root, at, status, answer) VALUES (?, ?, ?, ?, ?, 'intended', ?)",
-                (key, run_id, tool, str(workspace.root), at, self._sealed_text(plan.answer)),
+                "INSERT INTO change (key, run, born, tool, root, at, status, answer)"
+                " VALUES (?, ?, ?, ?, ?, ?, 'intended', ?)",
+                (key, run_id, born, tool, str(workspace.root), at, self._sealed_text(plan.answer)),
             )
             number = db.last_insert_rowid()
             for file in files:
@@ -243,5 +255,6 @@ class ChangeRows:
         return json.loads(stored if self._keys is None else self._keys.unseal(base64.b64decode(stored)))
 
     def mark(self, change: Change, status: Status) -> None:
+        """Write down how far a change is."""
         with self._opened() as db, db:
             db.execute("UPDATE change SET status = ? WHERE number = ?", (status, change.number))

@@ -46,11 +46,20 @@ class ChangeLog:
     Args:
         path: the file; it is made with the first change.
         now: tells the time, UTC.
+        born: tells when a run began, so that a run of the same name in a database that was made anew does not take
+            the changes of the old one for its own. Without it, remove this file together with the database.
     """
 
-    def __init__(self, path: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        born: Callable[[str], str] = lambda _: "",
+    ) -> None:
         self.path = path
-        self._rows = ChangeRows(path, now)
+        self._born = born
+        self._rows = ChangeRows(path, now, born)
 
     def make(self, workspace: Workspace, *, key: str, run_id: str, tool: str, plan: Callable[[], Plan]) -> Any:
         """Make a change once, whatever happened to earlier tries of the same key.
@@ -71,7 +80,7 @@ class ChangeLog:
         Durability: the change is on disk when this returns, and so is what undoes it.
         """
         with _turn:
-            known = self._rows.find(key)
+            known = self._rows.find(key, run_id)
             if known is None or known.status == "failed":
                 known = self._rows.intend(workspace, key, run_id, tool, plan())
             if known.status == "done":
@@ -83,10 +92,9 @@ class ChangeLog:
                 self._rows.mark(known, "done")
             return dict(known.answer)
 
-    def answer_of(self, key: str) -> dict[str, Any] | None:
-        """Give the answer of a change that is done; None when it is not, or not known."""
-        known = self._rows.find(key)
-        return dict(known.answer) if known is not None and known.status == "done" else None
+    def call_name(self, key: str, run_id: str) -> str:
+        """Name a call so that no other one has the name, not even of a run of the same name in another database."""
+        return f"{key}@{self._born(run_id)}"
 
     def changed_paths(self, run_id: str) -> list[str]:
         """Name the files that a run and its children have changed and not taken back, in order."""

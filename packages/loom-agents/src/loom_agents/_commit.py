@@ -60,7 +60,8 @@ class CommitTool:
         run = current_run()
         run_id = "run" if run is None else run.run_id
         branch = branch_of(run_id)
-        key = hashlib.sha256((idempotency_key or uuid.uuid4().hex).encode()).hexdigest()[:32]
+        call = self.changes.call_name(idempotency_key or uuid.uuid4().hex, run_id)
+        key = hashlib.sha256(call.encode()).hexdigest()[:32]
         head = await self._git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", may_fail=True)
         tip = await self._git("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}", may_fail=True)
         if tip:

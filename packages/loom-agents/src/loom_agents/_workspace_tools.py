@@ -1,9 +1,8 @@
 """The local tools of an agent that works on a folder, each declared to the runner by what it does to the world."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from loom_runner import Done, NotDone, ToolRegistry
+from loom_runner import ToolRegistry
 
 from loom_agents._changes import ChangeLog
 from loom_agents._commit import CommitTool
@@ -49,12 +48,6 @@ def workspace_tools(
     registry.add(described_tool(suite.run_tests, on_doubt="retry"))
     if changes is not None:
         write, commit = WriteTools(workspace, changes), CommitTool(workspace, changes)
-
-        def reconcile(key: str, _: Mapping[str, Any]) -> Done | NotDone:
-            answer = changes.answer_of(key)
-            return NotDone() if answer is None else Done(answer)
-
-        for tool in (write.edit_file, write.write_file, write.apply_patch):
-            registry.add(described_tool(tool, idempotent=True, reconcile=reconcile))
-        registry.add(described_tool(commit.git_commit, idempotent=True))
+        for tool in (write.edit_file, write.write_file, write.apply_patch, commit.git_commit):
+            registry.add(described_tool(tool, idempotent=True))
     return registry
