@@ -191,6 +191,15 @@ def test_a_decision_is_made_once_about_the_arguments_that_were_seen(server: Serv
         assert server.post(where, wrong).status == 400, wrong
 
 
+def test_a_product_may_object_to_who_decides(server: Server) -> None:
+    server.post("/v1/runs", {"message": "the crown", "run_id": "crown"})
+    server.until("crown", "waiting")
+    refused = server.post("/v1/runs/crown/approvals/1", {"decision": "approve"})
+    assert (refused.status, refused.error) == (403, "cannot approve crown#1: local may not touch the crown.")
+    assert server.get("/v1/approvals?run_id=crown").json["approvals"][0]["decisions"] == []
+    assert server.post("/v1/runs/crown/approvals/1", {"decision": "deny"}).status == 200
+
+
 def test_a_run_may_be_sent_twice_and_a_message_opens_the_next_turn(server: Server) -> None:
     for _ in range(2):
         assert server.post("/v1/runs", {"message": "a", "run_id": "twice"}).status == 202

@@ -30,10 +30,10 @@ DEFAULT_PORT = 8733
 def serve(
     *, host: str, port: int, token_file: Path | None, allow_host: tuple[str, ...], db: str, **options: Any
 ) -> int:
-    """Serve chats over HTTP, with a page: start them, watch them live, decide about tool calls.
+    """Serve chats over HTTP, with a page.
 
-    Runs work here, not in a client's connection. Ctrl-C or SIGTERM ends the server; what was at work is gone on with
-    by `loom-run resume`, or from the page of the next server.
+    Start them, watch them live, decide about tool calls. Runs work here, not in a client's connection. Ctrl-C or
+    SIGTERM ends the server; what was at work is gone on with by `loom-run resume`, or from the page of the next server.
     """
     try:
         from loom_agents.serve import serve as serve_product  # noqa: PLC0415 - kept out of `--help`

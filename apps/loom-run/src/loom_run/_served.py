@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from loom_agents import AgentState, MessageFormatError
-from loom_agents.serve import Observer
+from loom_agents.serve import Caller, Observer
 from loom_runner import RunEvent, RunnerError, SQLiteStore
 from loom_runner.cli_base import shorten, write_error
 
@@ -58,6 +58,11 @@ class ServedChats:
     def name(self) -> str:
         """What the page calls itself."""
         return "loom-run"
+
+    def objection(self, approval: Mapping[str, Any], caller: Caller, how: str) -> str | None:
+        """Leave it to the scopes of the token who may decide."""
+        del approval, caller, how
+        return None
 
     async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer) -> None:
         """Start a chat with its first message."""

@@ -155,7 +155,8 @@ class _Face:
 
         @app.get("/v1/session")
         async def who(caller: Annotated[Caller, anyone]) -> dict[str, Any]:
-            return {"name": caller.name, "scopes": sorted(caller.scopes), "product": self.product.name}
+            about = {"product": self.product.name, "prompt": getattr(self.product, "prompt", "A message")}
+            return {"name": caller.name, "scopes": sorted(caller.scopes), **about}
 
         app.get("/v1/runs", dependencies=[read])(self._list)
         app.post("/v1/runs", status_code=202, dependencies=[run])(self._start)
@@ -283,6 +284,9 @@ class _Face:
             raise HTTPException(410 if gone else 409, f"cannot decide {run_id}#{number}: it is {before['status']}.")
         if body.get("arguments_hash") not in (None, _with_hash(before)["arguments_hash"]):
             raise HTTPException(409, f"cannot decide {run_id}#{number}: its arguments are not those you saw.")
+        objection = self.product.objection(before, caller, how)
+        if objection is not None:
+            raise HTTPException(403, f"cannot {how} {run_id}#{number}: {objection.rstrip('.')}.")
         decided = await self.reader.decide(
             run_id=run_id, number=number, how=how, by=caller.name, via="http", note=note, arguments=arguments
         )

@@ -5,6 +5,8 @@ from typing import Any, Protocol, TypeAlias
 
 from loom_runner import RunEvent, SQLiteStore
 
+from loom_agents._http_tokens import Caller
+
 __all__ = ["Observer", "Product"]
 
 Observer: TypeAlias = Callable[[RunEvent], None]
@@ -15,6 +17,8 @@ class Product(Protocol):
 
     `start`, `say` and `resume` drive the run until it stops, and return. What is wrong with a request they raise
     before the run begins to work. Each gives the observer to the runner.
+
+    A product may also have `prompt`, a text for the empty field of a first message.
     """
 
     @property
@@ -41,6 +45,16 @@ class Product(Protocol):
 
     def new_run_id(self) -> str:
         """Name a run that the client did not name."""
+        ...
+
+    def objection(self, approval: Mapping[str, Any], caller: Caller, how: str) -> str | None:
+        """Say why this caller may not decide; None when they may. It is asked before anything is written.
+
+        Args:
+            approval: the request, as the runner shows it: run_id, number, tool, arguments, policy, decisions, ...
+            caller: who decides, by their token.
+            how: `approve`, `deny` or `edit`.
+        """
         ...
 
     def about(self, run: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The page in a real Chromium, against a real server: watch a run, decide about its call, and lose the line."""
 
-import re
 import shutil
 import signal
 import subprocess
@@ -110,6 +109,9 @@ def test_a_run_is_started_watched_approved_by_a_click_and_answered(open_page: An
     request = page.get_by_role("article", name="approval run-0#1")
     assert "it touches" in request.inner_text()
     assert '"text": "the <b>file</b>"' in request.inner_text()
+    assert "$ touch 'a file' 'it'\\''s'" in request.inner_text()
+    assert "undo\nuntouch" in request.inner_text()
+    assert "who\noncall" in request.inner_text()
     page.get_by_text("1 to decide").wait_for()
     shoot(page, "serve-approval")
     request.get_by_label("note").fill("go on")
@@ -142,9 +144,10 @@ def test_arguments_are_edited_and_what_is_no_json_is_said(open_page: Any) -> Non
 def test_two_pages_see_the_same_and_the_second_to_decide_is_told(open_page: Any) -> None:
     one, two = open_page(), open_page(theme="dark", width=700)
     start(one, "both")
-    two.get_by_role("button", name=re.compile("run-0#1")).click()
-    two.get_by_role("button", name="Approve", exact=True).wait_for()
+    two.get_by_label("waiting for your word").get_by_role("article").wait_for()
     shoot(two, "serve-dark-narrow")
+    two.get_by_label("waiting for your word").get_by_role("button", name="run-0").click()
+    two.get_by_role("button", name="Approve", exact=True).wait_for()
     one.get_by_role("button", name="Approve", exact=True).click()
     for page in (one, two):
         page.get_by_text("Done: touched both").wait_for()
