@@ -101,12 +101,44 @@ def test_a_guessed_name_does_not_replace_a_file_of_another_kind(journal, capsys)
     assert "Say where with --html" in capsys.readouterr().err
 
 
+def test_a_journal_without_its_end_is_interrupted_also_when_every_call_had_ended(tmp_path, capsys):
+    path = tmp_path / "run.xray"
+    with trace.capture(name="demo", journal=path), trace.span("work"):
+        pass
+    whole = path.read_text()
+    assert main(["view", str(path), "--format", "text"]) == 0
+    assert capsys.readouterr().out.startswith("demo  ok  1 span")
+    path.write_text("".join(line for line in whole.splitlines(keepends=True) if '"t":"close"' not in line))
+    assert main(["view", str(path), "--format", "text"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("demo  interrupted  1 span")
+    assert "note: the journal has no end: its process was killed, or still runs\n" in out
+
+
 def test_usage_is_shown_when_nothing_is_asked(capsys):
     assert main([]) == 2
     assert "usage: flow-xray" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["run", "x.py", "word", "--flag"],
+            "'word' and '--flag' are none of its options. Put arguments of the script after --.",
+        ),
+        (["view", "x", "--flag"], "unrecognized arguments: --flag"),
+        (["view"], "required: FILE"),
+        (["stats", "x", "--top", "0"], "no number of 1 or more"),
+        (["bogus"], "invalid choice: 'bogus'"),
+        (["view", "x", "--", "y"], "cannot take arguments after --"),
+    ],
+)
+def test_wrong_usage_is_said_in_one_line(capsys, arguments, words):
     with pytest.raises(SystemExit) as caught:
-        main(["view", "x", "--", "y"])
-    assert caught.value.code == 2
+        main(arguments)
+    err = capsys.readouterr().err
+    assert (caught.value.code, words in err, err.count("\n"), err[-1]) == (2, True, 1, "\n"), err
 
 
 SCRIPT = """

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 from flow_xray._errors import FlowXrayError, TraceFormatError, TraceOutputError
 
@@ -44,6 +44,11 @@ class Parser(argparse.ArgumentParser):
         self.usage = _wrapped(self.usage)
         return super().format_usage()
 
+    def error(self, message: str) -> NoReturn:
+        """Say in one line what is wrong with the arguments, and end."""
+        complain(message if message.startswith("cannot ") else f"{self.prog}: {message}. Try `{self.prog} --help`.")
+        raise SystemExit(USAGE)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; print one clear line when something is wrong."""
@@ -74,7 +79,13 @@ def _main(given: list[str]) -> int:
     parser = _parser()
     head, rest = _split(given)
     try:
-        options = parser.parse_args(head)
+        options, unknown = parser.parse_known_args(head)
+        if unknown and options.command == "run":
+            words = " and ".join(map(repr, unknown))
+            verb = "is none" if len(unknown) == 1 else "are none"
+            parser.error(f"cannot run: because {words} {verb} of its options. Put arguments of the script after --.")
+        if unknown:
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     except SystemExit:  # argparse has shown the help, or has said what is wrong
         _flush()
         raise

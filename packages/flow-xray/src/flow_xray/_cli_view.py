@@ -117,7 +117,11 @@ def _notes(result: TraceResult) -> list[Json]:
     notes = result.meta.get("notes")
     found: list[Json] = list(notes) if isinstance(notes, list) else []
     journal = result.meta.get("journal")
-    damaged = journal.get("damaged_records") if isinstance(journal, dict) else 0
+    if not isinstance(journal, dict):
+        return found
+    if journal.get("is_complete") is False and not any(span.status == "interrupted" for span in result.spans):
+        found.append("the journal has no end: its process was killed, or still runs")
+    damaged = journal.get("damaged_records")
     if damaged:
         found.append(f"{damaged} {'record was' if damaged == 1 else 'records were'} damaged and left out")
     return found

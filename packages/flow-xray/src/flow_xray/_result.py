@@ -46,8 +46,11 @@ class TraceResult:
 
     @property
     def status(self) -> Status:
-        """The worst status of the roots: interrupted, open, error, cancelled, ok."""
+        """The worst status of the roots: interrupted (also a journal without its end), open, error, cancelled, ok."""
         found = {span.status for span in self.roots}
+        journal = self.meta.get("journal")
+        if isinstance(journal, dict) and journal.get("is_complete") is False:
+            return "interrupted"
         order: tuple[Status, ...] = ("interrupted", "open", "error", "cancelled")
         return next((status for status in order if status in found), "ok")
 
