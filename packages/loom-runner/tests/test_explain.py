@@ -17,6 +17,7 @@ from loom_runner import (
     UnknownRun,
 )
 from loom_runner._views import each_step
+from loom_runner.testing import FakeClock
 
 
 @dataclass(frozen=True)
@@ -124,3 +125,21 @@ def test_closing_the_runner_closes_the_store(runner):
     runner.close()
     with pytest.raises(Exception, match="the store was closed"):
         runner.list()
+
+
+def test_a_very_long_story_shows_its_beginning_and_its_end(store, go):
+    async def step(state: int, ctx: RunContext) -> Continue[int] | Complete[int]:
+        if ctx.attempt == 0 and state < 60:
+            raise TimeoutError("once")
+        return Complete(state) if state == 60 else Continue(state + 1)
+
+    runner = AgentRunner(step=step, store=store, clock=FakeClock(), retry=RetryPolicy(initial_s=0))
+    go(runner.start(run_id="r", initial_state=0))
+    story = runner.explain_run("r")
+    assert len(story.data["events"]) == 60
+    lines = [text for what, text, _ in story.lines() if what in ("retried", "...")]
+    assert len(lines) == 41
+    assert lines[9].startswith("step 9: 2 attempts")
+    assert lines[10] == "20 events more (--output json has all)"
+    assert lines[11].startswith("step 30: 2 attempts")
+    assert lines[-1].startswith("step 59: 2 attempts")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._clock import to_iso
 from loom_runner._doubt import read_tool_calls
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "explain"]
 
+_SHOWN_EVENTS: Final = 40
+
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -36,7 +38,13 @@ class Explanation:
 
     def lines(self) -> list[tuple[str, str, str]]:
         """The story as rows of (what, text, time); the time is empty where it says nothing."""
-        rows = [(event["what"], event["text"], clock_time(event["at"])) for event in self.data["events"]]
+        events = self.data["events"]
+        left_out = max(len(events) - _SHOWN_EVENTS, 0)
+        if left_out:  # the beginning and the end are what a person needs; `data` has them all
+            events = events[: _SHOWN_EVENTS // 4] + events[len(events) - _SHOWN_EVENTS * 3 // 4 :]
+        rows = [(event["what"], event["text"], clock_time(event["at"])) for event in events]
+        if left_out:
+            rows.insert(_SHOWN_EVENTS // 4, ("...", f"{plural(left_out, 'event')} more (--output json has all)", ""))
         rows += [
             ("child", f"{child['run_id']}  {child['status']}  {plural(child['step_index'], 'step')}", "")
             for child in self.data["children"]
