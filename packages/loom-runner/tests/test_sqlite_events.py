@@ -145,6 +145,23 @@ asyncio.run(AgentRunner(step=step, store=SQLiteStore({str(path)!r})).start(run_i
     log.close()
 
 
+def test_entries_go_with_their_run_and_numbers_are_never_given_again(path: Path) -> None:
+    store, log = SQLiteStore(path), EventLog(path)
+    runner = _agent(store)
+    asyncio.run(runner.start(run_id="old", initial_state=2))
+    last = log.last()
+    db = apsw.Connection(str(path))
+    for table in ("steps", "leases", "runs"):
+        db.execute(f"DELETE FROM {table}")
+    db.close()
+    assert (log.after(0), log.last()) == ([], last)
+    asyncio.run(runner.start(run_id="new", initial_state=2))
+    assert {event.run_id for event in log.after(0)} == {"new"}
+    assert min(event.seq for event in log.after(0)) > last
+    store.close()
+    log.close()
+
+
 def test_a_lost_trigger_is_made_again(path: Path) -> None:
     EventLog(path).close()
     db = apsw.Connection(str(path))

@@ -64,6 +64,12 @@ _TRIGGERS: Final[dict[str, tuple[str, str]]] = {
     "signal_added": ("INSERT ON signals", "'signal', new.signal_key, new.name"),
 }
 
+# A number of a run may be given again when the run is deleted; its entries must not become another run's.
+_FORGET: Final = """
+    CREATE TRIGGER IF NOT EXISTS log_run_deleted AFTER DELETE ON runs
+    BEGIN DELETE FROM run_events WHERE run_key = old.run_key; END
+"""
+
 # What is there before the log, in the order of its times.
 _EARLIER: Final = """
     INSERT INTO run_events (run_key, kind, ref, word, at)
@@ -131,9 +137,10 @@ class EventLog:
         return [LoggedEvent(*row) for row in rows]
 
     def last(self) -> int:
-        """Give the number of the latest entry of all runs; 0 when there is none."""
+        """Give the number of the latest entry of all runs, also of one that was deleted; 0 when there is none."""
         with self._file.lock, self._file.named_errors():
-            return int(self._file.db.execute("SELECT coalesce(max(seq), 0) FROM run_events").get)
+            latest = self._file.db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'run_events'").get
+        return int(latest or 0)
 
     def has_changed(self) -> bool:
         """Say whether anybody but this log has written to the database since the last call; this reads no table."""
@@ -156,5 +163,6 @@ def _prepare(db: apsw.Connection) -> None:
             f" INSERT INTO run_events (run_key, kind, ref, word, at)"
             f" VALUES (new.run_key, {entry}, {_NOW_US}); END"
         )
+    db.execute(_FORGET)
     if is_new:
         db.execute(_EARLIER)
