@@ -100,7 +100,7 @@ def _calls(reader: AgentRunner, run_id: str, role: str) -> Iterator[Fact]:
         about = {"step": step.get("id")} | ({"argv": step["argv"]} if "argv" in step else {})
         if kind == "command":
             yield Fact(f"{source}/started", run_id, call["started_at"], "command.started", role, about)
-        if call["status"] == "in doubt":
+        if kind == "command" and call["status"] == "in doubt":
             yield Fact(f"{source}/doubt/{call['tries']}", run_id, call["started_at"], "command.in_doubt", role, about)
         if call["status"] in ("done", "failed"):
             result = call["result"] or {}

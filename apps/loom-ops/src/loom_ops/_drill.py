@@ -2,9 +2,10 @@
 
 Nothing is simulated in the checks or the commands: the service really is slow, because the newest of its releases is;
 the rollback is a real program that really is started under allow rules; and the answers really become fast. The folder
-of the drill holds which release is out (`release`), the releases before (`releases`) and the programs (`bin/`). The
-service reads the folder at each request, so it goes on where it stood after a crash, in another process. It listens on
-the port that it had before, for as long as the process lives that started it.
+of the drill holds the programs (`bin/`) and one file, `state.json`: the releases, which of them is out, which is slow,
+and every command with its time; a command changes it whole or not at all. The service reads it at each request, so it
+goes on where it stood after a crash, in another process. It listens on the port that it had before, for as long as the
+process lives that started it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SLOW_S: Final = 0.6
 _RELEASES: Final = ["2026.11.1", "2026.11.2"]
 _START: Final = '#!/bin/sh\nexec {python} -IS {program} {verb} "$@"\n'
 _PROGRAM: Final = """\
-import json, os, sys
+import json, os, sys, time
 folder, verb = os.path.dirname(os.path.abspath(__file__)), sys.argv.pop(1)
 path = os.path.join(folder, "state.json")
 state = json.load(open(path))
@@ -48,13 +49,12 @@ elif verb == "deploy":
     state["releases"] = state["releases"][: out + 1] + [sys.argv[2]]
     out += 1
 state["out"] = out
+state["commands"] = [*state.get("commands", []), [time.time(), " ".join([verb, *sys.argv[1:]])]]
 with open(path + ".new", "w") as new:
     json.dump(state, new)
     new.flush()
     os.fsync(new.fileno())
 os.replace(path + ".new", path)
-with open(os.path.join(folder, "commands.log"), "a") as log:
-    log.write(" ".join([verb, *sys.argv[1:]]) + "\\n")
 print(sys.argv[1] + " is now at " + state["releases"][out])
 """
 
@@ -106,6 +106,11 @@ allow:
         """Return the release that is out."""
         state = self._state()
         return str(state["releases"][state["out"]])
+
+    @property
+    def commands(self) -> list[tuple[float, str]]:
+        """Return what was done to the service: each time (seconds since 1970) and the command."""
+        return [(float(at), str(words)) for at, words in self._state().get("commands", [])]
 
     @contextmanager
     def serving(self) -> Iterator[str]:

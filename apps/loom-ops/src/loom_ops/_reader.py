@@ -13,7 +13,7 @@ from loom_ops._errors import LoomOpsError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["opened", "reader"]
+__all__ = ["doubts_of", "opened", "reader"]
 
 
 def reader(store: SQLiteStore) -> AgentRunner:
@@ -23,6 +23,11 @@ def reader(store: SQLiteStore) -> AgentRunner:
         return Continue(state)
 
     return AgentRunner(step=reads, store=store)
+
+
+def doubts_of(rows: AgentRunner, run_id: str) -> list[dict[str, Any]]:
+    """Return the commands of a run of which nobody knows whether they were made; other calls are simply made again."""
+    return [call for call in rows.doubts(run_id) if call["name"] == "run_command"]
 
 
 @contextmanager

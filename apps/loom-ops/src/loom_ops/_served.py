@@ -57,6 +57,16 @@ class ServedIncidents:
         return "loom-ops"
 
     @property
+    def prompt(self) -> str:
+        """What the page asks for."""
+        return "What is wrong?"
+
+    @property
+    def prompt(self) -> str:
+        """What the page asks for."""
+        return "What is wrong? For instance: incident: API latency"
+
+    @property
     def database(self) -> Path:
         return Path(self.store.description)
 

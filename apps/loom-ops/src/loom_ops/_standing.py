@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from loom_runner.cli_base import duration, plural, styled_status
 
+from loom_ops._reader import doubts_of
 from loom_ops._rules import shown_argv
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def standing_lines(rows: AgentRunner, run_id: str, *, command: Callable[..., str
         for row in rows.approvals(pending_only=True)
         if row["run_id"] == run_id or row["run_id"].startswith(f"{run_id}:sub:")
     ]
-    doubts = [row for child in (run, *children.values()) for row in rows.doubts(child["run_id"])]
+    doubts = [row for child in (run, *children.values()) for row in doubts_of(rows, child["run_id"])]
     result = run["result"] or {}
     head = (
         "waiting for approval"

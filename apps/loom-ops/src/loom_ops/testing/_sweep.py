@@ -1,0 +1,268 @@
+"""The kill sweep: an incident is killed at random points until it is over, gone on with as a person would.
+
+What is compared, for every incident, with one that nobody has killed:
+
+* *audit*: who was asked, decided and did what (doubts apart), and that the chain holds;
+* *commands*: each was made once, in the same order;
+* *unasked*: a command that was made before its approval;
+* *hidden*: a command that was made, whose end is not on record, and that is not said to be in doubt;
+* *stranded*: a run of the team that is not over when the incident is, or an approval that is still open.
+
+Every command line runs in a process that is forked from a clean server process and killed with SIGKILL.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, get_args
+
+from loom_runner import SQLiteStore
+from loom_runner.testing._effects import memory_folder
+
+from loom_ops._audit import AuditTrail
+from loom_ops._reader import doubts_of, reader
+from loom_ops.testing._incident import BEGIN, DATABASE, PEOPLES_POINTS, POINTS, RUN_ID, Kind, drill_of, drive, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from loom_runner import AgentRunner
+
+__all__ = ["OpsSweepReport", "Trial", "kill_once", "sweep", "undisturbed"]
+
+_EXECUTOR = f"{RUN_ID}:sub:executor"
+
+
+@dataclass(slots=True)
+class OpsSweepReport:
+    """What a sweep found; `problems` is empty when every promise held."""
+
+    seed: int
+    kills: int = 0
+    incidents: int = 0
+    doubts: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        kinds = Counter(problem.partition(":")[0] for problem in self.problems)
+        names = ("audit", "commands", "unasked", "hidden", "stranded", "failed")
+        counts = ", ".join(f"{kinds[kind]} {kind}" for kind in names)
+        return f"seed {self.seed}: {self.kills} kills in {self.incidents} incidents, {self.doubts} doubts; {counts}"
+
+
+class Trial:
+    """One incident, killed as often as it is told to be, then finished.
+
+    Args:
+        folder: Where it lives; made here.
+        kind: Whether the remedy helps; when it does not, it is taken back.
+    """
+
+    def __init__(self, folder: Path, kind: Kind) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self.kind: Kind = kind
+        self.doubts = 0
+        self.problems: list[str] = []
+        prepare(folder, kind)
+
+    def process(self, words: Sequence[str], point: str | None = None, nth: int = 1) -> bool:
+        """Run one command line in a process of its own; True when it was killed."""
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["loom_ops.testing._incident"])
+        child = context.Process(target=drive, args=(str(self.folder), words, point, nth))
+        # The child needs nothing of the program that sweeps, and importing that again would cost most of its life.
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            child.start()
+        finally:
+            sys.modules["__main__"] = program
+        child.join()
+        if child.exitcode not in (0, 1, 3, -9):
+            self.problems.append(f"failed: {' '.join(words)} at {point} ended with {child.exitcode}: {self._said()}")
+        was_killed = child.exitcode == -9
+        child.close()
+        return was_killed
+
+    def work(self, point: str | None = None, nth: int = 1) -> bool:
+        """Begin, or go on; True when it was killed."""
+        return self.process(BEGIN, point, nth)
+
+    def settle(self, point: str | None = None, nth: int = 1) -> bool:
+        """Answer what is in doubt, after looking, and approve what waits; True when that was killed."""
+        if not (self.folder / DATABASE).exists():
+            return False
+        self._nothing_is_at_work()
+        with SQLiteStore(self.folder / DATABASE, "process") as store:
+            rows = reader(store)
+            if store.get_run(RUN_ID) is None:
+                return False
+            doubts = [call for run in self._runs(rows) for call in doubts_of(rows, run)]
+            pending = rows.approvals(pending_only=True)
+            self._look_for_hidden(rows, doubts)
+        for call in doubts:
+            how = "--done" if self._was_done(call["arguments"]["argv"]) else "--retry"
+            number = call["id"].rpartition("#")[2]
+            if self.process(("resolve", "-r", call["run_id"], "--call", number, how), point, nth):
+                return True
+            self.doubts += 1
+        for asked in pending:
+            if self.process(("approve", "-r", RUN_ID, "--number", str(asked["number"])), point, nth):
+                return True
+        return False
+
+    def finish(self) -> dict[str, Any]:
+        """Go on to the end without a kill. Returns what it left."""
+        for _ in range(20):
+            self.settle()
+            self.work()
+            with SQLiteStore(self.folder / DATABASE, "process") as store:
+                if reader(store).get(RUN_ID)["status"] == "completed":
+                    return self._left(reader(store))
+            if self.problems:
+                break
+        self.problems.append(f"failed: the incident does not come to its end: {self._said()}")
+        return {}
+
+    def compare(self, left: dict[str, Any], wanted: dict[str, Any]) -> None:
+        """Find out what is different from an undisturbed incident."""
+        for name, value in wanted.items():
+            if left and left[name] != value:
+                self.problems.append(f"{name}: {left[name]!r:.900}, not {value!r:.900}")
+
+    # ------------------------------------------------------------------ inside
+
+    def _left(self, rows: AgentRunner) -> dict[str, Any]:
+        with closing(AuditTrail(self.folder / DATABASE)) as trail:
+            entries = [entry.as_json() for entry in trail.entries()]
+            self.problems += [f"audit: {found.text}" for found in trail.verify()]
+        commands = drill_of(self.folder).commands
+        approved = [row for row in entries if row["kind"] == "approval.decided" and row["content"]["how"] == "approve"]
+        for at, words in commands:
+            verb = words.partition(" ")[0]
+            asked = [row for row in approved if row["content"]["step"] == verb]
+            if not asked or datetime.fromisoformat(asked[0]["at"]).timestamp() > at:
+                self.problems.append(f"unasked: {words}")
+        self.problems += [
+            f"stranded: {run} is {rows.get(run)['status']}"
+            for run in self._runs(rows)
+            if rows.get(run)["status"] != "completed"
+        ]
+        self.problems += [
+            f"stranded: {row['tool']} is {row['status']}" for row in rows.approvals() if row["status"] != "used"
+        ]
+        if not (self.folder / "postmortems" / f"{RUN_ID}.md").exists():
+            self.problems.append("stranded: there is no postmortem")
+        return {
+            "audit": sorted(_gist(row) for row in entries if row["kind"] != "command.in_doubt"),
+            "commands": [words for _, words in commands],
+        }
+
+    def _look_for_hidden(self, rows: AgentRunner, doubts: list[dict[str, Any]]) -> None:
+        if not any(run == _EXECUTOR for run in self._runs(rows)):
+            return
+        ended = [
+            call["arguments"]["argv"]
+            for call in rows.tool_calls(_EXECUTOR)
+            if call["status"] == "done" and "argv" in call["arguments"]
+        ]
+        told = [_verb(argv) for argv in (*ended, *(call["arguments"]["argv"] for call in doubts))]
+        for _, words in drill_of(self.folder).commands:
+            if words.partition(" ")[0] not in told:
+                self.problems.append(f"hidden: {words}")
+
+    def _was_done(self, argv: list[str]) -> bool:
+        return any(words.partition(" ")[0] == _verb(argv) for _, words in drill_of(self.folder).commands)
+
+    def _runs(self, rows: AgentRunner) -> list[str]:
+        return [RUN_ID, *(child["run_id"] for child in rows.children(RUN_ID))]
+
+    def _nothing_is_at_work(self) -> None:
+        """Wait until no program of the drill is left: it ends, or is ended, soon after its runner was killed."""
+        program = str(drill_of(self.folder).folder.resolve()).encode()
+        end = time.monotonic() + 10
+        while any(program in _command_line(path) for path in Path("/proc").glob("[0-9]*/cmdline")):
+            if time.monotonic() > end:
+                self.problems.append("failed: a program of the drill does not end")
+                return
+            time.sleep(0.005)
+
+    def _said(self) -> str:
+        return (self.folder / "said.txt").read_text()[-1_500:]
+
+
+def _verb(argv: list[str]) -> str:
+    return argv[0].removesuffix("-service")
+
+
+def _gist(row: dict[str, Any]) -> str:
+    content = row["content"]
+    names = ("step", "how", "status", "ok", "outcome", "verified", "steps", "argv", "runbook_sha256")
+    return json.dumps([row["kind"], row["run_id"], row["actor"], {name: content.get(name) for name in names}])
+
+
+def _command_line(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def kill_once(
+    folder: Path, wanted: dict[str, Any], point: str, *, nth: int = 1, kind: Kind = "helps"
+) -> tuple[bool, list[str]]:
+    """Kill one incident at one point, finish it and compare. Returns whether it died there, and the problems."""
+    trial = Trial(folder, kind)
+    was_killed = trial.work(point, nth) or trial.settle(point, nth) or trial.work(point, nth)
+    trial.compare(trial.finish(), wanted)
+    return was_killed, trial.problems
+
+
+def undisturbed(folder: Path, kind: Kind) -> dict[str, Any]:
+    """Let an incident go on that nobody kills. Returns what it leaves."""
+    trial = Trial(folder, kind)
+    left = trial.finish()
+    assert not trial.problems, trial.problems
+    return left
+
+
+def sweep(
+    number: int, *, seed: int, points: Sequence[str] = POINTS, tell: Callable[[str], None] = lambda _: None
+) -> OpsSweepReport:
+    """Kill processes at random points until `number` were killed, several in each incident, and compare each incident.
+
+    Args:
+        number: How many processes to kill.
+        seed: The same seed kills at the same points.
+        points: Where.
+        tell: Called with a line of progress now and then.
+    """
+    chance = random.Random(seed)  # noqa: S311 - spreads crashes, guards nothing
+    report = OpsSweepReport(seed)
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as name:
+        kinds: tuple[Kind, ...] = get_args(Kind)
+        wanted = {kind: undisturbed(Path(name) / kind.replace(" ", "-"), kind) for kind in kinds}
+        while report.kills < number and not report.problems:
+            trial = Trial(Path(name) / str(report.incidents), chance.choice(kinds))
+            for _ in range(chance.randint(1, 6)):
+                report.kills += trial.work(chance.choice(points), chance.randint(1, 3))
+                report.kills += trial.settle(chance.choice(PEOPLES_POINTS))
+            trial.compare(trial.finish(), wanted[trial.kind])
+            report.incidents += 1
+            report.doubts += trial.doubts
+            report.problems += trial.problems
+            if report.incidents % 10 == 0:
+                tell(str(report))
+    return report
