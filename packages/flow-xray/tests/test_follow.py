@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import signal
 import subprocess
@@ -82,9 +83,16 @@ def test_a_closed_journal_is_finished_and_one_whose_process_is_gone_is_interrupt
     assert (state["is_finished"], state["ending"]) == (True, "finished")
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         child.wait()
-    journal.write_bytes(re.sub(rb'"pid":\d+', b'"pid":%d' % child.pid, content))
+    journal.write_bytes(content)
+    follower.page()
+    running = follower.state()
+    journal.write_bytes(re.sub(rb'"pid":\d+', b'"pid":%0*d' % (len(str(os.getpid())), child.pid), content))
     state = follower.state()
-    assert (state["is_finished"], state["ending"]) == (True, "interrupted: its process is gone")
+    assert (running["is_finished"], state["is_finished"]) == (False, True)
+    assert state["ending"] == "interrupted: its process is gone"
+    assert state["version"] != running["version"]  # the page no longer says that it runs
+    follower.page()
+    assert follower.state()["version"] == state["version"]
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example"])

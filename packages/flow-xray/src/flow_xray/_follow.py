@@ -26,6 +26,7 @@ from flow_xray._errors import FlowXrayError
 from flow_xray._inputs import read_files
 
 _PID: Final = re.compile(rb'^\d+:\{"t":"flow-xray","version":[^\n]*?"pid":(\d+)', re.MULTILINE)
+_GONE: Final = "-gone"
 _SCRIPT: Final = """
 (() => {
   const mark = document.createElement("div");
@@ -89,6 +90,8 @@ class Follower:
                 result = read_files(self._paths).priced(self._prices)
                 journal = result.meta.get("journal")
                 self._is_closed = not isinstance(journal, dict) or journal["is_complete"] is True
+                if not self._is_closed and not version.endswith(_GONE):
+                    result.meta.setdefault("status", "running")
                 self._page = with_script(result.to_html(), version)
                 self._took_s = self._clock() - before
                 self._version = version
@@ -98,7 +101,7 @@ class Follower:
         """Return what the script of the page asks for."""
         version = self._now()
         is_closed = self._is_closed and version == self._version
-        is_gone = not is_closed and not self._is_running()
+        is_gone = not is_closed and version.endswith(_GONE)
         return {
             "version": version,
             "is_finished": is_closed or is_gone,
@@ -107,7 +110,11 @@ class Follower:
         }
 
     def _now(self) -> str:
-        return "-".join(str(os.stat(path).st_size) if os.path.exists(path) else "none" for path in self._paths)  # noqa: PTH110,PTH116  sizes of paths as given
+        """Return what the page depends on: the sizes of the files, and whether a process still writes to them."""
+        sizes = "-".join(str(os.stat(path).st_size) if os.path.exists(path) else "none" for path in self._paths)  # noqa: PTH110,PTH116  paths as given
+        if self._is_closed and self._version.removesuffix(_GONE) == sizes:
+            return self._version
+        return sizes if self._is_running() else sizes + _GONE
 
     def _is_running(self) -> bool:
         for path in self._paths:

@@ -38,11 +38,13 @@ def test_the_page_grows_with_the_journal_keeps_the_selection_and_ends(chromium, 
                 pass
             page.goto(f"{url}#span={second.id}")
             page.locator("#follow", has_text="live").wait_for()
+            page.locator("header").get_by_text("running", exact=True).wait_for()
             with trace.span("third"):
                 pass
             page.get_by_text("third").first.wait_for()
             assert f"span={second.id}" in page.url
             shoot(page, "follow")
         page.locator("#follow", has_text="finished").wait_for()
+        page.locator("header").get_by_text("done", exact=True).wait_for()
     context.close()
     assert complaints == []
