@@ -59,11 +59,6 @@ class ServedIncidents:
     @property
     def prompt(self) -> str:
         """What the page asks for."""
-        return "What is wrong?"
-
-    @property
-    def prompt(self) -> str:
-        """What the page asks for."""
         return "What is wrong? For instance: incident: API latency"
 
     @property
