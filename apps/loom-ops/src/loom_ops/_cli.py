@@ -460,6 +460,27 @@ def serve(
     return ExitCode.DONE
 
 
+@cli.command(cls=_BareFlags)
+@_db
+@_mock
+@_model
+@_config
+def telegram(*, db: str, **options: Any) -> int:
+    """Ask for approvals on Telegram, and go on with the runs."""
+    try:
+        from loom_ops._telegram import bot_of, serve_telegram  # noqa: PLC0415
+    except ImportError as exc:
+        raise LoomOpsError(f"cannot use Telegram: {exc.name!r} is not installed. Install loom-ops[telegram].") from exc
+    from loom_ops._reader import opened  # noqa: PLC0415
+    from loom_ops._served import ServedIncidents  # noqa: PLC0415
+
+    site = _site(options["config"])
+    bot = bot_of(site)
+    with opened(db, existing=False) as store:
+        run_async(serve_telegram(bot, ServedIncidents(store, site, _model_name(options) or "mock")))
+    return ExitCode.DONE
+
+
 @cli.command()
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("drill"), show_default=True, metavar="DIR")
 def drill(*, folder: Path) -> None:
