@@ -14,7 +14,7 @@ random points, when the power goes after any operation on the disk, and when the
 
 from loom_runner.testing._clock import FakeClock
 from loom_runner.testing._crash import CRASH_POINTS, CrashingStore, crash_at
-from loom_runner.testing._effects import EffectLog
+from loom_runner.testing._effects import EffectLog, memory_folder
 from loom_runner.testing._golden import LoomGolden, story_of
 from loom_runner.testing._power import DiskReport, fault_sweep, power_sweep
 from loom_runner.testing._store_contract import StoreContract
@@ -31,6 +31,7 @@ __all__ = [
     "SweepReport",
     "crash_at",
     "fault_sweep",
+    "memory_folder",
     "power_sweep",
     "story_of",
     "sweep",
