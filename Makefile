@@ -117,6 +117,10 @@ kill: setup ## kill a recorder N=200 times and look for lost spans (SEED=1 repea
 crash-agent: setup ## kill an agent at work N=200 times and compare what it leaves (SEED=1 repeats a sweep)
 	$(PY) -m loom_agents.testing --number $(or $(N),200) $(if $(SEED),--seed $(SEED))
 
+.PHONY: crash-ops
+crash-ops: setup ## kill an incident N=50 times and compare what it leaves (SEED=1 repeats a sweep)
+	$(PY) -m loom_ops.testing --number $(or $(N),50) $(if $(SEED),--seed $(SEED))
+
 .PHONY: clean
 clean: ## remove what is built (not .venv)
 	rm -rf build site .coverage* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
