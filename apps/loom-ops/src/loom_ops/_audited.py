@@ -85,6 +85,8 @@ def _decisions(reader: AgentRunner, run_id: str) -> Iterator[Fact]:
         yield Fact(f"{source}/asked", run_id, approval["requested_at"], "approval.asked", "executor", asked)
         for number, decision in enumerate(approval["decisions"], 1):
             said = {**about, "how": decision["how"], "via": decision["via"], "note": decision["note"]}
+            if decision["how"] == "edit":
+                said["argv"] = approval["edited_arguments"].get("argv")
             yield Fact(f"{source}/decided/{number}", run_id, decision["at"], "approval.decided", decision["by"], said)
         if approval["status"] == "expired":
             yield Fact(f"{source}/expired", run_id, approval["expires_at"], "approval.expired", "time", about)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["GOOD", "supervisor_step"]
 
 GOOD: Final = frozenset({"recovered", "done", "nothing to do"})
+_TAKE_BACK: Final = "what it had done before can be taken back by loom-ops rollback"
 
 _Result = Spawn[Supervising] | Complete[dict[str, Any]] | Fail
 
@@ -44,7 +45,7 @@ def supervisor_step() -> Callable[[Supervising, RunContext], Coroutine[Any, Any,
 
 async def _closed(state: Supervising, ctx: RunContext) -> Complete[dict[str, Any]]:
     executor, verifier = ctx.children["executor"], ctx.children["verifier"]
-    acted = executor.result or {"outcome": "failed", "why": _why(executor), "steps": []}
+    acted = executor.result or {"outcome": "failed", "why": f"{_why(executor)}; {_TAKE_BACK}", "steps": []}
     seen = verifier.result or {"ok": False, "checks": [], "rounds": 0, "stopped": False}
     outcome = acted["outcome"]
     if outcome in GOOD and not seen["ok"]:
