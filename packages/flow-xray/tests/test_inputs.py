@@ -92,3 +92,62 @@ def test_lines_that_are_no_requests_are_refused(tmp_path, content):
     (tmp_path / "t.jsonl").write_text(content)
     with pytest.raises(TraceFormatError):
         read_files([str(tmp_path / "t.jsonl")])
+
+
+@pytest.fixture
+def file_of(tmp_path, make_span):
+    """Return a function that writes a changed trace file of three spans, one with a long text, and gives its path."""
+
+    def write(change):
+        spans = [make_span("first", input={"text": "long " * 200}), make_span("second"), make_span("third", input="z")]
+        text = TraceResult(name="demo", spans=spans, is_frozen=True).to_json()
+        path = tmp_path / "t.json"
+        path.write_text(change(text))
+        return str(path)
+
+    return write
+
+
+def without(text, *, status, pool=()):
+    whole = json.loads(text)
+    whole["spans"][1]["status"] = status
+    whole["pool"] = pool if pool == 7 else list(pool)
+    return json.dumps(whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "names", "note"),
+    [
+        (lambda text: text[:-30], ["first", "second"], "the file is cut: the spans before the cut are shown"),
+        (lambda text: text.replace('"id"', '"_id"', 1), ["second", "third"], "1 span could not be read"),
+        (lambda text: without(text, status="weird"), ["first", "third"], "1 span could not be read"),
+    ],
+)
+def test_what_is_whole_of_a_damaged_trace_file_is_shown_and_the_rest_is_said(file_of, change, names, note):
+    path = file_of(change)
+    result = read_files([path], is_partial_fine=True)
+    assert ([span.name for span in result.spans], result.name, result.meta["notes"]) == (names, "demo", [note])
+    assert result.to_html()
+    with pytest.raises(TraceFormatError):
+        read_files([path])
+
+
+@pytest.mark.parametrize("pool", [[], [{"$ref": [1]}], 7])
+def test_a_value_whose_text_is_lost_is_said_in_its_place(file_of, pool):
+    result = read_files([file_of(lambda text: without(text, status="weird", pool=pool))], is_partial_fine=True)
+    assert result.spans[0].input == {"text": "<lost: its record is damaged>"}
+
+
+@pytest.mark.parametrize("cut", range(0, 200, 7))
+def test_a_trace_file_cut_anywhere_is_a_trace_or_refused(file_of, cut):
+    path = file_of(lambda text: text[:cut])
+    with pytest.raises(TraceFormatError) as caught:
+        read_files([path], is_partial_fine=True)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [3, None, {"key": 5}, {"key": "gen_ai.usage.input_tokens", "value": {"intValue": "x"}}])
+def test_a_bad_attribute_leaves_the_span_of_another_tool(tmp_path, bad):
+    good = {"key": "gen_ai.request.model", "value": {"stringValue": "m"}}
+    (tmp_path / "t.json").write_text(json.dumps(otlp([span({"attributes": [bad, good]})])))
+    assert [each.name for each in read_files([str(tmp_path / "t.json")]).spans] == ["x"]

@@ -284,15 +284,15 @@ def _compare(options: argparse.Namespace) -> int:
 # ---------------------------------------------------------------------- what several commands need
 
 
-def read_trace(*paths: str) -> "TraceResult":
-    """Read a journal or a trace file of any kind; several make one trace.
+def read_trace(*paths: str, is_partial_fine: bool = False) -> "TraceResult":
+    """Read a journal or a trace file of any kind; several make one trace; see `read_files`.
 
     Raises:
         TraceFormatError: one is none of them, or cannot be read.
     """
     from flow_xray._inputs import read_files  # noqa: PLC0415  --help loads nothing
 
-    return read_files(paths)
+    return read_files(paths, is_partial_fine=is_partial_fine)
 
 
 def is_there(*paths: str) -> bool:

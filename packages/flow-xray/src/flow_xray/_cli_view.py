@@ -28,7 +28,7 @@ def view(options: argparse.Namespace) -> int:
         return follow(options)
     if os.path.isdir(paths[0]):  # noqa: PTH112  pathlib costs 9 ms
         return _list(paths[0], as_json=_is_json(options))
-    result = read_trace(*paths).priced(options.prices)
+    result = read_trace(*paths, is_partial_fine=True).priced(options.prices)
     target = options.html or os.path.splitext(paths[0])[0] + ".html"  # noqa: PTH122  pathlib costs 9 ms
     if not options.html:
         refuse_foreign(target)
@@ -56,7 +56,7 @@ def export(options: argparse.Namespace) -> int:
     """Write a trace in another form, to a file or to stdout."""
     if not is_there(*options.file):
         return USAGE
-    result = read_trace(*options.file).priced(options.prices)
+    result = read_trace(*options.file, is_partial_fine=True).priced(options.prices)
     writers = {
         "chrome": result.to_chrome,
         "dot": result.to_dot,

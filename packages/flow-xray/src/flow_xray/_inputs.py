@@ -7,7 +7,8 @@
 | `{"resourceSpans": [...]}`, also one a line | OTLP/JSON of OpenTelemetry |
 | `{"traceEvents": [...]}` or `[{"ph": ...}]` | Chrome trace events |
 
-What of a foreign file cannot be read is left out and said in `result.meta["notes"]`.
+What of a foreign file cannot be read is left out and said in `result.meta["notes"]`; of a file of our own only when the
+caller wants what is whole of it.
 """
 
 import json
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 _KINDS = "a .xray journal, a JSON trace, OTLP/JSON or Chrome trace events"
 
 
-def read_files(paths: Sequence[str]) -> TraceResult:
+def read_files(paths: Sequence[str], *, is_partial_fine: bool = False) -> TraceResult:
     """Return the one trace in these files.
+
+    Args:
+        paths: of the files.
+        is_partial_fine: of a damaged file of our own return what is whole; the caller shows `meta["notes"]`.
 
     Raises:
         TraceFormatError: one cannot be read, or is of a kind that is not known.
@@ -43,10 +48,10 @@ def read_files(paths: Sequence[str]) -> TraceResult:
         from flow_xray._journal_read import parse_journals  # noqa: PLC0415  only for a journal
 
         return parse_journals(contents)
-    return _joined([_parsed(content, path) for content, path in contents])
+    return _joined([_parsed(content, path, is_partial_fine) for content, path in contents])
 
 
-def _parsed(content: bytes, path: str) -> TraceResult:
+def _parsed(content: bytes, path: str, is_partial_fine: bool) -> TraceResult:
     if MAGIC in content[:64]:
         from flow_xray._journal_read import parse_journal  # noqa: PLC0415  only for a journal
 
@@ -58,11 +63,11 @@ def _parsed(content: bytes, path: str) -> TraceResult:
     if content.lstrip()[:1] not in (b"{", b"["):
         raise TraceFormatError(f"cannot read {path!r}: because it is none of the known kinds. Give {_KINDS}.")
     if b'"flow-xray/' in content[:100]:
-        return _own(content, path)
+        return _own(content, path, is_partial_fine)
     whole, is_cut = _documents(content, path)
     first = whole[0]
     if isinstance(first, dict) and str(first.get("format", "")).startswith("flow-xray/"):
-        return _own(content, path)  # somebody has put its members into another order
+        return _own(content, path, is_partial_fine)  # somebody has put its members into another order
     if isinstance(first, dict) and ("resourceSpans" in first or "resource_spans" in first):
         from flow_xray._otlp_read import read_otlp  # noqa: PLC0415  only for such a file
 
@@ -74,10 +79,16 @@ def _parsed(content: bytes, path: str) -> TraceResult:
     raise TraceFormatError(f"cannot read {path!r}: because it is JSON of another kind. Give {_KINDS}.")
 
 
-def _own(content: bytes, path: str) -> TraceResult:
+def _own(content: bytes, path: str, is_partial_fine: bool) -> TraceResult:
     try:
         return TraceResult.from_json(content)
     except TraceFormatError as error:
+        if is_partial_fine:
+            from flow_xray._salvage import salvage  # noqa: PLC0415  only for a damaged file
+
+            found = salvage(content.decode("utf-8", "replace"))
+            if found is not None:
+                return found
         raise TraceFormatError(str(error).replace("cannot read the trace:", f"cannot read {path!r}:", 1)) from None
 
 

@@ -136,7 +136,14 @@ def _is_hex(text: str) -> bool:
 def _attributes(given: Any) -> dict[str, Any]:
     if not isinstance(given, list):
         return {}
-    return {str(each["key"]): _value(each.get("value")) for each in given if isinstance(each, dict) and "key" in each}
+    found = {}
+    for each in given:
+        if isinstance(each, dict) and "key" in each:
+            try:
+                found[str(each["key"])] = _value(each.get("value"))
+            except (TypeError, ValueError):  # intValue "x"
+                found[str(each["key"])] = each.get("value")
+    return found
 
 
 def _value(given: Any) -> Any:

@@ -100,7 +100,7 @@ def load(text: str | bytes) -> TraceResult:
             pool[index] = unpack(value, pool)
         return TraceResult(
             name=str(whole.get("name", "trace")),
-            spans=[_span_in(each, pool) for each in whole["spans"]],
+            spans=[span_in(each, pool) for each in whole["spans"]],
             value=unpack(whole.get("value"), pool),
             meta=_dict(unpack(whole.get("meta", {}), pool)),
             trace_id=str(whole.get("trace_id", "")),
@@ -112,7 +112,8 @@ def load(text: str | bytes) -> TraceResult:
         ) from error
 
 
-def _span_in(each: dict[str, Any], pool: dict[Key, Json]) -> Span:
+def span_in(each: dict[str, Any], pool: dict[Key, Json]) -> Span:
+    """Return a span of a file; any error means that it is damaged."""
     error = unpack(each.get("error"), pool)
     duration = each.get("duration_ns")
     status = each.get("status", "ok")
