@@ -127,3 +127,31 @@ def test_a_long_conversation_is_summed_up(loom_run: Run, script: Run, project: P
     shown = loom_run("show", "demo", "--output", "text").out
     assert shown.startswith("[2 replies before, summed up] the summary\n> x\n")
     assert "## Summary of 2 earlier replies\n\nthe summary" in loom_run("export", "demo").out
+
+
+def test_the_doctor_looks_at_settings_undo_and_the_environment_of_the_tests(
+    loom_run: Run, script: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loom_run("chat", "hi", "-r", "demo", script({"tool_calls": [EDIT]}, "one"), "--mode", "auto")
+    (project / ".venv" / "bin").mkdir(parents=True)
+    (project / ".venv" / "bin" / "python").touch()
+    (project / "loom.toml").write_text('model = "ollama:qwen3"\n')
+    found = {check["name"]: check for check in loom_run("doctor", "--output", "json").json}
+    assert "runs.sqlite-undo keeps what runs have changed" in found["undo"]["text"]
+    assert ".venv/bin/python" in found["tests"]["text"]
+    assert "loom.toml" in found["settings"]["text"]
+    (project / "loom.toml").write_text("model = 3\n")
+    sick = loom_run("doctor", "--db", "runs.sqlite", "--output", "json")
+    assert sick.code == 1
+    assert next(check for check in sick.json if check["name"] == "settings")["verdict"] == "bad"
+
+
+def test_a_user_without_a_name_is_said_so(loom_run: Run, script: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("uid not found")
+
+    loom_run("chat", "hi", "-r", "demo", script({"tool_calls": [EDIT]}, "one"))
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert loom_run("deny", "demo").code == 0
+    decided = [json.loads(line) for line in loom_run("approvals", "--all", "--output", "jsonl").out.splitlines()]
+    assert decided[0]["decisions"][0]["by"] == "unknown"
