@@ -191,6 +191,19 @@ def test_a_decision_is_made_once_about_the_arguments_that_were_seen(server: Serv
         assert server.post(where, wrong).status == 400, wrong
 
 
+def test_long_arguments_and_results_are_cut_in_events_and_whole_in_the_run(server: Server) -> None:
+    server.post("/v1/runs", {"message": "x" * 5000, "run_id": "long"})
+    server.until("long", "waiting")
+    server.post("/v1/runs/long/approvals/1", {"decision": "approve"})
+    run = server.until("long", "answered")
+    assert run["tool_calls"][0]["result"] == "touched " + "x" * 5000
+    with server.stream("/v1/runs/long/events") as events:
+        done = next(event["data"] for event in events if event["data"].get("status") == "done")
+    for shown in (done["arguments"], done["result"]):
+        assert (shown["truncated"], len(shown["text"])) == (True, 4000)
+        assert shown["total_characters"] > 5000
+
+
 def test_a_product_may_object_to_who_decides(server: Server) -> None:
     server.post("/v1/runs", {"message": "the crown", "run_id": "crown"})
     server.until("crown", "waiting")

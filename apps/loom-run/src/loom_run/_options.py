@@ -41,11 +41,10 @@ def _usual_db() -> str:
 db_option = click.option(
     "--db",
     default=_usual_db,
-    show_default=DEFAULT_DB,
     envvar="LOOM_DB",
     show_envvar=True,
     metavar="FILE",
-    help="The database with the runs.",
+    help=f"The database with the runs; {DEFAULT_DB} when nothing is set.",
 )
 run_id_option = click.option("--run-id", "-r", metavar="ID", help="The run; without it a new one is made.")
 run_argument = _together(
