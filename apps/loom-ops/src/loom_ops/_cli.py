@@ -320,12 +320,18 @@ def audit() -> None:
 @click.option(
     "--head", metavar="NUMBER:HASH", help="What was printed at the end of a run; shows a tail that was cut off."
 )
+@click.option("--signed", type=click.Path(path_type=Path), metavar="FILE", help="A signed head instead of --head.")
+@click.option("--public-key", type=click.Path(path_type=Path), metavar="PEM", help="Whose signature it has to be.")
 @_db
-def verify(*, head: str | None, db: str) -> int:
+def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db: str) -> int:
     """Walk the chain and name every entry that is not what was written. Exit code 1 when one is."""
     from loom_ops._audit import AuditHead  # noqa: PLC0415
 
+    if (signed is None) != (public_key is None) or (signed is not None and head is not None):
+        raise click.UsageError("give --head, or --signed with --public-key")
     wanted = None if head is None else AuditHead.read(head)
+    if signed is not None and public_key is not None:
+        wanted = _signing().verified_head(signed, public_key)
     with _trail(db) as trail:
         breaks, now = trail.verify(wanted), trail.head()
     for found in breaks:
@@ -334,7 +340,7 @@ def verify(*, head: str | None, db: str) -> int:
         write_error(f"{plural(len(breaks), 'break')} in the audit trail of {db}")
         return ExitCode.FAILED
     write_line(f"ok  entries: {now.number if now else 0}, head {now or 'none'}")
-    if head is None:
+    if wanted is None:
         write_error("Entries that were cut off at the end show only with --head, as it was printed.")
     return ExitCode.DONE
 
@@ -350,11 +356,26 @@ def export(*, run_id: str | None, db: str) -> None:
 
 
 @audit.command()
+@click.option("--sign", type=click.Path(path_type=Path), metavar="PEM", help="Sign it with this Ed25519 key.")
 @_db
-def head(*, db: str) -> None:
+def head(*, sign: Path | None, db: str) -> None:
     """Print number and hash of the newest entry; keep it elsewhere."""
     with _trail(db) as trail:
-        write_line(str(trail.head() or "none"))
+        newest = trail.head()
+    if sign is not None and newest is not None:
+        write_line(_signing().sign_head(newest, sign))
+    else:
+        write_line(str(newest or "none"))
+
+
+def _signing() -> Any:
+    from importlib.util import find_spec  # noqa: PLC0415
+
+    if find_spec("cryptography") is None:
+        raise LoomOpsError("cannot sign or verify: 'cryptography' is not installed. Install loom-ops[sign].")
+    from loom_ops import _signing as signing  # noqa: PLC0415
+
+    return signing
 
 
 def _trail(db: str) -> Any:
