@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from flow_xray import TraceResult, trace
 from flow_xray._cli import main
-from flow_xray._summary import human_duration
+from flow_xray._summary import human_cost, human_duration
 
 
 @pytest.fixture
@@ -293,3 +293,18 @@ def test_help_fits_the_terminal(width, monkeypatch, capsys):
         lines = capsys.readouterr().out.splitlines()
         too_long = [line for line in lines if len(line) > width and len(line.split()) > 2]  # an option may be long
         assert too_long == []
+
+
+@pytest.mark.parametrize(
+    ("usd", "words"),
+    [
+        (0, "$0.0000"),
+        (0.000045, "<$0.0001"),
+        (0.0075, "$0.0075"),
+        (0.99996, "$1.0000"),
+        (4.0142, "$4.01"),
+        (12_345.6, "$12,345.60"),
+    ],
+)
+def test_a_cost_is_never_shown_as_nothing_and_never_as_a_power(usd, words):
+    assert human_cost(usd) == words

@@ -146,7 +146,7 @@ def _print_findings(options: argparse.Namespace, _trace: "TraceResult", findings
 
 def _table(found: "Stats", top: int) -> list[str]:
     from flow_xray._report import printable  # noqa: PLC0415  --help loads nothing
-    from flow_xray._summary import human_duration  # noqa: PLC0415  as above
+    from flow_xray._summary import human_cost, human_duration  # noqa: PLC0415  as above
 
     head = ("kind", "name", "calls", "errors", "total", "self", "p50", "p95", "tokens", "cost")
     body = [
@@ -157,7 +157,7 @@ def _table(found: "Stats", top: int) -> list[str]:
             f"{row.errors:,}" if row.errors else "",
             *(human_duration(time) for time in (row.total_ms, row.self_ms, row.p50_ms, row.p95_ms)),
             f"{tokens:,}" if (tokens := row.input_tokens + row.output_tokens) else "",
-            "" if row.cost_usd is None else f"${row.cost_usd:.4f}",
+            "" if row.cost_usd is None else human_cost(row.cost_usd),
         )
         for row in found.rows[:top]
     ]
@@ -173,7 +173,7 @@ def _table(found: "Stats", top: int) -> list[str]:
                 f"{row.input_tokens:,}",
                 f"{row.cache_read_tokens:,}",
                 f"{row.output_tokens:,}",
-                "" if row.cost_usd is None else f"${row.cost_usd:.4f}",
+                "" if row.cost_usd is None else human_cost(row.cost_usd),
                 f"{row.unpriced:,}" if row.unpriced else "",
             )
             for row in found.models
@@ -183,7 +183,7 @@ def _table(found: "Stats", top: int) -> list[str]:
     line = f"{totals.calls:,} calls, {totals.errors:,} errors, {human_duration(totals.duration_ms)}"
     if totals.tokens:
         line += f", {totals.tokens:,} tokens"
-    return [*lines, "", line + (f", ${totals.cost_usd:.4f}" if totals.cost_usd else "")]
+    return [*lines, "", line + (", " + human_cost(totals.cost_usd) if totals.cost_usd else "")]
 
 
 def _aligned(rows: "Sequence[Sequence[str]]", left: int) -> list[str]:

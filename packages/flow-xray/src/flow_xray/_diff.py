@@ -10,6 +10,7 @@ from flow_xray._model import Json, Span
 from flow_xray._normal import normal
 from flow_xray._page import in_tree_order
 from flow_xray._result import TraceResult, write_whole
+from flow_xray._summary import human_cost
 
 if TYPE_CHECKING:
     import os
@@ -91,7 +92,7 @@ class TraceDiff:
         yield "errors", f"{old.errors:,}", f"{new.errors:,}"
         yield "tokens", f"{old.tokens:,}", f"{new.tokens:,}"
         if old.cost_usd or new.cost_usd:
-            yield "cost", f"${old.cost_usd:.4f}", f"${new.cost_usd:.4f}"
+            yield "cost", human_cost(old.cost_usd), human_cost(new.cost_usd)
         yield "time", f"{old.duration_ms:,.1f} ms", f"{new.duration_ms:,.1f} ms"
 
 

@@ -14,7 +14,7 @@ from flow_xray._detail import detail_of
 from flow_xray._model import Span
 from flow_xray._result import TraceResult
 from flow_xray._stats import ModelRow, Stats
-from flow_xray._summary import human_duration, summary_of
+from flow_xray._summary import human_cost, human_duration, summary_of
 from flow_xray._tree import SpanTree
 
 _MOST_LINES: Final = 40
@@ -67,7 +67,7 @@ def _head(tree: SpanTree, stats: Stats) -> list[str]:
     if totals.tokens:
         line.append(f"{totals.tokens:,} tokens")
     if totals.cost_usd:
-        line.append(f"${totals.cost_usd:.4f}")
+        line.append(human_cost(totals.cost_usd))
     when = datetime.fromtimestamp(first / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if first else "an unknown time"
     return [
         f"# {code(tree.trace.name)}",
@@ -137,7 +137,7 @@ def _models(rows: Sequence[ModelRow]) -> list[str]:
         return []
     lines = ["| model | calls | input | cached | output | cost |", "|---|--:|--:|--:|--:|--:|"]
     for row in rows:
-        cost = "unpriced" if row.cost_usd is None else f"${row.cost_usd:.4f}"
+        cost = "unpriced" if row.cost_usd is None else human_cost(row.cost_usd)
         if row.unpriced and row.cost_usd is not None:
             cost += f" + {row.unpriced} unpriced"
         lines.append(

@@ -40,10 +40,17 @@ def summary_line(facts: dict[str, Json]) -> str:
             parts.append(f"{facts[key]:,} {one if facts[key] == 1 else many}")
     cost, unpriced = facts["cost_usd"], facts["unpriced_calls"]
     if isinstance(cost, int | float):
-        parts.append(f"${cost:.4g}" + (f" and {unpriced} unpriced" if unpriced else ""))
+        parts.append(human_cost(cost) + (f" and {unpriced} unpriced" if unpriced else ""))
     milliseconds = facts["duration_ms"]
     assert isinstance(milliseconds, int | float)
     return f"{facts['name']}  {facts['status']}  {', '.join(parts)}, {human_duration(milliseconds)}"
+
+
+def human_cost(usd: float) -> str:
+    """Return a cost as a person reads it: <$0.0001, $0.0075, $4.01; what cost something is never $0."""
+    if 0 < usd < 0.0001:
+        return "<$0.0001"
+    return f"${usd:.4f}" if usd < 1 else f"${usd:,.2f}"
 
 
 def human_duration(milliseconds: float) -> str:
