@@ -17,7 +17,7 @@ KEY = "sk-live-0123456789abcdefghij"
     ["api_key", "apiKey", "X-API-Key", "OPENAI_API_KEY", "password", "db_password", "Authorization", "cookie", "Set-Cookie",
      "client_secret", "access_token", "token", "github_token", "private_key", "credentials", "bot-token", "slackToken",
      "SecretAccessKey", "Ocp-Apim-Subscription-Key", "passwords", "api_keys", "new_password1", "basic_auth", "PGPASSWORD",
-     "clientSecretValue", "ssh_key", "secrets", "otp", "Api Key", "AccountKey"],
+     "clientSecretValue", "ssh_key", "secrets", "otp", "Api Key", "AccountKey", "X-Amz-Signature", "X-Amz-Credential"],
 )  # fmt: skip
 def test_a_key_that_names_a_secret_hides_its_value(key):
     assert freeze({"outer": [{key: {"anything": 1}}]}, Redactor()) == {"outer": [{key: MASK}]}

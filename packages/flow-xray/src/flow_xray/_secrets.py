@@ -17,6 +17,7 @@ _HIDING: Final = frozenset(
         *("auth", "authorization", "bearer", "cookie", "cookies", "jwt", "passphrase", "passwd", "pwd", "setcookie"),
         *("token", "credential", "credentials", "creds", "otp", "totp", "connectsid", "phpsessid", "jsessionid"),
         *("passwords", "secrets", "sessioncookie", "authheader", "proxyauthorization", "sharedaccesssignature"),
+        *("xamzsignature", "xamzcredential"),
     }
 )
 _TEXT_ONLY: Final = frozenset({"pass"})
