@@ -7,6 +7,7 @@ rows, traces or a model's context. `Vault.masked` takes the known values out of 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,7 +29,7 @@ _MAX_BYTES: Final = 100_000
 
 
 class Vault:
-    """The secrets of one runbook, read when they are first needed.
+    """The secrets of one runbook, read when the first of them is needed, or a text is masked.
 
     Args:
         sources: Where they are.
@@ -54,7 +55,10 @@ class Vault:
         return SECRET.sub(lambda reference: self._value(reference[1]), template)
 
     def masked(self, text: str) -> str:
-        """Return the text without any of the values that were read."""
+        """Return the text without any of the secrets: a command may print one that it was not given by a runbook."""
+        for name in self._sources:
+            with contextlib.suppress(LoomOpsError):
+                self._value(name)
         for value in sorted(self._values.values(), key=len, reverse=True):
             for form in (value, *value.splitlines()):
                 if len(form) >= _LEAST:
