@@ -48,7 +48,7 @@ def summary_line(facts: dict[str, Json]) -> str:
 
 def human_cost(usd: float) -> str:
     """Return a cost as a person reads it: <$0.0001, $0.0075, $4.01; what cost something is never $0."""
-    if 0 < usd < 0.0001:
+    if 0 < usd < 0.00005:
         return "<$0.0001"
     return f"${usd:.4f}" if usd < 1 else f"${usd:,.2f}"
 

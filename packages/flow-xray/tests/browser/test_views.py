@@ -407,7 +407,18 @@ def test_a_tool_result_without_a_name_is_not_said_twice(open_page, make_span):
 def test_the_transcript_says_which_agent_speaks(open_page, scenes):
     page = open_page(scenes.failed(), view="Transcript", hash="#span=00000000a0000001")
     page.wait_for_selector(".turn-head")
-    assert page.locator(".scope").all_text_contents() == ["repair", "verifier"]
+    assert page.locator(".scope .name").all_text_contents() == ["repair", "verifier"]
+
+
+def test_agents_of_one_name_are_told_apart_by_what_they_were_asked(open_page, make_span):
+    root = make_span("team", kind="agent", duration_ns=10**9)
+    spans = [root]
+    for task in ("part A", "part B"):
+        agent = make_span("worker", kind="agent", parent=root, input={"task": task}, duration_ns=10**8)
+        spans += [agent, make_span("ask", kind="llm", parent=agent, output=task)]
+    page = open_page(TraceResult(spans=spans), view="Transcript")
+    page.wait_for_selector(".the-end")
+    assert page.locator(".scope .detail").all_text_contents() == ["part A", "part B"]
 
 
 def test_the_transcript_jumps_to_a_call_far_away(open_page, scenes):

@@ -38,7 +38,8 @@ export function plural(value: number, one: string, many = one + "s"): string {
 export function usd(value: number): string {
   if (value === 0) return "$0";
   if (value < 0.00005) return "<$0.0001";
-  return "$" + (value < 1 ? value.toFixed(4) : value.toFixed(2));
+  const sum = Number(value.toPrecision(12)); // the same costs added up in another order are the same sum
+  return "$" + (sum < 1 ? sum.toFixed(4) : sum.toFixed(2));
 }
 
 /** UTC time of a moment given in Unix nanoseconds: "02:14:07.318". */

@@ -247,7 +247,8 @@ function BlockView({ trace, block, select }: { trace: Trace; block: Block; selec
       return (
         <button class={`scope k-${kindClass("agent")}`} onClick={() => select(index, true)}>
           <KindMark trace={trace} index={index} />
-          {visible(trace.nameOf(index))}
+          <span class="name">{visible(trace.nameOf(index))}</span>
+          <span class="detail">{visible(trace.detailOf(index))}</span>
         </button>
       );
     case "head":
