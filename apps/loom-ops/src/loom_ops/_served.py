@@ -125,7 +125,16 @@ class ServedIncidents:
         state = run["state"] or {}
         steps = result.get("steps") or state.get("reports") or []
         lines = [f"{step['id']}: {step['text']}" for step in steps if isinstance(step, dict)]
-        return {"messages": [], "answer": result.get("why") or "\n".join(lines), "state": state, "result": result}
+        if "outcome" in result:
+            lines.insert(0, f"{result['outcome']}: {result['why']}")
+        role = run["run_id"].rpartition(":sub:")[2] if ":sub:" in run["run_id"] else "team"
+        said = {"role": "assistant", "model": role, "text": "\n".join(lines), "tool_calls": []}
+        return {
+            "messages": [said] if lines else [],
+            "answer": result.get("why") or "\n".join(lines),
+            "state": state,
+            "result": result,
+        }
 
     def objection(self, approval: Mapping[str, Any], caller: Caller, how: str) -> str | None:
         """Say why a caller may not decide; it is written into the audit trail."""

@@ -67,8 +67,12 @@ def test_an_incident_is_started_approved_and_recovered_on_the_page(page: Any, tm
     shoot(page, "incident-approval")
     request.get_by_label("note").fill("saw the graph")
     request.get_by_role("button", name="Approve", exact=True).click()
-    page.get_by_text("recovered").first.wait_for()
+    page.get_by_text("recovered: every check holds again").wait_for()
     shoot(page, "incident-recovered")
     trail = [sys.executable, "-m", "loom_ops", "audit", "export"]
-    said = subprocess.run(trail, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    for _ in range(60):  # it is written just after the run has ended
+        said = subprocess.run(trail, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        if '"kind": "run.ended"' in said:
+            break
+        page.wait_for_timeout(100)
     assert '"note": "saw the graph"' in said and '"via": "http"' in said
