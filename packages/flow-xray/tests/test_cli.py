@@ -115,6 +115,16 @@ def test_a_journal_without_its_end_is_interrupted_also_when_every_call_had_ended
     assert "note: the journal has no end: its process was killed, or still runs\n" in out
 
 
+@pytest.mark.parametrize("command", ["stats", "report", "analyze"])
+def test_numbers_of_a_damaged_file_say_so_beside_them(journal, capsys, command):
+    assert main([command, str(journal)]) == 0
+    assert capsys.readouterr().err == ""
+    content = journal.read_bytes()
+    journal.write_bytes(content[:-9] + b"\n" + content.splitlines()[0] + b"\n")
+    assert main([command, str(journal)]) == 0
+    assert "note: 1 record was damaged and left out\n" in capsys.readouterr().err
+
+
 def test_usage_is_shown_when_nothing_is_asked(capsys):
     assert main([]) == 2
     assert "usage: flow-xray" in capsys.readouterr().err

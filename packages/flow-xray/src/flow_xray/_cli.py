@@ -285,14 +285,24 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def read_trace(*paths: str, is_partial_fine: bool = False) -> "TraceResult":
-    """Read a journal or a trace file of any kind; several make one trace; see `read_files`.
+    """Read a journal or a trace file of any kind; several make one trace; say on stderr what could not be read.
+
+    Args:
+        *paths: of the files.
+        is_partial_fine: take what is whole of a damaged file; the caller says what is missing.
 
     Raises:
         TraceFormatError: one is none of them, or cannot be read.
     """
     from flow_xray._inputs import read_files  # noqa: PLC0415  --help loads nothing
 
-    return read_files(paths, is_partial_fine=is_partial_fine)
+    result = read_files(paths, is_partial_fine=is_partial_fine)
+    if not is_partial_fine:
+        from flow_xray._summary import notes_of  # noqa: PLC0415  as above
+
+        for note in notes_of(result):
+            complain(f"note: {note}")
+    return result
 
 
 def is_there(*paths: str) -> bool:

@@ -10,9 +10,8 @@ from typing import Final
 from flow_xray._cli import DONE, USAGE, complain, is_there, read_trace, refuse_foreign, say
 from flow_xray._cli_context import are_sources
 from flow_xray._errors import TraceFormatError
-from flow_xray._model import Json
 from flow_xray._result import TraceResult, write_whole
-from flow_xray._summary import human_duration, summary_line, summary_of
+from flow_xray._summary import human_duration, notes_of, summary_line, summary_of
 
 SHOWN: Final = 50
 
@@ -40,7 +39,7 @@ def view(options: argparse.Namespace) -> int:
     if options.speedscope:
         result.to_speedscope(options.speedscope)
     facts = summary_of(result)
-    notes = [*_notes(result), *context_notes]
+    notes = [*notes_of(result), *context_notes]
     if _is_json(options):
         say(json.dumps({**facts, "notes": notes, "html": target}))
     else:
@@ -65,7 +64,7 @@ def export(options: argparse.Namespace) -> int:
         "speedscope": result.to_speedscope,
     }
     text = writers[options.to](options.out)
-    for note in _notes(result):
+    for note in notes_of(result):
         complain(f"note: {note}")
     if options.out is None:
         say(text.rstrip("\n"))
@@ -110,18 +109,3 @@ def _list(folder: str, *, as_json: bool) -> int:
 def _is_json(options: argparse.Namespace) -> bool:
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     return options.format == "json" or (options.format is None and not is_terminal)
-
-
-def _notes(result: TraceResult) -> list[Json]:
-    """Return what a reader of the trace should know: what of the files could not be read."""
-    notes = result.meta.get("notes")
-    found: list[Json] = list(notes) if isinstance(notes, list) else []
-    journal = result.meta.get("journal")
-    if not isinstance(journal, dict):
-        return found
-    if journal.get("is_complete") is False and not any(span.status == "interrupted" for span in result.spans):
-        found.append("the journal has no end: its process was killed, or still runs")
-    damaged = journal.get("damaged_records")
-    if damaged:
-        found.append(f"{damaged} {'record was' if damaged == 1 else 'records were'} damaged and left out")
-    return found

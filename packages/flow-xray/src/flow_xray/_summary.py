@@ -65,3 +65,18 @@ def human_duration(milliseconds: float) -> str:
     if seconds < 3600:
         return f"{int(seconds // 60)} m {int(seconds % 60)} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} m"
+
+
+def notes_of(result: TraceResult) -> list[Json]:
+    """Return what a reader of the trace should know: what of the files could not be read."""
+    notes = result.meta.get("notes")
+    found: list[Json] = list(notes) if isinstance(notes, list) else []
+    journal = result.meta.get("journal")
+    if not isinstance(journal, dict):
+        return found
+    if journal.get("is_complete") is False and not any(span.status == "interrupted" for span in result.spans):
+        found.append("the journal has no end: its process was killed, or still runs")
+    damaged = journal.get("damaged_records")
+    if damaged:
+        found.append(f"{damaged} {'record was' if damaged == 1 else 'records were'} damaged and left out")
+    return found
