@@ -1,12 +1,13 @@
 """What must never happen, each tried on purpose: the command line in this process, on a drill that answers at once."""
 
 import asyncio
+import contextlib
 import functools
 import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from loom_ops import _executor, _planner, _reader, _team, _verifier
 from loom_ops._cli import cli
 from loom_ops.testing._incident import BEGIN, DATABASE, RUN_ID, drill_of, prepare
-from loom_runner import SQLiteStore
+from loom_runner import AgentRunner, SQLiteStore
 from loom_runner.cli_base import run_command
 
 EXECUTOR = f"{RUN_ID}:sub:executor"
@@ -222,6 +223,11 @@ def test_a_step_that_is_not_approved_takes_back_what_was_done_before_it(desk: De
     desk.approve()
     assert desk.resume(5)["result"]["outcome"] == "denied"
     assert desk.commands == ["rollback api", "redeploy api"]
+    story = desk.type("explain", "-r", RUN_ID, "--output", "text")
+    told = ("asked: it is slow", "approved by", "rollback-service api: done", "redeploy-service api: done")
+    places = [story.index(said) for said in told]
+    assert places == sorted(places), story
+    assert ("nobody decided in time: restart-service api" if how == "expires" else "denied by") in story
     over(desk)
 
 
@@ -241,3 +247,19 @@ def test_a_command_that_no_rule_allows_is_not_asked_for(desk: Desk) -> None:
     desk.runbook(**{"argv: [rollback-service": "argv: [rm"})
     assert "no rule in the drill's rules allows exactly rm api" in desk.begin(code=5)
     assert desk.argv_of("approval.asked") == [] and desk.commands == []
+
+
+def test_a_trace_that_cannot_be_written_does_not_hide_the_result(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "cannot write the trace" in desk.type(*BEGIN, "--trace", "nowhere/x.html", code=2)
+
+    @contextlib.contextmanager
+    def failing(*_: object) -> Iterator[None]:
+        yield
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(AgentRunner, "tracing", failing)
+    said = desk.type(*BEGIN, "--output", "text", "--trace", "x.html", code=3)
+    assert "waiting for approval" in said and "No space left" in said
+    desk.approve()
+    said = desk.type("resume", "-r", RUN_ID, "--output", "text", "--trace", "x.html", code=1)
+    assert f"{RUN_ID}  recovered" in said and "No space left" in said

@@ -252,6 +252,7 @@ def explain(*, run_id: str, db: str, output: Output | None) -> None:
     """Tell what happened to a run, or to one of its team (ID:sub:verifier)."""
     from loom_ops._reader import opened, reader  # noqa: PLC0415
     from loom_ops._standing import standing_lines  # noqa: PLC0415
+    from loom_ops._story import story_lines  # noqa: PLC0415
 
     def command(verb: str, run: str, *more: str) -> str:
         return " ".join(shlex.quote(word) for word in ("loom-ops", verb, "--run-id", run, "--db", db, *more))
@@ -265,11 +266,13 @@ def explain(*, run_id: str, db: str, output: Output | None) -> None:
             write_json({**story.data, "team": team}, chosen)
             return
         write_line(f"{run_id}  {story.data['status']}  {story.data['summary']}")
+        if ":sub:" not in run_id:
+            for line in (*story_lines(rows, run_id), *standing_lines(rows, run_id, command=command)):
+                write_line(line)
+            return
         width = max((len(what) for what, _, _ in story.lines()), default=0)
         for what, text, at in story.lines():
             write_line(f"  {what:<{width}}  {text}  {at}".rstrip())
-        for line in standing_lines(rows, run_id, command=command) if ":sub:" not in run_id else ():
-            write_line(line)
 
 
 @cli.command()

@@ -128,7 +128,7 @@ class ServedIncidents:
         if "outcome" in result:
             lines.insert(0, f"{result['outcome']}: {result['why']}")
         role = run["run_id"].rpartition(":sub:")[2] if ":sub:" in run["run_id"] else "team"
-        said = {"role": "assistant", "model": role, "text": "\n".join(lines), "tool_calls": []}
+        said: dict[str, Any] = {"role": "assistant", "model": role, "text": "\n".join(lines), "tool_calls": []}
         return {
             "messages": [said] if lines else [],
             "answer": result.get("why") or "\n".join(lines),

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loom_agents import AgentError, ProviderModel, ScriptedModel, ScriptError
-from loom_runner.cli_base import ExitCode, exit_code_of_status, run_async, write_error, write_json, write_line
+from loom_runner import RunnerError
+from loom_runner.cli_base import ExitCode, exit_code_of_status, one_line, run_async, write_error, write_json, write_line
 
 from loom_ops._audited import bring_up_to_date
 from loom_ops._choose import choose_runbook, find_runbook
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from loom_agents import Model
-    from loom_runner import RunResult, SQLiteStore
+    from loom_runner import AgentRunner, RunResult, SQLiteStore
     from loom_runner.cli_base import Output
 
     from loom_ops._runbook import Runbook
@@ -79,7 +80,7 @@ class Desk:
             return self.go_on(run_id)
         with drilling(request, self._say):
             runner = self._team(request).runner()
-            return self._worked(run_id, runner.start(run_id=run_id, initial_state=state), runner)
+            return self._worked(run_id, lambda: runner.start(run_id=run_id, initial_state=state), runner)
 
     def go_on(self, run_id: str) -> int:
         """Go on with a run."""
@@ -87,7 +88,7 @@ class Desk:
         with drilling(request, self._say):
             team = self._team(request)
             runner = team.taking_back() if run_id.endswith(":rollback") else team.runner()
-            return self._worked(run_id, runner.resume(run_id=run_id), runner)
+            return self._worked(run_id, lambda: runner.resume(run_id=run_id), runner)
 
     def take_back(self, run_id: str) -> int:
         """Take back what a run's executor did, in a run of its own."""
@@ -106,7 +107,7 @@ class Desk:
             raise LoomOpsError(f"cannot roll {run_id!r} back: nothing that it did can be taken back.", run_id=run_id)
         with drilling(request, self._say):
             runner = self._team(request).taking_back()
-            return self._worked(name, runner.start(run_id=name, initial_state=state), runner)
+            return self._worked(name, lambda: runner.start(run_id=name, initial_state=state), runner)
 
     def command(self, verb: str, run_id: str, *more: str) -> str:
         """Write a command that can be pasted."""
@@ -122,16 +123,24 @@ class Desk:
         """Print what is the first line that a person reads."""
         (write_line if self.output == "text" else write_error)(text)
 
-    def _worked(self, run_id: str, work: Any, runner: Any) -> int:
+    def _worked(self, run_id: str, work: Callable[[], Any], runner: AgentRunner) -> int:
         tracing = contextlib.nullcontext() if self.trace is None else runner.tracing(run_id, self.trace)
+        result: RunResult | None = None
+        problem = ""
         try:
             with tracing:
-                result: RunResult = run_async(work, hint=f"Go on: {self.command('resume', run_id)}")
+                result = run_async(work(), hint=f"Go on: {self.command('resume', run_id)}")
+        except (RunnerError, OSError) as exc:
+            if result is None:
+                raise
+            problem = one_line(str(exc))  # of the page; what the team came to is told all the same
         finally:
             if self.store.get_run(run_id) is not None:
                 head = bring_up_to_date(reader(self.store), run_id, self.database)
         self._tell(run_id, result, str(head))
-        return self._exit_code(run_id, result)
+        if problem:
+            write_error(problem)
+        return self._exit_code(result) or (ExitCode.FAILED if problem else ExitCode.DONE)
 
     def _tell(self, run_id: str, result: RunResult, head: str) -> None:
         rows = reader(self.store)
@@ -144,12 +153,11 @@ class Desk:
             run = rows.get(run_id)
             facts = {name: run[name] for name in ("run_id", "status", "step_index", "state", "result", "error", "wait")}
             pending = [row for row in rows.approvals(pending_only=True) if row["run_id"].startswith(f"{run_id}:sub:")]
-            facts |= {"approvals": pending, "audit_head": head, "exit_code": int(self._exit_code(run_id, result))}
+            facts |= {"approvals": pending, "audit_head": head, "exit_code": int(self._exit_code(result))}
             write_json(facts, self.output)
 
     @staticmethod
-    def _exit_code(run_id: str, result: RunResult) -> ExitCode:
-        del run_id
+    def _exit_code(result: RunResult) -> ExitCode:
         if result.status == "completed":
             outcome = result.result["outcome"]
             return (
