@@ -47,6 +47,22 @@ def test_it_finds_what_must_not_happen(tmp_path: Path, wanted: dict[str, Any]) -
     assert found == {"hidden", "unasked", "commands"}
 
 
+def test_only_who_may_approve_a_command_may_say_what_became_of_it(tmp_path: Path, wanted: dict[str, Any]) -> None:
+    trial = Trial(tmp_path / "x", "helps")
+    trial.work()
+    trial.settle()
+    assert trial.work("command.before")
+    settings = trial.folder / "loom-ops.toml"
+    settings.write_text('[groups]\noperators = ["somebody-else"]\n')
+    trial.settle()
+    assert "ended with 5" in trial.problems[0] and "somebody-else" not in trial.problems[0]
+    assert "cannot resolve inc-001:sub:executor#1" in trial.problems[0]
+    settings.unlink()
+    trial.problems.clear()
+    left = trial.finish()
+    assert left["commands"] == wanted["commands"] and trial.problems == []
+
+
 def test_the_command_says_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     broken = OpsSweepReport(3, problems=["audit: entry 3 is missing"])
     monkeypatch.setattr(command, "sweep", lambda number, **_: OpsSweepReport(3) if number == 1 else broken)

@@ -226,16 +226,20 @@ def approvals(*, run_id: str | None, every: bool, db: str, output: Output | None
 @click.option("--retry", "how", flag_value="retry", help="It was not done: do it once more.")
 @click.option("--skip", "how", flag_value="skip", help="Leave it, as failed.")
 @_db
-def resolve(*, run_id: str, call: int, how: str | None, db: str) -> None:
+@_config
+def resolve(*, run_id: str, call: int, how: str | None, db: str, config: Path | None) -> None:
     """Say what became of a command that was interrupted. It is never repeated by itself."""
     if how is None:
         raise click.UsageError("say what became of it: --done, --retry or --skip")
     from loom_ops._audited import bring_up_to_date  # noqa: PLC0415
+    from loom_ops._deciding import must_be_allowed_to_resolve  # noqa: PLC0415
     from loom_ops._people import local_person  # noqa: PLC0415
     from loom_ops._reader import opened, reader  # noqa: PLC0415
 
+    site = _site(config)
     with opened(db) as store:
         rows = reader(store)
+        must_be_allowed_to_resolve(rows, run_id, call, local_person(), site=site, database=Path(db))
         person = local_person().name
         result = {"ok": True, "text": f"{person} says that it was done"} if how == "result" else None
         run_async(rows.resolve(run_id=run_id, call=call, how=how, result=result, decided_by=person))  # type: ignore[arg-type]  # one of the three above

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from loom_ops._site import Site
 
-__all__ = ["decide", "name_of", "one_request", "refused", "requests_of"]
+__all__ = ["decide", "must_be_allowed_to_resolve", "name_of", "one_request", "refused", "requests_of"]
 
 Request = dict[str, Any]
 
@@ -76,18 +76,36 @@ async def decide(
         LoomOpsError: They may not; exit code 5.
         RunnerError: It was decided before, or has expired.
     """
-    requester = str(request["policy"].get("requester", ""))
-    why = objection(person, request["policy"], requester=requester, groups=site.groups, database=database)
-    if why is not None and how == "approve":
-        trail = AuditTrail(database)
-        trail.append([refused(request, person, why)])
-        trail.close()
-        raise LoomOpsError(
-            f"cannot approve {name_of(request)}: {why}.", exit_code=ExitCode.DENIED, run_id=request["run_id"]
-        )
+    if how == "approve":
+        _must_be_allowed("approve", request, person, site, database)
     return await reader.decide(
         run_id=request["run_id"], number=request["number"], how=how, by=person.name, via=person.via, note=note
     )
+
+
+def must_be_allowed_to_resolve(
+    rows: AgentRunner, run_id: str, call: int, person: Person, *, site: Site, database: Path
+) -> None:
+    """Refuse whoever may not approve a command to say what became of it: that could start it once more.
+
+    Raises:
+        LoomOpsError: They may not; exit code 5.
+    """
+    doubts = [row for row in rows.doubts(run_id) if row["id"] == f"{run_id}#{call}"]
+    for request in rows.approvals(run_id):
+        if any((request["key"], request["step_index"]) == (row["key"], row["step_index"]) for row in doubts):
+            _must_be_allowed("resolve", request, person, site, database)
+
+
+def _must_be_allowed(verb: str, request: Request, person: Person, site: Site, database: Path) -> None:
+    requester = str(request["policy"].get("requester", ""))
+    why = objection(person, request["policy"], requester=requester, groups=site.groups, database=database)
+    if why is None:
+        return
+    trail = AuditTrail(database)
+    trail.append([refused(request, person, why)])
+    trail.close()
+    raise LoomOpsError(f"cannot {verb} {name_of(request)}: {why}.", exit_code=ExitCode.DENIED, run_id=request["run_id"])
 
 
 def refused(request: Mapping[str, Any], person: Person, why: str) -> Fact:
