@@ -1,12 +1,15 @@
 import asyncio
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from loom_agents import _launcher
 from loom_agents._process import Ended, Limits, run_process
 
 
@@ -134,6 +137,17 @@ def test_a_command_does_not_outlive_an_agent_that_is_killed(tmp_path: Path) -> N
     agent.send_signal(signal.SIGKILL)
     agent.wait()
     _wait_until_gone(int((tmp_path / "pid2").read_text()))
+
+
+def test_an_agent_that_dies_with_the_code_unread_leaves_no_launcher(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    launcher = [sys.executable, "-I", "-S", _launcher.__file__, str(theirs.fileno()), "", "true"]
+    process = subprocess.Popen(launcher, pass_fds=(theirs.fileno(),), start_new_session=True)
+    theirs.close()
+    while not select.select([ours], [], [], 10)[0]:
+        pass
+    ours.close()  # unread: the other end sees a reset
+    assert process.wait(10) == -signal.SIGKILL
 
 
 def test_limits_hold_for_the_command_and_its_children(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_an_incident_is_started_approved_and_recovered_on_the_page(page: Any, tm
     request = page.get_by_role("article", name=re.compile("approval inc-.*:sub:executor#1")).first
     request.wait_for()
     shown = request.inner_text()
-    for said in ("$ rollback-service api", "redeploy-service", "operators", "slow since the last release"):
+    for said in ("$ rollback-service api", "redeploy-service api", "operators", "slow since the last release"):
         assert said in shown, shown
     shoot(page, "incident-approval")
     request.get_by_label("note").fill("saw the graph")

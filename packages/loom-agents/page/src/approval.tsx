@@ -89,11 +89,11 @@ export function Request({ request, mayDecide, onDecided }: Props) {
 function Policy({ request }: { request: Approval }) {
   const { argv, undo, group, requester } = request.policy;
   const facts: [string, string][] = [];
-  if (undo) facts.push(["undo", text(undo)]);
+  if (undo) facts.push(["undo", Array.isArray(undo) ? shell(undo) : text(undo)]);
   if (group) facts.push(["who", text(group)]);
   if (requester) facts.push(["asked for by", text(requester)]);
   if (request.expires_at) facts.push(["until", new Date(request.expires_at).toLocaleString([], { hour12: false })]);
-  const command = Array.isArray(argv) ? argv.map((word) => quoted(text(word))).join(" ") : null;
+  const command = Array.isArray(argv) ? shell(argv) : null;
   return (
     <>
       {command !== null && <pre class="arguments command">{`$ ${command}`}</pre>}
@@ -112,6 +112,7 @@ function Policy({ request }: { request: Approval }) {
 }
 
 const text = (value: Json) => (typeof value === "string" ? value : JSON.stringify(value));
+const shell = (words: Json[]) => words.map((word) => quoted(text(word))).join(" ");
 const quoted = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
 
 function Arguments({ tool, given }: { tool: string; given: Fields }) {

@@ -44,9 +44,11 @@ def _stay(*_: object) -> None:
 
 
 def _end_with(line: socket.socket) -> None:
-    while line.recv(64):
-        pass
-    os.killpg(0, signal.SIGKILL)
+    try:
+        while line.recv(64):
+            pass
+    finally:  # an agent that died with the code unread resets the line instead of ending it
+        os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":
