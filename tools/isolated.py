@@ -96,7 +96,7 @@ def environment(name: str, python: str, wheels: list[str]) -> str:
     return interpreter_path
 
 
-def tests(title: str, python: str, test_folders: list[Path], workers: str, marked: str = "not slow") -> bool:
+def tests(title: str, python: str, test_folders: list[Path], workers: str, marked: str) -> bool:
     """Run the tests against what is installed; true if they passed."""
     print(f"\n=== {title}", flush=True)
     command = [python, "-m", "pytest", "-q", "-m", marked, "-n", workers, *map(str, test_folders)]
@@ -139,7 +139,7 @@ def main() -> int:
             if not imports(python, folder):
                 failed.append(f"{folder.name}: a module does not import alone")
             elif has_tests(folder) and not tests(
-                f"{folder.name} alone, from its wheel", python, [folder / "tests"], options.workers
+                f"{folder.name} alone, from its wheel", python, [folder / "tests"], options.workers, "not slow"
             ):
                 failed.append(f"{folder.name}: tests failed alone")
     for version in options.python:
