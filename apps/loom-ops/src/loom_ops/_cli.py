@@ -90,7 +90,10 @@ def cli() -> None:
 @_trace
 @output_option
 def supervise(*, incident: str, run_id: str | None, runbook: str | None, output: Output | None, **options: Any) -> int:
-    """Let a team work on INCIDENT until it is over or a person is needed (exit code 3)."""
+    """Let a team work on an incident.
+
+    It goes on until the incident is over or a person is needed (exit code 3).
+    """
     return _begin(incident, run_id, runbook, choose_output(output), options)
 
 
@@ -107,7 +110,10 @@ def supervise(*, incident: str, run_id: str | None, runbook: str | None, output:
 @_trace
 @output_option
 def runbook(*, file: str, run_id: str | None, dry_run: bool, output: Output | None, **options: Any) -> int:
-    """Make the steps of a runbook, all of them, in order; no model is asked."""
+    """Make every step of a runbook, in order.
+
+    No model is asked. With --dry-run each step is only shown.
+    """
     if dry_run:
         from loom_ops._dry_run import dry_run_of  # noqa: PLC0415
 
@@ -124,7 +130,10 @@ def runbook(*, file: str, run_id: str | None, dry_run: bool, output: Output | No
 @_trace
 @output_option
 def resume(*, run_id: str, db: str, output: Output | None, **options: Any) -> int:
-    """Go on with a run: after a crash, or when what it waited for was decided."""
+    """Go on with a run.
+
+    After a crash, an interruption, or when what it waited for was decided.
+    """
     from loom_ops._reader import opened  # noqa: PLC0415
 
     with opened(db) as store:
@@ -138,7 +147,10 @@ def resume(*, run_id: str, db: str, output: Output | None, **options: Any) -> in
 @_trace
 @output_option
 def rollback(*, run: str, db: str, output: Output | None, **options: Any) -> int:
-    """Take back what RUN did, the last step first; each step waits for its approval."""
+    """Take back what RUN did, the last step first.
+
+    Each step waits for an approval of its own.
+    """
     from loom_ops._reader import opened  # noqa: PLC0415
 
     with opened(db) as store:
@@ -253,7 +265,10 @@ def resolve(*, run_id: str, call: int, how: str | None, db: str, config: Path | 
 @_db
 @output_option
 def explain(*, run_id: str, db: str, output: Output | None) -> None:
-    """Tell what happened to a run, or to one of its team (ID:sub:verifier)."""
+    """Tell what happened to a run.
+
+    ID:sub:verifier and the like are those of its team.
+    """
     from loom_ops._reader import opened, reader  # noqa: PLC0415
     from loom_ops._standing import standing_lines  # noqa: PLC0415
     from loom_ops._story import story_lines  # noqa: PLC0415
@@ -440,7 +455,7 @@ def forget(*, number: int, db: str) -> None:
 @_config
 @_db
 def doctor(*, config: Path | None, db: str) -> int:
-    """Look whether this site is ready: settings, rules, runbooks, database."""
+    """Look whether this site is ready."""
     from loom_ops._doctor import findings  # noqa: PLC0415
 
     bad = 0
@@ -462,7 +477,10 @@ def doctor(*, config: Path | None, db: str) -> int:
 def serve(
     *, host: str, port: int, token_file: Path | None, allow_host: tuple[str, ...], db: str, **options: Any
 ) -> int:
-    """Serve incidents over HTTP, with a page: start runs, watch them live, approve their steps."""
+    """Serve incidents over HTTP, with a page.
+
+    Start runs, watch them live, approve their steps.
+    """
     try:
         from loom_agents.serve import serve as serve_product  # noqa: PLC0415
     except ImportError as exc:
@@ -512,7 +530,10 @@ def telegram(*, db: str, **options: Any) -> int:
 @cli.command()
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("drill"), show_default=True, metavar="DIR")
 def drill(*, folder: Path) -> None:
-    """Start the small slow service by itself, until Ctrl-C; its programs are in DIR/bin."""
+    """Start the small slow service by itself.
+
+    It serves until Ctrl-C; its programs are in DIR/bin.
+    """
     import asyncio  # noqa: PLC0415
 
     from loom_ops._drill import Drill  # noqa: PLC0415
