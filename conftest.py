@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -25,6 +26,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             if os.environ.get("LOOM_REQUIRE_ALL"):
                 pytest.fail(f"{reason}, and LOOM_REQUIRE_ALL is set", pytrace=False)
             pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Iterator[None]:
+    """Let the coverage tool see the next test whatever this one did to the interpreter's tracer."""
+    before = sys.gettrace()
+    try:
+        return (yield)
+    finally:
+        if sys.gettrace() is not before:
+            sys.settrace(before)
+
+
+def pytest_sessionfinish() -> None:
+    """Write what the coverage tool has seen: a worker that does not end within seconds is killed."""
+    if (coverage := sys.modules.get("coverage")) and (current := coverage.Coverage.current()):
+        current.save()
 
 
 @pytest.fixture(autouse=True)
