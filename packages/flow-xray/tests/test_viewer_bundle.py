@@ -36,14 +36,20 @@ def test_the_lock_file_names_no_place():
     assert lock["packages"][""]["dependencies"].keys() == {"@dagrejs/dagre", "preact"}
 
 
+@pytest.fixture(scope="session")
+def viewer(tmp_path_factory):
+    """Give the viewer's folder with its tools installed: as it stands, or a copy in which `npm ci` has run."""
+    if (VIEWER / "node_modules").is_dir():
+        return VIEWER
+    root = tmp_path_factory.mktemp("bundle") / "viewer"
+    shutil.copytree(VIEWER, root)
+    subprocess.run(["npm", "ci", "--silent"], cwd=root, check=True, timeout=150)
+    return root
+
+
 @pytest.mark.needs("node")
-def test_a_new_build_is_the_committed_bundle_and_the_types_hold(tmp_path):
-    if not (VIEWER / "node_modules").is_dir():
-        shutil.copytree(VIEWER, tmp_path / "viewer")
-        subprocess.run(["npm", "ci", "--silent"], cwd=tmp_path / "viewer", check=True, timeout=150)
-        root = tmp_path / "viewer"
-    else:
-        root = VIEWER
+def test_a_new_build_is_the_committed_bundle_and_the_types_hold(tmp_path, request):
+    root = request.getfixturevalue("viewer")  # not before it is known that node is here
     subprocess.run(["node", "build.mjs", str(tmp_path / "out")], cwd=root, check=True, timeout=60)
     for name in ("_viewer.js", "_viewer.css", "_viewer_licenses.txt"):
         assert (tmp_path / "out" / name).read_bytes() == (BUNDLE / name).read_bytes(), f"{name} is stale: npm run build"
@@ -71,14 +77,13 @@ for (let seed = 1; seed <= 120; seed++) {
 
 @pytest.mark.needs("node")
 @pytest.mark.parametrize("dagre", ["as it is", "broken"])
-def test_every_graph_finds_a_layout(tmp_path, dagre):
+def test_every_graph_finds_a_layout(tmp_path, dagre, request):
     """120 graphs with cycles and several parts; without dagre's help they stand in columns."""
-    if not (VIEWER / "node_modules").is_dir():
-        pytest.skip("viewer/node_modules is not there: npm ci")
+    root = request.getfixturevalue("viewer")
     (tmp_path / "broken.js").write_text("export const graphlib = {}; export function layout() {}")
     instead = [f"--alias:@dagrejs/dagre={tmp_path / 'broken.js'}"] if dagre == "broken" else []
     bundle = ["node_modules/.bin/esbuild", "--bundle", "--platform=node", "--loader=ts", *instead]
-    built = subprocess.run(bundle, cwd=VIEWER, input=LAYOUTS, capture_output=True, text=True, check=True, timeout=60)
+    built = subprocess.run(bundle, cwd=root, input=LAYOUTS, capture_output=True, text=True, check=True, timeout=60)
     subprocess.run(["node", "-"], input=built.stdout, text=True, check=True, timeout=60)
 
 
