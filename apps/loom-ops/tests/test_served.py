@@ -78,6 +78,17 @@ def test_an_incident_is_started_approved_and_over_by_http(server: Server, tmp_pa
     assert '"via": "http"' in trail.stdout
 
 
+def test_the_doors_have_the_names_of_the_commands(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "runbooks").mkdir()
+    (tmp_path / "runbooks" / "room.md").write_text("```check id=room\nkind: disk\npath: .\nexpect: '<= 100%'\n```\n")
+    assert server.ask("POST", "/v1/runbook", {"run_id": "a", "runbook": "room"})[0] == 202
+    assert server.until("/v1/runs/a", lambda found: found["status"] == "completed")["standing"] == "nothing to do"
+    body = {"run_id": "b", "incident": "disk", "runbook": "room"}
+    assert server.ask("POST", "/v1/supervise", body)[0] == 202
+    server.until("/v1/runs/b", lambda found: found["status"] == "completed")
+    assert server.ask("POST", "/v1/runbook", {})[0] == 400
+
+
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -86,6 +97,7 @@ def test_an_incident_is_started_approved_and_over_by_http(server: Server, tmp_pa
         ({"incident": "api latency", "argv": ["id"]}, "'argv' is not known"),
         ({"incident": "api latency", "runbook": "../x"}, "not the name of one of this site"),
         ({"incident": "api latency", "runbook": "nope"}, "cannot find the runbook"),
+        ({"incident": "api latency", "plan": "some"}, "`plan` is not `all`"),
         ({"incident": "api latency", "inputs": {"url": 5}}, "not an object of texts"),
         ({"incident": "api latency", "inputs": {"url": "file:///etc"}}, "does not match"),
         ({"incident": "the coffee is cold"}, "cannot choose a runbook"),

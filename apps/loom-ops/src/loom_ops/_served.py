@@ -21,10 +21,10 @@ from loom_ops._people import Person, local_person, objection
 from loom_ops._reader import reader
 from loom_ops._states import Supervising
 from loom_ops._team import Team
-from loom_ops._work import drilling, known_to, made_request, model_named, new_name
+from loom_ops._work import MOCK, drilling, known_to, made_request, model_named, new_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from loom_agents.serve import Caller, Observer
     from loom_runner import SQLiteStore
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ServedIncidents"]
 
-_MEMBERS = frozenset({"incident", "message", "runbook", "inputs"})  # the page sends what is typed as a message
+_MEMBERS = frozenset({"incident", "message", "runbook", "inputs", "plan"})  # the page sends what is typed as a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,18 @@ class ServedIncidents:
         return "What is wrong? For instance: incident: API latency"
 
     @property
+    def doors(self) -> Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+        """The ways to start a run that have the names of the commands."""
+        return {"/v1/supervise": lambda body: body, "/v1/runbook": _as_runbook}
+
+    @property
     def database(self) -> Path:
         return Path(self.store.description)
 
     async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer) -> None:
         """Start a run for an incident, or go on with it."""
         incident, runbook, inputs = _asked(request)
+        model = MOCK if request.get("plan") == "all" else self.model
         if self.store.get_run(run_id) is not None:
             stored = Team.stored_request(self.store, run_id)
             if stored.incident != incident:
@@ -85,7 +91,7 @@ class ServedIncidents:
             run_id=run_id,
             database=self.database,
             drill=False,
-            model=self.model,
+            model=model,
         )
         state = Supervising(made, known=known_to(self.database, incident))
         with drilling(made):
@@ -164,6 +170,11 @@ class ServedIncidents:
         await asyncio.to_thread(keep)
 
 
+def _as_runbook(body: dict[str, Any]) -> dict[str, Any]:
+    """Ask for every step of a runbook, in order; no model plans."""
+    return {"incident": f"runbook {body.get('runbook')}", "plan": "all", **body}
+
+
 def _asked(request: Mapping[str, Any]) -> tuple[str, str | None, dict[str, str]]:
     unknown = sorted(request.keys() - _MEMBERS)
     if unknown:
@@ -172,6 +183,8 @@ def _asked(request: Mapping[str, Any]) -> tuple[str, str | None, dict[str, str]]
     runbook, inputs = request.get("runbook"), request.get("inputs", {})
     if not isinstance(incident, str) or not incident.strip():
         raise LoomOpsError("cannot start a run: `incident` is missing or empty. Say what is wrong.")
+    if request.get("plan", "all") != "all":
+        raise LoomOpsError("cannot start a run: `plan` is not `all`, which makes every step. Leave it out for a plan.")
     if runbook is not None and (not isinstance(runbook, str) or "/" in runbook or runbook.startswith(".")):
         raise LoomOpsError("cannot start a run: `runbook` is not the name of one of this site's runbooks.")
     if not isinstance(inputs, dict) or not all(isinstance(value, str) for value in inputs.values()):

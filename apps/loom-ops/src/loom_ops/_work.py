@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from loom_ops._runbook import Runbook
     from loom_ops._site import Site
 
-__all__ = ["Desk", "drilling", "known_to", "made_request", "model_named", "new_name"]
+__all__ = ["MOCK", "Desk", "drilling", "known_to", "made_request", "model_named", "new_name"]
 
 MOCK = "mock"
 

@@ -6,6 +6,7 @@
 | `POST /v1/session` | any | a browser's cookie for the token in the header |
 | `GET /v1/runs`, `GET /v1/runs/ID` | read | |
 | `POST /v1/runs` | run | starts a run; 202. `Idempotency-Key` (or `run_id`) names it, so that it can be sent twice |
+| a product's own (`doors`) | run | starts a run, too |
 | `POST /v1/runs/ID/messages`, `/resume`, `/cancel` | run | |
 | `GET /v1/runs/ID/events`, `GET /v1/events` | read | SSE; `Last-Event-ID` goes on exactly there |
 | `GET /v1/runs/ID/explain`, `/trace.html` | read | |
@@ -160,6 +161,8 @@ class _Face:
 
         app.get("/v1/runs", dependencies=[read])(self._list)
         app.post("/v1/runs", status_code=202, dependencies=[run])(self._start)
+        for path, shaped in getattr(self.product, "doors", {}).items():
+            app.post(path, status_code=202, dependencies=[run])(self._door(shaped))
         app.get("/v1/events", dependencies=[read])(self._all_events)
         app.get("/v1/approvals", dependencies=[read])(self._approvals)
         one = "/v1/runs/{run_id:path}"
@@ -243,6 +246,14 @@ class _Face:
         run_id = named or self.product.new_run_id()
         await self.worker.begin(run_id, lambda heard: self.product.start(run_id, body, heard))
         return _accepted(run_id)
+
+    def _door(self, shaped: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[..., Awaitable[JSONResponse]]:
+        """Build one more way to start a run, which shapes what came into a request for `start`."""
+
+        async def door(request: Request, body: Annotated[dict[str, Any], Body()]) -> JSONResponse:
+            return await self._start(request, shaped(body))
+
+        return door
 
     async def _say(self, run_id: str, body: Annotated[dict[str, Any], Body()]) -> JSONResponse:
         message = body.get("message")

@@ -15,6 +15,9 @@ Observer: TypeAlias = Callable[[RunEvent], None]
 class Product(Protocol):
     """Drive runs and show them. `loom-run` and `loom-ops` each have one.
 
+    A product may have `doors`: for each further path (`/v1/...`) a function that turns what came there into a request
+    for `start`. `run_id` is kept for the face.
+
     `start`, `say` and `resume` drive the run until it stops, and return. What is wrong with a request they raise
     before the run begins to work. Each gives the observer to the runner.
 
