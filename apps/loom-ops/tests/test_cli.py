@@ -85,12 +85,14 @@ def test_an_incident_in_an_empty_folder_from_the_first_word_to_the_audit(shell: 
     assert again["result"]["outcome"] == "recovered" and shell.commands == ["rollback api"]
 
 
+@pytest.mark.slow
 def test_a_run_with_an_open_approval_never_completes(waiting: Shell) -> None:
     for _ in range(3):
         assert waiting.json("resume", "--run-id", "inc-001", code=3)["status"] == "waiting"
     assert waiting.commands == []
 
 
+@pytest.mark.slow
 def test_a_denial_is_final_and_nothing_is_done(waiting: Shell) -> None:
     waiting.run("deny", "--run-id", "inc-001", "--note", "not during the sale")
     ended = waiting.json("resume", "--run-id", "inc-001", code=5)
@@ -98,6 +100,7 @@ def test_a_denial_is_final_and_nothing_is_done(waiting: Shell) -> None:
     assert waiting.commands == [] and "nothing of it waits" in waiting.run("approve", "--run-id", "inc-001", code=2)
 
 
+@pytest.mark.slow
 def test_what_was_done_can_be_rolled_back_with_an_approval_of_its_own(waiting: Shell) -> None:
     waiting.run("approve", "--run-id", "inc-001")
     waiting.run("resume", "--run-id", "inc-001")
@@ -108,6 +111,7 @@ def test_what_was_done_can_be_rolled_back_with_an_approval_of_its_own(waiting: S
     assert waiting.commands == ["rollback api", "redeploy api"]
 
 
+@pytest.mark.slow
 def test_a_remedy_that_does_not_help_is_taken_back(waiting: Shell) -> None:
     state = waiting.folder / "ops.sqlite.drill" / "inc-001" / "state.json"
     broken = json.loads(state.read_text())
@@ -129,6 +133,7 @@ def test_when_everything_is_well_nothing_is_done(shell: Shell) -> None:
     assert ended["result"]["outcome"] == "nothing to do" and not (shell.folder / "ops.sqlite.drill").exists()
 
 
+@pytest.mark.slow
 def test_outside_a_drill_a_command_without_rules_is_denied_not_made(shell: Shell) -> None:
     with Drill(shell.folder / "mine").serving() as url:
         ended = shell.json(*INCIDENT, "--input", f"url={url}", code=5)
@@ -161,6 +166,7 @@ def test_bad_input_is_one_line_and_exit_code_2(shell: Shell, words: tuple[str, .
     assert said in text and len(text.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_unknown_runs_are_named(waiting: Shell) -> None:
     for words in (
         ("resume", "--run-id", "x"),
@@ -173,6 +179,7 @@ def test_unknown_runs_are_named(waiting: Shell) -> None:
     assert "its executor has not ended" in waiting.run("rollback", "inc-001", code=2)
 
 
+@pytest.mark.slow
 def test_somebody_who_may_not_approve_is_refused_and_remembered(waiting: Shell) -> None:
     (waiting.folder / "loom-ops.toml").write_text('[groups]\noperators = ["somebody-else"]\n')
     assert "is not in the group 'operators'" in waiting.run("approve", "--run-id", "inc-001", code=5)

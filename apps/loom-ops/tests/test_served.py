@@ -18,6 +18,8 @@ from loom_ops._drill import Drill
 
 pytest.importorskip("fastapi", reason="the extra loom-ops[serve] is not installed")
 
+pytestmark = pytest.mark.slow
+
 
 class Server:
     def __init__(self, folder: Path, *words: str) -> None:

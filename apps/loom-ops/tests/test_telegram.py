@@ -19,6 +19,8 @@ pytest.importorskip("telegram", reason="the extra loom-ops[telegram] is not inst
 
 ALICE, EVE, CHAT = 7, 8, 100
 
+pytestmark = pytest.mark.slow
+
 
 class BotApi:
     """What the tests need of Telegram's side: updates to give, calls that came, trouble to make."""

@@ -114,6 +114,7 @@ class TestGroup:
 """
 
 
+@pytest.mark.slow
 def test_it_works_with_workers_and_without_names(project, tmp_path):
     code, out = project("search('loom')", "--xray-update", more=MORE, workers=True)
     assert code == 0, out

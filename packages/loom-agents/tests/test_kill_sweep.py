@@ -72,6 +72,7 @@ def test_a_difference_is_found(tmp_path: Path, template: Path, wanted: dict[str,
     assert trial.problems[-1] == "repeated: k app.py was written 2 times"
 
 
+@pytest.mark.slow
 def test_random_kills_lose_and_repeat_nothing() -> None:
     report = sweep(4, seed=7)
     assert report.problems == []

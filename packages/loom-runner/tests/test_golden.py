@@ -133,6 +133,7 @@ def test_differences_are_named_by_their_place():
     ]
 
 
+@pytest.mark.slow
 def test_the_plugin_gives_the_fixture_and_loads_nothing_before(tmp_path):
     (tmp_path / "scenario.py").write_text(PROGRAM, "utf-8")
     (tmp_path / "test_buy.py").write_text(

@@ -83,6 +83,7 @@ def look_after(path, write, point):
     asyncio.run(work[write]())
 
 
+@pytest.mark.slow
 def test_random_kills_also_of_those_who_take_over_lose_nothing_and_repeat_nothing():
     report = sweep(25, seed=11)
     assert report.problems == []

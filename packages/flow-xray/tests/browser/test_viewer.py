@@ -463,6 +463,7 @@ def test_ten_thousand_levels_open_fold_and_scroll(open_page, scenes):
     assert "level 4 ·" in page.locator(".chart-line").inner_text()
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_spans_open_in_a_second_and_stay_light_in_every_view(open_page, scenes):
     large = scenes.large()
     page = open_page(large)
