@@ -534,7 +534,7 @@ def drill(*, folder: Path) -> None:
 
     It serves until Ctrl-C; its programs are in DIR/bin.
     """
-    import asyncio  # noqa: PLC0415
+    import threading  # noqa: PLC0415
 
     from loom_ops._drill import Drill  # noqa: PLC0415
 
@@ -542,7 +542,7 @@ def drill(*, folder: Path) -> None:
     with practice.serving() as url:
         write_line(f"This is a drill: {url} runs {practice.release}, which is slow.")
         write_error(f"make it fast: {shlex.quote(str(folder / 'bin' / 'rollback-service'))} api    Ctrl-C ends it")
-        run_async(asyncio.Event().wait(), hint="The drill is over.")
+        threading.Event().wait()  # Ctrl-C ends it
 
 
 # ---------------------------------------------------------------------- shared
