@@ -54,7 +54,7 @@ def _decide(how: str, call: str, db: str, *, note: str, every: bool, edit: str |
         requests = chosen(store, run_id, int(number) if hash_sign else None, verb, every=every)
         tools = None if arguments is None else Conversation(store, requests[0]["run_id"]).tools()
         for request in requests:
-            decide(store, request, how, via="cli", note=note, arguments=arguments, tools=tools)  # type: ignore[arg-type]
+            decide(store, request, how, via="cli", note=note, arguments=arguments, tools=tools)  # type: ignore[arg-type]  # its callers say one of three
             said = {"approve": "allowed", "edit": "allowed with other arguments", "deny": "denied"}[how]
             write_line(f"{said}: {name_of(request)}")
         root = run_id.partition(":sub:")[0]
