@@ -9,7 +9,8 @@ The package is a command; nothing in it is meant to be imported. How it is made,
 * `_states`, `_planner`, `_executor`, `_verifier`, `_supervisor`, `_tools`, `_team`: the four programs of a team.
 * `_audit`, `_audited`, `_memory`, `_postmortem`, `_notify`: what stays.
 * `_site`, `_people`, `_deciding`: whose site it is, and who may decide.
-* `_cli`, `_cli_kept`, `_cli_faces`, `_options`, `_work`, `_standing`, `_story` and the rest: the command; `testing` kills it at random points.
+* `_cli`, `_cli_kept`, `_cli_faces`, `_options`, `_work`, `_standing`, `_story` and the rest: the command.
+* `testing` kills it at random points.
 """
 
 __all__: list[str] = []
