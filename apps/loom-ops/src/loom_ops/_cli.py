@@ -92,7 +92,7 @@ def runbook(*, file: str, run_id: str | None, dry_run: bool, output: Output | No
     No model is asked. With --dry-run each step is only shown.
     """
     if dry_run:
-        from loom_ops._dry_run import dry_run_of  # noqa: PLC0415
+        from loom_ops._dry_run import dry_run_of
 
         return dry_run_of(file, site_of(options["config"]), _pairs(options["inputs"]), choose_output(output))
     return _begin(f"runbook {file}", run_id, file, choose_output(output), {**options, "mock_llm": ""})
@@ -111,7 +111,7 @@ def resume(*, run_id: str, db: str, output: Output | None, **options: Any) -> in
 
     After a crash, an interruption, or when what it waited for was decided.
     """
-    from loom_ops._reader import opened  # noqa: PLC0415
+    from loom_ops._reader import opened
 
     with opened(db) as store:
         return _desk(store, db, choose_output(output), options).go_on(run_id)
@@ -128,7 +128,7 @@ def rollback(*, run: str, db: str, output: Output | None, **options: Any) -> int
 
     Each step waits for an approval of its own.
     """
-    from loom_ops._reader import opened  # noqa: PLC0415
+    from loom_ops._reader import opened
 
     with opened(db) as store:
         return _desk(store, db, choose_output(output), options).take_back(run)
@@ -157,10 +157,10 @@ def deny(*, run_id: str, number: int | None, note: str, db: str, config: Path | 
 
 
 def _decide(how: Any, run_id: str, number: int | None, *, note: str, db: str, config: Path | None) -> None:
-    from loom_ops._audited import bring_up_to_date  # noqa: PLC0415
-    from loom_ops._deciding import decide, name_of, one_request  # noqa: PLC0415
-    from loom_ops._people import local_person  # noqa: PLC0415
-    from loom_ops._reader import opened, reader  # noqa: PLC0415
+    from loom_ops._audited import bring_up_to_date
+    from loom_ops._deciding import decide, name_of, one_request
+    from loom_ops._people import local_person
+    from loom_ops._reader import opened, reader
 
     site = site_of(config)
     with opened(db) as store:
@@ -182,9 +182,9 @@ def _decide(how: Any, run_id: str, number: int | None, *, note: str, db: str, co
 @output_option
 def approvals(*, run_id: str | None, every: bool, db: str, output: Output | None) -> None:
     """List the steps that wait for a person."""
-    from loom_ops._deciding import name_of, requests_of  # noqa: PLC0415
-    from loom_ops._reader import opened, reader  # noqa: PLC0415
-    from loom_ops._rules import shown_argv  # noqa: PLC0415
+    from loom_ops._deciding import name_of, requests_of
+    from loom_ops._reader import opened, reader
+    from loom_ops._rules import shown_argv
 
     with opened(db) as store:
         found = requests_of(reader(store), run_id, pending_only=not every)
@@ -220,10 +220,10 @@ def resolve(*, run_id: str, call: int, how: str | None, db: str, config: Path | 
     """Say what became of a command that was interrupted. It is never repeated by itself."""
     if how is None:
         raise click.UsageError("say what became of it: --done, --retry or --skip")
-    from loom_ops._audited import bring_up_to_date  # noqa: PLC0415
-    from loom_ops._deciding import must_be_allowed_to_resolve  # noqa: PLC0415
-    from loom_ops._people import local_person  # noqa: PLC0415
-    from loom_ops._reader import opened, reader  # noqa: PLC0415
+    from loom_ops._audited import bring_up_to_date
+    from loom_ops._deciding import must_be_allowed_to_resolve
+    from loom_ops._people import local_person
+    from loom_ops._reader import opened, reader
 
     site = site_of(config)
     with opened(db) as store:
@@ -246,9 +246,9 @@ def explain(*, run_id: str, db: str, output: Output | None) -> None:
 
     ID:sub:verifier and the like are those of its team.
     """
-    from loom_ops._reader import opened, reader  # noqa: PLC0415
-    from loom_ops._standing import standing_lines  # noqa: PLC0415
-    from loom_ops._story import story_lines  # noqa: PLC0415
+    from loom_ops._reader import opened, reader
+    from loom_ops._standing import standing_lines
+    from loom_ops._story import story_lines
 
     def command(verb: str, run: str, *more: str) -> str:
         return " ".join(shlex.quote(word) for word in ("loom-ops", verb, "--run-id", run, "--db", db, *more))
@@ -276,7 +276,7 @@ def explain(*, run_id: str, db: str, output: Output | None) -> None:
 @output_option
 def runs(*, db: str, output: Output | None) -> None:
     """List the incidents of a database, the latest first."""
-    from loom_ops._reader import opened, reader  # noqa: PLC0415
+    from loom_ops._reader import opened, reader
 
     with opened(db) as store:
         found = [run for run in reader(store).list(limit=1000) if ":sub:" not in run["run_id"]]
@@ -305,7 +305,7 @@ def runs(*, db: str, output: Output | None) -> None:
 @output_option
 def lint(*, target: tuple[str, ...], config: Path | None, output: Output | None) -> int:
     """Name what is wrong with runbooks: this site's, or those named. Exit code 1 when something is."""
-    from loom_ops._linting import lint_runbooks  # noqa: PLC0415
+    from loom_ops._linting import lint_runbooks
 
     return lint_runbooks(site_of(config), target, choose_output(output))
 
@@ -315,7 +315,7 @@ def lint(*, target: tuple[str, ...], config: Path | None, output: Output | None)
 @db_option
 def doctor(*, config: Path | None, db: str) -> int:
     """Look whether this site is ready."""
-    from loom_ops._doctor import findings  # noqa: PLC0415
+    from loom_ops._doctor import findings
 
     bad = 0
     for name, ok, text in findings(site_of(config), Path(db)):
@@ -332,8 +332,8 @@ for command in (*KEPT_COMMANDS, *FACE_COMMANDS):
 
 
 def _begin(incident: str, run_id: str | None, runbook: str | None, output: Output, options: dict[str, Any]) -> int:
-    from loom_ops._reader import opened  # noqa: PLC0415
-    from loom_ops._work import made_request, new_name  # noqa: PLC0415
+    from loom_ops._reader import opened
+    from loom_ops._work import made_request, new_name
 
     db = options["db"]
     if not incident.strip():
@@ -343,7 +343,7 @@ def _begin(incident: str, run_id: str | None, runbook: str | None, output: Outpu
         desk = _desk(store, db, output, options)
         record = store.get_run(name)
         if record is not None:
-            from loom_ops._team import Team  # noqa: PLC0415
+            from loom_ops._team import Team
 
             request = Team.stored_request(store, name)
             if request.incident == incident:
@@ -365,7 +365,7 @@ def _begin(incident: str, run_id: str | None, runbook: str | None, output: Outpu
 
 
 def _desk(store: "SQLiteStore", db: str, output: Output, options: dict[str, Any]) -> "Desk":
-    from loom_ops._work import Desk  # noqa: PLC0415
+    from loom_ops._work import Desk
 
     return Desk(store, db, site_of(options["config"]), output, model_name(options), options.get("trace"))
 

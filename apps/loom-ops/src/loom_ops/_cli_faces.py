@@ -28,12 +28,12 @@ def serve(
     Start runs, watch them live, approve their steps.
     """
     try:
-        from loom_agents.serve import serve as serve_product  # noqa: PLC0415
+        from loom_agents.serve import serve as serve_product
     except ImportError as exc:
         raise LoomOpsError(f"cannot serve: {exc.name!r} is not installed. Install loom-ops[serve].") from exc
-    from loom_ops._reader import opened  # noqa: PLC0415
-    from loom_ops._served import ServedIncidents  # noqa: PLC0415
-    from loom_ops._work import model_named  # noqa: PLC0415
+    from loom_ops._reader import opened
+    from loom_ops._served import ServedIncidents
+    from loom_ops._work import model_named
 
     model = model_name(options)
     if model is None:
@@ -60,11 +60,11 @@ def serve(
 def telegram(*, db: str, **options: Any) -> int:
     """Ask for approvals on Telegram, and go on with the runs."""
     try:
-        from loom_ops._telegram import bot_of, serve_telegram  # noqa: PLC0415
+        from loom_ops._telegram import bot_of, serve_telegram
     except ImportError as exc:
         raise LoomOpsError(f"cannot use Telegram: {exc.name!r} is not installed. Install loom-ops[telegram].") from exc
-    from loom_ops._reader import opened  # noqa: PLC0415
-    from loom_ops._served import ServedIncidents  # noqa: PLC0415
+    from loom_ops._reader import opened
+    from loom_ops._served import ServedIncidents
 
     site = site_of(options["config"])
     bot = bot_of(site)
@@ -80,9 +80,9 @@ def drill(*, folder: Path) -> None:
 
     It serves until Ctrl-C; its programs are in DIR/bin.
     """
-    import threading  # noqa: PLC0415
+    import threading
 
-    from loom_ops._drill import Drill  # noqa: PLC0415
+    from loom_ops._drill import Drill
 
     practice = Drill(folder)
     with practice.serving() as url:

@@ -34,7 +34,7 @@ def audit() -> None:
 @db_option
 def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db: str) -> int:
     """Walk the chain and name every entry that is not what was written. Exit code 1 when one is."""
-    from loom_ops._audit import AuditHead  # noqa: PLC0415
+    from loom_ops._audit import AuditHead
 
     if (signed is None) != (public_key is None) or (signed is not None and head is not None):
         raise click.UsageError("give --head, or --signed with --public-key")
@@ -78,19 +78,19 @@ def head(*, sign: Path | None, db: str) -> None:
 
 
 def _signing() -> Any:
-    from importlib.util import find_spec  # noqa: PLC0415
+    from importlib.util import find_spec
 
     if find_spec("cryptography") is None:
         raise LoomOpsError("cannot sign or verify: 'cryptography' is not installed. Install loom-ops[sign].")
-    from loom_ops import _signing as signing  # noqa: PLC0415
+    from loom_ops import _signing as signing
 
     return signing
 
 
 def _trail(db: str) -> Any:
-    from contextlib import closing  # noqa: PLC0415
+    from contextlib import closing
 
-    from loom_ops._audit import AuditTrail  # noqa: PLC0415
+    from loom_ops._audit import AuditTrail
 
     must_exist(db)
     return closing(AuditTrail(Path(db)))
@@ -107,8 +107,8 @@ def memory() -> None:
 @output_option
 def list_(*, every: bool, db: str, output: Output | None) -> None:
     """List facts."""
-    from loom_ops._memory import Memory  # noqa: PLC0415
-    from loom_ops._team import now_iso  # noqa: PLC0415
+    from loom_ops._memory import Memory
+    from loom_ops._team import now_iso
 
     must_exist(db)
     known = Memory(Path(db))
@@ -128,7 +128,7 @@ def list_(*, every: bool, db: str, output: Output | None) -> None:
 @db_option
 def forget(*, number: int, db: str) -> None:
     """Remove a fact."""
-    from loom_ops._memory import Memory  # noqa: PLC0415
+    from loom_ops._memory import Memory
 
     must_exist(db)
     known = Memory(Path(db))

@@ -60,7 +60,7 @@ def notify(site: Site, database: Path, rows: AgentRunner, run_id: str, head: str
 
 def _apprise(urls: tuple[str, ...], event: dict[str, Any]) -> None:
     try:
-        import apprise  # noqa: PLC0415 - an extra
+        import apprise
     except ImportError as exc:
         raise LoomOpsError("cannot notify through Apprise: it is not installed. Install loom-ops[notify].") from exc
     sender = apprise.Apprise()

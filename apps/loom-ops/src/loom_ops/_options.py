@@ -60,7 +60,7 @@ def model_name(options: dict[str, Any]) -> str | None:
 
 
 def site_of(config: Path | None) -> "Site":
-    from loom_ops._site import load_site  # noqa: PLC0415
+    from loom_ops._site import load_site
 
     return load_site(Path.cwd(), config)
 

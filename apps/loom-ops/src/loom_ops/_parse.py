@@ -293,7 +293,7 @@ class _Parser:
     # ------------------------------------------------------------ body
 
     def _body(self, body: str, before: int) -> None:
-        from markdown_it import MarkdownIt  # noqa: PLC0415 - kept out of `--help`
+        from markdown_it import MarkdownIt
 
         tokens = MarkdownIt("commonmark").parse(body)
         lines = body.splitlines()

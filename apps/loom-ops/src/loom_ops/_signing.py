@@ -26,8 +26,8 @@ def sign_head(head: AuditHead, key: Path) -> str:
     Raises:
         AuditError: The key cannot be used.
     """
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - an extra
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
         private = load_pem_private_key(_read(key), password=None)
@@ -45,9 +45,9 @@ def verified_head(signed: Path, key: Path) -> AuditHead:
     Raises:
         AuditError: It is not, or a file cannot be used.
     """
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - an extra
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
         public = load_pem_public_key(_read(key))

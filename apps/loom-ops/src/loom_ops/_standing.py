@@ -96,7 +96,7 @@ def _waiting(row: dict[str, Any]) -> Iterator[str]:
 
 
 def _left(row: dict[str, Any]) -> str:
-    from datetime import UTC, datetime  # noqa: PLC0415
+    from datetime import UTC, datetime
 
     seconds = (datetime.fromisoformat(row["expires_at"]) - datetime.now(UTC)).total_seconds()
     return duration(max(0, round(seconds / 60)) * 60_000_000)

@@ -112,8 +112,8 @@ def resume(*, run: str | None, run_id: str | None, db: str, output: Output, **op
     """
     name = one_run(run, run_id)
     with errors_as_json(output, name):
-        from loom_run._chat import Conversation  # noqa: PLC0415
-        from loom_run._stores import chat_name, opened  # noqa: PLC0415
+        from loom_run._chat import Conversation
+        from loom_run._stores import chat_name, opened
 
         change, limits, desk = _parts(output, options)
         with opened(db, existing=True) as store, agent_errors_named():
@@ -135,8 +135,8 @@ def _talk(
     leads: bool = False,
 ) -> int:
     """Send a message, or hold a session when there is none."""
-    from loom_run._chat import Conversation  # noqa: PLC0415 - kept out of `--help`
-    from loom_run._stores import chat_name, latest_chat, new_run_id, opened  # noqa: PLC0415
+    from loom_run._chat import Conversation
+    from loom_run._stores import chat_name, latest_chat, new_run_id, opened
 
     change, limits, desk = _parts(output, options)
     with opened(db) as store, agent_errors_named():
@@ -145,7 +145,7 @@ def _talk(
         if conversation.run_id != name:
             write_error(f"{name} is a run of another program here; this chat is kept as {conversation.run_id}")
         if text is None:
-            from loom_run._session import COMMANDS, Session, terminal_reader  # noqa: PLC0415
+            from loom_run._session import COMMANDS, Session, terminal_reader
 
             session = Session(
                 conversation, change, limits, desk, lambda turn: _told(turn, desk, db, output, in_session=True)
@@ -187,8 +187,8 @@ def errors_as_json(output: Output, run_id: str | None) -> Iterator[None]:
 
 def _parts(output: Output, options: dict[str, Any]) -> "tuple[SetupChange, dict[str, Any], Desk]":
     """Turn options into what a conversation takes."""
-    from loom_run._chat import Desk  # noqa: PLC0415
-    from loom_run._progress import Progress  # noqa: PLC0415
+    from loom_run._chat import Desk
+    from loom_run._progress import Progress
 
     change = setup_change(options)
     named = {
@@ -217,8 +217,8 @@ def _settled(
     waits = turn.question is not None or bool(turn.pending)
     if not (waits and output == "text" and is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         return turn
-    from loom_run._asking import Terminal  # noqa: PLC0415
-    from loom_run._session import terminal_reader  # noqa: PLC0415
+    from loom_run._asking import Terminal
+    from loom_run._session import terminal_reader
 
     terminal = Terminal(terminal_reader(), hint=f"Go on: {command_text('resume', turn.run_id, db)}")
     return terminal.settle(turn, conversation, change, limits, desk)[0]
@@ -229,7 +229,7 @@ def _told(turn: "Turn", desk: "Desk", db: str, output: Output, *, in_session: bo
 
     A session goes on by itself, so it is told what to type there.
     """
-    from loom_run._story import ending, usage_text  # noqa: PLC0415
+    from loom_run._story import ending, usage_text
 
     streamed = desk.progress.has_streamed
     desk.progress.end_line()
@@ -241,7 +241,7 @@ def _told(turn: "Turn", desk: "Desk", db: str, output: Output, *, in_session: bo
         write_json({"type": "result", **whole} if output == "jsonl" else whole, output)
     else:
         if turn.answer is not None and not streamed:
-            from loom_run._lines import printable  # noqa: PLC0415
+            from loom_run._lines import printable
 
             write_line(printable(turn.answer) if is_terminal(sys.stdout) else turn.answer)
         if in_session and turn.standing == "answered":

@@ -19,7 +19,7 @@ def config(*, show: bool, workspace: Path | None, output: Output | None) -> None
     Flags stand above LOOM_* variables, those above the project's loom.toml, that above the user's config.toml.
     """
     del show
-    from loom_run._config import PROJECT_FILE, USER_FILE, load_settings, user_folder  # noqa: PLC0415 - kept out of `--help`
+    from loom_run._config import PROJECT_FILE, USER_FILE, load_settings, user_folder
 
     settings = load_settings(workspace)
     rows: list[dict[str, Any]] = []

@@ -39,10 +39,10 @@ def deny(*, call: str | None, run_id: str | None, every: bool, note: str, db: st
 
 
 def _decide(how: str, call: str, db: str, *, note: str, every: bool, edit: str | None = None) -> None:
-    from loom_run._approvals import chosen, decide, name_of, requests_of  # noqa: PLC0415 - kept out of `--help`
-    from loom_run._asking import parsed_arguments  # noqa: PLC0415
-    from loom_run._chat import Conversation  # noqa: PLC0415
-    from loom_run._stores import chat_name, opened  # noqa: PLC0415
+    from loom_run._approvals import chosen, decide, name_of, requests_of
+    from loom_run._asking import parsed_arguments
+    from loom_run._chat import Conversation
+    from loom_run._stores import chat_name, opened
 
     name, hash_sign, number = call.rpartition("#")
     if hash_sign and not (number.isascii() and number.isdecimal() and len(number) < 10):
@@ -79,8 +79,8 @@ def undo(*, run: str | None, run_id: str | None, every: bool, force: bool, only_
     The last change, or with --all every one. It refuses where a file was changed since.
     """
     name = one_run(run, run_id)
-    from loom_run._stores import chat_name, opened  # noqa: PLC0415
-    from loom_run._undoing import changes_of, take_back  # noqa: PLC0415
+    from loom_run._stores import chat_name, opened
+    from loom_run._undoing import changes_of, take_back
 
     with opened(db, existing=True) as store, agent_errors_named():
         target = chat_name(store, name)
@@ -99,9 +99,9 @@ def undo(*, run: str | None, run_id: str | None, every: bool, force: bool, only_
 def cancel(*, run: str | None, run_id: str | None, note: str, db: str) -> None:
     """End a run for good, and the runs that it started. A process that works on it stops at its next write."""
     name = one_run(run, run_id)
-    from loom_run._approvals import person  # noqa: PLC0415
-    from loom_run._reader import reader  # noqa: PLC0415
-    from loom_run._stores import chat_name, opened  # noqa: PLC0415
+    from loom_run._approvals import person
+    from loom_run._reader import reader
+    from loom_run._stores import chat_name, opened
 
     with opened(db, existing=True) as store:
         target = chat_name(store, name)
@@ -122,8 +122,8 @@ def fork(*, run: str | None, run_id: str | None, turn: int | None, step: int | N
     the run stands.
     """
     name = one_run(run, run_id)
-    from loom_run._forking import forked  # noqa: PLC0415
-    from loom_run._stores import chat_name, opened  # noqa: PLC0415
+    from loom_run._forking import forked
+    from loom_run._stores import chat_name, opened
 
     if turn is not None and step is not None:
         raise click.UsageError("--turn and --step exclude each other")

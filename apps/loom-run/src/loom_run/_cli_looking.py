@@ -16,8 +16,8 @@ from loom_run._options import command_text, db_option, one_run, run_argument
 def explain(*, run: str | None, run_id: str | None, db: str, output: Output | None) -> None:
     """Tell what happened: processes, retries, tool calls."""
     name = one_run(run, run_id)
-    from loom_run._stores import chat_name, opened  # noqa: PLC0415 - kept out of `--help`
-    from loom_run._story import write_explanation  # noqa: PLC0415
+    from loom_run._stores import chat_name, opened
+    from loom_run._story import write_explanation
 
     with opened(db, existing=True, read_only=True) as store, agent_errors_named():
         again, resume = command_text("chat -r", name, db), command_text("resume", name, db)
@@ -29,8 +29,8 @@ def explain(*, run: str | None, run_id: str | None, db: str, output: Output | No
 @output_option
 def runs(*, db: str, output: Output | None) -> None:
     """List the chats of a database, the latest first."""
-    from loom_run._stores import opened  # noqa: PLC0415
-    from loom_run._story import write_runs  # noqa: PLC0415
+    from loom_run._stores import opened
+    from loom_run._story import write_runs
 
     with opened(db, existing=True, read_only=True) as store, agent_errors_named():
         write_runs(store, choose_output(output))
@@ -43,8 +43,8 @@ def runs(*, db: str, output: Output | None) -> None:
 def show(*, run: str | None, run_id: str | None, db: str, output: Output | None) -> None:
     """Print a conversation, tool calls included."""
     name = one_run(run, run_id)
-    from loom_run._stores import chat_name, opened  # noqa: PLC0415
-    from loom_run._story import write_conversation  # noqa: PLC0415
+    from loom_run._stores import chat_name, opened
+    from loom_run._story import write_conversation
 
     with opened(db, existing=True, read_only=True) as store, agent_errors_named():
         write_conversation(store, chat_name(store, name), choose_output(output))
@@ -59,8 +59,8 @@ def show(*, run: str | None, run_id: str | None, db: str, output: Output | None)
 def approvals(*, run: str | None, run_id: str | None, every: bool, db: str, output: Output | None) -> None:
     """List the calls that wait for your word, and what they would do."""
     name = None if run is None and run_id is None else one_run(run, run_id)
-    from loom_run._approvals import requests_of, write_requests  # noqa: PLC0415
-    from loom_run._stores import chat_name, opened  # noqa: PLC0415
+    from loom_run._approvals import requests_of, write_requests
+    from loom_run._stores import chat_name, opened
 
     with opened(db, existing=True, read_only=True) as store:
         target = None if name is None else chat_name(store, name)
@@ -84,9 +84,9 @@ def export(*, run: str | None, run_id: str | None, form: str, to: Path | None, d
     Tool calls and their results are included.
     """
     name = one_run(run, run_id)
-    from loom_run._chat import Conversation  # noqa: PLC0415
-    from loom_run._exporting import exported  # noqa: PLC0415
-    from loom_run._stores import chat_name, opened  # noqa: PLC0415
+    from loom_run._chat import Conversation
+    from loom_run._exporting import exported
+    from loom_run._stores import chat_name, opened
 
     with opened(db, existing=True, read_only=True) as store, agent_errors_named():
         text = exported(Conversation(store, chat_name(store, name)).look(), form)  # type: ignore[arg-type]  # a choice
@@ -110,7 +110,7 @@ def doctor(*, model: str | None, db: str, output: Output | None) -> int:
     The model and its key, the database, git, the tests, the settings: one line for each, exit code 1 when something
     is missing that a chat needs.
     """
-    from loom_run._doctor import examine  # noqa: PLC0415
+    from loom_run._doctor import examine
 
     checks = list(examine(db, model))
     if choose_output(output) == "text":

@@ -27,9 +27,9 @@ def mcp() -> None:
 @output_option
 def list_servers(*, mcp_config: str | None, workspace: Path | None, output: Output | None) -> None:
     """List the servers of the file. Nothing is started."""
-    from loom_agents.mcp import read_mcp_config  # noqa: PLC0415 - kept out of `--help`
+    from loom_agents.mcp import read_mcp_config
 
-    from loom_run._errors import agent_errors_named  # noqa: PLC0415
+    from loom_run._errors import agent_errors_named
 
     with agent_errors_named():
         config = read_mcp_config(_named(mcp_config, workspace))
@@ -73,9 +73,9 @@ def check(
 
     Descriptions come from the servers and are what a model will read: look at them once.
     """
-    from loom_run._errors import agent_errors_named  # noqa: PLC0415 - kept out of `--help`
-    from loom_run._servers import found_servers, servers_of  # noqa: PLC0415
-    from loom_run._trusting import Trusting  # noqa: PLC0415
+    from loom_run._errors import agent_errors_named
+    from loom_run._servers import found_servers, servers_of
+    from loom_run._trusting import Trusting
 
     named = _named(mcp_config, workspace)
     trusting = Trusting.at_terminal(given=trust)
@@ -102,7 +102,7 @@ def check(
 
 
 async def _checked(servers: Any) -> tuple[list[dict[str, Any]], list[str]]:
-    from loom_runner import ToolRegistry  # noqa: PLC0415
+    from loom_runner import ToolRegistry
 
     async with servers:
         names = servers.names(ToolRegistry())
@@ -137,13 +137,13 @@ def _named(mcp_config: str | None, workspace: Path | None) -> Path:
     """Name the file: the flag's, else what is set, else the workspace's own."""
     if mcp_config:
         return Path(mcp_config)
-    from loom_run._config import load_settings  # noqa: PLC0415
+    from loom_run._config import load_settings
 
     folder = workspace or Path()
     return Path(load_settings(workspace).mcp_config or folder / ".mcp.json")
 
 
 def _safe(text: str) -> str:
-    from loom_run._lines import printable  # noqa: PLC0415
+    from loom_run._lines import printable
 
     return printable(text)

@@ -36,14 +36,14 @@ def serve(
     SIGTERM ends the server; what was at work is gone on with by `loom-run resume`, or from the page of the next server.
     """
     try:
-        from loom_agents.serve import serve as serve_product  # noqa: PLC0415 - kept out of `--help`
+        from loom_agents.serve import serve as serve_product
     except ImportError as exc:
         raise LoomRunError(
             f"cannot serve: {exc.name!r} is not installed. Install it: pip install 'loom-run[serve]'."
         ) from exc
-    from loom_run._served import ServedChats  # noqa: PLC0415
-    from loom_run._stores import opened  # noqa: PLC0415
-    from loom_run._trusting import Trusting  # noqa: PLC0415
+    from loom_run._served import ServedChats
+    from loom_run._stores import opened
+    from loom_run._trusting import Trusting
 
     def told(address: str, token: str | None) -> None:
         write_error(f"loom-run serves {db} at {address}" + (f"#token={token}" if token else ""))

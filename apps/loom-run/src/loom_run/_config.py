@@ -71,7 +71,7 @@ _OF_AGENT: Final = ("prompt", "tools", "model", "max_requests", "max_tokens", "m
 
 def user_folder() -> Path:
     """Name the folder with the user's own settings. It need not exist."""
-    from platformdirs import user_config_path  # noqa: PLC0415 - kept out of `--help`
+    from platformdirs import user_config_path
 
     return user_config_path("loom")
 

@@ -30,7 +30,7 @@ class LoomRunError(RunnerError):
 @contextmanager
 def agent_errors_named() -> Iterator[None]:
     """Turn errors of the agent kit, raised before a run begins to work, into one line and an exit code."""
-    from loom_agents import AgentError, MessageFormatError, ModelError, ScriptError  # noqa: PLC0415 - kept out of `--help`
+    from loom_agents import AgentError, MessageFormatError, ModelError, ScriptError
 
     try:
         yield

@@ -33,7 +33,7 @@ def _together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _usual_db() -> str:
-    from loom_run._config import load_settings  # noqa: PLC0415 - kept out of `--help`
+    from loom_run._config import load_settings
 
     return load_settings().db or DEFAULT_DB
 
@@ -132,10 +132,10 @@ def command_text(verb: str, run_id: str, db: str) -> str:
 
 def setup_change(options: dict[str, Any]) -> "SetupChange":
     """Turn the options about the setup into a change of one."""
-    from loom_run._config import load_settings  # noqa: PLC0415 - kept out of `--help`
-    from loom_run._errors import agent_errors_named  # noqa: PLC0415
-    from loom_run._setup import SetupChange, checked_rules  # noqa: PLC0415
-    from loom_run._trusting import Trusting  # noqa: PLC0415
+    from loom_run._config import load_settings
+    from loom_run._errors import agent_errors_named
+    from loom_run._setup import SetupChange, checked_rules
+    from loom_run._trusting import Trusting
 
     if options["model"] is not None and options["mock_llm"] is not None:
         raise click.UsageError("--model and --mock-llm exclude each other")

@@ -58,10 +58,10 @@ def _editing_reader(commands: Mapping[str, str]) -> Callable[[str], str]:
 
 
 def _session(commands: Mapping[str, str], *, keeps: bool) -> "PromptSession[str]":
-    from prompt_toolkit import PromptSession  # noqa: PLC0415
-    from prompt_toolkit.history import FileHistory, History, InMemoryHistory  # noqa: PLC0415
-    from prompt_toolkit.key_binding import KeyBindings  # noqa: PLC0415
-    from prompt_toolkit.output import ColorDepth  # noqa: PLC0415
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+    from prompt_toolkit.key_binding import KeyBindings
+    from prompt_toolkit.output import ColorDepth
 
     keys = KeyBindings()
 
@@ -82,7 +82,7 @@ def _session(commands: Mapping[str, str], *, keeps: bool) -> "PromptSession[str]
 
 
 def _completer(commands: Mapping[str, str]) -> Any:
-    from prompt_toolkit.completion import Completer, Completion  # noqa: PLC0415
+    from prompt_toolkit.completion import Completer, Completion
 
     class Commands(Completer):
         def get_completions(self, document: "Document", complete_event: "CompleteEvent") -> "Iterable[Completion]":
@@ -97,7 +97,7 @@ def _completer(commands: Mapping[str, str]) -> Any:
 
 def _history_file() -> Path | None:
     """Name the file of what was typed before, readable for its owner only; None when there can be none."""
-    from platformdirs import user_state_path  # noqa: PLC0415
+    from platformdirs import user_state_path
 
     file = user_state_path("loom") / "history"
     try:

@@ -41,7 +41,7 @@ class Trusting:
             digest: SHA-256 of its bytes.
             what: what it would do, for a person: "start MCP servers".
         """
-        from loom_agents.mcp import TrustedFiles  # noqa: PLC0415 - kept out of `--help`
+        from loom_agents.mcp import TrustedFiles
 
         words = TrustedFiles(user_folder() / "trust.json")
         if words.trusts(file, digest):

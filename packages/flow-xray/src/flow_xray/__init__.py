@@ -63,6 +63,6 @@ def __getattr__(name: str) -> object:
     """Load what few programs need at its first use."""
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415  as said
+    from importlib import import_module
 
     return getattr(import_module(f"flow_xray.{_LATER[name]}"), name)

@@ -131,8 +131,8 @@ def _silence_stdout() -> None:
 def _wrapped(usage: str | None) -> str | None:
     if usage is None:
         return None
-    import shutil  # noqa: PLC0415  only when the usage is shown; argparse does the same
-    import textwrap  # noqa: PLC0415  as above
+    import shutil
+    import textwrap
 
     width = max(20, shutil.get_terminal_size().columns - 2 - len("usage: "))
     parts = textwrap.wrap(" ".join(usage.split()), width, break_long_words=False, break_on_hyphens=False)
@@ -151,7 +151,7 @@ def _split(given: list[str]) -> tuple[list[str], list[str] | None]:
 
 
 def _parser() -> Parser:
-    from flow_xray import _cli_analysis, _cli_context, _cli_gate  # noqa: PLC0415  they use what is below
+    from flow_xray import _cli_analysis, _cli_context, _cli_gate
 
     parser = Parser(prog="flow-xray", description="Show what a program did, in one offline HTML file.")
     parser.add_argument("--version", action="version", version="flow-xray 0.7.0")
@@ -258,25 +258,25 @@ def _add_diff(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from flow_xray._run_script import run_script  # noqa: PLC0415  as said
+    from flow_xray._run_script import run_script
 
     return run_script(options, options.arguments)
 
 
 def _view(options: argparse.Namespace) -> int:
-    from flow_xray._cli_view import view  # noqa: PLC0415  as said
+    from flow_xray._cli_view import view
 
     return view(options)
 
 
 def _export(options: argparse.Namespace) -> int:
-    from flow_xray._cli_view import export  # noqa: PLC0415  as said
+    from flow_xray._cli_view import export
 
     return export(options)
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from flow_xray._cli_diff import compare  # noqa: PLC0415  as said
+    from flow_xray._cli_diff import compare
 
     return compare(options)
 
@@ -294,11 +294,11 @@ def read_trace(*paths: str, is_partial_fine: bool = False) -> "TraceResult":
     Raises:
         TraceFormatError: one is none of them, or cannot be read.
     """
-    from flow_xray._inputs import read_files  # noqa: PLC0415  --help loads nothing
+    from flow_xray._inputs import read_files
 
     result = read_files(paths, is_partial_fine=is_partial_fine)
     if not is_partial_fine:
-        from flow_xray._summary import notes_of  # noqa: PLC0415  as above
+        from flow_xray._summary import notes_of
 
         for note in notes_of(result):
             complain(f"note: {note}")

@@ -89,14 +89,14 @@ def _with_trace(
         if rule is None:
             return USAGE
         rules.append(rule)
-    from flow_xray._analyze import analyze  # noqa: PLC0415  --help loads nothing
+    from flow_xray._analyze import analyze
 
     trace = read_trace(*options.file).priced(options.prices)
     return show(options, trace, analyze(trace, rules))
 
 
 def _print_stats(options: argparse.Namespace, trace: "TraceResult", findings: "tuple[Finding, ...]") -> int:
-    from flow_xray._stats import stats_of  # noqa: PLC0415  --help loads nothing
+    from flow_xray._stats import stats_of
 
     found = stats_of(trace, options.sort)
     if options.output == "json":
@@ -113,14 +113,14 @@ def _print_stats(options: argparse.Namespace, trace: "TraceResult", findings: "t
 
 
 def _print_report(options: argparse.Namespace, trace: "TraceResult", findings: "tuple[Finding, ...]") -> int:
-    from flow_xray._report import report_of  # noqa: PLC0415  --help loads nothing
-    from flow_xray._stats import stats_of  # noqa: PLC0415  as above
+    from flow_xray._report import report_of
+    from flow_xray._stats import stats_of
 
     text = report_of(trace, stats_of(trace), findings)
     if options.out is None:
         say(text.rstrip("\n"))
     else:
-        from flow_xray._result import write_whole  # noqa: PLC0415  as above
+        from flow_xray._result import write_whole
 
         write_whole(options.out, text.encode("utf-8"))
         say(f"report: {options.out}")
@@ -128,7 +128,7 @@ def _print_report(options: argparse.Namespace, trace: "TraceResult", findings: "
 
 
 def _print_findings(options: argparse.Namespace, _trace: "TraceResult", findings: "tuple[Finding, ...]") -> int:
-    from flow_xray._report import printable  # noqa: PLC0415  --help loads nothing
+    from flow_xray._report import printable
 
     if options.output == "json":
         say(json.dumps([each.as_json() for each in findings]))
@@ -145,8 +145,8 @@ def _print_findings(options: argparse.Namespace, _trace: "TraceResult", findings
 
 
 def _table(found: "Stats", top: int) -> list[str]:
-    from flow_xray._report import printable  # noqa: PLC0415  --help loads nothing
-    from flow_xray._summary import human_cost, human_duration  # noqa: PLC0415  as above
+    from flow_xray._report import printable
+    from flow_xray._summary import human_cost, human_duration
 
     head = ("kind", "name", "calls", "errors", "total", "self", "p50", "p95", "tokens", "cost")
     body = [
@@ -221,7 +221,7 @@ def _loaded(given: str) -> "Rule | None":
 
 
 def _module(place: str) -> object:
-    import importlib.util  # noqa: PLC0415  only for rules of the user
+    import importlib.util
 
     if not place.endswith(".py"):
         sys.path.insert(0, os.getcwd())  # noqa: PTH109  pathlib costs 9 ms

@@ -52,7 +52,7 @@ def are_sources(paths: list[str]) -> bool:
 def _context(options: argparse.Namespace) -> int:
     if not is_there(*options.file) or not are_sources(options.source):
         return USAGE
-    from flow_xray._context import context_of  # noqa: PLC0415  --help loads nothing
+    from flow_xray._context import context_of
 
     found = context_of(read_trace(*options.file), options.source)
     if options.function is None:
@@ -71,7 +71,7 @@ def _context(options: argparse.Namespace) -> int:
 
 
 def _unknown(name: str, found: "Context") -> str:
-    import difflib  # noqa: PLC0415  only for a name that is not there
+    import difflib
 
     names = sorted({each.name for each in found.index.functions.values()})
     near = difflib.get_close_matches(name, names, 3)
@@ -147,7 +147,7 @@ def _facts(found: "Context", function: "Function") -> "dict[str, Json]":
 
 
 def _listed(title: str, items: list[str], empty: str = "") -> list[str]:
-    from flow_xray._report import printable  # noqa: PLC0415  --help loads nothing
+    from flow_xray._report import printable
 
     if not items:
         return [f"{title}: {empty}"] if empty else ([title] if ":" in title else [])

@@ -38,7 +38,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 
 def _check(options: argparse.Namespace) -> int:
-    from flow_xray._gate import Allowed, judge, write_golden  # noqa: PLC0415  --help loads nothing
+    from flow_xray._gate import Allowed, judge, write_golden
 
     limits: dict[str, Allowed] = {}
     for name in TOTALS:

@@ -22,7 +22,7 @@ def view(options: argparse.Namespace) -> int:
     if not is_there(*paths) or not are_sources(options.context):
         return USAGE
     if options.follow:
-        from flow_xray._follow import follow  # noqa: PLC0415  a web server, only for this
+        from flow_xray._follow import follow
 
         return follow(options)
     if os.path.isdir(paths[0]):  # noqa: PTH112  pathlib costs 9 ms
@@ -76,8 +76,8 @@ def _write_page(result: TraceResult, target: str, sources: list[str]) -> list[st
     if not sources:
         result.to_html(target)
         return []
-    from flow_xray._context import context_of  # noqa: PLC0415  only when asked for
-    from flow_xray._page import build_page  # noqa: PLC0415  as above
+    from flow_xray._context import context_of
+    from flow_xray._page import build_page
 
     context = context_of(result, sources)
     write_whole(target, build_page(result, context.as_json()).encode("utf-8"))
@@ -86,7 +86,7 @@ def _write_page(result: TraceResult, target: str, sources: list[str]) -> list[st
 
 def _list(folder: str, *, as_json: bool) -> int:
     """Say what a folder of a TraceStore holds; each line ends with the file to view."""
-    from flow_xray._store import TraceStore, in_store  # noqa: PLC0415  only for a folder
+    from flow_xray._store import TraceStore, in_store
 
     if not in_store(folder):
         raise TraceFormatError(f"cannot read {folder!r}: because it is a folder and no TraceStore. Give a file in it.")

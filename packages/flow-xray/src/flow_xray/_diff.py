@@ -75,7 +75,7 @@ class TraceDiff:
         Raises:
             TraceOutputError: `path` cannot be written.
         """
-        from flow_xray._diff_page import build_diff_page  # noqa: PLC0415  only when asked for
+        from flow_xray._diff_page import build_diff_page
 
         before, after = self.traces or (TraceResult(self.before_name), TraceResult(self.after_name))
         page = build_diff_page(

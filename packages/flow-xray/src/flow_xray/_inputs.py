@@ -45,7 +45,7 @@ def read_files(paths: Sequence[str], *, is_partial_fine: bool = False) -> TraceR
                 f"cannot read {path!r}: because {error.strerror or error}. Give {_KINDS}."
             ) from error
     if all(MAGIC in content[:64] for content, _ in contents):
-        from flow_xray._journal_read import parse_journals  # noqa: PLC0415  only for a journal
+        from flow_xray._journal_read import parse_journals
 
         return parse_journals(contents)
     return _joined([_parsed(content, path, is_partial_fine) for content, path in contents])
@@ -53,7 +53,7 @@ def read_files(paths: Sequence[str], *, is_partial_fine: bool = False) -> TraceR
 
 def _parsed(content: bytes, path: str, is_partial_fine: bool) -> TraceResult:
     if MAGIC in content[:64]:
-        from flow_xray._journal_read import parse_journal  # noqa: PLC0415  only for a journal
+        from flow_xray._journal_read import parse_journal
 
         return parse_journal(content, path)
     if content.startswith(b"\xef\xbb\xbf"):
@@ -69,11 +69,11 @@ def _parsed(content: bytes, path: str, is_partial_fine: bool) -> TraceResult:
     if isinstance(first, dict) and str(first.get("format", "")).startswith("flow-xray/"):
         return _own(content, path, is_partial_fine)  # somebody has put its members into another order
     if isinstance(first, dict) and ("resourceSpans" in first or "resource_spans" in first):
-        from flow_xray._otlp_read import read_otlp  # noqa: PLC0415  only for such a file
+        from flow_xray._otlp_read import read_otlp
 
         return read_otlp(whole, path, is_cut=is_cut)
     if _is_chrome(first):
-        from flow_xray._chrome_read import read_chrome  # noqa: PLC0415  as above
+        from flow_xray._chrome_read import read_chrome
 
         return read_chrome(first, path)
     raise TraceFormatError(f"cannot read {path!r}: because it is JSON of another kind. Give {_KINDS}.")
@@ -84,7 +84,7 @@ def _own(content: bytes, path: str, is_partial_fine: bool) -> TraceResult:
         return TraceResult.from_json(content)
     except TraceFormatError as error:
         if is_partial_fine:
-            from flow_xray._salvage import salvage  # noqa: PLC0415  only for a damaged file
+            from flow_xray._salvage import salvage
 
             found = salvage(content.decode("utf-8", "replace"))
             if found is not None:

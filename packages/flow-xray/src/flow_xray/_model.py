@@ -48,6 +48,6 @@ class Span:
 
     def set_output(self, value: object) -> None:
         """Freeze `value` as what this span returned (for `with trace.span(...) as span`)."""
-        from flow_xray._freeze import freeze  # noqa: PLC0415  the model stays below the freezer
+        from flow_xray._freeze import freeze
 
         self.output = freeze(value)

@@ -182,7 +182,7 @@ def _price(given: object, names: Mapping[str, str], factor: float, where: str) -
 def _of_library() -> Pricer | None:
     """Return what asks genai-prices, or None when it is not installed."""
     try:
-        import genai_prices  # noqa: PLC0415  0.3 s, only where a call has tokens and no cost
+        import genai_prices
 
         source = f"genai-prices {version('genai-prices')}"
     except (ImportError, PackageNotFoundError):

@@ -153,8 +153,8 @@ class Redactor:
             return
         self.known[secret] = None
         if not secret.isalnum():
-            from json import dumps  # noqa: PLC0415  a third of the import otherwise
-            from urllib.parse import quote  # noqa: PLC0415  10 ms, and only for a secret with odd characters
+            from json import dumps
+            from urllib.parse import quote
 
             self.known[dumps(secret)[1:-1]] = None
             self.known[quote(secret, safe="")] = None
@@ -167,7 +167,7 @@ class Redactor:
             except Exception as error:  # noqa: BLE001  a rule of the user may raise anything; it must not leak
                 if not self._warned:
                     self._warned = True
-                    import warnings  # noqa: PLC0415  only when something is wrong
+                    import warnings
 
                     warnings.warn(
                         f"flow-xray: the redact callable raised {type(error).__name__}; such values are masked.",
@@ -317,7 +317,7 @@ class Redactor:
 
     def _json(self, text: str) -> str:
         """Redact by key inside a text that is JSON; leave its spelling alone when nothing is hidden."""
-        import json  # noqa: PLC0415  a third of the import otherwise
+        import json
 
         try:
             value = json.loads(text)

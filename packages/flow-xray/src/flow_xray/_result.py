@@ -108,7 +108,7 @@ class TraceResult:
             for span in frozen.spans
         ):
             return frozen
-        from flow_xray._prices import priced  # noqa: PLC0415  only when asked for
+        from flow_xray._prices import priced
 
         return priced(frozen, prices)
 
@@ -122,7 +122,7 @@ class TraceResult:
             other: the trace that came after.
             ignore: names of members that do not count, at any depth; also "input", "output", "error", "status", "meta".
         """
-        from flow_xray._diff import diff  # noqa: PLC0415  only when asked for
+        from flow_xray._diff import diff
 
         return diff(self, other, ignore)
 
@@ -132,7 +132,7 @@ class TraceResult:
         Args:
             rules: callables of yours that take the `SpanTree` and return findings or texts.
         """
-        from flow_xray._analyze import analyze  # noqa: PLC0415  only when asked for
+        from flow_xray._analyze import analyze
 
         return analyze(self, rules)
 
@@ -142,7 +142,7 @@ class TraceResult:
         Raises:
             TraceOutputError: `path` cannot be written.
         """
-        from flow_xray._trace_json import dump  # noqa: PLC0415  only when asked for
+        from flow_xray._trace_json import dump
 
         return _written(dump(self.priced()), path)
 
@@ -153,7 +153,7 @@ class TraceResult:
         Raises:
             TraceFormatError: the text is not a trace, or was written by a newer flow-xray.
         """
-        from flow_xray._trace_json import load  # noqa: PLC0415  only when asked for
+        from flow_xray._trace_json import load
 
         return load(text)
 
@@ -172,12 +172,12 @@ class TraceResult:
         Raises:
             TraceOutputError: `path` cannot be written.
         """
-        from flow_xray._page import build_page  # noqa: PLC0415  only when asked for
+        from flow_xray._page import build_page
 
         priced = self.priced()
         context = None
         if sources := [source] if isinstance(source, str) else [os.fspath(each) for each in source]:
-            from flow_xray._context import context_of  # noqa: PLC0415  only when asked for
+            from flow_xray._context import context_of
 
             context = context_of(priced, sources).as_json()
         page = build_page(priced, context)
@@ -191,7 +191,7 @@ class TraceResult:
         Raises:
             TraceOutputError: `path` cannot be written.
         """
-        from flow_xray._export import chrome  # noqa: PLC0415  only when asked for
+        from flow_xray._export import chrome
 
         return _written(chrome(self.priced()), path)
 
@@ -201,7 +201,7 @@ class TraceResult:
         Raises:
             TraceOutputError: `path` cannot be written.
         """
-        from flow_xray._export import speedscope  # noqa: PLC0415  only when asked for
+        from flow_xray._export import speedscope
 
         return _written(speedscope(self.priced()), path)
 
@@ -211,7 +211,7 @@ class TraceResult:
         Raises:
             TraceOutputError: `path` cannot be written.
         """
-        from flow_xray._otlp_write import otlp  # noqa: PLC0415  only when asked for
+        from flow_xray._otlp_write import otlp
 
         return _written(otlp(self.priced()), path)
 
@@ -221,7 +221,7 @@ class TraceResult:
         Raises:
             TraceOutputError: `path` cannot be written.
         """
-        from flow_xray._dot import dot  # noqa: PLC0415  only when asked for
+        from flow_xray._dot import dot
 
         return _written(dot(self.frozen()), path)
 

@@ -115,7 +115,7 @@ class Session:
         self.name = self.redactor.text(name)
         self.limits = limits
         self.journal = journal
-        from threading import current_thread  # noqa: PLC0415  it costs the import of flow_xray a millisecond
+        from threading import current_thread
 
         self._thread = current_thread
         self.clock = clock
@@ -315,7 +315,7 @@ class Session:
 
     def result(self) -> TraceResult:
         """Return what has been recorded so far."""
-        from copy import copy  # noqa: PLC0415  it costs the import of flow_xray a millisecond
+        from copy import copy
 
         meta = dict(self.meta)
         if self.tags:
@@ -341,7 +341,7 @@ def is_cancellation(error: BaseException) -> bool:
 
 def _traceback_of(error: BaseException) -> str:
     """Format the traceback without the recorder's own frames."""
-    import traceback  # noqa: PLC0415  8 ms, needed only when something fails
+    import traceback
 
     own = os.path.dirname(__file__)  # noqa: PTH120  pathlib costs 9 ms at import
 
@@ -363,7 +363,7 @@ def open_journal(path: "str | os.PathLike[str]") -> "JournalWriter":
     Raises:
         TraceOutputError: the path cannot be written, or holds something else than a journal.
     """
-    from flow_xray._journal import JournalWriter  # noqa: PLC0415  most sessions have no journal
+    from flow_xray._journal import JournalWriter
 
     try:
         return JournalWriter(os.fspath(path))
@@ -374,7 +374,7 @@ def open_journal(path: "str | os.PathLike[str]") -> "JournalWriter":
 
 
 def _warn(message: str, *, stacklevel: int) -> None:
-    import warnings  # noqa: PLC0415  only when something is wrong
+    import warnings
 
     warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
 

@@ -198,7 +198,7 @@ class TraceStore:
         Raises:
             TraceFormatError: there is no such capture, or it cannot be read.
         """
-        from flow_xray._journal_read import read_journal  # noqa: PLC0415  only when asked for
+        from flow_xray._journal_read import read_journal
 
         if Path(capture_id).name != capture_id:
             raise TraceFormatError(

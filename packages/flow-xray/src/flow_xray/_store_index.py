@@ -40,11 +40,11 @@ class Index:
         file = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if sys.platform == "win32":
-                import msvcrt  # noqa: PLC0415  only there
+                import msvcrt
 
                 msvcrt.locking(file, msvcrt.LK_LOCK, 1)
             else:
-                import fcntl  # noqa: PLC0415  only elsewhere
+                import fcntl
 
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -6,7 +6,7 @@ from flow_xray._result import TraceResult
 
 def summary_of(result: TraceResult) -> dict[str, Json]:
     """Return the facts that are printed: name, status, counts, tokens, cost, time."""
-    from flow_xray._diff import totals_of  # noqa: PLC0415  a third of the start of a command
+    from flow_xray._diff import totals_of
 
     spans = result.spans
     totals = totals_of(result)

@@ -53,7 +53,7 @@ def _install() -> None:
         start(self)
 
     _replace(threading.Thread, "start", start_carrying)
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  it loads logging; only while recording
+    from concurrent.futures import ThreadPoolExecutor
 
     submit: Any = ThreadPoolExecutor.submit
 

@@ -142,7 +142,7 @@ class Trace:
         Durability: records survive the death of the process at once, and of the machine when the system has
         written them back.
         """
-        from flow_xray._threads import carrying_threads  # noqa: PLC0415  only a program that records needs it
+        from flow_xray._threads import carrying_threads
 
         place = here.get()
         outer = place if place is not None and not place[0].closed else None
@@ -163,7 +163,7 @@ class Trace:
                 if not lines:
                     yield session
                 else:
-                    from flow_xray._lines import watching_lines  # noqa: PLC0415  as above
+                    from flow_xray._lines import watching_lines
 
                     with watching_lines() as watch:
                         try:
@@ -293,7 +293,7 @@ def _caller_in(text: str) -> tuple[str, str] | None:
 
 def _with_counts(values: dict[str, object]) -> dict[str, object]:
     """Replace `usage` by the counts in it; keep it when there are none."""
-    from flow_xray._usage import usage_of  # noqa: PLC0415  only where it is used
+    from flow_xray._usage import usage_of
 
     counts = usage_of(values["usage"])
     if not counts:

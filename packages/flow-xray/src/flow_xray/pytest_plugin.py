@@ -102,7 +102,7 @@ class XrayGolden:
             redact: rules beside the built-in ones, as in `trace.capture`.
             **options: those of `check`.
         """
-        from flow_xray import trace  # noqa: PLC0415  only when a test asks for it
+        from flow_xray import trace
 
         path, _ = self._path(name), _limits(_limits_in(options))  # what is wrong here is said before anything runs
         with trace.capture(name=path.stem, redact=redact) as session:
@@ -134,7 +134,7 @@ class XrayGolden:
             limits_only: let changed calls pass.
         """
         __tracebackhide__ = True
-        from flow_xray._gate import judge, write_golden  # noqa: PLC0415  only when a test asks for it
+        from flow_xray._gate import judge, write_golden
 
         path = self._path(name)
         limits = _limits(
@@ -196,14 +196,14 @@ def _limits_in(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _limits(given: Mapping[str, str | float | None]) -> "dict[str, Allowed]":
-    from flow_xray._gate import Allowed  # noqa: PLC0415  only when a test asks for it
+    from flow_xray._gate import Allowed
 
     return {name: Allowed.of(limit) for name, limit in given.items() if limit is not None}
 
 
 def _written(verdict: "Verdict", page: Path) -> str:
     """Write the page of a difference and return where it is, or why it is nowhere: the test fails by the difference."""
-    from flow_xray import FlowXrayError  # noqa: PLC0415  only when a test asks for it
+    from flow_xray import FlowXrayError
 
     try:
         verdict.diff.to_html(page)
@@ -213,7 +213,7 @@ def _written(verdict: "Verdict", page: Path) -> str:
 
 
 def _read(path: Path) -> "TraceResult":
-    from flow_xray import FlowXrayError, TraceResult  # noqa: PLC0415  only when a test asks for it
+    from flow_xray import FlowXrayError, TraceResult
 
     try:
         return TraceResult.from_json(path.read_bytes())

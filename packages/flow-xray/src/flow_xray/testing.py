@@ -141,8 +141,8 @@ def _items(count: int) -> object:
 
 def _record(journal: str) -> None:
     """Record until somebody kills us; tell the number of each call that has ended."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  only in the program that is killed
-    from itertools import count  # noqa: PLC0415  as above
+    from concurrent.futures import ThreadPoolExecutor
+    from itertools import count
 
     def tell(number: int) -> None:
         os.write(1, b"%d\n" % number)
@@ -198,9 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _quiet(arguments: Sequence[str]) -> int:
     """Run `flow-xray` without its output."""
-    import io  # noqa: PLC0415  only in a sweep
+    import io
 
-    from flow_xray._cli import main as command  # noqa: PLC0415  as above
+    from flow_xray._cli import main as command
 
     with redirect_stdout(io.StringIO()):
         return command(arguments)

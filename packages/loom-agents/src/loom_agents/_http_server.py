@@ -45,7 +45,7 @@ async def serve(
     Raises:
         AgentError: the place cannot be listened on, or is open to others and there is no file of tokens.
     """
-    import uvicorn  # noqa: PLC0415 - of the extra `serve`
+    import uvicorn
 
     token = None
     if token_file is not None:

@@ -130,7 +130,7 @@ async def event_stream(
         lost: the client's number makes no sense here; it is told to forget what it has, and gets everything.
         leaving: set when the server ends; so does the stream then, and the client comes back to the next one.
     """
-    from sse_starlette import ServerSentEvent  # noqa: PLC0415 - of the extra `serve`
+    from sse_starlette import ServerSentEvent
 
     if lost:
         yield ServerSentEvent(event="resync", data=_text({"why": "this server does not know the event id"}))

@@ -85,7 +85,7 @@ def _walk(folder: Path, prefix: str, rules: tuple[_Rules, ...]) -> Iterator[List
 
 
 def _ignore_rules(file: Path) -> "GitIgnoreSpec | None":
-    from pathspec import GitIgnoreSpec  # noqa: PLC0415 - costs as much to import as the rest of the start
+    from pathspec import GitIgnoreSpec
 
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()

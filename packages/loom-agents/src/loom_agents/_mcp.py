@@ -93,8 +93,8 @@ class OfferedTool:
         )
 
     def _check(self, name: str, arguments: Mapping[str, Any]) -> None:
-        from jsonschema.exceptions import best_match  # noqa: PLC0415 - loaded with the first server
-        from referencing.exceptions import Unresolvable  # noqa: PLC0415
+        from jsonschema.exceptions import best_match
+        from referencing.exceptions import Unresolvable
 
         try:
             wrong = best_match(self.validator.iter_errors(arguments))
@@ -113,7 +113,7 @@ class OfferedTool:
     async def _call(
         self, name: str, arguments: Mapping[str, Any], answers: Mapping[str, Any] | None, blobs: Blobs
     ) -> Any:
-        from mcp_types import CallToolResult  # noqa: PLC0415 - loaded with the first server
+        from mcp_types import CallToolResult
 
         context = current_run()
 
@@ -206,10 +206,10 @@ class McpServers:
 
     def _usable(self, server: McpServer) -> list[OfferedTool]:
         """Leave out what no provider would take; it would refuse the whole request for it."""
-        from jsonschema import Draft202012Validator  # noqa: PLC0415
-        from jsonschema.exceptions import SchemaError  # noqa: PLC0415
-        from jsonschema.validators import validator_for  # noqa: PLC0415
-        from referencing import Registry  # noqa: PLC0415
+        from jsonschema import Draft202012Validator
+        from jsonschema.exceptions import SchemaError
+        from jsonschema.validators import validator_for
+        from referencing import Registry
 
         usable: dict[str, OfferedTool] = {}
         for offer in server.tools:
@@ -232,7 +232,7 @@ class McpServers:
 
 
 def _questions(name: str, result: "InputRequiredResult") -> dict[str, dict[str, Any]]:
-    from mcp_types import ElicitRequest, ElicitRequestURLParams  # noqa: PLC0415
+    from mcp_types import ElicitRequest, ElicitRequestURLParams
 
     questions: dict[str, dict[str, Any]] = {}
     for key, request in (result.input_requests or {}).items():

@@ -141,8 +141,8 @@ class McpServer:
             ToolFailed: with the category `unavailable`, `timeout`, `refused` or `bad_result`.
             OutcomeUnknown: it was cut off and may not be repeated.
         """
-        from mcp import MCPError  # noqa: PLC0415 - takes a second; only loaded when there are servers
-        from mcp_types import CONNECTION_CLOSED, HEADER_MISMATCH, REQUEST_TIMEOUT  # noqa: PLC0415
+        from mcp import MCPError
+        from mcp_types import CONNECTION_CLOSED, HEADER_MISMATCH, REQUEST_TIMEOUT
 
         relisted = False
         for is_last in (not is_repeatable, True):
@@ -178,7 +178,7 @@ class McpServer:
         answers: Mapping[str, Any] | None,
         on_progress: OnProgress | None,
     ) -> "CallToolResult | InputRequiredResult":
-        from mcp_types import ElicitResult  # noqa: PLC0415
+        from mcp_types import ElicitResult
 
         responses: Any = None
         if answers is not None:
@@ -248,7 +248,7 @@ class McpServer:
 
     async def _live(self) -> bool:
         """Start the server and stay with it to its end; say whether it could be called in between."""
-        import anyio  # noqa: PLC0415 - comes with mcp
+        import anyio
 
         began, is_ready, life = time.monotonic(), False, None
         try:
@@ -296,8 +296,8 @@ class McpServer:
                 wait.cancel()
 
     async def _answers(self, life: _Life) -> bool:
-        from mcp import MCPError  # noqa: PLC0415
-        from mcp_types import CONNECTION_CLOSED  # noqa: PLC0415
+        from mcp import MCPError
+        from mcp_types import CONNECTION_CLOSED
 
         try:
             await life.client.list_tools()
@@ -307,10 +307,10 @@ class McpServer:
 
     @asynccontextmanager
     async def _connected(self) -> "AsyncIterator[Client]":
-        import httpx2  # noqa: PLC0415 - comes with mcp
-        from mcp import Client, StdioServerParameters  # noqa: PLC0415
-        from mcp.client.stdio import stdio_client  # noqa: PLC0415
-        from mcp.client.streamable_http import streamable_http_client  # noqa: PLC0415
+        import httpx2
+        from mcp import Client, StdioServerParameters
+        from mcp.client.stdio import stdio_client
+        from mcp.client.streamable_http import streamable_http_client
 
         config = self.config
         async with AsyncExitStack() as stack:
@@ -354,7 +354,7 @@ class McpServer:
 
 async def _declined(context: "ClientRequestContext", params: "ElicitRequestParams") -> "ElicitResult":
     """Answer a question that an old server asks in the middle of a call, where nobody can wait for a person."""
-    from mcp_types import ElicitResult  # noqa: PLC0415
+    from mcp_types import ElicitResult
 
     del context, params
     return ElicitResult(action="decline")

@@ -48,7 +48,7 @@ class ScriptedModel:
         Raises:
             ScriptError: the file is missing or is not a script; the text names the place.
         """
-        from loom_agents._script_file import read_script  # noqa: PLC0415 - only runs with a script need it
+        from loom_agents._script_file import read_script
 
         return cls(read_script(path, agent=agent), name=f"script:{path.name}")
 

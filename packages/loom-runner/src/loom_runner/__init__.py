@@ -149,7 +149,7 @@ _HINTED = {
 
 
 def __getattr__(name: str) -> Any:
-    from importlib import import_module  # noqa: PLC0415
+    from importlib import import_module
 
     home = _HOME.get(name) or _HINTED.get(name)
     if home is None:

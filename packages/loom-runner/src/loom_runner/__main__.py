@@ -11,8 +11,8 @@ __all__ = ["main"]
 def main() -> NoReturn:
     """Run the command and leave the process."""
     try:
-        from loom_runner._cli import main_group  # noqa: PLC0415  (Ctrl-C while it is loaded is no traceback either)
-        from loom_runner.cli_base import run_command  # noqa: PLC0415
+        from loom_runner._cli import main_group
+        from loom_runner.cli_base import run_command
     except KeyboardInterrupt:
         print("interrupted.", file=sys.stderr)
         sys.exit(130)

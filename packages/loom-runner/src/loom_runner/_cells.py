@@ -125,7 +125,7 @@ class Cells:
         """Read a payload as JSON that is never long: itself, or, for a blob, its hash, size and head."""
         if isinstance(cell, str) or cell[:1] != b"b":
             return self.get(cell, what)
-        from json import dumps  # noqa: PLC0415  (the rest of the module needs no JSON)
+        from json import dumps
 
         address, size_bytes = blob_of(cell)
         head = self.open(cell[_BLOB.size :], what).decode()
@@ -151,7 +151,7 @@ class Cells:
         if isinstance(cell, str) or cell[:1] != b"s":
             return cell
         if self.keys is None:
-            from loom_runner._keys import sealed_by  # noqa: PLC0415  (only now is it known that it is needed)
+            from loom_runner._keys import sealed_by
 
             raise StoreLocked(
                 f"cannot read {self._path}: it is encrypted with key {sealed_by(cell[1:])!r}, and no key was given. "
@@ -180,7 +180,7 @@ class Cells:
         raise self.damaged(what, "it begins as no cell does")
 
     def _unpressed(self, frame: bytes, what: str) -> bytes:
-        import zstandard  # noqa: PLC0415  (most stores hold nothing that large)
+        import zstandard
 
         try:
             return zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
@@ -208,7 +208,7 @@ def pressed(data: bytes) -> bytes:
 
 @cache
 def _compressor() -> zstandard.ZstdCompressor:
-    import zstandard  # noqa: PLC0415  (most stores hold nothing that large)
+    import zstandard
 
     return zstandard.ZstdCompressor(level=_FRESH_LEVEL, write_checksum=True)
 

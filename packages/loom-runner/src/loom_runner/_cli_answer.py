@@ -52,7 +52,7 @@ __all__ = ["ANSWERING_COMMANDS"]
 @db_option
 def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str | None, db: str) -> None:
     """Decide about a tool call in doubt; `resume` then goes on."""
-    from loom_runner._runner import resolve_call  # noqa: PLC0415
+    from loom_runner._runner import resolve_call
 
     run_id, number = call_of(call, "resolve", "loom-runner doubts")
     if retry + skip + (result is not None) != 1:
@@ -75,7 +75,7 @@ def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str |
 @db_option
 def signal_command(*, name: str, run: str | None, run_id: str | None, payload: str | None, db: str) -> None:
     """Leave a signal NAME for a run; `resume` then goes on."""
-    from loom_runner._runner import send_signal  # noqa: PLC0415
+    from loom_runner._runner import send_signal
 
     if (run is None) == (run_id is None):
         raise UsageError(f"cannot signal {shorten(name, 40)!r}: say which run, with --run-id RUN.")
@@ -96,7 +96,7 @@ def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Ou
 
     Without RUN: those of every run.
     """
-    from loom_runner._approvals import approval_view, read_approvals  # noqa: PLC0415
+    from loom_runner._approvals import approval_view, read_approvals
 
     name = named_run(names, run_id, "show the approvals of").run_id if names or run_id else None
     with opened(db, "show approvals") as store:
@@ -127,7 +127,7 @@ def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Ou
 @db_option
 def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: str, by: str | None, db: str) -> None:
     """Approve or deny a tool call; `resume` then goes on."""
-    from loom_runner._approvals import decide_approval  # noqa: PLC0415
+    from loom_runner._approvals import decide_approval
 
     run_id, number = call_of(request, "decide", "loom-runner approvals")
     if approve + deny + (edit is not None) != 1:
@@ -157,7 +157,7 @@ def cancel(*, names: tuple[str, ...], run_id: str | None, db: str, by: str | Non
 
     A process that works on it stops at its next write.
     """
-    from loom_runner._requests import cancel_run  # noqa: PLC0415  (kept out of `--help`)
+    from loom_runner._requests import cancel_run
 
     name = named_run(names, run_id, "cancel").run_id
     with reading(db, name, "cancel", read_only=False) as store:
@@ -169,7 +169,7 @@ def cancel(*, names: tuple[str, ...], run_id: str | None, db: str, by: str | Non
 @naming
 def pause(*, names: tuple[str, ...], run_id: str | None, db: str) -> None:
     """Let a run and its children stop after the step they are in."""
-    from loom_runner._requests import pause_run  # noqa: PLC0415  (kept out of `--help`)
+    from loom_runner._requests import pause_run
 
     name = named_run(names, run_id, "pause").run_id
     with reading(db, name, "pause", read_only=False) as store:
@@ -191,8 +191,8 @@ def fork(
     The first run stays as it is. `resume` goes on with the new one. With MODULE the changed state is checked against
     its type.
     """
-    from loom_runner._load import load_module  # noqa: PLC0415  (kept out of `--help`)
-    from loom_runner._requests import fork_run  # noqa: PLC0415  (kept out of `--help`)
+    from loom_runner._load import load_module
+    from loom_runner._requests import fork_run
 
     named = named_run(names, run_id, "fork")
     change = None if patch is None else json_of(patch, "--patch")

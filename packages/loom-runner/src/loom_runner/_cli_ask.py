@@ -56,7 +56,7 @@ def explain_command(names: tuple[str, ...], run_id: str | None, db: str, output:
 
     Pauses, crashes, retries, doubts, changed code, and the next useful command.
     """
-    from loom_runner._explain import explain  # noqa: PLC0415
+    from loom_runner._explain import explain
 
     named = named_run(names, run_id, "explain")
     with reading(db, named.run_id, "explain") as store:
@@ -93,7 +93,7 @@ _RUNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 @output_option
 def list_command(limit: int, db: str, output: Output | None) -> None:
     """List the runs of a database, the latest changed first."""
-    from loom_runner._views import run_view  # noqa: PLC0415
+    from loom_runner._views import run_view
 
     with opened(db, "list runs") as store:
         rows = [run_view(record) for record in store.list_runs(limit=limit)]
@@ -108,8 +108,8 @@ def list_command(limit: int, db: str, output: Output | None) -> None:
 @click.option("--raw", is_flag=True, help="Only the state, as the text that is stored.")
 def get(*, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, raw: bool) -> None:
     """Show a run's row: status, state, result, error."""
-    from loom_runner._finding import find_run  # noqa: PLC0415
-    from loom_runner._views import run_view  # noqa: PLC0415
+    from loom_runner._finding import find_run
+    from loom_runner._views import run_view
 
     name = named_run(names, run_id, "get").run_id
     with reading(db, name, "get") as store:
@@ -134,7 +134,7 @@ def history(
     *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, first: int, limit: int
 ) -> None:
     """Show the committed steps and their checkpoints."""
-    from loom_runner._views import step_view  # noqa: PLC0415
+    from loom_runner._views import step_view
 
     name = named_run(names, run_id, "show the history of").run_id
     with reading(db, name, "show the history of") as store:
@@ -160,8 +160,8 @@ def attempts(
     *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, first: int, limit: int
 ) -> None:
     """Show every try of every step, failed ones too."""
-    from loom_runner._finding import find_run  # noqa: PLC0415
-    from loom_runner._views import attempt_views  # noqa: PLC0415
+    from loom_runner._finding import find_run
+    from loom_runner._views import attempt_views
 
     name = named_run(names, run_id, "show the attempts of").run_id
     with reading(db, name, "show the attempts of") as store:
@@ -200,8 +200,8 @@ _CALLS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 @asking
 def tool_calls(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
     """Show the tool ledger of a run."""
-    from loom_runner._doubt import read_tool_calls  # noqa: PLC0415
-    from loom_runner._views import tool_view  # noqa: PLC0415
+    from loom_runner._doubt import read_tool_calls
+    from loom_runner._views import tool_view
 
     name = named_run(names, run_id, "show the tool calls of").run_id
     with reading(db, name, "show the tool calls of") as store:
@@ -216,9 +216,9 @@ def doubts(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
 
     They started and have no recorded end. Without RUN: those of every run.
     """
-    from loom_runner._doubt import read_tool_calls  # noqa: PLC0415
-    from loom_runner._finding import find_run  # noqa: PLC0415
-    from loom_runner._views import tool_view  # noqa: PLC0415
+    from loom_runner._doubt import read_tool_calls
+    from loom_runner._finding import find_run
+    from loom_runner._views import tool_view
 
     name = named_run(names, run_id, "show the doubts of").run_id if names or run_id else None
     with opened(db, "show doubts") as store:
@@ -239,8 +239,8 @@ def doubts(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
 @asking
 def children(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
     """Show the runs that a run has started."""
-    from loom_runner._requests import read_children  # noqa: PLC0415
-    from loom_runner._views import run_view  # noqa: PLC0415
+    from loom_runner._requests import read_children
+    from loom_runner._views import run_view
 
     name = named_run(names, run_id, "show the children of").run_id
     with reading(db, name, "show the children of") as store:
@@ -253,7 +253,7 @@ def children(names: tuple[str, ...], run_id: str | None, db: str, output: Output
 @output_option
 def stats(db: str, output: Output | None) -> None:
     """Count what a database holds, by status."""
-    from loom_runner._requests import read_stats  # noqa: PLC0415
+    from loom_runner._requests import read_stats
 
     with opened(db, "count") as store:
         counts = read_stats(store)

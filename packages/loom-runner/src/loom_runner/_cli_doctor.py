@@ -48,7 +48,7 @@ def doctor(db: str, durability: Durability, output: Output | None) -> int:
 
     Exit code 1 when something is bad.
     """
-    from loom_runner._doctor import examine  # noqa: PLC0415
+    from loom_runner._doctor import examine
 
     with _opened_as_driven(db, durability) as store:
         checks = list(examine(store, db))
@@ -71,7 +71,7 @@ def doctor(db: str, durability: Durability, output: Output | None) -> int:
 @contextlib.contextmanager
 def _opened_as_driven(db: str, durability: Durability) -> Iterator[SQLiteStore]:
     """Open a database as a run is driven; as a reader where it may not be written."""
-    from loom_runner._sqlite import SQLiteStore  # noqa: PLC0415  (kept out of `--help`)
+    from loom_runner._sqlite import SQLiteStore
 
     with opened(db, "examine it"):  # a wrong file is refused before anything could be changed in it
         pass

@@ -135,7 +135,7 @@ def resume(
 
     Without MODULE, with the one that drove the run last. A failed run tries its step again.
     """
-    from loom_runner._next import module_of  # noqa: PLC0415  (kept out of `--help`)
+    from loom_runner._next import module_of
 
     if len(names) == 1 and run_id is None and Path(names[0]).suffix == ".py":
         raise UsageError(f"cannot resume {names[0]}: say which of its runs, with --run-id RUN.")
@@ -188,8 +188,8 @@ def worker(
     Children and forks, runs whose timer, signal or decision has come, and those whose process disappeared; any number
     of workers may share a database. SIGTERM lets the steps come to their end.
     """
-    from loom_runner._load import load_module  # noqa: PLC0415  (kept out of `--help`)
-    from loom_runner._worker import Worker  # noqa: PLC0415
+    from loom_runner._load import load_module
+    from loom_runner._worker import Worker
 
     mode = choose_output(output)
     runner = load_module(module).runner(db, durability)
@@ -218,10 +218,10 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
     trace: str | None,
     output: Output,
 ) -> int:
-    from loom_runner._finding import find_run  # noqa: PLC0415  (kept out of `--help`)
-    from loom_runner._load import load_module  # noqa: PLC0415
-    from loom_runner._next import next_commands, open_calls, waits_for  # noqa: PLC0415
-    from loom_runner._views import run_view  # noqa: PLC0415
+    from loom_runner._finding import find_run
+    from loom_runner._load import load_module
+    from loom_runner._next import next_commands, open_calls, waits_for
+    from loom_runner._views import run_view
 
     loaded = load_module(module)
     runner = loaded.runner(db, durability)
@@ -266,7 +266,7 @@ def _budget_of(text: str | None) -> Budget | None:
     """Read `steps=100,tokens=50000,cost_usd=1.5,time_s=60`."""
     if text is None:
         return None
-    from loom_runner._budget import Budget  # noqa: PLC0415  (kept out of `--help`)
+    from loom_runner._budget import Budget
 
     limits: dict[str, Any] = {}
     for part in text.split(","):
@@ -283,7 +283,7 @@ def _budget_of(text: str | None) -> Budget | None:
 
 
 def _print_event(event: RunEvent) -> None:
-    from loom_runner._clock import to_iso  # noqa: PLC0415
+    from loom_runner._clock import to_iso
 
     line = {"kind": event.kind, "run_id": event.run_id, "step_index": event.step_index, "attempt": event.attempt}
     write_json(line | {"at": to_iso(event.at_us)} | dict(event.data), "jsonl")

@@ -21,7 +21,7 @@ def new_key_command(key_id: str) -> None:
     Put the line into a file that only you may read and name it with LOOM_RUNNER_KEY_FILE. Without the key nobody can
     read what it has sealed.
     """
-    from loom_runner._keys import KeyRing, new_key  # noqa: PLC0415  (kept out of `--help`)
+    from loom_runner._keys import KeyRing, new_key
 
     KeyRing({key_id: bytes(32)})  # refuses an id that could not be used
     write_line(new_key(key_id))
@@ -35,8 +35,8 @@ def rekey(db: str) -> None:
     The first key of LOOM_RUNNER_KEY or LOOM_RUNNER_KEY_FILE writes everything anew; the others read what is there.
     Nobody else may have the database open.
     """
-    from loom_runner._keys import KeyRing  # noqa: PLC0415  (kept out of `--help`)
-    from loom_runner._sqlite import SQLiteStore  # noqa: PLC0415
+    from loom_runner._keys import KeyRing
+    from loom_runner._sqlite import SQLiteStore
 
     if not Path(db).exists():
         raise UnknownRun(f"cannot rekey: there is no database {db}. Name it with --db.")

@@ -121,7 +121,7 @@ def checked_run_id(name: str, verb: str) -> str:
 @contextlib.contextmanager
 def opened(db: str, verb: str, *, read_only: bool = True) -> Iterator[SQLiteStore]:
     """Open a database that is there."""
-    from loom_runner._sqlite import SQLiteStore  # noqa: PLC0415  (kept out of `--help`)
+    from loom_runner._sqlite import SQLiteStore
 
     if not Path(db).exists():
         raise UnknownRun(f"cannot {verb}: there is no database {db}. Name it with --db.")
@@ -150,7 +150,7 @@ def db_suffix(db: str) -> str:
 
 def go_on_hint(store: SQLiteStore, run_id: str, db: str, *, module: str | None = None) -> str:
     """The command that goes on with a run, with the module that drove it last when none is given."""
-    from loom_runner._next import module_of  # noqa: PLC0415  (kept out of `--help`)
+    from loom_runner._next import module_of
 
     named = module or module_of(store, run_id) or "MODULE"
     return f"loom-runner resume {shlex.quote(named)} --run-id {shlex.quote(run_id)}{db_suffix(db)}"
@@ -168,7 +168,7 @@ def json_of(text: str, option: str) -> Any:
 
 def local_time(at: str | None) -> str:
     """Show a time to a person."""
-    from datetime import datetime  # noqa: PLC0415
+    from datetime import datetime
 
     return "" if at is None else f"{datetime.fromisoformat(at).astimezone():%Y-%m-%d %H:%M:%S}"
 

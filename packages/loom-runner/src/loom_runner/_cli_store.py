@@ -43,8 +43,8 @@ def trace_command(
 
     It shows every process that ever worked on the run, crashes included, and needs no network.
     """
-    from loom_runner._next import page_name  # noqa: PLC0415
-    from loom_runner._observer import write_trace  # noqa: PLC0415
+    from loom_runner._next import page_name
+    from loom_runner._observer import write_trace
 
     name = named_run(names, run_id, "trace").run_id
     html = html or page_name(name)
@@ -67,7 +67,7 @@ def export_command(
 
     Each line has its `kind`: export, run, process, step, attempt, tool_call, tool_try, approval, signal, child.
     """
-    from loom_runner._export import export_rows  # noqa: PLC0415
+    from loom_runner._export import export_rows
 
     if output in ("text", "json"):
         raise UsageError(f"cannot export as {output}: an export is lines of JSON. Leave --output out.")
@@ -109,8 +109,8 @@ def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
     Without RUN: the whole database. With MODULE, also whether its types fit every state that is kept. Exit code 1 when
     something is wrong.
     """
-    from loom_runner._load import load_module  # noqa: PLC0415  (kept out of `--help`)
-    from loom_runner._sqlite_care import Problem, VerifyReport  # noqa: PLC0415
+    from loom_runner._load import load_module
+    from loom_runner._sqlite_care import Problem, VerifyReport
 
     named = named_run(names, run_id, "verify") if names or run_id else None
     name = None if named is None else named.run_id
@@ -159,7 +159,7 @@ def prune(
     Without --keep, completed, failed and cancelled runs go, with their children. With --keep, all runs stay and lose
     steps. Without RUN: of the whole database. Nothing goes without --yes.
     """
-    from loom_runner._retention import parse_keep  # noqa: PLC0415  (kept out of `--help`)
+    from loom_runner._retention import parse_keep
 
     name = named_run(names, run_id, "prune").run_id if names or run_id else None
     what: dict[str, Any] = {"run_id": name, "keep": None if keep is None else parse_keep(keep)}

@@ -58,8 +58,8 @@ def watch(
 
     A terminal is drawn anew; a pipe gets a line of JSON for each step, attempt, tool call and change of status.
     """
-    from loom_runner._states import TERMINAL  # noqa: PLC0415  (kept out of `--help`)
-    from loom_runner._watch import Watcher  # noqa: PLC0415
+    from loom_runner._states import TERMINAL
+    from loom_runner._watch import Watcher
 
     name = named_run(names, run_id, "watch").run_id
     mode = "jsonl" if choose_output(output) != "text" else "text"

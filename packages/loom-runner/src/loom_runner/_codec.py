@@ -39,8 +39,8 @@ class Codec:
         self._adapter: Any = None
         self._is_large = False
         if hint is not UNHINTED and hint is not Any:
-            from pydantic import TypeAdapter  # noqa: PLC0415  (kept out of `--help`)
-            from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError  # noqa: PLC0415
+            from pydantic import TypeAdapter
+            from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
             try:
                 self._adapter = TypeAdapter(hint)
@@ -106,7 +106,7 @@ def _encode_large(value: Any) -> tuple[str, Any] | None:
     pydantic's writer knows more than JSON and turns it into JSON silently; what is equal to its own text read back was
     plain JSON to begin with.
     """
-    from pydantic_core import from_json, to_json  # noqa: PLC0415  (kept out of `--help`)
+    from pydantic_core import from_json, to_json
 
     try:
         written = to_json(value, inf_nan_mode="null")

@@ -27,7 +27,7 @@ _STRIDE: Final = 65_536
 
 def difference(before: bytes, data: bytes) -> bytes:
     """Write `data` as a difference to `before`."""
-    import zstandard  # noqa: PLC0415  (only large states need it)
+    import zstandard
 
     prefix = _equal_at_start(before, data)
     suffix = _equal_at_end(before, data, min(len(before), len(data)) - prefix)
@@ -47,7 +47,7 @@ def apply(before: bytes, delta: bytes) -> bytes:
     Raises:
         ValueError: The difference is damaged, or was made from another text.
     """
-    import zstandard  # noqa: PLC0415  (only large states need it)
+    import zstandard
 
     try:
         prefix, suffix, size_bytes, checksum = _HEAD.unpack_from(delta)
@@ -69,7 +69,7 @@ def is_of(delta: bytes, data: bytes) -> bool:
 
 
 def _dictionary(old: bytes) -> Any:
-    import zstandard  # noqa: PLC0415  (only large states need it)
+    import zstandard
 
     # zstd takes fewer than 8 bytes for no dictionary.
     return zstandard.ZstdCompressionDict(old, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if len(old) >= 8 else None

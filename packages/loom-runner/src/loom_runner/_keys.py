@@ -46,7 +46,7 @@ class KeyRing:
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         try:
-            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  (an extra)
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         except ImportError as exc:
             raise UsageError(
                 "cannot use keys: the package cryptography is not installed. Install loom-runner[crypt]."
@@ -122,7 +122,7 @@ class KeyRing:
         Raises:
             StoreLocked: The ring has no key of this id, or another one under it, or the bytes were changed.
         """
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415  (an extra)
+        from cryptography.exceptions import InvalidTag
 
         key_id = sealed_by(sealed)
         cipher = self._ciphers.get(key_id)

@@ -379,7 +379,7 @@ def _payload_text(value: Any) -> str:
 
 def _jsonable(value: Any) -> Any:
     """Write models, dataclasses, dates and the like as JSON; an object that is none of these is an error."""
-    from pydantic_core import PydanticSerializationError, to_jsonable_python  # noqa: PLC0415  (kept out of `--help`)
+    from pydantic_core import PydanticSerializationError, to_jsonable_python
 
     try:
         return to_jsonable_python(value)

@@ -246,7 +246,7 @@ class LoopProgram(_Code):
         return self._results.decode(text)
 
     async def advance(self, state: Any, context: RunContext) -> Advance:  # noqa: ARG002  (a loop's tools find it)
-        from loom import Return  # noqa: PLC0415  (the compiler is not needed for `--help`)
+        from loom import Return
 
         member, arguments = state
         if member.is_async:
@@ -286,7 +286,7 @@ class _Member:
     """One function of a loop: its transition, and a codec for each parameter."""
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
-        from loom import transition  # noqa: PLC0415  (the compiler is not needed for `--help`)
+        from loom import transition
 
         self.delta = transition(function)
         self.function = self.delta.function

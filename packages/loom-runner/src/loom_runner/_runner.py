@@ -293,7 +293,7 @@ class AgentRunner:
         Raises:
             UsageError: The page cannot be written there.
         """
-        from loom_runner._observer import tracing  # noqa: PLC0415  (flow_xray is loaded when a trace is wanted)
+        from loom_runner._observer import tracing
 
         return tracing(self.observe, self.store, run_id, path)
 
@@ -304,7 +304,7 @@ class AgentRunner:
             UnknownRun: There is no such run.
             UsageError: The page cannot be written there.
         """
-        from loom_runner._observer import write_trace  # noqa: PLC0415  (flow_xray is loaded when a trace is wanted)
+        from loom_runner._observer import write_trace
 
         write_trace(self.store, run_id, path)
 

@@ -90,7 +90,7 @@ class CareTables(RunTables, StepTables, ToolTables, SignalTables, KeyTables):
 
     def facts(self) -> dict[str, Any]:
         """What there is to know about the database itself, as JSON."""
-        import apsw  # noqa: PLC0415  (kept out of `--help`)
+        import apsw
 
         db, path = self._file.db, Path(self.description)
         log = path.with_name(path.name + "-wal")

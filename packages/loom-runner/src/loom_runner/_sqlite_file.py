@@ -63,7 +63,7 @@ class SQLiteFile:
     def close(db: apsw.Connection) -> None:
         """Close a connection. SQLite moves the log into the file when the last one closes; a disk that refuses this
         loses nothing, because what was committed is in the log."""
-        import apsw  # noqa: PLC0415  (kept out of `--help`)
+        import apsw
 
         with suppress(apsw.Error):
             db.close()
@@ -88,7 +88,7 @@ class SQLiteFile:
         return db
 
     def _connect(self) -> apsw.Connection:
-        import apsw  # noqa: PLC0415  (kept out of `--help`)
+        import apsw
 
         flags = apsw.SQLITE_OPEN_READONLY if self._read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         db = apsw.Connection(self._target, flags=flags | (apsw.SQLITE_OPEN_URI if self.in_memory else 0))
@@ -140,7 +140,7 @@ class SQLiteFile:
         self._set_synchronous(db)
 
     def _switch_to_wal(self, db: apsw.Connection) -> None:
-        import apsw  # noqa: PLC0415  (kept out of `--help`)
+        import apsw
 
         deadline = time.monotonic() + _WAIT_FOR_WRITERS_S
         while True:  # SQLite does not wait here by itself when another process makes the same switch
@@ -181,7 +181,7 @@ class SQLiteFile:
 
     def named(self, exc: BaseException) -> BaseException:
         """Give an error of SQLite the name that says what to do; any other error as it is."""
-        import apsw  # noqa: PLC0415  (kept out of `--help`)
+        import apsw
 
         path = self.path
         if isinstance(exc, UnicodeDecodeError):

@@ -111,7 +111,7 @@ class Tool:
     @cached_property
     def _model(self) -> Any:
         """The arguments as a pydantic model, made from the signature and its hints."""
-        from pydantic import ConfigDict, create_model  # noqa: PLC0415  (kept out of `--help`)
+        from pydantic import ConfigDict, create_model
 
         hints = hints_of(self.function)
         fields: dict[str, Any] = {}
@@ -141,7 +141,7 @@ class Tool:
         """
         if self.input_schema is not None:
             return dict(arguments)
-        from pydantic import ValidationError  # noqa: PLC0415
+        from pydantic import ValidationError
 
         try:
             model = self._model.model_validate(dict(arguments))
@@ -231,7 +231,7 @@ class ManagedFunction(Generic[P, R]):
         update_wrapper(self, tool.function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        from loom_runner._context import running_context  # noqa: PLC0415  (a context calls tools, a tool asks for the context)
+        from loom_runner._context import running_context
 
         context = running_context()
         if context is None:

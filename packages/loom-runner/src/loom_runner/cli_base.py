@@ -161,7 +161,7 @@ def run_async(work: Coroutine[Any, Any, T], *, hint: str = "", on_sigterm: Calla
     Raises:
         Interrupted: It was cancelled; the text has `hint`.
     """
-    import asyncio  # noqa: PLC0415  (40 ms that --help does not need)
+    import asyncio
 
     is_ending = False
 

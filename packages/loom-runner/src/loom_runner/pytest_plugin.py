@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def loom_golden(request: pytest.FixtureRequest) -> "LoomGolden":
     """Compare a run with its golden copy; see `loom_runner.testing.LoomGolden`."""
-    from loom_runner.testing._golden import LoomGolden  # noqa: PLC0415  (only when a test asks for it)
+    from loom_runner.testing._golden import LoomGolden
 
     return LoomGolden(
         folder=request.path.parent / "goldens",

@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from loom._lint import check_file, python_files  # noqa: PLC0415 - `--help` loads none of the compiler
+    from loom._lint import check_file, python_files
 
     checked: list[Checked] = []
     unreadable = False
@@ -81,8 +81,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from loom._explain import as_text  # noqa: PLC0415 - `--help` loads none of the compiler
-    from loom._lint import check_function  # noqa: PLC0415
+    from loom._explain import as_text
+    from loom._lint import check_function
 
     file, _, name = arguments.target.rpartition(":")
     if not file or not name:

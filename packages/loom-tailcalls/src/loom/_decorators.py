@@ -136,6 +136,6 @@ def tailstream(  # noqa: F811 - as above
 
 
 def _compiled(fn: Any, said: tuple[Any, ...], caller: FrameType) -> Any:
-    from loom._plan import decorate  # noqa: PLC0415 - the compiler is loaded when it is used
+    from loom._plan import decorate
 
     return decorate(fn, said, caller)

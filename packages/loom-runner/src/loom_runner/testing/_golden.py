@@ -169,7 +169,7 @@ class LoomGolden:
 
     def check(self, store: Store, run_id: str, name: str | None = None, *, ignore: Collection[str] = ()) -> None:
         """Compare a run that was driven already; arguments and errors are those of a call."""
-        from loom_runner._observer import golden_trace, write_diff  # noqa: PLC0415  (flow_xray is loaded here)
+        from loom_runner._observer import golden_trace, write_diff
 
         path = self._folder / f"{name or self._default_name}.run.json"
         story, trace = story_of(store, run_id), golden_trace(store, run_id)

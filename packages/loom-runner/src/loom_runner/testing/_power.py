@@ -288,8 +288,8 @@ def _stored(folder: Path) -> tuple[set[str], set[str]]:
 
 def _command(verb: str, folder: Path) -> tuple[int, str, str]:
     """Run the command in this process; its exit code and what it wrote."""
-    from loom_runner._cli import main_group  # noqa: PLC0415  (only this sweep needs the command)
-    from loom_runner.cli_base import run_command  # noqa: PLC0415
+    from loom_runner._cli import main_group
+    from loom_runner.cli_base import run_command
 
     out, err = io.StringIO(), io.StringIO()
     module = "loom_runner.testing._agent"
