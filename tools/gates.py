@@ -206,7 +206,7 @@ def error_tree(root: Path) -> Iterator[Finding]:
         public = {name for name in raised if not name.startswith("_") and _bases(classes[name][1]) != ["BaseException"]}
         if not public:
             continue
-        errors = package.source / "_errors.py"
+        errors = package.source / ("errors.py" if (package.source / "errors.py").exists() else "_errors.py")
         if not errors.exists():
             yield Finding(errors, 1, f"is missing; {', '.join(sorted(public))} must stand in it")
             continue

@@ -134,7 +134,7 @@ def test_an_expired_request_is_refused_and_the_model_is_told(
         def now_us(self) -> int:
             return int(datetime.now(UTC).timestamp() * 1_000_000) + 8 * 24 * 3600 * 1_000_000
 
-    monkeypatch.setattr("loom_runner._clock.SystemClock.now_us", Later().now_us)
+    monkeypatch.setattr("loom_runner._model.clock.SystemClock.now_us", Later().now_us)
     late = waiting("approve", "demo#1")
     assert late.code == 2
     assert "expired" in late.err

@@ -15,7 +15,7 @@ from loom_agents import (
 )
 from loom_agents._step_spans import describe_step
 from loom_runner import SQLiteStore, ToolRegistry
-from loom_runner._observer import trace_of
+from loom_runner._queries.tracing import trace_of
 
 PAID = Usage(1, 100, 60, 10, 0.25)
 REPLIES = [

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from loom_runner import SQLiteStore, cli_base
-from loom_runner._cli import main_group
+from loom_runner._cli.main import main_group
 from loom_runner.testing import FakeClock
 
 AGENT = '''

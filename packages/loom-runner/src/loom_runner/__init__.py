@@ -19,12 +19,26 @@ checkpoint.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loom_runner._budget import Budget
-    from loom_runner._children import ChildResult as ChildResult
-    from loom_runner._clock import RetryPolicy
-    from loom_runner._context import RunContext, current_run
-    from loom_runner._context import Signal as Signal
-    from loom_runner._errors import (
+    from loom_runner._driver.children import ChildResult as ChildResult
+    from loom_runner._driver.worker import Worker
+    from loom_runner._engines.runner import AgentRunner
+    from loom_runner._model.budget import Budget
+    from loom_runner._model.clock import RetryPolicy
+    from loom_runner._model.events import RunEvent
+    from loom_runner._model.outcomes import Child, Complete, Continue, Fail, Sleep, Spawn, Wait
+    from loom_runner._model.result import RunResult
+    from loom_runner._program.context import RunContext, current_run
+    from loom_runner._program.context import Signal as Signal
+    from loom_runner._program.gate import Allow, Ask, Deny, PendingCall
+    from loom_runner._program.gate import Gate as Gate
+    from loom_runner._program.gate import Verdict as Verdict
+    from loom_runner._program.tools import Done, NotDone, Tool, ToolRegistry, tool
+    from loom_runner._store.keys import KeyRing
+    from loom_runner._store.protocol import Store
+    from loom_runner._store.sqlite.event_log import EventLog, LoggedEvent
+    from loom_runner._store.sqlite.file import Durability as Durability
+    from loom_runner._store.sqlite.store import SQLiteStore
+    from loom_runner.errors import (
         LeaseLost,
         OutcomeUnknown,
         RunBusy,
@@ -36,20 +50,6 @@ if TYPE_CHECKING:
         UnknownRun,
         UsageError,
     )
-    from loom_runner._events import RunEvent
-    from loom_runner._gate import Allow, Ask, Deny, PendingCall
-    from loom_runner._gate import Gate as Gate
-    from loom_runner._gate import Verdict as Verdict
-    from loom_runner._keys import KeyRing
-    from loom_runner._outcomes import Child, Complete, Continue, Fail, Sleep, Spawn, Wait
-    from loom_runner._result import RunResult
-    from loom_runner._runner import AgentRunner
-    from loom_runner._sqlite import SQLiteStore
-    from loom_runner._sqlite_events import EventLog, LoggedEvent
-    from loom_runner._sqlite_file import Durability as Durability
-    from loom_runner._store import Store
-    from loom_runner._tools import Done, NotDone, Tool, ToolRegistry, tool
-    from loom_runner._worker import Worker
 
 __all__ = [
     "AgentRunner",
@@ -94,56 +94,56 @@ __all__ = [
 ]
 
 _HOME = {
-    "AgentRunner": "_runner",
-    "Allow": "_gate",
-    "Ask": "_gate",
-    "Budget": "_budget",
-    "Child": "_outcomes",
-    "Complete": "_outcomes",
-    "Continue": "_outcomes",
-    "Deny": "_gate",
-    "Done": "_tools",
-    "EventLog": "_sqlite_events",
-    "Fail": "_outcomes",
-    "KeyRing": "_keys",
-    "LeaseLost": "_errors",
-    "LoggedEvent": "_sqlite_events",
-    "NotDone": "_tools",
-    "OutcomeUnknown": "_errors",
-    "PendingCall": "_gate",
-    "RetryPolicy": "_clock",
-    "RunBusy": "_errors",
-    "RunContext": "_context",
-    "RunEvent": "_events",
-    "RunResult": "_result",
-    "RunnerError": "_errors",
-    "SQLiteStore": "_sqlite",
-    "Sleep": "_outcomes",
-    "Spawn": "_outcomes",
-    "StateError": "_errors",
-    "Store": "_store",
-    "StoreError": "_errors",
-    "Tool": "_tools",
-    "ToolCallMismatch": "_errors",
-    "ToolFailed": "_errors",
-    "ToolRegistry": "_tools",
-    "UnknownRun": "_errors",
-    "UsageError": "_errors",
-    "Wait": "_outcomes",
-    "Worker": "_worker",
-    "current_run": "_context",
-    "tool": "_tools",
+    "AgentRunner": "_engines.runner",
+    "Allow": "_program.gate",
+    "Ask": "_program.gate",
+    "Budget": "_model.budget",
+    "Child": "_model.outcomes",
+    "Complete": "_model.outcomes",
+    "Continue": "_model.outcomes",
+    "Deny": "_program.gate",
+    "Done": "_program.tools",
+    "EventLog": "_store.sqlite.event_log",
+    "Fail": "_model.outcomes",
+    "KeyRing": "_store.keys",
+    "LeaseLost": "errors",
+    "LoggedEvent": "_store.sqlite.event_log",
+    "NotDone": "_program.tools",
+    "OutcomeUnknown": "errors",
+    "PendingCall": "_program.gate",
+    "RetryPolicy": "_model.clock",
+    "RunBusy": "errors",
+    "RunContext": "_program.context",
+    "RunEvent": "_model.events",
+    "RunResult": "_model.result",
+    "RunnerError": "errors",
+    "SQLiteStore": "_store.sqlite.store",
+    "Sleep": "_model.outcomes",
+    "Spawn": "_model.outcomes",
+    "StateError": "errors",
+    "Store": "_store.protocol",
+    "StoreError": "errors",
+    "Tool": "_program.tools",
+    "ToolCallMismatch": "errors",
+    "ToolFailed": "errors",
+    "ToolRegistry": "_program.tools",
+    "UnknownRun": "errors",
+    "UsageError": "errors",
+    "Wait": "_model.outcomes",
+    "Worker": "_driver.worker",
+    "current_run": "_program.context",
+    "tool": "_program.tools",
 }
 """The module in which each public name lives. It is loaded when the name is first asked for, so that `--help` of a
 command loads neither SQLite nor asyncio."""
 
 
 _HINTED = {
-    "ChildResult": "_children",
-    "Durability": "_sqlite_file",
-    "Gate": "_gate",
-    "Signal": "_context",
-    "Verdict": "_gate",
+    "ChildResult": "_driver.children",
+    "Durability": "_store.sqlite.file",
+    "Gate": "_program.gate",
+    "Signal": "_program.context",
+    "Verdict": "_program.gate",
 }
 """Likewise types that no program makes or catches, but that a hint may name."""
 

@@ -11,7 +11,7 @@ __all__ = ["main"]
 def main() -> NoReturn:
     """Run the command and leave the process."""
     try:
-        from loom_runner._cli import main_group
+        from loom_runner._cli.main import main_group
         from loom_runner.cli_base import run_command
     except KeyboardInterrupt:
         print("interrupted.", file=sys.stderr)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 
-from loom_runner._cli_output import (
+from loom_runner._cli.output import (
     Output,
     choose_output,
     lose_stdout,
@@ -42,13 +42,13 @@ from loom_runner._cli_output import (
     write_line,
     write_rows,
 )
-from loom_runner._errors import LeaseLost, RunBusy, RunnerError, StoreError, UsageError
-from loom_runner._human import counted, duration, one_line, plural, shorten, size
+from loom_runner._model.text import counted, duration, one_line, plural, shorten, size
+from loom_runner.errors import LeaseLost, RunBusy, RunnerError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from loom_runner._states import Status
+    from loom_runner._model.statuses import Status
 
 __all__ = [
     "Amount",

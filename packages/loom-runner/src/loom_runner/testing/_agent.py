@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from loom_runner._clock import RetryPolicy
-from loom_runner._errors import ToolFailed
-from loom_runner._outcomes import Child, Complete, Continue, Sleep, Spawn
-from loom_runner._runner import AgentRunner
-from loom_runner._sqlite import SQLiteStore
-from loom_runner._tools import Done, NotDone, OnDoubt, ToolRegistry
+from loom_runner._engines.runner import AgentRunner
+from loom_runner._model.clock import RetryPolicy
+from loom_runner._model.outcomes import Child, Complete, Continue, Sleep, Spawn
+from loom_runner._program.tools import Done, NotDone, OnDoubt, ToolRegistry
+from loom_runner._store.sqlite.store import SQLiteStore
+from loom_runner.errors import ToolFailed
 from loom_runner.testing._clock import FakeClock
 from loom_runner.testing._crash import crash_at, die
 from loom_runner.testing._effects import EffectLog
@@ -22,9 +22,9 @@ from loom_runner.testing._effects import EffectLog
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from loom_runner._context import RunContext
-    from loom_runner._events import RunEvent
-    from loom_runner._sqlite_file import Durability
+    from loom_runner._model.events import RunEvent
+    from loom_runner._program.context import RunContext
+    from loom_runner._store.sqlite.file import Durability
 
 __all__ = ["EFFECT_POINTS", "RUN_ID", "STEPS", "Policy", "build", "drive", "receipt_of"]
 

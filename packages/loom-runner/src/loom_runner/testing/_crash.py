@@ -11,12 +11,12 @@ import signal
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner._errors import UsageError
+from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from loom_runner._sqlite import SQLiteStore
+    from loom_runner._store.sqlite.store import SQLiteStore
 
 __all__ = ["CRASH_POINTS", "CrashingStore", "crash_at"]
 

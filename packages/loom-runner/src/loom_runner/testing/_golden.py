@@ -14,19 +14,19 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from loom_runner._doubt import read_tool_calls
-from loom_runner._errors import UsageError
-from loom_runner._finding import find_run
-from loom_runner._human import plural, shorten
-from loom_runner._runner import AgentRunner
-from loom_runner._views import each_step
+from loom_runner._engines.runner import AgentRunner
+from loom_runner._model.text import plural, shorten
+from loom_runner._queries.views import each_step
+from loom_runner._store.doubts import read_tool_calls
+from loom_runner._store.lookup import find_run
+from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from loom_runner._records import ErrorInfo
-    from loom_runner._result import RunResult
-    from loom_runner._store import Store
+    from loom_runner._model.records import ErrorInfo
+    from loom_runner._model.result import RunResult
+    from loom_runner._store.protocol import Store
 
 __all__ = ["GOLDEN_FORMAT", "LoomGolden", "differences", "story_of"]
 
@@ -169,7 +169,7 @@ class LoomGolden:
 
     def check(self, store: Store, run_id: str, name: str | None = None, *, ignore: Collection[str] = ()) -> None:
         """Compare a run that was driven already; arguments and errors are those of a call."""
-        from loom_runner._observer import golden_trace, write_diff
+        from loom_runner._queries.tracing import golden_trace, write_diff
 
         path = self._folder / f"{name or self._default_name}.run.json"
         story, trace = story_of(store, run_id), golden_trace(store, run_id)

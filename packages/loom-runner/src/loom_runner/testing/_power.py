@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import apsw
 
-from loom_runner._sqlite import SQLiteStore
+from loom_runner._store.sqlite.store import SQLiteStore
 from loom_runner.testing._agent import RUN_ID, STEPS, State, build, receipt_of
 from loom_runner.testing._disk import Disk, Fault, Platter, disk_under
 from loom_runner.testing._effects import EffectLog, memory_folder
@@ -34,11 +34,11 @@ from loom_runner.testing._effects import EffectLog, memory_folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from loom_runner._events import RunEvent
-    from loom_runner._records import ToolRecord
-    from loom_runner._result import RunResult
-    from loom_runner._runner import AgentRunner
-    from loom_runner._sqlite_file import Durability
+    from loom_runner._engines.runner import AgentRunner
+    from loom_runner._model.events import RunEvent
+    from loom_runner._model.records import ToolRecord
+    from loom_runner._model.result import RunResult
+    from loom_runner._store.sqlite.file import Durability
     from loom_runner.testing._disk import Survives
 
 __all__ = ["DiskReport", "fault_sweep", "power_sweep"]
@@ -288,7 +288,7 @@ def _stored(folder: Path) -> tuple[set[str], set[str]]:
 
 def _command(verb: str, folder: Path) -> tuple[int, str, str]:
     """Run the command in this process; its exit code and what it wrote."""
-    from loom_runner._cli import main_group
+    from loom_runner._cli.main import main_group
     from loom_runner.cli_base import run_command
 
     out, err = io.StringIO(), io.StringIO()

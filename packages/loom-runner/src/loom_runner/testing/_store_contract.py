@@ -21,8 +21,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner._errors import LeaseLost, StepPruned, UnknownRun, UnknownStep
-from loom_runner._records import (
+from loom_runner._model.records import (
     AttemptEnd,
     AttemptRecord,
     Claim,
@@ -34,12 +33,13 @@ from loom_runner._records import (
     ToolEnd,
     ToolStart,
 )
-from loom_runner._retention import Last
+from loom_runner._model.retention import Last
+from loom_runner.errors import LeaseLost, StepPruned, UnknownRun, UnknownStep
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
-    from loom_runner._store import Store
+    from loom_runner._store.protocol import Store
 
 __all__ = ["StoreContract"]
 

@@ -24,10 +24,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, get_args
 
-from loom_runner._approvals import decide_approval, read_approvals
-from loom_runner._doubt import read_tool_calls
-from loom_runner._runner import resolve_call
-from loom_runner._sqlite import SQLiteStore
+from loom_runner._engines.runner import resolve_call
+from loom_runner._model.approvals import decide_approval, read_approvals
+from loom_runner._store.doubts import read_tool_calls
+from loom_runner._store.sqlite.store import SQLiteStore
 from loom_runner.testing._agent import EFFECT_POINTS, RUN_ID, STEPS, Policy, drive, receipt_of
 from loom_runner.testing._crash import CRASH_POINTS
 from loom_runner.testing._effects import EffectLog, memory_folder
@@ -35,7 +35,7 @@ from loom_runner.testing._effects import EffectLog, memory_folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from loom_runner._records import ToolRecord
+    from loom_runner._model.records import ToolRecord
 
 __all__ = ["POINTS", "SweepReport", "kill_once", "sweep"]
 

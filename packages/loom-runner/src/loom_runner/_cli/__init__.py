@@ -1,0 +1,1 @@
+"""The loom-runner command, one file per group of commands."""

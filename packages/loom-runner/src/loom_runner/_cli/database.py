@@ -1,0 +1,186 @@
+"""The commands about a database as a whole, and about what leaves it: pages and rows."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loom_runner._cli.options import asking, asking_all, named_run, opened, reading
+from loom_runner.cli_base import (
+    Amount,
+    ExitCode,
+    Output,
+    choose_output,
+    counted,
+    one_line,
+    plural,
+    run_async,
+    size,
+    write_error,
+    write_json,
+    write_line,
+)
+from loom_runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["STORE_COMMANDS"]
+
+
+@click.command("trace")
+@asking
+@click.option("--html", "html", type=click.Path(), help="The page to write; RUN.html when not said.")
+def trace_command(
+    *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, html: str | None
+) -> None:
+    """Write a run's page (HTML) from its rows.
+
+    It shows every process that ever worked on the run, crashes included, and needs no network.
+    """
+    from loom_runner._queries.hints import page_name
+    from loom_runner._queries.tracing import write_trace
+
+    name = named_run(names, run_id, "trace").run_id
+    html = html or page_name(name)
+    with reading(db, name, "trace") as store:
+        write_trace(store, name, html)
+    mode = choose_output(output)
+    if mode == "text":
+        write_line(f"{html}  open it in a browser; it needs no network")
+    else:
+        write_json({"run_id": name, "html": html}, mode)
+
+
+@click.command("export")
+@asking
+@click.option("--to", "to", type=click.Path(), help="Write here instead of to stdout.")
+def export_command(
+    *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, to: str | None
+) -> None:
+    """Write everything on record about a run, as lines of JSON.
+
+    Each line has its `kind`: export, run, process, step, attempt, tool_call, tool_try, approval, signal, child.
+    """
+    from loom_runner._queries.export import export_rows
+
+    if output in ("text", "json"):
+        raise UsageError(f"cannot export as {output}: an export is lines of JSON. Leave --output out.")
+    name = named_run(names, run_id, "export").run_id
+    with reading(db, name, "export") as store:
+        rows = export_rows(store, name)
+        if to is not None:
+            write_error(f"{to}: {plural(_written(rows, Path(to)), 'line')} about {name}")
+            return
+        for row in rows:
+            write_json(row, "jsonl")
+
+
+def _written(rows: Iterable[Mapping[str, Any]], target: Path) -> int:
+    """Write rows to a file; what was there stays until the new one is whole."""
+    part = Path(f"{target}.part")
+    is_special = target.exists() and not target.is_file()  # a pipe or a device is written to, never replaced
+    count = 0
+    try:
+        with (target if is_special else part).open("w", encoding="utf-8", errors="backslashreplace") as file:
+            for row in rows:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                count += 1
+        if not is_special:
+            part.replace(target)
+    except OSError as exc:
+        raise UsageError(f"cannot write {target}: {exc.strerror}. Choose another place.") from exc
+    finally:
+        if not is_special:
+            part.unlink(missing_ok=True)
+    return count
+
+
+@click.command()
+@asking_all
+def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> int:
+    """Read everything once and report what is not as it should be.
+
+    Without RUN: the whole database. With MODULE, also whether its types fit every state that is kept. Exit code 1 when
+    something is wrong.
+    """
+    from loom_runner._cli.load import load_module
+    from loom_runner._store.sqlite.maintenance import Problem, VerifyReport
+
+    named = named_run(names, run_id, "verify") if names or run_id else None
+    name = None if named is None else named.run_id
+    with opened(db, "verify") if name is None else reading(db, name, "verify") as store:
+        report = store.verify(name)
+    if named is not None and named.module is not None:
+        with contextlib.closing(load_module(named.module).runner(db, None)) as runner:
+            fit = runner.verify_run(named.run_id)
+        misfits = tuple(
+            Problem(f"step {one['step_index']} of run {name}", one["problem"], name, one["step_index"])
+            for one in fit["problems"]
+        )
+        report = VerifyReport((*report.problems, *misfits), report.checked)
+    mode = choose_output(output)
+    if mode != "text":
+        write_json(report.as_json(), mode)
+    else:
+        read = counted(report.checked)
+        write_line(
+            f"{name or db}  {'as it should be' if report.ok else plural(len(report.problems), 'problem')}  {read}"
+        )
+        for problem in report.problems:
+            write_line(f"  {problem.where}  {one_line(problem.what)}")
+    return ExitCode.DONE if report.ok else ExitCode.FAILED
+
+
+@click.command()
+@asking_all
+@click.option("--keep", metavar="HOW", help="Keep the runs and drop steps: last:N, every:N or latest.")
+@click.option("--days", type=Amount(min=0, max=36500), help="Only runs that did not change for so many days.")
+@click.option("--yes", is_flag=True, help="Do it; without this it is only said what would go.")
+@click.option("--vacuum", is_flag=True, help="Give the room back to the disk afterwards.")
+def prune(
+    *,
+    names: tuple[str, ...],
+    run_id: str | None,
+    db: str,
+    output: Output | None,
+    keep: str | None,
+    days: float | None,
+    yes: bool,
+    vacuum: bool,
+) -> None:
+    """Delete runs that are over, or steps of runs.
+
+    Without --keep, completed, failed and cancelled runs go, with their children. With --keep, all runs stay and lose
+    steps. Without RUN: of the whole database. Nothing goes without --yes.
+    """
+    from loom_runner._model.retention import parse_keep
+
+    name = named_run(names, run_id, "prune").run_id if names or run_id else None
+    what: dict[str, Any] = {"run_id": name, "keep": None if keep is None else parse_keep(keep)}
+    if days is not None:
+        what["before_us"] = time.time_ns() // 1000 - int(days * 86_400_000_000)
+    with (
+        opened(db, "prune", read_only=not yes)
+        if name is None
+        else reading(db, name, "prune", read_only=not yes) as store
+    ):
+        report = run_async(store.prune(**what)) if yes else store.plan_prune(**what)
+        freed = store.vacuum() if yes and vacuum else 0
+    mode = choose_output(output)
+    if mode != "text":
+        write_json(report.as_json() | {"is_done": yes, "freed_bytes": freed}, mode)
+        return
+    gone = f"{plural(report.runs, 'run')}, {plural(report.steps, 'step')}, {plural(report.blobs, 'blob')}"
+    given = f", {size(freed)} given back" if vacuum and yes else ""
+    write_line(f"{'gone' if yes else 'would go'}: {gone} ({size(report.blob_bytes)}){given}")
+    if not yes:
+        write_error("do it: the same line with --yes")
+
+
+STORE_COMMANDS: tuple[click.Command, ...] = (trace_command, export_command, verify, prune)

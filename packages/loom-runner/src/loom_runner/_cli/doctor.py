@@ -1,0 +1,84 @@
+"""`doctor`: check a database, its machine and its runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from loom_runner._cli.options import db_option, opened
+from loom_runner.cli_base import (
+    ExitCode,
+    Output,
+    choose_output,
+    one_line,
+    output_option,
+    write_error,
+    write_json,
+    write_line,
+)
+from loom_runner.errors import StoreReadOnly
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loom_runner._store.sqlite.file import Durability
+    from loom_runner._store.sqlite.store import SQLiteStore
+
+__all__ = ["doctor"]
+
+_MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "red")}
+
+
+@click.command()
+@db_option
+@click.option(
+    "--durability",
+    type=click.Choice(["power", "process"]),
+    default="power",
+    show_default=True,
+    help="What is expected.",
+)
+@output_option
+def doctor(db: str, durability: Durability, output: Output | None) -> int:
+    """Check a database, its machine and its runs.
+
+    Exit code 1 when something is bad.
+    """
+    from loom_runner._queries.doctor import examine
+
+    with _opened_as_driven(db, durability) as store:
+        checks = list(examine(store, db))
+    mode = choose_output(output)
+    if mode != "text":
+        rows = [check.as_json() for check in checks]
+        if mode == "json":
+            write_json(rows)
+        else:
+            for row in rows:
+                write_json(row, "jsonl")
+    else:
+        wide = max(len(check.name) for check in checks)
+        for check in checks:
+            mark, colour = _MARKS[check.verdict]
+            write_line(f"{click.style(mark, fg=colour)}  {check.name:<{wide}}  {one_line(check.text)}")
+    return ExitCode.FAILED if any(check.verdict == "bad" for check in checks) else ExitCode.DONE
+
+
+@contextlib.contextmanager
+def _opened_as_driven(db: str, durability: Durability) -> Iterator[SQLiteStore]:
+    """Open a database as a run is driven; as a reader where it may not be written."""
+    from loom_runner._store.sqlite.store import SQLiteStore
+
+    with opened(db, "examine it"):  # a wrong file is refused before anything could be changed in it
+        pass
+    if os.access(db, os.W_OK) and os.access(Path(db).resolve().parent, os.W_OK):
+        with contextlib.suppress(StoreReadOnly), SQLiteStore(db, durability) as store:
+            yield store
+            return
+    write_error(f"{db} may only be read: its durability is the reader's.")
+    with SQLiteStore(db, read_only=True) as store:
+        yield store

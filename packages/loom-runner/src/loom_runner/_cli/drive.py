@@ -1,0 +1,348 @@
+"""The commands that drive runs: `run`, `resume` and `worker`."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loom_runner._cli.options import (
+    db_option,
+    db_suffix,
+    json_text,
+    named_run,
+    naming,
+    naming_as,
+    reading,
+    require_database,
+)
+from loom_runner.cli_base import (
+    Amount,
+    Count,
+    Interrupted,
+    Output,
+    choose_output,
+    exit_code_of_status,
+    grace_s,
+    one_line,
+    output_option,
+    plural,
+    run_async,
+    shorten,
+    styled_status,
+    write_error,
+    write_json,
+    write_line,
+)
+from loom_runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from loom_runner._cli.load import AgentModule
+    from loom_runner._engines.runner import AgentRunner
+    from loom_runner._model.budget import Budget
+    from loom_runner._model.events import RunEvent
+    from loom_runner._model.result import RunResult
+    from loom_runner._store.sqlite.file import Durability
+
+__all__ = ["DRIVING_COMMANDS"]
+
+
+def _driving(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that `run` and `resume` share."""
+    for option in (
+        output_option,
+        click.option("--trace", type=click.Path(), help="Write the run's page (HTML) here at the end."),
+        click.option(
+            "--durability",
+            type=click.Choice(["power", "process", "memory"]),
+            help="What a committed step survives; power when not said.",
+        ),
+        click.option("--budget", metavar="NAME=N,...", help="Limits: steps, tokens, cost_usd, time_s."),
+        click.option(
+            "--wait", "wait_s", metavar="SECONDS", type=Amount(min=0), default=0.0, help="Time to spend on its timers."
+        ),
+        click.option("--max-steps", type=Count(min=1), help="Pause after so many steps."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@naming_as("MODULE RUN")
+@_driving
+@click.option(
+    "--input",
+    "typed",
+    metavar="JSON",
+    help="Where the run begins, as JSON; initial_state() of the module when not said.",
+)
+def run(
+    *,
+    names: tuple[str, ...],
+    run_id: str | None,
+    db: str,
+    max_steps: int | None,
+    wait_s: float,
+    budget: str | None,
+    durability: Durability | None,
+    trace: str | None,
+    output: Output | None,
+    typed: str | None,
+) -> int:
+    """Start a run, or attach to it when it exists.
+
+    A run of the same name that began with the same input is gone on with, or given back as stored.
+    """
+    if len(names) == 1 and run_id is None:
+        raise UsageError(f"cannot run {shorten(names[0], 60)}: say how the run is called, with --run-id RUN.")
+    named = named_run(names, run_id, "run")
+    if named.module is None:
+        raise UsageError(f"cannot run {named.run_id!r}: say which MODULE, for instance agent.py.")
+
+    def work(runner: AgentRunner, loaded: AgentModule) -> Any:
+        initial = loaded.initial(runner, typed)
+        return runner.start(
+            run_id=named.run_id, initial_state=initial, max_steps=max_steps, wait_s=wait_s, budget=limits
+        )
+
+    limits = _budget_of(budget)
+    return _drive(work, named.module, named.run_id, db, durability, trace, choose_output(output))
+
+
+@click.command()
+@naming
+@_driving
+def resume(
+    *,
+    names: tuple[str, ...],
+    run_id: str | None,
+    db: str,
+    max_steps: int | None,
+    wait_s: float,
+    budget: str | None,
+    durability: Durability | None,
+    trace: str | None,
+    output: Output | None,
+) -> int:
+    """Go on with a run where it stands.
+
+    Without MODULE, with the one that drove the run last. A failed run tries its step again.
+    """
+    from loom_runner._queries.hints import module_of
+
+    if len(names) == 1 and run_id is None and Path(names[0]).suffix == ".py":
+        raise UsageError(f"cannot resume {names[0]}: say which of its runs, with --run-id RUN.")
+    named = named_run(names, run_id, "resume")
+    module = named.module
+    if module is None:
+        with reading(db, named.run_id, "resume") as store:
+            module = module_of(store, named.run_id)
+        if module is None:
+            raise UsageError(f"cannot resume {named.run_id!r}: say which MODULE; the database does not know it.")
+        write_error(f"with {module}, as the last time.")  # code is run that only the database names: let it be seen
+    require_database(db, named.run_id, "resume")
+
+    def work(runner: AgentRunner, _: AgentModule) -> Any:
+        record = runner.store.get_run(named.run_id)
+        ours = sorted({driver.program.name for driver in runner.drivers()})
+        if record is not None and record.program not in ours:  # its state would be taken for one of ours
+            has = ", ".join(map(repr, ours))
+            raise UsageError(
+                f"cannot resume {named.run_id!r}: it is a run of {record.program!r}, and {module} has {has}. Name "
+                f"the module of {record.program!r}.",
+                run_id=named.run_id,
+            )
+        return runner.resume(run_id=named.run_id, max_steps=max_steps, wait_s=wait_s, budget=limits)
+
+    limits = _budget_of(budget)
+    return _drive(work, module, named.run_id, db, durability, trace, choose_output(output))
+
+
+@click.command()
+@click.argument("module")
+@db_option
+@click.option("--concurrency", type=Count(min=1, max=1000), default=4, show_default=True, help="Runs at a time.")
+@click.option("--until-idle", is_flag=True, help="End when nothing can go on any more.")
+@click.option(
+    "--durability", type=click.Choice(["power", "process"]), help="What a committed step survives; power when not said."
+)
+@output_option
+def worker(
+    *,
+    module: str,
+    db: str,
+    concurrency: int,
+    until_idle: bool,
+    durability: Durability | None,
+    output: Output | None,
+) -> None:
+    """Go on with runs of MODULE whenever they can.
+
+    Children and forks, runs whose timer, signal or decision has come, and those whose process disappeared; any number
+    of workers may share a database. SIGTERM lets the steps come to their end.
+    """
+    from loom_runner._cli.load import load_module
+    from loom_runner._driver.worker import Worker
+
+    mode = choose_output(output)
+    runner = load_module(module).runner(db, durability)
+    with contextlib.ExitStack() as stack:
+        stack.callback(runner.close)
+        stack.callback(runner.observe(_print_event if mode != "text" else _print_end))
+
+        one = Worker(runner, concurrency=concurrency, grace_s=grace_s())
+        hint = "Start the worker again to go on."
+        count = run_async(one.run(until_idle=until_idle), hint=hint, on_sigterm=one.stop)
+    write_error(f"went on {plural(count, 'time')}." if count else "nothing to go on with.")
+
+
+def _print_end(event: RunEvent) -> None:
+    if event.kind == "run_ended":
+        status = styled_status(str(event.data["status"]))
+        write_line(f"{click.style(event.run_id, bold=True)}  {status}  {plural(event.step_index, 'step')}")
+
+
+def _drive(  # noqa: PLR0917  (one call from each of two commands)
+    work: Callable[[AgentRunner, AgentModule], Any],
+    module: str,
+    run_id: str,
+    db: str,
+    durability: Durability | None,
+    trace: str | None,
+    output: Output,
+) -> int:
+    from loom_runner._cli.load import load_module
+    from loom_runner._queries.hints import next_commands, open_calls, waits_for
+    from loom_runner._queries.views import run_view
+    from loom_runner._store.lookup import find_run
+
+    loaded = load_module(module)
+    runner = loaded.runner(db, durability)
+    go_on = f"loom-runner resume {shlex.quote(module)} --run-id {shlex.quote(run_id)}{db_suffix(db)}"
+    was_drained = False
+
+    def drain() -> None:
+        nonlocal was_drained
+        was_drained = True
+        runner.drain()
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(runner.close)
+        if trace is not None:
+            stack.enter_context(runner.tracing(run_id, trace))
+        with contextlib.ExitStack() as shown:
+            if output == "jsonl":
+                shown.callback(runner.observe(_print_event))
+            elif sys.stderr is not None and sys.stderr.isatty():
+                shown.enter_context(_progress(runner))
+            result: RunResult = run_async(_awaited(work, runner, loaded), hint=f"Go on: {go_on}", on_sigterm=drain)
+        if was_drained and result.status == "paused":
+            raise Interrupted(f"interrupted. Go on: {go_on}")
+        record = find_run(runner.store, run_id, "get")
+        doubts = open_calls(runner.store, run_id)
+        after = next_commands(record, doubts, command="loom-runner", module=module, database=db)
+        # Before the trace is written: that may fail, and the run is done.
+        _print_result(result, run_view(record), output, waits=waits_for(record, doubts), after=after, db=db)
+    if trace is not None:
+        write_error(f"trace: {trace}")
+    return exit_code_of_status(result.status, result.error.category if result.error else None)
+
+
+async def _awaited(
+    work: Callable[[AgentRunner, AgentModule], Any], runner: AgentRunner, loaded: AgentModule
+) -> RunResult:
+    result: RunResult = await work(runner, loaded)
+    return result
+
+
+def _budget_of(text: str | None) -> Budget | None:
+    """Read `steps=100,tokens=50000,cost_usd=1.5,time_s=60`."""
+    if text is None:
+        return None
+    from loom_runner._model.budget import Budget
+
+    limits: dict[str, Any] = {}
+    for part in text.split(","):
+        name, _, number = part.strip().partition("=")
+        try:
+            limits[name] = int(number) if name in ("steps", "tokens") else float(number)
+        except ValueError:
+            raise UsageError(f"cannot use --budget: {shorten(part, 40)!r} is not NAME=NUMBER.") from None
+        if name not in ("steps", "tokens", "cost_usd", "time_s"):
+            raise UsageError(
+                f"cannot use --budget: there is none of {name!r}. There is steps, tokens, cost_usd, time_s."
+            )
+    return Budget(**limits)
+
+
+def _print_event(event: RunEvent) -> None:
+    from loom_runner._model.clock import to_iso
+
+    line = {"kind": event.kind, "run_id": event.run_id, "step_index": event.step_index, "attempt": event.attempt}
+    write_json(line | {"at": to_iso(event.at_us)} | dict(event.data), "jsonl")
+
+
+@contextlib.contextmanager
+def _progress(runner: AgentRunner) -> Iterator[None]:
+    """Show how a long run is doing, on one line of the terminal that is gone at the end."""
+    began = shown = time.monotonic()
+    steps = 0
+
+    def show(event: RunEvent) -> None:
+        nonlocal shown, steps
+        if event.kind != "step_committed":
+            return
+        steps += 1
+        now = time.monotonic()
+        if now - began > 1 and now - shown > 0.2:
+            shown = now
+            sys.stderr.write(f"\r{event.run_id}  step {event.step_index:,}  {steps / (now - began):,.0f} steps/s\033[K")
+            sys.stderr.flush()
+
+    stop = runner.observe(show)
+    try:
+        yield
+    finally:
+        stop()
+        if shown != began:
+            sys.stderr.write("\r\033[K")
+
+
+def _print_result(
+    result: RunResult,
+    view: Mapping[str, Any],
+    output: Output,
+    *,
+    waits: str | None,
+    after: Mapping[str, str],
+    db: str,
+) -> None:
+    if result.was_stored:
+        write_error(f"{result.run_id} {result.status} before; this is what is stored.")
+    if output != "text":
+        kind = {"kind": "result"} if output == "jsonl" else {}
+        write_json(kind | dict(view) | {"was_stored": result.was_stored}, output)
+        return
+    head = click.style(result.run_id, bold=True)
+    write_line(f"{head}  {styled_status(result.status)}  {plural(result.step_index, 'step')}")
+    if result.status == "completed":
+        write_line(f"  result  {json_text(view['result'])}")
+        write_error(f"what happened: loom-runner explain --run-id {shlex.quote(result.run_id)}{db_suffix(db)}")
+        return
+    write_line(f"  state  {shorten(json_text(view['state']), 400)}")
+    if result.error is not None:
+        write_line(f"  error  {one_line(str(result.error))}")
+    if waits is not None:
+        write_line(f"  waits  for {waits}")
+    for what, command in after.items():
+        write_error(f"{what}: {command}")
+
+
+DRIVING_COMMANDS: tuple[click.Command, ...] = (run, resume, worker)

@@ -1,0 +1,30 @@
+"""The `loom-runner` command. Its commands decide nothing: each reads options, asks the library, and prints."""
+
+from __future__ import annotations
+
+import click
+
+from loom_runner._cli.database import STORE_COMMANDS
+from loom_runner._cli.decisions import ANSWERING_COMMANDS
+from loom_runner._cli.doctor import doctor
+from loom_runner._cli.drive import DRIVING_COMMANDS
+from loom_runner._cli.inspect import ASKING_COMMANDS
+from loom_runner._cli.keys import KEY_COMMANDS
+from loom_runner._cli.watch import watch
+
+__all__ = ["main_group"]
+
+
+@click.group(name="loom-runner", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="loom-runner", prog_name="loom-runner")
+def main_group() -> None:
+    """Run Python agents step by step, each step committed to SQLite; kill them, resume them, and ask what happened.
+
+    MODULE is a file or an importable name with build_runner(db_path) or step(state, ctx); MODULE:NAME names a step
+    function or a @tailrec loop. RUN may be said as --run-id RUN. A pipe gets JSON.
+    """
+
+
+_COMMANDS = (*DRIVING_COMMANDS, *ASKING_COMMANDS, *ANSWERING_COMMANDS, *STORE_COMMANDS, *KEY_COMMANDS, doctor, watch)
+for command in _COMMANDS:
+    main_group.add_command(command)

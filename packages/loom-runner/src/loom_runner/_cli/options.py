@@ -1,0 +1,184 @@
+"""What the commands share: how a run and its database are named, opened and asked for.
+
+One rule names a run everywhere: `[MODULE] RUN`, and RUN may be said as `--run-id RUN` instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loom_runner._cli.output import output_option
+from loom_runner._model.text import shorten
+from loom_runner._store.lookup import check_run_id, find_run
+from loom_runner.errors import UnknownRun, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from loom_runner._store.sqlite.store import SQLiteStore
+
+__all__ = [
+    "NamedRun",
+    "asking",
+    "asking_all",
+    "by_option",
+    "checked_run_id",
+    "db_option",
+    "db_suffix",
+    "go_on_hint",
+    "json_of",
+    "json_text",
+    "local_time",
+    "named_run",
+    "naming",
+    "naming_as",
+    "opened",
+    "reading",
+    "require_database",
+]
+
+DEFAULT_DB = "runs.sqlite"
+
+db_option = click.option(
+    "--db",
+    metavar="FILE",
+    default=DEFAULT_DB,
+    show_default=True,
+    callback=lambda _c, _p, value: _db_of(value),
+    help="The database file.",
+)
+by_option = click.option("--by", metavar="WHO", default=None, help="Who decides; the user's name when not said.")
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRun:
+    """What a command line named: perhaps a module, and a run."""
+
+    module: str | None
+    run_id: str
+
+
+def naming_as(usage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Take a run as `named_run` reads it, and the database; `usage` is what the help shows."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            db_option,
+            click.option("--run-id", metavar="RUN", help="The run, when it is not the last argument."),
+            click.argument("names", nargs=-1, metavar=usage),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+naming = naming_as("[MODULE] RUN")
+
+
+def asking(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Take `[MODULE] RUN`, for a command that answers with data."""
+    return naming(output_option(command))
+
+
+def asking_all(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Take `[[MODULE] RUN]`, for a command that without a run answers about all of them."""
+    return naming_as("[[MODULE] RUN]")(output_option(command))
+
+
+def named_run(names: tuple[str, ...], run_id: str | None, verb: str) -> NamedRun:
+    """Read what `naming` took.
+
+    Raises:
+        UsageError: No run is named, or too much is, or what is named cannot be a run.
+    """
+    rest = names if run_id is not None else names[:-1]
+    name = run_id if run_id is not None else (names[-1] if names else None)
+    if name is None:
+        raise UsageError(f"cannot {verb} a run: say which, as last argument or with --run-id RUN.")
+    if len(rest) > 1:
+        raise UsageError(f"cannot {verb} a run: {shorten(rest[1], 40)!r} is one argument too many. Name one run.")
+    return NamedRun(rest[0] if rest else None, checked_run_id(name, verb))
+
+
+def checked_run_id(name: str, verb: str) -> str:
+    """Refuse what can be no run's name, before it is looked for and echoed."""
+    if len(name) > 200:
+        raise UsageError(
+            f"cannot {verb} {shorten(name, 40)!r}: a run id has at most 200 characters, this one has {len(name):,}."
+        )
+    check_run_id(name, verb)
+    return name
+
+
+@contextlib.contextmanager
+def opened(db: str, verb: str, *, read_only: bool = True) -> Iterator[SQLiteStore]:
+    """Open a database that is there."""
+    from loom_runner._store.sqlite.store import SQLiteStore
+
+    if not Path(db).exists():
+        raise UnknownRun(f"cannot {verb}: there is no database {db}. Name it with --db.")
+    with SQLiteStore(db, read_only=read_only) as store:
+        yield store
+
+
+@contextlib.contextmanager
+def reading(db: str, run_id: str, verb: str, *, read_only: bool = True) -> Iterator[SQLiteStore]:
+    """Open the database of a run that is there."""
+    with opened(db, f"{verb} {run_id!r}", read_only=read_only) as store:
+        find_run(store, run_id, verb)
+        yield store
+
+
+def require_database(db: str, run_id: str, verb: str) -> None:
+    """Refuse to make a new database for a run that cannot be in it."""
+    if not Path(db).exists():
+        raise UnknownRun(f"cannot {verb} {run_id!r}: there is no database {db}. Name it with --db.", run_id=run_id)
+
+
+def db_suffix(db: str) -> str:
+    """The option that a command to copy needs for this database."""
+    return "" if db == DEFAULT_DB else f" --db {shlex.quote(db)}"
+
+
+def go_on_hint(store: SQLiteStore, run_id: str, db: str, *, module: str | None = None) -> str:
+    """The command that goes on with a run, with the module that drove it last when none is given."""
+    from loom_runner._queries.hints import module_of
+
+    named = module or module_of(store, run_id) or "MODULE"
+    return f"loom-runner resume {shlex.quote(named)} --run-id {shlex.quote(run_id)}{db_suffix(db)}"
+
+
+def json_of(text: str, option: str) -> Any:
+    """Read the JSON of an option."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise UsageError(
+            f"cannot read {option}: {shorten(text, 60)!r} is not JSON ({exc}). Quote it for the shell."
+        ) from exc
+
+
+def local_time(at: str | None) -> str:
+    """Show a time to a person."""
+    from datetime import datetime
+
+    return "" if at is None else f"{datetime.fromisoformat(at).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def json_text(value: Any) -> str:
+    """Show a JSON value to a person."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _db_of(value: str) -> str:
+    if "\0" in value or not value:
+        raise UsageError("cannot open a database without a name. Name a file with --db.")
+    return value

@@ -1,0 +1,175 @@
+"""What commands write: answers to stdout as text or JSON, the rest to stderr; tables that fit; nothing that depends on
+colour or Unicode."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+import click
+
+from loom_runner._model.text import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from io import TextIOWrapper
+
+__all__ = [
+    "Output",
+    "choose_output",
+    "lose_stdout",
+    "output_option",
+    "prepare_streams",
+    "styled_status",
+    "take_loss",
+    "terminal_width",
+    "write_error",
+    "write_json",
+    "write_line",
+    "write_rows",
+]
+
+Output = Literal["text", "json", "jsonl"]
+
+
+def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--output text|json|jsonl` to a click command."""
+    return click.option(
+        "--output",
+        type=click.Choice(["text", "json", "jsonl"]),
+        default=None,
+        help="How to answer; text for a terminal and json for a pipe when not said.",
+    )(command)
+
+
+def choose_output(output: Output | None) -> Output:
+    """Take what was asked for, else text for a person and JSON for a pipe."""
+    return output or ("text" if sys.stdout is not None and sys.stdout.isatty() else "json")
+
+
+def prepare_streams() -> None:
+    """Let no character stop an answer: what a stream cannot show is written as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            cast("TextIOWrapper", stream).reconfigure(errors="backslashreplace")
+
+
+def write_line(text: str = "") -> None:
+    """Write a line of the answer to stdout.
+
+    A reader that has gone away is not an error; an answer that cannot be written is told when the command ends.
+    """
+    try:
+        click.echo(text)
+    except OSError as exc:
+        lose_stdout(exc)
+
+
+def write_error(text: str) -> None:
+    """Write a line for people to stderr."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (stays open to the end)
+
+
+def write_json(value: Any, output: Output = "json") -> None:
+    """Write one JSON value: indented for `json`, on one line for `jsonl`; plain ASCII where stdout knows no other."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    indent = 2 if output == "json" else None
+    write_line(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=indent))
+
+
+def write_rows(
+    rows: Iterable[Mapping[str, Any]],
+    columns: Mapping[str, Callable[[Mapping[str, Any]], str]],
+    output: Output,
+    *,
+    empty: str,
+) -> None:
+    """Write rows: JSON, JSON Lines, or a table of `columns` that fits the terminal.
+
+    Args:
+        rows: JSON objects.
+        columns: For each heading, how a row shows there. The last column gives way when the terminal is narrow.
+        empty: What a person reads when there is nothing.
+    """
+    if output == "json":
+        write_json(list(rows))
+    elif output == "jsonl":
+        for row in rows:
+            write_json(row, "jsonl")
+    else:
+        cells = [[show(row) for show in columns.values()] for row in rows]
+        if not cells:
+            write_error(empty)
+            return
+        for line in _table(list(columns), cells, terminal_width()):
+            write_line(line)
+
+
+def terminal_width() -> int:
+    """The width that text may take: the terminal's; 100 columns where there is none."""
+    return max(shutil.get_terminal_size((100, 24)).columns, 30)
+
+
+def _table(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> Iterable[str]:
+    plain = [[click.unstyle(cell) for cell in row] for row in cells]
+    widths = [max(len(head), *(len(row[index]) for row in plain)) for index, head in enumerate(heads)]
+    while sum(widths) + 2 * (len(widths) - 1) > width:
+        # The last column gives way first; then the widest of the others.
+        index = len(widths) - 1 if widths[-1] > 12 else max(range(len(widths)), key=widths.__getitem__)
+        if widths[index] <= 4:
+            break
+        widths[index] -= 1
+    shown_heads = [shorten(head, wide).ljust(wide) for head, wide in zip(heads, widths, strict=True)]
+    yield click.style("  ".join(shown_heads).rstrip(), bold=True)
+    for row, bare in zip(cells, plain, strict=True):
+        parts = []
+        for cell, text, wide in zip(row, bare, widths, strict=True):
+            shown = cell if len(text) <= wide else shorten(text, wide)
+            parts.append(shown + " " * (wide - len(click.unstyle(shown))))
+        yield "  ".join(parts).rstrip()
+
+
+_COLOURS: Final = {
+    "approved": "green",
+    "cancelled": "red",
+    "completed": "green",
+    "denied": "red",
+    "done": "green",
+    "running": "cyan",
+    "failed": "red",
+    "parked": "red",
+    "in doubt": "yellow",
+    "interrupted": "yellow",
+    "paused": "cyan",
+    "pending": "yellow",
+    "waiting": "yellow",
+}
+
+
+def styled_status(status: str) -> str:
+    """Colour a status the same way everywhere."""
+    return click.style(status, fg=_COLOURS.get(status))
+
+
+_lost: list[OSError] = []
+
+
+def lose_stdout(error: OSError) -> None:
+    """Send what is still written to stdout nowhere: its reader is gone, or its disk is full."""
+    if not isinstance(error, BrokenPipeError):
+        _lost.append(error)
+    # Python would complain about the lost reader again when it flushes at the end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def take_loss() -> OSError | None:
+    """Why the answer could not be written, when it could not and somebody still wants it; asked once."""
+    error = _lost[0] if _lost else None
+    _lost.clear()
+    return error

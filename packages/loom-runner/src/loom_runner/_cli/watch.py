@@ -1,0 +1,150 @@
+"""`watch`: follow a run while some process works on it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loom_runner._cli.options import asking, db_suffix, go_on_hint, json_text, named_run, reading
+from loom_runner.cli_base import (
+    Amount,
+    Count,
+    ExitCode,
+    Output,
+    choose_output,
+    duration,
+    exit_code_of_status,
+    plural,
+    styled_status,
+    terminal_width,
+    write_error,
+    write_json,
+    write_line,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loom_runner._model.records import RunRecord
+    from loom_runner._queries.watch import Watcher
+
+__all__ = ["watch"]
+
+_SHOWN_STEPS = 8
+
+
+@click.command()
+@asking
+@click.option(
+    "--every",
+    "every_s",
+    metavar="SECONDS",
+    type=Amount(min=0.05, max=3600),
+    default=0.5,
+    show_default=True,
+    help="Seconds between two looks.",
+)
+@click.option("--last", type=Count(min=0), default=_SHOWN_STEPS, show_default=True, help="Begin so many steps back.")
+@click.option("--stay", is_flag=True, help="Go on while the run waits or is paused, until it has ended.")
+def watch(
+    *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, every_s: float, last: int, stay: bool
+) -> int:
+    """Follow a run live, until nobody works on it any more.
+
+    A terminal is drawn anew; a pipe gets a line of JSON for each step, attempt, tool call and change of status.
+    """
+    from loom_runner._model.statuses import TERMINAL
+    from loom_runner._queries.watch import Watcher
+
+    name = named_run(names, run_id, "watch").run_id
+    mode = "jsonl" if choose_output(output) != "text" else "text"
+    redraws = mode == "text" and sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    with reading(db, name, "watch") as store:
+        record = store.get_run(name)
+        watcher = Watcher(store, name, max(0, (record.step_index if record else 0) - last))
+        screen = _Screen() if redraws else None
+        while True:
+            news = watcher.news()
+            run = watcher.run
+            if run is None:  # `news` has read it
+                continue
+            if screen is not None:
+                screen.draw(watcher, news)
+            else:
+                for row in news:
+                    write_json(row, "jsonl") if mode == "jsonl" else write_line(_line(row, terminal_width()))
+            has_ended = run.status in TERMINAL or run.status in ("failed", "parked")
+            if has_ended or (watcher.is_at_rest and not stay):
+                break
+            time.sleep(every_s)
+        hint = go_on_hint(store, name, db)
+    if watcher.is_abandoned:
+        write_error(f"its process disappeared, and nobody has taken over. go on: {hint}")
+        return ExitCode.INTERRUPTED
+    write_error(f"what happened: loom-runner explain {shlex.quote(name)}{db_suffix(db)}")
+    return exit_code_of_status(run.status, run.error.category if run.error else None)
+
+
+def _line(row: Mapping[str, Any], width: int) -> str:
+    """One row of news on one line."""
+    match row["kind"]:
+        case "step":
+            took = duration(row["duration_ms"] * 1000)
+            state = "" if row["state"] is None else json_text(row["state"])
+            text = f"step {row['step_index']}  {row['outcome']}  {took}  {state}"
+        case "attempt":
+            error = row["error"] or {}
+            text = f"step {row['step_index']}  {row['outcome']}  {error.get('type')}: {error.get('message')}"
+        case "tool_call":
+            took = "" if row["duration_ms"] is None else f"  {duration(row['duration_ms'] * 1000)}"
+            text = f"  {row['name']}  {row['status']}{took}  {json_text(row['arguments'])}"
+        case _:
+            return f"{row['run_id']}  {styled_status(row['status'])}  {plural(row['step_index'], 'step')}"
+    return _cut(text, width)
+
+
+def _cut(text: str, width: int) -> str:
+    text = text.replace("\n", " ").rstrip()
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+class _Screen:
+    """The last lines of a terminal, drawn anew with every look."""
+
+    def __init__(self) -> None:
+        self._height = 0
+        self._lines: list[str] = []
+        self._began = time.monotonic()
+        self._first: int | None = None
+
+    def draw(self, watcher: Watcher, news: list[dict[str, Any]]) -> None:
+        """Show how the run stands."""
+        run = watcher.run
+        if run is None:
+            return
+        width = terminal_width() - 2
+        self._lines = [*self._lines, *(_line(row, width) for row in news if row["kind"] in ("step", "attempt"))][
+            -_SHOWN_STEPS:
+        ]
+        lines = [self._head(run), *(f"  {line}" for line in self._lines)]
+        for call in watcher.in_flight:
+            for_us = time.time_ns() // 1000 - call.started_at
+            lines.append(f"  {_cut(f'{call.name}  {duration(for_us)}  {call.arguments}', width)}")
+        if click.get_current_context().color is False:
+            lines = [click.unstyle(line) for line in lines]
+        up = f"\033[{self._height}A" if self._height else ""
+        sys.stdout.write(up + "".join(f"\033[K{line}\n" for line in lines) + "\033[J")
+        sys.stdout.flush()
+        self._height = len(lines)
+
+    def _head(self, run: RunRecord) -> str:
+        self._first = run.step_index if self._first is None else self._first
+        spent_s = time.monotonic() - self._began
+        pace = f"  {(run.step_index - self._first) / spent_s:,.1f} steps/s" if spent_s > 1 else ""
+        who = f"  process {run.owner.pid}" if run.owner and run.is_leased else ""
+        return f"{click.style(run.run_id, bold=True)}  {styled_status(run.status)}  step {run.step_index:,}{pace}{who}"

@@ -1,0 +1,1 @@
+"""Requests to runs from outside: signal, pause, cancel, fork, decide, resolve."""

@@ -1,0 +1,1 @@
+"""Drive runs: claim, step, attempt, tool ledger, waits, child runs, heartbeat, worker."""

@@ -1,0 +1,284 @@
+"""How an attempt ends: what is committed of it, and what becomes of the run. Theory of operation:
+
+Every way out of a step is one function here and one transaction of the store. The statuses come from the table in
+`_states`; this module never names a status that the table does not lead to.
+
+| the step | becomes |
+|---|---|
+| returns `Continue` | committed; `running`, or `paused` when the slice of `max_steps` is used up |
+| returns `Complete` | committed; `completed` |
+| returns `Wait`, `Sleep` or `Spawn` | committed; `waiting`, or `running` when what it waits for is there already |
+| returns `Fail`, or raises what is not worth a retry | an attempt row; `failed`, with the state before the step |
+| raises what may pass | an attempt row with the time of the next try; `running` |
+| calls a tool that is in doubt, or needs an approval | `waiting`; the same attempt goes on when people have decided |
+| finds a budget used up | `paused` with the error category `limit`; the step has not begun |
+| ends when the run was asked to pause | committed; `paused` |
+| is cancelled (Ctrl-C, SIGTERM) | `paused`; the same step starts again on `resume` |
+| disappears with its process | found by the next claim, which writes an attempt row `interrupted` |
+| loses its lease, or somebody cancels the run | nothing is written |
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner._model.clock import to_iso
+from loom_runner._model.outcomes import Sleep, Wait
+from loom_runner._model.records import AttemptEnd, AttemptRecord, Cancelling, ErrorInfo, StepCommit
+from loom_runner._model.result import RunResult
+from loom_runner._model.statuses import CANCELLABLE, move
+from loom_runner.errors import PauseAsked, StateError, ToolCallMismatch, UnknownTool, UsageError
+
+if TYPE_CHECKING:
+    from loom_runner._driver.children import Family
+    from loom_runner._driver.cursor import Cursor, Settings
+    from loom_runner._driver.ledger import StepParked
+    from loom_runner._model.outcomes import Fail
+    from loom_runner._program.program import Advance, Program
+
+__all__ = ["Endings"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER_RETRIED: Final = (StateError, UsageError, ToolCallMismatch, UnknownTool)
+"""Errors of the code itself: the same attempt would end the same way."""
+
+
+class Endings:
+    """The ends of attempts, for the runs of one runner."""
+
+    def __init__(self, settings: Settings, family: Family) -> None:
+        self._settings = settings
+        self._family = family
+        self._ends = settings.stop
+        self._store = settings.store
+        self._clock = settings.clock
+        self._program = settings.program
+        self._retry = settings.retry
+        self._tell = settings.tell
+
+    async def commit(
+        self, cursor: Cursor, advance: Advance, started_at: int, signal_key: int | None
+    ) -> RunResult | None:
+        """Commit one step; the result when the run stops here."""
+        ended_at = max(started_at, self._clock.now_us())  # the clock may have been set back
+        step_index = cursor.step_index
+        step = StepCommit(
+            step_index=step_index,
+            outcome=advance.outcome,  # type: ignore[arg-type]  # `fail` was handled by the caller
+            status="running",
+            state=advance.state_text,
+            started_at=started_at,
+            ended_at=ended_at,
+            attempts=cursor.attempt + 1,
+            result=advance.result_text,
+            signal_key=signal_key,
+            keep=self._settings.keep,
+        )
+        if advance.outcome == "complete":
+            step.status, step.lease_end = move("running", "complete"), "completed"
+            if self._settings.children:
+                message = f"cancelled by {cursor.run_id}: its parent has ended"
+                step.cancels = Cancelling(CANCELLABLE, ErrorInfo("Cancelled", message, "cancelled"))
+        elif advance.parks is not None:
+            self._wait(cursor, advance, step)
+        if step_index == cursor.last_step and step.lease_end is None:
+            step.status, step.lease_end, step.note = move("running", "pause"), "paused", f"max_steps {cursor.max_steps}"
+        if self._ends.is_asked and step.lease_end is None:
+            step.status, step.lease_end, step.note = move("running", "pause"), "interrupted", "asked to end"
+        meter = cursor.run.meter
+        step.tokens, step.cost_usd = meter.tokens, meter.cost_usd
+        if step.lease_end is not None:
+            cursor.is_active = False
+        try:
+            await self._store.commit_step(cursor.claim, step)
+        except PauseAsked:
+            step.status, step.lease_end, step.note = move("running", "pause"), "paused", "asked to pause"
+            cursor.is_active = False
+            await self._store.commit_step(cursor.claim, step)
+        except StateError as exc:  # too large for this store; nothing was written
+            cursor.is_active = True
+            return await self.failed(cursor, started_at, exc)
+        meter.written()
+        meter.stepped(ended_at - started_at)
+        cursor.step_index = step_index + 1
+        if advance.state_text is not None:
+            cursor.state = advance.state
+        if cursor.run.observers:
+            duration_ms = (ended_at - started_at) / 1000
+            self._tell(
+                cursor,
+                "step_committed",
+                step_index,
+                outcome=advance.outcome,
+                status=step.status,
+                duration_ms=duration_ms,
+            )
+        cursor.attempt = cursor.tries_used = 0
+        cursor.wait = step.wait
+        if step.lease_end is None:
+            return None
+        self._tell(cursor, "run_ended", status=step.status, reason=step.note)
+        return RunResult(
+            cursor.run_id, step.status, cursor.step_index, cursor.state, result=advance.result, wait=step.wait
+        )
+
+    def _wait(self, cursor: Cursor, advance: Advance, step: StepCommit) -> None:
+        """Let a step be the last one before a wait, unless what it waits for is there already."""
+        parks = advance.parks
+        is_there = False
+        if isinstance(parks, Wait):
+            if parks.timeout_s is not None:
+                step.due_at = step.ended_at + int(parks.timeout_s * 1_000_000)
+            step.wait = {"signal": parks.signal, "until": None if step.due_at is None else to_iso(step.due_at)}
+            step.note = f"signal {parks.signal!r}"
+            sent = self._store.signals(cursor.run_id, name=parks.signal)
+            # The signal that this step has taken is still listed: it is this commit that takes it.
+            is_there = any(waiting.key != step.signal_key for waiting in sent)
+        elif isinstance(parks, Sleep):
+            due_at = _due_at(parks, step.ended_at)
+            step.due_at, step.wait = due_at, {"timer": True, "until": to_iso(due_at)}
+            step.note = f"the time {to_iso(due_at)}"
+            is_there = due_at <= step.ended_at
+        elif advance.waits_for is not None:
+            step.wait, step.children = advance.waits_for, advance.children
+            step.note = f"{len(step.children)} child runs"
+            is_there = self._family.settled(step.wait) >= step.wait["needed"]
+        if is_there:
+            step.due_at = step.note = None
+        else:
+            step.status, step.lease_end = move("running", "wait"), "waiting"
+
+    # ------------------------------------------------------------------ attempts that commit nothing
+
+    async def failed(self, cursor: Cursor, started_at: int, exc: BaseException) -> RunResult | None:
+        """Record a failed attempt; the result when there is no further one."""
+        now = max(started_at, self._clock.now_us())
+        error = _describe(exc, self._program)
+        cursor.tries_used += 1
+        retry = not isinstance(exc, _NEVER_RETRIED) and cursor.tries_used < self._retry.max_attempts
+        if not (retry and self._retry.should_retry(exc)):
+            return await self._end_failed(cursor, started_at, now, error)
+        delay_s = self._retry.delay_s(cursor.tries_used, self._clock.chance())
+        due_at = now + int(delay_s * 1_000_000)
+        failed = self._attempt(cursor, started_at, now, error, due_at)
+        meter = cursor.run.meter
+        status = move("running", "retry")
+        end = AttemptEnd(status, now, failed, due_at=due_at, tokens=meter.tokens, cost_usd=meter.cost_usd)
+        await self._store.end_attempt(cursor.claim, end)
+        meter.written()
+        self._tell(cursor, "attempt_failed", error=error.as_json(), retry_in_s=delay_s)
+        cursor.attempt += 1
+        cursor.due_at = due_at
+        return None
+
+    async def gave_up(self, cursor: Cursor, started_at: int, fail: Fail) -> RunResult:
+        error = ErrorInfo("Fail", fail.message, fail.error_category, self._program.code_at)
+        return await self._end_failed(cursor, started_at, self._clock.now_us(), error)
+
+    async def _end_failed(self, cursor: Cursor, started_at: int, now: int, error: ErrorInfo) -> RunResult:
+        failed = self._attempt(cursor, started_at, now, error, None)
+        self._tell(cursor, "attempt_failed", error=error.as_json(), retry_in_s=None)
+        return await self._stop(
+            cursor, AttemptEnd(move("running", "fail"), now, failed=failed, error=error, lease_end="failed")
+        )
+
+    async def ask(self, cursor: Cursor, parked: StepParked) -> RunResult:
+        """Park the run until people have decided about calls in doubt, and about calls that need an approval."""
+        run_id, now = cursor.run_id, self._clock.now_us()
+        wait: dict[str, Any] = {}
+        notes = []
+        if parked.doubt is not None:
+            wait["doubt"] = parked.doubt
+            notes.append(f"a word about {run_id}#{parked.doubt}")
+        known = self._store.approvals(run_id) if parked.asks or parked.pending else []
+        latest = max((row.number for row in known), default=0)
+        asks = tuple(replace(ask, number=number) for number, ask in enumerate(parked.asks, latest + 1))
+        waiting = [row for row in known if row.number in parked.pending] + list(asks)
+        due_at: int | None = None
+        if waiting:
+            numbers = [row.number for row in waiting]
+            expiries = [row.expires_at for row in waiting if row.expires_at is not None]
+            due_at = max(expiries) if len(expiries) == len(waiting) else None
+            wait |= {"approvals": numbers, "until": None if due_at is None else to_iso(due_at)}
+            notes.append(f"the approval of {', '.join(row.name for row in waiting)}")
+        if cursor.wait is not None:
+            wait["after"] = cursor.wait
+        note = " and ".join(notes)
+        end = AttemptEnd(
+            move("running", "ask"), now, wait=wait, due_at=due_at, lease_end="waiting", note=note, asks=asks
+        )
+        return await self._stop(cursor, end)
+
+    async def park(self, cursor: Cursor, crashes: int) -> RunResult:
+        message = f"step {cursor.step_index} took its process down {crashes} times"
+        error = ErrorInfo("Parked", message, "crashes", self._program.code_at)
+        end = AttemptEnd(move("running", "park"), self._clock.now_us(), error=error, lease_end="parked")
+        return await self._stop(cursor, end)
+
+    async def limit(self, cursor: Cursor, reached: str) -> RunResult:
+        """Pause a run whose budget is used up; its next step has not begun, or is dropped."""
+        error = ErrorInfo("BudgetUsedUp", f"the budget of {reached} is used up", "limit", self._program.code_at)
+        end = AttemptEnd(
+            move("running", "limit"), self._clock.now_us(), error=error, lease_end="paused", note=error.message
+        )
+        return await self._stop(cursor, end)
+
+    async def interrupt(self, cursor: Cursor, note: str) -> None:
+        if cursor.is_active:
+            await self._stop(
+                cursor,
+                AttemptEnd(
+                    move("running", "interrupt"),
+                    self._clock.now_us(),
+                    due_at=cursor.due_at,
+                    lease_end="interrupted",
+                    note=note,
+                ),
+            )
+
+    async def _stop(self, cursor: Cursor, end: AttemptEnd) -> RunResult:
+        cursor.is_active = False
+        if cursor.context is not None:
+            cursor.context.close()
+        meter = cursor.run.meter
+        if meter.tokens or meter.cost_usd:
+            end = replace(end, tokens=meter.tokens, cost_usd=meter.cost_usd)
+        await self._store.end_attempt(cursor.claim, end)
+        meter.written()
+        self._tell(cursor, "run_ended", status=end.status, reason=end.note)
+        return RunResult(
+            cursor.run_id, end.status, cursor.step_index, cursor.state, error=end.error, wait=end.wait or cursor.wait
+        )
+
+    @staticmethod
+    def _attempt(cursor: Cursor, started_at: int, now: int, error: ErrorInfo, retry_at: int | None) -> AttemptRecord:
+        return AttemptRecord(
+            cursor.step_index, cursor.attempt, "failed", started_at, now, error, retry_at, cursor.claim.fence
+        )
+
+
+def _due_at(sleep: Sleep[Any], now: int) -> int:
+    if sleep.until is not None:
+        since = sleep.until - _EPOCH
+        return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return now + int((sleep.delay_s or 0) * 1_000_000)
+
+
+def _describe(exc: BaseException, program: Program) -> ErrorInfo:
+    """Write an exception down: category, the line of the user's code, and the traceback without our own frames."""
+    category = getattr(exc, "error_category", None) or ("state" if isinstance(exc, StateError) else "error")
+    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if not _is_ours(frame.filename)]
+    file = program.code_at.partition(":")[0]
+    own = [frame for frame in frames if Path(frame.filename).name == file] or frames
+    where = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else program.code_at
+    text = "".join(traceback.format_list(frames[-20:])) if frames else None
+    return ErrorInfo(type(exc).__name__, str(exc), category, where, text)
+
+
+def _is_ours(filename: str) -> bool:
+    path = Path(filename)
+    return path.parent == Path(__file__).parent or path.parent.name == "asyncio"

@@ -1,0 +1,1 @@
+"""Plain data about runs: records, statuses and their moves, outcomes, budgets, run ids, time."""

@@ -1,0 +1,140 @@
+"""Budgets: how much a run may use, what it has used, and what remains. The sums are in the run's row."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner._model.records import Spent
+from loom_runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Budget", "Meter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits of a run and everything it starts. A run that reaches one pauses with the error category `limit`.
+
+    Args:
+        steps: Committed steps.
+        tokens: What steps report by `ctx.budget.spend(tokens=...)`.
+        cost_usd: What steps report by `ctx.budget.spend(cost_usd=...)`.
+        time_s: Seconds inside steps; waiting for signals, people and timers costs nothing.
+
+    None is no limit.
+    """
+
+    steps: int | None = None
+    tokens: int | None = None
+    cost_usd: float | None = None
+    time_s: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            if value is not None and not (is_number and value >= 0):
+                raise UsageError(f"cannot use a budget of {field.name}={value!r}: it is a number from 0 up, or None.")
+
+    @property
+    def is_unlimited(self) -> bool:
+        return self == _UNLIMITED
+
+    def as_json(self) -> dict[str, Any]:
+        """The limits that are set."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any] | None) -> Budget:
+        return cls(**(data or {}))
+
+    def raised_by(self, other: Budget) -> Budget:
+        """Take the limits that `other` sets, and keep the rest."""
+        return Budget(**{**self.as_json(), **other.as_json()})
+
+    def capped_by(self, other: Budget) -> Budget:
+        """Take the smaller of each two limits."""
+        limits = [*self.as_json().items(), *other.as_json().items()]
+        return Budget(**{name: min(value for each, value in limits if each == name) for name, _ in limits})
+
+    def less(self, spent: Spent) -> Budget:
+        """What remains, never below 0."""
+        used = asdict(spent)
+        return Budget(**{name: max(0, value - used[name]) for name, value in self.as_json().items()})
+
+    def more(self, spent: Spent) -> Budget:
+        """The limits of a run that has used so much, and may use this in addition."""
+        used = asdict(spent)
+        return Budget(**{name: value + used[name] for name, value in self.as_json().items()})
+
+    def reached(self, spent: Spent) -> str | None:
+        """Name a limit that is used up."""
+        used = asdict(spent)
+        for name, value in self.as_json().items():
+            if used[name] >= value:
+                return f"{name} {value:g}"
+        return None
+
+
+_UNLIMITED: Final = Budget()
+NOTHING: Final = Spent()
+
+
+class Meter:
+    """The budget as a step sees it: `ctx.budget`.
+
+    Attributes:
+        limit: The run's budget.
+    """
+
+    __slots__ = ("_descendants", "_settled", "_steps", "_time_us", "cost_usd", "limit", "tokens")
+
+    def __init__(self, limit: Budget, own: Spent = NOTHING, descendants: Spent = NOTHING) -> None:
+        self.limit = limit
+        self._settled = Spent(tokens=own.tokens, cost_usd=own.cost_usd)
+        self._descendants = descendants
+        self._steps = own.steps
+        self._time_us = int(own.time_s * 1_000_000)
+        self.tokens = 0
+        self.cost_usd = 0.0
+
+    def spend(self, *, tokens: int = 0, cost_usd: float = 0.0) -> None:
+        """Report what this attempt has used; it is committed with the step, or with the failed attempt.
+
+        Nothing is stopped here: the run pauses before the next step when a limit is reached.
+        """
+        if not tokens >= 0 or not cost_usd >= 0 or not math.isfinite(cost_usd):
+            raise UsageError(f"cannot spend tokens={tokens}, cost_usd={cost_usd}: amounts start at 0.")
+        self.tokens += tokens
+        self.cost_usd += cost_usd
+
+    @property
+    def spent(self) -> Spent:
+        """What the run, its children and theirs have used, this attempt's tokens and money included."""
+        now = Spent(self._steps, self.tokens, self.cost_usd, self._time_us / 1_000_000)
+        return self._settled + self._descendants + now
+
+    @property
+    def remaining(self) -> Budget:
+        """What is left of each limit; None where there is none."""
+        return self.limit.less(self.spent)
+
+    @property
+    def reached(self) -> str | None:
+        """The limit that is used up, for instance `tokens 1000`; None while there is none."""
+        return None if self.limit.is_unlimited else self.limit.reached(self.spent)
+
+    def written(self) -> None:
+        """Count what this attempt has used as written down."""
+        if self.tokens or self.cost_usd:
+            self._settled += Spent(tokens=self.tokens, cost_usd=self.cost_usd)
+            self.tokens, self.cost_usd = 0, 0.0
+
+    def stepped(self, duration_us: int) -> None:
+        """Count a committed step. Called after every one, so it adds two numbers and makes nothing."""
+        self._steps += 1
+        self._time_us += duration_us

@@ -1,0 +1,61 @@
+"""How much of a run's history is kept. The run itself, with its current state, is never touched by this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from loom_runner.errors import UsageError
+
+__all__ = ["Every", "Keep", "Last", "Latest", "as_keep", "parse_keep"]
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """Keep the last `steps` steps."""
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UsageError(f"cannot keep the last {self.steps} steps: it is 1 or more.")
+
+    def __str__(self) -> str:
+        return f"last:{self.steps}"
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """Keep every step whose number is divisible by `steps`, and the last one."""
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UsageError(f"cannot keep every {self.steps}th step: it is 1 or more.")
+
+    def __str__(self) -> str:
+        return f"every:{self.steps}"
+
+
+Keep = Literal["all"] | Last | Every
+
+Latest: Final = Last(1)
+"""Keep the last step only."""
+
+
+def parse_keep(text: str) -> Keep:
+    """Read `all`, `latest`, `last:N` or `every:K`, as a person types it."""
+    word, _, number = text.strip().lower().partition(":")
+    if word == "all" and not number:
+        return "all"
+    if word == "latest" and not number:
+        return Latest
+    if word in ("last", "every") and number.isascii() and number.isdigit():
+        return Last(int(number)) if word == "last" else Every(int(number))
+    raise UsageError(f"cannot keep {text!r}: say all, latest, last:N or every:K.")
+
+
+def as_keep(keep: Keep | str) -> Keep:
+    """The same, for whoever takes both."""
+    return parse_keep(keep) if isinstance(keep, str) else keep

@@ -1,0 +1,1 @@
+"""What a run executes: step and loop programs, tools, a step's context, codecs, state versions."""

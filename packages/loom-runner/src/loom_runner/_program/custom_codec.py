@@ -1,0 +1,77 @@
+"""Values to JSON and back by two functions of the user's, where hints are not enough."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from loom_runner._program.codec import Codec, to_plain_json
+from loom_runner.errors import StateDecodeError, StateEncodeError, UsageError
+
+__all__ = ["ByHand", "HandCodec", "ValueCodec", "codec_for"]
+
+
+Function = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ByHand:
+    """The functions that a runner was given."""
+
+    encode_state: Function | None = None
+    decode_state: Function | None = None
+    encode_result: Function | None = None
+    decode_result: Function | None = None
+
+
+class ValueCodec(Protocol):
+    """Writes and reads the values of one kind; see `Codec`."""
+
+    def encode(self, value: Any) -> tuple[str, Any]: ...
+    def decode(self, text: str, *, typed_by_hand: bool = False) -> Any: ...
+
+
+class HandCodec:
+    """Write and read values by functions to and from plain JSON."""
+
+    def __init__(self, encode: Callable[[Any], Any], decode: Callable[[Any], Any], what: str) -> None:
+        self._encode = encode
+        self._decode = decode
+        self._what = what
+
+    def encode(self, value: Any) -> tuple[str, Any]:
+        try:
+            plain = self._encode(value)
+        except Exception as exc:
+            raise StateEncodeError(
+                f"cannot store {self._what}: its encode function failed for a {type(value).__name__} "
+                f"({type(exc).__name__}: {exc})."
+            ) from exc
+        return to_plain_json(plain, self._what), value
+
+    def decode(self, text: str, *, typed_by_hand: bool = False) -> Any:  # noqa: ARG002  (the function knows its fields)
+        try:
+            return self._decode(json.loads(text))
+        except Exception as exc:
+            raise StateDecodeError(
+                f"cannot read {self._what}: its decode function failed ({type(exc).__name__}: {exc}). "
+                "The code has changed; bring the old form back, or start another run.",
+                raw=text,
+            ) from exc
+
+
+def codec_for(
+    hint: Any, what: str, encode: Callable[[Any], Any] | None, decode: Callable[[Any], Any] | None
+) -> ValueCodec:
+    """Choose between the hint and the two functions.
+
+    Raises:
+        UsageError: Only one of them was given.
+    """
+    if encode is not None and decode is not None:
+        return HandCodec(encode, decode, what)
+    if encode is not None or decode is not None:
+        raise UsageError(f"cannot store {what}: give both functions, one to encode and one to decode it.")
+    return Codec(hint, what)

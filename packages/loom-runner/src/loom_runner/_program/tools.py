@@ -1,0 +1,298 @@
+"""Tools: what a step may do to the world, declared once.
+
+`idempotent` says that calling twice with the same key does no more than calling once; `read_only` that it changes
+nothing at all. Both allow an interrupted call to be made again. A tool that declares neither is never repeated
+without somebody's word (`on_doubt`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import cached_property, update_wrapper
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, get_args, overload
+
+from loom_runner._program.codec import Codec, hints_of
+from loom_runner.errors import ToolFailed, UnknownTool, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Done", "ManagedFunction", "NotDone", "OnDoubt", "Reconcile", "Tool", "ToolRegistry", "tool"]
+
+OnDoubt = Literal["retry", "ask", "fail"]
+"""What becomes of a call that started and has no recorded end: make it again with its key, ask a person, or fail."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What `reconcile` found: the call took effect, and this is its payload."""
+
+    result: Any = None
+
+
+@dataclass(frozen=True)
+class NotDone:
+    """What `reconcile` found: the call took no effect, and may be made again."""
+
+
+Reconcile = Callable[[str, dict[str, Any]], Done | NotDone | Awaitable[Done | NotDone | None] | None]
+"""Given the idempotency key and the arguments of an interrupted call, find out whether it took effect. None says that
+nobody knows: `on_doubt` decides."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+KEY_PARAMETER = "idempotency_key"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool:
+    """One declared tool.
+
+    Args:
+        name: What `ctx.call_tool` and a model call it.
+        function: Takes the arguments by name; sync functions run on a thread. A parameter called
+            `idempotency_key` is filled in by the runner.
+        description: For a model; the docstring when it is not given.
+        idempotent: A second call with the same idempotency key does no more than the first.
+        read_only: Changes nothing.
+        needs_approval: A person decides before each call, unless the runner's gate says otherwise.
+        on_doubt: What to do about an interrupted call; None means `retry` for idempotent and read-only tools, else
+            `ask`.
+        reconcile: Finds out about an interrupted call, before `on_doubt` is asked: `reconcile(key, arguments)`
+            returns `Done(result)`, `NotDone()`, or None when nobody can say.
+        timeout_s: Seconds after which the call fails with the category `timeout`.
+        input_schema: JSON Schema of the arguments. Given by hand, the function gets its arguments unchecked.
+        result_hint: The type that the payload is read back as; plain JSON without it.
+    """
+
+    name: str
+    function: Callable[..., Any] = field(repr=False)
+    description: str = ""
+    idempotent: bool = False
+    read_only: bool = False
+    needs_approval: bool = False
+    on_doubt: OnDoubt | None = None
+    reconcile: Reconcile | None = field(default=None, repr=False)
+    timeout_s: float | None = None
+    input_schema: Mapping[str, Any] | None = None
+    result_hint: Any = field(default=inspect.Parameter.empty, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.name or not self.name.isprintable() or set(self.name) & set("/#"):
+            raise UsageError(f"cannot declare tool {self.name!r}: a name has printable characters, and no '/' or '#'.")
+        if self.on_doubt is not None and self.on_doubt not in get_args(OnDoubt):
+            raise UsageError(f"cannot declare tool {self.name!r}: on_doubt is one of retry, ask, fail.")
+        if self.timeout_s is not None and self.timeout_s <= 0:
+            raise UsageError(f"cannot declare tool {self.name!r}: timeout_s is {self.timeout_s}; it must be above 0.")
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a second run of the same call does no harm."""
+        return self.idempotent or self.read_only
+
+    @property
+    def doubt_policy(self) -> OnDoubt:
+        return self.on_doubt or ("retry" if self.is_repeatable else "ask")
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        return inspect.signature(self.function)
+
+    @cached_property
+    def takes_key(self) -> bool:
+        return KEY_PARAMETER in self.signature.parameters
+
+    @cached_property
+    def result_codec(self) -> Codec:
+        return Codec(self.result_hint, f"the result of tool {self.name!r}")
+
+    @cached_property
+    def _model(self) -> Any:
+        """The arguments as a pydantic model, made from the signature and its hints."""
+        from pydantic import ConfigDict, create_model
+
+        hints = hints_of(self.function)
+        fields: dict[str, Any] = {}
+        extra: Literal["allow", "forbid"] = "forbid"
+        for parameter in self.signature.parameters.values():
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                extra = "allow"
+            elif parameter.name != KEY_PARAMETER and parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
+                default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+                fields[parameter.name] = (hints.get(parameter.name, Any), default)
+        config = ConfigDict(extra=extra, arbitrary_types_allowed=True)
+        return create_model(f"{self.name}_arguments", __config__=config, **fields)
+
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the arguments, from the hints unless it was given."""
+        if self.input_schema is not None:
+            return dict(self.input_schema)
+        schema: dict[str, Any] = self._model.model_json_schema()
+        schema.pop("title", None)
+        return schema
+
+    def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Read arguments by the hints.
+
+        Raises:
+            ToolFailed: With the category `invalid_arguments`; the tool was not run.
+        """
+        if self.input_schema is not None:
+            return dict(arguments)
+        from pydantic import ValidationError
+
+        try:
+            model = self._model.model_validate(dict(arguments))
+        except ValidationError as exc:
+            first = exc.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ToolFailed(
+                f"cannot call {self.name}: argument {where!r}: {first['msg']}.",
+                error_category="invalid_arguments",
+                tool=self.name,
+            ) from exc
+        return {name: getattr(model, name) for name in model.model_fields_set} | (model.model_extra or {})
+
+
+class ToolRegistry:
+    """The tools that a runner's steps may call by name."""
+
+    def __init__(self) -> None:
+        self._tools: dict[str, Tool] = {}
+
+    def tool(
+        self,
+        name: str | None = None,
+        *,
+        description: str = "",
+        idempotent: bool = False,
+        read_only: bool = False,
+        needs_approval: bool = False,
+        on_doubt: OnDoubt | None = None,
+        reconcile: Reconcile | None = None,
+        timeout_s: float | None = None,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Register the decorated function; it stays an ordinary function. The arguments are those of `Tool`."""
+
+        def register(function: Callable[P, R]) -> Callable[P, R]:
+            self.add(
+                Tool(
+                    name=name or str(getattr(function, "__name__", "")),
+                    function=function,
+                    description=description or inspect.getdoc(function) or "",
+                    idempotent=idempotent,
+                    read_only=read_only,
+                    needs_approval=needs_approval,
+                    on_doubt=on_doubt,
+                    reconcile=reconcile,
+                    timeout_s=timeout_s,
+                )
+            )
+            return function
+
+        return register
+
+    def add(self, tool: Tool) -> None:
+        """Register a tool that was made by hand, for instance one of a remote server."""
+        if tool.name in self._tools:
+            raise UsageError(f"cannot register tool {tool.name!r}: the name is taken. Choose another one.")
+        self._tools[tool.name] = tool
+
+    def get(self, name: str) -> Tool:
+        """Find a tool.
+
+        Raises:
+            UnknownTool: There is none of this name.
+        """
+        try:
+            return self._tools[name]
+        except KeyError:
+            names = ", ".join(sorted(self._tools)) or "none"
+            raise UnknownTool(f"cannot call tool {name!r}: it is not registered. Tools: {names}.") from None
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(self._tools.values())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tools
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+
+class ManagedFunction(Generic[P, R]):
+    """A function that is a managed tool call inside a step, and itself anywhere else (see `tool`)."""
+
+    def __init__(self, tool: Tool) -> None:
+        self.tool = tool
+        self.is_async = inspect.iscoroutinefunction(tool.function)
+        update_wrapper(self, tool.function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        from loom_runner._program.context import running_context
+
+        context = running_context()
+        if context is None:
+            result: R = self.tool.function(*args, **kwargs)
+            return result
+        if not self.is_async:
+            context.require_thread(self.tool)
+        bound = self.tool.signature.bind(*args, **kwargs)
+        call: Awaitable[R] = context.call_managed(self.tool, bound.arguments, args, kwargs)
+        if self.is_async:
+            return call  # type: ignore[return-value]  # R is the coroutine type here, as it is for the plain call
+        return context.wait_from_thread(call)
+
+
+@overload
+def tool(function: Callable[P, R], /) -> ManagedFunction[P, R]: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    idempotent: bool = False,
+    read_only: bool = False,
+    needs_approval: bool = False,
+    on_doubt: OnDoubt | None = None,
+    reconcile: Reconcile | None = None,
+    timeout_s: float | None = None,
+) -> Callable[[Callable[P, R]], ManagedFunction[P, R]]: ...
+def tool(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    idempotent: bool = False,
+    read_only: bool = False,
+    needs_approval: bool = False,
+    on_doubt: OnDoubt | None = None,
+    reconcile: Reconcile | None = None,
+    timeout_s: float | None = None,
+) -> ManagedFunction[P, R] | Callable[[Callable[P, R]], ManagedFunction[P, R]]:
+    """Make a function a tool that needs no registry, for loops written with `@tailrec`.
+
+    Outside a run, calling it is calling the function. Inside a step the same line is a managed call: recorded,
+    never repeated when its result is on record. The source does not change between the two. The arguments are those
+    of `Tool`.
+    """
+
+    def wrap(function: Callable[P, R]) -> ManagedFunction[P, R]:
+        hint = hints_of(function).get("return", inspect.Parameter.empty)
+        return ManagedFunction(
+            Tool(
+                name=name or str(getattr(function, "__name__", "")),
+                function=function,
+                description=inspect.getdoc(function) or "",
+                idempotent=idempotent,
+                read_only=read_only,
+                needs_approval=needs_approval,
+                on_doubt=on_doubt,
+                reconcile=reconcile,
+                timeout_s=timeout_s,
+                result_hint=hint,
+            )
+        )
+
+    return wrap if function is None else wrap(function)

@@ -1,0 +1,1 @@
+"""Questions about runs: views, explain, verify, export, traces, doctor."""

@@ -1,0 +1,180 @@
+"""Whether a database, its machine and its runs are in order: the checks of `doctor`, each one line."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from loom_runner._driver.lease import is_gone
+from loom_runner._model.clock import to_iso
+from loom_runner._model.text import counted, duration, plural, size
+from loom_runner._store.doubts import read_tool_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loom_runner._model.records import RunRecord
+    from loom_runner._store.sqlite.store import SQLiteStore
+
+__all__ = ["Check", "examine"]
+
+_SQLITE_WITHOUT_WAL_BUG: Final = (3, 51, 3)
+_NETWORK_FILE_SYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph"})
+_FEW_BYTES: Final = 100_000_000
+_PAGE_RUNS: Final = 50
+"""Runs that are read at a time: each comes with its state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `bad` needs somebody; `warn` may."""
+
+    name: str
+    verdict: Literal["ok", "warn", "bad"]
+    text: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine(store: SQLiteStore, path: str) -> Iterator[Check]:
+    """Look at a store, the file below it and the runs in it.
+
+    Args:
+        store: Opened as the runs are driven, so that its durability is what a run would get.
+        path: Its file.
+    """
+    facts = store.facts()
+    yield _sqlite(facts)
+    yield Check("format", "ok", f"{facts['format']}, the newest that this version knows")
+    yield Check(
+        "durability",
+        "ok",
+        f"{facts['durability']} (read back: journal_mode {facts['journal_mode']}, synchronous {facts['synchronous']})",
+    )
+    yield Check(
+        "keys", "ok", f"encrypted, with {', '.join(facts['key_ids'])}" if facts["is_encrypted"] else "not encrypted"
+    )
+    yield _rows(store, path)
+    yield _room(path, facts)
+    yield _file_system(path)
+    runs = list(_each_run(store))
+    yield _clock(runs)
+    yield _holders(runs)
+    yield from _broken(store, runs)
+
+
+def _sqlite(facts: dict[str, Any]) -> Check:
+    version = str(facts["sqlite_version"])
+    if tuple(int(part) for part in version.split(".")) < _SQLITE_WITHOUT_WAL_BUG:
+        return Check("sqlite", "bad", f"{version} can damage a database with several writers; upgrade apsw")
+    return Check("sqlite", "ok", f"{version}, through apsw")
+
+
+def _rows(store: SQLiteStore, path: str) -> Check:
+    report = store.verify()
+    if report.ok:
+        return Check("rows", "ok", f"{path}: no damage in {counted(report.checked)}")
+    first = report.problems[0]
+    return Check(
+        "rows", "bad", f"{plural(len(report.problems), 'problem')}: {first.where}: {first.what}; loom-runner verify"
+    )
+
+
+def _room(path: str, facts: dict[str, Any]) -> Check:
+    free = shutil.disk_usage(Path(path).resolve().parent).free
+    text = f"{size(facts['size_bytes'])}, of it free {size(facts['free_bytes'])}; log {size(facts['wal_bytes'])}; "
+    text += f"free on the disk {size(free)}"
+    if free < _FEW_BYTES:
+        return Check("room", "warn", f"{text}: make room")
+    if facts["free_bytes"] > 0.5 * facts["size_bytes"] > _FEW_BYTES / 10:
+        return Check("room", "warn", f"{text}: loom-runner prune --vacuum gives it back")
+    return Check("room", "ok", text)
+
+
+def _file_system(path: str) -> Check:
+    kind = _kind_of(Path(path).resolve())
+    if kind is None:
+        return Check("file system", "ok", "not known on this system")
+    if kind in _NETWORK_FILE_SYSTEMS:
+        return Check(
+            "file system", "bad", f"{kind}: locks of a network file system cannot be trusted; use a local disk"
+        )
+    return Check("file system", "ok", kind)
+
+
+def _kind_of(path: Path) -> str | None:
+    """The kind of file system that holds a path, by the longest mount point above it."""
+    try:
+        lines = Path("/proc/mounts").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    found: tuple[int, str | None] = (0, None)
+    for line in lines:
+        _, point, kind, *_ = line.split()
+        point = point.replace("\\040", " ")
+        if path.is_relative_to(point) and len(point) > found[0]:
+            found = (len(point), kind)
+    return found[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What is looked at of a run."""
+
+    run_id: str
+    status: str
+    updated_at: int
+    holder: int | None
+    """The live process that works on it."""
+
+
+def _each_run(store: SQLiteStore) -> Iterator[_Run]:
+    last: RunRecord | None = None
+    while page := store.list_runs(limit=_PAGE_RUNS, after=last):
+        for run in page:
+            is_held = run.is_leased and run.owner is not None and not is_gone(run.owner)
+            holder = run.owner.pid if is_held and run.owner is not None else None
+            yield _Run(run.run_id, run.status, run.updated_at, holder)
+        last = page[-1]
+
+
+def _clock(runs: list[_Run]) -> Check:
+    now = time.time_ns() // 1000
+    latest = max(runs, key=lambda run: run.updated_at, default=None)
+    if latest is not None and latest.updated_at > now + 60_000_000:
+        ahead = duration(latest.updated_at - now)
+        return Check("clock", "bad", f"{latest.run_id} was changed {ahead} in the future: set this machine's clock")
+    return Check("clock", "ok", f"{to_iso(now)}; no row is from the future")
+
+
+def _holders(runs: list[_Run]) -> Check:
+    held = [run for run in runs if run.status == "running" and run.holder is not None]
+    if not held:
+        return Check("leases", "ok", "no process works on a run")
+    names = ", ".join(f"{run.run_id} (process {run.holder})" for run in held[:3])
+    return Check("leases", "ok", f"{plural(len(held), 'run')} held: {names}{', ...' if len(held) > 3 else ''}")
+
+
+def _broken(store: SQLiteStore, runs: list[_Run]) -> Iterator[Check]:
+    """Runs that do not go on by themselves."""
+    lost = [run for run in runs if run.status == "running" and run.holder is None]
+    yield _named("interrupted", lost, "loom-runner resume goes on with them")
+    parked = [run for run in runs if run.status == "parked"]
+    yield _named("parked", parked, "their step took its process down again and again; loom-runner explain")
+    failed = [run for run in runs if run.status == "failed"]
+    yield _named("failed", failed, "loom-runner explain says why; resume tries the step again")
+    doubts = read_tool_calls(store, in_doubt=True)
+    names = ", ".join(f"{call.run_id}#{call.number}" for call in doubts[:3])
+    text = f"{plural(len(doubts), 'call')}: {names}; loom-runner doubts" if doubts else "none"
+    yield Check("in doubt", "warn" if doubts else "ok", text)
+
+
+def _named(name: str, runs: list[_Run], what: str) -> Check:
+    if not runs:
+        return Check(name, "ok", "none")
+    names = ", ".join(run.run_id for run in runs[:3]) + (", ..." if len(runs) > 3 else "")
+    return Check(name, "warn", f"{plural(len(runs), 'run')}: {names}; {what}")

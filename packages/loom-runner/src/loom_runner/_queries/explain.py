@@ -1,0 +1,200 @@
+"""What happened to a run, told from its rows: `explain`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner._driver.lease import is_gone
+from loom_runner._model.clock import to_iso
+from loom_runner._model.text import duration, one_line, plural, shorten
+from loom_runner._queries.hints import clock_time, module_of, next_commands, waits_for
+from loom_runner._queries.views import run_view
+from loom_runner._store.doubts import read_tool_calls
+from loom_runner._store.lookup import find_run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loom_runner._model.records import AttemptRecord, LeaseRecord, RunRecord, RunSummary, ToolRecord
+    from loom_runner._store.protocol import Store
+
+__all__ = ["Explanation", "explain"]
+
+_SHOWN_EVENTS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A run's story.
+
+    Attributes:
+        data: The facts as JSON: the run, its processes, `events` in order of time, `tools` counted by how they
+            ended, its `children`, `next`.
+    """
+
+    data: dict[str, Any]
+
+    def lines(self) -> list[tuple[str, str, str]]:
+        """The story as rows of (what, text, time); the time is empty where it says nothing."""
+        events = self.data["events"]
+        left_out = max(len(events) - _SHOWN_EVENTS, 0)
+        if left_out:  # the beginning and the end are what a person needs; `data` has them all
+            events = events[: _SHOWN_EVENTS // 4] + events[len(events) - _SHOWN_EVENTS * 3 // 4 :]
+        rows = [(event["what"], event["text"], clock_time(event["at"])) for event in events]
+        if left_out:
+            rows.insert(_SHOWN_EVENTS // 4, ("...", f"{plural(left_out, 'event')} more (--output json has all)", ""))
+        rows += [
+            ("child", f"{child['run_id']}  {child['status']}  {plural(child['step_index'], 'step')}", "")
+            for child in self.data["children"]
+        ]
+        rows += [(name, one_line(self.data[name]), "") for name in ("tools", "waits", "error") if self.data[name]]
+        if self.data["status"] == "completed":
+            rows.append(("result", shorten(json.dumps(self.data["result"], ensure_ascii=False), 200), ""))
+        return rows
+
+    def __str__(self) -> str:
+        head = f"{self.data['run_id']}  {self.data['status']}  {self.data['summary']}"
+        lines = self.lines()
+        width = max((len(what) for what, _, _ in lines), default=0)
+        body = [f"  {what:<{width}}  {text}  {at}".rstrip() for what, text, at in lines]
+        return "\n".join([head, *body, *(f"{name}: {command}" for name, command in self.data["next"].items())])
+
+
+def explain(store: Store, run_id: str, *, command: str = "loom-runner", module: str | None = None) -> Explanation:
+    """Tell what happened to a run.
+
+    Args:
+        command: The program that the commands in `next` begin with.
+        module: The agent's module, for those commands; the one that drove the run last when not said.
+
+    Raises:
+        UnknownRun: There is no such run.
+    """
+    run = find_run(store, run_id, "explain")
+    leases, attempts, sums = store.leases(run_id), store.attempts(run_id), store.summary(run_id)
+    doubts = read_tool_calls(store, run_id, in_doubt=True)
+    last = module_of(store, run_id) or "MODULE"
+    work_us = sums.work_us + sum(row.ended_at - row.started_at for row in attempts if row.started_at is not None)
+    processes = len({(lease.owner.machine, lease.owner.process, lease.owner.pid) for lease in leases})
+    events = sorted(_lease_events(leases, run) + _retry_events(attempts, run), key=lambda event: str(event["at"]))
+    summary = (
+        f"{plural(run.step_index, 'step')}, {plural(processes, 'process', 'processes')}, {duration(work_us)} of work"
+    )
+    if run.updated_at - run.created_at > max(2 * work_us, 1_000_000):
+        summary += f" over {duration(run.updated_at - run.created_at)}"
+    data = run_view(run) | {
+        "summary": summary,
+        "processes": [_process(lease) for lease in leases],
+        "work_ms": work_us / 1000,
+        "slowest_step": None
+        if sums.slowest_step is None
+        else {"step_index": sums.slowest_step, "duration_ms": (sums.slowest_us or 0) / 1000},
+        "events": events,
+        "tools": _tools(sums, doubts),
+        "doubts": [f"{run_id}#{call.number}" for call in doubts],
+        "waits": waits_for(run, doubts),
+        "children": [
+            {"run_id": child.run_id, "status": child.status, "step_index": child.step_index}
+            for child in store.children(run_id)
+        ],
+        "error": None if run.error is None else str(run.error),
+        "next": next_commands(run, doubts, command=command, module=module or last, database=store.description),
+    }
+    return Explanation(data)
+
+
+def _lease_events(leases: list[LeaseRecord], run: RunRecord) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    for lease, after in zip(leases, [*leases[1:], None], strict=True):
+        if lease.ended_as == "paused":
+            events.append(_event("paused", f"{_before(after, run)}: {lease.note}", lease.ended_at))
+        elif lease.ended_as == "interrupted":
+            events.append(
+                _event("interrupted", f"process {lease.owner.pid} was {lease.note or 'stopped'}", lease.ended_at)
+            )
+        elif lease.ended_as == "lost" and after is not None:
+            gap = after.taken_at - (lease.ended_at or after.taken_at)
+            text = (
+                f"in step {after.first_step}: process {lease.owner.pid} disappeared, taken over after {duration(gap)}"
+            )
+            events.append(_event("interrupted", text, lease.ended_at))
+        elif lease.ended_as == "waiting":
+            waited = "" if after is None else f", {duration(after.taken_at - (lease.ended_at or 0))}"
+            events.append(_event("waited", f"{_before(after, run)}: for {lease.note}{waited}", lease.ended_at))
+        elif lease.ended_as is None and (not run.is_leased or is_gone(lease.owner)):
+            text = f"in step {run.step_index}: process {lease.owner.pid} disappeared; nobody has taken over yet"
+            events.append(_event("interrupted", text, run.updated_at))
+        elif lease.ended_as in ("failed", "parked"):
+            events.append(_event(lease.ended_as, f"in step {_step(after, run)}", lease.ended_at))
+        if after is not None and after.code != lease.code:
+            text = f"changed before step {after.first_step} ({after.code_at})"
+            events.append(_event("code", text, after.taken_at))
+    return events
+
+
+def _before(after: LeaseRecord | None, run: RunRecord) -> str:
+    return f"before step {_step(after, run)}"
+
+
+def _step(after: LeaseRecord | None, run: RunRecord) -> int:
+    """The step at which a process left the run: where the next one began, or where it stands now."""
+    return run.step_index if after is None else after.first_step
+
+
+def _retry_events(attempts: list[AttemptRecord], run: RunRecord) -> list[dict[str, Any]]:
+    by_step: dict[int, list[AttemptRecord]] = {}
+    for row in attempts:
+        if row.kind == "failed":
+            by_step.setdefault(row.step_index, []).append(row)
+    events = []
+    for step_index, rows in by_step.items():
+        last = rows[-1]
+        tries = len(rows) + (step_index < run.step_index)
+        waited_us = sum(row.retry_at - row.ended_at for row in rows if row.retry_at is not None)
+        text = f"step {step_index}: {plural(tries, 'attempt')}, {last.error.type} ({last.error.category})"
+        if waited_us:
+            text += f", waited {duration(waited_us)}"
+        events.append(_event("retried" if tries > 1 else "failed", text, last.ended_at))
+    return events
+
+
+def _event(what: str, text: str, at: int | None) -> dict[str, Any]:
+    return {"what": what, "text": text, "at": None if at is None else to_iso(at)}
+
+
+def _process(lease: LeaseRecord) -> dict[str, Any]:
+    return {
+        "pid": lease.owner.pid,
+        "fence": lease.fence,
+        "first_step": lease.first_step,
+        "taken_at": to_iso(lease.taken_at),
+        "ended_at": None if lease.ended_at is None else to_iso(lease.ended_at),
+        "ended_as": lease.ended_as,
+        "code": lease.code,
+        "code_at": lease.code_at,
+    }
+
+
+def _tools(sums: RunSummary, doubts: list[ToolRecord]) -> str | None:
+    if not sums.tool_calls:
+        return None
+    parts = [plural(sums.tool_calls, "call")]
+    if sums.tool_failed:
+        parts.append(f"{sums.tool_failed:,} failed")
+    again = sums.tool_repeated - sum(call.tries > 1 for call in doubts)
+    if again > 0:
+        parts.append(f"{again:,} in doubt and retried with its key ({_names(sums.repeated_names, again)})")
+    if sums.tool_decided_by:
+        parts.append(f"decided by {', '.join(sums.tool_decided_by)}")
+    if doubts:
+        parts.append(
+            f"{len(doubts)} in doubt ({_names([(call.name, call.step_index) for call in doubts], len(doubts))})"
+        )
+    return ", ".join(parts)
+
+
+def _names(calls: Sequence[tuple[str, int]], count: int) -> str:
+    shown = ", ".join(f"{name}, step {step_index}" for name, step_index in calls[:3])
+    return shown + ("; ..." if count > 3 else "")

@@ -1,0 +1,92 @@
+"""A run as lines of JSON that explain themselves: what `export` writes, and what a golden copy is made of."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner._model.approvals import approval_view, read_approvals
+from loom_runner._model.clock import to_iso
+from loom_runner._queries.views import attempt_view, each_step, run_view, step_view, tool_view
+from loom_runner._store.doubts import read_tool_calls
+from loom_runner._store.lookup import find_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loom_runner._model.records import LeaseRecord, SignalRecord, ToolTry
+    from loom_runner._store.protocol import Store
+
+__all__ = ["EXPORT_FORMAT", "export_rows"]
+
+EXPORT_FORMAT: Final = 1
+
+
+def export_rows(store: Store, run_id: str) -> Iterator[dict[str, Any]]:
+    """Give everything that is on record about a run, one JSON object a row, each with its `kind`.
+
+    The first row names the format; then come `run`, `process` (who held it), `step` (with the checkpoint after it),
+    `attempt` (a try that did not commit), `tool_call`, `tool_try` (its earlier tries), `approval`, `signal` and
+    `child`. Steps are read page by page, so a long run does not have to fit into memory.
+
+    Raises:
+        UnknownRun: There is no such run.
+    """
+    run = find_run(store, run_id, "export")
+    yield {
+        "kind": "export",
+        "format": EXPORT_FORMAT,
+        "run_id": run_id,
+        "made_by": f"loom-runner {version('loom-runner')}",
+    }
+    yield {"kind": "run"} | run_view(run)
+    for lease in store.leases(run_id):
+        yield {"kind": "process"} | lease_view(lease)
+    for step in each_step(store, run_id):
+        yield {"kind": "step"} | step_view(step)
+    for attempt in store.attempts(run_id):
+        yield {"kind": "attempt"} | attempt_view(attempt)
+    for call in read_tool_calls(store, run_id):
+        yield {"kind": "tool_call"} | tool_view(call)
+    for earlier in store.tool_tries(run_id):
+        yield {"kind": "tool_try"} | _try_view(run_id, earlier)
+    for approval in read_approvals(store, run_id):
+        yield {"kind": "approval"} | approval_view(approval)
+    for signal in store.signals(run_id):
+        yield {"kind": "signal"} | _signal_view(signal)
+    for child in store.children(run_id):
+        yield {"kind": "child", "run_id": child.run_id, "status": child.status}
+
+
+def lease_view(lease: LeaseRecord) -> dict[str, Any]:
+    """One process's time with a run."""
+    return {
+        "pid": lease.owner.pid,
+        "fence": lease.fence,
+        "first_step": lease.first_step,
+        "taken_at": to_iso(lease.taken_at),
+        "ended_at": None if lease.ended_at is None else to_iso(lease.ended_at),
+        "ended_as": lease.ended_as,
+        "note": lease.note,
+        "module": lease.module,
+        "code": lease.code,
+        "code_at": lease.code_at,
+    }
+
+
+def _try_view(run_id: str, earlier: ToolTry) -> dict[str, Any]:
+    return {
+        "id": f"{run_id}#{earlier.number}",
+        "try": earlier.ordinal,
+        "status": earlier.status,
+        "started_at": to_iso(earlier.started_at),
+        "ended_at": None if earlier.ended_at is None else to_iso(earlier.ended_at),
+        "fence": earlier.fence,
+        "error": None if earlier.error is None else earlier.error.as_json(),
+    }
+
+
+def _signal_view(signal: SignalRecord) -> dict[str, Any]:
+    return asdict(signal) | {"payload": json.loads(signal.payload), "sent_at": to_iso(signal.sent_at)}

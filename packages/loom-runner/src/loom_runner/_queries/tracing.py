@@ -1,0 +1,244 @@
+"""Runs as traces: the only module that knows flow_xray.
+
+The page is drawn from the rows, so it shows every process that ever worked on the run, those that crashed included.
+Around a run of this process, `tracing` also records what the user's own code traced (model calls, functions); those
+live spans are hung under the row-made span of the step or tool call in which they happened.
+
+What a program itself knows of a step, only the program can tell: the rows hold its states, not what they mean. A
+package that makes states may name a function in the entry-point group `loom_runner.describers`:
+
+    describe_step(before: JSON, after: JSON | None, result: JSON | None) -> list[Span]
+
+It is given the state before a committed step, the one after it and the result (each None where there is none), and
+gives what happened in the step as spans, without ids and times: name, kind, input, output, meta. For states of other
+programs it gives none. So the page shows the model calls of every process, whoever draws it. Where a live span of
+that kind tells the same step, the live one is kept and the described one is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import fields
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flow_xray import FlowXrayError, Span, TraceResult, trace
+
+from loom_runner._queries.run_trace import Drawing, RowSpan, family_of, row_id, step_id, tool_id
+from loom_runner._store.lookup import find_run
+from loom_runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from importlib.metadata import EntryPoint
+
+    from loom_runner._model.events import Observer, RunEvent
+    from loom_runner._store.protocol import Store
+
+__all__ = ["golden_trace", "trace_of", "tracing", "write_diff", "write_trace"]
+
+DESCRIBERS = "loom_runner.describers"
+
+
+def write_trace(store: Store, run_id: str, path: str | Path, *, live: TraceResult | None = None) -> None:
+    """Write a run's page.
+
+    Raises:
+        UnknownRun: There is no such run.
+        UsageError: The page cannot be written there.
+    """
+    try:
+        trace_of(store, run_id, live=live).to_html(path)
+    except (FlowXrayError, OSError) as exc:
+        raise UsageError(f"cannot write the trace of {run_id!r} to {path}: {exc}", run_id=run_id) from exc
+
+
+@contextmanager
+def tracing(
+    observe: Callable[[Observer], Callable[[], None]], store: Store, run_id: str, path: str | Path
+) -> Iterator[None]:
+    """Record what happens in the block and write the run's page at its end, also when it ends by an error."""
+    folder = Path(path).parent
+    if not folder.is_dir() or Path(path).is_dir():
+        raise UsageError(f"cannot write the trace of {run_id!r} to {path}: it is not a file in an existing folder.")
+    if not os.access(path if Path(path).exists() else folder, os.W_OK):
+        raise UsageError(
+            f"cannot write the trace of {run_id!r} to {path}: it may not be written. Choose another place."
+        )
+    live = _LiveSpans(run_id)
+    with trace.capture(name=run_id) as session:
+        stop = observe(live)
+        try:
+            yield
+        finally:
+            stop()
+            live.close_all()
+            recorded = session.result()
+            if store.get_run(run_id) is not None:
+                write_trace(store, run_id, path, live=recorded)
+
+
+class _LiveSpans:
+    """An observer that opens a span for each step and tool call, so that the user's spans find a parent."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+        self._fences: dict[str, int] = {}
+        self._open: dict[str, AbstractContextManager[Span]] = {}
+
+    def __call__(self, event: RunEvent) -> None:
+        if event.run_id != self._run_id and not event.run_id.startswith(f"{self._run_id}:sub:"):
+            return
+        match event.kind:
+            case "run_started":
+                self._fences[event.run_id] = event.data["fence"]
+            case "step_started":
+                self._enter(self._step(event), f"step {event.step_index}", "step")
+            case "step_committed" | "attempt_failed":
+                self._leave(self._step(event))
+            case "tool_started":
+                self._enter(self._tool(event), event.data["name"], "tool")
+            case "tool_finished":
+                self._leave(self._tool(event))
+            case "run_ended" if event.run_id == self._run_id:
+                self.close_all()
+            case "emitted" if event.data["event"].get("type") != "text":  # a streamed answer is in its step, whole
+                trace.tag("emitted", event=event.data["event"])
+
+    def close_all(self) -> None:
+        for name in reversed(tuple(self._open)):
+            self._leave(name)
+
+    def _step(self, event: RunEvent) -> str:
+        return step_id(event.run_id, self._fences.get(event.run_id, 0), event.step_index, event.attempt)
+
+    def _tool(self, event: RunEvent) -> str:
+        return tool_id(event.run_id, event.step_index, event.data["key"], event.data["try"])
+
+    def _enter(self, row: str, name: str, kind: str) -> None:
+        span = trace.span(name, kind=kind, row_id=row)
+        span.__enter__()
+        self._open[row] = span
+
+    def _leave(self, row: str) -> None:
+        span = self._open.pop(row, None)
+        if span is not None:
+            span.__exit__(None, None, None)
+
+
+def trace_of(store: Store, run_id: str, *, live: TraceResult | None = None) -> TraceResult:
+    """Draw a run from its rows, with the live spans of this process inside.
+
+    Raises:
+        UnknownRun: There is no such run.
+    """
+    run = find_run(store, run_id, "trace")
+    family = list(family_of(store, run))
+    spans = [_span(row) for drawing in family for row in drawing.spans()]
+    if live is not None:
+        spans += _rehang(live.spans, spans)
+    for drawing in family:
+        spans += _described(drawing, spans)
+    meta: dict[str, Any] = {"run_id": run_id, "status": run.status, "program": run.program, "steps": run.step_index}
+    value = None if run.result is None else json.loads(run.result)
+    return TraceResult(name=run_id, spans=spans, value=value, meta=meta)
+
+
+def golden_trace(store: Store, run_id: str) -> str:
+    """Draw a run as JSON that is the same whenever the run did the same: no times, no process ids, no code lines."""
+    result = trace_of(store, run_id)
+    threads: dict[str, str] = {}
+    for at, span in enumerate(result.spans):
+        name = threads.setdefault(span.thread, f"process {len(threads)}" if span.thread else "")
+        span.name = name if span.name == span.thread else span.name
+        span.thread = name
+        span.started_at_ns = at * 1_000_000
+        span.duration_ns = None if span.duration_ns is None else 1_000_000
+        if span.error is not None:
+            span.error = {**span.error, "traceback": ""}
+        for moving in ("code", "at", "call"):
+            span.meta.pop(moving, None)
+        wait = span.meta.get("wait")
+        if isinstance(wait, dict):
+            span.meta["wait"] = {name: value for name, value in wait.items() if name != "until"}
+    plain = TraceResult(name=run_id, spans=result.spans, value=result.value, meta={"run_id": run_id}).to_json()
+    return json.dumps(json.loads(plain) | {"trace_id": hashlib.sha256(run_id.encode()).hexdigest()[:32]})
+
+
+def write_diff(before: str, after: str, path: Path) -> None:
+    """Write the page that shows two traces (JSON) side by side."""
+    TraceResult.from_json(before).diff(TraceResult.from_json(after)).to_html(path)
+
+
+def _span(row: RowSpan) -> Span:
+    return Span(**{one.name: getattr(row, one.name) for one in fields(row)})
+
+
+def _described(drawing: Drawing, spans: list[Span]) -> list[Span]:
+    """What the makers of the states say happened in the committed steps, where no live span tells it."""
+    describers = list(entry_points(group=DESCRIBERS))
+    if not describers:
+        return []
+    by_id = {span.id: span for span in spans}
+    told = {(above, span.kind) for span in spans for above in _ancestors(span, by_id)}
+    ends: dict[str | None, int] = {}
+    for span in spans:
+        if span.kind == "tool" and span.duration_ns is not None:
+            ends[span.parent_id] = max(ends.get(span.parent_id, 0), span.started_at_ns + span.duration_ns)
+    found: list[Span] = []
+    before, expected = json.loads(drawing.run.input), 0
+    for step in drawing.steps:
+        row = by_id.get(step_id(drawing.run.run_id, step.fence, step.step_index, step.attempts - 1))
+        if row is None or step.step_index != expected:  # steps before it were pruned: what it began with is unknown
+            before, expected = None if step.state is None else json.loads(step.state), step.step_index + 1
+            continue
+        expected += 1
+        result = json.loads(drawing.run.result) if step.outcome == "complete" and drawing.run.result else None
+        facts = [span for entry in describers for span in _described_by(entry, before, row.output, result)]
+        for span in facts:
+            if (row.id, span.kind) in told:
+                continue
+            # A step that calls tools and then something else: the rest of its time is that of the something.
+            end = row.started_at_ns + (row.duration_ns or 0)
+            span.id = row_id("described", row.id, len(found))
+            span.parent_id, span.thread = row.id, row.thread
+            span.started_at_ns = min(max(row.started_at_ns, ends.get(row.id, 0)), end)
+            span.duration_ns = end - span.started_at_ns
+            found.append(span)
+        before = row.output if row.output is not None else before
+    return found
+
+
+def _rehang(live: list[Span], drawn: list[Span]) -> list[Span]:
+    """Weave live spans into those drawn from rows: what a row tells is told by the row, where the live span was."""
+    by_id = {span.id: span for span in drawn}
+    rows = {span.id: str(span.meta["row_id"]) for span in live if span.meta.get("row_id") in by_id}
+    kept = []
+    for span in live:
+        parent = span.parent_id or drawn[0].id
+        if span.id not in rows:
+            span.parent_id = rows.get(parent, parent)
+            kept.append(span)
+        elif parent not in rows and parent != drawn[0].id:
+            # A tool that the user's own span called belongs under that span, not straight under the step.
+            by_id[rows[span.id]].parent_id = parent
+    return kept
+
+
+def _described_by(entry: EntryPoint, before: Any, after: Any, result: Any) -> list[Span]:
+    """What one describer tells of a step. A describer that fails tells nothing: the page is drawn all the same."""
+    try:
+        return list(entry.load()(before, after, result))
+    except Exception:  # noqa: BLE001  (code of another package, about states that may be of a third)
+        return []
+
+
+def _ancestors(span: Span, by_id: dict[str, Span]) -> Iterator[str]:
+    above = span.parent_id
+    while above is not None and above in by_id:
+        yield above
+        above = by_id[above].parent_id

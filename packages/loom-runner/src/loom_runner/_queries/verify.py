@@ -1,0 +1,53 @@
+"""Whether the code at hand can read what a run has stored."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from loom_runner._queries.views import each_step
+from loom_runner.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loom_runner._model.records import RunRecord
+    from loom_runner._program.program import Program
+    from loom_runner._store.protocol import Store
+
+__all__ = ["readable", "verify_run"]
+
+
+def readable(program: Program, text: str, version: int, what: str) -> Any:
+    """Read a stored state of any version that the program knows.
+
+    Raises:
+        StateDecodeError: It cannot be read; the message calls it `what`.
+    """
+    return program.read_state(program.upgraded(text, version, what))
+
+
+def verify_run(store: Store, program: Program, record: RunRecord) -> dict[str, Any]:
+    """Read everything of a run with the types of the code, and report what does not fit."""
+    versions = {lease.fence: lease.state_version for lease in store.leases(record.run_id)}
+    problems: list[dict[str, Any]] = []
+    checked = 0
+
+    def check(read: Callable[[], object], step_index: int | None) -> None:
+        nonlocal checked
+        checked += 1
+        try:
+            read()
+        except StateError as exc:
+            problems.append({"step_index": step_index, "problem": str(exc)})
+
+    what = f"run {record.run_id!r}"
+    check(partial(readable, program, record.state, record.state_version, what), None)
+    if record.result is not None:
+        check(partial(program.read_result, record.result), None)
+    for step in each_step(store, record.run_id):
+        if step.state is not None:
+            version = versions.get(step.fence, record.state_version)
+            where = f"{what} (step {step.step_index})"
+            check(partial(readable, program, step.state, version, where), step.step_index)
+    return {"ok": not problems, "checked": checked, "problems": problems}

@@ -1,0 +1,141 @@
+"""Rows as everybody outside sees them: plain JSON values, ISO times, durations in milliseconds.
+
+`history`, `attempts`, `tool-calls`, `list` and `get` print these, and `AgentRunner` returns them; there is no
+second form.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner._model.clock import to_iso
+from loom_runner.errors import StateDecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from loom_runner._model.records import AttemptRecord, ErrorInfo, RunRecord, StepRecord, ToolRecord
+    from loom_runner._store.protocol import Store
+
+__all__ = ["attempt_view", "attempt_views", "each_step", "run_view", "step_view", "tool_view"]
+
+
+_PAGE_STEPS: Final = 100
+"""Steps that are in memory at a time: each may come with a state of a megabyte."""
+
+
+def run_view(run: RunRecord) -> dict[str, Any]:
+    """One run."""
+    return {
+        "run_id": run.run_id,
+        "status": run.status,
+        "step_index": run.step_index,
+        "state": _loads(run.state, run),
+        "result": None if run.result is None else _loads(run.result, run),
+        "error": _error(run.error),
+        "wait": run.wait if run.status == "waiting" else None,
+        "program": run.program,
+        "input": _loads(run.input, run),
+        "attempt": run.failures + run.crashes,
+        "retry_or_deadline_at": _iso(run.due_at),
+        "held_by": {"pid": run.owner.pid, "lease_left_s": run.lease_left_s} if run.owner and run.is_leased else None,
+        "created_at": to_iso(run.created_at),
+        "updated_at": to_iso(run.updated_at),
+    }
+
+
+def step_view(step: StepRecord) -> dict[str, Any]:
+    """One committed step; `state` is the checkpoint after it."""
+    return {
+        "step_index": step.step_index,
+        "outcome": step.outcome,
+        "attempts": step.attempts,
+        "started_at": to_iso(step.started_at),
+        "duration_ms": (step.ended_at - step.started_at) / 1000,
+        "fence": step.fence,
+        "state": None if step.state is None else json.loads(step.state),
+        "wait": step.detail,
+    }
+
+
+def tool_view(call: ToolRecord) -> dict[str, Any]:
+    """One managed tool call."""
+    return {
+        "id": f"{call.run_id}#{call.number}",
+        "run_id": call.run_id,
+        "step_index": call.step_index,
+        "name": call.name,
+        "key": call.key,
+        "status": "in doubt" if call.is_in_doubt else call.status,
+        "tries": call.tries,
+        "arguments": json.loads(call.arguments),
+        "result": None if call.result is None else json.loads(call.result),
+        "error": _error(call.error),
+        "retryable": call.retryable,
+        "started_at": to_iso(call.started_at),
+        "duration_ms": None if call.ended_at is None else (call.ended_at - call.started_at) / 1000,
+        "decided_by": call.decided_by,
+    }
+
+
+def attempt_views(store: Store, run: RunRecord, *, first: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+    """Every try of the steps from `first` on: those that failed or disappeared, and those that committed."""
+    rows: dict[int, list[AttemptRecord]] = {}
+    for attempt in store.attempts(run.run_id):
+        rows.setdefault(attempt.step_index, []).append(attempt)
+    views: list[dict[str, Any]] = []
+    for step in store.steps(run.run_id, first=first, limit=limit, states=False):
+        views += [attempt_view(row) for row in rows.pop(step.step_index, [])]
+        views.append(
+            {
+                "step_index": step.step_index,
+                "attempt": step.attempts - 1,
+                "outcome": step.outcome,
+                "started_at": to_iso(step.started_at),
+                "duration_ms": (step.ended_at - step.started_at) / 1000,
+                "error": None,
+                "retry_at": None,
+                "fence": step.fence,
+            }
+        )
+    views += [attempt_view(row) for row in rows.get(run.step_index, []) if len(views) < limit]
+    return views
+
+
+def each_step(store: Store, run_id: str, *, first: int = 0) -> Iterator[StepRecord]:
+    """All steps, page by page; no read stays open between the pages."""
+    while page := store.steps(run_id, first=first, limit=_PAGE_STEPS):
+        yield from page
+        first = page[-1].step_index + 1
+
+
+def attempt_view(row: AttemptRecord) -> dict[str, Any]:
+    """One try that did not commit."""
+    return {
+        "step_index": row.step_index,
+        "attempt": row.attempt,
+        "outcome": row.kind,
+        "started_at": _iso(row.started_at),
+        "duration_ms": None if row.started_at is None else (row.ended_at - row.started_at) / 1000,
+        "error": row.error.as_json(),
+        "retry_at": _iso(row.retry_at),
+        "fence": row.fence,
+    }
+
+
+def _iso(at: int | None) -> str | None:
+    return None if at is None else to_iso(at)
+
+
+def _error(error: ErrorInfo | None) -> dict[str, Any] | None:
+    return None if error is None else error.as_json()
+
+
+def _loads(text: str, run: RunRecord) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as exc:
+        raise StateDecodeError(
+            f"cannot read run {run.run_id!r}: its row in the database is damaged ({exc}).", run_id=run.run_id, raw=text
+        ) from exc

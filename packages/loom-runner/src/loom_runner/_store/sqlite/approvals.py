@@ -1,0 +1,122 @@
+"""Requests for approval in the SQLite store."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner._model.approvals import ApprovalRecord, Decision
+from loom_runner._store.sqlite.tables import Tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import apsw
+
+    from loom_runner._model.records import Claim
+    from loom_runner._store.cells import Cell
+
+__all__ = ["ApprovalTables"]
+
+_SELECT: Final = """
+    SELECT r.run_id, a.number, a.step_index, a.key, a.name, a.arguments, a.arguments_hash, a.requested_at,
+        a.expires_at, a.reason, a.needed, a.policy, a.status, a.decisions, a.edited
+    FROM approvals a JOIN runs r ON r.run_key = a.run_key
+"""
+
+
+class ApprovalTables(Tables):
+    """`approvals`."""
+
+    async def update_approval(self, seen: ApprovalRecord, after: ApprovalRecord) -> bool:
+        return await self._write(self._update_approval, seen, after)
+
+    def _update_approval(self, db: apsw.Connection, seen: ApprovalRecord, after: ApprovalRecord) -> bool:
+        db.execute(
+            """UPDATE approvals SET status = ?, decided = ?, decisions = ?, edited = ?
+               WHERE run_key = (SELECT run_key FROM runs WHERE run_id = ?) AND number = ?
+                 AND status = ? AND decided = ?""",
+            (
+                after.status,
+                len(after.decisions),
+                self._cells.put(
+                    json.dumps([asdict(decision) for decision in after.decisions], ensure_ascii=False), "the decisions"
+                ),
+                self._put(after.edited, "the edited arguments"),
+                seen.run_id,
+                seen.number,
+                seen.status,
+                len(seen.decisions),
+            ),
+        )
+        return bool(db.changes())
+
+    def _add_approvals(self, db: apsw.Connection, claim: Claim, asks: Iterable[ApprovalRecord]) -> None:
+        """Write new requests, inside the transaction that parks the run."""
+        for ask in asks:
+            db.execute(
+                """INSERT INTO approvals (run_key, number, step_index, key, name, status, requested_at, expires_at,
+                       needed, reason, policy, decisions, arguments_hash, arguments)
+                   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                (
+                    claim.run_key,
+                    ask.number,
+                    ask.step_index,
+                    ask.key,
+                    ask.name,
+                    ask.status,
+                    ask.requested_at,
+                    ask.expires_at,
+                    ask.needed,
+                    self._cells.put(ask.reason, "the reason"),
+                    self._cells.put(ask.policy, "the policy"),
+                    self._cells.put("[]", "the decisions"),
+                    self._cells.put(ask.arguments_hash, "the arguments' hash"),
+                    self._cells.put(ask.arguments, f"the arguments of {ask.name}"),
+                ),
+            )
+
+    def _use_approval(self, db: apsw.Connection, claim: Claim, number: int) -> None:
+        """Use an approval up, inside the transaction that starts its call."""
+        db.execute(
+            "UPDATE approvals SET status = 'used' WHERE run_key = ? AND number = ? AND status = 'approved'",
+            (claim.run_key, number),
+        )
+        if db.changes() != 1:  # it was read as approved a moment ago, and only the holder of the run changes that
+            raise self._lost(claim)
+
+    def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> list[ApprovalRecord]:
+        where = "WHERE (?1 IS NULL OR r.run_id = ?1)"
+        if pending_only:
+            where += " AND a.status = 'pending'"
+        rows = self._read(f"{_SELECT} {where} ORDER BY a.requested_at, r.run_key, a.number", (run_id,))
+        return [_to_approval(row, self._cells.get) for row in rows]
+
+    def approval_of(self, run_id: str, step_index: int, key: str) -> ApprovalRecord | None:
+        where = "WHERE r.run_id = ? AND a.step_index = ? AND a.key = ?"
+        rows = self._read(f"{_SELECT} {where}", (run_id, step_index, key))
+        return _to_approval(rows[0], self._cells.get) if rows else None
+
+
+def _to_approval(row: tuple[Any, ...], get: Callable[[Cell, str], str]) -> ApprovalRecord:
+    run_id, number, step_index, key, name, arguments, arguments_hash, requested_at, expires_at = row[:9]
+    reason, needed, policy, status, decisions, edited = row[9:]
+    what = f"the request for approval {run_id}#{number}"
+    return ApprovalRecord(
+        run_id,
+        number,
+        step_index,
+        key,
+        name,
+        get(arguments, what),
+        get(arguments_hash, what),
+        requested_at,
+        expires_at,
+        get(reason, what),
+        needed,
+        get(policy, what),
+        status,
+        tuple(Decision(**decision) for decision in json.loads(get(decisions, what))),
+        None if edited is None else get(edited, what),
+    )

@@ -1,0 +1,168 @@
+"""A durable, numbered log of what changes in a database, for those who follow runs from outside.
+
+Theory of operation
+-------------------
+Somebody who follows a run over a network loses the line now and then, and wants to go on exactly where it was cut. For
+that each thing that happens needs a number that never changes and only grows. The rows of the store have none: they are
+changed in place, and several processes write them.
+
+So the log is a table that the database fills itself, by triggers, in the transaction of the change it tells of: whoever
+writes, with whatever version, and however its process ends. An entry holds the kind, the number of the row it is about
+and one word; the row stays the only place of everything else. Entries are numbered in the order of the commits, because
+SQLite has one writer at a time: whoever has read up to a number will never find a smaller one that it has not seen.
+
+Nobody pays for this who does not use it: table and triggers are made when a log is first opened, and filled once from
+the rows that are there, in the order of their times. A migration that rebuilds a table drops its triggers; the next
+opening makes them again.
+"""
+
+# ruff: noqa: S608  (the f-strings join constants of this module; values always travel as parameters)
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner._store.sqlite.file import SQLiteFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import apsw
+
+__all__ = ["EventLog", "LoggedEvent"]
+
+_NOW_US: Final = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+
+_TABLE: Final = """
+    CREATE TABLE IF NOT EXISTS run_events (
+        seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+        run_key INTEGER NOT NULL REFERENCES runs,
+        kind    TEXT NOT NULL,
+        ref     INTEGER,
+        word    TEXT,
+        at      INTEGER NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS run_events_of_run ON run_events (run_key, seq);
+"""
+
+# name of the trigger: what fires it, and the entry's kind, row and word
+_TRIGGERS: Final[dict[str, tuple[str, str]]] = {
+    "run_created": ("INSERT ON runs", "'run', NULL, new.status"),
+    "run_changed": ("UPDATE OF status ON runs WHEN old.status IS NOT new.status", "'run', NULL, new.status"),
+    "step_added": ("INSERT ON steps", "'step', new.step_index, new.outcome"),
+    "attempt_added": ("INSERT ON attempts", "'attempt', new.step_index, new.kind"),
+    "tool_added": ("INSERT ON tool_calls", "'tool', new.ordinal, new.status"),
+    "tool_changed": (
+        "UPDATE OF status, tries ON tool_calls WHEN old.status IS NOT new.status OR old.tries IS NOT new.tries",
+        "'tool', new.ordinal, new.status",
+    ),
+    "approval_added": ("INSERT ON approvals", "'approval', new.number, new.status"),
+    "approval_changed": (
+        "UPDATE OF status, decided ON approvals WHEN old.status IS NOT new.status OR old.decided IS NOT new.decided",
+        "'approval', new.number, new.status",
+    ),
+    "signal_added": ("INSERT ON signals", "'signal', new.signal_key, new.name"),
+}
+
+# A number of a run may be given again when the run is deleted; its entries must not become another run's.
+_FORGET: Final = """
+    CREATE TRIGGER IF NOT EXISTS log_run_deleted AFTER DELETE ON runs
+    BEGIN DELETE FROM run_events WHERE run_key = old.run_key; END
+"""
+
+# What is there before the log, in the order of its times.
+_EARLIER: Final = """
+    INSERT INTO run_events (run_key, kind, ref, word, at)
+    SELECT run_key, kind, ref, word, at FROM (
+        SELECT run_key, 'run' AS kind, NULL AS ref, 'created' AS word, created_at AS at, 0 AS place FROM runs
+        UNION ALL SELECT run_key, 'signal', signal_key, name, sent_at, 1 FROM signals
+        UNION ALL SELECT run_key, 'tool', ordinal, 'started', started_at, 2 FROM tool_calls
+        UNION ALL SELECT run_key, 'tool', ordinal, status, ended_at, 3 FROM tool_calls WHERE ended_at IS NOT NULL
+        UNION ALL SELECT run_key, 'approval', number, status, requested_at, 4 FROM approvals
+        UNION ALL SELECT run_key, 'attempt', step_index, kind, ended_at, 5 FROM attempts
+        UNION ALL SELECT run_key, 'step', step_index, outcome, ended_at, 6 FROM steps
+        UNION ALL SELECT run_key, 'run', NULL, status, updated_at, 7 FROM runs
+    ) ORDER BY at, place, ref
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """One entry.
+
+    Args:
+        seq: its number, which grows over the whole database.
+        run_id: whose it is.
+        kind: `run` (its status changed), `step`, `attempt`, `tool`, `approval` or `signal`.
+        ref: the index of the step, the number of the tool call, approval or signal; None for `run`.
+        word: the status, outcome, kind or name that the row had then.
+        at_us: microseconds since 1970.
+    """
+
+    seq: int
+    run_id: str
+    kind: str
+    ref: int | None
+    word: str
+    at_us: int
+
+
+class EventLog:
+    """Read the log of one database; opening it makes the log when there is none. For one thread.
+
+    Args:
+        path: the database file.
+
+    Raises:
+        StoreError: it cannot be used.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._file = SQLiteFile(str(path), "process", read_only=False)
+        self._seen = -1
+        try:
+            with self._file.transaction as db:
+                _prepare(db)
+        except BaseException:
+            self.close()
+            raise
+
+    def after(self, seq: int, *, run_id: str | None = None, limit: int = 500) -> list[LoggedEvent]:
+        """Read the entries behind a number, in order; those of one run, or of all."""
+        of_run = "" if run_id is None else "AND run_key = (SELECT run_key FROM runs WHERE run_id = :run)"
+        sql = f"""SELECT seq, run_id, kind, ref, word, at FROM run_events JOIN runs USING (run_key)
+            WHERE seq > :seq {of_run} ORDER BY seq LIMIT :limit"""
+        with self._file.lock, self._file.named_errors():
+            rows: list[Any] = self._file.db.execute(sql, {"seq": seq, "run": run_id, "limit": limit}).fetchall()
+        return [LoggedEvent(*row) for row in rows]
+
+    def last(self) -> int:
+        """Give the number of the latest entry of all runs, also of one that was deleted; 0 when there is none."""
+        with self._file.lock, self._file.named_errors():
+            latest = self._file.db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'run_events'").get
+        return int(latest or 0)
+
+    def has_changed(self) -> bool:
+        """Say whether anybody but this log has written to the database since the last call; this reads no table."""
+        with self._file.lock, self._file.named_errors():
+            version = int(self._file.db.pragma("data_version"))
+        before, self._seen = self._seen, version
+        return version != before
+
+    def close(self) -> None:
+        """Close the database."""
+        self._file.close(self._file.db)
+
+
+def _prepare(db: apsw.Connection) -> None:
+    is_new = not db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'run_events'").get
+    db.execute(_TABLE)
+    for name, (event, entry) in _TRIGGERS.items():
+        db.execute(
+            f"CREATE TRIGGER IF NOT EXISTS log_{name} AFTER {event} BEGIN"
+            f" INSERT INTO run_events (run_key, kind, ref, word, at)"
+            f" VALUES (new.run_key, {entry}, {_NOW_US}); END"
+        )
+    db.execute(_FORGET)
+    if is_new:
+        db.execute(_EARLIER)

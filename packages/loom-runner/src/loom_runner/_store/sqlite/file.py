@@ -1,0 +1,261 @@
+"""One SQLite file: opening it, what it promises about durability, transactions, and SQLite's errors by our names."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from loom_runner._store.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from loom_runner.errors import (
+    StoreBusy,
+    StoreDamaged,
+    StoreError,
+    StoreReadOnly,
+    StoreTooNew,
+    StoreUnreadable,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    import apsw
+
+__all__ = ["Durability", "SQLiteFile"]
+
+Durability = Literal["power", "process", "memory"]
+"""What a returned write survives: the loss of power, the death of the process, or nothing."""
+
+_SYNCHRONOUS: Final[dict[Durability, tuple[str, int]]] = {"power": ("FULL", 2), "process": ("NORMAL", 1)}
+_WAIT_FOR_WRITERS_S: Final = 30.0
+_memory_names = itertools.count()
+
+
+class SQLiteFile:
+    """An open database of ours. `db` is used under `lock` only; `second` makes a connection for another thread."""
+
+    def __init__(self, path: str, durability: Durability, *, read_only: bool) -> None:
+        if durability not in get_args(Durability):
+            raise UsageError(f"cannot open a store with durability {durability!r}: it is power, process or memory.")
+        self.in_memory = durability == "memory" or path == ":memory:"
+        self.durability: Durability = "memory" if self.in_memory else durability
+        self.path = path
+        self.lock = threading.RLock()
+        self._read_only = read_only
+        # The name that this process's connections share when there is no file (SQLite's memdb).
+        self._target = f"file:/loom-{id(self)}-{next(_memory_names)}?vfs=memdb" if self.in_memory else path
+        with self.named_errors():
+            self.db = self._open()
+        self.transaction = Transaction(self)
+
+    def second(self) -> apsw.Connection:
+        """Make a connection for another thread, with the same promises."""
+        db = self._connect()
+        self._set_synchronous(db)
+        return db
+
+    @staticmethod
+    def close(db: apsw.Connection) -> None:
+        """Close a connection. SQLite moves the log into the file when the last one closes; a disk that refuses this
+        loses nothing, because what was committed is in the log."""
+        import apsw
+
+        with suppress(apsw.Error):
+            db.close()
+
+    # ------------------------------------------------------------------ opening
+
+    def _open(self) -> apsw.Connection:
+        if not self.in_memory:
+            file = Path(self.path)
+            if file.is_dir():
+                raise StoreUnreadable(f"cannot open {self.path}: it is a directory. Name a file in it.")
+            if self._read_only and not file.exists():
+                raise StoreUnreadable(f"cannot open {self.path}: there is no such file.")
+            if not file.parent.is_dir():
+                raise StoreUnreadable(f"cannot open {self.path}: there is no folder {file.parent}. Make it first.")
+        db = self._connect()
+        try:
+            self._check_and_prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _connect(self) -> apsw.Connection:
+        import apsw
+
+        flags = apsw.SQLITE_OPEN_READONLY if self._read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        db = apsw.Connection(self._target, flags=flags | (apsw.SQLITE_OPEN_URI if self.in_memory else 0))
+        db.set_busy_timeout(int(_WAIT_FOR_WRITERS_S * 1000))
+        if self._read_only:
+            try:
+                db.pragma("user_version")
+            except (apsw.CantOpenError, apsw.ReadOnlyError):
+                # A WAL database on a medium that cannot hold its side files: nobody can be writing to it.
+                db.close()
+                uri = f"{Path(self.path).resolve().as_uri()}?immutable=1"
+                db = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        return db
+
+    def _check_and_prepare(self, db: apsw.Connection) -> None:
+        version = int(db.pragma("user_version"))
+        is_ours = db.pragma("application_id") == APPLICATION_ID
+        is_empty = not db.execute("SELECT count(*) FROM sqlite_schema").get
+        if not is_ours and (version or not is_empty):
+            raise StoreUnreadable(f"cannot open {self.path}: it is another program's database. Name another file.")
+        if version > len(MIGRATIONS):
+            raise StoreTooNew(
+                f"cannot open {self.path}: its format is {version} and this loom-runner knows up to {len(MIGRATIONS)}. "
+                "Upgrade loom-runner."
+            )
+        if not self._read_only:
+            self._prepare(db, version)
+        elif version < len(MIGRATIONS):
+            raise StoreUnreadable(
+                f"cannot read {self.path}: its format is {version}, and {len(MIGRATIONS)} is needed. "
+                "Run or resume something with it once."
+            )
+
+    def _prepare(self, db: apsw.Connection, version: int) -> None:
+        """Make or migrate the tables, and set and read back the durability."""
+        if version == 0 and not self.in_memory:
+            db.pragma("synchronous", "EXTRA")
+            db.pragma("auto_vacuum", 2)
+            self._switch_to_wal(db)
+        # Also shows a file that cannot be written to now, not in the middle of a run.
+        db.execute("BEGIN IMMEDIATE")
+        # Another process may have migrated it since: look again, now that nobody else can write.
+        version = int(db.pragma("user_version"))
+        for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
+            db.execute(migration)
+            db.pragma("user_version", number)
+            db.pragma("application_id", APPLICATION_ID)
+        db.execute("COMMIT")
+        self._set_synchronous(db)
+
+    def _switch_to_wal(self, db: apsw.Connection) -> None:
+        import apsw
+
+        deadline = time.monotonic() + _WAIT_FOR_WRITERS_S
+        while True:  # SQLite does not wait here by itself when another process makes the same switch
+            try:
+                mode = db.pragma("journal_mode", "wal")
+                break
+            except apsw.BusyError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
+        if mode != "wal":
+            raise StoreUnreadable(
+                f"cannot make {self.path} durable: its file system has no write-ahead log ({mode}). Use a local disk."
+            )
+
+    def _set_synchronous(self, db: apsw.Connection) -> None:
+        if self.in_memory or self._read_only:
+            return
+        self._switch_to_wal(db)
+        name, number = _SYNCHRONOUS[self.durability]
+        db.pragma("synchronous", name)
+        got = db.pragma("synchronous")
+        if got != number:
+            raise StoreUnreadable(f"cannot make {self.path} durable: asked for synchronous {number}, got {got}.")
+
+    # ------------------------------------------------------------------ errors
+
+    @contextmanager
+    def named_errors(self) -> Iterator[None]:
+        """Give SQLite's errors in the block their names."""
+        try:
+            yield
+        except Exception as exc:
+            named = self.named(exc)
+            if named is exc:
+                raise
+            raise named from exc
+
+    def named(self, exc: BaseException) -> BaseException:
+        """Give an error of SQLite the name that says what to do; any other error as it is."""
+        import apsw
+
+        path = self.path
+        if isinstance(exc, UnicodeDecodeError):
+            return StoreDamaged(f"cannot read {path}: it is damaged and holds a text that is not Unicode ({exc}).")
+        if not isinstance(exc, apsw.Error):
+            return exc
+        match exc:
+            case apsw.NotADBError():
+                return StoreUnreadable(f"cannot open {path}: it is not a SQLite database. Name another file with --db.")
+            case apsw.CorruptError():
+                return StoreUnreadable(f"cannot read {path}: the database is damaged ({exc}). Restore a copy.")
+            case apsw.CantOpenError() | apsw.PermissionsError() | apsw.AuthError():
+                return StoreUnreadable(f"cannot open {path}: {exc}. Check that the file and its folder may be used.")
+            case apsw.ReadOnlyError():
+                return StoreReadOnly(f"cannot write to {path}: the file or its folder is read-only. Use a copy.")
+            case apsw.BusyError() | apsw.LockedError():
+                return StoreBusy(f"cannot write to {path}: another process kept it locked. Nothing changed; try again.")
+            case apsw.FullError():
+                return StoreBusy(
+                    f"cannot write to {path}: the disk is full. What was committed is safe; make room, then resume."
+                )
+            case apsw.IOError():
+                return StoreBusy(
+                    f"cannot use {path}: the disk reports an error ({exc}). What was committed is safe; "
+                    "check the disk, then resume."
+                )
+            case apsw.ConnectionClosedError():
+                return StoreError(f"cannot use {path}: the store was closed. Open it again.")
+        return StoreError(f"cannot use {path}: {type(exc).__name__}: {exc}")
+
+
+class Transaction:
+    """`with` it: BEGIN IMMEDIATE, then COMMIT, or ROLLBACK when anything is raised. One object per file, for
+    speed."""
+
+    __slots__ = ("_db", "_file", "_lock")
+
+    def __init__(self, file: SQLiteFile) -> None:
+        self._file = file
+        self._lock = file.lock
+        self._db = file.db
+
+    def __enter__(self) -> apsw.Connection:
+        self._lock.acquire()
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except BaseException as exc:
+            self._lock.release()
+            named = self._file.named(exc)
+            if named is exc:
+                raise
+            raise named from exc
+        return self._db
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            if exc is None:
+                self._db.execute("COMMIT")
+                return
+        except BaseException as failure:
+            self._roll_back()
+            named = self._file.named(failure)
+            if named is failure:
+                raise
+            raise named from failure
+        finally:
+            if exc is not None:
+                self._roll_back()
+            self._lock.release()
+        named = self._file.named(exc)
+        if named is not exc:
+            raise named from exc
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            with suppress(Exception):  # the first error is the one to tell
+                self._db.execute("ROLLBACK")

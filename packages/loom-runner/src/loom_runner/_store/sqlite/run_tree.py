@@ -1,0 +1,212 @@
+"""Runs beside runs in the SQLite store: children, forks, cancelling, pausing, budgets, and which runs are ready."""
+
+# ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from loom_runner._model.records import Owner, Spent
+from loom_runner._store.sqlite.rows import LEASE_LEFT_MS, SELECT_RUN, to_run
+from loom_runner._store.sqlite.tables import Tables
+from loom_runner.errors import RunExists
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import apsw
+
+    from loom_runner._model.records import Claim, ErrorInfo, NewRun, RunRecord
+    from loom_runner._model.statuses import Status
+
+__all__ = ["FamilyTables"]
+
+_TREE: Final = """
+    WITH RECURSIVE tree(run_key) AS (
+        SELECT run_key FROM runs WHERE run_id = ?1
+        UNION SELECT r.run_key FROM runs r JOIN tree t ON r.parent_key = t.run_key
+    )
+"""
+"""A run and its descendants; the first parameter is its id."""
+
+_READY: Final = f"""
+    {SELECT_RUN}
+    WHERE r.program IN (SELECT value FROM json_each(?1)) AND (
+        r.status = 'created'
+        OR (r.status = 'running' AND {LEASE_LEFT_MS} <= 0)
+        OR (r.status = 'paused' AND l.ended_as = 'interrupted' AND (r.due_at IS NULL OR r.due_at <= ?2))
+        OR (r.status = 'waiting' AND (
+            r.due_at <= ?2
+            OR EXISTS (SELECT 1 FROM signals s WHERE s.run_key = r.run_key AND s.taken_in_step IS NULL
+                AND r.wait ->> 'doubt' IS NULL AND r.wait ->> 'approvals' IS NULL AND s.name = r.wait ->> 'signal')
+            OR (r.wait ->> 'approvals' IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM approvals a WHERE a.run_key = r.run_key AND a.status = 'pending'
+                AND (a.expires_at IS NULL OR a.expires_at > ?2)
+                AND a.number IN (SELECT value FROM json_each(r.wait, '$.approvals'))))
+            OR (r.wait ->> 'doubt' IS NOT NULL AND EXISTS (
+                SELECT 1 FROM tool_calls c WHERE c.run_key = r.run_key AND c.ordinal = r.wait ->> 'doubt'
+                AND c.status NOT IN ('started', 'in_doubt')))
+            OR (r.wait ->> 'children' IS NOT NULL AND r.wait ->> 'needed' <= (
+                SELECT count(*) FROM runs c
+                WHERE c.run_id IN (SELECT value FROM json_each(r.wait, '$.children'))
+                AND c.status IN ('completed', 'failed', 'cancelled', 'parked')))
+        ))
+    )
+    ORDER BY coalesce(r.due_at, r.updated_at), r.run_key LIMIT ?3
+"""
+
+
+class FamilyTables(Tables):
+    """`runs`, seen as a family."""
+
+    def _add_children(self, db: apsw.Connection, claim: Claim, children: Iterable[NewRun]) -> None:
+        """Make a step's children, inside its transaction. A child that is there already is the same child."""
+        for child in children:
+            if not self._add_run(db, child, "created", claim.run_key):
+                (parent,) = db.execute("SELECT parent_key FROM runs WHERE run_id = ?", (child.run_id,)).fetchone() or (
+                    None,
+                )
+                if parent != claim.run_key:
+                    raise RunExists(
+                        f"cannot start child {child.run_id!r}: a run of this name exists and is not a child of "
+                        f"{claim.run_id!r}. Give the child another name.",
+                        run_id=child.run_id,
+                    )
+
+    def _add_run(self, db: apsw.Connection, run: NewRun, status: Status, parent_key: int | None) -> bool:
+        db.execute(
+            """INSERT INTO runs (run_id, status, program, state, input, created_at, updated_at, step_index,
+                   first_step, wait, due_at, parent_key, forked_from, budget, state_version)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING""",
+            (
+                run.run_id,
+                status,
+                run.program,
+                self._history.whole(run.state),
+                self._cells.put(run.input, f"the input of run {run.run_id!r}"),
+                run.at,
+                run.at,
+                run.step_index,
+                run.step_index,
+                None if run.wait is None else json.dumps(run.wait),
+                run.due_at,
+                parent_key,
+                run.forked_from,
+                run.budget,
+                run.state_version,
+            ),
+        )
+        return bool(db.changes())
+
+    async def fork_run(self, run: NewRun) -> bool:
+        return await self._write(self._fork_run, run)
+
+    def _fork_run(self, db: apsw.Connection, run: NewRun) -> bool:
+        return self._add_run(db, run, "created" if run.wait is None else "waiting", None)
+
+    async def cancel_runs(self, run_id: str, statuses: Sequence[Status], error: ErrorInfo, at: int) -> list[str]:
+        return await self._write(self._cancel_runs, run_id, statuses, error, at)
+
+    def _cancel_runs(
+        self, db: apsw.Connection, run_id: str, statuses: Sequence[Status], error: ErrorInfo, at: int
+    ) -> list[str]:
+        found = db.execute(
+            f"""{_TREE} SELECT r.run_key, r.run_id, r.fence FROM runs r JOIN tree t ON t.run_key = r.run_key
+                WHERE r.status IN (SELECT value FROM json_each(?2)) ORDER BY r.run_key""",
+            (run_id, json.dumps(list(statuses))),
+        ).fetchall()
+        for key, _, fence in found:
+            db.execute(
+                """UPDATE runs SET status = 'cancelled', fence = fence + 1, renewed_at = NULL, request = NULL,
+                       due_at = NULL, error = ?, updated_at = ? WHERE run_key = ?""",
+                (self._put_error(error), at, key),
+            )
+            db.execute(
+                "UPDATE approvals SET status = 'expired' WHERE run_key = ? AND status IN ('pending', 'approved')",
+                (key,),
+            )
+            db.execute(
+                """UPDATE leases SET ended_at = ?, ended_as = 'cancelled', note = ?
+                   WHERE run_key = ? AND fence = ? AND ended_at IS NULL""",
+                (at, self._put(error.message, "a note"), key, fence),
+            )
+        return [str(each_id) for _, each_id, _ in found]
+
+    async def ask_to_pause(self, run_id: str, at: int) -> list[str]:
+        return await self._write(self._ask_to_pause, run_id, at)
+
+    def _ask_to_pause(self, db: apsw.Connection, run_id: str, at: int) -> list[str]:
+        found = db.execute(
+            f"""{_TREE} UPDATE runs SET updated_at = ?2,
+                    request = CASE status WHEN 'running' THEN 'pause' END,
+                    status = CASE status WHEN 'running' THEN 'running' ELSE 'paused' END
+                WHERE run_key IN tree AND status IN ('created', 'running') RETURNING run_id""",
+            (run_id, at),
+        ).fetchall()
+        return [str(each_id) for (each_id,) in found]
+
+    async def set_budget(self, run_id: str, budget: str) -> None:
+        await self._write(self._set_budget, run_id, budget)
+
+    def _set_budget(self, db: apsw.Connection, run_id: str, budget: str) -> None:
+        db.execute("UPDATE runs SET budget = ? WHERE run_id = ?", (budget, run_id))
+
+    def _spend(self, db: apsw.Connection, claim: Claim, tokens: int, cost_usd: float) -> None:
+        """Add to what the run has spent, inside the transaction that ends an attempt."""
+        db.execute(
+            "UPDATE runs SET spent_tokens = spent_tokens + ?, spent_cost_usd = spent_cost_usd + ? WHERE run_key = ?",
+            (tokens, cost_usd, claim.run_key),
+        )
+
+    async def replace_state(self, claim: Claim, state: str, version: int) -> None:
+        await self._write(self._replace_state, claim, state, version)
+
+    def _replace_state(self, db: apsw.Connection, claim: Claim, state: str, version: int) -> None:
+        self._hold(db, claim)
+        whole = self._history.whole(state)
+        db.execute("UPDATE runs SET state = ?, state_version = ? WHERE run_key = ?", (whole, version, claim.run_key))
+
+    def children(self, run_id: str) -> list[RunRecord]:
+        where = "WHERE r.parent_key = (SELECT run_key FROM runs WHERE run_id = ?) ORDER BY r.run_key"
+        return [to_run(row, self._cells.get) for row in self._read(f"{SELECT_RUN} {where}", (run_id,))]
+
+    def standings(self, run_ids: Sequence[str]) -> dict[str, tuple[Status, int]]:
+        rows = self._read(
+            "SELECT run_id, status, fence FROM runs WHERE run_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(run_ids)),),
+        )
+        return {run_id: (status, fence) for run_id, status, fence in rows}
+
+    def spent_by_descendants(self, run_id: str) -> Spent:
+        ((steps, tokens, cost_usd, work_us),) = self._read(
+            f"""{_TREE} SELECT coalesce(sum(r.step_index), 0), coalesce(sum(r.spent_tokens), 0),
+                    coalesce(sum(r.spent_cost_usd), 0.0), coalesce(sum(r.work_us), 0)
+                FROM runs r JOIN tree t ON t.run_key = r.run_key WHERE r.run_id <> ?1""",
+            (run_id,),
+        )
+        return Spent(steps, tokens, cost_usd, work_us / 1_000_000)
+
+    def ready_runs(self, programs: Sequence[str], now: int, *, limit: int = 100) -> list[RunRecord]:
+        return [to_run(row, self._cells.get) for row in self._read(_READY, (json.dumps(list(programs)), now, limit))]
+
+    def holders(self, programs: Sequence[str]) -> list[tuple[str, str, Owner]]:
+        rows = self._read(
+            f"""SELECT r.run_id, r.program, l.machine, l.pid, l.process
+                FROM runs r JOIN leases l ON l.run_key = r.run_key AND l.fence = r.fence
+                WHERE r.program IN (SELECT value FROM json_each(?)) AND r.status = 'running' AND {LEASE_LEFT_MS} > 0
+                ORDER BY r.run_key""",
+            (json.dumps(list(programs)),),
+        )
+        return [(run_id, program, Owner(*owner)) for run_id, program, *owner in rows]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        rows = self._read(
+            """SELECT 'runs', status, count(*) FROM runs GROUP BY status
+               UNION ALL SELECT 'tool_calls', status, count(*) FROM tool_calls GROUP BY status
+               UNION ALL SELECT 'approvals', status, count(*) FROM approvals GROUP BY status""",
+            (),
+        )
+        found: dict[str, dict[str, int]] = {"runs": {}, "tool_calls": {}, "approvals": {}}
+        for what, status, number in rows:
+            found[what][status] = number
+        return found

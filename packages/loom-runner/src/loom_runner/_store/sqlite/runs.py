@@ -1,0 +1,154 @@
+"""Runs and their leases in the SQLite store."""
+
+# ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from loom_runner._model.records import AttemptRecord, Claim, ErrorInfo
+from loom_runner._store.sqlite.rows import LEASE_LEFT_MS, NOW_MS, SELECT_LEASE, SELECT_RUN, to_lease, to_run
+from loom_runner._store.sqlite.tables import OF_RUN, Tables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import apsw
+
+    from loom_runner._model.records import LeaseRecord, LeaseRequest, NewRun, RunRecord
+
+__all__ = ["RunTables"]
+
+_RENEW: Final = f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ? AND renewed_at IS NOT NULL"
+
+
+class RunTables(Tables):
+    """`runs` and `leases`."""
+
+    async def create_run(self, run: NewRun, lease: LeaseRequest) -> Claim | None:
+        return await self._write(self._create_run, run, lease)
+
+    def _create_run(self, db: apsw.Connection, run: NewRun, lease: LeaseRequest) -> Claim | None:
+        state = self._history.whole(run.state)
+        given = state if run.input == run.state else self._cells.put(run.input, "the input")
+        db.execute(
+            "INSERT INTO runs (run_id, status, program, state, input, created_at, updated_at, fence, renewed_at,"
+            " lease_ms, budget, state_version)"
+            f" VALUES (?, 'running', ?, ?, ?, ?, ?, 1, {NOW_MS}, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (
+                run.run_id,
+                run.program,
+                state,
+                given,
+                run.at,
+                run.at,
+                int(lease.lease_s * 1000),
+                run.budget,
+                run.state_version,
+            ),
+        )
+        if not db.changes():
+            return None
+        claim = Claim(db.last_insert_rowid(), run.run_id, 1, lease.lease_s)
+        self._held.add(claim.run_key)
+        self._add_lease(db, claim, lease, 0)
+        return claim
+
+    async def claim_run(self, seen: RunRecord, lease: LeaseRequest, *, take_over: bool) -> Claim | None:
+        return await self._write(self._claim_run, seen, lease, take_over)
+
+    def _claim_run(self, db: apsw.Connection, seen: RunRecord, lease: LeaseRequest, take_over: bool) -> Claim | None:
+        claim = Claim(seen.run_key, seen.run_id, seen.fence + 1, lease.lease_s)
+        was_lost = seen.status == "running"
+        (renewed_at,) = db.execute("SELECT renewed_at FROM runs WHERE run_key = ?", (seen.run_key,)).fetchone() or (0,)
+        db.execute(
+            f"""UPDATE runs AS r SET fence = fence + 1, status = 'running', renewed_at = {NOW_MS}, lease_ms = ?,
+                    error = NULL, request = CASE WHEN status = 'running' THEN request END,
+                    due_at = CASE WHEN status = 'waiting' THEN NULL ELSE due_at END,
+                    crashes = crashes + ?, updated_at = {NOW_MS} * 1000
+                WHERE run_key = ? AND fence = ? AND status = ?
+                  AND (? OR renewed_at IS NULL OR {LEASE_LEFT_MS} <= 0)""",
+            (int(lease.lease_s * 1000), was_lost, seen.run_key, seen.fence, seen.status, take_over),
+        )
+        if not db.changes():
+            return None
+        if was_lost:
+            ended_at = (renewed_at or 0) * 1000
+            db.execute(
+                "UPDATE leases SET ended_at = ?, ended_as = 'lost' WHERE run_key = ? AND fence = ?",
+                (ended_at, seen.run_key, seen.fence),
+            )
+            pid = seen.owner.pid if seen.owner else "?"
+            error = ErrorInfo("Interrupted", f"process {pid} disappeared", "interrupted")
+            self._add_attempt(
+                db,
+                claim,
+                AttemptRecord(
+                    seen.step_index,
+                    seen.failures + seen.crashes,
+                    "interrupted",
+                    None,
+                    ended_at,
+                    error,
+                    None,
+                    seen.fence,
+                ),
+            )
+        self._held.add(claim.run_key)
+        self._add_lease(db, claim, lease, seen.step_index)
+        return claim
+
+    def renew(self, claims: Sequence[Claim]) -> list[Claim]:
+        with self._beating, self._file.named_errors():
+            if self._is_closed:
+                return []
+            if self._heartbeat is None:
+                self._heartbeat = self._file.second()
+            db = self._heartbeat
+            lost = []
+            db.execute("BEGIN IMMEDIATE")  # one transaction, and one sync, for all of them
+            try:
+                for claim in claims:
+                    db.execute(_RENEW, (claim.run_key, claim.fence))
+                    if not db.changes():
+                        lost.append(claim)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+            return lost
+
+    def get_run(self, run_id: str) -> RunRecord | None:
+        rows = self._read(f"{SELECT_RUN} WHERE r.run_id = ?", (run_id,))
+        return to_run(rows[0], self._cells.get) if rows else None
+
+    def list_runs(self, *, limit: int = 100, after: RunRecord | None = None) -> list[RunRecord]:
+        page = "WHERE (r.updated_at, r.run_key) < (?, ?)" if after else ""
+        start = (after.updated_at, after.run_key) if after else ()
+        rows = self._read(f"{SELECT_RUN} {page} ORDER BY r.updated_at DESC, r.run_key DESC LIMIT ?", (*start, limit))
+        return [to_run(row, self._cells.get) for row in rows]
+
+    def leases(self, run_id: str) -> list[LeaseRecord]:
+        rows = self._read(f"{SELECT_LEASE} {OF_RUN} ORDER BY fence", (run_id,))
+        return [to_lease(row, self._cells.get) for row in rows]
+
+    @staticmethod
+    def _add_lease(db: apsw.Connection, claim: Claim, lease: LeaseRequest, first_step: int) -> None:
+        owner = lease.owner
+        db.execute(
+            f"""INSERT INTO leases (run_key, fence, machine, pid, process, code, code_at, first_step, module,
+                    state_version, taken_at)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, {NOW_MS} * 1000)""",
+            (
+                claim.run_key,
+                claim.fence,
+                owner.machine,
+                owner.pid,
+                owner.process,
+                lease.code,
+                lease.code_at,
+                first_step,
+                lease.module,
+                lease.state_version,
+            ),
+        )

@@ -1,0 +1,143 @@
+"""What the groups of tables of the SQLite store share: transactions, reads, and the check of a claim."""
+
+# ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+
+from loom_runner._store.sqlite.group_commit import GroupCommit
+from loom_runner._store.sqlite.rows import NOW_MS
+from loom_runner.errors import LeaseLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import apsw
+
+    from loom_runner._model.records import AttemptRecord, Claim, ErrorInfo
+    from loom_runner._model.retention import Keep
+    from loom_runner._store.cells import Cell, Cells
+    from loom_runner._store.history import History
+    from loom_runner._store.sqlite.file import SQLiteFile
+
+__all__ = ["FOREVER", "OF_RUN", "SPAN", "STEPS_OF_RUN", "Tables"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OF_RUN: Final = "WHERE run_key = (SELECT run_key FROM runs WHERE run_id = ?1)"
+"""The rows of one run, by its id as the first parameter."""
+SPAN: Final = "step_key BETWEEN (?1 << 32) + ?2 AND (?1 << 32) + ?3 - 1"
+"""The rows in `steps` of run ?1 (its key), from step ?2 on and before step ?3."""
+FOREVER: Final = 1 << 32
+"""A number above every step's."""
+STEPS_OF_RUN: Final = """
+    WHERE step_key BETWEEN ((SELECT run_key FROM runs WHERE run_id = ?1) << 32) + ?2
+        AND ((SELECT run_key FROM runs WHERE run_id = ?1) << 32) + 0xffffffff
+"""
+"""The rows in `steps` of one run, from the step on that the second parameter says."""
+
+
+class Tables:
+    """One open database. A group of tables is a subclass; `SQLiteStore` is all of them.
+
+    A public write is a coroutine that hands a method `work(db, ...)` to `_write`; the method changes rows inside the
+    transaction that it finds open, awaits nothing, and raises to have its changes undone.
+    """
+
+    def __init__(self, file: SQLiteFile, cells: Cells, history: History, keep: Keep) -> None:
+        self._file = file
+        self._cells = cells
+        self._history = history
+        self._keep = keep
+        self._transaction = file.transaction
+        self._heartbeat: apsw.Connection | None = None
+        self._beating = threading.Lock()
+        self._is_closed = False
+        self._group = GroupCommit(file)
+        self._held: set[int] = set()
+        """The runs that this process holds and has not given back. With more than one, writes are grouped."""
+
+    @property
+    def description(self) -> str:
+        return self._file.path
+
+    async def _write(self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` in a write transaction; when this returns, its changes are durable."""
+        if len(self._held) > 1:
+            return await self._group.write(lambda db: work(db, *args, **kwargs), is_droppable=False)
+        with self._transaction as db:
+            return work(db, *args, **kwargs)
+
+    async def _write_call(
+        self,
+        is_start: bool,
+        work: Callable[Concatenate[apsw.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """The same for the start or the end of a tool call. Calls come in bundles (`gather`), even of a single run, so
+        that a shared sync is worth the turn of the loop; a start that is cancelled in the queue was never made."""
+        if len(self._held) > 1 or self._file.durability == "power":
+            return await self._group.write(lambda db: work(db, *args, **kwargs), is_droppable=is_start)
+        with self._transaction as db:
+            return work(db, *args, **kwargs)
+
+    def _read(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        with self._file.lock, self._file.named_errors():
+            return self._file.db.execute(sql, values).fetchall()
+
+    def _hold(self, db: apsw.Connection, claim: Claim) -> None:
+        """Prolong the lease inside an open transaction; LeaseLost when it is not ours."""
+        db.execute(
+            f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ?", (claim.run_key, claim.fence)
+        )
+        if db.changes() != 1:
+            raise self._lost(claim)
+
+    def _lost(self, claim: Claim) -> LeaseLost:
+        self._let_go(claim.run_key)
+        return LeaseLost(
+            f"cannot go on with {claim.run_id!r}: another process took the run over (this one held "
+            f"fence {claim.fence}). Nothing was written; look with loom-runner explain.",
+            run_id=claim.run_id,
+        )
+
+    def _let_go(self, run_key: int) -> None:
+        self._held.discard(run_key)
+        self._history.forget(run_key)
+
+    def _end_lease(self, db: apsw.Connection, claim: Claim, at: int, ended_as: str, note: str | None) -> None:
+        self._let_go(claim.run_key)
+        db.execute(
+            "UPDATE leases SET ended_at = ?, ended_as = ?, note = ? WHERE run_key = ? AND fence = ?",
+            (at, ended_as, self._put(note, "a note"), claim.run_key, claim.fence),
+        )
+
+    def _add_attempt(self, db: apsw.Connection, claim: Claim, attempt: AttemptRecord) -> None:
+        db.execute(
+            """INSERT INTO attempts (run_key, step_index, attempt, kind, started_at, ended_at, retry_at, fence, error)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (
+                claim.run_key,
+                attempt.step_index,
+                attempt.attempt,
+                attempt.kind,
+                attempt.started_at,
+                attempt.ended_at,
+                attempt.retry_at,
+                attempt.fence,
+                self._put_error(attempt.error),
+            ),
+        )
+
+    # ------------------------------------------------------------------ what users wrote
+
+    def _put(self, text: str | None, what: str) -> Cell | None:
+        """Make a cell of what a user wrote: every such column is written through here and read with `_cells.get`."""
+        return None if text is None else self._cells.put(text, what)
+
+    def _put_error(self, error: ErrorInfo | None) -> Cell | None:
+        return None if error is None else self._cells.put(json.dumps(error.as_json()), "an error")

@@ -1,0 +1,72 @@
+"""What a run waits for, in words, and the next command, for every shape of a wait."""
+
+import os
+from dataclasses import replace
+
+import pytest
+from loom_runner import AgentRunner, Complete
+from loom_runner._driver.lease import this_process
+from loom_runner._model.records import ErrorInfo, ToolRecord
+from loom_runner._queries.hints import clock_time, module_of, next_commands, page_name, waits_for
+
+UNTIL = "2020-01-02T03:04:05.000000+00:00"
+
+
+async def step(state, ctx):
+    return Complete(1)
+
+
+@pytest.fixture
+def run(store, go):
+    go(AgentRunner(step=step, store=store).start(run_id="r", initial_state=0))
+    return store.get_run("r")
+
+
+def doubt(number):
+    owner = this_process()
+    return ToolRecord(
+        number, "r", 1, "pay/0", "pay", '{"n":1}', "h", "in_doubt", 1, None, None, False, 1, None, 1, False, None, owner
+    )
+
+
+def commands(run, *doubts):
+    return next_commands(run, doubts, command="loom-runner", module="a.py", database="runs.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("wait", "said", "what"),
+    [
+        ({"signal": "go", "until": None}, "signal 'go'", "signal"),
+        ({"signal": "go", "until": UNTIL}, f"signal 'go' until {clock_time(UNTIL)}", "signal"),
+        ({"timer": True, "until": UNTIL}, f"the time until {clock_time(UNTIL)}", "go on"),
+        ({"children": ["r:sub:a", "r:sub:b"], "needed": 1}, "1 of its children r:sub:a, r:sub:b", "go on"),
+        ({"approvals": [2, 3], "until": None}, "2 approvals (r#2, r#3)", "decide"),
+        ({"doubt": 1}, 'a word about r#1: pay {"n":1} was interrupted in step 1', "decide"),
+        ({"doubt": 9}, "nothing more: r#9 was decided", "go on"),
+        ({"doubt": 9, "approvals": [2]}, "nothing more: r#9 was decided, and 1 approval (r#2)", "decide"),
+    ],
+)
+def test_every_wait_has_its_words_and_its_command(run, wait, said, what):
+    waiting = replace(run, status="waiting", wait=wait)
+    assert waits_for(waiting, [doubt(1)]) == said
+    assert list(commands(waiting, doubt(1))) == [what]
+    assert waits_for(run, []) is None
+
+
+def test_the_command_fits_how_the_run_stands(run, store):
+    assert commands(run) == {"see it": "loom-runner trace --run-id r --html r.html"}
+    assert commands(replace(run, status="failed")) == {"go on": "loom-runner resume a.py --run-id r"}
+    assert commands(replace(run, status="cancelled")) == {}
+    held = replace(run, status="running", owner=this_process(), lease_left_s=9.0)
+    assert commands(held) == {"watch": "loom-runner watch r"}
+    for name in ("steps", "tokens", "cost_usd", "time_s"):
+        error = ErrorInfo("BudgetUsedUp", f"the budget of {name} 2 is used up", "limit")
+        assert commands(replace(run, status="paused", error=error))["go on"].endswith(f" --budget {name}=N")
+    assert module_of(store, "r") is None
+    assert module_of(store, "nope") is None
+
+
+def test_a_page_is_named_as_its_run_wherever_that_may_be(run):
+    assert page_name("r") == "r.html"
+    assert page_name("p:sub:a/b c") == "p-sub-a-b-c.html"
+    assert os.sep not in page_name("../../etc")
