@@ -23,16 +23,17 @@ if TYPE_CHECKING:
     from loom_runner._driver.worker import Worker
     from loom_runner._engines.runner import AgentRunner
     from loom_runner._model.budget import Budget
-    from loom_runner._model.clock import RetryPolicy
     from loom_runner._model.events import RunEvent
     from loom_runner._model.outcomes import Child, Complete, Continue, Fail, Sleep, Spawn, Wait
     from loom_runner._model.result import RunResult
+    from loom_runner._model.retry import RetryPolicy
     from loom_runner._program.context import RunContext, current_run
     from loom_runner._program.context import Signal as Signal
     from loom_runner._program.gate import Allow, Ask, Deny, PendingCall
     from loom_runner._program.gate import Gate as Gate
     from loom_runner._program.gate import Verdict as Verdict
-    from loom_runner._program.tools import Done, NotDone, Tool, ToolRegistry, tool
+    from loom_runner._program.managed import tool
+    from loom_runner._program.tools import Done, NotDone, Tool, ToolRegistry
     from loom_runner._store.keys import KeyRing
     from loom_runner._store.protocol import Store
     from loom_runner._store.sqlite.event_log import EventLog, LoggedEvent
@@ -111,7 +112,7 @@ _HOME = {
     "NotDone": "_program.tools",
     "OutcomeUnknown": "errors",
     "PendingCall": "_program.gate",
-    "RetryPolicy": "_model.clock",
+    "RetryPolicy": "_model.retry",
     "RunBusy": "errors",
     "RunContext": "_program.context",
     "RunEvent": "_model.events",
@@ -132,7 +133,7 @@ _HOME = {
     "Wait": "_model.outcomes",
     "Worker": "_driver.worker",
     "current_run": "_program.context",
-    "tool": "_program.tools",
+    "tool": "_program.managed",
 }
 """The module in which each public name lives. It is loaded when the name is first asked for, so that `--help` of a
 command loads neither SQLite nor asyncio."""

@@ -27,8 +27,8 @@ from loom_runner import (
     Worker,
 )
 from loom_runner._control.answers import resolve_call, send_signal
+from loom_runner._control.decide import decide_approval
 from loom_runner._driver.children import SETTLED
-from loom_runner._model.approvals import decide_approval
 from loom_runner.testing import FakeClock
 
 WRITES = (

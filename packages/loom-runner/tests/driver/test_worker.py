@@ -20,7 +20,7 @@ from loom_runner import (
     Wait,
     Worker,
 )
-from loom_runner._driver.lease import this_process
+from loom_runner._model.processes import this_process
 from loom_runner._model.records import LeaseRequest, Owner
 
 

@@ -2,7 +2,8 @@ import re
 
 import pytest
 from loom_runner import RetryPolicy, ToolFailed, UsageError
-from loom_runner._model.clock import SystemClock, from_iso, is_transient, to_iso
+from loom_runner._model.clock import SystemClock, from_iso, to_iso
+from loom_runner._model.retry import is_transient
 
 
 def test_times_are_written_in_utc_with_microseconds_and_read_back():

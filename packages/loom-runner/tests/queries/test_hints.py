@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from loom_runner import AgentRunner, Complete
-from loom_runner._driver.lease import this_process
+from loom_runner._model.processes import this_process
 from loom_runner._model.records import ErrorInfo, ToolRecord
 from loom_runner._queries.hints import clock_time, module_of, next_commands, page_name, waits_for
 

@@ -96,7 +96,8 @@ def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Ou
 
     Without RUN: those of every run.
     """
-    from loom_runner._model.approvals import approval_view, read_approvals
+    from loom_runner._queries.approvals import read_approvals
+    from loom_runner._queries.views import approval_view
 
     name = named_run(names, run_id, "show the approvals of").run_id if names or run_id else None
     with opened(db, "show approvals") as store:
@@ -127,7 +128,7 @@ def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Ou
 @db_option
 def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: str, by: str | None, db: str) -> None:
     """Approve or deny a tool call; `resume` then goes on."""
-    from loom_runner._model.approvals import decide_approval
+    from loom_runner._control.decide import decide_approval
 
     run_id, number = call_of(request, "decide", "loom-runner approvals")
     if approve + deny + (edit is not None) != 1:

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from loom_runner._driver.driver import Driver
-    from loom_runner._model.clock import Clock, RetryPolicy
+    from loom_runner._model.clock import Clock
     from loom_runner._model.records import Claim
     from loom_runner._model.retention import Keep
+    from loom_runner._model.retry import RetryPolicy
     from loom_runner._program.context import RunContext, RunningRun
     from loom_runner._program.gate import Gate
     from loom_runner._program.program import Program

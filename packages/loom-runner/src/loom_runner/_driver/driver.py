@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_runner._driver.children import Family
 from loom_runner._driver.cursor import Cursor, Settings, Visit
 from loom_runner._driver.endings import Endings
-from loom_runner._driver.lease import Heartbeat, is_gone, this_process
+from loom_runner._driver.heartbeat import Heartbeat
 from loom_runner._driver.ledger import Ledger
 from loom_runner._driver.stepper import Stepper
 from loom_runner._driver.waits import Waits, before_step
 from loom_runner._model.budget import NOTHING, Budget, Meter
+from loom_runner._model.processes import is_gone, this_process
 from loom_runner._model.records import Claim, LeaseRequest, NewRun, RunRecord, Spent
 from loom_runner._model.result import RunResult
 from loom_runner._model.statuses import TERMINAL, move

@@ -31,9 +31,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.approvals import ApprovalRecord, as_of
-from loom_runner._model.clock import is_transient
 from loom_runner._model.events import Audience, Observers, RunEvent
 from loom_runner._model.records import Claim, ErrorInfo, ToolEnd, ToolRecord, ToolStart
+from loom_runner._model.retry import is_transient
 from loom_runner._program.codec import json_text
 from loom_runner._program.gate import Ask, Deny, PendingCall, verdict_on
 from loom_runner._program.tools import Done, NotDone

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from loom_runner._driver.children import Family
     from loom_runner._driver.cursor import Cursor, Settings
     from loom_runner._driver.endings import Endings
-    from loom_runner._driver.lease import Heartbeat
+    from loom_runner._driver.heartbeat import Heartbeat
     from loom_runner._model.result import RunResult
     from loom_runner._program.program import Advance
 

@@ -22,8 +22,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from loom_runner._driver.cursor import Visit
-from loom_runner._driver.lease import is_gone
 from loom_runner._model.clock import SystemClock
+from loom_runner._model.processes import is_gone
 from loom_runner.errors import LeaseLost, RunBusy, RunnerError, StoreError, UsageError
 
 if TYPE_CHECKING:

@@ -5,22 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from loom_runner._control.answers import resolve_call, send_signal
+from loom_runner._control.decide import decide_approval
 from loom_runner._control.requests import cancel_run, fork_run, pause_run, read_children, read_stats
 from loom_runner._driver.children import lazily
 from loom_runner._driver.cursor import Settings, Visit
 from loom_runner._driver.driver import Driver
-from loom_runner._model.approvals import approval_view, decide_approval, read_approvals
-from loom_runner._model.clock import Clock, RetryPolicy, SystemClock
+from loom_runner._model.clock import Clock, SystemClock
 from loom_runner._model.events import Observer, Observers
 from loom_runner._model.retention import Keep, parse_keep
+from loom_runner._model.retry import RetryPolicy
 from loom_runner._program.codec import UNHINTED
 from loom_runner._program.custom_codec import ByHand
 from loom_runner._program.program import LoopProgram, Program, StepProgram
 from loom_runner._program.tools import ToolRegistry
 from loom_runner._program.versions import Versions
+from loom_runner._queries.approvals import read_approvals
 from loom_runner._queries.explain import Explanation, explain
 from loom_runner._queries.verify import readable, verify_run
-from loom_runner._queries.views import attempt_views, run_view, step_view, tool_view
+from loom_runner._queries.views import approval_view, attempt_views, run_view, step_view, tool_view
 from loom_runner._store.doubts import read_tool_calls
 from loom_runner._store.lookup import check_run_id, find_run
 from loom_runner.errors import UsageError

@@ -1,20 +1,14 @@
-"""Time, chance and retries. The driver asks a `Clock` and nothing else, so that a test can hold time in its hand."""
+"""Time and chance. The driver asks a `Clock` and nothing else, so that a test can control both."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
-from loom_runner.errors import ToolFailed, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["Clock", "RetryPolicy", "SystemClock", "from_iso", "is_transient", "to_iso"]
+__all__ = ["Clock", "SystemClock", "from_iso", "to_iso"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -55,52 +49,3 @@ def from_iso(text: str) -> int:
     """Read a time that `to_iso` wrote; microseconds since 1970."""
     since = datetime.fromisoformat(text) - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def is_transient(error: BaseException) -> bool:
-    """Say whether trying again later may help: time-outs, broken connections, and tools that say so."""
-    if isinstance(error, ToolFailed):
-        return error.retryable
-    if isinstance(
-        error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError
-    ):
-        return False
-    return isinstance(error, TimeoutError | ConnectionError | OSError)
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """When a failed step is tried again. A retry is another attempt of the same step; its due time is stored.
-
-    Args:
-        max_attempts: How often a step is tried in all; 1 never retries.
-        initial_s: Seconds before the second attempt.
-        factor: By how much each wait is longer than the one before.
-        max_s: The longest wait.
-        jitter: The share of a wait that is left to chance, from 0 to 1.
-        should_retry: Decides by the exception; without it, errors that may pass by themselves are retried.
-    """
-
-    max_attempts: int = 3
-    initial_s: float = 0.5
-    factor: float = 2.0
-    max_s: float = 60.0
-    jitter: float = 0.2
-    should_retry: Callable[[BaseException], bool] = is_transient
-
-    def __post_init__(self) -> None:
-        if (
-            self.max_attempts < 1
-            or self.initial_s < 0
-            or self.factor < 1
-            or self.max_s < 0
-            or not 0 <= self.jitter <= 1
-        ):
-            raise UsageError(
-                f"cannot use {self}: max_attempts and factor start at 1, times at 0, and jitter lies between 0 and 1."
-            )
-
-    def delay_s(self, failures: int, chance: float) -> float:
-        """Seconds to wait after this many failures (1 or more). `chance` lies between 0 and 1."""
-        wait = min(self.initial_s * self.factor ** min(failures - 1, 64), self.max_s)
-        return wait * (1 - self.jitter * chance)

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from loom_runner._driver.lease import is_gone
 from loom_runner._model.clock import to_iso
+from loom_runner._model.processes import is_gone
 from loom_runner._model.text import counted, duration, plural, size
 from loom_runner._store.doubts import read_tool_calls
 

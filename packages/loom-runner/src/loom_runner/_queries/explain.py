@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner._driver.lease import is_gone
 from loom_runner._model.clock import to_iso
+from loom_runner._model.processes import is_gone
 from loom_runner._model.text import duration, one_line, plural, shorten
 from loom_runner._queries.hints import clock_time, module_of, next_commands, waits_for
 from loom_runner._queries.views import run_view

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner._model.approvals import approval_view, read_approvals
 from loom_runner._model.clock import to_iso
-from loom_runner._queries.views import attempt_view, each_step, run_view, step_view, tool_view
+from loom_runner._queries.approvals import read_approvals
+from loom_runner._queries.views import approval_view, attempt_view, each_step, run_view, step_view, tool_view
 from loom_runner._store.doubts import read_tool_calls
 from loom_runner._store.lookup import find_run
 

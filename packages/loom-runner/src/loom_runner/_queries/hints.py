@@ -6,7 +6,7 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from loom_runner._driver.lease import is_gone
+from loom_runner._model.processes import is_gone
 from loom_runner._model.text import plural, shorten
 from loom_runner._store.doubts import read_tool_calls
 

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from loom_runner._driver.lease import is_gone
+from loom_runner._model.processes import is_gone
 from loom_runner._queries.views import each_step
 from loom_runner._store.doubts import read_tool_calls
 

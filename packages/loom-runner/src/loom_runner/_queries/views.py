@@ -7,6 +7,7 @@ second form.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.clock import to_iso
@@ -15,10 +16,11 @@ from loom_runner.errors import StateDecodeError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from loom_runner._model.approvals import ApprovalRecord
     from loom_runner._model.records import AttemptRecord, ErrorInfo, RunRecord, StepRecord, ToolRecord
     from loom_runner._store.protocol import Store
 
-__all__ = ["attempt_view", "attempt_views", "each_step", "run_view", "step_view", "tool_view"]
+__all__ = ["approval_view", "attempt_view", "attempt_views", "each_step", "run_view", "step_view", "tool_view"]
 
 
 _PAGE_STEPS: Final = 100
@@ -139,3 +141,24 @@ def _loads(text: str, run: RunRecord) -> Any:
         raise StateDecodeError(
             f"cannot read run {run.run_id!r}: its row in the database is damaged ({exc}).", run_id=run.run_id, raw=text
         ) from exc
+
+
+def approval_view(approval: ApprovalRecord) -> dict[str, Any]:
+    """One request as plain JSON."""
+    return {
+        "run_id": approval.run_id,
+        "number": approval.number,
+        "status": approval.status,
+        "step_index": approval.step_index,
+        "tool": approval.name,
+        "key": approval.key,
+        "arguments": json.loads(approval.arguments),
+        "arguments_hash": approval.arguments_hash,
+        "edited_arguments": None if approval.edited is None else json.loads(approval.edited),
+        "reason": approval.reason,
+        "needed": approval.needed,
+        "policy": json.loads(approval.policy),
+        "requested_at": to_iso(approval.requested_at),
+        "expires_at": None if approval.expires_at is None else to_iso(approval.expires_at),
+        "decisions": [asdict(decision) | {"at": to_iso(decision.at)} for decision in approval.decisions],
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from loom_runner._driver.lease import is_gone
+from loom_runner._model.processes import is_gone
 from loom_runner._queries.views import attempt_view, run_view, step_view, tool_view
 from loom_runner._store.lookup import find_run
 

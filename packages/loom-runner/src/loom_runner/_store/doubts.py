@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from loom_runner._driver.lease import is_gone
+from loom_runner._model.processes import is_gone
 
 if TYPE_CHECKING:
     from loom_runner._model.records import ToolRecord

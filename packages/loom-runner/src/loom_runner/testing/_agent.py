@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from loom_runner._engines.runner import AgentRunner
-from loom_runner._model.clock import RetryPolicy
 from loom_runner._model.outcomes import Child, Complete, Continue, Sleep, Spawn
+from loom_runner._model.retry import RetryPolicy
 from loom_runner._program.tools import Done, NotDone, OnDoubt, ToolRegistry
 from loom_runner._store.sqlite.store import SQLiteStore
 from loom_runner.errors import ToolFailed

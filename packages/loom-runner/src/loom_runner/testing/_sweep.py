@@ -24,8 +24,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, get_args
 
+from loom_runner._control.decide import decide_approval
 from loom_runner._engines.runner import resolve_call
-from loom_runner._model.approvals import decide_approval, read_approvals
+from loom_runner._queries.approvals import read_approvals
 from loom_runner._store.doubts import read_tool_calls
 from loom_runner._store.sqlite.store import SQLiteStore
 from loom_runner.testing._agent import EFFECT_POINTS, RUN_ID, STEPS, Policy, drive, receipt_of

@@ -1,0 +1,79 @@
+"""Decide about a request for approval."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from loom_runner._model.approvals import ApprovalRecord, Decision, DecisionKind, as_of, settled
+from loom_runner._model.clock import SystemClock, to_iso
+from loom_runner._program.codec import to_plain_json
+from loom_runner._store.lookup import find_run
+from loom_runner.errors import UnknownApproval, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from loom_runner._model.clock import Clock
+    from loom_runner._store.protocol import Store
+
+__all__ = ["decide_approval"]
+
+
+async def decide_approval(
+    store: Store,
+    run_id: str,
+    number: int,
+    how: DecisionKind,
+    *,
+    by: str,
+    via: str = "",
+    note: str = "",
+    arguments: Mapping[str, Any] | None = None,
+    clock: Clock | None = None,
+) -> ApprovalRecord:
+    """Decide about a request. The run goes on by `resume` once nothing of it is pending.
+
+    Args:
+        how: `approve`; `deny`, whose note reaches the step; `edit`, which approves other `arguments` (plain JSON).
+        by: Who decides.
+        via: Where, for the record.
+
+    Returns:
+        The request as it stands now; `pending` when more people have to approve.
+
+    Raises:
+        UnknownRun: There is no such run.
+        UnknownApproval: The run has no request of this number.
+        UsageError: It is decided already, or expired, or this person has spoken before.
+
+    Durability: the decision is committed when this returns, and cannot be changed.
+    """
+    what = f"cannot {how} request {number} of {run_id!r}"
+    if how not in ("approve", "deny", "edit"):
+        raise UsageError(f"cannot decide with {how!r}: it is approve, deny or edit.", run_id=run_id)
+    if not by.strip():
+        raise UsageError(f"{what}: it is not said who decides. Give by=.", run_id=run_id)
+    if (arguments is None) == (how == "edit"):
+        raise UsageError(f"{what}: arguments go with edit, and with nothing else.", run_id=run_id)
+    edited = None if arguments is None else to_plain_json(dict(arguments), f"the arguments of request {number}")
+    find_run(store, run_id, f"decide request {number} of")
+    for _ in range(3):
+        found = [row for row in store.approvals(run_id) if row.number == number]
+        if not found:
+            numbers = ", ".join(str(row.number) for row in store.approvals(run_id)) or "none"
+            raise UnknownApproval(f"{what}: there is no such request. Requests: {numbers}.", run_id=run_id)
+        seen = found[0]
+        now = (clock or SystemClock()).now_us()
+        if as_of(seen, now).status == "expired" and seen.status == "pending":
+            await store.update_approval(seen, replace(seen, status="expired"))
+            raise UsageError(f"{what}: it expired at {to_iso(seen.expires_at or now)}.", run_id=run_id)
+        if seen.status != "pending":
+            who = ", ".join(each.by for each in seen.decisions) or "the clock"
+            raise UsageError(f"{what}: it is {seen.status} already, by {who}.", run_id=run_id)
+        if how != "deny" and any(each.by == by for each in seen.decisions):
+            raise UsageError(f"{what}: {by} has decided already, and {seen.needed} people are needed.", run_id=run_id)
+        after = settled(seen, Decision(by, how, now, via, note), edited)
+        if await store.update_approval(seen, after):
+            return after
+    raise UsageError(f"{what}: others decide at the same moment. Look again.", run_id=run_id)

@@ -1,0 +1,63 @@
+"""The heartbeat: a thread that keeps the leases of this process while its steps are slow."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from loom_runner.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from loom_runner._model.records import Claim
+    from loom_runner._store.protocol import Store
+
+__all__ = ["Heartbeat"]
+
+
+class Heartbeat:
+    """Prolong leases from a thread, so that a step that blocks the event loop does not lose its run.
+
+    The thread ends at the first beat that finds no claim to keep. A lease that turns out to be lost is reported
+    once, from that thread.
+    """
+
+    def __init__(self, store: Store, every_s: float) -> None:
+        self._store = store
+        self._every_s = every_s
+        self._wake = threading.Condition()
+        self._claims: dict[Claim, Callable[[], None]] = {}
+        self._thread: threading.Thread | None = None
+
+    def keep(self, claim: Claim, on_lost: Callable[[], None]) -> None:
+        with self._wake:
+            self._claims[claim] = on_lost
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._beat, name="loom-runner-heartbeat", daemon=True)
+                self._thread.start()
+
+    def drop(self, claim: Claim) -> None:
+        with self._wake:
+            self._claims.pop(claim, None)
+
+    def _beat(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait(self._every_s)
+                if not self._claims:
+                    self._thread = None
+                    return
+                claims = list(self._claims)
+            try:
+                lost = self._store.renew(claims)
+            except StoreError:
+                # The next beat may succeed; if none does, the lease runs out and the next write says so.
+                logging.getLogger("loom_runner").warning("a lease could not be prolonged", exc_info=True)
+                continue
+            for claim in lost:
+                with self._wake:
+                    report = self._claims.pop(claim, None)
+                if report is not None:
+                    report()

@@ -1,0 +1,30 @@
+"""Read requests for approval as they stand now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loom_runner._model.approvals import ApprovalRecord, as_of
+from loom_runner._model.clock import SystemClock
+from loom_runner._store.lookup import find_run
+
+if TYPE_CHECKING:
+    from loom_runner._model.clock import Clock
+    from loom_runner._store.protocol import Store
+
+__all__ = ["read_approvals"]
+
+
+def read_approvals(
+    store: Store, run_id: str | None = None, *, pending_only: bool = False, clock: Clock | None = None
+) -> list[ApprovalRecord]:
+    """Read the requests of one run, or of all, in the order in which they were made.
+
+    Raises:
+        UnknownRun: There is no such run.
+    """
+    if run_id is not None:
+        find_run(store, run_id, "show the approvals of")
+    now = (clock or SystemClock()).now_us()
+    rows = [as_of(row, now) for row in store.approvals(run_id, pending_only=pending_only)]
+    return [row for row in rows if not pending_only or row.status == "pending"]
