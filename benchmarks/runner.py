@@ -124,7 +124,7 @@ async def count_by_hand(db: apsw.Connection, run: int, goal: int) -> None:
         index += 1
 
 
-def by_hand(folder: Path, durability: Durability) -> apsw.Connection:
+def codec_functions(folder: Path, durability: Durability) -> apsw.Connection:
     """Open a database as the store does."""
     db = apsw.Connection(str(folder / "hand.sqlite"))
     db.pragma("synchronous", "EXTRA")
@@ -159,7 +159,7 @@ def step_overhead(durability: Durability, bar: float, sizes: Sizes) -> Row:
             mine_us.append((ended - between) / steps * 1e6)
 
     with tempfile.TemporaryDirectory() as name:
-        runner, db = ours(Path(name), durability), by_hand(Path(name), durability)
+        runner, db = ours(Path(name), durability), codec_functions(Path(name), durability)
         for number in range(sizes.samples + 1):
             asyncio.run(sample(runner, db, number))
         runner.close()

@@ -1,20 +1,20 @@
-"""What recording, journaling and opening a trace costs, each beside its rival in the same run.
+"""The cost of recording, journaling and opening a trace, each beside its rival in the same run.
 
-    python benchmarks/xray.py                          the table, half a minute; the rows with a browser need Chromium
-    python benchmarks/xray.py --samples 5 --calls 2000 quicker, rougher
-    python benchmarks/xray.py --million                also open 1,000,000 spans (a minute more, 2 GB of memory)
+    python benchmarks/xray.py                           half a minute; some rows need Chromium
+    python benchmarks/xray.py --samples 5 --calls 2000  quicker, rougher
+    python benchmarks/xray.py --million                 also 1,000,000 spans (a minute more, 2 GB)
     python benchmarks/xray.py --json
 
-The rival of a recorded span is the SDK of OpenTelemetry with a processor that keeps the ended span, and one argument as
-an attribute. It is not a dependency of anything here; put it into an environment of its own, and run this file there:
+The rival of a recorded span is the SDK of OpenTelemetry with a processor that keeps the ended span,
+and one argument as an attribute. To measure without the other packages, use a separate environment:
 
     python3 -m venv /tmp/otel
     /tmp/otel/bin/python -m pip install opentelemetry-sdk -e packages/flow-xray
     /tmp/otel/bin/python benchmarks/xray.py
 
-Without it the row says so, and its bar counts as not measured. Every sample runs the rivals one after the other, so a
-slow moment of the machine hits all of them; times are of the process, so other programs are not in them.
-Exit code 1 when a bar is missed.
+Without it the row says so, and its bar counts as not measured. Every sample runs the rivals one
+after the other, so a slow moment of the machine affects all of them; times are of the process, so
+other programs are not included. Exit code 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def spent_us(calls: Callable[[int], object], count: int) -> float:
 
 
 def otel_call() -> Callable[[int], object] | None:
-    """Return a function that records a span with OpenTelemetry and keeps it, or None when it is not installed."""
+    """Return a function that records a span with OpenTelemetry, or None without its SDK."""
     try:
         sdk = importlib.import_module("opentelemetry.sdk.trace")
     except ImportError:
@@ -107,7 +107,7 @@ def otel_call() -> Callable[[int], object] | None:
 
 @contextlib.contextmanager
 def no_collection() -> Iterator[None]:
-    """Keep the garbage collector out of a sample; it would hit whoever comes last."""
+    """Disable the garbage collector during a sample; else it runs in an arbitrary part of it."""
     gc.collect()
     gc.disable()
     try:
@@ -117,7 +117,7 @@ def no_collection() -> Iterator[None]:
 
 
 def call_rows(calls: int, samples: int, folder: Path) -> list[Row]:
-    """Measure a call: plain, traced without a session, recorded, journaled, and by OpenTelemetry."""
+    """Measure a call: plain, without a session, recorded, journaled, and by OpenTelemetry."""
     rival = otel_call()
     times: dict[str, list[float]] = {"plain": [], "idle": [], "memory": [], "journal": [], "otel": []}
     for sample in range(samples + 1):
@@ -153,7 +153,7 @@ def call_rows(calls: int, samples: int, folder: Path) -> list[Row]:
 
 
 def import_rows(samples: int) -> list[Row]:
-    """Measure `import flow_xray` over an interpreter that does nothing, in processor and in wall time."""
+    """Measure `import flow_xray` over a bare interpreter, in processor and in wall time."""
 
     def took_ms(code: str) -> tuple[float, float]:
         started = time.perf_counter()
@@ -181,7 +181,7 @@ def import_rows(samples: int) -> list[Row]:
 
 
 def small_spans(count: int) -> TraceResult:
-    """Return a trace of a few names with small payloads, uneven times, and tokens on every fourth span."""
+    """Return a trace with few names, small payloads, and tokens on every fourth span."""
     numbers = random.Random(7)
     names = (("decide", "llm"), ("search", "tool"), ("parse", "function"), ("step", "step"))
     spans: list[Span] = []
@@ -209,7 +209,7 @@ def small_spans(count: int) -> TraceResult:
 
 
 def chat(turns: int) -> TraceResult:
-    """Return a chat in which each model call is given everything said before."""
+    """Return a chat in which each model call gets all earlier messages."""
     history = [{"role": "user", "content": hashlib.sha256(str(n).encode()).hexdigest() * 8} for n in range(turns)]
     spans = [
         Span(f"{n + 1:016x}", None, "chat", "llm", n * 1_000, 900, input={"messages": history[:n]})  # type: ignore[dict-item]  # plain JSON
@@ -234,7 +234,7 @@ def file_rows(large: Path) -> list[Row]:
 
 
 def plain_page(path: Path) -> None:
-    """Write the rival of a large page: the same spans as rows of one document, four elements for each."""
+    """Write the rival of a large page: the spans as rows of one document, four elements each."""
     cells = (
         f"<div><b>{span.name}</b> <i>{span.duration_ns} ns</i> <code>{html.escape(json.dumps(span.input))}</code></div>"
         for span in small_spans(100_000).spans
@@ -250,7 +250,7 @@ DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame((
 
 @dataclass(frozen=True)
 class Opened:
-    """What opening one page cost."""
+    """The cost of opening one page."""
 
     seconds: float
     elements: int  # the most of any view
@@ -297,7 +297,7 @@ def browser_rows(large: Path, million: Path | None) -> list[Row]:
 
         empty = large.with_name("empty.html")
         small_spans(1).to_html(empty)
-        opened(empty)  # the first page pays for the browser's own start
+        opened(empty)  # the first page includes the start of the browser
         bare = opened(empty)
         plain = large.with_name("plain.html")
         plain_page(plain)

@@ -52,8 +52,8 @@ def source(tree: Path) -> Path:
     return tree / "packages" / "thing" / "src" / "thing"
 
 
-@pytest.mark.parametrize("rule", gates.RULES, ids=lambda rule: rule.__name__)
-def test_a_clean_tree_passes(tree: Path, rule: gates.Callable[[Path], gates.Iterator[gates.Finding]]) -> None:
+@pytest.mark.parametrize("rule", (*gates.RULES, *gates.NOT_YET), ids=lambda rule: rule.__name__)
+def test_a_clean_tree_passes(tree: Path, rule: gates.Rule) -> None:
     assert list(rule(tree)) == []
 
 
@@ -128,6 +128,52 @@ def test_an_exception_outside_the_tree_is_found(tree: Path, code: str, message: 
     assert any(message in finding.text for finding in gates.error_tree(tree))
 
 
+def test_an_error_tree_in_a_public_module_is_the_one_that_counts(tree: Path) -> None:
+    (source(tree) / "_errors.py").rename(source(tree) / "errors.py")
+    assert list(gates.error_tree(tree)) == []
+
+    (source(tree) / "errors.py").write_text(ERRORS.replace("`-- ThingLost", "`-- Nothing"))
+    (finding,) = gates.error_tree(tree)
+
+    assert "ThingLost is not in the drawing" in finding.text
+
+
+def test_a_prefix_that_occurs_three_times_is_found(tree: Path) -> None:
+    for name in ("_cli_run.py", "_cli_list.py", "_clock.py", "_cli.py"):
+        (source(tree) / name).write_text("")
+    assert list(gates.folders_instead_of_prefixes(tree)) == []
+
+    (source(tree) / "_cli_show.py").write_text("")
+    (finding,) = gates.folders_instead_of_prefixes(tree)
+
+    assert "make it a folder _cli/" in finding.text
+
+
+@pytest.mark.parametrize("name", ["utils.py", "_helpers.py", "folder/data.py", "_folder/handler.py"])
+def test_a_file_name_that_says_nothing_is_found(tree: Path, name: str) -> None:
+    (source(tree) / name).parent.mkdir(exist_ok=True)
+    (source(tree) / name).write_text("")
+
+    assert [finding.path.name for finding in gates.telling_file_names(tree)] == [name.rpartition("/")[2]]
+
+
+@pytest.mark.parametrize("code", ["from thing._core import _hidden", "def f():\n    from thing import _hidden"])
+def test_an_import_of_a_private_name_is_found_and_that_of_a_private_module_is_not(tree: Path, code: str) -> None:
+    (source(tree) / "_core.py").write_text("_hidden = 1\n")
+    (source(tree) / "_module.py").write_text("from thing import _core, __doc__\n" + code + "\n")
+
+    (finding,) = gates.no_private_names_from_other_modules(tree)
+
+    assert (finding.path.name, finding.text.split(" of ")[0]) == ("_module.py", "imports the private name _hidden")
+
+
+def test_a_wide_line_of_markdown_prose_is_found_and_a_wide_table_is_not(tree: Path) -> None:
+    wide = "word " * 25
+    (tree / "page.md").write_text(f"| {wide} |\n\n```\n{wide}\n```\n\n{wide}\n")
+
+    assert [(finding.path.name, finding.line) for finding in gates.markdown_width(tree)] == [("page.md", 7)]
+
+
 def test_an_import_of_another_packages_private_module_is_found(tree: Path) -> None:
     other = tree / "packages" / "other" / "src" / "other"
     other.mkdir(parents=True)
@@ -151,10 +197,10 @@ def test_the_dependency_rule_holds_and_a_planted_violation_of_it_is_caught(
 ) -> None:
     """The contracts of this repository, run on a copy of the packages with one forbidden import added."""
     for member in ROOT.glob("[pa]*/*/src/*"):
-        target = tmp_path / member.name
-        target.mkdir()
-        for module in member.glob("*.py"):
-            (target / module.name).write_text(module.read_text(encoding="utf-8"))
+        for module in member.rglob("*.py"):
+            copy = tmp_path / member.name / module.relative_to(member)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(module.read_text(encoding="utf-8"))
     config = tmp_path / "pyproject.toml"
     config.write_text((ROOT / "pyproject.toml").read_text())
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

@@ -6,10 +6,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from loom_ops._command import run_command
+from loom_ops._commands.run import run_command
+from loom_ops._commands.secrets import Vault
 from loom_ops._drill import Drill
 from loom_ops._errors import CommandDeniedError, LoomOpsError
-from loom_ops._secrets import Vault
 
 
 def seconds(url: str) -> float:
@@ -38,11 +38,11 @@ def test_the_service_is_really_slow_and_the_rollback_really_helps(tmp_path: Path
         assert seconds(url) > 0.55
 
 
-def test_it_goes_on_at_its_port_in_another_process(tmp_path: Path) -> None:
+def test_it_continues_at_its_port_in_another_process(tmp_path: Path) -> None:
     drill = Drill(tmp_path)
     with drill.serving() as first:
         command(drill, tmp_path, "rollback-service", "api")
-        with pytest.raises(LoomOpsError, match="port .* is taken"), Drill(tmp_path).serving():
+        with pytest.raises(LoomOpsError, match="port .* is in use"), Drill(tmp_path).serving():
             pass
     with Drill(tmp_path).serving() as second:
         assert second == first and seconds(second) < 0.5
@@ -58,7 +58,7 @@ def test_only_its_own_programs_are_allowed(tmp_path: Path) -> None:
     assert done == "deploy api 2.0" and abs(time.time() - at) < 60
 
 
-def test_going_back_further_than_the_first_release_fails(tmp_path: Path) -> None:
+def test_a_rollback_before_the_first_release_fails(tmp_path: Path) -> None:
     drill = Drill(tmp_path)
     command(drill, tmp_path, "rollback-service", "api")
     assert command(drill, tmp_path, "rollback-service", "api").startswith("1 there is no release before")
@@ -69,7 +69,7 @@ def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(LoomOpsError, match="cannot start a drill"):
         Drill(tmp_path / "file")
     (tmp_path / "state.json").write_text("{}")
-    with pytest.raises(LoomOpsError, match="Remove the folder to begin anew"):
+    with pytest.raises(LoomOpsError, match="Remove the folder to start over"):
         Drill(tmp_path)
 
 

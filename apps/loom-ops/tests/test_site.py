@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 from loom_ops._errors import LoomOpsError
-from loom_ops._people import Person, local_person, objection
 from loom_ops._site import load_site
 
 GOOD = """
@@ -46,7 +45,7 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
         ("[groups]\na = [1]", "not a list of names"),
         ("[notify]\nslack = 'x'", "'notify.slack' is not known"),
         ("[telegram]\nchat = true", "telegram.chat is not a whole number"),
-        ("a = ", "Mend the line"),
+        ("a = ", "Correct the line"),
     ],
 )
 def test_a_wrong_setting_is_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -54,35 +53,3 @@ def test_a_wrong_setting_is_one_line(tmp_path: Path, text: str, said: str) -> No
     with pytest.raises(LoomOpsError, match=said) as caught:
         load_site(tmp_path)
     assert "\n" not in str(caught.value)
-
-
-ALICE, EVE = Person("alice", "cli", "local-uid"), Person("eve", "http", "token")
-GROUPS = {"oncall": ("alice", "bob")}
-
-
-@pytest.mark.parametrize(
-    ("person", "policy", "requester", "said"),
-    [
-        (ALICE, {"group": "oncall"}, "eve", None),
-        (ALICE, {"group": "oncall", "not_requester": True}, "bob", None),
-        (ALICE, {"group": "oncall", "not_requester": True}, "alice", "somebody else must approve"),
-        (EVE, {"group": "oncall"}, "alice", "not in the group 'oncall'"),
-        (ALICE, {"group": "dba"}, "bob", "nobody is in it"),
-        (ALICE, {}, "alice", None),
-        (EVE, {"group": "operators"}, "alice", "does not own ops.sqlite"),
-    ],
-)
-def test_who_may_decide(
-    tmp_path: Path, person: Person, policy: dict[str, object], requester: str, said: str | None
-) -> None:
-    database = tmp_path / "ops.sqlite"
-    database.write_text("")
-    found = objection(person, policy, requester=requester, groups=GROUPS, database=database)
-    assert found is None if said is None else found is not None and said in found
-
-
-def test_the_environment_does_not_say_who_somebody_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = local_person()
-    for name in ("USER", "LOGNAME", "USERNAME", "SUDO_USER"):
-        monkeypatch.setenv(name, "mallory")
-    assert local_person() == before and before.name != "mallory"

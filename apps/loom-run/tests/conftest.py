@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loom_run._cli import cli
+from loom_run._cli.group import cli
 from loom_runner.cli_base import run_command
 
 

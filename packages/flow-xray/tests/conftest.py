@@ -1,4 +1,4 @@
-"""What the tests of flow_xray share: spans by hand, and a clock that stands still until it is moved."""
+"""What the tests of flow_xray share: constructed spans, and a clock that a test sets."""
 
 import base64
 import gzip
@@ -16,7 +16,7 @@ STARTED_AT_NS = 1_795_233_600_000_000_000
 
 @dataclass
 class Clock:
-    """Nanoseconds that move only when a test says so."""
+    """Nanoseconds that change only when a test sets them."""
 
     now: int = 0
 
@@ -31,7 +31,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def make_span() -> Callable[..., Span]:
-    """Return a function that makes spans with consecutive ids, one second long, one second apart."""
+    """Return a function that makes spans with consecutive ids, one second long and apart."""
     made = 0
 
     def make(name: str = "call", *, parent: Span | None = None, at_s: float | None = None, **fields: object) -> Span:

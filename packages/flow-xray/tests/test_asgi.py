@@ -1,4 +1,4 @@
-"""Requests as captures: to the last byte, and whatever the application or the client does."""
+"""Requests as captures, to the last byte, whatever the application or the client does."""
 
 import asyncio
 import shutil
@@ -20,7 +20,7 @@ def work(n):
 
 
 def serve(app, store, *, path="/x", query=b"", messages=(), send=None, **scope):
-    """Send one request through the middleware and return what it answered."""
+    """Send one request through the middleware and return the response."""
     sent = []
     incoming = iter([{"type": "http.request", "body": b"", "more_body": False}, *messages])
 
@@ -100,7 +100,7 @@ def test_an_exception_passes_through_and_is_recorded(store):
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, "ok"), (404, "ok"), (500, "error"), (503, "error")])
-def test_an_answer_of_500_or_more_is_an_error(store, status, expected):
+def test_a_status_of_500_or_more_is_an_error(store, status, expected):
     async def app(scope, receive, send):
         await start(send, status)
         await body(send)
@@ -109,15 +109,15 @@ def test_an_answer_of_500_or_more_is_an_error(store, status, expected):
     assert store.captures()[0].status == expected
 
 
-def test_an_application_that_answers_nothing_is_an_error(store):
+def test_an_application_without_a_response_is_an_error(store):
     async def app(scope, receive, send):
         return
 
     serve(app, store)
-    assert store.load(store.captures()[0].id).spans[0].error["type"] == "no answer"
+    assert store.load(store.captures()[0].id).spans[0].error["type"] == "no response"
 
 
-def test_a_client_that_goes_away_while_the_answer_streams_is_a_tag(store):
+def test_a_client_that_disconnects_during_a_streamed_response_is_a_tag(store):
     async def app(scope, receive, send):
         await start(send)
         await body(send, b"part", more=True)
@@ -132,7 +132,7 @@ def test_a_client_that_goes_away_while_the_answer_streams_is_a_tag(store):
     assert (tag["name"], tag["sent_bytes"]) == ("client disconnected", 4)
 
 
-def test_a_server_that_cannot_send_any_more_is_a_client_that_went_away(store):
+def test_a_failing_send_is_a_disconnected_client(store):
     def gone(message):
         raise ConnectionResetError("gone")
 
@@ -206,7 +206,7 @@ def test_requests_at_the_same_time_have_captures_of_their_own(store):
     assert len(store.captures()) == 5
 
 
-def test_a_folder_that_was_lost_does_not_stop_requests(store, tmp_path):
+def test_a_removed_folder_does_not_stop_requests(store, tmp_path):
     async def app(scope, receive, send):
         await start(send)
         await body(send, b"fine")
@@ -260,7 +260,7 @@ def test_a_starlette_application_streams_through_it(store):
     assert generator.parent_id == request.id
 
 
-def test_a_request_with_a_traceparent_hangs_under_the_span_of_its_client(store, tmp_path):
+def test_a_request_with_a_traceparent_is_a_child_of_the_clients_span(store, tmp_path):
     async def app(scope, receive, send):
         await start(send)
         await body(send)

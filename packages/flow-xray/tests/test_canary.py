@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 from flow_xray import TraceResult, read_journal, trace
-from flow_xray._analyze import analyze
-from flow_xray._cli import main
-from flow_xray._gate import golden_text
-from flow_xray._report import report_of
-from flow_xray._stats import stats_of
+from flow_xray._analysis.findings import analyze
+from flow_xray._analysis.report import report_of
+from flow_xray._analysis.stats import stats_of
+from flow_xray._cli.main import main
+from flow_xray._compare.golden import golden_text
 
 CANARIES = {
     name: f"canary-{number:04x}-77{number:03x}b"
@@ -152,7 +152,7 @@ def leaks(text):
 
 
 def outputs_of(result):
-    """Everything that can be made of a trace, by name."""
+    """Every written form of a trace, by name."""
     findings = analyze(result, [lambda tree: f"password={CANARIES['rule']}"])
     stats = stats_of(result)
     other = TraceResult(name=result.name, spans=result.spans[:3], is_frozen=result.is_frozen)
@@ -186,7 +186,7 @@ def recorded(tmp_path_factory):
 
 @pytest.fixture(autouse=True, scope="module")
 def _no_tracer():
-    """Coverage traces the process, and the recorder of lines would say so."""
+    """Coverage traces the process, and the recorder of lines would warn."""
     import sys
 
     before = sys.gettrace()
@@ -202,7 +202,7 @@ def test_no_secret_reaches_a_journal(recorded):
     assert "[redacted]" in path.read_text()
 
 
-def test_no_secret_reaches_anything_made_of_a_trace(recorded):
+def test_no_secret_reaches_any_written_form_of_a_trace(recorded):
     path, result = recorded
     for source in (result, read_journal(path), TraceResult.from_json(result.to_json())):
         for place, text in outputs_of(source).items():
@@ -236,7 +236,7 @@ def test_no_secret_is_printed(recorded, tmp_path, capsys):
     )
 
 
-def test_no_secret_of_spans_made_by_hand_reaches_a_file(make_span):
+def test_no_secret_of_constructed_spans_reaches_a_file(make_span):
     c = CANARIES
     early = make_span(
         f"call with {c['late']}", input=f"the key {c['late']} came before its name", kind=f"token={c['name']}"

@@ -1,4 +1,4 @@
-"""Secrets that come in from elsewhere (OTLP, OpenTelemetry, Chrome events, requests) are in nothing that goes out."""
+"""Secrets from other sources (OTLP, OpenTelemetry, Chrome events, requests) are never written."""
 
 import asyncio
 import base64
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from flow_xray import TraceStore, trace
-from flow_xray._cli import main
-from flow_xray._follow import Follower
-from flow_xray._inputs import read_files
+from flow_xray._cli.follow import Follower
+from flow_xray._cli.main import main
+from flow_xray._result import read_trace_files
 from flow_xray.asgi import TraceMiddleware
 
 CANARIES = [f"canary-{n:02}-77ab{n:02}" for n in range(20)]
@@ -86,7 +86,7 @@ def test_the_file_of_this_test_holds_the_secrets(tmp_path):
 
 def test_an_otlp_file(tmp_path, capsys):
     path = otlp_file(tmp_path / "t.json")
-    assert leaks(*everything_of(read_files([path]))) == []
+    assert leaks(*everything_of(read_trace_files([path]))) == []
     for command in (
         ["view", path, "--html", str(tmp_path / "p.html")],
         *(["export", path, "--to", to] for to in ("otlp", "dot", "json")),
@@ -103,7 +103,7 @@ def test_chrome_events(tmp_path):
     (tmp_path / "c.json").write_text(
         json.dumps([event, {**event, "args": {"id": "1", "status": "ok", "input": {"pwd": c[4]}}}])
     )
-    assert leaks(*everything_of(read_files([str(tmp_path / "c.json")]))) == []
+    assert leaks(*everything_of(read_trace_files([str(tmp_path / "c.json")]))) == []
 
 
 def test_spans_of_opentelemetry(tmp_path):
@@ -126,7 +126,7 @@ def test_spans_of_opentelemetry(tmp_path):
     provider.shutdown()
 
 
-def test_requests_and_the_folder_that_keeps_them(tmp_path, capsys):
+def test_requests_and_their_folder(tmp_path, capsys):
     c = CANARIES
 
     async def app(scope, receive, send):

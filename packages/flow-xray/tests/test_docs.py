@@ -1,4 +1,4 @@
-"""The page of the documentation runs as it stands: its files are written, its commands give the output that it shows."""
+"""The page of the documentation runs: its files are written, its commands print what it shows."""
 
 import os
 import re
@@ -11,7 +11,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def steps(text):
-    """Yield ("file", name, content) and ("command", line, expected output) in the order of the page."""
+    """Yield ("file", name, content) and ("command", line, output) in the order of the page."""
     for language, content in BLOCK.findall(text):
         if language == "python":
             name = re.match(r"# (\S+\.py)\n", content)
@@ -33,7 +33,8 @@ def test_every_example_of_the_page_gives_what_the_page_shows(tmp_path):
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "PYTEST"))}
     path = os.pathsep.join([str(Path(sys.executable).parent), plain.get("PATH", "")])
     environment = {**plain, "PATH": path, "PYTHONPATH": str(tmp_path), "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"}
-    # Loading only what is needed makes the runs of pytest fast; that the plugin is found by itself is tested beside it.
+    # Loading only what is needed makes the runs of pytest fast; that the plugin is found by itself
+    # is tested beside it.
     environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "flow_xray.pytest_plugin"}
     code, seen = 0, 0
     for what, name, content in steps(PAGE.read_text(encoding="utf-8")):

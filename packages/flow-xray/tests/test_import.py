@@ -1,4 +1,4 @@
-"""What `import flow_xray` loads, and what a traced function does when nobody records (times: benchmarks/xray.py)."""
+"""What `import flow_xray` loads, and what a traced function does without a session."""
 
 import subprocess
 import sys

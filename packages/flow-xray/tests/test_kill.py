@@ -1,11 +1,11 @@
-"""A recorder that is killed at random moments leaves every ended call; and the judge of that would see it if not."""
+"""A recorder killed at random moments leaves every ended call; the check would see a loss."""
 
 import os
 import random
 
 import pytest
 from flow_xray import testing, trace
-from flow_xray._cli import main as command
+from flow_xray._cli.main import main as command
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def _killed_processes_are_not_measured(monkeypatch):
 
 
 @pytest.mark.parametrize("turn", range(20))
-def test_a_killed_recorder_leaves_every_call_that_had_ended(turn, tmp_path, capsys):
+def test_a_killed_recorder_leaves_every_ended_call(turn, tmp_path, capsys):
     chance = random.Random(turn)
     moment = chance.choice((0, 1, 2, 5, 40)) + chance.random()
     report = testing.kill_once(tmp_path / "run.xray", moment=moment, view=command)
@@ -27,7 +27,7 @@ def test_a_killed_recorder_leaves_every_call_that_had_ended(turn, tmp_path, caps
     assert '"status"' in capsys.readouterr().out
 
 
-def test_a_sweep_says_what_it_saw(capsys):
+def test_a_sweep_prints_its_counts(capsys):
     assert testing.main(["--number", "2", "--seed", "3"]) == 0
     assert capsys.readouterr().out.startswith("2 kills (seed 3): ")
 
@@ -46,12 +46,12 @@ def journal(tmp_path):
     return path
 
 
-def test_the_judge_sees_what_is_missing(journal):
+def test_the_check_reports_what_is_missing(journal):
     assert testing.judge(journal, [0, 1, 2]).faults == ()
     assert testing.judge(journal, [0, 7]).faults == ("call 7 had ended and is not in the journal",)
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(line for line in lines if b'"name":"above"' not in line))
-    assert any("has lost its parent" in fault for fault in testing.judge(journal, []).faults)
+    assert any("has no parent in the journal" in fault for fault in testing.judge(journal, []).faults)
     journal.write_bytes(b"".join(line.replace(b'"took"', b'"tuuk"') for line in lines))
     faults = testing.judge(journal, [0]).faults
     assert "4 records are damaged, and only the last one may be" in faults
@@ -60,17 +60,17 @@ def test_the_judge_sees_what_is_missing(journal):
     assert testing.judge(journal, [0]).faults == ("call 0 has another output: {'number': 9}",)
 
 
-def test_the_judge_sees_a_page_that_does_not_come(journal):
+def test_the_check_reports_a_missing_page(journal):
     assert testing.judge(journal, [], view=lambda arguments: 8).faults[0] == "flow-xray view ended with 8"
 
 
-def test_a_program_that_ends_by_itself_is_no_kill(tmp_path):
+def test_a_program_that_ends_before_the_kill_is_an_error(tmp_path):
     (tmp_path / "folder.xray").mkdir()
-    with pytest.raises(RuntimeError, match="it ended by itself"):
+    with pytest.raises(RuntimeError, match="it has ended with"):
         testing.kill_once(tmp_path / "folder.xray", moment=1.5)
 
 
-def test_the_recorded_program_does_what_the_judge_expects(tmp_path, monkeypatch):
+def test_the_recorded_program_does_what_the_check_expects(tmp_path, monkeypatch):
     told = []
     write = os.write
 

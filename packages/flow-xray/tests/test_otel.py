@@ -76,7 +76,7 @@ def test_a_session_that_is_given_gets_the_spans_of_other_threads(tracer_of):
     assert [(span.name, span.thread) for span in session.spans] == [("elsewhere", "worker")]
 
 
-def test_a_journal_of_its_own_has_open_spans_at_once_and_everything_at_the_end(tracer_of, tmp_path):
+def test_a_separate_journal_has_open_spans_at_once_and_everything_at_the_end(tracer_of, tmp_path):
     path = tmp_path / "run.xray"
     processor = XraySpanProcessor(journal=path, name="otel")
     tracer = tracer_of(processor)
@@ -127,7 +127,7 @@ def test_secrets_are_masked_before_anything_is_written(tracer_of, tmp_path):
     assert "canary" not in processor.result().to_json()
 
 
-def test_the_sum_of_an_agent_is_kept_apart(tracer_of):
+def test_the_sum_of_an_agent_is_reported_separately(tracer_of):
     with trace.capture() as session:
         tracer = tracer_of(XraySpanProcessor())
         with tracer.start_as_current_span(
@@ -151,7 +151,7 @@ def test_attributes_that_the_sdk_dropped_are_counted(tracer_of):
     assert session.spans[0].meta["dropped_attributes"] == 2
 
 
-def test_trouble_in_the_recorder_is_one_warning_and_the_program_goes_on(tracer_of, monkeypatch):
+def test_an_error_in_the_recorder_is_one_warning_and_the_program_continues(tracer_of, monkeypatch):
     def broken(*_args, **_more):
         raise RuntimeError("defect")
 
@@ -165,8 +165,8 @@ def test_trouble_in_the_recorder_is_one_warning_and_the_program_goes_on(tracer_o
     assert len(caught) == 1
 
 
-def test_old_spans_are_forgotten(tracer_of, monkeypatch):
-    monkeypatch.setattr("flow_xray.otel._REMEMBERED", 10)
+def test_old_ended_spans_are_dropped(tracer_of, monkeypatch):
+    monkeypatch.setattr("flow_xray.otel._MAX_ENDED", 10)
     processor = XraySpanProcessor()
     tracer = tracer_of(processor)
     with trace.capture() as session, tracer.start_as_current_span("root"):
@@ -178,7 +178,7 @@ def test_old_spans_are_forgotten(tracer_of, monkeypatch):
     assert {span.parent_id for span in session.spans[1:]} == {session.spans[0].id}
 
 
-def test_what_cannot_be_opened_is_said_at_once(tmp_path):
+def test_an_unopenable_journal_is_an_error_at_once(tmp_path):
     with pytest.raises(TraceOutputError, match="cannot write the journal"):
         XraySpanProcessor(journal=tmp_path / "none" / "run.xray")
     with trace.capture() as session, pytest.raises(TypeError, match="Give one of them"):

@@ -32,13 +32,14 @@ def test_agent(xray_golden):
 
 @pytest.fixture
 def project(tmp_path):
-    """Return a function that writes a test and runs it with pytest; it gives the exit code and the output."""
+    """Return a function that runs a test with pytest and returns exit code and output."""
     (tmp_path / "agent.py").write_text(AGENT)
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\npythonpath = .\n")
 
     def run(body, *arguments, options="", more="", workers=False):
         (tmp_path / "test_it.py").write_text(TEST.format(body=body, options=options, more=more))
-        # Loading only what is needed makes each run twice as fast; the run with workers finds the entry point itself.
+        # Loading only what is needed makes each run twice as fast; the run with workers finds the
+        # entry point itself.
         plugins = ["-n2"] if workers else ["-p", "flow_xray.pytest_plugin"]
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugins, *arguments]
         environment = {**os.environ, **({} if workers else {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})}
@@ -48,7 +49,7 @@ def project(tmp_path):
     return run
 
 
-def test_the_first_run_says_how_to_make_the_golden_and_the_update_makes_it(project, tmp_path):
+def test_the_first_run_says_how_to_write_the_golden_trace_and_the_update_writes_it(project, tmp_path):
     code, out = project("search('loom')")
     assert code == 1
     assert "there is no golden trace goldens/agent.json: run `pytest --xray-update` once" in out
@@ -82,7 +83,7 @@ def test_a_change_fails_with_the_difference_and_a_page_until_it_is_accepted(proj
     assert (code, '"loom" -> "other"' in out, "page: none, cannot write" in out) == (1, True, True)
     page.rmdir()
     code, out = project("search('other'); ask([])", "--xray-update")
-    assert (code, "written anew: goldens/agent.json" in out, page.exists()) == (0, True, False)
+    assert (code, "updated: goldens/agent.json" in out, page.exists()) == (0, True, False)
 
 
 def test_limits_are_checked_and_nonsense_is_refused_before_anything_runs(project):
@@ -94,7 +95,7 @@ def test_limits_are_checked_and_nonsense_is_refused_before_anything_runs(project
     assert (code, "cannot use 'much' as a limit" in out, "it ran\n" in out) == (1, True, False)
 
 
-def test_a_test_that_fails_by_itself_shows_its_own_failure(project):
+def test_a_failing_test_shows_its_own_failure(project):
     code, out = project("assert search('a') == 1")
     assert (code, "AssertionError" in out, "golden" in out.partition("Error")[2]) == (1, True, False)
 
@@ -132,7 +133,7 @@ def test_it_works_with_workers_and_without_names(project, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("../up", "is no file name"), ("", "is no file name"), ("agent", "test_agent has a golden of this name")],
+    [("../up", "is no file name"), ("", "is no file name"), ("agent", "test_agent has a golden trace of this name")],
 )
 def test_a_name_must_be_a_file_name_of_its_own(project, name, words):
     more = f"def test_z(xray_golden):\n    with xray_golden({name!r}):\n        search('z')\n"
@@ -146,10 +147,10 @@ def test_two_different_recordings_of_one_test_cannot_share_a_golden(project):
     assert project(again.format("loom"), "--xray-update")[0] == 0
     code, out = project(again.format("soap"), "--xray-update")
     assert (code, '"loom" -> "soap"' in out) == (1, True)
-    assert "give this one a name of its own" in out
+    assert "give this one another name" in out
 
 
-def test_a_broken_golden_is_said_in_one_line(project, tmp_path):
+def test_a_broken_golden_trace_is_a_one_line_error(project, tmp_path):
     (tmp_path / "goldens").mkdir()
     (tmp_path / "goldens" / "agent.json").write_text("{")
     code, out = project("search('loom')")
@@ -158,6 +159,6 @@ def test_a_broken_golden_is_said_in_one_line(project, tmp_path):
 
 
 def test_the_plugin_loads_nothing_until_it_is_asked():
-    code = "import sys, flow_xray.pytest_plugin; print([m for m in sys.modules if m in ('flow_xray._gate', 'flow_xray._diff', 'difflib')])"
+    code = "import sys, flow_xray.pytest_plugin; print([m for m in sys.modules if m in ('flow_xray._compare.golden', 'flow_xray._compare.diff', 'difflib')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout in ("[]\n", "['difflib']\n")  # pytest itself may load difflib

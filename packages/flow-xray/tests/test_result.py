@@ -1,4 +1,4 @@
-"""A trace as a whole: made by hand, written, read back."""
+"""A whole trace: constructed, written, read back."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def test_a_trace_made_by_hand_is_frozen_and_redacted_when_it_is_written(make_spa
     assert span.input["api_key"] == "plain-secret-1"  # the caller's own data is not touched
 
 
-def test_json_comes_back_as_it_was(make_span):
+def test_json_comes_back_unchanged(make_span):
     root = make_span("root", kind="agent", duration_ns=None, status="open")
     message = {"role": "user", "content": "hi " * 200}
     child = make_span(
@@ -79,7 +79,7 @@ def test_find_gives_the_spans_of_a_name(make_span):
         ("[" * 100_000, "it is not JSON"),
     ],
 )
-def test_a_bad_file_is_refused_in_one_line(text, reason):
+def test_a_bad_file_is_a_one_line_error(text, reason):
     with pytest.raises(TraceFormatError, match=reason) as caught:
         TraceResult.from_json(text)
     assert "\n" not in str(caught.value)
@@ -93,13 +93,13 @@ def test_members_of_a_later_minor_version_are_ignored(make_span):
 
 
 @pytest.mark.parametrize("name", [".", "missing/t.html"])
-def test_a_path_that_cannot_be_written_is_said_and_leaves_nothing_behind(tmp_path, name):
+def test_an_unwritable_path_is_an_error_and_leaves_no_file(tmp_path, name):
     with pytest.raises(TraceOutputError, match="cannot write"):
         TraceResult().to_html(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, make_span):
+def test_a_file_is_replaced_completely_or_not_at_all(tmp_path, make_span):
     path = tmp_path / "t.json"
     TraceResult(name="first").to_json(path)
     TraceResult(name="second", spans=[make_span()]).to_json(path)
@@ -115,7 +115,7 @@ def test_a_hundred_thousand_levels_are_written(make_span):
     assert len(TraceResult.from_json(TraceResult(spans=spans, is_frozen=True).to_json()).spans) == 100_000
 
 
-def test_what_is_no_file_is_written_and_never_replaced(tmp_path):
+def test_a_device_is_written_to_and_never_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))

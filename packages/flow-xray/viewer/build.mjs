@@ -6,11 +6,11 @@ import { fileURLToPath } from "node:url";
 import { dirname, join, resolve } from "node:path";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const target = process.argv[2] ? resolve(process.argv[2]) : join(here, "..", "src", "flow_xray");
+const target = process.argv[2] ? resolve(process.argv[2]) : join(here, "..", "src", "flow_xray", "_write", "page");
 
 await build({
   absWorkingDir: here,
-  entryPoints: { _viewer: "src/main.tsx" },
+  entryPoints: { viewer: "src/main.tsx" },
   outdir: target,
   bundle: true,
   minify: true,
@@ -26,4 +26,4 @@ await build({
 const parts = ["preact", "@dagrejs/dagre", "@dagrejs/graphlib"];
 const texts = await Promise.all(parts.map(async (name) => `${name}\n\n${await readFile(join(here, "node_modules", name, "LICENSE"), "utf8")}`));
 await mkdir(target, { recursive: true });
-await writeFile(join(target, "_viewer_licenses.txt"), "The trace page contains parts of these works.\n\n" + texts.map((text) => text.trim()).join("\n\n----\n\n") + "\n");
+await writeFile(join(target, "viewer_licenses.txt"), "The trace page contains parts of these works.\n\n" + texts.map((text) => text.trim()).join("\n\n----\n\n") + "\n");

@@ -5,11 +5,11 @@ import { fileURLToPath } from "node:url";
 import { dirname, join, resolve } from "node:path";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const target = process.argv[2] ? resolve(process.argv[2]) : join(here, "..", "src", "loom_agents");
+const target = process.argv[2] ? resolve(process.argv[2]) : join(here, "..", "src", "loom_agents", "_serve");
 
 await build({
   absWorkingDir: here,
-  entryPoints: { _page: "src/main.tsx" },
+  entryPoints: { page: "src/main.tsx" },
   outdir: target,
   bundle: true,
   minify: true,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from loom_agents._workspace import Workspace
+from loom_agents._workspace.jail import Workspace
 from loom_agents.testing import FakeProvider
 
 

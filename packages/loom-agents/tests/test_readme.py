@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from loom_agents import ScriptedModel
-from loom_agents._script_file import read_script
+from loom_agents._models.script_file import read_script
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

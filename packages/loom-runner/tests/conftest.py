@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from loom_runner import SQLiteStore, cli_base
+from loom_runner import SQLiteStore
+from loom_runner._cli import base
 from loom_runner._cli.main import main_group
 from loom_runner.testing import FakeClock
 
@@ -140,7 +141,7 @@ class Place:
         path, modules = list(sys.path), set(sys.modules)
         try:
             with contextlib.chdir(self.folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                code = cli_base._run_command(main_group, list(arguments), "loom-runner")
+                code = base.exit_code_of_command(main_group, list(arguments), "loom-runner")
         finally:
             sys.path[:] = path
             for name in set(sys.modules) - modules:

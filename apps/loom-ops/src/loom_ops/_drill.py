@@ -1,11 +1,11 @@
-"""A drill: a small real service with a real fault, on loopback, so that a runbook can be tried in an empty folder.
+"""A drill: a small faulty service on loopback, to try a runbook in an empty folder.
 
-Nothing is simulated in the checks or the commands: the service really is slow, because the newest of its releases is;
-the rollback is a real program that really is started under allow rules; and the answers really become fast. The folder
-of the drill holds the programs (`bin/`) and one file, `state.json`: the releases, which of them is out, which is slow,
-and every command with its time; a command changes it whole or not at all. The service reads it at each request, so it
-goes on where it stood after a crash, in another process. It listens on the port that it had before, for as long as the
-process lives that started it.
+Checks and commands are not simulated: the service is slow because its newest release is; the
+rollback is a program that is started under allow rules; and then the service is fast. The folder of
+the drill holds the programs (`bin/`) and one file, `state.json`: the releases, which of them is
+deployed, which is slow, and every command with its time; a command replaces the file atomically.
+The service reads it at each request, so it has the same state after a crash, in another process. It
+listens on the same port as before, until the process that started it ends.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
+from loom_ops._commands.allow_rules import Rules
+from loom_ops._commands.rules_file import parse_rules
 from loom_ops._errors import LoomOpsError
-from loom_ops._rules import Rules, parse_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,13 +61,13 @@ print(sys.argv[1] + " is now at " + state["releases"][out])
 
 
 class Drill:
-    """The drill of one folder. The folder is made when it is not there.
+    """The drill of one folder. The folder is created when it does not exist.
 
     Args:
-        folder: Where its state is; it must be writable.
+        folder: Where its programs and its state are; it must be writable.
 
     Raises:
-        LoomOpsError: The folder cannot be written, or holds something else.
+        LoomOpsError: The folder cannot be written, or its state is not that of a drill.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -88,7 +89,7 @@ class Drill:
 
     @property
     def rules(self) -> Rules:
-        """Return the allow rules of the drill: its own programs, and nothing else."""
+        """The allow rules of the drill: its own programs, and nothing else."""
         text = """
 allow:
   - {argv: [rollback-service, "{service}"], params: {service: "[a-z][a-z0-9-]{0,40}"}, timeout: 10m}
@@ -103,21 +104,21 @@ allow:
 
     @property
     def release(self) -> str:
-        """Return the release that is out."""
+        """The release that is deployed."""
         state = self._state()
         return str(state["releases"][state["out"]])
 
     @property
     def commands(self) -> list[tuple[float, str]]:
-        """Return what was done to the service: each time (seconds since 1970) and the command."""
+        """The commands that were run: the time of each (seconds since 1970), and its words."""
         return [(float(at), str(words)) for at, words in self._state().get("commands", [])]
 
     @contextmanager
     def serving(self) -> Iterator[str]:
-        """Serve until the block ends; give the address.
+        """Serve until the block ends; the value is the address.
 
         Raises:
-            LoomOpsError: Another process serves this drill, or the port is taken.
+            LoomOpsError: The port is in use, perhaps by another process that serves this drill.
         """
         server = self._listen()
         state = self._state()
@@ -133,7 +134,7 @@ allow:
             thread.join()
 
     def answer(self) -> tuple[float, bytes]:
-        """Return how long an answer takes, in seconds, and what it says."""
+        """Return how many seconds an answer takes, and its body."""
         state = self._state()
         release = state["releases"][state["out"]]
         delay_s = SLOW_S if release == state["slow"] else 0.01
@@ -161,7 +162,7 @@ allow:
             daemon_threads = True
 
             def handle_error(self, request: object, client_address: object) -> None:
-                """Say nothing: a client that went away is not the drill's trouble."""
+                """Print nothing: clients that disconnect are expected."""
 
         port = int(self._state()["port"])
         try:
@@ -170,8 +171,8 @@ allow:
             if exc.errno != errno.EADDRINUSE:
                 raise LoomOpsError(f"cannot start the drill of {self.folder}: {exc.strerror}.") from exc
             raise LoomOpsError(
-                f"cannot start the drill of {self.folder}: port {port} is taken, perhaps by another process that works "
-                f"on this run. End it, or remove {self._state_file} to begin anew."
+                f"cannot start the drill of {self.folder}: port {port} is in use, perhaps by another process that "
+                f"drives this run. Stop it, or remove {self._state_file} to start over."
             ) from exc
 
     @property
@@ -184,11 +185,11 @@ allow:
             release = state["releases"][state["out"]]
         except (OSError, ValueError, LookupError, TypeError) as exc:
             raise LoomOpsError(
-                f"cannot read the drill in {self.folder}: {exc}. Remove the folder to begin anew."
+                f"cannot read the drill in {self.folder}: {exc}. Remove the folder to start over."
             ) from exc
         if not isinstance(release, str) or not isinstance(state.get("port"), int):
             raise LoomOpsError(
-                f"cannot read the drill in {self.folder}: it was changed. Remove the folder to begin anew."
+                f"cannot read the drill in {self.folder}: its state is invalid. Remove the folder to start over."
             )
         return dict(state)
 

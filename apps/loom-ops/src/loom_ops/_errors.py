@@ -1,16 +1,18 @@
 """Everything that `loom-ops` refuses on purpose, as a tree.
 
 loom_runner.RunnerError
-└── LoomOpsError            a command that cannot do what was asked; carries its exit code
-    ├── RunbookError        a runbook that cannot be used; carries every problem that was found
-    ├── RulesError          a file of allow rules that cannot be trusted or read
-    ├── CommandDeniedError       a command that no allow rule matches, or that may not be started at all
-    └── AuditError          an audit trail that cannot be written or read
+└── LoomOpsError             a command that cannot do what was asked; carries its exit code
+    ├── RunbookError         a runbook that cannot be used; carries every problem that was found
+    ├── RulesError           a file of allow rules that cannot be trusted or read
+    ├── CommandDeniedError   a command that no allow rule matches, or that may not be started at all
+    ├── NotMeasuredError     a check that could not measure; its text becomes the evidence
+    └── AuditError           an audit trail that cannot be written or read
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from loom_runner import RunnerError
 from loom_runner.cli_base import ExitCode
@@ -18,17 +20,40 @@ from loom_runner.cli_base import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loom_ops._problems import Problem
+__all__ = [
+    "AuditError",
+    "CommandDeniedError",
+    "LoomOpsError",
+    "NotMeasuredError",
+    "Problem",
+    "RulesError",
+    "RunbookError",
+]
 
-__all__ = ["AuditError", "CommandDeniedError", "LoomOpsError", "RulesError", "RunbookError"]
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One mistake in a runbook, with its line and what to do about it.
+
+    Args:
+        line: Where, from 1.
+        text: What and why, without a full stop.
+        fix: What to do, without a full stop.
+        severity: A `warning` does not keep the runbook from being used.
+    """
+
+    line: int
+    text: str
+    fix: str
+    severity: Literal["error", "warning"] = "error"
 
 
 class LoomOpsError(RunnerError):
-    """Say in one line why a command did nothing.
+    """Explain in one line why a command did nothing.
 
     Args:
         message: *cannot X: because Y. Do Z.*
-        exit_code: What the command leaves with.
+        exit_code: The exit code of the command.
         run_id: The run that it was about.
     """
 
@@ -38,17 +63,17 @@ class LoomOpsError(RunnerError):
 
 
 class RunbookError(LoomOpsError):
-    """A runbook has problems that keep it from being used; `loom-ops lint` shows all of them.
+    """A runbook has errors and cannot be used; `loom-ops lint` shows all of them.
 
     Args:
-        name: The file, as the user named it.
-        problems: What is wrong, in the order of the lines.
+        source: The file, as the user named it.
+        problems: The errors, in the order of the lines.
     """
 
-    def __init__(self, name: str, problems: Sequence[Problem]) -> None:
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         first = problems[0]
-        more = f" ({len(problems) - 1} more: loom-ops lint {name})" if len(problems) > 1 else ""
-        super().__init__(f"cannot use {name}: line {first.line}: {first.text}. {first.fix}.{more}")
+        more = f" ({len(problems) - 1} more: loom-ops lint {source})" if len(problems) > 1 else ""
+        super().__init__(f"cannot use {source}: line {first.line}: {first.text}. {first.fix}.{more}")
         self.problems = tuple(problems)
 
 
@@ -57,11 +82,15 @@ class RulesError(LoomOpsError):
 
 
 class CommandDeniedError(LoomOpsError):
-    """No allow rule matches a command exactly, or commands are switched off. It was not started."""
+    """No allow rule matches a command exactly, or commands are off. It was not started."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, exit_code=ExitCode.DENIED)
 
 
+class NotMeasuredError(LoomOpsError):
+    """A check could not measure its value. The text becomes the evidence in its result."""
+
+
 class AuditError(LoomOpsError):
-    """The audit trail cannot be written or read. What it would have recorded was not done."""
+    """The audit trail cannot be written or read."""

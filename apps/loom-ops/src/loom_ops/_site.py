@@ -1,4 +1,4 @@
-"""What a site has set: where its rules and runbooks are, who its people are, and whom to tell. `loom-ops.toml`:
+"""The settings of a site, in `loom-ops.toml`:
 
     rules = "ops.rules.yaml"
     runbooks = "runbooks"
@@ -15,8 +15,8 @@
     chat = 12345
     people = {"99887766" = "alice"}
 
-A key that nobody knows is an error with its name: a misspelt group would be a group of nobody. Secrets are named by
-the variable that holds them, never written down. Paths start from the file's folder.
+An unknown key is an error that names it. Secrets are named by the environment variable that holds
+them, never written down. Relative paths start from the folder of the file.
 """
 
 from __future__ import annotations
@@ -51,10 +51,12 @@ class Site:
     """A site's settings.
 
     Args:
-        folder: Where everything starts from: the workspace.
+        folder: The workspace; relative paths start from it.
+        rules: The file of allow rules.
+        runbooks: The folder of the site's own runbooks.
         groups: For each group the names of its people.
-        telegram_people: For each Telegram user id the person's name.
-        is_written: There is a settings file.
+        telegram_people: For each Telegram user id the name of the person.
+        is_written: Whether there is a settings file.
     """
 
     folder: Path
@@ -72,33 +74,33 @@ class Site:
 
 
 def load_site(folder: Path, file: Path | None = None) -> Site:
-    """Read the settings; without a file, the defaults.
+    """Read the settings; without a file, return the defaults.
 
     Args:
         file: The settings file that the user named; None looks for `loom-ops.toml` in the folder.
 
     Raises:
-        LoomOpsError: The file is missing though it was named, or is wrong.
+        LoomOpsError: The named file does not exist, or the file has an error.
     """
     path = file or folder / SITE_FILE
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as exc:
         if file is not None:
-            raise LoomOpsError(f"cannot read {file}: there is no such file. Write it, or leave --config out.") from exc
+            raise LoomOpsError(f"cannot read {file}: there is no such file. Create it, or leave --config out.") from exc
         return Site(folder, folder / DEFAULT_RULES, folder / DEFAULT_RUNBOOKS)
     except (OSError, UnicodeDecodeError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise LoomOpsError(f"cannot read {path}: {why}. Mend it.") from exc
+        raise LoomOpsError(f"cannot read {path}: {why}. Correct it.") from exc
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise LoomOpsError(f"cannot read {path}: {exc}. Mend the line.") from exc
+        raise LoomOpsError(f"cannot read {path}: {exc}. Correct the line.") from exc
     return _site(data, path)
 
 
 def _site(data: dict[str, Any], path: Path) -> Site:
-    _check(data, path)
+    _check_keys(data, path)
     notify, telegram = data.get("notify", {}), data.get("telegram", {})
     return Site(
         folder=path.parent,
@@ -116,28 +118,28 @@ def _site(data: dict[str, Any], path: Path) -> Site:
     )
 
 
-def _check(data: Mapping[str, Any], path: Path) -> None:
+def _check_keys(data: Mapping[str, Any], path: Path) -> None:
     for name, value in data.items():
         known = _KNOWN.get(name)
         if known is None:
             raise LoomOpsError(f"cannot read {path}: {name!r} is not known. Known: {', '.join(_KNOWN)}.")
         if isinstance(known, type):
-            _is(value, known, name, path)
+            _check_type(value, known, name, path)
             continue
-        _is(value, dict, name, path)
+        _check_type(value, dict, name, path)
         for key, part in value.items():
             where = f"{name}.{key}"
             if name == "groups":
-                _is(part, list, where, path)
+                _check_type(part, list, where, path)
                 if not part or not all(isinstance(person, str) and person for person in part):
                     raise LoomOpsError(f'cannot read {path}: {where} is not a list of names. Write ["alice", "bob"].')
             elif key not in known:
                 raise LoomOpsError(f"cannot read {path}: {where!r} is not known. Known in {name}: {', '.join(known)}.")
             else:
-                _is(part, known[key], where, path)
+                _check_type(part, known[key], where, path)
 
 
-def _is(value: object, kind: type, where: str, path: Path) -> None:
+def _check_type(value: object, kind: type, where: str, path: Path) -> None:
     if not isinstance(value, kind) or isinstance(value, bool):
-        words = {str: "a text", int: "a whole number", list: "a list", dict: "a table"}
-        raise LoomOpsError(f"cannot read {path}: {where} is not {words[kind]}. Mend it.")
+        names = {str: "a text", int: "a whole number", list: "a list", dict: "a table"}
+        raise LoomOpsError(f"cannot read {path}: {where} is not {names[kind]}. Correct it.")

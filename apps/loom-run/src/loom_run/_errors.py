@@ -1,7 +1,7 @@
-"""Everything that `loom-run` refuses on purpose, as a tree.
+"""The errors that `loom-run` raises on purpose, as a tree.
 
 loom_runner.RunnerError
-└── LoomRunError            a command that cannot do what was asked; carries its exit code
+└── LoomRunError            a command that cannot do what was asked; has its exit code
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from loom_runner import RunnerError
 from loom_runner.cli_base import ExitCode
 
-__all__ = ["LoomRunError", "agent_errors_named"]
+__all__ = ["LoomRunError", "translate_agent_errors"]
 
 
 class LoomRunError(RunnerError):
@@ -18,8 +18,8 @@ class LoomRunError(RunnerError):
 
     Args:
         message: *cannot X: Y. Do Z.*
-        exit_code: what the command leaves with.
-        run_id: the run that it was about.
+        exit_code: the exit code of the command.
+        run_id: the run concerned.
     """
 
     def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.USAGE, run_id: str | None = None) -> None:
@@ -28,8 +28,8 @@ class LoomRunError(RunnerError):
 
 
 @contextmanager
-def agent_errors_named() -> Iterator[None]:
-    """Turn errors of the agent kit, raised before a run begins to work, into one line and an exit code."""
+def translate_agent_errors() -> Iterator[None]:
+    """Turn errors of `loom_agents` that are raised before a run starts into one line with an exit code."""
     from loom_agents import AgentError, MessageFormatError, ModelError, ScriptError
 
     try:

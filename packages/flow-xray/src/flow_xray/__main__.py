@@ -2,7 +2,7 @@
 
 import sys
 
-from flow_xray._cli import main
+from flow_xray._cli.main import main
 
 __all__ = ["main"]
 

@@ -4,8 +4,8 @@
     ├── TraceFormatError   a journal or trace file cannot be read (also a ValueError)
     └── TraceOutputError   a journal or trace file cannot be written (also an OSError)
 
-A recording session raises none of them once it is open: the traced program goes on, and one warning says
-what could not be recorded.
+A recording session raises none of them once it is open: the traced program continues, and one
+warning says what could not be recorded.
 """
 
 

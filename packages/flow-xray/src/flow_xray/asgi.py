@@ -1,15 +1,16 @@
-"""Record every request of an ASGI application (Starlette, FastAPI, Litestar, Quart, ...) as one capture of a store.
+"""Record every request of an ASGI application (Starlette, FastAPI, Quart, ...) as one capture.
 
     from flow_xray import TraceStore
     from flow_xray.asgi import TraceMiddleware
 
     app = TraceMiddleware(app, TraceStore("traces", max_count=1_000))
 
-A capture stays open until the application has sent the last byte, so a streamed answer is recorded to its end, with
-what happened while it streamed. A `traceparent` header puts the request under the span of the client. A client that
-goes away is a tag; an exception passes through and is recorded; an answer of 500 or more is an error. Bodies are not
-recorded, and headers are not either. WebSockets and the lifespan pass untouched. When the store cannot be written, one
-warning says so and requests go on unrecorded.
+A capture stays open until the application has sent the last byte, so a streamed response is
+recorded to its end, with what happened while it was streamed. A `traceparent` header makes the
+request a child of the client's span. A client that disconnects is recorded as a tag; an exception
+is recorded and raised again; a status of 500 or more is an error. Bodies and headers are not
+recorded. WebSockets and the lifespan are passed through. When the store cannot be written to, one
+warning says so, and requests are served without being recorded.
 """
 
 import warnings
@@ -17,11 +18,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from flow_xray._captures.store import TraceStore
+from flow_xray._data.span import Span
 from flow_xray._errors import TraceOutputError
-from flow_xray._model import Span
-from flow_xray._session import Session
-from flow_xray._store import TraceStore
-from flow_xray._trace import trace
+from flow_xray._record.session import Session
+from flow_xray._record.trace import trace
 
 if TYPE_CHECKING:
     import os
@@ -41,9 +42,9 @@ class TraceMiddleware:
     """Wrap an ASGI application.
 
     Args:
-        app: what is wrapped.
-        store: where the captures go; a folder makes a store without limits.
-        skip: says by its scope which request is not recorded (health checks).
+        app: the application.
+        store: where captures are stored; a folder is used as a store without limits.
+        skip: returns whether a request, given its scope, is not recorded (health checks).
     """
 
     def __init__(
@@ -79,24 +80,24 @@ class TraceMiddleware:
         query = scope.get("query_string", b"").decode("latin-1")
         given = {"method": scope.get("method"), "path": scope.get("path"), **({"query": query} if query else {})}
         with trace.span(name, kind="request", input=given) as span:
-            answer = _Answer(session, span)
+            response = _Response(session, span)
 
             async def receive_seen() -> Message:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    answer.client_left()
+                    response.client_left()
                 return message
 
             async def send_seen(message: Message) -> None:
                 try:
                     await send(message)
                 except OSError:
-                    answer.client_left()
+                    response.client_left()
                     raise
-                answer.sent(message)
+                response.sent(message)
 
             await self.app(scope, receive_seen, send_seen)
-            answer.judge()
+            response.finish()
 
     def _warn(self, error: TraceOutputError) -> None:
         if not self._is_warned:
@@ -105,13 +106,13 @@ class TraceMiddleware:
 
 
 def _traceparent_of(scope: Scope) -> str | None:
-    """Return the header that says who asked, so that the journals of both make one trace."""
+    """Return the traceparent header, which joins the journals of client and server."""
     found = next((value for key, value in scope.get("headers", ()) if key == b"traceparent"), None)
     return None if found is None else found.decode("latin-1")
 
 
-class _Answer:
-    """What is known about the answer to one request."""
+class _Response:
+    """What is known about the response to one request."""
 
     def __init__(self, session: Session, span: Span) -> None:
         self._session = session
@@ -128,30 +129,30 @@ class _Answer:
             self._session.add_meta(None, {"http_status": self._status})
         elif message["type"] == "http.response.body":
             if self._size == 0 and message.get("body"):
-                self._session.add_meta(self._span, {"time_to_first_byte_ms": self._passed_ms()})
+                self._session.add_meta(self._span, {"time_to_first_byte_ms": self._elapsed_ms()})
             self._size += len(message.get("body", b""))
             if not message.get("more_body", False) and not self._is_complete:
                 self._is_complete = True
                 self._session.add_meta(
-                    self._span, {"size_bytes": self._size, "time_to_last_byte_ms": self._passed_ms()}
+                    self._span, {"size_bytes": self._size, "time_to_last_byte_ms": self._elapsed_ms()}
                 )
 
     def client_left(self) -> None:
-        """Say that the client has gone; after a whole answer that is the ordinary end."""
+        """Record that the client has disconnected; after a complete response that is expected."""
         if not self._is_complete and not self._has_left:
             self._has_left = True
             self._session.add_tag(self._span, "client disconnected", {"sent_bytes": self._size})
             self._session.add_meta(None, {"client_disconnected": True})
 
-    def judge(self) -> None:
-        """Make an error of an answer that says so, or of none."""
+    def finish(self) -> None:
+        """Record an error for a missing response, and for a status of 500 or more."""
         if self._status is None and not self._has_left:
-            self._fail("no answer", "the application sent none")
+            self._fail("no response", "the application sent none")
         elif self._status is not None and self._status >= _SERVER_ERROR:
-            self._fail(f"HTTP {self._status}", f"the answer was {self._status}")
+            self._fail(f"HTTP {self._status}", f"the status was {self._status}")
 
     def _fail(self, kind: str, message: str) -> None:
         self._span.error = {"type": kind, "message": message, "traceback": ""}
 
-    def _passed_ms(self) -> float:
+    def _elapsed_ms(self) -> float:
         return round((self._session.now_ns() - self._span.started_at_ns) / 1e6, 3)

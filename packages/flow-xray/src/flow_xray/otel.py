@@ -1,17 +1,19 @@
-"""Record what OpenTelemetry instruments: pydantic-ai, OpenInference, OpenLLMetry, Logfire, your own spans.
+"""Record what OpenTelemetry instruments: pydantic-ai, OpenInference, Logfire, your own spans.
 
     from flow_xray.otel import XraySpanProcessor
 
     provider = TracerProvider(span_limits=SpanLimits(max_span_attributes=1_000))
-    provider.add_span_processor(XraySpanProcessor())       # into the session that is open where a span starts
-    processor = XraySpanProcessor(journal="run.xray")      # or into a session of its own, from now to shutdown()
+    provider.add_span_processor(XraySpanProcessor())
 
-Needs the extra `[otel]`. A span is on disk when it starts and when it ends, so a killed process leaves the open ones.
-Spans of both kinds make one tree: a traced function that runs inside an OpenTelemetry span hangs under it, and the
-other way round. What comes in passes the session's redaction and limits.
+`XraySpanProcessor()` records a span in the session that is open where the span starts;
+`XraySpanProcessor(journal="run.xray")` records in a session of its own, until `shutdown()`.
 
-The SDK keeps 128 attributes of a span and drops the oldest. Instrumentations that write one attribute for each part of
-each message (OpenInference, Traceloop) need higher limits, as above.
+Needs the extra `[otel]`. A span is written to disk when it starts and when it ends, so a killed
+process leaves its open spans, too. Spans of both kinds make one tree: a traced function that runs
+inside an OpenTelemetry span is its child, and vice versa. The session's redaction and limits apply.
+
+The SDK keeps 128 attributes of a span and drops the oldest. Instrumentations that write one
+attribute for each part of each message (OpenInference, Traceloop) need higher limits, as above.
 """
 
 import warnings
@@ -19,12 +21,12 @@ from dataclasses import dataclass
 from threading import current_thread
 from typing import TYPE_CHECKING, Final
 
-from flow_xray._freeze import DEFAULT_LIMITS, Limits
-from flow_xray._model import Json, Span
-from flow_xray._otel_read import Event, fill, set_sum_apart
-from flow_xray._redact import Redactor, Rules
+from flow_xray._data.span import Span
+from flow_xray._otel.attributes import Event, fill, separate_sum
+from flow_xray._record.session import Session, current_position, open_journal
+from flow_xray._redaction.freeze import DEFAULT_LIMITS, Limits
+from flow_xray._redaction.redactor import Redactor, Rules
 from flow_xray._result import TraceResult
-from flow_xray._session import Session, here, open_journal
 
 try:
     from opentelemetry.sdk.trace import SpanProcessor
@@ -43,12 +45,12 @@ if TYPE_CHECKING:
 
 __all__ = ["XraySpanProcessor"]
 
-_REMEMBERED: Final = 10_000  # spans that have ended and may still get children
+_MAX_ENDED: Final = 10_000  # spans that have ended and may still get children
 
 
 @dataclass(slots=True)
 class _Entry:
-    """A span of OpenTelemetry: ours for it, where it is recorded, and the innermost span of ours around it."""
+    """The span for an OpenTelemetry span, its session, and the innermost traced call around it."""
 
     span: Span
     session: Session
@@ -61,14 +63,17 @@ class XraySpanProcessor(SpanProcessor):
     """Record OpenTelemetry spans in a session of flow-xray.
 
     Args:
-        session: records the spans that start where no session is open; without it they are left out.
-        journal: opens a session of its own that appends to this `.xray` file; `shutdown()` closes it.
+        session: records the spans that start where no session is open; without it they are not
+            recorded.
+        journal: opens a session of its own that appends to this `.xray` file; `shutdown()` closes
+            it.
         name: title of that session.
-        redact: its rules beside the built-in ones.
-        limits: how much of a value it keeps.
+        redact: its rules, in addition to the built-in ones.
+        limits: how much of a value it records.
 
     Raises:
-        TraceOutputError: the journal cannot be opened. Afterwards nothing here raises into the instrumented program.
+        TraceOutputError: the journal cannot be opened. Later the processor never raises into the
+            program.
     """
 
     def __init__(
@@ -93,7 +98,7 @@ class XraySpanProcessor(SpanProcessor):
         """Record that a span began."""
         try:
             self._start(span)
-        except Exception as error:  # noqa: BLE001  the instrumented program must go on
+        except Exception as error:  # noqa: BLE001  the instrumented program must continue
             self._warn(error)
 
     def on_end(self, span: "ReadableSpan") -> None:
@@ -109,25 +114,27 @@ class XraySpanProcessor(SpanProcessor):
             self._own.close()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002  the name is the interface's
-        """Return True: every record is written when it is made."""
+        """Return True: every record is written at once."""
         return True
 
     def result(self) -> TraceResult:
-        """Return what the session that `journal=` opened, or that was given, has recorded so far.
+        """Return what the session of this processor has recorded so far.
 
         Raises:
-            LookupError: there is none; ask the session that is open around the spans.
+            LookupError: it has no session; ask the session that is open around the spans.
         """
         if self._session is None:
-            raise LookupError("cannot give a trace: because this processor has no session. Ask trace.capture() for it.")
+            raise LookupError(
+                "cannot give a trace: because this processor has no session. Use the session of trace.capture()."
+            )
         return self._session.result()
 
-    # ------------------------------------------------------------------ what happens
+    # ------------------------------------------------------------------ starts and ends
 
     def _start(self, otel: "SdkSpan | ReadableSpan") -> None:
         context = otel.get_span_context()
-        place = here.get()
-        session, above = place if place is not None and not place[0].closed else (self._session, None)
+        position = current_position.get()
+        session, above = position if position is not None and not position[0].closed else (self._session, None)
         if session is None or session.closed or context is None or not context.is_valid:
             return
         if session.foreign_caller is None:
@@ -146,7 +153,7 @@ class XraySpanProcessor(SpanProcessor):
         meta, span.meta = span.meta, {}
         self._freeze(span, session)
         self._entries[span_id] = _Entry(span, session, above)
-        session.adopt(span)
+        session.adopt_span(span)
         if meta:
             session.add_meta(span, meta)
         self._forget()
@@ -157,7 +164,7 @@ class XraySpanProcessor(SpanProcessor):
             return
         span_id = f"{context.span_id:016x}"
         if span_id not in self._entries:
-            self._start(otel)  # it began before this processor was added
+            self._start(otel)  # it started before this processor was added
         entry = self._entries.get(span_id)
         if entry is None or entry.session.closed:
             return
@@ -173,14 +180,14 @@ class XraySpanProcessor(SpanProcessor):
         if otel.dropped_attributes:
             span.meta["dropped_attributes"] = otel.dropped_attributes
         if span.kind != "llm" and entry.has_counts_below:
-            set_sum_apart(span)
+            separate_sum(span)
         if "input_tokens" in span.meta:
             self._mark_above(span)
         self._freeze(span, session)
-        session.finish(span)
+        session.finish_adopted(span)
 
     def _parent_of(self, otel: "SdkSpan | ReadableSpan", session: Session, above: Span | None) -> str | None:
-        """Return the id of the innermost span around a new one: OpenTelemetry's parent, or one of ours inside it."""
+        """Return the id of the parent: OpenTelemetry's, or the traced call between."""
         parent = otel.parent
         if parent is not None:
             parent_id = f"{parent.span_id:016x}"
@@ -190,7 +197,7 @@ class XraySpanProcessor(SpanProcessor):
         return above.id if above is not None else session.outer_id()
 
     def _caller(self, above: Span | None) -> str | None:
-        """Return the id of the current OpenTelemetry span when it lies inside `above`, the innermost span of ours."""
+        """Return the id of the current OpenTelemetry span if it is inside the call `above`."""
         context = get_current_span().get_span_context()
         if not context.is_valid:
             return None
@@ -198,38 +205,35 @@ class XraySpanProcessor(SpanProcessor):
         return entry.span.id if entry is not None and entry.is_open and entry.above is above else None
 
     def _mark_above(self, span: Span) -> None:
-        """Remember that the calls around a span contain its tokens already."""
+        """Mark the spans around one as containing its tokens."""
         entry = self._entries.get(span.parent_id or "")
         while entry is not None and not entry.has_counts_below:
             entry.has_counts_below = True
             entry = self._entries.get(entry.span.parent_id or "")
 
     def _forget(self) -> None:
-        """Drop the oldest spans that have ended when there are too many."""
-        if len(self._entries) <= 2 * _REMEMBERED:
+        """Drop the oldest ended spans when there are too many."""
+        if len(self._entries) <= 2 * _MAX_ENDED:
             return
         ended = [key for key, entry in list(self._entries.items()) if not entry.is_open]
-        for key in ended[:_REMEMBERED]:
+        for key in ended[:_MAX_ENDED]:
             self._entries.pop(key, None)
 
     def _freeze(self, span: Span, session: Session) -> None:
-        def thing(value: object) -> dict[str, Json]:
-            frozen = session.freeze(value)
-            return frozen if isinstance(frozen, dict) else {}
-
         name = session.freeze(span.name)
         span.name = name if isinstance(name, str) else "span"
         span.input = session.freeze(span.input)
         span.output = session.freeze(span.output)
-        span.error = None if span.error is None else thing(span.error)
-        span.meta = thing(span.meta)
-        span.tags = [thing(tag) for tag in span.tags]
+        span.error = None if span.error is None else session.freeze_object(span.error)
+        span.meta = session.freeze_object(span.meta)
+        span.tags = [session.freeze_object(tag) for tag in span.tags]
 
     def _warn(self, error: Exception) -> None:
         if not self._is_warned:
             self._is_warned = True
             warnings.warn(
-                f"flow-xray: cannot record an OpenTelemetry span: {type(error).__name__}: {error}. Recording goes on.",
+                f"flow-xray: cannot record an OpenTelemetry span: {type(error).__name__}: {error}. "
+                "Recording continues.",
                 RuntimeWarning,
                 stacklevel=4,
             )

@@ -1,11 +1,11 @@
-"""The pytest fixture `xray_golden`: fail a test when what it recorded differs from a golden trace.
+"""The pytest fixture `xray_golden`: fail a test when its trace differs from a golden trace.
 
     def test_agent(xray_golden):
         with xray_golden("agent", max_tokens_increase="10%"):
             agent("What is new?")
 
-`pytest --xray-update` writes the goldens, into `goldens/` beside the test file. This module loads nothing of flow_xray
-before a test asks for the fixture. PYTEST_DONT_REWRITE
+`pytest --xray-update` writes the golden traces, into `goldens/` beside the test file. This module
+loads nothing of flow_xray before a test uses the fixture. PYTEST_DONT_REWRITE
 """
 
 import re
@@ -18,7 +18,7 @@ import pytest
 
 if TYPE_CHECKING:
     from flow_xray import Session, TraceResult
-    from flow_xray._gate import Allowed, Verdict
+    from flow_xray._compare.golden import Allowed, Verdict
 
 __all__ = ["XrayGolden"]
 
@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def xray_golden(request: pytest.FixtureRequest) -> "XrayGolden":
-    """Compare what a test records with a golden trace; see `XrayGolden`."""
+    """Compare the trace of a test with a golden trace; see `XrayGolden`."""
     return XrayGolden(
         folder=request.path.parent / "goldens",
         default_name=f"{request.path.stem}.{request.node.nodeid.partition('::')[2]}",
@@ -47,7 +47,10 @@ def xray_golden(request: pytest.FixtureRequest) -> "XrayGolden":
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say which goldens were written; the facts come with the reports, also from the workers of xdist."""
+    """List the golden traces that were written.
+
+    Reports carry them, also from the workers of xdist.
+    """
     written = [
         text
         for reports in terminalreporter.stats.values()
@@ -65,8 +68,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 class XrayGolden:
     """Record and compare: `with xray_golden("name"): ...`, or `xray_golden.check(result, "name")`.
 
-    The golden is `goldens/<name>.json` beside the test file. Without a name it is called as the test. When the gate
-    does not pass, the test fails with the difference, and `goldens/<name>.diff.html` shows it.
+    The golden trace is `goldens/<name>.json` beside the test file; without a name it is named after
+    the test. When the check fails, the test fails with the difference, and
+    `goldens/<name>.diff.html` shows it.
     """
 
     def __init__(
@@ -85,7 +89,7 @@ class XrayGolden:
         self._is_update = is_update
         self._note = note
         self._owners = owners
-        self._right: set[Path] = set()  # goldens that this test has written or met
+        self._matched: set[Path] = set()  # golden traces that this test has written or matched
 
     @contextmanager
     def __call__(
@@ -98,13 +102,13 @@ class XrayGolden:
         """Record the `with` block and compare it; a block that raises is not compared.
 
         Args:
-            name: of the golden file.
-            redact: rules beside the built-in ones, as in `trace.capture`.
+            name: of the golden trace.
+            redact: rules in addition to the built-in ones, as in `trace.capture`.
             **options: those of `check`.
         """
         from flow_xray import trace
 
-        path, _ = self._path(name), _limits(_limits_in(options))  # what is wrong here is said before anything runs
+        path, _ = self._path(name), _limits(_limits_in(options))  # raises for invalid arguments before anything runs
         with trace.capture(name=path.stem, redact=redact) as session:
             yield session
         self.check(session.result(), name, **options)
@@ -121,20 +125,21 @@ class XrayGolden:
         ignore: Collection[str] = (),
         limits_only: bool = False,
     ) -> None:
-        """Compare a trace with its golden; fail the test when the gate does not pass.
+        """Compare a trace with its golden trace; fail the test when the check fails.
 
         Args:
-            result: what was recorded.
-            name: of the golden file.
-            max_tokens_increase: "10%", or a number of tokens; max_cost_increase in USD, max_duration_increase in ms.
-            max_cost_increase: as said.
-            max_duration_increase: as said.
-            max_calls_increase: as said.
-            ignore: members that do not count, at any depth; also "input", "output", "error", "status", "meta".
+            result: the trace.
+            name: of the golden trace.
+            max_tokens_increase: how far the tokens may grow: "10%", or a number.
+            max_cost_increase: the same for the cost; a number is in USD.
+            max_duration_increase: the same for the duration; a number is in ms.
+            max_calls_increase: the same for the number of calls.
+            ignore: members to leave out, at any depth; also "input", "output", "error", "status",
+                "meta".
             limits_only: let changed calls pass.
         """
         __tracebackhide__ = True
-        from flow_xray._gate import judge, write_golden
+        from flow_xray._compare.golden import check_against, write_golden
 
         path = self._path(name)
         limits = _limits(
@@ -150,41 +155,50 @@ class XrayGolden:
         if not path.exists():
             if not self._is_update:
                 pytest.fail(
-                    f"there is no golden trace {_shown(path)}: run `pytest --xray-update` once, keep what it writes.",
+                    f"there is no golden trace {_shown(path)}: run `pytest --xray-update` once, "
+                    "and commit what it writes.",
                     pytrace=False,
                 )
             write_golden(str(path), new)
-            self._right.add(path)
+            self._matched.add(path)
             self._note(f"new: {_shown(path)}")
             return
-        verdict = judge(_read(path).priced(), new, limits=limits, ignore=ignore, limits_only=limits_only)
+        verdict = check_against(_read(path).priced(), new, limits=limits, ignore=ignore, limits_only=limits_only)
         if verdict.is_passed:
-            self._right.add(path)
+            self._matched.add(path)
             page.unlink(missing_ok=True)
             return
-        if self._is_update and path not in self._right:
+        if self._is_update and path not in self._matched:
             write_golden(str(path), new)
-            self._right.add(path)
+            self._matched.add(path)
             page.unlink(missing_ok=True)
-            self._note(f"written anew: {_shown(path)}")
+            self._note(f"updated: {_shown(path)}")
             return
-        advice = "If this is what you want, run `pytest --xray-update`."
-        if path in self._right:
-            advice = "An earlier recording of this test is that golden; give this one a name of its own."
+        advice = "To accept the new run, use `pytest --xray-update`."
+        if path in self._matched:
+            advice = "An earlier recording of this test has this golden trace; give this one another name."
         pytest.fail(
             f"the run differs from {_shown(path)}\n{verdict.to_text()}\npage: {_written(verdict, page)}\n{advice}",
             pytrace=False,
         )
 
     def _path(self, name: str | None) -> Path:
-        """Return where the golden is; refuse a name that is no file name, and one that another test uses."""
+        """Return the path of the golden trace.
+
+        Refuse a name that is no file name or that another test uses.
+        """
         given = self._default_name if name is None else name
         if not re.fullmatch(r"\w[\w .\[\]=+-]*", given) or given.endswith("."):
-            raise ValueError(f"cannot use {name!r} as the name of a golden: because it is no file name. Give letters.")
+            raise ValueError(
+                f"cannot use {name!r} as the name of a golden trace: because it is no file name. "
+                "Give letters, digits, spaces, dots or hyphens."
+            )
         path = self._folder / f"{given}.json"
         other = self._owners.setdefault(path, self._owner)
         if other != self._owner:
-            raise ValueError(f"cannot use {given!r} here: because {other} has a golden of this name. Give another one.")
+            raise ValueError(
+                f"cannot use {given!r} here: because {other} has a golden trace of this name. Give another one."
+            )
         return path
 
 
@@ -196,13 +210,13 @@ def _limits_in(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _limits(given: Mapping[str, str | float | None]) -> "dict[str, Allowed]":
-    from flow_xray._gate import Allowed
+    from flow_xray._compare.golden import Allowed
 
     return {name: Allowed.of(limit) for name, limit in given.items() if limit is not None}
 
 
 def _written(verdict: "Verdict", page: Path) -> str:
-    """Write the page of a difference and return where it is, or why it is nowhere: the test fails by the difference."""
+    """Write the page of a difference; return its path, or why it could not be written."""
     from flow_xray import FlowXrayError
 
     try:
@@ -219,15 +233,14 @@ def _read(path: Path) -> "TraceResult":
         return TraceResult.from_json(path.read_bytes())
     except FlowXrayError as error:
         trouble = str(error)
-    pytest.fail(  # outside of the except: else pytest shows the chain of the errors
-        f"cannot read the golden trace {_shown(path)}: {trouble} Or write it anew: delete it and run "
-        "`pytest --xray-update`.",
+    pytest.fail(  # outside of the except block, so that pytest does not show a chain of errors
+        f"cannot read the golden trace {_shown(path)}: {trouble} Or delete it and run `pytest --xray-update`.",
         pytrace=False,
     )
 
 
 def _shown(path: Path) -> str:
-    """Return a path as short as it can be given to a command."""
+    """Return a path relative to the working folder when it is inside."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

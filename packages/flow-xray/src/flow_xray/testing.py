@@ -1,10 +1,11 @@
-"""Kill a recording process at random moments and look at what its journal says.
+"""Kill a recording process at random moments and check what its journal contains.
 
     python -m flow_xray.testing --number 200          # --seed 7 repeats a sweep
 
-The child records nested calls, a growing chat, threads, generators and errors, and tells over a pipe about each call
-when it has ended. It is killed with SIGKILL at a random moment. Then `flow-xray view` must render its journal, every
-call that was told must be in it with its output, and every span must have its parent.
+The child records nested calls, a growing chat, threads, generators and errors, and reports each
+call that has ended over a pipe. It is killed with SIGKILL at a random moment. Then `flow-xray view`
+must render its journal, every reported call must be in it with its output, and every span must have
+its parent.
 """
 
 import argparse
@@ -19,9 +20,9 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from flow_xray._journal_read import read_journal
-from flow_xray._model import Json
-from flow_xray._trace import trace
+from flow_xray._data.span import Json
+from flow_xray._record.trace import trace
+from flow_xray._result import read_journal
 
 __all__ = ["KillReport", "judge", "kill_once", "main"]
 
@@ -30,14 +31,14 @@ _LONGEST_S = 60
 
 @dataclass(frozen=True, slots=True)
 class KillReport:
-    """What one killed process left.
+    """The state of the journal of one killed process.
 
     Args:
-        told: calls that had ended, by their number.
-        spans: in the journal.
-        interrupted: of them, without an end.
-        damaged: records that could not be read; more than the one that was being written is a fault.
-        faults: what is wrong, in words; empty when all is well.
+        told: number of calls that the process had reported as ended.
+        spans: number of spans in the journal.
+        interrupted: number of spans without an end.
+        damaged: number of records that could not be read; more than one is a fault.
+        faults: descriptions of what is wrong; empty when nothing is.
     """
 
     told: int
@@ -48,12 +49,13 @@ class KillReport:
 
 
 def kill_once(journal: Path, *, moment: float, view: Callable[[Sequence[str]], int] | None = None) -> KillReport:
-    """Start the recording program, kill it, and judge its journal.
+    """Start the recording program, kill it, and check its journal.
 
     Args:
-        journal: where it goes; must not exist.
-        moment: when to kill: the whole part is the number of calls to wait for, the rest a fraction of 5 ms more.
-        view: runs `flow-xray` with arguments; the command itself, without its output, when not given.
+        journal: its path; must not exist.
+        moment: when to kill: the integer part is the number of calls to wait for, the rest a
+            fraction of 5 ms.
+        view: runs `flow-xray` with arguments; by default the command itself, without its output.
     """
     command = [sys.executable, "-m", "flow_xray.testing", "--record", str(journal)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603  this very module
@@ -72,11 +74,11 @@ def kill_once(journal: Path, *, moment: float, view: Callable[[Sequence[str]], i
 
 
 def judge(journal: Path, told: Sequence[int], view: Callable[[Sequence[str]], int] | None = None) -> KillReport:
-    """Compare a journal with the calls that were told to have ended.
+    """Compare a journal with the calls that were reported as ended.
 
     Args:
         journal: of a killed process.
-        told: numbers of calls.
+        told: the numbers of these calls.
         view: as for `kill_once`.
     """
     faults: list[str] = []
@@ -101,7 +103,9 @@ def judge(journal: Path, told: Sequence[int], view: Callable[[Sequence[str]], in
             faults.append(f"call {number} has another output: {span.output!r}")
     ids = {span.id for span in result.spans}
     faults += [
-        f"{span.name} has lost its parent" for span in result.spans if span.parent_id and span.parent_id not in ids
+        f"{span.name} has no parent in the journal"
+        for span in result.spans
+        if span.parent_id and span.parent_id not in ids
     ]
     faults += [f"{span.name} is open, and its process is dead" for span in result.spans if span.status == "open"]
     interrupted = sum(span.status == "interrupted" for span in result.spans)
@@ -109,7 +113,7 @@ def judge(journal: Path, told: Sequence[int], view: Callable[[Sequence[str]], in
 
 
 def _ended(process: "subprocess.Popen[bytes]") -> bytes:
-    raise RuntimeError(f"cannot kill the recording program: because it ended by itself with {process.wait()}.")
+    raise RuntimeError(f"cannot kill the recording program: because it has ended with {process.wait()}.")
 
 
 def _number_in(value: Json, key: str) -> int:
@@ -117,7 +121,7 @@ def _number_in(value: Json, key: str) -> int:
     return found if type(found) is int else 0
 
 
-# ---------------------------------------------------------------------- the program that is killed
+# ---------------------------------------------------------------------- the recording program
 
 
 @trace(kind="tool")
@@ -140,38 +144,43 @@ def _items(count: int) -> object:
 
 
 def _record(journal: str) -> None:
-    """Record until somebody kills us; tell the number of each call that has ended."""
+    """Record until killed; report the number of each call that has ended."""
     from concurrent.futures import ThreadPoolExecutor
     from itertools import count
 
-    def tell(number: int) -> None:
+    def report(number: int) -> None:
         os.write(1, b"%d\n" % number)
 
     def one(number: int) -> None:
         with suppress(ValueError):
             _call(number)
-        tell(number)
+        report(number)
 
     messages: list[dict[str, str]] = []
     with trace.capture(name="killed", journal=journal), ThreadPoolExecutor(2) as pool:
-        tell(0)
+        report(0)
         for step in count():
             with trace.span(f"step {step}", kind="step", input={"step": step}):
                 one(10 * step)
                 messages.append({"role": "user", "content": f"{step} " + "word " * 200})
                 _ask(10 * step + 1, messages[-30:])
-                tell(10 * step + 1)
-                list(_items(3))  # type: ignore[call-overload]  # a generator, whatever the decorator says of it
+                report(10 * step + 1)
+                list(_items(3))  # type: ignore[call-overload]  # a generator; the decorator hides its type
                 list(pool.map(one, range(10 * step + 2, 10 * step + 6)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Kill the recording program many times; return 1 when a journal was at fault."""
+    """Kill the recording program many times; return 1 when a journal has a fault."""
     parser = argparse.ArgumentParser(
         prog="python -m flow_xray.testing", description="Kill a recorder at random moments."
     )
-    parser.add_argument("--number", type=int, default=200, metavar="N", help="how often (default: 200)")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000), help="repeats a sweep")
+    parser.add_argument("--number", type=int, default=200, metavar="N", help="number of kills (default: 200)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=random.SystemRandom().randrange(10_000),
+        help="seed of the random moments, to repeat a sweep",
+    )
     parser.add_argument("--record", metavar="FILE", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.record:
@@ -180,27 +189,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chance = random.Random(options.seed)  # noqa: S311  no secret
     reports: list[KillReport] = []
     with tempfile.TemporaryDirectory() as folder:
-        for turn in range(options.number):
+        for number in range(options.number):
             moment = chance.choice((0, 1, 2, 5, 40, 200)) + chance.random()
-            report = kill_once(Path(folder) / f"{turn}.xray", moment=moment)
+            report = kill_once(Path(folder) / f"{number}.xray", moment=moment)
             reports.append(report)
             for fault in report.faults:
-                sys.stdout.write(f"FAULT kill {turn} (seed {options.seed}): {fault}\n")
-    at_fault = sum(bool(report.faults) for report in reports)
+                sys.stdout.write(f"FAULT kill {number} (seed {options.seed}): {fault}\n")
+    faulty = sum(bool(each.faults) for each in reports)
     told, spans = sum(each.told for each in reports), sum(each.spans for each in reports)
     cut, torn = sum(each.interrupted for each in reports), sum(each.damaged for each in reports)
     sys.stdout.write(
-        f"{len(reports):,} kills (seed {options.seed}): {told:,} ended calls told, {spans:,} spans read, "
-        f"{cut:,} interrupted, {torn:,} torn records; {at_fault:,} journals at fault\n"
+        f"{len(reports):,} kills (seed {options.seed}): {told:,} ended calls reported, {spans:,} spans read, "
+        f"{cut:,} interrupted, {torn:,} torn records; {faulty:,} journals with faults\n"
     )
-    return 1 if at_fault else 0
+    return 1 if faulty else 0
 
 
 def _quiet(arguments: Sequence[str]) -> int:
     """Run `flow-xray` without its output."""
     import io
 
-    from flow_xray._cli import main as command
+    from flow_xray._cli.main import main as command
 
     with redirect_stdout(io.StringIO()):
         return command(arguments)

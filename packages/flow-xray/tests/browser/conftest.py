@@ -1,4 +1,4 @@
-"""A real Chromium, and pages that fail the test when they complain or ask for anything but their own file."""
+"""A real Chromium; a test fails when a page logs an error or requests another file."""
 
 import importlib.util
 import shutil
@@ -38,7 +38,7 @@ def scenes() -> ModuleType:
 
 @pytest.fixture
 def open_page(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Return a function that opens a trace (or the text of a page) from disk and returns the playwright page."""
+    """Return a function that opens a trace (or the text of a page) and returns the page."""
     complaints: list[str] = []
     requests: list[str] = []
     contexts: list[Any] = []
@@ -82,7 +82,7 @@ def open_page(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def shoot() -> Callable[[Any, str], None]:
-    """Return a function that keeps a picture of the page in the build folder, for people."""
+    """Return a function that stores a screenshot of the page in the build folder."""
 
     def take(page: Any, name: str) -> None:
         SHOTS.mkdir(parents=True, exist_ok=True)

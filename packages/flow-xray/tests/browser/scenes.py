@@ -1,4 +1,4 @@
-"""Traces that a page must show well: small and large, broken and hostile. The tests get them by the fixture `scenes`."""
+"""Traces for the page: small and large, broken and hostile. The fixture `scenes` has them."""
 
 import math
 import random
@@ -186,7 +186,7 @@ def failed() -> TraceResult:
 
 
 def chat() -> TraceResult:
-    """Forty turns with tools; each model call is given everything that was said before."""
+    """Forty turns with tools; each model call gets all earlier messages."""
     make = Maker()
     numbers = random.Random(3)
     history: list[Any] = [{"role": "system", "content": "You help with a code base. Be brief."}]
@@ -408,7 +408,7 @@ def hostile() -> TraceResult:
 
 
 def two_runs() -> tuple[TraceResult, TraceResult]:
-    """The failed run, and the one after the repair: a call came, one went, one changed, the rest is the same."""
+    """The failed run and the repaired one: one call added, one removed, one changed."""
     before, after = failed(), failed()
     after.name = "inc-1 again"
     for span in after.spans:
@@ -437,7 +437,7 @@ def two_runs() -> tuple[TraceResult, TraceResult]:
 
 
 def context() -> dict[str, Any]:
-    """What the source says around the run of `failed`."""
+    """The coverage of the source by the run of `failed`."""
     names = [
         "repair",
         "plan",
@@ -513,7 +513,7 @@ def _odd_value(numbers: random.Random, depth: int = 0) -> Any:
 
 
 def odd(seed: int) -> TraceResult:
-    """A trace in which every field holds what nobody expects there."""
+    """A trace with an unexpected value in every field."""
     numbers = random.Random(seed)
 
     def value() -> Any:

@@ -1,11 +1,11 @@
-"""The page that follows a journal, in a browser: it grows, keeps the selection, and says when it is over."""
+"""The page that follows a journal, in a browser: it is updated, keeps the selection, and ends."""
 
 import threading
 from contextlib import contextmanager
 
 import pytest
 from flow_xray import trace
-from flow_xray._follow import Follower, server_of
+from flow_xray._cli.follow import Follower, server_of
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(120)]
 

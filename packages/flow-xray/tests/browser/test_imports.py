@@ -1,4 +1,4 @@
-"""What other tools recorded, read by a person in the page: the conversation, the tools, tokens and cost."""
+"""Traces of other tools in the page: the conversation, the tools, tokens and cost."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flow_xray import trace
-from flow_xray._inputs import read_files
+from flow_xray._result import read_trace_files
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(120)]
 
@@ -29,7 +29,7 @@ def openinference(number, name, parent, at_s, took_s, attributes):
     }
 
 
-def test_an_openinference_file_reads_as_the_conversation_it_was(open_page, shoot, tmp_path):
+def test_an_openinference_file_reads_as_its_conversation(open_page, shoot, tmp_path):
     ask = {
         "openinference.span.kind": "LLM",
         "llm.model_name": "gpt-4o",
@@ -66,7 +66,7 @@ def test_an_openinference_file_reads_as_the_conversation_it_was(open_page, shoot
     ]
     path = tmp_path / "otlp.json"
     path.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}))
-    page = open_page(read_files([str(path)]), view="Transcript")
+    page = open_page(read_trace_files([str(path)]), view="Transcript")
     page.get_by_text("It left Rome this morning.").first.wait_for()
     text = page.locator("#app").inner_text()
     for words in ("You answer for a shop.", "Where is order 7?", "track_order", "left Rome at 10:00"):
@@ -81,7 +81,7 @@ def test_an_openinference_file_reads_as_the_conversation_it_was(open_page, shoot
     assert "0.02" in overview
 
 
-def test_an_instrumented_pydantic_ai_agent_reads_as_the_conversation_it_was(open_page, shoot):
+def test_an_instrumented_pydantic_ai_agent_reads_as_its_conversation(open_page, shoot):
     pydantic_ai, sdk = pytest.importorskip("pydantic_ai"), pytest.importorskip("opentelemetry.sdk.trace")
     from flow_xray.otel import XraySpanProcessor
     from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart

@@ -88,12 +88,12 @@ def elements(page):
 
 
 def settle(page):
-    """Wait until what was done is drawn."""
+    """Wait until the page is drawn."""
     page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))")
 
 
 def until(page, condition):
-    """Wait for a condition in JavaScript; playwright's own way would need eval, which the page forbids."""
+    """Wait for a condition in JavaScript; playwright's own wait needs eval, which is forbidden."""
     for _ in range(160):
         if page.evaluate(condition):
             return
@@ -107,7 +107,7 @@ def press(page, key):
 
 
 def inspector(page):
-    """What the inspector says, once the values of the span are there."""
+    """The text of the inspector, once the values of the span are loaded."""
     settle(page)
     page.wait_for_selector(".inspector[aria-busy=false]")
     return page.locator(".inspector").inner_text()
@@ -118,7 +118,7 @@ def selected(page):
     return page.locator(".row.selected .name").text_content()
 
 
-def test_the_first_glance_says_what_it_is_how_it_stands_and_what_it_cost(open_page, agent_run, shoot):
+def test_the_header_shows_name_status_and_cost(open_page, agent_run, shoot):
     page = open_page(agent_run)
     shoot(page, "tree-light")
     header = page.locator("header").inner_text()
@@ -153,7 +153,7 @@ def test_the_first_glance_says_what_it_is_how_it_stands_and_what_it_cost(open_pa
     assert "1 m 42 s, waiting" in row(page, "await approval").inner_text()
 
 
-def test_bars_lie_where_the_calls_were(open_page, agent_run):
+def test_bars_are_at_the_times_of_their_calls(open_page, agent_run):
     page = open_page(agent_run)
     lane = page.locator(".row.head .lane").bounding_box()
     bar = row(page, "decide").locator(".bar").bounding_box()
@@ -162,7 +162,7 @@ def test_bars_lie_where_the_calls_were(open_page, agent_run):
     assert row(page, "read_runbook").locator(".bar").bounding_box()["width"] >= 2
 
 
-def test_the_inspector_tells_everything_about_a_span(open_page, agent_run):
+def test_the_inspector_shows_everything_about_a_span(open_page, agent_run):
     page = open_page(agent_run)
     row(page, "read_runbook").click()
     words = inspector(page)
@@ -229,7 +229,7 @@ def test_the_tree_is_walked_with_the_keyboard(open_page, agent_run, shoot):
     assert page.get_by_role("tab", name="Overview").get_attribute("aria-selected") == "true"
 
 
-def test_zooming_moves_the_time_and_zero_puts_it_back(open_page, agent_run):
+def test_zooming_changes_the_time_range_and_zero_restores_it(open_page, agent_run):
     page = open_page(agent_run)
     row(page, "decide").click()
     before = row(page, "decide").locator(".bar").bounding_box()["width"]
@@ -297,7 +297,7 @@ def test_copying_gives_the_span_as_json(open_page, agent_run):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     row(page, "read_runbook").click()
     page.get_by_role("button", name="Copy JSON").click()
-    page.wait_for_selector(".said.on")
+    page.wait_for_selector(".notice.on")
     copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
     span = agent_run.spans[2]
     assert (copied["id"], copied["parent_id"], copied["started_at_ns"]) == (span.id, span.parent_id, span.started_at_ns)
@@ -328,7 +328,7 @@ def test_the_transcript_reads_like_the_conversation(open_page, agent_run, shoot)
     assert "decide" in page.locator(".inspector h2").inner_text()
 
 
-def test_the_overview_says_where_time_tokens_and_errors_are(open_page, agent_run, shoot):
+def test_the_overview_shows_time_tokens_and_errors(open_page, agent_run, shoot):
     page = open_page(agent_run, view="Overview")
     page.wait_for_selector("text=Models")
     shoot(page, "overview-light")
@@ -338,7 +338,7 @@ def test_the_overview_says_where_time_tokens_and_errors_are(open_page, agent_run
         "check_health",
         "Time by kind",
         "agent",
-        "Slowest by own time",
+        "Slowest by self time",
         "m-large",
         "4,120",
         "308",
@@ -403,7 +403,7 @@ def test_an_assistive_technology_finds_a_tree(open_page, agent_run):
 
 def test_an_empty_trace_and_a_single_span_open(open_page, make_span, shoot):
     page = open_page(TraceResult(name="empty"))
-    assert "This trace holds no calls." in page.locator(".empty").inner_text()
+    assert "This trace has no calls." in page.locator(".empty").inner_text()
     for view in range(1, 9):
         press(page, str(view))
         for key in ("j", "k", "h", "l", "e", "f", "n", "w", "s", "a", "0", "z", "g", "G", "Enter"):
@@ -491,7 +491,7 @@ def test_a_hundred_thousand_spans_open_in_a_second_and_stay_light_in_every_view(
         assert elements(page) < 3_000, view
 
 
-def test_a_damaged_page_says_so(open_page, tmp_path, make_span, chromium):
+def test_a_damaged_page_shows_an_error(open_page, tmp_path, make_span, chromium):
     text = TraceResult(spans=[make_span()]).to_html()
     broken = tmp_path / "broken.html"
     at = text.index('id="x-head">') + len('id="x-head">') + 40

@@ -1,4 +1,4 @@
-"""Each view of the page in a real browser: what it shows, how it is driven, and that all share one selection."""
+"""Each view of the page in a browser: what it shows, its keys, and the shared selection."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import re
 
 import pytest
 from flow_xray import Span, TraceResult
-from flow_xray._page import build_page
+from flow_xray._write.page.document import build_page
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(120)]
 
@@ -31,7 +31,7 @@ def go(page, view):
 
 
 def line(page):
-    """What the chart says of the bar under the pointer, or of the selected one."""
+    """The text of the chart about the bar under the pointer, or about the selected one."""
     settle(page)
     return page.locator(".chart-line").inner_text()
 
@@ -292,7 +292,7 @@ def test_a_long_critical_path_is_folded_by_name(open_page, scenes):
     assert [row.inner_text().split("\t")[:3] for row in rows.all()][1] == ["model", "×53", "2 m 43 s"]
 
 
-def test_the_overview_of_a_killed_run_says_what_was_interrupted(open_page, scenes):
+def test_the_overview_of_a_killed_run_lists_what_was_interrupted(open_page, scenes):
     page = open_page(scenes.killed(), view="Overview")
     panel = page.locator(".panel", has_text="What was interrupted")
     assert panel.locator("button").all_text_contents() == ["fetch"]
@@ -323,13 +323,13 @@ def test_raw_gives_the_span_and_the_trace_as_json(open_page, scenes):
     page.get_by_role("radio", name="trace").click()
     settle(page)
     page.get_by_role("button", name="Copy").click()
-    page.wait_for_selector(".said.on")
+    page.wait_for_selector(".notice.on")
     copied = json.loads(page.evaluate("navigator.clipboard.readText()"))
     assert (copied["name"], copied["spans"], copied["totals"]["errors"]) == ("inc-1", 12, 3)
     assert copied["models"] == ["anthropic:claude-sonnet", "openai:gpt-mini"]
 
 
-def test_a_name_of_five_thousand_letters_keeps_the_rest_in_sight(open_page, make_span):
+def test_a_name_of_five_thousand_letters_does_not_hide_the_rest(open_page, make_span):
     root = make_span(
         "n" * 5_000, kind="k" * 5_000, input={"a": "v" * 5_000}, status="error", error={"type": "E" * 5_000}
     )
@@ -361,10 +361,10 @@ def test_a_journal_without_an_end_is_not_done(open_page, make_span):
     trace = TraceResult(name="cut", spans=[make_span()], meta={"journal": {"sessions": 1, "is_complete": False}})
     page = open_page(trace, view="Overview")
     assert page.locator("header .pill").inner_text() == "interrupted"
-    assert "not closed in order" in page.locator(".overview").inner_text()
+    assert "not closed" in page.locator(".overview").inner_text()
 
 
-def test_a_long_chat_reads_in_order_and_only_what_is_in_sight_is_there(open_page, scenes):
+def test_a_long_chat_is_in_order_and_only_visible_blocks_are_in_the_document(open_page, scenes):
     page = open_page(scenes.chat(), view="Transcript")
     page.wait_for_selector(".turn-head")
     seen = []
@@ -388,7 +388,7 @@ def test_a_long_chat_reads_in_order_and_only_what_is_in_sight_is_there(open_page
     assert "outcome\nwaiting" in page.locator(".inspector").inner_text()  # not "done": the run waits
 
 
-def test_a_tool_result_without_a_name_is_not_said_twice(open_page, make_span):
+def test_a_tool_result_without_a_name_is_not_shown_twice(open_page, make_span):
     asks = {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "find", "arguments": '{"q": "x"}'}}]}
     told = {"role": "tool", "tool_call_id": "c1", "content": "found it"}
     user = {"role": "user", "content": "Find x."}
@@ -404,13 +404,13 @@ def test_a_tool_result_without_a_name_is_not_said_twice(open_page, make_span):
     assert page.locator(".transcript").inner_text().count("found it") == 1
 
 
-def test_the_transcript_says_which_agent_speaks(open_page, scenes):
+def test_the_transcript_shows_the_agent_of_each_message(open_page, scenes):
     page = open_page(scenes.failed(), view="Transcript", hash="#span=00000000a0000001")
     page.wait_for_selector(".turn-head")
     assert page.locator(".scope .name").all_text_contents() == ["repair", "verifier"]
 
 
-def test_agents_of_one_name_are_told_apart_by_what_they_were_asked(open_page, make_span):
+def test_agents_of_one_name_are_distinguished_by_their_input(open_page, make_span):
     root = make_span("team", kind="agent", duration_ns=10**9)
     spans = [root]
     for task in ("part A", "part B"):
@@ -434,7 +434,7 @@ def test_the_transcript_jumps_to_a_call_far_away(open_page, scenes):
     page.wait_for_selector(".block-head.selected")
 
 
-def test_a_person_who_does_not_see_it_is_told_the_same(open_page, scenes):
+def test_assistive_technology_gets_the_same_content(open_page, scenes):
     """The accessibility tree of each view, as the browser gives it to assistive technology."""
     page = open_page(scenes.failed())
     tree = page.locator("body").aria_snapshot()
@@ -459,7 +459,7 @@ def test_a_person_who_does_not_see_it_is_told_the_same(open_page, scenes):
         "Overview": ('tabpanel "Overview"', 'heading "What failed', "table"),
         "Timeline": ('group "Timeline, 1 lane, 12 calls"', 'status: "check_health · tool · 210 ms · failed'),
         "Flame": ('group "Flame, 8 folded calls"', "status: check_health · tool · 3 calls"),
-        "Transcript": ('region "Transcript, 9 calls of models and tools"',),
+        "Transcript": ('region "Transcript, 9 model and tool calls"',),
         "Graph": ('radiogroup "What the graph shows"', 'button "check_health, 3 calls · 630 ms · 3 errors" [pressed]'),
         "Diff": ('heading "Nothing to compare with"',),
         "Raw": ('region "JSON"', 'radio "selected call" [checked]'),
@@ -482,7 +482,7 @@ def test_a_person_who_does_not_see_it_is_told_the_same(open_page, scenes):
 
 
 @pytest.mark.parametrize("seed", [3, 19, 26])
-def test_values_that_nobody_expects_break_no_view(open_page, scenes, seed):
+def test_unexpected_values_break_no_view(open_page, scenes, seed):
     page = open_page(scenes.odd(seed).diff(scenes.odd(seed + 1)).to_html() if seed % 2 else scenes.odd(seed))
     for view in VIEWS:
         go(page, view)
@@ -497,7 +497,7 @@ MORE = ["empty", "single", "large", "deep"] if ALL_PICTURES else []  # other tes
 
 @pytest.mark.parametrize("name", ["failed", "chat", "parallel", "killed", "hostile", "diff", *MORE])
 def test_every_view_shows_every_kind_of_trace(open_page, scenes, shoot, name):
-    """Pictures go to the build folder; FLOW_XRAY_PICTURES=all takes all of them, narrow and dark, too."""
+    """Screenshots for the build folder; FLOW_XRAY_PICTURES=all takes all, narrow and dark, too."""
     if name == "diff":
         before, after = scenes.two_runs()
         content = before.diff(after).to_html()

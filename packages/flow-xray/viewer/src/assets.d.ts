@@ -1,2 +1,2 @@
-// The style sheet is bundled by esbuild into a file of its own.
+// esbuild bundles the style sheet into a separate file.
 declare module "*.css";

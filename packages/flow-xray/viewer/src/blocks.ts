@@ -1,4 +1,4 @@
-// The data blocks of the page: inflated, parsed, put together from planes of bytes.
+// The data blocks of the page: inflated, parsed, decoded from planes of bytes.
 
 import type { Json } from "./data";
 
@@ -22,7 +22,7 @@ export async function block(id: string): Promise<Uint8Array> {
   return inflate(element.textContent ?? "");
 }
 
-/** Parse JSON and keep whole numbers beyond 2^53 exact where the browser can. */
+/** Parse JSON; integers above 2^53 stay exact where the browser supports it. */
 export function parse(text: string): Json {
   if (!/\d{16}/.test(text)) return JSON.parse(text);
   return JSON.parse(text, function (_key: string, value: unknown, context?: { source?: string }) {
@@ -34,7 +34,7 @@ export function parse(text: string): Json {
   } as (this: unknown, key: string, value: unknown) => unknown);
 }
 
-/** Put numbers together from their bytes: the lowest byte of each, then the next byte of each, and so on. */
+/** Decode numbers from planes: the lowest byte of each, then the next byte of each, and so on. */
 export function fromPlanes(bytes: Uint8Array, offset: number, count: number, n: number): Float64Array {
   const out = new Float64Array(n);
   let weight = 1;
@@ -45,7 +45,7 @@ export function fromPlanes(bytes: Uint8Array, offset: number, count: number, n: 
   return out;
 }
 
-/** Undo what makes neighbours small: signs folded into even and odd, and differences. */
+/** Decode folded signs (even and odd) and differences of neighbours. */
 export function unfold(values: Float64Array): Float64Array {
   let last = 0;
   for (let i = 0; i < values.length; i++) {
@@ -56,7 +56,7 @@ export function unfold(values: Float64Array): Float64Array {
   return values;
 }
 
-/** Many short texts in one block, a line each; only those that are drawn are decoded. */
+/** Many short texts in one block, one a line; only those that are drawn are decoded. */
 export class Lines {
   private readonly starts: Uint32Array;
   private readonly decoder = new TextDecoder();
@@ -75,7 +75,7 @@ export class Lines {
     return this.decoder.decode(this.bytes.subarray(this.starts[line], this.starts[line + 1] - 1));
   }
 
-  /** All of them, in lower case, for searching. */
+  /** All texts in lower case, for searching. */
   all(): string[] {
     return (this.split ??= this.decoder.decode(this.bytes).toLowerCase().split("\n"));
   }
@@ -89,7 +89,9 @@ export function idsFrom(planes: Uint8Array, n: number): BigUint64Array {
   return ids;
 }
 
-/** A chunk as it is stored: a list, or one list for each member, which is put together again; null is left out. */
+/**
+ * A chunk as it is stored: a list, or one list for each member, which are joined; null is left out.
+ */
 function itemsOf(stored: Json): Json[] {
   if (Array.isArray(stored)) return stored;
   const items: { [key: string]: Json }[] = [];
@@ -146,7 +148,7 @@ export class Chunks {
     return (await this.load(chunk))[index - this.starts[chunk]];
   }
 
-  /** The item if its chunk is here, else undefined. */
+  /** The item if its chunk is loaded, else undefined. */
   now(index: number): Json | undefined {
     const chunk = this.of(index);
     return this.ready.get(chunk)?.[index - this.starts[chunk]];

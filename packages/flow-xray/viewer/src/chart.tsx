@@ -1,9 +1,10 @@
-// Bars in rows on one canvas: the timeline and the flame view are two models of it.
+// Bars in rows on one canvas, for the timeline and the flame view.
 //
-// Theory of operation. A model lays every item out once, in linear (or n log n) time and without recursion: a row, a
-// beginning and an end. Within a row items do not overlap and stand in order. So drawing costs what is in sight: for each
-// row in the window a binary search finds the first bar, and bars that share a pixel are skipped by another search; whether
-// one of the skipped is an error or a hit is read from prefix sums. The number of elements in the document never changes.
+// Theory of operation. A model lays every item out once, in linear (or n log n) time and without
+// recursion: a row, a start and an end. Within a row items are ordered and do not overlap. So
+// drawing costs only what is visible: for each visible row a binary search finds the first bar, and
+// another search skips bars that share a pixel; prefix sums say whether a skipped one is an error
+// or a hit. The number of elements in the document never changes.
 
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
@@ -24,7 +25,7 @@ export interface ChartModel {
 
 export interface ChartLook {
   kindOf(item: number): number; // position in the palette
-  labelOf(item: number): [name: string, more: string]; // what comes second is shown where there is room
+  labelOf(item: number): [name: string, more: string]; // the second part is shown where there is room
   isBad(item: number): boolean;
   isUnfinished(item: number): boolean;
   describe(item: number): string;
@@ -49,9 +50,9 @@ interface Props {
 }
 
 const AXIS = 28;
-const LEAST = 3; // pixels; narrower bars are drawn together
+const MIN_BAR = 3; // pixels; narrower bars are drawn together
 
-/** Prefix sums over the positions, so that "is there one between" costs nothing. */
+/** Prefix sums over the positions, to count the marks between two of them in constant time. */
 function sums(model: ChartModel, test: (item: number) => boolean): Int32Array {
   const out = new Int32Array(model.item.length + 1);
   for (let k = 0; k < model.item.length; k++) out[k + 1] = out[k] + (test(model.item[k]) ? 1 : 0);
@@ -68,7 +69,7 @@ function firstFrom(model: ChartModel, values: Float64Array, low: number, high: n
   return low;
 }
 
-/** The item of a row that holds a moment, or the nearest to it; -1 in a row without items. */
+/** The item of a row at a moment, or the nearest one; -1 in a row without items. */
 export function nearest(model: ChartModel, row: number, at: number): number {
   const low = model.rowStart[row];
   const high = model.rowStart[row + 1];
@@ -121,7 +122,7 @@ export function Chart(props: Props) {
   useLayoutEffect(draw);
   useEffect(() => () => cancelAnimationFrame(pending.current), []);
 
-  // Keep the selected bar in sight, in both directions.
+  // Scroll to the selected bar, in both directions.
   useLayoutEffect(() => {
     if (selected < 0 || !size.height) return;
     const element = scroller.current!;
@@ -142,7 +143,7 @@ export function Chart(props: Props) {
     const item = nearest(model, row, at);
     if (item < 0) return -1;
     const slack = 4 / scale;
-    return model.from[item] - slack <= at && at <= Math.max(model.until[item], model.from[item] + LEAST / scale) + slack ? item : -1;
+    return model.from[item] - slack <= at && at <= Math.max(model.until[item], model.from[item] + MIN_BAR / scale) + slack ? item : -1;
   };
 
   const fit = (item: number) => {
@@ -174,7 +175,7 @@ export function Chart(props: Props) {
     }
     if (held.current.size === 2) {
       const other = [...held.current].find(([id]) => id !== event.pointerId)![1];
-      // What lies under each finger stays under it.
+      // The point under each finger stays under it.
       const was = Math.max(12, Math.abs(before.x - other.x));
       const is = Math.max(12, Math.abs(at.x - other.x));
       held.current.set(event.pointerId, at);
@@ -318,19 +319,19 @@ function paint(context: CanvasRenderingContext2D, scene: Scene): void {
       const x = (model.from[item] - range.from) * scale;
       if (x > width) break;
       const long = (model.until[item] - model.from[item]) * scale;
-      if (long >= LEAST) {
+      if (long >= MIN_BAR) {
         bar(context, item, x, y, long);
         k++;
         continue;
       }
-      // Bars of less than a few pixels: one mark for all that begin here, except a long one at the end of them.
-      let end = firstFrom(model, model.from, k + 1, high, range.from + (x + LEAST) / scale);
+      // Bars of a few pixels: one mark for all that start here, except a long one at their end.
+      let end = firstFrom(model, model.from, k + 1, high, range.from + (x + MIN_BAR) / scale);
       const tail = model.item[end - 1];
-      if (end - 1 > k && (model.until[tail] - model.from[tail]) * scale >= LEAST) end--;
+      if (end - 1 > k && (model.until[tail] - model.from[tail]) * scale >= MIN_BAR) end--;
       const isBad = bad[end] > bad[k];
       context.globalAlpha = lit && lit[end] === lit[k] ? 0.18 : 0.9;
       context.fillStyle = isBad ? colours.bad : colours.kinds[look.kindOf(item)];
-      context.fillRect(Math.min(x, width - LEAST + 1), y + 2, end > k + 1 ? LEAST : LEAST - 1, size.row - 4);
+      context.fillRect(Math.min(x, width - MIN_BAR + 1), y + 2, end > k + 1 ? MIN_BAR : MIN_BAR - 1, size.row - 4);
       context.globalAlpha = 1;
       k = Math.max(k + 1, end);
     }
@@ -342,7 +343,7 @@ function paint(context: CanvasRenderingContext2D, scene: Scene): void {
     if (right < 0 || x > width) continue;
     context.strokeStyle = item === scene.selected ? colours.accent : colours.mute;
     context.lineWidth = item === scene.selected ? 2 : 1;
-    context.strokeRect(x - 0.5, AXIS + model.row[item] * size.row - top + 1, Math.max(LEAST, right - x) + 1, size.row - 2);
+    context.strokeRect(x - 0.5, AXIS + model.row[item] * size.row - top + 1, Math.max(MIN_BAR, right - x) + 1, size.row - 2);
   }
   context.fillStyle = colours.bg;
   context.fillRect(0, 0, width, AXIS - 1);
@@ -365,9 +366,9 @@ function paint(context: CanvasRenderingContext2D, scene: Scene): void {
     if (look.isUnfinished(item)) hatch(target, left, y + 2, wide, size.row - 4, isBad ? colours.bad : colours.kinds[kind]);
     if (x > -6) {
       target.fillStyle = isBad ? colours.bad : colours.kinds[kind];
-      target.fillRect(x, y + 2, Math.min(LEAST, wide), size.row - 4);
+      target.fillRect(x, y + 2, Math.min(MIN_BAR, wide), size.row - 4);
     }
-    const textAt = Math.max(x + LEAST, 0) + 5;
+    const textAt = Math.max(x + MIN_BAR, 0) + 5;
     const room = Math.min(x + long, width) - textAt - 4;
     if (room > 22) {
       const most = Math.floor(room / 6);

@@ -1,11 +1,11 @@
-// To the clipboard, also where a page from disk has none.
+// Copy to the clipboard, also in browsers where a page from disk has none.
 
-export async function copy(content: string, done: string, say: (text: string) => void): Promise<void> {
+export async function copy(content: string, done: string, notify: (text: string) => void): Promise<void> {
   try {
     await navigator.clipboard.writeText(content);
-    say(done);
+    notify(done);
   } catch {
-    // Pages from disk may have no clipboard: let the browser copy a selection instead.
+    // A page from disk may have no clipboard: let the browser copy a selection instead.
     const area = document.createElement("textarea");
     area.value = content;
     area.className = "offscreen";
@@ -13,6 +13,6 @@ export async function copy(content: string, done: string, say: (text: string) =>
     area.select();
     const isDone = document.execCommand("copy");
     area.remove();
-    say(isDone ? done : "The browser did not allow copying");
+    notify(isDone ? done : "The browser did not allow copying");
   }
 }

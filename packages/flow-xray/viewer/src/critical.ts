@@ -1,8 +1,9 @@
 // The critical path: what the run waited for at each moment, walked back from its end.
 //
-// The walk stands at the end of a call and enters the callee that ended last; from the begin of that one it goes on to the
-// callee that had ended by then, and so on. What lies between belongs to the caller itself. A callee that ran beside the one
-// on the path was not waited for. One stack instead of recursion; each call is entered once.
+// The walk starts at the end of a call and enters the callee that ended last; from the start of
+// that callee it continues with the one that had ended by then, and so on. The time between belongs
+// to the caller. A callee that ran in parallel with the one on the path was not waited for. A stack
+// replaces recursion; each call is entered once.
 
 import type { Trace } from "./data";
 
@@ -13,7 +14,7 @@ export interface Leg {
   ns: number; // time on the path in the span itself
 }
 
-/** The spans on the path with their own time on it, in order of time. */
+/** The spans on the path with their self time on it, in order of time. */
 export function criticalPath(trace: Trace): Leg[] {
   const { count: n, parent, start, stop } = trace;
   if (!n) return [];

@@ -1,7 +1,8 @@
-// The trace as the page holds it: typed columns in pre-order, payloads inflated when somebody looks at them.
+// The trace in the page: typed columns in pre-order; payloads are inflated when they are shown.
 //
-// Spans are numbered in pre-order: the subtree of span i is [i, end[i]), and a parent has a smaller number than
-// its children. Everything derived below is one linear pass, forwards or backwards; nothing recurses over the tree.
+// Spans are numbered in pre-order: the subtree of span i is [i, end[i]), and a parent has a smaller
+// number than its children. Everything derived below takes one linear pass, forwards or backwards;
+// nothing recurses over the tree.
 
 import { block, Chunks, fromPlanes, idsFrom, Lines, parse, unfold } from "./blocks";
 
@@ -38,7 +39,7 @@ interface Head {
   threads: string[];
   statuses: Status[];
   models: string[];
-  codes: string[]; // where functions stand
+  codes: string[]; // locations of functions
   strings: string[];
   repeats: [first: number, calls: number, totalNs: number][];
   columns: [name: string, planes: number, offset: number][];
@@ -49,7 +50,7 @@ interface Head {
 
 const FLAG_TOKENS = 1;
 const FLAG_ERROR = 2;
-const FLAG_PASSED_ON = 4; // the error was raised by a span below and is shown there
+const FLAG_PROPAGATED = 4; // the error was raised by a span below and is shown there
 
 export interface Totals {
   lengthNs: number;
@@ -67,7 +68,7 @@ export interface Totals {
 
 export class Trace {
   readonly start: Float64Array;
-  readonly duration: Float64Array; // -1: no end is known
+  readonly duration: Float64Array; // -1: no end
   readonly stop: Float64Array; // where the bar ends
   readonly cost: Float64Array;
   readonly parent: Int32Array;
@@ -83,7 +84,7 @@ export class Trace {
   readonly status: Uint8Array;
   readonly flags: Uint8Array;
   readonly depth: Int32Array;
-  readonly end: Int32Array; // first span behind the subtree
+  readonly end: Int32Array; // first span after the subtree
   readonly self: Float64Array; // time in no child; children that overlap count once
   readonly errorsBelow: Int32Array;
   readonly count: number;
@@ -161,13 +162,13 @@ export class Trace {
     const costBelow = new Uint8Array(n);
     for (let i = n - 1; i >= 0; i--) {
       const p = parent[i];
-      const isError = status[i] === failed && !(flags[i] & FLAG_PASSED_ON);
+      const isError = status[i] === failed && !(flags[i] & FLAG_PROPAGATED);
       const hasTokens = (flags[i] & FLAG_TOKENS) !== 0;
       const hasCost = !Number.isNaN(this.cost[i]);
       if (isError) totals.errors++;
       if (status[i] === lost) totals.interrupted++;
       if (this.kind[i] === llm) totals.modelCalls++;
-      // A span that sums up what its children say must not be counted again.
+      // A span with the sum of its children must not be counted again.
       if (hasTokens && !tokensBelow[i]) {
         totals.inputTokens += this.input[i];
         totals.outputTokens += this.output[i];
@@ -211,12 +212,12 @@ export class Trace {
     return this.details.at(this.detail[i]);
   }
 
-  /** The name of the model, "" for a call of none. */
+  /** The name of the model, or "". */
   modelOf(i: number): string {
     return this.model[i] ? this.head.models[this.model[i] - 1] : "";
   }
 
-  /** Where the function stands, "path/file.py:12", or "". */
+  /** The location of the function, "path/file.py:12", or "". */
   codeOf(i: number): string {
     return this.head.codes[this.code[i]];
   }
@@ -251,16 +252,16 @@ export class Trace {
     return (this.flags[i] & FLAG_TOKENS) !== 0;
   }
 
-  /** Did this span fail itself, rather than pass on what a span below raised? */
+  /** Did this span raise its error itself, rather than propagate that of a span below? */
   isErrorOrigin(i: number): boolean {
-    return this.statusOf(i) === "error" && !(this.flags[i] & FLAG_PASSED_ON);
+    return this.statusOf(i) === "error" && !(this.flags[i] & FLAG_PROPAGATED);
   }
 
   hasError(i: number): boolean {
     return (this.flags[i] & FLAG_ERROR) !== 0;
   }
 
-  /** What the inspector shows of a span, with every reference resolved. */
+  /** The payload of a span, with every reference resolved. */
   async payload(i: number): Promise<Payload> {
     return (await this.resolve(await this.payloads.item(i))) as Payload;
   }
@@ -301,7 +302,10 @@ export class Trace {
     return out;
   }
 
-  /** Search the payloads, chunk by chunk; `found` is called with each span whose values contain `needle`. */
+  /**
+   * Search the payloads, chunk by chunk; `found` is called with each span whose values contain
+   * `needle`.
+   */
   async searchPayloads(needle: string, isStale: () => boolean, found: (index: number) => void): Promise<void> {
     const pooled = new Set<number>();
     for (let chunk = 0; chunk < this.values.starts.length; chunk++) {
@@ -335,7 +339,7 @@ export async function loadTrace(letter = "x"): Promise<Trace> {
   return new Trace(parse(new TextDecoder().decode(head)) as unknown as Head, columns, ids, details, letter);
 }
 
-/** What the source says around the run: what could have been called, and which branches were not taken. */
+/** The coverage of the source: what could have been called, and which branches were not taken. */
 export interface Context {
   nodes: { id: string; name: string; file: string; line: number; executed: boolean }[];
   edges: { from: string; to: string; how: "executed" | "possible" | "runtime" }[];

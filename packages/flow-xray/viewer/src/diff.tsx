@@ -1,4 +1,4 @@
-// Two runs, row by row: what is the same, what changed, what came and what went.
+// Two runs, row by row: calls that are the same, changed, added or removed.
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
@@ -7,7 +7,7 @@ import { count, duration, plural, visible } from "./format";
 import { Section, text, usePayload } from "./inspector";
 import { stringify, Value } from "./json";
 import type { ViewKeys } from "./keys";
-import { kindClass, KindMark, statusWord, tookWord } from "./marks";
+import { kindClass, KindMark, statusLabel, durationLabel } from "./marks";
 
 export interface Compared {
   before: Trace;
@@ -23,10 +23,10 @@ interface Props {
   isNarrow: boolean;
   keys: ViewKeys;
   select: (index: number, isByPointer?: boolean) => void;
-  say: (text: string) => void;
+  notify: (text: string) => void;
 }
 
-const WORDS: Record<string, string> = { "=": "same", "~": "changed", "+": "added", "-": "removed", ">": "moved" };
+const LABELS: Record<string, string> = { "=": "same", "~": "changed", "+": "added", "-": "removed", ">": "moved" };
 const SIGNS: Record<string, string> = { "=": "", "~": "~", "+": "+", "-": "−", ">": "→" };
 const MARGIN = 8;
 
@@ -44,7 +44,9 @@ export function Diff(props: Props) {
   );
 }
 
-/** The rows to show: those that differ, with their callers, or all; and only what a search found. */
+/**
+ * The rows to show: those that differ, with their callers, or all; while searching only the hits.
+ */
 function shownRows(rows: Comparison, isWhole: boolean, hits: Uint8Array | null): Int32Array {
   const n = rows.what.length;
   const keep = new Uint8Array(n);
@@ -61,7 +63,7 @@ function shownRows(rows: Comparison, isWhole: boolean, hits: Uint8Array | null):
   return out.subarray(0, size);
 }
 
-function Rows({ trace, compared, hits, selected, rowHeight, isNarrow, keys, select, say }: Props & { compared: Compared }) {
+function Rows({ trace, compared, hits, selected, rowHeight, isNarrow, keys, select, notify }: Props & { compared: Compared }) {
   const { rows, before } = compared;
   const counts = useMemo(() => {
     const out: Record<string, number> = {};
@@ -86,7 +88,8 @@ function Rows({ trace, compared, hits, selected, rowHeight, isNarrow, keys, sele
     observer.observe(element);
     return () => observer.disconnect();
   }, []);
-  // The selection is shared; a call that is gone has none in the later run, so the row is remembered here.
+  // The selection is shared; a removed call has no span in the later run, so the row is stored
+  // here.
   const isFirst = useRef(true);
   useEffect(() => {
     if (isFirst.current) {
@@ -140,8 +143,8 @@ function Rows({ trace, compared, hits, selected, rowHeight, isNarrow, keys, sele
             </button>
           </div>
           {["~", "+", "-", ">", "="].map((mark) => counts[mark] > 0 && (
-            <span class={`count d-${WORDS[mark]}`} key={mark}>
-              <b>{count(counts[mark])}</b> {WORDS[mark]}
+            <span class={`count d-${LABELS[mark]}`} key={mark}>
+              <b>{count(counts[mark])}</b> {LABELS[mark]}
             </span>
           ))}
           {changes === 0 && <span class="s-ok">no difference</span>}
@@ -167,9 +170,9 @@ function Rows({ trace, compared, hits, selected, rowHeight, isNarrow, keys, sele
               return (
                 <div
                   key={at} id={`diff-${at}`} role="row" aria-level={rows.depth[at] + 1} aria-rowindex={k + 1} aria-selected={at === row}
-                  class={`row d-${WORDS[mark]}${at === row ? " selected" : ""}`} style={{ transform: `translateY(${k * rowHeight}px)`, height: `${rowHeight}px` }} onClick={() => go(at, true)}
+                  class={`row d-${LABELS[mark]}${at === row ? " selected" : ""}`} style={{ transform: `translateY(${k * rowHeight}px)`, height: `${rowHeight}px` }} onClick={() => go(at, true)}
                 >
-                  <span class="sign" role="gridcell" aria-label={WORDS[mark]}>
+                  <span class="sign" role="gridcell" aria-label={LABELS[mark]}>
                     {SIGNS[mark]}
                   </span>
                   <span class="call" role="gridcell" style={{ paddingLeft: `${(rows.depth[at] - base) * 14}px` }}>
@@ -178,10 +181,10 @@ function Rows({ trace, compared, hits, selected, rowHeight, isNarrow, keys, sele
                     <span class="detail">{visible(rows.facts[at]?.[0]?.replace(" -> ", " → ") ?? side.detailOf(span))}</span>
                   </span>
                   <span class="took" role="gridcell">
-                    {rows.old[at] >= 0 ? visible(tookWord(before, rows.old[at])) : "·"}
+                    {rows.old[at] >= 0 ? visible(durationLabel(before, rows.old[at])) : "·"}
                   </span>
                   <span class="took" role="gridcell">
-                    {rows.new[at] >= 0 ? visible(tookWord(trace, rows.new[at])) : "·"}
+                    {rows.new[at] >= 0 ? visible(durationLabel(trace, rows.new[at])) : "·"}
                   </span>
                 </div>
               );
@@ -191,7 +194,7 @@ function Rows({ trace, compared, hits, selected, rowHeight, isNarrow, keys, sele
         </div>
       </div>
       {rows.what.length > 0 && (!isNarrow || isOpen) && (
-        <Both trace={trace} before={before} old={rows.old[row]} now={rows.new[row]} mark={rows.what[row]} facts={rows.facts[row] ?? []} close={() => setOpen(false)} say={say} />
+        <Both trace={trace} before={before} old={rows.old[row]} now={rows.new[row]} mark={rows.what[row]} facts={rows.facts[row] ?? []} close={() => setOpen(false)} notify={notify} />
       )}
     </section>
   );
@@ -210,10 +213,10 @@ interface BothProps {
   mark: string;
   facts: string[];
   close: () => void;
-  say: (text: string) => void;
+  notify: (text: string) => void;
 }
 
-function Both({ trace, before, old, now, mark, facts, close, say }: BothProps) {
+function Both({ trace, before, old, now, mark, facts, close, notify }: BothProps) {
   const was = usePayload(before, Math.max(0, old));
   const is = usePayload(trace, Math.max(0, now));
   const [side, span] = now >= 0 ? ([trace, now] as const) : ([before, old] as const);
@@ -240,17 +243,17 @@ function Both({ trace, before, old, now, mark, facts, close, say }: BothProps) {
         ✕
       </button>
       <h2>
-        <span class={`word d-${WORDS[mark]}`}>{WORDS[mark]}</span>
+        <span class={`word d-${LABELS[mark]}`}>{LABELS[mark]}</span>
         <span class="title">{visible(side.nameOf(span))}</span>
         <span class={`kind k-${kindClass(side.kindOf(span))}`}>{visible(side.kindOf(span))}</span>
       </h2>
       <dl class="facts">
-        {line("outcome", (t, i) => statusWord(t, i))}
+        {line("outcome", (t, i) => statusLabel(t, i))}
         {line("took", (t, i) => (t.duration[i] >= 0 ? duration(t.duration[i]) : "no end recorded"))}
         {line("tokens", (t, i) => (t.hasTokens(i) ? `${count(t.input[i])} in, ${count(t.output[i])} out` : ""))}
       </dl>
       {facts.length > 0 && (
-        <Section title="What changed" note={`${count(facts.length)} ${plural(facts.length, "place")}`} copyable={facts.join("\n")} say={say}>
+        <Section title="What changed" note={`${count(facts.length)} ${plural(facts.length, "place")}`} copyable={facts.join("\n")} notify={notify}>
           <ul class="changes mono">{facts.map(changed)}</ul>
         </Section>
       )}
@@ -283,7 +286,7 @@ function Both({ trace, before, old, now, mark, facts, close, say }: BothProps) {
   );
 }
 
-/** "place: old -> new" on three lines. */
+/** "path: old -> new" on three lines. */
 function changed(fact: string, k: number): ComponentChildren {
   const colon = fact.indexOf(": ");
   const arrow = fact.indexOf(" -> ", colon);

@@ -1,4 +1,4 @@
-// Where the time went: calls of one name and one path as one bar, callees below their caller.
+// Where the time was spent: calls with the same path are one bar, callees below their caller.
 
 import { useMemo, useState } from "preact/hooks";
 import { Chart, type ChartLook } from "./chart";
@@ -52,7 +52,7 @@ export function Flame({ trace, hits, selected, theme, keys, select, inspect }: P
     for (let i = 0; i < trace.count; i++) if (hits[i]) out[folded.of[i]] = 1;
     return out;
   }, [hits, folded]);
-  if (!trace.count) return <p class="empty">This trace holds no calls.</p>;
+  if (!trace.count) return <p class="empty">This trace has no calls.</p>;
   const current = chosen >= 0 && folded.of[selected] === chosen ? chosen : folded.of[selected];
   return (
     <Chart
@@ -64,7 +64,7 @@ export function Flame({ trace, hits, selected, theme, keys, select, inspect }: P
       }}
     >
       <p class="chart-note">
-        Calls with the same path of names are one bar{model.isByCalls ? ", as wide as there are calls" : ", as wide as their own time and that of everything below"}. Click to zoom in, <kbd>0</kbd> to see the whole.
+        Calls with the same path of names are one bar; its width is {model.isByCalls ? "their number" : "their total time"}. Click to zoom in, <kbd>0</kbd> to show all.
         {range.until - range.from < model.length * 0.999 && (
           <button class="link" onClick={() => setRange({ from: 0, until: model.length })}>
             show all

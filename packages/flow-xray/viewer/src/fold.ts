@@ -1,6 +1,6 @@
-// Calls folded by name: along the path from the root (flame), or everywhere (graph).
+// Calls folded by name: by their path from the root (flame), or everywhere (graph).
 //
-// Both are one pass over the pre-order: the folded caller of a call is known before the call comes.
+// Both take one pass over the pre-order: the folded caller of a call is known before the call.
 
 import type { ChartModel } from "./chart";
 import { inRows } from "./lanes";
@@ -76,7 +76,9 @@ function gather(trace: Trace, fold: (i: number, of: Int32Array) => number): Fold
   return out;
 }
 
-/** Lay folded paths out as an icicle: as wide as the own time of the call and of everything below it. */
+/**
+ * Lay folded paths out as an icicle: the width is the self time of a call and of everything below.
+ */
 export function icicle(folded: Folded): ChartModel & { isByCalls: boolean } {
   const { count, parent } = folded;
   let isByCalls = true;
@@ -89,7 +91,8 @@ export function icicle(folded: Folded): ChartModel & { isByCalls: boolean } {
     rows = Math.max(rows, row[k] + 1);
   }
   for (let k = count - 1; k >= 0; k--) if (parent[k] >= 0) value[parent[k]] += value[k];
-  // Largest first; a caller is never smaller than its callee and has the smaller number, so it is placed before it.
+  // Largest first; a caller is never smaller than its callee and has a smaller number, so it comes
+  // first.
   const bySize = Int32Array.from(value, (_, k) => k).sort((a, b) => value[b] - value[a] || a - b);
   const from = new Float64Array(count);
   const until = new Float64Array(count);

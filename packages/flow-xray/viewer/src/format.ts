@@ -1,4 +1,4 @@
-// Numbers as a person reads them, and text that cannot play tricks.
+// Numbers in short form, and text with its control characters made visible.
 
 export function duration(ns: number): string {
   if (ns < 0) return "";
@@ -38,7 +38,7 @@ export function plural(value: number, one: string, many = one + "s"): string {
 export function usd(value: number): string {
   if (value === 0) return "$0";
   if (value < 0.00005) return "<$0.0001";
-  const sum = Number(value.toPrecision(12)); // the same costs added up in another order are the same sum
+  const sum = Number(value.toPrecision(12)); // the sum of the same costs does not depend on their order
   return "$" + (sum < 1 ? sum.toFixed(4) : sum.toFixed(2));
 }
 
@@ -62,7 +62,10 @@ function iso(ns: bigint): string {
 
 const TRICKS = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
-/** Make control characters and direction overrides visible, so that no text can hide or turn around what is beside it. */
+/**
+ * Make control characters and direction overrides visible, so that no text can hide or reverse
+ * others.
+ */
 export function visible(text: string): string {
   return text.replace(TRICKS, (c) => {
     const code = c.charCodeAt(0);

@@ -1,14 +1,14 @@
-// Who called whom: folded by name, as it ran, or with what the source says could have been called.
+// Who called whom: folded by name, as it ran, or with the calls that the source makes possible.
 
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Context, Trace } from "./data";
 import { foldByName } from "./fold";
 import { count, duration, plural, visible } from "./format";
 import type { ViewKeys } from "./keys";
-import { MOST_EDGES, MOST_NODES, place, placeTree, type GraphEdge, type GraphNode, type Placed } from "./layout";
+import { MAX_EDGES, MAX_NODES, place, placeTree, type GraphEdge, type GraphNode, type Placed } from "./layout";
 import { kindClass } from "./marks";
 
-const MOST_AS_RUN = 160;
+const MAX_AS_RUN = 160;
 type Mode = "folded" | "as it ran" | "with the source";
 
 interface Props {
@@ -25,7 +25,7 @@ interface Picture {
   nodes: GraphNode[];
   edges: GraphEdge[];
   placed: Placed;
-  left: string; // what was left out
+  omitted: string; // what is not shown
   of: (span: number) => number; // the node of a span
 }
 
@@ -33,10 +33,10 @@ export function Graph(props: Props) {
   const { trace, context } = props;
   const [mode, setMode] = useState<Mode>("folded");
   const modes: Mode[] = ["folded"];
-  if (trace.count <= MOST_AS_RUN) modes.push("as it ran");
+  if (trace.count <= MAX_AS_RUN) modes.push("as it ran");
   if (context) modes.push("with the source");
   const picture = useMemo(() => (mode === "folded" ? folded(trace) : mode === "as it ran" ? asItRan(trace) : withSource(trace, context!)), [trace, mode]);
-  if (!trace.count) return <p class="empty">This trace holds no calls.</p>;
+  if (!trace.count) return <p class="empty">This trace has no calls.</p>;
   return (
     <section class="graph">
       <div class="bar-line">
@@ -49,7 +49,7 @@ export function Graph(props: Props) {
             ))}
           </div>
         )}
-        <span class="faint">{picture.left || (mode === "folded" ? "one box for each name; an arrow says who called, and how often" : mode === "with the source" ? "dashed: possible, but not in this run" : "")}</span>
+        <span class="faint">{picture.omitted || (mode === "folded" ? "one box for each name; arrows are calls, with their number" : mode === "with the source" ? "dashed: possible, but did not run" : "")}</span>
       </div>
       <Drawing {...props} picture={picture} key={mode} />
       {mode === "with the source" && context && <Branches context={context} />}
@@ -142,7 +142,7 @@ function Drawing({ picture, hits, selected, keys, select, inspect, trace }: Prop
 function Arrow({ edge, points, isDim, isNear }: { edge: GraphEdge; points: { x: number; y: number }[]; isDim: boolean; isNear: boolean }) {
   const k = points.length >> 1;
   const [before, at, after] = [points[k - 1], points[k], points[k + 1] ?? points[k]];
-  // On the curve: half of the control point, the rest from the middles on both sides of it.
+  // On the curve: half of the control point, the rest from the midpoints on both sides.
   const [left, right] = [k > 1 ? 0.5 : 1, k < points.length - 2 ? 0.5 : 1];
   const on = (axis: "x" | "y") => 0.5 * at[axis] + 0.25 * (before[axis] * left + at[axis] * (1 - left)) + 0.25 * (after[axis] * right + at[axis] * (1 - right));
   const middle = points.length > 2 ? { x: on("x"), y: on("y") } : { x: (points[0].x + points[1].x) / 2, y: (points[0].y + points[1].y) / 2 };
@@ -231,31 +231,31 @@ function Branches({ context }: { context: Context }) {
   );
 }
 
-/** Fold by name; the names that matter least become one box. */
+/** Fold by name; the names with the least self time become one box. */
 function folded(trace: Trace): Picture {
   const all = foldByName(trace);
   const ranked = Array.from({ length: all.count }, (_, k) => k).sort((a, b) => all.self[b] + all.errors[b] * 1e15 - (all.self[a] + all.errors[a] * 1e15) || all.calls[b] - all.calls[a] || a - b);
-  const isCut = all.count > MOST_NODES;
-  const kept = isCut ? ranked.slice(0, MOST_NODES - 1) : ranked;
-  const nodeOf = new Int32Array(all.count).fill(isCut ? kept.length : -1);
-  kept.sort((a, b) => all.first[a] - all.first[b]);
-  kept.forEach((name, k) => (nodeOf[name] = k));
-  const nodes: GraphNode[] = kept.map((name) => {
+  const isCut = all.count > MAX_NODES;
+  const shown = isCut ? ranked.slice(0, MAX_NODES - 1) : ranked;
+  const nodeOf = new Int32Array(all.count).fill(isCut ? shown.length : -1);
+  shown.sort((a, b) => all.first[a] - all.first[b]);
+  shown.forEach((name, k) => (nodeOf[name] = k));
+  const nodes: GraphNode[] = shown.map((name) => {
     const first = all.first[name];
     const errors = all.errors[name];
     const calls = `${count(all.calls[name])} ${plural(all.calls[name], "call")}`;
     const note = `${calls} · ${duration(all.total[name])}${errors ? ` · ${count(errors)} ${plural(errors, "error")}` : ""}`;
     return {
       key: String(name), label: trace.nameOf(first), note, kind: trace.kindOf(first), span: all.slowest[name], isBad: errors > 0, isFaint: false, loops: 0,
-      hint: `${trace.nameOf(first)} (${trace.kindOf(first)}): ${calls}, total ${duration(all.total[name])}, own ${duration(all.self[name])}`,
+      hint: `${trace.nameOf(first)} (${trace.kindOf(first)}): ${calls}, total ${duration(all.total[name])}, self ${duration(all.self[name])}`,
     };
   });
-  const others = all.count - kept.length;
+  const others = all.count - shown.length;
   if (isCut) {
     let calls = 0;
-    for (const name of ranked.slice(MOST_NODES - 1)) calls += all.calls[name];
+    for (const name of ranked.slice(MAX_NODES - 1)) calls += all.calls[name];
     const note = `${count(calls)} ${plural(calls, "call")}`;
-    nodes.push({ key: "others", label: `${count(others)} other names`, note, kind: "function", span: -1, isBad: false, isFaint: true, loops: 0, hint: "names with less time of their own" });
+    nodes.push({ key: "others", label: `${count(others)} other names`, note, kind: "function", span: -1, isBad: false, isFaint: true, loops: 0, hint: "names with less self time" });
   }
   const calls = new Map<number, number>();
   for (let i = 0; i < trace.count; i++) {
@@ -267,10 +267,10 @@ function folded(trace: Trace): Picture {
   }
   const edges: GraphEdge[] = [...calls]
     .sort((a, b) => b[1] - a[1])
-    .slice(0, MOST_EDGES)
+    .slice(0, MAX_EDGES)
     .map(([pair, times]) => ({ from: Math.floor(pair / nodes.length), to: pair % nodes.length, calls: times, style: "executed" }));
-  const left = [isCut ? `${count(others)} of ${count(all.count)} names folded into one box` : "", calls.size > edges.length ? `${count(calls.size - edges.length)} rare arrows left out` : ""].filter(Boolean).join("; ");
-  return { nodes, edges, placed: place(nodes, edges), left, of: (span) => (span >= 0 && span < trace.count ? nodeOf[all.of[span]] : -1) };
+  const omitted = [isCut ? `${count(others)} of ${count(all.count)} names folded into one box` : "", calls.size > edges.length ? `${count(calls.size - edges.length)} rare arrows not shown` : ""].filter(Boolean).join("; ");
+  return { nodes, edges, placed: place(nodes, edges), omitted, of: (span) => (span >= 0 && span < trace.count ? nodeOf[all.of[span]] : -1) };
 }
 
 function asItRan(trace: Trace): Picture {
@@ -284,51 +284,51 @@ function asItRan(trace: Trace): Picture {
     });
     if (trace.parent[i] >= 0) edges.push({ from: trace.parent[i], to: i, calls: 1, style: "executed" });
   }
-  return { nodes, edges, placed: placeTree(nodes, trace.parent), left: "", of: (span) => (span < trace.count ? span : -1) };
+  return { nodes, edges, placed: placeTree(nodes, trace.parent), omitted: "", of: (span) => (span < trace.count ? span : -1) };
 }
 
-/** What the source says around the run: what ran, and what hangs together with it, the nearest first. */
+/** The functions that ran, and those connected with them in the source, nearest first. */
 function withSource(trace: Trace, context: Context): Picture {
-  const beside = new Map<string, string[]>();
+  const neighbours = new Map<string, string[]>();
   for (const { from, to } of context.edges) {
     for (const [one, other] of [[from, to], [to, from]]) {
-      const known = beside.get(one);
+      const known = neighbours.get(one);
       if (known) known.push(other);
-      else beside.set(one, [other]);
+      else neighbours.set(one, [other]);
     }
   }
   const distance = new Map(context.nodes.filter((node) => node.executed).map((node) => [node.id, 0]));
   for (const [id, steps] of distance) {
-    // A map is walked in the order of insertion, what is added on the way included: breadth first.
-    for (const other of beside.get(id) ?? []) if (!distance.has(other)) distance.set(other, steps + 1);
+    // A map is iterated in the order of insertion, including later additions: breadth first.
+    for (const other of neighbours.get(id) ?? []) if (!distance.has(other)) distance.set(other, steps + 1);
   }
   const ranked = context.nodes.filter((node) => distance.has(node.id)).sort((a, b) => distance.get(a.id)! - distance.get(b.id)!);
-  const kept = ranked.slice(0, MOST_NODES);
-  const at = new Map(kept.map((node, k) => [node.id, k]));
-  // A node is known by where it stands; a span that does not say so, by its name.
+  const shown = ranked.slice(0, MAX_NODES);
+  const at = new Map(shown.map((node, k) => [node.id, k]));
+  // A node is identified by its location; for a span without one, by its name.
   const spans = new Map<string, number>();
   for (let i = trace.count - 1; i >= 0; i--) {
     spans.set(`name ${trace.nameOf(i)}`, i);
     if (trace.code[i]) spans.set(`code ${trace.codeOf(i)}`, i);
   }
-  const byPlace = new Map<string, number>();
-  const nodes: GraphNode[] = kept.map((node, k) => {
+  const byLocation = new Map<string, number>();
+  const nodes: GraphNode[] = shown.map((node, k) => {
     const span = spans.get(`code ${node.id}`) ?? spans.get(`name ${node.name}`) ?? -1;
-    byPlace.set(`code ${node.id}`, k);
-    if (!byPlace.has(`name ${node.name}`)) byPlace.set(`name ${node.name}`, k);
+    byLocation.set(`code ${node.id}`, k);
+    if (!byLocation.has(`name ${node.name}`)) byLocation.set(`name ${node.name}`, k);
     return {
       key: node.id, label: node.name, note: `${node.file.split(/[\\/]/).pop()}:${node.line}`, kind: span >= 0 ? trace.kindOf(span) : "function", span: node.executed ? span : -1,
-      isBad: span >= 0 && trace.statusOf(span) === "error", isFaint: !node.executed, loops: 0, hint: `${node.name} · ${node.file}:${node.line}${node.executed ? "" : " · not in this run"}`,
+      isBad: span >= 0 && trace.statusOf(span) === "error", isFaint: !node.executed, loops: 0, hint: `${node.name} · ${node.file}:${node.line}${node.executed ? "" : " · did not run"}`,
     };
   });
   const edges: GraphEdge[] = [];
   for (const edge of context.edges) {
     const [from, to] = [at.get(edge.from), at.get(edge.to)];
-    if (from === undefined || to === undefined || edges.length >= MOST_EDGES) continue;
+    if (from === undefined || to === undefined || edges.length >= MAX_EDGES) continue;
     if (from === to) nodes[from].loops++;
     else if (!edges.some((each) => each.from === from && each.to === to)) edges.push({ from, to, calls: 1, style: edge.how });
   }
-  const far = context.nodes.length - kept.length;
-  const left = far ? `${count(far)} ${plural(far, "function")} left out that ${far === 1 ? "is" : "are"} farther away or apart; dashed: possible, but not in this run` : "";
-  return { nodes, edges, placed: place(nodes, edges), left, of: (span) => (span < trace.count ? (byPlace.get(`code ${trace.codeOf(span)}`) ?? byPlace.get(`name ${trace.nameOf(span)}`) ?? -1) : -1) };
+  const far = context.nodes.length - shown.length;
+  const omitted = far ? `${count(far)} ${plural(far, "function")} farther away or unconnected not shown; dashed: possible, but did not run` : "";
+  return { nodes, edges, placed: place(nodes, edges), omitted, of: (span) => (span < trace.count ? (byLocation.get(`code ${trace.codeOf(span)}`) ?? byLocation.get(`name ${trace.nameOf(span)}`) ?? -1) : -1) };
 }

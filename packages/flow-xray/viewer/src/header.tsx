@@ -1,4 +1,4 @@
-// What it is, how it stands, and what it cost, on one line.
+// Name, status and totals of the trace, on one line.
 
 import type { RefObject } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
@@ -150,7 +150,7 @@ function statusOf(trace: Trace): [string, string] {
   }
   const journal = trace.head.meta.journal;
   const hasNoEnd = journal !== null && typeof journal === "object" && !Array.isArray(journal) && journal.is_complete === false;
-  // The process was lost between two calls: no span tells it, the journal does.
+  // The process ended between two calls: only the journal shows it.
   if (hasNoEnd && rank.indexOf(worst[1]) < rank.indexOf("wait")) return ["interrupted", "lost"];
   return trace.count ? worst : ["empty", "quiet"];
 }

@@ -1,4 +1,4 @@
-// The keyboard on one card.
+// The keys and the search syntax.
 
 import { useEffect, useRef } from "preact/hooks";
 
@@ -7,11 +7,11 @@ const KEYS: [string, [string, string][]][] = [
     "Everywhere",
     [
       ["1 – 8", "the views, in the order of the tabs"],
-      ["/", "search; n and N (or Enter) go through what was found"],
+      ["/", "search; n and N (or Enter) for the next and previous result"],
       ["e", "next error"],
       ["Enter", "go to the inspector"],
-      ["Esc", "close, clear the search, show the whole time"],
-      ["?", "this card"],
+      ["Esc", "close, clear the search, show the whole time range"],
+      ["?", "this help"],
     ],
   ],
   [
@@ -19,7 +19,7 @@ const KEYS: [string, [string, string][]][] = [
     [
       ["j  k", "next, previous row (arrows too)"],
       ["l  h", "unfold or enter; fold or go to the caller"],
-      ["f", "fold below the first level, and back; in the diff: all calls"],
+      ["f", "fold below the first level, or unfold; in the diff: show all calls"],
       ["c  C", "next, previous change in the diff"],
     ],
   ],
@@ -28,19 +28,19 @@ const KEYS: [string, [string, string][]][] = [
     [
       ["w  s", "zoom in, out (wheel or pinch, too)"],
       ["a  d", "earlier, later (drag, too)"],
-      ["z  0", "the selected call; the whole"],
-      ["h j k l", "the neighbour at this side (arrows too)"],
+      ["z  0", "zoom to the selected call; show everything"],
+      ["h j k l", "the neighbour in this direction (arrows too)"],
     ],
   ],
 ];
 
-const WORDS: [string, string][] = [
+const SEARCHES: [string, string][] = [
   ["kind:llm  model:large", "calls of one kind, of one model"],
-  ["name:fetch  thread:work", "by a part of the name, of the thread"],
+  ["name:fetch  thread:work", "by part of the name, of the thread"],
   ["status:error", "ok, error, open, interrupted, cancelled"],
   ["took>2s  self>10ms", "by time"],
   ["tokens>1000", "by tokens in and out"],
-  ['"two words"', "as they stand; several words must all be found"],
+  ['"two words"', "an exact phrase; several words must all match"],
 ];
 
 export function Help({ close }: { close: () => void }) {
@@ -74,10 +74,10 @@ export function Help({ close }: { close: () => void }) {
         ))}
         <h2>Search</h2>
         <dl>
-          {WORDS.map(([word, what]) => (
+          {SEARCHES.map(([example, what]) => (
             <>
               <dt>
-                <code>{word}</code>
+                <code>{example}</code>
               </dt>
               <dd>{what}</dd>
             </>

@@ -1,20 +1,20 @@
-// Everything about one span.
+// All members of one span.
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { Json, JsonObject, Payload, Trace } from "./data";
 import { clock, count, day, duration, plural, usd, visible } from "./format";
 import { stringify, Text, Value } from "./json";
-import { answerOf, Messages, messagesOf, MessageView, type Message } from "./messages";
+import { responseOf, Messages, messagesOf, MessageView, type Message } from "./messages";
 import { copy } from "./copy";
-import { kindClass, KindMark, statusWord } from "./marks";
+import { kindClass, KindMark, statusLabel } from "./marks";
 
 interface Props {
   trace: Trace;
   index: number;
   select: (index: number) => void;
   close: () => void;
-  say: (text: string) => void;
+  notify: (text: string) => void;
 }
 
 /** The payload of a span, undefined while it is inflated. */
@@ -33,20 +33,20 @@ export function usePayload(trace: Trace, index: number): Payload | undefined {
   return held?.index === index ? held.payload : undefined;
 }
 
-// Shown in the head of the inspector, or in a section of their own; everything else in meta is listed as it is.
+// Shown in the head or in a separate section; the other members of meta are listed as they are.
 const SHOWN = new Set([
   "run_id", "step_index", "attempt", "max_attempts", "idempotency_key", "model", "input_tokens", "output_tokens", "cache_read_tokens",
   "cache_write_tokens", "reasoning_tokens", "cost_usd", "messages",
 ]);
 
-export function Inspector({ trace, index, select, close, say }: Props) {
+export function Inspector({ trace, index, select, close, notify }: Props) {
   const payload = usePayload(trace, index);
   const meta: JsonObject = payload?.meta ?? {};
   const origin = typeof payload?.error?.origin === "string" ? trace.find(payload.error.origin) : -1;
   const others = Object.keys(meta).filter((key) => !SHOWN.has(key));
   const messages = payload ? messagesOf(meta.messages) : [];
   const asked = payload ? onlyMessages(payload.input) : [];
-  const answer = payload?.output !== undefined && trace.kindOf(index) === "llm" ? answerOf(payload.output) : null;
+  const response = payload?.output !== undefined && trace.kindOf(index) === "llm" ? responseOf(payload.output) : null;
   return (
     <aside class="inspector" aria-label="Inspector" aria-busy={!payload} tabIndex={-1}>
       <button class="icon only-narrow" onClick={close} aria-label="Close the inspector">
@@ -61,10 +61,10 @@ export function Inspector({ trace, index, select, close, say }: Props) {
       <Place meta={meta} />
       <Facts trace={trace} index={index} meta={meta} />
       <div class="actions">
-        <button class="button" onClick={() => copy(spanJson(trace, index, payload), "Copied the span as JSON", say)} disabled={!payload}>
+        <button class="button" onClick={() => copy(spanJson(trace, index, payload), "Copied the span as JSON", notify)} disabled={!payload}>
           Copy JSON
         </button>
-        <button class="button" onClick={() => copy(linkTo(trace, index), "Copied the link", say)}>
+        <button class="button" onClick={() => copy(linkTo(trace, index), "Copied the link", notify)}>
           Copy link
         </button>
       </div>
@@ -89,13 +89,13 @@ export function Inspector({ trace, index, select, close, say }: Props) {
             </Section>
           )}
           {payload.input !== undefined && !isEmpty(payload.input) && (
-            <Section title="Input" note={asked.length ? `${count(asked.length)} ${plural(asked.length, "message")}` : undefined} copyable={payload.input} say={say}>
+            <Section title="Input" note={asked.length ? `${count(asked.length)} ${plural(asked.length, "message")}` : undefined} copyable={payload.input} notify={notify}>
               {asked.length ? <Messages messages={asked} key={index} /> : <Value value={payload.input} label="Input" key={index} />}
             </Section>
           )}
           {payload.output !== undefined && (
-            <Section title="Output" copyable={payload.output} say={say}>
-              {answer && answer.parts.some((part) => part.type !== "other") ? <MessageView message={answer} key={index} /> : <Value value={payload.output} label="Output" key={index} />}
+            <Section title="Output" copyable={payload.output} notify={notify}>
+              {response && response.parts.some((part) => part.type !== "other") ? <MessageView message={response} key={index} /> : <Value value={payload.output} label="Output" key={index} />}
             </Section>
           )}
           {messages.length > 0 && !asked.length && (
@@ -163,7 +163,7 @@ function Facts({ trace, index, meta }: { trace: Trace; index: number; meta: Json
   return (
     <dl class="facts">
       <Fact name="outcome">
-        <span class={`s-${toneOf(trace, index)}`}>{visible(statusWord(trace, index))}</span>
+        <span class={`s-${toneOf(trace, index)}`}>{visible(statusLabel(trace, index))}</span>
       </Fact>
       <Fact name="started">
         <time title={day(startNs)}>{clock(startNs)} UTC</time>
@@ -209,10 +209,10 @@ function Facts({ trace, index, meta }: { trace: Trace; index: number; meta: Json
   );
 }
 
-/** The colour of the outcome: a run that says itself how it stands is judged by its own word. */
+/** The colour of the outcome; a status that the trace reports itself decides. */
 function toneOf(trace: Trace, index: number): string {
   const status = trace.statusOf(index);
-  return status === "ok" && statusWord(trace, index) !== "done" && !/^(ok|done|completed?|succeeded)$/i.test(statusWord(trace, index)) ? "open" : status;
+  return status === "ok" && statusLabel(trace, index) !== "done" && !/^(ok|done|completed?|succeeded)$/i.test(statusLabel(trace, index)) ? "open" : status;
 }
 
 function Fact({ name, children }: { name: string; children: ComponentChildren }) {
@@ -229,18 +229,18 @@ interface SectionProps {
   note?: string;
   tone?: string;
   copyable?: Json;
-  say?: (text: string) => void;
+  notify?: (text: string) => void;
   children: ComponentChildren;
 }
 
-export function Section({ title, note, tone, copyable, say, children }: SectionProps) {
+export function Section({ title, note, tone, copyable, notify, children }: SectionProps) {
   return (
     <section class={tone}>
       <h3>
         {title}
         {note && <span class="note">{note}</span>}
-        {copyable !== undefined && say && (
-          <button class="link quiet" onClick={() => copy(typeof copyable === "string" ? copyable : stringify(copyable), `Copied the ${title.toLowerCase()}`, say)}>
+        {copyable !== undefined && notify && (
+          <button class="link quiet" onClick={() => copy(typeof copyable === "string" ? copyable : stringify(copyable), `Copied the ${title.toLowerCase()}`, notify)}>
             copy
           </button>
         )}
@@ -303,7 +303,7 @@ function isPlain(value: Json | undefined): boolean {
   return value !== undefined && (value === null || typeof value !== "object");
 }
 
-/** The messages of an input that is nothing but messages. */
+/** The messages of an input that has nothing else. */
 function onlyMessages(input: Json | undefined): Message[] {
   const list = input !== null && typeof input === "object" && !Array.isArray(input) && Object.keys(input).length === 1 ? Object.values(input)[0] : input;
   if (!Array.isArray(list)) return [];

@@ -1,4 +1,5 @@
-// A JSON value as readable text: short things on one line, long texts as blocks, never more than a bounded number of elements.
+// A JSON value as readable text: short values on one line, long texts as blocks; the number of
+// elements is bounded.
 
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
@@ -70,7 +71,7 @@ export function Value({ value, label, most = FIRST }: { value: Json; label: stri
   );
 }
 
-/** A long text: its beginning first, the rest on demand. */
+/** A long text: its beginning, and the rest on demand. */
 export function Text({ text }: { text: string }) {
   const [isWhole, setWhole] = useState(false);
   const shown = isWhole || text.length <= LONG_TEXT ? text : text.slice(0, LONG_TEXT);

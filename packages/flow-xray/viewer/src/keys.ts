@@ -1,4 +1,4 @@
-// Each view handles its own keys; the page asks the view that is shown before it gives a key up.
+// Each view handles its own keys; the page asks the current view before it ignores a key.
 
 import type { RefObject } from "preact";
 

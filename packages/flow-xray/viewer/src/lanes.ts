@@ -1,9 +1,10 @@
-// The layout of the timeline: a lane for each thread or task; calls that really overlap stand on sub-lanes.
+// The layout of the timeline: a lane for each thread or task; calls that overlap are on sub-lanes.
 //
-// Every call is a block: itself on top, the blocks of its callees below. Callees that follow each other share a
-// sub-lane; one that begins while its neighbour still runs gets the next free one, and a sub-lane is as high as the
-// highest block in it. Blocks are measured backwards over the pre-order (callees before callers) and placed forwards, so
-// nothing recurses. A callee in another thread begins a block of its own in the lane of that thread.
+// Every call is a block: itself on top, the blocks of its callees below. Callees that follow each
+// other share a sub-lane; one that starts while its neighbour is running gets the next free
+// sub-lane. A sub-lane is as high as the highest block in it. Blocks are measured backwards over
+// the pre-order (callees before callers) and placed forwards, so nothing recurses. A callee in
+// another thread starts a separate block in the lane of that thread.
 
 import type { ChartModel } from "./chart";
 import type { Trace } from "./data";
@@ -58,7 +59,7 @@ export function lanesOf(trace: Trace): ChartModel {
   for (let lane = 0; lane < threads; lane++) {
     if (!heights[n + lane]) continue;
     const name = visible(trace.head.threads[lane]);
-    // A lane without a name is called by its first call.
+    // A lane without a name gets that of its first call.
     if (threads > 1 || name) heads.set(rows++, `${name || visible(trace.nameOf(firstBelow[n + lane]))} · ${count(calls[lane])} ${plural(calls[lane], "call")}`);
     top[lane] = rows;
     rows += heights[n + lane];
@@ -68,7 +69,7 @@ export function lanesOf(trace: Trace): ChartModel {
   return { ...inRows(row, rows, order), row, from: start, until: trace.stop, length: Math.max(1, trace.totals.lengthNs), heads };
 }
 
-/** Sort items (given in the order they shall have within a row) into their rows. */
+/** Sort items into their rows; they are given in their order within a row. */
 export function inRows(row: Int32Array, rows: number, order: Int32Array): { rows: number; rowStart: Int32Array; item: Int32Array } {
   const rowStart = new Int32Array(rows + 1);
   for (let i = 0; i < row.length; i++) rowStart[row[i] + 1]++;

@@ -1,25 +1,25 @@
 // Place a small graph: dagre for what may have cycles, one pass for a tree.
 //
-// Only a folded graph comes here: at most MOST_NODES nodes and MOST_EDGES edges, which dagre places before a person
-// notices. So it runs where it is called, and the page's policy needs no worker (docs/design/0004). Weights are whole
-// numbers: with fractions dagre 3.1 loses its way in some graphs of several parts. If it throws nevertheless, columns by
-// distance from the roots have to do.
+// Only a folded graph is laid out: at most MAX_NODES nodes and MAX_EDGES edges, which dagre places
+// in a moment. So it runs without a worker, and the page's policy needs none (docs/design/0004).
+// Weights are integers: with fractions dagre 3.1 fails for some graphs of several parts. If it
+// throws anyway, nodes are placed in columns by their distance from the roots.
 
 import { graphlib, layout } from "@dagrejs/dagre";
 import { visible } from "./format";
 
-export const MOST_NODES = 60;
-export const MOST_EDGES = 90;
+export const MAX_NODES = 60;
+export const MAX_EDGES = 90;
 
 export interface GraphNode {
   key: string;
   label: string;
   note: string;
   kind: string;
-  span: number; // what a click selects, -1 for nothing
+  span: number; // selected by a click; -1 for none
   isBad: boolean;
-  isFaint: boolean; // possible, but not run
-  loops: number; // direct calls of itself
+  isFaint: boolean; // possible, but did not run
+  loops: number; // direct recursive calls
   hint: string;
 }
 
@@ -64,13 +64,13 @@ function placeByDagre(nodes: GraphNode[], edges: GraphEdge[]): Placed {
   const at = nodes.map((_, k) => ({ ...(graph.node(String(k)) as { x: number; y: number }) }));
   const whole = graph.graph() as { width?: number; height?: number };
   const wide = nodes.map(widthOf);
-  // dagre centres the boxes of a rank; names that begin at one line are easier to read.
+  // dagre centres the boxes of a rank; left-aligned names are easier to read.
   const left = new Map<number, number>();
   at.forEach(({ x }, k) => left.set(Math.round(x), Math.min(left.get(Math.round(x)) ?? Infinity, x - wide[k] / 2)));
   at.forEach((each, k) => (each.x = left.get(Math.round(each.x))! + wide[k] / 2));
   const paths = edges.map(({ from, to }) => {
     const points = (graph.edge(String(from), String(to)) as { points: { x: number; y: number }[] }).points;
-    // dagre ends an arrow anywhere on the border; from the right side to the left side reads better.
+    // dagre ends an arrow anywhere on the border; from right side to left side is easier to read.
     if (at[to].x - wide[to] / 2 > at[from].x + wide[from] / 2) {
       points[0] = { x: at[from].x + wide[from] / 2, y: at[from].y };
       points[points.length - 1] = { x: at[to].x - wide[to] / 2, y: at[to].y };
@@ -98,7 +98,7 @@ function placeInColumns(nodes: GraphNode[], edges: GraphEdge[]): Placed {
   return { width: 320 + 290 * Math.max(0, ...depth), height: 40 + (HIGH + 16) * (1 + Math.max(0, ...filled.filter((each) => each !== undefined))), x, y, wide, high: HIGH, paths };
 }
 
-/** A tree in columns by depth: leaves one below the other, callers beside the middle of their callees. */
+/** A tree in columns by depth: leaves below each other, callers at the middle of their callees. */
 export function placeTree(nodes: GraphNode[], parent: Int32Array): Placed {
   const high = 30;
   const wide = nodes.map((node) => Math.min(190, widthOf(node)));

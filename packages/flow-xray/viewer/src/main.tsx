@@ -1,4 +1,4 @@
-// The page: one trace (or two that are compared), one selection, one search, several views of it.
+// The page: one trace (or two that are compared) with one selection, one search and several views.
 
 import "./style.css";
 import { options, render } from "preact";
@@ -38,13 +38,13 @@ function App({ trace, compared, context }: PageProps) {
   const isDark = useMedia("(prefers-color-scheme: dark)");
   const [isInspecting, setInspecting] = useState(linked.span >= 0);
   const [folded] = useState(() => new Uint8Array(trace.count));
-  const [foldings, setFoldings] = useState(0); // `folded` changes in place; this says when
+  const [foldings, setFoldings] = useState(0); // `folded` changes in place; this triggers a redraw
   const [query, setQuery] = useState(linked.query);
   const [hits, setHits] = useState<Uint8Array | null>(null);
   const [isSearching, setSearching] = useState(false);
   const [theme, setTheme] = useState<Theme>(storedTheme);
   const [isHelp, setHelp] = useState(false);
-  const [said, setSaid] = useState("");
+  const [notice, setNotice] = useState("");
   const whole = useMemo<Range>(() => ({ from: 0, until: Math.max(1, trace.totals.lengthNs) }), []);
   const [range, setRange] = useState(whole);
   const searchBox = useRef<HTMLInputElement>(null);
@@ -95,7 +95,8 @@ function App({ trace, compared, context }: PageProps) {
       if (query) parts.push(`q=${encodeURIComponent(query)}`);
       history.replaceState(null, "", parts.length ? `#${parts.join("&")}` : location.pathname);
     } catch {
-      // A browser may forbid it for pages from disk, or so often, and half a character has no code; the page works without.
+      // A browser may forbid or limit it for pages from disk, and half a character cannot be
+      // encoded.
     }
   }, [selected, view, query]);
 
@@ -169,22 +170,22 @@ function App({ trace, compared, context }: PageProps) {
     try {
       localStorage.setItem("flow-xray-theme", theme);
     } catch {
-      // No storage for pages from disk in some browsers.
+      // Some browsers have no storage for pages from disk.
     }
   }, [theme]);
-  const [colours, setColours] = useState(""); // changes after the colours of the page have changed
+  const [colours, setColours] = useState(""); // changes when the colours of the page have changed
   useEffect(() => setColours(`${theme} ${isDark}`), [theme, isDark]);
 
   useEffect(() => {
-    if (!said) return;
-    const timer = setTimeout(() => setSaid(""), 1800);
+    if (!notice) return;
+    const timer = setTimeout(() => setNotice(""), 1800);
     return () => clearTimeout(timer);
-  }, [said]);
+  }, [notice]);
 
   const viewNow = useRef(view);
   viewNow.current = view;
   useEffect(() => {
-    // Only the overview is for paper: the other views show a part of something long.
+    // Only the overview is printed: the other views show a part of something long.
     let before: View = "Overview";
     const start = () => {
       before = viewNow.current;
@@ -237,7 +238,7 @@ function App({ trace, compared, context }: PageProps) {
 
   const found = hitList ? `${count(hitList.length)}${isSearching ? " …" : ""}` : "";
   const showInspector = !WITHOUT_INSPECTOR.includes(view) && trace.count > 0 && (!isNarrow || isInspecting);
-  keys.current = null; // the view that is shown sets it when it is drawn
+  keys.current = null; // set by the current view when it is drawn
   const shared = { trace, hits, selected, keys, select, inspect };
   const rowHeight = isNarrow ? 40 : 26;
   return (
@@ -271,20 +272,20 @@ function App({ trace, compared, context }: PageProps) {
           {view === "Flame" && <Flame {...shared} theme={colours} />}
           {view === "Transcript" && <Transcript {...shared} />}
           {view === "Graph" && <Graph {...shared} context={context} />}
-          {view === "Diff" && <Diff {...shared} compared={compared} rowHeight={rowHeight} isNarrow={isNarrow} say={setSaid} />}
-          {view === "Raw" && <Raw trace={trace} selected={selected} say={setSaid} />}
+          {view === "Diff" && <Diff {...shared} compared={compared} rowHeight={rowHeight} isNarrow={isNarrow} notify={setNotice} />}
+          {view === "Raw" && <Raw trace={trace} selected={selected} notify={setNotice} />}
         </div>
-        {showInspector && <Inspector trace={trace} index={selected} select={select} close={() => setInspecting(false)} say={setSaid} />}
+        {showInspector && <Inspector trace={trace} index={selected} select={select} close={() => setInspecting(false)} notify={setNotice} />}
       </main>
       {isHelp && <Help close={() => setHelp(false)} />}
-      <div class={said ? "said on" : "said"} role="status" aria-live="polite">
-        {said}
+      <div class={notice ? "notice on" : "notice"} role="status" aria-live="polite">
+        {notice}
       </div>
     </>
   );
 }
 
-/** May the view use this key, or does what has the focus need it? */
+/** May the view use this key, or does the focused element need it? */
 function belongsToView(target: HTMLElement, key: string): boolean {
   if (target === document.body || target.closest(".tabs, header, .drawing, .chart, .tree, .transcript, .diff-list, .bar-line") !== null) {
     return !(key === "Enter" && target.closest("button, summary") !== null);
@@ -303,7 +304,7 @@ function useMedia(query: string): boolean {
   return isMatch;
 }
 
-/** Draw what `change` changes before this returns. */
+/** Draw the effect of `change` before this returns. */
 function atOnce(change: () => void): void {
   const before = options.debounceRendering;
   options.debounceRendering = (draw) => draw();
@@ -311,7 +312,7 @@ function atOnce(change: () => void): void {
   options.debounceRendering = before;
 }
 
-/** The first thing that failed by itself, else the first call. */
+/** The first call that raised an error itself, else the first call. */
 function firstSelection(trace: Trace): number {
   if (trace.totals.errors && trace.statusOf(0) === "error") {
     for (let i = 0; i < trace.count; i++) if (trace.isErrorOrigin(i)) return i;

@@ -1,9 +1,9 @@
-// Small signs: the square of a kind, the words and signs of a status.
+// Small marks: the square of a kind, labels and marks of a status.
 
 import type { Status, Trace } from "./data";
 import { duration } from "./format";
 
-const WORDS: Record<Status, string> = {
+const LABELS: Record<Status, string> = {
   ok: "done",
   error: "failed",
   open: "still open",
@@ -11,20 +11,23 @@ const WORDS: Record<Status, string> = {
   cancelled: "cancelled",
 };
 
-/** How a call ended. A run that is at rest says so itself: its root ended well, but "done" would be wrong. */
-export function statusWord(trace: Trace, i: number): string {
+/**
+ * How a call ended. A trace may report its own status: the root of a waiting run is "ok", not
+ * "done".
+ */
+export function statusLabel(trace: Trace, i: number): string {
   const status = trace.statusOf(i);
   const own = trace.head.meta.status;
   if (trace.parent[i] < 0 && trace.end[i] === trace.count && i === 0 && typeof own === "string" && own) return own;
   if (status === "open" && trace.kindOf(i) === "wait") return "waiting";
-  return WORDS[status];
+  return LABELS[status];
 }
 
-/** The word with the time so far, for a call without an end. */
-export function tookWord(trace: Trace, i: number): string {
+/** The duration; for a call without an end its status and the time so far. */
+export function durationLabel(trace: Trace, i: number): string {
   if (trace.duration[i] >= 0) return duration(trace.duration[i]);
   const soFar = trace.stop[i] - trace.start[i];
-  if (trace.statusOf(i) !== "open" || !(soFar > 0)) return statusWord(trace, i);
+  if (trace.statusOf(i) !== "open" || !(soFar > 0)) return statusLabel(trace, i);
   return `${duration(soFar)}, ${trace.kindOf(i) === "wait" ? "waiting" : "open"}`;
 }
 
@@ -39,7 +42,10 @@ export function kindClass(kind: string): string {
   return KIND_CLASSES[kindIndex(kind)];
 }
 
-/** A square in the colour of the kind; another shape when the span did not end well, so that colour is never the only sign. */
+/**
+ * A square in the colour of the kind; another shape for a failed span, so that colour is not the
+ * only sign.
+ */
 export function KindMark({ trace, index }: { trace: Trace; index: number }) {
   const status = trace.statusOf(index);
   const shape = status === "error" ? (trace.isErrorOrigin(index) ? "cross" : "ring") : status === "ok" ? "square" : "hollow";

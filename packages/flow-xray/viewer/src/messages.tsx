@@ -1,4 +1,4 @@
-// Chat messages of several providers, brought to one shape: a role and parts.
+// Chat messages of several providers, converted to one form: a role and parts.
 
 import { useState } from "preact/hooks";
 import type { Json, JsonObject } from "./data";
@@ -25,11 +25,11 @@ function str(value: Json | undefined): string {
   return typeof value === "string" ? value : value === undefined || value === null ? "" : stringify(value, "");
 }
 
-/** Read a list of messages; what is not a message is left out. */
+/** Read a list of messages; other items are left out. */
 export function messagesOf(value: Json | undefined): Message[] {
   const list = Array.isArray(value) ? value : isObject(value) && Array.isArray(value.messages) ? value.messages : isObject(value) ? [value] : [];
   const found = list.map(messageOf).filter((message): message is Message => message !== null);
-  // A result may name its tool only by the id of the call: the call came before.
+  // A result may refer to its tool only by the id of an earlier call.
   const names = new Map<string, string>();
   for (const { parts } of found) {
     for (const part of parts) {
@@ -59,8 +59,11 @@ function messageOf(value: Json): Message | null {
   return { role, parts };
 }
 
-/** What a model call answered, as a message: a message as it is, text and tool calls without a role, or any value. */
-export function answerOf(output: Json | undefined): Message | null {
+/**
+ * The response of a model call as a message: a message, text and tool calls without a role, or any
+ * value.
+ */
+export function responseOf(output: Json | undefined): Message | null {
   if (output === undefined || output === null) return null;
   const direct = messageOf(output) ?? messagesOf(output).at(-1) ?? null;
   if (direct) return roleClass(direct.role) === "assistant" ? direct : { ...direct, role: "assistant" };

@@ -1,4 +1,4 @@
-// The whole time in a strip: how much went on when, where it failed, and which part the timeline shows.
+// The whole time range in a strip: activity, errors, and the part that the timeline shows.
 
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Trace } from "./data";
@@ -15,7 +15,7 @@ interface Props {
   setRange: (range: Range) => void;
 }
 
-/** How many calls without callees ran in each part of the time, and which parts saw an error. */
+/** The number of calls without callees in each part of the time, and the parts with an error. */
 function density(trace: Trace): { running: Float64Array; bad: Uint8Array } {
   const steps = new Float64Array(PARTS + 1);
   const bad = new Uint8Array(PARTS);

@@ -1,4 +1,4 @@
-// Where the time, the tokens and the errors are: the page that can be printed.
+// Totals of time, tokens and errors; this view can be printed.
 
 import type { ComponentChildren } from "preact";
 import { useMemo } from "preact/hooks";
@@ -26,7 +26,7 @@ interface Group {
 
 const SHOWN = 10;
 const SHOWN_ELSEWHERE = new Set(["status", "journal", "summary", "title"]);
-const MOST_LEGS = 12;
+const MAX_LEGS = 12;
 const VALUES = 60;
 
 export function Overview({ trace, open, search }: Props) {
@@ -37,11 +37,11 @@ export function Overview({ trace, open, search }: Props) {
   const meta = Object.keys(trace.head.meta).filter((key) => !SHOWN_ELSEWHERE.has(key));
   const journal = trace.head.meta.journal;
   const most = (groups: Group[]) => groups[0]?.selfNs || 1;
-  const wasted = trace.head.repeats;
+  const repeats = trace.head.repeats;
   if (!trace.count) {
     return (
       <section class="overview" aria-label="Overview" tabIndex={0}>
-        <p class="empty">This trace holds no calls.</p>
+        <p class="empty">This trace has no calls.</p>
       </section>
     );
   }
@@ -52,7 +52,7 @@ export function Overview({ trace, open, search }: Props) {
         <Ended trace={trace} title="What was interrupted" calls={facts.interrupted} query="status:interrupted" open={open} search={search} />
         <div class="side-by-side">
           <Panel title="Time by kind">
-            <Table heads={["kind", "calls", "own time"]}>
+            <Table heads={["kind", "calls", "self time"]}>
               {facts.kinds.slice(0, 12).map((each) => (
                 <Share key={each.kind} kind={each.kind} name={each.kind} part={each.selfNs / most(facts.kinds)} go={() => search(`kind:"${each.kind}"`)} cells={[count(each.calls), duration(each.selfNs)]} />
               ))}
@@ -81,8 +81,8 @@ export function Overview({ trace, open, search }: Props) {
               </Table>
             </Panel>
           )}
-          <Panel title="Slowest by own time">
-            <Table heads={["call", "calls", "own time"]}>
+          <Panel title="Slowest by self time">
+            <Table heads={["call", "calls", "self time"]}>
               {facts.slowest.slice(0, SHOWN).map((each) => (
                 <Share
                   key={each.slowest} kind={each.kind} name={each.name} part={each.selfNs / most(facts.slowest)} go={() => open(each.slowest)}
@@ -92,22 +92,22 @@ export function Overview({ trace, open, search }: Props) {
             </Table>
           </Panel>
           {path.stretches.length > 1 && (
-            <Panel title="Critical path" note="what the end of the run waited for">
+            <Panel title="Critical path" note="the calls that the end of the run waited for">
               <Table heads={["call", path.isFolded ? "times" : "at", "on the path"]}>
-                {path.stretches.slice(0, MOST_LEGS).map(({ index, ns, times }) => (
+                {path.stretches.slice(0, MAX_LEGS).map(({ index, ns, times }) => (
                   <Share
                     key={index} kind={trace.kindOf(index)} name={trace.nameOf(index)} part={ns / path.most} go={() => open(index)}
                     cells={[path.isFolded ? `×${count(times)}` : trace.start[index] ? `+ ${duration(trace.start[index])}` : "0", duration(ns)]}
                   />
                 ))}
               </Table>
-              {path.stretches.length > MOST_LEGS && <p class="faint">and {count(path.stretches.length - MOST_LEGS)} other names</p>}
+              {path.stretches.length > MAX_LEGS && <p class="faint">and {count(path.stretches.length - MAX_LEGS)} other names</p>}
             </Panel>
           )}
-          {wasted.length > 0 && (
+          {repeats.length > 0 && (
             <Panel title="Repeated calls" note="same name, same input">
               <Table heads={["call", "times", "together"]} hasShare={false}>
-                {wasted.slice(0, SHOWN).map(([first, calls, ns]) => (
+                {repeats.slice(0, SHOWN).map(([first, calls, ns]) => (
                   <tr key={first} class="clickable" onClick={() => open(first)}>
                     <td>
                       <span class={`dot k-${kindClass(trace.kindOf(first))}`} />
@@ -118,7 +118,7 @@ export function Overview({ trace, open, search }: Props) {
                   </tr>
                 ))}
               </Table>
-              {wasted.length > SHOWN && <p class="faint">and {count(wasted.length - SHOWN)} more{wasted.length >= 40 ? " at least" : ""}</p>}
+              {repeats.length > SHOWN && <p class="faint">and {count(repeats.length - SHOWN)} more{repeats.length >= 40 ? " at least" : ""}</p>}
             </Panel>
           )}
           {value !== null && (
@@ -136,7 +136,7 @@ export function Overview({ trace, open, search }: Props) {
           {journal !== undefined && journal !== null && typeof journal === "object" && !Array.isArray(journal) && (
             <>
               Read from a journal of {text(journal.sessions)} {plural(countOf(journal.sessions), "session")}
-              {journal.is_complete === true ? "" : ", not closed in order"}
+              {journal.is_complete === true ? "" : ", not closed"}
               {countOf(journal.damaged_records) > 0 ? `; ${text(journal.damaged_records)} damaged ${plural(countOf(journal.damaged_records), "record")} left out` : ""}.{" "}
             </>
           )}
@@ -155,7 +155,7 @@ interface EndedProps extends Props {
   query: string;
 }
 
-/** Calls that did not end well, the first of them by name. */
+/** Failed or interrupted calls; the first ones are listed. */
 function Ended({ trace, title, calls, query, open, search }: EndedProps) {
   if (!calls.length) return null;
   return (
@@ -235,10 +235,10 @@ interface Stretch extends Leg {
   times: number;
 }
 
-/** The path in order of time; a long one folded by name, the most time first. */
+/** The path in order of time; a long one is folded by name, most time first. */
 function pathOf(trace: Trace): { stretches: Stretch[]; isFolded: boolean; most: number } {
   const legs = criticalPath(trace);
-  const isFolded = legs.length > MOST_LEGS;
+  const isFolded = legs.length > MAX_LEGS;
   let stretches: Stretch[] = legs.map((leg) => ({ ...leg, times: 1 }));
   if (isFolded) {
     const byName = new Map<number, Stretch & { longest: number }>();
@@ -298,13 +298,13 @@ function gather(trace: Trace) {
   const kinds = new Map<string, Group>();
   const calls = new Map<number, Group>();
   const errors: number[] = [];
-  const interrupted: number[] = []; // where it happened: not the callers, which could not end either
-  const isAround = new Uint8Array(trace.count);
-  const lost = trace.head.statuses.indexOf("interrupted");
+  const interrupted: number[] = []; // the innermost ones, without their callers
+  const hasInterruptedBelow = new Uint8Array(trace.count);
+  const interruptedStatus = trace.head.statuses.indexOf("interrupted");
   for (let i = trace.count - 1; i >= 0; i--) {
-    if (trace.status[i] !== lost) continue;
-    if (!isAround[i]) interrupted.push(i);
-    if (trace.parent[i] >= 0) isAround[trace.parent[i]] = 1;
+    if (trace.status[i] !== interruptedStatus) continue;
+    if (!hasInterruptedBelow[i]) interrupted.push(i);
+    if (trace.parent[i] >= 0) hasInterruptedBelow[trace.parent[i]] = 1;
   }
   interrupted.reverse();
   const add = <Key,>(map: Map<Key, Group>, key: Key, i: number, isError: boolean) => {

@@ -1,4 +1,4 @@
-// The colours of the style sheet, for what is drawn on a canvas.
+// The colours of the style sheet, for drawing on a canvas.
 
 import { KIND_CLASSES } from "./marks";
 
@@ -15,7 +15,7 @@ export interface Palette {
   font: string;
 }
 
-/** Read the colours as they are now; call again when the theme changes. */
+/** Read the current colours; call it again when the theme changes. */
 export function palette(): Palette {
   const style = getComputedStyle(document.documentElement);
   const colour = (name: string) => style.getPropertyValue(`--${name}`).trim();

@@ -1,4 +1,4 @@
-// A part of an axis, the round marks on it, and how it moves.
+// A range of an axis: its ticks, zooming and panning.
 
 export interface Range {
   from: number;
@@ -23,19 +23,19 @@ export function ticksOf(range: Range, wanted = 6): number[] {
   return ticks;
 }
 
-/** The range after zooming by `factor` around the relative position `at`, kept inside the whole. */
+/** The range after zooming by `factor` around the relative position `at`, clamped to the axis. */
 export function zoomed(range: Range, at: number, factor: number, whole: number): Range {
   const length = Math.min(whole, Math.max(Math.min(10, whole), (range.until - range.from) * factor));
   return inside(range.from + at * (range.until - range.from - length), length, whole);
 }
 
-/** The range moved by a part of its length. */
+/** The range shifted by a fraction of its length. */
 export function moved(range: Range, part: number, whole: number): Range {
   const length = range.until - range.from;
   return inside(range.from + length * part, length, whole);
 }
 
-/** A range of this length that begins here, or as near as the whole allows. */
+/** A range of this length that starts here, or as near as the axis allows. */
 export function inside(from: number, length: number, whole: number): Range {
   const start = Math.min(Math.max(0, from), Math.max(0, whole - length));
   return { from: start, until: start + length };

@@ -1,4 +1,4 @@
-// The data as it is: the selected call, or the head of the trace, as JSON that can be copied.
+// The selected call, or the head of the trace, as JSON that can be copied.
 
 import { useState } from "preact/hooks";
 import { copy } from "./copy";
@@ -7,9 +7,9 @@ import { count, visible } from "./format";
 import { spanJson, usePayload } from "./inspector";
 import { stringify } from "./json";
 
-const MOST = 100_000; // characters shown
+const MAX_CHARACTERS = 100_000; // characters shown
 
-export function Raw({ trace, selected, say }: { trace: Trace; selected: number; say: (text: string) => void }) {
+export function Raw({ trace, selected, notify }: { trace: Trace; selected: number; notify: (text: string) => void }) {
   const [isHead, setHead] = useState(trace.count === 0);
   const payload = usePayload(trace, selected);
   const whole = isHead ? headJson(trace) : trace.count && payload ? spanJson(trace, selected, payload) : "";
@@ -25,13 +25,13 @@ export function Raw({ trace, selected, say }: { trace: Trace; selected: number; 
           </button>
         </div>
         <span class="detail">{isHead ? visible(trace.head.name) : trace.count ? visible(trace.nameOf(selected)) : ""}</span>
-        <button class="button" onClick={() => copy(whole, "Copied the JSON", say)} disabled={!whole}>
+        <button class="button" onClick={() => copy(whole, "Copied the JSON", notify)} disabled={!whole}>
           Copy
         </button>
       </div>
       <div class="pre mono" tabIndex={0} role="region" aria-label="JSON" aria-busy={!whole}>
-        {visible(whole.slice(0, MOST))}
-        {whole.length > MOST && <p class="faint">… {count(whole.length - MOST)} more characters; Copy takes all of it.</p>}
+        {visible(whole.slice(0, MAX_CHARACTERS))}
+        {whole.length > MAX_CHARACTERS && <p class="faint">… {count(whole.length - MAX_CHARACTERS)} more characters; Copy copies all of it.</p>}
       </div>
     </section>
   );

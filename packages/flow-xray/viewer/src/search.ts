@@ -1,4 +1,5 @@
-// The search box: words that must all be found, and filters like kind:llm status:error took>2s tokens>1000.
+// The search: words that must all match, and filters like kind:llm status:error took>2s
+// tokens>1000.
 
 import type { Trace } from "./data";
 
@@ -55,7 +56,7 @@ function asFilter(word: string): Filter | null {
   return null;
 }
 
-/** Mark the spans whose columns match, at once; values are searched afterwards by `searchValues`. */
+/** Mark the spans whose columns match; `searchValues` searches the values afterwards. */
 export function searchColumns(trace: Trace, query: Query): Uint8Array {
   const hits = new Uint8Array(trace.count).fill(1);
   for (const filter of query.filters) {
@@ -71,7 +72,10 @@ export function searchColumns(trace: Trace, query: Query): Uint8Array {
   return hits;
 }
 
-/** Add the spans whose values contain the words; resolves with the new marks, or null when there is nothing to add. */
+/**
+ * Add the spans whose values contain the words; resolves with the new marks, or null when none is
+ * new.
+ */
 export async function searchValues(trace: Trace, query: Query, isStale: () => boolean): Promise<Uint8Array | null> {
   if (!query.words.length) return null;
   const all = searchColumns(trace, { filters: query.filters, words: [] });
@@ -84,7 +88,7 @@ export async function searchValues(trace: Trace, query: Query, isStale: () => bo
   return all;
 }
 
-/** The rows to show: all that is not folded away, or, while searching, the hits and their ancestors. */
+/** The rows to show: all that are not folded, or, while searching, the hits and their ancestors. */
 export function visibleRows(trace: Trace, folded: Uint8Array, hits: Uint8Array | null): Int32Array {
   const rows = new Int32Array(trace.count);
   let n = 0;

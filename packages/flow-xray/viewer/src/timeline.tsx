@@ -1,4 +1,4 @@
-// When everything ran: a lane for each thread or task, on one canvas.
+// The calls by time: a lane for each thread or task, on one canvas.
 
 import { useMemo } from "preact/hooks";
 import { Chart, type ChartLook } from "./chart";
@@ -6,7 +6,7 @@ import type { Trace } from "./data";
 import { count, duration, plural, visible } from "./format";
 import type { ViewKeys } from "./keys";
 import { lanesOf } from "./lanes";
-import { kindIndex, statusWord } from "./marks";
+import { kindIndex, statusLabel } from "./marks";
 import { Mini } from "./mini";
 import { ticksOf, type Range } from "./range";
 
@@ -34,11 +34,11 @@ export function Timeline(props: Props) {
       isBad: (i) => trace.statusOf(i) === "error" || trace.statusOf(i) === "interrupted",
       isUnfinished: (i) => trace.duration[i] < 0,
       describe: (i) =>
-        visible([trace.nameOf(i), trace.kindOf(i), took(i) || statusWord(trace, i), trace.statusOf(i) === "ok" || trace.duration[i] < 0 ? "" : statusWord(trace, i), trace.start[i] > 0 ? `at + ${duration(trace.start[i])}` : "", trace.detailOf(i).replace(/^interrupted( \u00b7 )?/, "")].filter(Boolean).join(" · ")),
+        visible([trace.nameOf(i), trace.kindOf(i), took(i) || statusLabel(trace, i), trace.statusOf(i) === "ok" || trace.duration[i] < 0 ? "" : statusLabel(trace, i), trace.start[i] > 0 ? `at + ${duration(trace.start[i])}` : "", trace.detailOf(i).replace(/^interrupted( \u00b7 )?/, "")].filter(Boolean).join(" · ")),
       ticks: (range) => ticksOf(range).map((at) => [at, at === 0 ? "0" : duration(at)]),
     };
   }, [trace]);
-  if (!trace.count) return <p class="empty">This trace holds no calls.</p>;
+  if (!trace.count) return <p class="empty">This trace has no calls.</p>;
   const lanes = Math.max(1, model.heads.size);
   return (
     <Chart

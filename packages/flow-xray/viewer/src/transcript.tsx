@@ -1,10 +1,10 @@
-// The run as the conversation it was: what each model call was told that nobody had said before, what it answered, and
-// what the tools did in between.
+// The run as a conversation: the new messages of each model call, its response, and the tool calls.
 //
-// Theory of operation. The calls that speak are read in order of time, some at a time, and cut into blocks: the head of a
-// turn, a message, what a tool did, an error, the name of the agent that speaks from here. Blocks are of any height, so a
-// block is measured when it is drawn and guessed before; only those in sight are in the document. What the reader has
-// seen is known only from where reading began: somebody who jumps far ahead reads from a few calls before that place.
+// Theory of operation. Model and tool calls are read in order of time, some at a time, and split
+// into blocks: the head of a turn, a message, a tool call, an error, the name of the current agent.
+// Blocks have any height, so a block is measured when it is drawn and estimated before; only
+// visible blocks are in the document. Which messages are new is known only from where reading
+// started: after a jump, reading starts a few calls before its target.
 
 import { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import type { Json, Payload, Trace } from "./data";
@@ -12,8 +12,8 @@ import { count, visible } from "./format";
 import { text } from "./inspector";
 import type { ViewKeys } from "./keys";
 import { stringify, Value } from "./json";
-import { KindMark, kindClass, tookWord } from "./marks";
-import { answerOf, messagesOf, MessageView, plainPart, type Message } from "./messages";
+import { KindMark, kindClass, durationLabel } from "./marks";
+import { responseOf, messagesOf, MessageView, plainPart, type Message } from "./messages";
 
 interface Props {
   trace: Trace;
@@ -31,28 +31,28 @@ type Block =
   | { type: "tool"; index: number; payload: Payload; isAsked: boolean }
   | { type: "error"; index: number; payload: Payload };
 
-/** What the reader has seen so far; nothing is shown twice. */
+/** What has been shown so far; nothing is shown twice. */
 interface Seen {
   messages: Set<string>;
-  calls: Set<string>; // name and arguments of tool calls in answers
+  calls: Set<string>; // name and arguments of tool calls in responses
   results: Map<string, number>; // tool spans by name, whose results the next model call repeats
 }
 
-const AT_ONCE = 60; // calls read before drawing
-const BEFORE = 12; // calls read before the place where reading begins, so that little is said twice
-const GUESSED = { scope: 44, head: 34, message: 96, tool: 90, error: 40 };
-const MARGIN = 500; // pixels kept beyond the window
+const BATCH = 60; // calls read before drawing
+const CONTEXT = 12; // calls read before the target, so that few messages are repeated
+const ESTIMATED = { scope: 44, head: 34, message: 96, tool: 90, error: 40 };
+const MARGIN = 500; // pixels drawn beyond the window
 const VALUES = 60;
 
-/** The spans that speak: model calls, and tool calls that no model call shows. */
-function speaking(trace: Trace): Int32Array {
+/** The spans of the transcript: model and tool calls. */
+function turnsOf(trace: Trace): Int32Array {
   const kinds = trace.head.kinds.map((kind) => kind === "llm" || kind === "tool");
   const found: number[] = [];
   for (let i = 0; i < trace.count; i++) if (kinds[trace.kind[i]]) found.push(i);
   return Int32Array.from(found).sort((a, b) => trace.start[a] - trace.start[b] || a - b);
 }
 
-/** The nearest agent above each span; only asked for when there is more than one. */
+/** The nearest agent above each span; null when there is only one. */
 function agentsOf(trace: Trace): Int32Array | null {
   const agent = trace.head.kinds.indexOf("agent");
   const out = new Int32Array(trace.count).fill(-1);
@@ -64,7 +64,7 @@ function agentsOf(trace: Trace): Int32Array | null {
   return agents > 1 ? out : null;
 }
 
-/** Reads calls in order and keeps their blocks. */
+/** Reads calls in order and stores their blocks. */
 class Reader {
   readonly blocks: Block[] = [];
   readonly heights: number[] = [];
@@ -81,7 +81,7 @@ class Reader {
     private readonly agents: Int32Array | null,
     readonly from: number,
   ) {
-    this.next = Math.max(0, from - BEFORE);
+    this.next = Math.max(0, from - CONTEXT);
   }
 
   get isDone(): boolean {
@@ -91,7 +91,7 @@ class Reader {
   async more(done: () => void): Promise<void> {
     if (this.isReading || this.isDone) return;
     this.isReading = true;
-    const until = Math.min(this.order.length, Math.max(this.next, this.from) + AT_ONCE);
+    const until = Math.min(this.order.length, Math.max(this.next, this.from) + BATCH);
     while (this.next < until) {
       const index = this.order[this.next];
       const payload = await this.trace.payload(index);
@@ -101,7 +101,7 @@ class Reader {
       this.headOf.set(index, this.blocks.length);
       for (const block of blocks) {
         this.blocks.push(block);
-        this.heights.push(GUESSED[block.type]);
+        this.heights.push(ESTIMATED[block.type]);
       }
     }
     this.isReading = false;
@@ -129,7 +129,7 @@ class Reader {
 }
 
 export function Transcript({ trace, hits, selected, keys, select, inspect }: Props) {
-  const order = useMemo(() => speaking(trace), [trace]);
+  const order = useMemo(() => turnsOf(trace), [trace]);
   const place = useMemo(() => new Map([...order].map((span, k) => [span, k])), [order]);
   const agents = useMemo(() => agentsOf(trace), [trace]);
   const [, step] = useReducer((n: number, _: void) => n + 1, 0);
@@ -154,7 +154,7 @@ export function Transcript({ trace, hits, selected, keys, select, inspect }: Pro
     return () => observer.disconnect();
   }, []);
 
-  // ---- which blocks are in sight
+  // ---- the visible blocks
   const { blocks, heights } = reader;
   const offsets = [0];
   for (const height of heights) offsets.push(offsets[offsets.length - 1] + height);
@@ -202,7 +202,7 @@ export function Transcript({ trace, hits, selected, keys, select, inspect }: Pro
     if (step) {
       let now = wanted;
       if (now < 0) {
-        // From a call that does not speak: the first that speaks in it or after it.
+        // From another call: the first model or tool call in it or after it.
         now = order.findIndex((span) => span >= selected);
         now = now < 0 ? order.length : now;
         if (step > 0) now--;
@@ -221,7 +221,7 @@ export function Transcript({ trace, hits, selected, keys, select, inspect }: Pro
   const shown: number[] = [];
   for (let k = first; k < last; k++) shown.push(k);
   return (
-    <section class="transcript" aria-label={`Transcript, ${count(order.length)} calls of models and tools`} tabIndex={0} ref={scroller} onScroll={(event) => setView({ top: event.currentTarget.scrollTop, height: event.currentTarget.clientHeight })}>
+    <section class="transcript" aria-label={`Transcript, ${count(order.length)} model and tool calls`} tabIndex={0} ref={scroller} onScroll={(event) => setView({ top: event.currentTarget.scrollTop, height: event.currentTarget.clientHeight })}>
       <div class="column" style={{ paddingTop: `${offsets[first]}px`, paddingBottom: `${offsets[blocks.length] - offsets[last]}px` }} aria-busy={!blocks.length && order.length > 0}>
         {order.length === 0 && <p class="empty">No model or tool was called in this trace.</p>}
         {from > 0 && first === 0 && blocks.length > 0 && (
@@ -257,7 +257,7 @@ function BlockView({ trace, block, select }: { trace: Trace; block: Block; selec
           <KindMark trace={trace} index={index} />
           <span class="name">{visible(trace.nameOf(index))}</span>
           {!block.isFailed && <span class="detail">{visible(trace.detailOf(index))}</span>}
-          <span class="took">{visible(tookWord(trace, index))}</span>
+          <span class="took">{visible(durationLabel(trace, index))}</span>
         </button>
       );
     case "message":
@@ -284,7 +284,7 @@ function BlockView({ trace, block, select }: { trace: Trace; block: Block; selec
   }
 }
 
-/** The messages of a model call that no earlier call has shown, and its answer. */
+/** The messages of a model call that no earlier call has shown, and its response. */
 function newMessages(payload: Payload, seen: Seen): Message[] {
   const given = firstMessages(payload.meta?.messages, payload.input);
   const out: Message[] = [];
@@ -295,12 +295,12 @@ function newMessages(payload: Payload, seen: Seen): Message[] {
     const parts = message.parts.filter((part) => part.type !== "result" || !isShown(part.name, seen));
     if (parts.length || !message.parts.length) out.push({ role: message.role, parts });
   }
-  const answer = answerOf(payload.output);
-  if (answer && !(out.length && keyOf(out[out.length - 1]) === keyOf(answer))) {
-    seen.messages.add(keyOf(answer));
-    out.push(answer);
+  const response = responseOf(payload.output);
+  if (response && !(out.length && keyOf(out[out.length - 1]) === keyOf(response))) {
+    seen.messages.add(keyOf(response));
+    out.push(response);
   }
-  for (const part of answer?.parts ?? []) if (part.type === "call") seen.calls.add(part.name + stringify(part.args ?? {}, ""));
+  for (const part of response?.parts ?? []) if (part.type === "call") seen.calls.add(part.name + stringify(part.args ?? {}, ""));
   if (!given.length && payload.input !== undefined && payload.input !== null) out.unshift({ role: "input", parts: [plainPart(payload.input)] });
   return out;
 }
@@ -309,7 +309,7 @@ function keyOf(message: Message): string {
   return stringify(message as unknown as Json, "");
 }
 
-/** Was the result of this tool shown as a call of its own? */
+/** Was the result of this tool shown as a separate call? */
 function isShown(name: string, seen: Seen): boolean {
   const left = seen.results.get(name) ?? 0;
   if (left) seen.results.set(name, left - 1);

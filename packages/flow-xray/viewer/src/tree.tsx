@@ -1,10 +1,10 @@
-// The tree with its bars in one table: call, took, bars. Only the rows in sight exist.
+// The tree as a table: call, duration, bars. Only the visible rows are in the document.
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Trace } from "./data";
 import { count, duration, plural, visible } from "./format";
 import type { ViewKeys } from "./keys";
-import { kindClass, KindMark, tookWord } from "./marks";
+import { kindClass, KindMark, durationLabel } from "./marks";
 import { moved, ticksOf, zoomed, type Range } from "./range";
 import { rowOf } from "./search";
 
@@ -24,7 +24,7 @@ interface Props {
   setRange: (range: Range) => void;
 }
 
-const MARGIN = 8; // rows kept beyond the edge of the window
+const MARGIN = 8; // rows drawn beyond the edge of the window
 const DEEP = 14;
 
 export function Tree(props: Props) {
@@ -99,7 +99,8 @@ export function Tree(props: Props) {
   const last = Math.min(rows.length, Math.ceil((top + height) / rowHeight) + MARGIN);
   const shown: number[] = [];
   for (let k = first; k < last; k++) shown.push(k);
-  // Far below, indenting from the root would leave no room: indent from just above the rows in sight.
+  // Deep in the tree an indent from the root leaves no room: indent from just above the visible
+  // rows.
   let shallowest = Infinity;
   let deepest = 0;
   for (const k of shown) {
@@ -146,7 +147,7 @@ export function Tree(props: Props) {
             <Row key={rows[k]} {...props} index={rows[k]} position={k} base={base} step={step} />
           ))}
         </div>
-        {rows.length === 0 && <p class="empty">{trace.count === 0 ? "This trace holds no calls." : "Nothing matches the search. Press Esc to clear it."}</p>}
+        {rows.length === 0 && <p class="empty">{trace.count === 0 ? "This trace has no calls." : "Nothing matches the search. Press Esc to clear it."}</p>}
       </div>
     </section>
   );
@@ -205,7 +206,7 @@ function Row(props: Props & { index: number; position: number; base: number; ste
         {hiddenErrors > 0 && <span class="folded s-error">{count(hiddenErrors)} {plural(hiddenErrors, "error")}</span>}
       </span>
       <span class="took" role="gridcell">
-        {visible(tookWord(trace, index))}
+        {visible(durationLabel(trace, index))}
       </span>
       <span class="lane" role="gridcell">
         <Bar trace={trace} index={index} range={range} />

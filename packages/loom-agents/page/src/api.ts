@@ -6,12 +6,12 @@ export type Fields = { [name: string]: Json };
 export type Row = {
   run_id: string;
   status: string;
-  standing: string;
+  display_status: string;
   title: string;
   step_index: number;
   updated_at?: string;
   parent_run_id: string | null;
-  can_talk?: boolean;
+  accepts_messages?: boolean;
   turn?: number;
   usage?: { input_tokens: number; output_tokens: number; cost_usd: number | null };
 };

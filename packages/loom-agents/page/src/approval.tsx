@@ -1,4 +1,4 @@
-// One tool call that waits for a word: what it would do, why it is asked about, and the answer.
+// One tool call that waits for approval: what it would do, why it needs approval, and the decision.
 import { useState } from "preact/hooks";
 import { type Approval, type Fields, type Json, Refused, place, send } from "./api";
 import { clock, tone, until } from "./format";

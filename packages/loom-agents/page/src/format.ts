@@ -25,9 +25,9 @@ export function money(usd: number | null): string {
 export const count = (value: number) => value.toLocaleString("en-US");
 
 /** The tone of a status: what its colour says. */
-export function tone(standing: string): string {
-  if (["completed", "answered", "done", "approved", "used"].includes(standing)) return "good";
-  if (["failed", "parked", "denied", "expired", "cancelled", "in_doubt", "limit"].includes(standing)) return "bad";
-  if (["waiting", "approval", "question", "pending", "paused"].includes(standing)) return "wait";
+export function tone(status: string): string {
+  if (["completed", "answered", "done", "approved", "used"].includes(status)) return "good";
+  if (["failed", "parked", "denied", "expired", "cancelled", "in_doubt", "limit"].includes(status)) return "bad";
+  if (["waiting", "approval", "question", "pending", "paused"].includes(status)) return "wait";
   return "quiet";
 }

@@ -150,7 +150,7 @@ function Desk({ me }: { me: Me }) {
               <button aria-current={run.run_id === chosen} title={run.run_id} onClick={() => choose(run.run_id)}>
                 <span class="line">
                   <b>{depth ? run.run_id.slice(run.run_id.lastIndexOf(":sub:") + 5) : run.run_id}</b>
-                  <span class={`pill t-${tone(run.standing)}`}>{run.standing}</span>
+                  <span class={`pill t-${tone(run.display_status)}`}>{run.display_status}</span>
                 </span>
                 <span class="faint brief">{run.title}</span>
                 {waiting(run.run_id) > 0 && <span class="count">{waiting(run.run_id)} to decide</span>}
@@ -170,8 +170,8 @@ function Desk({ me }: { me: Me }) {
             </p>
           )}
           {asked.length > 0 && (
-            <section class="elsewhere" aria-label="waiting for your word">
-              <h2>Waiting for your word</h2>
+            <section class="elsewhere" aria-label="waiting for approval">
+              <h2>Waiting for approval</h2>
               {asked.map((request) => (
                 <div key={`${request.run_id}#${request.number}`}>
                   <button class="link" onClick={() => choose(request.run_id)}>

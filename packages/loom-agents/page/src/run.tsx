@@ -77,7 +77,7 @@ export function RunView({ runId, me, nudge, below, onChange }: Props) {
   }, [load, start]);
 
   useEffect(() => {
-    // Something happened to this run after its stream had ended: it was gone on with.
+    // Something happened to this run after its stream had ended: it was resumed.
     if (nudge > last.current && following.current === null) start();
   }, [nudge, start]);
 
@@ -103,8 +103,8 @@ export function RunView({ runId, me, nudge, below, onChange }: Props) {
     <main class="run">
       <header>
         <h2>{run.run_id}</h2>
-        <span class={`pill t-${tone(run.standing)}`}>{run.standing}</span>
-        {!isOpen && <span class="pill t-bad">line lost, coming back</span>}
+        <span class={`pill t-${tone(run.display_status)}`}>{run.display_status}</span>
+        {!isOpen && <span class="pill t-bad">connection lost, reconnecting</span>}
         <span class="faint">
           {count(run.step_index)} {run.step_index === 1 ? "step" : "steps"}
           {run.usage ? `, ${count(run.usage.input_tokens)} in / ${count(run.usage.output_tokens)} out tokens, ${money(run.usage.cost_usd)}` : ""}
@@ -136,7 +136,7 @@ export function RunView({ runId, me, nudge, below, onChange }: Props) {
         </p>
       )}
       {pending.length > 0 && (
-        <section class="asked" aria-label="waiting for your word">
+        <section class="asked" aria-label="waiting for approval">
           {pending.map((request) => (
             <Request key={`${request.run_id}#${request.number}`} request={request} mayDecide={may("approve")} onDecided={() => (soon(), onChange())} />
           ))}
@@ -144,7 +144,7 @@ export function RunView({ runId, me, nudge, below, onChange }: Props) {
       )}
       {run.question && <p class="question">{run.question}</p>}
       <Transcript run={run} live={live} />
-      {may("run") && run.can_talk && ["answered", "question"].includes(run.standing) && (
+      {may("run") && run.accepts_messages && ["answered", "question"].includes(run.display_status) && (
         <Composer label={run.question ? "Answer" : "Send"} onSend={(message) => act("messages", { message })} />
       )}
       <details open>

@@ -1,27 +1,52 @@
 """The durable agent step: one model request, then its tool calls.
 
-    runner = build_agent_runner(ScriptedModel(["Hello."]), workspace_tools(Workspace.at(Path("."))), store)
-    await runner.start(run_id="demo", initial_state=AgentState().with_user("hi").to_json())
+    import asyncio
+    from pathlib import Path
 
-`Coordinator` is the step, `Model` the seam to language models, `AgentState` what a run keeps between steps.
+    from loom_agents import AgentState, Coordinator, ScriptedModel, Workspace, build_agent_runner, workspace_tools
+    from loom_runner import SQLiteStore
+
+    tools = workspace_tools(Workspace.at(Path(".")))
+    coordinator = Coordinator(ScriptedModel(["Hello."]), tools)
+    runner = build_agent_runner(coordinator, tools, SQLiteStore("runs.sqlite"))
+    asyncio.run(runner.start(run_id="demo", initial_state=AgentState().with_user("Hi!").to_json()))
+
+`Coordinator` is the step, `Model` the protocol of language models, `AgentState` the state of a run between steps.
+
+* `_agent/`: the step, its state, tool calls, delegation, compaction, questions to the user, policy;
+* `_models/`: the model protocol, messages, scripted models, providers;
+* `_workspace/`: the local tools: path jail, `read/`, `write/`, `undo/`, `git/`, tests;
+* `_tools/`, `_process/`: what tools are built from; commands that cannot outlive their caller;
+* `_mcp/`, `_serve/`: the MCP client; HTTP.
+
+Public modules: `loom_agents.mcp`, `loom_agents.process`, `loom_agents.serve`, `loom_agents.testing`.
 """
 
-from loom_agents._changes import ChangeLog
-from loom_agents._coordinator import MESSAGE_SIGNAL, Coordinator, message_text
-from loom_agents._delegation import AgentProfile, Delegation
-from loom_agents._described import check_arguments, described_tool
+from loom_agents._agent.coordinator import MESSAGE_SIGNAL, Coordinator, message_text
+from loom_agents._agent.delegation import AgentProfile, Delegation
+from loom_agents._agent.policy import Mode, Policy, Rule
+from loom_agents._agent.runner import build_agent, build_agent_runner
+from loom_agents._agent.state import AgentState
+from loom_agents._agent.user_questions import INPUT_SIGNAL
 from loom_agents._errors import AgentError, MessageFormatError, ModelError, ScriptError, ToolError, WorkspaceError
-from loom_agents._messages import AssistantMessage, Message, SummaryMessage, ToolCall, ToolMessage, Usage, UserMessage
-from loom_agents._model import Model, ModelReply, ModelRequest, ToolSpec
-from loom_agents._policy import Mode, Policy, Rule
-from loom_agents._provider import ProviderModel
-from loom_agents._questions import INPUT_SIGNAL
-from loom_agents._recording import RecordingModel
-from loom_agents._runner import build_agent_runner
-from loom_agents._scripted import ScriptedModel
-from loom_agents._state import AgentState
-from loom_agents._workspace import Workspace
-from loom_agents._workspace_tools import workspace_tools
+from loom_agents._models.messages import (
+    AssistantMessage,
+    Message,
+    SummaryMessage,
+    ToolCall,
+    ToolMessage,
+    Usage,
+    UserMessage,
+)
+from loom_agents._models.protocol import Model, ModelReply, ModelRequest, ToolSpec
+from loom_agents._models.provider import ProviderModel
+from loom_agents._models.recording import RecordingModel
+from loom_agents._models.script_file import script_of
+from loom_agents._models.scripted import ScriptedModel
+from loom_agents._tools.function_tools import check_arguments, described_tool
+from loom_agents._workspace.jail import Workspace
+from loom_agents._workspace.registry import workspace_tools
+from loom_agents._workspace.undo.change_log import ChangeLog
 
 __all__ = [
     "INPUT_SIGNAL",
@@ -55,9 +80,11 @@ __all__ = [
     "UserMessage",
     "Workspace",
     "WorkspaceError",
+    "build_agent",
     "build_agent_runner",
     "check_arguments",
     "described_tool",
     "message_text",
+    "script_of",
     "workspace_tools",
 ]

@@ -1,11 +1,12 @@
-"""Everything that can go wrong here, as a tree.
+"""The errors that this package raises on purpose, as a tree.
 
 AgentError                  base of this package
-├── McpConfigError          a file of MCP servers that cannot be read as a whole
+├── McpConfigError          an MCP configuration file that cannot be read as a whole
 ├── MessageFormatError      a stored conversation that this version cannot read
-├── ModelError              the model did not answer
+├── NotPermittedError       a request over HTTP that this caller may not make
+├── ModelError              a model request without a reply
 │   └── ScriptError         a script for `ScriptedModel` that is wrong or too short
-└── ToolError               a tool refused or could not do its work; goes back to the model
+└── ToolError               a tool that refused or failed; the text goes back to the model
     └── WorkspaceError      a path that a tool must not touch
 """
 
@@ -14,6 +15,7 @@ __all__ = [
     "McpConfigError",
     "MessageFormatError",
     "ModelError",
+    "NotPermittedError",
     "ScriptError",
     "ToolError",
     "WorkspaceError",
@@ -25,19 +27,19 @@ class AgentError(Exception):
 
 
 class McpConfigError(AgentError):
-    """Say that a file of MCP servers cannot be read. One bad server in a good file is not this: it is only left out."""
+    """An MCP configuration file cannot be read. A single bad server in a good file is not an error: it is left out."""
 
 
 class MessageFormatError(AgentError):
-    """Say that a stored conversation is damaged or was written by a newer version."""
+    """A stored conversation is damaged or was written by a newer version."""
 
 
 class ModelError(AgentError):
-    """Say that a model request ended without a reply; nothing was added to the conversation.
+    """A model request ended without a reply; nothing was added to the conversation.
 
     Args:
         message: what happened.
-        retryable: whether the same request may succeed later; the runner tries the step again then.
+        retryable: whether the same request may succeed later; the runner then tries the step again.
     """
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
@@ -45,13 +47,17 @@ class ModelError(AgentError):
         self.retryable = retryable
 
 
+class NotPermittedError(AgentError):
+    """The caller of an HTTP request may not do this, for instance decide about this tool call."""
+
+
 class ScriptError(ModelError):
-    """Say that a script is wrong, or has no reply for this request. Trying again does not help."""
+    """A script is wrong, or has no reply for this request. Trying again does not help."""
 
 
 class ToolError(AgentError):
-    """Say why a tool did not do what was asked. The model reads this text, so it says what to do instead."""
+    """A tool did not do what was asked. The model reads this text, so it says what to do instead."""
 
 
 class WorkspaceError(ToolError):
-    """Say that a path is outside the workspace, holds secrets, or is not what the tool works on."""
+    """A path is outside the workspace, holds secrets, or is not something that the tool works on."""

@@ -6,12 +6,12 @@
 The library `mcp` (extra `loom-agents[mcp]`) is loaded when the first server starts, not before.
 """
 
-from loom_agents._blobs import BlobFolder
 from loom_agents._errors import McpConfigError
-from loom_agents._mcp import McpServers
-from loom_agents._mcp_config import McpConfig, McpServerConfig, read_mcp_config
-from loom_agents._mcp_server import McpServer
-from loom_agents._trust import TrustedFiles
+from loom_agents._mcp.blobs import BlobFolder
+from loom_agents._mcp.config import McpConfig, McpServerConfig, read_mcp_config
+from loom_agents._mcp.server import McpServer
+from loom_agents._mcp.toolset import McpServers
+from loom_agents._workspace.trusted_files import TrustedFiles
 
 __all__ = [
     "BlobFolder",

@@ -1,15 +1,15 @@
 """Durable transitions on SQLite: checkpoint, resume and explain long-running Python agents.
 
-A *run* is a row with a current state. A *step* takes the state, runs your code and ends in one outcome, which is
-committed in one transaction together with everything that happened in it::
+A *run* is a row with a current state. A *step* takes the state, runs your code and ends in one
+outcome, which is committed in one transaction together with everything that happened in it::
 
     async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[int]:
-        page = await ctx.call_tool("fetch", url=state.url)  # never repeated once its result is on record
+        page = await ctx.call_tool("fetch", url=state.url)  # not repeated once its result is recorded
         ...
 
     runner = AgentRunner(step=step, store=SQLiteStore("runs.sqlite"), tools=tools)
     result = await runner.start(run_id="demo", initial_state=State(...), max_steps=5)
-    result = await runner.resume(run_id="demo")  # in this process, or in another one after a crash
+    result = await runner.resume(run_id="demo")  # in this process, or in another after a crash
     print(runner.explain_run("demo"))
 
 `AgentRunner(loop=agent_loop, ...)` drives a `@tailrec` function of `loom` in the same way: every tail call is a
@@ -19,23 +19,28 @@ checkpoint.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loom_runner._driver.children import ChildResult as ChildResult
     from loom_runner._driver.worker import Worker
+    from loom_runner._engines.local import LocalEngine
+    from loom_runner._engines.protocol import Engine
     from loom_runner._engines.runner import AgentRunner
     from loom_runner._model.budget import Budget
     from loom_runner._model.events import RunEvent
     from loom_runner._model.outcomes import Child, Complete, Continue, Fail, Sleep, Spawn, Wait
-    from loom_runner._model.result import RunResult
+    from loom_runner._model.results import ChildResult as ChildResult
+    from loom_runner._model.results import RunResult
     from loom_runner._model.retry import RetryPolicy
+    from loom_runner._program.agent import Agent
     from loom_runner._program.context import RunContext, current_run
     from loom_runner._program.context import Signal as Signal
     from loom_runner._program.gate import Allow, Ask, Deny, PendingCall
     from loom_runner._program.gate import Gate as Gate
     from loom_runner._program.gate import Verdict as Verdict
-    from loom_runner._program.managed import tool
+    from loom_runner._program.managed_function import tool
     from loom_runner._program.tools import Done, NotDone, Tool, ToolRegistry
-    from loom_runner._store.keys import KeyRing
-    from loom_runner._store.protocol import Store
+    from loom_runner._queries.runs import Runs
+    from loom_runner._store.encryption_keys import KeyRing
+    from loom_runner._store.open import open_store
+    from loom_runner._store.protocol import Store, StoreReader
     from loom_runner._store.sqlite.event_log import EventLog, LoggedEvent
     from loom_runner._store.sqlite.file import Durability as Durability
     from loom_runner._store.sqlite.store import SQLiteStore
@@ -53,6 +58,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Agent",
     "AgentRunner",
     "Allow",
     "Ask",
@@ -62,10 +68,12 @@ __all__ = [
     "Continue",
     "Deny",
     "Done",
+    "Engine",
     "EventLog",
     "Fail",
     "KeyRing",
     "LeaseLost",
+    "LocalEngine",
     "LoggedEvent",
     "NotDone",
     "OutcomeUnknown",
@@ -76,12 +84,14 @@ __all__ = [
     "RunEvent",
     "RunResult",
     "RunnerError",
+    "Runs",
     "SQLiteStore",
     "Sleep",
     "Spawn",
     "StateError",
     "Store",
     "StoreError",
+    "StoreReader",
     "Tool",
     "ToolCallMismatch",
     "ToolFailed",
@@ -91,10 +101,12 @@ __all__ = [
     "Wait",
     "Worker",
     "current_run",
+    "open_store",
     "tool",
 ]
 
 _HOME = {
+    "Agent": "_program.agent",
     "AgentRunner": "_engines.runner",
     "Allow": "_program.gate",
     "Ask": "_program.gate",
@@ -104,10 +116,12 @@ _HOME = {
     "Continue": "_model.outcomes",
     "Deny": "_program.gate",
     "Done": "_program.tools",
+    "Engine": "_engines.protocol",
     "EventLog": "_store.sqlite.event_log",
     "Fail": "_model.outcomes",
-    "KeyRing": "_store.keys",
+    "KeyRing": "_store.encryption_keys",
     "LeaseLost": "errors",
+    "LocalEngine": "_engines.local",
     "LoggedEvent": "_store.sqlite.event_log",
     "NotDone": "_program.tools",
     "OutcomeUnknown": "errors",
@@ -116,14 +130,16 @@ _HOME = {
     "RunBusy": "errors",
     "RunContext": "_program.context",
     "RunEvent": "_model.events",
-    "RunResult": "_model.result",
+    "RunResult": "_model.results",
     "RunnerError": "errors",
+    "Runs": "_queries.runs",
     "SQLiteStore": "_store.sqlite.store",
     "Sleep": "_model.outcomes",
     "Spawn": "_model.outcomes",
     "StateError": "errors",
     "Store": "_store.protocol",
     "StoreError": "errors",
+    "StoreReader": "_store.protocol",
     "Tool": "_program.tools",
     "ToolCallMismatch": "errors",
     "ToolFailed": "errors",
@@ -133,26 +149,27 @@ _HOME = {
     "Wait": "_model.outcomes",
     "Worker": "_driver.worker",
     "current_run": "_program.context",
-    "tool": "_program.managed",
+    "open_store": "_store.open",
+    "tool": "_program.managed_function",
 }
-"""The module in which each public name lives. It is loaded when the name is first asked for, so that `--help` of a
-command loads neither SQLite nor asyncio."""
+"""The module that defines each public name. It is imported at the first access to the name, so that
+`--help` of a command loads neither SQLite nor asyncio."""
 
 
-_HINTED = {
-    "ChildResult": "_driver.children",
+_TYPES = {
+    "ChildResult": "_model.results",
     "Durability": "_store.sqlite.file",
     "Gate": "_program.gate",
     "Signal": "_program.context",
     "Verdict": "_program.gate",
 }
-"""Likewise types that no program makes or catches, but that a hint may name."""
+"""The same for types that programs only name in hints."""
 
 
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    home = _HOME.get(name) or _HINTED.get(name)
+    home = _HOME.get(name) or _TYPES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)

@@ -9,10 +9,10 @@ __all__ = ["main"]
 
 
 def main() -> NoReturn:
-    """Run the command and leave the process."""
+    """Run the command and exit."""
     try:
+        from loom_runner._cli.base import run_command
         from loom_runner._cli.main import main_group
-        from loom_runner.cli_base import run_command
     except KeyboardInterrupt:
         print("interrupted.", file=sys.stderr)
         sys.exit(130)

@@ -1,54 +1,31 @@
-"""What every command of the stack shares: exit codes, one-line errors, output modes, tables, Ctrl-C.
+"""What all commands of the stack share: exit codes, one-line errors, output modes, tables, Ctrl-C.
 
-The exit codes, the same everywhere:
-
-| code | meaning |
-|---|---|
-| 0 | done, or paused because the caller asked for a slice |
-| 1 | failed |
-| 2 | usage: unknown run, module or option |
-| 3 | waiting: approval, signal, timer, a call in doubt |
-| 4 | a limit was reached: tokens, cost, time, tool calls |
-| 5 | denied |
-| 6 | provider or authentication |
-| 7 | the run is busy in another process, or was taken over by one |
-| 8 | the store cannot be read or is too new |
-| 130 | interrupted; the run can be resumed |
+`ExitCode` lists the exit codes; they are the same in every command.
 """
 
-from __future__ import annotations
-
-import errno
-import math
-import os
-import signal
-import sys
-from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
-
-import click
-
+from loom_runner._cli.base import (
+    Amount,
+    Count,
+    ExitCode,
+    Interrupted,
+    exit_code_of_error,
+    exit_code_of_status,
+    grace_s,
+    run_async,
+    run_command,
+)
 from loom_runner._cli.output import (
     Output,
     choose_output,
-    lose_stdout,
     output_option,
-    prepare_streams,
     styled_status,
-    take_loss,
     terminal_width,
     write_error,
     write_json,
     write_line,
     write_rows,
 )
-from loom_runner._model.text import counted, duration, one_line, plural, shorten, size
-from loom_runner.errors import LeaseLost, RunBusy, RunnerError, StoreError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
-
-    from loom_runner._model.statuses import Status
+from loom_runner._model.formatting import counted, duration, one_line, plural, shorten, size
 
 __all__ = [
     "Amount",
@@ -76,219 +53,3 @@ __all__ = [
     "write_line",
     "write_rows",
 ]
-
-T = TypeVar("T")
-
-
-class ExitCode(IntEnum):
-    """The exit codes of every command of the stack (the table is in this module's docstring)."""
-
-    DONE = 0
-    FAILED = 1
-    USAGE = 2
-    WAITING = 3
-    LIMIT = 4
-    DENIED = 5
-    PROVIDER = 6
-    BUSY = 7
-    STORE = 8
-    INTERRUPTED = 130
-
-
-_OF_STATUS: Final[dict[Status, ExitCode]] = {
-    "created": ExitCode.DONE,
-    "running": ExitCode.DONE,
-    "paused": ExitCode.DONE,
-    "completed": ExitCode.DONE,
-    "waiting": ExitCode.WAITING,
-    "failed": ExitCode.FAILED,
-    "parked": ExitCode.FAILED,
-    "cancelled": ExitCode.DENIED,
-}
-_OF_CATEGORY: Final = {
-    "limit": ExitCode.LIMIT,
-    "denied": ExitCode.DENIED,
-    "approval_expired": ExitCode.DENIED,
-    "provider": ExitCode.PROVIDER,
-    "auth": ExitCode.PROVIDER,
-}
-_OF_ERROR: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
-    (UsageError, ExitCode.USAGE),
-    (RunBusy, ExitCode.BUSY),
-    (LeaseLost, ExitCode.BUSY),
-    (StoreError, ExitCode.STORE),
-    (RunnerError, ExitCode.FAILED),
-)
-
-
-class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM ended the command: control flow, like KeyboardInterrupt. The text is what to do next."""
-
-
-def exit_code_of_status(status: Status, error_category: str | None = None) -> ExitCode:
-    """Say with which code a command ends that leaves a run in this status.
-
-    Args:
-        error_category: The category of the run's error: a run that failed or was paused by a used-up limit, a denial
-            or its provider has a code of its own.
-    """
-    if error_category is not None and status in ("failed", "paused"):
-        return _OF_CATEGORY.get(error_category, _OF_STATUS[status])
-    return _OF_STATUS[status]
-
-
-def exit_code_of_error(error: BaseException) -> ExitCode:
-    """Say with which code a command ends by this error; an `exit_code` attribute of the error decides first."""
-    own = getattr(error, "exit_code", None)
-    if isinstance(own, int) and not isinstance(error, click.ClickException):
-        return ExitCode(own)
-    if isinstance(error, click.UsageError):
-        return ExitCode.USAGE
-    return next((code for kind, code in _OF_ERROR if isinstance(error, kind)), ExitCode.FAILED)
-
-
-# ---------------------------------------------------------------------- running
-
-
-def run_async(work: Coroutine[Any, Any, T], *, hint: str = "", on_sigterm: Callable[[], None] | None = None) -> T:
-    """Run a coroutine to its end; Ctrl-C and SIGTERM cancel it, and it may clean up.
-
-    Args:
-        hint: What to do next when it was interrupted.
-        on_sigterm: Called at the first SIGTERM, to let the work come to an end by itself. It has
-            `LOOM_RUNNER_GRACE_S` seconds (5 when not set) before it is cancelled.
-
-    Raises:
-        Interrupted: It was cancelled; the text has `hint`.
-    """
-    import asyncio
-
-    is_ending = False
-
-    async def guarded() -> T:
-        nonlocal is_ending
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-
-        def terminate() -> None:
-            nonlocal is_ending
-            if task is None:
-                return
-            if on_sigterm is None or is_ending:
-                task.cancel()
-                return
-            is_ending = True
-            on_sigterm()
-            loop.call_later(grace_s(), task.cancel)
-
-        if task is not None and sys.platform != "win32":
-            loop.add_signal_handler(signal.SIGTERM, terminate)
-        return await work
-
-    try:
-        return asyncio.run(guarded())
-    except (KeyboardInterrupt, asyncio.CancelledError) as exc:
-        raise Interrupted(f"interrupted. {hint}".strip()) from exc
-
-
-def grace_s() -> float:
-    """Seconds that work may still take after SIGTERM."""
-    try:
-        return max(0.0, float(os.environ.get("LOOM_RUNNER_GRACE_S", "5")))
-    except ValueError:
-        return 5.0
-
-
-_MOST: Final = 10**15
-
-
-class Count(click.IntRange):
-    """A whole number as an option's type: `click.IntRange` in words that a person uses."""
-
-    name = "n"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read it; fail with what was expected."""
-        try:
-            number: int = super().convert(value, param, ctx)
-        except click.BadParameter:
-            self.fail(_misfit(value, "whole number", self.min, self.max), param, ctx)
-        if abs(number) > _MOST:  # SQLite's own numbers end not far from there
-            self.fail(_misfit(value, "whole number", self.min, _MOST), param, ctx)
-        return number
-
-
-class Amount(click.FloatRange):
-    """A number as an option's type: `click.FloatRange` in words that a person uses."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read it; fail with what was expected."""
-        try:
-            number: float = super().convert(value, param, ctx)
-        except click.BadParameter:
-            number = math.nan
-        if not math.isfinite(number):
-            self.fail(_misfit(value, "number", self.min, self.max), param, ctx)
-        return number
-
-
-def _misfit(value: Any, what: str, least: float | None, most: float | None) -> str:
-    bounds = [f"from {least:,}" if least is not None else "", f"to {most:,}" if most is not None else ""]
-    return f"{shorten(str(value), 40)!r} is not a {what} {' '.join(bounds).strip()}".rstrip() + "."
-
-
-def run_command(command: click.Command, arguments: Sequence[str] | None = None, *, name: str) -> NoReturn:
-    """Run a click command and leave the process with the right code; any error is one line on stderr."""
-    prepare_streams()
-    code = _run_command(command, arguments, name)
-    try:
-        if sys.stdout is not None:  # it is None when the shell closed it
-            sys.stdout.flush()
-    except OSError as exc:
-        lose_stdout(exc)
-    if loss := take_loss():
-        write_error(f"cannot write the answer: {loss.strerror}. Make room, or send it elsewhere.")
-        code = code or ExitCode.FAILED
-    sys.exit(code)
-
-
-def _run_command(command: click.Command, arguments: Sequence[str] | None, name: str) -> int:
-    for number, argument in enumerate(sys.argv[1:] if arguments is None else arguments, start=1):
-        if not argument.isascii() and argument != argument.encode("utf-8", "replace").decode():
-            write_error(f"{name}: argument {number} is not text in UTF-8: {ascii(argument)[:60]}. Type it anew.")
-            return ExitCode.USAGE
-    try:
-        if os.environ.get("NO_COLOR"):
-            result = command.main(arguments, name, standalone_mode=False, color=False)
-        else:
-            result = command.main(arguments, name, standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as exc:
-        write_error(exc.format_message())
-        return ExitCode.USAGE
-    except click.ClickException as exc:
-        where = getattr(getattr(exc, "ctx", None), "command_path", name)
-        write_error(f"{where}: {one_line(exc.format_message())} (see {where} --help)")
-        return exit_code_of_error(exc) if isinstance(exc, click.UsageError) else exc.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        write_error("interrupted.")
-        return ExitCode.INTERRUPTED
-    except Interrupted as exc:
-        write_error(str(exc))
-        return ExitCode.INTERRUPTED
-    except RunnerError as exc:
-        write_error(one_line(str(exc)))
-        return exit_code_of_error(exc)
-    except BrokenPipeError as exc:
-        lose_stdout(exc)
-        return ExitCode.DONE
-    except Exception as exc:
-        if isinstance(exc, OSError) and exc.errno == errno.ENOSPC and exc.filename is None:  # click's own help
-            lose_stdout(exc)
-            return ExitCode.FAILED
-        if os.environ.get("LOOM_DEBUG"):
-            raise
-        text = one_line(str(exc))
-        write_error(f"{name}: internal error: {type(exc).__name__}: {text} (LOOM_DEBUG=1 shows where)")
-        return ExitCode.FAILED
-    return result if isinstance(result, int) else ExitCode.DONE

@@ -1,38 +1,38 @@
 """Every error of the package; each message says *cannot X: because Y. Do Z.*
 
 RunnerError
-├── UsageError                what was asked for makes no sense here
+├── UsageError                the request is not valid here
 │   ├── UnknownRun            no run has this id in this database
 │   ├── RunExists             the id is taken by a run with another input
 │   ├── UnknownToolCall       no tool call has this number, or nothing about it is in doubt
-│   ├── UnknownApproval       no request for approval has this number
+│   ├── UnknownApproval       no approval request has this number
 │   ├── UnknownStep           the run has no committed step of this number
-│   │   └── StepPruned        it had one, and retention dropped it
+│   │   └── StepPruned        it had one, and retention deleted it
 │   ├── AgentModuleError      the agent module is missing, broken or offers nothing to run
-│   └── IllegalMove           the run's status does not allow this (see the table in `_states`)
+│   └── IllegalMove           the run's status does not allow this (see `_model/statuses.py`)
 ├── RunBusy                   another live process holds the run
-├── PauseAsked                the run was asked to pause: commit the step as its last (never leaves the driver)
-├── LeaseLost                 this process held the run and lost it; nothing more is written
+├── PauseAsked                somebody requested a pause: commit the step as the last one (internal)
+├── LeaseLost                 this process lost the run's lease; nothing more is written
 ├── StoreError                the database
 │   ├── StoreUnreadable       a directory, not a database, damaged, or cannot be opened
 │   │   ├── StoreDamaged      one value cannot be read; the rest can
-│   │   └── StoreLocked       it is encrypted, and the key is missing or another one
-│   ├── StoreReadOnly         writing was asked for and the file does not allow it
+│   │   └── StoreLocked       it is encrypted, and the key is missing or wrong
+│   ├── StoreReadOnly         a write to a file that cannot be written
 │   ├── StoreTooNew           written by a later version of this package
 │   └── StoreBusy             another writer kept the database locked for too long, or the disk is full
-├── StateError                the value of a step
-│   ├── StateEncodeError      a state or result that cannot be written as JSON of its type
-│   ├── PayloadTooLarge       a state or a payload above the store's cap
-│   ├── StateDecodeError      a stored state that the code at hand cannot read
+├── StateError                a value of a step
+│   ├── StateEncodeError      a state or result that cannot be encoded as JSON of its type
+│   ├── PayloadTooLarge       a state or a payload above the store's limit
+│   ├── StateDecodeError      a stored state that the present code cannot decode
 │   └── OutcomeError          a step returned something that is not an outcome
 └── ToolError                 a managed tool call
     ├── UnknownTool           no tool of this name is registered
     ├── ToolCallMismatch      the same idempotency key came with other arguments
-    ├── OutcomeUnknown        raised by a tool: it began, and nobody can say how it ended
+    ├── OutcomeUnknown        raised by a tool: it started, and its outcome is unknown
     └── ToolFailed            the tool ended with an error
 """
 
-# ruff: noqa: N818  (an error is named for what is the matter; the word Error adds nothing)
+# ruff: noqa: N818  (the names describe the condition; a suffix Error would add nothing)
 from __future__ import annotations
 
 __all__ = [
@@ -70,7 +70,7 @@ __all__ = [
 
 
 class RunnerError(Exception):
-    """Base of every error that this package raises on purpose.
+    """Base class of the errors that this package raises.
 
     The fields beside the text are None where they have no meaning.
     """
@@ -82,11 +82,11 @@ class RunnerError(Exception):
 
 
 class UsageError(RunnerError):
-    """What was asked for makes no sense here; nothing was changed."""
+    """The request is not valid here; nothing was changed."""
 
 
 class UnknownRun(UsageError):
-    """No run has this id in this database. Not raised for a run that is finished."""
+    """No run has this id in this database. Not raised for a run that has ended."""
 
 
 class RunExists(UsageError):
@@ -101,17 +101,18 @@ class UnknownToolCall(UsageError):
 
 
 class UnknownApproval(UsageError):
-    """The run has no request for approval of this number."""
+    """The run has no approval request of this number."""
 
 
 class UnknownStep(UsageError):
-    """The run has no committed step of this number: it has not come so far, or the number is negative."""
+    """The run has no committed step of this number: not yet, or the number is negative."""
 
 
 class StepPruned(UnknownStep):
-    """The step was committed, and retention dropped its row. The message names the nearest one that is kept.
+    """The step was committed, and retention deleted its row.
 
-    `nearest` is that step's number, or None when none is kept.
+    Attributes:
+        nearest: The number of the nearest step that still has a row; None when there is none.
     """
 
     def __init__(self, message: str, *, run_id: str, step_index: int, nearest: int | None) -> None:
@@ -124,28 +125,28 @@ class AgentModuleError(UsageError):
 
 
 class IllegalMove(UsageError):
-    """The run's status does not allow what was asked. The message lists what is allowed."""
+    """The run's status does not allow the operation. The message lists what it allows."""
 
 
 class RunBusy(RunnerError):
     """Another live process (or task) holds the run's lease.
 
-    Wait for it, or stop it: the lease of a process that is gone is taken over at once on the same machine,
-    and after its time on any other.
+    Wait for it, or stop it. The lease of a process that has ended can be claimed at once on the same
+    machine, and after it has expired on any other.
     """
 
 
 class LeaseLost(RunnerError):
-    """This process held the run and lost it, for instance because it slept past its lease.
+    """This process held the run's lease and lost it, for instance because it was suspended too long.
 
-    What it had not committed is dropped. Another process owns the run now; do not retry.
+    What it had not committed is discarded. Another process may drive the run now; do not retry.
     """
 
 
 class PauseAsked(RunnerError):
-    """Raised by a store for a step after which the run was to go on, when somebody asked the run to pause.
+    """Raised by a store for a step that would continue a run for which a pause was requested.
 
-    Nothing was written; the driver commits the step as the last one of its slice.
+    Nothing was written; the driver commits the step again, as the last one before the pause.
     """
 
 
@@ -158,15 +159,15 @@ class StoreUnreadable(StoreError):
 
 
 class StoreDamaged(StoreUnreadable):
-    """One stored value cannot be read. The message names it; everything that does not depend on it can be read."""
+    """One stored value cannot be read. The message names it; other values can still be read."""
 
 
 class StoreLocked(StoreUnreadable):
-    """The database is encrypted and the key that was given, if any, does not open it. Nothing was changed."""
+    """The database is encrypted and no key was given, or a wrong one. Nothing was changed."""
 
 
 class StoreReadOnly(StoreError):
-    """Writing was asked for and the database does not allow it. Reading commands still work."""
+    """The database cannot be written. Reading commands still work."""
 
 
 class StoreTooNew(StoreError):
@@ -174,25 +175,26 @@ class StoreTooNew(StoreError):
 
 
 class StoreBusy(StoreError):
-    """The write did not happen: the database stayed locked, or the disk is full. Trying again is safe."""
+    """Nothing was written: the database stayed locked, or the disk is full. A retry is safe."""
 
 
 class StateError(RunnerError):
-    """A value of a step cannot be stored or read back."""
+    """A value of a step cannot be stored or read."""
 
 
 class StateEncodeError(StateError):
-    """A state or a result is not of its declared type, or cannot be written as JSON. Nothing was committed."""
+    """A state or a result is not of its declared type, or not JSON. Nothing was committed."""
 
 
 class PayloadTooLarge(StateError):
-    """A state, an argument, a payload or a result is above the cap of the store. Nothing was written or cut."""
+    """A state, an argument, a payload or a result exceeds the store's limit. Nothing was written."""
 
 
 class StateDecodeError(StateError):
-    """A stored state cannot be read by the code at hand, which may have changed since.
+    """A stored state cannot be decoded by the present code, which may have changed since.
 
-    The stored JSON is untouched and in `raw`.
+    Attributes:
+        raw: The stored JSON, which is unchanged.
     """
 
     def __init__(
@@ -207,7 +209,7 @@ class OutcomeError(StateError):
 
 
 class ToolError(RunnerError):
-    """A managed tool call cannot be made or did not succeed."""
+    """A managed tool call cannot start, or did not succeed."""
 
 
 class UnknownTool(ToolError):
@@ -215,18 +217,18 @@ class UnknownTool(ToolError):
 
 
 class ToolCallMismatch(ToolError):
-    """A key that was used before in this step came back with other arguments.
+    """An idempotency key was used before in this step, with other arguments.
 
-    The step is not repeatable as written: it asked for something else on its second attempt. The recorded result is
-    not returned, because it answers another question.
+    The step is not deterministic: a later attempt calls the tool with other arguments. The recorded
+    result is not returned, because it belongs to another call.
     """
 
 
 class OutcomeUnknown(ToolError):
-    """Raise it inside a tool whose call began and was cut off, for instance because its server died.
+    """Raise it inside a tool whose call started and was interrupted, for instance by a lost connection.
 
-    The call is then in doubt, as if this process had died in it: the tool's `on_doubt` or `reconcile` decides. Not for
-    a failure that is certain; that is `ToolFailed`.
+    The call is then in doubt, as if this process had crashed in it: the tool's `reconcile` or
+    `on_doubt` decides. Not for a failure that is certain; that is `ToolFailed`.
     """
 
 
@@ -235,8 +237,8 @@ class ToolFailed(ToolError):
 
     Args:
         message: What happened, for a person or a model to read.
-        error_category: One word: `error`, `transient`, `timeout`, `invalid_arguments`, `bad_result`, `in_doubt`,
-            `skipped`, or a word of the tool's own.
+        error_category: `error`, `transient`, `timeout`, `invalid_arguments`, `bad_result`, `in_doubt`,
+            `skipped`, or an identifier of the tool's own.
         retryable: Whether a later attempt of the step may run the tool again. A failure that is not retryable is
             recorded and raised again without running the tool.
     """

@@ -3,8 +3,8 @@
     def test_counter(loom_golden):
         loom_golden(build_runner, initial_state=State())
 
-`pytest --loom-update` writes the goldens, into `goldens/` beside the test file. This module loads nothing of
-loom_runner before a test asks for the fixture. PYTEST_DONT_REWRITE
+`pytest --loom-update` writes the golden copies into `goldens/` beside the test file. This module
+imports nothing of loom_runner until a test uses the fixture. PYTEST_DONT_REWRITE
 """
 
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ def loom_golden(request: pytest.FixtureRequest) -> "LoomGolden":
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say which goldens were written; the facts come with the reports, also from the workers of xdist."""
+    """List the goldens that were written; the names come with the reports, also from xdist workers."""
     written = [
         text
         for reports in terminalreporter.stats.values()

@@ -209,9 +209,9 @@ def test_a_run_of_another_program_is_neither_resumed_nor_attached_to(place):
         "def initial_state():\n    return {'n': 0}\n"
     )
     resumed = place.call("resume", "other.py:other", "--run-id", "r")
-    one_line(resumed, 2, "cannot resume 'r'", "is a run of 'step'", "has 'other'")
+    one_line(resumed, 2, "cannot resume 'r'", "is a run of program 'agent:step'", "this is 'other:other'", "aliases=")
     started = place.call("run", "other.py:other", "--run-id", "r")
-    one_line(started, 2, "cannot start 'r'", "another program, 'step'")
+    one_line(started, 2, "cannot start 'r'", "another program, 'agent:step'")
     assert json.loads(place.call("get", "--run-id", "r").stdout)["step_index"] == 1
 
 
@@ -621,7 +621,7 @@ def test_children_are_in_the_story_and_on_the_page_of_their_parent(place):
     lines = place.call("explain", "p", "--output", "text").stdout.splitlines()
     assert "  child   p:sub:a  completed  1 step" in lines
     with SQLiteStore(place.folder / "runs.sqlite", read_only=True) as store:
-        spans = trace_of(store, "p").spans
+        spans = trace_of(store.reader, "p").spans
     by_id = {span.id: span for span in spans}
     child = next(span for span in spans if span.name == "p:sub:b")
     assert by_id[child.parent_id].name in ("wait for children", "step 0")

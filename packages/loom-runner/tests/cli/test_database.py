@@ -8,6 +8,7 @@ import apsw
 import pytest
 from loom_runner import SQLiteStore
 from loom_runner._queries.doctor import examine
+from loom_runner._store.sqlite.reader import SQLiteReader
 
 RUN = ("run", "agent.py", "--run-id", "r")
 
@@ -104,9 +105,9 @@ def test_a_network_file_system_and_an_old_sqlite_are_bad(place, monkeypatch):
     monkeypatch.setattr("loom_runner._queries.doctor._kind_of", lambda path: "nfs4")
     monkeypatch.setattr("loom_runner._queries.doctor._FEW_BYTES", 10**18)
     with SQLiteStore(place.folder / "runs.sqlite") as store:
-        facts = store.facts()
-        monkeypatch.setattr(SQLiteStore, "facts", lambda self: facts | {"sqlite_version": "3.40.1"})
-        checks = {check.name: check for check in examine(store, str(place.folder / "runs.sqlite"))}
+        facts = store.reader.facts()
+        monkeypatch.setattr(SQLiteReader, "facts", lambda self: facts | {"sqlite_version": "3.40.1"})
+        checks = {check.name: check for check in examine(store.reader, str(place.folder / "runs.sqlite"))}
     assert (checks["file system"].verdict, checks["sqlite"].verdict, checks["room"].verdict) == ("bad", "bad", "warn")
 
 

@@ -44,12 +44,12 @@ def test_a_run_that_nobody_has_begun_is_at_rest(place):
 def test_news_are_told_once_and_in_order(place):
     place.call(*RUN, "--max-steps", "1")
     with SQLiteStore(place.folder / "runs.sqlite", read_only=True) as store:
-        watcher = Watcher(store, "r", 0)
-        assert [row["kind"] for row in watcher.news()] == ["tool_call", "step", "run"]
-        assert watcher.news() == []
-        assert watcher.is_at_rest
+        watcher = Watcher(store.reader, "r", 0)
+        assert [row["kind"] for row in watcher.changes()] == ["tool_call", "step", "run"]
+        assert watcher.changes() == []
+        assert watcher.is_idle
         place.call("resume", "agent.py", "r", "--max-steps", "2")
-        assert [(row["kind"], row["step_index"]) for row in watcher.news()] == [
+        assert [(row["kind"], row["step_index"]) for row in watcher.changes()] == [
             ("tool_call", 1),
             ("tool_call", 2),
             ("step", 1),
@@ -62,13 +62,13 @@ def test_a_call_in_flight_and_its_end_are_told(place):
     process = place.spawn(*RUN, BLOCK_AT="tool-1")
     place.wait_for("reached", process)
     with SQLiteStore(place.folder / "runs.sqlite", read_only=True) as store:
-        watcher = Watcher(store, "r", 0)
-        watcher.news()
+        watcher = Watcher(store.reader, "r", 0)
+        watcher.changes()
         assert [call.name for call in watcher.in_flight] == ["charge"]
-        assert not watcher.is_at_rest
+        assert not watcher.is_idle
         (place.folder / "open").touch()
         process.communicate(timeout=30)
-        ended = [row for row in watcher.news() if row["kind"] == "tool_call" and row["step_index"] == 1]
+        ended = [row for row in watcher.changes() if row["kind"] == "tool_call" and row["step_index"] == 1]
         assert [(row["status"], row["result"]) for row in ended] == [("done", "receipt 1")]
         assert watcher.in_flight == []
 

@@ -52,7 +52,9 @@ class Desk:
             return f"saw {at}"
 
     def runner(self, step, **options):
-        return AgentRunner(step=step, store=self.store, tools=self.tools, clock=self.clock, **options)
+        return AgentRunner(
+            step=step, store=self.store, tools=self.tools, clock=self.clock, **({"name": "agent"} | options)
+        )
 
     def start(self, step, **options):
         return asyncio.run(self.runner(step, **options).start(run_id="r", initial_state=State()))
@@ -86,7 +88,7 @@ def test_a_call_that_needs_a_word_parks_the_run_and_runs_once_it_is_approved(des
     assert (result.status, result.wait) == ("waiting", {"approvals": [1], "until": None})
     assert desk.effects == []
     assert desk.resume(one).status == "waiting"
-    assert len(desk.store.leases("r")) == 1
+    assert len(desk.store.reader.leases("r")) == 1
     (request,) = desk.runner(one).approvals("r")
     assert (request["tool"], request["arguments"], request["status"]) == ("deploy", {"to": "prod"}, "pending")
     decided = desk.decide(via="cli", note="go")
@@ -110,7 +112,7 @@ def test_a_denial_reaches_the_step_with_its_note_and_stays(desk):
     desk.start(step)
     desk.decide(how="deny", note="not on a Friday")
     assert desk.resume(step).result == "denied: not on a Friday"
-    assert (desk.effects, desk.store.tool_calls("r")) == ([], [])
+    assert (desk.effects, desk.store.reader.tool_calls("r")) == ([], [])
 
 
 def test_edited_arguments_are_what_runs_and_what_is_recorded(desk):
@@ -118,7 +120,7 @@ def test_edited_arguments_are_what_runs_and_what_is_recorded(desk):
     desk.decide(how="edit", arguments={"to": "staging"})
     assert desk.resume(one).result == "deployed to staging"
     assert desk.effects == ["deploy staging"]
-    assert desk.store.tool_calls("r")[0].arguments == '{"to":"staging"}'
+    assert desk.store.reader.tool_calls("r")[0].arguments == '{"to":"staging"}'
 
 
 def test_edited_arguments_have_to_fit_the_tool_and_to_be_an_object(desk):
@@ -247,7 +249,7 @@ def test_a_decided_request_cannot_be_decided_again(desk):
 
 def test_of_two_people_at_the_same_moment_one_is_told(desk):
     desk.start(one)
-    (seen,) = desk.store.approvals("r")
+    (seen,) = desk.store.reader.approvals("r")
     desk.decide(how="deny", by="bob")
     assert not asyncio.run(desk.store.update_approval(seen, replace(seen, status="approved")))
 
@@ -268,7 +270,7 @@ def test_decisions_that_make_no_sense_are_refused(desk, options, message):
 
 def test_requests_of_a_run_that_is_not_there(desk):
     with pytest.raises(UnknownRun, match="cannot show the approvals of 'x'"):
-        read_approvals(desk.store, "x")
+        read_approvals(desk.store.reader, "x")
 
 
 # ---------------------------------------------------------------------- the gate
@@ -412,7 +414,11 @@ def test_a_run_whose_process_dies_after_the_approval_was_used_is_not_asked_about
     desk.decide()
     assert "end_tool.before" in CRASH_POINTS
     broken = AgentRunner(
-        step=step, store=crash_at(desk.store, "end_tool.before", crash=die), tools=desk.tools, clock=desk.clock
+        name="agent",
+        step=step,
+        store=crash_at(desk.store, "end_tool.before", crash=die),
+        tools=desk.tools,
+        clock=desk.clock,
     )
     with pytest.raises(Died):
         asyncio.run(broken.resume(run_id="r"))
@@ -428,7 +434,7 @@ def test_a_waiting_run_that_crashes_after_its_claim_does_not_wait_for_the_old_de
     desk.start(step)
     asyncio.run(desk.runner(step).signal(run_id="r", name="go", payload="now"))
     gone = LeaseRequest(Owner("elsewhere", 77, "born"), 15.0, "code", "agent.py:1")
-    asyncio.run(desk.store.claim_run(desk.store.get_run("r"), gone, take_over=False))
+    asyncio.run(desk.store.claim_run(desk.store.reader.get_run("r"), gone, take_over=False))
     desk.store._file.db.execute("UPDATE runs SET renewed_at = 0")
     assert desk.resume(step).result == "now"
     assert desk.clock.slept == []
@@ -441,7 +447,7 @@ def test_a_run_that_crashes_while_a_request_is_pending_waits_for_the_same_reques
     desk.start(step)
     desk.decide(1)
     gone = LeaseRequest(Owner("elsewhere", 77, "born"), 15.0, "code", "agent.py:1")
-    asyncio.run(desk.store.claim_run(desk.store.get_run("r"), gone, take_over=False))
+    asyncio.run(desk.store.claim_run(desk.store.reader.get_run("r"), gone, take_over=False))
     desk.store._file.db.execute("UPDATE runs SET renewed_at = 0")
     result = desk.resume(step)
     assert (result.status, result.wait["approvals"], desk.effects) == ("waiting", [2], ["deploy a"])
@@ -461,7 +467,7 @@ def test_a_step_cannot_go_on_past_a_call_that_waits_for_people(desk, how):
             raise ValueError from exc
 
     assert desk.start(step).status == "waiting"
-    assert desk.store.steps("r") == []
+    assert desk.store.reader.steps("r") == []
     desk.decide()
     assert desk.resume(step).result == "deployed to prod"
 

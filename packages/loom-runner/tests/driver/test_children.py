@@ -112,18 +112,18 @@ def test_children_run_side_by_side_and_their_parent_sees_their_results(house):
     assert result.result == {"a": ["completed", "done 2"], "b": ["completed", "done 12"]}
     assert house.effects[:4] == ["r:sub:a 0", "r:sub:b 10", "r:sub:a 1", "r:sub:b 11"]
     assert [run["run_id"] for run in house.runner(two()).children("r")] == ["r:sub:a", "r:sub:b"]
-    assert {record.parent_run_id for record in house.store.children("r")} == {"r"}
+    assert {record.parent_run_id for record in house.store.reader.children("r")} == {"r"}
 
 
 def test_a_parent_that_waits_is_held_by_nobody(house):
     assert house.start(two(a="shy")).wait["children"] == ["r:sub:a", "r:sub:b"]
-    assert (house.store.get_run("r").status, house.store.get_run("r").owner) == ("waiting", None)
+    assert (house.store.reader.get_run("r").status, house.store.reader.get_run("r").owner) == ("waiting", None)
 
 
 def test_a_child_that_waits_for_a_person_leaves_its_sibling_alone_and_the_parent_waiting(house):
     result = house.start(two(a="shy"))
     assert result.status == "waiting"
-    assert [record.status for record in house.store.children("r")] == ["waiting", "completed"]
+    assert [record.status for record in house.store.reader.children("r")] == ["waiting", "completed"]
     assert house.resume(two(a="shy")).status == "waiting"
     runner = house.runner(two(a="shy"))
     asyncio.run(runner.decide(run_id="r:sub:a", number=1, how="approve", by="ann"))
@@ -149,7 +149,7 @@ def test_the_first_child_is_enough_and_the_others_are_cancelled_when_the_parent_
     result = house.start(two("any", b="endless"))
     assert result.result["a"] == ["completed", "done 2"]
     assert result.result["b"][0] in ("running", "created")
-    child = house.store.get_run("r:sub:b")
+    child = house.store.reader.get_run("r:sub:b")
     assert (child.status, child.error.message) == ("cancelled", "cancelled by r: its parent has ended")
 
 
@@ -164,8 +164,8 @@ def test_children_of_a_completed_parent_are_ended_also_when_its_process_dies_rig
     house.store.commit_step = dying
     with pytest.raises(Died):
         house.start(two("any", b="endless"))
-    assert house.store.get_run("r").status == "completed"
-    assert house.store.get_run("r:sub:b").status == "cancelled"
+    assert house.store.reader.get_run("r").status == "completed"
+    assert house.store.reader.get_run("r:sub:b").status == "cancelled"
 
 
 def test_a_number_of_children_may_be_enough(house):
@@ -179,7 +179,7 @@ def test_a_number_of_children_may_be_enough(house):
     )
     result = house.start(spawn)
     assert [status for status, _ in result.result.values()][:2] == ["completed", "completed"]
-    assert house.store.get_run("r:sub:c").status == "cancelled"
+    assert house.store.reader.get_run("r:sub:c").status == "cancelled"
 
 
 def test_no_children_are_settled_at_once(house):
@@ -195,8 +195,8 @@ def test_a_cancelled_child_has_settled(house):
 def test_cancelling_a_parent_cancels_its_children_and_theirs(house):
     house.start(two(a="shy"))
     assert asyncio.run(house.runner(two()).cancel(run_id="r", note="enough")) == ["r", "r:sub:a"]
-    assert house.store.get_run("r").status == house.store.get_run("r:sub:a").status == "cancelled"
-    assert house.store.get_run("r:sub:b").status == "completed"
+    assert house.store.reader.get_run("r").status == house.store.reader.get_run("r:sub:a").status == "cancelled"
+    assert house.store.reader.get_run("r:sub:b").status == "completed"
     assert house.resume(two(a="shy")).status == "cancelled"
 
 
@@ -228,7 +228,7 @@ def test_a_child_may_be_resumed_by_itself_under_its_parents_runner(house):
     house.start(two(), max_steps=1)
     runner = house.runner(two(), observers=[heard.append])
     result = asyncio.run(runner.resume(run_id="r:sub:a"))
-    assert (result.result, house.store.get_run("r:sub:b").status) == ("done 2", "created")
+    assert (result.result, house.store.reader.get_run("r:sub:b").status) == ("done 2", "created")
     assert {event.run_id for event in heard} == {"r:sub:a"}
     assert asyncio.run(runner.resume(run_id="r:sub:a")).was_stored
 
@@ -242,7 +242,7 @@ def test_a_child_may_be_resumed_by_itself_under_its_parents_runner(house):
         (lambda: Spawn(State(1), [Child("a", 3, program="worker")]), "cannot store the state"),
         (lambda: Spawn(State(1), [Child("a", State(), program="none")]), "no such one. Programs: broken, endless"),
         (lambda: Spawn(State(1), [Child(" ", State(), program="worker")]), "cannot start child ' '"),
-        (lambda: Spawn(State(1), [Child("a:sub:b", State(), program="worker")]), "divides the names"),
+        (lambda: Spawn(State(1), [Child("a:sub:b", State(), program="worker")]), "separates the ids"),
         (lambda: Spawn(State(1), [Child("a" * 300, State(), program="worker")]), "a run id has 1 to 200"),
         (lambda: Spawn(State(1), [Child("a", program="worker")] * 2), "two children have the same name"),
         (lambda: Spawn(State(1), [], until="any"), "cannot spawn 0 children until 'any'"),
@@ -254,7 +254,7 @@ def test_children_that_make_no_sense_fail_the_step_and_start_nothing(house, spaw
     result = house.start(spawn)
     assert result.status == "failed"
     assert message in result.error.message
-    assert house.store.children("r") == []
+    assert house.store.reader.children("r") == []
     assert result.step_index == 0
 
 
@@ -286,7 +286,7 @@ def test_a_program_on_another_store_is_refused(house, tmp_path):
 
         runner = AgentRunner(step=parent, store=house.store, clock=house.clock, children={"worker": child})
         result = asyncio.run(runner.start(run_id="r", initial_state=State()))
-        assert "no AgentRunner on the store of its parent" in result.error.message
+        assert "neither an Agent nor an AgentRunner on the store" in result.error.message
 
 
 # ---------------------------------------------------------------------- crashes and other processes
@@ -317,18 +317,18 @@ def test_a_parent_whose_process_dies_anywhere_ends_with_each_child_run_once(tmp_
         result = asyncio.run(other.runner(two()).start(run_id="r", initial_state=State()))
         assert result.result == {"a": ["completed", "done 2"], "b": ["completed", "done 12"]}, died
         committed(house, house.effects + other.effects)
-        assert [len(second.steps(f"r:sub:{name}")) for name in "ab"] == [3, 3]
-        assert len(second.children("r")) == 2
+        assert [len(second.reader.steps(f"r:sub:{name}")) for name in "ab"] == [3, 3]
+        assert len(second.reader.children("r")) == 2
 
 
 def test_a_child_that_another_process_holds_is_left_to_it(house):
     house.start(two(a="shy"), max_steps=1)
     elsewhere = LeaseRequest(Owner("elsewhere", 77, "born"), 15.0, "code", "agent.py:1")
-    child = house.store.get_run("r:sub:a")
+    child = house.store.reader.get_run("r:sub:a")
     asyncio.run(house.store.claim_run(child, elsewhere, take_over=False))
     assert house.resume(two(a="shy")).status == "waiting"
-    assert house.store.get_run("r:sub:b").status == "completed"
-    assert house.store.get_run("r:sub:a").fence == 1
+    assert house.store.reader.get_run("r:sub:b").status == "completed"
+    assert house.store.reader.get_run("r:sub:a").fence == 1
 
 
 def test_two_processes_that_resume_the_same_parent_share_its_children(tmp_path, clock):
@@ -353,17 +353,21 @@ def test_two_processes_that_resume_the_same_parent_share_its_children(tmp_path, 
 def test_a_cancelled_call_leaves_children_that_can_be_gone_on_with(house):
     async def main():
         task = asyncio.create_task(house.runner(two(a="endless")).start(run_id="r", initial_state=State()))
-        while not (child := house.store.get_run("r:sub:a")) or child.step_index < 3:
+        while not (child := house.store.reader.get_run("r:sub:a")) or child.step_index < 3:
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     asyncio.run(main())
-    child = house.store.get_run("r:sub:a")
-    assert (child.status, child.owner, house.store.leases("r:sub:a")[0].ended_as) == ("paused", None, "interrupted")
+    child = house.store.reader.get_run("r:sub:a")
+    assert (child.status, child.owner, house.store.reader.leases("r:sub:a")[0].ended_as) == (
+        "paused",
+        None,
+        "interrupted",
+    )
     assert house.resume(two(a="endless"), max_steps=2).status == "waiting"
-    assert house.store.get_run("r:sub:a").step_index == child.step_index + 2
+    assert house.store.reader.get_run("r:sub:a").step_index == child.step_index + 2
 
 
 # ---------------------------------------------------------------------- budgets of a family
@@ -441,7 +445,7 @@ def test_a_parent_is_a_child_as_well(house):
     runner = AgentRunner(step=outer, store=house.store, clock=house.clock, children={"inner": lambda: inner})
     result = asyncio.run(runner.start(run_id="g", initial_state=State()))
     assert result.result == {"a": ["completed", "done 2"], "b": ["completed", "done 12"]}
-    assert house.store.get_run("g:sub:p:sub:a").parent_run_id == "g:sub:p"
+    assert house.store.reader.get_run("g:sub:p:sub:a").parent_run_id == "g:sub:p"
 
 
 def test_a_store_that_fails_under_a_child_is_the_callers_error(house):
@@ -510,7 +514,7 @@ def test_a_child_that_waits_goes_on_when_its_sibling_sends_the_signal_as_its_las
 def test_a_child_that_sleeps_goes_on_when_it_becomes_due_while_its_sibling_works(store, clock):
     async def last(runner):
         clock.at_us += 61_000_000
-        while store.get_run("r:sub:v").status != "completed":
+        while store.reader.get_run("r:sub:v").status != "completed":
             await asyncio.sleep(0)
 
     pair = Pair(store, clock, Sleep(State(1), delay_s=60), last)
@@ -520,7 +524,7 @@ def test_a_child_that_sleeps_goes_on_when_it_becomes_due_while_its_sibling_works
 def test_a_child_that_waits_for_what_does_not_come_leaves_the_parent_waiting(store, clock):
     pair = Pair(store, clock, Wait(State(1), signal="look"))
     assert pair.start().status == "waiting"
-    assert [record.status for record in store.children("r")] == ["waiting", "completed"]
+    assert [record.status for record in store.reader.children("r")] == ["waiting", "completed"]
 
 
 def test_a_grandchild_that_can_go_on_is_gone_on_with(store, clock):
@@ -567,7 +571,7 @@ def test_a_child_may_have_a_budget_of_its_own(house):
     result = asyncio.run(runner.start(run_id="r", initial_state=State(), budget=Budget(tokens=1000)))
     assert dict(seen) == {"r:sub:a": Budget(tokens=50), "r:sub:b": Budget(tokens=1000, steps=9)}
     assert result.status == "waiting"
-    assert house.store.get_run("r:sub:a").error.category == "limit"
+    assert house.store.reader.get_run("r:sub:a").error.category == "limit"
     result = asyncio.run(runner.resume(run_id="r", budget=Budget(tokens=2000)))
     assert result.result == {"a": "completed", "b": "completed"}
 
@@ -588,6 +592,6 @@ def test_raising_a_parents_budget_raises_that_of_its_open_children(house):
 
     runner = made(top, m=made(middle, s=made(spender)))
     result = asyncio.run(runner.start(run_id="r", initial_state=State(), budget=Budget(tokens=50)))
-    assert (result.status, house.store.get_run("r:sub:m:sub:a").status) == ("waiting", "paused")
+    assert (result.status, house.store.reader.get_run("r:sub:m:sub:a").status) == ("waiting", "paused")
     assert asyncio.run(runner.resume(run_id="r")).status == "waiting"
     assert asyncio.run(runner.resume(run_id="r", budget=Budget(tokens=500))).result == "done"

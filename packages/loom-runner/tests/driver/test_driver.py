@@ -41,7 +41,7 @@ async def count(state: State, ctx: RunContext) -> Continue[State] | Complete[int
 @pytest.fixture
 def make(store, clock):
     def make(step=count, **options):
-        return AgentRunner(step=step, store=store, clock=clock, **options)
+        return AgentRunner(step=step, store=store, clock=clock, **({"name": "agent"} | options))
 
     return make
 
@@ -68,11 +68,11 @@ def test_a_run_goes_on_to_its_result(make):
 def test_max_steps_pauses_and_resume_goes_on_where_it_stood(make, store):
     result = start(make(), max_steps=2)
     assert (result.status, result.step_index, result.state) == ("paused", 2, State(2))
-    assert store.get_run("r").owner is None
+    assert store.reader.get_run("r").owner is None
     result = resume(make(), max_steps=1)
     assert (result.status, result.step_index) == ("paused", 3)
     assert resume(make()).result == 3
-    assert [lease.first_step for lease in store.leases("r")] == [0, 2, 3]
+    assert [lease.first_step for lease in store.reader.leases("r")] == [0, 2, 3]
 
 
 def test_a_slice_that_ends_with_the_run_completes_it(make):
@@ -83,7 +83,7 @@ def test_a_slice_that_ends_with_the_run_completes_it(make):
 def test_an_absurd_slice_is_refused_and_nothing_is_written(make, store, wrong):
     with pytest.raises(UsageError, match="max_steps starts at 1"):
         start(make(), max_steps=wrong)
-    assert store.list_runs() == []
+    assert store.reader.list_runs() == []
 
 
 def test_starting_again_with_the_same_input_gives_what_is_stored(make):
@@ -99,9 +99,9 @@ def test_starting_again_with_the_same_input_goes_on_with_a_paused_run(make):
 
 def test_starting_again_with_another_input_is_an_error(make, store):
     start(make(), max_steps=1)
-    with pytest.raises(UsageError, match="cannot start 'r': a run of this name exists in .*with another input"):
+    with pytest.raises(UsageError, match="cannot start 'r': a run of this id exists in .*with another input"):
         start(make(), initial_state=State(1))
-    assert store.get_run("r").step_index == 1
+    assert store.reader.get_run("r").step_index == 1
 
 
 def test_starting_again_under_another_program_is_an_error(make, store):
@@ -109,8 +109,8 @@ def test_starting_again_under_another_program_is_an_error(make, store):
         return Complete(0)
 
     start(make(), max_steps=1)
-    with pytest.raises(UsageError, match="has a run of this name of another program, 'count'"):
-        start(make(other))
+    with pytest.raises(UsageError, match="has a run of this id of another program, 'agent'"):
+        start(make(other, name="other"))
 
 
 def test_resuming_what_is_not_there_says_what_is(make):
@@ -152,8 +152,8 @@ def test_a_step_that_returns_nonsense_fails_the_run_and_commits_nothing(make, st
     result = start(make(step))
     assert result.status == "failed"
     assert f"step returned {named}. Return Continue(state)" in result.error.message
-    assert store.steps("r") == []
-    assert store.get_run("r").state == '{"n":0}'
+    assert store.reader.steps("r") == []
+    assert store.reader.get_run("r").state == '{"n":0}'
 
 
 @pytest.mark.parametrize("bad", [{"n": 1}, State("x"), None, object()])
@@ -164,13 +164,13 @@ def test_a_state_that_cannot_be_stored_fails_the_run_and_commits_nothing(make, s
     result = start(make(step))
     assert (result.status, result.error.category, result.state) == ("failed", "state", State(0))
     assert "cannot store the state" in result.error.message
-    assert store.steps("r") == []
+    assert store.reader.steps("r") == []
 
 
 def test_an_initial_state_that_cannot_be_stored_is_an_error_and_makes_no_run(make, store):
     with pytest.raises(StateError, match="cannot store the state"):
         start(make(), initial_state={"n": 1})
-    assert store.list_runs() == []
+    assert store.reader.list_runs() == []
 
 
 def test_a_stored_state_that_the_code_cannot_read_is_an_error_that_changes_nothing(make, store):
@@ -186,7 +186,7 @@ def test_a_stored_state_that_the_code_cannot_read_is_an_error_that_changes_nothi
     with pytest.raises(StateError, match="cannot read the state .*The code has changed") as caught:
         resume(make(step))
     assert (caught.value.raw, caught.value.run_id, caught.value.step_index) == ('{"n":1}', "r", 1)
-    assert store.get_run("r").status == "paused"
+    assert store.reader.get_run("r").status == "paused"
     assert resume(make()).result == 3
 
 
@@ -207,8 +207,8 @@ def test_an_error_of_the_code_fails_the_run_at_once_and_resume_tries_the_step_ag
     assert start(make(step)).was_stored
     broken.clear()
     assert resume(make(step)).result == 3
-    assert [(row.step_index, row.attempt) for row in store.attempts("r")] == [(2, 0)]
-    assert store.steps("r", first=2, limit=1)[0].attempts == 2
+    assert [(row.step_index, row.attempt) for row in store.reader.attempts("r")] == [(2, 0)]
+    assert store.reader.steps("r", first=2, limit=1)[0].attempts == 2
 
 
 def test_what_may_pass_is_tried_again_after_growing_waits(make, store, clock):
@@ -223,7 +223,7 @@ def test_what_may_pass_is_tried_again_after_growing_waits(make, store, clock):
     result = start(make(step, retry=RetryPolicy(max_attempts=3, initial_s=1, factor=10, jitter=0)))
     assert (result.status, result.result, tries) == ("completed", 2, [0, 1, 2])
     assert [round(wait, 3) for wait in clock.slept] == [1, 10]
-    assert [row.retry_at - row.ended_at for row in store.attempts("r")] == [1_000_000, 10_000_000]
+    assert [row.retry_at - row.ended_at for row in store.reader.attempts("r")] == [1_000_000, 10_000_000]
 
 
 def test_attempts_are_limited(make, store, clock):
@@ -231,14 +231,14 @@ def test_attempts_are_limited(make, store, clock):
         raise TimeoutError
 
     result = start(make(step, retry=RetryPolicy(max_attempts=2, initial_s=1)))
-    assert (result.status, result.error.type, len(clock.slept), len(store.attempts("r"))) == (
+    assert (result.status, result.error.type, len(clock.slept), len(store.reader.attempts("r"))) == (
         "failed",
         "TimeoutError",
         1,
         2,
     )
     resume(make(step, retry=RetryPolicy(max_attempts=2)))
-    assert [row.attempt for row in store.attempts("r")] == [0, 1, 2, 3]
+    assert [row.attempt for row in store.reader.attempts("r")] == [0, 1, 2, 3]
 
 
 def test_a_retry_that_is_due_later_is_waited_for_by_the_process_that_takes_over(make, store, clock):
@@ -259,7 +259,7 @@ def test_a_retry_that_is_due_later_is_waited_for_by_the_process_that_takes_over(
         del clock.sleep
 
     asyncio.run(stop_while_it_waits())
-    assert store.get_run("r").status == "paused"
+    assert store.reader.get_run("r").status == "paused"
     assert resume(make(step)).result == 1
     assert [round(wait) for wait in clock.slept] == [100]
 
@@ -275,7 +275,7 @@ def test_fail_ends_the_run_without_a_retry_and_keeps_the_state(make, store):
         "no money",
         "billing",
     )
-    assert len(store.attempts("r")) == 1
+    assert len(store.reader.attempts("r")) == 1
 
 
 def test_a_result_of_another_type_is_refused(make):
@@ -300,12 +300,12 @@ def test_a_run_waits_until_its_signal_comes(make, store):
     result = start(runner)
     assert (result.status, result.step_index, result.wait["signal"]) == ("waiting", 1, "answer")
     assert resume(runner).status == "waiting"
-    assert len(store.leases("r")) == 1
+    assert len(store.reader.leases("r")) == 1
     asyncio.run(runner.signal(run_id="r", name="other", payload=1))
     assert resume(runner).status == "waiting"
     asyncio.run(runner.signal(run_id="r", name="answer", payload="42"))
     assert resume(runner).result == "42"
-    assert [signal.taken_in_step for signal in store.signals("r")] == [None, 1]
+    assert [signal.taken_in_step for signal in store.reader.signals("r")] == [None, 1]
 
 
 def test_a_wait_ends_when_its_time_is_over(make, clock):
@@ -367,8 +367,8 @@ def test_a_signal_needs_a_run_that_can_take_it(make):
 
 def test_a_run_that_a_live_process_holds_is_busy(make, store):
     start(make(), max_steps=1)
-    asyncio.run(store.claim_run(store.get_run("r"), GONE, take_over=False))
-    with pytest.raises(RunBusy, match=r"cannot go on with 'r': process 77 works on it \(its lease lasts 15 s more\)"):
+    asyncio.run(store.claim_run(store.reader.get_run("r"), GONE, take_over=False))
+    with pytest.raises(RunBusy, match=r"cannot resume 'r': process 77 drives it \(its lease lasts 15 s more\)"):
         resume(make())
 
 
@@ -388,7 +388,7 @@ def test_a_run_that_another_process_moved_on_is_looked_at_anew_before_it_is_clai
     store.claim_run = too_late
     result = resume(make(step))
     assert (result.status, result.step_index, result.wait["signal"]) == ("waiting", 2, "second")
-    assert len(store.leases("r")) == 2
+    assert len(store.reader.leases("r")) == 2
 
 
 def test_a_run_that_others_are_forever_faster_with_is_busy(make, store):
@@ -404,7 +404,7 @@ def test_a_run_that_others_are_forever_faster_with_is_busy(make, store):
 
 def test_the_same_run_twice_in_one_process_is_busy_too(make):
     async def step(state: State, ctx: RunContext) -> Complete[str]:
-        with pytest.raises(RunBusy, match=f"process {os.getpid()} works on it"):
+        with pytest.raises(RunBusy, match=f"process {os.getpid()} drives it"):
             await runner.resume(run_id="r")
         return Complete("alone")
 
@@ -415,42 +415,42 @@ def test_the_same_run_twice_in_one_process_is_busy_too(make):
 def test_a_lease_that_ran_out_is_taken_over_and_the_old_holder_writes_nothing(make, store):
     async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[int]:
         if state.n == 1 and not taken:
-            taken.append(await store.claim_run(store.get_run("r"), GONE, take_over=True))
+            taken.append(await store.claim_run(store.reader.get_run("r"), GONE, take_over=True))
         return await count(state, ctx)
 
     taken = []
     with pytest.raises(LeaseLost, match="cannot go on with 'r': another process took the run over"):
         start(make(step))
-    run = store.get_run("r")
+    run = store.reader.get_run("r")
     assert (run.step_index, run.fence, run.owner.pid) == (1, 2, 77)
 
 
 def test_the_heartbeat_stops_a_step_whose_lease_is_lost(make, store):
     async def step(state: State, ctx: RunContext) -> Complete[int]:
-        await store.claim_run(store.get_run("r"), GONE, take_over=True)
+        await store.claim_run(store.reader.get_run("r"), GONE, take_over=True)
         await asyncio.sleep(60)
         return Complete(0)
 
     with pytest.raises(LeaseLost, match="while step 0 ran"):
         start(make(step, lease_s=0.05))
-    assert store.steps("r") == []
+    assert store.reader.steps("r") == []
 
 
 def test_a_crashed_run_is_taken_over_at_once_on_the_same_machine_and_its_crash_is_counted(make, store):
     start(make(), max_steps=2)
     here = make()._driver._lease_request()
     dead = replace(here, owner=replace(here.owner, pid=here.owner.pid, process="another life"))
-    asyncio.run(store.claim_run(store.get_run("r"), dead, take_over=False))
+    asyncio.run(store.claim_run(store.reader.get_run("r"), dead, take_over=False))
     result = resume(make())
     assert result.result == 3
-    assert [(row.kind, row.step_index) for row in store.attempts("r")] == [("interrupted", 2)]
-    assert store.steps("r", first=2, limit=1)[0].attempts == 2
+    assert [(row.kind, row.step_index) for row in store.reader.attempts("r")] == [("interrupted", 2)]
+    assert store.reader.steps("r", first=2, limit=1)[0].attempts == 2
 
 
 def test_a_step_that_takes_its_process_down_again_and_again_is_parked(make, store):
     start(make(), max_steps=2)
     for _ in range(2):
-        asyncio.run(store.claim_run(store.get_run("r"), GONE, take_over=True))
+        asyncio.run(store.claim_run(store.reader.get_run("r"), GONE, take_over=True))
     store._file.db.execute("UPDATE runs SET renewed_at = 0")
     result = resume(make(max_crashes=2))
     assert (result.status, result.error.message) == ("parked", "step 2 took its process down 2 times")
@@ -474,9 +474,9 @@ def test_a_cancelled_run_is_left_to_be_resumed(make, store):
             await task
 
     asyncio.run(main())
-    run = store.get_run("r")
+    run = store.reader.get_run("r")
     assert (run.status, run.step_index, run.owner) == ("paused", 1, None)
-    assert store.leases("r")[0].ended_as == "interrupted"
+    assert store.reader.leases("r")[0].ended_as == "interrupted"
     assert resume(make()).result == 3
 
 
@@ -500,7 +500,7 @@ def test_a_run_that_is_cancelled_twice_in_a_row_is_left_to_be_resumed_as_well(ma
 
     for turns in range(4):
         asyncio.run(main(turns))
-        assert store.get_run(f"r{turns}").status == "paused"
+        assert store.reader.get_run(f"r{turns}").status == "paused"
         assert resume(make(), run_id=f"r{turns}").result == 3
 
 
@@ -510,8 +510,8 @@ def test_keyboard_interrupt_inside_a_step_leaves_the_run_to_be_resumed(make, sto
 
     with pytest.raises(KeyboardInterrupt):
         start(make(step))
-    assert store.get_run("r").status == "paused"
-    assert store.leases("r")[0].note == "stopped by KeyboardInterrupt"
+    assert store.reader.get_run("r").status == "paused"
+    assert store.reader.leases("r")[0].note == "stopped by KeyboardInterrupt"
 
 
 def test_a_step_that_exits_has_failed_and_does_not_end_the_command(make, store):
@@ -527,7 +527,7 @@ def test_a_last_state_can_be_committed_with_the_result(make, store):
         return Complete(7, state=State(9))
 
     result = start(make(step))
-    assert (result.result, result.state, store.get_run("r").state) == (7, State(9), '{"n":9}')
+    assert (result.result, result.state, store.reader.get_run("r").state) == (7, State(9), '{"n":9}')
 
 
 @pytest.mark.parametrize("wrong", ["   ", "a\ud800"])
@@ -546,9 +546,9 @@ def test_a_clock_that_is_set_back_makes_no_negative_durations(make, store, clock
         return Complete(0)
 
     assert start(make(step)).status == "completed"
-    (row,) = store.steps("r")
+    (row,) = store.reader.steps("r")
     assert row.ended_at >= row.started_at
-    (failed,) = store.attempts("r")
+    (failed,) = store.reader.attempts("r")
     assert failed.ended_at >= failed.started_at
 
 
@@ -581,7 +581,7 @@ def test_a_store_that_fails_in_the_middle_gives_the_run_back(make, store):
     with pytest.raises(StoreError, match="the disk is full"):
         start(make())
     store.commit_step = real
-    assert store.get_run("r").status == "paused"
+    assert store.reader.get_run("r").status == "paused"
     assert resume(make()).result == 3
 
 
@@ -634,7 +634,7 @@ def test_the_log_of_a_step_carries_the_run(make, caplog):
     [{}, {"step": count, "loop": count}, {"step": count, "lease_s": 0}, {"step": count, "max_crashes": 0}],
 )
 def test_a_runner_that_makes_no_sense_is_refused(store, options):
-    with pytest.raises(UsageError, match="cannot make a runner"):
+    with pytest.raises(UsageError, match="cannot (define an agent|make an engine)"):
         AgentRunner(store=store, **options)
 
 

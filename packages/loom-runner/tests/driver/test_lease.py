@@ -77,8 +77,8 @@ def test_a_lease_from_before_the_clock_was_set_back_has_run_out(store, clock):
         "UPDATE runs SET status = 'running', lease_ms = 15000, renewed_at = unixepoch() * 1000 + 3600000"
     )
     store._file.db.execute("UPDATE leases SET machine = 'elsewhere'")
-    record = store.get_run("r")
+    record = store.reader.get_run("r")
     assert not record.is_leased
-    assert [run.run_id for run in store.ready_runs(["step", record.program], clock.now_us())] == ["r"]
+    assert [run.run_id for run in store.reader.ready_runs(["step", record.program], clock.now_us())] == ["r"]
     claim = asyncio.run(store.claim_run(record, LeaseRequest(Owner("m", 1, "p"), 15.0, "c", "c:1"), take_over=False))
     assert claim.fence == record.fence + 1

@@ -26,9 +26,11 @@ from loom_runner import (
     Wait,
     Worker,
 )
-from loom_runner._control.answers import resolve_call, send_signal
 from loom_runner._control.decide import decide_approval
+from loom_runner._control.resolve import resolve_call
+from loom_runner._control.signals import send_signal
 from loom_runner._driver.children import SETTLED
+from loom_runner._model.waits import DecisionWait, SignalWait
 from loom_runner.testing import FakeClock
 
 WRITES = (
@@ -144,16 +146,16 @@ async def driven(runner, plan, clock, chance):
 
 async def meanwhile(store, clock, chance):
     """Half of what is waited for comes."""
-    for run in store.list_runs(limit=1000):
+    for run in store.reader.list_runs(limit=1000):
         wait = run.wait if run.status == "waiting" and chance.random() < 0.5 else None
-        if wait and "signal" in wait:
+        if isinstance(wait, SignalWait):
             await send_signal(store, run.run_id, "news", 1, clock)
-        if wait and "doubt" in wait:
+        if isinstance(wait, DecisionWait) and wait.doubt is not None:
             try:
-                await resolve_call(store, run.run_id, wait["doubt"], chance.choice(["retry", "skip"]), clock=clock)
+                await resolve_call(store, run.run_id, wait.doubt, chance.choice(["retry", "skip"]), clock=clock)
             except UsageError:
                 continue  # it is decided already
-    for request in store.approvals(pending_only=True):
+    for request in store.reader.approvals(pending_only=True):
         if chance.random() < 0.5:
             how = chance.choice(["approve", "deny"])
             await decide_approval(store, request.run_id, request.number, how, by="ann", clock=clock)
@@ -174,18 +176,18 @@ def test_a_random_family_ends_with_every_run_settled_and_every_effect_on_record(
             except Died:
                 store._file.db.execute("UPDATE leases SET process = 'gone' WHERE ended_at IS NULL")
             asyncio.run(meanwhile(store, clock, chance))
-            record = store.get_run("r")
+            record = store.reader.get_run("r")
             if record is not None and record.status in SETTLED:
                 break
     with SQLiteStore(tmp_path / "runs.sqlite", "process") as store:
-        runs = store.list_runs(limit=1000)
-        top = store.get_run("r")
+        runs = store.reader.list_runs(limit=1000)
+        top = store.reader.get_run("r")
         assert top.status in SETTLED, top
-        assert store.verify().ok
+        assert store.reader.verify().ok
         for run in runs:
-            steps = store.steps(run.run_id, limit=1000)
+            steps = store.reader.steps(run.run_id, limit=1000)
             assert [step.step_index for step in steps] == list(range(run.step_index))
             assert top.status != "completed" or run.status in SETTLED, run
-        tries = {f"{call.run_id}/{call.step_index}/{call.key}": call.tries for call in store.tool_calls()}
+        tries = {f"{call.run_id}/{call.step_index}/{call.key}": call.tries for call in store.reader.tool_calls()}
         assert all(count <= tries[key] for key, count in effects.items())
         assert rate or set(effects.values()) <= {1}

@@ -82,7 +82,7 @@ class Bench:
         return asyncio.run(main())
 
     def status(self, run_id):
-        return self.store.get_run(run_id).status
+        return self.store.reader.get_run(run_id).status
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_what_listens_to_a_runner_hears_the_children_that_a_worker_goes_on_with(
 def test_a_run_whose_process_disappeared_is_taken_over(bench):
     bench.start("count", max_steps=1)
     gone = LeaseRequest(Owner("elsewhere", 77, "born"), 15.0, "code", "agent.py:1")
-    asyncio.run(bench.store.claim_run(bench.store.get_run("count"), gone, take_over=False))
+    asyncio.run(bench.store.claim_run(bench.store.reader.get_run("count"), gone, take_over=False))
     assert bench.work() == 0
     bench.store._file.db.execute("UPDATE runs SET renewed_at = 0")
     assert bench.work() == 1
@@ -184,7 +184,7 @@ def test_a_run_whose_process_disappeared_is_taken_over(bench):
 def test_a_run_whose_process_died_on_this_machine_is_taken_over_before_its_lease_runs_out(bench):
     bench.start("count", max_steps=1)
     dead = LeaseRequest(replace(this_process(), process="another life"), 15.0, "code", "agent.py:1")
-    asyncio.run(bench.store.claim_run(bench.store.get_run("count"), dead, take_over=False))
+    asyncio.run(bench.store.claim_run(bench.store.reader.get_run("count"), dead, take_over=False))
     assert bench.work() == 1
     assert bench.status("count") == "completed"
 
@@ -209,8 +209,8 @@ def test_a_run_that_cannot_be_read_is_left_alone_for_a_while(bench, store, caplo
         return worker
 
     worker = asyncio.run(main())
-    assert "the worker cannot go on with wait: cannot read the state" in caplog.text
-    assert worker._left_alone["wait"][1] == 2
+    assert "the worker cannot resume wait: cannot read the state" in caplog.text
+    assert worker._backoff["wait"][1] == 2
     assert len(caplog.records) == 1
 
 
@@ -234,7 +234,7 @@ def test_two_workers_share_the_work_and_no_step_runs_twice(tmp_path, clock):
         assert sorted(one.effects + two.effects) == sorted(f"{name} {n}" for name in names for n in (1, 2))
         assert one.effects
         assert two.effects
-        assert {run.status for run in first.list_runs()} == {"completed"}
+        assert {run.status for run in first.reader.list_runs()} == {"completed"}
 
 
 def test_a_stopped_worker_leaves_its_runs_after_their_steps_and_another_one_goes_on(bench, store):
@@ -244,15 +244,15 @@ def test_a_stopped_worker_leaves_its_runs_after_their_steps_and_another_one_goes
     async def main():
         worker = Worker(bench.runner, clock=bench.clock)
         task = asyncio.create_task(worker.run())
-        while store.get_run("long-2").step_index < 5:
+        while store.reader.get_run("long-2").step_index < 5:
             await asyncio.sleep(0)
         worker.stop()
         return await task
 
     assert asyncio.run(main()) == 1
-    record = store.get_run("long-2")
-    assert (record.status, record.owner, store.leases("long-2")[-1].ended_as) == ("paused", None, "interrupted")
-    assert [run.run_id for run in store.ready_runs([record.program], bench.clock.now_us())] == ["long-2"]
+    record = store.reader.get_run("long-2")
+    assert (record.status, record.owner, store.reader.leases("long-2")[-1].ended_as) == ("paused", None, "interrupted")
+    assert [run.run_id for run in store.reader.ready_runs([record.program], bench.clock.now_us())] == ["long-2"]
 
 
 def test_a_step_that_does_not_end_in_time_is_abandoned(bench, store):
@@ -269,13 +269,13 @@ def test_a_step_that_does_not_end_in_time_is_abandoned(bench, store):
     async def main():
         worker = Worker(runner, clock=bench.clock, grace_s=0.02)
         task = asyncio.create_task(worker.run())
-        while store.get_run("r").status != "running":
+        while store.reader.get_run("r").status != "running":
             await asyncio.sleep(0)
         worker.stop()
         await task
 
     asyncio.run(main())
-    assert (store.get_run("r").status, store.get_run("r").step_index) == ("paused", 1)
+    assert (store.reader.get_run("r").status, store.reader.get_run("r").step_index) == ("paused", 1)
 
 
 def test_a_worker_looks_ever_more_slowly_while_nothing_happens(bench, clock):

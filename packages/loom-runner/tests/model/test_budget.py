@@ -50,9 +50,9 @@ def test_a_run_pauses_when_a_limit_is_reached_and_goes_on_when_it_is_raised(make
     result = start(make(), budget=budget)
     assert (result.status, result.step_index, result.error.category) == ("paused", steps, "limit")
     assert result.error.message == f"the budget of {named} is used up"
-    leases = len(store.leases("r"))
+    leases = len(store.reader.leases("r"))
     assert resume(make()).error.category == "limit"
-    assert len(store.leases("r")) == leases
+    assert len(store.reader.leases("r")) == leases
     assert resume(make(), budget=Budget(steps=100, tokens=1000, cost_usd=10)).result == 9
 
 
@@ -60,12 +60,12 @@ def test_raising_one_limit_keeps_the_others(make, store):
     start(make(), budget=Budget(steps=2, tokens=40))
     result = resume(make(), budget=Budget(steps=100))
     assert (result.step_index, result.error.message) == (4, "the budget of tokens 40 is used up")
-    assert store.get_run("r").budget == {"steps": 100, "tokens": 40}
+    assert store.reader.get_run("r").budget == {"steps": 100, "tokens": 40}
 
 
 def test_what_is_spent_is_in_the_row_also_without_a_limit(make, store):
     start(make(), max_steps=3)
-    record = store.get_run("r")
+    record = store.reader.get_run("r")
     assert (record.spent_tokens, record.spent_cost_usd) == (30, 0.75)
 
 
@@ -79,7 +79,7 @@ def test_failed_attempts_cost_as_well(make, store):
         return Complete(ctx.budget.spent.tokens)
 
     assert start(make(step)).status == "failed"
-    assert store.get_run("r").spent_tokens == 20
+    assert store.reader.get_run("r").spent_tokens == 20
     assert resume(make(step)).result == 30
 
 
@@ -120,7 +120,7 @@ def test_a_step_that_takes_too_long_is_stopped_and_tried_again(make, store):
 
     result = start(make(step, step_timeout_s=0.02))
     assert result.result is True
-    assert store.attempts("r")[0].error.message == "step 0 took longer than 0.02 s"
+    assert store.reader.attempts("r")[0].error.message == "step 0 took longer than 0.02 s"
 
 
 def test_a_time_out_of_the_step_itself_is_its_own_error(make, store):
@@ -140,7 +140,7 @@ def test_the_time_of_a_budget_stops_the_step_and_pauses_the_run(make, store):
     is_quick = []
     result = start(make(step, step_timeout_s=30), budget=Budget(time_s=0.02))
     assert (result.status, result.error.message) == ("paused", "the budget of time_s 0.02 is used up")
-    assert store.steps("r") == []
+    assert store.reader.steps("r") == []
     is_quick.append(True)
     assert resume(make(step), budget=Budget(time_s=100)).result == 1
 

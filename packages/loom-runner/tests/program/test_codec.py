@@ -109,7 +109,7 @@ def test_a_run_may_handle_texts_that_are_not_unicode(go):
     with SQLiteStore(":memory:") as store:
         result = go(AgentRunner(step=step, store=store, tools=tools).start(run_id="r", initial_state="\ud83d"))
         assert (result.status, result.result) == ("completed", "\ud83d-\udcff")
-        assert [call.status for call in store.tool_calls("r")] == ["done"]
+        assert [call.status for call in store.reader.tool_calls("r")] == ["done"]
 
 
 LARGE = {"text": "said " * 5_000}

@@ -39,7 +39,7 @@ def make(store, clock):
 
 def test_the_functions_write_and_read_states_and_results(make, store):
     assert asyncio.run(make().start(run_id="r", initial_state=Till([]), max_steps=1)).status == "paused"
-    assert store.get_run("r").state == '["0.10"]'
+    assert store.reader.get_run("r").state == '["0.10"]'
     result = asyncio.run(make().resume(run_id="r"))
     assert (result.result, [str(coin) for coin in result.state.coins]) == (Decimal("0.20"), ["0.10", "0.10"])
     assert asyncio.run(make().resume(run_id="r")).result == Decimal("0.20")
@@ -70,4 +70,4 @@ def test_a_loops_state_is_its_arguments(store):
     hand = {name: HAND[name] for name in ("encode_result", "decode_result")}
     runner = AgentRunner(loop=loop, store=store, **hand)
     assert asyncio.run(runner.start(run_id="r", initial_state=3)).result == 0
-    assert store.get_run("r").result == '"0"'
+    assert store.reader.get_run("r").result == '"0"'

@@ -106,7 +106,7 @@ def test_the_source_runs_in_memory_without_a_store():
 
 def test_tools_of_a_loop_are_managed_calls(drive, store):
     drive(crawl, Crawl(["/"], []))
-    assert [(call.step_index, call.arguments) for call in store.tool_calls("r")] == [
+    assert [(call.step_index, call.arguments) for call in store.reader.tool_calls("r")] == [
         (0, '{"page": "/"}'),
         (1, '{"page": "/a"}'),
         (2, '{"page": "/b"}'),
@@ -125,7 +125,7 @@ def test_a_loop_whose_parameters_have_defaults_needs_no_input(drive):
 
 def test_checkpoints_say_which_call_comes_next(drive, store):
     drive(ping, 2)
-    assert [step.state for step in store.steps("r")] == [
+    assert [step.state for step in store.reader.steps("r")] == [
         '{"function":"pong","arguments":{"n":1}}',
         '{"function":"ping","arguments":{"n":0}}',
         None,
@@ -156,12 +156,12 @@ def test_an_object_without_a_hint_is_refused(drive):
 
 def test_code_that_lost_a_parameter_or_a_function_says_so(store):
     async def with_by():
-        return await AgentRunner(loop=down, store=store).start(run_id="r", initial_state=3, max_steps=1)
+        return await AgentRunner(loop=down, store=store, name="down").start(run_id="r", initial_state=3, max_steps=1)
 
     asyncio.run(with_by())
 
     def resume_with(loop):
-        asyncio.run(AgentRunner(loop=loop, store=store).resume(run_id="r"))
+        asyncio.run(AgentRunner(loop=loop, store=store, name="down").resume(run_id="r"))
 
     def renamed():
         @tailrec
@@ -195,7 +195,7 @@ def test_a_state_type_that_exists_for_the_type_checker_only_must_be_given(store)
     async def step(state: Missing, ctx: RunContext) -> Continue[Missing]:  # noqa: F821
         return Continue(state)
 
-    with pytest.raises(UsageError, match="its state's type 'Missing' is not found at run time"):
+    with pytest.raises(UsageError, match="the type of its state, 'Missing', is not found at run time"):
         AgentRunner(step=step, store=store)
     AgentRunner(step=step, store=store, state_type=int)
 

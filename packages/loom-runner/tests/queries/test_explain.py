@@ -95,7 +95,7 @@ def test_views_are_plain_json_with_iso_times(runner):
     ]
     assert [row["state"] for row in runner.history("r")] == [{"n": 1}, {"n": 2}, None]
     assert [row["name"] for row in runner.tool_calls("r")] == ["look", "look", "look", "break"]
-    assert [step.step_index for step in each_step(runner.store, "r", first=1)] == [1, 2]
+    assert [step.step_index for step in each_step(runner.store.reader, "r", first=1)] == [1, 2]
 
 
 def test_a_run_in_the_middle_of_a_failed_step_lists_its_attempts(store, clock):

@@ -1,3 +1,5 @@
+import json
+
 """What a run waits for, in words, and the next command, for every shape of a wait."""
 
 import os
@@ -7,6 +9,7 @@ import pytest
 from loom_runner import AgentRunner, Complete
 from loom_runner._model.processes import this_process
 from loom_runner._model.records import ErrorInfo, ToolRecord
+from loom_runner._model.waits import wait_from_json
 from loom_runner._queries.hints import clock_time, module_of, next_commands, page_name, waits_for
 
 UNTIL = "2020-01-02T03:04:05.000000+00:00"
@@ -19,7 +22,7 @@ async def step(state, ctx):
 @pytest.fixture
 def run(store, go):
     go(AgentRunner(step=step, store=store).start(run_id="r", initial_state=0))
-    return store.get_run("r")
+    return store.reader.get_run("r")
 
 
 def doubt(number):
@@ -39,15 +42,19 @@ def commands(run, *doubts):
         ({"signal": "go", "until": None}, "signal 'go'", "signal"),
         ({"signal": "go", "until": UNTIL}, f"signal 'go' until {clock_time(UNTIL)}", "signal"),
         ({"timer": True, "until": UNTIL}, f"the time until {clock_time(UNTIL)}", "go on"),
-        ({"children": ["r:sub:a", "r:sub:b"], "needed": 1}, "1 of its children r:sub:a, r:sub:b", "go on"),
+        (
+            {"children": ["r:sub:a", "r:sub:b"], "needed": 1, "programs": ["p", "p"]},
+            "1 of its children r:sub:a, r:sub:b",
+            "go on",
+        ),
         ({"approvals": [2, 3], "until": None}, "2 approvals (r#2, r#3)", "decide"),
-        ({"doubt": 1}, 'a word about r#1: pay {"n":1} was interrupted in step 1', "decide"),
+        ({"doubt": 1}, 'a decision about r#1: pay {"n":1} was interrupted in step 1', "decide"),
         ({"doubt": 9}, "nothing more: r#9 was decided", "go on"),
         ({"doubt": 9, "approvals": [2]}, "nothing more: r#9 was decided, and 1 approval (r#2)", "decide"),
     ],
 )
 def test_every_wait_has_its_words_and_its_command(run, wait, said, what):
-    waiting = replace(run, status="waiting", wait=wait)
+    waiting = replace(run, status="waiting", wait=wait_from_json(json.dumps(wait)))
     assert waits_for(waiting, [doubt(1)]) == said
     assert list(commands(waiting, doubt(1))) == [what]
     assert waits_for(run, []) is None
@@ -62,8 +69,8 @@ def test_the_command_fits_how_the_run_stands(run, store):
     for name in ("steps", "tokens", "cost_usd", "time_s"):
         error = ErrorInfo("BudgetUsedUp", f"the budget of {name} 2 is used up", "limit")
         assert commands(replace(run, status="paused", error=error))["go on"].endswith(f" --budget {name}=N")
-    assert module_of(store, "r") is None
-    assert module_of(store, "nope") is None
+    assert module_of(store.reader, "r") is None
+    assert module_of(store.reader, "nope") is None
 
 
 def test_a_page_is_named_as_its_run_wherever_that_may_be(run):

@@ -78,7 +78,7 @@ def traced(runner, work):
         asyncio.run(work())
         stop()
         live.close_all()
-    return trace_of(runner.store, "r", live=session.result())
+    return trace_of(runner.store.reader, "r", live=session.result())
 
 
 def test_each_step_is_there_once_with_what_happened_inside(runner, store):
@@ -106,14 +106,14 @@ def test_the_page_of_the_rows_shows_processes_that_disappeared_and_waits(store):
 
     runner = AgentRunner(step=step, store=store)
     asyncio.run(runner.start(run_id="r", initial_state=State()))
-    assert tree(trace_of(store, "r"))[0][2] == "ok"
-    lost = asyncio.run(store.claim_run(store.get_run("r"), GONE, take_over=False))
+    assert tree(trace_of(store.reader, "r"))[0][2] == "ok"
+    lost = asyncio.run(store.claim_run(store.reader.get_run("r"), GONE, take_over=False))
     assert lost.fence == 2
     store._file.db.execute("UPDATE runs SET renewed_at = renewed_at - 60000")
-    assert tree(trace_of(store, "r"))[0][2] == "interrupted"
+    assert tree(trace_of(store.reader, "r"))[0][2] == "interrupted"
     asyncio.run(runner.signal(run_id="r", name="go"))
     asyncio.run(runner.resume(run_id="r"))
-    [(_, _, status, children)] = tree(trace_of(store, "r"))
+    [(_, _, status, children)] = tree(trace_of(store.reader, "r"))
     assert status == "ok"
     assert sorted(child[:3] for child in children) == sorted(
         [
@@ -131,7 +131,7 @@ def test_a_trace_that_cannot_be_written_is_refused_before_the_run_starts(runner,
     for path in (tmp_path / "nowhere" / "t.html", tmp_path):
         with pytest.raises(UsageError, match="it is not a file in an existing folder"), runner.tracing("r", path):
             pytest.fail("the block was entered")
-    assert store.list_runs() == []
+    assert store.reader.list_runs() == []
     with pytest.raises(UnknownRun, match="cannot trace 'r'"):
         runner.write_trace("r", tmp_path / "t.html")
 
@@ -164,7 +164,7 @@ def test_other_runs_of_the_same_runner_stay_out(runner):
 
 def test_the_ids_are_the_same_each_time(runner, store):
     asyncio.run(runner.start(run_id="r", initial_state=State()))
-    once, again = (trace_of(store, "r") for _ in range(2))
+    once, again = (trace_of(store.reader, "r") for _ in range(2))
     assert [span.id for span in once.spans] == [span.id for span in again.spans]
     assert isinstance(TraceResult.from_json(once.to_json()), TraceResult)
 

@@ -38,21 +38,21 @@ def test_a_list_may_show_the_head_of_a_large_payload_instead_of_all_of_it(store,
             await store.end_tool(claim, 0, f"look/{number}", ToolEnd("done", 2, payload))
 
     go(main())
-    assert [call.result for call in store.tool_calls("r")] == [large, '"small"']
-    big, small = store.tool_calls("r", whole=False)
+    assert [call.result for call in store.reader.tool_calls("r")] == [large, '"small"']
+    big, small = store.reader.tool_calls("r", whole=False)
     shown = json.loads(big.result)
     assert (shown["size_bytes"], len(shown["blob"]), shown["head"]) == (len(large), 64, large[:200])
     assert small.result == '"small"'
-    assert [call.number for call in store.tool_calls("r", first=big.number + 1)] == [small.number]
-    assert [call.number for call in store.tool_calls("r", limit=1)] == [big.number]
+    assert [call.number for call in store.reader.tool_calls("r", first=big.number + 1)] == [small.number]
+    assert [call.number for call in store.reader.tool_calls("r", limit=1)] == [big.number]
 
 
 def test_a_payload_above_the_cap_is_refused_by_name(tmp_path, go):
     with SQLiteStore(tmp_path / "a.sqlite", "process", max_payload_bytes=100_000) as store:
         with pytest.raises(PayloadTooLarge, match=r"cannot store the input: it is 100 KB, and the cap is 100 KB"):
             go(store.create_run(NewRun("r", "step", "1" * 100_001, "0", 1), ALICE))
-        assert store.list_runs() == []
-        assert store.facts()["blobs"] == 0
+        assert store.reader.list_runs() == []
+        assert store.reader.facts()["blobs"] == 0
 
 
 def test_a_tool_whose_result_is_above_the_cap_is_recorded_as_failed_not_left_in_doubt(tmp_path, go):
@@ -71,7 +71,7 @@ def test_a_tool_whose_result_is_above_the_cap_is_recorded_as_failed_not_left_in_
     with SQLiteStore(tmp_path / "a.sqlite", "process", max_payload_bytes=100_000) as store:
         result = go(AgentRunner(step=step, store=store, tools=tools).start(run_id="r", initial_state=0))
         assert result.result == "bad_result"
-        [call] = store.tool_calls("r")
+        [call] = store.reader.tool_calls("r")
         assert (call.status, call.error.category) == ("failed", "bad_result")
 
 

@@ -3,7 +3,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loom_runner._store.delta import apply, difference, is_of
+from loom_runner._store.delta import apply, difference, leads_to
 
 WORDS = random.Random(1).choices("abcdefghijklmnopqrstuvwxyz     ", k=400_000)
 
@@ -31,7 +31,7 @@ def text(size: int) -> bytes:
 def test_a_difference_gives_the_text_back(before, data):
     delta = difference(before, data)
     assert apply(before, delta) == data
-    assert is_of(delta, data)
+    assert leads_to(delta, data)
 
 
 @settings(max_examples=60, deadline=None)
@@ -55,7 +55,7 @@ def test_a_difference_to_another_text_is_an_error_never_a_wrong_text():
     for other in (b"", text(9_999), b"X" + text(10_000)[1:]):
         with pytest.raises(ValueError, match="the difference"):
             apply(other, delta)
-    assert not is_of(delta, text(10_000))
+    assert not leads_to(delta, text(10_000))
 
 
 def test_a_damaged_difference_is_an_error():

@@ -57,9 +57,9 @@ def test_small_states_stand_readable_in_the_file(store, write):
 def test_a_growing_state_takes_bytes_with_what_it_says_and_every_step_can_be_read(tmp_path, store, write):
     states = chat(120)
     write(states)
-    assert [step.state for step in store.steps("r")] == states
-    assert [store.steps("r", first=index, limit=1)[0].state for index in range(0, 120, 7)] == states[::7]
-    assert store.get_run("r").state == states[-1]
+    assert [step.state for step in store.reader.steps("r")] == states
+    assert [store.reader.steps("r", first=index, limit=1)[0].state for index in range(0, 120, 7)] == states[::7]
+    assert store.reader.get_run("r").state == states[-1]
     assert 2 < kinds(store).count("z") < 12
     store.close()
     assert (tmp_path / "runs.sqlite").stat().st_size < 3 * len(states[-1]) + 200_000
@@ -83,7 +83,7 @@ def test_a_state_that_is_another_one_at_every_step_is_written_whole(store, write
     states = [json.dumps(random.Random(number).randbytes(4_000).hex()) for number in range(6)]
     write(states)
     assert kinds(store) == "zzzzzz"
-    assert [step.state for step in store.steps("r")] == states
+    assert [step.state for step in store.reader.steps("r")] == states
 
 
 def test_a_state_may_shrink_and_grow_and_be_left_as_it_was(store, write, go):
@@ -91,7 +91,7 @@ def test_a_state_may_shrink_and_grow_and_be_left_as_it_was(store, write, go):
     states = [large[8], '{"n":1}', large[8], large[9], large[9], large[10], "{}", large[11]]
     claim = write(states)
     go(store.commit_step(claim, commit(8, None, outcome="complete", status="completed", lease_end="completed")))
-    assert [step.state for step in store.steps("r")] == [*states, None]
+    assert [step.state for step in store.reader.steps("r")] == [*states, None]
     assert kinds(store) == "zjzdddjz-"
 
 
@@ -99,10 +99,10 @@ def test_another_process_goes_on_with_differences(tmp_path, store, write, go):
     states = chat(60)
     write(states[:50])
     with SQLiteStore(tmp_path / "runs.sqlite", "process") as other:
-        claim = go(other.claim_run(other.get_run("r"), BOB, take_over=True))
+        claim = go(other.claim_run(other.reader.get_run("r"), BOB, take_over=True))
         write(states[50:], other, 50, claim)
     assert kinds(store)[45:].count("d") > 10
-    assert [step.state for step in store.steps("r")] == states
+    assert [step.state for step in store.reader.steps("r")] == states
 
 
 def test_a_state_that_the_row_before_does_not_hold_is_written_whole(store, write, go):
@@ -110,10 +110,10 @@ def test_a_state_that_the_row_before_does_not_hold_is_written_whole(store, write
     states = chat(60)
     claim = write(states[:50])
     store._history.forget(claim.run_key)
-    store._file.db.execute("UPDATE runs SET state = ?", (store._history.whole(states[30] + " "),))
+    store._file.db.execute("UPDATE runs SET state = ?", (store._history.full(states[30] + " "),))
     write(states[50:], first=50, claim=claim)
     assert kinds(store)[50] == "z"
-    assert [step.state for step in store.steps("r", first=50)] == states[50:]
+    assert [step.state for step in store.reader.steps("r", first=50)] == states[50:]
 
 
 def test_a_write_that_failed_is_no_base_for_the_next(store, write, go):
@@ -123,7 +123,7 @@ def test_a_write_that_failed_is_no_base_for_the_next(store, write, go):
         store._commit_step(db, claim, commit(50, states[40] + "  "))
         1 / 0
     write(states[50:], first=50, claim=claim)
-    assert [step.state for step in store.steps("r")] == states
+    assert [step.state for step in store.reader.steps("r")] == states
 
 
 def test_a_damaged_row_is_named_and_what_does_not_depend_on_it_can_be_read(store, write):
@@ -136,20 +136,20 @@ def test_a_damaged_row_is_named_and_what_does_not_depend_on_it_can_be_read(store
     )
     broken = later_key - 2
     with pytest.raises(StoreDamaged, match=f"cannot read the state of step {broken} of run 'r' in .*: it is damaged"):
-        store.steps("r")
+        store.reader.steps("r")
     with pytest.raises(StoreDamaged, match=f"the state of step {broken}"):
-        store.steps("r", first=broken + 1, limit=1)
-    assert [step.state for step in store.steps("r", limit=broken)] == states[:broken]
-    assert [step.state for step in store.steps("r", first=later_key)] == states[later_key:]
-    assert store.get_run("r").state == states[-1]
-    assert len(store.steps("r", states=False)) == 100
+        store.reader.steps("r", first=broken + 1, limit=1)
+    assert [step.state for step in store.reader.steps("r", limit=broken)] == states[:broken]
+    assert [step.state for step in store.reader.steps("r", first=later_key)] == states[later_key:]
+    assert store.reader.get_run("r").state == states[-1]
+    assert len(store.reader.steps("r", states=False)) == 100
 
 
 def test_text_that_is_no_text_is_named(store, write):
     write(["1"])
     store._file.db.execute("UPDATE steps SET state = CAST(x'ff' AS TEXT)")
     with pytest.raises(StoreDamaged, match="holds a text that is not Unicode"):
-        store.steps("r")
+        store.reader.steps("r")
 
 
 def test_a_missing_base_is_named(store, write):
@@ -157,14 +157,14 @@ def test_a_missing_base_is_named(store, write):
     first_key = kinds(store).index("z")
     store._file.db.execute("DELETE FROM steps WHERE step_index <= ?", (first_key,))
     with pytest.raises(StoreDamaged, match=rf"the state of step {first_key + 1} of run 'r'.*built on are missing"):
-        store.steps("r")
+        store.reader.steps("r")
 
 
 def test_a_missing_row_in_the_middle_never_gives_a_wrong_state(store, write):
     write(chat(60))
     store._file.db.execute("DELETE FROM steps WHERE step_index = 50")
     with pytest.raises(StoreDamaged, match="the state of step 51 of run 'r' .* is damaged"):
-        store.steps("r")
+        store.reader.steps("r")
 
 
 def test_a_state_above_the_cap_is_refused_and_nothing_is_written(tmp_path, go):
@@ -173,5 +173,5 @@ def test_a_state_above_the_cap_is_refused_and_nothing_is_written(tmp_path, go):
         with pytest.raises(PayloadTooLarge, match=r"a state of 6.0 KB: the cap is 5.0 KB \(max_state_bytes") as caught:
             go(store.commit_step(claim, commit(0, json.dumps("x" * 6_000))))
         assert isinstance(caught.value, StateError)
-        assert store.steps("r") == []
+        assert store.reader.steps("r") == []
         go(store.commit_step(claim, commit(0, "1")))

@@ -69,15 +69,15 @@ class OracleRun:
 
 def facts_of(store, run_id):
     """The same facts, read from a store."""
-    run = store.get_run(run_id)
+    run = store.reader.get_run(run_id)
     return (
         run.input, run.state, run.status, run.step_index, run.fence, run.failures, run.crashes, run.result,
-        run.error, run.owner is not None, [(step.step_index, step.state) for step in store.steps(run_id)],
-        [(row.step_index, row.attempt, row.kind) for row in store.attempts(run_id)],
+        run.error, run.owner is not None, [(step.step_index, step.state) for step in store.reader.steps(run_id)],
+        [(row.step_index, row.attempt, row.kind) for row in store.reader.attempts(run_id)],
         [((call.step_index, call.key), call.status, call.tries, call.arguments, call.result, call.error, call.number)
-         for call in store.tool_calls(run_id)],
-        [(signal.name, signal.payload, signal.taken_in_step) for signal in store.signals(run_id)],
-        [(lease.fence, lease.owner.pid, lease.ended_as) for lease in store.leases(run_id)],
+         for call in store.reader.tool_calls(run_id)],
+        [(signal.name, signal.payload, signal.taken_in_step) for signal in store.reader.signals(run_id)],
+        [(lease.fence, lease.owner.pid, lease.ended_as) for lease in store.reader.leases(run_id)],
     )  # fmt: skip
 
 
@@ -95,7 +95,9 @@ class StoreModel(RuleBasedStateMachine):
     def teardown(self):
         try:
             # A driver never commits a step with a call that has no end; this machine does.
-            strange = [problem for problem in self.store.verify().problems if "the call has no end" not in problem.what]
+            strange = [
+                problem for problem in self.store.reader.verify().problems if "the call has no end" not in problem.what
+            ]
             assert strange == []
         finally:
             self.store.close()
@@ -134,9 +136,9 @@ class StoreModel(RuleBasedStateMachine):
     @rule(target=claims, run_id=IDS, lease=LEASES, take_over=st.booleans())
     def claim(self, run_id, lease, take_over):
         if run_id not in self.runs:
-            assert self.store.get_run(run_id) is None
+            assert self.store.reader.get_run(run_id) is None
             return multiple()
-        run, seen = self.runs[run_id], self.store.get_run(run_id)
+        run, seen = self.runs[run_id], self.store.reader.get_run(run_id)
         claim = self.go(self.store.claim_run(seen, lease, take_over=take_over))
         if not (take_over or run.lease_s in (None, 0.0)):
             assert claim is None
@@ -164,7 +166,7 @@ class StoreModel(RuleBasedStateMachine):
         status, lease_end = end or ("running", None)
         steps = [
             StepCommit(self.runs[claim.run_id].step_index, "continue", status, text, 1, 2, 1, lease_end=lease_end,
-                       signal_key=next((signal.key for signal in self.store.signals(claim.run_id, name="go")), None))
+                       signal_key=next((signal.key for signal in self.store.reader.signals(claim.run_id, name="go")), None))
             for claim in claims
         ]  # fmt: skip
 
@@ -225,7 +227,7 @@ class StoreModel(RuleBasedStateMachine):
         if (run.step_index, key) not in run.calls:
             run.numbers += 1
             run.calls[run.step_index, key] = ("started", 1, text, None, None, run.numbers)
-        return self.store.tool_call(claim.run_id, run.step_index, key)
+        return self.store.reader.tool_call(claim.run_id, run.step_index, key)
 
     @rule(claim=claims, key=KEYS, text=TEXTS, is_done=st.booleans())
     def end_tool(self, claim, key, text, is_done):
@@ -252,7 +254,7 @@ class StoreModel(RuleBasedStateMachine):
     def decide_tool(self, seen, text):
         """By what was seen then; what has changed since is not decided about."""
         run = self.runs[seen.run_id]
-        now = self.store.tool_call(seen.run_id, seen.step_index, seen.key)
+        now = self.store.reader.tool_call(seen.run_id, seen.step_index, seen.key)
         is_same = now is not None and (now.status, now.fence, now.tries) == (seen.status, seen.fence, seen.tries)
         if seen.status != "started":
             return

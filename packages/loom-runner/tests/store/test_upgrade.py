@@ -70,33 +70,33 @@ VERSIONS = [1, 2]
 def test_everything_in_an_older_database_is_still_there(tmp_path, version):
     old_database(tmp_path / "runs.sqlite", version)
     with SQLiteStore(tmp_path / "runs.sqlite", "process") as store:
-        assert store.verify().problems == ()
-        run = store.get_run("going")
+        assert store.reader.verify().problems == ()
+        run = store.reader.get_run("going")
         assert (run.status, run.step_index, run.state, run.fence) == ("paused", 5, STATES[4], 1)
-        assert [step.state for step in store.steps("going")] == STATES
-        assert [call.result for call in store.tool_calls("going")] == [f'"found {index}"' for index in range(5)]
-        assert [attempt.error.message for attempt in store.attempts("going")] == ["m"]
-        assert [signal.payload for signal in store.signals("going")] == ["1"]
-        assert [lease.ended_as for lease in store.leases("going")] == ["paused"]
-        assert store.get_run("over").result == '"result"'
-        [doubt] = store.tool_calls("doubt")
-        assert (doubt.is_in_doubt, len(store.tool_tries("doubt"))) == (True, version - 1)
-        summary = store.summary("going")
+        assert [step.state for step in store.reader.steps("going")] == STATES
+        assert [call.result for call in store.reader.tool_calls("going")] == [f'"found {index}"' for index in range(5)]
+        assert [attempt.error.message for attempt in store.reader.attempts("going")] == ["m"]
+        assert [signal.payload for signal in store.reader.signals("going")] == ["1"]
+        assert [lease.ended_as for lease in store.reader.leases("going")] == ["paused"]
+        assert store.reader.get_run("over").result == '"result"'
+        [doubt] = store.reader.tool_calls("doubt")
+        assert (doubt.is_in_doubt, len(store.reader.tool_tries("doubt"))) == (True, version - 1)
+        summary = store.reader.summary("going")
         assert (summary.work_us, summary.slowest_step, summary.slowest_us) == (504, 2, 102)
-        assert store.facts()["format"] == len(MIGRATIONS)
+        assert store.reader.facts()["format"] == len(MIGRATIONS)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_run_of_an_older_database_goes_on_as_if_nothing_had_been(tmp_path, version):
     old_database(tmp_path / "runs.sqlite", version)
     with SQLiteStore(tmp_path / "runs.sqlite", "process") as store:
-        result = asyncio.run(AgentRunner(step=step, store=store, tools=tools).resume(run_id="going"))
+        result = asyncio.run(AgentRunner(step=step, store=store, tools=tools, aliases=["step"]).resume(run_id="going"))
         assert (result.status, result.result, result.step_index) == ("completed", "done", 9)
-        assert [step.state for step in store.steps("going", limit=5)] == STATES
-        assert store.state_after("going", 7) == store.get_run("going").state
+        assert [step.state for step in store.reader.steps("going", limit=5)] == STATES
+        assert store.reader.state_after("going", 7) == store.reader.get_run("going").state
         kinds = store._file.db.execute("SELECT substr(hex(state), 1, 2) FROM steps WHERE step_key > 1 << 32").fetchall()
         assert ("64",) in kinds, "the new states are differences"
-        assert store.verify().problems == ()
+        assert store.reader.verify().problems == ()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -107,9 +107,9 @@ def test_an_older_database_can_be_encrypted_and_pruned(tmp_path, version, go):
     SQLiteStore.rekey(path, keys)
     assert b"found" not in path.read_bytes()
     with SQLiteStore(path, "process", keys=keys) as store:
-        assert [step.state for step in store.steps("going")] == STATES
+        assert [step.state for step in store.reader.steps("going")] == STATES
         assert go(store.prune()).runs == 1
-        assert store.verify().problems == ()
+        assert store.reader.verify().problems == ()
 
 
 @pytest.mark.parametrize("version", VERSIONS)

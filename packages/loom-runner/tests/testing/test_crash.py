@@ -152,7 +152,7 @@ def test_a_second_process_finds_the_run_busy_and_changes_nothing(place):
     for command in (RESUME, RUN):
         done = place.run(*command)
         assert (done.returncode, done.stdout) == (7, "")
-        assert f"process {first.pid} works on it" in done.stderr
+        assert f"process {first.pid} drives it" in done.stderr
         assert done.stderr.count("\n") == 1
     (place.folder / "open").touch()
     out, err = first.communicate(timeout=30)
@@ -184,12 +184,22 @@ def test_a_process_that_slept_past_its_lease_writes_nothing_when_it_wakes(place,
         (place.folder / "open").touch()
         os.kill(zombie.pid, signal.SIGCONT)
     with SQLiteStore(place.folder / "runs.sqlite", read_only=True) as store:
-        before = [store.get_run("r"), store.steps("r"), store.tool_calls("r"), store.attempts("r")]
+        before = [
+            store.reader.get_run("r"),
+            store.reader.steps("r"),
+            store.reader.tool_calls("r"),
+            store.reader.attempts("r"),
+        ]
     out, err = zombie.communicate(timeout=30)
     assert (zombie.returncode, out) == (7, "")
     assert "cannot go on with 'r': another process took the run over" in err
     with SQLiteStore(place.folder / "runs.sqlite", read_only=True) as store:
-        assert [store.get_run("r"), store.steps("r"), store.tool_calls("r"), store.attempts("r")] == before
+        assert [
+            store.reader.get_run("r"),
+            store.reader.steps("r"),
+            store.reader.tool_calls("r"),
+            store.reader.attempts("r"),
+        ] == before
         assert [step.fence for step in before[1]] == [1, 1, 2, 2, 2]
     # A zombie inside a tool wakes inside the tool: its effect carries the key, which is all that anybody can do.
     assert len(set(place.effects())) == 4
@@ -236,4 +246,4 @@ def test_after_a_crash_the_runs_database_is_whole(place):
     place.killed(*RUN, DIE_AT="before-commit-3")
     with SQLiteStore(place.folder / "runs.sqlite") as store:
         assert store._file.db.pragma("integrity_check") == "ok"
-        assert asyncio.run(store.claim_run(store.get_run("r"), LATE, take_over=False)) is None
+        assert asyncio.run(store.claim_run(store.reader.get_run("r"), LATE, take_over=False)) is None

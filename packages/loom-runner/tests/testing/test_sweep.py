@@ -48,24 +48,24 @@ def test_a_kill_of_the_one_who_takes_over_loses_nothing_and_repeats_nothing(tmp_
 
 
 @pytest.mark.parametrize("when", ["before", "inside", "after"])
-@pytest.mark.parametrize("write", ["send_signal", "cancel_runs", "ask_to_pause"])
+@pytest.mark.parametrize("write", ["send_signal", "cancel_runs", "request_pause"])
 def test_a_kill_of_those_who_look_after_a_run_leaves_the_write_whole_or_undone(tmp_path, write, when, go):
     path = tmp_path / "runs.sqlite"
     with SQLiteStore(path, "process") as store:
         go(AgentRunner(step=waits, store=store).start(run_id="r", initial_state=0))
-        before = store.get_run("r"), store.signals("r")
+        before = store.reader.get_run("r"), store.reader.signals("r")
     context = multiprocessing.get_context("fork")
     child = context.Process(target=look_after, args=(str(path), write, f"{write}.{when}"))
     child.start()
     child.join()
     assert child.exitcode == -9
     with SQLiteStore(path, "process") as store:
-        after = store.get_run("r"), store.signals("r")
+        after = store.reader.get_run("r"), store.reader.signals("r")
         if when != "after":
             assert replace(after[0], lease_left_s=0) == replace(before[0], lease_left_s=0)
             assert after[1] == before[1]
         else:
-            assert write == "ask_to_pause" or after != before
+            assert write == "request_pause" or after != before
         assert store._file.db.pragma("integrity_check") == "ok"
 
 
@@ -78,7 +78,7 @@ def look_after(path, write, point):
     work = {
         "send_signal": lambda: store.send_signal("r", "go", "1", 1),
         "cancel_runs": lambda: store.cancel_runs("r", ["waiting"], ErrorInfo("Cancelled", "by a test"), 1),
-        "ask_to_pause": lambda: store.ask_to_pause("r", 1),
+        "request_pause": lambda: store.request_pause("r", 1),
     }
     asyncio.run(work[write]())
 
@@ -113,7 +113,7 @@ def test_points_are_reached_in_order_and_counted(store, go):
     for run_id in ("a", "b", "c"):
         go(wrapped.create_run(NewRun(run_id, "step", "{}", "{}", 1), LEASE))
     assert reached == [True]
-    assert len(wrapped.list_runs()) == 3
+    assert len(wrapped.reader.list_runs()) == 3
 
 
 def test_an_unknown_point_is_refused(store):

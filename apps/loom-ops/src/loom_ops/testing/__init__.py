@@ -1,7 +1,7 @@
-"""An incident that is killed wherever it can be, and gone on with as a person would.
+"""An incident whose processes are killed at random points, and resumed as a person would do it.
 
-`python -m loom_ops.testing --number 200` kills the command line at random points and compares what each incident
-leaves with an undisturbed one.
+`python -m loom_ops.testing --number 200` kills 200 processes of the command line, and compares each
+incident with an undisturbed one.
 """
 
 __all__: list[str] = []

@@ -1,4 +1,4 @@
-"""`python -m loom_ops.testing --number 200 [--seed N]`: kill the team of an incident, and compare what it leaves."""
+"""`python -m loom_ops.testing`: kill the processes of incidents, and compare the results."""
 
 import argparse
 import random
@@ -8,13 +8,13 @@ from loom_ops.testing._sweep import sweep
 
 
 def main() -> int:
-    """Run the sweep; exit code 1 when a promise was broken."""
+    """Run the sweep; return the exit code, 1 when a guarantee was broken."""
     parser = argparse.ArgumentParser(prog="python -m loom_ops.testing", description=__doc__)
     parser.add_argument("--number", type=int, default=200, help="how many processes to kill")
     parser.add_argument("--seed", type=int, default=None, help="repeat an earlier sweep")
     given = parser.parse_args()
     seed = random.randrange(2**31) if given.seed is None else given.seed  # noqa: S311 - names the sweep
-    report = sweep(given.number, seed=seed, tell=lambda line: print(line, file=sys.stderr))
+    report = sweep(given.number, seed=seed, report_to=lambda line: print(line, file=sys.stderr))
     print(report)
     for problem in report.problems:
         print(f"  {problem}")

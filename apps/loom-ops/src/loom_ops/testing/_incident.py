@@ -1,8 +1,8 @@
-"""The incident of the kill sweep: one command line in a process of its own, which may be told to die at one point.
+"""The incident of the kill sweep: a command line in its own process, killed at one point.
 
-The points are the writes of the runner's store, and the places between: before, during and after a command, around
-the audit trail, and when postmortem and memory are written. The drill is fast here: its check asks which release is
-out, not how long it takes.
+The points are the writes of the runner's store, and the places between: before, during and after a
+command, around the audit trail, and when postmortem and memory are written. The drill is fast here:
+its check asks which release is deployed, not how long an answer takes.
 """
 
 from __future__ import annotations
@@ -21,10 +21,15 @@ from loom_runner import SQLiteStore
 from loom_runner.cli_base import run_command as run_command_line
 from loom_runner.testing import CRASH_POINTS, crash_at
 
-from loom_ops import _command, _memory, _planner, _postmortem, _reader, _team, _tools, _verifier
-from loom_ops._audit import AuditTrail
-from loom_ops._cli import cli
+from loom_ops import _runs
+from loom_ops._audit.trail import AuditTrail
+from loom_ops._cli.main import cli
+from loom_ops._commands.run import run_command
 from loom_ops._drill import Drill
+from loom_ops._memory.facts import Memory
+from loom_ops._team import planner, team, tools
+from loom_ops._team.postmortem import write_postmortem
+from loom_ops._team.verifier import verifier_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +37,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BEGIN",
     "DATABASE",
-    "PEOPLES_POINTS",
+    "DECISION_POINTS",
+    "OUTPUT",
     "POINTS",
     "RUN_ID",
     "WORK_POINTS",
@@ -44,26 +50,28 @@ __all__ = [
 
 RUN_ID: Final = "inc-001"
 DATABASE: Final = "ops.sqlite"
-Kind = Literal["helps", "does not help"]
+OUTPUT: Final = "output.txt"
+"""What the commands printed."""
+Kind = Literal["helps", "does_not_help"]
 BEGIN: Final = ("supervise", "it is slow", "--runbook", "sweep", "--drill", "--mock-llm", "-r", RUN_ID)
 WORK_POINTS: Final = (
-    "plan.asked",  # the planner has its answer, nothing is on record
-    "command.before",  # the call is on record, nothing is started
-    "command.running",  # the command is at work
-    "command.after",  # the command has ended, and that is not on record
+    "plan.asked",  # the planner has its answer, nothing is recorded
+    "command.before",  # the call is recorded, nothing is started
+    "command.running",
+    "command.after",  # the command has ended, and that is not recorded
     "audit.before",
     "audit.after",
-    "postmortem.after",  # the file is there, and that is not on record
+    "postmortem.after",  # the file is written, and that is not recorded
     "memory.after",
 )
-_PEOPLES: Final = ("update_approval.", "decide_tool.", "audit.")
-_NEVER: Final = ("ask_to_pause.", "fork_run.", "set_budget.", "replace_state.", "decide_tool.", "restart_tool.")
+_DECISION_PREFIXES: Final = ("update_approval.", "decide_tool.", "audit.")
+_NEVER: Final = ("request_pause.", "add_run.", "set_budget.", "replace_state.", "decide_tool.", "restart_tool.")
 POINTS: Final = (*(point for point in CRASH_POINTS if not point.startswith(_NEVER)), *WORK_POINTS)
-"""Where a team at work can die."""
-PEOPLES_POINTS: Final = tuple(point for point in (*CRASH_POINTS, *WORK_POINTS) if point.startswith(_PEOPLES))
-"""Where the command of somebody who approves or resolves can die."""
+"""Where a team at work can be killed."""
+DECISION_POINTS: Final = tuple(point for point in (*CRASH_POINTS, *WORK_POINTS) if point.startswith(_DECISION_PREFIXES))
+"""Where a command that approves or resolves can be killed."""
 
-_GOOD_RELEASE: Final = {"helps": r"2026\.11\.1", "does not help": "no such release"}
+_GOOD_RELEASE: Final = {"helps": r"2026\.11\.1", "does_not_help": "no such release"}
 _RUNBOOK: Final = """\
 ---
 loom: 1
@@ -83,13 +91,13 @@ reason: the last release is bad
 ```
 ```run id=redeploy undo=none timeout=60s
 argv: [redeploy-service, "{{service}}"]
-reason: takes the rollback back
+reason: undoes the rollback
 ```
 """
 
 
 def prepare(folder: Path, kind: Kind) -> None:
-    """Write the site of an incident, whose drill answers at once."""
+    """Write the site of an incident, and a drill that answers without a delay."""
     (folder / "runbooks").mkdir()
     (folder / "runbooks" / "sweep.md").write_text(_RUNBOOK.format(good=_GOOD_RELEASE[kind]))
     drill = drill_of(folder)
@@ -103,17 +111,20 @@ def drill_of(folder: Path) -> Drill:
 
 
 def drive(folder: str, words: Sequence[str], point: str | None, nth: int) -> None:
-    """Run one command line in `folder` until it ends or reaches `point`. A process of its own does this."""
+    """Run one command line in `folder`, until it ends or reaches `point` for the nth time.
+
+    It changes this process: run it in one of its own.
+    """
     os.chdir(folder)
-    said = Path("said.txt").open("a", buffering=1)  # noqa: SIM115 - the process ends with it
-    sys.stdout = sys.stderr = said
-    said.write(f"$ {' '.join(words)} (until {point} {nth})\n")
-    _plant(_Reach(point, nth))
+    output = Path(OUTPUT).open("a", buffering=1)  # noqa: SIM115 - open until the process ends
+    sys.stdout = sys.stderr = output
+    output.write(f"$ {' '.join(words)} (until {point} {nth})\n")
+    _install(_KillAt(point, nth))
     run_command_line(cli, words, name="loom-ops")
 
 
-class _Reach:
-    """Count how often each point is reached, and die where it was said."""
+class _KillAt:
+    """Count how often each point is reached, and kill the process at one of them."""
 
     def __init__(self, point: str | None, nth: int) -> None:
         self.point = point
@@ -126,17 +137,17 @@ class _Reach:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _plant(reach: _Reach) -> None:
-    """Put the points into their places. The process was made for this, and ends."""
-    run, append = _command.run_command, AuditTrail.append
+def _install(reach: _KillAt) -> None:
+    """Put the points into their places. The process was started for this, and ends."""
+    append = AuditTrail.append
 
-    def opened(path: str) -> Any:
+    def open_store(path: str) -> Any:
         store = SQLiteStore(path, "process")
         return crash_at(store, reach.point, nth=reach.nth) if reach.point in CRASH_POINTS else store
 
-    async def ran(*args: Any, **more: Any) -> Any:
+    async def run_with_points(*args: Any, **more: Any) -> Any:
         reach("command.before")
-        work = asyncio.ensure_future(run(*args, **more))
+        work = asyncio.ensure_future(run_command(*args, **more))
         if reach.point == "command.running":
             await asyncio.sleep(0.01 * reach.nth**2)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -144,29 +155,28 @@ def _plant(reach: _Reach) -> None:
         reach("command.after")
         return ended
 
-    def appended(self: AuditTrail, *args: Any) -> None:
+    def append_facts(self: AuditTrail, *args: Any) -> None:
         reach("audit.before")
         append(self, *args)
         reach("audit.after")
 
-    def then(function: Callable[..., Any], point: str) -> Callable[..., Any]:
+    def followed_by(point: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
-        def reached(*args: Any, **more: Any) -> Any:
+        def wrapper(*args: Any, **more: Any) -> Any:
             result = function(*args, **more)
             reach(point)
             return result
 
-        return reached
+        return wrapper
 
-    verifier = functools.partial(_verifier.verifier_step, round_s=0.02)
-    replaced: tuple[tuple[Any, str, Any], ...] = (
-        (_reader, "SQLiteStore", opened),
-        (_tools, "run_command", ran),
-        (_tools, "write_postmortem", then(_postmortem.write_postmortem, "postmortem.after")),
-        (_memory.Memory, "learn", then(_memory.Memory.learn, "memory.after")),
-        (_planner, "_objection", then(_planner._objection, "plan.asked")),  # noqa: SLF001 - the same package
-        (AuditTrail, "append", appended),
-        (_team, "verifier_step", verifier),
+    replacements: tuple[tuple[Any, str, Any], ...] = (
+        (_runs, "SQLiteStore", open_store),
+        (tools, "run_command", run_with_points),
+        (tools, "write_postmortem", followed_by("postmortem.after", write_postmortem)),
+        (Memory, "learn", followed_by("memory.after", Memory.learn)),
+        (planner, "plan_objection", followed_by("plan.asked", planner.plan_objection)),
+        (AuditTrail, "append", append_facts),
+        (team, "verifier_step", functools.partial(verifier_step, round_s=0.02)),
     )
-    for place, name, new in replaced:
+    for place, name, new in replacements:
         setattr(place, name, new)

@@ -1,14 +1,16 @@
-"""The kill sweep: an incident is killed at random points until it is over, gone on with as a person would.
+"""The kill sweep: kill the processes of an incident at random points, resume as a person would.
 
-What is compared, for every incident, with one that nobody has killed:
+Each incident is compared with one that was not killed:
 
-* *audit*: who was asked, decided and did what (doubts apart), and that the chain holds;
-* *commands*: each was made once, in the same order;
-* *unasked*: a command that was made before its approval;
-* *hidden*: a command that was made, whose end is not on record, and that is not said to be in doubt;
-* *stranded*: a run of the team that is not over when the incident is, or an approval that is still open.
+* *audit*: who was asked, decided and did what (doubts apart), and that the chain is intact;
+* *commands*: each ran once, in the same order;
+* *unasked*: a command that ran before its approval;
+* *hidden*: a command that ran, whose end is not recorded, and that is not in doubt;
+* *stranded*: a run of the team that has not ended when the incident has, or an approval that was
+  not used.
 
-Every command line runs in a process that is forked from a clean server process and killed with SIGKILL.
+Every command line runs in a process that is forked from a clean server process and killed with
+SIGKILL.
 """
 
 from __future__ import annotations
@@ -20,33 +22,43 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
-from loom_runner import SQLiteStore
+from loom_runner import Runs, SQLiteStore
+from loom_runner.run_ids import child_run_id
 from loom_runner.testing import memory_folder
 
-from loom_ops._audit import AuditTrail
-from loom_ops._reader import doubts_of, reader
-from loom_ops.testing._incident import BEGIN, DATABASE, PEOPLES_POINTS, POINTS, RUN_ID, Kind, drill_of, drive, prepare
+from loom_ops._audit.trail import open_trail
+from loom_ops._runs import commands_in_doubt
+from loom_ops.testing._incident import (
+    BEGIN,
+    DATABASE,
+    DECISION_POINTS,
+    OUTPUT,
+    POINTS,
+    RUN_ID,
+    Kind,
+    drill_of,
+    drive,
+    prepare,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from loom_runner import AgentRunner
 
 __all__ = ["OpsSweepReport", "Trial", "kill_once", "sweep", "undisturbed"]
 
-_EXECUTOR = f"{RUN_ID}:sub:executor"
+_EXECUTOR: Final = child_run_id(RUN_ID, "executor")
 
 
 @dataclass(slots=True)
 class OpsSweepReport:
-    """What a sweep found; `problems` is empty when every promise held."""
+    """What a sweep found; `problems` is empty when every guarantee held."""
 
     seed: int
     kills: int = 0
@@ -65,8 +77,8 @@ class Trial:
     """One incident, killed as often as it is told to be, then finished.
 
     Args:
-        folder: Where it lives; made here.
-        kind: Whether the remedy helps; when it does not, it is taken back.
+        folder: Its folder; created here.
+        kind: Whether the remedy helps; when it does not, it is rolled back.
     """
 
     def __init__(self, folder: Path, kind: Kind) -> None:
@@ -78,11 +90,11 @@ class Trial:
         prepare(folder, kind)
 
     def process(self, words: Sequence[str], point: str | None = None, nth: int = 1) -> bool:
-        """Run one command line in a process of its own; True when it was killed."""
+        """Run one command line in a process of its own; return whether it was killed."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["loom_ops.testing._incident"])
         child = context.Process(target=drive, args=(str(self.folder), words, point, nth))
-        # The child needs nothing of the program that sweeps, and importing that again would cost most of its life.
+        # The child does not need the main program; importing it would take most of its time.
         program = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")
         try:
@@ -91,27 +103,27 @@ class Trial:
             sys.modules["__main__"] = program
         child.join()
         if child.exitcode not in (0, 1, 3, -9):
-            self.problems.append(f"failed: {' '.join(words)} at {point} ended with {child.exitcode}: {self._said()}")
+            self.problems.append(f"failed: {' '.join(words)} at {point} ended with {child.exitcode}: {self._output()}")
         was_killed = child.exitcode == -9
         child.close()
         return was_killed
 
     def work(self, point: str | None = None, nth: int = 1) -> bool:
-        """Begin, or go on; True when it was killed."""
+        """Start or resume the incident; return whether the process was killed."""
         return self.process(BEGIN, point, nth)
 
     def settle(self, point: str | None = None, nth: int = 1) -> bool:
-        """Answer what is in doubt, after looking, and approve what waits; True when that was killed."""
+        """Resolve what is in doubt, and approve what waits; return whether a process was killed."""
         if not (self.folder / DATABASE).exists():
             return False
-        self._nothing_is_at_work()
+        self._wait_for_programs()
         with SQLiteStore(self.folder / DATABASE, "process") as store:
-            rows = reader(store)
-            if store.get_run(RUN_ID) is None:
+            runs = Runs(store)
+            if store.reader.get_run(RUN_ID) is None:
                 return False
-            doubts = [call for run in self._runs(rows) for call in doubts_of(rows, run)]
-            pending = rows.approvals(pending_only=True)
-            self._look_for_hidden(rows, doubts)
+            doubts = [call for run in self._team(runs) for call in commands_in_doubt(runs, run)]
+            pending = runs.approvals(pending_only=True)
+            self._find_hidden(runs, doubts)
         for call in doubts:
             how = "--done" if self._was_done(call["arguments"]["argv"]) else "--retry"
             number = call["id"].rpartition("#")[2]
@@ -124,28 +136,28 @@ class Trial:
         return False
 
     def finish(self) -> dict[str, Any]:
-        """Go on to the end without a kill. Returns what it left."""
+        """Resume to the end without a kill; return the result that is compared."""
         for _ in range(20):
             self.settle()
             self.work()
             with SQLiteStore(self.folder / DATABASE, "process") as store:
-                if reader(store).get(RUN_ID)["status"] == "completed":
-                    return self._left(reader(store))
+                if Runs(store).get(RUN_ID)["status"] == "completed":
+                    return self._left(Runs(store))
             if self.problems:
                 break
-        self.problems.append(f"failed: the incident does not come to its end: {self._said()}")
+        self.problems.append(f"failed: the incident does not end: {self._output()}")
         return {}
 
-    def compare(self, left: dict[str, Any], wanted: dict[str, Any]) -> None:
-        """Find out what is different from an undisturbed incident."""
-        for name, value in wanted.items():
+    def compare(self, left: dict[str, Any], expected: dict[str, Any]) -> None:
+        """Record as problems what is different from an undisturbed incident."""
+        for name, value in expected.items():
             if left and left[name] != value:
                 self.problems.append(f"{name}: {left[name]!r:.900}, not {value!r:.900}")
 
     # ------------------------------------------------------------------ inside
 
-    def _left(self, rows: AgentRunner) -> dict[str, Any]:
-        with closing(AuditTrail(self.folder / DATABASE)) as trail:
+    def _left(self, runs: Runs) -> dict[str, Any]:
+        with open_trail(self.folder / DATABASE) as trail:
             entries = [entry.as_json() for entry in trail.entries()]
             self.problems += [f"audit: {found.text}" for found in trail.verify()]
         commands = drill_of(self.folder).commands
@@ -156,41 +168,41 @@ class Trial:
             if not asked or datetime.fromisoformat(asked[0]["at"]).timestamp() > at:
                 self.problems.append(f"unasked: {words}")
         self.problems += [
-            f"stranded: {run} is {rows.get(run)['status']}"
-            for run in self._runs(rows)
-            if rows.get(run)["status"] != "completed"
+            f"stranded: {run} is {runs.get(run)['status']}"
+            for run in self._team(runs)
+            if runs.get(run)["status"] != "completed"
         ]
         self.problems += [
-            f"stranded: {row['tool']} is {row['status']}" for row in rows.approvals() if row["status"] != "used"
+            f"stranded: {row['tool']} is {row['status']}" for row in runs.approvals() if row["status"] != "used"
         ]
         if not (self.folder / "postmortems" / f"{RUN_ID}.md").exists():
             self.problems.append("stranded: there is no postmortem")
         return {
-            "audit": sorted(_gist(row) for row in entries if row["kind"] != "command.in_doubt"),
+            "audit": sorted(_summary(row) for row in entries if row["kind"] != "command.in_doubt"),
             "commands": [words for _, words in commands],
         }
 
-    def _look_for_hidden(self, rows: AgentRunner, doubts: list[dict[str, Any]]) -> None:
-        if not any(run == _EXECUTOR for run in self._runs(rows)):
+    def _find_hidden(self, runs: Runs, doubts: list[dict[str, Any]]) -> None:
+        if not any(run == _EXECUTOR for run in self._team(runs)):
             return
         ended = [
             call["arguments"]["argv"]
-            for call in rows.tool_calls(_EXECUTOR)
+            for call in runs.tool_calls(_EXECUTOR)
             if call["status"] == "done" and "argv" in call["arguments"]
         ]
-        told = [_verb(argv) for argv in (*ended, *(call["arguments"]["argv"] for call in doubts))]
+        known = [_verb(argv) for argv in (*ended, *(call["arguments"]["argv"] for call in doubts))]
         for _, words in drill_of(self.folder).commands:
-            if words.partition(" ")[0] not in told:
+            if words.partition(" ")[0] not in known:
                 self.problems.append(f"hidden: {words}")
 
     def _was_done(self, argv: list[str]) -> bool:
         return any(words.partition(" ")[0] == _verb(argv) for _, words in drill_of(self.folder).commands)
 
-    def _runs(self, rows: AgentRunner) -> list[str]:
-        return [RUN_ID, *(child["run_id"] for child in rows.children(RUN_ID))]
+    def _team(self, runs: Runs) -> list[str]:
+        return [RUN_ID, *(child["run_id"] for child in runs.children(RUN_ID))]
 
-    def _nothing_is_at_work(self) -> None:
-        """Wait until no program of the drill is left: it ends, or is ended, soon after its runner was killed."""
+    def _wait_for_programs(self) -> None:
+        """Wait until no program of the drill runs: each ends soon after its runner was killed."""
         program = str(drill_of(self.folder).folder.resolve()).encode()
         began = time.monotonic()
         while True:
@@ -203,15 +215,15 @@ class Trial:
                 return
             time.sleep(0.005)
 
-    def _said(self) -> str:
-        return (self.folder / "said.txt").read_text()[-1_500:]
+    def _output(self) -> str:
+        return (self.folder / OUTPUT).read_text()[-1_500:]
 
 
 def _verb(argv: list[str]) -> str:
     return argv[0].removesuffix("-service")
 
 
-def _gist(row: dict[str, Any]) -> str:
+def _summary(row: dict[str, Any]) -> str:
     content = row["content"]
     names = ("step", "how", "status", "ok", "outcome", "verified", "steps", "argv", "runbook_sha256")
     return json.dumps([row["kind"], row["run_id"], row["actor"], {name: content.get(name) for name in names}])
@@ -225,17 +237,21 @@ def _command_line(path: Path) -> bytes:
 
 
 def kill_once(
-    folder: Path, wanted: dict[str, Any], point: str, *, nth: int = 1, kind: Kind = "helps"
+    folder: Path, expected: dict[str, Any], point: str, *, nth: int = 1, kind: Kind = "helps"
 ) -> tuple[bool, list[str]]:
-    """Kill one incident at one point, finish it and compare. Returns whether it died there, and the problems."""
+    """Kill one incident at one point, finish and compare it.
+
+    Returns:
+        Whether it was killed there, and the problems.
+    """
     trial = Trial(folder, kind)
     was_killed = trial.work(point, nth) or trial.settle(point, nth) or trial.work(point, nth)
-    trial.compare(trial.finish(), wanted)
+    trial.compare(trial.finish(), expected)
     return was_killed, trial.problems
 
 
 def undisturbed(folder: Path, kind: Kind) -> dict[str, Any]:
-    """Let an incident go on that nobody kills. Returns what it leaves."""
+    """Run an incident that is not killed; return the result that others are compared with."""
     trial = Trial(folder, kind)
     left = trial.finish()
     assert not trial.problems, trial.problems
@@ -243,30 +259,30 @@ def undisturbed(folder: Path, kind: Kind) -> dict[str, Any]:
 
 
 def sweep(
-    number: int, *, seed: int, points: Sequence[str] = POINTS, tell: Callable[[str], None] = lambda _: None
+    number: int, *, seed: int, points: Sequence[str] = POINTS, report_to: Callable[[str], None] = lambda _: None
 ) -> OpsSweepReport:
-    """Kill processes at random points until `number` were killed, several in each incident, and compare each incident.
+    """Kill processes at random points, several in each incident, and compare each incident.
 
     Args:
         number: How many processes to kill.
         seed: The same seed kills at the same points.
-        points: Where.
-        tell: Called with a line of progress now and then.
+        points: The points to choose from.
+        report_to: Called with a line of progress after every ten incidents.
     """
     chance = random.Random(seed)  # noqa: S311 - spreads crashes, guards nothing
     report = OpsSweepReport(seed)
     with tempfile.TemporaryDirectory(dir=memory_folder()) as name:
         kinds: tuple[Kind, ...] = get_args(Kind)
-        wanted = {kind: undisturbed(Path(name) / kind.replace(" ", "-"), kind) for kind in kinds}
+        expected = {kind: undisturbed(Path(name) / kind, kind) for kind in kinds}
         while report.kills < number and not report.problems:
             trial = Trial(Path(name) / str(report.incidents), chance.choice(kinds))
             for _ in range(chance.randint(1, 6)):
                 report.kills += trial.work(chance.choice(points), chance.randint(1, 3))
-                report.kills += trial.settle(chance.choice(PEOPLES_POINTS))
-            trial.compare(trial.finish(), wanted[trial.kind])
+                report.kills += trial.settle(chance.choice(DECISION_POINTS))
+            trial.compare(trial.finish(), expected[trial.kind])
             report.incidents += 1
             report.doubts += trial.doubts
             report.problems += trial.problems
             if report.incidents % 10 == 0:
-                tell(str(report))
+                report_to(str(report))
     return report

@@ -16,24 +16,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from loom_runner import AgentRunner, RunEvent, SQLiteStore
+from loom_runner import Agent, AgentRunner, RunEvent, SQLiteStore
 from loom_runner.testing import CRASH_POINTS, EffectLog, crash_at
 
-from loom_agents import _changes, _commit, _images, _tests_tool
-from loom_agents._change_rows import ChangeRows
-from loom_agents._changes import ChangeLog
-from loom_agents._coordinator import Coordinator
-from loom_agents._delegation import AgentProfile, Delegation
-from loom_agents._git import run_git
-from loom_agents._messages import ToolCall
-from loom_agents._model import ModelReply
-from loom_agents._policy import Policy, Rule
-from loom_agents._process import run_process
-from loom_agents._runner import build_agent_runner
-from loom_agents._scripted import ScriptedModel
-from loom_agents._state import AgentState
-from loom_agents._workspace import Workspace
-from loom_agents._workspace_tools import workspace_tools
+from loom_agents._agent.coordinator import Coordinator
+from loom_agents._agent.delegation import AgentProfile, Delegation
+from loom_agents._agent.policy import Policy, Rule
+from loom_agents._agent.runner import build_agent, build_agent_runner
+from loom_agents._agent.state import AgentState
+from loom_agents._models.messages import ToolCall
+from loom_agents._models.protocol import ModelReply
+from loom_agents._models.scripted import ScriptedModel
+from loom_agents._process.run import run_process
+from loom_agents._workspace import test_runner
+from loom_agents._workspace.git import commit
+from loom_agents._workspace.git.repository import run_git
+from loom_agents._workspace.jail import Workspace
+from loom_agents._workspace.registry import workspace_tools
+from loom_agents._workspace.undo import change_log, file_images
+from loom_agents._workspace.undo.change_log import ChangeLog
+from loom_agents._workspace.undo.change_rows import ChangeRows
 
 RUN_ID: Final = "session"
 Kind = Literal["alone", "team"]
@@ -117,16 +119,13 @@ def build(
         coordinator = Coordinator(ScriptedModel(_REPLIES), tools, keeps_open=False)
         return build_agent_runner(coordinator, tools, kept, observers=[listen], policy=policy)
 
-    def maker(name: str) -> Callable[[], AgentRunner]:
-        def make() -> AgentRunner:
-            member = Coordinator(ScriptedModel(_MEMBERS[name]), tools, keeps_open=False)
-            return build_agent_runner(member, tools, kept, policy=policy)
-
-        return make
+    def member(name: str) -> Agent:
+        coordinator = Coordinator(ScriptedModel(_MEMBERS[name]), tools, keeps_open=False)
+        return build_agent(coordinator, tools, name=name, aliases=(), policy=policy)
 
     delegation = Delegation(_PROFILES, lambda _, task: AgentState().with_user(task).to_json())
     lead = Coordinator(ScriptedModel(_LEAD), tools, keeps_open=False, delegation=delegation)
-    children = {name: maker(name) for name in _MEMBERS}
+    children = {name: member(name) for name in _MEMBERS}
     return build_agent_runner(lead, tools, kept, observers=[listen], policy=policy, children=children)
 
 
@@ -174,7 +173,7 @@ def _plant(reach: _Reach, effects: EffectLog) -> None:
     rename = os.rename
 
     def put(workspace: Workspace, path: str, image: Any, *, key: str) -> None:
-        _images.put(workspace, path, image, key=key)
+        file_images.put(workspace, path, image, key=key)
         effects.add(f"{key} {path}")
         reach("change.put")
 
@@ -206,10 +205,10 @@ def _plant(reach: _Reach, effects: EffectLog) -> None:
     replaced: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
         (ChangeRows, "intend", intended),
         (ChangeRows, "mark", marked),
-        (_changes, "put", put),
+        (change_log, "put", put),
         (os, "rename", renamed),
-        (_commit, "run_git", ran_git),
-        (_tests_tool, "run_process", ran_tests),
+        (commit, "run_git", ran_git),
+        (test_runner, "run_process", ran_tests),
     )
     for place, name, function in replaced:
         setattr(place, name, function)

@@ -10,21 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loom_runner._cli.options import asking, asking_all, named_run, opened, reading
-from loom_runner.cli_base import (
-    Amount,
-    ExitCode,
-    Output,
-    choose_output,
-    counted,
-    one_line,
-    plural,
-    run_async,
-    size,
-    write_error,
-    write_json,
-    write_line,
-)
+from loom_runner._cli.base import Amount, ExitCode, run_async
+from loom_runner._cli.options import open_database, open_run_database, parse_run, query_all_options, query_options
+from loom_runner._cli.output import Output, choose_output, write_error, write_json, write_line
+from loom_runner._model.formatting import counted, one_line, plural, size
 from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +23,7 @@ __all__ = ["STORE_COMMANDS"]
 
 
 @click.command("trace")
-@asking
+@query_options
 @click.option("--html", "html", type=click.Path(), help="The page to write; RUN.html when not said.")
 def trace_command(
     *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, html: str | None
@@ -46,10 +35,10 @@ def trace_command(
     from loom_runner._queries.hints import page_name
     from loom_runner._queries.tracing import write_trace
 
-    name = named_run(names, run_id, "trace").run_id
+    name = parse_run(names, run_id, "trace").run_id
     html = html or page_name(name)
-    with reading(db, name, "trace") as store:
-        write_trace(store, name, html)
+    with open_run_database(db, name, "trace") as store:
+        write_trace(store.reader, name, html)
     mode = choose_output(output)
     if mode == "text":
         write_line(f"{html}  open it in a browser; it needs no network")
@@ -58,7 +47,7 @@ def trace_command(
 
 
 @click.command("export")
-@asking
+@query_options
 @click.option("--to", "to", type=click.Path(), help="Write here instead of to stdout.")
 def export_command(
     *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, to: str | None
@@ -71,9 +60,9 @@ def export_command(
 
     if output in ("text", "json"):
         raise UsageError(f"cannot export as {output}: an export is lines of JSON. Leave --output out.")
-    name = named_run(names, run_id, "export").run_id
-    with reading(db, name, "export") as store:
-        rows = export_rows(store, name)
+    name = parse_run(names, run_id, "export").run_id
+    with open_run_database(db, name, "export") as store:
+        rows = export_rows(store.reader, name)
         if to is not None:
             write_error(f"{to}: {plural(_written(rows, Path(to)), 'line')} about {name}")
             return
@@ -102,20 +91,20 @@ def _written(rows: Iterable[Mapping[str, Any]], target: Path) -> int:
 
 
 @click.command()
-@asking_all
+@query_all_options
 def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> int:
     """Read everything once and report what is not as it should be.
 
     Without RUN: the whole database. With MODULE, also whether its types fit every state that is kept. Exit code 1 when
     something is wrong.
     """
-    from loom_runner._cli.load import load_module
-    from loom_runner._store.sqlite.maintenance import Problem, VerifyReport
+    from loom_runner._cli.agent_module import load_module
+    from loom_runner._store.sqlite.verify import Problem, VerifyReport
 
-    named = named_run(names, run_id, "verify") if names or run_id else None
+    named = parse_run(names, run_id, "verify") if names or run_id else None
     name = None if named is None else named.run_id
-    with opened(db, "verify") if name is None else reading(db, name, "verify") as store:
-        report = store.verify(name)
+    with open_database(db, "verify") if name is None else open_run_database(db, name, "verify") as store:
+        report = store.reader.verify(name)
     if named is not None and named.module is not None:
         with contextlib.closing(load_module(named.module).runner(db, None)) as runner:
             fit = runner.verify_run(named.run_id)
@@ -138,7 +127,7 @@ def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
 
 
 @click.command()
-@asking_all
+@query_all_options
 @click.option("--keep", metavar="HOW", help="Keep the runs and drop steps: last:N, every:N or latest.")
 @click.option("--days", type=Amount(min=0, max=36500), help="Only runs that did not change for so many days.")
 @click.option("--yes", is_flag=True, help="Do it; without this it is only said what would go.")
@@ -161,16 +150,16 @@ def prune(
     """
     from loom_runner._model.retention import parse_keep
 
-    name = named_run(names, run_id, "prune").run_id if names or run_id else None
+    name = parse_run(names, run_id, "prune").run_id if names or run_id else None
     what: dict[str, Any] = {"run_id": name, "keep": None if keep is None else parse_keep(keep)}
     if days is not None:
         what["before_us"] = time.time_ns() // 1000 - int(days * 86_400_000_000)
     with (
-        opened(db, "prune", read_only=not yes)
+        open_database(db, "prune", read_only=not yes)
         if name is None
-        else reading(db, name, "prune", read_only=not yes) as store
+        else open_run_database(db, name, "prune", read_only=not yes) as store
     ):
-        report = run_async(store.prune(**what)) if yes else store.plan_prune(**what)
+        report = run_async(store.prune(**what)) if yes else store.reader.plan_prune(**what)
         freed = store.vacuum() if yes and vacuum else 0
     mode = choose_output(output)
     if mode != "text":

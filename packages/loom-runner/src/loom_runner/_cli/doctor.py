@@ -9,17 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from loom_runner._cli.options import db_option, opened
-from loom_runner.cli_base import (
-    ExitCode,
-    Output,
-    choose_output,
-    one_line,
-    output_option,
-    write_error,
-    write_json,
-    write_line,
-)
+from loom_runner._cli.base import ExitCode
+from loom_runner._cli.options import db_option, open_database
+from loom_runner._cli.output import Output, choose_output, output_option, write_error, write_json, write_line
+from loom_runner._model.formatting import one_line
 from loom_runner.errors import StoreReadOnly
 
 if TYPE_CHECKING:
@@ -51,7 +44,7 @@ def doctor(db: str, durability: Durability, output: Output | None) -> int:
     from loom_runner._queries.doctor import examine
 
     with _opened_as_driven(db, durability) as store:
-        checks = list(examine(store, db))
+        checks = list(examine(store.reader, db))
     mode = choose_output(output)
     if mode != "text":
         rows = [check.as_json() for check in checks]
@@ -73,7 +66,7 @@ def _opened_as_driven(db: str, durability: Durability) -> Iterator[SQLiteStore]:
     """Open a database as a run is driven; as a reader where it may not be written."""
     from loom_runner._store.sqlite.store import SQLiteStore
 
-    with opened(db, "examine it"):  # a wrong file is refused before anything could be changed in it
+    with open_database(db, "examine it"):  # a wrong file is refused before anything could be changed in it
         pass
     if os.access(db, os.W_OK) and os.access(Path(db).resolve().parent, os.W_OK):
         with contextlib.suppress(StoreReadOnly), SQLiteStore(db, durability) as store:

@@ -11,50 +11,43 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from loom_runner._cli.base import Amount, Count, Interrupted, exit_code_of_status, grace_s, run_async
 from loom_runner._cli.options import (
     db_option,
     db_suffix,
     json_text,
-    named_run,
-    naming,
-    naming_as,
-    reading,
+    open_run_database,
+    parse_run,
     require_database,
+    run_arguments,
+    run_arguments_as,
 )
-from loom_runner.cli_base import (
-    Amount,
-    Count,
-    Interrupted,
+from loom_runner._cli.output import (
     Output,
     choose_output,
-    exit_code_of_status,
-    grace_s,
-    one_line,
     output_option,
-    plural,
-    run_async,
-    shorten,
     styled_status,
     write_error,
     write_json,
     write_line,
 )
+from loom_runner._model.formatting import one_line, plural, shorten
 from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from loom_runner._cli.load import AgentModule
+    from loom_runner._cli.agent_module import AgentModule
     from loom_runner._engines.runner import AgentRunner
     from loom_runner._model.budget import Budget
     from loom_runner._model.events import RunEvent
-    from loom_runner._model.result import RunResult
+    from loom_runner._model.results import RunResult
     from loom_runner._store.sqlite.file import Durability
 
-__all__ = ["DRIVING_COMMANDS"]
+__all__ = ["DRIVE_COMMANDS"]
 
 
-def _driving(command: Callable[..., Any]) -> Callable[..., Any]:
+def _drive_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `run` and `resume` share."""
     for option in (
         output_option,
@@ -75,8 +68,8 @@ def _driving(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@naming_as("MODULE RUN")
-@_driving
+@run_arguments_as("MODULE RUN")
+@_drive_options
 @click.option(
     "--input",
     "typed",
@@ -102,7 +95,7 @@ def run(
     """
     if len(names) == 1 and run_id is None:
         raise UsageError(f"cannot run {shorten(names[0], 60)}: say how the run is called, with --run-id RUN.")
-    named = named_run(names, run_id, "run")
+    named = parse_run(names, run_id, "run")
     if named.module is None:
         raise UsageError(f"cannot run {named.run_id!r}: say which MODULE, for instance agent.py.")
 
@@ -117,8 +110,8 @@ def run(
 
 
 @click.command()
-@naming
-@_driving
+@run_arguments
+@_drive_options
 def resume(
     *,
     names: tuple[str, ...],
@@ -139,26 +132,17 @@ def resume(
 
     if len(names) == 1 and run_id is None and Path(names[0]).suffix == ".py":
         raise UsageError(f"cannot resume {names[0]}: say which of its runs, with --run-id RUN.")
-    named = named_run(names, run_id, "resume")
+    named = parse_run(names, run_id, "resume")
     module = named.module
     if module is None:
-        with reading(db, named.run_id, "resume") as store:
-            module = module_of(store, named.run_id)
+        with open_run_database(db, named.run_id, "resume") as store:
+            module = module_of(store.reader, named.run_id)
         if module is None:
             raise UsageError(f"cannot resume {named.run_id!r}: say which MODULE; the database does not know it.")
         write_error(f"with {module}, as the last time.")  # code is run that only the database names: let it be seen
     require_database(db, named.run_id, "resume")
 
     def work(runner: AgentRunner, _: AgentModule) -> Any:
-        record = runner.store.get_run(named.run_id)
-        ours = sorted({driver.program.name for driver in runner.drivers()})
-        if record is not None and record.program not in ours:  # its state would be taken for one of ours
-            has = ", ".join(map(repr, ours))
-            raise UsageError(
-                f"cannot resume {named.run_id!r}: it is a run of {record.program!r}, and {module} has {has}. Name "
-                f"the module of {record.program!r}.",
-                run_id=named.run_id,
-            )
         return runner.resume(run_id=named.run_id, max_steps=max_steps, wait_s=wait_s, budget=limits)
 
     limits = _budget_of(budget)
@@ -188,7 +172,7 @@ def worker(
     Children and forks, runs whose timer, signal or decision has come, and those whose process disappeared; any number
     of workers may share a database. SIGTERM lets the steps come to their end.
     """
-    from loom_runner._cli.load import load_module
+    from loom_runner._cli.agent_module import load_module
     from loom_runner._driver.worker import Worker
 
     mode = choose_output(output)
@@ -218,10 +202,10 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
     trace: str | None,
     output: Output,
 ) -> int:
-    from loom_runner._cli.load import load_module
+    from loom_runner._cli.agent_module import load_module
     from loom_runner._queries.hints import next_commands, open_calls, waits_for
     from loom_runner._queries.views import run_view
-    from loom_runner._store.lookup import find_run
+    from loom_runner._store.lookup import read_run
 
     loaded = load_module(module)
     runner = loaded.runner(db, durability)
@@ -245,8 +229,8 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
             result: RunResult = run_async(_awaited(work, runner, loaded), hint=f"Go on: {go_on}", on_sigterm=drain)
         if was_drained and result.status == "paused":
             raise Interrupted(f"interrupted. Go on: {go_on}")
-        record = find_run(runner.store, run_id, "get")
-        doubts = open_calls(runner.store, run_id)
+        record = read_run(runner.store.reader, run_id, "get")
+        doubts = open_calls(runner.store.reader, run_id)
         after = next_commands(record, doubts, command="loom-runner", module=module, database=db)
         # Before the trace is written: that may fail, and the run is done.
         _print_result(result, run_view(record), output, waits=waits_for(record, doubts), after=after, db=db)
@@ -345,4 +329,4 @@ def _print_result(
         write_error(f"{what}: {command}")
 
 
-DRIVING_COMMANDS: tuple[click.Command, ...] = (run, resume, worker)
+DRIVE_COMMANDS: tuple[click.Command, ...] = (run, resume, worker)

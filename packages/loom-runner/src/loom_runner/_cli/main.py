@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
+from loom_runner._cli.control import CONTROL_COMMANDS
 from loom_runner._cli.database import STORE_COMMANDS
-from loom_runner._cli.decisions import ANSWERING_COMMANDS
 from loom_runner._cli.doctor import doctor
-from loom_runner._cli.drive import DRIVING_COMMANDS
-from loom_runner._cli.inspect import ASKING_COMMANDS
-from loom_runner._cli.keys import KEY_COMMANDS
+from loom_runner._cli.drive import DRIVE_COMMANDS
+from loom_runner._cli.encryption import ENCRYPTION_COMMANDS
+from loom_runner._cli.queries import QUERY_COMMANDS
 from loom_runner._cli.watch import watch
 
 __all__ = ["main_group"]
@@ -25,6 +25,6 @@ def main_group() -> None:
     """
 
 
-_COMMANDS = (*DRIVING_COMMANDS, *ASKING_COMMANDS, *ANSWERING_COMMANDS, *STORE_COMMANDS, *KEY_COMMANDS, doctor, watch)
+_COMMANDS = (*DRIVE_COMMANDS, *QUERY_COMMANDS, *CONTROL_COMMANDS, *STORE_COMMANDS, *ENCRYPTION_COMMANDS, doctor, watch)
 for command in _COMMANDS:
     main_group.add_command(command)

@@ -1,4 +1,4 @@
-"""What the commands share: how a run and its database are named, opened and asked for.
+"""What the commands share: how a run and its database are named, open_database and asked for.
 
 One rule names a run everywhere: `[MODULE] RUN`, and RUN may be said as `--run-id RUN` instead.
 """
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loom_runner._cli.output import output_option
-from loom_runner._model.text import shorten
-from loom_runner._store.lookup import check_run_id, find_run
+from loom_runner._model.formatting import shorten
+from loom_runner._store.lookup import read_run
 from loom_runner.errors import UnknownRun, UsageError
+from loom_runner.run_ids import check_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,22 +27,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NamedRun",
-    "asking",
-    "asking_all",
     "by_option",
     "checked_run_id",
     "db_option",
     "db_suffix",
-    "go_on_hint",
-    "json_of",
     "json_text",
     "local_time",
-    "named_run",
-    "naming",
-    "naming_as",
-    "opened",
-    "reading",
+    "open_database",
+    "open_run_database",
+    "parse_json",
+    "parse_run",
+    "query_all_options",
+    "query_options",
     "require_database",
+    "resume_hint",
+    "run_arguments",
+    "run_arguments_as",
 ]
 
 DEFAULT_DB = "runs.sqlite"
@@ -65,8 +66,8 @@ class NamedRun:
     run_id: str
 
 
-def naming_as(usage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Take a run as `named_run` reads it, and the database; `usage` is what the help shows."""
+def run_arguments_as(usage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Take a run as `parse_run` reads it, and the database; `usage` is what the help shows."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in (
@@ -80,21 +81,21 @@ def naming_as(usage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return decorate
 
 
-naming = naming_as("[MODULE] RUN")
+run_arguments = run_arguments_as("[MODULE] RUN")
 
 
-def asking(command: Callable[..., Any]) -> Callable[..., Any]:
+def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Take `[MODULE] RUN`, for a command that answers with data."""
-    return naming(output_option(command))
+    return run_arguments(output_option(command))
 
 
-def asking_all(command: Callable[..., Any]) -> Callable[..., Any]:
+def query_all_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Take `[[MODULE] RUN]`, for a command that without a run answers about all of them."""
-    return naming_as("[[MODULE] RUN]")(output_option(command))
+    return run_arguments_as("[[MODULE] RUN]")(output_option(command))
 
 
-def named_run(names: tuple[str, ...], run_id: str | None, verb: str) -> NamedRun:
-    """Read what `naming` took.
+def parse_run(names: tuple[str, ...], run_id: str | None, verb: str) -> NamedRun:
+    """Read what `run_arguments` took.
 
     Raises:
         UsageError: No run is named, or too much is, or what is named cannot be a run.
@@ -119,7 +120,7 @@ def checked_run_id(name: str, verb: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(db: str, verb: str, *, read_only: bool = True) -> Iterator[SQLiteStore]:
+def open_database(db: str, verb: str, *, read_only: bool = True) -> Iterator[SQLiteStore]:
     """Open a database that is there."""
     from loom_runner._store.sqlite.store import SQLiteStore
 
@@ -130,10 +131,10 @@ def opened(db: str, verb: str, *, read_only: bool = True) -> Iterator[SQLiteStor
 
 
 @contextlib.contextmanager
-def reading(db: str, run_id: str, verb: str, *, read_only: bool = True) -> Iterator[SQLiteStore]:
+def open_run_database(db: str, run_id: str, verb: str, *, read_only: bool = True) -> Iterator[SQLiteStore]:
     """Open the database of a run that is there."""
-    with opened(db, f"{verb} {run_id!r}", read_only=read_only) as store:
-        find_run(store, run_id, verb)
+    with open_database(db, f"{verb} {run_id!r}", read_only=read_only) as store:
+        read_run(store.reader, run_id, verb)
         yield store
 
 
@@ -148,15 +149,15 @@ def db_suffix(db: str) -> str:
     return "" if db == DEFAULT_DB else f" --db {shlex.quote(db)}"
 
 
-def go_on_hint(store: SQLiteStore, run_id: str, db: str, *, module: str | None = None) -> str:
+def resume_hint(store: SQLiteStore, run_id: str, db: str, *, module: str | None = None) -> str:
     """The command that goes on with a run, with the module that drove it last when none is given."""
     from loom_runner._queries.hints import module_of
 
-    named = module or module_of(store, run_id) or "MODULE"
+    named = module or module_of(store.reader, run_id) or "MODULE"
     return f"loom-runner resume {shlex.quote(named)} --run-id {shlex.quote(run_id)}{db_suffix(db)}"
 
 
-def json_of(text: str, option: str) -> Any:
+def parse_json(text: str, option: str) -> Any:
     """Read the JSON of an option."""
     try:
         return json.loads(text)

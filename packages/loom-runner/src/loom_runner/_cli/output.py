@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import click
 
-from loom_runner._model.text import shorten
+from loom_runner._model.formatting import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Output",
     "choose_output",
-    "lose_stdout",
+    "discard_stdout",
     "output_option",
     "prepare_streams",
     "styled_status",
-    "take_loss",
+    "take_write_error",
     "terminal_width",
     "write_error",
     "write_json",
@@ -65,7 +65,7 @@ def write_line(text: str = "") -> None:
     try:
         click.echo(text)
     except OSError as exc:
-        lose_stdout(exc)
+        discard_stdout(exc)
 
 
 def write_error(text: str) -> None:
@@ -157,19 +157,19 @@ def styled_status(status: str) -> str:
     return click.style(status, fg=_COLOURS.get(status))
 
 
-_lost: list[OSError] = []
+_write_errors: list[OSError] = []
 
 
-def lose_stdout(error: OSError) -> None:
+def discard_stdout(error: OSError) -> None:
     """Send what is still written to stdout nowhere: its reader is gone, or its disk is full."""
     if not isinstance(error, BrokenPipeError):
-        _lost.append(error)
+        _write_errors.append(error)
     # Python would complain about the lost reader again when it flushes at the end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def take_loss() -> OSError | None:
+def take_write_error() -> OSError | None:
     """Why the answer could not be written, when it could not and somebody still wants it; asked once."""
-    error = _lost[0] if _lost else None
-    _lost.clear()
+    error = _write_errors[0] if _write_errors else None
+    _write_errors.clear()
     return error

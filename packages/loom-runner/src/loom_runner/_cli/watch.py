@@ -10,22 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loom_runner._cli.options import asking, db_suffix, go_on_hint, json_text, named_run, reading
-from loom_runner.cli_base import (
-    Amount,
-    Count,
-    ExitCode,
+from loom_runner._cli.base import Amount, Count, ExitCode, exit_code_of_status
+from loom_runner._cli.options import db_suffix, json_text, open_run_database, parse_run, query_options, resume_hint
+from loom_runner._cli.output import (
     Output,
     choose_output,
-    duration,
-    exit_code_of_status,
-    plural,
     styled_status,
     terminal_width,
     write_error,
     write_json,
     write_line,
 )
+from loom_runner._model.formatting import duration, plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +35,7 @@ _SHOWN_STEPS = 8
 
 
 @click.command()
-@asking
+@query_options
 @click.option(
     "--every",
     "every_s",
@@ -61,28 +57,28 @@ def watch(
     from loom_runner._model.statuses import TERMINAL
     from loom_runner._queries.watch import Watcher
 
-    name = named_run(names, run_id, "watch").run_id
+    name = parse_run(names, run_id, "watch").run_id
     mode = "jsonl" if choose_output(output) != "text" else "text"
     redraws = mode == "text" and sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    with reading(db, name, "watch") as store:
-        record = store.get_run(name)
-        watcher = Watcher(store, name, max(0, (record.step_index if record else 0) - last))
+    with open_run_database(db, name, "watch") as store:
+        record = store.reader.get_run(name)
+        watcher = Watcher(store.reader, name, max(0, (record.step_index if record else 0) - last))
         screen = _Screen() if redraws else None
         while True:
-            news = watcher.news()
+            changes = watcher.changes()
             run = watcher.run
-            if run is None:  # `news` has read it
+            if run is None:  # `changes` has read it
                 continue
             if screen is not None:
-                screen.draw(watcher, news)
+                screen.draw(watcher, changes)
             else:
-                for row in news:
+                for row in changes:
                     write_json(row, "jsonl") if mode == "jsonl" else write_line(_line(row, terminal_width()))
             has_ended = run.status in TERMINAL or run.status in ("failed", "parked")
-            if has_ended or (watcher.is_at_rest and not stay):
+            if has_ended or (watcher.is_idle and not stay):
                 break
             time.sleep(every_s)
-        hint = go_on_hint(store, name, db)
+        hint = resume_hint(store, name, db)
     if watcher.is_abandoned:
         write_error(f"its process disappeared, and nobody has taken over. go on: {hint}")
         return ExitCode.INTERRUPTED
@@ -91,7 +87,7 @@ def watch(
 
 
 def _line(row: Mapping[str, Any], width: int) -> str:
-    """One row of news on one line."""
+    """One row of changes on one line."""
     match row["kind"]:
         case "step":
             took = duration(row["duration_ms"] * 1000)
@@ -122,13 +118,13 @@ class _Screen:
         self._began = time.monotonic()
         self._first: int | None = None
 
-    def draw(self, watcher: Watcher, news: list[dict[str, Any]]) -> None:
+    def draw(self, watcher: Watcher, changes: list[dict[str, Any]]) -> None:
         """Show how the run stands."""
         run = watcher.run
         if run is None:
             return
         width = terminal_width() - 2
-        self._lines = [*self._lines, *(_line(row, width) for row in news if row["kind"] in ("step", "attempt"))][
+        self._lines = [*self._lines, *(_line(row, width) for row in changes if row["kind"] in ("step", "attempt"))][
             -_SHOWN_STEPS:
         ]
         lines = [self._head(run), *(f"  {line}" for line in self._lines)]

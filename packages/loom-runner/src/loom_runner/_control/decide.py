@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from loom_runner._model.approvals import ApprovalRecord, Decision, DecisionKind, as_of, settled
+from loom_runner._model.approvals import ApprovalRecord, Decision, DecisionKind, as_of, with_decision
 from loom_runner._model.clock import SystemClock, to_iso
 from loom_runner._program.codec import to_plain_json
 from loom_runner._store.lookup import find_run
@@ -57,11 +57,12 @@ async def decide_approval(
     if (arguments is None) == (how == "edit"):
         raise UsageError(f"{what}: arguments go with edit, and with nothing else.", run_id=run_id)
     edited = None if arguments is None else to_plain_json(dict(arguments), f"the arguments of request {number}")
-    find_run(store, run_id, f"decide request {number} of")
+    await find_run(store, run_id, f"decide request {number} of")
     for _ in range(3):
-        found = [row for row in store.approvals(run_id) if row.number == number]
+        rows = await store.approvals(run_id)
+        found = [row for row in rows if row.number == number]
         if not found:
-            numbers = ", ".join(str(row.number) for row in store.approvals(run_id)) or "none"
+            numbers = ", ".join(str(row.number) for row in rows) or "none"
             raise UnknownApproval(f"{what}: there is no such request. Requests: {numbers}.", run_id=run_id)
         seen = found[0]
         now = (clock or SystemClock()).now_us()
@@ -73,7 +74,7 @@ async def decide_approval(
             raise UsageError(f"{what}: it is {seen.status} already, by {who}.", run_id=run_id)
         if how != "deny" and any(each.by == by for each in seen.decisions):
             raise UsageError(f"{what}: {by} has decided already, and {seen.needed} people are needed.", run_id=run_id)
-        after = settled(seen, Decision(by, how, now, via, note), edited)
+        after = with_decision(seen, Decision(by, how, now, via, note), edited)
         if await store.update_approval(seen, after):
             return after
     raise UsageError(f"{what}: others decide at the same moment. Look again.", run_id=run_id)

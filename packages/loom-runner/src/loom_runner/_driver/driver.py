@@ -1,6 +1,10 @@
 """Beginning: a run is created or found, claimed, and handed to the stepper. Theory of operation:
 
-*Resume* reads the run's row and goes on. The number of steps before does not matter, and nothing is replayed.
+*Resume* reads the run's row and continues. The number of steps before does not matter, and nothing is replayed.
+
+*Which agent.* A run is resumed only by the agent that its row names (`Agent.name`, or one of its aliases). Rows of
+versions before 0.8 have the function's name without its module: a caller who names the agent's module may resume them,
+if they were last driven from a file of the same name; a worker never does. The claim gives them the new name.
 
 *Who may claim.* A run that nobody holds; a run whose lease has run out; a run whose holder is certainly gone (same
 machine, no such process). Being wrong about the last would be harmless: the fence keeps the old holder from
@@ -8,9 +12,9 @@ writing.
 
 *What a claim finds.* A run whose process disappeared gets an attempt row `interrupted`, written by the claim itself;
 one that did so too often is parked instead of tried again. A waiting run is only claimed when what it waits for has
-come; a claim that finds the run changed since then is refused, and everything is looked at anew.
+come; a claim that finds the run changed since then is refused, and everything is read again.
 
-The loop of the steps is in `_stepping`, the ends of attempts are in `_ending`.
+The loop of the steps is in `stepper`, the ends of attempts are in `endings`.
 """
 
 from __future__ import annotations
@@ -20,55 +24,57 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner._driver.children import Family
-from loom_runner._driver.cursor import Cursor, Settings, Visit
+from loom_runner._driver.children import ChildRuns
+from loom_runner._driver.cursor import Cursor
 from loom_runner._driver.endings import Endings
 from loom_runner._driver.heartbeat import Heartbeat
-from loom_runner._driver.ledger import Ledger
 from loom_runner._driver.stepper import Stepper
-from loom_runner._driver.waits import Waits, before_step
-from loom_runner._model.budget import NOTHING, Budget, Meter
+from loom_runner._driver.tool_ledger import Ledger
+from loom_runner._driver.waits import Waits
+from loom_runner._model.budget import NOTHING_SPENT, Budget, Meter
 from loom_runner._model.processes import is_gone, this_process
 from loom_runner._model.records import Claim, LeaseRequest, NewRun, RunRecord, Spent
-from loom_runner._model.result import RunResult
+from loom_runner._model.results import RunResult
 from loom_runner._model.statuses import TERMINAL, move
+from loom_runner._model.waits import ChildrenWait, before_step
+from loom_runner._program.agent import Agent, check_names
 from loom_runner._program.codec import canonical
 from loom_runner._program.context import RunningRun
 from loom_runner._store.lookup import find_run
-from loom_runner.errors import LeaseLost, RunBusy, RunExists, StateError
+from loom_runner.errors import LeaseLost, RunBusy, RunExists, StateError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from loom_runner._driver.settings import ChildDriver, Invocation, Settings
     from loom_runner._model.events import Observers
-    from loom_runner._program.program import Program
 
 __all__ = ["Driver"]
 
 
-_MOST_RACES: Final = 5
+_MAX_CLAIM_RACES: Final = 5
 """How often a run may turn out to have changed between being read and being claimed; then others are busy with it."""
 
 
 class Driver:
-    """Drive runs of one program against one store."""
+    """Drive the runs of one agent on one store."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._program = settings.program
         self._store = settings.store
         self._clock = settings.clock
-        self._tell = settings.tell
-        self._family = Family(settings)
-        self._waits = Waits(settings, self._family)
-        self._endings = Endings(settings, self._family)
+        self._notify = settings.notify
+        self._children = ChildRuns(settings)
+        self._waits = Waits(settings)
+        self._endings = Endings(settings, self._children)
         heartbeat = Heartbeat(settings.store, settings.lease_s / 3)
-        self._stepper = Stepper(settings, self._endings, self._family, heartbeat)
+        self._stepper = Stepper(settings, self._endings, self._children, heartbeat)
         self._held: dict[str, Cursor] = {}
 
     @property
-    def program(self) -> Program:
-        return self._program
+    def agent(self) -> Agent:
+        return self._settings.agent
 
     @property
     def observers(self) -> Observers:
@@ -76,37 +82,67 @@ class Driver:
 
     # ------------------------------------------------------------------ beginning
 
-    async def start(self, run_id: str, initial: Any, visit: Visit, budget: Budget | None = None) -> RunResult:
+    async def start(self, run_id: str, initial: Any, invocation: Invocation, budget: Budget | None = None) -> RunResult:
         """Create the run and drive it; attach to it when it exists with the same input."""
-        text, state = self._program.begin(initial)
-        limits = None if budget is None or budget.is_unlimited else json.dumps(budget.as_json())
-        now = self._clock.now_us()
-        new = NewRun(run_id, self._program.name, text, text, now, limits, self._program.version)
+        new, state = self._new_run(run_id, initial, budget)
         claim = await self._store.create_run(new, self._lease_request())
         if claim is not None:
             meter = Meter(budget or Budget())
-            cursor = self._cursor(claim, 0, state, attempt=0, visit=visit, meter=meter)
-            self._tell(cursor, "run_started", status="created", fence=claim.fence, taken_over_from=None)
-            return await self._visited(run_id, visit, cursor=cursor)
-        record = find_run(self._store, run_id, "start")
-        if record.program != self._program.name:
+            cursor = self._cursor(claim, 0, state, attempt=0, invocation=invocation, meter=meter)
+            self._notify(cursor, "run_started", status="created", fence=claim.fence, taken_over_from=None)
+            return await self._drive(run_id, invocation, cursor=cursor)
+        record = await self._existing(new)
+        if record.status in TERMINAL or record.status == "failed":
+            return self._stored(record, was_stored=True)
+        return await self._drive(run_id, invocation, record=record)
+
+    async def enqueue(self, run_id: str, initial: Any, budget: Budget | None = None) -> RunResult:
+        """Create the run and leave it to a worker; return it as stored when it exists with the same input."""
+        new, _ = self._new_run(run_id, initial, budget)
+        if await self._store.add_run(new):
+            return self._stored(await find_run(self._store, run_id, "enqueue"))
+        return self._stored(await self._existing(new), was_stored=True)
+
+    def _new_run(self, run_id: str, initial: Any, budget: Budget | None) -> tuple[NewRun, Any]:
+        text, state = self._program.begin(initial)
+        limits = None if budget is None or budget.is_unlimited else json.dumps(budget.as_json())
+        now = self._clock.now_us()
+        return NewRun(run_id, self.agent.name, text, text, now, limits, self._program.version), state
+
+    async def _existing(self, new: NewRun) -> RunRecord:
+        """Read the run that has the id of a new one.
+
+        Raises:
+            RunExists: It is another agent's, or has another input.
+        """
+        run_id, where = new.run_id, self._store.description
+        record = await find_run(self._store, run_id, "start")
+        if not self.is_run_of_agent(record):
             raise RunExists(
-                f"cannot start {run_id!r}: {self._store.description} has a run of this name of another program, "
+                f"cannot start {run_id!r}: {where} has a run of this id of another program, "
                 f"{record.program!r}. Choose another run id.",
                 run_id=run_id,
             )
-        if not self.is_same_input(record, text):
+        if not self.is_same_input(record, new.input):
             raise RunExists(
-                f"cannot start {run_id!r}: a run of this name exists in {self._store.description} with another input. "
-                "Go on with it by resume, or choose another run id.",
+                f"cannot start {run_id!r}: a run of this id exists in {where} with another input. "
+                "Continue it by resume, or choose another run id.",
                 run_id=run_id,
             )
-        if record.status in TERMINAL or record.status == "failed":
-            return self._stored(record, was_stored=True)
-        return await self._visited(run_id, visit, record=record)
+        return record
+
+    def is_run_of_agent(self, record: RunRecord) -> bool:
+        """Say whether this agent may drive a run, by the name in its row."""
+        if record.program in self.agent.names:
+            return True
+        if record.program != self.agent.unqualified_name:
+            return False
+        if record.code_at is None or record.parent_run_id is not None:
+            return True  # never driven, or reached through its parent, which names the agent
+        return record.code_at.partition(":")[0] == self._program.code_at.partition(":")[0]
 
     def is_same_input(self, record: RunRecord, text: str) -> bool:
-        """Compare inputs as JSON values; one of an earlier version of the code is brought up to date first."""
+        """Compare inputs as JSON values; one of an earlier version of the code is converted first."""
         given = canonical(text)
         if canonical(record.input) == given:
             return True
@@ -116,96 +152,108 @@ class Driver:
                     return True
         return False
 
-    async def resume(self, run_id: str, visit: Visit, budget: Budget | None = None) -> RunResult:
-        """Go on with a run; give back what is stored when it has ended."""
-        record = find_run(self._store, run_id, "resume")
-        other = self._of_child(record.program)
-        if other is not None:
-            return await other.resume(run_id, visit.for_child(self.observers), budget)
+    async def resume(self, run_id: str, invocation: Invocation, budget: Budget | None = None) -> RunResult:
+        """Continue a run; return what is stored when it has ended."""
+        record = await find_run(self._store, run_id, "resume")
+        if not self.is_run_of_agent(record):
+            other = self._driver_of(record)
+            return await other.resume(run_id, invocation.for_child(self.observers), budget)
         if record.status in TERMINAL:
             return self._stored(record, was_stored=True)
         if budget is not None:
             limits = Budget.from_json(record.budget).raised_by(budget)
             await self._store.set_budget(run_id, json.dumps(limits.as_json()))
-            record = find_run(self._store, run_id, "resume")
-            await self.raise_budgets(record, self._meter(record).remaining, budget)
-        return await self._visited(run_id, visit, record=record)
+            record = await find_run(self._store, run_id, "resume")
+            await self.raise_budgets(record, (await self._meter(record)).remaining, budget)
+        return await self._drive(run_id, invocation, record=record)
 
-    def _of_child(self, program: str) -> Driver | None:
-        """Find the driver of a child's run, when it is gone on with under its parent's runner."""
-        if program == self._program.name or not self._settings.children:
-            return None
-        return next((driver for driver in self.whole_family() if driver.program.name == program), None)
+    def _driver_of(self, record: RunRecord) -> Driver:
+        """Find the driver of a child's run that is resumed by its parent's agent.
 
-    async def _visited(
-        self, run_id: str, visit: Visit, *, cursor: Cursor | None = None, record: RunRecord | None = None
+        Raises:
+            UsageError: The run is of another program.
+        """
+        for driver in self.all_related():
+            if driver is not self and driver.is_run_of_agent(record):
+                return driver
+        at = f", last driven from {record.code_at}" if record.code_at else ""
+        raise UsageError(
+            f"cannot resume {record.run_id!r}: it is a run of program {record.program!r}{at}, and this is "
+            f"{self.agent.name!r}. Resume it with its own module; if the program was renamed, add the old name: "
+            f"aliases=({record.program!r},).",
+            run_id=record.run_id,
+        )
+
+    async def _drive(
+        self, run_id: str, invocation: Invocation, *, cursor: Cursor | None = None, record: RunRecord | None = None
     ) -> RunResult:
         """Drive a run as far as this call may go, and its children beside it."""
         try:
-            return await self._as_far_as_it_goes(run_id, visit, cursor, record)
+            return await self._drive_until_stopped(run_id, invocation, cursor, record)
         finally:
-            if visit.children:
-                await self._family.leave(visit)
+            if invocation.children:
+                await self._children.leave(invocation)
 
-    async def _as_far_as_it_goes(
-        self, run_id: str, visit: Visit, cursor: Cursor | None, record: RunRecord | None
+    async def _drive_until_stopped(
+        self, run_id: str, invocation: Invocation, cursor: Cursor | None, record: RunRecord | None
     ) -> RunResult:
         races = 0
         while True:
             if cursor is None:
-                record = record or find_run(self._store, run_id, "resume")
+                record = record or await find_run(self._store, run_id, "resume")
                 if record.status in TERMINAL:  # somebody else ended it in between
                     return self._stored(record)
                 if record.status == "waiting" and not await self._waits.is_over(record):
-                    if not await self._waited(record, visit):
-                        return self._stored(find_run(self._store, run_id, "resume"))
+                    if not await self._wait_here(record, invocation):
+                        return self._stored(await find_run(self._store, run_id, "resume"))
                     record = None
                     continue
-                if self._is_used_up(record):
+                if await self._is_used_up(record):
                     return self._stored(record)
-                cursor = await self._claimed(record, visit)
+                cursor = await self._claimed(record, invocation)
                 if cursor is None:
                     races += 1
-                    if races == _MOST_RACES:
+                    if races == _MAX_CLAIM_RACES:
                         raise _busy(record)
                     record = None
                     continue
                 if not cursor.is_active:
-                    return self._stored(find_run(self._store, run_id, "resume"))
+                    return self._stored(await find_run(self._store, run_id, "resume"))
             first = cursor.step_index
             self._held[run_id] = cursor
             try:
-                result = await self._stepper.drive(cursor, visit.max_steps)
+                result = await self._stepper.drive(cursor, invocation.max_steps)
             except LeaseLost:
-                record = self._store.get_run(run_id)
+                record = await self._store.get_run(run_id)
                 if record is not None and record.status == "cancelled":
                     return self._stored(record)
                 raise
             finally:
                 del self._held[run_id]
-            visit.stepped(result.step_index - first)
-            if result.status != "waiting" or visit.is_used_up or self._settings.stop.is_asked:
+            invocation.count_steps(result.step_index - first)
+            if result.status != "waiting" or invocation.is_used_up or self._settings.stop.is_requested:
                 return result
             cursor = record = None
 
-    async def _waited(self, record: RunRecord, visit: Visit) -> bool:
-        """Do what this process can do about a wait; True when it is worth another look."""
-        if self._settings.stop.is_asked:
+    async def _wait_here(self, record: RunRecord, invocation: Invocation) -> bool:
+        """Do what this process can do about a wait; true when the run is worth reading again."""
+        if self._settings.stop.is_requested:
             return False
-        if record.wait is not None and "children" in record.wait:
-            await self._family.drive(record, visit)
-            return await self._waits.is_over(record)
+        if isinstance(record.wait, ChildrenWait):
+            await self._children.drive(record.wait, invocation)
+            record = await find_run(self._store, record.run_id, "resume")
+            return record.status != "waiting" or await self._waits.is_over(record)
         if record.due_at is None:
             return False
         left_s = (record.due_at - self._clock.now_us()) / 1_000_000
-        if left_s > visit.wait_s:
+        if left_s > invocation.wait_s:
             return False
-        visit.wait_s -= max(0.0, left_s)
+        invocation.wait_s -= max(0.0, left_s)
         await self._clock.sleep(max(0.0, left_s))
         return True
 
-    async def _claimed(self, seen: RunRecord, visit: Visit) -> Cursor | None:
-        """Claim a run and take it in hand; None when it has changed since it was read.
+    async def _claimed(self, seen: RunRecord, invocation: Invocation) -> Cursor | None:
+        """Claim a run; None when it has changed since it was read.
 
         The cursor is not active when the run was parked instead.
         """
@@ -217,74 +265,72 @@ class Driver:
             await self._store.replace_state(claim, text, self._program.version)
         was_lost = seen.status == "running"
         crashes = seen.crashes + was_lost
-        meter = self._meter(seen)
-        cursor = self._cursor(claim, seen.step_index, state, attempt=seen.failures + crashes, visit=visit, meter=meter)
+        cursor = self._cursor(
+            claim,
+            seen.step_index,
+            state,
+            attempt=seen.failures + crashes,
+            invocation=invocation,
+            meter=await self._meter(seen),
+        )
         cursor.tries_used = 0 if seen.status in ("failed", "parked") else seen.failures
         cursor.due_at = seen.due_at if was_lost or seen.status == "paused" else None
         cursor.wait = before_step(seen.wait)
         taken_from = seen.owner.pid if was_lost and seen.owner else None
-        self._tell(cursor, "run_started", status=seen.status, fence=claim.fence, taken_over_from=taken_from)
+        self._notify(cursor, "run_started", status=seen.status, fence=claim.fence, taken_over_from=taken_from)
         if was_lost and crashes >= self._settings.max_crashes:
             await self._endings.park(cursor, crashes)
         return cursor
 
-    def _meter(self, record: RunRecord) -> Meter:
+    async def _meter(self, record: RunRecord) -> Meter:
         own = Spent(record.step_index, record.spent_tokens, record.spent_cost_usd, record.work_us / 1_000_000)
-        family = self._store.spent_by_descendants(record.run_id) if self._settings.children else NOTHING
-        return Meter(Budget.from_json(record.budget), own, family)
+        spent = await self._store.spent_by_descendants(record.run_id) if self._settings.children else NOTHING_SPENT
+        return Meter(Budget.from_json(record.budget), own, spent)
 
-    def _is_used_up(self, record: RunRecord) -> bool:
+    async def _is_used_up(self, record: RunRecord) -> bool:
         is_limit = record.status == "paused" and record.error is not None and record.error.category == "limit"
-        return is_limit and self._meter(record).reached is not None
+        return is_limit and (await self._meter(record)).reached is not None
 
-    async def can_go_on(self, record: RunRecord) -> bool:
-        """Say whether a waiting run, or a child that it waits for, could be gone on with now."""
+    async def can_resume(self, record: RunRecord) -> bool:
+        """Say whether a waiting run, or a child that it waits for, could be resumed now."""
         if await self._waits.is_over(record):
             return True
-        return record.wait is not None and "children" in record.wait and await self._family.can_go_on(record.wait)
+        return isinstance(record.wait, ChildrenWait) and await self._children.can_resume(record.wait)
 
     async def raise_budgets(self, record: RunRecord, remaining: Budget, raised: Budget) -> None:
         """Let the open children of a run, and theirs, use what it may use now."""
-        if record.wait is not None and "children" in record.wait:
-            await self._family.raise_budgets(record, remaining, raised)
+        await self._children.raise_budgets(record.wait, remaining, raised)
 
     # ------------------------------------------------------------------ ending early
 
-    def let_go(self, run_ids: Iterable[str]) -> None:
-        """Stop the steps of runs that were cancelled, without waiting for a heartbeat."""
+    def stop_steps(self, run_ids: Iterable[str]) -> None:
+        """StopRequest the steps of runs that were cancelled, without waiting for a heartbeat."""
         for run_id in run_ids:
             if run_id in self._held:
-                self._held[run_id].lost()
+                self._held[run_id].stop_step()
 
-    def with_family(self) -> list[Driver]:
-        """This driver, and those of children that were needed so far, and theirs; each once."""
-        found: list[Driver] = [self]
-        for driver in found:
-            found += [each for each in driver.family_drivers() if all(each is not other for other in found)]
+    def related_in_use(self) -> list[Driver]:
+        """Return this driver, and those of children that were needed so far, and theirs; each once."""
+        return _closure(self, lambda driver: driver._children.drivers_in_use())  # noqa: SLF001  (of this very class)
+
+    def all_related(self) -> list[Driver]:
+        """Return this driver, and those of all programs of children, and theirs; each once.
+
+        Raises:
+            UsageError: Two of their agents have one name.
+        """
+        found = _closure(self, lambda driver: driver._children.all_drivers())  # noqa: SLF001  (of this very class)
+        check_names((driver.agent for driver in found), f"agent {self.agent.name!r} and the children of its runs")
         return found
-
-    def whole_family(self) -> list[Driver]:
-        """This driver, and those of all programs of children, and theirs; each once."""
-        found: list[Driver] = [self]
-        for driver in found:
-            driver.know_family()
-            found += [each for each in driver.family_drivers() if all(each is not other for other in found)]
-        return found
-
-    def know_family(self) -> None:
-        self._family.know_all()
-
-    def family_drivers(self) -> list[Driver]:
-        return self._family.known_drivers()
 
     def stop(self) -> None:
         """Let every run stop after its step."""
-        self._settings.stop.is_asked = True
+        self._settings.stop.is_requested = True
 
     # ------------------------------------------------------------------ claiming
 
     async def _claim(self, record: RunRecord) -> Claim | None:
-        """Claim a run as it was read; None when it has changed since, so that everything is to be looked at anew.
+        """Claim a run as it was read; None when it has changed since, so that everything is to be read again.
 
         Raises:
             RunBusy: A live process holds it.
@@ -304,16 +350,15 @@ class Driver:
         state: Any,
         *,
         attempt: int,
-        visit: Visit,
+        invocation: Invocation,
         meter: Meter,
     ) -> Cursor:
-        settings = self._settings
-        observers = visit.audience(settings.observers)
-        ledger = Ledger(settings, claim, observers)
+        agent = self.agent
+        observers = invocation.observers_with(self._settings.observers)
+        ledger = Ledger(self._store, claim, clock=self._clock, gate=agent.gate, observers=observers)
         loop = asyncio.get_running_loop()
-        run = RunningRun(claim.run_id, ledger, settings.tools, observers, self._clock, loop, meter)
-        task = asyncio.current_task()
-        return Cursor(claim, run, task, step_index, state, attempt)
+        run = RunningRun(claim.run_id, ledger, agent.tools, observers, self._clock, loop, meter)
+        return Cursor(claim, run, asyncio.current_task(), step_index, state, attempt)
 
     def _lease_request(self) -> LeaseRequest:
         settings, program = self._settings, self._program
@@ -324,10 +369,11 @@ class Driver:
             program.code_at,
             settings.module(),
             program.version,
+            self.agent.name,
         )
 
     def _read_state(self, record: RunRecord) -> tuple[Any, str]:
-        """Read a stored state, brought up to date; live and written."""
+        """Read a stored state, converted to the current version; live and written."""
         what = f"run {record.run_id!r} (step {record.step_index})"
         try:
             text = self._program.upgraded(record.state, record.state_version, what)
@@ -345,15 +391,24 @@ class Driver:
             self._read_state(record)[0],
             result=result,
             error=record.error,
-            wait=record.wait,
+            wait=None if record.wait is None else record.wait.as_json(),
             was_stored=was_stored,
         )
+
+
+def _closure(first: Driver, next_ones: Callable[[Driver], Iterable[ChildDriver]]) -> list[Driver]:
+    found: list[Driver] = [first]
+    for driver in found:
+        for each in next_ones(driver):
+            if isinstance(each, Driver) and all(each is not other for other in found):
+                found.append(each)
+    return found
 
 
 def _busy(record: RunRecord) -> RunBusy:
     pid = record.owner.pid if record.owner else "unknown"
     return RunBusy(
-        f"cannot go on with {record.run_id!r}: process {pid} works on it (its lease lasts "
+        f"cannot resume {record.run_id!r}: process {pid} drives it (its lease lasts "
         f"{max(record.lease_left_s, 0):.0f} s more). Wait for it, or stop that process.",
         run_id=record.run_id,
         step_index=record.step_index,

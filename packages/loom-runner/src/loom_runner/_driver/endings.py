@@ -1,7 +1,7 @@
 """How an attempt ends: what is committed of it, and what becomes of the run. Theory of operation:
 
 Every way out of a step is one function here and one transaction of the store. The statuses come from the table in
-`_states`; this module never names a status that the table does not lead to.
+`_model/statuses.py`; this module never names a status that the table does not lead to.
 
 | the step | becomes |
 |---|---|
@@ -29,39 +29,48 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_runner._model.clock import to_iso
 from loom_runner._model.outcomes import Sleep, Wait
 from loom_runner._model.records import AttemptEnd, AttemptRecord, Cancelling, ErrorInfo, StepCommit
-from loom_runner._model.result import RunResult
+from loom_runner._model.results import RunResult
 from loom_runner._model.statuses import CANCELLABLE, move
+from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait, WaitFacts, ready_at
 from loom_runner.errors import PauseAsked, StateError, ToolCallMismatch, UnknownTool, UsageError
 
 if TYPE_CHECKING:
-    from loom_runner._driver.children import Family
-    from loom_runner._driver.cursor import Cursor, Settings
-    from loom_runner._driver.ledger import StepParked
+    from loom_runner._driver.children import ChildRuns
+    from loom_runner._driver.cursor import Cursor
+    from loom_runner._driver.settings import Settings
     from loom_runner._model.outcomes import Fail
-    from loom_runner._program.program import Advance, Program
+    from loom_runner._model.records import NewRun
+    from loom_runner._program.protocol import Advance, Program
+    from loom_runner._program.tool_calls import StepSuspended
 
 __all__ = ["Endings"]
 
+_PACKAGE: Final = Path(__file__).parents[1]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER_RETRIED: Final = (StateError, UsageError, ToolCallMismatch, UnknownTool)
 """Errors of the code itself: the same attempt would end the same way."""
 
 
 class Endings:
-    """The ends of attempts, for the runs of one runner."""
+    """The ends of attempts, for the runs of one agent."""
 
-    def __init__(self, settings: Settings, family: Family) -> None:
+    def __init__(self, settings: Settings, children: ChildRuns) -> None:
         self._settings = settings
-        self._family = family
-        self._ends = settings.stop
+        self._children = children
+        self._stop_request = settings.stop
         self._store = settings.store
         self._clock = settings.clock
         self._program = settings.program
-        self._retry = settings.retry
-        self._tell = settings.tell
+        self._retry = settings.agent.retry
+        self._notify = settings.notify
 
     async def commit(
-        self, cursor: Cursor, advance: Advance, started_at: int, signal_key: int | None
+        self,
+        cursor: Cursor,
+        advance: Advance,
+        started_at: int,
+        signal_key: int | None,
+        children: tuple[tuple[NewRun, ...], ChildrenWait] | None = None,
     ) -> RunResult | None:
         """Commit one step; the result when the run stops here."""
         ended_at = max(started_at, self._clock.now_us())  # the clock may have been set back
@@ -76,18 +85,18 @@ class Endings:
             attempts=cursor.attempt + 1,
             result=advance.result_text,
             signal_key=signal_key,
-            keep=self._settings.keep,
+            keep=self._settings.agent.keep,
         )
         if advance.outcome == "complete":
             step.status, step.lease_end = move("running", "complete"), "completed"
             if self._settings.children:
                 message = f"cancelled by {cursor.run_id}: its parent has ended"
                 step.cancels = Cancelling(CANCELLABLE, ErrorInfo("Cancelled", message, "cancelled"))
-        elif advance.parks is not None:
-            self._wait(cursor, advance, step)
+        elif advance.suspension is not None:
+            await self._wait(cursor, advance, step, children)
         if step_index == cursor.last_step and step.lease_end is None:
             step.status, step.lease_end, step.note = move("running", "pause"), "paused", f"max_steps {cursor.max_steps}"
-        if self._ends.is_asked and step.lease_end is None:
+        if self._stop_request.is_requested and step.lease_end is None:
             step.status, step.lease_end, step.note = move("running", "pause"), "interrupted", "asked to end"
         meter = cursor.run.meter
         step.tokens, step.cost_usd = meter.tokens, meter.cost_usd
@@ -102,14 +111,14 @@ class Endings:
         except StateError as exc:  # too large for this store; nothing was written
             cursor.is_active = True
             return await self.failed(cursor, started_at, exc)
-        meter.written()
-        meter.stepped(ended_at - started_at)
+        meter.mark_committed()
+        meter.count_step(ended_at - started_at)
         cursor.step_index = step_index + 1
         if advance.state_text is not None:
             cursor.state = advance.state
         if cursor.run.observers:
             duration_ms = (ended_at - started_at) / 1000
-            self._tell(
+            self._notify(
                 cursor,
                 "step_committed",
                 step_index,
@@ -121,33 +130,45 @@ class Endings:
         cursor.wait = step.wait
         if step.lease_end is None:
             return None
-        self._tell(cursor, "run_ended", status=step.status, reason=step.note)
+        self._notify(cursor, "run_ended", status=step.status, reason=step.note)
         return RunResult(
-            cursor.run_id, step.status, cursor.step_index, cursor.state, result=advance.result, wait=step.wait
+            cursor.run_id,
+            step.status,
+            cursor.step_index,
+            cursor.state,
+            result=advance.result,
+            wait=None if step.wait is None else step.wait.as_json(),
         )
 
-    def _wait(self, cursor: Cursor, advance: Advance, step: StepCommit) -> None:
+    async def _wait(
+        self,
+        cursor: Cursor,
+        advance: Advance,
+        step: StepCommit,
+        children: tuple[tuple[NewRun, ...], ChildrenWait] | None,
+    ) -> None:
         """Let a step be the last one before a wait, unless what it waits for is there already."""
-        parks = advance.parks
-        is_there = False
-        if isinstance(parks, Wait):
-            if parks.timeout_s is not None:
-                step.due_at = step.ended_at + int(parks.timeout_s * 1_000_000)
-            step.wait = {"signal": parks.signal, "until": None if step.due_at is None else to_iso(step.due_at)}
-            step.note = f"signal {parks.signal!r}"
-            sent = self._store.signals(cursor.run_id, name=parks.signal)
+        suspension, facts = advance.suspension, WaitFacts()
+        if isinstance(suspension, Wait):
+            if suspension.timeout_s is not None:
+                step.due_at = step.ended_at + int(suspension.timeout_s * 1_000_000)
+            step.wait = SignalWait(suspension.signal, step.due_at)
+            step.note = f"signal {suspension.signal!r}"
+            sent = await self._store.signals(cursor.run_id, name=suspension.signal)
             # The signal that this step has taken is still listed: it is this commit that takes it.
-            is_there = any(waiting.key != step.signal_key for waiting in sent)
-        elif isinstance(parks, Sleep):
-            due_at = _due_at(parks, step.ended_at)
-            step.due_at, step.wait = due_at, {"timer": True, "until": to_iso(due_at)}
-            step.note = f"the time {to_iso(due_at)}"
-            is_there = due_at <= step.ended_at
-        elif advance.waits_for is not None:
-            step.wait, step.children = advance.waits_for, advance.children
+            facts = WaitFacts(has_signal=any(waiting.key != step.signal_key for waiting in sent))
+        elif isinstance(suspension, Sleep):
+            step.due_at = _due_at(suspension, step.ended_at)
+            step.wait = TimerWait(step.due_at)
+            step.note = f"the time {to_iso(step.due_at)}"
+        elif children is not None:
+            step.children, step.wait = children
             step.note = f"{len(step.children)} child runs"
-            is_there = self._family.settled(step.wait) >= step.wait["needed"]
-        if is_there:
+            facts = WaitFacts(settled=await self._children.settled(step.wait))
+        if step.wait is None:
+            raise AssertionError(advance)  # every suspension is one of the three above
+        at = ready_at(step.wait, facts)
+        if at is not None and at <= step.ended_at:
             step.due_at = step.note = None
         else:
             step.status, step.lease_end = move("running", "wait"), "waiting"
@@ -169,44 +190,39 @@ class Endings:
         status = move("running", "retry")
         end = AttemptEnd(status, now, failed, due_at=due_at, tokens=meter.tokens, cost_usd=meter.cost_usd)
         await self._store.end_attempt(cursor.claim, end)
-        meter.written()
-        self._tell(cursor, "attempt_failed", error=error.as_json(), retry_in_s=delay_s)
+        meter.mark_committed()
+        self._notify(cursor, "attempt_failed", error=error.as_json(), retry_in_s=delay_s)
         cursor.attempt += 1
         cursor.due_at = due_at
         return None
 
-    async def gave_up(self, cursor: Cursor, started_at: int, fail: Fail) -> RunResult:
+    async def fail(self, cursor: Cursor, started_at: int, fail: Fail) -> RunResult:
         error = ErrorInfo("Fail", fail.message, fail.error_category, self._program.code_at)
         return await self._end_failed(cursor, started_at, self._clock.now_us(), error)
 
     async def _end_failed(self, cursor: Cursor, started_at: int, now: int, error: ErrorInfo) -> RunResult:
         failed = self._attempt(cursor, started_at, now, error, None)
-        self._tell(cursor, "attempt_failed", error=error.as_json(), retry_in_s=None)
+        self._notify(cursor, "attempt_failed", error=error.as_json(), retry_in_s=None)
         return await self._stop(
             cursor, AttemptEnd(move("running", "fail"), now, failed=failed, error=error, lease_end="failed")
         )
 
-    async def ask(self, cursor: Cursor, parked: StepParked) -> RunResult:
-        """Park the run until people have decided about calls in doubt, and about calls that need an approval."""
+    async def suspend(self, cursor: Cursor, suspended: StepSuspended) -> RunResult:
+        """Let the run wait until people have decided about calls in doubt, and calls that need an approval."""
         run_id, now = cursor.run_id, self._clock.now_us()
-        wait: dict[str, Any] = {}
         notes = []
-        if parked.doubt is not None:
-            wait["doubt"] = parked.doubt
-            notes.append(f"a word about {run_id}#{parked.doubt}")
-        known = self._store.approvals(run_id) if parked.asks or parked.pending else []
+        if suspended.doubt is not None:
+            notes.append(f"a decision about {run_id}#{suspended.doubt}")
+        known = await self._store.approvals(run_id) if suspended.asks or suspended.pending else []
         latest = max((row.number for row in known), default=0)
-        asks = tuple(replace(ask, number=number) for number, ask in enumerate(parked.asks, latest + 1))
-        waiting = [row for row in known if row.number in parked.pending] + list(asks)
+        asks = tuple(replace(ask, number=number) for number, ask in enumerate(suspended.asks, latest + 1))
+        waiting = [row for row in known if row.number in suspended.pending] + list(asks)
         due_at: int | None = None
         if waiting:
-            numbers = [row.number for row in waiting]
             expiries = [row.expires_at for row in waiting if row.expires_at is not None]
             due_at = max(expiries) if len(expiries) == len(waiting) else None
-            wait |= {"approvals": numbers, "until": None if due_at is None else to_iso(due_at)}
             notes.append(f"the approval of {', '.join(row.name for row in waiting)}")
-        if cursor.wait is not None:
-            wait["after"] = cursor.wait
+        wait = DecisionWait(suspended.doubt, tuple(row.number for row in waiting), due_at, cursor.wait)
         note = " and ".join(notes)
         end = AttemptEnd(
             move("running", "ask"), now, wait=wait, due_at=due_at, lease_end="waiting", note=note, asks=asks
@@ -248,10 +264,16 @@ class Endings:
         if meter.tokens or meter.cost_usd:
             end = replace(end, tokens=meter.tokens, cost_usd=meter.cost_usd)
         await self._store.end_attempt(cursor.claim, end)
-        meter.written()
-        self._tell(cursor, "run_ended", status=end.status, reason=end.note)
+        meter.mark_committed()
+        self._notify(cursor, "run_ended", status=end.status, reason=end.note)
+        wait = end.wait or cursor.wait
         return RunResult(
-            cursor.run_id, end.status, cursor.step_index, cursor.state, error=end.error, wait=end.wait or cursor.wait
+            cursor.run_id,
+            end.status,
+            cursor.step_index,
+            cursor.state,
+            error=end.error,
+            wait=None if wait is None else wait.as_json(),
         )
 
     @staticmethod
@@ -280,5 +302,7 @@ def _describe(exc: BaseException, program: Program) -> ErrorInfo:
 
 
 def _is_ours(filename: str) -> bool:
+    """Whether a frame is this package's or asyncio's: users look for their own."""
     path = Path(filename)
-    return path.parent == Path(__file__).parent or path.parent.name == "asyncio"
+    is_private = _PACKAGE in path.parents and path.relative_to(_PACKAGE).parts[0].startswith("_")
+    return is_private or path.parent.name == "asyncio"

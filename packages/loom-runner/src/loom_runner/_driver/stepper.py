@@ -1,12 +1,12 @@
 """The loop of a claimed run: one step after the other, until one ends the slice. Theory of operation:
 
-*One step.* Take the state in hand, run the program's transition with a fresh `RunContext`, and commit what it came
-to: the step's row, the run's row with the new state, the lease's end if this was the last step of the slice, in one
-transaction. Then the next. Nothing is committed of a step that did not return an outcome, except its tool ledger
-(see `_ledger`), and a row for a failed attempt.
+*One step.* Take the state, run the program's transition with a fresh `RunContext` (`run_step`), and commit what it
+came to: the step's row, the run's row with the new state, the lease's end if this was the last step of the slice, in
+one transaction. Then the next. Nothing is committed of a step that did not return an outcome, except its tool ledger
+(see `ledger`), and a row for a failed attempt.
 
-*Whatever happens, the lease is given back*, unless it is lost: an exception that leaves this module has been written
-down first. `_ending` knows how.
+*Whatever happens, the lease is given back*, unless it is lost: an exception that leaves this module has been recorded
+first. `endings` knows how.
 
 *Not covered.* A step that never awaits and never returns blocks its event loop; its lease is kept by the
 heartbeat's thread.
@@ -20,18 +20,21 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from loom_runner._driver.children import child_results
-from loom_runner._driver.ledger import StepParked
 from loom_runner._model.outcomes import Spawn
-from loom_runner._program.context import RunContext, Signal, entered
+from loom_runner._model.waits import ChildrenWait, SignalWait
+from loom_runner._program.context import RunContext, Signal, set_current_run
+from loom_runner._program.run_step import NO_LIMITS, BudgetTimeUsedUp, StepLimits, run_step
+from loom_runner._program.tool_calls import StepSuspended
 from loom_runner.errors import LeaseLost, StoreError
 
 if TYPE_CHECKING:
-    from loom_runner._driver.children import Family
-    from loom_runner._driver.cursor import Cursor, Settings
+    from loom_runner._driver.children import ChildRuns
+    from loom_runner._driver.cursor import Cursor
     from loom_runner._driver.endings import Endings
     from loom_runner._driver.heartbeat import Heartbeat
-    from loom_runner._model.result import RunResult
-    from loom_runner._program.program import Advance
+    from loom_runner._driver.settings import Settings
+    from loom_runner._model.records import NewRun
+    from loom_runner._model.results import RunResult
 
 __all__ = ["Stepper"]
 
@@ -39,25 +42,18 @@ _YIELD_EVERY_US: Final = 5_000
 """A step that never suspends would keep signals and other runs waiting; the driver lets the loop turn this often."""
 
 
-class _TimeIsUsedUp(Exception):  # noqa: N818  (it ends an attempt, and is no error of the step)
-    """The step was stopped because the budget's time is over."""
-
-    def __init__(self, limit: str) -> None:
-        super().__init__(limit)
-        self.limit = limit
-
-
 class Stepper:
     """Run the steps of claimed runs."""
 
-    def __init__(self, settings: Settings, endings: Endings, family: Family, heartbeat: Heartbeat) -> None:
+    def __init__(self, settings: Settings, endings: Endings, children: ChildRuns, heartbeat: Heartbeat) -> None:
         self._settings = settings
-        self._family = family
+        self._children = children
         self._endings = endings
         self._heartbeat = heartbeat
 
     async def drive(self, cursor: Cursor, max_steps: int | None) -> RunResult:
-        self._heartbeat.keep(cursor.claim, cursor.lost_elsewhere)
+        """Run steps until one ends the slice."""
+        self._heartbeat.keep(cursor.claim, cursor.report_loss)
         try:
             return await self._steps(cursor, max_steps)
         except LeaseLost:
@@ -80,13 +76,13 @@ class Stepper:
         finally:
             cursor.is_active = False
             self._heartbeat.drop(cursor.claim)
-            entered(None)
+            set_current_run(None)
 
     async def _steps(self, cursor: Cursor, max_steps: int | None) -> RunResult:
         settings, endings, meter = self._settings, self._endings, cursor.run.meter
         clock, program, observers = settings.clock, settings.program, cursor.run.observers
         is_limited = not meter.limit.is_unlimited
-        is_timed = meter.limit.time_s is not None or settings.step_timeout_s is not None
+        is_timed = meter.limit.time_s is not None or settings.agent.step_timeout_s is not None
         cursor.max_steps = max_steps
         cursor.last_step = None if max_steps is None else cursor.step_index + max_steps - 1
         yielded_at = clock.now_us()
@@ -96,80 +92,59 @@ class Stepper:
                 cursor.due_at = None
             if is_limited and (reached := meter.reached) is not None:
                 return await endings.limit(cursor, reached)
-            signal, signal_key = None, None
             started_at = clock.now_us()
             if started_at - yielded_at > _YIELD_EVERY_US:
                 await asyncio.sleep(0)
                 yielded_at = started_at = clock.now_us()
             if cursor.wait is None:
-                context = RunContext(cursor.run, cursor.step_index, cursor.attempt, None)
+                context, signal_key = RunContext(cursor.run, cursor.step_index, cursor.attempt, None), None
             else:
-                signal, signal_key = self._signal(cursor)
-                children = child_results(settings, cursor.wait) if "children" in cursor.wait else {}
-                context = RunContext(cursor.run, cursor.step_index, cursor.attempt, signal, children)
+                context, signal_key = await self._context_after_wait(cursor)
             cursor.context = context
-            entered(context)
             if observers:
-                settings.tell(cursor, "step_started")
+                settings.notify(cursor, "step_started")
+            children: tuple[tuple[NewRun, ...], ChildrenWait] | None = None
             try:
-                if is_timed:
-                    advance = await self._in_time(cursor, context, started_at)
-                else:
-                    advance = await program.advance(cursor.state, context)
-                if context.has_calls_in_flight:
-                    await context.settle()
-                if context.stopped is not None:
-                    raise context.stopped
-                if isinstance(advance.parks, Spawn):
-                    advance.children, advance.waits_for = self._family.prepared(cursor, advance.parks)
-            except (Exception, SystemExit) as exc:
-                if context.stopped is None:
-                    if isinstance(exc, StoreError | LeaseLost):
-                        raise
-                    context.close()
-                    if isinstance(exc, _TimeIsUsedUp):
-                        return await endings.limit(cursor, exc.limit)
-                    ended = await endings.failed(cursor, started_at, exc)
-                    if ended is not None:
-                        return ended
-                    continue
-                if isinstance(context.stopped, StepParked):
-                    return await endings.ask(cursor, context.stopped)
-                raise context.stopped from exc
-            except BaseException as exc:
-                if isinstance(context.stopped, StepParked) and not isinstance(exc, asyncio.CancelledError):
-                    return await endings.ask(cursor, context.stopped)
+                limits = self._limits(cursor) if is_timed else NO_LIMITS
+                advance = await run_step(program, cursor.state, context, limits)
+                if isinstance(advance.suspension, Spawn):
+                    children = await self._children.prepare(cursor, advance.suspension)
+            except StepSuspended as suspended:
+                return await endings.suspend(cursor, suspended)
+            except (StoreError, LeaseLost):
+                raise
+            except BudgetTimeUsedUp as exc:
+                context.close()
+                return await endings.limit(cursor, exc.limit)
+            except (Exception, SystemExit) as exc:  # noqa: BLE001  (recorded as a failed attempt)
+                context.close()
+                ended = await endings.failed(cursor, started_at, exc)
+                if ended is not None:
+                    return ended
+                continue
+            except BaseException:
                 context.close()
                 raise
             if advance.fail is not None:
-                return await endings.gave_up(cursor, started_at, advance.fail)
-            ended = await endings.commit(cursor, advance, started_at, signal_key)
+                return await endings.fail(cursor, started_at, advance.fail)
+            ended = await endings.commit(cursor, advance, started_at, signal_key, children)
             context.close()
             if ended is not None:
                 return ended
 
-    async def _in_time(self, cursor: Cursor, context: RunContext, started_at: int) -> Advance:
-        """Run a step that may not take longer than its time-out, or than what is left of the budget's time."""
-        settings, meter = self._settings, cursor.run.meter
-        left_s, timeout_s = meter.remaining.time_s, settings.step_timeout_s
-        limit_s = min(each for each in (left_s, timeout_s) if each is not None)
-        context.due_us = started_at + int(limit_s * 1_000_000)
-        limit = asyncio.timeout(limit_s)
-        try:
-            async with limit:
-                return await settings.program.advance(cursor.state, context)
-        except TimeoutError as exc:
-            if not limit.expired():
-                raise
-            if left_s is not None and limit_s == left_s:
-                raise _TimeIsUsedUp(f"time_s {meter.limit.time_s:g}") from exc
-            raise TimeoutError(f"step {cursor.step_index} took longer than {limit_s:g} s") from exc
+    def _limits(self, cursor: Cursor) -> StepLimits:
+        """Return how long a step may take: its time-out, and what is left of the budget's time."""
+        meter = cursor.run.meter
+        return StepLimits(self._settings.agent.step_timeout_s, meter.remaining.time_s, meter.limit.time_s)
 
-    def _signal(self, cursor: Cursor) -> tuple[Signal | None, int | None]:
-        """The signal that ended the wait before this step; nothing after a time-out."""
-        name = (cursor.wait or {}).get("signal")
-        pending = self._settings.store.signals(cursor.run_id, name=name) if name else []
-        if not pending:
-            return None, None
-        first = pending[0]
-        return Signal(first.name, json.loads(first.payload)), first.key
+    async def _context_after_wait(self, cursor: Cursor) -> tuple[RunContext, int | None]:
+        """Return the context of a step that begins after a wait, and the key of the signal that it takes."""
+        signal, key, children = None, None, {}
+        store, wait = self._settings.store, cursor.wait
+        if isinstance(wait, SignalWait):
+            pending = await store.signals(cursor.run_id, name=wait.signal)
+            if pending:  # nothing after a time-out
+                signal, key = Signal(pending[0].name, json.loads(pending[0].payload)), pending[0].key
+        elif isinstance(wait, ChildrenWait):
+            children = await child_results(store, wait)
+        return RunContext(cursor.run, cursor.step_index, cursor.attempt, signal, children), key

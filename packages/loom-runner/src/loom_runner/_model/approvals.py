@@ -1,18 +1,18 @@
-"""Approvals: a person's word about one tool call, kept in rows. Theory of operation:
+"""Approvals: decisions of people about single tool calls. Theory of operation:
 
-*Asked.* A call that the gate wants asked about does not start. Its request is written in the transaction that parks
-the run, bound to the call's key and to the hash of its arguments. Calls of the same step that need no word finish
-first, and all that need one are asked about at once.
+*Requested.* A call for which the gate returns `Ask` does not start. Its request is written in the
+transaction that lets the run wait, bound to the call's key and the hash of its arguments. The other
+calls of the step finish first, so that all requests of a step are written together.
 
-*Decided.* By compare-and-set on what was read: of two people who decide at the same moment one is told that the
-other was faster. One denial denies; `needed` different people approve. Changing the arguments is a decision, too: it
-is an approval of the changed ones, and earlier approvals, which were of others, do not count any more.
+*Decided.* By compare-and-set on the row that was read: of two people who decide at the same time,
+one gets an error. One denial is enough to deny; `needed` different people have to approve. Editing
+the arguments is an approval of the new arguments; approvals of the old ones no longer count.
 
-*Used.* In the transaction that writes the call's `started` row, so an approval starts one call. A call that is made
-again under its key (after a crash, when its tool allows that) is still that call.
+*Used.* In the transaction that writes the call's `started` row, so an approval starts one call. A
+repetition of the call under its key (after a crash, if its tool allows that) is the same call.
 
-*Expired.* A request that nobody decided in time, or whose approval was not used in time. Looked at when it is
-decided and when it is used, and written down then, so that every later attempt sees the same.
+*Expired.* A request that was not decided in time, or an approval that was not used in time. This is
+checked when it is decided and when it is used, and stored then, so every later attempt sees it.
 
 | status | next |
 |---|---|
@@ -26,7 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-__all__ = ["ApprovalRecord", "ApprovalStatus", "Decision", "DecisionKind", "as_of", "settled"]
+__all__ = ["ApprovalRecord", "ApprovalStatus", "Decision", "DecisionKind", "as_of", "with_decision"]
 
 ApprovalStatus = Literal["pending", "approved", "denied", "expired", "used"]
 DecisionKind = Literal["approve", "deny", "edit"]
@@ -34,7 +34,12 @@ DecisionKind = Literal["approve", "deny", "edit"]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What one person (or a policy) said. `via` is where: `cli`, `http`, `gate`."""
+    """A decision of one person (or of a policy).
+
+    Attributes:
+        at: Microseconds since 1970.
+        via: The interface that was used: `cli`, `http`, `gate`.
+    """
 
     by: str
     how: DecisionKind
@@ -45,8 +50,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRecord:
-    """One request. `number` counts in the run from 1. `edited` are the arguments that the call is to run with
-    instead."""
+    """An approval request.
+
+    Attributes:
+        number: Its number in the run, from 1.
+        arguments: The arguments of the call (JSON).
+        needed: How many different people have to approve.
+        edited: The arguments that the call is to use instead (JSON).
+    """
 
     run_id: str
     number: int
@@ -66,20 +77,20 @@ class ApprovalRecord:
 
     @property
     def note(self) -> str:
-        """What the last one to decide wrote."""
+        """The note of the latest decision."""
         return self.decisions[-1].note if self.decisions else ""
 
 
 def as_of(approval: ApprovalRecord, now: int) -> ApprovalRecord:
-    """Give a request as it stands at a time: one that nobody decided, or used, in time has expired."""
+    """Return a request with its status at a time: one not decided, or not used, in time has expired."""
     is_open = approval.status in ("pending", "approved")
     if is_open and approval.expires_at is not None and approval.expires_at <= now:
         return replace(approval, status="expired")
     return approval
 
 
-def settled(approval: ApprovalRecord, decision: Decision, edited: str | None = None) -> ApprovalRecord:
-    """Give a pending request after one more decision."""
+def with_decision(approval: ApprovalRecord, decision: Decision, edited: str | None = None) -> ApprovalRecord:
+    """Return a pending request after one more decision."""
     decisions = (*approval.decisions, decision)
     status: ApprovalStatus = "pending"
     if decision.how == "deny":

@@ -1,4 +1,4 @@
-"""Budgets: how much a run may use, what it has used, and what remains. The sums are in the run's row."""
+"""Budgets: how much a run may use, what it has used, and what remains."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["Budget", "Meter"]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits of a run and everything it starts. A run that reaches one pauses with the error category `limit`.
+    """Limits of a run and its descendants. A run that reaches one pauses with the error category `limit`.
 
     Args:
         steps: Committed steps.
         tokens: What steps report by `ctx.budget.spend(tokens=...)`.
         cost_usd: What steps report by `ctx.budget.spend(cost_usd=...)`.
-        time_s: Seconds inside steps; waiting for signals, people and timers costs nothing.
+        time_s: Seconds inside steps; time spent waiting does not count.
 
     None is no limit.
     """
@@ -45,7 +45,7 @@ class Budget:
         return self == _UNLIMITED
 
     def as_json(self) -> dict[str, Any]:
-        """The limits that are set."""
+        """Return the limits that are set."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
@@ -53,26 +53,26 @@ class Budget:
         return cls(**(data or {}))
 
     def raised_by(self, other: Budget) -> Budget:
-        """Take the limits that `other` sets, and keep the rest."""
+        """Return this budget with the limits that `other` sets."""
         return Budget(**{**self.as_json(), **other.as_json()})
 
     def capped_by(self, other: Budget) -> Budget:
-        """Take the smaller of each two limits."""
+        """Return the smaller of each pair of limits."""
         limits = [*self.as_json().items(), *other.as_json().items()]
         return Budget(**{name: min(value for each, value in limits if each == name) for name, _ in limits})
 
     def less(self, spent: Spent) -> Budget:
-        """What remains, never below 0."""
+        """Return what remains of each limit, never below 0."""
         used = asdict(spent)
         return Budget(**{name: max(0, value - used[name]) for name, value in self.as_json().items()})
 
     def more(self, spent: Spent) -> Budget:
-        """The limits of a run that has used so much, and may use this in addition."""
+        """Return the limits of a run that has used `spent` and may use this budget in addition."""
         used = asdict(spent)
         return Budget(**{name: value + used[name] for name, value in self.as_json().items()})
 
     def reached(self, spent: Spent) -> str | None:
-        """Name a limit that is used up."""
+        """Name a limit that is used up; None when there is none."""
         used = asdict(spent)
         for name, value in self.as_json().items():
             if used[name] >= value:
@@ -81,7 +81,7 @@ class Budget:
 
 
 _UNLIMITED: Final = Budget()
-NOTHING: Final = Spent()
+NOTHING_SPENT: Final = Spent()
 
 
 class Meter:
@@ -91,11 +91,11 @@ class Meter:
         limit: The run's budget.
     """
 
-    __slots__ = ("_descendants", "_settled", "_steps", "_time_us", "cost_usd", "limit", "tokens")
+    __slots__ = ("_committed", "_descendants", "_steps", "_time_us", "cost_usd", "limit", "tokens")
 
-    def __init__(self, limit: Budget, own: Spent = NOTHING, descendants: Spent = NOTHING) -> None:
+    def __init__(self, limit: Budget, own: Spent = NOTHING_SPENT, descendants: Spent = NOTHING_SPENT) -> None:
         self.limit = limit
-        self._settled = Spent(tokens=own.tokens, cost_usd=own.cost_usd)
+        self._committed = Spent(tokens=own.tokens, cost_usd=own.cost_usd)
         self._descendants = descendants
         self._steps = own.steps
         self._time_us = int(own.time_s * 1_000_000)
@@ -105,7 +105,7 @@ class Meter:
     def spend(self, *, tokens: int = 0, cost_usd: float = 0.0) -> None:
         """Report what this attempt has used; it is committed with the step, or with the failed attempt.
 
-        Nothing is stopped here: the run pauses before the next step when a limit is reached.
+        Nothing is stopped: when a limit is reached, the run pauses before its next step.
         """
         if not tokens >= 0 or not cost_usd >= 0 or not math.isfinite(cost_usd):
             raise UsageError(f"cannot spend tokens={tokens}, cost_usd={cost_usd}: amounts start at 0.")
@@ -114,27 +114,27 @@ class Meter:
 
     @property
     def spent(self) -> Spent:
-        """What the run, its children and theirs have used, this attempt's tokens and money included."""
+        """What the run and its descendants have used, including this attempt."""
         now = Spent(self._steps, self.tokens, self.cost_usd, self._time_us / 1_000_000)
-        return self._settled + self._descendants + now
+        return self._committed + self._descendants + now
 
     @property
     def remaining(self) -> Budget:
-        """What is left of each limit; None where there is none."""
+        """What remains of each limit; None where there is no limit."""
         return self.limit.less(self.spent)
 
     @property
     def reached(self) -> str | None:
-        """The limit that is used up, for instance `tokens 1000`; None while there is none."""
+        """The limit that is used up, for instance `tokens 1000`; None if there is none."""
         return None if self.limit.is_unlimited else self.limit.reached(self.spent)
 
-    def written(self) -> None:
-        """Count what this attempt has used as written down."""
+    def mark_committed(self) -> None:
+        """Note that what this attempt has used was committed."""
         if self.tokens or self.cost_usd:
-            self._settled += Spent(tokens=self.tokens, cost_usd=self.cost_usd)
+            self._committed += Spent(tokens=self.tokens, cost_usd=self.cost_usd)
             self.tokens, self.cost_usd = 0, 0.0
 
-    def stepped(self, duration_us: int) -> None:
-        """Count a committed step. Called after every one, so it adds two numbers and makes nothing."""
+    def count_step(self, duration_us: int) -> None:
+        """Count a committed step. Called once per step, so it allocates nothing."""
         self._steps += 1
         self._time_us += duration_us

@@ -1,4 +1,4 @@
-"""Time and chance. The driver asks a `Clock` and nothing else, so that a test can control both."""
+"""Time and randomness. The driver gets both from a `Clock`, so that tests can control them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
-    """The time of day, waiting, and a number for jitter."""
+    """The current time, waiting, and random numbers for jitter."""
 
     def now_us(self) -> int:
-        """Microseconds since 1970, UTC."""
+        """Return microseconds since 1970, UTC."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
     def chance(self) -> float:
-        """A number from 0 up to 1."""
+        """Return a random number from 0 up to 1."""
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The clock of the machine."""
 
     def now_us(self) -> int:
         return time.time_ns() // 1000
@@ -40,12 +40,12 @@ class SystemClock:
 
 
 def to_iso(at_us: int) -> str:
-    """Write a time as every border shows it: ISO 8601, UTC, microseconds."""
+    """Format a time as every interface shows it: ISO 8601, UTC, microseconds."""
     seconds, microseconds = divmod(at_us, 1_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds).isoformat(timespec="microseconds")
 
 
 def from_iso(text: str) -> int:
-    """Read a time that `to_iso` wrote; microseconds since 1970."""
+    """Parse a time that `to_iso` formatted; return microseconds since 1970."""
     since = datetime.fromisoformat(text) - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

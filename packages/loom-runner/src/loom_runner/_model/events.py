@@ -1,4 +1,5 @@
-"""What the driver tells observers. Plain data, one class; free when nobody listens, and unable to break a run.
+"""Events that the driver sends to observers. Without observers they cost nothing, and an observer
+cannot break a run.
 
 | kind | step | data |
 |---|---|---|
@@ -8,7 +9,7 @@
 | `attempt_failed` | yes | `error`, `retry_in_s` (None when there is no retry) |
 | `tool_started` | yes | `key`, `name`, `try` (from 1), `arguments` |
 | `tool_finished` | yes | `key`, `name`, `try`, `status`, `recorded` (not run), `result` or `error`, `duration_ms` |
-| `emitted` | yes | `event`: what the step gave to `ctx.emit` |
+| `emitted` | yes | `event`: the argument of `ctx.emit` |
 | `run_ended` | the step to run next | `status`, `reason` |
 """
 
@@ -19,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Audience", "EventKind", "Observer", "Observers", "RunEvent"]
+__all__ = ["EventKind", "Observer", "ObserverGroup", "Observers", "RunEvent"]
 
 EventKind = Literal[
     "run_started",
@@ -35,7 +36,7 @@ EventKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class RunEvent:
-    """One thing that happened. `at_us` is microseconds since 1970; `data` holds what the table above lists."""
+    """An event. `at_us` is microseconds since 1970; `data` has the members listed above."""
 
     kind: EventKind
     run_id: str
@@ -49,32 +50,32 @@ Observer = Callable[[RunEvent], None]
 
 
 class Observers:
-    """The listeners of one runner. One that raises is reported once and not called again."""
+    """The observers of one engine. One that raises is logged once and not called again."""
 
-    __slots__ = ("_listeners",)
+    __slots__ = ("_observers",)
 
-    def __init__(self, listeners: tuple[Observer, ...] = ()) -> None:
-        self._listeners = list(listeners)
+    def __init__(self, observers: tuple[Observer, ...] = ()) -> None:
+        self._observers = list(observers)
 
     def __bool__(self) -> bool:
-        return bool(self._listeners)
+        return bool(self._observers)
 
-    def add(self, listener: Observer) -> Callable[[], None]:
-        """Listen from now on; the returned function stops that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+    def add(self, observer: Observer) -> Callable[[], None]:
+        """Add an observer; the returned function removes it."""
+        self._observers.append(observer)
+        return lambda: self._observers.remove(observer) if observer in self._observers else None
 
-    def tell(self, event: RunEvent) -> None:
-        for listener in tuple(self._listeners):
+    def notify(self, event: RunEvent) -> None:
+        for observer in tuple(self._observers):
             try:
-                listener(event)
+                observer(event)
             except Exception:
-                self._listeners.remove(listener)
+                self._observers.remove(observer)
                 logging.getLogger("loom_runner").warning("an observer failed and is not called again", exc_info=True)
 
 
-class Audience:
-    """The observers of several runners: those of a child run's own runner, and of its parents'."""
+class ObserverGroup:
+    """The observers of several engines: that of a child run, and those of its ancestors."""
 
     __slots__ = ("_all",)
 
@@ -84,6 +85,6 @@ class Audience:
     def __bool__(self) -> bool:
         return any(self._all)
 
-    def tell(self, event: RunEvent) -> None:
+    def notify(self, event: RunEvent) -> None:
         for each in self._all:
-            each.tell(event)
+            each.notify(event)

@@ -1,4 +1,4 @@
-"""What a step may return. An outcome is plain data; committing it is the driver's work."""
+"""What a step may return. An outcome is plain data; the driver commits it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from loom_runner._model.budget import Budget
 
-__all__ = ["KEPT", "Child", "Complete", "Continue", "Fail", "Outcome", "Sleep", "Spawn", "Wait"]
+__all__ = ["UNCHANGED", "Child", "Complete", "Continue", "Fail", "Outcome", "Sleep", "Spawn", "Wait"]
 
 StateT = TypeVar("StateT")
 ResultT = TypeVar("ResultT")
 
-_LONGEST_S: Final = 3.2e9
-KEPT: Final = object()
-"""The state of a `Complete` that names none: the one before the step is kept."""
+_MAX_WAIT_S: Final = 3.2e9
+UNCHANGED: Final = object()
+"""The state of a `Complete` without one: the run keeps the state before the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +35,23 @@ class Complete(Generic[ResultT]):
     """Commit `result` and end the run.
 
     Args:
-        result: What the run was for.
-        state: The last state; without it the state before the step is kept.
+        result: The result of the run.
+        state: The last state; by default the state before the step.
     """
 
     result: ResultT
-    state: Any = field(default=KEPT, kw_only=True)
+    state: Any = field(default=UNCHANGED, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
     """End this attempt and the run with an error, without a retry.
 
-    The state before the step is kept: `resume` tries the step again, which is what a person wants after mending the
-    cause.
+    The run keeps the state before the step, and `resume` tries the step again: fix the cause first.
 
     Args:
         message: What happened, in one line.
-        error_category: One word for programs.
+        error_category: An identifier for programs.
     """
 
     message: str
@@ -61,14 +60,14 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Wait(Generic[StateT]):
-    """Commit `state` and park the run until a signal comes or the time is over.
+    """Commit `state` and let the run wait until a signal is sent or the timeout is over.
 
-    The next step finds the signal in `ctx.signal`, which is None when the time was over first.
+    The next step finds the signal in `ctx.signal`, which is None after a timeout.
 
     Args:
         state: What the next step starts from.
         signal: The name of the signal to wait for.
-        timeout_s: Seconds from the commit; None waits without end.
+        timeout_s: Seconds from the commit; None waits forever.
     """
 
     state: StateT
@@ -77,23 +76,23 @@ class Wait(Generic[StateT]):
 
     def __post_init__(self) -> None:
         if not self.signal or not self.signal.isprintable():
-            raise OutcomeError(f"cannot wait for signal {self.signal!r}: it is not a name.")
-        if self.timeout_s is not None and not 0 <= self.timeout_s <= _LONGEST_S:
+            raise OutcomeError(f"cannot wait for signal {self.signal!r}: a name has printable characters.")
+        if self.timeout_s is not None and not 0 <= self.timeout_s <= _MAX_WAIT_S:
             raise OutcomeError(f"cannot wait for {self.timeout_s} s: it is a number of seconds from 0 to 100 years.")
 
 
 @dataclass(frozen=True, slots=True)
 class Sleep(Generic[StateT]):
-    """Commit `state` and park the run until a time: a timer that survives the process.
+    """Commit `state` and let the run wait until a time: a timer that survives the process.
 
-    `start` and `resume` come back with a run that is `waiting`; a later `resume`, or a worker, goes on once it is due.
-    They wait themselves when they are given `wait_s=` and the timer is due within it. A clock that is set back makes
-    the run wait longer, never shorter.
+    `start` and `resume` return a run that is `waiting`; a later `resume`, or a worker, continues it
+    when the timer is due. They wait themselves if the timer is due within their `wait_s=`. If the
+    clock is set back, the run waits longer, never shorter.
 
     Args:
         state: What the next step starts from.
         delay_s: Seconds from the commit.
-        until: A time instead, with its time zone.
+        until: A time instead, with a time zone.
     """
 
     state: StateT
@@ -103,7 +102,7 @@ class Sleep(Generic[StateT]):
     def __post_init__(self) -> None:
         if (self.delay_s is None) == (self.until is None):
             raise OutcomeError("cannot sleep: give either delay_s= or until=.")
-        if self.delay_s is not None and not 0 <= self.delay_s <= _LONGEST_S:
+        if self.delay_s is not None and not 0 <= self.delay_s <= _MAX_WAIT_S:
             raise OutcomeError(f"cannot sleep for {self.delay_s} s: it is a number of seconds from 0 to 100 years.")
         if self.until is not None and self.until.tzinfo is None:
             raise OutcomeError(f"cannot sleep until {self.until}: it has no time zone. Use datetime.now(UTC) + ...")
@@ -111,13 +110,13 @@ class Sleep(Generic[StateT]):
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A run that a run starts. Its id is `<parent>:sub:<name>`.
+    """A run that another run starts. Its id is `<parent>:sub:<name>`.
 
     Args:
-        name: Names it among its parent's children; the same name is the same child.
-        input: What its program starts from.
-        program: A key of the runner's `children=`.
-        budget: Limits of its own; it never gets more than what remains of its parent's.
+        name: Identifies it among its parent's children: the same name is the same child.
+        input: Its initial state.
+        program: A key of the parent agent's `children=`.
+        budget: Its limits; it never gets more than what remains of its parent's budget.
     """
 
     name: str
@@ -128,12 +127,13 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Spawn(Generic[StateT]):
-    """Commit `state`, start children in the same transaction, and go on when they have settled.
+    """Commit `state`, create children in the same transaction, and continue when they have settled.
 
-    A child has settled when it is completed, failed, cancelled or parked. The next step finds all of them in
-    `ctx.children`, by name. A child that exists already (a crash, or an earlier `Spawn` with the same name and input)
-    is not started a second time. The process that drives the parent drives its children, side by side. Children that
-    are still open when the parent completes are cancelled.
+    A child has settled when it is completed, failed, cancelled or parked. The next step finds all
+    children in `ctx.children`, by name. A child that exists already (after a crash, or from an earlier
+    `Spawn` with the same name and input) is not created again. The process that drives the parent
+    drives its children concurrently. Children that are still open when the parent completes are
+    cancelled.
 
     Args:
         state: What the next step starts from.

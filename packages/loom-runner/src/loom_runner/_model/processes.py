@@ -1,4 +1,4 @@
-"""Who this process is, and whether another one has certainly ended."""
+"""The identity of this process, and whether another process has certainly ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["is_gone", "this_process"]
 
 @cache
 def _machine() -> str:
-    """Name the space in which a pid means one process: host, boot and, in containers, the pid namespace."""
+    """Identify the scope of pids: the host, its boot and, in containers, the pid namespace."""
     parts = [platform.node()]
     for source in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):
         try:
@@ -25,8 +25,8 @@ def _machine() -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
-def _born(pid: int) -> str | None:
-    """When a process started, in the system's own count; None where the system does not say."""
+def _start_time(pid: int) -> str | None:
+    """Return when a process started, in clock ticks of the system; None where that is not known."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
     except OSError:
@@ -35,15 +35,16 @@ def _born(pid: int) -> str | None:
 
 
 def this_process() -> Owner:
-    """Name this process so that no other one, even with the same pid, has the same name."""
+    """Return an identity that no other process has, even with the same pid."""
     pid = os.getpid()
-    return Owner(_machine(), pid, _born(pid) or "-")
+    return Owner(_machine(), pid, _start_time(pid) or "-")
 
 
 def is_gone(owner: Owner) -> bool:
-    """Say whether a process certainly does not exist any more.
+    """Return whether a process has certainly ended.
 
-    A process of another machine, or one that merely sleeps, is not *certainly* gone; its lease has to run out.
+    A process of another machine, or one that is suspended, is not *certainly* gone: its lease has to
+    expire.
     """
     if owner.machine != _machine():
         return False
@@ -52,17 +53,17 @@ def is_gone(owner: Owner) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        pass  # it exists and is another user's
-    born = _born(owner.pid)
-    if born is None:
+        pass  # it exists and belongs to another user
+    start_time = _start_time(owner.pid)
+    if start_time is None:
         return False
     if _is_zombie(owner.pid):
         return True
-    return owner.process not in ("-", born)
+    return owner.process not in ("-", start_time)
 
 
 def _is_zombie(pid: int) -> bool:
-    """A process that has ended and only waits for its parent to notice."""
+    """Return whether a process has ended and only waits for its parent to collect its status."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
     except OSError:

@@ -1,8 +1,8 @@
-"""The rows, as plain data. The store reads and writes them; the driver decides what they say.
+"""The rows, as plain data. The store reads and writes them; the driver decides what they contain.
 
-Times are whole microseconds since 1970 (UTC), taken from the driver's clock, except a lease's, which the database
-takes from its own: two processes must agree about who holds a run. `started_at` and the like become ISO 8601 at
-every border.
+Times are whole microseconds since 1970 (UTC) of the driver's clock. Only the times of a lease are
+those of the database's clock, because two processes must agree about who holds a run. Every
+interface shows times as ISO 8601.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from loom_runner._model.approvals import ApprovalRecord
     from loom_runner._model.retention import Keep
     from loom_runner._model.statuses import Status
+    from loom_runner._model.waits import WaitFor
 
 __all__ = [
     "AttemptEnd",
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 ToolStatus = Literal["started", "done", "failed", "in_doubt", "retry"]
-"""`started` without an end becomes *in doubt* when its process is gone; `retry` is a person's answer to that."""
+"""A `started` call without an end is *in doubt* when its process is gone; `retry` is a decision about it."""
 
 StepOutcome = Literal["continue", "complete", "wait", "sleep", "spawn"]
 LeaseEnd = Literal["completed", "failed", "waiting", "paused", "interrupted", "parked", "cancelled", "lost"]
@@ -49,7 +50,7 @@ LeaseEnd = Literal["completed", "failed", "waiting", "paused", "interrupted", "p
 
 @dataclass(frozen=True, slots=True)
 class ErrorInfo:
-    """An error as it is stored: enough to say what happened without the process that saw it."""
+    """A stored error. `where` is `FILE:LINE` of the user's code."""
 
     type: str
     message: str
@@ -71,7 +72,7 @@ class ErrorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who holds a lease. `machine` and `process` together never name two processes, even after a pid is reused."""
+    """The holder of a lease. `machine` and `process` identify a process even when its pid is reused."""
 
     machine: str
     pid: int
@@ -80,7 +81,14 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
-    """Who asks for a run. `module` is the agent module as its caller named it, for hints that can be pasted."""
+    """A request for the lease of a run.
+
+    Attributes:
+        code: The fingerprint of the agent's code.
+        code_at: `FILE:LINE` of the agent's function.
+        module: The agent module as the caller named it, for commands to copy.
+        program: The agent's name.
+    """
 
     owner: Owner
     lease_s: float
@@ -88,11 +96,12 @@ class LeaseRequest:
     code_at: str
     module: str | None = None
     state_version: int = 1
+    program: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to write to one run, until somebody else claims it. Every write carries the fence."""
+    """The right to write to one run, until another process claims it. Every write carries the fence."""
 
     run_key: int
     run_id: str
@@ -102,7 +111,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to be made. `budget` is JSON; a fork begins at `step_index` and may wait at once."""
+    """A run to create. `budget` is JSON. A fork begins at `step_index`, and may begin with a wait."""
 
     run_id: str
     program: str
@@ -113,13 +122,21 @@ class NewRun:
     state_version: int = 1
     step_index: int = 0
     forked_from: str | None = None
-    wait: dict[str, Any] | None = None
+    wait: WaitFor | None = None
     due_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as it stands. `step_index` is the next step to run, which is also the number of committed ones."""
+    """A run.
+
+    Attributes:
+        step_index: The next step to run, which is also the number of committed steps.
+        due_at: When the next attempt, a timer or a timeout is due.
+        work_us: The sum of the durations of all committed steps.
+        ready_at: When a waiting run can be resumed; None if that is not known.
+        code_at: That of the run's last lease; likewise `module`.
+    """
 
     run_key: int
     run_id: str
@@ -133,7 +150,7 @@ class RunRecord:
     input: str
     result: str | None
     error: ErrorInfo | None
-    wait: dict[str, Any] | None
+    wait: WaitFor | None
     fence: int
     owner: Owner | None
     lease_left_s: float
@@ -147,6 +164,9 @@ class RunRecord:
     work_us: int = 0
     request: Literal["pause"] | None = None
     state_version: int = 1
+    ready_at: int | None = None
+    code_at: str | None = None
+    module: str | None = None
 
     @property
     def is_leased(self) -> bool:
@@ -155,7 +175,7 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """One process's time with a run. `ended_as` is None while it lasts."""
+    """A lease: one process drives a run for some time. `ended_as` is None until it ends."""
 
     fence: int
     owner: Owner
@@ -172,7 +192,7 @@ class LeaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class Cancelling:
-    """Which of a run's descendants to cancel: those in one of these statuses; and the error that they get."""
+    """Which descendants of a run to cancel (those with one of these statuses), and their error."""
 
     statuses: tuple[Status, ...]
     error: ErrorInfo
@@ -180,12 +200,15 @@ class Cancelling:
 
 @dataclass(slots=True)
 class StepCommit:
-    """All that one step changes, for one transaction. Not frozen: it is made once per step, and this is half the
-    price.
+    """All changes of one step, for one transaction.
 
-    `children` are made in the same transaction; one that is there already is left alone. `cancels` ends those that
-    are still open. `tokens` and `cost_usd` are
-    what this attempt has spent. `keep` says how much of the history stays; None is the store's own choice.
+    Not frozen, because one is created per step and this halves the cost.
+
+    Attributes:
+        children: Runs to create; one that exists already is not changed.
+        cancels: Which open children to cancel.
+        tokens: What this attempt has used; likewise `cost_usd`.
+        keep: How much of the history is retained; None is the store's default.
     """
 
     step_index: int
@@ -196,7 +219,7 @@ class StepCommit:
     ended_at: int
     attempts: int
     result: str | None = None
-    wait: dict[str, Any] | None = None
+    wait: WaitFor | None = None
     due_at: int | None = None
     signal_key: int | None = None
     lease_end: LeaseEnd | None = None
@@ -213,7 +236,7 @@ class StepRecord:
     step_index: int
     outcome: StepOutcome
     state: str | None
-    detail: dict[str, Any] | None
+    wait: WaitFor | None
     attempts: int
     started_at: int
     ended_at: int
@@ -222,15 +245,15 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """Sums over a run, at a price that does not grow with its steps.
+    """Sums over a run, read in constant time.
 
     Attributes:
-        work_us: The time of all committed steps, dropped ones included.
-        slowest_step: The one that took longest, with its time; None before the first.
-        tool_calls: The managed calls on record.
-        tool_repeated: Those that were made again after a try whose end nobody knows; `repeated_names` are some of them,
-            with their steps.
+        work_us: The sum of the durations of all committed steps, including pruned ones.
+        slowest_step: The number of the slowest step; None if there is none. `slowest_us` is its duration.
+        tool_calls: How many managed calls are recorded.
+        tool_repeated: How many were repeated after a try whose outcome is unknown.
         tool_decided_by: Who decided about calls in doubt.
+        repeated_names: Some of the repeated calls: name and step.
     """
 
     work_us: int
@@ -245,7 +268,7 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """A try of a step that did not commit: it failed, or its process disappeared (`started_at` is then unknown)."""
+    """An attempt that did not commit: it failed, or its process ended (`started_at` is then None)."""
 
     step_index: int
     attempt: int
@@ -259,13 +282,20 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnd:
-    """The end of an attempt that commits no step: what becomes of the run, and the failed try if it counts as one."""
+    """The end of an attempt that commits no step.
+
+    Attributes:
+        status: The status of the run afterwards.
+        failed: The failed attempt, if it counts as one.
+        asks: Approval requests to write.
+        tokens: What this attempt has used; likewise `cost_usd`.
+    """
 
     status: Status
     at: int
     failed: AttemptRecord | None = None
     error: ErrorInfo | None = None
-    wait: dict[str, Any] | None = None
+    wait: WaitFor | None = None
     due_at: int | None = None
     lease_end: LeaseEnd | None = None
     note: str | None = None
@@ -297,8 +327,12 @@ class ToolEnd:
 
 @dataclass(frozen=True, slots=True)
 class ToolRecord:
-    """One managed tool call. `number` counts in the run from 1, and `RUN#NUMBER` names the call; `is_live` says that
-    its process still holds the run."""
+    """A managed tool call.
+
+    Attributes:
+        number: Its number in the run, from 1; `RUN#NUMBER` identifies the call.
+        is_live: Its process still holds the run.
+    """
 
     number: int
     run_id: str
@@ -326,7 +360,7 @@ class ToolRecord:
 
 @dataclass(frozen=True, slots=True)
 class ToolTry:
-    """An earlier try of a call that was made again. Without `ended_at` nobody knows how it ended."""
+    """An earlier try of a repeated call. Without `ended_at` its outcome is unknown."""
 
     number: int
     ordinal: int
@@ -339,7 +373,7 @@ class ToolTry:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What runs have used: committed steps, tokens, money, and time inside steps."""
+    """What runs have used: committed steps, tokens, cost, and time inside steps."""
 
     steps: int = 0
     tokens: int = 0

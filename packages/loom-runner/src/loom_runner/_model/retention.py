@@ -1,4 +1,4 @@
-"""How much of a run's history is kept. The run itself, with its current state, is never touched by this."""
+"""How much of a run's history is kept. The run itself, with its current state, is always kept."""
 
 from __future__ import annotations
 
@@ -45,17 +45,21 @@ Latest: Final = Last(1)
 
 
 def parse_keep(text: str) -> Keep:
-    """Read `all`, `latest`, `last:N` or `every:K`, as a person types it."""
-    word, _, number = text.strip().lower().partition(":")
-    if word == "all" and not number:
+    """Parse `all`, `latest`, `last:N` or `every:K`.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    name, _, number = text.strip().lower().partition(":")
+    if name == "all" and not number:
         return "all"
-    if word == "latest" and not number:
+    if name == "latest" and not number:
         return Latest
-    if word in ("last", "every") and number.isascii() and number.isdigit():
-        return Last(int(number)) if word == "last" else Every(int(number))
-    raise UsageError(f"cannot keep {text!r}: say all, latest, last:N or every:K.")
+    if name in ("last", "every") and number.isascii() and number.isdigit():
+        return Last(int(number)) if name == "last" else Every(int(number))
+    raise UsageError(f"cannot keep {text!r}: use all, latest, last:N or every:K.")
 
 
 def as_keep(keep: Keep | str) -> Keep:
-    """The same, for whoever takes both."""
+    """Return a `Keep`, parsed if it is given as text."""
     return parse_keep(keep) if isinstance(keep, str) else keep

@@ -14,7 +14,7 @@ __all__ = ["RetryPolicy", "is_transient"]
 
 
 def is_transient(error: BaseException) -> bool:
-    """Say whether trying again later may help: time-outs, broken connections, and tools that say so."""
+    """Return whether a retry may help: timeouts, broken connections, and tools that say so."""
     if isinstance(error, ToolFailed):
         return error.retryable
     if isinstance(
@@ -29,12 +29,12 @@ class RetryPolicy:
     """When a failed step is tried again. A retry is another attempt of the same step; its due time is stored.
 
     Args:
-        max_attempts: How often a step is tried in all; 1 never retries.
+        max_attempts: The number of attempts in total; 1 never retries.
         initial_s: Seconds before the second attempt.
-        factor: By how much each wait is longer than the one before.
-        max_s: The longest wait.
-        jitter: The share of a wait that is left to chance, from 0 to 1.
-        should_retry: Decides by the exception; without it, errors that may pass by themselves are retried.
+        factor: How many times longer each delay is than the one before.
+        max_s: The longest delay.
+        jitter: The part of a delay that is random, from 0 to 1.
+        should_retry: Decides by the exception; by default, transient errors are retried.
     """
 
     max_attempts: int = 3
@@ -57,6 +57,6 @@ class RetryPolicy:
             )
 
     def delay_s(self, failures: int, chance: float) -> float:
-        """Seconds to wait after this many failures (1 or more). `chance` lies between 0 and 1."""
+        """Return the seconds to wait after this many failures (1 or more); `chance` is between 0 and 1."""
         wait = min(self.initial_s * self.factor ** min(failures - 1, 64), self.max_s)
         return wait * (1 - self.jitter * chance)

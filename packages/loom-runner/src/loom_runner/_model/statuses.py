@@ -1,17 +1,17 @@
-"""The statuses of a run and the moves between them: one table that the driver, the docs and the tests read.
+"""The statuses of a run and the moves between them: one table for the driver, the docs and the tests.
 
 The rules behind the table:
 
-* Only the process that holds the lease moves a *running* run. `claim` takes a run that nobody holds; `take_over`
-  takes one whose process is gone.
-* `step` commits a step and goes on; `complete`, `wait` (for a signal, a time or children) and `pause` commit a step
-  and give the lease back.
-* Everything else leaves the step uncommitted, to be tried again: `retry` (a failed attempt, more are allowed),
-  `fail` (no more are, or the step said so), `ask` (a tool call in doubt, or one that needs an approval, waits for a
-  person), `limit` (a budget is used up), `interrupt` (Ctrl-C, SIGTERM), `park` (this step took its process down too
-  often).
-* `cancel` is the one move that anybody may make of a running run: it takes the lease away.
-* A failed or parked run keeps the state before the failing step, so `claim` is allowed: it tries that step again.
+* Only the holder of the lease moves a *running* run. `claim` claims a run without a holder,
+  `take_over` one whose process is gone.
+* `step` commits a step and continues; `complete`, `wait` (for a signal, a time or children) and
+  `pause` commit a step and release the lease.
+* All other moves leave the step uncommitted, to be tried again: `retry` (a failed attempt, and more
+  are allowed), `fail` (no more are allowed, or the step returned `Fail`), `ask` (a tool call is in
+  doubt or needs an approval), `limit` (a budget is used up), `interrupt` (Ctrl-C, SIGTERM), `park`
+  (this step has crashed its process too often).
+* `cancel` is the only move of a running run that does not need the lease; it ends the lease.
+* A failed or parked run keeps the state before the failing step; `claim` tries that step again.
 * A completed or cancelled run never moves.
 """
 
@@ -63,7 +63,7 @@ MOVES: Final[dict[Status, dict[Move, Status]]] = {
     "cancelled": {},
     "parked": {"claim": "running", "cancel": "cancelled"},
 }
-"""For each status, the moves that are allowed and the status that each leads to."""
+"""For each status, the moves that it allows, and the status after each."""
 
 TERMINAL: Final[frozenset[Status]] = frozenset(status for status, moves in MOVES.items() if not moves)
 
@@ -72,10 +72,10 @@ CANCELLABLE: Final[tuple[Status, ...]] = tuple(status for status, moves in MOVES
 
 
 def move(status: Status, verb: Move, *, run_id: str | None = None) -> Status:
-    """Look up where `verb` leads from `status`.
+    """Return the status after a move.
 
     Raises:
-        IllegalMove: The table has no such move.
+        IllegalMove: The status does not allow it.
     """
     try:
         return MOVES[status][verb]
@@ -86,5 +86,5 @@ def move(status: Status, verb: Move, *, run_id: str | None = None) -> Status:
 
 
 def is_claimable(status: Status) -> bool:
-    """Say whether a run in this status may be taken by a process when nobody holds it."""
+    """Return whether a run with this status, and without a holder, may be claimed."""
     return "claim" in MOVES[status]

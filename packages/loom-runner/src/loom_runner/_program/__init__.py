@@ -1,1 +1,1 @@
-"""What a run executes: step and loop programs, tools, a step's context, codecs, state versions."""
+"""What a run executes: agents, step and loop programs, tools, the step context, codecs, state versions."""

@@ -1,9 +1,9 @@
 """Values to JSON and back, by type hints.
 
-A value with a hint goes through pydantic: models, dataclasses, TypedDicts, and whatever else it knows. What is not
-of the hinted type is refused when it is written, not when it is read a day later. A value without a hint must be
-plain JSON, and the run goes on with what was read back, so that a run that was resumed sees exactly what one that
-was not sees.
+A value with a hint is encoded by pydantic: models, dataclasses, TypedDicts, and its other types. A
+value that does not fit its hint is refused when it is written, not when it is read later. A value
+without a hint must be plain JSON, and the run continues with the decoded copy, so that it sees the
+same value whether it was resumed or not.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _LARGE_CHARACTERS: Final = 16_384
 
 
 class Codec:
-    """Write and read the values of one hint.
+    """Encode and decode the values of one type hint.
 
     Args:
         hint: A type; `inspect.Parameter.empty` or `Any` is a value without a hint.
-        what: How messages call the value, for instance `the state of step 'agent'`.
+        what: Describes the value in messages, for instance `the state of step 'agent'`.
     """
 
     def __init__(self, hint: Any, what: str) -> None:
@@ -56,23 +56,23 @@ class Codec:
         return self._adapter is None
 
     def encode(self, value: Any) -> tuple[str, Any]:
-        """Write a value; return the JSON and the value to go on with.
+        """Encode a value; return the JSON text and the value to continue with.
 
         Raises:
-            StateEncodeError: The value is not of its type, or holds what JSON cannot.
+            StateEncodeError: The value is not of its type, or cannot be written as JSON.
         """
         if self._adapter is None:
-            found = _encode_large(value) if self._is_large else None
-            if found is not None:
-                self._is_large = len(found[0]) > _LARGE_CHARACTERS
-                return found
+            encoded = _encode_large(value) if self._is_large else None
+            if encoded is not None:
+                self._is_large = len(encoded[0]) > _LARGE_CHARACTERS
+                return encoded
             text = to_plain_json(value, self.what)
             self._is_large = len(text) > _LARGE_CHARACTERS
             return text, value if value is None or isinstance(value, str | int | bool) else json.loads(text)
         try:
             written = self._adapter.dump_json(value, warnings="error")
-            # pydantic writes some misfits without a word: None for anything, a TypedDict without its keys. Reading
-            # back shows them. It costs a microsecond, but for a large state it would double the price of a step.
+            # pydantic writes some wrong values silently: None for anything, a TypedDict without its keys. Decoding
+            # detects them. It takes a microsecond, but for a large state it would double the time of a step.
             if len(written) <= _CHECKED_BYTES or b"null" in written:
                 self._adapter.validate_json(written)
         except (ValueError, TypeError) as exc:  # pydantic's own errors are ValueErrors
@@ -81,30 +81,30 @@ class Codec:
             ) from exc
         return written.decode(), value
 
-    def decode(self, text: str, *, typed_by_hand: bool = False) -> Any:
-        """Read a value that `encode` wrote; one that a person typed may not hold fields that the type does not know.
+    def decode(self, text: str, *, reject_unknown_fields: bool = False) -> Any:
+        """Decode a value that `encode` wrote, or, with `reject_unknown_fields`, one that a person typed.
 
         Raises:
-            StateDecodeError: The text does not fit the type; the text is in `raw`.
+            StateDecodeError: The text does not fit the type; `raw` is the text.
         """
         try:
-            return json.loads(text) if self._adapter is None else self._validated(text, typed_by_hand)
+            return json.loads(text) if self._adapter is None else self._validated(text, reject_unknown_fields)
         except ValueError as exc:
             raise StateDecodeError(
                 f"cannot read {self.what}: what is stored does not fit its type ({_first_line(exc)}). "
-                "The code has changed; bring the old type back, or start another run.",
+                "The code has changed; restore the old type, or start another run.",
                 raw=text,
             ) from exc
 
-    def _validated(self, text: str, typed_by_hand: bool) -> Any:
-        return self._adapter.validate_json(text, extra="forbid" if typed_by_hand else None)
+    def _validated(self, text: str, reject_unknown_fields: bool) -> Any:
+        return self._adapter.validate_json(text, extra="forbid" if reject_unknown_fields else None)
 
 
 def _encode_large(value: Any) -> tuple[str, Any] | None:
-    """Write a large value without a hint in a third of the time; None when it is not certainly plain JSON.
+    """Encode a large value without a hint in a third of the time; None if it may not be plain JSON.
 
-    pydantic's writer knows more than JSON and turns it into JSON silently; what is equal to its own text read back was
-    plain JSON to begin with.
+    pydantic also writes values that are not JSON, silently converted; a value that is equal to its
+    decoded text is plain JSON.
     """
     from pydantic_core import from_json, to_json
 
@@ -112,15 +112,15 @@ def _encode_large(value: Any) -> tuple[str, Any] | None:
         written = to_json(value, inf_nan_mode="null")
         read = from_json(written, allow_inf_nan=False)
         return (written.decode(), read) if read == value else None
-    except (ValueError, TypeError, RecursionError):  # the slow way says what is wrong, or can do it
+    except (ValueError, TypeError, RecursionError):  # the slower encoder reports the error, or succeeds
         return None
 
 
 def to_plain_json(value: Any, what: str) -> str:
-    """Write a value that has no hint.
+    """Encode a value that has no hint.
 
     Raises:
-        StateEncodeError: It holds something else than JSON's own types.
+        StateEncodeError: It contains something other than the types of JSON.
     """
     try:
         return json_text(value)
@@ -131,14 +131,14 @@ def to_plain_json(value: Any, what: str) -> str:
 
 
 def json_text(value: Any, *, default: Callable[[Any], Any] | None = None, is_hashed: bool = False) -> str:
-    """Write JSON for a column.
+    """Encode a value as JSON for a column.
 
-    Half a surrogate pair, which file names and models' answers have now and then, and UTF-8 has not, is written as its
-    escape, so that it is stored and comes back.
+    A lone surrogate, which occurs in file names and in answers of models but not in UTF-8, is written
+    as its escape sequence.
 
     Args:
-        default: What to do with an object that is not JSON.
-        is_hashed: Write the same value always in the same way, which may never change: hashes of it are on record.
+        default: Converts an object that is not JSON.
+        is_hashed: Use the canonical form. It must never change, because hashes of it are stored.
     """
 
     def write(*, ensure_ascii: bool) -> str:
@@ -162,15 +162,15 @@ def json_text(value: Any, *, default: Callable[[Any], Any] | None = None, is_has
 
 
 def canonical(text: str) -> str:
-    """Write the same JSON value always the same way, so that texts can be compared."""
+    """Return the canonical form of a JSON text, so that texts can be compared."""
     return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Read the type hints of a function, each by itself.
+    """Return the type hints of a function, each resolved separately.
 
-    A hint whose names cannot be found (they exist for the type checker only, or in another scope) is left out, not
-    an error: whether it is needed is known later.
+    A hint with names that cannot be resolved (they exist for the type checker only, or in another
+    scope) is omitted; whether it is needed is decided later.
     """
     function = inspect.unwrap(function)
     annotations: dict[str, Any] = dict(inspect.get_annotations(function))
@@ -182,14 +182,14 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
             local[name] = cell.cell_contents
         except ValueError:  # a variable that is not assigned yet
             continue
-    found: dict[str, Any] = {}
+    hints: dict[str, Any] = {}
     for name, annotation in annotations.items():
         holder = SimpleNamespace(__annotations__={name: annotation})
         try:
-            found |= typing.get_type_hints(holder, getattr(function, "__globals__", {}), local, include_extras=True)
+            hints |= typing.get_type_hints(holder, getattr(function, "__globals__", {}), local, include_extras=True)
         except (NameError, AttributeError, TypeError, SyntaxError):
             continue
-    return found
+    return hints
 
 
 def _first_line(exc: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""What a step is given beside its state."""
+"""The context of a step: its run, tool calls, budget, signal, children and log."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from loom_runner._driver.ledger import Ledger, StepParked
-from loom_runner._model.events import Audience, Observers, RunEvent
+from loom_runner._model.events import ObserverGroup, Observers, RunEvent
 from loom_runner._program.threads import in_thread
+from loom_runner._program.tool_calls import StepSuspended, ToolCalls
 from loom_runner._program.tools import KEY_PARAMETER, Tool, ToolRegistry
 from loom_runner.errors import LeaseLost, UsageError
 
 if TYPE_CHECKING:
-    from loom_runner._driver.children import ChildResult
     from loom_runner._model.budget import Meter
     from loom_runner._model.clock import Clock
+    from loom_runner._model.results import ChildResult
 
-__all__ = ["RunContext", "RunningRun", "Signal", "current_run", "entered", "running_context"]
+__all__ = ["RunContext", "RunningRun", "Signal", "current_run", "running_context", "set_current_run"]
 
 T = TypeVar("T")
 
 _current: Final[ContextVar[RunContext | None]] = ContextVar("loom_runner.current", default=None)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _QUIET_TURNS: Final = 5
-"""How many turns of the loop a step has to make its next call: `gather` and `asyncio.wait` need three."""
+"""After how many iterations of the event loop a step has no further call to start; `gather` needs three."""
 
 _in_tool: Final[ContextVar[bool]] = ContextVar("loom_runner.in_tool", default=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A message that a run waited for. `payload` is JSON."""
+    """A signal that a run waited for. `payload` is plain JSON."""
 
     name: str
     payload: Any
@@ -47,12 +47,12 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class RunningRun:
-    """What all steps of a run in this process share."""
+    """What the steps of a run in this process share."""
 
     run_id: str
-    ledger: Ledger
+    tool_calls: ToolCalls
     tools: ToolRegistry
-    observers: Observers | Audience
+    observers: Observers | ObserverGroup
     clock: Clock
     loop: asyncio.AbstractEventLoop
     meter: Meter
@@ -65,23 +65,23 @@ class _Calls:
     ordinals: dict[str, int]
     shared: dict[str, asyncio.Future[None]]
     in_flight: int = 0
-    settled: asyncio.Future[None] | None = None
-    parked: list[StepParked] = field(default_factory=list)
-    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    all_ended: asyncio.Future[None] | None = None
+    suspended: list[StepSuspended] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 _NO_CHILDREN: Final[Mapping[str, ChildResult]] = MappingProxyType({})
 
 
 class RunContext:
-    """One attempt of one step, as the step sees it. It is of no use after the step has returned.
+    """The context of one attempt of one step. It cannot be used after the step has returned.
 
     Attributes:
         run_id: The run.
         step_index: The step, from 0.
         attempt: The attempt of this step, from 0.
-        signal: The signal that ended a `Wait`; None after a time-out and in steps that did not wait.
-        children: The child runs that the step before this one spawned, by name, as they stand.
+        signal: The signal that ended a `Wait`; None after a timeout and in other steps.
+        children: The child runs that the step before this one spawned, by name.
     """
 
     __slots__ = (
@@ -91,7 +91,7 @@ class RunContext:
         "_stopped",
         "attempt",
         "children",
-        "due_us",
+        "deadline_us",
         "run_id",
         "signal",
         "step_index",
@@ -110,47 +110,48 @@ class RunContext:
         self.attempt = attempt
         self.signal = signal
         self.children = children
-        self.due_us: int | None = None
+        self.deadline_us: int | None = None
         self._run = run
         self._stopped: BaseException | None = None
         self._is_over = False
-        self._calls: _Calls | None = None  # most steps of most programs call nothing
+        self._calls: _Calls | None = None  # many steps call no tools
 
     @property
     def idempotency_key(self) -> str:
-        """Name this step for a callee: the same in every attempt, never the same in another step or run."""
+        """A key for this step: the same in every attempt, and unique to the step and the run."""
         return f"{self.run_id}/{self.step_index}"
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose records carry the run, the step and the attempt."""
+        """A logger whose records have the attributes `run_id`, `step_index` and `attempt`."""
         extra = {"run_id": self.run_id, "step_index": self.step_index, "attempt": self.attempt}
         return logging.LoggerAdapter(logging.getLogger("loom_runner.step"), extra)
 
     @property
     def budget(self) -> Meter:
-        """What the run may use, has used, and what remains; `ctx.budget.spend(tokens=...)` reports."""
+        """What the run may use, has used, and what remains; `ctx.budget.spend(tokens=...)` reports use."""
         return self._run.meter
 
     @property
     def deadline(self) -> datetime | None:
-        """When this attempt is stopped, by the runner's `step_timeout_s` or the budget's time; None when it is not."""
-        return None if self.due_us is None else _EPOCH + timedelta(microseconds=self.due_us)
+        """When this attempt is cancelled, by `step_timeout_s` or by the budget's time; None without one."""
+        return None if self.deadline_us is None else _EPOCH + timedelta(microseconds=self.deadline_us)
 
     def emit(self, event: Mapping[str, Any]) -> None:
-        """Give observers a piece of progress, for instance a token that a model streams. It is not stored."""
+        """Send progress to observers, for instance a token of a model's answer. It is not stored."""
         if self._run.observers:
             at = self._run.clock.now_us()
-            self._run.observers.tell(
+            self._run.observers.notify(
                 RunEvent("emitted", self.run_id, self.step_index, self.attempt, at, {"event": dict(event)})
             )
 
     def call_tool(self, name: str | Tool, /, *, _key: str | None = None, **arguments: Any) -> Awaitable[Any]:
-        """Call a registered tool once, whatever happens: on a later attempt its recorded payload comes back.
+        """Call a registered tool; on a later attempt, return the recorded payload instead.
 
-        Calls may run side by side (`asyncio.gather`, task groups): keys count the calls of each name in the order of
-        the code. A call that needs an approval parks the run, once the other calls of the step are done; on the
-        attempt after the decision it runs, or fails with the category `denied` or `approval_expired`.
+        Calls may run concurrently (`asyncio.gather`, task groups): the keys count the calls of each
+        name in the order of the code. A call that needs an approval lets the run wait, once the other
+        calls of the step are done; on the attempt after the decision it runs, or fails with the
+        category `denied` or `approval_expired`.
 
         Args:
             name: A name of the registry, or a `Tool`.
@@ -162,11 +163,10 @@ class RunContext:
 
         Raises:
             ToolFailed: The tool failed, now or in a recorded attempt.
-            ToolCallMismatch: The key is on record with other arguments.
+            ToolCallMismatch: The key is recorded with other arguments.
             UnknownTool: There is no such tool.
 
-        Durability: the payload is committed when the call returns; so is the fact that it started, before the tool
-        runs.
+        Durability: the start is committed before the tool runs, the payload before the call returns.
         """
         tool = self._run.tools.get(name) if isinstance(name, str) else name
         checked = tool.check(arguments)
@@ -175,11 +175,11 @@ class RunContext:
     def call_managed(
         self, tool: Tool, recorded: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Coroutine[Any, Any, Any]:
-        """Call the function of a `@tool` with the very values that the source passes (see `tool`)."""
+        """Call the function of a `@tool` with the original values of its arguments (see `tool`)."""
         return self._decoded(tool, self._managed(tool, recorded, self._key_of(tool, None), args, kwargs))
 
     def require_thread(self, tool: Tool) -> None:
-        """Refuse a blocking wait on the event loop's own thread."""
+        """Refuse a blocking wait on the thread of the event loop."""
         with contextlib.suppress(RuntimeError):
             if asyncio.get_running_loop() is self._run.loop:
                 raise UsageError(
@@ -188,22 +188,26 @@ class RunContext:
                 )
 
     def wait_from_thread(self, call: Awaitable[T]) -> T:
-        """Wait for a managed call in a sync step, which runs on its own thread."""
+        """Wait for a managed call of a sync step, which runs on its own thread."""
 
         async def wait() -> T:
             return await call
 
         return asyncio.run_coroutine_threadsafe(wait(), self._run.loop).result()
 
-    # ------------------------------------------------------------------ for the driver
+    # ------------------------------------------------------------------ for the engine
+
+    def set_deadline_in(self, seconds: float) -> None:
+        """Set the deadline of this attempt."""
+        self.deadline_us = self._run.clock.now_us() + int(seconds * 1_000_000)
 
     def stop(self, reason: BaseException) -> None:
-        """Refuse every further call of this attempt, and say why it must not be committed."""
+        """Refuse all further calls of this attempt, which must not be committed for this reason."""
         if self._stopped is None:
             self._stopped = reason
 
     def close(self) -> None:
-        """Refuse every further call: the attempt is over."""
+        """Refuse all further calls: the attempt has ended."""
         self._is_over = True
 
     @property
@@ -214,14 +218,14 @@ class RunContext:
     def has_calls_in_flight(self) -> bool:
         return self._calls is not None and self._calls.in_flight > 0
 
-    async def settle(self) -> None:
-        """Wait for calls that the step started and did not await: a step is committed with its ledger closed."""
-        calls = self._made()
+    async def wait_for_calls(self) -> None:
+        """Wait for calls that the step started and did not await: their ends are recorded before the step."""
+        calls = self._managed_calls()
         if calls.in_flight:
-            calls.settled = self._run.loop.create_future()
-            await calls.settled
+            calls.all_ended = self._run.loop.create_future()
+            await calls.all_ended
 
-    def _made(self) -> _Calls:
+    def _managed_calls(self) -> _Calls:
         if self._calls is None:
             self._calls = _Calls({}, {})
         return self._calls
@@ -229,7 +233,7 @@ class RunContext:
     def _key_of(self, tool: Tool, own: str | None) -> str:
         if own is not None:
             return own
-        ordinals = self._made().ordinals
+        ordinals = self._managed_calls().ordinals
         ordinal = ordinals.get(tool.name, 0)
         ordinals[tool.name] = ordinal + 1
         return f"{tool.name}/{ordinal}"
@@ -259,10 +263,10 @@ class RunContext:
             )
         if not own_key:
             return await self._guarded(tool, recorded, key, args, kwargs)
-        shared = self._made().shared
+        shared = self._managed_calls().shared
         future = shared.get(key)
         if future is not None:
-            # The same key twice in one attempt is one call; the ledger compares the arguments when the first is done.
+            # A key that is used twice in an attempt is one call; the ledger then compares the arguments.
             with contextlib.suppress(Exception):
                 await asyncio.shield(future)
             return await self._guarded(tool, recorded, key, args, kwargs)
@@ -276,10 +280,10 @@ class RunContext:
     async def _guarded(
         self, tool: Tool, recorded: Mapping[str, Any], key: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
-        calls = self._made()
+        calls = self._managed_calls()
         calls.in_flight += 1
         try:
-            return await self._run.ledger.call(
+            return await self._run.tool_calls.call(
                 tool,
                 recorded,
                 step_index=self.step_index,
@@ -287,39 +291,39 @@ class RunContext:
                 key=key,
                 execute=lambda edited: self._execute(tool, key, args, kwargs, edited),
             )
-        except StepParked as parked:
-            raise await self._rest(parked) from None
+        except StepSuspended as suspended:
+            raise await self._wait_for_others(suspended) from None
         finally:
             calls.in_flight -= 1
-            calls.moved.set()
-            if not calls.in_flight and calls.settled is not None and not calls.settled.done():
-                calls.settled.set_result(None)
+            calls.changed.set()
+            if not calls.in_flight and calls.all_ended is not None and not calls.all_ended.done():
+                calls.all_ended.set_result(None)
 
-    async def _rest(self, parked: StepParked) -> BaseException:
-        """Wait until every other call of the step is done or rests as well; then the step is over, and why.
+    async def _wait_for_others(self, suspended: StepSuspended) -> BaseException:
+        """Wait until every other call of the step has ended or is suspended, too; return the error to raise.
 
-        What needs a person is asked about at once, and what does not is finished. A call that has just ended may be
-        about to lead to the next one, so a few quiet turns of the loop have to pass.
+        So all requests of a step are written together, and calls that need no decision finish. A call
+        that has just ended may lead to the next one, so a few iterations of the loop have to pass.
         """
-        calls = self._made()
-        calls.parked.append(parked)
-        calls.moved.set()
+        calls = self._managed_calls()
+        calls.suspended.append(suspended)
+        calls.changed.set()
         quiet_turns = 0
         try:
             while quiet_turns < _QUIET_TURNS and self._stopped is None:
-                if len(calls.parked) < calls.in_flight:
-                    calls.moved.clear()
-                    await calls.moved.wait()
+                if len(calls.suspended) < calls.in_flight:
+                    calls.changed.clear()
+                    await calls.changed.wait()
                     quiet_turns = 0
                 else:
                     await asyncio.sleep(0)
                     quiet_turns += 1
         except BaseException:
-            calls.parked.remove(parked)  # the step has changed its mind, for instance by a time-out of its own
+            calls.suspended.remove(suspended)  # the step has cancelled this call, for instance by a timeout
             raise
         if self._stopped is None:
-            self.stop(StepParked.merged(calls.parked))
-        return self._stopped or parked
+            self.stop(StepSuspended.merged(calls.suspended))
+        return self._stopped or suspended
 
     async def _execute(
         self,
@@ -346,15 +350,15 @@ class RunContext:
 
 
 def current_run() -> RunContext | None:
-    """The context of the step (or tool) that this code runs in; None outside a run."""
+    """Return the context of the step (or tool) that this code runs in; None outside a run."""
     return _current.get()
 
 
 def running_context() -> RunContext | None:
-    """The context, where a `@tool` is a managed call: in a step, but not inside another tool."""
+    """Return the context where a `@tool` is a managed call: in a step, but not inside another tool."""
     return None if _in_tool.get() else _current.get()
 
 
-def entered(context: RunContext | None) -> None:
-    """Make `context` the current one for the code that the driver calls next."""
+def set_current_run(context: RunContext | None) -> None:
+    """Set the context for the code that the driver calls next."""
     _current.set(context)

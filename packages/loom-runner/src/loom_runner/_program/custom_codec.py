@@ -1,4 +1,4 @@
-"""Values to JSON and back by two functions of the user's, where hints are not enough."""
+"""Values to JSON and back by functions of the user, where type hints are not enough."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Protocol
 from loom_runner._program.codec import Codec, to_plain_json
 from loom_runner.errors import StateDecodeError, StateEncodeError, UsageError
 
-__all__ = ["ByHand", "HandCodec", "ValueCodec", "codec_for"]
+__all__ = ["CodecFunctions", "FunctionCodec", "ValueCodec", "codec_for"]
 
 
 Function = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class ByHand:
-    """The functions that a runner was given."""
+class CodecFunctions:
+    """The functions that an agent was given."""
 
     encode_state: Function | None = None
     decode_state: Function | None = None
@@ -27,14 +27,14 @@ class ByHand:
 
 
 class ValueCodec(Protocol):
-    """Writes and reads the values of one kind; see `Codec`."""
+    """Encodes and decodes values; see `Codec`."""
 
     def encode(self, value: Any) -> tuple[str, Any]: ...
-    def decode(self, text: str, *, typed_by_hand: bool = False) -> Any: ...
+    def decode(self, text: str, *, reject_unknown_fields: bool = False) -> Any: ...
 
 
-class HandCodec:
-    """Write and read values by functions to and from plain JSON."""
+class FunctionCodec:
+    """Encode and decode values by functions to and from plain JSON."""
 
     def __init__(self, encode: Callable[[Any], Any], decode: Callable[[Any], Any], what: str) -> None:
         self._encode = encode
@@ -51,13 +51,13 @@ class HandCodec:
             ) from exc
         return to_plain_json(plain, self._what), value
 
-    def decode(self, text: str, *, typed_by_hand: bool = False) -> Any:  # noqa: ARG002  (the function knows its fields)
+    def decode(self, text: str, *, reject_unknown_fields: bool = False) -> Any:  # noqa: ARG002  (the function decides)
         try:
             return self._decode(json.loads(text))
         except Exception as exc:
             raise StateDecodeError(
                 f"cannot read {self._what}: its decode function failed ({type(exc).__name__}: {exc}). "
-                "The code has changed; bring the old form back, or start another run.",
+                "The code has changed; restore the old form, or start another run.",
                 raw=text,
             ) from exc
 
@@ -65,13 +65,13 @@ class HandCodec:
 def codec_for(
     hint: Any, what: str, encode: Callable[[Any], Any] | None, decode: Callable[[Any], Any] | None
 ) -> ValueCodec:
-    """Choose between the hint and the two functions.
+    """Return a codec that uses the two functions, or the hint if there are none.
 
     Raises:
-        UsageError: Only one of them was given.
+        UsageError: Only one function was given.
     """
     if encode is not None and decode is not None:
-        return HandCodec(encode, decode, what)
+        return FunctionCodec(encode, decode, what)
     if encode is not None or decode is not None:
         raise UsageError(f"cannot store {what}: give both functions, one to encode and one to decode it.")
     return Codec(hint, what)

@@ -1,4 +1,4 @@
-"""The gate: whether a tool call may run, must not, or waits for a person. Plain data; the ledger acts on it."""
+"""The gate: whether a tool call may run, must not run, or waits for an approval."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Allow", "Ask", "Deny", "Gate", "PendingCall", "Verdict", "verdict_on
 
 @dataclass(frozen=True, slots=True)
 class PendingCall:
-    """A tool call that has not begun.
+    """A tool call that has not started.
 
     Attributes:
         tool: Its declaration (`read_only`, `needs_approval`, ...).
-        arguments: As the step passes them; of a request that was stored before, plain JSON.
-        key: Its key in the ledger.
+        arguments: As the step passes them; those of a stored request are plain JSON.
+        key: Its idempotency key in the step.
     """
 
     run_id: str
@@ -37,20 +37,20 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """The call fails with the category `denied`, and the note as its message."""
+    """The call fails with the category `denied` and the note as its message."""
 
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """The run waits until people have decided.
+    """The run waits for an approval.
 
     Args:
-        reason: Why they are asked.
+        reason: Why the approval is needed.
         ttl_s: Seconds until the request expires; None never.
         needed: How many different people have to approve. One denial is enough to deny.
-        policy: Plain JSON that is kept with the request, for whoever shows or decides it.
+        policy: Plain JSON that is stored with the request, for programs that show or decide it.
     """
 
     reason: str = ""
@@ -61,12 +61,12 @@ class Ask:
 
 Verdict = Allow | Deny | Ask
 Gate = Callable[[PendingCall], Verdict]
-"""Decides about a call by what it is. Pure: it is asked again on every attempt, and again when a run that waits for
-its request is resumed, so that a changed policy lets the call pass or stops it."""
+"""Decides about a call. A pure function: it is called on every attempt, and again when a run that
+waits for the request is resumed, so that a changed policy allows or denies the call."""
 
 
 def verdict_on(gate: Gate | None, call: PendingCall) -> Verdict:
-    """Ask the gate; without one, a tool that is declared `needs_approval` asks, and any other may run."""
+    """Return the gate's verdict; without a gate, only tools declared `needs_approval` need an approval."""
     if gate is not None:
         return gate(call)
     return Ask() if call.tool.needs_approval else Allow()

@@ -1,8 +1,8 @@
 """Blocking functions, each on its own daemon thread.
 
-Not the event loop's pool: a sync step waits on its thread for the sync tools it calls, so a full pool would wait
-for itself; and a pool's threads keep the process from ending while one of them hangs, which would make Ctrl-C
-useless.
+The thread pool of the event loop is not used: a sync step waits on its thread for the sync tools that
+it calls, so a full pool would be a deadlock; and a thread of a pool that hangs would keep the process
+from ending on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["in_thread"]
 
 
 async def in_thread(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Call a blocking function on a thread, in a copy of the current context; a cancelled wait leaves it running."""
+    """Call a blocking function on a thread, in a copy of the current context; cancelling does not stop it."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
     context = copy_context()
 
-    def settle(value: Any, error: BaseException | None) -> None:
+    def set_outcome(value: Any, error: BaseException | None) -> None:
         if not done.done():
             if error is None:
                 done.set_result(value)
@@ -37,12 +37,12 @@ async def in_thread(function: Callable[..., Any], /, *args: Any, **kwargs: Any) 
         error: BaseException | None = None
         try:
             value = context.run(function, *args, **kwargs)
-        except StopIteration as exc:  # cannot travel through a future
+        except StopIteration as exc:  # a future cannot hold it
             error = RuntimeError(f"the function raised StopIteration({exc})")
-        except BaseException as exc:  # noqa: BLE001  (carried over to the caller)
+        except BaseException as exc:  # noqa: BLE001  (raised in the caller)
             error = exc
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, value, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits any more
+            loop.call_soon_threadsafe(set_outcome, value, error)
 
     threading.Thread(target=work, name="loom-runner-call", daemon=True).start()
     return await done

@@ -1,8 +1,8 @@
-"""Tools: what a step may do to the world, declared once.
+"""Tools: declared functions with effects outside the run.
 
-`idempotent` says that calling twice with the same key does no more than calling once; `read_only` that it changes
-nothing at all. Both allow an interrupted call to be made again. A tool that declares neither is never repeated
-without somebody's word (`on_doubt`).
+`idempotent` says that two calls with the same key have the effect of one; `read_only` that a call
+changes nothing. Both allow an interrupted call to be repeated. A tool that is neither is repeated
+only after a decision (`on_doubt`).
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 __all__ = ["Done", "NotDone", "OnDoubt", "Reconcile", "Tool", "ToolRegistry"]
 
 OnDoubt = Literal["retry", "ask", "fail"]
-"""What becomes of a call that started and has no recorded end: make it again with its key, ask a person, or fail."""
+"""What to do about a call without a recorded end: repeat it with its key, wait for a decision, or fail."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """What `reconcile` found: the call took effect, and this is its payload."""
+    """The answer of `reconcile` that the call took effect; `result` is its payload."""
 
     result: Any = None
 
 
 @dataclass(frozen=True)
 class NotDone:
-    """What `reconcile` found: the call took no effect, and may be made again."""
+    """The answer of `reconcile` that the call took no effect, and may be repeated."""
 
 
 Reconcile = Callable[[str, dict[str, Any]], Done | NotDone | Awaitable[Done | NotDone | None] | None]
-"""Given the idempotency key and the arguments of an interrupted call, find out whether it took effect. None says that
-nobody knows: `on_doubt` decides."""
+"""Finds out whether an interrupted call took effect, by its idempotency key and its arguments. None
+means unknown: `on_doubt` decides."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,23 +48,23 @@ KEY_PARAMETER = "idempotency_key"
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """One declared tool.
+    """A declared tool.
 
     Args:
-        name: What `ctx.call_tool` and a model call it.
-        function: Takes the arguments by name; sync functions run on a thread. A parameter called
-            `idempotency_key` is filled in by the runner.
-        description: For a model; the docstring when it is not given.
-        idempotent: A second call with the same idempotency key does no more than the first.
-        read_only: Changes nothing.
-        needs_approval: A person decides before each call, unless the runner's gate says otherwise.
-        on_doubt: What to do about an interrupted call; None means `retry` for idempotent and read-only tools, else
-            `ask`.
-        reconcile: Finds out about an interrupted call, before `on_doubt` is asked: `reconcile(key, arguments)`
-            returns `Done(result)`, `NotDone()`, or None when nobody can say.
+        name: The name for `ctx.call_tool` and for a model.
+        function: Takes the arguments by name; a sync function runs on a thread. A parameter
+            `idempotency_key` gets the key of the call.
+        description: For a model; the docstring by default.
+        idempotent: A second call with the same idempotency key has no further effect.
+        read_only: A call changes nothing.
+        needs_approval: Each call needs an approval, unless the agent's gate decides otherwise.
+        on_doubt: What to do about an interrupted call; None means `retry` for idempotent and
+            read-only tools, else `ask`.
+        reconcile: Finds out about an interrupted call, before `on_doubt` applies:
+            `reconcile(key, arguments)` returns `Done(result)`, `NotDone()`, or None if unknown.
         timeout_s: Seconds after which the call fails with the category `timeout`.
-        input_schema: JSON Schema of the arguments. Given by hand, the function gets its arguments unchecked.
-        result_hint: The type that the payload is read back as; plain JSON without it.
+        input_schema: JSON Schema of the arguments. If it is given, the arguments are not checked.
+        result_hint: The type of the payload; plain JSON by default.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Tool:
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether a second run of the same call does no harm."""
+        """Whether an interrupted call may be repeated."""
         return self.idempotent or self.read_only
 
     @property
@@ -110,7 +110,7 @@ class Tool:
 
     @cached_property
     def _model(self) -> Any:
-        """The arguments as a pydantic model, made from the signature and its hints."""
+        """A pydantic model of the arguments, from the signature and its hints."""
         from pydantic import ConfigDict, create_model
 
         hints = hints_of(self.function)
@@ -126,7 +126,7 @@ class Tool:
         return create_model(f"{self.name}_arguments", __config__=config, **fields)
 
     def schema(self) -> dict[str, Any]:
-        """JSON Schema of the arguments, from the hints unless it was given."""
+        """Return the JSON Schema of the arguments, from the hints unless it was given."""
         if self.input_schema is not None:
             return dict(self.input_schema)
         schema: dict[str, Any] = self._model.model_json_schema()
@@ -134,7 +134,7 @@ class Tool:
         return schema
 
     def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Read arguments by the hints.
+        """Return the arguments, validated and converted by the hints.
 
         Raises:
             ToolFailed: With the category `invalid_arguments`; the tool was not run.
@@ -157,7 +157,7 @@ class Tool:
 
 
 class ToolRegistry:
-    """The tools that a runner's steps may call by name."""
+    """The tools that the steps of an agent may call by name."""
 
     def __init__(self) -> None:
         self._tools: dict[str, Tool] = {}
@@ -174,7 +174,7 @@ class ToolRegistry:
         reconcile: Reconcile | None = None,
         timeout_s: float | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Register the decorated function; it stays an ordinary function. The arguments are those of `Tool`."""
+        """Register the decorated function, which stays a plain function. The arguments are those of `Tool`."""
 
         def register(function: Callable[P, R]) -> Callable[P, R]:
             self.add(
@@ -195,16 +195,16 @@ class ToolRegistry:
         return register
 
     def add(self, tool: Tool) -> None:
-        """Register a tool that was made by hand, for instance one of a remote server."""
+        """Register a `Tool`, for instance one of a remote server."""
         if tool.name in self._tools:
             raise UsageError(f"cannot register tool {tool.name!r}: the name is taken. Choose another one.")
         self._tools[tool.name] = tool
 
     def get(self, name: str) -> Tool:
-        """Find a tool.
+        """Return the tool of this name.
 
         Raises:
-            UnknownTool: There is none of this name.
+            UnknownTool: There is no such tool.
         """
         try:
             return self._tools[name]

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from loom_runner._model.clock import to_iso
+from loom_runner._model.formatting import counted, duration, plural, size
 from loom_runner._model.processes import is_gone
-from loom_runner._model.text import counted, duration, plural, size
-from loom_runner._store.doubts import read_tool_calls
+from loom_runner._store.in_doubt import read_tool_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loom_runner._model.records import RunRecord
-    from loom_runner._store.sqlite.store import SQLiteStore
+    from loom_runner._store.sqlite.reader import SQLiteReader
 
 __all__ = ["Check", "examine"]
 
@@ -40,14 +40,14 @@ class Check:
         return asdict(self)
 
 
-def examine(store: SQLiteStore, path: str) -> Iterator[Check]:
-    """Look at a store, the file below it and the runs in it.
+def examine(reader: SQLiteReader, path: str) -> Iterator[Check]:
+    """Look at a reader, the file below it and the runs in it.
 
     Args:
-        store: Opened as the runs are driven, so that its durability is what a run would get.
+        reader: Of a store that was opened as the runs are driven, so that its durability is what a run would get.
         path: Its file.
     """
-    facts = store.facts()
+    facts = reader.facts()
     yield _sqlite(facts)
     yield Check("format", "ok", f"{facts['format']}, the newest that this version knows")
     yield Check(
@@ -58,13 +58,13 @@ def examine(store: SQLiteStore, path: str) -> Iterator[Check]:
     yield Check(
         "keys", "ok", f"encrypted, with {', '.join(facts['key_ids'])}" if facts["is_encrypted"] else "not encrypted"
     )
-    yield _rows(store, path)
-    yield _room(path, facts)
+    yield _rows(reader, path)
+    yield _disk_space(path, facts)
     yield _file_system(path)
-    runs = list(_each_run(store))
+    runs = list(_each_run(reader))
     yield _clock(runs)
     yield _holders(runs)
-    yield from _broken(store, runs)
+    yield from _broken(reader, runs)
 
 
 def _sqlite(facts: dict[str, Any]) -> Check:
@@ -74,8 +74,8 @@ def _sqlite(facts: dict[str, Any]) -> Check:
     return Check("sqlite", "ok", f"{version}, through apsw")
 
 
-def _rows(store: SQLiteStore, path: str) -> Check:
-    report = store.verify()
+def _rows(reader: SQLiteReader, path: str) -> Check:
+    report = reader.verify()
     if report.ok:
         return Check("rows", "ok", f"{path}: no damage in {counted(report.checked)}")
     first = report.problems[0]
@@ -84,7 +84,7 @@ def _rows(store: SQLiteStore, path: str) -> Check:
     )
 
 
-def _room(path: str, facts: dict[str, Any]) -> Check:
+def _disk_space(path: str, facts: dict[str, Any]) -> Check:
     free = shutil.disk_usage(Path(path).resolve().parent).free
     text = f"{size(facts['size_bytes'])}, of it free {size(facts['free_bytes'])}; log {size(facts['wal_bytes'])}; "
     text += f"free on the disk {size(free)}"
@@ -132,9 +132,9 @@ class _Run:
     """The live process that works on it."""
 
 
-def _each_run(store: SQLiteStore) -> Iterator[_Run]:
+def _each_run(reader: SQLiteReader) -> Iterator[_Run]:
     last: RunRecord | None = None
-    while page := store.list_runs(limit=_PAGE_RUNS, after=last):
+    while page := reader.list_runs(limit=_PAGE_RUNS, after=last):
         for run in page:
             is_held = run.is_leased and run.owner is not None and not is_gone(run.owner)
             holder = run.owner.pid if is_held and run.owner is not None else None
@@ -159,7 +159,7 @@ def _holders(runs: list[_Run]) -> Check:
     return Check("leases", "ok", f"{plural(len(held), 'run')} held: {names}{', ...' if len(held) > 3 else ''}")
 
 
-def _broken(store: SQLiteStore, runs: list[_Run]) -> Iterator[Check]:
+def _broken(reader: SQLiteReader, runs: list[_Run]) -> Iterator[Check]:
     """Runs that do not go on by themselves."""
     lost = [run for run in runs if run.status == "running" and run.holder is None]
     yield _named("interrupted", lost, "loom-runner resume goes on with them")
@@ -167,7 +167,7 @@ def _broken(store: SQLiteStore, runs: list[_Run]) -> Iterator[Check]:
     yield _named("parked", parked, "their step took its process down again and again; loom-runner explain")
     failed = [run for run in runs if run.status == "failed"]
     yield _named("failed", failed, "loom-runner explain says why; resume tries the step again")
-    doubts = read_tool_calls(store, in_doubt=True)
+    doubts = read_tool_calls(reader, in_doubt=True)
     names = ", ".join(f"{call.run_id}#{call.number}" for call in doubts[:3])
     text = f"{plural(len(doubts), 'call')}: {names}; loom-runner doubts" if doubts else "none"
     yield Check("in doubt", "warn" if doubts else "ok", text)

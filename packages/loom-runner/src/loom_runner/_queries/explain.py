@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.clock import to_iso
+from loom_runner._model.formatting import duration, one_line, plural, shorten
 from loom_runner._model.processes import is_gone
-from loom_runner._model.text import duration, one_line, plural, shorten
 from loom_runner._queries.hints import clock_time, module_of, next_commands, waits_for
 from loom_runner._queries.views import run_view
-from loom_runner._store.doubts import read_tool_calls
-from loom_runner._store.lookup import find_run
+from loom_runner._store.in_doubt import read_tool_calls
+from loom_runner._store.lookup import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loom_runner._model.records import AttemptRecord, LeaseRecord, RunRecord, RunSummary, ToolRecord
-    from loom_runner._store.protocol import Store
+    from loom_runner._store.protocol import StoreReader
 
 __all__ = ["Explanation", "explain"]
 
@@ -62,7 +62,9 @@ class Explanation:
         return "\n".join([head, *body, *(f"{name}: {command}" for name, command in self.data["next"].items())])
 
 
-def explain(store: Store, run_id: str, *, command: str = "loom-runner", module: str | None = None) -> Explanation:
+def explain(
+    reader: StoreReader, run_id: str, *, command: str = "loom-runner", module: str | None = None
+) -> Explanation:
     """Tell what happened to a run.
 
     Args:
@@ -72,10 +74,10 @@ def explain(store: Store, run_id: str, *, command: str = "loom-runner", module: 
     Raises:
         UnknownRun: There is no such run.
     """
-    run = find_run(store, run_id, "explain")
-    leases, attempts, sums = store.leases(run_id), store.attempts(run_id), store.summary(run_id)
-    doubts = read_tool_calls(store, run_id, in_doubt=True)
-    last = module_of(store, run_id) or "MODULE"
+    run = read_run(reader, run_id, "explain")
+    leases, attempts, sums = reader.leases(run_id), reader.attempts(run_id), reader.summary(run_id)
+    doubts = read_tool_calls(reader, run_id, in_doubt=True)
+    last = module_of(reader, run_id) or "MODULE"
     work_us = sums.work_us + sum(row.ended_at - row.started_at for row in attempts if row.started_at is not None)
     processes = len({(lease.owner.machine, lease.owner.process, lease.owner.pid) for lease in leases})
     events = sorted(_lease_events(leases, run) + _retry_events(attempts, run), key=lambda event: str(event["at"]))
@@ -97,10 +99,10 @@ def explain(store: Store, run_id: str, *, command: str = "loom-runner", module: 
         "waits": waits_for(run, doubts),
         "children": [
             {"run_id": child.run_id, "status": child.status, "step_index": child.step_index}
-            for child in store.children(run_id)
+            for child in reader.children(run_id)
         ],
         "error": None if run.error is None else str(run.error),
-        "next": next_commands(run, doubts, command=command, module=module or last, database=store.description),
+        "next": next_commands(run, doubts, command=command, module=module or last, database=reader.address),
     }
     return Explanation(data)
 

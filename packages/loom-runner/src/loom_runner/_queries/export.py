@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_runner._model.clock import to_iso
 from loom_runner._queries.approvals import read_approvals
 from loom_runner._queries.views import approval_view, attempt_view, each_step, run_view, step_view, tool_view
-from loom_runner._store.doubts import read_tool_calls
-from loom_runner._store.lookup import find_run
+from loom_runner._store.in_doubt import read_tool_calls
+from loom_runner._store.lookup import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loom_runner._model.records import LeaseRecord, SignalRecord, ToolTry
-    from loom_runner._store.protocol import Store
+    from loom_runner._store.protocol import StoreReader
 
 __all__ = ["EXPORT_FORMAT", "export_rows"]
 
 EXPORT_FORMAT: Final = 1
 
 
-def export_rows(store: Store, run_id: str) -> Iterator[dict[str, Any]]:
+def export_rows(reader: StoreReader, run_id: str) -> Iterator[dict[str, Any]]:
     """Give everything that is on record about a run, one JSON object a row, each with its `kind`.
 
     The first row names the format; then come `run`, `process` (who held it), `step` (with the checkpoint after it),
@@ -34,7 +34,7 @@ def export_rows(store: Store, run_id: str) -> Iterator[dict[str, Any]]:
     Raises:
         UnknownRun: There is no such run.
     """
-    run = find_run(store, run_id, "export")
+    run = read_run(reader, run_id, "export")
     yield {
         "kind": "export",
         "format": EXPORT_FORMAT,
@@ -42,21 +42,21 @@ def export_rows(store: Store, run_id: str) -> Iterator[dict[str, Any]]:
         "made_by": f"loom-runner {version('loom-runner')}",
     }
     yield {"kind": "run"} | run_view(run)
-    for lease in store.leases(run_id):
+    for lease in reader.leases(run_id):
         yield {"kind": "process"} | lease_view(lease)
-    for step in each_step(store, run_id):
+    for step in each_step(reader, run_id):
         yield {"kind": "step"} | step_view(step)
-    for attempt in store.attempts(run_id):
+    for attempt in reader.attempts(run_id):
         yield {"kind": "attempt"} | attempt_view(attempt)
-    for call in read_tool_calls(store, run_id):
+    for call in read_tool_calls(reader, run_id):
         yield {"kind": "tool_call"} | tool_view(call)
-    for earlier in store.tool_tries(run_id):
+    for earlier in reader.tool_tries(run_id):
         yield {"kind": "tool_try"} | _try_view(run_id, earlier)
-    for approval in read_approvals(store, run_id):
+    for approval in read_approvals(reader, run_id):
         yield {"kind": "approval"} | approval_view(approval)
-    for signal in store.signals(run_id):
+    for signal in reader.signals(run_id):
         yield {"kind": "signal"} | _signal_view(signal)
-    for child in store.children(run_id):
+    for child in reader.children(run_id):
         yield {"kind": "child", "run_id": child.run_id, "status": child.status}
 
 

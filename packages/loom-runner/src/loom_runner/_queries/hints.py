@@ -6,61 +6,73 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from loom_runner._model.clock import to_iso
+from loom_runner._model.formatting import plural, shorten
 from loom_runner._model.processes import is_gone
-from loom_runner._model.text import plural, shorten
-from loom_runner._store.doubts import read_tool_calls
+from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait
+from loom_runner._store.in_doubt import read_tool_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from loom_runner._model.records import RunRecord, ToolRecord
-    from loom_runner._store.protocol import Store
+    from loom_runner._store.protocol import StoreReader
 
 __all__ = ["clock_time", "module_of", "next_commands", "open_calls", "page_name", "waits_for"]
 
 
-def module_of(store: Store, run_id: str) -> str | None:
+def module_of(reader: StoreReader, run_id: str) -> str | None:
     """The module that drove a run last, as its caller named it; of a child or a fork, perhaps that of its origin."""
     seen: set[str] = set()
     name: str | None = run_id
     while name is not None and name not in seen:
         seen.add(name)
-        module = next((lease.module for lease in reversed(store.leases(name)) if lease.module), None)
+        module = next((lease.module for lease in reversed(reader.leases(name)) if lease.module), None)
         if module is not None:
             return module
-        run = store.get_run(name)
+        run = reader.get_run(name)
         name = None if run is None else run.parent_run_id or (run.forked_from or {}).get("run_id")
     return None
 
 
-def open_calls(store: Store, run_id: str) -> list[ToolRecord]:
+def open_calls(reader: StoreReader, run_id: str) -> list[ToolRecord]:
     """The calls of a run that are in doubt."""
-    return read_tool_calls(store, run_id, in_doubt=True)
+    return read_tool_calls(reader, run_id, in_doubt=True)
 
 
 def waits_for(run: RunRecord, doubts: Sequence[ToolRecord]) -> str | None:
     """Say what a waiting run waits for; None when it does not wait."""
-    wait = run.wait or {}
     if run.status != "waiting":
         return None
-    until = f" until {clock_time(wait['until'])}" if wait.get("until") else ""
-    parts = []
-    if "doubt" in wait:
-        doubt = next((call for call in doubts if call.number == wait["doubt"]), None)
-        name = f"{run.run_id}#{wait['doubt']}"
+    match run.wait:
+        case SignalWait(signal=name, until=until):
+            return f"signal {name!r}{_until(until)}"
+        case TimerWait(until=until):
+            return f"the time{_until(until)}"
+        case ChildrenWait(children=children, needed=needed):
+            return f"{needed} of its children {', '.join(children)}"
+        case DecisionWait():
+            return ", and ".join(_decisions(run, run.wait, doubts))
+        case None:
+            return "the time"
+
+
+def _decisions(run: RunRecord, wait: DecisionWait, doubts: Sequence[ToolRecord]) -> Iterator[str]:
+    if wait.doubt is not None:
+        doubt = next((call for call in doubts if call.number == wait.doubt), None)
+        name = f"{run.run_id}#{wait.doubt}"
         if doubt is None:
-            parts.append(f"nothing more: {name} was decided")
+            yield f"nothing more: {name} was decided"
         else:
             what = f"{doubt.name} {shorten(doubt.arguments, 80)}"
-            parts.append(f"a word about {name}: {what} was interrupted in step {run.step_index}")
-    if wait.get("approvals"):
-        names = ", ".join(f"{run.run_id}#{number}" for number in wait["approvals"])
-        parts.append(f"{plural(len(wait['approvals']), 'approval')} ({names}){until}")
-    if "children" in wait:
-        parts.append(f"{wait.get('needed', 'all')} of its children {', '.join(wait['children'])}")
-    if "signal" in wait:
-        parts.append(f"signal {wait['signal']!r}{until}")
-    return ", and ".join(parts) or f"the time{until}"
+            yield f"a decision about {name}: {what} was interrupted in step {run.step_index}"
+    if wait.approvals:
+        names = ", ".join(f"{run.run_id}#{number}" for number in wait.approvals)
+        yield f"{plural(len(wait.approvals), 'approval')} ({names}){_until(wait.until)}"
+
+
+def _until(at: int | None) -> str:
+    return "" if at is None else f" until {clock_time(to_iso(at))}"
 
 
 def next_commands(
@@ -75,16 +87,16 @@ def next_commands(
     """
     db = "" if database == "runs.sqlite" else f" --db {shlex.quote(database)}"
     run_id = shlex.quote(run.run_id)
-    wait = run.wait or {}
+    wait = run.wait
     go_on = {"go on": f"{command} resume {shlex.quote(module)} --run-id {run_id}{db}"}
     if run.status == "waiting":
-        if "doubt" in wait and any(call.number == wait["doubt"] for call in doubts):
-            call_id = shlex.quote(f"{run.run_id}#{wait['doubt']}")
+        if isinstance(wait, DecisionWait) and any(call.number == wait.doubt for call in doubts):
+            call_id = shlex.quote(f"{run.run_id}#{wait.doubt}")
             return {"decide": f"{command} resolve {call_id} --retry | --skip | --result JSON{db}"}
-        if wait.get("approvals"):
+        if isinstance(wait, DecisionWait) and wait.approvals:
             return {"decide": f"{command} approvals {run_id}{db}"}
-        if "signal" in wait and not wait.keys() & {"doubt", "approvals"}:
-            return {"signal": f"{command} signal {shlex.quote(wait['signal'])} --run-id {run_id} --payload JSON{db}"}
+        if isinstance(wait, SignalWait):
+            return {"signal": f"{command} signal {shlex.quote(wait.signal)} --run-id {run_id} --payload JSON{db}"}
     if run.status == "completed":
         return {"see it": f"{command} trace --run-id {run_id} --html {shlex.quote(page_name(run.run_id))}{db}"}
     if run.status == "paused" and run.error is not None and run.error.category == "limit":

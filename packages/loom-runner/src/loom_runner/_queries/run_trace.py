@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from loom_runner._model.processes import is_gone
+from loom_runner._model.waits import ChildrenWait, SignalWait
 from loom_runner._queries.views import each_step
-from loom_runner._store.doubts import read_tool_calls
+from loom_runner._store.in_doubt import read_tool_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
         ToolRecord,
         ToolTry,
     )
-    from loom_runner._store.protocol import Store
+    from loom_runner._model.waits import WaitFor
+    from loom_runner._store.protocol import StoreReader
 
-__all__ = ["Drawing", "RowSpan", "family_of", "row_id", "step_id", "tool_id"]
+__all__ = ["RowSpan", "RunSpans", "row_id", "run_tree_spans", "step_id", "tool_id"]
 
 SpanStatus = Literal["ok", "error", "open", "interrupted", "cancelled"]
 
@@ -63,20 +65,20 @@ class RowSpan:
     thread: str = ""
 
 
-class Drawing:
+class RunSpans:
     """The rows of one run, on their way to spans.
 
     Args:
-        parent: The drawing of the run that started this one; it hangs below the wait, or the step, that started it.
+        parent: The run_spans of the run that started this one; it hangs below the wait, or the step, that started it.
     """
 
-    def __init__(self, store: Store, run: RunRecord, parent: Drawing | None = None) -> None:
+    def __init__(self, reader: StoreReader, run: RunRecord, parent: RunSpans | None = None) -> None:
         self.run = run
         self._parent = parent
-        self.steps = list(each_step(store, run.run_id))
-        self.attempts = store.attempts(run.run_id)
-        self.tools = _each_try(read_tool_calls(store, run.run_id), store.tool_tries(run.run_id))
-        self.leases = store.leases(run.run_id)
+        self.steps = list(each_step(reader, run.run_id))
+        self.attempts = reader.attempts(run.run_id)
+        self.tools = _each_try(read_tool_calls(reader, run.run_id), reader.tool_tries(run.run_id))
+        self.leases = reader.leases(run.run_id)
         self.root = row_id("run", run.run_id)
         self.is_abandoned = run.owner is not None and (not run.is_leased or is_gone(run.owner))
 
@@ -107,7 +109,7 @@ class Drawing:
     def place_of(self, child: str) -> str:
         """The span below which a child hangs: the wait for it, else the step that started it, else the run."""
         for step in self.steps:
-            if step.detail and child in step.detail.get("children", ()):
+            if isinstance(step.wait, ChildrenWait) and child in step.wait.children:
                 rests = any(one.fence == step.fence and one.ended_as == "waiting" for one in self.leases)
                 if rests:
                     return row_id("wait", self.run.run_id, step.fence)
@@ -186,7 +188,8 @@ class Drawing:
             (step.ended_at - step.started_at) * 1000,
             "ok",
             output=None if step.state is None else json.loads(step.state),
-            meta={"outcome": step.outcome, "attempt": step.attempts} | ({"wait": step.detail} if step.detail else {}),
+            meta={"outcome": step.outcome, "attempt": step.attempts}
+            | ({} if step.wait is None else {"wait": step.wait.as_json()}),
             thread=f"process {lease.owner.pid}",
         )
 
@@ -230,8 +233,8 @@ class Drawing:
 
     def _wait(self, lease: LeaseRecord, after: LeaseRecord | None) -> RowSpan:
         ended_at = lease.ended_at or 0
-        steps = [step for step in self.steps if step.fence == lease.fence and step.detail]
-        name = _wait_name(steps[-1].detail or {}) if steps else "wait for a person"
+        steps = [step for step in self.steps if step.fence == lease.fence and step.wait]
+        name = _wait_name(steps[-1].wait) if steps else "wait for a person"
         return RowSpan(
             row_id("wait", self.run.run_id, lease.fence),
             self.root,
@@ -246,20 +249,22 @@ class Drawing:
         return row_id("lease", self.run.run_id, lease.fence)
 
 
-def family_of(store: Store, run: RunRecord, parent: Drawing | None = None) -> Iterator[Drawing]:
+def run_tree_spans(reader: StoreReader, run: RunRecord, parent: RunSpans | None = None) -> Iterator[RunSpans]:
     """Draw a run, the runs that it started, and theirs."""
-    drawing = Drawing(store, run, parent)
-    yield drawing
-    for child in store.children(run.run_id):
-        yield from family_of(store, child, drawing)
+    run_spans = RunSpans(reader, run, parent)
+    yield run_spans
+    for child in reader.children(run.run_id):
+        yield from run_tree_spans(reader, child, run_spans)
 
 
-def _wait_name(wait: dict[str, Any]) -> str:
-    if "signal" in wait:
-        return f"wait for signal {wait['signal']!r}"
-    if "children" in wait:
-        return "wait for children"
-    return "sleep"
+def _wait_name(wait: WaitFor | None) -> str:
+    match wait:
+        case SignalWait(signal=name):
+            return f"wait for signal {name!r}"
+        case ChildrenWait():
+            return "wait for children"
+        case _:
+            return "sleep"
 
 
 def _each_try(calls: list[ToolRecord], tries: list[ToolTry]) -> list[ToolRecord]:

@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING, Any
 
 from flow_xray import FlowXrayError, Span, TraceResult, trace
 
-from loom_runner._queries.run_trace import Drawing, RowSpan, family_of, row_id, step_id, tool_id
-from loom_runner._store.lookup import find_run
+from loom_runner._queries.run_trace import RowSpan, RunSpans, row_id, run_tree_spans, step_id, tool_id
+from loom_runner._store.lookup import read_run
 from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from loom_runner._model.events import Observer, RunEvent
-    from loom_runner._store.protocol import Store
+    from loom_runner._store.protocol import StoreReader
 
 __all__ = ["golden_trace", "trace_of", "tracing", "write_diff", "write_trace"]
 
 DESCRIBERS = "loom_runner.describers"
 
 
-def write_trace(store: Store, run_id: str, path: str | Path, *, live: TraceResult | None = None) -> None:
+def write_trace(reader: StoreReader, run_id: str, path: str | Path, *, live: TraceResult | None = None) -> None:
     """Write a run's page.
 
     Raises:
@@ -52,14 +52,14 @@ def write_trace(store: Store, run_id: str, path: str | Path, *, live: TraceResul
         UsageError: The page cannot be written there.
     """
     try:
-        trace_of(store, run_id, live=live).to_html(path)
+        trace_of(reader, run_id, live=live).to_html(path)
     except (FlowXrayError, OSError) as exc:
         raise UsageError(f"cannot write the trace of {run_id!r} to {path}: {exc}", run_id=run_id) from exc
 
 
 @contextmanager
 def tracing(
-    observe: Callable[[Observer], Callable[[], None]], store: Store, run_id: str, path: str | Path
+    observe: Callable[[Observer], Callable[[], None]], reader: StoreReader, run_id: str, path: str | Path
 ) -> Iterator[None]:
     """Record what happens in the block and write the run's page at its end, also when it ends by an error."""
     folder = Path(path).parent
@@ -78,8 +78,8 @@ def tracing(
             stop()
             live.close_all()
             recorded = session.result()
-            if store.get_run(run_id) is not None:
-                write_trace(store, run_id, path, live=recorded)
+            if reader.get_run(run_id) is not None:
+                write_trace(reader, run_id, path, live=recorded)
 
 
 class _LiveSpans:
@@ -130,27 +130,27 @@ class _LiveSpans:
             span.__exit__(None, None, None)
 
 
-def trace_of(store: Store, run_id: str, *, live: TraceResult | None = None) -> TraceResult:
+def trace_of(reader: StoreReader, run_id: str, *, live: TraceResult | None = None) -> TraceResult:
     """Draw a run from its rows, with the live spans of this process inside.
 
     Raises:
         UnknownRun: There is no such run.
     """
-    run = find_run(store, run_id, "trace")
-    family = list(family_of(store, run))
-    spans = [_span(row) for drawing in family for row in drawing.spans()]
+    run = read_run(reader, run_id, "trace")
+    tree = list(run_tree_spans(reader, run))
+    spans = [_span(row) for run_spans in tree for row in run_spans.spans()]
     if live is not None:
-        spans += _rehang(live.spans, spans)
-    for drawing in family:
-        spans += _described(drawing, spans)
+        spans += _merge_live(live.spans, spans)
+    for run_spans in tree:
+        spans += _described(run_spans, spans)
     meta: dict[str, Any] = {"run_id": run_id, "status": run.status, "program": run.program, "steps": run.step_index}
     value = None if run.result is None else json.loads(run.result)
     return TraceResult(name=run_id, spans=spans, value=value, meta=meta)
 
 
-def golden_trace(store: Store, run_id: str) -> str:
+def golden_trace(reader: StoreReader, run_id: str) -> str:
     """Draw a run as JSON that is the same whenever the run did the same: no times, no process ids, no code lines."""
-    result = trace_of(store, run_id)
+    result = trace_of(reader, run_id)
     threads: dict[str, str] = {}
     for at, span in enumerate(result.spans):
         name = threads.setdefault(span.thread, f"process {len(threads)}" if span.thread else "")
@@ -178,7 +178,7 @@ def _span(row: RowSpan) -> Span:
     return Span(**{one.name: getattr(row, one.name) for one in fields(row)})
 
 
-def _described(drawing: Drawing, spans: list[Span]) -> list[Span]:
+def _described(run_spans: RunSpans, spans: list[Span]) -> list[Span]:
     """What the makers of the states say happened in the committed steps, where no live span tells it."""
     describers = list(entry_points(group=DESCRIBERS))
     if not describers:
@@ -190,14 +190,14 @@ def _described(drawing: Drawing, spans: list[Span]) -> list[Span]:
         if span.kind == "tool" and span.duration_ns is not None:
             ends[span.parent_id] = max(ends.get(span.parent_id, 0), span.started_at_ns + span.duration_ns)
     found: list[Span] = []
-    before, expected = json.loads(drawing.run.input), 0
-    for step in drawing.steps:
-        row = by_id.get(step_id(drawing.run.run_id, step.fence, step.step_index, step.attempts - 1))
+    before, expected = json.loads(run_spans.run.input), 0
+    for step in run_spans.steps:
+        row = by_id.get(step_id(run_spans.run.run_id, step.fence, step.step_index, step.attempts - 1))
         if row is None or step.step_index != expected:  # steps before it were pruned: what it began with is unknown
             before, expected = None if step.state is None else json.loads(step.state), step.step_index + 1
             continue
         expected += 1
-        result = json.loads(drawing.run.result) if step.outcome == "complete" and drawing.run.result else None
+        result = json.loads(run_spans.run.result) if step.outcome == "complete" and run_spans.run.result else None
         facts = [span for entry in describers for span in _described_by(entry, before, row.output, result)]
         for span in facts:
             if (row.id, span.kind) in told:
@@ -213,7 +213,7 @@ def _described(drawing: Drawing, spans: list[Span]) -> list[Span]:
     return found
 
 
-def _rehang(live: list[Span], drawn: list[Span]) -> list[Span]:
+def _merge_live(live: list[Span], drawn: list[Span]) -> list[Span]:
     """Weave live spans into those drawn from rows: what a row tells is told by the row, where the live span was."""
     by_id = {span.id: span for span in drawn}
     rows = {span.id: str(span.meta["row_id"]) for span in live if span.meta.get("row_id") in by_id}

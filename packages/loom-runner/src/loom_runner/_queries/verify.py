@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loom_runner._model.records import RunRecord
-    from loom_runner._program.program import Program
-    from loom_runner._store.protocol import Store
+    from loom_runner._program.protocol import Program
+    from loom_runner._store.protocol import StoreReader
 
 __all__ = ["readable", "verify_run"]
 
@@ -27,9 +27,9 @@ def readable(program: Program, text: str, version: int, what: str) -> Any:
     return program.read_state(program.upgraded(text, version, what))
 
 
-def verify_run(store: Store, program: Program, record: RunRecord) -> dict[str, Any]:
+def verify_run(reader: StoreReader, program: Program, record: RunRecord) -> dict[str, Any]:
     """Read everything of a run with the types of the code, and report what does not fit."""
-    versions = {lease.fence: lease.state_version for lease in store.leases(record.run_id)}
+    versions = {lease.fence: lease.state_version for lease in reader.leases(record.run_id)}
     problems: list[dict[str, Any]] = []
     checked = 0
 
@@ -45,7 +45,7 @@ def verify_run(store: Store, program: Program, record: RunRecord) -> dict[str, A
     check(partial(readable, program, record.state, record.state_version, what), None)
     if record.result is not None:
         check(partial(program.read_result, record.result), None)
-    for step in each_step(store, record.run_id):
+    for step in each_step(reader, record.run_id):
         if step.state is not None:
             version = versions.get(step.fence, record.state_version)
             where = f"{what} (step {step.step_index})"

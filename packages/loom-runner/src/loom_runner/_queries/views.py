@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from loom_runner._model.approvals import ApprovalRecord
     from loom_runner._model.records import AttemptRecord, ErrorInfo, RunRecord, StepRecord, ToolRecord
-    from loom_runner._store.protocol import Store
+    from loom_runner._store.protocol import StoreReader
 
 __all__ = ["approval_view", "attempt_view", "attempt_views", "each_step", "run_view", "step_view", "tool_view"]
 
@@ -36,8 +36,9 @@ def run_view(run: RunRecord) -> dict[str, Any]:
         "state": _loads(run.state, run),
         "result": None if run.result is None else _loads(run.result, run),
         "error": _error(run.error),
-        "wait": run.wait if run.status == "waiting" else None,
+        "wait": run.wait.as_json() if run.wait is not None and run.status == "waiting" else None,
         "program": run.program,
+        "parent_run_id": run.parent_run_id,
         "input": _loads(run.input, run),
         "attempt": run.failures + run.crashes,
         "retry_or_deadline_at": _iso(run.due_at),
@@ -57,7 +58,7 @@ def step_view(step: StepRecord) -> dict[str, Any]:
         "duration_ms": (step.ended_at - step.started_at) / 1000,
         "fence": step.fence,
         "state": None if step.state is None else json.loads(step.state),
-        "wait": step.detail,
+        "wait": None if step.wait is None else step.wait.as_json(),
     }
 
 
@@ -81,13 +82,13 @@ def tool_view(call: ToolRecord) -> dict[str, Any]:
     }
 
 
-def attempt_views(store: Store, run: RunRecord, *, first: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+def attempt_views(reader: StoreReader, run: RunRecord, *, first: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
     """Every try of the steps from `first` on: those that failed or disappeared, and those that committed."""
     rows: dict[int, list[AttemptRecord]] = {}
-    for attempt in store.attempts(run.run_id):
+    for attempt in reader.attempts(run.run_id):
         rows.setdefault(attempt.step_index, []).append(attempt)
     views: list[dict[str, Any]] = []
-    for step in store.steps(run.run_id, first=first, limit=limit, states=False):
+    for step in reader.steps(run.run_id, first=first, limit=limit, states=False):
         views += [attempt_view(row) for row in rows.pop(step.step_index, [])]
         views.append(
             {
@@ -105,9 +106,9 @@ def attempt_views(store: Store, run: RunRecord, *, first: int = 0, limit: int = 
     return views
 
 
-def each_step(store: Store, run_id: str, *, first: int = 0) -> Iterator[StepRecord]:
+def each_step(reader: StoreReader, run_id: str, *, first: int = 0) -> Iterator[StepRecord]:
     """All steps, page by page; no read stays open between the pages."""
-    while page := store.steps(run_id, first=first, limit=_PAGE_STEPS):
+    while page := reader.steps(run_id, first=first, limit=_PAGE_STEPS):
         yield from page
         first = page[-1].step_index + 1
 

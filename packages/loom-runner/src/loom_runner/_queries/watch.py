@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from loom_runner._model.processes import is_gone
 from loom_runner._queries.views import attempt_view, run_view, step_view, tool_view
-from loom_runner._store.lookup import find_run
+from loom_runner._store.lookup import read_run
 
 if TYPE_CHECKING:
     from loom_runner._model.records import RunRecord, ToolRecord
-    from loom_runner._store.protocol import Store
+    from loom_runner._store.protocol import StoreReader
 
 __all__ = ["Watcher"]
 
@@ -24,31 +24,31 @@ class Watcher:
         first_step: Steps before this one are not told.
     """
 
-    store: Store
+    reader: StoreReader
     run_id: str
     first_step: int
     run: RunRecord | None = None
-    _told: set[tuple[int, int, int]] = field(default_factory=set)
+    _reported: set[tuple[int, int, int]] = field(default_factory=set)
     _first_call: int = 0
     _open: dict[int, ToolRecord] = field(default_factory=dict)
-    _stood: tuple[object, ...] = ()
+    _last_status: tuple[object, ...] = ()
 
-    def news(self) -> list[dict[str, Any]]:
+    def changes(self) -> list[dict[str, Any]]:
         """Rows that are new or other than at the last look: `tool_call`, `attempt`, `step`, then `run`."""
         # The run's row first: what is read after it is at least as new, so nothing is told too late to be seen.
-        self.run = run = find_run(self.store, self.run_id, "watch")
+        self.run = run = read_run(self.reader, self.run_id, "watch")
         rows = [{"kind": "tool_call"} | tool_view(call) for call in self._calls()]
-        for row in self.store.attempts(self.run_id):
+        for row in self.reader.attempts(self.run_id):
             name = (row.step_index, row.fence, row.attempt)
-            if row.step_index >= self.first_step and name not in self._told:
-                self._told.add(name)
+            if row.step_index >= self.first_step and name not in self._reported:
+                self._reported.add(name)
                 rows.append({"kind": "attempt"} | attempt_view(row))
-        while page := self.store.steps(self.run_id, first=self.first_step, limit=100):
+        while page := self.reader.steps(self.run_id, first=self.first_step, limit=100):
             rows += [{"kind": "step"} | step_view(step) for step in page]
             self.first_step = page[-1].step_index + 1
         stands = (run.status, run.fence, self.is_abandoned)
-        if stands != self._stood:
-            self._stood = stands
+        if stands != self._last_status:
+            self._last_status = stands
             rows.append({"kind": "run"} | run_view(run))
         return rows
 
@@ -61,7 +61,7 @@ class Watcher:
         return run.owner is None or not run.is_leased or is_gone(run.owner)
 
     @property
-    def is_at_rest(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether nobody works on the run now."""
         return self.run is not None and (self.run.status != "running" or self.is_abandoned)
 
@@ -72,10 +72,10 @@ class Watcher:
 
     def _calls(self) -> list[ToolRecord]:
         """Calls that started or ended since the last look."""
-        new = self.store.tool_calls(self.run_id, first=self._first_call)
-        now_open = {call.number: call for call in self.store.tool_calls(self.run_id, open_only=True)}
+        new = self.reader.tool_calls(self.run_id, first=self._first_call)
+        now_open = {call.number: call for call in self.reader.tool_calls(self.run_id, open_only=True)}
         again = [call for number, call in self._open.items() if number not in now_open]
-        ended = [self.store.tool_call(call.run_id, call.step_index, call.key) or call for call in again]
+        ended = [self.reader.tool_call(call.run_id, call.step_index, call.key) or call for call in again]
         if new:
             self._first_call = new[-1].number + 1
         self._open = now_open

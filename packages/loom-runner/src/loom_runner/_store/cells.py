@@ -23,7 +23,7 @@ import struct
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from loom_runner._model.text import size
+from loom_runner._model.formatting import size
 from loom_runner._store.delta import apply
 from loom_runner.errors import PayloadTooLarge, StateEncodeError, StoreDamaged, StoreLocked
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import apsw
     import zstandard
 
-    from loom_runner._store.keys import KeyRing
+    from loom_runner._store.encryption_keys import KeyRing
 
 __all__ = [
     "BLOB_ABOVE_BYTES",
@@ -40,8 +40,8 @@ __all__ = [
     "Cell",
     "Cells",
     "blob_of",
+    "compressed",
     "encoded",
-    "pressed",
 ]
 
 Cell = str | bytes
@@ -91,14 +91,14 @@ class Cells:
                 "(max_payload_bytes of SQLiteStore). Keep the content elsewhere and store its name."
             )
         if len(data) <= BLOB_ABOVE_BYTES:
-            return self.seal(text if len(data) <= PLAIN_UP_TO_BYTES else b"z" + pressed(data))
+            return self.encrypted(text if len(data) <= PLAIN_UP_TO_BYTES else b"z" + compressed(data))
         address = hashlib.sha256(data).digest() if self.keys is None else self.keys.address(data)
         if self._db.execute("SELECT 1 FROM blobs WHERE hash = ?", (address,)).fetchone() is None:
-            content = self.seal(b"z" + pressed(data))
+            content = self.encrypted(b"z" + compressed(data))
             self._db.execute(
                 "INSERT INTO blobs (hash, size_bytes, content) VALUES (?, ?, ?)", (address, len(data), content)
             )
-        head = self.seal(text[:_HEAD_CHARACTERS])
+        head = self.encrypted(text[:_HEAD_CHARACTERS])
         return _BLOB.pack(b"b", address, len(data)) + (head if isinstance(head, bytes) else b"t" + head.encode())
 
     def get(self, cell: Cell, what: str) -> str:
@@ -121,7 +121,7 @@ class Cells:
             raise self.damaged(what, f"its blob {address.hex()[:16]} has another content")
         return data.decode()
 
-    def outline(self, cell: Cell, what: str) -> str:
+    def preview(self, cell: Cell, what: str) -> str:
         """Read a payload as JSON that is never long: itself, or, for a blob, its hash, size and head."""
         if isinstance(cell, str) or cell[:1] != b"b":
             return self.get(cell, what)
@@ -133,25 +133,25 @@ class Cells:
 
     # ------------------------------------------------------------------ parts
 
-    def seal(self, cell: Cell) -> Cell:
+    def encrypted(self, cell: Cell) -> Cell:
         """Encrypt a cell, if the store has keys."""
         if self.keys is None:
             return cell
         return b"s" + self.keys.seal(cell if isinstance(cell, bytes) else b"t" + cell.encode())
 
-    def sealed_anew(self, cell: Cell, what: str) -> Cell:
+    def encrypted_again(self, cell: Cell, what: str) -> Cell:
         """Encrypt a cell with the first key, whatever it was encrypted with before; a blob's hash stays outside."""
         if isinstance(cell, bytes) and cell[:1] == b"b":
-            head = self.seal(self.bare(cell[_BLOB.size :], what))
+            head = self.encrypted(self.decrypted(cell[_BLOB.size :], what))
             return cell[: _BLOB.size] + (head if isinstance(head, bytes) else b"t" + head.encode())
-        return self.seal(self.bare(cell, what))
+        return self.encrypted(self.decrypted(cell, what))
 
-    def bare(self, cell: Cell, what: str) -> Cell:
+    def decrypted(self, cell: Cell, what: str) -> Cell:
         """Take the encryption off a cell."""
         if isinstance(cell, str) or cell[:1] != b"s":
             return cell
         if self.keys is None:
-            from loom_runner._store.keys import sealed_by
+            from loom_runner._store.encryption_keys import sealed_by
 
             raise StoreLocked(
                 f"cannot read {self._path}: it is encrypted with key {sealed_by(cell[1:])!r}, and no key was given. "
@@ -164,14 +164,14 @@ class Cells:
 
     def open(self, cell: Cell, what: str, before: bytes | None = None) -> bytes:
         """Read any cell but a blob's, as UTF-8; `before` is the state that a difference was made against."""
-        cell = self.bare(cell, what)
+        cell = self.decrypted(cell, what)
         if isinstance(cell, str):
             return cell.encode()
         match cell[:1]:
             case b"t":
                 return cell[1:]
             case b"z":
-                return self._unpressed(cell[1:], what)
+                return self._decompressed(cell[1:], what)
             case b"d" if before is not None:
                 try:
                     return apply(before, cell[DELTA_HEAD.size :])
@@ -179,7 +179,7 @@ class Cells:
                     raise self.damaged(what, str(exc)) from exc
         raise self.damaged(what, "it begins as no cell does")
 
-    def _unpressed(self, frame: bytes, what: str) -> bytes:
+    def _decompressed(self, frame: bytes, what: str) -> bytes:
         import zstandard
 
         try:
@@ -201,7 +201,7 @@ def encoded(text: str, what: str) -> bytes:
         raise StateEncodeError(f"cannot store {what}: it is not Unicode ({exc}).") from exc
 
 
-def pressed(data: bytes) -> bytes:
+def compressed(data: bytes) -> bytes:
     """Compress."""
     return _compressor().compress(data)
 

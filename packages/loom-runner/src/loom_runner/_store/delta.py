@@ -15,7 +15,7 @@ import struct
 import zlib
 from typing import Any, Final
 
-__all__ = ["apply", "difference", "is_of"]
+__all__ = ["apply", "difference", "leads_to"]
 
 _HEAD: Final = struct.Struct(">IIII")
 _LEVEL: Final = 3
@@ -63,7 +63,7 @@ def apply(before: bytes, delta: bytes) -> bytes:
     return data
 
 
-def is_of(delta: bytes, data: bytes) -> bool:
+def leads_to(delta: bytes, data: bytes) -> bool:
     """Whether a difference leads to this text."""
     return _HEAD.unpack_from(delta)[2:] == (len(data), zlib.crc32(data))
 

@@ -1,12 +1,12 @@
 """How the states of a run's steps are written, so that they grow with what they say. Theory of operation:
 
-A state that grows by a turn at every step would, written whole each time, take bytes with the square of the turns. So
-the run's row holds the current state whole, and a step's row holds its state as a *difference* (see `_delta`) or
-whole, as a *key*. A small state (up to 4 KB) is always whole, and readable.
+A state that grows by a turn at every step would, written full each time, take bytes with the square of the turns. So
+the run's row holds the current state full, and a step's row holds its state as a *difference* (see `_delta`) or
+full, as a *key*. A small state (up to 4 KB) is always full, and readable.
 
 *When a key is due.* When the differences since the last key would outweigh it, or this one saves next to nothing. The
 keys of a growing state then double in size from one to the next, and all of them together weigh twice the last; the
-differences weigh what was said. A state that is another one at every step is written whole at every step, as it must
+differences weigh what was said. A state that is another one at every step is written full at every step, as it must
 be.
 
 *What a difference is made against.* The state in the row before it. That is the text which this process committed
@@ -24,9 +24,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from loom_runner._model.text import size
-from loom_runner._store.cells import DELTA_HEAD, PLAIN_UP_TO_BYTES, Cell, Cells, encoded, pressed
-from loom_runner._store.delta import difference, is_of
+from loom_runner._model.formatting import size
+from loom_runner._store.cells import DELTA_HEAD, PLAIN_UP_TO_BYTES, Cell, Cells, compressed, encoded
+from loom_runner._store.delta import difference, leads_to
 from loom_runner.errors import PayloadTooLarge, StoreDamaged, StoreUnreadable
 
 if TYPE_CHECKING:
@@ -43,13 +43,13 @@ _BEFORE: Final = """
 
 
 @dataclass(slots=True)
-class Link:
+class BaseState:
     """A large state that the next one may be written as a difference to: of each run that this process drives, the last
     one that it committed (`text` is then the driver's own string, not a copy)."""
 
     step_index: int
     text: str
-    key_bytes: int
+    keyframe_bytes: int
     delta_bytes: int
 
 
@@ -59,11 +59,11 @@ class History:
     def __init__(self, cells: Cells, max_state_bytes: int) -> None:
         self._cells = cells
         self._max_bytes = max_state_bytes
-        self._links: dict[int, Link] = {}
+        self._bases: dict[int, BaseState] = {}
 
     # ------------------------------------------------------------------ writing
 
-    def whole(self, text: str) -> Cell:
+    def full(self, text: str) -> Cell:
         """Write a state by itself.
 
         Raises:
@@ -72,7 +72,7 @@ class History:
         if self._cells.keys is None and len(text) <= PLAIN_UP_TO_BYTES and text.isascii():
             return text
         data = self._checked(text)
-        return self._cells.seal(text if len(data) <= PLAIN_UP_TO_BYTES else b"z" + pressed(data))
+        return self._cells.encrypted(text if len(data) <= PLAIN_UP_TO_BYTES else b"z" + compressed(data))
 
     def next(self, db: apsw.Connection, run_key: int, step_index: int, text: str) -> tuple[Cell, Cell]:
         """Write the state after a step, before the run's row is changed.
@@ -85,36 +85,36 @@ class History:
         """
         data = self._checked(text)
         if len(data) <= PLAIN_UP_TO_BYTES:
-            self._links.pop(run_key, None)
-            cell = self._cells.seal(text)
+            self._bases.pop(run_key, None)
+            cell = self._cells.encrypted(text)
             return cell, cell
-        frame = pressed(data)
-        whole = self._cells.seal(b"z" + frame)
-        link = self._links.get(run_key)
+        frame = compressed(data)
+        full = self._cells.encrypted(b"z" + frame)
+        link = self._bases.get(run_key)
         if link is None or link.step_index != step_index - 1:
-            link = self._look_up(db, run_key, step_index)
-        delta, self._links[run_key] = _linked(link, step_index, text, data, len(frame))
-        return whole, whole if delta is None else self._cells.seal(delta)
+            link = self._base_from_run(db, run_key, step_index)
+        delta, self._bases[run_key] = _next_cell(link, step_index, text, data, len(frame))
+        return full, full if delta is None else self._cells.encrypted(delta)
 
-    def chained(self, link: Link | None, texts: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Cell]]:
+    def rewritten(self, link: BaseState | None, texts: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Cell]]:
         """Write states anew, each as a difference to the one before, for rows whose neighbours are dropped.
 
         Args:
-            link: The state in the row before them (see `link_before`); None begins with a key.
+            link: The state in the row before them (see `base_before`); None begins with a key.
         """
         for step_index, text in texts:
             data = text.encode()
             if len(data) <= PLAIN_UP_TO_BYTES:
                 link = None
-                yield step_index, self._cells.seal(text)
+                yield step_index, self._cells.encrypted(text)
                 continue
-            frame = pressed(data)
-            delta, link = _linked(link, step_index, text, data, len(frame))
-            yield step_index, self._cells.seal(b"z" + frame if delta is None else delta)
+            frame = compressed(data)
+            delta, link = _next_cell(link, step_index, text, data, len(frame))
+            yield step_index, self._cells.encrypted(b"z" + frame if delta is None else delta)
 
     def forget(self, run_key: int) -> None:
         """Let go of a run that this process no longer drives."""
-        self._links.pop(run_key, None)
+        self._bases.pop(run_key, None)
 
     def _checked(self, text: str) -> bytes:
         data = encoded(text, "a state")
@@ -125,32 +125,32 @@ class History:
             )
         return data
 
-    def link_before(self, db: apsw.Connection, run_key: int, step_index: int) -> Link | None:
+    def base_before(self, db: apsw.Connection, run_key: int, step_index: int) -> BaseState | None:
         """The large state in the row before a step."""
         row = db.execute(_BEFORE + "LIMIT 1", (run_key, step_index)).fetchone()
-        cell = None if row is None else self._cells.bare(row[1], "the step before")
+        cell = None if row is None else self._cells.decrypted(row[1], "the step before")
         if row is None or not isinstance(cell, bytes) or cell[:1] not in (b"z", b"d"):
             return None
         [(_, text)] = self.read(db, run_key, [row], lambda index: f"the state of step {index}")
-        return None if text is None else Link(row[0], text, *_sizes(cell))
+        return None if text is None else BaseState(row[0], text, *_sizes(cell))
 
-    def _look_up(self, db: apsw.Connection, run_key: int, step_index: int) -> Link | None:
+    def _base_from_run(self, db: apsw.Connection, run_key: int, step_index: int) -> BaseState | None:
         """The same at the price of one read: the run's row, if it certainly holds what the row before does."""
         before = db.execute(_BEFORE + "LIMIT 1", (run_key, step_index)).fetchone()
         if before is None:
             return None
         try:
-            cell = self._cells.bare(before[1], "the step before")
+            cell = self._cells.decrypted(before[1], "the step before")
             (stored,) = db.execute("SELECT state FROM runs WHERE run_key = ?", (run_key,)).fetchone() or ("",)
-            current = self._cells.bare(stored, "the run's state")
+            current = self._cells.decrypted(stored, "the run's state")
             if isinstance(cell, str) or cell[:1] not in (b"z", b"d"):
                 return None
             data = self._cells.open(current, "the run's state")
         except StoreDamaged:  # a key repairs the history from here on
             return None
-        if cell != current and (cell[:1] != b"d" or not is_of(cell[DELTA_HEAD.size :], data)):
+        if cell != current and (cell[:1] != b"d" or not leads_to(cell[DELTA_HEAD.size :], data)):
             return None
-        return Link(step_index - 1, data.decode(), *_sizes(cell))
+        return BaseState(step_index - 1, data.decode(), *_sizes(cell))
 
     # ------------------------------------------------------------------ reading
 
@@ -171,13 +171,13 @@ class History:
             if stored is None:
                 yield step_index, None
                 continue
-            cell = self._cells.bare(stored, name(step_index))
+            cell = self._cells.decrypted(stored, name(step_index))
             if isinstance(cell, str):
                 before = None
                 yield step_index, cell
                 continue
             if cell[:1] == b"d" and before is None:
-                before = self._rebuild(db, run_key, step_index, name)
+                before = self._rebuilt(db, run_key, step_index, name)
             before = self._cells.open(cell, name(step_index), before)
             yield step_index, before.decode()
 
@@ -191,13 +191,13 @@ class History:
             if stored is None:
                 continue
             try:
-                cell = self._cells.bare(stored, name(step_index))
+                cell = self._cells.decrypted(stored, name(step_index))
                 if isinstance(cell, bytes) and cell[:1] == b"d":
                     if is_broken:
                         yield step_index, f"{name(step_index)} cannot be built: one that it is built on is damaged"
                         continue
                     if before is None:
-                        before = self._rebuild(db, run_key, step_index, name)
+                        before = self._rebuilt(db, run_key, step_index, name)
                 before = self._cells.open(cell, name(step_index), before)
                 json.loads(before)
                 is_broken = False
@@ -205,12 +205,12 @@ class History:
                 before, is_broken = None, True
                 yield step_index, str(exc)
 
-    def _rebuild(self, db: apsw.Connection, run_key: int, step_index: int, name: Callable[[int], str]) -> bytes:
+    def _rebuilt(self, db: apsw.Connection, run_key: int, step_index: int, name: Callable[[int], str]) -> bytes:
         """The state that a difference was made against."""
         deltas: list[tuple[int, Cell]] = []
         key: tuple[int, Cell] | None = None
         for index, stored in db.execute(_BEFORE, (run_key, step_index)):
-            cell = self._cells.bare(stored, name(index))
+            cell = self._cells.decrypted(stored, name(index))
             if isinstance(cell, str) or cell[:1] != b"d":
                 key = (index, cell)
                 break
@@ -223,20 +223,22 @@ class History:
         return state
 
 
-def _linked(link: Link | None, step_index: int, text: str, data: bytes, frame_bytes: int) -> tuple[bytes | None, Link]:
+def _next_cell(
+    link: BaseState | None, step_index: int, text: str, data: bytes, frame_bytes: int
+) -> tuple[bytes | None, BaseState]:
     """The difference to the state of `link`, or None when a key is due; and the link that the state itself is."""
     if link is not None:
         delta = difference(link.text.encode(), data)
         delta_bytes = link.delta_bytes + len(delta)
-        if delta_bytes <= link.key_bytes and 4 * len(delta) <= 3 * frame_bytes:
-            cell = DELTA_HEAD.pack(b"d", link.key_bytes, delta_bytes) + delta
-            return cell, Link(step_index, text, link.key_bytes, delta_bytes)
-    return None, Link(step_index, text, frame_bytes, 0)
+        if delta_bytes <= link.keyframe_bytes and 4 * len(delta) <= 3 * frame_bytes:
+            cell = DELTA_HEAD.pack(b"d", link.keyframe_bytes, delta_bytes) + delta
+            return cell, BaseState(step_index, text, link.keyframe_bytes, delta_bytes)
+    return None, BaseState(step_index, text, frame_bytes, 0)
 
 
 def _sizes(cell: bytes) -> tuple[int, int]:
     """The bytes of the last key, and of the differences since."""
     if cell[:1] == b"z":
         return len(cell) - 1, 0
-    _, key_bytes, delta_bytes = DELTA_HEAD.unpack_from(cell)
-    return key_bytes, delta_bytes
+    _, keyframe_bytes, delta_bytes = DELTA_HEAD.unpack_from(cell)
+    return keyframe_bytes, delta_bytes

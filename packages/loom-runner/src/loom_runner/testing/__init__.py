@@ -14,9 +14,9 @@ random points, when the power goes after any operation on the disk, and when the
 
 from loom_runner.testing._clock import FakeClock
 from loom_runner.testing._crash import CRASH_POINTS, CrashingStore, crash_at
+from loom_runner.testing._disk_sweeps import DiskReport, fault_sweep, power_sweep
 from loom_runner.testing._effects import EffectLog, memory_folder
-from loom_runner.testing._golden import LoomGolden, story_of
-from loom_runner.testing._power import DiskReport, fault_sweep, power_sweep
+from loom_runner.testing._golden import LoomGolden, comparable_run
 from loom_runner.testing._store_contract import StoreContract
 from loom_runner.testing._sweep import SweepReport, sweep
 
@@ -29,10 +29,10 @@ __all__ = [
     "LoomGolden",
     "StoreContract",
     "SweepReport",
+    "comparable_run",
     "crash_at",
     "fault_sweep",
     "memory_folder",
     "power_sweep",
-    "story_of",
     "sweep",
 ]

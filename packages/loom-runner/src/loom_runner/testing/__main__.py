@@ -11,7 +11,7 @@ import random
 import sys
 from typing import TYPE_CHECKING
 
-from loom_runner.testing._power import fault_sweep, power_sweep
+from loom_runner.testing._disk_sweeps import fault_sweep, power_sweep
 from loom_runner.testing._sweep import sweep
 
 if TYPE_CHECKING:
@@ -32,21 +32,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--number and --every start at 1")
     seed = random.randrange(2**31) if given.seed is None else given.seed  # noqa: S311  (names the sweep)
 
-    def tell(line: str) -> None:
+    def on_progress(line: str) -> None:
         print(line, file=sys.stderr)
 
     found: list[str] = []
     if given.what == "kill":
-        report = sweep(given.number, seed=seed, tell=tell)
+        report = sweep(given.number, seed=seed, on_progress=on_progress)
         print(report)
         found = report.problems
     elif given.what == "power":
         for durability in ("power", "process"):
-            lost = power_sweep(durability, every=given.every, seed=seed, tell=tell)
+            lost = power_sweep(durability, every=given.every, seed=seed, on_progress=on_progress)
             print(lost)
             found += lost.problems
     else:
-        refused = fault_sweep(every=given.every, tell=tell)
+        refused = fault_sweep(every=given.every, on_progress=on_progress)
         print(refused)
         found = refused.problems
     for problem in found:

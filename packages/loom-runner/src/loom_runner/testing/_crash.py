@@ -32,8 +32,8 @@ _WRITES: Final = (
     "update_approval",
     "send_signal",
     "cancel_runs",
-    "ask_to_pause",
-    "fork_run",
+    "request_pause",
+    "add_run",
     "set_budget",
     "replace_state",
 )

@@ -15,33 +15,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from loom_runner._engines.runner import AgentRunner
-from loom_runner._model.text import plural, shorten
+from loom_runner._model.formatting import plural, shorten
 from loom_runner._queries.views import each_step
-from loom_runner._store.doubts import read_tool_calls
-from loom_runner._store.lookup import find_run
+from loom_runner._store.in_doubt import read_tool_calls
+from loom_runner._store.lookup import read_run
 from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from loom_runner._model.records import ErrorInfo
-    from loom_runner._model.result import RunResult
+    from loom_runner._model.results import RunResult
+    from loom_runner._model.waits import WaitFor
     from loom_runner._store.protocol import Store
 
-__all__ = ["GOLDEN_FORMAT", "LoomGolden", "differences", "story_of"]
+__all__ = ["GOLDEN_FORMAT", "LoomGolden", "comparable_run", "differences"]
 
 GOLDEN_FORMAT: Final = 1
 _SHOWN_DIFFERENCES: Final = 20
 _MAX_RESUMES: Final = 100
 
 
-def story_of(store: Store, run_id: str) -> dict[str, Any]:
+def comparable_run(store: Store, run_id: str) -> dict[str, Any]:
     """Tell what a run did, without what differs from one machine or moment to the next.
 
     Raises:
         UnknownRun: There is no such run.
     """
-    run = find_run(store, run_id, "compare")
+    run = read_run(store.reader, run_id, "compare")
     return {
         "status": run.status,
         "result": None if run.result is None else json.loads(run.result),
@@ -53,10 +54,10 @@ def story_of(store: Store, run_id: str) -> dict[str, Any]:
                 "step": step.step_index,
                 "outcome": step.outcome,
                 "attempts": step.attempts,
-                "wait": _wait(step.detail),
+                "wait": _wait(step.wait),
                 "state": None if step.state is None else json.loads(step.state),
             }
-            for step in each_step(store, run_id)
+            for step in each_step(store.reader, run_id)
         ],
         "tool_calls": sorted(
             (
@@ -70,13 +71,13 @@ def story_of(store: Store, run_id: str) -> dict[str, Any]:
                     "result": None if call.result is None else json.loads(call.result),
                     "error": _error(call.error),
                 }
-                for call in read_tool_calls(store, run_id)
+                for call in read_tool_calls(store.reader, run_id)
             ),
             key=lambda call: (call["step"], call["key"]),  # calls side by side start in any order
         ),
         "failed_attempts": [
             {"step": row.step_index, "attempt": row.attempt, "kind": row.kind, "error": _error(row.error)}
-            for row in store.attempts(run_id)
+            for row in store.reader.attempts(run_id)
         ],
     }
 
@@ -88,8 +89,8 @@ def _error(error: ErrorInfo | None) -> dict[str, str] | None:
     return {"type": error.type, "category": error.category, "message": message}
 
 
-def _wait(wait: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    return None if wait is None else {name: value for name, value in wait.items() if name != "until"}
+def _wait(wait: WaitFor | None) -> dict[str, Any] | None:
+    return None if wait is None else {name: value for name, value in wait.as_json().items() if name != "until"}
 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
@@ -97,22 +98,22 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
     if isinstance(before, dict) and isinstance(after, dict):
         for key in before | after:
             yield from differences(
-                before.get(key, _NOTHING), after.get(key, _NOTHING), f"{path}.{key}" if path else key
+                before.get(key, _MISSING), after.get(key, _MISSING), f"{path}.{key}" if path else key
             )
     elif isinstance(before, list) and isinstance(after, list):
         for index in range(max(len(before), len(after))):
-            old = before[index] if index < len(before) else _NOTHING
-            new = after[index] if index < len(after) else _NOTHING
+            old = before[index] if index < len(before) else _MISSING
+            new = after[index] if index < len(after) else _MISSING
             yield from differences(old, new, f"{path}[{index}]")
     elif type(before) is not type(after) or before != after:
         yield f"{path}: {_shown(before)} -> {_shown(after)}"
 
 
-_NOTHING: Final = object()
+_MISSING: Final = object()
 
 
 def _shown(value: Any) -> str:
-    return "nothing" if value is _NOTHING else shorten(json.dumps(value, ensure_ascii=False), 70)
+    return "nothing" if value is _MISSING else shorten(json.dumps(value, ensure_ascii=False), 70)
 
 
 class LoomGolden:
@@ -172,7 +173,7 @@ class LoomGolden:
         from loom_runner._queries.tracing import golden_trace, write_diff
 
         path = self._folder / f"{name or self._default_name}.run.json"
-        story, trace = story_of(store, run_id), golden_trace(store, run_id)
+        story, trace = comparable_run(store, run_id), golden_trace(store.reader, run_id)
         page = path.with_suffix(".diff.html")
         if path.exists():
             golden = _read(path)

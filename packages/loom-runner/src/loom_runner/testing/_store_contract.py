@@ -7,7 +7,7 @@
                 yield store
 
         def again(self, store):
-            return MyStore(store.description)
+            return MyStore(store.address)
 
 The tests know the protocol (`loom_runner.Store`) and nothing else. A lease of no seconds has run out at once, so that
 nothing waits for one.
@@ -17,84 +17,35 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from loom_runner._model.records import (
-    AttemptEnd,
-    AttemptRecord,
-    Claim,
-    ErrorInfo,
-    LeaseRequest,
-    NewRun,
-    Owner,
-    StepCommit,
-    ToolEnd,
-    ToolStart,
-)
+from loom_runner._model.records import AttemptEnd, AttemptRecord, ErrorInfo, ToolEnd
 from loom_runner._model.retention import Last
 from loom_runner.errors import LeaseLost, StepPruned, UnknownRun, UnknownStep
+from loom_runner.testing._contract_base import ALICE, BOB, CALL, LARGE, LAST, NEW, STEP, refused, run
+from loom_runner.testing._wait_contract import WaitContract
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
-
+    from loom_runner._model.records import Claim
     from loom_runner._store.protocol import Store
 
 __all__ = ["StoreContract"]
 
-ALICE: Final = LeaseRequest(Owner("machine", 1, "born"), 900.0, "code-1", "agent.py:1", "agent.py")
-BOB: Final = LeaseRequest(Owner("machine", 2, "born"), 900.0, "code-2", "agent.py:2")
-NEW: Final = NewRun("r", "step", '{"ask":1}', '{"n":0}', 1_000)
-STEP: Final = StepCommit(0, "continue", "running", '{"n":1}', 1_000, 2_000, 1)
-LAST: Final = StepCommit(0, "complete", "completed", None, 1_000, 2_000, 1, result="7", lease_end="completed")
-CALL: Final = ToolStart(0, "fetch/0", "fetch", '{"url": "x"}', "hash", 1_500)
-LARGE: Final = '"' + "a large payload, " * 10_000 + '"'
 
-
-@contextmanager
-def refused(kind: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except kind:
-        return
-    raise AssertionError(f"{kind.__name__} was not raised")
-
-
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(coroutine)
-
-
-class StoreContract:
+class StoreContract(WaitContract):
     """Tests of a store. A subclass offers a pytest fixture `store`: an open store without a run."""
-
-    def again(self, store: Store) -> Store:
-        """Open the same database once more, beside `store`. A store without a lasting database gives itself back."""
-        return store
-
-    def begin(self, store: Store, run_id: str = "r", lease: LeaseRequest = ALICE) -> Claim:
-        claim = run(store.create_run(replace(NEW, run_id=run_id), lease))
-        assert isinstance(claim, Claim)
-        return claim
-
-    def takes(self, store: Store, run_id: str = "r", lease: LeaseRequest = BOB) -> Claim:
-        """Another process that knows the holder to be gone claims the run."""
-        seen = store.get_run(run_id)
-        assert seen is not None
-        claim = run(store.claim_run(seen, lease, take_over=True))
-        assert isinstance(claim, Claim)
-        return claim
 
     # ------------------------------------------------------------------ runs and claims
 
     def test_a_new_run_is_held_by_its_maker(self, store: Store) -> None:
         claim = self.begin(store)
-        record = store.get_run("r")
+        record = store.reader.get_run("r")
         assert record is not None
         assert (record.status, record.program, record.step_index) == ("running", "step", 0)
         assert (record.state, record.input, record.result, record.error) == ('{"n":0}', '{"ask":1}', None, None)
         assert (record.owner, record.is_leased, record.fence) == (ALICE.owner, True, claim.fence)
-        [lease] = store.leases("r")
+        [lease] = store.reader.leases("r")
         assert (lease.owner, lease.code, lease.code_at, lease.module) == (
             ALICE.owner,
             "code-1",
@@ -106,50 +57,57 @@ class StoreContract:
     def test_an_id_is_taken_once_and_its_run_stays_as_it_is(self, store: Store) -> None:
         self.begin(store)
         assert run(store.create_run(replace(NEW, state='{"n":9}'), BOB)) is None
-        record = store.get_run("r")
+        record = store.reader.get_run("r")
         assert record is not None
         assert (record.state, record.owner) == ('{"n":0}', ALICE.owner)
 
     def test_a_run_that_is_not_there_has_no_rows(self, store: Store) -> None:
-        assert store.get_run("nobody") is None
-        assert store.list_runs() == []
-        reads = (store.steps, store.attempts, store.tool_calls, store.tool_tries, store.leases, store.signals)
+        assert store.reader.get_run("nobody") is None
+        assert store.reader.list_runs() == []
+        reads = (
+            store.reader.steps,
+            store.reader.attempts,
+            store.reader.tool_calls,
+            store.reader.tool_tries,
+            store.reader.leases,
+            store.reader.signals,
+        )
         assert [list(read("nobody")) for read in reads] == [[]] * 6
         with refused(UnknownRun):
-            store.summary("nobody")
+            store.reader.summary("nobody")
         with refused(UnknownRun):
             run(store.send_signal("nobody", "go", "1", 1))
 
     def test_a_run_that_is_held_cannot_be_claimed(self, store: Store) -> None:
         self.begin(store)
-        seen = store.get_run("r")
+        seen = store.reader.get_run("r")
         assert seen is not None
         assert run(store.claim_run(seen, BOB, take_over=False)) is None
 
     def test_a_lease_that_ran_out_can_be_claimed_and_the_crash_is_on_record(self, store: Store) -> None:
         first = self.begin(store, lease=replace(ALICE, lease_s=0.0))
-        seen = store.get_run("r")
+        seen = store.reader.get_run("r")
         assert seen is not None
         assert not seen.is_leased
         second = run(store.claim_run(seen, BOB, take_over=False))
         assert second.fence > first.fence
-        record = store.get_run("r")
+        record = store.reader.get_run("r")
         assert record is not None
         assert (record.owner, record.crashes, record.status) == (BOB.owner, 1, "running")
-        [attempt] = store.attempts("r")
+        [attempt] = store.reader.attempts("r")
         assert (attempt.kind, attempt.step_index, attempt.fence) == ("interrupted", 0, first.fence)
-        assert [lease.ended_as for lease in store.leases("r")] == ["lost", None]
+        assert [lease.ended_as for lease in store.reader.leases("r")] == ["lost", None]
 
     def test_of_two_who_saw_the_same_row_one_gets_the_run(self, store: Store) -> None:
         self.begin(store, lease=replace(ALICE, lease_s=0.0))
-        seen = store.get_run("r")
+        seen = store.reader.get_run("r")
         assert seen is not None
         assert run(store.claim_run(seen, BOB, take_over=True)) is not None
         assert run(store.claim_run(seen, ALICE, take_over=True)) is None
 
     def test_of_many_who_claim_at_once_exactly_one_gets_the_run(self, store: Store) -> None:
         self.begin(store, lease=replace(ALICE, lease_s=0.0))
-        seen = store.get_run("r")
+        seen = store.reader.get_run("r")
         assert seen is not None
         others = [self.again(store) for _ in range(4)]
         claims: list[Claim | None] = []
@@ -168,19 +126,19 @@ class StoreContract:
             if other is not store:
                 other.close()
         assert len([claim for claim in claims if claim is not None]) == 1
-        assert len(store.leases("r")) == 2
+        assert len(store.reader.leases("r")) == 2
 
     def test_a_run_that_was_given_back_is_claimed_without_a_crash(self, store: Store) -> None:
         claim = self.begin(store)
         run(store.commit_step(claim, replace(STEP, status="paused", lease_end="paused", note="max_steps 1")))
-        seen = store.get_run("r")
+        seen = store.reader.get_run("r")
         assert seen is not None
         assert (seen.status, seen.owner) == ("paused", None)
         again = run(store.claim_run(seen, BOB, take_over=False))
-        record = store.get_run("r")
+        record = store.reader.get_run("r")
         assert record is not None
         assert (record.status, record.crashes, record.fence) == ("running", 0, again.fence)
-        leases = [(lease.ended_as, lease.note, lease.first_step) for lease in store.leases("r")]
+        leases = [(lease.ended_as, lease.note, lease.first_step) for lease in store.reader.leases("r")]
         assert leases == [("paused", "max_steps 1", 0), (None, None, 1)]
 
     def test_leases_are_prolonged_and_lost_ones_named(self, store: Store) -> None:
@@ -193,10 +151,10 @@ class StoreContract:
     def test_a_step_moves_the_run_and_leaves_its_row(self, store: Store) -> None:
         claim = self.begin(store)
         run(store.commit_step(claim, STEP))
-        record = store.get_run("r")
+        record = store.reader.get_run("r")
         assert record is not None
         assert (record.step_index, record.state, record.status, record.is_leased) == (1, '{"n":1}', "running", True)
-        [step] = store.steps("r")
+        [step] = store.reader.steps("r")
         assert (step.step_index, step.outcome, step.state, step.attempts) == (0, "continue", '{"n":1}', 1)
         assert (step.started_at, step.ended_at, step.fence) == (1_000, 2_000, claim.fence)
 
@@ -206,28 +164,28 @@ class StoreContract:
         for index in (0, 2):
             with refused(LeaseLost):
                 run(store.commit_step(claim, replace(STEP, step_index=index)))
-        assert [step.step_index for step in store.steps("r")] == [0]
+        assert [step.step_index for step in store.reader.steps("r")] == [0]
 
     def test_the_last_step_gives_the_run_back(self, store: Store) -> None:
         claim = self.begin(store)
         run(store.commit_step(claim, LAST))
-        record = store.get_run("r")
+        record = store.reader.get_run("r")
         assert record is not None
         assert (record.status, record.result, record.state, record.owner) == ("completed", "7", '{"n":0}', None)
-        assert store.steps("r")[0].state is None
+        assert store.reader.steps("r")[0].state is None
 
     def test_states_of_every_size_come_back_as_they_were(self, store: Store) -> None:
         claim = self.begin(store)
         states = ['{"n":0}', LARGE, LARGE[:-1] + ' and more"', '"ä🙂"', LARGE, LARGE, "0"]
         for index, state in enumerate(states):
             run(store.commit_step(claim, replace(STEP, step_index=index, state=state)))
-        assert [step.state for step in store.steps("r")] == states
-        assert [step.state for step in store.steps("r", first=2, limit=3)] == states[2:5]
-        assert [step.state for step in store.steps("r", states=False)] == [None] * 7
-        assert [store.state_after("r", index) for index in range(-1, 7)] == ['{"ask":1}', *states]
+        assert [step.state for step in store.reader.steps("r")] == states
+        assert [step.state for step in store.reader.steps("r", first=2, limit=3)] == states[2:5]
+        assert [step.state for step in store.reader.steps("r", states=False)] == [None] * 7
+        assert [store.reader.state_after("r", index) for index in range(-1, 7)] == ['{"ask":1}', *states]
         with refused(UnknownStep):
-            store.state_after("r", 7)
-        record = store.get_run("r")
+            store.reader.state_after("r", 7)
+        record = store.reader.get_run("r")
         assert record is not None
         assert record.state == "0"
 
@@ -236,16 +194,16 @@ class StoreContract:
         for index in range(5):
             run(store.commit_step(claim, replace(STEP, step_index=index, state=str(index))))
         run(store.commit_step(claim, replace(LAST, step_index=5, keep=Last(2))))
-        assert [step.step_index for step in store.steps("r")] == [4, 5]
+        assert [step.step_index for step in store.reader.steps("r")] == [4, 5]
         with refused(StepPruned):
-            store.state_after("r", 3)
-        assert store.state_after("r", 5) == "4"
+            store.reader.state_after("r", 3)
+        assert store.reader.state_after("r", 5) == "4"
 
     def test_sums_of_a_run(self, store: Store) -> None:
         claim = self.begin(store)
         for index, took in enumerate((10, 30, 20)):
             run(store.commit_step(claim, replace(STEP, step_index=index, ended_at=1_000 + took)))
-        summary = store.summary("r")
+        summary = store.reader.summary("r")
         assert (summary.work_us, summary.slowest_step, summary.slowest_us, summary.tool_calls) == (60, 1, 30, 0)
 
     # ------------------------------------------------------------------ fencing
@@ -256,10 +214,16 @@ class StoreContract:
         self.takes(store)
 
         def rows() -> list[Any]:
-            record = store.get_run("r")
+            record = store.reader.get_run("r")
             assert record is not None
             fixed = replace(record, lease_left_s=0.0)
-            return [fixed, store.steps("r"), store.attempts("r"), store.tool_calls("r"), store.leases("r")]
+            return [
+                fixed,
+                store.reader.steps("r"),
+                store.reader.attempts("r"),
+                store.reader.tool_calls("r"),
+                store.reader.leases("r"),
+            ]
 
         before = rows()
         for write in (
@@ -283,7 +247,7 @@ class StoreContract:
             return await asyncio.gather(*writes, return_exceptions=True)
 
         assert [type(result) for result in run(all_at_once())] == [type(None), LeaseLost, type(None), type(None)]
-        assert [len(store.steps(name)) for name in "abcd"] == [1, 0, 1, 1]
+        assert [len(store.reader.steps(name)) for name in "abcd"] == [1, 0, 1, 1]
 
     # ------------------------------------------------------------------ attempts
 
@@ -292,12 +256,12 @@ class StoreContract:
         error = ErrorInfo("TimeoutError", "slow", "transient", "agent.py:3", "Traceback ...")
         failed = AttemptRecord(0, 0, "failed", 1_000, 2_000, error, 5_000, claim.fence)
         run(store.end_attempt(claim, AttemptEnd("running", 2_000, failed=failed, due_at=5_000)))
-        assert store.attempts("r") == [failed]
-        record = store.get_run("r")
+        assert store.reader.attempts("r") == [failed]
+        record = store.reader.get_run("r")
         assert record is not None
         assert (record.failures, record.due_at, record.is_leased) == (1, 5_000, True)
         run(store.commit_step(claim, replace(STEP, attempts=2)))
-        record = store.get_run("r")
+        record = store.reader.get_run("r")
         assert record is not None
         assert (record.failures, record.due_at) == (0, None)
 
@@ -305,11 +269,11 @@ class StoreContract:
         claim = self.begin(store)
         error = ErrorInfo("ValueError", "bad")
         run(store.end_attempt(claim, AttemptEnd("failed", 2_000, error=error, lease_end="failed", note="why")))
-        record = store.get_run("r")
+        record = store.reader.get_run("r")
         assert record is not None
         assert (record.status, record.error, record.state, record.owner) == ("failed", error, '{"n":0}', None)
         self.takes(store)
-        record = store.get_run("r")
+        record = store.reader.get_run("r")
         assert record is not None
         assert record.error is None
 
@@ -328,54 +292,54 @@ class StoreContract:
         run(store.end_tool(claim, 0, "fetch/0", ToolEnd("done", 2_000, LARGE)))
         found = run(store.start_tool(claim, CALL))
         assert (found.status, found.result, found.is_in_doubt) == ("done", LARGE, False)
-        assert store.tool_calls("r") == [found]
-        assert store.tool_call("r", 0, "fetch/0") == found
-        assert store.tool_call("r", 0, "other") is None
-        [head] = store.tool_calls("r", whole=False)
+        assert store.reader.tool_calls("r") == [found]
+        assert store.reader.tool_call("r", 0, "fetch/0") == found
+        assert store.reader.tool_call("r", 0, "other") is None
+        [head] = store.reader.tool_calls("r", whole=False)
         assert len(head.result or "") < 1_000
 
     def test_calls_come_in_the_order_of_their_first_start_and_by_pages(self, store: Store) -> None:
         claim = self.begin(store)
         for name in "bca":
             run(store.start_tool(claim, replace(CALL, key=f"{name}/0", name=name)))
-        calls = store.tool_calls("r")
+        calls = store.reader.tool_calls("r")
         assert [call.name for call in calls] == ["b", "c", "a"]
-        assert [call.name for call in store.tool_calls("r", first=calls[1].number, limit=1)] == ["c"]
+        assert [call.name for call in store.reader.tool_calls("r", first=calls[1].number, limit=1)] == ["c"]
 
     def test_an_earlier_try_is_kept_when_a_call_is_made_again(self, store: Store) -> None:
         first = self.begin(store)
         run(store.start_tool(first, CALL))
         second = self.takes(store)
         run(store.restart_tool(second, replace(CALL, at=9_000)))
-        [call], [earlier] = store.tool_calls("r"), store.tool_tries("r")
+        [call], [earlier] = store.reader.tool_calls("r"), store.reader.tool_tries("r")
         assert (call.tries, call.started_at, call.fence, call.status) == (2, 9_000, second.fence, "started")
         assert (earlier.number, earlier.ordinal, earlier.status) == (call.number, 1, "started")
         assert (earlier.started_at, earlier.ended_at, earlier.fence) == (1_500, None, first.fence)
-        assert store.summary("r").tool_repeated == 1
+        assert store.reader.summary("r").tool_repeated == 1
 
     def test_a_call_without_an_end_is_in_doubt_when_its_holder_is_gone(self, store: Store) -> None:
         claim = self.begin(store)
         run(store.start_tool(claim, CALL))
-        [call] = store.tool_calls("r", open_only=True)
+        [call] = store.reader.tool_calls("r", open_only=True)
         assert not call.is_in_doubt
         second = self.takes(store)
-        [doubt] = store.tool_calls(open_only=True)
+        [doubt] = store.reader.tool_calls(open_only=True)
         assert doubt.is_in_doubt
         assert doubt.owner == ALICE.owner
         run(store.end_tool(second, 0, "fetch/0", ToolEnd("failed", 9, error=ErrorInfo("E", "m"), retryable=True)))
-        assert store.tool_calls(open_only=True) == []
-        [call] = store.tool_calls("r")
+        assert store.reader.tool_calls(open_only=True) == []
+        [call] = store.reader.tool_calls("r")
         assert (call.status, call.error, call.retryable, call.ended_at) == ("failed", ErrorInfo("E", "m"), True, 9)
 
     def test_of_two_answers_about_a_doubt_the_first_counts_and_ends_the_call(self, store: Store) -> None:
         claim = self.begin(store)
         run(store.start_tool(claim, CALL))
-        [seen] = store.tool_calls("r")
+        [seen] = store.reader.tool_calls("r")
         assert run(store.decide_tool(seen, ToolEnd("done", 3_000, "1"), "ann")) is True
         assert run(store.decide_tool(seen, ToolEnd("retry", None), "bob")) is False
         with refused(LeaseLost):  # the process that seemed to be gone
             run(store.end_tool(claim, 0, "fetch/0", ToolEnd("done", 4_000, "2")))
-        [call] = store.tool_calls("r")
+        [call] = store.reader.tool_calls("r")
         assert (call.status, call.result, call.decided_by) == ("done", "1", "ann")
 
     # ------------------------------------------------------------------ signals, lists, durability
@@ -384,10 +348,10 @@ class StoreContract:
         claim = self.begin(store)
         for name, payload in (("go", "1"), ("go", "2"), ("stop", LARGE)):
             run(store.send_signal("r", name, payload, 1_000))
-        first = store.signals("r", name="go")[0]
+        first = store.reader.signals("r", name="go")[0]
         run(store.commit_step(claim, replace(STEP, signal_key=first.key)))
-        assert [signal.payload for signal in store.signals("r", name="go")] == ["2"]
-        assert [(signal.payload, signal.taken_in_step) for signal in store.signals("r")] == [
+        assert [signal.payload for signal in store.reader.signals("r", name="go")] == ["2"]
+        assert [(signal.payload, signal.taken_in_step) for signal in store.reader.signals("r")] == [
             ("1", 0),
             ("2", None),
             (LARGE, None),
@@ -396,9 +360,9 @@ class StoreContract:
     def test_runs_are_listed_latest_first_and_by_pages(self, store: Store) -> None:
         for number in range(5):
             run(store.create_run(replace(NEW, run_id=f"r{number}", at=number), ALICE))
-        page = store.list_runs(limit=2)
+        page = store.reader.list_runs(limit=2)
         assert [record.run_id for record in page] == ["r4", "r3"]
-        assert [record.run_id for record in store.list_runs(limit=9, after=page[-1])] == ["r2", "r1", "r0"]
+        assert [record.run_id for record in store.reader.list_runs(limit=9, after=page[-1])] == ["r2", "r1", "r0"]
 
     def test_what_was_written_is_there_for_whoever_opens_the_database(self, store: Store) -> None:
         claim = self.begin(store)
@@ -408,17 +372,17 @@ class StoreContract:
         run(store.send_signal("r", "go", "1", 1))
         other = self.again(store)
         try:
-            assert [step.state for step in other.steps("r")] == [LARGE]
-            assert [call.result for call in other.tool_calls("r")] == [LARGE]
-            assert [signal.payload for signal in other.signals("r")] == ["1"]
-            record = other.get_run("r")
+            assert [step.state for step in other.reader.steps("r")] == [LARGE]
+            assert [call.result for call in other.reader.tool_calls("r")] == [LARGE]
+            assert [signal.payload for signal in other.reader.signals("r")] == ["1"]
+            record = other.reader.get_run("r")
             assert record is not None
             assert (record.step_index, record.state, record.owner) == (1, LARGE, ALICE.owner)
-            run(other.commit_step(claim, replace(STEP, step_index=1)))  # the same claim, through another door
+            run(other.commit_step(claim, replace(STEP, step_index=1)))  # the same claim, by another connection
         finally:
             if other is not store:
                 other.close()
-        assert len(store.steps("r")) == 2
+        assert len(store.reader.steps("r")) == 2
 
     def test_closing_twice_is_harmless(self, store: Store) -> None:
         claim = self.begin(store)

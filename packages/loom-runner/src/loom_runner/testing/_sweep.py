@@ -25,13 +25,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, get_args
 
 from loom_runner._control.decide import decide_approval
-from loom_runner._engines.runner import resolve_call
+from loom_runner._control.resolve import resolve_call
+from loom_runner._model.waits import DecisionWait
 from loom_runner._queries.approvals import read_approvals
-from loom_runner._store.doubts import read_tool_calls
+from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.sqlite.store import SQLiteStore
-from loom_runner.testing._agent import EFFECT_POINTS, RUN_ID, STEPS, Policy, drive, receipt_of
 from loom_runner.testing._crash import CRASH_POINTS
 from loom_runner.testing._effects import EffectLog, memory_folder
+from loom_runner.testing._sweep_agent import EFFECT_POINTS, RUN_ID, STEPS, Policy, drive, receipt_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["POINTS", "SweepReport", "kill_once", "sweep"]
 
-_OTHERS = ("decide_tool", "update_approval", "send_signal", "cancel_runs", "ask_to_pause", "fork_run", "set_budget")
+_OTHERS = ("decide_tool", "update_approval", "send_signal", "cancel_runs", "request_pause", "add_run", "set_budget")
 POINTS = (
     *(point for point in CRASH_POINTS if not point.startswith((*_OTHERS, "replace_state"))),
     *EFFECT_POINTS,
@@ -78,7 +79,7 @@ class _Trial:
     def process(self, point: str | None, nth: int = 1) -> bool:
         """Drive the run in a process of its own; True when it was killed."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["loom_runner.testing._warm"])
+        context.set_forkserver_preload(["loom_runner.testing._preload"])
         child = context.Process(target=drive, args=(str(self.folder), self.policy, point, nth))
         # The child needs nothing of the program that sweeps, and importing that again would cost most of its life.
         program = sys.modules["__main__"]
@@ -99,17 +100,17 @@ class _Trial:
         if not (self.folder / "runs.sqlite").exists():
             return
         with SQLiteStore(self.folder / "runs.sqlite", "process") as store:
-            run = store.get_run(RUN_ID)
+            run = store.reader.get_run(RUN_ID)
             if run is None:
                 return
-            listed = read_tool_calls(store, in_doubt=True)
-            ended = {_key(call) for call in store.tool_calls() if call.ended_at is not None}
+            listed = read_tool_calls(store.reader, in_doubt=True)
+            ended = {_key(call) for call in store.reader.tool_calls() if call.ended_at is not None}
             open_keys = {_key(call) for call in listed}
             self.problems += [f"hidden: {key}" for key in set(self.effects.lines()) - ended - open_keys]
             if run.status == "waiting":
-                for request in read_approvals(store, RUN_ID, pending_only=True):
+                for request in read_approvals(store.reader, RUN_ID, pending_only=True):
                     asyncio.run(decide_approval(store, RUN_ID, request.number, "approve", by="sweep"))
-                if "doubt" in (run.wait or {}):
+                if isinstance(run.wait, DecisionWait) and run.wait.doubt is not None:
                     self.doubts += len(listed)
                     for call in listed:
                         self._answer(store, call.number, _key(call), call.arguments)
@@ -128,15 +129,15 @@ class _Trial:
             self.settle()
             self.process(None)
             with SQLiteStore(self.folder / "runs.sqlite", "process") as store:
-                run = store.get_run(RUN_ID)
+                run = store.reader.get_run(RUN_ID)
                 if run is not None and run.status == "completed":
                     self._compare(store, run.result)
                     return
         self.problems.append("failed: the run does not come to its end")
 
     def _compare(self, store: SQLiteStore, result: str | None) -> None:
-        steps = store.steps(RUN_ID)
-        calls = {_key(call): call for call in store.tool_calls()}
+        steps = store.reader.steps(RUN_ID)
+        calls = {_key(call): call for call in store.reader.tool_calls()}
         told = self.told.lines()
         rounds = 2 * STEPS if self.policy == "spawn" else STEPS
         if [step.step_index for step in steps] != list(range(rounds + 1)):
@@ -158,7 +159,7 @@ class _Trial:
                 self.problems.append(f"lost: the record of {key}")
             elif count > allowed:
                 self.problems.append(f"repeated: {key} happened {count} times in {call.tries} tries")
-        approvals = store.approvals(RUN_ID) if self.policy == "approve" else []
+        approvals = store.reader.approvals(RUN_ID) if self.policy == "approve" else []
         self.problems += [f"lost: the approval of {one.key}" for one in approvals if one.status != "used"]
         for key, count in Counter(line.split()[1] for line in told if line.startswith("call ")).items():
             if count > 1:
@@ -188,14 +189,14 @@ def kill_once(folder: Path, policy: Policy, *points: str) -> tuple[bool, list[st
 
 
 def sweep(
-    number: int, *, seed: int, points: Sequence[str] = POINTS, tell: Callable[[str], None] = lambda _: None
+    number: int, *, seed: int, points: Sequence[str] = POINTS, on_progress: Callable[[str], None] = lambda _: None
 ) -> SweepReport:
     """Kill processes at random points until `number` were killed, several in each run, and count what went wrong.
 
     Args:
         number: How many processes to kill.
         seed: The same seed kills at the same points.
-        tell: Called with a line of progress now and then.
+        on_progress: Called with a line of progress now and then.
     """
     chance = random.Random(seed)  # noqa: S311  (spreads crashes, guards nothing)
     report = SweepReport(seed, 0, 0, 0, [])
@@ -210,5 +211,5 @@ def sweep(
             report.doubts += trial.doubts
             report.problems += trial.problems
         if report.runs % 50 == 0:
-            tell(str(report))
+            on_progress(str(report))
     return report

@@ -96,8 +96,8 @@ def test_a_database_of_the_format_before_is_upgraded_with_its_rows(tmp_path):
     ):
         SQLiteStore(path, read_only=True)
     with SQLiteStore(path) as store:
-        assert store.get_run("r").status == "paused"
-        assert store.tool_tries("r") == []
+        assert store.reader.get_run("r").status == "paused"
+        assert store.reader.tool_tries("r") == []
         assert store._file.db.pragma("user_version") == len(MIGRATIONS)
 
 
@@ -108,7 +108,7 @@ def test_a_damaged_database_is_named(tmp_path):
     content[4096:20480] = b"\xff" * (20480 - 4096)
     path.write_bytes(content)
     with pytest.raises(StoreError, match=r"cannot (read|use|open) .*runs.sqlite"):
-        SQLiteStore(path).get_run("x")
+        SQLiteStore(path).reader.get_run("x")
 
 
 def test_a_read_only_store_refuses_writes_and_a_missing_file(tmp_path):
@@ -116,7 +116,7 @@ def test_a_read_only_store_refuses_writes_and_a_missing_file(tmp_path):
         SQLiteStore(tmp_path / "a.sqlite", read_only=True)
     SQLiteStore(tmp_path / "a.sqlite").close()
     with SQLiteStore(tmp_path / "a.sqlite", read_only=True) as store:
-        assert store.list_runs() == []
+        assert store.reader.list_runs() == []
         with pytest.raises(StoreReadOnly, match="cannot write to .*a.sqlite"), store._transaction as db:
             db.execute("DELETE FROM runs")
 
@@ -124,7 +124,7 @@ def test_a_read_only_store_refuses_writes_and_a_missing_file(tmp_path):
 def test_an_empty_file_becomes_a_database(tmp_path):
     (tmp_path / "a.sqlite").touch()
     with SQLiteStore(tmp_path / "a.sqlite") as store:
-        assert store.list_runs() == []
+        assert store.reader.list_runs() == []
 
 
 def test_a_closed_store_says_so_and_closing_twice_is_harmless(tmp_path):
@@ -132,7 +132,7 @@ def test_a_closed_store_says_so_and_closing_twice_is_harmless(tmp_path):
     store.close()
     store.close()
     with pytest.raises(StoreError, match="the store was closed"):
-        store.list_runs()
+        store.reader.list_runs()
 
 
 AS_NOBODY = """
@@ -143,7 +143,7 @@ os.setgid(65534); os.setuid(65534)
 for read_only in (False, True):
     try:
         store = SQLiteStore(sys.argv[1], read_only=read_only)
-        print(f"read {len(store.list_runs())}")
+        print(f"read {len(store.reader.list_runs())}")
     except RunnerError as exc:
         print(type(exc).__name__, exc)
 """
@@ -180,4 +180,4 @@ def test_a_copy_of_the_file_is_a_whole_database(tmp_path):
     SQLiteStore(tmp_path / "a.sqlite").close()
     shutil.copy(tmp_path / "a.sqlite", tmp_path / "b.sqlite")
     with SQLiteStore(tmp_path / "b.sqlite") as store:
-        assert store.list_runs() == []
+        assert store.reader.list_runs() == []

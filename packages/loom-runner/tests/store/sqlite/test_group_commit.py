@@ -41,7 +41,7 @@ def test_writes_of_one_turn_share_a_transaction(store, commits, go):
 
     claims = go(main())
     assert len(commits) == 1
-    assert [store.get_run(claim.run_id).step_index for claim in claims] == [1, 1, 1]
+    assert [store.reader.get_run(claim.run_id).step_index for claim in claims] == [1, 1, 1]
 
 
 def test_a_run_alone_is_written_at_once_without_a_turn_of_the_loop(store, commits, go):
@@ -52,7 +52,7 @@ def test_a_run_alone_is_written_at_once_without_a_turn_of_the_loop(store, commit
             writing.send(None)
 
     go(main())
-    assert store.get_run("r0").step_index == 1
+    assert store.reader.get_run("r0").step_index == 1
 
 
 def test_the_last_of_many_runs_is_alone_again(store, go):
@@ -82,13 +82,13 @@ def test_nothing_is_acknowledged_before_the_commit(store, go):
 def test_a_lost_lease_does_not_undo_the_others(store, commits, go):
     async def main():
         claims = await hold(store)
-        await store.claim_run(store.get_run("r1"), BOB, take_over=True)
+        await store.claim_run(store.reader.get_run("r1"), BOB, take_over=True)
         commits.clear()
         return await asyncio.gather(*(store.commit_step(claim, STEP) for claim in claims), return_exceptions=True)
 
     assert [type(result) for result in go(main())] == [type(None), LeaseLost, type(None)]
     assert len(commits) == 1
-    assert [store.get_run(f"r{index}").step_index for index in range(3)] == [1, 0, 1]
+    assert [store.reader.get_run(f"r{index}").step_index for index in range(3)] == [1, 0, 1]
 
 
 def test_what_a_failed_write_had_changed_is_undone_and_nothing_else(tmp_path, go):
@@ -108,8 +108,8 @@ def test_what_a_failed_write_had_changed_is_undone_and_nothing_else(tmp_path, go
         results = go(main())
         kinds = [type(None), PayloadTooLarge, UnknownRun, type(None), type(None)]
         assert [type(result) for result in results] == kinds
-        assert [store.get_run(f"r{index}").step_index for index in range(3)] == [1, 0, 1]
-        assert [call.status for call in store.tool_calls()] == ["started"]
+        assert [store.reader.get_run(f"r{index}").step_index for index in range(3)] == [1, 0, 1]
+        assert [call.status for call in store.reader.tool_calls()] == ["started"]
 
 
 def test_of_a_write_that_fails_in_the_middle_nothing_stays(store, go):
@@ -124,9 +124,9 @@ def test_of_a_write_that_fails_in_the_middle_nothing_stays(store, go):
         return await asyncio.gather(*writes, return_exceptions=True)
 
     assert [type(result) for result in go(main())] == [type(None), ZeroDivisionError, type(None)]
-    assert {run.program for run in store.list_runs()} == {"step"}
-    assert [len(store.leases(f"r{index}")) for index in range(3)] == [1, 1, 1]
-    assert [store.get_run(f"r{index}").step_index for index in range(3)] == [1, 1, 0]
+    assert {run.program for run in store.reader.list_runs()} == {"step"}
+    assert [len(store.reader.leases(f"r{index}")) for index in range(3)] == [1, 1, 1]
+    assert [store.reader.get_run(f"r{index}").step_index for index in range(3)] == [1, 1, 0]
 
 
 def test_when_the_commit_fails_every_write_of_the_group_fails_and_nothing_is_there(store, go):
@@ -137,7 +137,7 @@ def test_when_the_commit_fails_every_write_of_the_group_fails_and_nothing_is_the
         store._file.db.set_commit_hook(None)
         assert all(isinstance(result, StoreError) for result in results), results
         assert len({id(result) for result in results}) == 3
-        assert [store.steps(claim.run_id) for claim in claims] == [[], [], []]
+        assert [store.reader.steps(claim.run_id) for claim in claims] == [[], [], []]
         await asyncio.gather(*(store.commit_step(claim, STEP) for claim in claims))
 
     go(main())
@@ -153,12 +153,12 @@ def test_when_sqlite_gives_up_the_transaction_every_write_of_the_group_fails(sto
         results = [None]
         while results == [None] * len(results):
             results = await asyncio.gather(
-                *(store.commit_step(claim, replace(large, step_index=store.get_run(claim.run_id).step_index))
+                *(store.commit_step(claim, replace(large, step_index=store.reader.get_run(claim.run_id).step_index))
                   for claim in claims), return_exceptions=True
             )  # fmt: skip
         assert {type(result) for result in results if result is not None} == {StoreBusy}
-        committed = [store.get_run(claim.run_id).step_index for claim in claims]
-        assert committed == [len(store.steps(claim.run_id)) for claim in claims]
+        committed = [store.reader.get_run(claim.run_id).step_index for claim in claims]
+        assert committed == [len(store.reader.steps(claim.run_id)) for claim in claims]
         db.pragma("max_page_count", 1_000_000)
         await asyncio.gather(
             *(store.commit_step(claim, replace(large, step_index=index))
@@ -186,13 +186,13 @@ def test_a_commit_whose_task_is_cancelled_in_the_queue_is_made_all_the_same(stor
         claims = await hold(store)
         tasks = [asyncio.ensure_future(store.commit_step(claim, LAST)) for claim in claims]
         await asyncio.sleep(0)  # they are queued, and not written
-        assert store.get_run("r0").step_index == 0
+        assert store.reader.get_run("r0").step_index == 0
         tasks[0].cancel()
         await asyncio.wait(tasks)
         return [task.cancelled() for task in tasks]
 
     assert go(main()) == [True, False, False]
-    assert [store.get_run(f"r{index}").status for index in range(3)] == ["completed"] * 3
+    assert [store.reader.get_run(f"r{index}").status for index in range(3)] == ["completed"] * 3
 
 
 def test_a_tool_call_whose_task_is_cancelled_in_the_queue_was_never_started(store, go):
@@ -204,7 +204,7 @@ def test_a_tool_call_whose_task_is_cancelled_in_the_queue_was_never_started(stor
         await asyncio.wait(tasks)
 
     go(main())
-    assert [call.run_id for call in store.tool_calls()] == ["r1", "r2"]
+    assert [call.run_id for call in store.reader.tool_calls()] == ["r1", "r2"]
 
 
 def test_a_group_of_thousands_is_cut_into_several_transactions(store, commits, go):
@@ -215,8 +215,8 @@ def test_a_group_of_thousands_is_cut_into_several_transactions(store, commits, g
 
     go(main())
     assert len(commits) == 3
-    assert len(store.list_runs(limit=1000)) == 600
-    assert all(run.step_index == 1 for run in store.list_runs(limit=1000))
+    assert len(store.reader.list_runs(limit=1000)) == 600
+    assert all(run.step_index == 1 for run in store.reader.list_runs(limit=1000))
 
 
 def test_loops_of_several_threads_write_to_one_store(store):
@@ -233,7 +233,7 @@ def test_loops_of_several_threads_write_to_one_store(store):
         thread.start()
     for thread in threads:
         thread.join()
-    assert {(run.run_id, run.step_index) for run in store.list_runs()} == {
+    assert {(run.run_id, run.step_index) for run in store.reader.list_runs()} == {
         (f"{name}{index}", 20) for name in "abc" for index in range(5)
     }
 
@@ -256,7 +256,7 @@ def test_parallel_calls_of_one_run_share_their_syncs_with_power_durability(tmp_p
         count = []
         store.on_commit(lambda: count.append(1))
         go(AgentRunner(step=step, store=store, tools=tools).start(run_id="r", initial_state=0))
-        assert len(store.tool_calls("r")) == 10
+        assert len(store.reader.tool_calls("r")) == 10
         assert len(count) < 10
 
 
@@ -274,4 +274,4 @@ def test_many_runs_at_once_end_as_they_would_alone(store, go):
     assert [(result.status, result.result) for result in results] == [
         ("completed", index if index >= 7 else index + 5) for index in range(40)
     ]
-    assert all(len(store.steps(f"r{index}")) == (1 if index >= 7 else 6) for index in range(40))
+    assert all(len(store.reader.steps(f"r{index}")) == (1 if index >= 7 else 6) for index in range(40))

@@ -63,12 +63,14 @@ def left(keep, count: int) -> list[int]:
 @pytest.mark.parametrize("states", [small(60), said(60)], ids=["small", "growing"])
 def test_pruning_leaves_the_steps_that_are_kept_as_they_were(store, write, go, keep, states):
     write(store, states)
-    plan = store.plan_prune(keep=keep)
+    plan = store.reader.plan_prune(keep=keep)
     report = go(store.prune(keep=keep))
     assert plan.steps == report.steps == 60 - len(left(keep, 60))
-    assert [(step.step_index, step.state) for step in store.steps("r")] == [(n, states[n]) for n in left(keep, 60)]
-    assert store.get_run("r").state == states[-1]
-    assert store.verify().problems == ()
+    assert [(step.step_index, step.state) for step in store.reader.steps("r")] == [
+        (n, states[n]) for n in left(keep, 60)
+    ]
+    assert store.reader.get_run("r").state == states[-1]
+    assert store.reader.verify().problems == ()
     assert go(store.prune(keep=keep)).steps == 0
 
 
@@ -77,27 +79,29 @@ def test_pruning_leaves_the_steps_that_are_kept_as_they_were(store, write, go, k
 def test_a_store_that_keeps_some_steps_drops_the_others_while_the_run_goes_on(tmp_path, write, keep, states):
     with SQLiteStore(tmp_path / "a.sqlite", "process", keep=keep) as store:
         write(store, states, ends=None)
-        kept = len(store.steps("r", limit=2000, states=False))
+        kept = len(store.reader.steps("r", limit=2000, states=False))
         assert len(left(keep, len(states))) <= kept < len(left(keep, len(states))) + 130
-        assert [step.state for step in store.steps("r")] == [states[step.step_index] for step in store.steps("r")]
+        assert [step.state for step in store.reader.steps("r")] == [
+            states[step.step_index] for step in store.reader.steps("r")
+        ]
         write(store, states, "ended")
-        steps = store.steps("ended")
+        steps = store.reader.steps("ended")
         assert [(step.step_index, step.state) for step in steps] == [(n, states[n]) for n in left(keep, len(states))]
-        assert store.verify().problems == ()
+        assert store.reader.verify().problems == ()
 
 
 def test_a_store_takes_what_a_person_types(tmp_path, write):
     with SQLiteStore(tmp_path / "a.sqlite", "process", keep="last:2") as store:
         write(store, small(10))
-        assert [step.step_index for step in store.steps("r")] == [8, 9]
-    with pytest.raises(UsageError, match="say all, latest, last:N or every:K"):
+        assert [step.step_index for step in store.reader.steps("r")] == [8, 9]
+    with pytest.raises(UsageError, match="use all, latest, last:N or every:K"):
         SQLiteStore(tmp_path / "a.sqlite", keep="some")
 
 
 def test_the_keep_of_a_commit_goes_before_the_stores(tmp_path, write):
     with SQLiteStore(tmp_path / "a.sqlite", "process", keep=Latest) as store:
         write(store, small(10), keep=Last(3))
-        assert [step.step_index for step in store.steps("r")] == [7, 8, 9]
+        assert [step.step_index for step in store.reader.steps("r")] == [7, 8, 9]
 
 
 def test_a_step_that_was_dropped_names_the_nearest_one_that_is_kept(store, write, go):
@@ -105,20 +109,20 @@ def test_a_step_that_was_dropped_names_the_nearest_one_that_is_kept(store, write
     go(store.prune(keep=Every(10)))
     for step, nearest in ((11, 10), (19, 20), (98, 99), (94, 90)):
         with pytest.raises(StepPruned, match=f"retention dropped it. The nearest step that is kept is {nearest}") as it:
-            store.state_after("r", step)
+            store.reader.state_after("r", step)
         assert it.value.nearest == nearest
-    assert store.state_after("r", 90) == '{"n": 90}'
-    assert store.state_after("r", -1) == '"input"'
+    assert store.reader.state_after("r", 90) == '{"n": 90}'
+    assert store.reader.state_after("r", -1) == '"input"'
     for step in (100, -2):
         with pytest.raises(UnknownStep, match="its steps are 0 to 99"):
-            store.state_after("r", step)
+            store.reader.state_after("r", step)
     with pytest.raises(UnknownRun):
-        store.state_after("nobody", 0)
+        store.reader.state_after("nobody", 0)
 
 
 def test_the_state_after_a_step_that_left_it_alone_is_the_one_before(store, write):
     write(store, ['{"n":0}', None])
-    assert store.state_after("r", 1) == '{"n":0}'
+    assert store.reader.state_after("r", 1) == '{"n":0}'
 
 
 def test_the_calls_attempts_and_signals_of_dropped_steps_go_with_them(store, go):
@@ -134,22 +138,22 @@ def test_the_calls_attempts_and_signals_of_dropped_steps_go_with_them(store, go)
             await store.restart_tool(claim, call)
             await store.end_tool(claim, index, "look/0", ToolEnd("done", 2, "1"))
             await store.send_signal("r", "go", str(index), 1)
-            [signal] = store.signals("r", name="go")
+            [signal] = store.reader.signals("r", name="go")
             step = StepCommit(index, "continue", "running", str(index), 1_000, 1_010, 1, signal_key=signal.key)
             await store.commit_step(claim, step)
         await store.send_signal("r", "go", "waiting", 1)
 
     go(main())
     assert go(store.prune(keep=Last(2))).steps == 4
-    assert [step.step_index for step in store.steps("r")] == [4, 5]
-    assert [call.step_index for call in store.tool_calls("r")] == [4, 5]
-    assert [earlier.number for earlier in store.tool_tries("r")] == [5, 6]
-    assert [attempt.step_index for attempt in store.attempts("r")] == [4, 5]
-    assert [signal.payload for signal in store.signals("r")] == ["4", "5", "waiting"]
+    assert [step.step_index for step in store.reader.steps("r")] == [4, 5]
+    assert [call.step_index for call in store.reader.tool_calls("r")] == [4, 5]
+    assert [earlier.number for earlier in store.reader.tool_tries("r")] == [5, 6]
+    assert [attempt.step_index for attempt in store.reader.attempts("r")] == [4, 5]
+    assert [signal.payload for signal in store.reader.signals("r")] == ["4", "5", "waiting"]
     assert store._file.db.execute("SELECT count(*) FROM tool_tries").get == 2
-    summary = store.summary("r")
-    assert (summary.tool_calls, summary.work_us, store.get_run("r").step_index) == (2, 60, 6)
-    assert store.verify().problems == ()
+    summary = store.reader.summary("r")
+    assert (summary.tool_calls, summary.work_us, store.reader.get_run("r").step_index) == (2, 60, 6)
+    assert store.reader.verify().problems == ()
 
 
 def test_calls_are_numbered_on_when_all_of_them_were_dropped(store, write, go):
@@ -166,14 +170,14 @@ def test_calls_are_numbered_on_when_all_of_them_were_dropped(store, write, go):
         go(store.commit_step(claim, StepCommit(index, "continue", "running", "1", 1, 2, 1)))
     go(store.prune(keep=Latest))
     go(store.start_tool(claim, call(6)))
-    assert [call.number for call in store.tool_calls("r")] == [3, 4]
+    assert [call.number for call in store.reader.tool_calls("r")] == [3, 4]
 
 
 def test_a_call_without_an_end_is_never_dropped(store, write, go):
     claim = write(store, small(3), ends=None)
     go(store.start_tool(claim, ToolStart(1, "look/0", "look", "{}", "hash", 1)))
     go(store.prune(keep=Latest))
-    assert [call.step_index for call in store.tool_calls("r")] == [1]
+    assert [call.step_index for call in store.reader.tool_calls("r")] == [1]
 
 
 def test_runs_that_are_over_go_with_all_their_rows(store, write, go):
@@ -181,13 +185,13 @@ def test_runs_that_are_over_go_with_all_their_rows(store, write, go):
     write(store, small(3), "paused", ends="paused")
     claim = write(store, small(3), "running", ends=None)
     go(store.start_tool(claim, ToolStart(3, "look/0", "look", "{}", "hash", 1)))
-    assert store.plan_prune().runs == 1
+    assert store.reader.plan_prune().runs == 1
     report = go(store.prune())
     assert (report.runs, report.steps) == (1, 3)
-    assert {run.run_id for run in store.list_runs()} == {"paused", "running"}
+    assert {run.run_id for run in store.reader.list_runs()} == {"paused", "running"}
     report = go(store.prune(statuses=("completed", "paused", "running")))  # one that is held does not go
     assert report.runs == 1
-    assert [run.run_id for run in store.list_runs()] == ["running"]
+    assert [run.run_id for run in store.reader.list_runs()] == ["running"]
     db = store._file.db
     assert {key for (key,) in db.execute("SELECT run_key FROM leases UNION SELECT run_key FROM tool_calls")} == {
         claim.run_key
@@ -199,7 +203,7 @@ def test_only_runs_that_have_not_changed_for_long_go(store, write, go):
     write(store, small(1), "new")
     store._file.db.execute("UPDATE runs SET updated_at = 9000 WHERE run_id = 'new'")
     assert go(store.prune(before_us=8_000)).runs == 1
-    assert [run.run_id for run in store.list_runs()] == ["new"]
+    assert [run.run_id for run in store.reader.list_runs()] == ["new"]
     assert go(store.prune(run_id="nobody")).runs == 0
     assert go(store.prune(run_id="new")).runs == 1
 
@@ -237,12 +241,12 @@ def test_payloads_that_nothing_names_any_more_are_collected(store, write, go):
             await store.commit_step(claim, step)
 
     go(main())
-    assert store.facts()["blobs"] == 2
+    assert store.reader.facts()["blobs"] == 2
     report = go(store.prune(run_id="one"))
     assert (report.runs, report.blobs, report.blob_bytes) == (1, 1, len(large))
-    assert [call.result for call in store.tool_calls("two")] == [shared]
+    assert [call.result for call in store.reader.tool_calls("two")] == [shared]
     go(store.prune(run_id="two"))
-    assert store.facts()["blobs"] == 0
+    assert store.reader.facts()["blobs"] == 0
 
 
 def test_pruning_survives_a_history_that_is_damaged(tmp_path, write, go):
@@ -253,16 +257,16 @@ def test_pruning_survives_a_history_that_is_damaged(tmp_path, write, go):
         store._file.db.execute("UPDATE steps SET state = x'7a00' WHERE step_index = 60")
         for index in range(100, 140):
             go(store.commit_step(claim, StepCommit(index, "continue", "running", states[-1], 1, 2, 1)))
-        assert store.get_run("r").step_index == 140
-        assert len(store.steps("r", states=False)) == 140
+        assert store.reader.get_run("r").step_index == 140
+        assert len(store.reader.steps("r", states=False)) == 140
 
 
 def test_the_file_becomes_smaller_by_vacuum(store, write, go):
     write(store, [json.dumps(random.Random(n).randbytes(9_000).hex()) for n in range(60)])
     go(store.prune())
     assert store.vacuum() > 500_000
-    assert store.facts()["free_bytes"] == 0
-    assert store.verify().problems == ()
+    assert store.reader.facts()["free_bytes"] == 0
+    assert store.reader.verify().problems == ()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.approvals import ApprovalRecord, Decision
-from loom_runner._store.sqlite.tables import Tables
+from loom_runner._store.sqlite.base import Reads, Writes
+from loom_runner._store.sqlite.readiness import set_ready_at_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from loom_runner._model.records import Claim
     from loom_runner._store.cells import Cell
 
-__all__ = ["ApprovalTables"]
+__all__ = ["ApprovalReads", "ApprovalWrites"]
 
 _SELECT: Final = """
     SELECT r.run_id, a.number, a.step_index, a.key, a.name, a.arguments, a.arguments_hash, a.requested_at,
@@ -26,8 +27,24 @@ _SELECT: Final = """
 """
 
 
-class ApprovalTables(Tables):
-    """`approvals`."""
+class ApprovalReads(Reads):
+    """Read `approvals`."""
+
+    def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> list[ApprovalRecord]:
+        where = "WHERE (?1 IS NULL OR r.run_id = ?1)"
+        if pending_only:
+            where += " AND a.status = 'pending'"
+        rows = self._read(f"{_SELECT} {where} ORDER BY a.requested_at, r.run_key, a.number", (run_id,))
+        return [_to_approval(row, self._cells.get) for row in rows]
+
+    def approval_of(self, run_id: str, step_index: int, key: str) -> ApprovalRecord | None:
+        where = "WHERE r.run_id = ? AND a.step_index = ? AND a.key = ?"
+        rows = self._read(f"{_SELECT} {where}", (run_id, step_index, key))
+        return _to_approval(rows[0], self._cells.get) if rows else None
+
+
+class ApprovalWrites(Writes):
+    """Write `approvals`."""
 
     async def update_approval(self, seen: ApprovalRecord, after: ApprovalRecord) -> bool:
         return await self._write(self._update_approval, seen, after)
@@ -50,7 +67,10 @@ class ApprovalTables(Tables):
                 len(seen.decisions),
             ),
         )
-        return bool(db.changes())
+        if not db.changes():
+            return False
+        set_ready_at_of_run(db, seen.run_id)
+        return True
 
     def _add_approvals(self, db: apsw.Connection, claim: Claim, asks: Iterable[ApprovalRecord]) -> None:
         """Write new requests, inside the transaction that parks the run."""
@@ -85,18 +105,6 @@ class ApprovalTables(Tables):
         )
         if db.changes() != 1:  # it was read as approved a moment ago, and only the holder of the run changes that
             raise self._lost(claim)
-
-    def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> list[ApprovalRecord]:
-        where = "WHERE (?1 IS NULL OR r.run_id = ?1)"
-        if pending_only:
-            where += " AND a.status = 'pending'"
-        rows = self._read(f"{_SELECT} {where} ORDER BY a.requested_at, r.run_key, a.number", (run_id,))
-        return [_to_approval(row, self._cells.get) for row in rows]
-
-    def approval_of(self, run_id: str, step_index: int, key: str) -> ApprovalRecord | None:
-        where = "WHERE r.run_id = ? AND a.step_index = ? AND a.key = ?"
-        rows = self._read(f"{_SELECT} {where}", (run_id, step_index, key))
-        return _to_approval(rows[0], self._cells.get) if rows else None
 
 
 def _to_approval(row: tuple[Any, ...], get: Callable[[Cell, str], str]) -> ApprovalRecord:

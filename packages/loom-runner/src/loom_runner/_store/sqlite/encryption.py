@@ -11,33 +11,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from loom_runner._store.cells import Cells
+from loom_runner._store.sqlite.base import Reads, Writes
 from loom_runner._store.sqlite.file import SQLiteFile
 from loom_runner._store.sqlite.schema import CELLS
-from loom_runner._store.sqlite.tables import Tables
 from loom_runner.errors import StoreBusy, StoreLocked
 
 if TYPE_CHECKING:
-    from loom_runner._store.keys import KeyRing
+    from loom_runner._store.encryption_keys import KeyRing
 
-__all__ = ["KeyTables", "rekey"]
+__all__ = ["KeyReads", "KeyWrites", "rekey"]
 
-_WORD: Final = "loom"
-_SET_WORD: Final = "INSERT OR REPLACE INTO about (name, value) VALUES ('key_check', ?)"
+_CHECK_TEXT: Final = "loom"
+_WRITE_KEY_CHECK: Final = "INSERT OR REPLACE INTO about (name, value) VALUES ('key_check', ?)"
 _ROW_KEYS: Final = {"blobs": ("hash",), "leases": ("run_key", "fence"), "tool_tries": ("number", "try")}
 _WAIT_MS: Final = 2_000
 
 
-class KeyTables(Tables):
-    """The keys."""
+class KeyReads(Reads):
+    """Read whether the database is encrypted."""
 
     @property
     def is_encrypted(self) -> bool:
         """Whether what users wrote is encrypted."""
-        return self._word() is not None
+        return self._key_check() is not None
 
-    def _word(self) -> str | bytes | None:
+    def _key_check(self) -> str | bytes | None:
         rows = self._read("SELECT value FROM about WHERE name = 'key_check'", ())
         return rows[0][0] if rows else None
+
+
+class KeyWrites(KeyReads, Writes):
+    """Check the keys of a database."""
 
     def _check_keys(self, *, read_only: bool) -> None:
         """Compare the keys at hand with the database, and mark a new one as encrypted.
@@ -45,7 +49,7 @@ class KeyTables(Tables):
         Raises:
             StoreLocked: They do not fit.
         """
-        word = self._word()
+        word = self._key_check()
         if word is not None:
             self._cells.open(word, "the database")
             return
@@ -61,7 +65,7 @@ class KeyTables(Tables):
         if read_only:
             return
         with self._transaction as db:
-            db.execute(_SET_WORD, (self._cells.seal(_WORD),))
+            db.execute(_WRITE_KEY_CHECK, (self._cells.encrypted(_CHECK_TEXT),))
         if self._read("SELECT 1 FROM sqlite_sequence WHERE name = 'runs'", ()):
             # Runs that were deleted were written in plain text, and lie in pages that nobody uses any more.
             with self._file.lock, self._file.named_errors():
@@ -89,10 +93,10 @@ def rekey(path: str, keys: KeyRing) -> int:
                 rows = f"SELECT {', '.join(row_key)} FROM {table} WHERE {column} IS NOT NULL"
                 for row in db.execute(rows).fetchall():
                     (cell,) = db.execute(f"SELECT {column} FROM {table} WHERE {where}", row).fetchone() or ("",)
-                    sealed = cells.sealed_anew(cell, f"{column} of {table}")
+                    sealed = cells.encrypted_again(cell, f"{column} of {table}")
                     db.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (sealed, *row))
                     count += 1
-            db.execute(_SET_WORD, (cells.seal(_WORD),))
+            db.execute(_WRITE_KEY_CHECK, (cells.encrypted(_CHECK_TEXT),))
         with file.named_errors():
             db.execute("VACUUM")
             db.pragma("journal_mode", "wal")

@@ -20,9 +20,11 @@ opening makes them again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from loom_runner._store.sqlite.file import SQLiteFile
+from loom_runner._store.address import sqlite_path
+from loom_runner._store.sqlite.side_tables import SQLiteSideTables
+from loom_runner._store.sqlite.store import SQLiteStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +48,7 @@ _TABLE: Final = """
 """
 
 # name of the trigger: what fires it, and the entry's kind, row and word
-_TRIGGERS: Final[dict[str, tuple[str, str]]] = {
+_EVENTS: Final[dict[str, tuple[str, str]]] = {
     "run_created": ("INSERT ON runs", "'run', NULL, new.status"),
     "run_changed": ("UPDATE OF status ON runs WHEN old.status IS NOT new.status", "'run', NULL, new.status"),
     "step_added": ("INSERT ON steps", "'step', new.step_index, new.outcome"),
@@ -67,7 +69,7 @@ _TRIGGERS: Final[dict[str, tuple[str, str]]] = {
 # A number of a run may be given again when the run is deleted; its entries must not become another run's.
 _FORGET: Final = """
     CREATE TRIGGER IF NOT EXISTS log_run_deleted AFTER DELETE ON runs
-    BEGIN DELETE FROM run_events WHERE run_key = old.run_key; END
+    BEGIN DELETE FROM run_events WHERE run_key = old.run_key; END;
 """
 
 # What is there before the log, in the order of its times.
@@ -84,6 +86,23 @@ _EARLIER: Final = """
         UNION ALL SELECT run_key, 'run', NULL, status, updated_at, 7 FROM runs
     ) ORDER BY at, place, ref
 """
+
+
+_TRIGGERS: Final = _FORGET + "".join(
+    f"CREATE TRIGGER IF NOT EXISTS log_{name} AFTER {event} BEGIN"
+    f" INSERT INTO run_events (run_key, kind, ref, word, at) VALUES (new.run_key, {entry}, {_NOW_US}); END;\n"
+    for name, (event, entry) in _EVENTS.items()
+)
+
+
+def _create_and_fill(db: apsw.Connection) -> None:
+    is_new = not db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'run_events'").get
+    db.execute(_TABLE)
+    if is_new:
+        db.execute(_EARLIER)
+
+
+_MIGRATIONS: Final = (_create_and_fill,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,58 +130,35 @@ class EventLog:
     """Read the log of one database; opening it makes the log when there is none. For one thread.
 
     Args:
-        path: the database file.
+        address: the database, as `open_store` takes it.
 
     Raises:
         StoreError: it cannot be used.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self._file = SQLiteFile(str(path), "process", read_only=False)
-        self._seen = -1
-        try:
-            with self._file.transaction as db:
-                _prepare(db)
-        except BaseException:
-            self.close()
-            raise
+    def __init__(self, address: str | Path) -> None:
+        path = sqlite_path(address)
+        SQLiteStore(path).close()  # the log is of tables that must be there, and up to date
+        self._tables = SQLiteSideTables(path, "events", _MIGRATIONS, always=_TRIGGERS)
+        self._seen: object = None
 
     def after(self, seq: int, *, run_id: str | None = None, limit: int = 500) -> list[LoggedEvent]:
         """Read the entries behind a number, in order; those of one run, or of all."""
         of_run = "" if run_id is None else "AND run_key = (SELECT run_key FROM runs WHERE run_id = :run)"
         sql = f"""SELECT seq, run_id, kind, ref, word, at FROM run_events JOIN runs USING (run_key)
             WHERE seq > :seq {of_run} ORDER BY seq LIMIT :limit"""
-        with self._file.lock, self._file.named_errors():
-            rows: list[Any] = self._file.db.execute(sql, {"seq": seq, "run": run_id, "limit": limit}).fetchall()
-        return [LoggedEvent(*row) for row in rows]
+        return [LoggedEvent(*row) for row in self._tables.rows(sql, {"seq": seq, "run": run_id, "limit": limit})]
 
     def last(self) -> int:
-        """Give the number of the latest entry of all runs, also of one that was deleted; 0 when there is none."""
-        with self._file.lock, self._file.named_errors():
-            latest = self._file.db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'run_events'").get
-        return int(latest or 0)
+        """Return the number of the latest entry of all runs, also of one that was deleted; 0 when there is none."""
+        rows = self._tables.rows("SELECT seq FROM sqlite_sequence WHERE name = 'run_events'")
+        return int(rows[0][0]) if rows else 0
 
     def has_changed(self) -> bool:
         """Say whether anybody but this log has written to the database since the last call; this reads no table."""
-        with self._file.lock, self._file.named_errors():
-            version = int(self._file.db.pragma("data_version"))
-        before, self._seen = self._seen, version
-        return version != before
+        before, self._seen = self._seen, self._tables.change_mark()
+        return self._seen != before
 
     def close(self) -> None:
         """Close the database."""
-        self._file.close(self._file.db)
-
-
-def _prepare(db: apsw.Connection) -> None:
-    is_new = not db.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'run_events'").get
-    db.execute(_TABLE)
-    for name, (event, entry) in _TRIGGERS.items():
-        db.execute(
-            f"CREATE TRIGGER IF NOT EXISTS log_{name} AFTER {event} BEGIN"
-            f" INSERT INTO run_events (run_key, kind, ref, word, at)"
-            f" VALUES (new.run_key, {entry}, {_NOW_US}); END"
-        )
-    db.execute(_FORGET)
-    if is_new:
-        db.execute(_EARLIER)
+        self._tables.close()

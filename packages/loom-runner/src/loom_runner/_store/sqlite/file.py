@@ -5,23 +5,20 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from loom_runner._store.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from loom_runner._store.sqlite.named_errors import named, named_errors
+from loom_runner._store.sqlite.schema import APPLICATION_ID, FILLED_IN, MIGRATIONS
 from loom_runner.errors import (
-    StoreBusy,
-    StoreDamaged,
-    StoreError,
-    StoreReadOnly,
     StoreTooNew,
     StoreUnreadable,
     UsageError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     import apsw
@@ -134,6 +131,8 @@ class SQLiteFile:
         version = int(db.pragma("user_version"))
         for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
             db.execute(migration)
+            if number in FILLED_IN:
+                FILLED_IN[number](db)
             db.pragma("user_version", number)
             db.pragma("application_id", APPLICATION_ID)
         db.execute("COMMIT")
@@ -168,49 +167,13 @@ class SQLiteFile:
 
     # ------------------------------------------------------------------ errors
 
-    @contextmanager
-    def named_errors(self) -> Iterator[None]:
+    def named_errors(self) -> AbstractContextManager[None]:
         """Give SQLite's errors in the block their names."""
-        try:
-            yield
-        except Exception as exc:
-            named = self.named(exc)
-            if named is exc:
-                raise
-            raise named from exc
+        return named_errors(self.path)
 
     def named(self, exc: BaseException) -> BaseException:
         """Give an error of SQLite the name that says what to do; any other error as it is."""
-        import apsw
-
-        path = self.path
-        if isinstance(exc, UnicodeDecodeError):
-            return StoreDamaged(f"cannot read {path}: it is damaged and holds a text that is not Unicode ({exc}).")
-        if not isinstance(exc, apsw.Error):
-            return exc
-        match exc:
-            case apsw.NotADBError():
-                return StoreUnreadable(f"cannot open {path}: it is not a SQLite database. Name another file with --db.")
-            case apsw.CorruptError():
-                return StoreUnreadable(f"cannot read {path}: the database is damaged ({exc}). Restore a copy.")
-            case apsw.CantOpenError() | apsw.PermissionsError() | apsw.AuthError():
-                return StoreUnreadable(f"cannot open {path}: {exc}. Check that the file and its folder may be used.")
-            case apsw.ReadOnlyError():
-                return StoreReadOnly(f"cannot write to {path}: the file or its folder is read-only. Use a copy.")
-            case apsw.BusyError() | apsw.LockedError():
-                return StoreBusy(f"cannot write to {path}: another process kept it locked. Nothing changed; try again.")
-            case apsw.FullError():
-                return StoreBusy(
-                    f"cannot write to {path}: the disk is full. What was committed is safe; make room, then resume."
-                )
-            case apsw.IOError():
-                return StoreBusy(
-                    f"cannot use {path}: the disk reports an error ({exc}). What was committed is safe; "
-                    "check the disk, then resume."
-                )
-            case apsw.ConnectionClosedError():
-                return StoreError(f"cannot use {path}: the store was closed. Open it again.")
-        return StoreError(f"cannot use {path}: {type(exc).__name__}: {exc}")
+        return named(exc, self.path)
 
 
 class Transaction:

@@ -24,9 +24,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.retention import Every, Keep, Last
+from loom_runner._store.sqlite.base import FOREVER, SPAN, Reads, Writes
+from loom_runner._store.sqlite.readiness import set_ready_at_of_run_key
 from loom_runner._store.sqlite.rows import NOW_MS
 from loom_runner._store.sqlite.schema import CELLS
-from loom_runner._store.sqlite.tables import FOREVER, SPAN, Tables
 from loom_runner.errors import StoreDamaged
 
 if TYPE_CHECKING:
@@ -36,12 +37,12 @@ if TYPE_CHECKING:
 
     from loom_runner._model.statuses import Status
 
-__all__ = ["PruneReport", "RetentionTables"]
+__all__ = ["PruneReport", "RetentionReads", "RetentionWrites"]
 
 _EVERY_STEPS: Final = 128
 _STEPS_AT_ONCE: Final = 10_000
 _ROWS_AT_ONCE: Final = 200
-_OVER: Final[tuple[Status, ...]] = ("completed", "failed", "cancelled")
+_ENDED: Final[tuple[Status, ...]] = ("completed", "failed", "cancelled")
 
 _ROOTS: Final = "SELECT run_key FROM runs WHERE (?1 IS NULL OR run_id = ?1) AND updated_at < ?2"
 _DELETABLE: Final = f"""
@@ -85,15 +86,59 @@ class PruneReport:
         return asdict(self)
 
 
-class RetentionTables(Tables):
-    """Dropping rows."""
+def _dropped_rows(db: apsw.Connection, run_key: int, keep: Keep) -> tuple[int, int, str]:
+    """The first row that goes, the first one after them, and which of those between go."""
+    newest = db.execute(f"SELECT max(step_key) & 0xffffffff FROM steps WHERE {SPAN}", (run_key, 0, FOREVER)).get
+    if newest is None or keep == "all":
+        return 0, 0, "1"
+    stop = newest - keep.steps + 1 if isinstance(keep, Last) else newest
+    condition = "1" if isinstance(keep, Last) else f"step_index % {keep.steps} <> 0"
+    oldest = db.execute(
+        f"SELECT step_index FROM steps WHERE {SPAN} AND {condition} ORDER BY step_key LIMIT 1",
+        (run_key, 0, max(stop, 0)),
+    ).get
+    return (0, 0, condition) if oldest is None else (int(oldest), stop, condition)
+
+
+class RetentionReads(Reads):
+    """Count what may be dropped."""
+
+    def plan_prune(
+        self,
+        *,
+        run_id: str | None = None,
+        before_us: int | None = None,
+        statuses: Sequence[Status] = _ENDED,
+        keep: Keep | None = None,
+    ) -> PruneReport:
+        """Count what `prune` with the same arguments would drop now, without its blobs."""
+        before = before_us if before_us is not None else 1 << 62
+        if keep is None:
+            keys = [
+                key
+                for _, each in self._read(_DELETABLE, (run_id, before, json.dumps(list(statuses))))
+                for key in json.loads(each)
+            ]
+            counts = [self._read(f"SELECT count(*) FROM steps WHERE {SPAN}", (key, 0, FOREVER))[0][0] for key in keys]
+            return PruneReport(len(keys), sum(counts))
+        dropped = 0
+        for (run_key,) in self._read(_ROOTS, (run_id, before)):
+            with self._file.lock, self._file.named_errors():
+                first, stop, condition = _dropped_rows(self._file.db, run_key, keep)
+                count = f"SELECT count(*) FROM steps WHERE {SPAN} AND {condition}"
+                dropped += int(self._file.db.execute(count, (run_key, first, stop)).get)
+        return PruneReport(steps=dropped)
+
+
+class RetentionWrites(Writes):
+    """Drop rows."""
 
     async def prune(
         self,
         *,
         run_id: str | None = None,
         before_us: int | None = None,
-        statuses: Sequence[Status] = _OVER,
+        statuses: Sequence[Status] = _ENDED,
         keep: Keep | None = None,
     ) -> PruneReport:
         """Drop runs that are over, or, with `keep`, steps of runs that stay; and payloads that nothing names any more.
@@ -117,88 +162,44 @@ class RetentionTables(Tables):
                 runs, steps = runs + dropped[0], steps + dropped[1]
         else:
             for (run_key,) in self._read(_ROOTS, (run_id, before)):
-                while dropped_steps := await self._write(self._thin, run_key, keep):
+                while dropped_steps := await self._write(self._drop_steps, run_key, keep):
                     steps += dropped_steps
         blobs, blob_bytes = await self._write(self._collect_blobs)
         return PruneReport(runs, steps, blobs, blob_bytes)
 
-    def plan_prune(
-        self,
-        *,
-        run_id: str | None = None,
-        before_us: int | None = None,
-        statuses: Sequence[Status] = _OVER,
-        keep: Keep | None = None,
-    ) -> PruneReport:
-        """Count what `prune` with the same arguments would drop now, without its blobs."""
-        before = before_us if before_us is not None else 1 << 62
-        if keep is None:
-            keys = [
-                key
-                for _, each in self._read(_DELETABLE, (run_id, before, json.dumps(list(statuses))))
-                for key in json.loads(each)
-            ]
-            counts = [self._read(f"SELECT count(*) FROM steps WHERE {SPAN}", (key, 0, FOREVER))[0][0] for key in keys]
-            return PruneReport(len(keys), sum(counts))
-        dropped = 0
-        for (run_key,) in self._read(_ROOTS, (run_id, before)):
-            with self._file.lock, self._file.named_errors():
-                first, stop, doomed = self._doomed(self._file.db, run_key, keep)
-                count = f"SELECT count(*) FROM steps WHERE {SPAN} AND {doomed}"
-                dropped += int(self._file.db.execute(count, (run_key, first, stop)).get)
-        return PruneReport(steps=dropped)
-
-    # ------------------------------------------------------------------ steps of one run
-
-    def _thin_while_driven(
-        self, db: apsw.Connection, run_key: int, step_index: int, keep: Keep, *, is_end: bool
-    ) -> None:
+    def _apply_keep(self, db: apsw.Connection, run_key: int, step_index: int, keep: Keep, *, is_end: bool) -> None:
         """Drop what `keep` does not keep, inside the transaction of a step, now and then."""
         if is_end or (step_index + 1) % _EVERY_STEPS == 0:
             # What cannot be read cannot be written anew either, and is no reason for the run to stop.
             with suppress(StoreDamaged):
-                self._thin(db, run_key, keep)
+                self._drop_steps(db, run_key, keep)
 
-    @staticmethod
-    def _doomed(db: apsw.Connection, run_key: int, keep: Keep) -> tuple[int, int, str]:
-        """The first row that goes, the first one after them, and which of those between go."""
-        newest = db.execute(f"SELECT max(step_key) & 0xffffffff FROM steps WHERE {SPAN}", (run_key, 0, FOREVER)).get
-        if newest is None or keep == "all":
-            return 0, 0, "1"
-        stop = newest - keep.steps + 1 if isinstance(keep, Last) else newest
-        doomed = "1" if isinstance(keep, Last) else f"step_index % {keep.steps} <> 0"
-        oldest = db.execute(
-            f"SELECT step_index FROM steps WHERE {SPAN} AND {doomed} ORDER BY step_key LIMIT 1",
-            (run_key, 0, max(stop, 0)),
-        ).get
-        return (0, 0, doomed) if oldest is None else (int(oldest), stop, doomed)
-
-    def _thin(self, db: apsw.Connection, run_key: int, keep: Keep) -> int:
+    def _drop_steps(self, db: apsw.Connection, run_key: int, keep: Keep) -> int:
         """Drop steps of one run, at most so many; return how many."""
-        first, stop, doomed = self._doomed(db, run_key, keep)
+        first, stop, condition = _dropped_rows(db, run_key, keep)
         stop = min(stop, first + _STEPS_AT_ONCE)
         if first >= stop:
             return 0
         is_kept = keep.steps if isinstance(keep, Every) else 0
-        base = self._history.link_before(db, run_key, first) if is_kept else None
-        written = list(self._history.chained(base, self._survivors(db, run_key, first, stop, is_kept)))
+        base = self._history.base_before(db, run_key, first) if is_kept else None
+        written = list(self._history.rewritten(base, self._kept_states(db, run_key, first, stop, is_kept)))
         bounds = (run_key, first, stop)
-        db.execute(f"DELETE FROM steps WHERE {SPAN} AND {doomed}", bounds)
+        db.execute(f"DELETE FROM steps WHERE {SPAN} AND {condition}", bounds)
         dropped = db.changes()
         for index, cell in written:
             db.execute("UPDATE steps SET state = ? WHERE step_key = (? << 32) | ?", (cell, run_key, index))
         db.execute("UPDATE runs SET dropped_steps = dropped_steps + ? WHERE run_key = ?", (dropped, run_key))
         # The newest call stays, because the next one is numbered after it.
-        calls = f"""run_key = ?1 AND step_index >= ?2 AND step_index < ?3 AND {doomed} AND status IN ('done', 'failed')
-            AND number < (SELECT max(number) FROM tool_calls WHERE run_key = ?1)"""
+        calls = f"""run_key = ?1 AND step_index >= ?2 AND step_index < ?3 AND {condition}
+            AND status IN ('done', 'failed') AND number < (SELECT max(number) FROM tool_calls WHERE run_key = ?1)"""
         db.execute(f"DELETE FROM tool_tries WHERE number IN (SELECT number FROM tool_calls WHERE {calls})", bounds)
         db.execute(f"DELETE FROM tool_calls WHERE {calls}", bounds)
-        of_run = f"run_key = ?1 AND step_index >= ?2 AND step_index < ?3 AND {doomed}"
+        of_run = f"run_key = ?1 AND step_index >= ?2 AND step_index < ?3 AND {condition}"
         db.execute(f"DELETE FROM attempts WHERE {of_run}", bounds)
         db.execute(f"DELETE FROM signals WHERE {of_run.replace('step_index', 'taken_in_step')}", bounds)
         return dropped
 
-    def _survivors(
+    def _kept_states(
         self, db: apsw.Connection, run_key: int, first: int, stop: int, every: int
     ) -> Iterator[tuple[int, str]]:
         """The states that stay and whose neighbours go, up to the first one after the rows that go."""
@@ -220,8 +221,6 @@ class RetentionTables(Tables):
             yield from page
             first = page[-1][0] + 1
 
-    # ------------------------------------------------------------------ whole runs
-
     def _delete_tree(self, db: apsw.Connection, keys: Sequence[int], statuses: Sequence[Status]) -> tuple[int, int]:
         """Delete runs with all their rows, if they are still to go; return how many runs and steps."""
         still = f"""SELECT count(*) FROM runs WHERE run_key IN (SELECT value FROM json_each(?1))
@@ -235,6 +234,7 @@ class RetentionTables(Tables):
                WHERE m.type = 'table' AND m.name <> 'runs'"""
         ).fetchall()
         steps = 0
+        parent = db.execute("SELECT parent_key FROM runs WHERE run_key = ?", (keys[0],)).get
         for key in keys:
             db.execute(
                 "DELETE FROM tool_tries WHERE number IN (SELECT number FROM tool_calls WHERE run_key = ?)", (key,)
@@ -244,6 +244,8 @@ class RetentionTables(Tables):
             for (table,) in tables:
                 db.execute(f"DELETE FROM {table} WHERE run_key = ?", (key,))
             db.execute("DELETE FROM runs WHERE run_key = ?", (key,))
+        if parent is not None and parent not in keys:
+            set_ready_at_of_run_key(db, parent)
         return len(keys), steps
 
     def _collect_blobs(self, db: apsw.Connection) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from loom_runner._model.records import (
     ToolRecord,
     ToolTry,
 )
+from loom_runner._model.waits import wait_from_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,7 @@ SELECT_RUN: Final = f"""
            r.error, r.wait, r.fence, r.renewed_at, l.machine, l.pid, l.process,
            {LEASE_LEFT_MS}, r.created_at, r.updated_at,
            (SELECT p.run_id FROM runs p WHERE p.run_key = r.parent_key), r.forked_from, r.budget, r.spent_tokens,
-           r.spent_cost_usd, r.work_us, r.request, r.state_version
+           r.spent_cost_usd, r.work_us, r.request, r.state_version, r.ready_at, l.code_at, l.module
     FROM runs r LEFT JOIN leases l ON l.run_key = r.run_key AND l.fence = r.fence
 """
 SELECT_TOOL: Final = f"""
@@ -94,7 +95,8 @@ def to_run(row: Row, get: Callable[[Cell, str], str]) -> RunRecord:
         row[:14]
     )
     (renewed_at, machine, pid, process, left_ms, created_at, updated_at) = row[14:21]
-    (parent, forked_from, budget, spent_tokens, spent_cost_usd, work_us, request, state_version) = row[21:]
+    (parent, forked_from, budget, spent_tokens, spent_cost_usd, work_us, request, state_version) = row[21:29]
+    (ready_at, code_at, module) = row[29:]
     return RunRecord(
         run_key=key,
         run_id=run_id,
@@ -108,7 +110,7 @@ def to_run(row: Row, get: Callable[[Cell, str], str]) -> RunRecord:
         input=_text(given, get, "the input of run", run_id),
         result=_text(result, get, "the result of run", run_id),
         error=_error(error, get, "the error of run", run_id),
-        wait=_json(wait),
+        wait=None if wait is None else wait_from_json(wait),
         fence=fence,
         owner=None if renewed_at is None else Owner(machine, pid, process),
         lease_left_s=0.0 if left_ms is None else left_ms / 1000,
@@ -122,6 +124,9 @@ def to_run(row: Row, get: Callable[[Cell, str], str]) -> RunRecord:
         work_us=work_us,
         request=request,
         state_version=state_version,
+        ready_at=ready_at,
+        code_at=code_at,
+        module=module,
     )
 
 
@@ -159,7 +164,8 @@ def to_try(row: Row, get: Callable[[Cell, str], str]) -> ToolTry:
 def to_step(row: Row, state: str | None) -> StepRecord:
     """`state` is what the row's cell was read as, which takes the rows before it (see `_history`)."""
     _, step_index, outcome, _, detail, attempts, started_at, ended_at, fence = row
-    return StepRecord(step_index, outcome, state, _json(detail), attempts, started_at, ended_at, fence)
+    wait = None if detail is None else wait_from_json(detail)
+    return StepRecord(step_index, outcome, state, wait, attempts, started_at, ended_at, fence)
 
 
 def to_attempt(row: Row, get: Callable[[Cell, str], str]) -> AttemptRecord:

@@ -7,8 +7,9 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from loom_runner._model.records import Owner, Spent
+from loom_runner._store.sqlite.base import Reads, Writes
+from loom_runner._store.sqlite.readiness import set_ready_at, set_ready_at_of_parent
 from loom_runner._store.sqlite.rows import LEASE_LEFT_MS, SELECT_RUN, to_run
-from loom_runner._store.sqlite.tables import Tables
 from loom_runner.errors import RunExists
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from loom_runner._model.records import Claim, ErrorInfo, NewRun, RunRecord
     from loom_runner._model.statuses import Status
 
-__all__ = ["FamilyTables"]
+__all__ = ["RunTreeReads", "RunTreeWrites"]
 
 _TREE: Final = """
     WITH RECURSIVE tree(run_key) AS (
@@ -35,142 +36,20 @@ _READY: Final = f"""
         r.status = 'created'
         OR (r.status = 'running' AND {LEASE_LEFT_MS} <= 0)
         OR (r.status = 'paused' AND l.ended_as = 'interrupted' AND (r.due_at IS NULL OR r.due_at <= ?2))
-        OR (r.status = 'waiting' AND (
-            r.due_at <= ?2
-            OR EXISTS (SELECT 1 FROM signals s WHERE s.run_key = r.run_key AND s.taken_in_step IS NULL
-                AND r.wait ->> 'doubt' IS NULL AND r.wait ->> 'approvals' IS NULL AND s.name = r.wait ->> 'signal')
-            OR (r.wait ->> 'approvals' IS NOT NULL AND NOT EXISTS (
-                SELECT 1 FROM approvals a WHERE a.run_key = r.run_key AND a.status = 'pending'
-                AND (a.expires_at IS NULL OR a.expires_at > ?2)
-                AND a.number IN (SELECT value FROM json_each(r.wait, '$.approvals'))))
-            OR (r.wait ->> 'doubt' IS NOT NULL AND EXISTS (
-                SELECT 1 FROM tool_calls c WHERE c.run_key = r.run_key AND c.ordinal = r.wait ->> 'doubt'
-                AND c.status NOT IN ('started', 'in_doubt')))
-            OR (r.wait ->> 'children' IS NOT NULL AND r.wait ->> 'needed' <= (
-                SELECT count(*) FROM runs c
-                WHERE c.run_id IN (SELECT value FROM json_each(r.wait, '$.children'))
-                AND c.status IN ('completed', 'failed', 'cancelled', 'parked')))
-        ))
+        OR (r.status = 'waiting' AND r.ready_at <= ?2)
     )
     ORDER BY coalesce(r.due_at, r.updated_at), r.run_key LIMIT ?3
 """
 
 
-class FamilyTables(Tables):
-    """`runs`, seen as a family."""
-
-    def _add_children(self, db: apsw.Connection, claim: Claim, children: Iterable[NewRun]) -> None:
-        """Make a step's children, inside its transaction. A child that is there already is the same child."""
-        for child in children:
-            if not self._add_run(db, child, "created", claim.run_key):
-                (parent,) = db.execute("SELECT parent_key FROM runs WHERE run_id = ?", (child.run_id,)).fetchone() or (
-                    None,
-                )
-                if parent != claim.run_key:
-                    raise RunExists(
-                        f"cannot start child {child.run_id!r}: a run of this name exists and is not a child of "
-                        f"{claim.run_id!r}. Give the child another name.",
-                        run_id=child.run_id,
-                    )
-
-    def _add_run(self, db: apsw.Connection, run: NewRun, status: Status, parent_key: int | None) -> bool:
-        db.execute(
-            """INSERT INTO runs (run_id, status, program, state, input, created_at, updated_at, step_index,
-                   first_step, wait, due_at, parent_key, forked_from, budget, state_version)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING""",
-            (
-                run.run_id,
-                status,
-                run.program,
-                self._history.whole(run.state),
-                self._cells.put(run.input, f"the input of run {run.run_id!r}"),
-                run.at,
-                run.at,
-                run.step_index,
-                run.step_index,
-                None if run.wait is None else json.dumps(run.wait),
-                run.due_at,
-                parent_key,
-                run.forked_from,
-                run.budget,
-                run.state_version,
-            ),
-        )
-        return bool(db.changes())
-
-    async def fork_run(self, run: NewRun) -> bool:
-        return await self._write(self._fork_run, run)
-
-    def _fork_run(self, db: apsw.Connection, run: NewRun) -> bool:
-        return self._add_run(db, run, "created" if run.wait is None else "waiting", None)
-
-    async def cancel_runs(self, run_id: str, statuses: Sequence[Status], error: ErrorInfo, at: int) -> list[str]:
-        return await self._write(self._cancel_runs, run_id, statuses, error, at)
-
-    def _cancel_runs(
-        self, db: apsw.Connection, run_id: str, statuses: Sequence[Status], error: ErrorInfo, at: int
-    ) -> list[str]:
-        found = db.execute(
-            f"""{_TREE} SELECT r.run_key, r.run_id, r.fence FROM runs r JOIN tree t ON t.run_key = r.run_key
-                WHERE r.status IN (SELECT value FROM json_each(?2)) ORDER BY r.run_key""",
-            (run_id, json.dumps(list(statuses))),
-        ).fetchall()
-        for key, _, fence in found:
-            db.execute(
-                """UPDATE runs SET status = 'cancelled', fence = fence + 1, renewed_at = NULL, request = NULL,
-                       due_at = NULL, error = ?, updated_at = ? WHERE run_key = ?""",
-                (self._put_error(error), at, key),
-            )
-            db.execute(
-                "UPDATE approvals SET status = 'expired' WHERE run_key = ? AND status IN ('pending', 'approved')",
-                (key,),
-            )
-            db.execute(
-                """UPDATE leases SET ended_at = ?, ended_as = 'cancelled', note = ?
-                   WHERE run_key = ? AND fence = ? AND ended_at IS NULL""",
-                (at, self._put(error.message, "a note"), key, fence),
-            )
-        return [str(each_id) for _, each_id, _ in found]
-
-    async def ask_to_pause(self, run_id: str, at: int) -> list[str]:
-        return await self._write(self._ask_to_pause, run_id, at)
-
-    def _ask_to_pause(self, db: apsw.Connection, run_id: str, at: int) -> list[str]:
-        found = db.execute(
-            f"""{_TREE} UPDATE runs SET updated_at = ?2,
-                    request = CASE status WHEN 'running' THEN 'pause' END,
-                    status = CASE status WHEN 'running' THEN 'running' ELSE 'paused' END
-                WHERE run_key IN tree AND status IN ('created', 'running') RETURNING run_id""",
-            (run_id, at),
-        ).fetchall()
-        return [str(each_id) for (each_id,) in found]
-
-    async def set_budget(self, run_id: str, budget: str) -> None:
-        await self._write(self._set_budget, run_id, budget)
-
-    def _set_budget(self, db: apsw.Connection, run_id: str, budget: str) -> None:
-        db.execute("UPDATE runs SET budget = ? WHERE run_id = ?", (budget, run_id))
-
-    def _spend(self, db: apsw.Connection, claim: Claim, tokens: int, cost_usd: float) -> None:
-        """Add to what the run has spent, inside the transaction that ends an attempt."""
-        db.execute(
-            "UPDATE runs SET spent_tokens = spent_tokens + ?, spent_cost_usd = spent_cost_usd + ? WHERE run_key = ?",
-            (tokens, cost_usd, claim.run_key),
-        )
-
-    async def replace_state(self, claim: Claim, state: str, version: int) -> None:
-        await self._write(self._replace_state, claim, state, version)
-
-    def _replace_state(self, db: apsw.Connection, claim: Claim, state: str, version: int) -> None:
-        self._hold(db, claim)
-        whole = self._history.whole(state)
-        db.execute("UPDATE runs SET state = ?, state_version = ? WHERE run_key = ?", (whole, version, claim.run_key))
+class RunTreeReads(Reads):
+    """Read runs and their descendants, and which runs are ready."""
 
     def children(self, run_id: str) -> list[RunRecord]:
         where = "WHERE r.parent_key = (SELECT run_key FROM runs WHERE run_id = ?) ORDER BY r.run_key"
         return [to_run(row, self._cells.get) for row in self._read(f"{SELECT_RUN} {where}", (run_id,))]
 
-    def standings(self, run_ids: Sequence[str]) -> dict[str, tuple[Status, int]]:
+    def statuses(self, run_ids: Sequence[str]) -> dict[str, tuple[Status, int]]:
         rows = self._read(
             "SELECT run_id, status, fence FROM runs WHERE run_id IN (SELECT value FROM json_each(?))",
             (json.dumps(list(run_ids)),),
@@ -210,3 +89,121 @@ class FamilyTables(Tables):
         for what, status, number in rows:
             found[what][status] = number
         return found
+
+
+class RunTreeWrites(Writes):
+    """Write child runs, forks, cancellations, requests to pause, and budgets."""
+
+    def _add_children(self, db: apsw.Connection, claim: Claim, children: Iterable[NewRun]) -> None:
+        """Make a step's children, inside its transaction. A child that is there already is the same child."""
+        for child in children:
+            if not self._add_run(db, child, "created", claim.run_key):
+                (parent,) = db.execute("SELECT parent_key FROM runs WHERE run_id = ?", (child.run_id,)).fetchone() or (
+                    None,
+                )
+                if parent != claim.run_key:
+                    raise RunExists(
+                        f"cannot start child {child.run_id!r}: a run of this name exists and is not a child of "
+                        f"{claim.run_id!r}. Give the child another name.",
+                        run_id=child.run_id,
+                    )
+
+    def _add_run(self, db: apsw.Connection, run: NewRun, status: Status, parent_key: int | None) -> bool:
+        db.execute(
+            """INSERT INTO runs (run_id, status, program, state, input, created_at, updated_at, step_index,
+                   first_step, wait, due_at, parent_key, forked_from, budget, state_version)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING""",
+            (
+                run.run_id,
+                status,
+                run.program,
+                self._history.full(run.state),
+                self._cells.put(run.input, f"the input of run {run.run_id!r}"),
+                run.at,
+                run.at,
+                run.step_index,
+                run.step_index,
+                None if run.wait is None else json.dumps(run.wait.as_json()),
+                run.due_at,
+                parent_key,
+                run.forked_from,
+                run.budget,
+                run.state_version,
+            ),
+        )
+        return bool(db.changes())
+
+    async def add_run(self, run: NewRun) -> bool:
+        return await self._write(self._add_root_run, run)
+
+    def _add_root_run(self, db: apsw.Connection, run: NewRun) -> bool:
+        if not self._add_run(db, run, "created" if run.wait is None else "waiting", None):
+            return False
+        if run.wait is not None:
+            set_ready_at(db, db.last_insert_rowid(), run.wait)
+        return True
+
+    async def cancel_runs(self, run_id: str, statuses: Sequence[Status], error: ErrorInfo, at: int) -> list[str]:
+        return await self._write(self._cancel_runs, run_id, statuses, error, at)
+
+    def _cancel_runs(
+        self, db: apsw.Connection, run_id: str, statuses: Sequence[Status], error: ErrorInfo, at: int
+    ) -> list[str]:
+        found = db.execute(
+            f"""{_TREE} SELECT r.run_key, r.run_id, r.fence FROM runs r JOIN tree t ON t.run_key = r.run_key
+                WHERE r.status IN (SELECT value FROM json_each(?2)) ORDER BY r.run_key""",
+            (run_id, json.dumps(list(statuses))),
+        ).fetchall()
+        for key, _, fence in found:
+            db.execute(
+                """UPDATE runs SET status = 'cancelled', fence = fence + 1, renewed_at = NULL, request = NULL,
+                       due_at = NULL, ready_at = NULL, error = ?, updated_at = ? WHERE run_key = ?""",
+                (self._put_error(error), at, key),
+            )
+            db.execute(
+                "UPDATE approvals SET status = 'expired' WHERE run_key = ? AND status IN ('pending', 'approved')",
+                (key,),
+            )
+            db.execute(
+                """UPDATE leases SET ended_at = ?, ended_as = 'cancelled', note = ?
+                   WHERE run_key = ? AND fence = ? AND ended_at IS NULL""",
+                (at, self._put(error.message, "a note"), key, fence),
+            )
+        root = db.execute("SELECT run_key FROM runs WHERE run_id = ?", (run_id,)).get
+        if found and root is not None:
+            set_ready_at_of_parent(db, root)
+        return [str(each_id) for _, each_id, _ in found]
+
+    async def request_pause(self, run_id: str, at: int) -> list[str]:
+        return await self._write(self._request_pause, run_id, at)
+
+    def _request_pause(self, db: apsw.Connection, run_id: str, at: int) -> list[str]:
+        found = db.execute(
+            f"""{_TREE} UPDATE runs SET updated_at = ?2,
+                    request = CASE status WHEN 'running' THEN 'pause' END,
+                    status = CASE status WHEN 'running' THEN 'running' ELSE 'paused' END
+                WHERE run_key IN tree AND status IN ('created', 'running') RETURNING run_id""",
+            (run_id, at),
+        ).fetchall()
+        return [str(each_id) for (each_id,) in found]
+
+    async def set_budget(self, run_id: str, budget: str) -> None:
+        await self._write(self._set_budget, run_id, budget)
+
+    def _set_budget(self, db: apsw.Connection, run_id: str, budget: str) -> None:
+        db.execute("UPDATE runs SET budget = ? WHERE run_id = ?", (budget, run_id))
+
+    def _spend(self, db: apsw.Connection, claim: Claim, tokens: int, cost_usd: float) -> None:
+        """Add to what the run has spent, inside the transaction that ends an attempt."""
+        db.execute(
+            "UPDATE runs SET spent_tokens = spent_tokens + ?, spent_cost_usd = spent_cost_usd + ? WHERE run_key = ?",
+            (tokens, cost_usd, claim.run_key),
+        )
+
+    async def replace_state(self, claim: Claim, state: str, version: int) -> None:
+        await self._write(self._replace_state, claim, state, version)
+
+    def _replace_state(self, db: apsw.Connection, claim: Claim, state: str, version: int) -> None:
+        self._renew_lease(db, claim)
+        whole = self._history.full(state)
+        db.execute("UPDATE runs SET state = ?, state_version = ? WHERE run_key = ?", (whole, version, claim.run_key))

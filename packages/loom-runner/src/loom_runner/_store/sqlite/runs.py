@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from loom_runner._model.records import AttemptRecord, Claim, ErrorInfo
+from loom_runner._store.sqlite.base import OF_RUN, Reads, Writes
 from loom_runner._store.sqlite.rows import LEASE_LEFT_MS, NOW_MS, SELECT_LEASE, SELECT_RUN, to_lease, to_run
-from loom_runner._store.sqlite.tables import OF_RUN, Tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,19 +16,37 @@ if TYPE_CHECKING:
 
     from loom_runner._model.records import LeaseRecord, LeaseRequest, NewRun, RunRecord
 
-__all__ = ["RunTables"]
+__all__ = ["RunReads", "RunWrites"]
 
 _RENEW: Final = f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ? AND renewed_at IS NOT NULL"
 
 
-class RunTables(Tables):
-    """`runs` and `leases`."""
+class RunReads(Reads):
+    """Read `runs` and `leases`."""
+
+    def get_run(self, run_id: str) -> RunRecord | None:
+        rows = self._read(f"{SELECT_RUN} WHERE r.run_id = ?", (run_id,))
+        return to_run(rows[0], self._cells.get) if rows else None
+
+    def list_runs(self, *, limit: int = 100, after: RunRecord | None = None) -> list[RunRecord]:
+        page = "WHERE (r.updated_at, r.run_key) < (?, ?)" if after else ""
+        start = (after.updated_at, after.run_key) if after else ()
+        rows = self._read(f"{SELECT_RUN} {page} ORDER BY r.updated_at DESC, r.run_key DESC LIMIT ?", (*start, limit))
+        return [to_run(row, self._cells.get) for row in rows]
+
+    def leases(self, run_id: str) -> list[LeaseRecord]:
+        rows = self._read(f"{SELECT_LEASE} {OF_RUN} ORDER BY fence", (run_id,))
+        return [to_lease(row, self._cells.get) for row in rows]
+
+
+class RunWrites(Writes):
+    """Write `runs` and `leases`."""
 
     async def create_run(self, run: NewRun, lease: LeaseRequest) -> Claim | None:
         return await self._write(self._create_run, run, lease)
 
     def _create_run(self, db: apsw.Connection, run: NewRun, lease: LeaseRequest) -> Claim | None:
-        state = self._history.whole(run.state)
+        state = self._history.full(run.state)
         given = state if run.input == run.state else self._cells.put(run.input, "the input")
         db.execute(
             "INSERT INTO runs (run_id, status, program, state, input, created_at, updated_at, fence, renewed_at,"
@@ -63,11 +81,20 @@ class RunTables(Tables):
         db.execute(
             f"""UPDATE runs AS r SET fence = fence + 1, status = 'running', renewed_at = {NOW_MS}, lease_ms = ?,
                     error = NULL, request = CASE WHEN status = 'running' THEN request END,
-                    due_at = CASE WHEN status = 'waiting' THEN NULL ELSE due_at END,
+                    due_at = CASE WHEN status = 'waiting' THEN NULL ELSE due_at END, ready_at = NULL,
+                    program = ?,
                     crashes = crashes + ?, updated_at = {NOW_MS} * 1000
                 WHERE run_key = ? AND fence = ? AND status = ?
                   AND (? OR renewed_at IS NULL OR {LEASE_LEFT_MS} <= 0)""",
-            (int(lease.lease_s * 1000), was_lost, seen.run_key, seen.fence, seen.status, take_over),
+            (
+                int(lease.lease_s * 1000),
+                lease.program or seen.program,
+                was_lost,
+                seen.run_key,
+                seen.fence,
+                seen.status,
+                take_over,
+            ),
         )
         if not db.changes():
             return None
@@ -98,7 +125,7 @@ class RunTables(Tables):
         return claim
 
     def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        with self._beating, self._file.named_errors():
+        with self._heartbeat_lock, self._file.named_errors():
             if self._is_closed:
                 return []
             if self._heartbeat is None:
@@ -117,20 +144,6 @@ class RunTables(Tables):
                     db.execute("ROLLBACK")
                 raise
             return lost
-
-    def get_run(self, run_id: str) -> RunRecord | None:
-        rows = self._read(f"{SELECT_RUN} WHERE r.run_id = ?", (run_id,))
-        return to_run(rows[0], self._cells.get) if rows else None
-
-    def list_runs(self, *, limit: int = 100, after: RunRecord | None = None) -> list[RunRecord]:
-        page = "WHERE (r.updated_at, r.run_key) < (?, ?)" if after else ""
-        start = (after.updated_at, after.run_key) if after else ()
-        rows = self._read(f"{SELECT_RUN} {page} ORDER BY r.updated_at DESC, r.run_key DESC LIMIT ?", (*start, limit))
-        return [to_run(row, self._cells.get) for row in rows]
-
-    def leases(self, run_id: str) -> list[LeaseRecord]:
-        rows = self._read(f"{SELECT_LEASE} {OF_RUN} ORDER BY fence", (run_id,))
-        return [to_lease(row, self._cells.get) for row in rows]
 
     @staticmethod
     def _add_lease(db: apsw.Connection, claim: Claim, lease: LeaseRequest, first_step: int) -> None:

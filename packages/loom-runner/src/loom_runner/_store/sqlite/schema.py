@@ -7,9 +7,16 @@ cells, which say by themselves how they are read (see `_cells`).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["APPLICATION_ID", "CELLS", "MIGRATIONS"]
+from loom_runner._store.sqlite.readiness import set_ready_at_of_waiting_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import apsw
+
+__all__ = ["APPLICATION_ID", "CELLS", "FILLED_IN", "MIGRATIONS"]
 
 APPLICATION_ID: Final = 0x4C6F6F6D
 """`Loom` in the header of the file, so that another program's database is never taken for ours."""
@@ -242,7 +249,15 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE UNIQUE INDEX tool_calls_numbered ON tool_calls (run_key, ordinal);
     CREATE INDEX runs_open ON runs (program) WHERE status IN ('created', 'running', 'waiting', 'paused');
     """,
+    # 5: from when on a waiting run can be resumed.
+    """
+    ALTER TABLE runs ADD COLUMN ready_at INTEGER;
+    CREATE INDEX runs_forks_waiting ON runs (run_key) WHERE status = 'waiting' AND forked_from IS NOT NULL;
+    """,
 )
+
+FILLED_IN: Final[dict[int, Callable[[apsw.Connection], None]]] = {5: set_ready_at_of_waiting_runs}
+"""What is computed from the rows that are there, after the migration of this number."""
 
 CELLS: Final[tuple[tuple[str, str], ...]] = (
     ("runs", "state"),

@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from loom_runner._model.waits import SETTLED, DecisionWait
 from loom_runner._store.cells import PLAIN_UP_TO_BYTES
-from loom_runner._store.sqlite.approvals import ApprovalTables
-from loom_runner._store.sqlite.retention import RetentionTables
+from loom_runner._store.sqlite.approvals import ApprovalWrites
+from loom_runner._store.sqlite.base import OF_RUN, STEPS_OF_RUN, Reads
+from loom_runner._store.sqlite.readiness import set_ready_at, set_ready_at_of_parent
+from loom_runner._store.sqlite.retention import RetentionWrites
 from loom_runner._store.sqlite.rows import NOW_MS, SELECT_ATTEMPT, SELECT_STEP, SELECT_STEP_BARE, to_attempt, to_step
-from loom_runner._store.sqlite.run_tree import FamilyTables
-from loom_runner._store.sqlite.tables import OF_RUN, STEPS_OF_RUN
+from loom_runner._store.sqlite.run_tree import RunTreeWrites
 from loom_runner.errors import PauseAsked, StepPruned, UnknownRun, UnknownStep
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from loom_runner._model.records import AttemptEnd, AttemptRecord, Claim, StepCommit, StepRecord
     from loom_runner._store.cells import Cell
 
-__all__ = ["StepTables"]
+__all__ = ["StepReads", "StepWrites"]
 
 _SUMS: Final = """
     work_us = work_us + ?,
@@ -28,12 +30,12 @@ _SUMS: Final = """
     slowest_us = max(ifnull(slowest_us, 0), ?)
 """
 """The three parameters are the step's duration; on the right side stand the values before."""
-_STEP_GOES_ON: Final = f"""
+_CONTINUE: Final = f"""
     UPDATE runs SET step_index = ?, state = ?, updated_at = ?, failures = 0, crashes = 0, wait = ?, due_at = NULL,
         renewed_at = {NOW_MS}, {_SUMS}
     WHERE run_key = ? AND fence = ? AND step_index = ? AND request IS NULL
 """
-_STEP_ENDS: Final = f"""
+_END_SLICE: Final = f"""
     UPDATE runs SET step_index = ?, state = coalesce(?, state), updated_at = ?, failures = 0, crashes = 0, wait = ?,
         due_at = ?, status = ?, result = ?, renewed_at = NULL, request = NULL, {_SUMS}
     WHERE run_key = ? AND fence = ? AND step_index = ?
@@ -44,107 +46,8 @@ _STEP: Final = """
 """
 
 
-class StepTables(ApprovalTables, FamilyTables, RetentionTables):
-    """`steps` and `attempts`."""
-
-    async def commit_step(self, claim: Claim, step: StepCommit) -> None:
-        await self._write(self._commit_step, claim, step)
-
-    def _commit_step(self, db: apsw.Connection, claim: Claim, step: StepCommit) -> None:
-        key, fence, index = claim.run_key, claim.fence, step.step_index
-        wait = None if step.wait is None else json.dumps(step.wait)
-        state = step.state
-        whole: Cell | None = state
-        cell: Cell | None = state
-        # The usual small state costs one look; `next` reads the row before, so it comes before the row is changed.
-        if state is not None and not (len(state) <= PLAIN_UP_TO_BYTES and self._cells.keys is None and state.isascii()):
-            whole, cell = self._history.next(db, key, index, state)
-        took = step.ended_at - step.started_at
-        if step.lease_end is None:
-            db.execute(_STEP_GOES_ON, (index + 1, whole, step.ended_at, wait, took, took, took, key, fence, index))
-        else:
-            db.execute(
-                _STEP_ENDS,
-                (
-                    index + 1,
-                    whole,
-                    step.ended_at,
-                    wait,
-                    step.due_at,
-                    step.status,
-                    self._put(step.result, f"the result of run {claim.run_id!r}"),
-                    took,
-                    took,
-                    took,
-                    key,
-                    fence,
-                    index,
-                ),
-            )
-        if db.changes() != 1:
-            raise self._refused(db, claim, index)
-        db.execute(
-            _STEP,
-            ((key << 32) | index, step.outcome, step.attempts, step.started_at, step.ended_at, fence, wait, cell),
-        )
-        if step.signal_key is not None:
-            db.execute("UPDATE signals SET taken_in_step = ? WHERE signal_key = ?", (index, step.signal_key))
-        if step.tokens or step.cost_usd:
-            self._spend(db, claim, step.tokens, step.cost_usd)
-        if step.children:
-            self._add_children(db, claim, step.children)
-        if step.cancels is not None:
-            self._cancel_runs(db, claim.run_id, step.cancels.statuses, step.cancels.error, step.ended_at)
-        if step.lease_end is not None:
-            self._end_lease(db, claim, step.ended_at, step.lease_end, step.note)
-        keep = self._keep if step.keep is None else step.keep
-        if keep != "all":
-            self._thin_while_driven(db, key, index, keep, is_end=step.lease_end is not None)
-
-    def _refused(self, db: apsw.Connection, claim: Claim, index: int) -> Exception:
-        """Say why a step that was to go on could not be committed: the run was asked to pause, or is lost."""
-        held = db.execute(
-            "SELECT request FROM runs WHERE run_key = ? AND fence = ? AND step_index = ?",
-            (claim.run_key, claim.fence, index),
-        ).fetchone()
-        return self._lost(claim) if held is None or held[0] is None else PauseAsked("asked to pause")
-
-    async def end_attempt(self, claim: Claim, end: AttemptEnd) -> None:
-        await self._write(self._end_attempt, claim, end)
-
-    def _end_attempt(self, db: apsw.Connection, claim: Claim, end: AttemptEnd) -> None:
-        failed = end.failed
-        db.execute(
-            f"""UPDATE runs SET status = ?, updated_at = ?, failures = failures + ?, due_at = ?, error = ?,
-                    wait = coalesce(?, wait), renewed_at = CASE WHEN ? THEN {NOW_MS} END
-                WHERE run_key = ? AND fence = ?""",
-            (
-                end.status,
-                end.at,
-                failed is not None,
-                end.due_at,
-                self._put_error(end.error),
-                None if end.wait is None else json.dumps(end.wait),
-                end.lease_end is None,
-                claim.run_key,
-                claim.fence,
-            ),
-        )
-        if db.changes() != 1:
-            raise self._lost(claim)
-        if failed is not None:
-            self._add_attempt(db, claim, failed)
-        if end.tokens or end.cost_usd:
-            self._spend(db, claim, end.tokens, end.cost_usd)
-        if end.asks:
-            self._add_approvals(db, claim, end.asks)
-        if end.wait is not None and "doubt" in end.wait:
-            db.execute(
-                "UPDATE tool_calls SET status = 'in_doubt' WHERE run_key = ? AND ordinal = ?",
-                (claim.run_key, end.wait["doubt"]),
-            )
-        if end.lease_end is not None:
-            self._end_lease(db, claim, end.at, end.lease_end, end.note)
+class StepReads(Reads):
+    """Read `steps` and `attempts`."""
 
     def steps(self, run_id: str, *, first: int = 0, limit: int = 1000, states: bool = True) -> list[StepRecord]:
         select = f"{SELECT_STEP if states else SELECT_STEP_BARE} {STEPS_OF_RUN} ORDER BY step_key LIMIT ?3"
@@ -209,3 +112,114 @@ class StepTables(ApprovalTables, FamilyTables, RetentionTables):
         where = f"{OF_RUN} ORDER BY step_index, attempt, rowid"
         rows = self._read(f"{SELECT_ATTEMPT} {where}", (run_id,))
         return [to_attempt(row, self._cells.get) for row in rows]
+
+
+class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
+    """Write `steps` and `attempts`."""
+
+    async def commit_step(self, claim: Claim, step: StepCommit) -> None:
+        await self._write(self._commit_step, claim, step)
+
+    def _commit_step(self, db: apsw.Connection, claim: Claim, step: StepCommit) -> None:
+        key, fence, index = claim.run_key, claim.fence, step.step_index
+        wait = None if step.wait is None else json.dumps(step.wait.as_json())
+        state = step.state
+        whole: Cell | None = state
+        cell: Cell | None = state
+        # The usual small state costs one look; `next` reads the row before, so it comes before the row is changed.
+        if state is not None and not (len(state) <= PLAIN_UP_TO_BYTES and self._cells.keys is None and state.isascii()):
+            whole, cell = self._history.next(db, key, index, state)
+        took = step.ended_at - step.started_at
+        if step.lease_end is None:
+            db.execute(_CONTINUE, (index + 1, whole, step.ended_at, wait, took, took, took, key, fence, index))
+        else:
+            db.execute(
+                _END_SLICE,
+                (
+                    index + 1,
+                    whole,
+                    step.ended_at,
+                    wait,
+                    step.due_at,
+                    step.status,
+                    self._put(step.result, f"the result of run {claim.run_id!r}"),
+                    took,
+                    took,
+                    took,
+                    key,
+                    fence,
+                    index,
+                ),
+            )
+        if db.changes() != 1:
+            raise self._refused(db, claim, index)
+        db.execute(
+            _STEP,
+            ((key << 32) | index, step.outcome, step.attempts, step.started_at, step.ended_at, fence, wait, cell),
+        )
+        if step.signal_key is not None:
+            db.execute("UPDATE signals SET taken_in_step = ? WHERE signal_key = ?", (index, step.signal_key))
+        if step.tokens or step.cost_usd:
+            self._spend(db, claim, step.tokens, step.cost_usd)
+        if step.children:
+            self._add_children(db, claim, step.children)
+        if step.cancels is not None:
+            self._cancel_runs(db, claim.run_id, step.cancels.statuses, step.cancels.error, step.ended_at)
+        if step.lease_end is not None:
+            self._end_lease(db, claim, step.ended_at, step.lease_end, step.note)
+            if step.status == "waiting" and step.wait is not None:
+                set_ready_at(db, key, step.wait)
+            elif step.status in SETTLED:
+                set_ready_at_of_parent(db, key)
+        keep = self._keep if step.keep is None else step.keep
+        if keep != "all":
+            self._apply_keep(db, key, index, keep, is_end=step.lease_end is not None)
+
+    def _refused(self, db: apsw.Connection, claim: Claim, index: int) -> Exception:
+        """Say why a step that was to go on could not be committed: the run was asked to pause, or is lost."""
+        held = db.execute(
+            "SELECT request FROM runs WHERE run_key = ? AND fence = ? AND step_index = ?",
+            (claim.run_key, claim.fence, index),
+        ).fetchone()
+        return self._lost(claim) if held is None or held[0] is None else PauseAsked("asked to pause")
+
+    async def end_attempt(self, claim: Claim, end: AttemptEnd) -> None:
+        await self._write(self._end_attempt, claim, end)
+
+    def _end_attempt(self, db: apsw.Connection, claim: Claim, end: AttemptEnd) -> None:
+        failed = end.failed
+        db.execute(
+            f"""UPDATE runs SET status = ?, updated_at = ?, failures = failures + ?, due_at = ?, error = ?,
+                    wait = coalesce(?, wait), renewed_at = CASE WHEN ? THEN {NOW_MS} END
+                WHERE run_key = ? AND fence = ?""",
+            (
+                end.status,
+                end.at,
+                failed is not None,
+                end.due_at,
+                self._put_error(end.error),
+                None if end.wait is None else json.dumps(end.wait.as_json()),
+                end.lease_end is None,
+                claim.run_key,
+                claim.fence,
+            ),
+        )
+        if db.changes() != 1:
+            raise self._lost(claim)
+        if failed is not None:
+            self._add_attempt(db, claim, failed)
+        if end.tokens or end.cost_usd:
+            self._spend(db, claim, end.tokens, end.cost_usd)
+        if end.asks:
+            self._add_approvals(db, claim, end.asks)
+        if isinstance(end.wait, DecisionWait) and end.wait.doubt is not None:
+            db.execute(
+                "UPDATE tool_calls SET status = 'in_doubt' WHERE run_key = ? AND ordinal = ?",
+                (claim.run_key, end.wait.doubt),
+            )
+        if end.lease_end is not None:
+            self._end_lease(db, claim, end.at, end.lease_end, end.note)
+        if end.status == "waiting" and end.wait is not None:
+            set_ready_at(db, claim.run_key, end.wait)
+        elif end.status in SETTLED:
+            set_ready_at_of_parent(db, claim.run_key)

@@ -11,7 +11,7 @@ answers that with an error that waiting cannot heal). Nothing is awaited while o
 rows at once.
 
 *Group commit.* While this process holds one run, its writes are transactions of their own. With several, the writes of
-one turn of the event loop share a transaction and its sync (see `_group`); each still fails alone.
+one turn of the event loop share a transaction and its sync (see `group_commit`); each still fails alone.
 
 *Durability.* `power`: WAL with `synchronous=FULL`, one sync per commit; the database is made with `EXTRA` before it
 is switched to WAL, because otherwise a power cut can bring the rollback journal of that switch back and undo later
@@ -22,37 +22,49 @@ What was asked for is read back.
 brings its own SQLite, because those of the systems at hand carry a bug that can damage a WAL database with several
 writers (fixed in 3.51.3).
 
-*Modules.* One per group of tables (`_sqlite_runs`, `_sqlite_steps`, `_sqlite_tools`, `_sqlite_signals`,
-`_sqlite_approvals`, `_sqlite_family`), each a subclass of `Tables` (`_sqlite_tables`), put together in `_sqlite_care`,
-which reads over all of them. `_sqlite_rows` alone knows the order of columns, `_sqlite_file` how a file is opened,
-`_schema` what the tables are, `_cells` how a text stands in a column, `_history` how a run's states do,
-`_sqlite_retention` what may be dropped, `_sqlite_keys` what is encrypted.
+*Modules.* One per group of tables (`runs`, `steps`, `tool_calls`, `signals`, `approvals`, `run_tree`), each with its
+reads and its writes (see `tables`). `reader` is all reads together, this module all writes. `readiness` keeps from when
+on a waiting run is ready, `rows` alone knows the order of columns, `file` how a file is opened, `schema` what the
+tables are, `retention` what may be dropped, `encryption` what the keys are. How a text is stored in a column is in
+`_store/cells.py`, how a run's states are in `_store/history.py`.
 
 *Not covered.* Network file systems; use across `fork()`: open a store after it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final, Self
 
 from loom_runner._model.retention import as_keep
 from loom_runner._store.cells import Cells
+from loom_runner._store.encryption_keys import KeyRing
 from loom_runner._store.history import History
-from loom_runner._store.keys import KeyRing
-from loom_runner._store.sqlite.encryption import rekey
+from loom_runner._store.sqlite.encryption import KeyWrites, rekey
 from loom_runner._store.sqlite.file import Durability, SQLiteFile
-from loom_runner._store.sqlite.maintenance import CareTables
+from loom_runner._store.sqlite.reader import SQLiteReader
+from loom_runner._store.sqlite.runs import RunWrites
+from loom_runner._store.sqlite.signals import SignalWrites
+from loom_runner._store.sqlite.steps import StepWrites
+from loom_runner._store.sqlite.tool_calls import ToolWrites
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from loom_runner._model.approvals import ApprovalRecord
+    from loom_runner._model.records import Owner, RunRecord, SignalRecord, Spent, ToolRecord
     from loom_runner._model.retention import Keep
+    from loom_runner._model.statuses import Status
 
 __all__ = ["SQLiteStore"]
 
+_LOOK_EVERY_S: Final = 0.05
+"""How often `wait_for_change` asks SQLite, which compares one number in shared memory and reads no table."""
 
-class SQLiteStore(CareTables):
+
+class SQLiteStore(RunWrites, StepWrites, ToolWrites, SignalWrites, KeyWrites):
     """Keep runs in one SQLite file.
 
     Args:
@@ -88,7 +100,9 @@ class SQLiteStore(CareTables):
     ) -> None:
         file = SQLiteFile(str(path), durability, read_only=read_only)
         cells = Cells(file.db, file.path, KeyRing.from_environment() if keys is None else keys, max_payload_bytes)
-        super().__init__(file, cells, History(cells, max_state_bytes), as_keep(keep))
+        history, kept = History(cells, max_state_bytes), as_keep(keep)
+        super().__init__(file, cells, history, kept)
+        self.reader = SQLiteReader(file, cells, history, kept)
         try:
             self._check_keys(read_only=read_only)
         except BaseException:
@@ -100,6 +114,53 @@ class SQLiteStore(CareTables):
         """What a returned write survives, as the database confirmed it."""
         return self._file.durability
 
+    # ------------------------------------------------------------------ reads of the driver
+
+    async def get_run(self, run_id: str) -> RunRecord | None:
+        return self.reader.get_run(run_id)
+
+    async def statuses(self, run_ids: Sequence[str]) -> dict[str, tuple[Status, int]]:
+        return self.reader.statuses(run_ids)
+
+    async def spent_by_descendants(self, run_id: str) -> Spent:
+        return self.reader.spent_by_descendants(run_id)
+
+    async def ready_runs(self, programs: Sequence[str], now: int, *, limit: int = 100) -> list[RunRecord]:
+        return self.reader.ready_runs(programs, now, limit=limit)
+
+    async def holders(self, programs: Sequence[str]) -> list[tuple[str, str, Owner]]:
+        return self.reader.holders(programs)
+
+    async def tool_call(self, run_id: str, step_index: int, key: str) -> ToolRecord | None:
+        return self.reader.tool_call(run_id, step_index, key)
+
+    async def approvals(self, run_id: str) -> list[ApprovalRecord]:
+        return self.reader.approvals(run_id)
+
+    async def approval_of(self, run_id: str, step_index: int, key: str) -> ApprovalRecord | None:
+        return self.reader.approval_of(run_id, step_index, key)
+
+    async def signals(self, run_id: str, *, name: str) -> list[SignalRecord]:
+        return self.reader.signals(run_id, name=name)
+
+    # ------------------------------------------------------------------ changes by others
+
+    def change_mark(self) -> object:
+        db = self._file.db
+        with self._file.lock, self._file.named_errors():
+            return db.pragma("data_version"), db.total_changes()
+
+    async def wait_for_change(self, since: object, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while self.change_mark() == since:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return False
+            await asyncio.sleep(min(left_s, _LOOK_EVERY_S))
+        return True
+
+    # ------------------------------------------------------------------ the database
+
     def on_commit(self, listener: Callable[[], None]) -> None:
         """Call `listener` inside every write transaction of this store, when only its COMMIT is left to do."""
 
@@ -110,7 +171,7 @@ class SQLiteStore(CareTables):
         self._file.db.set_commit_hook(hook)
 
     def close(self) -> None:
-        with self._file.lock, self._beating:
+        with self._file.lock, self._heartbeat_lock:
             self._is_closed = True
             self._file.close(self._file.db)
             if self._heartbeat is not None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from loom_runner._store.sqlite.approvals import ApprovalTables
+from loom_runner._store.sqlite.approvals import ApprovalWrites
+from loom_runner._store.sqlite.base import OF_RUN, Reads
+from loom_runner._store.sqlite.readiness import set_ready_at_of_run
 from loom_runner._store.sqlite.rows import SELECT_TOOL, SELECT_TRY, to_tool, to_try
-from loom_runner._store.sqlite.tables import OF_RUN
 
 if TYPE_CHECKING:
     import apsw
 
     from loom_runner._model.records import Claim, ToolEnd, ToolRecord, ToolStart, ToolTry
 
-__all__ = ["ToolTables"]
+__all__ = ["ToolReads", "ToolWrites"]
 _START_TOOL: Final = """
     INSERT INTO tool_calls (run_key, ordinal, step_index, key, name, status, started_at, fence, arguments_hash,
         arguments)
@@ -22,14 +23,37 @@ _START_TOOL: Final = """
 """
 
 
-class ToolTables(ApprovalTables):
-    """`tool_calls` and `tool_tries`."""
+class ToolReads(Reads):
+    """Read `tool_calls` and `tool_tries`."""
+
+    def tool_calls(
+        self, run_id: str | None = None, *, open_only: bool = False, first: int = 0, limit: int = -1, whole: bool = True
+    ) -> list[ToolRecord]:
+        where = "WHERE (?1 IS NULL OR r.run_id = ?1) AND t.ordinal >= ?2"
+        if open_only:
+            where += " AND t.status IN ('started', 'in_doubt')"
+        rows = self._read(f"{SELECT_TOOL} {where} ORDER BY t.number LIMIT ?3", (run_id, first, limit))
+        payload = self._cells.get if whole else self._cells.preview
+        return [to_tool(row, self._cells.get, payload) for row in rows]
+
+    def tool_call(self, run_id: str, step_index: int, key: str) -> ToolRecord | None:
+        where = "WHERE r.run_id = ? AND t.step_index = ? AND t.key = ?"
+        rows = self._read(f"{SELECT_TOOL} {where}", (run_id, step_index, key))
+        return to_tool(rows[0], self._cells.get, self._cells.get) if rows else None
+
+    def tool_tries(self, run_id: str) -> list[ToolTry]:
+        rows = self._read(f"{SELECT_TRY} {OF_RUN} ORDER BY t.ordinal, y.try", (run_id,))
+        return [to_try(row, self._cells.get) for row in rows]
+
+
+class ToolWrites(ApprovalWrites):
+    """Write `tool_calls` and `tool_tries`."""
 
     async def start_tool(self, claim: Claim, call: ToolStart) -> ToolRecord | None:
         return await self._write_call(True, self._start_tool, claim, call)
 
     def _start_tool(self, db: apsw.Connection, claim: Claim, call: ToolStart) -> ToolRecord | None:
-        self._hold(db, claim)
+        self._renew_lease(db, claim)
         db.execute(
             _START_TOOL,
             (
@@ -39,7 +63,7 @@ class ToolTables(ApprovalTables):
                 call.name,
                 call.at,
                 claim.fence,
-                self._cells.seal(call.arguments_hash),
+                self._cells.encrypted(call.arguments_hash),
                 self._cells.put(call.arguments, f"the arguments of {call.name}"),
             ),
         )
@@ -57,7 +81,7 @@ class ToolTables(ApprovalTables):
         await self._write_call(True, self._restart_tool, claim, call)
 
     def _restart_tool(self, db: apsw.Connection, claim: Claim, call: ToolStart) -> None:
-        self._hold(db, claim)
+        self._renew_lease(db, claim)
         db.execute(
             """INSERT INTO tool_tries SELECT number, tries, status, started_at, ended_at, fence, error
                FROM tool_calls WHERE run_key = ? AND step_index = ? AND key = ?""",
@@ -75,7 +99,7 @@ class ToolTables(ApprovalTables):
         await self._write_call(False, self._end_tool, claim, step_index, key, end)
 
     def _end_tool(self, db: apsw.Connection, claim: Claim, step_index: int, key: str, end: ToolEnd) -> None:
-        self._hold(db, claim)
+        self._renew_lease(db, claim)
         db.execute(
             """UPDATE tool_calls SET status = ?, ended_at = ?, result = ?, error = ?, retryable = ?
                WHERE run_key = ? AND step_index = ? AND key = ? AND status = 'started'""",
@@ -115,23 +139,7 @@ class ToolTables(ApprovalTables):
                 seen.tries,
             ),
         )
-        return bool(db.changes())
-
-    def tool_calls(
-        self, run_id: str | None = None, *, open_only: bool = False, first: int = 0, limit: int = -1, whole: bool = True
-    ) -> list[ToolRecord]:
-        where = "WHERE (?1 IS NULL OR r.run_id = ?1) AND t.ordinal >= ?2"
-        if open_only:
-            where += " AND t.status IN ('started', 'in_doubt')"
-        rows = self._read(f"{SELECT_TOOL} {where} ORDER BY t.number LIMIT ?3", (run_id, first, limit))
-        payload = self._cells.get if whole else self._cells.outline
-        return [to_tool(row, self._cells.get, payload) for row in rows]
-
-    def tool_call(self, run_id: str, step_index: int, key: str) -> ToolRecord | None:
-        where = "WHERE r.run_id = ? AND t.step_index = ? AND t.key = ?"
-        rows = self._read(f"{SELECT_TOOL} {where}", (run_id, step_index, key))
-        return to_tool(rows[0], self._cells.get, self._cells.get) if rows else None
-
-    def tool_tries(self, run_id: str) -> list[ToolTry]:
-        rows = self._read(f"{SELECT_TRY} {OF_RUN} ORDER BY t.ordinal, y.try", (run_id,))
-        return [to_try(row, self._cells.get) for row in rows]
+        if not db.changes():
+            return False
+        set_ready_at_of_run(db, seen.run_id)
+        return True

@@ -1,0 +1,1 @@
+"""Who may decide about a step that waits for approval, and the one service that decides."""

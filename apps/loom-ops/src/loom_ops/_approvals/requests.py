@@ -1,0 +1,72 @@
+"""Requests for approval: find the one that a person means, and describe it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from loom_runner.run_ids import is_within
+
+from loom_ops._commands.allow_rules import argv_text
+from loom_ops._errors import LoomOpsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["approvals_left", "choose_request", "request_name", "requests_in_tree", "step_text"]
+
+Request = Mapping[str, Any]
+"""A request as the runner shows it: run_id, number, status, tool, policy, decisions, ..."""
+
+
+def requests_in_tree(requests: Iterable[Request], run_id: str | None) -> list[Request]:
+    """Return the requests of a run and its children; all when the run is None."""
+    return [request for request in requests if run_id is None or is_within(request["run_id"], run_id)]
+
+
+def choose_request(requests: Iterable[Request], run_id: str, number: int | None, verb: str) -> Request:
+    """Return the request that a person means: that of the number, or the only pending one.
+
+    Args:
+        requests: All requests of the database.
+        verb: What the person wants to do, for messages.
+
+    Raises:
+        LoomOpsError: There is no such request, or there are several.
+    """
+    found = requests_in_tree(requests, run_id)
+    if number is None:
+        found = [request for request in found if request["status"] == "pending"]
+    else:
+        numbered = [request for request in found if request["number"] == number]
+        found = [request for request in numbered if request["run_id"] == run_id] or numbered
+    if not found:
+        what = "it waits for no approval" if number is None else f"it has no request {number}"
+        raise LoomOpsError(f"cannot {verb} {run_id!r}: {what}. See loom-ops approvals.", run_id=run_id)
+    if len(found) > 1:
+        names = ", ".join(request_name(request) for request in found)
+        raise LoomOpsError(
+            f"cannot {verb} {run_id!r}: {len(found)} requests wait: {names}. Choose one with --number.", run_id=run_id
+        )
+    return found[0]
+
+
+def request_name(request: Request) -> str:
+    """Return the name of a request: the run and the number that the commands take."""
+    return f"{request['run_id']}#{request['number']}"
+
+
+def step_text(request: Request) -> str:
+    """Return what the step would do: its command, or the name of its tool."""
+    policy = request["policy"]
+    return argv_text(policy["argv"]) if policy.get("argv") else str(request["tool"])
+
+
+def approvals_left(request: Request) -> int:
+    """Return how many people have yet to approve; an edit approves the edited arguments."""
+    approvers: set[str] = set()
+    for decision in request["decisions"]:
+        if decision["how"] == "edit":
+            approvers.clear()
+        approvers.add(decision["by"])
+    return max(0, int(request["needed"]) - len(approvers))

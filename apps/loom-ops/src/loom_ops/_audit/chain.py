@@ -1,0 +1,160 @@
+"""The entries of the audit trail, each holding the hash of the one before it.
+
+`hash = sha256(canonical JSON of the entry, with the hash of the entry before)`. Whoever changes,
+removes, adds or reorders entries breaks the chain at that place, and `chain_breaks` names it. The
+first entry follows a fixed start, so entries that were put in front are found too. A chain alone
+cannot show that its *newest* entries were cut off; a head that was printed earlier does.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_ops._errors import AuditError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["CHAIN_START", "AuditEntry", "AuditFact", "AuditHead", "ChainBreak", "chain_breaks", "entry_after"]
+
+CHAIN_START: Final = sha256(b"loom-ops audit 1").hexdigest()
+"""What the first entry holds as the hash of the one before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFact:
+    """Something that is to be recorded.
+
+    Args:
+        source: The name of the fact, unique in the database and the same whenever it is derived
+            again.
+        at: When it happened (UTC, ISO 8601).
+        kind: What happened, for instance `approval.decided`.
+        actor: Who did it.
+        content: The details, as JSON without secrets.
+    """
+
+    source: str
+    run_id: str
+    at: str
+    kind: str
+    actor: str
+    content: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """An entry as it is stored.
+
+    Args:
+        number: Its place in the chain, from 1.
+        content: JSON.
+        previous: The hash of the entry before it.
+    """
+
+    number: int
+    source: str
+    run_id: str
+    at: str
+    kind: str
+    actor: str
+    content: str
+    previous: str
+    hash: str
+
+    @property
+    def expected_hash(self) -> str:
+        """The hash that follows from the other columns."""
+        return _hash(self.number, self.source, self.run_id, self.at, self.kind, self.actor, self.content, self.previous)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry as it is exported."""
+        return {
+            "number": self.number,
+            "source": self.source,
+            "run_id": self.run_id,
+            "at": self.at,
+            "kind": self.kind,
+            "actor": self.actor,
+            "content": json.loads(self.content),
+            "previous": self.previous,
+            "hash": self.hash,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AuditHead:
+    """Number and hash of the newest entry: kept elsewhere, it shows a tail that was cut off."""
+
+    number: int
+    hash: str
+
+    def __str__(self) -> str:
+        return f"{self.number}:{self.hash}"
+
+    @classmethod
+    def parse(cls, text: str) -> AuditHead:
+        """Read a head that was printed.
+
+        Raises:
+            AuditError: It is not a head.
+        """
+        number, _, digest = text.strip().partition(":")
+        if not (number.isascii() and number.isdigit() and len(digest) == 64 and set(digest) <= set("0123456789abcdef")):
+            raise AuditError(f"cannot verify: {text[:80]!r} is not a head. Give NUMBER:HASH as it was printed.")
+        return cls(int(number), digest)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainBreak:
+    """A place where the trail is not what was written."""
+
+    number: int
+    text: str
+
+
+def entry_after(head: AuditHead | None, fact: AuditFact) -> AuditEntry:
+    """Return the entry that records a fact, chained to the newest entry."""
+    number, previous = (head.number, head.hash) if head is not None else (0, CHAIN_START)
+    content = json.dumps(fact.content, ensure_ascii=False, sort_keys=True, allow_nan=False)
+    row = (number + 1, fact.source, fact.run_id, fact.at, fact.kind, fact.actor, content, previous)
+    return AuditEntry(*row, _hash(*row))
+
+
+def chain_breaks(entries: Iterable[AuditEntry], head: AuditHead | None = None) -> list[ChainBreak]:
+    """Walk the whole chain and name every place where it is broken.
+
+    Args:
+        entries: All entries, in order.
+        head: One that was printed earlier; it must still be there, unchanged.
+    """
+    breaks: list[ChainBreak] = []
+    number, previous = 0, CHAIN_START
+    found = head is None
+    for entry in entries:
+        number += 1
+        if entry.number != number:
+            missing = f"{number}" if entry.number == number + 1 else f"{number} to {entry.number - 1}"
+            breaks.append(ChainBreak(number, f"entry {missing} is missing"))
+            number = entry.number
+        elif entry.previous != previous:
+            breaks.append(ChainBreak(number, f"entry {number} does not follow the one before it"))
+        if entry.hash != entry.expected_hash:
+            breaks.append(ChainBreak(number, f"entry {number} was changed ({entry.kind} of {entry.run_id})"))
+        if head is not None and number == head.number:
+            found = True
+            if entry.hash != head.hash:
+                breaks.append(ChainBreak(number, f"entry {number} is not the one that was printed"))
+        previous = entry.hash
+    if head is not None and not found:
+        text = f"the trail ends at entry {number}, but entry {head.number} was printed"
+        breaks.append(ChainBreak(number + 1, text))
+    return breaks
+
+
+def _hash(*row: object) -> str:
+    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

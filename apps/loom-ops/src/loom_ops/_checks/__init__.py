@@ -1,0 +1,1 @@
+"""Checks: measure something, compare it with what is expected."""

@@ -1,0 +1,143 @@
+"""The commands that decide: approve, deny, approvals, resolve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from loom_runner.cli_base import (
+    Output,
+    choose_output,
+    output_option,
+    plural,
+    run_async,
+    write_error,
+    write_json,
+    write_line,
+)
+
+from loom_ops._cli.options import config_option, db_option, load_settings, note_option, pasteable, run_option
+
+if TYPE_CHECKING:
+    from loom_ops._approvals.decisions import Resolution, Verdict
+    from loom_ops._approvals.requests import Request
+
+__all__ = ["APPROVAL_COMMANDS"]
+
+number_option = click.option("--number", type=int, metavar="N", help="Which request, when several wait.")
+
+
+@click.command()
+@run_option
+@number_option
+@note_option
+@db_option
+@config_option
+def approve(*, run_id: str, number: int | None, note: str, db: str, config: Path | None) -> None:
+    """Approve a step that waits. Then resume the run with `loom-ops resume`."""
+    _decide("approve", run_id, number, note=note, db=db, config=config)
+
+
+@click.command()
+@run_option
+@number_option
+@note_option
+@db_option
+@config_option
+def deny(*, run_id: str, number: int | None, note: str, db: str, config: Path | None) -> None:
+    """Deny a step that waits. `loom-ops resume` then rolls back what was done."""
+    _decide("deny", run_id, number, note=note, db=db, config=config)
+
+
+def _decide(verdict: Verdict, run_id: str, number: int | None, *, note: str, db: str, config: Path | None) -> None:
+    from loom_runner import LocalEngine
+    from loom_runner.run_ids import root_run_id
+
+    from loom_ops._approvals.decisions import DecisionService
+    from loom_ops._approvals.people import local_person
+    from loom_ops._approvals.requests import request_name
+    from loom_ops._runs import open_runs
+
+    site = load_settings(config)
+    with open_runs(db) as store:
+        service = DecisionService(LocalEngine(store), site, Path(db))
+        request = service.find(verdict, run_id, number)
+        decided = run_async(service.decide(request, verdict, local_person(), note=note))
+    write_line(f"{request_name(request)} {_status_text(decided.request)}")
+    write_error(f"resume: {pasteable('resume', root_run_id(request['run_id']), db)}")
+
+
+def _status_text(request: Request) -> str:
+    from loom_ops._approvals.requests import approvals_left
+
+    if request["status"] != "pending":
+        return str(request["status"])
+    left = approvals_left(request)
+    return f"approved by you; {plural(left, 'more person', 'more people')} must approve"
+
+
+@click.command()
+@click.option("--run-id", "-r", metavar="ID", help="Only those of this run.")
+@click.option("--all", "every", is_flag=True, help="Also those that are decided.")
+@db_option
+@output_option
+def approvals(*, run_id: str | None, every: bool, db: str, output: Output | None) -> None:
+    """List the steps that wait for approval."""
+    from loom_runner import Runs
+
+    from loom_ops._approvals.requests import request_name, requests_in_tree, step_text
+    from loom_ops._runs import open_runs
+
+    with open_runs(db) as store:
+        found = requests_in_tree(Runs(store).approvals(pending_only=not every), run_id)
+    chosen = choose_output(output)
+    if chosen != "text":
+        for row in found if chosen == "jsonl" else [found]:
+            write_json(row, chosen)
+        return
+    if not found:
+        write_error("nothing waits for approval")
+    for row in found:
+        policy = row["policy"]
+        write_line(f"{request_name(row)}  {row['status']}  {step_text(row)}")
+        write_line(f"    why   {row['reason']}")
+        write_line(f"    who   {policy.get('group')}, requested by {policy.get('requester')}")
+        if row["expires_at"]:
+            write_line(f"    until {row['expires_at'][:16]}Z")
+        for decision in row["decisions"]:
+            note = f": {decision['note']}" if decision["note"] else ""
+            write_line(f"    {decision['how']} by {decision['by']} ({decision['via']}){note}")
+
+
+@click.command()
+@run_option
+@click.option("--call", type=int, required=True, metavar="N", help="The call in doubt, as `explain` names it.")
+@click.option("--done", "how", flag_value="result", help="It was done before the crash.")
+@click.option("--retry", "how", flag_value="retry", help="It was not done: run it again.")
+@click.option("--skip", "how", flag_value="skip", help="Leave it, as failed.")
+@db_option
+@config_option
+def resolve(*, run_id: str, call: int, how: Resolution | None, db: str, config: Path | None) -> None:
+    """Record what happened to a command in doubt.
+
+    A command that was interrupted is never repeated automatically. Only who may approve it may
+    resolve it.
+    """
+    if how is None:
+        raise click.UsageError("say what happened to it: --done, --retry or --skip")
+
+    from loom_runner import LocalEngine
+
+    from loom_ops._approvals.decisions import DecisionService
+    from loom_ops._approvals.people import local_person
+    from loom_ops._runs import open_runs
+
+    site = load_settings(config)
+    with open_runs(db) as store:
+        service = DecisionService(LocalEngine(store), site, Path(db))
+        root = run_async(service.resolve(run_id, call, how, local_person()))
+    write_error(f"resume: {pasteable('resume', root, db)}")
+
+
+APPROVAL_COMMANDS = (approve, deny, approvals, resolve)

@@ -1,0 +1,99 @@
+"""The commands about the audit trail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from loom_runner.cli_base import ExitCode, plural, write_error, write_json, write_line
+
+from loom_ops._cli.options import db_option
+from loom_ops._errors import LoomOpsError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from types import ModuleType
+
+    from loom_ops._audit.trail import AuditTrail
+
+__all__ = ["audit"]
+
+
+@click.group()
+def audit() -> None:
+    """Verify, export and sign the audit trail.
+
+    It records what was asked, decided and done.
+    """
+
+
+@audit.command()
+@click.option("--head", metavar="NUMBER:HASH", help="A head that was printed earlier; shows a tail that was cut off.")
+@click.option("--signed", type=click.Path(path_type=Path), metavar="FILE", help="A signed head, instead of --head.")
+@click.option("--public-key", type=click.Path(path_type=Path), metavar="PEM", help="The key that must have signed it.")
+@db_option
+def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db: str) -> int:
+    """Verify the chain of entries.
+
+    Every entry that was changed, removed or added is named, and the exit code is 1 when there is one.
+    """
+    from loom_ops._audit.chain import AuditHead
+
+    if (signed is None) != (public_key is None) or (signed is not None and head is not None):
+        raise click.UsageError("give --head, or --signed with --public-key")
+    expected = None if head is None else AuditHead.parse(head)
+    if signed is not None and public_key is not None:
+        expected = _signing().verified_head(signed, public_key)
+    with _trail(db) as trail:
+        breaks, newest = trail.verify(expected), trail.head()
+    for found in breaks:
+        write_line(found.text)
+    if breaks:
+        write_error(f"{plural(len(breaks), 'break')} in the audit trail of {db}")
+        return ExitCode.FAILED
+    write_line(f"ok  entries: {newest.number if newest else 0}, head {newest or 'none'}")
+    if expected is None:
+        write_error("Give --head, as it was printed earlier, to find entries that were cut off at the end.")
+    return ExitCode.DONE
+
+
+@audit.command()
+@click.option("--run-id", "-r", metavar="ID", help="Only this run and its team.")
+@db_option
+def export(*, run_id: str | None, db: str) -> None:
+    """Write the entries as JSON lines."""
+    with _trail(db) as trail:
+        for entry in trail.entries(run_id):
+            write_json(entry.as_json(), "jsonl")
+
+
+@audit.command()
+@click.option("--sign", type=click.Path(path_type=Path), metavar="PEM", help="Sign it with this Ed25519 key.")
+@db_option
+def head(*, sign: Path | None, db: str) -> None:
+    """Print number and hash of the newest entry, to be kept elsewhere."""
+    with _trail(db) as trail:
+        newest = trail.head()
+    if sign is not None and newest is not None:
+        write_line(_signing().sign_head(newest, sign))
+    else:
+        write_line(str(newest or "none"))
+
+
+def _signing() -> ModuleType:
+    from importlib.util import find_spec
+
+    if find_spec("cryptography") is None:
+        raise LoomOpsError("cannot sign or verify: 'cryptography' is not installed. Install loom-ops[sign].")
+    from loom_ops._audit import signing
+
+    return signing
+
+
+def _trail(db: str) -> AbstractContextManager[AuditTrail]:
+    from loom_ops._audit.trail import open_trail
+    from loom_ops._runs import require_database
+
+    require_database(db)
+    return open_trail(db)

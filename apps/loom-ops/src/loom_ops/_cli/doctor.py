@@ -1,0 +1,53 @@
+"""`loom-ops doctor`: whether a site is ready, one line for each thing that must be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loom_ops._approvals.people import local_person
+from loom_ops._audit.trail import open_trail
+from loom_ops._commands.rules_file import load_rules
+from loom_ops._errors import LoomOpsError
+from loom_ops._runbook.catalog import known_runbooks
+from loom_ops._runbook.lint import lint
+from loom_ops._runbook.model import STARTER_PREFIX
+from loom_ops._runbook.parse import parse_runbook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from loom_ops._site import Site
+
+__all__ = ["findings"]
+
+
+def findings(site: Site, database: Path) -> Iterator[tuple[str, bool, str]]:
+    """Yield what was examined, whether it is ready, and what was found."""
+    groups = ", ".join(site.groups) or "none; operators is the owner of the database"
+    settings = "loom-ops.toml" if site.is_written else "none, the defaults are used"
+    yield "settings", True, f"{settings}; groups: {groups}"
+    yield "you", True, f"{local_person()} (user of the operating system)"
+    try:
+        rules = load_rules(site.rules)
+        yield "rules", True, f"{len(rules.rules)} in {rules.source}"
+    except LoomOpsError as exc:
+        rules = None
+        yield "rules", False, str(exc)
+    for source, text in known_runbooks(site):
+        runbook, problems = parse_runbook(text, source)
+        is_starter = source.startswith(STARTER_PREFIX)
+        if runbook is not None:
+            problems = [*problems, *lint(runbook, None if is_starter else rules)]
+        errors = [problem for problem in problems if problem.severity == "error"]
+        yield "runbook", not errors, f"{source}: {errors[0].text if errors else 'ok'}"
+    if not database.exists():
+        yield "database", True, f"{database} does not exist yet"
+        return
+    try:
+        with open_trail(database) as trail:
+            breaks = trail.verify()
+    except LoomOpsError as exc:
+        yield "audit", False, str(exc)
+    else:
+        yield "audit", not breaks, breaks[0].text if breaks else "the chain is intact"

@@ -1,0 +1,40 @@
+"""The command line `loom-ops`. Commands import what is heavy themselves: `--help` is quick."""
+
+from __future__ import annotations
+
+import click
+
+from loom_ops._cli.approvals import APPROVAL_COMMANDS
+from loom_ops._cli.audit import audit
+from loom_ops._cli.incidents import INCIDENT_COMMANDS
+from loom_ops._cli.memory import memory
+from loom_ops._cli.reports import REPORT_COMMANDS
+from loom_ops._cli.servers import SERVER_COMMANDS
+from loom_ops._cli.site import SITE_COMMANDS
+
+__all__ = ["cli"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="loom-ops")
+def cli() -> None:
+    """Runbooks that cannot be lost, approvals that cannot be skipped.
+
+    A team works on an incident: a planner reads the runbook, an executor runs its steps while a
+    verifier watches. Every step that changes something waits for an approval, also across crashes.
+    Try it in an empty folder:
+
+        loom-ops supervise "incident: API latency" --run-id inc-001 --mock-llm
+    """
+
+
+for command in (
+    *INCIDENT_COMMANDS,
+    *APPROVAL_COMMANDS,
+    *REPORT_COMMANDS,
+    *SITE_COMMANDS,
+    *SERVER_COMMANDS,
+    audit,
+    memory,
+):
+    cli.add_command(command)

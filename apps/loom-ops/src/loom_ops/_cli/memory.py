@@ -1,0 +1,55 @@
+"""The commands about the memory."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import click
+from loom_runner.cli_base import Output, choose_output, output_option, write_rows
+
+from loom_ops._cli.options import db_option
+from loom_ops._errors import LoomOpsError
+
+__all__ = ["memory"]
+
+
+@click.group()
+def memory() -> None:
+    """List and forget what earlier runs have found out."""
+
+
+@memory.command(name="list")
+@click.option("--all", "every", is_flag=True, help="Also what was superseded or has expired.")
+@db_option
+@output_option
+def list_(*, every: bool, db: str, output: Output | None) -> None:
+    """List facts."""
+    from loom_ops._clock import now_iso
+    from loom_ops._memory.facts import Memory
+    from loom_ops._runs import require_database
+
+    require_database(db)
+    with closing(Memory(db)) as stored:
+        found = stored.facts(now_iso(), with_old=every)
+    columns = {
+        "FACT": lambda row: str(row["number"]),
+        "KIND": lambda row: row["kind"],
+        "LEARNED": lambda row: row["learned_at"][:10],
+        "TEXT": lambda row: row["text"],
+    }
+    write_rows([fact.as_json() for fact in found], columns, choose_output(output), empty="nothing is known")
+
+
+@memory.command()
+@click.argument("number", type=int)
+@db_option
+def forget(*, number: int, db: str) -> None:
+    """Remove a fact, by its number."""
+    from loom_ops._memory.facts import Memory
+    from loom_ops._runs import require_database
+
+    require_database(db)
+    with closing(Memory(db)) as stored:
+        was_there = stored.forget(number)
+    if not was_there:
+        raise LoomOpsError(f"cannot forget fact {number}: it does not exist. See loom-ops memory list.")

@@ -1,0 +1,132 @@
+"""The options that commands share, and what they turn them into."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from loom_ops._site import Site
+
+__all__ = [
+    "BareFlags",
+    "config_option",
+    "db_option",
+    "drill_option",
+    "given_inputs",
+    "inputs_option",
+    "load_settings",
+    "mock_option",
+    "model_name",
+    "model_option",
+    "new_run_option",
+    "note_option",
+    "pasteable",
+    "require_model",
+    "run_option",
+    "trace_option",
+]
+
+DEFAULT_DB: Final = "ops.sqlite"
+
+
+class BareFlags(click.Command):
+    """A command in which `--mock-llm` stands alone and only `--mock-llm=FILE` takes a value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        end = args.index("--") if "--" in args else len(args)
+        named = ["--mock-llm=" if arg == "--mock-llm" else arg for arg in args[:end]]
+        return super().parse_args(ctx, named + args[end:])
+
+
+db_option = click.option(
+    "--db",
+    default=DEFAULT_DB,
+    show_default=True,
+    envvar="LOOM_OPS_DB",
+    show_envvar=True,
+    metavar="FILE",
+    help="The database of the runs.",
+)
+run_option = click.option("--run-id", "-r", required=True, metavar="ID", help="The run.")
+new_run_option = click.option("--run-id", "-r", metavar="ID", help="The id of the run; a new one by default.")
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The settings; by default loom-ops.toml in this folder, if it exists.",
+)
+mock_option = click.option(
+    "--mock-llm",
+    metavar="[=FILE]",
+    help="Plan without a model: every step, in order. With =FILE, answer from a script.",
+)
+model_option = click.option(
+    "--model",
+    metavar="P:M",
+    envvar="LOOM_MODEL",
+    show_envvar=True,
+    help="The planner's model: openai:gpt-5, ollama:qwen3, ...",
+)
+trace_option = click.option(
+    "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write a trace of the team, as one HTML file."
+)
+inputs_option = click.option(
+    "--input", "-i", "inputs", multiple=True, metavar="NAME=VALUE", help="An input of the runbook; repeatable."
+)
+drill_option = click.option(
+    "--drill", is_flag=True, help="Work on a small slow service that this command starts on loopback."
+)
+note_option = click.option("--note", default="", metavar="TEXT", help="The reason; it is stored in the audit trail.")
+
+
+def model_name(options: dict[str, Any]) -> str | None:
+    """Return the name of the model that the options ask for; None when they ask for none."""
+    mock, model = options.get("mock_llm"), options.get("model")
+    if mock is None:
+        return None if model is None else str(model)
+    return f"script:{Path(mock).resolve()}" if mock else "mock"
+
+
+def require_model(options: dict[str, Any]) -> str:
+    """Return the name of the model that the options ask for.
+
+    Raises:
+        click.UsageError: They ask for none.
+    """
+    name = model_name(options)
+    if name is None:
+        raise click.UsageError("no model: use --model PROVIDER:MODEL, or --mock-llm to plan without one")
+    return name
+
+
+def given_inputs(inputs: tuple[str, ...]) -> dict[str, str]:
+    """Return the inputs that were given as NAME=VALUE.
+
+    Raises:
+        click.UsageError: One is not.
+    """
+    values = {}
+    for text in inputs:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"--input {text!r} is not NAME=VALUE")
+        values[name] = value
+    return values
+
+
+def load_settings(config: Path | None) -> Site:
+    """Read the settings of the current folder, or those of a file."""
+    from loom_ops._site import load_site
+
+    return load_site(Path.cwd(), config)
+
+
+def pasteable(verb: str, run_id: str, db: str, *more: str) -> str:
+    """Return a command of loom-ops about a run, quoted for a shell."""
+    words = ("loom-ops", verb, "--run-id", run_id, "--db", db, *more)
+    return " ".join(shlex.quote(word) for word in words)

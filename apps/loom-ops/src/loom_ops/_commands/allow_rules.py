@@ -1,0 +1,184 @@
+"""Which commands may be started: an allow list of whole commands, and nothing else.
+
+Theory of operation. A rule is an argv template: a command is allowed when some rule has exactly as
+many words and every word matches its whole word. In a rule, a word is fixed text with `{param}`
+slots, and each slot has a pattern that the whole value must match.
+
+This is not a list of prefixes: `git -c alias.x=!id x` has more words than `git status`, so it
+matches nothing; neither do `--help`, `--` and every other option that is not written down. A value
+that begins with `-` is refused even when its pattern would accept it, and so is one with a newline
+or another control character. The program is a name without a slash, looked up in the fixed folders
+of the rules, or an absolute path.
+
+Not covered: what an allowed program does with its arguments. `rules_file` reads the rules and
+refuses files that others may write.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from loom_ops._errors import CommandDeniedError
+from loom_ops._runbook.durations import format_duration
+from loom_ops._runbook.template import SLOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from loom_ops._runbook.model import Effect
+
+__all__ = ["DEFAULT_PATH", "Allowed", "Rule", "Rules", "argv_text"]
+
+DEFAULT_PATH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+MAX_WORD_CHARACTERS: Final = 4_096
+MAX_SHOWN_CHARACTERS: Final = 200
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One allowed form of command.
+
+    Args:
+        line: Its line in the file of the rules.
+        argv: The template.
+        params: For each slot the pattern that its whole value must match.
+        effect: `read` when the command changes nothing; only such commands run without an approval.
+        timeout_s: The longest timeout that the command may have.
+        environment: The variables of this process that it gets beside PATH, HOME, LANG, LC_ALL and
+            TZ.
+        folder: Its working directory, below the workspace.
+    """
+
+    line: int
+    argv: tuple[str, ...]
+    params: Mapping[str, re.Pattern[str]]
+    effect: Effect
+    timeout_s: float
+    environment: tuple[str, ...] = ()
+    folder: str = "."
+
+    def matches(self, argv: Sequence[str]) -> bool:
+        """Return whether a command has exactly this form."""
+        if len(argv) != len(self.argv):
+            return False
+        seen: dict[str, str] = {}
+        return all(self._word_matches(template, word, seen) for template, word in zip(self.argv, argv, strict=True))
+
+    def could_match(self, template: Sequence[str]) -> bool:
+        """Return whether some inputs could make an argv with slots match.
+
+        Words with slots are not compared.
+        """
+        return len(self.argv) == len(template) and all(
+            theirs == ours or SLOT.search(theirs) is not None or SLOT.search(ours) is not None
+            for ours, theirs in zip(self.argv, template, strict=True)
+        )
+
+    def _word_matches(self, template: str, word: str, seen: dict[str, str]) -> bool:
+        slots = SLOT.findall(template)
+        if not slots:
+            return word == template
+        fixed = SLOT.split(template)[::2]
+        pattern = re.escape(fixed[0])
+        for number, text in enumerate(fixed[1:]):
+            pattern += f"(?P<slot_{number}>.*){re.escape(text)}"
+        found = re.fullmatch(pattern, word, re.DOTALL)
+        if found is None:
+            return False
+        for number, slot in enumerate(slots):
+            value = found[f"slot_{number}"]
+            if value.startswith("-") or not self.params[slot].fullmatch(value) or seen.setdefault(slot, value) != value:
+                return False
+        return True
+
+    def __str__(self) -> str:
+        return " ".join(self.argv)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """A command that may be started: its rule, and the file of its program."""
+
+    rule: Rule
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The allow list of one file.
+
+    Args:
+        source: The file, as it is shown.
+        path: The folders in which programs are looked up.
+    """
+
+    source: str
+    rules: tuple[Rule, ...]
+    path: tuple[str, ...] = DEFAULT_PATH
+
+    def rule_for(self, argv: Sequence[str]) -> Rule | None:
+        """Return the first rule that a command matches exactly."""
+        return next((rule for rule in self.rules if rule.matches(argv)), None)
+
+    def could_allow(self, template: Sequence[str]) -> bool:
+        """Return whether some inputs could make an argv with slots match a rule."""
+        return any(rule.could_match(template) for rule in self.rules)
+
+    def check(self, argv: Sequence[str], effect: Effect, timeout_s: float) -> Allowed:
+        """Return how a command may be started.
+
+        Args:
+            effect: What the step declares.
+            timeout_s: The timeout of the step.
+
+        Raises:
+            CommandDeniedError: It may not.
+        """
+        shown = argv_text(argv)
+        for word in argv:
+            if len(word) > MAX_WORD_CHARACTERS or _CONTROL.search(word):
+                raise CommandDeniedError(
+                    f"cannot start {shown}: a word is longer than {MAX_WORD_CHARACTERS} characters or contains a "
+                    "control character."
+                )
+        rule = self.rule_for(argv)
+        if rule is None:
+            raise CommandDeniedError(
+                f"cannot start {shown}: no rule in {self.source} allows exactly this. A person may add one."
+            )
+        if rule.effect == "write" and effect == "read":
+            raise CommandDeniedError(
+                f"cannot start {shown}: {self.source} line {rule.line} declares effect write, the step declares effect "
+                "read. Correct one of them."
+            )
+        if timeout_s > rule.timeout_s:
+            raise CommandDeniedError(
+                f"cannot start {shown}: its timeout of {format_duration(timeout_s)} is longer than the "
+                f"{format_duration(rule.timeout_s)} of {self.source} line {rule.line}. Use a shorter one."
+            )
+        return Allowed(rule, self._program(argv[0], shown))
+
+    def _program(self, name: str, shown: str) -> str:
+        if name.startswith("/"):
+            found = name if os.access(name, os.X_OK) and Path(name).is_file() else None
+        else:
+            found = shutil.which(name, path=os.pathsep.join(self.path))
+        if found is None:
+            raise CommandDeniedError(
+                f"cannot start {shown}: there is no program {name!r} in {os.pathsep.join(self.path)}. "
+                "Install it, or correct the rule."
+            )
+        return found
+
+
+def argv_text(argv: Sequence[str]) -> str:
+    """Return a command as text, its words told apart, without control characters, shortened."""
+    words = [word if re.fullmatch(r"[\w@%+=:,./-]+", word, re.ASCII) else repr(word) for word in argv]
+    text = " ".join(words)
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[: MAX_SHOWN_CHARACTERS - 3]}..."

@@ -1,0 +1,32 @@
+"""What checks and commands of one run may use."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from loom_ops._commands.allow_rules import Rules
+    from loom_ops._commands.secrets import Vault
+
+__all__ = ["ExecutionContext"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionContext:
+    """The workspace, the allow rules and the secrets of one run.
+
+    Args:
+        workspace: The folder that commands and relative paths start from.
+        rules: The allow rules; None when commands are off.
+        clock: Seconds since 1970.
+    """
+
+    workspace: Path
+    rules: Rules | None
+    vault: Vault
+    clock: Callable[[], float] = time.time

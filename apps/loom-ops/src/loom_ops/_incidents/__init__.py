@@ -1,0 +1,1 @@
+"""Start and drive the runs of incidents: what the command line, HTTP and Telegram share."""

@@ -1,0 +1,52 @@
+"""What every interface does around a run: build its program, serve its drill, report its end."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loom_runner import Runs
+from loom_runner.cli_base import write_error
+
+from loom_ops._audit.facts import update_audit_trail
+from loom_ops._drill import Drill
+from loom_ops._notify.notifications import notify
+from loom_ops._run_ids import is_rollback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from loom_runner import AgentRunner, SQLiteStore
+
+    from loom_ops._site import Site
+    from loom_ops._team.states import RunRequest
+    from loom_ops._team.team import Team
+
+__all__ = ["record_and_notify", "runner_of", "serve_drill"]
+
+
+def runner_of(team: Team, run_id: str) -> AgentRunner:
+    """Build the runner that resumes a run: that of its team, or that of a rollback."""
+    return team.rollback() if is_rollback(run_id) else team.supervisor()
+
+
+@contextmanager
+def serve_drill(request: RunRequest, report: Callable[[str], None] = write_error) -> Iterator[None]:
+    """Serve the drill of a request, if it has one, until the block ends.
+
+    Args:
+        report: Called with a line about the drill.
+    """
+    if request.drill is None:
+        yield
+        return
+    with Drill(Path(request.drill)).serving() as url:
+        report(f"This is a drill: {url} is a small service of this command, slow since its last release.")
+        yield
+
+
+def record_and_notify(store: SQLiteStore, run_id: str, database: Path, site: Site) -> None:
+    """Bring the audit trail up to date, then notify the site's people."""
+    runs = Runs(store)
+    notify(site, database, runs, run_id, str(update_audit_trail(runs, run_id, database)))

@@ -1,0 +1,125 @@
+"""Build the request of a new run from what the user typed, and read that of a stored one."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from loom_runner import UnknownRun
+
+from loom_ops._approvals.people import local_person
+from loom_ops._clock import now_iso
+from loom_ops._drill import Drill
+from loom_ops._errors import LoomOpsError
+from loom_ops._incidents.models import load_model
+from loom_ops._memory.facts import Memory, as_untrusted_text
+from loom_ops._runbook.catalog import choose_runbook, find_runbook
+from loom_ops._runbook.inputs import input_values
+from loom_ops._runbook.parse import require_runbook
+from loom_ops._team.states import RunRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from loom_runner import SQLiteStore
+
+    from loom_ops._runbook.model import Runbook
+    from loom_ops._site import Site
+
+__all__ = ["build_request", "check_same_incident", "known_facts", "new_run_id", "stored_request"]
+
+
+def build_request(
+    site: Site,
+    incident: str,
+    runbook: str | None,
+    inputs: Mapping[str, str],
+    *,
+    run_id: str,
+    database: Path,
+    drill: bool,
+    model: str,
+) -> RunRequest:
+    """Build the request of a new run: choose the runbook, check its inputs, set up a drill.
+
+    A drill is used when it is asked for, or when the folder has neither settings, runbooks, rules
+    nor a target.
+
+    Args:
+        runbook: A file or a name; None chooses by the words of the incident.
+        inputs: The values that the user gave.
+        drill: Whether the user asked for a drill.
+
+    Raises:
+        LoomOpsError: No runbook fits, or an input is missing or wrong.
+    """
+    load_model(model)  # a model that cannot be used is reported now, not in the middle of the run
+    source, text = choose_runbook(site, incident) if runbook is None else find_runbook(site, runbook)
+    chosen = require_runbook(text, source)
+    is_bare = not (site.is_written or site.runbooks.exists() or site.rules.exists() or inputs)
+    folder = None
+    if drill or (is_bare and runbook is None and _lacks_target(chosen)):
+        if not {"url", "service"} <= chosen.inputs.keys():
+            raise LoomOpsError(
+                f"cannot start a drill with {chosen.name}: it has no inputs url and service. Choose another runbook."
+            )
+        folder = database.parent / f"{database.name}.drill" / run_id.replace("/", "_")
+        with Drill(folder).serving() as url:
+            inputs = {**inputs, "url": url}
+    values = input_values(chosen, inputs)
+    drill_folder = None if folder is None else str(folder)
+    return RunRequest(incident, local_person().name, source, text, values, drill_folder, model)
+
+
+def stored_request(store: SQLiteStore, run_id: str) -> RunRequest:
+    """Read the request of a run.
+
+    Raises:
+        UnknownRun: There is no such run.
+        LoomOpsError: It is not a run of loom-ops.
+    """
+    record = store.reader.get_run(run_id)
+    if record is None:
+        raise UnknownRun(f"cannot resume {run_id!r}: there is no such run in {store.description}.", run_id=run_id)
+    try:
+        return RunRequest(**json.loads(record.input)["request"])
+    except (ValueError, TypeError, LookupError) as exc:
+        raise LoomOpsError(f"cannot resume {run_id!r}: it is not a run of loom-ops supervise.", run_id=run_id) from exc
+
+
+def check_same_incident(store: SQLiteStore, run_id: str, incident: str, *, hint: str = "") -> None:
+    """Check that a run which exists already is about this incident.
+
+    Args:
+        hint: What to do otherwise, as a sentence.
+
+    Raises:
+        LoomOpsError: It is about another incident.
+    """
+    stored = stored_request(store, run_id).incident
+    if stored != incident:
+        text = f"cannot start {run_id!r}: a run with this id exists, about {stored[:80]!r}. {hint}"
+        raise LoomOpsError(text.rstrip(), run_id=run_id)
+
+
+def known_facts(database: Path, incident: str) -> str:
+    """Return what earlier runs found out about an incident, as text for the planner."""
+    with closing(Memory(database)) as memory:
+        return as_untrusted_text(memory.search(incident, now_iso()))
+
+
+def new_run_id() -> str:
+    """Return an id for a new run: the time to the minute, and four random digits."""
+    return f"inc-{datetime.now(UTC):%Y%m%d-%H%M}-{secrets.token_hex(2)}"
+
+
+def _lacks_target(runbook: Runbook) -> bool:
+    try:
+        input_values(runbook, {})
+    except LoomOpsError:
+        return "url" in runbook.inputs
+    return False

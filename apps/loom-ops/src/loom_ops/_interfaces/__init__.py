@@ -1,0 +1,1 @@
+"""The interfaces beside the command line: HTTP and Telegram."""

@@ -1,0 +1,1 @@
+"""The Telegram interface: the bot, its messages, its tables."""

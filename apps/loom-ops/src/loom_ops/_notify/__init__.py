@@ -1,0 +1,1 @@
+"""Notifications: a signed webhook, and Apprise."""

@@ -1,0 +1,76 @@
+"""Find a runbook: by name, by file, or by the words of an incident."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loom_ops._errors import LoomOpsError
+from loom_ops._runbook.model import STARTER_PREFIX
+from loom_ops._runbook.parse import read_text, require_runbook
+
+if TYPE_CHECKING:
+    from loom_ops._runbook.model import Runbook
+    from loom_ops._site import Site
+
+__all__ = ["choose_runbook", "find_runbook", "known_runbooks"]
+
+
+def known_runbooks(site: Site) -> list[tuple[str, str]]:
+    """Return source and text of every runbook: the site's own, then the other starters."""
+    own: dict[str, tuple[str, str]] = {}
+    if site.runbooks.is_dir():
+        for path in sorted(site.runbooks.glob("*.md")):
+            shown = str(path.relative_to(site.folder)) if path.is_relative_to(site.folder) else str(path)
+            own[path.stem] = (f"{site.runbooks.name}/{path.name}", read_text(path, shown))
+    for starter in sorted(files("loom_ops").joinpath("runbooks").iterdir(), key=lambda entry: entry.name):
+        name = starter.name.removesuffix(".md")
+        if starter.name.endswith(".md") and name not in own:
+            own[name] = (f"{STARTER_PREFIX}{name}.md", starter.read_text(encoding="utf-8"))
+    return list(own.values())
+
+
+def find_runbook(site: Site, named: str) -> tuple[str, str]:
+    """Return source and text of a runbook that the user named: a file, or a name without suffix.
+
+    Raises:
+        LoomOpsError: There is no such runbook.
+    """
+    known = {Path(source.removeprefix(STARTER_PREFIX)).stem: (source, text) for source, text in known_runbooks(site)}
+    if named in known:
+        return known[named]
+    path = Path(named)
+    if path.suffix == ".md" or path.exists():
+        return named, read_text(path, named)
+    raise LoomOpsError(f"cannot find the runbook {named!r}: the known ones are {', '.join(known)}.")
+
+
+def choose_runbook(site: Site, incident: str) -> tuple[str, str]:
+    """Return source and text of the runbook that fits an incident best.
+
+    Raises:
+        LoomOpsError: None fits.
+        RunbookError: A runbook of the site has errors; it could be the one that is needed.
+    """
+    words = set(re.findall(r"[a-z0-9]+", incident.lower()))
+    best: tuple[int, str, str] | None = None
+    names = []
+    for source, text in known_runbooks(site):
+        runbook = require_runbook(text, source)
+        names.append(runbook.name)
+        score = _score(runbook, words)
+        if score and (best is None or score > best[0]):
+            best = (score, source, text)
+    if best is None:
+        raise LoomOpsError(
+            f"cannot choose a runbook for {incident[:80]!r}: none matches any of its words. "
+            f"Name one with --runbook: {', '.join(names)}."
+        )
+    return best[1], best[2]
+
+
+def _score(runbook: Runbook, words: set[str]) -> int:
+    title = set(re.findall(r"[a-z0-9]+", runbook.title.lower()))
+    return 2 * len(words & set(runbook.match)) + len(words & title)

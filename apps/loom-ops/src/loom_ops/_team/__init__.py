@@ -1,0 +1,1 @@
+"""The team that works on an incident: planner, executor, verifier, supervisor, their tools."""

@@ -1,0 +1,82 @@
+"""The draft of a postmortem: what was asked, done and found; people add the causes."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from loom_ops._errors import LoomOpsError
+from loom_ops._team.outcomes import outcome_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["postmortem_text", "write_postmortem"]
+
+
+def write_postmortem(folder: Path, run_id: str, result: Mapping[str, Any], database: Path) -> Path:
+    """Write the draft, whole or not at all; an older draft of the same run is replaced.
+
+    Raises:
+        LoomOpsError: The folder cannot be written.
+    """
+    path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', run_id)}.md"
+    new = path.with_suffix(f".{os.getpid()}.new")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        new.write_text(postmortem_text(run_id, result, database), encoding="utf-8")
+        new.replace(path)
+    except OSError as exc:
+        raise LoomOpsError(f"cannot write the postmortem {path}: {(exc.strerror or str(exc)).lower()}.") from exc
+    return path
+
+
+def postmortem_text(run_id: str, result: Mapping[str, Any], database: Path) -> str:
+    """Return the draft as Markdown."""
+    lines = [
+        f"# {_line(result['incident'])}",
+        "",
+        f"Draft, written by loom-ops when {run_id} ended.",
+        f"**{outcome_text(result['outcome'])}**: {_line(result['why'])}.",
+        "",
+        f"* Runbook: {_line(result['runbook'])}",
+        f"* Requested by: {_line(result['requester'])}",
+        f"* Plan: {', '.join(result['plan'])} ({_line(result['reason'])})",
+        f"* Confirmed by the verifier: {'yes' if result['verified'] else 'no'}",
+        "",
+        "## What was done",
+        "",
+        "| step | what | result |",
+        "|---|---|---|",
+    ]
+    for report in result["steps"]:
+        what = "undo" if report.get("takes_back") else report["kind"].replace("_", " ")
+        lines.append(f"| {_cell(report['id'])} | {what} | {report['status']}: {_cell(report['text'])} |")
+    lines += ["", "## Checks at the end", ""]
+    lines += [
+        f"* {_line(report['id'])}: {'ok' if report['ok'] else 'NOT ok'}, {_line(report['text'])}"
+        for report in result["checks"]
+    ] or ["* none"]
+    lines += [
+        "",
+        "## To be written by people",
+        "",
+        "What was the cause? What made it hard to find? What will prevent it from happening again?",
+        "",
+        (
+            f"Times, decisions and outputs: `loom-ops explain --run-id {run_id} --db {database.name}`, "
+            f"`loom-ops audit export --run-id {run_id} --db {database.name}`."
+        ),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def _cell(text: object) -> str:
+    return _line(text).replace("|", "\\|")[:300]

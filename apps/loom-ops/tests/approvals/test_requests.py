@@ -1,0 +1,77 @@
+from typing import Any
+
+import pytest
+from loom_ops._approvals.requests import approvals_left, choose_request, request_name, step_text
+from loom_ops._errors import LoomOpsError
+
+
+def request(run_id: str, number: int, status: str = "pending") -> dict[str, Any]:
+    return {"run_id": run_id, "number": number, "status": status, "tool": "do_by_hand", "policy": {}}
+
+
+ROWS = [
+    request("inc-001:sub:executor", 1, "used"),
+    request("inc-001:sub:executor", 2),
+    request("inc-0011:sub:executor", 3),
+    request("inc-002:sub:executor", 4),
+    request("inc-002:sub:executor", 5),
+    request("inc-002:rollback", 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("run_id", "number", "name"),
+    [
+        ("inc-001", None, "inc-001:sub:executor#2"),
+        ("inc-001:sub:executor", None, "inc-001:sub:executor#2"),
+        ("inc-001", 1, "inc-001:sub:executor#1"),
+        ("inc-002", 5, "inc-002:sub:executor#5"),
+        ("inc-002:rollback", None, "inc-002:rollback#1"),
+    ],
+)
+def test_the_request_that_is_meant_is_found(run_id: str, number: int | None, name: str) -> None:
+    assert request_name(choose_request(ROWS, run_id, number, "approve")) == name
+
+
+@pytest.mark.parametrize(
+    ("run_id", "number", "text"),
+    [
+        (
+            "inc-002",
+            None,
+            "cannot approve 'inc-002': 2 requests wait: inc-002:sub:executor#4, inc-002:sub:executor#5. ",
+        ),
+        ("inc-003", None, "cannot approve 'inc-003': it waits for no approval"),
+        ("inc-001", 3, "cannot approve 'inc-001': it has no request 3"),
+    ],
+)
+def test_what_is_not_one_request_is_refused(run_id: str, number: int | None, text: str) -> None:
+    with pytest.raises(LoomOpsError) as caught:
+        choose_request(ROWS, run_id, number, "approve")
+    assert str(caught.value).startswith(text)
+
+
+def test_a_number_means_the_named_run_before_its_children() -> None:
+    rows = [request("x:sub:executor", 1), request("x", 1)]
+    assert choose_request(rows, "x", 1, "deny")["run_id"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("decisions", "left"),
+    [
+        ([], 2),
+        ([("approve", "alice")], 1),
+        ([("approve", "alice"), ("approve", "bob")], 0),
+        ([("approve", "alice"), ("edit", "bob")], 1),
+        ([("edit", "bob"), ("approve", "alice")], 0),
+        ([("approve", "alice"), ("approve", "bob"), ("approve", "carol")], 0),
+    ],
+)
+def test_the_approvals_that_are_left_are_counted_by_people(decisions: list[tuple[str, str]], left: int) -> None:
+    rows = [{"how": how, "by": by} for how, by in decisions]
+    assert approvals_left({"needed": 2, "decisions": rows}) == left
+
+
+def test_a_step_is_shown_by_its_command_or_its_tool() -> None:
+    assert step_text({"tool": "run_command", "policy": {"argv": ["rm", "a b"]}}) == "rm 'a b'"
+    assert step_text(request("x", 1)) == "do_by_hand"

@@ -1,0 +1,134 @@
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loom_ops._commands.allow_rules import Rules
+from loom_ops._commands.rules_file import parse_rules
+from loom_ops._commands.run import CommandResult, run_command
+from loom_ops._commands.secrets import Vault
+from loom_ops._errors import CommandDeniedError, LoomOpsError
+from loom_ops._runbook.model import SecretSource
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Rules:
+    script = tmp_path / "tool"
+    script.write_text(
+        f"#!{sys.executable}\n"
+        "import os, sys, time\n"
+        "print(sorted(os.environ)); print(os.getcwd()); print(sys.argv[1:]); print(repr(sys.stdin.read()))\n"
+        "print(os.environ.get('TOKEN'))\n"
+        "sys.stdout.flush()\n"
+        "if 'wait' in sys.argv: time.sleep(60)\n"
+        "if 'loud' in sys.argv: print('x' * 200_000)\n"
+        "sys.exit(3 if 'fail' in sys.argv else 0)\n"
+    )
+    script.chmod(0o755)
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "out").symlink_to("/")
+    text = f"""
+allow:
+  - {{argv: ["{script}", "{{x}}"], params: {{x: ".*"}}, env: [TOKEN, SEEN], cwd: inside, timeout: 60s}}
+  - {{argv: ["{script}"], cwd: out}}
+"""
+    return parse_rules(text, "rules.yaml")
+
+
+def run(
+    rules: Rules, tmp_path: Path, *words: str, timeout_s: float = 20, environment: dict[str, str] | None = None
+) -> CommandResult:
+    vault = Vault({"token": SecretSource("token", 1, "file", "token.txt")}, tmp_path)
+    argv = (str(tmp_path / "tool"), *words)
+    return asyncio.run(
+        run_command(
+            argv,
+            rules=rules,
+            effect="write",
+            timeout_s=timeout_s,
+            workspace=tmp_path,
+            vault=vault,
+            environment=environment,
+        )
+    )
+
+
+def test_a_command_gets_what_it_is_given_and_nothing_else(
+    rules: Rules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET", "x")
+    monkeypatch.setenv("SEEN", "y")
+    ended = run(rules, tmp_path, "a; echo b $(id)")
+    names, folder, argv, stdin, _ = ended.output.splitlines()
+    assert ended.is_ok and "AWS_SECRET" not in names and "'SEEN'" in names
+    assert folder == str(tmp_path / "inside") and argv == "['a; echo b $(id)']" and stdin == "''"
+    assert ended.rule == "rules.yaml:3" and str(ended).endswith(": done")
+
+
+def test_a_secret_reaches_the_command_and_is_masked_in_what_comes_back(rules: Rules, tmp_path: Path) -> None:
+    (tmp_path / "token.txt").write_text("s3cr3t-value\n")
+    ended = run(rules, tmp_path, "x", environment={"TOKEN": "{secret.token}"})
+    assert "s3cr3t" not in str(ended.as_json()) and ended.output.splitlines()[-1] == "[secret]"
+
+
+def test_a_failure_says_how_it_ended(rules: Rules, tmp_path: Path) -> None:
+    ended = run(rules, tmp_path, "fail")
+    assert not ended.is_ok and ended.exit_code == 3 and "ended with 3" in str(ended)
+
+
+def test_a_command_that_takes_too_long_is_stopped(rules: Rules, tmp_path: Path) -> None:
+    before = time.monotonic()
+    ended = run(rules, tmp_path, "wait", timeout_s=1)
+    assert ended.exit_code is None and "[stopped after 1s]" in ended.output and time.monotonic() - before < 20
+
+
+def test_a_long_output_is_cut_and_says_so(rules: Rules, tmp_path: Path) -> None:
+    ended = run(rules, tmp_path, "loud")
+    assert ended.truncated and len(ended.output) < 70_000 and "left out" in ended.output
+
+
+def test_nothing_starts_outside_the_workspace_or_with_other_variables(rules: Rules, tmp_path: Path) -> None:
+    with pytest.raises(CommandDeniedError, match="does not exist inside the workspace"):
+        run(rules, tmp_path)
+    with pytest.raises(CommandDeniedError, match="variable 'OTHER'"):
+        run(rules, tmp_path, "x", environment={"OTHER": "1"})
+    with pytest.raises(CommandDeniedError, match="no rule"):
+        run(rules, tmp_path, "x", "--help")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "No such file"), ("", "is not set"), ("ab", "too short"), (b"\xff\xff\xff\xff", "not UTF-8")],
+)
+def test_a_secret_that_is_not_there_stops_the_step_and_is_not_shown(
+    rules: Rules, tmp_path: Path, content: str | bytes | None, said: str
+) -> None:
+    if content is not None:
+        (tmp_path / "token.txt").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(LoomOpsError, match=said):
+        run(rules, tmp_path, "x", environment={"TOKEN": "{secret.token}"})
+
+
+def start(tmp_path: Path, rules: Rules, *argv: str, effect: Any = "write") -> CommandResult:
+    """Run a command without secrets."""
+    vault = Vault({}, tmp_path)
+    return asyncio.run(
+        run_command(argv, rules=rules, effect=effect, timeout_s=20, workspace=tmp_path, vault=vault, environment={})
+    )
+
+
+def test_a_step_that_reads_does_not_start_what_writes(tmp_path: Path) -> None:
+    rules = parse_rules("allow: [{argv: [touch, done]}]", "rules.yaml")
+    with pytest.raises(CommandDeniedError, match="declares effect write"):
+        start(tmp_path, rules, "touch", "done", effect="read")
+    assert not (tmp_path / "done").exists()
+    assert start(tmp_path, rules, "touch", "done").is_ok and (tmp_path / "done").exists()
+
+
+def test_a_command_finds_other_programs_in_the_folders_of_the_rules_only(tmp_path: Path) -> None:
+    (tmp_path / "show").write_text('#!/bin/sh\necho "$PATH"\n')
+    (tmp_path / "show").chmod(0o755)
+    rules = parse_rules(f"path: [{tmp_path}, /bin]\nallow: [{{argv: [show]}}]", "rules.yaml")
+    assert start(tmp_path, rules, "show").output == f"{tmp_path}:/bin\n"

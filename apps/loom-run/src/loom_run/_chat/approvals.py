@@ -1,0 +1,139 @@
+"""Tool calls that wait for approval: find them, and decide."""
+
+import getpass
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from loom_agents import check_arguments
+from loom_runner import LocalEngine, Runs, SQLiteStore, ToolFailed, ToolRegistry
+from loom_runner.cli_base import run_async
+from loom_runner.run_ids import is_within
+
+from loom_run._errors import LoomRunError
+from loom_run._text import argument_text, printable
+
+Request: TypeAlias = Mapping[str, Any]
+"""A request for approval, as `loom_runner` returns it: run_id, number, tool, arguments, reason, expires_at, ..."""
+
+Decision: TypeAlias = Literal["approve", "deny", "edit"]
+
+
+def current_user() -> str:
+    """Return the name of the user of this process, as far as the system knows it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def approval_requests(store: SQLiteStore, run_id: str | None = None, *, pending_only: bool = True) -> list[Request]:
+    """Read the requests of a run and its children, or of all runs."""
+    runs = Runs(store)
+    found = [
+        row for row in runs.approvals(pending_only=pending_only) if run_id is None or is_within(row["run_id"], run_id)
+    ]
+    return [row for row in found if not (pending_only and _has_ended(runs.get(row["run_id"])))]
+
+
+def select_requests(
+    store: SQLiteStore, run_id: str, number: int | None, verb: str, *, every: bool = False
+) -> list[Request]:
+    """Find the requests that a command is about: the one with this number, the only pending one, or all.
+
+    Args:
+        store: the database.
+        run_id: the run.
+        number: which request of it; None for the only pending one of the run and its children.
+        verb: what is to be done, for messages.
+        every: all pending ones.
+
+    Raises:
+        LoomRunError: nothing is pending, or it is not clear which one is meant.
+        UnknownRun: there is no such run.
+    """
+    Runs(store).get(run_id)
+    if number is not None:
+        found = [
+            row
+            for row in approval_requests(store, pending_only=False)
+            if (row["run_id"], row["number"]) == (run_id, number)
+        ]
+        return found or [{"run_id": run_id, "number": number}]  # the runner reports what is wrong with it
+    pending = approval_requests(store, run_id)
+    if not pending:
+        raise LoomRunError(
+            f"cannot {verb} anything of {run_id!r}: no call of it waits for approval. See loom-run approvals.",
+            run_id=run_id,
+        )
+    if len(pending) > 1 and not every:
+        labels = ", ".join(request_label(row) for row in pending)
+        raise LoomRunError(
+            f"cannot {verb} one call of {run_id!r}: {len(pending)} wait: {labels}. Name one, or use --all.",
+            run_id=run_id,
+        )
+    return pending
+
+
+def decide(
+    store: SQLiteStore,
+    request: Request,
+    decision: Decision,
+    *,
+    via: str,
+    note: str = "",
+    arguments: Mapping[str, Any] | None = None,
+    tools: ToolRegistry | None = None,
+) -> None:
+    """Record a person's decision.
+
+    Raises:
+        RunnerError: it was decided before, has expired, or there is no such request.
+        LoomRunError: the edited arguments do not fit the tool.
+    """
+    if arguments is not None and tools is not None and request.get("tool") in tools:
+        try:
+            check_arguments(request["tool"], tools.get(request["tool"]).schema(), arguments)
+        except ToolFailed as exc:
+            raise LoomRunError(exc.message) from exc
+    run = Runs(store).get(request["run_id"])
+    if _has_ended(run):
+        raise LoomRunError(
+            f"cannot {decision} request {request['number']} of {request['run_id']!r}: the run is {run['status']}.",
+            run_id=request["run_id"],
+        )
+    work = LocalEngine(store).decide(
+        run_id=request["run_id"],
+        number=request["number"],
+        how=decision,
+        by=current_user(),
+        via=via,
+        note=note,
+        arguments=arguments,
+    )
+    run_async(work)
+
+
+def parse_arguments(text: str) -> dict[str, Any]:
+    """Read arguments that a person wrote.
+
+    Raises:
+        LoomRunError: they are not a JSON object.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise LoomRunError(f"cannot use these arguments: they are not JSON ({exc}).") from exc
+    if not isinstance(value, dict):
+        raise LoomRunError('cannot use these arguments: they are not a JSON object, such as {"path": "x"}.')
+    return value
+
+
+def request_label(request: Request) -> str:
+    """Name a request the way that commands accept it, and what it is about."""
+    what = argument_text(request["arguments"])
+    return printable(f"{request['run_id']}#{request['number']} ({request['tool']} {what})")
+
+
+def _has_ended(run: Mapping[str, Any]) -> bool:
+    return run["status"] in {"completed", "cancelled"}

@@ -1,0 +1,79 @@
+"""Open the database of a command, and find chats in it."""
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from loom_runner import SQLiteStore
+from loom_runner.cli_base import ExitCode
+
+from loom_run._errors import LoomRunError
+
+
+@contextmanager
+def open_database(db: str, *, existing: bool = False, read_only: bool = False) -> Iterator[SQLiteStore]:
+    """Open the database, and close it after the block.
+
+    Args:
+        db: its path.
+        existing: do not create a new one.
+        read_only: write nothing.
+
+    Raises:
+        LoomRunError: there is no such database and `existing` is set.
+        StoreError: it cannot be used.
+    """
+    if existing and not Path(db).exists():
+        raise LoomRunError(
+            f"cannot open {db}: there is no such database. Start with loom-run chat, or name another --db.",
+            exit_code=ExitCode.USAGE,
+        )
+    store = SQLiteStore(db, read_only=read_only)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def latest_chat(store: SQLiteStore) -> str:
+    """Return the run id of the chat that was updated last.
+
+    Raises:
+        LoomRunError: there is none.
+    """
+    for record in store.reader.list_runs(limit=1000):
+        if _is_chat(record.state):
+            return record.run_id
+    raise LoomRunError(
+        f'cannot continue the latest chat: there is none in {store.description}. Start one: loom-run chat "..."'
+    )
+
+
+def chat_run_id(store: SQLiteStore, name: str, *, existing: bool = True) -> str:
+    """Return the run id of the chat with this name.
+
+    That is the name itself, unless a run of another program has that id in this database: both may be
+    called `demo` by users who do not know of each other. The chat then has the id `chat:demo`.
+
+    Args:
+        store: the database.
+        name: the name that the user gives.
+        existing: return the name unchanged when there is no such chat.
+    """
+    record = store.reader.get_run(name)
+    if record is None or _is_chat(record.state):
+        return name
+    prefixed = f"chat:{name}"
+    return name if existing and store.reader.get_run(prefixed) is None else prefixed
+
+
+def new_run_id() -> str:
+    """Make an id for a chat that has no name."""
+    return f"chat-{secrets.token_hex(4)}"
+
+
+def _is_chat(state: str) -> bool:
+    value = json.loads(state)
+    return isinstance(value, dict) and "conversation" in value

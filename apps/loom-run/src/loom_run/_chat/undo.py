@@ -1,0 +1,60 @@
+"""Undo what a run has changed in files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from loom_agents import ChangeLog
+from loom_runner import RunBusy, Runs, SQLiteStore
+from loom_runner.cli_base import write_error
+
+from loom_run._config.setup import undo_path
+from loom_run._text import printable
+
+_UNDONE = {"created": "removed", "changed": "restored", "deleted": "restored"}
+
+
+def open_change_log(store: SQLiteStore) -> ChangeLog:
+    """Open the log of what the runs of a database have changed."""
+
+    def created_at(run_id: str) -> str:
+        record = store.reader.get_run(run_id)
+        return "" if record is None else str(record.created_at)
+
+    return ChangeLog(undo_path(Path(store.address)), born=created_at)
+
+
+def list_changes(store: SQLiteStore, run_id: str) -> Iterator[str]:
+    """List what a run has changed and what is not undone, one line for each change, the latest first."""
+    Runs(store).get(run_id)
+    changes = open_change_log(store).standing(run_id)
+    if not changes:
+        write_error(_nothing_to_undo(run_id))
+    for change in changes:
+        files = ", ".join(f"{path} ({what})" for path, what in change.touched)
+        yield printable(f"{change.number}  {change.at}  {change.run_id}  {change.tool}  {files}")
+
+
+def undo_changes(store: SQLiteStore, run_id: str, *, every: bool = False, force: bool = False) -> Iterator[str]:
+    """Undo the last change of a run, or all of them; one line for each file.
+
+    Raises:
+        RunBusy: a process is driving the run.
+        ToolError: a file was changed since.
+    """
+    run = Runs(store).get(run_id)
+    if run["status"] == "running" and run["held_by"] is not None and not force:
+        raise RunBusy(
+            f"cannot undo what {run_id!r} changed: a process is driving it, or was killed a moment ago. Wait until it"
+            " stops; if you know that it is gone, use --force.",
+            run_id=run_id,
+        )
+    undone = open_change_log(store).undo(run_id, every=every, force=force)
+    if not undone:
+        write_error(_nothing_to_undo(run_id))
+    for change in undone:
+        for path, what in change.touched:
+            yield printable(f"{path} {_UNDONE[what]} (change {change.number}, {change.tool})")
+
+
+def _nothing_to_undo(run_id: str) -> str:
+    return f"{run_id} has changed nothing, or everything was undone"

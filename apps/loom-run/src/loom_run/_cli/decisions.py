@@ -1,0 +1,133 @@
+"""The commands with which a person decides: about tool calls, and about a run and its changes."""
+
+import click
+from loom_runner.cli_base import plural, run_async, write_error, write_line
+from loom_runner.run_ids import root_run_id
+
+from loom_run._cli.options import command_text, db_option, required_run, run_argument
+from loom_run._errors import LoomRunError, translate_agent_errors
+
+__all__ = ["approve", "cancel", "deny", "fork", "undo"]
+
+_all_option = click.option("--all", "every", is_flag=True, help="All calls that wait, when there are several.")
+
+
+@click.command()
+@click.argument("call", required=False, metavar="[RUN|RUN#NUMBER]")
+@click.option("--run-id", "-r", metavar="ID", help="The run, when it is not the first argument.")
+@_all_option
+@click.option("--edit", metavar="JSON", help="Run the call with these arguments instead.")
+@click.option("--note", default="", metavar="TEXT", help="The reason, for the record.")
+@db_option
+def approve(*, call: str | None, run_id: str | None, every: bool, edit: str | None, note: str, db: str) -> None:
+    """Approve a tool call. `loom-run resume` then runs it.
+
+    RUN alone means the only call of the run, or of its child runs, that waits for approval. `loom-run approvals`
+    lists them.
+    """
+    if edit is not None and every:
+        raise click.UsageError("--edit is about one call: name it, without --all")
+    _decide("approve" if edit is None else "edit", required_run(call, run_id), db, note=note, every=every, edit=edit)
+
+
+@click.command()
+@click.argument("call", required=False, metavar="[RUN|RUN#NUMBER]")
+@click.option("--run-id", "-r", metavar="ID", help="The run, when it is not the first argument.")
+@_all_option
+@click.option("--note", default="", metavar="TEXT", help="The reason; the model reads it.")
+@db_option
+def deny(*, call: str | None, run_id: str | None, every: bool, note: str, db: str) -> None:
+    """Deny a tool call: it is not run, and the model is told. Then use `loom-run resume`."""
+    _decide("deny", required_run(call, run_id), db, note=note, every=every)
+
+
+def _decide(decision: str, call: str, db: str, *, note: str, every: bool, edit: str | None = None) -> None:
+    from loom_run._chat.approvals import approval_requests, decide, parse_arguments, request_label, select_requests
+    from loom_run._chat.conversation import Conversation
+    from loom_run._chat.database import chat_run_id, open_database
+    from loom_run._report.approvals import decision_text
+
+    name, hash_sign, number = call.rpartition("#")
+    if hash_sign and not (number.isascii() and number.isdecimal() and len(number) < 10):
+        raise LoomRunError(f"cannot {decision} {call!r}: it is not RUN#NUMBER, as loom-run approvals prints it.")
+    arguments = None if edit is None else parse_arguments(edit)
+    with open_database(db, existing=True) as store, translate_agent_errors():
+        run_id = chat_run_id(store, name if hash_sign else call)
+        verb = "approve" if decision == "edit" else decision
+        requests = select_requests(store, run_id, int(number) if hash_sign else None, verb, every=every)
+        tools = None if arguments is None else Conversation(store, requests[0]["run_id"]).tools()
+        for request in requests:
+            decide(store, request, decision, via="cli", note=note, arguments=arguments, tools=tools)  # type: ignore[arg-type]  # its callers give one of three
+            write_line(f"{decision_text({'how': decision})}: {request_label(request)}")
+        root = root_run_id(run_id)
+        left = len(approval_requests(store, root))
+    more = f"; {plural(left, 'more call')} of {root} {'waits' if left == 1 else 'wait'} for approval" if left else ""
+    write_error(f"Resume: {command_text('resume', root, db)}{more}")
+
+
+@click.command()
+@run_argument
+@click.option("--all", "every", is_flag=True, help="Every change of the run, not only the last one.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also where a file was changed since (its present content is lost), or a process may be driving the run.",
+)
+@click.option("--list", "only_list", is_flag=True, help="Show what would be undone, and do nothing.")
+@db_option
+def undo(*, run: str | None, run_id: str | None, every: bool, force: bool, only_list: bool, db: str) -> None:
+    """Undo what a run has changed in files.
+
+    The last change, or with --all every one. It refuses where a file was changed since.
+    """
+    name = required_run(run, run_id)
+    from loom_run._chat.database import chat_run_id, open_database
+    from loom_run._chat.undo import list_changes, undo_changes
+
+    with open_database(db, existing=True) as store, translate_agent_errors():
+        target = chat_run_id(store, name)
+        lines = list_changes(store, target) if only_list else undo_changes(store, target, every=every, force=force)
+        for line in lines:
+            write_line(line)
+
+
+@click.command()
+@run_argument
+@click.option("--note", default="", metavar="TEXT", help="The reason, for the record.")
+@db_option
+def cancel(*, run: str | None, run_id: str | None, note: str, db: str) -> None:
+    """Cancel a run and its child runs for good. A process that drives it stops at its next write."""
+    name = required_run(run, run_id)
+    from loom_runner import LocalEngine
+
+    from loom_run._chat.approvals import current_user
+    from loom_run._chat.database import chat_run_id, open_database
+
+    with open_database(db, existing=True) as store:
+        target = chat_run_id(store, name)
+        for cancelled in run_async(LocalEngine(store).cancel(run_id=target, by=current_user(), note=note)):
+            write_line(f"cancelled: {cancelled}")
+
+
+@click.command()
+@run_argument
+@click.option("--turn", type=click.IntRange(min=1), metavar="N", help="After the answer to the Nth message.")
+@click.option("--step", type=click.IntRange(min=0), metavar="N", help="After step N; steps are counted from 0.")
+@click.option("--to", metavar="ID", help="The id of the new run.")
+@db_option
+def fork(*, run: str | None, run_id: str | None, turn: int | None, step: int | None, to: str | None, db: str) -> None:
+    """Start another conversation from the middle of one.
+
+    The first one stays as it is, and files are not changed back. Without --turn and --step the new one starts from
+    the latest step.
+    """
+    name = required_run(run, run_id)
+    from loom_run._chat.database import chat_run_id, open_database
+    from loom_run._chat.forks import fork_chat
+
+    if turn is not None and step is not None:
+        raise click.UsageError("--turn and --step exclude each other")
+    with open_database(db, existing=True) as store, translate_agent_errors():
+        new = run_async(fork_chat(store, chat_run_id(store, name), turn=turn, step=step, name=to))
+    write_line(new)
+    write_error(f'Continue: {command_text("chat -r", new, db)} "..."   or: {command_text("resume", new, db)}')

@@ -1,0 +1,167 @@
+"""The options that the commands share, and what is built from them."""
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loom_run._config.settings import MODES
+
+if TYPE_CHECKING:
+    from loom_run._config.setup_change import SetupChange
+
+DEFAULT_DB = "runs.sqlite"
+
+
+class BareFlags(click.Command):
+    """A command in which `--mock-llm` takes no value and `--mock-llm=FILE` takes one."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments."""
+        end = args.index("--") if "--" in args else len(args)
+        named = ["--mock-llm=" if arg == "--mock-llm" else arg for arg in args[:end]]
+        return super().parse_args(ctx, named + args[end:])
+
+
+def _together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _default_db() -> str:
+    from loom_run._config.settings import load_settings
+
+    return load_settings().db or DEFAULT_DB
+
+
+db_option = click.option(
+    "--db",
+    default=_default_db,
+    envvar="LOOM_DB",
+    show_envvar=True,
+    metavar="FILE",
+    help=f"The database with the runs; {DEFAULT_DB} by default.",
+)
+run_id_option = click.option("--run-id", "-r", metavar="ID", help="The run; without it a new one is started.")
+run_argument = _together(
+    click.argument("run", required=False, metavar="[RUN]"),
+    click.option("--run-id", "-r", metavar="ID", help="The run, when it is not the first argument."),
+)
+drive_output_option = click.option(
+    "--output", type=click.Choice(["text", "json", "jsonl"]), default="text", show_default=True
+)
+setup_options = _together(
+    click.option(
+        "--mock-llm",
+        metavar="[=FILE]",
+        help="Work offline: without FILE, a mock that searches and quotes; with =FILE, a script (JSON or YAML).",
+    ),
+    click.option(
+        "--model", metavar="P:M", help="Provider and model: openai:gpt-5, ollama:qwen3, ...  [env var: LOOM_MODEL]"
+    ),
+    click.option(
+        "--workspace",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="The folder to work in; the current one for a new run.",
+    ),
+    click.option("--test-command", metavar="CMD", help="What run_tests starts; pytest for a new run."),
+    click.option(
+        "--mode",
+        type=click.Choice(MODES),
+        help="Which calls need approval: ask, all that do more than read (for a new run); edits, those except changes"
+        " of files; auto, none; read-only, all that do more than read are denied.",
+    ),
+    click.option("--allow", multiple=True, metavar="RULE", help="Run these calls: TOOL or TOOL(PATTERN)."),
+    click.option("--ask", multiple=True, metavar="RULE", help="Ask for approval of these calls."),
+    click.option("--deny", multiple=True, metavar="RULE", help="Deny these calls; --deny overrides the others."),
+    click.option(
+        "--mcp-config", metavar="FILE", help="MCP servers for more tools; .mcp.json for a new run. `none` for none."
+    ),
+    click.option("--trust", is_flag=True, help="Trust the project's loom.toml and .mcp.json, which start programs."),
+)
+limit_options = _together(
+    click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Pause after N steps."),
+    click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Stop when the run has used N tokens."),
+    click.option(
+        "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop when the run has cost USD dollars."
+    ),
+    click.option(
+        "--max-requests",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Stop after N model requests in one turn; 50 for a new run.",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="S",
+        help="Stop when the run has worked S seconds; waiting does not count.",
+    ),
+    click.option(
+        "--compact-at",
+        type=click.IntRange(min=1_000),
+        metavar="N",
+        help="Summarize the beginning of a conversation of more than N tokens; 100000 for a new run.",
+    ),
+    click.option(
+        "--trace",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Write a trace of the whole run as an HTML page.",
+    ),
+    click.option(
+        "--record",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Record the model's replies as a script for --mock-llm=FILE.",
+    ),
+)
+
+
+def required_run(run: str | None, run_id: str | None) -> str:
+    """Return the run that the argument or the option names.
+
+    Raises:
+        UsageError: neither or both name one.
+    """
+    if (run is None) == (run_id is None):
+        raise click.UsageError("name one run: as the argument, or with --run-id")
+    return run if run is not None else str(run_id)
+
+
+def command_text(verb: str, run_id: str, db: str) -> str:
+    """Write a command that can be pasted into a shell."""
+    return f"loom-run {verb} {shlex.quote(run_id)}" + ("" if db == DEFAULT_DB else f" --db {shlex.quote(db)}")
+
+
+def setup_change(options: dict[str, Any]) -> "SetupChange":
+    """Build a `SetupChange` from the options about the setup."""
+    from loom_run._config.settings import load_settings
+    from loom_run._config.setup_change import SetupChange, checked_rules
+    from loom_run._config.trust import TrustPrompt
+    from loom_run._errors import translate_agent_errors
+
+    if options["model"] is not None and options["mock_llm"] is not None:
+        raise click.UsageError("--model and --mock-llm exclude each other")
+    with translate_agent_errors():
+        rules = checked_rules(allow=options["allow"], ask=options["ask"], deny=options["deny"])
+    settings = load_settings(options["workspace"])
+    return SetupChange(
+        options["workspace"],
+        options["model"],
+        options["mock_llm"],
+        options["test_command"],
+        options["mode"],
+        rules,
+        options["mcp_config"],
+        options.get("compact_at"),
+        settings,
+        TrustPrompt.at_terminal(given=options["trust"]),
+    )

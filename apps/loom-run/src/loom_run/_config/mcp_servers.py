@@ -1,0 +1,68 @@
+"""The MCP servers of a command: those of a named file, or of the workspace's own `.mcp.json` once it is trusted."""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from loom_agents.mcp import BlobFolder, McpConfig, McpServers, read_mcp_config
+from loom_runner.cli_base import write_error
+
+from loom_run._config.trust import TrustPrompt
+from loom_run._errors import LoomRunError
+from loom_run._text import printable
+
+__all__ = ["MCP_FILE", "find_mcp_file", "mcp_servers"]
+
+MCP_FILE: Final = ".mcp.json"
+NONE: Final = "none"
+
+
+def find_mcp_file(workspace: Path, named: str | None, trust: TrustPrompt, *, is_explicit: bool = False) -> Path | None:
+    """Find the file of MCP servers that may be used; None when there is none.
+
+    Args:
+        workspace: the folder that the agent works in.
+        named: the file that a flag or a setting names; `none` for no servers, None to look in the workspace.
+        trust: decides about the file.
+        is_explicit: the user named the file with this command, which counts as trust.
+
+    Raises:
+        LoomRunError: a named file is missing, or nobody has trusted it.
+    """
+    if named == NONE:
+        return None
+    file = Path(named) if named else workspace / MCP_FILE
+    try:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as exc:
+        if not named:
+            return None
+        raise LoomRunError(f"cannot read {file}: {(exc.strerror or str(exc)).lower()}.") from exc
+    if is_explicit:
+        trust = TrustPrompt(given=True)
+    if trust.trusts(file, digest, "start MCP servers"):
+        return file.absolute()
+    refusal = (
+        f"{file} is not used: it starts MCP servers, and you have not trusted it. Read it, then repeat the command"
+        " with --trust."
+    )
+    if named:
+        raise LoomRunError(f"cannot continue without MCP servers: {refusal} Or give --mcp-config none.")
+    write_error(refusal)
+    return None
+
+
+def mcp_servers(file: Path | str | None, *, database: Path) -> McpServers:
+    """Build the servers of a file, to be started with `async with`; warnings about the file are written at once.
+
+    Args:
+        file: from `find_mcp_file`; None for no servers.
+        database: the database of the run; what servers send beside text is stored next to it.
+
+    Raises:
+        McpConfigError: the file is broken.
+    """
+    config = McpConfig() if file is None else read_mcp_config(Path(file))
+    for warning in config.warnings:
+        write_error(printable(f"{file}: {warning}"))
+    return McpServers(config, blobs=BlobFolder(database.with_name(f"{database.name}-blobs")))

@@ -1,0 +1,192 @@
+"""What a run needs to be built again in another process; stored in its state as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loom_agents import (
+    AgentProfile,
+    AgentState,
+    ChangeLog,
+    Coordinator,
+    Delegation,
+    Mode,
+    Model,
+    Policy,
+    ProviderModel,
+    RecordingModel,
+    Rule,
+    ScriptedModel,
+    Workspace,
+    workspace_tools,
+)
+
+from loom_run._config.system_prompts import agent_prompt, supervisor_prompt, system_prompt
+from loom_run._config.team import read_only_tools, tools_for
+from loom_run._mock.chat import mock_model
+
+if TYPE_CHECKING:
+    from loom_agents.mcp import McpServers
+    from loom_runner import ToolRegistry
+
+MOCK = "mock"
+APPROVAL_TTL_S = 7 * 24 * 3600.0  # longer than a weekend, too short to approve last month's edit
+
+
+@dataclass(frozen=True, slots=True)
+class AgentParts:
+    """Hold what a runner is built from."""
+
+    coordinator: Coordinator
+    tools: "ToolRegistry"
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Say which model works in which folder, and what it may do.
+
+    Args:
+        workspace: the folder, absolute.
+        model: `mock`, `script:` and the absolute path of a script, or `provider:model`.
+        test_command: what `run_tests` starts; None for the workspace's pytest.
+        mode: what needs approval.
+        rules: exceptions from it, each as `allow TOOL(PATTERN)`, `ask ...` or `deny ...`.
+        mcp: the file of its MCP servers, absolute; None for no servers.
+        max_requests: model requests in one turn.
+        compact_at: the length in tokens beyond which the beginning of a conversation is summarized.
+        agents: the agents it may delegate to; none for an agent that works alone.
+        agent: which of them this run is; None for the one that the user talks with.
+    """
+
+    workspace: str
+    model: str
+    test_command: tuple[str, ...] | None = None
+    mode: Mode = "ask"
+    rules: tuple[str, ...] = ()
+    mcp: str | None = None
+    max_requests: int = 50
+    compact_at: int = 100_000
+    agents: tuple[AgentProfile, ...] = ()
+    agent: str | None = None
+
+    def build(
+        self,
+        *,
+        database: Path,
+        record: Path | None = None,
+        servers: "McpServers | None" = None,
+        changes: ChangeLog | None = None,
+    ) -> AgentParts:
+        """Build the agent's step, tools and policy. The tools have no access to the run's database.
+
+        Args:
+            database: the database of the run.
+            record: a script file to write the model's replies to.
+            servers: the MCP servers of the run, started; their tools are added to the local ones.
+            changes: the log for the tools that write.
+
+        Raises:
+            WorkspaceError: the folder is gone.
+            ScriptError: the script cannot be read.
+        """
+        tools, table = self.tools(database, changes), None
+        if servers is not None and servers.servers:
+            tools, table = servers.registry(tools), servers.table(tools)
+        model = self._model() if record is None else RecordingModel(self._model(), record)
+        folder, profile = Path(self.workspace), self._profile
+        delegation = None
+        if profile is not None:
+            tools, system = tools_for(profile, tools), agent_prompt(folder, profile)
+        elif self.agents:
+            tools, system = read_only_tools(tools), supervisor_prompt(folder)
+            delegation = Delegation(self.agents, self._first_state)
+        else:
+            system = system_prompt(folder, self.mode)
+        step = Coordinator(
+            model,
+            tools,
+            system=system,
+            setup=self.to_json(),
+            asks=profile is None,
+            keeps_open=profile is None,
+            tool_table=table,
+            delegation=delegation,
+            compact_at_tokens=self.compact_at,
+        )
+        return AgentParts(step, tools, self.policy(database))
+
+    def for_agent(self, profile: AgentProfile) -> "Setup":
+        """Return the setup of a run of one of the agents."""
+        return replace(
+            self,
+            agent=profile.name,
+            model=profile.model or self.model,
+            max_requests=profile.max_requests or self.max_requests,
+        )
+
+    def tools(self, database: Path, changes: ChangeLog | None = None) -> "ToolRegistry":
+        """Build the tools; without `changes` only to be listed, not to be called."""
+        log = ChangeLog(undo_path(database)) if changes is None else changes
+        return workspace_tools(self._workspace(database), test_command=self.test_command, changes=log)
+
+    def policy(self, database: Path) -> Policy:
+        """Build the policy that decides about tool calls."""
+        rules = tuple(parse_rule(text) for text in self.rules)
+        return Policy(self._workspace(database), self.mode, rules, ttl_s=APPROVAL_TTL_S)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stored form."""
+        command = None if self.test_command is None else list(self.test_command)
+        stored: dict[str, Any] = {"workspace": self.workspace, "model": self.model, "test_command": command}
+        stored |= {"mode": self.mode, "rules": list(self.rules), "mcp": self.mcp, "max_requests": self.max_requests}
+        stored["compact_at"] = self.compact_at
+        if self.agents:
+            stored |= {"agents": [profile.to_json() for profile in self.agents], "agent": self.agent}
+        return stored
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Setup":
+        """Read the stored form."""
+        command = data.get("test_command")
+        return cls(
+            data["workspace"],
+            data["model"],
+            None if command is None else tuple(command),
+            data.get("mode", "ask"),
+            tuple(data.get("rules", ())),
+            data.get("mcp"),
+            data.get("max_requests", 50),
+            data.get("compact_at", 100_000),
+            tuple(AgentProfile.from_json(profile) for profile in data.get("agents", ())),
+            data.get("agent"),
+        )
+
+    @property
+    def _profile(self) -> AgentProfile | None:
+        return next((profile for profile in self.agents if profile.name == self.agent), None)
+
+    def _first_state(self, profile: AgentProfile, task: str) -> Any:
+        return AgentState(setup=self.for_agent(profile).to_json()).with_user(task).to_json()
+
+    def _workspace(self, database: Path) -> Workspace:
+        return Workspace.at(Path(self.workspace), private=[database])
+
+    def _model(self) -> Model:
+        kind, _, path = self.model.partition(":")
+        if kind == "script":
+            return ScriptedModel.from_file(Path(path), agent=self.agent)
+        return mock_model(self.agent, leads=bool(self.agents)) if self.model == MOCK else ProviderModel(self.model)
+
+
+def undo_path(database: Path) -> Path:
+    """Return the path of the undo log of a database, beside it."""
+    return database.with_name(f"{database.name}-undo")
+
+
+def parse_rule(text: str) -> Rule:
+    """Read a rule as it is stored."""
+    how, _, rest = text.partition(" ")
+    assert how in {"allow", "ask", "deny"}
+    return Rule.parse(how, rest)  # type: ignore[arg-type]  # one of the three

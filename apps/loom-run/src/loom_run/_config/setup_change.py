@@ -1,0 +1,152 @@
+"""What a command line changes about the setup of a run."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from loom_agents import Mode, Workspace
+
+from loom_run._config.mcp_servers import find_mcp_file
+from loom_run._config.settings import Settings
+from loom_run._config.setup import MOCK, Setup, parse_rule
+from loom_run._config.team import agent_profiles
+from loom_run._config.trust import TrustPrompt
+from loom_run._errors import LoomRunError
+
+
+@dataclass(frozen=True, slots=True)
+class SetupChange:
+    """Hold the options of a command line about the setup; None stands for an option that is not given.
+
+    Args:
+        workspace: the folder.
+        model: provider and model.
+        mock_llm: the path of a script, or empty for the mock.
+        test_command: the test command, in shell syntax.
+        mode: what needs approval.
+        rules: exceptions, as in `Setup`; they are added to those of the run, in place of one about the same calls.
+        mcp: the file of MCP servers; `none` for no servers.
+        compact_at: the length in tokens beyond which a conversation is summarized.
+        settings: the settings for new runs, where the command line says nothing.
+        trust: decides about files of the project.
+        trust_is_used: what the command line says about trust was for the files as they were; see `without_trust`.
+    """
+
+    workspace: Path | None = None
+    model: str | None = None
+    mock_llm: str | None = None
+    test_command: str | None = None
+    mode: Mode | None = None
+    rules: tuple[str, ...] = ()
+    mcp: str | None = None
+    compact_at: int | None = None
+    settings: Settings = field(default_factory=Settings)
+    trust: TrustPrompt = field(default_factory=TrustPrompt)
+    trust_is_used: bool = False
+
+    def new_setup(self, *, leads: bool = False) -> Setup:
+        """Build the setup of a new run: the command line first, then the settings.
+
+        Args:
+            leads: the run leads a team of agents.
+
+        Raises:
+            LoomRunError: no model is named, or a file of the project is not trusted.
+        """
+        defaults = self.settings
+        self.trust.require(defaults)
+        if self.mock_llm is None and self.model is None and defaults.model is None:
+            raise LoomRunError(
+                "cannot start a chat: no model is named. Give --model PROVIDER:MODEL (openai:gpt-5,"
+                " ollama:qwen3, ...) or set LOOM_MODEL, or use --mock-llm to work offline."
+            )
+        change = replace(
+            self,
+            model=defaults.model if self.mock_llm is None and self.model is None else self.model,
+            test_command=defaults.test_command if self.test_command is None else self.test_command,
+            mode=self.mode or defaults.mode,  # type: ignore[arg-type]  # one of the modes: checked when it was read
+            rules=(*checked_rules(allow=defaults.allow, ask=defaults.ask, deny=defaults.deny), *self.rules),
+        )
+        setup = _apply(change, {"workspace": str(Path.cwd()), "model": MOCK})
+        if leads:
+            setup = replace(setup, agents=agent_profiles(defaults.agents))
+        return self._with_mcp_file(setup, self.mcp or defaults.mcp_config)
+
+    def without_trust(self) -> "SetupChange":
+        """Return the same change for later turns: a file that changes after this command started is not trusted."""
+        return replace(self, trust=replace(self.trust, given=False), trust_is_used=True)
+
+    def default_limits(self) -> dict[str, Any]:
+        """Return the limits that the settings give to new runs."""
+        defaults = self.settings
+        limits = {
+            "max_tokens": defaults.max_tokens,
+            "max_cost_usd": defaults.max_cost,
+            "max_requests": defaults.max_requests,
+        }
+        return {name: value for name, value in limits.items() if value is not None}
+
+    def applied_to(self, stored: Mapping[str, Any]) -> Setup:
+        """Return the stored setup of a run with the options of the command line applied.
+
+        Raises:
+            LoomRunError: the file of MCP servers has changed and nobody has trusted it since.
+        """
+        setup = _apply(self, stored)
+        named = self.mcp or setup.mcp
+        return setup if named is None else self._with_mcp_file(setup, named)
+
+    def _with_mcp_file(self, setup: Setup, named: str | None) -> Setup:
+        is_explicit = self.mcp is not None and not self.trust_is_used
+        file = find_mcp_file(Path(setup.workspace), named, self.trust, is_explicit=is_explicit)
+        return replace(setup, mcp=None if file is None else str(file))
+
+
+def checked_rules(**texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Read the rules of a command line, by what they do, and return them in their stored form.
+
+    Raises:
+        AgentError: one is not TOOL or TOOL(PATTERN).
+    """
+    return tuple(f"{how} {parse_rule(f'{how} {text}')}" for how, given in texts.items() for text in given)
+
+
+def _apply(change: SetupChange, stored: Mapping[str, Any]) -> Setup:
+    """Return the stored setup with a change applied, except for the MCP servers."""
+    setup = Setup.from_json(stored)
+    if change.workspace is not None:
+        setup = replace(setup, workspace=str(change.workspace))
+    if change.model is not None:
+        setup = replace(setup, model=_provider_model(change.model))
+    if change.mock_llm is not None:
+        setup = replace(setup, model=f"script:{Path(change.mock_llm).absolute()}" if change.mock_llm else MOCK)
+    if change.test_command is not None:
+        setup = replace(setup, test_command=_split_command(change.test_command))
+    if change.compact_at is not None:
+        setup = replace(setup, compact_at=change.compact_at)
+    if change.mode is not None:
+        setup = replace(setup, mode=change.mode)
+    for rule in change.rules:
+        calls = str(parse_rule(rule))
+        others = tuple(other for other in setup.rules if str(parse_rule(other)) != calls)
+        setup = replace(setup, rules=(*others, rule))
+    return replace(setup, workspace=str(Workspace.at(Path(setup.workspace)).root))
+
+
+def _provider_model(name: str) -> str:
+    provider, _, model = name.partition(":")
+    if not provider or not model or provider == "script":
+        raise LoomRunError(f"cannot use --model {name!r}: it is not PROVIDER:MODEL, such as openai:gpt-5.")
+    return name
+
+
+def _split_command(command: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as exc:
+        raise LoomRunError(f"cannot use --test-command {command!r}: its quotes ({exc}).") from exc
+    if not words:
+        raise LoomRunError("cannot use --test-command '': it is empty. Name a program.")
+    return words

@@ -1,0 +1,77 @@
+"""Ask a person once whether a project's file may start programs, or refuse in one line when nobody can be asked."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from loom_runner.cli_base import write_error
+
+from loom_run._config.settings import Settings, user_folder
+from loom_run._errors import LoomRunError
+from loom_run._text import printable
+
+__all__ = ["TrustPrompt"]
+
+_MAX_SHOWN_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class TrustPrompt:
+    """Decide whether files of projects are trusted.
+
+    Args:
+        given: the user gave `--trust` with this command.
+        may_ask: a person sits at a terminal.
+    """
+
+    given: bool = False
+    may_ask: bool = False
+
+    @classmethod
+    def at_terminal(cls, *, given: bool) -> "TrustPrompt":
+        """Build it for this process's own terminal, if it has one."""
+        return cls(given, may_ask=all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)))
+
+    def trusts(self, file: Path, digest: str, what: str) -> bool:
+        """Report whether a file is trusted; ask when somebody can answer.
+
+        Args:
+            file: the file.
+            digest: SHA-256 of its bytes.
+            what: what it would do, for a person: "start MCP servers".
+        """
+        from loom_agents.mcp import TrustedFiles
+
+        trusted = TrustedFiles(user_folder() / "trust.json")
+        if trusted.trusts(file, digest):
+            return True
+        if not (self.given or (self.may_ask and self._ask(file, what, is_known=trusted.knows(file)))):
+            return False
+        trusted.trust(file, digest)
+        return True
+
+    def require(self, settings: Settings) -> None:
+        """Refuse a project's settings that nobody has trusted.
+
+        Raises:
+            LoomRunError: they are not trusted.
+        """
+        if settings.guarded is None:
+            return
+        file, digest, names = settings.guarded
+        if not self.trusts(file, digest, f"set {', '.join(names)}"):
+            raise LoomRunError(
+                f"cannot use {file}: it sets {', '.join(names)}, and you have not trusted it. Read it, then repeat the"
+                " command with --trust."
+            )
+
+    def _ask(self, file: Path, what: str, *, is_known: bool) -> bool:
+        changed = " It has changed since you trusted it." if is_known else ""
+        write_error(f"{file} would {what}.{changed}")
+        lines = file.read_text(errors="replace").split("\n")
+        for line in lines[:_MAX_SHOWN_LINES]:
+            write_error(f"  | {printable(line)}")
+        if len(lines) > _MAX_SHOWN_LINES:
+            write_error(f"  | ... ({len(lines) - _MAX_SHOWN_LINES} more lines)")
+        return click.confirm("Trust this file?", default=False, err=True)

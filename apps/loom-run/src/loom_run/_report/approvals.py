@@ -1,0 +1,65 @@
+"""Show tool calls that wait for approval, and what they would do."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from loom_runner.cli_base import Output, plural, styled_status, write_error, write_json, write_line
+
+from loom_run._chat.approvals import Request, request_label
+from loom_run._text import printable
+
+MAX_SHOWN_LINES = 40
+
+
+def preview(tool: str, arguments: Mapping[str, Any]) -> list[str]:
+    """Show what a call would do, in at most 40 lines."""
+    match tool, arguments:
+        case "edit_file", {"path": str(path), "old": str(old), "new": str(new)}:
+            lines = [path, *_signed("-", old), *_signed("+", new)]
+        case "write_file", {"path": str(path), "text": str(text)}:
+            lines = [path, *_signed("+", text)]
+        case "apply_patch", {"patch": str(patch)}:
+            lines = patch.splitlines()
+        case "git_commit", {"message": str(message)}:
+            lines = message.splitlines()
+        case _:
+            lines = json.dumps(dict(arguments), ensure_ascii=False, indent=2).splitlines()
+    shown = [printable(line) for line in lines[:MAX_SHOWN_LINES]]
+    omitted = len(lines) - len(shown)
+    return [*shown, f"... {plural(omitted, 'more line')}"] if omitted else shown
+
+
+def write_requests(requests: Sequence[Request], output: Output) -> None:
+    """List requests, each with what it would do."""
+    if output == "json":
+        write_json(list(requests))
+    elif output == "jsonl":
+        for request in requests:
+            write_json(request, "jsonl")
+    elif not requests:
+        write_error("no call waits for approval")
+    else:
+        for line in _lines(requests):
+            write_line(line)
+
+
+def decision_text(decision: Mapping[str, Any]) -> str:
+    """Name a decision in the past tense, without who made it."""
+    return {"approve": "approved", "edit": "approved with other arguments", "deny": "denied"}[str(decision["how"])]
+
+
+def _lines(requests: Sequence[Request]) -> Iterable[str]:
+    for request in requests:
+        until = f", expires {request['expires_at']}" if request["expires_at"] else ""
+        edited = request["edited_arguments"]
+        yield f"{request_label(request)}  {styled_status(request['status'])}  {request['reason']}{until}"
+        for line in preview(request["tool"], request["arguments"] if edited is None else edited):
+            yield f"    {line}"
+        for decision in request["decisions"]:
+            note = f": {decision['note']}" if decision["note"] else ""
+            yield printable(f"    {decision['how']} by {decision['by']} ({decision['via']}) {decision['at']}{note}")
+
+
+def _signed(sign: str, text: str) -> list[str]:
+    return [f"{sign} {line}" for line in text.splitlines()]

@@ -1,0 +1,112 @@
+"""Check that what `loom-run` needs is there: one line for each thing, and what to do where something is missing."""
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from loom_agents import ModelError, ProviderModel
+from loom_runner import RunnerError, SQLiteStore
+
+from loom_run._config.settings import load_settings
+from loom_run._config.setup import undo_path
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Hold the result of one check. `bad` keeps something from working; `warn` may.
+
+    Args:
+        name: what was checked.
+        verdict: the result.
+        text: what was found, and what to do.
+    """
+
+    name: str
+    verdict: Literal["ok", "warn", "bad"]
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `--output json` prints."""
+        return asdict(self)
+
+
+def run_checks(db: str, model: str | None) -> Iterator[Check]:
+    """Check this machine, the current folder, the database and the model.
+
+    Args:
+        db: the database; it need not exist.
+        model: a model to check, in place of the configured one.
+    """
+    yield Check("python", "ok", f"{sys.version.split()[0]} in {sys.prefix}")
+    yield _program("git", "git_status, git_diff and git_commit do not work without it")
+    yield _settings()
+    yield _model(model)
+    yield _database(db)
+    yield _undo(db)
+    yield _tests()
+    is_terminal = sys.stdin is not None and sys.stdin.isatty()
+    where = "approvals are asked for in place" if is_terminal else "a run that needs approval ends with exit code 3"
+    yield Check("terminal", "ok", where)
+
+
+def _program(name: str, consequence: str) -> Check:
+    found = shutil.which(name)
+    return Check(name, "ok", found) if found else Check(name, "warn", f"is not installed: {consequence}")
+
+
+def _settings() -> Check:
+    try:
+        settings = load_settings()
+    except RunnerError as exc:
+        return Check("settings", "bad", " ".join(str(exc).split()))
+    origins = sorted({str(origin) for origin in settings.origins.values()})
+    return Check("settings", "ok", f"from {', '.join(origins)}" if origins else "nothing is set; see loom-run config")
+
+
+def _model(named: str | None) -> Check:
+    try:
+        model = named or load_settings().model
+    except RunnerError:
+        model = named
+    if model is None:
+        return Check("model", "warn", "none is set: give --model, set LOOM_MODEL, or work with --mock-llm")
+    if importlib.util.find_spec("pydantic_ai") is None:
+        return Check("model", "bad", f'{model} needs an extra: pip install "loom-run[openai]" (or anthropic, google)')
+    try:
+        ProviderModel(model)
+    except ModelError as exc:
+        return Check("model", "bad", " ".join(str(exc).split()))
+    return Check("model", "ok", f"{model} is configured; only a chat shows whether its provider answers")
+
+
+def _database(db: str) -> Check:
+    if not Path(db).exists():
+        return Check("database", "ok", f"{db} does not exist yet; the first run creates it")
+    try:
+        with SQLiteStore(db, read_only=True) as store:
+            runs = len(store.reader.list_runs(limit=1000))
+    except RunnerError as exc:
+        return Check("database", "bad", " ".join(str(exc).split()))
+    return Check("database", "ok", f"{db}, {runs} runs; loom-runner doctor checks more")
+
+
+def _undo(db: str) -> Check:
+    file = undo_path(Path(db))
+    if not file.exists():
+        return Check("undo", "ok", "no run has changed a file")
+    return Check("undo", "ok", f"{file} records what runs have changed, {file.stat().st_size:,} bytes")
+
+
+def _tests() -> Check:
+    folder = Path.cwd()
+    for place in (".venv/bin/python", "venv/bin/python"):
+        if (folder / place).is_file():
+            return Check("tests", "ok", f"run_tests starts pytest of {place}")
+    if importlib.util.find_spec("pytest") is None:
+        return Check("tests", "warn", "there is no pytest here: name another program with --test-command")
+    return Check("tests", "ok", f"run_tests starts pytest of {os.path.basename(sys.executable)}")  # noqa: PTH119 - a name

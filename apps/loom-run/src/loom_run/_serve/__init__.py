@@ -1,0 +1,1 @@
+"""Chats over HTTP, as a product of `loom_agents.serve`."""

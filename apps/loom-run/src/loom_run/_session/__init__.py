@@ -1,0 +1,1 @@
+"""The interactive session at a terminal: reading messages and asking for approvals."""

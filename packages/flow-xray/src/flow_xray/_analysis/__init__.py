@@ -1,0 +1,1 @@
+"""Analysis of a trace: findings, statistics, summary, report."""

@@ -1,0 +1,1 @@
+"""A folder of captures: the store, its index, retention."""

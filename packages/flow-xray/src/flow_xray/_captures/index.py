@@ -1,0 +1,100 @@
+"""The index of a folder of captures: the file `index.jsonl`, under a lock of all processes.
+
+    {"t": "begin", "id", "name", "started_at", "pid", "process"}    when a capture is opened
+    {"t": "end", "id", "status", "duration_ms", "spans", ...}       when it is closed
+
+Every process appends whole lines while it holds the lock on the file `lock`. A process that removes
+captures rewrites the index under the same lock: into a file beside it, which is then renamed. A
+reader skips a line that a crash left torn, and the next writer begins a new line after it.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+_INDEX: Final = "index.jsonl"
+_LOCK: Final = "lock"
+_BEGIN_MEMBERS: Final = ("id", "name", "started_at", "pid", "process")
+
+
+class Index:
+    """What is known about the captures in a folder.
+
+    Durability: when a call returns, the operating system has the line; it survives the death of the
+    process.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def exists(self) -> bool:
+        """Return whether a store has used this folder."""
+        return (self._folder / _INDEX).is_file() or (self._folder / _LOCK).is_file()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock; it is released when the process ends at the latest."""
+        file = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(file, msvcrt.LK_LOCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Append a line."""
+        with self.locked():
+            self.write(line)
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Append a line; the caller holds the lock."""
+        file = os.open(self._folder / _INDEX, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            is_torn = False
+            if os.fstat(file).st_size:
+                os.lseek(file, -1, os.SEEK_END)
+                is_torn = os.read(file, 1) != b"\n"
+            os.write(file, (b"\n" if is_torn else b"") + json.dumps(line).encode("ascii") + b"\n")
+        finally:
+            os.close(file)
+
+    def read(self) -> tuple[dict[str, dict[str, Any]], int]:
+        """Return the captures by id, with the members of their lines, and the number of lines."""
+        try:
+            lines = (self._folder / _INDEX).read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return {}, 0
+        known: dict[str, dict[str, Any]] = {}
+        for line in lines:
+            try:
+                each = json.loads(line)
+                capture_id, kind = str(each["id"]), each["t"]
+            except (ValueError, KeyError, TypeError):
+                continue  # torn by a crash, or empty after the last line end
+            if kind == "begin" and isinstance(each.get("name"), str) and isinstance(each.get("started_at"), str):
+                known[capture_id] = {**each, **known.get(capture_id, {})}
+            elif kind == "end" and capture_id in known:
+                known[capture_id].update(each)
+        return known, len(lines)
+
+    def rewrite(self, known: dict[str, dict[str, Any]]) -> None:
+        """Rewrite the index; the caller holds the lock."""
+        partial = self._folder / f"{_INDEX}.{os.getpid()}.partial"
+        with partial.open("w", encoding="ascii") as stream:
+            for each in known.values():
+                begin = {key: each[key] for key in _BEGIN_MEMBERS if key in each}
+                stream.write(json.dumps({"t": "begin", **begin}) + "\n")
+                if "status" in each:
+                    stream.write(json.dumps({**each, "t": "end"}) + "\n")
+        partial.replace(self._folder / _INDEX)

@@ -1,0 +1,1 @@
+"""Comparing two traces: alignment, differences, the page of a difference, golden traces."""

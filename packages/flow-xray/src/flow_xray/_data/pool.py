@@ -1,0 +1,113 @@
+"""The value pool: repeated values are stored once.
+
+A chat history that is passed to 200 model calls is 200 lists of the same messages. Before a trace
+is written, messages (objects with a "role") and long texts are replaced by references to a pool, by
+their content, so a file grows with the conversation and not with its square.
+
+A packed value is plain JSON again: `{"$ref": key}` stands for a pooled value. A recorded object
+that looks like a reference is wrapped: `{"$raw": {"$ref": ...}}`. Pooled values may refer to other
+pooled values, always earlier ones.
+
+References alone still grow with the square, because each call has the list of all of them. With
+`Lists`, a list that begins like a pooled one is written as what it adds,
+`{"$more": [{"$ref": key}, [...]]}`, and is pooled itself.
+
+The walk is recursive: its depth is bounded by the freezer (32 levels), which every value has
+passed.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+from flow_xray._data.span import Json
+
+Key: TypeAlias = "int | str"
+
+LONG_TEXT: Final = 400
+_REF: Final = "$ref"
+_RAW: Final = "$raw"
+_MORE: Final = "$more"
+_MARKS: Final = frozenset({_REF, _RAW, _MORE})
+_MIN_LIST: Final = 4  # a shorter list costs less than its reference
+
+
+class Lists:
+    """The lists of references that are in a pool, as a tree of their items."""
+
+    __slots__ = ("_keys", "_next")
+
+    def __init__(self) -> None:
+        self._next: dict[tuple[int, Key], int] = {}
+        self._keys: dict[int, Key] = {}
+
+    def pooled(self, items: list[Json], put: Callable[[Json], Key]) -> Json:
+        """Return a reference to a list of references; any other list, and a short one, as it is.
+
+        The list is stored as what it adds to the longest pooled list with the same beginning.
+        """
+        if len(items) < _MIN_LIST or not all(type(item) is dict and _REF in item for item in items):
+            return items
+        keys: list[Key] = [item[_REF] for item in items]  # type: ignore[call-overload,index,misc]  # checked above
+        node = length = 0
+        base: Key | None = None
+        for index, key in enumerate(keys, 1):
+            step = (node, key)
+            node = self._next.setdefault(step, len(self._next) + 1)
+            if node in self._keys:
+                base, length = self._keys[node], index
+        if base is None or length < len(keys):
+            rest: list[Json] = items[length:]
+            base = self._keys[node] = put(rest if base is None else {_MORE: [{_REF: base}, rest]})
+        return {_REF: base}
+
+
+def pack(value: Json, put: Callable[[Json], Key], lists: Lists | None = None) -> Json:
+    """Return `value` with messages and long texts replaced by references.
+
+    Args:
+        value: plain JSON.
+        put: stores a packed value and returns its key; it must return the same key for an equal
+            value.
+        lists: when given, lists of references are pooled, too.
+    """
+    kind = type(value)
+    if kind is str:
+        return {_REF: put(value)} if len(value) >= LONG_TEXT else value  # type: ignore[arg-type]  # narrowed by type()
+    if kind is dict:
+        packed: dict[str, Json] = {key: pack(member, put, lists) for key, member in value.items()}  # type: ignore[union-attr]  # narrowed by type()
+        if "role" in packed and len(packed) > 1:
+            return {_REF: put(packed)}
+        return {_RAW: packed} if len(packed) == 1 and not _MARKS.isdisjoint(packed) else packed
+    if kind is list:
+        items = [pack(member, put, lists) for member in value]  # type: ignore[union-attr]  # narrowed by type()
+        return items if lists is None else lists.pooled(items, put)
+    return value
+
+
+def unpack(value: Json, pool: Mapping[Key, Json]) -> Json:
+    """Return `value` with every reference resolved; the pooled values are resolved already.
+
+    Raises:
+        KeyError: a reference has no value in the pool.
+    """
+    if isinstance(value, dict):
+        if len(value) == 1:
+            if _REF in value:
+                key = value[_REF]
+                if not isinstance(key, int | str):
+                    raise KeyError(key)
+                return pool[key]
+            more = value.get(_MORE)
+            if isinstance(more, list) and len(more) == 2 and isinstance(more[1], list):
+                known = unpack(more[0], pool)
+                return [
+                    *(known if isinstance(known, list) else [known]),
+                    *(unpack(member, pool) for member in more[1]),
+                ]
+            raw = value.get(_RAW)
+            if isinstance(raw, dict):
+                return {key: unpack(member, pool) for key, member in raw.items()}
+        return {key: unpack(member, pool) for key, member in value.items()}
+    if isinstance(value, list):
+        return [unpack(member, pool) for member in value]
+    return value

@@ -1,0 +1,1 @@
+"""OpenTelemetry attribute names, and the conversion of its attributes and messages."""

@@ -1,0 +1,1 @@
+"""Readers: the journal, the trace file, OTLP, Chrome events, and a file of any of these formats."""

@@ -1,0 +1,1 @@
+"""Recording: the `trace` object, the wrappers of traced functions, the session."""

@@ -1,0 +1,1 @@
+"""Freezing values into bounded JSON, with secrets masked before anything is stored."""

@@ -1,0 +1,1 @@
+"""Token counts read from a model's response, and what they cost."""

@@ -1,0 +1,1 @@
+"""Writers: journal, trace file, HTML page, OTLP, Chrome events, speedscope, Graphviz."""

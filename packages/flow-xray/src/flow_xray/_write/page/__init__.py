@@ -1,0 +1,1 @@
+"""The HTML page: its document, its data blocks, and the bundled viewer that reads them."""

@@ -1,0 +1,197 @@
+"""Decide which tool calls run, which need approval, and which are denied: modes and rules. Nothing here has effects.
+
+A *mode* decides about all calls:
+
+| mode | reading | changing files (`edit_file`, `write_file`, `apply_patch`) | everything else |
+|---|---|---|---|
+| `ask` | runs | needs approval | needs approval |
+| `edits` | runs | runs | needs approval |
+| `auto` | runs | runs | runs |
+| `read-only` | runs | denied | denied |
+
+Reading is what a tool declares as read-only. `run_tests` runs in all modes but the last, because its
+command was chosen by the owner of the workspace and not by the model. A tool that its owner marked
+(`needs_approval`) needs approval in all modes but the last, in which it is denied.
+
+A *rule* decides about some calls: `allow`, `ask` or `deny`, then `tool` or `tool(pattern)`; both may
+have wildcards. Rules come before the mode; of several that match, `deny` overrides `ask`, and `ask`
+overrides `allow`. The pattern is
+
+* for tools with a path: a glob as in `list_files` (`src/**`). A path is compared as it is written and
+  as it is after all links; `allow` must match all of them, `deny` and `ask` one. A patch has the paths
+  of all its files.
+* for other tools: wildcards over the arguments as JSON text, keys sorted;
+* `name=pattern`: wildcards over one argument.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import Any, Final, Literal, TypeAlias
+
+from loom_runner import Allow, Ask, Deny, PendingCall
+
+from loom_agents._errors import AgentError, ToolError
+from loom_agents._tools.input_requests import INPUT_ARGUMENT
+from loom_agents._workspace.jail import Workspace
+from loom_agents._workspace.listing import matches
+from loom_agents._workspace.write.patch import parse_patch
+
+Mode: TypeAlias = Literal["ask", "edits", "auto", "read-only"]
+How: TypeAlias = Literal["allow", "ask", "deny"]
+
+EDITING_TOOLS: Final = frozenset({"edit_file", "write_file", "apply_patch"})
+TRUSTED_TOOLS: Final = frozenset({"run_tests"})
+
+_RULE = re.compile(r"\s*([\w.*?\-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Decide about the calls of some tools.
+
+    Args:
+        how: the decision.
+        tool: which tools; wildcards are allowed.
+        pattern: which calls of them; None for all.
+    """
+
+    how: How
+    tool: str
+    pattern: str | None = None
+
+    @classmethod
+    def parse(cls, how: How, text: str) -> "Rule":
+        """Read `tool` or `tool(pattern)`.
+
+        Raises:
+            AgentError: it is neither.
+        """
+        found = _RULE.fullmatch(text)
+        if found is None or found[2] == "":
+            raise AgentError(
+                f"cannot read the rule {text!r}: it is neither TOOL nor TOOL(PATTERN). Write for example"
+                " edit_file(src/**)."
+            )
+        return cls(how, found[1], found[2])
+
+    def __str__(self) -> str:
+        return self.tool if self.pattern is None else f"{self.tool}({self.pattern})"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Hold the decision about a call, and its reason."""
+
+    how: How
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Decide about tool calls.
+
+    Args:
+        workspace: resolves the paths.
+        mode: decides about all calls.
+        rules: exceptions for some calls.
+        ttl_s: how long a request for approval stays valid; None for ever.
+    """
+
+    workspace: Workspace
+    mode: Mode = "ask"
+    rules: tuple[Rule, ...] = ()
+    ttl_s: float | None = None
+
+    def gate(self, call: PendingCall) -> Allow | Ask | Deny:
+        """Decide about a call of a run: the `gate` of an `AgentRunner`."""
+        if INPUT_ARGUMENT in call.arguments:
+            return Allow()  # it was allowed before, and a person has just answered its question
+        marked = call.tool.needs_approval
+        verdict = self.decide(call.name, call.arguments, read_only=call.tool.read_only, marked=marked)
+        if verdict.how == "ask":
+            return Ask(verdict.reason, ttl_s=self.ttl_s)
+        if verdict.how == "deny":
+            return Deny(f"{verdict.reason} forbids it. Do not try to do the same in another way.")
+        return Allow()
+
+    def decide(
+        self, tool: str, arguments: Mapping[str, Any], *, read_only: bool = False, marked: bool = False
+    ) -> Verdict:
+        """Decide about one call.
+
+        Args:
+            tool: its name.
+            arguments: the arguments of the model.
+            read_only: the tool changes nothing.
+            marked: the tool is declared `needs_approval`.
+        """
+        for how in ("deny", "ask", "allow"):
+            rules = [rule for rule in self.rules if rule.how == how and fnmatchcase(tool, rule.tool)]
+            if not rules:
+                continue
+            matching = next((rule for rule in rules if self._matches(rule, tool, arguments)), None)
+            if matching is not None:
+                return Verdict(matching.how, f"the rule {how} {matching}")
+        return self._by_mode(tool, read_only=read_only, marked=marked)
+
+    def _by_mode(self, tool: str, *, read_only: bool, marked: bool) -> Verdict:
+        reason = f"mode {self.mode}"
+        if read_only and not marked:
+            return Verdict("allow", "it only reads")
+        if self.mode == "read-only":
+            return Verdict("deny", reason)
+        if marked:
+            return Verdict("ask", "the tool is declared to need approval")
+        if self.mode == "auto" or tool in TRUSTED_TOOLS or (self.mode == "edits" and tool in EDITING_TOOLS):
+            return Verdict("allow", reason)
+        return Verdict("ask", reason)
+
+    def _matches(self, rule: Rule, tool: str, arguments: Mapping[str, Any]) -> bool:
+        if rule.pattern is None:
+            return True
+        name, equals, pattern = rule.pattern.partition("=")
+        if equals and name == "path":
+            return self._matches(Rule(rule.how, rule.tool, pattern), tool, arguments)
+        if equals and name in arguments:
+            value = arguments[name]
+            text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+            return self._matches_text(rule.how, text, pattern)
+        paths = named_paths(tool, arguments)
+        if paths is None:
+            text = json.dumps(dict(arguments), sort_keys=True, ensure_ascii=False)
+            return self._matches_text(rule.how, text, rule.pattern)
+        spellings = [spelling for path in paths for spelling in self._spellings(path)]
+        if rule.how == "allow":
+            return bool(spellings) and all(matches(path, rule.pattern) for path in spellings)
+        wanted = rule.pattern.casefold()  # a file system may not distinguish upper and lower case
+        return any(matches(path.casefold(), wanted) for path in spellings)
+
+    def _matches_text(self, how: How, text: str, pattern: str) -> bool:
+        if how == "allow":
+            return fnmatchcase(text, pattern)
+        return fnmatchcase(text.casefold(), pattern.casefold())
+
+    def _spellings(self, path: str) -> Iterable[str]:
+        """Return a path as it is written, relative to the workspace, and as it is after all links."""
+        root = self.workspace.root.as_posix()
+        yield str(PurePosixPath(path.removeprefix(f"{root}/")))
+        try:
+            yield self.workspace.shown(self.workspace.resolve(path))
+        except ToolError:
+            return  # the tool will refuse it with a reason
+
+
+def named_paths(tool: str, arguments: Mapping[str, Any]) -> list[str] | None:
+    """Return the paths that a call is about; None for a tool without paths."""
+    if tool == "apply_patch":
+        try:
+            patches = parse_patch(str(arguments.get("patch", "")))
+        except ToolError:
+            return []  # the tool will refuse it with a reason
+        return [path for patch in patches for path in {patch.source, patch.target} if path is not None]
+    path = arguments.get("path")
+    return [path] if isinstance(path, str) else None

@@ -1,0 +1,249 @@
+"""The MCP servers of one run: started together, offered to a model as tools, ended together.
+
+    async with McpServers(read_mcp_config(Path(".mcp.json")), blobs=BlobFolder(folder)) as servers:
+        tools = servers.registry(workspace_tools(workspace))
+
+A server that cannot be used is a line in `problems` and nothing else: the run goes on with the tools that are there.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from loom_runner import Tool, ToolFailed, ToolRegistry, current_run
+
+from loom_agents._mcp.config import McpConfig
+from loom_agents._mcp.results import Blobs, error_text, payload_of
+from loom_agents._mcp.server import McpServer
+from loom_agents._mcp.tool_names import ServerTool, model_names
+from loom_agents._models.messages import storable
+from loom_agents._tools.input_requests import INPUT_ARGUMENT, question_payload
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+    from mcp_types import InputRequiredResult
+    from mcp_types import Tool as McpTool
+
+__all__ = ["McpServers", "OfferedTool"]
+
+_MAX_DESCRIPTION: Final = 4000
+_MAX_ROUNDS: Final = 10  # of a server that only gives back its own state, and asks nothing
+_ROUND_PAUSE_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedTool:
+    """Hold one tool of a server.
+
+    Args:
+        server: where it is.
+        offer: how the server describes it.
+        validator: checks arguments against its schema.
+    """
+
+    server: McpServer
+    offer: "McpTool"
+    validator: "Validator"
+
+    @property
+    def key(self) -> ServerTool:
+        """Its server and its own name."""
+        return self.server.config.name, self.offer.name
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether it changes nothing, by the owner's word, else by the server's."""
+        if self.server.config.effect is not None:
+            return self.server.config.effect == "read"
+        return bool(self.offer.annotations and self.offer.annotations.read_only_hint)
+
+    @property
+    def is_idempotent(self) -> bool:
+        """Whether a second call does no more than the first, by the owner's word, else by the server's."""
+        if self.server.config.effect is not None:
+            return self.server.config.effect == "idempotent"
+        return bool(self.offer.annotations and self.offer.annotations.idempotent_hint)
+
+    @property
+    def digest(self) -> str:
+        """Name what a model knows of it; another one means that the tool has changed."""
+        known = [self.offer.description, self.offer.input_schema, self.is_read_only, self.is_idempotent]
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+
+    def as_tool(self, name: str, blobs: Blobs) -> Tool:
+        """Build the tool that a run calls under this name."""
+
+        async def call(**arguments: Any) -> Any:
+            answers = arguments.pop(INPUT_ARGUMENT, None)
+            self._check(name, arguments)
+            return await self._call(name, arguments, answers, blobs)
+
+        return Tool(
+            name=name,
+            function=call,
+            description=storable(self.offer.description or self.offer.title or "")[:_MAX_DESCRIPTION],
+            input_schema=self.offer.input_schema,
+            read_only=self.is_read_only,
+            idempotent=self.is_idempotent,
+            needs_approval=self.server.config.approve is True,
+        )
+
+    def _check(self, name: str, arguments: Mapping[str, Any]) -> None:
+        from jsonschema.exceptions import best_match
+        from referencing.exceptions import Unresolvable
+
+        try:
+            wrong = best_match(self.validator.iter_errors(arguments))
+        except Unresolvable as exc:
+            raise ToolFailed(
+                f"cannot call {name}: the server's schema refers to {exc.ref!r}, which is not in it.",
+                error_category="invalid_arguments",
+            ) from exc
+        if wrong is not None:
+            where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in wrong.absolute_path)
+            raise ToolFailed(
+                f"cannot call {name}: its arguments{where} do not fit: {wrong.message[:300]}. Correct them.",
+                error_category="invalid_arguments",
+            )
+
+    async def _call(
+        self, name: str, arguments: Mapping[str, Any], answers: Mapping[str, Any] | None, blobs: Blobs
+    ) -> Any:
+        from mcp_types import CallToolResult
+
+        context = current_run()
+
+        async def told(progress: float, total: float | None, message: str | None) -> None:
+            if context is not None:
+                report = {"progress": progress, "total": total, "message": message}
+                context.emit({"type": "tool_progress", "name": name, **report})
+
+        for _ in range(_MAX_ROUNDS):
+            result = await self.server.call(
+                self.offer.name,
+                arguments,
+                is_repeatable=self.is_read_only or self.is_idempotent,
+                answers=answers,
+                on_progress=told,
+            )
+            if isinstance(result, CallToolResult):
+                if result.is_error:
+                    raise ToolFailed(error_text(result), error_category="tool_error")
+                return payload_of(result, blobs)
+            if result.input_requests:
+                return question_payload(_questions(name, result), result.request_state)
+            answers = {"responses": {}, "request_state": result.request_state}
+            await asyncio.sleep(_ROUND_PAUSE_S)
+        raise ToolFailed(f"the MCP server never finished {name}", error_category="refused")
+
+
+class McpServers:
+    """Hold the servers of a file while a block runs.
+
+    Attributes:
+        servers: all that could be read, started or not.
+        problems: what cannot be used and why, in one line each.
+    """
+
+    def __init__(self, config: McpConfig, *, blobs: Blobs) -> None:
+        self.servers = [McpServer(server) for server in config.servers]
+        self.problems = list(config.problems.values())
+        self._blobs = blobs
+        self._offers: list[OfferedTool] = []
+
+    async def __aenter__(self) -> Self:
+        """Start all servers at once; each has its own time to answer."""
+        try:
+            await asyncio.gather(*(server.start() for server in self.servers))
+        except BaseException:
+            await self._stop()
+            raise
+        for server in self.servers:
+            if server.state == "failed":
+                said = f" It said: {storable(server.stderr.text.splitlines()[-1])}" if server.stderr.text else ""
+                self.problems.append(f"cannot use MCP server {server.config.name!r}: {server.reason}.{said}")
+            self._offers += self._usable(server)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        """End all servers at once; no process of theirs is left."""
+        await self._stop()
+
+    def registry(self, local: ToolRegistry) -> ToolRegistry:
+        """Give the local tools with those of the servers; a server's tool takes the place of one that it replaces."""
+        names = self.names(local)
+        given = ToolRegistry()
+        for tool in local:
+            if tool.name not in names.values():
+                given.add(tool)
+        for offer in self._offers:
+            given.add(offer.as_tool(names[offer.key], self._blobs))
+        return given
+
+    def names(self, local: ToolRegistry) -> dict[ServerTool, str]:
+        """Say under which name a model knows each tool."""
+        replaced: dict[ServerTool, str] = {}
+        for offer in self._offers:
+            name = offer.offer.name
+            if name in offer.server.config.replaces and name in local and name not in replaced.values():
+                replaced[offer.key] = name
+        others = [offer.key for offer in self._offers if offer.key not in replaced]
+        return model_names(others, taken=[tool.name for tool in local]) | replaced
+
+    def table(self, local: ToolRegistry) -> dict[str, str]:
+        """Give what a run remembers of its remote tools: a hash of each, by its name."""
+        names = self.names(local)
+        return {names[offer.key]: offer.digest for offer in self._offers}
+
+    async def _stop(self) -> None:
+        await asyncio.gather(*(server.stop() for server in self.servers))
+
+    def _usable(self, server: McpServer) -> list[OfferedTool]:
+        """Leave out what no provider would take; it would refuse the whole request for it."""
+        from jsonschema import Draft202012Validator
+        from jsonschema.exceptions import SchemaError
+        from jsonschema.validators import validator_for
+        from referencing import Registry
+
+        usable: dict[str, OfferedTool] = {}
+        for offer in server.tools:
+            if not server.config.uses(offer.name):
+                continue
+            where = f"cannot use tool {storable(offer.name)!r} of MCP server {server.config.name!r}:"
+            kind = validator_for(offer.input_schema, default=Draft202012Validator)
+            try:
+                kind.check_schema(offer.input_schema)
+            except SchemaError as exc:
+                self.problems.append(f"{where} its schema is wrong ({exc.message[:200]}).")
+                continue
+            if offer.input_schema.get("type") != "object":
+                self.problems.append(f"{where} its schema is not one of an object.")
+            elif offer.name in usable:
+                self.problems.append(f"{where} the server has two of this name.")
+            else:  # an empty registry: a schema cannot make us fetch anything
+                usable[offer.name] = OfferedTool(server, offer, kind(offer.input_schema, registry=Registry()))
+        return list(usable.values())
+
+
+def _questions(name: str, result: "InputRequiredResult") -> dict[str, dict[str, Any]]:
+    from mcp_types import ElicitRequest, ElicitRequestURLParams
+
+    questions: dict[str, dict[str, Any]] = {}
+    for key, request in (result.input_requests or {}).items():
+        if not isinstance(request, ElicitRequest):
+            raise ToolFailed(
+                f"cannot go on with {name}: the MCP server asks for {request.method}, which is not offered.",
+                error_category="refused",
+            )
+        message = storable(request.params.message)
+        if isinstance(request.params, ElicitRequestURLParams):
+            questions[key] = {"message": message, "url": request.params.url}
+        else:
+            questions[key] = {"message": message, "schema": request.params.requested_schema}
+    return questions

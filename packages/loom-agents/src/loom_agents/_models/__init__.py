@@ -1,0 +1,1 @@
+"""Language models: the protocol, the messages, scripted models, and models of providers."""

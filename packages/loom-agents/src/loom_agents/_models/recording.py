@@ -1,0 +1,67 @@
+"""Record what a model replies, as a script that `ScriptedModel` plays again."""
+
+import json
+import os
+from pathlib import Path
+
+from loom_agents._errors import ScriptError
+from loom_agents._models.messages import replies_in
+from loom_agents._models.protocol import Model, ModelReply, ModelRequest, OnDelta
+from loom_agents._models.script_file import read_script, reply_json, script_json
+
+
+class RecordingModel:
+    """Pass requests on to another model and write its replies to a script file.
+
+    A reply's position in the script is its position in the conversation. So a run that was killed and resumed in
+    another process gives the same script as one that was not; a recording of another conversation is replaced from
+    the first reply on.
+
+    Args:
+        model: answers the requests.
+        path: the script, JSON; created when it is missing.
+
+    Raises:
+        ScriptError: there is a file that is not a script, or it cannot be written.
+
+    Durability: the file is replaced as a whole after each reply; a crash leaves the previous one.
+    """
+
+    def __init__(self, model: Model, path: Path) -> None:
+        self._model = model
+        self._path = path
+        self._replies = [reply_json(reply) for reply in read_script(path)] if path.exists() else []
+        if not path.absolute().parent.is_dir():
+            raise ScriptError(f"cannot record to {path}: there is no such folder. Create it first.")
+
+    @property
+    def name(self) -> str:
+        """The name of the model that answers."""
+        return self._model.name
+
+    async def request(self, request: ModelRequest, *, on_delta: OnDelta) -> ModelReply:
+        """Ask the model and record its reply.
+
+        Raises:
+            ModelError: the model gave no reply.
+            ScriptError: the file does not have the earlier replies of this conversation, or cannot be written.
+        """
+        reply = await self._model.request(request, on_delta=on_delta)
+        position = request.earlier_replies + replies_in(request.messages)
+        if position > len(self._replies):
+            raise ScriptError(
+                f"cannot record to {self._path}: it has {len(self._replies)} replies and this is number"
+                f" {position + 1}. Record a conversation from its beginning."
+            )
+        self._replies = [*self._replies[:position], reply_json(reply)]
+        self._write()
+        return reply
+
+    def _write(self) -> None:
+        text = json.dumps(script_json(self._replies), ensure_ascii=False, indent=2)
+        beside = self._path.with_name(f"{self._path.name}.new")
+        try:
+            beside.write_text(text + "\n", encoding="utf-8")
+            os.replace(beside, self._path)  # noqa: PTH105 - it is atomic, which Path.replace does not say
+        except OSError as exc:
+            raise ScriptError(f"cannot record to {self._path}: {exc.strerror}.") from exc

@@ -1,0 +1,1 @@
+"""Run a command in a process group that cannot outlive the caller."""

@@ -1,0 +1,1 @@
+"""HTTP: routes, event streams, bearer tokens, and the page."""

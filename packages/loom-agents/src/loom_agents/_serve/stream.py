@@ -1,0 +1,161 @@
+"""Streams of events that can be cut at any point and continued exactly there.
+
+Theory of operation
+-------------------
+Everything that a stream sends with an id comes from the event log of the database (`EventLog`),
+never from memory: the number of the entry is the id. A client that returns with `Last-Event-ID` gets
+the entries after that number, in the same order, whichever process wrote them and whichever server it
+asks. Two clients of a run read the same rows and cannot see different histories.
+
+Deltas of a model's text are sent as they arrive, without an id. They are not stored; a client that
+missed some finds the whole text in the run once its step is committed. So an id never moves past
+something that was not sent.
+
+Nothing is pushed to a slow client: each stream reads on when its own socket has accepted what came
+before. The hub only wakes the streams: when a run in this process publishes an event, and when the
+database's change mark shows that another process has written.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner import EventLog, RunEvent
+
+from loom_agents._serve.event_view import EventViews
+
+if TYPE_CHECKING:
+    import anyio
+    from sse_starlette import ServerSentEvent
+
+__all__ = ["Hub", "event_stream"]
+
+POLL_INTERVAL_S: Final = 0.15
+_MAX_DELTAS: Final = 2000
+_BATCH: Final = 200
+_FINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
+
+
+class Hub:
+    """Wake streams when something happened, and pass on what is not stored."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._inboxes: set[Inbox] = set()
+
+    @property
+    def streams(self) -> int:
+        """The number of open streams."""
+        return len(self._inboxes)
+
+    def publish(self, event: RunEvent) -> None:
+        """Pass on an event of a run that this process drives."""
+        emitted = event.data.get("event") if event.kind == "emitted" else None
+        for inbox in self._inboxes:
+            if emitted is not None and inbox.run_id in (None, event.run_id):
+                inbox.deltas.append({"run_id": event.run_id, "step_index": event.step_index, **emitted})
+            inbox.has_news.set()
+
+    def wake(self) -> None:
+        """Let every stream read the log."""
+        for inbox in self._inboxes:
+            inbox.has_news.set()
+
+    async def watch(self) -> None:
+        """Wake the streams when another process has written, until cancelled."""
+        while True:
+            await asyncio.sleep(POLL_INTERVAL_S)
+            if self._inboxes and self._log.has_changed():
+                self.wake()
+
+    @contextmanager
+    def subscription(self, run_id: str | None) -> Iterator["Inbox"]:
+        """Subscribe to one run, or to all."""
+        inbox = Inbox(run_id)
+        self._inboxes.add(inbox)
+        try:
+            yield inbox
+        finally:
+            self._inboxes.discard(inbox)
+
+
+class Inbox:
+    """What one stream has not sent yet."""
+
+    __slots__ = ("deltas", "has_news", "run_id")
+
+    def __init__(self, run_id: str | None) -> None:
+        self.run_id = run_id
+        self.has_news = asyncio.Event()
+        self.deltas: deque[dict[str, Any]] = deque(maxlen=_MAX_DELTAS)
+
+    @contextmanager
+    def woken_by(self, event: "anyio.Event | None") -> Iterator[None]:
+        """Wake the stream when the event is set."""
+
+        async def forward() -> None:
+            if event is not None:
+                await event.wait()
+                self.has_news.set()
+
+        forwarding = asyncio.create_task(forward())
+        try:
+            yield
+        finally:
+            forwarding.cancel()
+
+
+async def event_stream(
+    log: EventLog,
+    hub: Hub,
+    views: EventViews,
+    *,
+    run_id: str | None,
+    after: int,
+    is_unknown: bool = False,
+    stopping: "anyio.Event | None" = None,
+) -> AsyncIterator["ServerSentEvent"]:
+    """Yield the events after a number, then those to come.
+
+    The stream of one run ends when the run has ended and everything was sent; its last event is `end`.
+
+    Args:
+        log: The events.
+        hub: Wakes the stream.
+        views: Describes an event.
+        run_id: The run; None for all.
+        after: The number of the last event that the client has.
+        is_unknown: The client's number does not exist here; a `resync` event tells it to drop what
+            it has, and it gets everything.
+        stopping: Set when the server stops. The stream ends then, and the client reconnects.
+    """
+    from sse_starlette import ServerSentEvent
+
+    if is_unknown:
+        yield ServerSentEvent(event="resync", data=_text({"why": "this server does not know the event id"}))
+    with hub.subscription(run_id) as inbox, inbox.woken_by(stopping):
+        while stopping is None or not stopping.is_set():
+            inbox.has_news.clear()
+            events = log.after(after, run_id=run_id, limit=_BATCH)
+            for event, view in zip(events, views.of(events), strict=True):
+                yield ServerSentEvent(id=str(event.seq), event=event.kind, data=_text(view))
+                after = event.seq
+            while inbox.deltas:
+                yield ServerSentEvent(event="live", data=_text(inbox.deltas.popleft()))
+            if len(events) == _BATCH:
+                continue
+            if run_id is not None and not inbox.has_news.is_set() and views.status(run_id) in _FINAL_STATUSES:
+                if log.after(after, run_id=run_id, limit=1):
+                    continue
+                yield ServerSentEvent(event="end", data=_text({"run_id": run_id, "status": views.status(run_id)}))
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(inbox.has_news.wait(), 5)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

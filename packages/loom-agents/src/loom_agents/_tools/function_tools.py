@@ -1,0 +1,135 @@
+"""Turn a plain function into a tool: JSON Schema from its signature and docstring, and a check of what a model sends.
+
+Only the four types of parameters that our tools have are supported (`str`, `int`, `float`, `bool`);
+this keeps a schema library out of the start of a command. A tool with richer arguments brings its
+own schema.
+"""
+
+import functools
+import inspect
+import re
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from loom_runner import Tool, ToolFailed
+
+from loom_agents._errors import AgentError, ToolError
+
+KEY_PARAMETER = "idempotency_key"  # the parameter in which the runner passes the key of the call
+
+_KINDS: Final[dict[type, str]] = {str: "string", int: "integer", float: "number", bool: "boolean"}
+
+
+def described_tool(function: Callable[..., Any], **declared: Any) -> Tool:
+    """Build a tool from a function.
+
+    Its name, its description (the docstring's first part) and the meaning of each parameter (the docstring's *Args*)
+    go to the model. A `ToolError` that it raises is an answer to the model, not a failure of the run.
+
+    Args:
+        function: sync or async; its parameters are `str`, `int`, `float` or `bool`. A parameter called
+            `idempotency_key` is filled in by the runner and hidden from the model.
+        **declared: how the runner treats it: `read_only`, `idempotent`, `on_doubt`, `needs_approval`, `timeout_s`.
+
+    Raises:
+        AgentError: a parameter has another type.
+    """
+    description, meanings = _docstring(function)
+    schema = _schema(function, meanings)
+
+    def prepared(arguments: dict[str, Any]) -> dict[str, Any]:
+        key = {KEY_PARAMETER: arguments.pop(KEY_PARAMETER)} if KEY_PARAMETER in arguments else {}
+        return check_arguments(function.__name__, schema, arguments) | key
+
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def call(**arguments: Any) -> Any:
+            try:
+                return await function(**prepared(arguments))
+            except ToolError as exc:
+                raise ToolFailed(str(exc), error_category="refused") from exc
+    else:
+
+        @functools.wraps(function)
+        def call(**arguments: Any) -> Any:
+            try:
+                return function(**prepared(arguments))
+            except ToolError as exc:
+                raise ToolFailed(str(exc), error_category="refused") from exc
+
+    return Tool(name=function.__name__, function=call, description=description, input_schema=schema, **declared)
+
+
+def check_arguments(name: str, schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the arguments of a model against a schema of `described_tool`; a number in quotes is read as a number.
+
+    Raises:
+        ToolFailed: with the category `invalid_arguments`; the text tells the model what is wrong.
+    """
+    known: Mapping[str, Any] = schema["properties"]
+    for argument in arguments:
+        if argument not in known:
+            raise _invalid(name, f"it has no argument {argument!r}", f"Arguments: {', '.join(known) or 'none'}.")
+    for argument in schema["required"]:
+        if argument not in arguments:
+            raise _invalid(name, f"the argument {argument!r} is missing", "Give it.")
+    checked = {}
+    for argument, value in arguments.items():
+        kind = known[argument]["type"]
+        if value is None and argument not in schema["required"]:
+            continue  # some models write null for an argument that they omit
+        if isinstance(value, str) and kind in {"integer", "number"}:
+            value = _number(value)  # noqa: PLW2901 - the number that was meant
+        if not _fits(value, kind):
+            shown = repr(value) if len(repr(value)) < 60 else type(value).__name__
+            raise _invalid(name, f"the argument {argument!r} is {shown}", f"It must be a JSON {kind}.")
+        checked[argument] = float(value) if kind == "number" else value
+    return checked
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    return isinstance(value, {"string": str, "integer": int, "number": int | float, "boolean": bool}[kind])
+
+
+def _number(text: str) -> Any:
+    """Read a number that came in quotes; return the text itself when it is not a number."""
+    if re.fullmatch(r"-?\d{1,18}", text.strip()):
+        return int(text)
+    return float(text) if re.fullmatch(r"-?\d{1,18}\.\d{1,18}", text.strip()) else text
+
+
+def _invalid(name: str, reason: str, advice: str) -> ToolFailed:
+    return ToolFailed(f"cannot call {name}: {reason}. {advice}", error_category="invalid_arguments", tool=name)
+
+
+def _schema(function: Callable[..., Any], meanings: Mapping[str, str]) -> dict[str, Any]:
+    hints = typing.get_type_hints(function)
+    properties: dict[str, Any] = {}
+    required = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name == KEY_PARAMETER:
+            continue  # filled in by the runner
+        kind = _KINDS.get(hints.get(parameter.name, object))
+        if kind is None:
+            raise AgentError(
+                f"cannot build a tool from {function.__name__}: its parameter {parameter.name!r} is not annotated with"
+                " str, int, float or bool. Declare the tool with a schema of its own."
+            )
+        properties[parameter.name] = {"type": kind, "description": meanings.get(parameter.name, "")}
+        if parameter.default is inspect.Parameter.empty:
+            required.append(parameter.name)
+        else:
+            properties[parameter.name]["default"] = parameter.default
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    """Split a docstring into what the function does and what each argument means."""
+    text, _, rest = (inspect.getdoc(function) or "").partition("\nArgs:\n")
+    arguments = rest.partition("\n\n")[0]
+    meanings = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", arguments, re.MULTILINE)
+    return " ".join(text.split()), {name: " ".join(meaning.split()) for name, meaning in meanings}

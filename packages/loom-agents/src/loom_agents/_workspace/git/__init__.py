@@ -1,0 +1,1 @@
+"""Git tools: status, diff and commit."""

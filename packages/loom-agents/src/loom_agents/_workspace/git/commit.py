@@ -1,0 +1,147 @@
+"""The `git_commit` tool: what the run has changed becomes a commit on the run's own branch.
+
+It never moves a branch of the user, and touches neither the working tree nor the index: the commit is put together
+in an index of its own, from the branch `loom/<run>` (or from HEAD when that does not exist yet) and the files that
+the run has changed. The branch is moved by compare-and-set. No hook runs, no editor, no signing, no question.
+
+The commit carries the call's idempotency key as a trailer. A call that was cut off is made again, and finds the
+commit that it made before.
+"""
+
+import hashlib
+import re
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loom_runner import current_run
+
+from loom_agents._errors import ToolError
+from loom_agents._process.run import Ended
+from loom_agents._workspace.git.repository import run_git
+from loom_agents._workspace.jail import Workspace
+from loom_agents._workspace.undo.change_log import ChangeLog
+
+TRAILER = "Loom-Call"
+MAX_MESSAGE_CHARACTERS = 10_000
+
+_IDENTITY = {
+    "GIT_AUTHOR_NAME": "loom-run",
+    "GIT_AUTHOR_EMAIL": "loom-run@localhost",
+    "GIT_COMMITTER_NAME": "loom-run",
+    "GIT_COMMITTER_EMAIL": "loom-run@localhost",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CommitTool:
+    """Commit what a run has changed in one workspace.
+
+    Args:
+        workspace: where the files are; it may be a folder inside a repository.
+        changes: knows what the run has changed.
+    """
+
+    workspace: Workspace
+    changes: ChangeLog
+
+    async def git_commit(self, message: str, idempotency_key: str = "") -> dict[str, Any]:
+        """Commit the files that you changed, on the branch of this run. Nothing else is committed, nothing is pushed.
+
+        Args:
+            message: the first line says what the commit does; details after a blank line.
+        """
+        message = message.strip()
+        if not message or len(message) > MAX_MESSAGE_CHARACTERS or "\0" in message:
+            raise ToolError(f"cannot commit: the message is not 1 to {MAX_MESSAGE_CHARACTERS} characters.")
+        run = current_run()
+        run_id = "run" if run is None else run.run_id
+        branch = branch_of(run_id)
+        call = self.changes.call_name(idempotency_key or uuid.uuid4().hex, run_id)
+        key = hashlib.sha256(call.encode()).hexdigest()[:32]
+        head = await self._git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", may_fail=True)
+        tip = await self._git("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}", may_fail=True)
+        if tip:
+            made = await self._git(
+                "rev-list", "--fixed-strings", f"--grep={TRAILER}: {key}", "-1", f"refs/heads/{branch}"
+            )
+            if made:
+                return await self._told(made, branch)
+            await self._check_not_checked_out(branch)
+        paths = await self._not_ignored(self.changes.changed_paths(run_id))
+        if not paths:
+            raise ToolError("cannot commit: this run has changed no file. Use edit_file or write_file first.")
+        commit = await self._made(tip or head, paths, f"{message}\n\n{TRAILER}: {key}\n")
+        await self._git("update-ref", "-m", "loom-run", f"refs/heads/{branch}", commit, tip or "0" * len(commit))
+        return await self._told(commit, branch)
+
+    async def _made(self, parent: str, paths: list[str], message: str) -> str:
+        """Put the commit together without touching the user's index. Returns its name."""
+        with tempfile.TemporaryDirectory() as folder:
+            index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+            if parent:
+                await self._git("read-tree", parent, environment=index)
+            listed = "".join(f"{path}\0" for path in paths).encode()
+            await self._git("update-index", "--add", "--remove", "-z", "--stdin", environment=index, stdin=listed)
+            tree = await self._git("write-tree", environment=index)
+            if parent and tree == await self._git("rev-parse", f"{parent}^{{tree}}"):
+                raise ToolError("cannot commit: nothing was changed since the last commit.")
+            name = await self._git("config", "user.name", may_fail=True)
+            identity = {} if name else _IDENTITY
+            parents = ("-p", parent) if parent else ()
+            return await self._git("commit-tree", tree, *parents, environment=identity, stdin=message.encode())
+
+    async def _told(self, commit: str, branch: str) -> dict[str, Any]:
+        """Say what a commit holds."""
+        files = await self._git("show", "--format=", "--name-only", "-z", commit)
+        return {"branch": branch, "commit": commit, "files": [name for name in files.split("\0") if name.strip()]}
+
+    async def _check_not_checked_out(self, branch: str) -> None:
+        trees = await self._git("worktree", "list", "--porcelain")
+        if f"branch refs/heads/{branch}" in trees.splitlines():
+            raise ToolError(
+                f"cannot commit: the branch {branch} is checked out, and moving it would confuse the files"
+                " there. Tell the user to switch to another branch."
+            )
+
+    async def _not_ignored(self, paths: list[str]) -> list[str]:
+        if not paths:
+            return []
+        listed = "".join(f"{path}\0" for path in paths).encode()
+        ended = await run_git(self.workspace.root, "check-ignore", "-z", "--stdin", stdin=listed)
+        if ended.exit_code not in {0, 1}:  # 1: none of them is
+            raise _failed("check-ignore", ended)
+        ignored = set(ended.output.decode("utf-8", "replace").split("\0"))
+        return [path for path in paths if path not in ignored]
+
+    async def _git(
+        self,
+        verb: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        may_fail: bool = False,
+    ) -> str:
+        ended = await run_git(self.workspace.root, verb, *arguments, environment=environment, stdin=stdin)
+        if ended.exit_code != 0 and not may_fail:
+            raise _failed(verb, ended)
+        return ended.output.decode("utf-8", "replace").strip("\n") if ended.exit_code == 0 else ""
+
+
+def branch_of(run_id: str) -> str:
+    """Name the branch of a run: `loom/` and its id; what git does not allow is replaced, and a mark added."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", run_id).strip("-.")
+    name = re.sub(r"\.{2,}", ".", name).removesuffix(".lock")[:80]
+    if name != run_id:
+        name = f"{name or 'run'}-{hashlib.sha256(run_id.encode()).hexdigest()[:6]}"
+    return f"loom/{name}"
+
+
+def _failed(verb: str, ended: Ended) -> ToolError:
+    output = " ".join(ended.output.decode("utf-8", "replace").split())[:300]
+    if "not a git repository" in output:
+        return ToolError("cannot commit: the workspace is not in a git repository.")
+    return ToolError(f"cannot commit: git {verb} said: {output or f'exit code {ended.exit_code}'}")

@@ -1,0 +1,1 @@
+"""Tools that read files: list, read, grep, and search the documents."""

@@ -1,0 +1,174 @@
+"""Tools that look at files: list them, read one, search in them. Nothing here changes anything.
+
+Every answer says what it leaves out: `truncated`, how many there are in `total`, and `next_offset`, the `offset`
+with which the same call goes on.
+"""
+
+import asyncio
+import json
+import re
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from loom_agents._errors import ToolError
+from loom_agents._process.run import run_process
+from loom_agents._workspace.jail import Workspace
+from loom_agents._workspace.listing import matches, walk
+from loom_agents._workspace.read import grep_worker
+
+MAX_LINES = 2_000
+MAX_LINE_CHARACTERS = 2_000
+MAX_TEXT_CHARACTERS = 40_000
+MAX_PATHS = 1_000
+MAX_MATCHES = 200
+GREP_TIMEOUT_S = 20.0
+GREP_MAX_FILE_BYTES = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class FileTools:
+    """Look at the files of one workspace."""
+
+    workspace: Workspace
+
+    def read_file(self, path: str, offset: int = 1, limit: int = 400) -> dict[str, Any]:
+        """Read lines of a text file.
+
+        Args:
+            path: the file, relative to the workspace.
+            offset: the first line to read; lines are numbered from 1.
+            limit: how many lines, at most 2000.
+        """
+        offset, limit = _paging(offset, limit, first=1, most=MAX_LINES)
+        with self.workspace.open(path) as file:
+            _refuse_binary(path, file)
+            lines, cut, total = _window(file, offset, limit)
+            size_bytes = file.tell()
+        if offset > max(total, 1):
+            raise ToolError(f"cannot read {path!r} from line {offset}: it has {total} lines.")
+        after = offset + len(lines)
+        answer: dict[str, Any] = {
+            "path": path,
+            "text": "".join(lines),
+            "offset": offset,
+            "lines": len(lines),
+            "total": total,
+            "size_bytes": size_bytes,
+            "truncated": after <= total or bool(cut),
+            "next_offset": after if after <= total else None,
+        }
+        if cut:
+            answer["cut_lines"] = cut
+        return answer
+
+    def list_files(self, glob: str = "**", offset: int = 0, limit: int = 200) -> dict[str, Any]:
+        """List files of the workspace; those that .gitignore hides are left out.
+
+        Args:
+            glob: which paths, for example `src/**/*.py`; a glob without a slash looks in every folder.
+            offset: how many paths to leave out at the start.
+            limit: how many paths, at most 1000.
+        """
+        offset, limit = _paging(offset, limit, first=0, most=MAX_PATHS)
+        found = [file for file in walk(self.workspace) if matches(file.path, glob)]
+        shown = found[offset : offset + limit]
+        files = [{"path": file.path, "size_bytes": file.size_bytes} for file in shown]
+        return {"files": files, **_rest(offset, len(shown), len(found))}
+
+    async def grep(self, pattern: str, glob: str = "**", offset: int = 0, limit: int = 50) -> dict[str, Any]:
+        """Search the lines of the workspace's text files.
+
+        Args:
+            pattern: a Python regular expression; write `(?i)` at its start to ignore case.
+            glob: in which paths, for example `docs/**/*.md`.
+            offset: how many matches to leave out at the start.
+            limit: how many matches, at most 200.
+        """
+        offset, limit = _paging(offset, limit, first=0, most=MAX_MATCHES)
+        _check_pattern(pattern)
+        visible = [file for file in walk(self.workspace) if matches(file.path, glob)]
+        paths = [file.path for file in visible if file.size_bytes <= GREP_MAX_FILE_BYTES]
+        # A regular expression can take for ever and cannot be interrupted, so it works in a process of its own.
+        order = json.dumps({"pattern": pattern, "paths": paths, "offset": offset, "limit": limit})
+        ended = await run_process(
+            (sys.executable, "-I", "-S", str(Path(grep_worker.__file__))),
+            folder=self.workspace.root,
+            stdin=order.encode(),
+            timeout_s=GREP_TIMEOUT_S,
+            max_output_bytes=4_000_000,
+        )
+        if ended.timed_out:
+            raise ToolError(
+                f"cannot search for {pattern!r}: it took longer than {GREP_TIMEOUT_S:.0f} s."
+                " Use a simpler pattern or a narrower glob."
+            )
+        if ended.exit_code != 0:
+            raise ToolError(f"cannot search for {pattern!r}: the search ended with {ended.exit_code}.")
+        found = await asyncio.to_thread(json.loads, ended.output)
+        answer = {"matches": found["matches"], **_rest(offset, len(found["matches"]), found["total"])}
+        if found["long_lines"]:
+            answer["skipped_lines"] = found["long_lines"]  # of pages with data in them, minified code and the like
+        if len(paths) < len(visible):
+            answer["skipped_files"] = len(visible) - len(paths)
+            answer["skipped_because"] = f"larger than {GREP_MAX_FILE_BYTES} bytes"
+        return answer
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as exc:
+        raise ToolError(f"cannot search for {pattern!r}: it is not a regular expression ({exc}).") from exc
+
+
+def _paging(offset: int, limit: int, *, first: int, most: int) -> tuple[int, int]:
+    if offset < first:
+        raise ToolError(f"cannot start at offset {offset}: the first one is {first}.")
+    if limit < 1:
+        raise ToolError(f"cannot give {limit} of them: `limit` is at least 1.")
+    return offset, min(limit, most)
+
+
+def _rest(offset: int, shown: int, total: int) -> dict[str, Any]:
+    more = offset + shown < total
+    return {"total": total, "truncated": more, "next_offset": offset + shown if more else None}
+
+
+def _refuse_binary(path: str, file: BinaryIO) -> None:
+    if b"\0" in file.read(8192):
+        raise ToolError(f"cannot read {path!r}: it is not a text file.")
+    file.seek(0)
+
+
+def _window(file: BinaryIO, offset: int, limit: int) -> tuple[list[str], list[int], int]:
+    """Read the wanted lines and count all of them. Returns the lines, the numbers of cut ones, and the count.
+
+    Memory stays bounded by the answer's size, also for a file that is one huge line.
+    """
+    lines: list[str] = []
+    cut: list[int] = []
+    taken = number = 0
+    full = False
+    while piece := file.readline(MAX_LINE_CHARACTERS * 4):
+        number += 1
+        whole = piece
+        rest = 0
+        while not piece.endswith(b"\n") and (piece := file.readline(1 << 20)):
+            rest += len(piece)
+        if number < offset or len(lines) == limit or full:
+            continue
+        text = whole.decode("utf-8", "replace").replace("\r\n", "\n")
+        if rest or len(text) > MAX_LINE_CHARACTERS:
+            cut.append(number)
+            text = text[:MAX_LINE_CHARACTERS] + f" [line cut: {len(whole) + rest} bytes]\n"
+        if lines and taken + len(text) > MAX_TEXT_CHARACTERS:
+            full = True
+            continue
+        taken += len(text)
+        lines.append(text)
+    return lines, cut, number

@@ -1,0 +1,1 @@
+"""The log of changes: each change is applied once and can be undone."""

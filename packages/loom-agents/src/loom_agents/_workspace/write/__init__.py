@@ -1,0 +1,1 @@
+"""Tools that change files: edit, write, and apply a patch."""

@@ -1,0 +1,107 @@
+import pytest
+from loom_agents._agent.policy import MODES, Mode, Policy, Rule, named_paths
+from loom_agents._errors import AgentError
+from loom_agents._workspace.jail import Workspace
+
+PATCH = "--- a/src/app.py\n+++ b/src/app.py\n@@ -1 +1 @@\n-a\n+b\n--- a/{0}\n+++ b/{0}\n@@ -1 +1 @@\n-a\n+b\n"
+
+
+def _policy(workspace: Workspace, *rules: str, mode: Mode = "ask") -> Policy:
+    parsed = [Rule.parse(how, rest) for how, rest in (rule.split(" ", 1) for rule in rules)]  # type: ignore[arg-type]
+    return Policy(workspace, mode, tuple(parsed))
+
+
+@pytest.mark.parametrize(
+    ("mode", "look", "edit", "tests", "commit", "marked"),
+    [
+        ("ask", "allow", "ask", "allow", "ask", "ask"),
+        ("edits", "allow", "allow", "allow", "ask", "ask"),
+        ("auto", "allow", "allow", "allow", "allow", "ask"),
+        ("read-only", "allow", "deny", "deny", "deny", "deny"),
+    ],
+)
+def test_a_mode_says_it_for_all_calls(
+    workspace: Workspace, mode: Mode, look: str, edit: str, tests: str, commit: str, marked: str
+) -> None:
+    policy = _policy(workspace, mode=mode)
+    assert policy.decide("read_file", {"path": "x"}, read_only=True).how == look
+    for tool in ("edit_file", "write_file", "apply_patch"):
+        assert policy.decide(tool, {"path": "x"}).how == edit
+    assert policy.decide("run_tests", {"path": "."}).how == tests
+    assert policy.decide("git_commit", {"message": "x"}).how == commit
+    assert policy.decide("server__tool", {}).how == commit
+    assert policy.decide("server__tool", {}, read_only=True, marked=True).how == marked
+    assert mode in MODES
+
+
+def test_deny_wins_over_ask_and_ask_over_allow_whatever_their_order(workspace: Workspace) -> None:
+    rules = ("allow edit_file(src/**)", "deny edit_file(src/keep/**)", "ask edit_file(src/a.py)")
+    for order in (rules, rules[::-1]):
+        policy = _policy(workspace, *order)
+        assert policy.decide("edit_file", {"path": "src/b.py"}).how == "allow"
+        assert policy.decide("edit_file", {"path": "src/a.py"}).how == "ask"
+        assert policy.decide("edit_file", {"path": "src/keep/x"}).how == "deny"
+        assert policy.decide("edit_file", {"path": "src/b.py"}).reason == "the rule allow edit_file(src/**)"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["docs/guide.md", "./docs/guide.md", "docs//guide.md", "DOCS/Guide.md", "{root}/docs/guide.md", "in/guide.md"],
+)
+def test_no_spelling_of_a_path_gets_around_a_deny(workspace: Workspace, path: str) -> None:
+    (workspace.root / "in").symlink_to(workspace.root / "docs")
+    for rule in ("deny edit_file(docs/**)", "deny edit_file(path=docs/**)", "deny *(docs/*)"):
+        policy = _policy(workspace, "allow edit_file", rule)
+        assert policy.decide("edit_file", {"path": path.format(root=workspace.root)}).how == "deny"
+    assert policy.decide("edit_file", {"path": path.format(root=workspace.root)}).how == "deny"
+
+
+@pytest.mark.parametrize(
+    "path", ["src/../docs/guide.md", "src/link", "../src/app.py", "SRC/app.py", "/etc/src/x", "src"]
+)
+def test_a_path_that_is_not_surely_allowed_is_asked_about(workspace: Workspace, path: str) -> None:
+    (workspace.root / "src" / "link").symlink_to(workspace.root / "docs" / "guide.md")
+    policy = _policy(workspace, "allow edit_file(src/*.py)", mode="ask")
+    assert policy.decide("edit_file", {"path": path}).how == "ask"
+    assert policy.decide("edit_file", {"path": "src/app.py"}).how == "allow"
+
+
+def test_a_patch_is_allowed_when_all_its_files_are_and_denied_when_one_is(workspace: Workspace) -> None:
+    policy = _policy(workspace, "allow apply_patch(src/**)", "deny apply_patch(docs/**)")
+    assert policy.decide("apply_patch", {"patch": PATCH.format("src/b.py")}).how == "allow"
+    assert policy.decide("apply_patch", {"patch": PATCH.format("other.py")}).how == "ask"
+    assert policy.decide("apply_patch", {"patch": PATCH.format("docs/guide.md")}).how == "deny"
+    assert policy.decide("apply_patch", {"patch": "no patch"}).how == "ask"
+    assert policy.decide("apply_patch", {}).how == "ask"
+    assert named_paths("apply_patch", {"patch": PATCH.format("x")}) == ["src/app.py", "x"]
+
+
+def test_other_arguments_are_compared_whole_or_one_by_name(workspace: Workspace) -> None:
+    policy = _policy(
+        workspace, "allow k8s__*(namespace=test-*)", 'deny *(*"force": true*)', "ask git_commit(*WIP*)", mode="auto"
+    )
+    assert policy.decide("k8s__apply", {"namespace": "test-1"}).how == "allow"
+    assert policy.decide("k8s__apply", {"namespace": "test-1", "force": True}).how == "deny"
+    assert policy.decide("git_commit", {"message": "wip: x"}).how == "ask"
+    assert policy.decide("git_commit", {"message": "x"}).how == "allow"
+    ask = _policy(workspace, "allow k8s__*(namespace=test-*)")
+    assert ask.decide("k8s__apply", {"namespace": "prod test-1"}).how == "ask"
+    assert ask.decide("k8s__apply", {"other": "test-1"}).how == "ask"
+    assert ask.decide("k8s__apply", {"namespace": ["test-1"]}).how == "ask"
+
+
+def test_a_rule_may_open_one_tool_in_a_mode_that_only_looks(workspace: Workspace) -> None:
+    policy = _policy(workspace, "allow run_tests", mode="read-only")
+    assert policy.decide("run_tests", {"path": "."}).how == "allow"
+    assert policy.decide("run_tests_now", {"path": "."}).how == "deny"
+
+
+@pytest.mark.parametrize("text", ["", "edit_file(", "edit_file()", "a b", "(src)", "edit_file(src)x", "ed;it"])
+def test_a_rule_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(AgentError, match="neither TOOL nor"):
+        Rule.parse("allow", text)
+
+
+@pytest.mark.parametrize("text", ["edit_file", "edit_file(src/**)", "server__*", "t(a=b(c))", "*"])
+def test_a_rule_is_written_as_it_was_read(text: str) -> None:
+    assert str(Rule.parse("deny", text)) == text

@@ -1,0 +1,163 @@
+"""`.mcp.json`: what is read, what is refused by name, and what leaves the other servers alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loom_agents import AgentError
+from loom_agents._mcp.config import McpServerConfig, read_mcp_config
+from loom_agents._mcp.tool_names import model_names
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Any:
+    def read(servers: Any, **environment: str) -> Any:
+        file = tmp_path / ".mcp.json"
+        file.write_text(json.dumps({"mcpServers": servers}))
+        return read_mcp_config(file, environment=environment)
+
+    return read
+
+
+def test_a_stdio_server_is_read_with_its_variables(read: Any, tmp_path: Path) -> None:
+    config = read(
+        {"a": {"command": "${BIN:-python}", "args": ["-m", "x", "${HOME}/d"], "env": {"K": "${KEY}"}, "cwd": "sub"}},
+        HOME="/srv/docs",
+        KEY="secret",
+    )
+    assert config.problems == {}
+    assert config.servers == (
+        McpServerConfig("a", ("python", "-m", "x", "/srv/docs/d"), {"K": "secret"}, str(tmp_path / "sub")),
+    )
+    assert config.servers[0].shown == "${BIN:-python} -m x ${HOME}/d"
+    assert "secret" not in repr(config)
+
+
+def test_an_http_server_is_read_with_its_headers(read: Any) -> None:
+    servers = {
+        "h": {"type": "http", "url": "http://${H:-localhost}:1/mcp", "headers": {"Authorization": "Bearer ${T}"}}
+    }
+    (server,) = read(servers, T="t").servers
+    assert (server.transport, server.url, server.headers) == (
+        "http",
+        "http://localhost:1/mcp",
+        {"Authorization": "Bearer t"},
+    )
+
+
+def test_what_only_this_agent_knows_stands_under_loom(read: Any) -> None:
+    own = {"effect": "read", "approve": True, "tools": {"allow": ["a"], "deny": ["b"]}, "start_timeout_s": 2}
+    (server,) = read({"s": {"command": "x", "timeout": 5, "loom": own}}).servers
+    assert (server.effect, server.approve, server.timeout_s, server.start_timeout_s) == ("read", True, 5.0, 2.0)
+    assert [server.uses(tool) for tool in ("a", "b", "c")] == [True, False, False]
+
+
+def test_our_own_servers_replace_local_tools_and_others_do_not(read: Any) -> None:
+    names = ("docs-memory", "docs-memory-mcp", "rule-based-verifier", "files")
+    config = read({name: {"command": "x"} for name in names})
+    assert [server.replaces for server in config.servers] == [
+        ("search_docs",),
+        ("search_docs",),
+        ("run_tests", "read_file"),
+        (),
+    ]
+    (own,) = read({"files": {"command": "x", "loom": {"replaces": ["read_file"]}}}).servers
+    assert own.replaces == ("read_file",)
+
+
+def test_a_disabled_server_is_left_out(read: Any) -> None:
+    assert read({"a": {"command": "x", "disabled": True}, "b": {"command": "x"}}).servers[0].name == "b"
+
+
+def test_unknown_members_are_named_and_ignored(read: Any) -> None:
+    config = read({"a": {"command": "x", "comand": 1, "loom": {"efect": "read"}}})
+    assert config.warnings == (
+        "a: 'comand' is not known and was ignored",
+        "a: 'loom.efect' is not known and was ignored",
+    )
+
+
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        (["x"], "it is not an object"),
+        ({}, "either `command` (a program) or `url`"),
+        ({"command": "x", "url": "http://a"}, "either `command`"),
+        ({"command": ""}, "its command is empty"),
+        ({"command": 3}, "command is not text"),
+        ({"command": "x", "args": "y"}, "args is not a list"),
+        ({"command": "x", "args": [1]}, "args[0] is not text"),
+        ({"command": "x", "env": []}, "env is not an object"),
+        ({"command": "x", "env": {"A": "${NOPE}"}}, "env.A needs the variable NOPE, which is not set"),
+        ({"url": "http://h/${NOPE}"}, "url needs the variable NOPE"),
+        ({"url": "http://h", "headers": {"A": "${NOPE}"}}, "headers.A needs the variable NOPE"),
+        ({"url": "ftp://h"}, "does not begin with http"),
+        ({"type": "sse", "url": "http://h"}, "its type is 'sse'"),
+        ({"type": "http", "command": "x"}, "does not go with `command`"),
+        ({"command": "x", "timeout": 0}, "timeout is not a number of seconds"),
+        ({"command": "x", "timeout": True}, "timeout is not a number of seconds"),
+        ({"command": "x", "loom": 1}, "its `loom` is not an object"),
+        ({"command": "x", "loom": {"effect": "none"}}, "loom.effect is 'none'"),
+        ({"command": "x", "loom": {"approve": "yes"}}, "loom.approve is neither"),
+        ({"command": "x", "loom": {"tools": {"only": []}}}, "loom.tools is not an object"),
+        ({"command": "x", "loom": {"tools": {"deny": "a"}}}, "loom.tools.deny is not a list"),
+    ],
+)
+def test_a_wrong_server_is_a_problem_with_its_name_and_the_others_are_used(read: Any, server: Any, said: str) -> None:
+    config = read({"bad": server, "good": {"command": "x"}})
+    assert [good.name for good in config.servers] == ["good"]
+    assert config.problems["bad"].startswith("cannot use MCP server 'bad' of ")
+    assert said in config.problems["bad"]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b'{\n "mcpServers": {,}}', "line 2 is not JSON"),
+        (b"", "line 1 is not JSON"),
+        (b"{\x80}", "not JSON in UTF-8"),
+        (b"[]", 'no object "mcpServers"'),
+        (b'{"mcpServers": []}', 'no object "mcpServers"'),
+    ],
+)
+def test_a_broken_file_is_one_clear_error(tmp_path: Path, data: bytes, said: str) -> None:
+    file = tmp_path / ".mcp.json"
+    file.write_bytes(data)
+    with pytest.raises(AgentError, match=r"^cannot read .*\.mcp\.json: ") as error:
+        read_mcp_config(file)
+    assert said in str(error.value)
+
+
+def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(AgentError, match="no such file"):
+        read_mcp_config(tmp_path / "none.json")
+
+
+def test_the_digest_is_of_the_bytes(read: Any) -> None:
+    one, two = read({"a": {"command": "x"}}).digest, read({"a": {"command": "y"}}).digest
+    assert len(one) == 64
+    assert one != two
+
+
+def test_names_are_what_every_provider_takes() -> None:
+    tools = [("docs", "search"), ("my server", "a.b"), ("s", "x" * 80), ("s", "x" * 79 + "y")]
+    names = model_names(tools)
+    assert names["docs", "search"] == "docs__search"
+    assert names["my server", "a.b"] == "my_server__a_b"
+    assert len(set(names.values())) == 4
+    assert all(len(name) <= 64 and name.replace("-", "_").isidentifier() for name in names.values())
+    assert names["s", "x" * 79 + "y"].endswith("xy")
+
+
+def test_two_tools_never_share_a_name_and_an_unchanged_one_keeps_its_own() -> None:
+    names = model_names([("a", "b_c"), ("a", "b.c"), ("x__y", "z"), ("x", "y__z")])
+    assert names["a", "b_c"] == "a__b_c"
+    assert names["a", "b.c"].startswith("a__b_c_")
+    assert len(set(names.values())) == 4
+    assert model_names([("a", "b")], taken=["a__b"])["a", "b"].startswith("a__b_")
+
+
+def test_a_name_does_not_depend_on_the_order() -> None:
+    tools = [("a", "b_c"), ("a", "b.c"), ("s", "y" * 70)]
+    assert model_names(tools) == model_names(tools[::-1])

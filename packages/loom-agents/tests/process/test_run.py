@@ -1,0 +1,182 @@
+import asyncio
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from loom_agents._process import launcher
+from loom_agents._process.run import Ended, Limits, run_process
+
+
+def _run(*command: str, folder: Path, timeout_s: float = 20, **more: object) -> Ended:
+    options = {"max_output_bytes": 10_000, **more}
+    return asyncio.run(run_process(command, folder=folder, timeout_s=timeout_s, **options))
+
+
+def _python(code: str) -> tuple[str, ...]:
+    return (sys.executable, "-I", "-S", "-c", code)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def _wait_until_gone(pid: int) -> None:
+    end = time.monotonic() + 10
+    while _is_alive(pid):
+        assert time.monotonic() < end, f"process {pid} is still there"
+        time.sleep(0.02)
+
+
+def test_output_exit_code_and_input_come_through(tmp_path: Path) -> None:
+    code = "import sys; print(sys.stdin.read()); print('err', file=sys.stderr); sys.exit(3)"
+    ended = _run(*_python(code), folder=tmp_path, stdin=b"hello")
+    assert ended.exit_code == 3
+    assert b"hello\n" in ended.output
+    assert b"err\n" in ended.output
+    assert not ended.timed_out
+
+
+def test_a_command_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
+    code = (
+        "import os, subprocess, sys, time; p = subprocess.Popen(['sleep', '600']);"
+        "open('pids', 'w').write(f'{os.getpid()} {p.pid}'); print('started', flush=True); time.sleep(600)"
+    )
+    ended = _run(*_python(code), folder=tmp_path, timeout_s=1.5)
+    assert ended.timed_out
+    assert ended.exit_code is None
+    assert ended.output == b"started\n"
+    for pid in (tmp_path / "pids").read_text().split():
+        _wait_until_gone(int(pid))
+
+
+def test_a_child_that_is_left_behind_does_not_hold_the_answer_up(tmp_path: Path) -> None:
+    code = "import subprocess; p = subprocess.Popen(['sleep', '600']); print(p.pid)"
+    started = time.monotonic()
+    ended = _run(*_python(code), folder=tmp_path)
+    assert ended.exit_code == 0
+    assert time.monotonic() - started < 10
+    _wait_until_gone(int(ended.output))
+
+
+def test_a_child_that_left_the_group_does_not_hold_the_answer_up(tmp_path: Path) -> None:
+    code = "import subprocess; p = subprocess.Popen(['sleep', '30'], start_new_session=True); print(p.pid)"
+    started = time.monotonic()
+    ended = _run(*_python(code), folder=tmp_path)
+    os.kill(int(ended.output), signal.SIGKILL)
+    assert ended.exit_code == 0
+    assert time.monotonic() - started < 15
+
+
+def test_a_signal_shows_as_a_negative_code(tmp_path: Path) -> None:
+    assert _run(*_python("import os; os.kill(os.getpid(), 9)"), folder=tmp_path).exit_code == -9
+
+
+def test_too_much_output_keeps_both_ends_and_says_what_is_missing(tmp_path: Path) -> None:
+    ended = _run(*_python("print('BEGIN' + 'x' * 1_000_000 + 'END')"), folder=tmp_path, max_output_bytes=1000)
+    assert ended.is_truncated
+    assert ended.output_bytes == 1_000_009
+    assert ended.output.startswith(b"BEGIN")
+    assert ended.output.endswith(b"END\n")
+    assert b"[... 999009 bytes left out ...]" in ended.output
+    assert len(ended.output) < 1100
+
+
+def test_output_of_exactly_the_limit_is_whole(tmp_path: Path) -> None:
+    ended = _run(*_python("print('y' * 999)"), folder=tmp_path, max_output_bytes=1000)
+    assert not ended.is_truncated
+    assert ended.output == b"y" * 999 + b"\n"
+
+
+def test_variables_of_this_process_are_not_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "hunter2")
+    ended = _run(*_python("import os; print(sorted(os.environ))"), folder=tmp_path, environment={"GIVEN": "1"})
+    assert b"OPENAI_API_KEY" not in ended.output
+    assert b"GIVEN" in ended.output
+
+
+def test_a_missing_program_is_reported_in_the_output(tmp_path: Path) -> None:
+    ended = _run("no-such-program", folder=tmp_path)
+    assert ended.exit_code == 127
+    assert b"cannot start no-such-program" in ended.output
+
+
+def test_cancelling_ends_the_command(tmp_path: Path) -> None:
+    async def cancelled() -> None:
+        code = "import os, time; open('pid', 'w').write(str(os.getpid())); os.rename('pid', 'pid2'); time.sleep(600)"
+        task = asyncio.create_task(run_process(_python(code), folder=tmp_path, timeout_s=60, max_output_bytes=100))
+        while not (tmp_path / "pid2").exists():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())
+    _wait_until_gone(int((tmp_path / "pid2").read_text()))
+
+
+def test_a_command_does_not_outlive_an_agent_that_is_killed(tmp_path: Path) -> None:
+    inner = "import os, time; open('pid', 'w').write(str(os.getpid())); os.rename('pid', 'pid2'); time.sleep(600)"
+    outer = (
+        "import asyncio, sys; from pathlib import Path; from loom_agents._process.run import run_process;"
+        f"asyncio.run(run_process({_python(inner)!r}, folder=Path('.'), timeout_s=60, max_output_bytes=100))"
+    )
+    agent = subprocess.Popen([sys.executable, "-c", outer], cwd=tmp_path)
+    while not (tmp_path / "pid2").exists():
+        assert agent.poll() is None
+        time.sleep(0.02)
+    agent.send_signal(signal.SIGKILL)
+    agent.wait()
+    _wait_until_gone(int((tmp_path / "pid2").read_text()))
+
+
+def test_an_agent_that_dies_with_the_code_unread_leaves_no_launcher(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    command = [sys.executable, "-I", "-S", launcher.__file__, str(theirs.fileno()), "", "true"]
+    process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), start_new_session=True)
+    theirs.close()
+    while not select.select([ours], [], [], 10)[0]:
+        pass
+    ours.close()  # unread: the other end sees a reset
+    assert process.wait(10) == -signal.SIGKILL
+
+
+def test_limits_hold_for_the_command_and_its_children(tmp_path: Path) -> None:
+    code = "import resource as r; print([r.getrlimit(x)[0] for x in (r.RLIMIT_CORE, r.RLIMIT_CPU, r.RLIMIT_FSIZE, r.RLIMIT_NOFILE)])"
+    limits = Limits(cpu_s=7, file_bytes=1000, open_files=64)
+    assert _run(*_python(code), folder=tmp_path, limits=limits).output == b"[0, 7, 1000, 64]\n"
+    wrote = _run(
+        *_python("open('big', 'wb', 0).write(b'x' * 1000); open('big', 'ab', 0).write(b'x')"),
+        folder=tmp_path,
+        limits=limits,
+    )
+    assert wrote.exit_code != 0
+    assert (tmp_path / "big").stat().st_size <= 1000
+
+
+def test_with_a_grace_the_command_may_end_by_itself(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (print('bye', flush=True), sys.exit(0)));"
+        "print('on', flush=True); time.sleep(600)"
+    )
+    ended = _run(*_python(code), folder=tmp_path, timeout_s=1.5, grace_s=10)
+    assert ended.timed_out and ended.exit_code is None
+    assert ended.output == b"on\nbye\n"
+    deaf = _python("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)")
+    assert _run(*deaf, folder=tmp_path, timeout_s=1, grace_s=0.3).timed_out
+
+
+def test_only_the_named_variables_are_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET", "x")
+    code = "import os; print(sorted(name for name in os.environ if not name.startswith(('LC_', '__'))))"
+    ended = _run(*_python(code), folder=tmp_path, passed_on=("PATH",), environment={"A": "b"})
+    assert ended.output == b"['A', 'PATH']\n"

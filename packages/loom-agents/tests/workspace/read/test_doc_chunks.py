@@ -1,0 +1,65 @@
+from hypothesis import given
+from hypothesis import strategies as st
+from loom_agents._workspace.read.doc_chunks import MAX_CHUNK_CHARACTERS, chunks
+
+TEXT = """intro
+
+# One
+text one
+
+## Two
+```sh
+# not a heading
+```
+text two
+
+Three
+=====
+text three
+
+# Four #
+"""
+
+
+def test_every_heading_begins_a_piece_with_its_trail_and_line() -> None:
+    assert [(c.heading, c.line) for c in chunks(TEXT)] == [
+        ("", 1),
+        ("One", 3),
+        ("One > Two", 6),
+        ("Three", 12),
+        ("Four", 16),
+    ]
+
+
+def test_a_hash_in_a_code_block_is_no_heading() -> None:
+    assert "# not a heading" in next(c for c in chunks(TEXT) if c.heading == "One > Two").text
+
+
+def test_a_table_rule_and_front_matter_are_no_titles() -> None:
+    assert {c.heading for c in chunks("---\ntitle: x\n---\n\n| a | b |\n|---|---|\n\n* item\n---\n")} == {""}
+
+
+def test_restructured_text_levels_follow_first_use() -> None:
+    text = "=====\nTitle\n=====\n\nA\n---\n\nB\n~~~\n\nC\n---\nc\n"
+    assert [c.heading for c in chunks(text)][-3:] == ["Title > A", "Title > A > B", "Title > C"]
+
+
+def test_a_long_section_is_cut_at_blank_lines() -> None:
+    text = "# Long\n" + "\n\n".join("word " * 60 for _ in range(20))
+    pieces = list(chunks(text))
+    assert len(pieces) > 2
+    assert all(len(piece.text) <= MAX_CHUNK_CHARACTERS + 400 for piece in pieces)
+    assert {piece.heading for piece in pieces} == {"Long"}
+
+
+@given(
+    st.lists(st.sampled_from(["# a", "## b", "text", "", "```", "~~~", "====", "----", "x" * 900, " "]), max_size=60)
+)
+def test_pieces_hold_every_line_once_at_the_line_that_they_name(lines: list[str]) -> None:
+    seen: dict[int, str] = {}
+    for piece in chunks("\n".join(lines)):
+        for number, line in enumerate(piece.text.split("\n"), start=piece.line):
+            assert number not in seen
+            seen[number] = line
+    for number, line in enumerate(lines, start=1):
+        assert seen.get(number, "").strip() == line.strip()

@@ -1,0 +1,82 @@
+import pytest
+from loom_agents._errors import ToolError
+from loom_agents._workspace.write.edit import as_bytes, as_text, replaced, with_endings_of
+
+
+def _edited(data: bytes, old: str, new: str) -> bytes:
+    return as_bytes(replaced("f", as_text("f", data), old, new).text)
+
+
+def test_the_one_match_is_replaced_and_nothing_else_changes() -> None:
+    done = replaced("f", "a\nb\nc\n", "b\n", "x\ny\n")
+    assert (done.text, done.line) == ("a\nx\ny\nc\n", 2)
+
+
+def test_windows_line_endings_stay_and_the_model_need_not_write_them() -> None:
+    assert _edited(b"a\r\nb\r\nc\r\n", "a\nb", "x\ny\nz") == b"x\r\ny\r\nz\r\nc\r\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ("b\nc\n", "B\nC\n", b"a\nB\r\nC\r\nd\n"),
+        ("d\n", "D\nE\n", b"a\nb\r\nc\r\nD\nE\n"),
+        ("a\nb", "A", b"A\r\nc\r\nd\n"),
+        ("\nd", "\nX", b"a\nb\r\nc\r\nX\n"),
+    ],
+)
+def test_in_a_file_with_both_kinds_of_line_endings_the_rest_keeps_its_own(old: str, new: str, wanted: bytes) -> None:
+    assert _edited(b"a\nb\r\nc\r\nd\n", old, new) == wanted
+
+
+def test_a_byte_order_mark_and_bytes_that_are_no_text_stay() -> None:
+    assert _edited(b"\xef\xbb\xbfone\n", "one", "two") == b"\xef\xbb\xbftwo\n"
+    assert _edited(b"caf\xe9\nold\n", "old", "new") == b"caf\xe9\nnew\n"
+
+
+def test_new_text_that_another_encoding_would_garble_is_refused() -> None:
+    with pytest.raises(ToolError, match="not UTF-8"):
+        _edited(b"caf\xe9\nold\n", "old", "n\xe9w")
+
+
+def test_no_match_shows_the_lines_that_are_near() -> None:
+    with pytest.raises(ToolError) as refused:
+        replaced("app.py", "def add(a, b):\n    return a + b\n", "def add(a,b):\n", "x")
+    assert str(refused.value) == (
+        "cannot edit 'app.py': `old` is not in it. Near is line 1: 'def add(a, b):'. Copy the text exactly"
+        " as read_file shows it."
+    )
+
+
+def test_no_match_and_nothing_near_says_how_long_the_file_is() -> None:
+    with pytest.raises(ToolError, match="`old` is not in it, which has 1 line"):
+        replaced("app.py", "def add(a, b):\n", "zzzzzzzzzz", "x")
+
+
+def test_several_matches_are_counted_and_placed() -> None:
+    with pytest.raises(ToolError) as refused:
+        replaced("f", "x\ny\nx\n" * 5, "x\n", "z")
+    assert "`old` is in it 10 times, in lines 1, 3, 4, 6, 7, ..." in str(refused.value)
+    assert "Add lines around it" in str(refused.value)
+
+
+def test_matches_that_overlap_are_several() -> None:
+    with pytest.raises(ToolError, match="2 times"):
+        replaced("f", "aaa", "aa", "b")
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [("", "x", "empty"), ("a", "a", "same"), ("a\r\n", "a\n", "same")])
+def test_an_edit_that_says_nothing_is_refused(old: str, new: str, said: str) -> None:
+    with pytest.raises(ToolError, match=said):
+        replaced("f", "a\nb\n", old, new)
+
+
+def test_a_binary_file_is_refused() -> None:
+    with pytest.raises(ToolError, match="not a text file"):
+        as_text("f", b"GIF\0")
+
+
+def test_a_file_that_is_replaced_keeps_its_line_endings_and_its_mark() -> None:
+    assert with_endings_of("\ufeffa\r\nb\r\n", "x\ny\n") == "\ufeffx\r\ny\r\n"
+    assert with_endings_of("a\nb\n", "x\r\ny\n") == "x\r\ny\n"
+    assert with_endings_of("a\r\nb\n", "x\ny\n") == "x\ny\n"

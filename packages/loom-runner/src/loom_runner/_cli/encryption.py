@@ -1,0 +1,53 @@
+"""The commands about encryption: make a key, encrypt a database or change its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from loom_runner._cli.options import db_option
+from loom_runner._cli.output import write_error, write_line
+from loom_runner._model.formatting import plural
+from loom_runner.errors import UnknownRun, UsageError
+
+__all__ = ["ENCRYPTION_COMMANDS"]
+
+
+@click.command("new-key")
+@click.argument("key_id", metavar="ID")
+def new_key_command(key_id: str) -> None:
+    """Make an encryption key called ID and write it to stdout.
+
+    Put the line into a file that only you may read and name it with LOOM_RUNNER_KEY_FILE. Without the key nobody can
+    read what it has sealed.
+    """
+    from loom_runner._store.encryption_keys import KeyRing, new_key
+
+    KeyRing({key_id: bytes(32)})  # refuses an id that could not be used
+    write_line(new_key(key_id))
+
+
+@click.command()
+@db_option
+def rekey(db: str) -> None:
+    """Encrypt a database, or change its key.
+
+    The first key of LOOM_RUNNER_KEY or LOOM_RUNNER_KEY_FILE writes everything anew; the others read what is there.
+    Nobody else may have the database open.
+    """
+    from loom_runner._store.encryption_keys import KeyRing
+    from loom_runner._store.sqlite.store import SQLiteStore
+
+    if not Path(db).exists():
+        raise UnknownRun(f"cannot rekey: there is no database {db}. Name it with --db.")
+    keys = KeyRing.from_environment()
+    if keys is None:
+        raise UsageError(
+            "cannot rekey: there is no key. Make one (loom-runner new-key 2026 > key) and set LOOM_RUNNER_KEY_FILE=key."
+        )
+    count = SQLiteStore.rekey(db, keys)
+    write_error(f"{db}: {plural(count, 'value')} sealed with key {keys.key_id}.")
+
+
+ENCRYPTION_COMMANDS: tuple[click.Command, ...] = (new_key_command, rekey)

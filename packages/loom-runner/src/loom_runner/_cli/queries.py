@@ -1,0 +1,281 @@
+"""The commands that ask a database about its runs, and change nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from loom_runner._cli.base import Count
+from loom_runner._cli.options import (
+    db_option,
+    db_suffix,
+    json_text,
+    local_time,
+    open_database,
+    open_run_database,
+    parse_run,
+    query_all_options,
+    query_options,
+)
+from loom_runner._cli.output import (
+    Output,
+    choose_output,
+    output_option,
+    styled_status,
+    terminal_width,
+    write_error,
+    write_json,
+    write_line,
+    write_rows,
+)
+from loom_runner._model.formatting import duration, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["QUERY_COMMANDS"]
+
+_COLOURS = {"interrupted": "yellow", "retried": "yellow", "failed": "red", "error": "red", "result": "green"}
+
+
+def _paged(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--first", type=Count(min=0), default=0, help="Begin at this step."),
+        click.option("--limit", type=Count(min=1), default=1000, show_default=True, help="So many at most."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("explain")
+@query_options
+def explain_command(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
+    """Tell what happened to a run.
+
+    Pauses, crashes, retries, doubts, changed code, and the next useful command.
+    """
+    from loom_runner._queries.explain import explain
+
+    named = parse_run(names, run_id, "explain")
+    with open_run_database(db, named.run_id, "explain") as store:
+        story = explain(store.reader, named.run_id, module=named.module)
+    mode = choose_output(output)
+    if mode != "text":
+        write_json(story.data, mode)
+        return
+    data = story.data
+    write_line(f"{click.style(named.run_id, bold=True)}  {styled_status(data['status'])}  {data['summary']}")
+    lines = story.lines()
+    wide = max((len(what) for what, _, _ in lines), default=0)
+    longest = max((len(text) for _, text, at in lines if at), default=0)
+    longest = min(longest, max(terminal_width() - wide - 14, 20))  # the time of day keeps its column where it can
+    for what, text, at in lines:
+        line = f"  {click.style(f'{what:<{wide}}', fg=_COLOURS.get(what))}  "
+        write_line(line + (f"{text:<{longest}}  {click.style(at, dim=True)}" if at else text))
+    for what, command in data["next"].items():
+        write_error(f"{what}: {command}")
+
+
+_RUNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "run": lambda row: row["run_id"],
+    "status": lambda row: styled_status(row["status"]),
+    "steps": lambda row: f"{row['step_index']:,}",
+    "changed": lambda row: local_time(row["updated_at"]),
+    "program": lambda row: row["program"],
+}
+
+
+@click.command("list")
+@click.option("--limit", type=Count(min=1), default=100, show_default=True, help="So many at most.")
+@db_option
+@output_option
+def list_command(limit: int, db: str, output: Output | None) -> None:
+    """List the runs of a database, the latest changed first."""
+    from loom_runner._queries.views import run_view
+
+    with open_database(db, "list runs") as store:
+        rows = [run_view(record) for record in store.reader.list_runs(limit=limit)]
+    mode = choose_output(output)
+    write_rows(rows, _RUNS, mode, empty=f"{db} holds no runs.")
+    if len(rows) >= limit and mode == "text":
+        write_error(f"more may follow: --limit {limit * 10}")
+
+
+@click.command()
+@query_options
+@click.option("--raw", is_flag=True, help="Only the state, as the text that is stored.")
+def get(*, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, raw: bool) -> None:
+    """Show a run's row: status, state, result, error."""
+    from loom_runner._queries.views import run_view
+    from loom_runner._store.lookup import read_run
+
+    name = parse_run(names, run_id, "get").run_id
+    with open_run_database(db, name, "get") as store:
+        record = read_run(store.reader, name, "get")
+    if raw:
+        write_line(record.state)
+        return
+    view = run_view(record)
+    mode = choose_output(output)
+    if mode != "text":
+        write_json(view, mode)
+        return
+    for key, value in view.items():
+        if value is not None:
+            write_line(f"{key:<21} {value if isinstance(value, str) else json_text(value)}")
+
+
+@click.command()
+@query_options
+@_paged
+def history(
+    *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, first: int, limit: int
+) -> None:
+    """Show the committed steps and their checkpoints."""
+    from loom_runner._queries.views import step_view
+
+    name = parse_run(names, run_id, "show the history of").run_id
+    with open_run_database(db, name, "show the history of") as store:
+        rows = [step_view(step) for step in store.reader.steps(name, first=first, limit=limit)]
+    columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "step": lambda row: str(row["step_index"]),
+        "outcome": lambda row: row["outcome"],
+        "tries": lambda row: str(row["attempts"]),
+        "at": lambda row: local_time(row["started_at"]),
+        "took": lambda row: duration(row["duration_ms"] * 1000),
+        "state": lambda row: "" if row["state"] is None else json_text(row["state"]),
+    }
+    write_rows(rows, columns, choose_output(output), empty=f"{name} has no committed steps from {first} on.")
+    if rows and rows[0]["step_index"] > first:
+        write_error(f"history starts at step {rows[0]['step_index']}: the steps before are not kept.")
+    _hint_more(rows, limit)
+
+
+@click.command()
+@query_options
+@_paged
+def attempts(
+    *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, first: int, limit: int
+) -> None:
+    """Show every try of every step, failed ones too."""
+    from loom_runner._queries.views import attempt_views
+    from loom_runner._store.lookup import read_run
+
+    name = parse_run(names, run_id, "show the attempts of").run_id
+    with open_run_database(db, name, "show the attempts of") as store:
+        record = read_run(store.reader, name, "show the attempts of")
+        rows = attempt_views(store.reader, record, first=first, limit=limit)
+    columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "step": lambda row: str(row["step_index"]),
+        "try": lambda row: str(row["attempt"] + 1),
+        "outcome": lambda row: styled_status(row["outcome"]),
+        "at": lambda row: local_time(row["started_at"]),
+        "took": lambda row: "" if row["duration_ms"] is None else duration(row["duration_ms"] * 1000),
+        "error": lambda row: f"{row['error']['type']}: {row['error']['message']}" if row["error"] else "",
+    }
+    write_rows(rows, columns, choose_output(output), empty=f"{name} has no attempts from step {first} on.")
+    _hint_more(rows, limit)
+
+
+def _call_text(row: Mapping[str, Any]) -> str:
+    text = shorten(json_text(row["arguments"]), 60)
+    if row["status"] == "done":
+        return f"{text} -> {json_text(row['result'])}"
+    return f"{text} -> {row['error']['type']}: {row['error']['message']}" if row["error"] else text
+
+
+_CALLS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "call": lambda row: row["id"],
+    "step": lambda row: str(row["step_index"]),
+    "tool": lambda row: row["name"],
+    "status": lambda row: styled_status(row["status"]),
+    "tries": lambda row: str(row["tries"]),
+    "took": lambda row: "" if row["duration_ms"] is None else duration(row["duration_ms"] * 1000),
+    "arguments -> result": _call_text,
+}
+
+
+@click.command("tool-calls")
+@query_options
+def tool_calls(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
+    """Show the tool ledger of a run."""
+    from loom_runner._queries.views import tool_view
+    from loom_runner._store.in_doubt import read_tool_calls
+
+    name = parse_run(names, run_id, "show the tool calls of").run_id
+    with open_run_database(db, name, "show the tool calls of") as store:
+        rows = [tool_view(call) for call in read_tool_calls(store.reader, name)]
+    write_rows(rows, _CALLS, choose_output(output), empty=f"{name} has called no tools.")
+
+
+@click.command()
+@query_all_options
+def doubts(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
+    """Show the tool calls that nobody knows the end of.
+
+    They started and have no recorded end. Without RUN: those of every run.
+    """
+    from loom_runner._queries.views import tool_view
+    from loom_runner._store.in_doubt import read_tool_calls
+    from loom_runner._store.lookup import read_run
+
+    name = parse_run(names, run_id, "show the doubts of").run_id if names or run_id else None
+    with open_database(db, "show doubts") as store:
+        if name is not None:
+            read_run(store.reader, name, "show the doubts of")
+        rows = [tool_view(call) for call in read_tool_calls(store.reader, name, in_doubt=True)]
+    columns = {head: _CALLS[head] for head in ("call", "step", "tool", "tries")} | {
+        "since": lambda row: local_time(row["started_at"]),
+        "arguments": lambda row: json_text(row["arguments"]),
+    }
+    mode = choose_output(output)
+    write_rows(rows, columns, mode, empty="Nothing is in doubt.")
+    if rows and mode == "text":
+        write_error(f"decide: loom-runner resolve '{rows[0]['id']}' --retry | --skip | --result JSON{db_suffix(db)}")
+
+
+@click.command()
+@query_options
+def children(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
+    """Show the runs that a run has started."""
+    from loom_runner._queries.views import run_view
+
+    name = parse_run(names, run_id, "show the children of").run_id
+    with open_run_database(db, name, "show the children of") as store:
+        rows = [run_view(record) for record in store.reader.children(name)]
+    write_rows(rows, _RUNS, choose_output(output), empty=f"{name} has started no runs.")
+
+
+@click.command()
+@db_option
+@output_option
+def stats(db: str, output: Output | None) -> None:
+    """Count what a database holds, by status."""
+    with open_database(db, "count") as store:
+        counts = store.reader.counts()
+    mode = choose_output(output)
+    if mode != "text":
+        write_json(counts, mode)
+        return
+    for name, by_status in counts.items():
+        parts = [f"{count:,} {styled_status(status)}" for status, count in sorted(by_status.items())]
+        write_line(f"{name.replace('_', ' '):<10}  {sum(by_status.values()):>8,}  {', '.join(parts)}".rstrip())
+
+
+def _hint_more(rows: list[dict[str, Any]], limit: int) -> None:
+    if len(rows) >= limit:
+        write_error(f"more may follow: --first {rows[-1]['step_index'] + 1}")
+
+
+QUERY_COMMANDS: tuple[click.Command, ...] = (
+    explain_command,
+    list_command,
+    get,
+    history,
+    attempts,
+    tool_calls,
+    doubts,
+    children,
+    stats,
+)

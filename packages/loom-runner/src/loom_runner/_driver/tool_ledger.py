@@ -1,0 +1,366 @@
+"""The tool ledger: one row per managed call, written before the tool runs and after it.
+
+The rules, for a call that comes to the ledger with a key (run, step, name and ordinal, or the caller's own; never
+the attempt):
+
+1. No row: write `started`, run the tool, write `done` or `failed`.
+2. A row with other arguments: `ToolCallMismatch`. The recorded answer belongs to another question.
+3. `done`: give back the recorded payload. The tool does not run.
+4. `failed`: raise it again, or, when the failure is retryable, run the tool once more under the same key.
+5. `retry`: a person answered a doubt this way; run the tool once more under the same key.
+6. `started` or `in_doubt`: an attempt before this one called the tool and nobody knows how it ended. `reconcile` of
+   the tool may find it out; else by the tool's policy: run it again with its key, fail, or park the run and ask. A
+   tool that raises `OutcomeUnknown` comes here as well.
+
+Before all of these, a call without a row passes the gate (see `_gate`): it may run, it fails, or it is asked about
+(see `_approvals`) and begins on a later attempt. A row means that it was allowed to begin.
+
+A row is left at `started` on purpose when the process dies or the step is cancelled in the middle: that *is* the
+doubt. Not covered: what a tool does without the ledger's knowledge, and a timed-out tool that goes on working on
+its thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import json
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner._model.approvals import ApprovalRecord, as_of
+from loom_runner._model.events import ObserverGroup, Observers, RunEvent
+from loom_runner._model.records import Claim, ErrorInfo, ToolEnd, ToolRecord, ToolStart
+from loom_runner._model.retry import is_transient
+from loom_runner._program.codec import json_text
+from loom_runner._program.gate import Ask, Deny, PendingCall, verdict_on
+from loom_runner._program.tool_calls import StepSuspended
+from loom_runner._program.tools import Done, NotDone
+from loom_runner.errors import LeaseLost, OutcomeUnknown, PayloadTooLarge, StoreError, ToolCallMismatch, ToolFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from loom_runner._model.clock import Clock
+    from loom_runner._program.gate import Gate
+    from loom_runner._program.tool_calls import Execute
+    from loom_runner._program.tools import Tool
+    from loom_runner._store.protocol import Store
+
+__all__ = ["Ledger", "arguments_text"]
+
+_IN_DOUBT: Final = ErrorInfo(
+    "ToolFailed", "the call was interrupted and its outcome is unknown; it was not repeated", "in_doubt"
+)
+
+
+class Ledger:
+    """The managed calls of one claimed run."""
+
+    __slots__ = ("_claim", "_clock", "_gate", "_observers", "_store")
+
+    def __init__(
+        self, store: Store, claim: Claim, *, clock: Clock, gate: Gate | None, observers: Observers | ObserverGroup
+    ) -> None:
+        self._store = store
+        self._observers = observers
+        self._clock = clock
+        self._gate = gate
+        self._claim = claim
+
+    async def call(
+        self,
+        tool: Tool,
+        arguments: Mapping[str, Any],
+        *,
+        step_index: int,
+        attempt: int,
+        key: str,
+        execute: Execute,
+    ) -> Any:
+        """Make one managed call and return its payload (plain JSON)."""
+        text = arguments_text(tool.name, arguments)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+        start = ToolStart(step_index, key, tool.name, text, digest, self._clock.now_us())
+        edited: dict[str, Any] | None = None
+        if self._gate is not None or tool.needs_approval:
+            approval = await self._approval(tool, arguments, start, attempt)
+            if approval is not None:
+                if approval.edited is not None:
+                    edited = json.loads(approval.edited)
+                    start = replace(start, arguments=approval.edited)
+                if approval.status == "approved":
+                    start = replace(start, approval=approval.number)
+        try:
+            record = await self._store.start_tool(self._claim, start)
+        except PayloadTooLarge as exc:
+            error = ErrorInfo("PayloadTooLarge", str(exc), "invalid_arguments")
+            raise self._failure(start, error, retryable=False) from exc
+        if record is not None:
+            self._check(record, start)
+            start = replace(start, ordinal=record.tries, arguments=record.arguments)
+            if record.status == "done":
+                self._notify("tool_finished", start, attempt, status="done", recorded=True, result=record.result)
+                return json.loads(record.result or "null")
+            payload = await self._resolve_recorded(record, tool, attempt, start)
+            if payload is not None:
+                return json.loads(payload)
+            start = await self._restarted(start, record)
+        return await self._run(tool, start, attempt, lambda: execute(edited))
+
+    async def _approval(
+        self, tool: Tool, arguments: Mapping[str, Any], start: ToolStart, attempt: int
+    ) -> ApprovalRecord | None:
+        """Find the approval that lets a call begin; None when it needs none.
+
+        Raises:
+            ToolFailed: It is denied, or the approval expired.
+            StepSuspended: People have to decide first.
+        """
+        run_id, now = self._claim.run_id, start.at
+        found = await self._store.approval_of(run_id, start.step_index, start.key)
+        if found is None:
+            if await self._store.tool_call(run_id, start.step_index, start.key) is not None:
+                return None  # it was allowed to begin: the ledger knows how to go on
+            call = PendingCall(run_id, start.step_index, start.key, tool.name, tool, arguments)
+            verdict = verdict_on(self._gate, call)
+            if isinstance(verdict, Deny):
+                raise self._denial(start, attempt, "denied", verdict.note)
+            if isinstance(verdict, Ask):
+                raise StepSuspended(asks=(_request(run_id, start, verdict),))
+            return None
+        self._check(found, start)
+        approval = as_of(found, now)
+        if approval.status == "expired":
+            if found.status != "expired":
+                await self._store.update_approval(found, approval)
+            raise self._denial(start, attempt, "approval_expired", "")
+        if approval.status == "denied":
+            raise self._denial(start, attempt, "denied", approval.note)
+        if approval.status == "pending":
+            raise StepSuspended(pending=(approval.number,))
+        return approval
+
+    def _denial(self, start: ToolStart, attempt: int, category: str, note: str) -> ToolFailed:
+        message = note or ("the call was denied" if category == "denied" else "the request for approval expired")
+        error = ErrorInfo("ToolFailed", message, category)
+        self._notify("tool_finished", start, attempt, status="failed", recorded=True, error=error)
+        return ToolFailed(
+            message,
+            error_category=category,
+            tool=start.name,
+            run_id=self._claim.run_id,
+            step_index=start.step_index,
+        )
+
+    async def _restarted(self, start: ToolStart, record: ToolRecord) -> ToolStart:
+        start = replace(start, ordinal=record.tries + 1, at=self._clock.now_us())
+        await self._store.restart_tool(self._claim, start)
+        return start
+
+    def _check(self, record: ToolRecord | ApprovalRecord, start: ToolStart) -> None:
+        if record.name != start.name or record.arguments_hash != start.arguments_hash:
+            raise ToolCallMismatch(
+                f"cannot call {start.name} in step {start.step_index}: key {start.key!r} was used before with other "
+                f"arguments (then {_short(record.arguments)}, now {_short(start.arguments)}). Derive arguments from "
+                "the state only, or give the call its own key with _key=.",
+                run_id=self._claim.run_id,
+                step_index=start.step_index,
+            )
+
+    async def _resolve_recorded(self, record: ToolRecord, tool: Tool, attempt: int, start: ToolStart) -> str | None:
+        """Decide about a row without a result: its payload when that was found out, None when the tool may run."""
+        if record.status == "retry":
+            return None
+        if record.status == "failed":
+            if record.retryable:
+                return None
+            error = record.error
+            self._notify("tool_finished", start, attempt, status="failed", recorded=True, error=error)
+            raise self._failure(start, error or ErrorInfo("ToolFailed", "it failed before"), retryable=False)
+        answer = await self._reconciled(record, tool)
+        if isinstance(answer, NotDone):
+            return None
+        if isinstance(answer, Done):
+            end = ToolEnd("done", self._clock.now_us(), result=_payload_text(answer.result))
+            if not await self._store.decide_tool(record, end, "reconcile"):
+                raise StepSuspended(record.number)  # somebody decided at the same moment; the next attempt reads it
+            self._notify("tool_finished", start, attempt, status="done", recorded=True, result=end.result)
+            return end.result
+        policy = tool.doubt_policy
+        if policy == "ask":
+            raise StepSuspended(record.number)
+        if policy == "fail":
+            end = ToolEnd("failed", start.at, error=_IN_DOUBT)
+            if record.status == "started":
+                await self._finish(start, attempt, end)
+            else:  # it was asked about before, and the code has changed its mind
+                await self._store.decide_tool(record, end, "on_doubt")
+            raise self._failure(start, _IN_DOUBT, retryable=False)
+        return None
+
+    async def _reconciled(self, record: ToolRecord, tool: Tool) -> object:
+        """Ask the tool whether an interrupted call took effect."""
+        if tool.reconcile is None:
+            return None
+        key = f"{record.run_id}/{record.step_index}/{record.key}"
+        try:
+            answer = tool.reconcile(key, json.loads(record.arguments))
+            return await answer if inspect.isawaitable(answer) else answer
+        except Exception:
+            logging.getLogger("loom_runner").warning("reconcile of tool %s failed", tool.name, exc_info=True)
+            return None
+
+    async def _run(
+        self,
+        tool: Tool,
+        start: ToolStart,
+        attempt: int,
+        execute: Callable[[], Awaitable[Any]],
+        *,
+        is_repeat: bool = False,
+    ) -> Any:
+        self._notify("tool_started", start, attempt, arguments=start.arguments)
+        limit = asyncio.timeout(tool.timeout_s)
+        cause: BaseException
+        try:
+            async with limit:
+                value = await execute()
+        except (LeaseLost, StoreError):
+            raise
+        except OutcomeUnknown as exc:
+            return await self._outcome_unknown(tool, start, attempt, execute, exc, is_repeat=is_repeat)
+        except ToolFailed as exc:
+            error, retryable = ErrorInfo("ToolFailed", exc.message, exc.error_category), exc.retryable
+            cause = exc
+        except Exception as exc:  # noqa: BLE001  (whatever a tool raises is its result)
+            cause = exc
+            if limit.expired():
+                error = ErrorInfo("TimeoutError", f"no answer within {tool.timeout_s:g} s", "timeout")
+                retryable = tool.is_repeatable
+            else:
+                passing = is_transient(exc)
+                error = ErrorInfo(type(exc).__name__, str(exc), "transient" if passing else "error")
+                retryable = passing and tool.is_repeatable
+        else:
+            try:
+                text = _payload_text(value)
+            except (TypeError, ValueError, RecursionError) as exc:
+                message = f"it ran, but returned what JSON cannot hold ({exc})"
+                error, retryable = ErrorInfo(type(exc).__name__, message, "bad_result"), False
+                cause = exc
+            else:
+                try:
+                    await self._finish(start, attempt, ToolEnd("done", self._clock.now_us(), result=text))
+                    return json.loads(text)
+                except PayloadTooLarge as exc:
+                    message = f"it ran, but its result cannot be stored ({exc})"
+                    error, retryable = ErrorInfo("PayloadTooLarge", message, "bad_result"), False
+                    cause = exc
+        await self._finish(start, attempt, ToolEnd("failed", self._clock.now_us(), error=error, retryable=retryable))
+        raise self._failure(start, error, retryable=retryable) from cause
+
+    async def _outcome_unknown(
+        self,
+        tool: Tool,
+        start: ToolStart,
+        attempt: int,
+        execute: Callable[[], Awaitable[Any]],
+        exc: OutcomeUnknown,
+        *,
+        is_repeat: bool,
+    ) -> Any:
+        """Treat a call whose tool says that nobody knows its end as one whose process died, and repeat it once."""
+        if is_repeat:
+            await self._finish(start, attempt, ToolEnd("failed", self._clock.now_us(), error=_IN_DOUBT))
+            raise self._failure(start, _IN_DOUBT, retryable=False) from exc
+        record = await self._store.tool_call(self._claim.run_id, start.step_index, start.key)
+        if record is None:
+            raise AssertionError(start) from exc  # it was started a moment ago
+        payload = await self._resolve_recorded(record, tool, attempt, start)
+        if payload is not None:
+            return json.loads(payload)
+        return await self._run(tool, await self._restarted(start, record), attempt, execute, is_repeat=True)
+
+    async def _finish(self, start: ToolStart, attempt: int, end: ToolEnd) -> None:
+        await self._store.end_tool(self._claim, start.step_index, start.key, end)
+        what = {"result": end.result} if end.status == "done" else {"error": end.error}
+        self._notify("tool_finished", start, attempt, status=end.status, recorded=False, **what)
+
+    def _failure(self, start: ToolStart, error: ErrorInfo, *, retryable: bool) -> ToolFailed:
+        return ToolFailed(
+            f"tool {start.name} failed: {error.message or error.type}",
+            error_category=error.category,
+            retryable=retryable,
+            tool=start.name,
+            run_id=self._claim.run_id,
+            step_index=start.step_index,
+        )
+
+    def _notify(self, kind: Any, start: ToolStart, attempt: int, **data: Any) -> None:
+        if self._observers:
+            data |= {"key": start.key, "name": start.name, "try": start.ordinal}
+            if kind == "tool_finished":
+                data["duration_ms"] = (self._clock.now_us() - start.at) / 1000
+            if data.get("error") is not None:
+                data["error"] = data["error"].as_json()
+            for name in ("arguments", "result"):
+                if isinstance(data.get(name), str):
+                    data[name] = json.loads(data[name])
+            self._observers.notify(
+                RunEvent(kind, self._claim.run_id, start.step_index, attempt, self._clock.now_us(), data)
+            )
+
+
+def _request(run_id: str, start: ToolStart, ask: Ask) -> ApprovalRecord:
+    expires_at = None if ask.ttl_s is None else start.at + int(ask.ttl_s * 1_000_000)
+    return ApprovalRecord(
+        run_id,
+        0,
+        start.step_index,
+        start.key,
+        start.name,
+        start.arguments,
+        start.arguments_hash,
+        start.at,
+        expires_at,
+        ask.reason,
+        max(1, ask.needed),
+        json.dumps(dict(ask.policy), ensure_ascii=False),
+    )
+
+
+def arguments_text(name: str, arguments: Mapping[str, Any]) -> str:
+    """Write arguments in the one way that their hash is taken from.
+
+    Raises:
+        ToolFailed: With the category `invalid_arguments`.
+    """
+    try:
+        return json_text(arguments, default=_jsonable, is_hashed=True)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise ToolFailed(
+            f"cannot call {name}: its arguments cannot be written as JSON ({exc}).",
+            error_category="invalid_arguments",
+            tool=name,
+        ) from exc
+
+
+def _payload_text(value: Any) -> str:
+    return json_text(value, default=_jsonable)
+
+
+def _jsonable(value: Any) -> Any:
+    """Write models, dataclasses, dates and the like as JSON; an object that is none of these is an error."""
+    from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+    try:
+        return to_jsonable_python(value)
+    except PydanticSerializationError as exc:
+        raise TypeError(f"a {type(value).__name__} is not JSON") from exc
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 120 else f"{text[:117]}..."

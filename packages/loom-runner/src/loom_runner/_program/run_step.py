@@ -1,0 +1,103 @@
+"""Run one step of a program, as every engine does.
+
+The engine creates the context, calls `run_step`, and records the returned outcome or the raised
+error. Nothing here depends on where a run is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner._program.context import set_current_run
+from loom_runner._program.tool_calls import StepSuspended
+
+if TYPE_CHECKING:
+    from loom_runner._program.context import RunContext
+    from loom_runner._program.protocol import Advance, Program
+
+__all__ = ["NO_LIMITS", "BudgetTimeUsedUp", "StepLimits", "run_step"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepLimits:
+    """How long a step may take.
+
+    Attributes:
+        timeout_s: Seconds after which the attempt fails with `TimeoutError`.
+        budget_s: Seconds that remain of the run's budget; after them the step is cancelled and not
+            committed.
+        budget_time_s: The budget's limit, for messages.
+    """
+
+    timeout_s: float | None = None
+    budget_s: float | None = None
+    budget_time_s: float | None = None
+
+
+NO_LIMITS: Final = StepLimits()
+
+
+class BudgetTimeUsedUp(Exception):  # noqa: N818  (not an error of the step)
+    """The step was cancelled because the time of the run's budget is used up. `limit` names the limit."""
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+
+async def run_step(program: Program, state: Any, context: RunContext, limits: StepLimits = NO_LIMITS) -> Advance:
+    """Run one step, and wait for the tool calls that it started and did not await.
+
+    Args:
+        program: The step function or loop.
+        state: The state, as a value.
+        context: The context of this attempt.
+        limits: How long the step may take.
+
+    Returns:
+        The outcome, which may be committed.
+
+    Raises:
+        StepSuspended: Calls of the step wait for decisions.
+        BudgetTimeUsedUp: The budget's time is used up.
+        LeaseLost: The engine stopped the context with this error, even if the step caught it.
+        BaseException: Any error of the step.
+    """
+    set_current_run(context)
+    try:
+        if limits is NO_LIMITS:
+            advance = await program.advance(state, context)
+        else:
+            advance = await _in_time(program, state, context, limits)
+        if context.has_calls_in_flight:
+            await context.wait_for_calls()
+        if context.stopped is not None:
+            raise context.stopped
+    except (Exception, SystemExit) as exc:
+        if context.stopped is None or context.stopped is exc:
+            raise
+        raise context.stopped from exc
+    except asyncio.CancelledError:
+        raise
+    except BaseException as exc:
+        if isinstance(context.stopped, StepSuspended) and context.stopped is not exc:
+            raise context.stopped from exc
+        raise
+    return advance
+
+
+async def _in_time(program: Program, state: Any, context: RunContext, limits: StepLimits) -> Advance:
+    limit_s = min(each for each in (limits.budget_s, limits.timeout_s) if each is not None)
+    context.set_deadline_in(limit_s)
+    timeout = asyncio.timeout(limit_s)
+    try:
+        async with timeout:
+            return await program.advance(state, context)
+    except TimeoutError as exc:
+        if not timeout.expired():
+            raise
+        if limits.budget_s is not None and limit_s == limits.budget_s:
+            raise BudgetTimeUsedUp(f"time_s {limits.budget_time_s:g}") from exc
+        raise TimeoutError(f"step {context.step_index} took longer than {limit_s:g} s") from exc

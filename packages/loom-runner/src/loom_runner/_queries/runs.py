@@ -1,0 +1,104 @@
+"""Questions about the runs of a database, with no agent at hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from loom_runner._model.clock import SystemClock
+from loom_runner._queries.approvals import read_approvals
+from loom_runner._queries.explain import Explanation, explain
+from loom_runner._queries.views import approval_view, attempt_views, run_view, step_view, tool_view
+from loom_runner._store.in_doubt import read_tool_calls
+from loom_runner._store.lookup import read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from loom_runner._model.clock import Clock
+    from loom_runner._model.records import RunRecord
+    from loom_runner._store.protocol import Store, StoreReader
+
+__all__ = ["Runs"]
+
+
+class Runs:
+    """Read the runs of a store: what they did, what they wait for, what became of them.
+
+    Every answer is plain JSON, as the commands print it. No agent is needed, so that any program that has the database
+    can ask.
+
+    Args:
+        store: An open store, or its reader.
+        clock: Tells which requests for approval have expired.
+
+    Raises:
+        UnknownRun: Every method that takes a run id raises it when there is no such run.
+    """
+
+    def __init__(self, store: Store | StoreReader, *, clock: Clock | None = None) -> None:
+        self._reader: StoreReader = getattr(store, "reader", store)  # type: ignore[arg-type]  # a reader has none
+        self._clock = clock or SystemClock()
+
+    def get(self, run_id: str) -> dict[str, Any]:
+        """Read a run: status, step index, state, result, error and what it waits for."""
+        return run_view(self._record(run_id, "get"))
+
+    def find(self, run_id: str) -> dict[str, Any] | None:
+        """Read a run; None when there is no such run."""
+        record = self._reader.get_run(run_id)
+        return None if record is None else run_view(record)
+
+    def list(self, *, limit: int = 100) -> list[dict[str, Any]]:
+        """Read the runs of the database, the latest changed first."""
+        return [run_view(record) for record in self._reader.list_runs(limit=limit)]
+
+    def history(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
+        """Read committed steps, each with the checkpoint after it."""
+        self._record(run_id, "show the history of")
+        return [step_view(step) for step in self._reader.steps(run_id, first=first, limit=limit)]
+
+    def attempts(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
+        """Read every attempt of every step: those that failed or disappeared, and those that committed."""
+        record = self._record(run_id, "show the attempts of")
+        return attempt_views(self._reader, record, first=first, limit=limit)
+
+    def tool_calls(self, run_id: str) -> Sequence[dict[str, Any]]:
+        """Read the tool calls of a run."""
+        self._record(run_id, "show the tool calls of")
+        return [tool_view(call) for call in read_tool_calls(self._reader, run_id)]
+
+    def doubts(self, run_id: str | None = None) -> Sequence[dict[str, Any]]:
+        """Read the tool calls that started and have no recorded end, of one run or of all."""
+        return [tool_view(call) for call in read_tool_calls(self._reader, run_id, in_doubt=True)]
+
+    def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> Sequence[dict[str, Any]]:
+        """Read the requests for approval, of one run or of all, in the order in which they were made."""
+        found = read_approvals(self._reader, run_id, pending_only=pending_only, clock=self._clock)
+        return [approval_view(approval) for approval in found]
+
+    def children(self, run_id: str) -> Sequence[dict[str, Any]]:
+        """Read the runs that a run has started."""
+        self._record(run_id, "show the children of")
+        return [run_view(record) for record in self._reader.children(run_id)]
+
+    def stats(self) -> dict[str, Any]:
+        """Count runs, tool calls and approvals by status."""
+        return self._reader.counts()
+
+    def explain(self, run_id: str) -> Explanation:
+        """Explain what happened to a run; `str()` of it is the text, `.data` the facts."""
+        return explain(self._reader, run_id)
+
+    def write_trace(self, run_id: str, path: str | Path) -> None:
+        """Write a page of a run from its rows, with `flow_xray`.
+
+        Raises:
+            UsageError: The page cannot be written there.
+        """
+        from loom_runner._queries.tracing import write_trace
+
+        write_trace(self._reader, run_id, path)
+
+    def _record(self, run_id: str, verb: str) -> RunRecord:
+        return read_run(self._reader, run_id, verb)

@@ -1,0 +1,29 @@
+"""Tool calls whose status takes processes that have ended into account.
+
+A lease that has not run out means nothing when its process is gone: a call that such a process started is in doubt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from loom_runner._model.processes import is_gone
+
+if TYPE_CHECKING:
+    from loom_runner._model.records import ToolRecord
+    from loom_runner._store.protocol import StoreReader
+
+__all__ = ["read_tool_calls"]
+
+
+def read_tool_calls(reader: StoreReader, run_id: str | None = None, *, in_doubt: bool = False) -> list[ToolRecord]:
+    """Read tool calls of one run or of all; with `in_doubt` only those whose outcome is unknown."""
+    calls = [_with_liveness(call) for call in reader.tool_calls(run_id, open_only=in_doubt)]
+    return [call for call in calls if call.is_in_doubt] if in_doubt else calls
+
+
+def _with_liveness(call: ToolRecord) -> ToolRecord:
+    if call.status == "started" and call.is_live and is_gone(call.owner):
+        return replace(call, is_live=False)
+    return call

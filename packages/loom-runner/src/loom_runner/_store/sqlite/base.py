@@ -1,0 +1,159 @@
+"""What the groups of tables of the SQLite store share. Theory of operation:
+
+A group of tables is a module with two classes: its reads, a subclass of `Reads`, and its writes, a subclass of
+`Writes`. `SQLiteReader` is all reads together, `SQLiteStore` all writes. Both use one connection, under its lock.
+
+A public write is a coroutine that hands a method `work(db, ...)` to `_write`; the method changes rows inside the
+transaction that it finds open, awaits nothing, and raises to have its changes undone.
+"""
+
+# ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
+
+from loom_runner._store.sqlite.group_commit import GroupCommit
+from loom_runner._store.sqlite.rows import NOW_MS
+from loom_runner.errors import LeaseLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import apsw
+
+    from loom_runner._model.records import AttemptRecord, Claim, ErrorInfo
+    from loom_runner._model.retention import Keep
+    from loom_runner._store.cells import Cell, Cells
+    from loom_runner._store.history import History
+    from loom_runner._store.sqlite.file import SQLiteFile
+
+__all__ = ["FOREVER", "OF_RUN", "SPAN", "STEPS_OF_RUN", "Reads", "Writes"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OF_RUN: Final = "WHERE run_key = (SELECT run_key FROM runs WHERE run_id = ?1)"
+"""The rows of one run, by its id as the first parameter."""
+SPAN: Final = "step_key BETWEEN (?1 << 32) + ?2 AND (?1 << 32) + ?3 - 1"
+"""The rows in `steps` of run ?1 (its key), from step ?2 on and before step ?3."""
+FOREVER: Final = 1 << 32
+"""A number above every step's."""
+STEPS_OF_RUN: Final = """
+    WHERE step_key BETWEEN ((SELECT run_key FROM runs WHERE run_id = ?1) << 32) + ?2
+        AND ((SELECT run_key FROM runs WHERE run_id = ?1) << 32) + 0xffffffff
+"""
+"""The rows in `steps` of one run, from the step on that the second parameter says."""
+
+
+class Reads:
+    """Reads of one open database."""
+
+    def __init__(self, file: SQLiteFile, cells: Cells, history: History, keep: Keep) -> None:
+        self._file = file
+        self._cells = cells
+        self._history = history
+        self._keep = keep
+
+    @property
+    def description(self) -> str:
+        """Name the database for people."""
+        return self._file.path
+
+    @property
+    def address(self) -> str:
+        """What `open_store` and `--db` take to open the database."""
+        return self._file.path
+
+    def _read(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        with self._file.lock, self._file.named_errors():
+            return self._file.db.execute(sql, values).fetchall()
+
+
+class Writes(Reads):
+    """Writes to one open database."""
+
+    def __init__(self, file: SQLiteFile, cells: Cells, history: History, keep: Keep) -> None:
+        super().__init__(file, cells, history, keep)
+        self._transaction = file.transaction
+        self._heartbeat: apsw.Connection | None = None
+        self._heartbeat_lock = threading.Lock()
+        self._is_closed = False
+        self._group = GroupCommit(file)
+        self._held: set[int] = set()
+        """The runs that this process holds. With more than one, writes are grouped."""
+
+    async def _write(self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work` in a write transaction; when this returns, its changes are durable."""
+        if len(self._held) > 1:
+            return await self._group.write(lambda db: work(db, *args, **kwargs), is_droppable=False)
+        with self._transaction as db:
+            return work(db, *args, **kwargs)
+
+    async def _write_call(
+        self,
+        is_start: bool,
+        work: Callable[Concatenate[apsw.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """The same for the start or the end of a tool call. Calls come in bundles (`gather`), even of a single run, so
+        that a shared sync is worth the turn of the loop; a start that is cancelled in the queue was never made."""
+        if len(self._held) > 1 or self._file.durability == "power":
+            return await self._group.write(lambda db: work(db, *args, **kwargs), is_droppable=is_start)
+        with self._transaction as db:
+            return work(db, *args, **kwargs)
+
+    def _renew_lease(self, db: apsw.Connection, claim: Claim) -> None:
+        """Prolong the lease inside an open transaction; LeaseLost when it is not ours."""
+        db.execute(
+            f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ?", (claim.run_key, claim.fence)
+        )
+        if db.changes() != 1:
+            raise self._lost(claim)
+
+    def _lost(self, claim: Claim) -> LeaseLost:
+        self._release(claim.run_key)
+        return LeaseLost(
+            f"cannot go on with {claim.run_id!r}: another process took the run over (this one held "
+            f"fence {claim.fence}). Nothing was written; look with loom-runner explain.",
+            run_id=claim.run_id,
+        )
+
+    def _release(self, run_key: int) -> None:
+        self._held.discard(run_key)
+        self._history.forget(run_key)
+
+    def _end_lease(self, db: apsw.Connection, claim: Claim, at: int, ended_as: str, note: str | None) -> None:
+        self._release(claim.run_key)
+        db.execute(
+            "UPDATE leases SET ended_at = ?, ended_as = ?, note = ? WHERE run_key = ? AND fence = ?",
+            (at, ended_as, self._put(note, "a note"), claim.run_key, claim.fence),
+        )
+
+    def _add_attempt(self, db: apsw.Connection, claim: Claim, attempt: AttemptRecord) -> None:
+        db.execute(
+            """INSERT INTO attempts (run_key, step_index, attempt, kind, started_at, ended_at, retry_at, fence, error)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (
+                claim.run_key,
+                attempt.step_index,
+                attempt.attempt,
+                attempt.kind,
+                attempt.started_at,
+                attempt.ended_at,
+                attempt.retry_at,
+                attempt.fence,
+                self._put_error(attempt.error),
+            ),
+        )
+
+    # ------------------------------------------------------------------ what users wrote
+
+    def _put(self, text: str | None, what: str) -> Cell | None:
+        """Make a cell of what a user wrote: every such column is written through here and read with `_cells.get`."""
+        return None if text is None else self._cells.put(text, what)
+
+    def _put_error(self, error: ErrorInfo | None) -> Cell | None:
+        return None if error is None else self._cells.put(json.dumps(error.as_json()), "an error")

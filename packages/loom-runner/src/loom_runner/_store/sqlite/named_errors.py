@@ -1,0 +1,58 @@
+"""SQLite's errors by the names that say what to do."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from loom_runner.errors import StoreBusy, StoreDamaged, StoreError, StoreReadOnly, StoreUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["named", "named_errors"]
+
+
+@contextmanager
+def named_errors(path: str) -> Iterator[None]:
+    """Give SQLite's errors in the block their names."""
+    try:
+        yield
+    except Exception as exc:
+        error = named(exc, path)
+        if error is exc:
+            raise
+        raise error from exc
+
+
+def named(exc: BaseException, path: str) -> BaseException:
+    """Give an error of SQLite the name that says what to do; any other error as it is."""
+    import apsw
+
+    if isinstance(exc, UnicodeDecodeError):
+        return StoreDamaged(f"cannot read {path}: it is damaged and holds a text that is not Unicode ({exc}).")
+    if not isinstance(exc, apsw.Error):
+        return exc
+    match exc:
+        case apsw.NotADBError():
+            return StoreUnreadable(f"cannot open {path}: it is not a SQLite database. Name another file with --db.")
+        case apsw.CorruptError():
+            return StoreUnreadable(f"cannot read {path}: the database is damaged ({exc}). Restore a copy.")
+        case apsw.CantOpenError() | apsw.PermissionsError() | apsw.AuthError():
+            return StoreUnreadable(f"cannot open {path}: {exc}. Check that the file and its folder may be used.")
+        case apsw.ReadOnlyError():
+            return StoreReadOnly(f"cannot write to {path}: the file or its folder is read-only. Use a copy.")
+        case apsw.BusyError() | apsw.LockedError():
+            return StoreBusy(f"cannot write to {path}: another process kept it locked. Nothing changed; try again.")
+        case apsw.FullError():
+            return StoreBusy(
+                f"cannot write to {path}: the disk is full. What was committed is safe; make room, then resume."
+            )
+        case apsw.IOError():
+            return StoreBusy(
+                f"cannot use {path}: the disk reports an error ({exc}). What was committed is safe; "
+                "check the disk, then resume."
+            )
+        case apsw.ConnectionClosedError():
+            return StoreError(f"cannot use {path}: the store was closed. Open it again.")
+    return StoreError(f"cannot use {path}: {type(exc).__name__}: {exc}")

@@ -1,0 +1,70 @@
+"""All reads of a SQLite database: `store.reader`."""
+
+# ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from loom_runner._model.records import RunSummary
+from loom_runner._store.sqlite.retention import RetentionReads
+from loom_runner._store.sqlite.run_tree import RunTreeReads
+from loom_runner._store.sqlite.schema import MIGRATIONS
+from loom_runner._store.sqlite.verify import VerifyReads
+from loom_runner.errors import UnknownRun
+
+__all__ = ["SQLiteReader"]
+
+
+class SQLiteReader(VerifyReads, RunTreeReads, RetentionReads):
+    """Read runs, their steps and calls, and facts about the database."""
+
+    def summary(self, run_id: str) -> RunSummary:
+        rows = self._read("SELECT run_key, work_us, slowest_step, slowest_us FROM runs WHERE run_id = ?", (run_id,))
+        if not rows:
+            raise UnknownRun(f"cannot sum up {run_id!r}: there is no such run in {self.description}.", run_id=run_id)
+        run_key, work_us, slowest_step, slowest_us = rows[0]
+        by_status = dict(
+            self._read("SELECT status, count(*) FROM tool_calls WHERE run_key = ? GROUP BY status", (run_key,))
+        )
+        repeated = """FROM tool_tries y JOIN tool_calls t ON t.number = y.number
+            WHERE t.run_key = ? AND y.ended_at IS NULL"""
+        names = f"SELECT DISTINCT t.name, t.step_index {repeated} ORDER BY t.number LIMIT 3"
+        decided = "SELECT DISTINCT decided_by FROM tool_calls WHERE run_key = ? AND decided_by IS NOT NULL ORDER BY 1"
+        return RunSummary(
+            work_us=work_us,
+            slowest_step=slowest_step,
+            slowest_us=slowest_us,
+            tool_calls=sum(by_status.values()),
+            tool_failed=by_status.get("failed", 0),
+            tool_repeated=self._read(f"SELECT count(DISTINCT t.number) {repeated}", (run_key,))[0][0],
+            tool_decided_by=tuple(name for (name,) in self._read(decided, (run_key,))),
+            repeated_names=tuple((name, step) for name, step in self._read(names, (run_key,))),
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """What there is to know about the database itself, as JSON."""
+        import apsw
+
+        db, path = self._file.db, Path(self.address)
+        log = path.with_name(path.name + "-wal")
+        with self._file.lock, self._file.named_errors():
+            page_bytes = db.pragma("page_size")
+            count = {table: db.execute(f"SELECT count(*) FROM {table}").get for table in ("runs", "steps", "blobs")}
+            return {
+                "path": self.address,
+                "format": db.pragma("user_version"),
+                "newest_format": len(MIGRATIONS),
+                "sqlite_version": apsw.sqlite_lib_version(),
+                "durability": self._file.durability,
+                "journal_mode": db.pragma("journal_mode"),
+                "synchronous": db.pragma("synchronous"),
+                "size_bytes": db.pragma("page_count") * page_bytes,
+                "free_bytes": db.pragma("freelist_count") * page_bytes,
+                "wal_bytes": log.stat().st_size if not self._file.in_memory and log.exists() else 0,
+                **count,
+                "blob_bytes": db.execute("SELECT coalesce(sum(size_bytes), 0) FROM blobs").get,
+                "is_encrypted": self.is_encrypted,
+                "key_ids": [] if self._cells.keys is None else list(self._cells.keys.key_ids),
+                "keep": str(self._keep),
+            }

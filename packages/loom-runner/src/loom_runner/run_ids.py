@@ -1,0 +1,85 @@
+"""Run ids: which are valid, and how the id of a child run is derived from its parent's.
+
+The id of a child is `<parent>:sub:<name>`, so the ids of a run and all its descendants share a
+prefix. `:sub:` is reserved for the engine. Every program that parses ids uses these functions.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from loom_runner.errors import UsageError
+
+__all__ = [
+    "check_run_id",
+    "child_name",
+    "child_run_id",
+    "descendant_prefix",
+    "is_child",
+    "is_within",
+    "parent_run_id",
+    "root_run_id",
+]
+
+_SEPARATOR: Final = ":sub:"
+MAX_LENGTH: Final = 200
+
+
+def check_run_id(run_id: str, verb: str) -> None:
+    """Refuse an id that is not valid.
+
+    Args:
+        verb: The operation, for the message: *cannot VERB 'ID'*.
+
+    Raises:
+        UsageError: The id is blank, longer than 200 characters, or contains `#` or a character that
+            is not printable.
+    """
+    if not run_id.strip() or not run_id.isprintable() or len(run_id) > MAX_LENGTH or "#" in run_id:
+        raise UsageError(
+            f"cannot {verb} {run_id!r}: a run id has 1 to 200 printable characters, not only spaces, and no '#'."
+        )
+
+
+def child_run_id(parent_id: str, name: str) -> str:
+    """Return the id of a child run.
+
+    Raises:
+        UsageError: The name is not valid in an id.
+    """
+    if _SEPARATOR in name:
+        raise UsageError(f"cannot start child {name!r}: {_SEPARATOR!r} separates the ids of parents and children.")
+    check_run_id(name, "start child")
+    run_id = f"{parent_id}{_SEPARATOR}{name}"
+    check_run_id(run_id, "start child")
+    return run_id
+
+
+def is_child(run_id: str) -> bool:
+    """Return whether the id is that of a child run."""
+    return _SEPARATOR in run_id
+
+
+def child_name(run_id: str) -> str:
+    """Return the name of a child among its siblings; the id itself if the run is not a child."""
+    return run_id.rpartition(_SEPARATOR)[2]
+
+
+def parent_run_id(run_id: str) -> str | None:
+    """Return the id of a child's parent; None if the run is not a child."""
+    return run_id.rpartition(_SEPARATOR)[0] or None
+
+
+def root_run_id(run_id: str) -> str:
+    """Return the id of the run that a child descends from; the id itself if the run is not a child."""
+    return run_id.partition(_SEPARATOR)[0]
+
+
+def descendant_prefix(run_id: str) -> str:
+    """Return the prefix that the ids of all descendants of a run share."""
+    return f"{run_id}{_SEPARATOR}"
+
+
+def is_within(run_id: str, ancestor_id: str) -> bool:
+    """Return whether a run is this one or a descendant of it."""
+    return run_id == ancestor_id or run_id.startswith(descendant_prefix(ancestor_id))

@@ -1,0 +1,85 @@
+"""Stores: the protocol that a database implements, its records, and how to open one.
+
+`open_store("runs.sqlite")` is all that most programs need. Another store implements `Store` and
+`StoreReader`, and passes `loom_runner.testing.StoreContract`.
+"""
+
+from __future__ import annotations
+
+from loom_runner._model.approvals import ApprovalRecord, ApprovalStatus, Decision, DecisionKind
+from loom_runner._model.records import (
+    AttemptEnd,
+    AttemptRecord,
+    Cancelling,
+    Claim,
+    ErrorInfo,
+    LeaseRecord,
+    LeaseRequest,
+    NewRun,
+    Owner,
+    RunRecord,
+    RunSummary,
+    SignalRecord,
+    Spent,
+    StepCommit,
+    StepRecord,
+    ToolEnd,
+    ToolRecord,
+    ToolStart,
+    ToolTry,
+)
+from loom_runner._model.statuses import Status
+from loom_runner._model.waits import (
+    ChildrenWait,
+    DecisionWait,
+    SignalWait,
+    TimerWait,
+    WaitFacts,
+    WaitFor,
+    ready_at,
+    wait_from_json,
+)
+from loom_runner._store.open import open_side_tables, open_store
+from loom_runner._store.protocol import Store, StoreReader
+from loom_runner._store.side_tables import Migration, SideTables
+
+__all__ = [
+    "ApprovalRecord",
+    "ApprovalStatus",
+    "AttemptEnd",
+    "AttemptRecord",
+    "Cancelling",
+    "ChildrenWait",
+    "Claim",
+    "Decision",
+    "DecisionKind",
+    "DecisionWait",
+    "ErrorInfo",
+    "LeaseRecord",
+    "LeaseRequest",
+    "Migration",
+    "NewRun",
+    "Owner",
+    "RunRecord",
+    "RunSummary",
+    "SideTables",
+    "SignalRecord",
+    "SignalWait",
+    "Spent",
+    "Status",
+    "StepCommit",
+    "StepRecord",
+    "Store",
+    "StoreReader",
+    "TimerWait",
+    "ToolEnd",
+    "ToolRecord",
+    "ToolStart",
+    "ToolTry",
+    "WaitFacts",
+    "WaitFor",
+    "open_side_tables",
+    "open_store",
+    "ready_at",
+    "wait_from_json",
+]

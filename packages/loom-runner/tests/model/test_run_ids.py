@@ -1,0 +1,40 @@
+"""The ids of runs and their children."""
+
+import pytest
+from loom_runner import UsageError, run_ids
+
+
+def test_a_childs_id_begins_with_its_parents():
+    child = run_ids.child_run_id("r", "coder")
+    grandchild = run_ids.child_run_id(child, "test")
+    assert (child, grandchild) == ("r:sub:coder", "r:sub:coder:sub:test")
+    assert [run_ids.child_name(each) for each in ("r", child, grandchild)] == ["r", "coder", "test"]
+    assert [run_ids.parent_run_id(each) for each in ("r", child, grandchild)] == [None, "r", child]
+    assert [run_ids.root_run_id(each) for each in ("r", child, grandchild)] == ["r", "r", "r"]
+    assert [run_ids.is_child(each) for each in ("r", child, grandchild)] == [False, True, True]
+    assert grandchild.startswith(run_ids.descendant_prefix("r"))
+
+
+def test_a_run_is_within_itself_and_its_ancestors_only():
+    assert run_ids.is_within("r", "r")
+    assert run_ids.is_within("r:sub:a:sub:b", "r")
+    assert not run_ids.is_within("r", "r:sub:a")
+    assert not run_ids.is_within("r2", "r")
+    assert not run_ids.is_within("r:submarine", "r")
+
+
+@pytest.mark.parametrize("run_id", ["", " ", "a#b", "a\nb", "x" * 201, "\x07"])
+def test_an_id_that_cannot_be_printed_or_told_apart_is_refused(run_id):
+    with pytest.raises(UsageError, match="a run id has 1 to 200 printable characters"):
+        run_ids.check_run_id(run_id, "start")
+
+
+@pytest.mark.parametrize("name", ["a:sub:b", "", "a#b"])
+def test_a_childs_name_cannot_pose_as_a_grandchild(name):
+    with pytest.raises(UsageError, match="cannot start child"):
+        run_ids.child_run_id("r", name)
+
+
+def test_a_childs_id_is_not_too_long_either():
+    with pytest.raises(UsageError, match="1 to 200"):
+        run_ids.child_run_id("r" * 190, "c" * 20)
