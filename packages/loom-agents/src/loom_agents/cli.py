@@ -16,7 +16,7 @@ server, so that `--help` is fast.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -111,7 +111,7 @@ class CommandLine:
             self.require_database(db)
         from loom_runner import open_store
 
-        with open_store(db, read_only=read_only) as store:
+        with closing(open_store(db, read_only=read_only)) as store:
             yield store
 
     @contextmanager
