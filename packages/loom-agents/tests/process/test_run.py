@@ -87,7 +87,7 @@ def test_too_much_output_keeps_both_ends_and_says_what_is_missing(tmp_path: Path
     assert ended.output_bytes == 1_000_009
     assert ended.output.startswith(b"BEGIN")
     assert ended.output.endswith(b"END\n")
-    assert b"[... 999009 bytes left out ...]" in ended.output
+    assert b"[... 999009 bytes omitted ...]" in ended.output
     assert len(ended.output) < 1100
 
 

@@ -170,7 +170,7 @@ def _install(reach: _KillAt) -> None:
         return wrapper
 
     replacements: tuple[tuple[Any, str, Any], ...] = (
-        (_runs, "SQLiteStore", open_store),
+        (_runs, "open_store", open_store),
         (tools, "run_command", run_with_points),
         (tools, "write_postmortem", followed_by("postmortem.after", write_postmortem)),
         (Memory, "learn", followed_by("memory.after", Memory.learn)),
@@ -179,4 +179,5 @@ def _install(reach: _KillAt) -> None:
         (team, "verifier_step", functools.partial(verifier_step, round_s=0.02)),
     )
     for place, name, new in replacements:
+        assert hasattr(place, name), f"{place.__name__} has no {name} any more"
         setattr(place, name, new)
