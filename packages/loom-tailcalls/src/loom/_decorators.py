@@ -66,7 +66,7 @@ def _decorator(mode: Mode, doc: str) -> Decorator:
 
 
 def _compiled(fn: Any, given: tuple[Any, ...], caller: FrameType) -> Any:
-    from loom._plan import decorate
+    from loom._link import decorate
 
     return decorate(fn, given, caller)
 

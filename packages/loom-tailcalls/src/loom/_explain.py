@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from loom._errors import TailCallError
 from loom._judge import judge, not_a_function
+from loom._link import member_of
 from loom._options import Options
 from loom._plan import Plan
-from loom._runtime import member_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,7 +185,7 @@ def readable_source(plan: Plan) -> str:
     In the step form that is the step function first, then the driver.
     """
     name = plan.analysis.definition.node.name
-    public = _readable(plan.public.node, name)
+    public = _readable(plan.public.lowered.node, name)
     if plan.analysis.form == "loop" or not plan.analysis.calls:
         return public
     return _readable(plan.step.lowered.node, f"{SHOWN_PREFIX}step_of_{name}") + "\n\n" + public

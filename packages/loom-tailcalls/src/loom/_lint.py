@@ -65,7 +65,7 @@ class Checked:
             facts = refusal_facts(error)
             place = (facts["line"] or 1, facts["column"] or 1)
             yield Problem("error", error.code, file, *place, name, error.reason, error.fix)
-        for found in () if analysis.refusals else analysis.unsaid_blocks:
+        for found in () if analysis.refusals else analysis.unrequested_block_ends:
             fix = DEVIATIONS[found.id].fix
             yield Problem("warning", found.id, file, found.line, found.column, name, found.text, fix)
 

@@ -1,16 +1,12 @@
-"""What compiled functions use while they run. Small, and imported before anything is compiled."""
+"""What compiled functions use while they run: pending transitions, and the stack of waiting frames."""
 
 from __future__ import annotations
 
-from types import FunctionType, MethodType, coroutine
+from types import coroutine
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-    from loom._plan import Plan
-
-MEMBER = ".member"
+    from collections.abc import Generator
 
 
 class Next(tuple[Any, ...]):
@@ -27,92 +23,6 @@ class Push(tuple[Any, ...]):
     def __await__(self) -> Generator[Push, Any, Any]:
         """Ask the driver for the result."""
         return (yield self)
-
-
-class Member:
-    """One compiled function at run time: the public function, and its step and binder.
-
-    The step takes every parameter by position, in the order of `co_varnames`; the binder takes the arguments of a call
-    and returns them in that order.
-    """
-
-    __slots__ = ("_bind", "_step", "plan", "public")
-
-    def __init__(self, plan: Plan, public: FunctionType, bind: FunctionType) -> None:
-        """Start without a step function; it is built when it is first used."""
-        self.plan = plan
-        self.public = public
-        self._bind = bind
-        self._step: Callable[..., Any] | None = None
-
-    @property
-    def step(self) -> Callable[..., Any]:
-        """Return the function that runs one transition and returns its value or a `Next`."""
-        if self._step is None:
-            self._step = self.plan.link_step(self)
-        return self._step
-
-    def binder(self) -> Callable[..., tuple[Any, ...]]:
-        """Return the binder, with the defaults that the public function has now."""
-        bind, public = self._bind, self.public
-        if bind.__defaults__ is not public.__defaults__:  # assigning would slow its calls down
-            bind.__defaults__ = public.__defaults__
-        if bind.__kwdefaults__ is not public.__kwdefaults__:
-            bind.__kwdefaults__ = public.__kwdefaults__
-        return bind
-
-
-def member_of(function: object) -> Member | None:
-    """Return the member behind a public function, or None if we did not compile it."""
-    if type(function) is not FunctionType or MEMBER not in function.__code__.co_freevars:
-        return None
-    cells = function.__closure__ or ()
-    member = cells[function.__code__.co_freevars.index(MEMBER)].cell_contents
-    return member if isinstance(member, Member) and member.public is function else None
-
-
-def lookup_in_group(member: Member) -> Callable[[object], tuple[Member, Callable[..., tuple[Any, ...]]] | None]:
-    """Return the guard of a group: it maps a callee to its member and binder, or to None if it is a stranger."""
-    group, kind = member.plan.options.group, member.plan.analysis.kind
-
-    def lookup(callee: object) -> tuple[Member, Callable[..., tuple[Any, ...]]] | None:
-        function = callee.__func__ if type(callee) is MethodType else callee
-        found = member_of(function)
-        if found is None or found.plan.options.group != group or found.plan.analysis.kind != kind:
-            return None
-        if type(callee) is MethodType:
-            return found, MethodType(found.binder(), callee.__self__)
-        return found, found.binder()
-
-    return lookup
-
-
-def changed() -> None:
-    """Stand for the function when its defaults were changed in shape: no callee is this, so every call is real."""
-
-
-def entry(member: Member, wanted: tuple[int | str, ...]) -> Callable[[], FunctionType | tuple[object, ...]]:
-    """Return what a compiled function calls at entry: the function for the guard, and the defaults it may need.
-
-    So assigning to `__defaults__` works from the next call on, as it should.
-
-    Args:
-        member: The compiled function.
-        wanted: For each default its index from the end of `__defaults__`, or its key in `__kwdefaults__`.
-    """
-
-    def enter() -> FunctionType | tuple[object, ...]:
-        public = member.public
-        member.binder()
-        if not wanted:
-            return public
-        positional, keywords = public.__defaults__ or (), public.__kwdefaults__ or {}
-        try:
-            return public, *(positional[key] if isinstance(key, int) else keywords[key] for key in wanted)
-        except LookupError:
-            return changed, *(None for _ in wanted)
-
-    return enter
 
 
 @coroutine

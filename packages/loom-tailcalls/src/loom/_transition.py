@@ -12,9 +12,9 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from loom._judge import not_a_function
+from loom._link import Member, decorate, member_of
 from loom._options import Options
-from loom._plan import decorate
-from loom._runtime import Member, Next, member_of
+from loom._runtime import Next
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

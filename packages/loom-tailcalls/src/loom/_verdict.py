@@ -107,7 +107,7 @@ class Analysis:
         return touched or self.form == "step"
 
     @property
-    def unsaid_blocks(self) -> tuple[Deviation, ...]:
+    def unrequested_block_ends(self) -> tuple[Deviation, ...]:
         """Return the block-scoped tail calls that the user has to be warned about.
 
         In a group any tail call may reach a member; there only those count whose name is that of a decorated function
