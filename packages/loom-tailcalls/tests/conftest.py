@@ -1,4 +1,6 @@
-"""Mark what depends on the Python version: the compiler reads and writes bytecode, so almost every test does."""
+"""Mark what depends on the Python version: the compiler reads and writes bytecode, so almost every
+test does.
+"""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """The command `loom-tailcalls`: judge tail calls without running the code.
 
-Exit codes: 0 everything is accepted, 1 something is refused or is not Python text, 2 wrong usage (a missing path or
-function included).
+Exit codes: 0 everything is accepted, 1 something is refused or is not Python text, 2 wrong usage (a
+missing path or function included).
 """
 
 from __future__ import annotations

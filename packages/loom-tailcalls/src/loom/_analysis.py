@@ -1,7 +1,8 @@
-"""Judge one definition: what its tail calls are, what form it gets, what differs, and what is refused.
+"""Judge one definition: what its tail calls are, what form it gets, what differs, and what is
+refused.
 
-Nothing here runs or rewrites the function. What closures keep is read from its code object (`co_cellvars`), the
-names of its frame from the text (`_frame`).
+Nothing here runs or rewrites the function. What closures keep is read from its code object
+(`co_cellvars`), the names of its frame from the text (`_frame`).
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def analyse(
         definition: The text.
         code: What the compiler makes of it.
         options: What the user said.
-        position: The index of our decorator in the decorator list, or None if it was called as a function.
+        position: The index of our decorator in the decorator list, or None if it was called as a
+            function.
         is_builtin: Whether a global name has its built-in meaning.
     """
     return _Analyser(definition, code, options, is_builtin).run(position)
@@ -134,7 +136,9 @@ class _Analyser:
     # ------------------------------------------------------------ closures
 
     def _captured(self, calls: tuple[TailCall, ...]) -> set[str]:
-        """Return the variables of the frame that outlive a step in a closure and differ in the next step."""
+        """Return the variables of the frame that outlive a step in a closure and differ in the next
+        step.
+        """
         kept = {name for name in _closure_names(self.code) if name in self.code.co_cellvars}
         unchanged = {
             mangled(name, self.definition.private_class)
@@ -275,7 +279,9 @@ class _Analyser:
 
 
 def _closure_names(code: CodeType) -> set[str]:
-    """Return the variables of `code` that inner code may use after the step: all but those of comprehensions alone."""
+    """Return the variables of `code` that inner code may use after the step: all but those of
+    comprehensions alone.
+    """
     names: set[str] = set()
     for const in code.co_consts:
         if hasattr(const, "co_freevars"):

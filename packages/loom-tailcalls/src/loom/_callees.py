@@ -1,7 +1,8 @@
 """Which function a call means, as far as the text can tell.
 
-The text only proposes: at run time a guard asks whether the callee *is* the function, and otherwise makes the original
-call. So this module decides which calls get a guard, and which calls outside tail position are certainly recursion.
+The text only proposes: at run time a guard asks whether the callee *is* the function, and otherwise
+makes the original call. So this module decides which calls get a guard, and which calls outside
+tail position are certainly recursion.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Callees:
         return False
 
     def accesses(self, callee: ast.expr) -> tuple[Access, ...]:
-        """Return what evaluating `callee` may give: the function, a method bound to it, or (to be tested) both."""
+        """Return what evaluating `callee` may give: the function, a method bound to it, or (to be
+        tested) both.
+        """
         if not isinstance(callee, ast.Attribute) or self.is_static:
             return ("function",)
         receiver = callee.value

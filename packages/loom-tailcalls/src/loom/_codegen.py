@@ -3,27 +3,31 @@
 Theory of operation
 -------------------
 
-A code object is only right for a function if its names resolve the way the original's do. So the definition is never
-executed; it is compiled where it stands, as far as the compiler can see:
+A code object is only right for a function if its names resolve the way the original's do. So the
+definition is never executed; it is compiled where it stands, as far as the compiler can see:
 
-* **Free variables.** The definition is put into a synthetic function `.outer` that assigns every free variable of the
-  original. The compiler then makes them free variables again, and the linker puts the *original* cells in, by name.
-  Everything else stays local or global as before.
-* **Classes.** If a class surrounds the `def` (at any depth), `.outer` stands in a class of the same name: the compiler
-  mangles `__names` with it. `__class__`, which zero-argument `super()` needs, is one more free variable.
-* **Its own name.** The definition is compiled as `.f`, or `.outer` would bind the name and a global recursive call
-  would turn into a free variable. `co_name` and every `co_qualname` are put right afterwards, also inside nested code.
-* **Imports.** From 3.12 on the bytecode of `x.m()` depends on whether the *module* imports `x`; the synthetic module
-  imports the same names.
-* **What is evaluated at definition time** (defaults, annotations, decorators, type parameters) is stripped: the
-  original function has those values. One dummy decorator keeps `co_firstlineno` on the decorator's line.
+* **Free variables.** The definition is put into a synthetic function `.outer` that assigns every
+  free variable of the original. The compiler then makes them free variables again, and the linker
+  puts the *original* cells in, by name. Everything else stays local or global as before.
+* **Classes.** If a class surrounds the `def` (at any depth), `.outer` stands in a class of the same
+  name: the compiler mangles `__names` with it. `__class__`, which zero-argument `super()` needs, is
+  one more free variable.
+* **Its own name.** The definition is compiled as `.f`, or `.outer` would bind the name and a global
+  recursive call would turn into a free variable. `co_name` and every `co_qualname` are put right
+  afterwards, also inside nested code.
+* **Imports.** From 3.12 on the bytecode of `x.m()` depends on whether the *module* imports `x`; the
+  synthetic module imports the same names.
+* **What is evaluated at definition time** (defaults, annotations, decorators, type parameters) is
+  stripped: the original function has those values. One dummy decorator keeps `co_firstlineno` on
+  the decorator's line.
 
-Names that start with a dot are ours. Python's grammar cannot spell them and the compiler does not mangle them, so they
-collide with nothing. Nodes that stand for no source text have line -1: the compiler gives their instructions no line,
-and debuggers, coverage and tracebacks do not see them.
+Names that start with a dot are ours. Python's grammar cannot spell them and the compiler does not
+mangle them, so they collide with nothing. Nodes that stand for no source text have line -1: the
+compiler gives their instructions no line, and debuggers, coverage and tracebacks do not see them.
 
-The same harness compiles the untouched definition. If that does not give the loaded code, instruction by instruction
-and line by line, the text is not what Python loaded, and the caller refuses it.
+The same harness compiles the untouched definition. If that does not give the loaded code,
+instruction by instruction and line by line, the text is not what Python loaded, and the caller
+refuses it.
 """
 
 from __future__ import annotations

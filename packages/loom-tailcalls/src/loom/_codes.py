@@ -1,7 +1,8 @@
-"""Every reason and every reported difference, in one table that the messages, the docs and the tests read.
+"""Every reason and every reported difference, in one table that the messages, the docs and the
+tests read.
 
-`CODES` are refusals: the function is not compiled. `DEVIATIONS` are the differences an accepted function may show,
-each named with its place in `explain_tailcalls`.
+`CODES` are refusals: the function is not compiled. `DEVIATIONS` are the differences an accepted
+function may show, each named with its place in `explain_tailcalls`.
 """
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
     class Decorator(Protocol):
-        """What `tailrec` and `tailstream` are to a type checker: the decorated function keeps its type."""
+        """What `tailrec` and `tailstream` are to a type checker: the decorated function keeps its
+        type.
+        """
 
         @overload
         def __call__(

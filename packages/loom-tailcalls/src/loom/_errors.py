@@ -17,8 +17,9 @@ from loom._codes import CODES
 class BlockScopeWarning(UserWarning):
     """Warn that a tail call inside a `try` or `with` was given step scope without being asked for.
 
-    Raised when: `@tailrec` meets such a call and `blocks` is not said. Say `blocks="step"` to keep this meaning without
-    the warning, `"exact"` for the meaning of the recursion, `"reject"` for an error.
+    Raised when: `@tailrec` meets such a call and `blocks` is not said. Say `blocks="step"` to keep
+    this meaning without the warning, `"exact"` for the meaning of the recursion, `"reject"` for an
+    error.
     """
 
 
@@ -36,13 +37,15 @@ class UnreadableError(LoomError):
 class TailCallError(LoomError):
     """Say why a function is not compiled: where, why, and what to write instead.
 
-    Raised at decoration time, never while the function runs. The function was not changed and nothing was run.
+    Raised at decoration time, never while the function runs. The function was not changed and
+    nothing was run.
 
     Attributes:
         code: The key of the reason, `LT001` and so on.
         reason: Why, in one sentence.
         fix: What to do, in one sentence.
-        filename, line, column: The place, `line` and `column` counted from 1; `None` where there is no source.
+        filename, line, column: The place, `line` and `column` counted from 1; `None` where there is
+            no source.
         source_line: The text of that line, without its end.
         width: How many characters the caret line marks.
     """

@@ -42,10 +42,11 @@ def explain_tailcalls(fn: Callable[..., Any], as_json: bool = False) -> str | di
         as_json: Whether to return plain data instead of text.
 
     Returns:
-        A text to print, or a dict of JSON values: `function`, `file`, `line`, `mode` ("tailrec" or "tailstream"),
-        `kind`, `accepted`, `form` ("loop", "step" or null), `sites` (`line`, `column`, `call`, `binding`, `blocks`,
-        `keeps_blocks`), `deviations` (`id`, `text`, `line`, `column`), `refused` (`code`, `reason`, `fix`, `line`,
-        `column`), `captured`, `cleared`, `may_starve` and `source` (the rewritten function as Python text, or null).
+        A text to print, or a dict of JSON values: `function`, `file`, `line`, `mode` ("tailrec" or
+        "tailstream"), `kind`, `accepted`, `form` ("loop", "step" or null), `sites` (`line`,
+        `column`, `call`, `binding`, `blocks`, `keeps_blocks`), `deviations` (`id`, `text`, `line`,
+        `column`), `refused` (`code`, `reason`, `fix`, `line`, `column`), `captured`, `cleared`,
+        `may_starve` and `source` (the rewritten function as Python text, or null).
     """
     function: object = fn
     if isinstance(function, MethodType | staticmethod | classmethod):

@@ -1,13 +1,14 @@
 """What is certainly bound, and certainly awaited, at each point of a body.
 
-The loop form runs every step in one frame, so a local of the last step could be seen by the next one where recursion
-has an unbound variable. `maybe_unbound` names the locals that some path reads before it binds them: only these are
-cleared. The same walk answers whether a path can reach a tail call without awaiting anything (`Flow.starving`).
+The loop form runs every step in one frame, so a local of the last step could be seen by the next
+one where recursion has an unbound variable. `maybe_unbound` names the locals that some path reads
+before it binds them: only these are cleared. The same walk answers whether a path can reach a tail
+call without awaiting anything (`Flow.starving`).
 
-The walk goes once over the tree in evaluation order and keeps the set of names that every path so far has bound;
-`None` stands for "cannot be reached". It errs on one side: a name counts as bound only if that is certain. A name that
-is deleted anywhere never counts as bound. A loop needs no second pass, because a set can only have grown
-when control comes back to its head.
+The walk goes once over the tree in evaluation order and keeps the set of names that every path so
+far has bound; `None` stands for "cannot be reached". It errs on one side: a name counts as bound
+only if that is certain. A name that is deleted anywhere never counts as bound. A loop needs no
+second pass, because a set can only have grown when control comes back to its head.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Flow:
 
     Attributes:
         maybe_unbound: The locals that may be read before this step has bound them.
-        starving: The tail calls (by `id` of the call node) that a path reaches without awaiting anything.
+        starving: The tail calls (by `id` of the call node) that a path reaches without awaiting
+            anything.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """What runs in the frame of one function, and which names are its own.
 
-The code object cannot say it: since 3.12 it lists the variables of inlined comprehensions among the locals.
+The code object cannot say it: since 3.12 it lists the variables of inlined comprehensions among the
+locals.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class FrameNames:
 
     Attributes:
         own: The local variables, parameters included.
-        assigned: What the frame, or a nested function by `nonlocal`, assigns or deletes after the start.
+        assigned: What the frame, or a nested function by `nonlocal`, assigns or deletes after the
+            start.
         deleted: What some `del` or `except ... as` unbinds.
     """
 
@@ -33,8 +35,8 @@ class FrameNames:
 def frame_nodes(function: Function) -> Iterator[ast.AST]:
     """Yield the nodes that run in the frame of `function`, comprehensions included, parents first.
 
-    A generator expression counts, too: what it calls is called for this frame. Nested functions do not, except for
-    their decorators and defaults.
+    A generator expression counts, too: what it calls is called for this frame. Nested functions do
+    not, except for their decorators and defaults.
     """
     pending: list[ast.AST] = list(reversed(function.body))
     while pending:

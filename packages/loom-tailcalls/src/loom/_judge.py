@@ -1,4 +1,6 @@
-"""From a loaded function to the verdict: find its text, make sure that it is the text, and analyse it."""
+"""From a loaded function to the verdict: find its text, make sure that it is the text, and analyse
+it.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def not_a_function(thing: object) -> TailCallError:
 
 
 def unplaced(code: str, subject: str, where: CodeType) -> TailCallError:
-    """Build a refusal that knows only where the code says it is; the line is shown if it can be read."""
+    """Build a refusal that knows only where the code says it is; the line is shown if it can be
+    read.
+    """
     found, line = CODES[code], where.co_firstlineno
     text = linecache.getline(where.co_filename, line).rstrip()
     start = max(text.find("lambda"), 0) if code == "LT002" else len(text) - len(text.lstrip())

@@ -121,8 +121,8 @@ def _copy_attributes(original: FunctionType, public: FunctionType) -> None:
 class Member:
     """One compiled function at run time: the public function, and its step and binder.
 
-    The step takes every parameter by position, in the order of `co_varnames`; the binder takes the arguments of a call
-    and returns them in that order.
+    The step takes every parameter by position, in the order of `co_varnames`; the binder takes the
+    arguments of a call and returns them in that order.
     """
 
     __slots__ = ("_bind", "_step", "plan", "public")
@@ -161,7 +161,9 @@ def member_of(function: object) -> Member | None:
 
 
 def lookup_in_group(member: Member) -> Callable[[object], tuple[Member, Callable[..., tuple[Any, ...]]] | None]:
-    """Return the guard of a group: it maps a callee to its member and binder, or to None if it is a stranger."""
+    """Return the guard of a group: it maps a callee to its member and binder, or to None if it is a
+    stranger.
+    """
     group, kind = member.plan.options.group, member.plan.analysis.kind
 
     def lookup(callee: object) -> tuple[Member, Callable[..., tuple[Any, ...]]] | None:
@@ -177,11 +179,14 @@ def lookup_in_group(member: Member) -> Callable[[object], tuple[Member, Callable
 
 
 def changed() -> None:
-    """Stand for the function when its defaults were changed in shape: no callee is this, so every call is real."""
+    """Stand for the function when its defaults were changed in shape: no callee is this, so every
+    call is real.
+    """
 
 
 def entry(member: Member) -> Callable[[], FunctionType | tuple[object, ...]]:
-    """Return what a compiled function calls at entry: it gives the function for the guard, and the defaults it needs.
+    """Return what a compiled function calls at entry: it gives the function for the guard, and the
+    defaults it needs.
 
     So an assignment to `__defaults__` takes effect from the next call on, as in plain Python.
     """

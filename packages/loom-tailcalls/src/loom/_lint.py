@@ -1,5 +1,5 @@
-"""Judge the decorated functions of files without importing them: the work behind `loom-tailcalls check` and
-`explain`."""
+"""Judge the decorated functions of files without importing them: the work behind
+`loom-tailcalls check` and `explain`."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ SKIPPED_FOLDERS = frozenset({"__pycache__", "build", "dist", "node_modules", "si
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One line of a report: a refusal (`error`), or a block that was given step scope without being asked
-    (`warning`)."""
+    """One line of a report: a refusal (`error`), or a block that was given step scope without being
+    asked (`warning`)."""
 
     level: str
     code: str
@@ -127,7 +127,9 @@ def check_function(path: Path, name: str) -> list[Checked]:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """One parsed and compiled file: its definitions, their code, the names of our decorators, and its global names."""
+    """One parsed and compiled file: its definitions, their code, the names of our decorators, and
+    its global names.
+    """
 
     definitions: tuple[Definition, ...]
     codes: dict[tuple[str, int], CodeType]

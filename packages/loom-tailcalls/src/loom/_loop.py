@@ -18,16 +18,18 @@ Theory of operation
 
 This is the recursion as long as four things hold, and each has its place below.
 
-* **The callee is this function.** The guard asks at every step. A method is evaluated once, before its arguments.
-* **Arguments are evaluated in Python's order, then bound at once.** One assignment does both. Where the order cannot
-  be seen, no temporary is used (`_rebind`).
-* **The next step begins with fresh locals.** What could be read unbound is cleared at the head (`_head`). If a closure
-  keeps a variable that changes, this form is not used at all, see `_step`.
-* **Loops of the user are left.** `.again` is set, `break` leaves one loop, and a test behind each loop goes on from
-  there (`after_loop`). `break` also skips the `else` of the loop, as `return` does.
+* **The callee is this function.** The guard asks at every step. A method is evaluated once, before
+  its arguments.
+* **Arguments are evaluated in Python's order, then bound at once.** One assignment does both. Where
+  the order cannot be seen, no temporary is used (`_rebind`).
+* **The next step begins with fresh locals.** What could be read unbound is cleared at the head
+  (`_head`). If a closure keeps a variable that changes, this form is not used at all, see `_step`.
+* **Loops of the user are left.** `.again` is set, `break` leaves one loop, and a test behind each
+  loop goes on from there (`after_loop`). `break` also skips the `else` of the loop, as `return`
+  does.
 
-Tail calls inside `try` or `with` never get here: they take the step form, where leaving a block is an ordinary
-`return`.
+Tail calls inside `try` or `with` never get here: they take the step form, where leaving a block is
+an ordinary `return`.
 """
 
 from __future__ import annotations
@@ -112,7 +114,9 @@ class _Loop(Lowering):
         return made
 
     def _head(self, at: Build) -> list[ast.stmt]:
-        """Build what runs before each step: give others a turn, and forget the locals of the last step."""
+        """Build what runs before each step: give others a turn, and forget the locals of the last
+        step.
+        """
         made: list[ast.stmt] = []
         every = self.analysis.options.yield_every
         if every is not None:
@@ -128,7 +132,9 @@ class _Loop(Lowering):
     # ------------------------------------------------------------ the transition
 
     def jump(self, call: TailCall, depth: int) -> tuple[list[ast.stmt], ast.Call]:
-        """Guard the callee, rebind, and begin the next step; the call itself follows for any other callee."""
+        """Guard the callee, rebind, and begin the next step; the call itself follows for any other
+        callee.
+        """
         site = call.site
         callee = site.call.func
         at = Build(callee)
@@ -143,7 +149,9 @@ class _Loop(Lowering):
         return made, call_with(site.call, at.load(".callee"))
 
     def _method_test(self, at: Build, callee: ast.expr) -> tuple[ast.expr, ast.expr]:
-        """Ask whether `.callee` is this function as a method; give the receiver of the next step, too."""
+        """Ask whether `.callee` is this function as a method; give the receiver of the next step,
+        too.
+        """
         self.helpers |= {".type", ".Method"}
         is_method = at.is_(at.call(at.load(".type"), at.load(".callee")), at.load(".Method"))
         first = self.parameters.first
@@ -162,7 +170,9 @@ class _Loop(Lowering):
         return [NOWHERE.if_(NOWHERE.load(".again"), [reset, NOWHERE.continue_()])]
 
     def returned(self, value: ast.expr | None, anchor: ast.stmt) -> list[ast.stmt]:
-        """Return `value`, or evaluate it and return None once a `yield from f()` has dropped the result."""
+        """Return `value`, or evaluate it and return None once a `yield from f()` has dropped the
+        result.
+        """
         at = Build(anchor)
         if not self._drops or value is None:
             return [at.return_(value)]
@@ -207,7 +217,9 @@ class _Loop(Lowering):
         return _assign(self._without_unchanged(pairs, call), at)
 
     def _without_unchanged(self, pairs: list[tuple[str, ast.expr]], call: TailCall) -> list[tuple[str, ast.expr]]:
-        """Leave out `x = x` where it does nothing: not even raise, nor be the only code on its line."""
+        """Leave out `x = x` where it does nothing: not even raise, nor be the only code on its
+        line.
+        """
         if any(isinstance(node, ast.NamedExpr) for _, value in pairs for node in ast.walk(value)):
             return pairs
         idle = {

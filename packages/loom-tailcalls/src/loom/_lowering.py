@@ -1,7 +1,9 @@
-"""What both forms of the rewrite share: walk the statements by the table, and split returned expressions.
+"""What both forms of the rewrite share: walk the statements by the table, and split returned
+expressions.
 
-A form says two things: what a tail call becomes (`jump`), and what follows a loop that a tail call has left
-(`after_loop`). Statements without a tail call are taken over as they are, the very same nodes.
+A form says two things: what a tail call becomes (`jump`), and what follows a loop that a tail call
+has left (`after_loop`). Statements without a tail call are taken over as they are, the very same
+nodes.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ class Lowered:
     Attributes:
         node: The definition to compile.
         helpers: The cells of ours that it uses.
-        defaults: The parameters whose defaults it reads at entry, in the order in which `.enter` gives them.
+        defaults: The parameters whose defaults it reads at entry, in the order in which `.enter`
+            gives them.
     """
 
     node: Function
@@ -54,7 +57,9 @@ class Lowering:
     # ------------------------------------------------------------ what a form says
 
     def jump(self, call: TailCall, depth: int) -> tuple[list[ast.stmt], ast.Call]:
-        """Return the statements that make the transition, and the original call for when the guard says no."""
+        """Return the statements that make the transition, and the original call for when the guard
+        says no.
+        """
         raise AssertionError(call, depth)
 
     def after_loop(self, loop: ast.stmt, depth: int) -> list[ast.stmt]:
@@ -76,7 +81,9 @@ class Lowering:
         return [Build(anchor).return_(value)]
 
     def passing(self, call: TailCall) -> list[ast.stmt]:
-        """Touch the lines that recursion passes around a delegation, for debuggers: `yield x` and `return`."""
+        """Touch the lines that recursion passes around a delegation, for debuggers: `yield x` and
+        `return`.
+        """
         loop = call.site.anchor
         passed: list[ast.stmt | None] = [loop.body[0]] if isinstance(loop, ast.For | ast.AsyncFor) else []
         if call.site.form != "return":
@@ -84,7 +91,9 @@ class Lowering:
         return [ast.Pass(**Build(statement).place) for statement in passed if statement is not None]
 
     def binder(self, at: Build) -> ast.expr:
-        """Return the callee that binds a call: the generated function, asked for anew where its defaults may change."""
+        """Return the callee that binds a call: the generated function, asked for anew where its
+        defaults may change.
+        """
         if self.analysis.defaults_are_live:
             self.helpers.add(".binder")
             return at.call(at.load(".binder"))
@@ -173,7 +182,9 @@ class Lowering:
         return self.returned(value, anchor)
 
     def _operand(self, value: ast.expr, anchor: ast.stmt, *, stop_if: bool) -> list[ast.stmt]:
-        """Return `value` if its truth is `stop_if`, else go on; ask for the truth as often as this Python does."""
+        """Return `value` if its truth is `stop_if`, else go on; ask for the truth as often as this
+        Python does.
+        """
         at = Build(value)
         if isinstance(value, ast.BoolOp) and threads_jumps():
             if isinstance(value.op, ast.Or) is stop_if:
@@ -191,7 +202,9 @@ class Lowering:
 
 @cache
 def threads_jumps() -> bool:
-    """Tell whether this compiler asks a false `a` once in `(a and b) or c`, as 3.11 does, or twice."""
+    """Tell whether this compiler asks a false `a` once in `(a and b) or c`, as 3.11 does, or
+    twice.
+    """
 
     class Asked:
         count = 0
@@ -206,7 +219,9 @@ def threads_jumps() -> bool:
 
 
 def first_line_of(body: Sequence[ast.stmt]) -> Build:
-    """Stand at the first statement of a body that has code: so what comes before adds no line to the executed ones."""
+    """Stand at the first statement of a body that has code: so what comes before adds no line to
+    the executed ones.
+    """
     silent = (ast.Global, ast.Nonlocal) if __debug__ else (ast.Global, ast.Nonlocal, ast.Assert)
     for statement in body:
         if isinstance(statement, silent) or (isinstance(statement, ast.AnnAssign) and statement.value is None):

@@ -1,7 +1,8 @@
 """Build syntax nodes at one place.
 
-Every node that the rewrite adds carries a place: that of the source text it stands for, or `NOWHERE` (line -1), which
-gives its instructions no line at all. Names that start with a dot are ours; see `_codegen`.
+Every node that the rewrite adds carries a place: that of the source text it stands for, or
+`NOWHERE` (line -1), which gives its instructions no line at all. Names that start with a dot are
+ours; see `_codegen`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ Kind: TypeAlias = Literal["function", "coroutine", "generator", "async generator
 
 
 class Options(NamedTuple):
-    """The keyword options of `tailrec` and `tailstream`, as said; a part of the key of the plan cache."""
+    """The keyword options of `tailrec` and `tailstream`, as said; a part of the key of the plan
+    cache.
+    """
 
     mode: Mode = "tailrec"
     blocks: Blocks | None = None

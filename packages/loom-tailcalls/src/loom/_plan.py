@@ -1,4 +1,5 @@
-"""Compile a definition once, and keep the result as long as the code of the original function lives.
+"""Compile a definition once, and keep the result as long as the code of the original function
+lives.
 
 A plan holds everything that depends on the definition alone, so a function that is defined again
 and again inside another one is compiled once. `_link` makes functions from it.
@@ -151,7 +152,9 @@ def plan_of(original: FunctionType, given: tuple[Any, ...], caller: FrameType | 
 
 
 def _is_hashable(given: tuple[Any, ...]) -> bool:
-    """Tell whether the options can be a key; a value such as `group=[]` is refused later, with a reason."""
+    """Tell whether the options can be a key; a value such as `group=[]` is refused later, with a
+    reason.
+    """
     try:
         hash(given)
     except TypeError:

@@ -3,23 +3,25 @@
 Theory of operation
 -------------------
 
-A call is in tail position when nothing of this step is left to do once it returns. What keeps that true is decided for
-every *edge* of the syntax tree, from a node to one of its fields, and the answer stands in a table:
+A call is in tail position when nothing of this step is left to do once it returns. What keeps that
+true is decided for every *edge* of the syntax tree, from a node to one of its fields, and the
+answer stands in a table:
 
-* `STATEMENTS` says for each statement field what a tail call inside it is inside *of*. `SAME`: nothing, the field is
-  as good as the statement itself. `LOOP`: a loop that must be left first. `ITERATION`: the same, and an iterator is
-  dropped. `BLOCK`: a `try` or `with` that recursion would keep open. `HANDLER`: an `except` body, whose exception
-  stays current in recursion. `CLEANUP`: a `finally`, never accepted. A field that is not in the table holds no tail
-  calls: nothing can be returned from inside `except*`.
+* `STATEMENTS` says for each statement field what a tail call inside it is inside *of*. `SAME`:
+  nothing, the field is as good as the statement itself. `LOOP`: a loop that must be left first.
+  `ITERATION`: the same, and an iterator is dropped. `BLOCK`: a `try` or `with` that recursion would
+  keep open. `HANDLER`: an `except` body, whose exception stays current in recursion. `CLEANUP`: a
+  `finally`, never accepted. A field that is not in the table holds no tail calls: nothing can be
+  returned from inside `except*`.
 * `EXPRESSIONS` says which operands of a returned expression are returned as they are.
 
-Coroutines and functions are simple: every `return` of the frame is a candidate, wherever it stands. A generator also
-makes tail calls by *statements* (`yield from f()`, `async for x in f(): yield x`); such a statement is in tail
-position when `return` follows it, or when the end of the body does. `_Place.ends` carries that fact down the same
-table.
+Coroutines and functions are simple: every `return` of the frame is a candidate, wherever it stands.
+A generator also makes tail calls by *statements* (`yield from f()`, `async for x in f(): yield x`);
+such a statement is in tail position when `return` follows it, or when the end of the body does.
+`_Place.ends` carries that fact down the same table.
 
-Everything else that calls the function in this frame is not a tail call and is listed as `stray`. Nested functions and
-lambdas are other frames, and not our business.
+Everything else that calls the function in this frame is not a tail call and is listed as `stray`.
+Nested functions and lambdas are other frames, and not our business.
 """
 
 from __future__ import annotations
@@ -125,11 +127,12 @@ class Site:
     Attributes:
         call: The call node.
         anchor: The statement it stands in; its place is the place of the jump.
-        form: `return`: its value is returned. `delegate`: `yield from f()` whose value is dropped. `stream`: a loop
-            that yields on every value.
+        form: `return`: its value is returned. `delegate`: `yield from f()` whose value is dropped.
+            `stream`: a loop that yields on every value.
         blocks: The blocks around it, outermost first: edges BLOCK, HANDLER and CLEANUP only.
         iterators: The `for` statements that are left by it.
-        leaves_by: The `return` that follows a delegation; recursion passes it when the deeper steps are done.
+        leaves_by: The `return` that follows a delegation; recursion passes it when the deeper steps
+            are done.
     """
 
     call: ast.Call
@@ -141,7 +144,9 @@ class Site:
 
     @property
     def open_blocks(self) -> tuple[Block, ...]:
-        """Return the blocks that recursion would keep open: an `except` body without `finally` is none."""
+        """Return the blocks that recursion would keep open: an `except` body without `finally` is
+        none.
+        """
         return tuple(block for block in self.blocks if block.edge is not Edge.HANDLER)
 
     @property
@@ -168,7 +173,8 @@ def find_positions(
     Args:
         function: The definition.
         kind: What it defines.
-        is_candidate: Whether a call in tail position is one that may reach the function (or its group).
+        is_candidate: Whether a call in tail position is one that may reach the function (or its
+            group).
         is_self: Whether a call elsewhere certainly means the function itself.
     """
     walk = _Walk(kind, is_candidate)
@@ -212,7 +218,9 @@ def stream_variable(loop: ast.stmt) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a statement stands: what it is inside of, and whether the function ends after it (by which `return`)."""
+    """Where a statement stands: what it is inside of, and whether the function ends after it (by
+    which `return`).
+    """
 
     blocks: tuple[Block, ...] = ()
     iterators: tuple[ast.For | ast.AsyncFor, ...] = ()

@@ -1,4 +1,6 @@
-"""What compiled functions use while they run: pending transitions, and the stack of waiting frames."""
+"""What compiled functions use while they run: pending transitions, and the stack of waiting
+frames.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ class Next(tuple[Any, ...]):
 
 
 class Push(tuple[Any, ...]):
-    """A tail call whose frame has to stay, because a block is open in it: (member, arguments by position)."""
+    """A tail call whose frame has to stay, because a block is open in it: (member, arguments by
+    position).
+    """
 
     __slots__ = ()
 
@@ -34,12 +38,14 @@ def pause() -> Generator[None, None, None]:
 def run_frames(frame: Generator[Any, Any, Any], *, is_generator: bool) -> Generator[Any, Any, Any]:
     """Run steps whose open blocks are kept: a stack of suspended frames on the heap.
 
-    A frame asks for a deeper step by yielding a `Push`, is suspended, and gets its result or exception. Whatever else a
-    frame yields goes out, and what comes in goes to the innermost frame, as with `await` and `yield from`.
+    A frame asks for a deeper step by yielding a `Push`, is suspended, and gets its result or
+    exception. Whatever else a frame yields goes out, and what comes in goes to the innermost frame,
+    as with `await` and `yield from`.
 
     Args:
         frame: The first step: a coroutine, or the generator that stands for a function.
-        is_generator: Whether the user's function is a generator, so that a leaving StopIteration is an error.
+        is_generator: Whether the user's function is a generator, so that a leaving StopIteration is
+            an error.
     """
     waiting: list[tuple[Generator[Any, Any, Any], bool]] = []
     value: Any = None
@@ -108,7 +114,9 @@ def call_frames(frame: Generator[Any, Any, Any]) -> object:
 
 
 def _unwrapped(raised: BaseException) -> BaseException:
-    """Undo PEP 479 for a function that runs as a generator: its StopIteration is an exception like any other."""
+    """Undo PEP 479 for a function that runs as a generator: its StopIteration is an exception like
+    any other.
+    """
     cause = raised.__cause__
     if (
         type(raised) is RuntimeError

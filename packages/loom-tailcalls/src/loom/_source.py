@@ -1,7 +1,8 @@
 """Find the definition of a function in the text it was loaded from.
 
-The whole file is parsed, never a dedented snippet: so lines, columns and multi-line strings stay what they are. The
-text comes from `linecache`, which also knows notebooks, doctests, the new REPL and zip files. Nothing is executed.
+The whole file is parsed, never a dedented snippet: so lines, columns and multi-line strings stay
+what they are. The text comes from `linecache`, which also knows notebooks, doctests, the new REPL
+and zip files. Nothing is executed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class SourceFile:
     Attributes:
         filename: As in `co_filename`.
         lines: The text, line by line.
-        imported: The names that `import` binds at module level; the bytecode of a method call depends on them.
+        imported: The names that `import` binds at module level; the bytecode of a method call
+            depends on them.
         decorated: The names of all functions that have a decorator.
     """
 
@@ -68,7 +70,9 @@ class Definition:
 
     @property
     def first_line(self) -> int:
-        """Return the line a code object counts from: that of the first decorator, else of the `def`."""
+        """Return the line a code object counts from: that of the first decorator, else of the
+        `def`.
+        """
         return self.node.decorator_list[0].lineno if self.node.decorator_list else self.node.lineno
 
     @property
@@ -123,12 +127,14 @@ _last: tuple[SourceFile, tuple[Definition, ...]] | None = None
 def read_definitions(
     filename: str, module_globals: dict[str, object] | None, *, asserts_rewritten: bool
 ) -> tuple[Definition, ...] | None:
-    """List every `def` in the text behind `filename`, or return None when there is no text or it does not parse.
+    """List every `def` in the text behind `filename`, or return None when there is no text or it
+    does not parse.
 
     Args:
         filename: As in `co_filename`.
         module_globals: The globals of the module; its loader may know the text.
-        asserts_rewritten: Whether pytest rewrote the `assert` statements of the loaded code; then ours are too.
+        asserts_rewritten: Whether pytest rewrote the `assert` statements of the loaded code; then
+            ours are too.
     """
     global _last  # noqa: PLW0603 - a cache of one entry; a lost race only parses again
     linecache.checkcache(filename)
@@ -163,7 +169,9 @@ _limit_lock = threading.RLock()
 
 @contextmanager
 def deep_trees() -> Iterator[None]:
-    """Give the walks room: a long `elif` chain or sum is a deep tree, and ours take several frames a level."""
+    """Give the walks room: a long `elif` chain or sum is a deep tree, and ours take several frames
+    a level.
+    """
     with _limit_lock:  # the limit belongs to the process: two threads must not restore each other's
         limit = sys.getrecursionlimit()
         sys.setrecursionlimit(limit + 20_000)
@@ -204,7 +212,9 @@ def has_rewritten_asserts(code: CodeType) -> bool:
 
 
 def _rewrite_asserts(tree: ast.Module, text: str) -> ast.Module:
-    """Do to our tree what pytest did to the loaded module, so that failing asserts explain themselves as always."""
+    """Do to our tree what pytest did to the loaded module, so that failing asserts explain
+    themselves as always.
+    """
     rewrite = sys.modules["_pytest.assertion.rewrite"]
     rewrite.rewrite_asserts(tree, text.encode())
     return tree

@@ -3,19 +3,23 @@
 Theory of operation
 -------------------
 
-The body becomes a *step function*. It takes every parameter by position, already bound. Where it makes a tail call it
-returns a `Next` with the bound arguments of the following step; any other value is the result. So a closure gets its
-own cells in each step, and leaving a `try` or `with` on the way is an ordinary `return`: the arguments are bound inside
-the block, and every block of this step is left with the old parameters and without an exception.
+The body becomes a *step function*. It takes every parameter by position, already bound. Where it
+makes a tail call it returns a `Next` with the bound arguments of the following step; any other
+value is the result. So a closure gets its own cells in each step, and leaving a `try` or `with` on
+the way is an ordinary `return`: the arguments are bound inside the block, and every block of this
+step is left with the old parameters and without an exception.
 
-The public function has the user's signature and is the driver of the steps (`DRIVERS`). The same step function serves
-groups, where the next step may be that of another member, and `transition`, where somebody else is the driver.
+The public function has the user's signature and is the driver of the steps (`DRIVERS`). The same
+step function serves groups, where the next step may be that of another member, and `transition`,
+where somebody else is the driver.
 
-An async generator cannot return a value. Its step function gets a list `.out` first and puts the `Next` there; code
-that can still run afterwards because a handler or an exit took over empties it again (`handler_head`, `after_with`).
+An async generator cannot return a value. Its step function gets a list `.out` first and puts the
+`Next` there; code that can still run afterwards because a handler or an exit took over empties it
+again (`handler_head`, `after_with`).
 
-With `blocks="exact"` a tail call inside a block does not end the step: it yields a `Push`, and the frame waits on the
-heap until the driver has the result. A plain function becomes a generator for that, seen only by its driver.
+With `blocks="exact"` a tail call inside a block does not end the step: it yields a `Push`, and the
+frame waits on the heap until the driver has the result. A plain function becomes a generator for
+that, seen only by its driver.
 """
 
 from __future__ import annotations
@@ -79,7 +83,9 @@ while True:
     frame = state[0].step(out, *state[1])
 """,
 }
-"""How each kind of function runs its steps. The names get a dot in front; `turn` is where `yield_every` counts."""
+"""How each kind of function runs its steps. The names get a dot in front; `turn` is where
+`yield_every` counts.
+"""
 
 EXACT_DRIVERS: dict[Kind, str] = {
     "function": "return call_frames(member.step(*parameters))",
@@ -131,7 +137,9 @@ while True:
             waiting.clear()
 """,
 }
-"""The drivers for `blocks="exact"`. Thrown-in exceptions reach the outermost waiting frame of an async generator."""
+"""The drivers for `blocks="exact"`. Thrown-in exceptions reach the outermost waiting frame of an
+async generator.
+"""
 
 TURN = """
 left -= 1
@@ -242,7 +250,9 @@ class _Step(Lowering):
     # ------------------------------------------------------------ the transition
 
     def jump(self, call: TailCall, depth: int) -> tuple[list[ast.stmt], ast.Call]:
-        """Guard the callee and hand over the bound arguments; the call itself follows for any other callee."""
+        """Guard the callee and hand over the bound arguments; the call itself follows for any other
+        callee.
+        """
         del depth
         site = call.site
         callee = site.call.func
@@ -314,7 +324,7 @@ class _Step(Lowering):
             return [at.return_(pending)]
         return [at.expr(at.call(at.attribute(at.load(".out"), "append"), pending)), at.return_(None)]
 
-    # ------------------------------------------------------------ async generators: a transition that is called off
+    # -------------------------------------------- async generators: a transition that is called off
 
     def handler_head(self) -> list[ast.stmt]:
         """Forget a pending transition: an exit has raised, and this handler took over."""

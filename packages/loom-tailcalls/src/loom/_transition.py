@@ -1,7 +1,7 @@
 """One step as a value: `delta(arguments) -> TailCall(next) | Return(value)`.
 
-The loop that `@tailrec` builds and this transition come from the same analysis, so a driver that stores every step
-(loom-runner) runs the very steps that the loop runs in memory.
+The loop that `@tailrec` builds and this transition come from the same analysis, so a driver that
+stores every step (loom-runner) runs the very steps that the loop runs in memory.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ class TailCall:
     """The step ended with a tail call.
 
     Attributes:
-        function: The public function that runs the next step: the same one, or another member of its group.
-        arguments: Every parameter of it by name, bound and with defaults; `*args` as a tuple, `**kwargs` as a dict.
+        function: The public function that runs the next step: the same one, or another member of
+            its group.
+        arguments: Every parameter of it by name, bound and with defaults; `*args` as a tuple,
+            `**kwargs` as a dict.
     """
 
     function: Callable[..., Any]
@@ -88,7 +90,8 @@ class Transition:
         return self._run(self._member.binder()(*self._receiver, *args, **kwargs))
 
     def step(self, arguments: Mapping[str, Any]) -> TailCall | Return | Awaitable[TailCall | Return]:
-        """Run exactly one transition from bound arguments, as `bind` and `TailCall.arguments` give them.
+        """Run exactly one transition from bound arguments, as `bind` and `TailCall.arguments` give
+        them.
 
         Args:
             arguments: Every parameter by name.
@@ -126,8 +129,8 @@ def transition(fn: Callable[..., Any]) -> Transition:
     """Give the steps of a function as a value.
 
     Args:
-        fn: A function or coroutine function, decorated with `@tailrec` or of a shape that it accepts; or a method of an
-            object, whose receiver then is the first argument.
+        fn: A function or coroutine function, decorated with `@tailrec` or of a shape that it
+            accepts; or a method of an object, whose receiver then is the first argument.
 
     Raises:
         TailCallError: It is refused, a generator, or keeps blocks open (`blocks="exact"`).

@@ -1,4 +1,6 @@
-"""What the analysis of one definition says: plain data that the rewrite, the explanation and the linter read."""
+"""What the analysis of one definition says: plain data that the rewrite, the explanation and the
+linter read.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,10 @@ class TailCall:
 
     Attributes:
         site: Where it stands.
-        routes: The ways it may reach the function; in a group none, because the callee is only known at run time.
-        keeps_blocks: Whether its frame stays on the heap until the callee is done (`blocks="exact"`).
+        routes: The ways it may reach the function; in a group none, because the callee is only
+            known at run time.
+        keeps_blocks: Whether its frame stays on the heap until the callee is done
+            (`blocks="exact"`).
         starving: Whether a path leads here without awaiting anything.
     """
 
@@ -95,12 +99,16 @@ class Analysis:
 
     @property
     def receiver_is_stable(self) -> bool:
-        """Tell whether the first parameter is never assigned, so that it always is the receiver of a method."""
+        """Tell whether the first parameter is never assigned, so that it always is the receiver of
+        a method.
+        """
         return self.parameters.first is not None and self.parameters.first not in self.names.assigned
 
     @property
     def defaults_are_live(self) -> bool:
-        """Tell whether defaults are read at every step: the file touches them, or steps share no entry."""
+        """Tell whether defaults are read at every step: the file touches them, or steps share no
+        entry.
+        """
         if not self.parameters.positional_defaults and not self.parameters.keyword_defaults:
             return False
         touched = any("__defaults__" in line or "__kwdefaults__" in line for line in self.definition.file.lines)
@@ -110,8 +118,8 @@ class Analysis:
     def unrequested_block_ends(self) -> tuple[Deviation, ...]:
         """Return the block-scoped tail calls that the user has to be warned about.
 
-        In a group any tail call may reach a member; there only those count whose name is that of a decorated function
-        in the file.
+        In a group any tail call may reach a member; there only those count whose name is that of a
+        decorated function in the file.
         """
         if self.options.blocks is not None:
             return ()

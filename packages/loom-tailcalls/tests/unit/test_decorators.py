@@ -1,4 +1,6 @@
-"""The decorators take functions with and without options, and refuse everything else by one error."""
+"""The decorators take functions with and without options, and refuse everything else by one
+error.
+"""
 
 import functools
 import inspect
