@@ -167,6 +167,6 @@ def block_scope_text(analysis: Analysis, deviation: Deviation) -> str:
     name = analysis.definition.node.name
     return (
         f"the tail call of {name!r} leaves its block before the next step begins; the recursion would keep it open "
-        f'{deviation.text[deviation.text.find("(") :]}. Say blocks="step" to keep it like this, blocks="exact" to keep '
-        'the blocks open, or blocks="reject" to get an error.'
+        f'{deviation.text[deviation.text.find("(") :]}. Pass blocks="step" to keep this behaviour, '
+        'blocks="exact" to keep the blocks open, or blocks="reject" to get an error.'
     )

@@ -102,7 +102,7 @@ class Transition:
         if arguments.keys() != set(self._names):
             wrong = sorted({*self._names} ^ arguments.keys())
             message = (
-                f"cannot run a step of {self.function.__name__!r}: the arguments {wrong} are missing or not known. "
+                f"cannot run a step of {self.function.__name__!r}: the arguments {wrong} are missing or unknown.  "
             )
             raise TypeError(message + "Pass what `bind` returned.")
         return self._run(tuple(arguments[name] for name in self._names))
