@@ -121,7 +121,7 @@ CODES = _table(
     (
         "LT015",
         "it inspects its own frame",
-        "`locals`, `vars()`, `dir()`, `eval`, `exec`, `f_locals` read the frame, and the compiled function has another one",
+        "`locals`, `vars()`, `dir()`, `eval`, `exec`, `f_locals` read the frame, and the compiled function has another",
         "Pass the values by name.",
     ),
     (
