@@ -1,4 +1,5 @@
-"""Make functions from plans: put the cells of the original function back, by name, and add ours.
+"""Make functions from plans: restore the cells of the original function, by name, and add those of
+this package.
 
 The decorators and `transition` start here. Linking takes a few microseconds per function object.
 """
@@ -36,16 +37,16 @@ SHARED = {
 """The cells that are the same for every function."""
 
 OWN = (".self", ".orig", MEMBER, ".bind", ".binder", ".enter")
-"""The cells that each function has for itself."""
+"""The cells that each function has its own of."""
 
 
 def decorate(fn: object, given: tuple[Any, ...], caller: FrameType | None) -> FunctionType:
-    """Compile a function, or take the plan of its definition, and link it.
+    """Compile a function, or reuse the plan of its definition, and link it.
 
     Args:
-        fn: What the user decorates.
+        fn: The object that the user decorates.
         given: The options, in the order of `Options`.
-        caller: The frame that called the decorator: its line tells our decorator from others.
+        caller: The frame that called the decorator: its line identifies our decorator.
 
     Raises:
         TailCallError: It cannot be compiled.
@@ -89,7 +90,7 @@ def link(plan: Plan, original: FunctionType) -> FunctionType:
 
 
 def link_step(member: Member) -> FunctionType:
-    """Build the step function of one member, on the cells of its public function."""
+    """Build the step function of one member, with the cells of its public function."""
     public, step = member.public, member.plan.step
     cells = {**SHARED, **dict(zip(public.__code__.co_freevars, public.__closure__ or (), strict=True))}
     cells[".bind"] = CellType(member.binder())
@@ -103,7 +104,7 @@ def link_step(member: Member) -> FunctionType:
 
 
 def _copy_attributes(original: FunctionType, public: FunctionType) -> None:
-    """Give the public function what the definition gave the original."""
+    """Copy what the definition set on the original to the public function."""
     public.__qualname__ = original.__qualname__
     public.__module__ = original.__module__
     public.__doc__ = original.__doc__
@@ -161,8 +162,8 @@ def member_of(function: object) -> Member | None:
 
 
 def lookup_in_group(member: Member) -> Callable[[object], tuple[Member, Callable[..., tuple[Any, ...]]] | None]:
-    """Return the guard of a group: it maps a callee to its member and binder, or to None if it is a
-    stranger.
+    """Return the guard of a group: it maps a callee to its member and binder, or to None if it is
+    not in the group.
     """
     group, kind = member.plan.options.group, member.plan.analysis.kind
 
@@ -179,8 +180,8 @@ def lookup_in_group(member: Member) -> Callable[[object], tuple[Member, Callable
 
 
 def changed() -> None:
-    """Stand for the function when its defaults were changed in shape: no callee is this, so every
-    call is real.
+    """Replace the function in the guard when defaults were removed: no callee is this one, so every
+    call is made.
     """
 
 

@@ -44,7 +44,7 @@ class Plan:
     """One compiled definition: what all functions made from it share.
 
     Attributes:
-        analysis: The verdict, without refusals.
+        analysis: The analysis, without refusals.
         options: The options of the decorator.
         public: The function that replaces the user's.
         binder: The function that binds a call and returns the arguments by position.
@@ -58,7 +58,7 @@ class Plan:
         """Compile a definition that was not refused.
 
         Args:
-            analysis: The verdict, without refusals.
+            analysis: The analysis, without refusals.
             accepts_original: Whether the undecorated function counts as the function: nothing has
                 replaced its name.
         """
@@ -72,7 +72,7 @@ class Plan:
             lowered = lower_to_driver(analysis)
         self.public = self._compiled(lowered, keeps_cells=True)
         binder = self._compiled(lower_to_binder(analysis))
-        # Tracers must not see a line of the user here.
+        # Tracers must not report a line of the user's file here.
         self.binder = Unit(binder.lowered, binder.code.replace(co_filename="<loom>", co_name=".bind"))
         ordered, private_class = analysis.parameters.ordered, analysis.parameters.private_class
         self.entry_defaults = tuple(
@@ -131,7 +131,7 @@ def plan_of(original: FunctionType, given: tuple[Any, ...], caller: FrameType | 
     Args:
         original: The undecorated function.
         given: The options, in the order of `Options`.
-        caller: The frame that called the decorator: its line tells our decorator from others.
+        caller: The frame that called the decorator: its line identifies our decorator.
 
     Raises:
         TailCallError: It cannot be compiled.
@@ -163,7 +163,7 @@ def _is_hashable(given: tuple[Any, ...]) -> bool:
 
 
 def block_scope_text(analysis: Analysis, deviation: Deviation) -> str:
-    """Write the warning for one tail call inside a block."""
+    """Return the text of the warning for one tail call inside a block."""
     name = analysis.definition.node.name
     return (
         f"the tail call of {name!r} leaves its block before the next step begins; the recursion would keep it open "

@@ -18,34 +18,34 @@ class Next(tuple[Any, ...]):
 
 
 class Push(tuple[Any, ...]):
-    """A tail call whose frame has to stay, because a block is open in it: (member, arguments by
+    """A tail call whose frame must stay, because a block is open in it: (member, arguments by
     position).
     """
 
     __slots__ = ()
 
     def __await__(self) -> Generator[Push, Any, Any]:
-        """Ask the driver for the result."""
+        """Return the result that the driver sends."""
         return (yield self)
 
 
 @coroutine
 def pause() -> Generator[None, None, None]:
-    """Give the event loop one turn."""
+    """Suspend once, so that the event loop can run other tasks."""
     yield
 
 
 def run_frames(frame: Generator[Any, Any, Any], *, is_generator: bool) -> Generator[Any, Any, Any]:
     """Run steps whose open blocks are kept: a stack of suspended frames on the heap.
 
-    A frame asks for a deeper step by yielding a `Push`, is suspended, and gets its result or
-    exception. Whatever else a frame yields goes out, and what comes in goes to the innermost frame,
-    as with `await` and `yield from`.
+    A frame requests a deeper step by yielding a `Push`, is suspended, and receives the result or
+    exception of the step. All other values are yielded to the caller, and what the caller sends or
+    throws goes to the innermost frame, as with `await` and `yield from`.
 
     Args:
         frame: The first step: a coroutine, or the generator that stands for a function.
-        is_generator: Whether the user's function is a generator, so that a leaving StopIteration is
-            an error.
+        is_generator: Whether the user's function is a generator, so that a StopIteration that
+            leaves it is an error.
     """
     waiting: list[tuple[Generator[Any, Any, Any], bool]] = []
     value: Any = None

@@ -2,8 +2,7 @@
 
 A call without `*` or `**` is bound here: each parameter gets an argument expression, a tuple of the
 surplus positional arguments, an empty dictionary, or its default. Any other call needs the binder,
-a generated function with the same parameters, so that Python itself evaluates, merges and
-complains.
+a generated function with the same parameters, so that Python itself evaluates, merges and raises.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The parameters of a definition, by the names in the text."""
+    """The parameters of a definition, with the names in the text."""
 
     positional_only: tuple[str, ...]
     positional: tuple[str, ...]
