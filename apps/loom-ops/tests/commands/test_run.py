@@ -12,6 +12,8 @@ from loom_ops._commands.secrets import Vault
 from loom_ops._errors import CommandDeniedError, LoomOpsError
 from loom_ops._runbook.model import SecretSource
 
+pytestmark = pytest.mark.interpreter
+
 
 @pytest.fixture
 def rules(tmp_path: Path) -> Rules:

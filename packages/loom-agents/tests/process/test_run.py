@@ -12,6 +12,8 @@ import pytest
 from loom_agents._process import launcher
 from loom_agents._process.run import Ended, Limits, run_process
 
+pytestmark = pytest.mark.interpreter
+
 
 def _run(*command: str, folder: Path, timeout_s: float = 20, **more: object) -> Ended:
     options = {"max_output_bytes": 10_000, **more}

@@ -5,10 +5,10 @@ outcome, which is committed in one transaction together with everything that hap
 
     async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[int]:
         page = await ctx.call_tool("fetch", url=state.url)  # not repeated once its result is recorded
-        ...
+        return Complete(len(page))
 
     runner = AgentRunner(step=step, store=SQLiteStore("runs.sqlite"), tools=tools)
-    result = await runner.start(run_id="demo", initial_state=State(...), max_steps=5)
+    result = await runner.start(run_id="demo", initial_state=State("page"), max_steps=5)
     result = await runner.resume(run_id="demo")  # in this process, or in another after a crash
     print(runner.explain_run("demo"))
 

@@ -11,6 +11,8 @@ from loom_runner._program.codec import Codec, canonical, hints_of, json_text
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
+pytestmark = pytest.mark.interpreter
+
 
 @dataclass(frozen=True)
 class Point:

@@ -10,6 +10,8 @@ import pytest
 from loom import tailrec
 from loom_runner import AgentRunner, Complete, Continue, RunContext, StateError, UsageError, tool
 
+pytestmark = pytest.mark.interpreter
+
 
 @dataclass(frozen=True)
 class Crawl:

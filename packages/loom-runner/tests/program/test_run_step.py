@@ -13,6 +13,8 @@ from loom_runner._program.step_program import StepProgram
 from loom_runner._program.tool_calls import StepSuspended
 from loom_runner.errors import LeaseLost
 
+pytestmark = pytest.mark.interpreter
+
 
 class Calls:
     """The tool calls of an engine without a store."""

@@ -9,6 +9,8 @@ from loom_runner import AgentRunner, Complete, Continue, LeaseLost, SQLiteStore,
 from loom_runner._model.records import LeaseRequest, NewRun, Owner, StepCommit, ToolEnd, ToolStart
 from loom_runner.errors import PayloadTooLarge, StateEncodeError, StoreBusy
 
+pytestmark = pytest.mark.interpreter
+
 ALICE = LeaseRequest(Owner("machine", 1, "born"), 15.0, "code-1", "agent.py:1")
 BOB = LeaseRequest(Owner("machine", 2, "born"), 15.0, "code-2", "agent.py:2")
 STEP = StepCommit(0, "continue", "running", '{"n":1}', 1_000, 2_000, 1)
