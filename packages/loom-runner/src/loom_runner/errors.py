@@ -11,7 +11,8 @@ RunnerError
 │   ├── AgentModuleError      the agent module is missing, broken or offers nothing to run
 │   └── IllegalMove           the run's status does not allow this (see `_model/statuses.py`)
 ├── RunBusy                   another live process holds the run
-├── PauseAsked                somebody requested a pause: commit the step as the last one (internal)
+├── PauseRequested            somebody requested a pause: commit the step as the last one (internal)
+├── BudgetTimeUsedUp          the step was cancelled: the time of the budget is used up (internal)
 ├── LeaseLost                 this process lost the run's lease; nothing more is written
 ├── StoreError                the database
 │   ├── StoreUnreadable       a directory, not a database, damaged, or cannot be opened
@@ -37,11 +38,12 @@ from __future__ import annotations
 
 __all__ = [
     "AgentModuleError",
+    "BudgetTimeUsedUp",
     "IllegalMove",
     "LeaseLost",
     "OutcomeError",
     "OutcomeUnknown",
-    "PauseAsked",
+    "PauseRequested",
     "PayloadTooLarge",
     "RunBusy",
     "RunExists",
@@ -143,11 +145,22 @@ class LeaseLost(RunnerError):
     """
 
 
-class PauseAsked(RunnerError):
+class PauseRequested(RunnerError):
     """Raised by a store for a step that would continue a run for which a pause was requested.
 
     Nothing was written; the driver commits the step again, as the last one before the pause.
     """
+
+
+class BudgetTimeUsedUp(RunnerError):
+    """Raised by `run_step` when it cancelled a step because the time of the run's budget is used up.
+
+    It is not an error of the step; the run pauses. `limit` names the limit, as in `time_s 60`.
+    """
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"the budget's limit {limit} is reached")
+        self.limit = limit
 
 
 class StoreError(RunnerError):

@@ -32,7 +32,7 @@ from loom_runner._model.records import AttemptEnd, AttemptRecord, Cancelling, Er
 from loom_runner._model.results import RunResult
 from loom_runner._model.statuses import CANCELLABLE, move
 from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait, WaitFacts, ready_at
-from loom_runner.errors import PauseAsked, StateError, ToolCallMismatch, UnknownTool, UsageError
+from loom_runner.errors import PauseRequested, StateError, ToolCallMismatch, UnknownTool, UsageError
 
 if TYPE_CHECKING:
     from loom_runner._driver.children import ChildRuns
@@ -104,7 +104,7 @@ class Endings:
             cursor.is_active = False
         try:
             await self._store.commit_step(cursor.claim, step)
-        except PauseAsked:
+        except PauseRequested:
             step.status, step.lease_end, step.note = move("running", "pause"), "paused", "asked to pause"
             cursor.is_active = False
             await self._store.commit_step(cursor.claim, step)

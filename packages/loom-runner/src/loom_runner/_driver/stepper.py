@@ -23,9 +23,9 @@ from loom_runner._driver.children import child_results
 from loom_runner._model.outcomes import Spawn
 from loom_runner._model.waits import ChildrenWait, SignalWait
 from loom_runner._program.context import RunContext, Signal, set_current_run
-from loom_runner._program.run_step import NO_LIMITS, BudgetTimeUsedUp, StepLimits, run_step
+from loom_runner._program.run_step import NO_LIMITS, StepLimits, run_step
 from loom_runner._program.tool_calls import StepSuspended
-from loom_runner.errors import LeaseLost, StoreError
+from loom_runner.errors import BudgetTimeUsedUp, LeaseLost, StoreError
 
 if TYPE_CHECKING:
     from loom_runner._driver.children import ChildRuns

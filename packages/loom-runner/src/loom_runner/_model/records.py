@@ -26,6 +26,7 @@ __all__ = [
     "ErrorInfo",
     "LeaseRecord",
     "LeaseRequest",
+    "LoggedEvent",
     "NewRun",
     "Owner",
     "RunRecord",
@@ -396,3 +397,24 @@ class SignalRecord:
     payload: str
     sent_at: int
     taken_in_step: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An entry of an `EventLog`.
+
+    Attributes:
+        seq: Its number, which grows over the whole database.
+        run_id: The run.
+        kind: `run` (its status changed), `step`, `attempt`, `tool`, `approval` or `signal`.
+        ref: The index of the step, or the number of the tool call, approval or signal; None for `run`.
+        word: The status, outcome, kind or name that the row had then.
+        at_us: Microseconds since 1970.
+    """
+
+    seq: int
+    run_id: str
+    kind: str
+    ref: int | None
+    word: str
+    at_us: int

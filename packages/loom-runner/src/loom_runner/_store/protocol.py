@@ -174,7 +174,7 @@ class Store(Protocol):
         """Commit one step: its row, the run's row, its children's rows and the lease's end, in one transaction.
 
         Raises:
-            PauseAsked: The run was to go on, and somebody asked it to pause.
+            PauseRequested: The run was to go on, and somebody asked it to pause.
         """
 
     async def end_attempt(self, claim: Claim, end: AttemptEnd) -> None:

@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from loom_runner import LeaseLost, SQLiteStore, UsageError
+from loom_runner import SQLiteStore, UsageError
 from loom_runner._model.records import (
     AttemptEnd,
     AttemptRecord,
@@ -18,7 +18,7 @@ from loom_runner._model.records import (
     ToolStart,
 )
 from loom_runner._model.retention import Every, Last, Latest, parse_keep
-from loom_runner.errors import StepPruned, UnknownRun, UnknownStep
+from loom_runner.errors import LeaseLost, StepPruned, UnknownRun, UnknownStep
 
 ALICE = LeaseRequest(Owner("machine", 1, "born"), 15.0, "code-1", "agent.py:1")
 BOB = LeaseRequest(Owner("machine", 2, "born"), 15.0, "code-2", "agent.py:2")

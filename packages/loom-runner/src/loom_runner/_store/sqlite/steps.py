@@ -14,7 +14,7 @@ from loom_runner._store.sqlite.readiness import set_ready_at, set_ready_at_of_pa
 from loom_runner._store.sqlite.retention import RetentionWrites
 from loom_runner._store.sqlite.rows import NOW_MS, SELECT_ATTEMPT, SELECT_STEP, SELECT_STEP_BARE, to_attempt, to_step
 from loom_runner._store.sqlite.run_tree import RunTreeWrites
-from loom_runner.errors import PauseAsked, StepPruned, UnknownRun, UnknownStep
+from loom_runner.errors import PauseRequested, StepPruned, UnknownRun, UnknownStep
 
 if TYPE_CHECKING:
     import apsw
@@ -181,7 +181,7 @@ class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
             "SELECT request FROM runs WHERE run_key = ? AND fence = ? AND step_index = ?",
             (claim.run_key, claim.fence, index),
         ).fetchone()
-        return self._lost(claim) if held is None or held[0] is None else PauseAsked("asked to pause")
+        return self._lost(claim) if held is None or held[0] is None else PauseRequested("asked to pause")
 
     async def end_attempt(self, claim: Claim, end: AttemptEnd) -> None:
         await self._write(self._end_attempt, claim, end)
