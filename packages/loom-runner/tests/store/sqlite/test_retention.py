@@ -108,7 +108,7 @@ def test_a_step_that_was_dropped_names_the_nearest_one_that_is_kept(store, write
     write(store, small(100))
     go(store.prune(keep=Every(10)))
     for step, nearest in ((11, 10), (19, 20), (98, 99), (94, 90)):
-        with pytest.raises(StepPruned, match=f"retention dropped it. The nearest step that is kept is {nearest}") as it:
+        with pytest.raises(StepPruned, match=f"retention deleted it. The nearest step that is kept is {nearest}") as it:
             store.reader.state_after("r", step)
         assert it.value.nearest == nearest
     assert store.reader.state_after("r", 90) == '{"n": 90}'

@@ -6,10 +6,11 @@ A client that follows a run over a network loses its connection now and then and
 exactly where it stopped. For that every event needs a number that never changes and only grows. The
 rows of the store have none: they are updated in place, and several processes write them.
 
-So the log is a table that the database fills by triggers, in the transaction of the change: whichever
-process and version writes, and however that process ends. An entry holds the kind, the number of the
-row and one word; everything else stays in the row. Entries are numbered in commit order, because SQLite
-has one writer at a time: a client that has read up to a number never misses a smaller one.
+So the log is a table that the database fills by triggers, in the transaction of the change:
+whichever process and version writes, and however that process ends. An entry holds the kind, the
+number of the row and one word; everything else stays in the row. Entries are numbered in commit
+order, because SQLite has one writer at a time: a client that has read up to a number never misses a
+smaller one.
 
 A database without a log pays nothing: the table and the triggers are created when a log is first
 opened, and filled once from the existing rows, ordered by their times. A migration that rebuilds a
@@ -122,19 +123,25 @@ class EventLog:
         self._seen: object = None
 
     def after(self, seq: int, *, run_id: str | None = None, limit: int = 500) -> list[LoggedEvent]:
-        """Return up to `limit` entries after a number, in order: those of one run, or of all runs."""
+        """Return up to `limit` entries after a number, in order: those of one run, or of all
+        runs.
+        """
         of_run = "" if run_id is None else "AND run_key = (SELECT run_key FROM runs WHERE run_id = :run)"
         sql = f"""SELECT seq, run_id, kind, ref, word, at FROM run_events JOIN runs USING (run_key)
             WHERE seq > :seq {of_run} ORDER BY seq LIMIT :limit"""
         return [LoggedEvent(*row) for row in self._tables.rows(sql, {"seq": seq, "run": run_id, "limit": limit})]
 
     def last(self) -> int:
-        """Return the number of the latest entry of all runs, deleted ones included; 0 if there is none."""
+        """Return the number of the latest entry of all runs, deleted ones included; 0 if there is
+        none.
+        """
         rows = self._tables.rows("SELECT seq FROM sqlite_sequence WHERE name = 'run_events'")
         return int(rows[0][0]) if rows else 0
 
     def has_changed(self) -> bool:
-        """Return whether another connection has written to the database since the last call; reads no table."""
+        """Return whether another connection has written to the database since the last call; reads
+        no table.
+        """
         before, self._seen = self._seen, self._tables.change_mark()
         return self._seen != before
 
