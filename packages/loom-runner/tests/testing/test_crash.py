@@ -194,7 +194,7 @@ def test_a_process_that_slept_past_its_lease_writes_nothing_when_it_wakes(place,
         ]
     out, err = zombie.communicate(timeout=30)
     assert (zombie.returncode, out) == (7, "")
-    assert "cannot go on with 'r': another process took the run over" in err
+    assert "cannot write to 'r': another process took the run over" in err
     with SQLiteStore(place.folder / "runs.sqlite", read_only=True) as store:
         assert [
             store.reader.get_run("r"),
