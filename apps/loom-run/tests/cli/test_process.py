@@ -153,7 +153,8 @@ def test_help_loads_nothing_heavy(project: Path) -> None:
         "from loom_run._cli.group import cli\n"
         "try: cli(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'pydantic', 'rich', 'yaml', 'pathspec', 'loom_agents', 'loom', 'mcp', 'fastapi', 'openai'}\n"
+        "heavy = {'pydantic', 'rich', 'yaml', 'pathspec', 'loom', 'mcp', 'fastapi', 'openai', 'apsw', 'asyncio'}\n"
+        "heavy |= {'loom_agents._agent', 'loom_agents._models', 'loom_agents._serve', 'loom_agents._workspace'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from loom_run._chat.conversation import Conversation, RunOptions
-from loom_run._chat.database import open_database
 from loom_run._config.setup_change import SetupChange
 from loom_run._config.trust import TrustPrompt
+from loom_run._errors import LOOM_RUN
 from loom_run._report.progress import Progress
 from loom_run._session.session import Session
 
@@ -34,7 +34,7 @@ def _talk(project: Path, capsys: Any, option: str, *lines: Any) -> tuple[list[st
             return line
         raise line
 
-    with open_database("runs.sqlite") as store:
+    with LOOM_RUN.open_database("runs.sqlite", must_exist=False) as store:
         change = SetupChange(mock_llm=option.partition("=")[2])
         progress = Progress("text", is_live=False)
         options = RunOptions(progress)
@@ -233,7 +233,7 @@ def test_trust_is_for_the_files_as_they_were_when_the_session_began(project: Pat
         raise EOFError
 
     answers: list[str] = []
-    with open_database("runs.sqlite") as store:
+    with LOOM_RUN.open_database("runs.sqlite", must_exist=False) as store:
         change = SetupChange(mock_llm=script("1", "2").partition("=")[2], trust=TrustPrompt(given=True))
         progress = Progress("text", is_live=False)
         options = RunOptions(progress)

@@ -19,34 +19,37 @@
 * `_tools/`, `_process/`: what tools are built from; commands that cannot outlive their caller;
 * `_mcp/`, `_serve/`: the MCP client; HTTP.
 
-Public modules: `loom_agents.mcp`, `loom_agents.process`, `loom_agents.serve`, `loom_agents.testing`.
+Public modules: `loom_agents.cli`, `loom_agents.mcp`, `loom_agents.process`, `loom_agents.serve`, `loom_agents.testing`.
 """
 
-from loom_agents._agent.coordinator import MESSAGE_SIGNAL, Coordinator, message_text
-from loom_agents._agent.delegation import AgentProfile, Delegation
-from loom_agents._agent.policy import Mode, Policy, Rule
-from loom_agents._agent.runner import build_agent, build_agent_runner
-from loom_agents._agent.state import AgentState
-from loom_agents._agent.user_questions import INPUT_SIGNAL
-from loom_agents._errors import AgentError, MessageFormatError, ModelError, ScriptError, ToolError, WorkspaceError
-from loom_agents._models.messages import (
-    AssistantMessage,
-    Message,
-    SummaryMessage,
-    ToolCall,
-    ToolMessage,
-    Usage,
-    UserMessage,
-)
-from loom_agents._models.protocol import Model, ModelReply, ModelRequest, ToolSpec
-from loom_agents._models.provider import ProviderModel
-from loom_agents._models.recording import RecordingModel
-from loom_agents._models.script_file import script_of
-from loom_agents._models.scripted import ScriptedModel
-from loom_agents._tools.function_tools import check_arguments, described_tool
-from loom_agents._workspace.jail import Workspace
-from loom_agents._workspace.registry import workspace_tools
-from loom_agents._workspace.undo.change_log import ChangeLog
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loom_agents._agent.coordinator import MESSAGE_SIGNAL, Coordinator, message_text
+    from loom_agents._agent.delegation import AgentProfile, Delegation
+    from loom_agents._agent.policy import Mode, Policy, Rule
+    from loom_agents._agent.runner import build_agent, build_agent_runner
+    from loom_agents._agent.state import AgentState
+    from loom_agents._agent.user_questions import INPUT_SIGNAL
+    from loom_agents._errors import AgentError, MessageFormatError, ModelError, ScriptError, ToolError, WorkspaceError
+    from loom_agents._models.messages import (
+        AssistantMessage,
+        Message,
+        SummaryMessage,
+        ToolCall,
+        ToolMessage,
+        Usage,
+        UserMessage,
+    )
+    from loom_agents._models.protocol import Model, ModelReply, ModelRequest, ToolSpec
+    from loom_agents._models.provider import ProviderModel
+    from loom_agents._models.recording import RecordingModel
+    from loom_agents._models.script_file import script_of
+    from loom_agents._models.scripted import ScriptedModel
+    from loom_agents._tools.function_tools import check_arguments, described_tool
+    from loom_agents._workspace.jail import Workspace
+    from loom_agents._workspace.registry import workspace_tools
+    from loom_agents._workspace.undo.change_log import ChangeLog
 
 __all__ = [
     "INPUT_SIGNAL",
@@ -88,3 +91,60 @@ __all__ = [
     "script_of",
     "workspace_tools",
 ]
+
+_HOME = {
+    "AgentError": "_errors",
+    "AgentProfile": "_agent.delegation",
+    "AgentState": "_agent.state",
+    "AssistantMessage": "_models.messages",
+    "ChangeLog": "_workspace.undo.change_log",
+    "Coordinator": "_agent.coordinator",
+    "Delegation": "_agent.delegation",
+    "INPUT_SIGNAL": "_agent.user_questions",
+    "MESSAGE_SIGNAL": "_agent.coordinator",
+    "Message": "_models.messages",
+    "MessageFormatError": "_errors",
+    "Mode": "_agent.policy",
+    "Model": "_models.protocol",
+    "ModelError": "_errors",
+    "ModelReply": "_models.protocol",
+    "ModelRequest": "_models.protocol",
+    "Policy": "_agent.policy",
+    "ProviderModel": "_models.provider",
+    "RecordingModel": "_models.recording",
+    "Rule": "_agent.policy",
+    "ScriptError": "_errors",
+    "ScriptedModel": "_models.scripted",
+    "SummaryMessage": "_models.messages",
+    "ToolCall": "_models.messages",
+    "ToolError": "_errors",
+    "ToolMessage": "_models.messages",
+    "ToolSpec": "_models.protocol",
+    "Usage": "_models.messages",
+    "UserMessage": "_models.messages",
+    "Workspace": "_workspace.jail",
+    "WorkspaceError": "_errors",
+    "build_agent": "_agent.runner",
+    "build_agent_runner": "_agent.runner",
+    "check_arguments": "_tools.function_tools",
+    "described_tool": "_tools.function_tools",
+    "message_text": "_agent.coordinator",
+    "script_of": "_models.script_file",
+    "workspace_tools": "_workspace.registry",
+}
+"""The module that defines each public name. It is imported at the first access to the name, so that
+`--help` of a command built on `loom_agents.cli` loads no agent."""
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

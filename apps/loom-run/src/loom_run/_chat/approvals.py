@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 from loom_agents import check_arguments
+from loom_agents.cli import Request, request_name, requests_in_tree
 from loom_runner import LocalEngine, Runs, SQLiteStore, ToolFailed, ToolRegistry
 from loom_runner.cli_base import run_async
-from loom_runner.run_ids import is_within
 
 from loom_run._errors import LoomRunError
 from loom_run._text import argument_text, printable
-
-Request: TypeAlias = Mapping[str, Any]
-"""A request for approval, as `loom_runner` returns it: run_id, number, tool, arguments, reason, expires_at, ..."""
 
 Decision: TypeAlias = Literal["approve", "deny", "edit"]
 
@@ -30,9 +27,7 @@ def current_user() -> str:
 def approval_requests(store: SQLiteStore, run_id: str | None = None, *, pending_only: bool = True) -> list[Request]:
     """Read the requests of a run and its children, or of all runs."""
     runs = Runs(store)
-    found = [
-        row for row in runs.approvals(pending_only=pending_only) if run_id is None or is_within(row["run_id"], run_id)
-    ]
+    found = requests_in_tree(runs.approvals(pending_only=pending_only), run_id)
     return [row for row in found if not (pending_only and _has_ended(runs.get(row["run_id"])))]
 
 
@@ -132,7 +127,7 @@ def parse_arguments(text: str) -> dict[str, Any]:
 def request_label(request: Request) -> str:
     """Name a request the way that commands accept it, and what it is about."""
     what = argument_text(request["arguments"])
-    return printable(f"{request['run_id']}#{request['number']} ({request['tool']} {what})")
+    return printable(f"{request_name(request)} ({request['tool']} {what})")
 
 
 def _has_ended(run: Mapping[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from loom_agents import (
     build_agent,
     message_text,
 )
+from loom_agents.cli import Request
 from loom_runner import (
     Agent,
     AgentRunner,
@@ -29,7 +30,7 @@ from loom_runner import (
     UnknownRun,
 )
 
-from loom_run._chat.approvals import Request, approval_requests
+from loom_run._chat.approvals import approval_requests
 from loom_run._chat.turn import ChatStatus, RunStatus, Turn, chat_state, chat_status
 from loom_run._chat.undo import open_change_log
 from loom_run._config.mcp_servers import mcp_servers

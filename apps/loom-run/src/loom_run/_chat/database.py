@@ -1,40 +1,11 @@
-"""Open the database of a command, and find chats in it."""
+"""Find chats in a database, and name new ones."""
 
 import json
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from loom_runner import SQLiteStore
-from loom_runner.cli_base import ExitCode
 
 from loom_run._errors import LoomRunError
-
-
-@contextmanager
-def open_database(db: str, *, existing: bool = False, read_only: bool = False) -> Iterator[SQLiteStore]:
-    """Open the database, and close it after the block.
-
-    Args:
-        db: its path.
-        existing: do not create a new one.
-        read_only: write nothing.
-
-    Raises:
-        LoomRunError: there is no such database and `existing` is set.
-        StoreError: it cannot be used.
-    """
-    if existing and not Path(db).exists():
-        raise LoomRunError(
-            f"cannot open {db}: there is no such database. Start with loom-run chat, or name another --db.",
-            exit_code=ExitCode.USAGE,
-        )
-    store = SQLiteStore(db, read_only=read_only)
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 def latest_chat(store: SQLiteStore) -> str:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from loom_agents import INPUT_SIGNAL, MESSAGE_SIGNAL, AgentState, ToolMessage, UserMessage
+from loom_agents.cli import Request
 from loom_runner.cli_base import ExitCode, exit_code_of_status
 
-from loom_run._chat.approvals import Request
 from loom_run._config.setup import Setup
 from loom_run._errors import LoomRunError
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+from loom_agents.cli import BareFlags
 from loom_runner import RunnerError
 from loom_runner.cli_base import (
     ExitCode,
@@ -19,7 +20,6 @@ from loom_runner.cli_base import (
 )
 
 from loom_run._cli.options import (
-    BareFlags,
     command_text,
     db_option,
     drive_output_option,
@@ -30,7 +30,7 @@ from loom_run._cli.options import (
     setup_change,
     setup_options,
 )
-from loom_run._errors import LoomRunError, translate_agent_errors
+from loom_run._errors import LOOM_RUN, LoomRunError
 
 if TYPE_CHECKING:
     from loom_run._chat.conversation import Conversation, Limits, RunOptions
@@ -101,10 +101,10 @@ def resume(*, run: str | None, run_id: str | None, db: str, output: Output, **op
     name = required_run(run, run_id)
     with errors_as_json(output, name):
         from loom_run._chat.conversation import Conversation
-        from loom_run._chat.database import chat_run_id, open_database
+        from loom_run._chat.database import chat_run_id
 
         command = _Drive(output, options)
-        with open_database(db, existing=True) as store, translate_agent_errors():
+        with LOOM_RUN.open_database(db) as store, LOOM_RUN.translate_agent_errors():
             conversation = Conversation(store, chat_run_id(store, name))
             work = conversation.resume(command.change, command.limits, command.options)
             turn = run_async(work, hint=f"Resume: {command_text('resume', name, db)}")
@@ -150,11 +150,11 @@ def _drive(
 ) -> int:
     """Send a message, or hold a session when there is none."""
     from loom_run._chat.conversation import Conversation
-    from loom_run._chat.database import chat_run_id, latest_chat, new_run_id, open_database
+    from loom_run._chat.database import chat_run_id, latest_chat, new_run_id
 
     command = _Drive(output, options)
     change, limits = command.change, command.limits
-    with open_database(db) as store, translate_agent_errors():
+    with LOOM_RUN.open_database(db, must_exist=False) as store, LOOM_RUN.translate_agent_errors():
         name = latest_chat(store) if latest else new_run_id() if run_id is None else run_id
         conversation = Conversation(store, chat_run_id(store, name, existing=False))
         if conversation.run_id != name:

@@ -5,7 +5,7 @@ from loom_runner.cli_base import plural, run_async, write_error, write_line
 from loom_runner.run_ids import root_run_id
 
 from loom_run._cli.options import command_text, db_option, required_run, run_argument
-from loom_run._errors import LoomRunError, translate_agent_errors
+from loom_run._errors import LOOM_RUN, LoomRunError
 
 __all__ = ["approve", "cancel", "deny", "fork", "undo"]
 
@@ -44,14 +44,14 @@ def deny(*, call: str | None, run_id: str | None, every: bool, note: str, db: st
 def _decide(decision: str, call: str, db: str, *, note: str, every: bool, edit: str | None = None) -> None:
     from loom_run._chat.approvals import approval_requests, decide, parse_arguments, request_label, select_requests
     from loom_run._chat.conversation import Conversation
-    from loom_run._chat.database import chat_run_id, open_database
+    from loom_run._chat.database import chat_run_id
     from loom_run._report.approvals import decision_text
 
     name, hash_sign, number = call.rpartition("#")
     if hash_sign and not (number.isascii() and number.isdecimal() and len(number) < 10):
         raise LoomRunError(f"cannot {decision} {call!r}: it is not RUN#NUMBER, as loom-run approvals prints it.")
     arguments = None if edit is None else parse_arguments(edit)
-    with open_database(db, existing=True) as store, translate_agent_errors():
+    with LOOM_RUN.open_database(db) as store, LOOM_RUN.translate_agent_errors():
         run_id = chat_run_id(store, name if hash_sign else call)
         verb = "approve" if decision == "edit" else decision
         requests = select_requests(store, run_id, int(number) if hash_sign else None, verb, every=every)
@@ -81,10 +81,10 @@ def undo(*, run: str | None, run_id: str | None, every: bool, force: bool, only_
     The last change, or with --all every one. It refuses where a file was changed since.
     """
     name = required_run(run, run_id)
-    from loom_run._chat.database import chat_run_id, open_database
+    from loom_run._chat.database import chat_run_id
     from loom_run._chat.undo import list_changes, undo_changes
 
-    with open_database(db, existing=True) as store, translate_agent_errors():
+    with LOOM_RUN.open_database(db) as store, LOOM_RUN.translate_agent_errors():
         target = chat_run_id(store, name)
         lines = list_changes(store, target) if only_list else undo_changes(store, target, every=every, force=force)
         for line in lines:
@@ -101,9 +101,9 @@ def cancel(*, run: str | None, run_id: str | None, note: str, db: str) -> None:
     from loom_runner import LocalEngine
 
     from loom_run._chat.approvals import current_user
-    from loom_run._chat.database import chat_run_id, open_database
+    from loom_run._chat.database import chat_run_id
 
-    with open_database(db, existing=True) as store:
+    with LOOM_RUN.open_database(db) as store:
         target = chat_run_id(store, name)
         for cancelled in run_async(LocalEngine(store).cancel(run_id=target, by=current_user(), note=note)):
             write_line(f"cancelled: {cancelled}")
@@ -122,12 +122,12 @@ def fork(*, run: str | None, run_id: str | None, turn: int | None, step: int | N
     the latest step.
     """
     name = required_run(run, run_id)
-    from loom_run._chat.database import chat_run_id, open_database
+    from loom_run._chat.database import chat_run_id
     from loom_run._chat.forks import fork_chat
 
     if turn is not None and step is not None:
         raise click.UsageError("--turn and --step exclude each other")
-    with open_database(db, existing=True) as store, translate_agent_errors():
+    with LOOM_RUN.open_database(db) as store, LOOM_RUN.translate_agent_errors():
         new = run_async(fork_chat(store, chat_run_id(store, name), turn=turn, step=step, name=to))
     write_line(new)
     write_error(f'Continue: {command_text("chat -r", new, db)} "..."   or: {command_text("resume", new, db)}')

@@ -29,9 +29,9 @@ def list_servers(*, mcp_config: str | None, workspace: Path | None, output: Outp
     """List the servers of the file. Nothing is started."""
     from loom_agents.mcp import read_mcp_config
 
-    from loom_run._errors import translate_agent_errors
+    from loom_run._errors import LOOM_RUN
 
-    with translate_agent_errors():
+    with LOOM_RUN.translate_agent_errors():
         config = read_mcp_config(_config_file(mcp_config, workspace))
     rows: list[dict[str, Any]] = [
         {
@@ -75,11 +75,11 @@ def check(
     """
     from loom_run._config.mcp_servers import find_mcp_file, mcp_servers
     from loom_run._config.trust import TrustPrompt
-    from loom_run._errors import translate_agent_errors
+    from loom_run._errors import LOOM_RUN
 
     named = _config_file(mcp_config, workspace)
     prompt = TrustPrompt.at_terminal(given=trust)
-    with translate_agent_errors():
+    with LOOM_RUN.translate_agent_errors():
         file = find_mcp_file(Path(), str(named), prompt, is_explicit=mcp_config is not None)
         rows, problems = run_async(_check(mcp_servers(file, database=Path(DEFAULT_DB))))
     style = choose_output(output)

@@ -15,16 +15,6 @@ if TYPE_CHECKING:
 DEFAULT_DB = "runs.sqlite"
 
 
-class BareFlags(click.Command):
-    """A command in which `--mock-llm` takes no value and `--mock-llm=FILE` takes one."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments."""
-        end = args.index("--") if "--" in args else len(args)
-        named = ["--mock-llm=" if arg == "--mock-llm" else arg for arg in args[:end]]
-        return super().parse_args(ctx, named + args[end:])
-
-
 def _together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def decorate(command: Any) -> Any:
         for option in reversed(options):
@@ -138,7 +128,7 @@ def required_run(run: str | None, run_id: str | None) -> str:
 
 def command_text(verb: str, run_id: str, db: str) -> str:
     """Write a command that can be pasted into a shell."""
-    return f"loom-run {verb} {shlex.quote(run_id)}" + ("" if db == DEFAULT_DB else f" --db {shlex.quote(db)}")
+    return shlex.join(["loom-run", *verb.split(), run_id, *([] if db == DEFAULT_DB else ["--db", db])])
 
 
 def setup_change(options: dict[str, Any]) -> "SetupChange":
@@ -146,11 +136,11 @@ def setup_change(options: dict[str, Any]) -> "SetupChange":
     from loom_run._config.settings import load_settings
     from loom_run._config.setup_change import SetupChange, checked_rules
     from loom_run._config.trust import TrustPrompt
-    from loom_run._errors import translate_agent_errors
+    from loom_run._errors import LOOM_RUN
 
     if options["model"] is not None and options["mock_llm"] is not None:
         raise click.UsageError("--model and --mock-llm exclude each other")
-    with translate_agent_errors():
+    with LOOM_RUN.translate_agent_errors():
         rules = checked_rules(allow=options["allow"], ask=options["ask"], deny=options["deny"])
     settings = load_settings(options["workspace"])
     return SetupChange(

@@ -6,7 +6,7 @@ import click
 from loom_runner.cli_base import ExitCode, Output, choose_output, output_option, write_error, write_line, write_rows
 
 from loom_run._cli.options import command_text, db_option, required_run, run_argument
-from loom_run._errors import LoomRunError, translate_agent_errors
+from loom_run._errors import LOOM_RUN, LoomRunError
 
 __all__ = ["approvals", "doctor", "explain", "export", "runs", "show"]
 
@@ -18,10 +18,10 @@ __all__ = ["approvals", "doctor", "explain", "export", "runs", "show"]
 def explain(*, run: str | None, run_id: str | None, db: str, output: Output | None) -> None:
     """Explain what happened: processes, retries, tool calls."""
     name = required_run(run, run_id)
-    from loom_run._chat.database import chat_run_id, open_database
+    from loom_run._chat.database import chat_run_id
     from loom_run._report.explanation import write_explanation
 
-    with open_database(db, existing=True, read_only=True) as store, translate_agent_errors():
+    with LOOM_RUN.open_database(db, read_only=True) as store, LOOM_RUN.translate_agent_errors():
         again, resume = command_text("chat -r", name, db), command_text("resume", name, db)
         write_explanation(store, chat_run_id(store, name), choose_output(output), again=again, resume=resume)
 
@@ -31,10 +31,9 @@ def explain(*, run: str | None, run_id: str | None, db: str, output: Output | No
 @output_option
 def runs(*, db: str, output: Output | None) -> None:
     """List the chats of a database, the latest first."""
-    from loom_run._chat.database import open_database
     from loom_run._report.chat_list import write_chats
 
-    with open_database(db, existing=True, read_only=True) as store, translate_agent_errors():
+    with LOOM_RUN.open_database(db, read_only=True) as store, LOOM_RUN.translate_agent_errors():
         write_chats(store, choose_output(output))
 
 
@@ -45,10 +44,10 @@ def runs(*, db: str, output: Output | None) -> None:
 def show(*, run: str | None, run_id: str | None, db: str, output: Output | None) -> None:
     """Print a conversation, tool calls included."""
     name = required_run(run, run_id)
-    from loom_run._chat.database import chat_run_id, open_database
+    from loom_run._chat.database import chat_run_id
     from loom_run._report.transcript import write_transcript
 
-    with open_database(db, existing=True, read_only=True) as store, translate_agent_errors():
+    with LOOM_RUN.open_database(db, read_only=True) as store, LOOM_RUN.translate_agent_errors():
         write_transcript(store, chat_run_id(store, name), choose_output(output))
 
 
@@ -62,10 +61,10 @@ def approvals(*, run: str | None, run_id: str | None, every: bool, db: str, outp
     """List the tool calls that wait for approval, and what they would do."""
     name = None if run is None and run_id is None else required_run(run, run_id)
     from loom_run._chat.approvals import approval_requests
-    from loom_run._chat.database import chat_run_id, open_database
+    from loom_run._chat.database import chat_run_id
     from loom_run._report.approvals import write_requests
 
-    with open_database(db, existing=True, read_only=True) as store:
+    with LOOM_RUN.open_database(db, read_only=True) as store:
         target = None if name is None else chat_run_id(store, name)
         write_requests(approval_requests(store, target, pending_only=not every), choose_output(output))
 
@@ -85,10 +84,10 @@ def export(*, run: str | None, run_id: str | None, form: str, to: Path | None, d
     """Export a whole conversation, tool calls and their results included."""
     name = required_run(run, run_id)
     from loom_run._chat.conversation import Conversation
-    from loom_run._chat.database import chat_run_id, open_database
+    from loom_run._chat.database import chat_run_id
     from loom_run._report.export import export_chat
 
-    with open_database(db, existing=True, read_only=True) as store, translate_agent_errors():
+    with LOOM_RUN.open_database(db, read_only=True) as store, LOOM_RUN.translate_agent_errors():
         text = export_chat(Conversation(store, chat_run_id(store, name)).read(), form)  # type: ignore[arg-type]  # a choice
     if to is None:
         write_line(text.removesuffix("\n"))

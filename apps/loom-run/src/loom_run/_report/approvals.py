@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from loom_runner.cli_base import Output, plural, styled_status, write_error, write_json, write_line
+from loom_agents.cli import Request
+from loom_runner.cli_base import Output, plural, styled_status, write_line, write_rows
 
-from loom_run._chat.approvals import Request, request_label
+from loom_run._chat.approvals import request_label
 from loom_run._text import printable
 
 MAX_SHOWN_LINES = 40
@@ -32,13 +33,8 @@ def preview(tool: str, arguments: Mapping[str, Any]) -> list[str]:
 
 def write_requests(requests: Sequence[Request], output: Output) -> None:
     """List requests, each with what it would do."""
-    if output == "json":
-        write_json(list(requests))
-    elif output == "jsonl":
-        for request in requests:
-            write_json(request, "jsonl")
-    elif not requests:
-        write_error("no call waits for approval")
+    if output != "text" or not requests:
+        write_rows(requests, {}, output, empty="no call waits for approval")
     else:
         for line in _lines(requests):
             write_line(line)

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import click
+from loom_agents.cli import Request
 from loom_runner import RunnerError
 from loom_runner.cli_base import run_async, write_error
 
-from loom_run._chat.approvals import Request, decide, parse_arguments, request_label
+from loom_run._chat.approvals import decide, parse_arguments, request_label
 from loom_run._chat.conversation import Conversation, Limits, RunOptions
 from loom_run._chat.turn import Turn
 from loom_run._config.setup_change import SetupChange

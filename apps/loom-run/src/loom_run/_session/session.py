@@ -15,7 +15,7 @@ from loom_run._chat.undo import list_changes, undo_changes
 from loom_run._config.mcp_servers import mcp_servers
 from loom_run._config.setup import Setup
 from loom_run._config.setup_change import SetupChange
-from loom_run._errors import LoomRunError, translate_agent_errors
+from loom_run._errors import LOOM_RUN, LoomRunError
 from loom_run._report.progress import Progress
 from loom_run._report.turn_ending import usage_text
 from loom_run._session.approval_prompts import ApprovalPrompts
@@ -95,7 +95,7 @@ class Session:
 
     def _handle(self, text: str, read: Callable[[str], str]) -> None:
         try:
-            with translate_agent_errors():
+            with LOOM_RUN.translate_agent_errors():
                 if text.startswith("/"):
                     self._run_command(text, read)
                 else:
@@ -203,7 +203,7 @@ class Session:
             write_error(line)
 
     def _setup(self) -> Setup:
-        with translate_agent_errors():
+        with LOOM_RUN.translate_agent_errors():
             if self.conversation.exists():
                 return self.change.applied_to(self.conversation.read().state.setup)
             return self.change.new_setup()
