@@ -17,7 +17,7 @@ from loom_agents import (
     build_agent_runner,
     described_tool,
 )
-from loom_agents._agent.compaction import Split, split, with_summary, tokens_of
+from loom_agents._agent.compaction import Split, split, tokens_of, with_summary
 from loom_agents._agent.spans import describe_step
 from loom_agents._models.messages import Message, SummaryMessage, dump_messages, load_messages, replies_in
 from loom_runner import SQLiteStore, ToolRegistry
