@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python
 UV_VERSION := 0.13.8
-MEMBERS := $(wildcard packages/* apps/* servers/*)
+MEMBERS := $(patsubst %/pyproject.toml,%,$(wildcard packages/*/pyproject.toml apps/*/pyproject.toml servers/*/pyproject.toml))
 MANIFESTS := pyproject.toml constraints.txt $(addsuffix /pyproject.toml,$(MEMBERS))
 export UV_NO_PROGRESS := 1
 

@@ -217,10 +217,7 @@ def _docstrings(text: str) -> Iterator[tuple[int, int]]:
 def _wrap_docstring(lines: list[str], width: int) -> list[str]:
     if not re.match(r'\s*[rR]?"""', lines[0]) or not lines[-1].rstrip().endswith('"""'):
         return lines  # some other string
-    if '"""' not in lines[-1].rstrip()[:-3] and not lines[-1].strip(' "'):
-        last_alone = lines[-1:]
-    else:
-        last_alone = []
+    last_alone = [] if '"""' in lines[-1].rstrip()[:-3] or lines[-1].strip(' "') else lines[-1:]
     base = _indent(lines[0])
     body = lines[: len(lines) - len(last_alone)]
     made: list[str] = []
@@ -288,11 +285,10 @@ def _wrap_comments(lines: list[str], width: int) -> list[str]:
 
     for number, line in enumerate(lines, 1):
         match = re.match(r"\s*#:? (?=\S)", line)
-        if number in alone and len(line) > width and (rule := _RULE.match(line)):
-            line = rule[1] + "-" * max(8, width - len(rule[1] + rule[3])) + rule[3]
         if number not in alone or match is None or _is_directive(line):
             flush()
-            made.append(line)
+            wide_rule = _RULE.match(line) if number in alone and len(line) > width else None
+            made.append(_shorter_rule(wide_rule, width) if wide_rule else line)
             continue
         if run and match[0] != prefix:
             flush()
@@ -300,6 +296,10 @@ def _wrap_comments(lines: list[str], width: int) -> list[str]:
         run.append(line)
     flush()
     return made
+
+
+def _shorter_rule(rule: re.Match[str], width: int) -> str:
+    return rule[1] + "-" * max(8, width - len(rule[1] + rule[3])) + rule[3]
 
 
 def _wrap_comment(texts: list[str], prefix: str, width: int) -> list[str]:
@@ -321,7 +321,7 @@ def _comment_lines(text: str) -> set[int]:
 
 
 def _meaning(text: str) -> tuple[str, list[str]]:
-    """Return what must not change: the tree, with the white space in docstrings made equal, and the words of comments."""
+    """Return what must not change: the tree, with equal white space in docstrings, and the words of comments."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):

@@ -8,6 +8,8 @@ import pytest
 from flow_xray import TraceStore, read_journal, trace
 from flow_xray.asgi import TraceMiddleware
 
+pytestmark = pytest.mark.interpreter
+
 
 @pytest.fixture
 def store(tmp_path):

@@ -15,6 +15,8 @@ from flow_xray._analysis.stats import stats_of
 from flow_xray._cli.main import main
 from flow_xray._compare.golden import golden_text
 
+pytestmark = pytest.mark.interpreter
+
 CANARIES = {
     name: f"canary-{number:04x}-77{number:03x}b"
     for number, name in enumerate(

@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 from flow_xray import trace
+
+pytestmark = pytest.mark.interpreter
 
 HEAVY = ("asyncio", "hashlib", "logging", "traceback", "pathlib", "concurrent.futures")
 

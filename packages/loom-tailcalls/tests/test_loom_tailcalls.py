@@ -1,4 +1,5 @@
-"""The door for unittest, from packages/loom-tailcalls: the whole corpus and the public names, without pytest.
+"""The door for unittest, from packages/loom-tailcalls: the whole corpus and the public names,
+without pytest.
 
     python3 -m unittest tests.test_loom_tailcalls
     python3 -m unittest discover -s tests

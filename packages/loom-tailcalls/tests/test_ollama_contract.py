@@ -1,9 +1,11 @@
-"""A local model chooses test cases; it never writes code that runs. Door for unittest, from packages/loom-tailcalls:
+"""A local model chooses test cases; it never writes code that runs. Door for unittest, from
+packages/loom-tailcalls:
 
     LOOM_OLLAMA_FUZZ=1 python3 -m unittest tests.test_ollama_contract
 
-Without the variable, or when no server answers, the last test is skipped and says so. The other tests need no model: a fake
-server on the loopback address plays one, with good and with hostile answers.
+Without the variable, or when no server answers, the last test is skipped and says so. The other
+tests need no model: a fake server on the loopback address plays one, with good and with hostile
+answers.
 """
 
 import http.server

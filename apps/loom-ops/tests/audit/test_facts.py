@@ -10,6 +10,8 @@ from loom_ops._audit.facts import audit_facts, update_audit_trail
 from loom_ops._audit.trail import open_trail
 from loom_runner import AgentRunner, Ask, Complete, LocalEngine, RunContext, Runs, SQLiteStore, ToolRegistry
 
+pytestmark = pytest.mark.interpreter
+
 ARGV = ["rollback-service", "api"]
 
 

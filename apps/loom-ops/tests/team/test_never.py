@@ -18,7 +18,7 @@ from loom_ops._team import planner as _planner
 from loom_ops._team import team as _team
 from loom_ops._team import verifier as _verifier
 from loom_ops.testing._incident import BEGIN, DATABASE, RUN_ID, drill_of, prepare
-from loom_runner import AgentRunner, Runs, SQLiteStore
+from loom_runner import AgentRunner, LocalEngine, Runs, SQLiteStore
 from loom_runner.cli_base import run_command
 
 EXECUTOR = f"{RUN_ID}:sub:executor"
@@ -135,12 +135,11 @@ def test_an_edited_approval_starts_what_was_approved_and_only_under_the_rules(
 ) -> None:
     cli.start()
 
-    def edit(rows: Any) -> None:
-        (asked,) = rows.approvals(EXECUTOR, pending_only=True)
-        arguments = {**asked["arguments"], "argv": argv}
-        asyncio.run(rows.decide(run_id=EXECUTOR, number=1, how="edit", by="me", arguments=arguments))
-
-    cli.rows(edit)
+    with SQLiteStore(cli.folder / DATABASE) as store:
+        engine = LocalEngine(store)
+        (request,) = Runs(store).approvals(EXECUTOR, pending_only=True)
+        arguments = {**request["arguments"], "argv": argv}
+        asyncio.run(engine.decide(run_id=EXECUTOR, number=1, how="edit", by="me", arguments=arguments))
     ended = cli.run("resume", "-r", RUN_ID, "--output", "json", code=3 if commands else code)
     assert cli.commands == commands
     if commands:  # it did not help, and is rolled back
@@ -181,6 +180,7 @@ def test_the_requester_cannot_approve_when_somebody_else_must(cli: CommandLine) 
 
 def expire(cli: CommandLine) -> None:
     cli.change("UPDATE approvals SET expires_at = requested_at + 1 WHERE status IN ('pending', 'approved')")
+    cli.change("UPDATE runs SET ready_at = 1 WHERE ready_at IS NOT NULL")
 
 
 def test_what_has_expired_cannot_be_approved_and_counts_as_denied(cli: CommandLine) -> None:

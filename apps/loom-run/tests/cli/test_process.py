@@ -101,6 +101,7 @@ def test_killed_in_a_tool_call_the_run_goes_on_and_repeats_nothing_recorded(
     assert after["run_tests"]["result"]["summary"].startswith("1 passed")
 
 
+@pytest.mark.interpreter
 def test_ctrl_c_leaves_a_run_that_can_be_resumed(slow: Path, script: Callable[..., str]) -> None:
     option = script(*REPLIES)
     process = subprocess.Popen(
@@ -181,6 +182,7 @@ def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
     assert "Exception ignored" not in ended.stderr
 
 
+@pytest.mark.interpreter
 @pytest.mark.parametrize("closed", ["stdin", "stdout", "stderr"])
 def test_a_stream_that_the_shell_closed_is_no_error(project: Path, closed: str) -> None:
     number = {"stdin": 0, "stdout": 1, "stderr": 2}[closed]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flow_xray import TraceResult
 
-SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+SHOTS = Path(__file__).parents[4] / "build" / "screenshots"
 
 
 @pytest.fixture(scope="module")  # not the session: playwright keeps an event loop running until it is closed

@@ -10,6 +10,8 @@ from flow_xray import read_journal, trace
 from flow_xray._data.line_ranges import lines_in, ranges
 from flow_xray._record import lines as _lines
 
+pytestmark = pytest.mark.interpreter
+
 
 @pytest.fixture
 def untraced():

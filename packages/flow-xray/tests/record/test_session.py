@@ -6,6 +6,8 @@ import pytest
 from flow_xray._record.exceptions import is_cancellation
 from flow_xray._record.session import Session
 
+pytestmark = pytest.mark.interpreter
+
 
 def test_times_come_from_the_clock_and_start_at_the_wall_time(clock):
     session = Session(clock=clock, wall_ns=1_000_000)

@@ -4,7 +4,10 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from flow_xray import trace
+
+pytestmark = pytest.mark.interpreter
 
 
 @trace

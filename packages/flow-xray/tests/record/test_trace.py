@@ -5,6 +5,8 @@ import asyncio
 import pytest
 from flow_xray import Limits, Span, TraceResult, trace
 
+pytestmark = pytest.mark.interpreter
+
 
 @trace(kind="llm", name="answer")
 def answer(question):

@@ -9,6 +9,8 @@ import inspect
 import pytest
 from flow_xray import TraceResult, read_journal, trace
 
+pytestmark = pytest.mark.interpreter
+
 
 def spans_of(session):
     """Return name, parent's name and status of each span, in order."""

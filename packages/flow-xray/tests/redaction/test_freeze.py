@@ -18,6 +18,8 @@ from flow_xray._redaction.redactor import Redactor
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.interpreter
+
 
 class Colour(enum.Enum):
     RED = 1

@@ -11,6 +11,8 @@ from flow_xray._cli.main import main
 from flow_xray._source.coverage import coverage_of
 from flow_xray._source.index import SourceIndex
 
+pytestmark = pytest.mark.interpreter
+
 APP = """
 import functools
 from flow_xray import trace

@@ -103,7 +103,7 @@ def test_a_rule_that_denies_says_which_one_and_asks_nobody(desk: Desk) -> None:
     outcome, text = desk.answers(result)[0]
     assert (outcome, text) == (
         "denied",
-        f"not run, and not waiting for anybody: the rule {rule} forbids it. Do not try to get the same in another way.",
+        f"not run, and not waiting for anybody: the rule {rule} forbids it. Do not try to do the same in another way.",
     )
     assert "a + b" in desk.app
 

@@ -17,7 +17,7 @@ from loom_agents import (
     build_agent_runner,
     described_tool,
 )
-from loom_agents._agent.compaction import Split, split, summed_up, tokens_of
+from loom_agents._agent.compaction import Split, split, tokens_of, with_summary
 from loom_agents._agent.spans import describe_step
 from loom_agents._models.messages import Message, SummaryMessage, dump_messages, load_messages, replies_in
 from loom_runner import SQLiteStore, ToolRegistry
@@ -44,7 +44,7 @@ def test_the_beginning_goes_and_the_end_stays_at_a_whole_exchange() -> None:
     assert parts is not None
     assert parts.old + parts.kept == messages
     assert parts.kept == exchange(4)
-    short = summed_up(parts, "what happened", 300)
+    short = with_summary(parts, "what happened", 300)
     assert short == (SummaryMessage("what happened", 3, 7, 0), UserMessage("question 4"), *exchange(4))
     before, after = AgentState(messages), AgentState(short)
     assert (after.turn, after.turn_requests, after.last_user_text) == (4, 1, "question 4")
@@ -52,16 +52,16 @@ def test_the_beginning_goes_and_the_end_stays_at_a_whole_exchange() -> None:
     assert tokens_of(short) < 300
 
 
-def test_a_long_turn_is_summed_up_in_its_middle_and_counts_on() -> None:
+def test_a_long_turn_is_with_summary_in_its_middle_and_counts_on() -> None:
     messages = (UserMessage("go"), *(message for n in range(8) for message in exchange(n)))
     parts = split(messages, 400)
     assert parts is not None
-    state = AgentState(summed_up(parts, "s", 400))
+    state = AgentState(with_summary(parts, "s", 400))
     assert (state.turn, state.turn_requests, state.last_user_text) == (1, 8, "go")
     again = AgentState((*state.messages, *(m for n in range(8, 16) for m in exchange(n))))
     parts = split(again.messages, 400)
     assert parts is not None
-    twice = AgentState(summed_up(parts, "t", 400))
+    twice = AgentState(with_summary(parts, "t", 400))
     assert (twice.turn, twice.turn_requests, twice.last_user_text) == (1, 16, "go")
     assert sum(isinstance(m, SummaryMessage) for m in twice.messages) == 1
 
@@ -70,7 +70,7 @@ def test_a_kept_user_message_is_counted_once() -> None:
     messages = (*turn(1), *turn(2), *turn(3), UserMessage("next"))
     parts = split(messages, 250)
     assert parts is not None
-    short = summed_up(parts, "s", 250)
+    short = with_summary(parts, "s", 250)
     assert AgentState(short).turn == 4
     assert AgentState(short).turn_requests == 0
     assert short[-1] == UserMessage("next")
@@ -92,7 +92,7 @@ def test_what_would_not_get_shorter_is_left(messages: tuple[Message, ...]) -> No
 
 def test_a_summary_is_cut_to_its_share_and_stored() -> None:
     parts = Split(turn(1), turn(2))
-    (summary, *_) = short = summed_up(parts, "s" * 10_000, 300)
+    (summary, *_) = short = with_summary(parts, "s" * 10_000, 300)
     assert isinstance(summary, SummaryMessage)
     assert len(summary.text) == 300
     assert load_messages(dump_messages(short)) == short
@@ -138,7 +138,7 @@ def test_the_summary_is_a_step_of_its_own_and_the_run_goes_on_with_it() -> None:
     assert [len(step["state"]["conversation"]["messages"]) for step in desk.runner.history("r")] == [2, 4, 6, 4, 5, 7]
     summing = desk.requests[3]
     assert summing.tools == ()
-    assert summing.messages[-1] == UserMessage("Sum up the conversation until here.")
+    assert summing.messages[-1] == UserMessage("Summarize the conversation up to here.")
     after = desk.requests[4]
     assert after.system == "work"
     assert after.messages[:2] == (SummaryMessage("the summary", 0, 3, 2), UserMessage("go"))
@@ -153,7 +153,7 @@ def test_the_summary_is_a_step_of_its_own_and_the_run_goes_on_with_it() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 900), min_size=1, max_size=30), st.integers(50, 400))
-def test_whatever_is_summed_up_the_counts_stay_and_it_comes_to_an_end(sizes: list[int], limit: int) -> None:
+def test_whatever_is_with_summary_the_counts_stay_and_it_comes_to_an_end(sizes: list[int], limit: int) -> None:
     messages: list[Message] = [UserMessage("go")]
     for number, size in enumerate(sizes):
         more = (UserMessage("x" * size),) if size % 3 == 0 else exchange(number, "x" * size)
@@ -163,7 +163,7 @@ def test_whatever_is_summed_up_the_counts_stay_and_it_comes_to_an_end(sizes: lis
         parts = split(state.messages, limit)
         if parts is None:
             break
-        shorter = AgentState(summed_up(parts, "s" * 5_000, limit))
+        shorter = AgentState(with_summary(parts, "s" * 5_000, limit))
         assert (shorter.turn, shorter.turn_requests, shorter.last_user_text) == (
             state.turn,
             state.turn_requests,

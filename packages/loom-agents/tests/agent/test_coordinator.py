@@ -22,6 +22,8 @@ from loom_agents import (
 )
 from loom_runner import Budget, RetryPolicy, RunEvent, RunResult, SQLiteStore, Tool, ToolFailed, ToolRegistry
 
+pytestmark = pytest.mark.interpreter
+
 Script = Sequence[ModelReply | str] | Callable[[ModelRequest], ModelReply | str]
 
 

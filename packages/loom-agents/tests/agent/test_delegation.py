@@ -45,7 +45,11 @@ class Team:
         def maker(name: str) -> Any:
             def make() -> AgentRunner:
                 return build_agent_runner(
-                    Coordinator(ScriptedModel(children[name], name=name), tools, keeps_open=False), tools, self.store
+                    Coordinator(ScriptedModel(children[name], name=name), tools, keeps_open=False),
+                    tools,
+                    self.store,
+                    name=name,
+                    aliases=(),
                 )
 
             return make
@@ -83,7 +87,7 @@ def calling(*calls: ToolCall) -> ModelReply:
     return ModelReply("", calls)
 
 
-def test_two_errands_and_a_tool_of_one_reply_are_all_answered_in_order() -> None:
+def test_two_delegations_and_a_tool_of_one_reply_are_all_answered_in_order() -> None:
     lead = calling(delegate("a"), ToolCall("n", "note", {"text": "x"}), delegate("b", "verifier"))
     team = Team(lead, "merged", researcher=["found"], verifier=["checked"])
     result = team.start()
@@ -97,7 +101,7 @@ def test_two_errands_and_a_tool_of_one_reply_are_all_answered_in_order() -> None
     assert (child.last_user_text, child.answer, child.setup) == ("look", "checked", {"agent": "verifier"})
 
 
-def test_the_next_errand_of_an_agent_is_another_run() -> None:
+def test_the_next_delegation_to_an_agent_is_another_run() -> None:
     team = Team(calling(delegate("a")), calling(delegate("b", task="look again")), "done", researcher=["one"])
     team.start()
     assert [payload["run_id"] for _, payload in team.answers] == ["team:sub:researcher", "team:sub:researcher-2"]
@@ -157,7 +161,7 @@ def test_a_child_that_fails_is_an_answer() -> None:
     team.start()
     ((outcome, text),) = team.answers
     assert outcome == "failed"
-    assert "researcher did not come to an end (team:sub:researcher is failed): cannot answer" in text
+    assert "researcher did not finish (team:sub:researcher is failed): cannot answer" in text
     assert team.state.answer == "sorry"
 
 
@@ -166,14 +170,14 @@ def test_a_child_that_fails_is_an_answer() -> None:
     [
         ({}, "there is no such agent. Agents: researcher, verifier."),
         ({"agent": "nobody", "task": "x"}, "'nobody': there is no such agent"),
-        ({"agent": "researcher"}, "`task` is not a text"),
-        ({"agent": "researcher", "task": " "}, "`task` is not a text"),
-        ({"agent": "researcher", "task": "x" * 20_001}, "`task` is not a text"),
+        ({"agent": "researcher"}, "`task` is not a string"),
+        ({"agent": "researcher", "task": " "}, "`task` is not a string"),
+        ({"agent": "researcher", "task": "x" * 20_001}, "`task` is not a string"),
         ({"agent": "researcher", "task": "x", "more": 1}, "two arguments"),
         ({"agent": "researcher", "task": "x", "_key": 1}, "no argument '_key'"),
     ],
 )
-def test_an_errand_that_is_none_is_answered_at_once(arguments: dict[str, Any], said: str) -> None:
+def test_an_invalid_delegation_is_answered_at_once(arguments: dict[str, Any], said: str) -> None:
     team = Team(calling(ToolCall("a", "delegate", arguments)), "sorry", researcher=["found"])
     team.start()
     ((outcome, text),) = team.answers
@@ -181,7 +185,7 @@ def test_an_errand_that_is_none_is_answered_at_once(arguments: dict[str, Any], s
     assert said in text
 
 
-def test_a_question_to_the_user_waits_until_the_errands_are_done() -> None:
+def test_a_question_to_the_user_waits_until_the_children_are_done() -> None:
     ask = ToolCall("q", "ask_user", {"question": "which?"})
     team = Team(calling(ask, delegate("a")), "thanks", researcher=["found"])
     team.start()
@@ -239,7 +243,7 @@ store = SQLiteStore("runs.sqlite", durability="process")
 profiles = (AgentProfile("one", "One."), AgentProfile("two", "Two."))
 def maker(name):
     script = [ModelReply("", (ToolCall("n", "note", {"text": name}),)), f"answer of {name}"]
-    return lambda: build_agent_runner(Coordinator(ScriptedModel(script), tools, keeps_open=False), tools, store)
+    return build_agent(Coordinator(ScriptedModel(script), tools, keeps_open=False), tools, name=name, aliases=())
 delegation = Delegation(profiles, lambda profile, task: AgentState().with_user(task).to_json())
 call = lambda i, a: ToolCall(i, "delegate", {"agent": a, "task": "go"})
 lead = ScriptedModel([ModelReply("", (call("a", "one"), call("b", "two"))), ModelReply("", (call("c", "one"),)), "merged"])

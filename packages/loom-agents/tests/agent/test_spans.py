@@ -90,7 +90,7 @@ def test_a_page_drawn_from_the_rows_alone_shows_each_model_request_in_its_step()
     with SQLiteStore(":memory:") as store:
         runner = build_agent_runner(Coordinator(ScriptedModel(REPLIES), tools, keeps_open=True), tools, store)
         asyncio.run(runner.start(run_id="r", initial_state=AgentState().with_user("What is that?").to_json()))
-        drawn = trace_of(store, "r")
+        drawn = trace_of(store.reader, "r")
 
     names = {span.id: span.name for span in drawn.spans}
     asked = [(span.name, names[span.parent_id or ""]) for span in drawn.spans if span.kind == "llm"]

@@ -12,6 +12,8 @@ import pytest
 from loom_agents._process import launcher
 from loom_agents._process.run import Ended, Limits, run_process
 
+pytestmark = pytest.mark.interpreter
+
 
 def _run(*command: str, folder: Path, timeout_s: float = 20, **more: object) -> Ended:
     options = {"max_output_bytes": 10_000, **more}
@@ -87,7 +89,7 @@ def test_too_much_output_keeps_both_ends_and_says_what_is_missing(tmp_path: Path
     assert ended.output_bytes == 1_000_009
     assert ended.output.startswith(b"BEGIN")
     assert ended.output.endswith(b"END\n")
-    assert b"[... 999009 bytes left out ...]" in ended.output
+    assert b"[... 999009 bytes omitted ...]" in ended.output
     assert len(ended.output) < 1100
 
 

@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.needs("chromium")
 
 PRODUCT = Path(__file__).parent / "product_process.py"
-SHOTS = Path(__file__).parents[3] / "build" / "screenshots"
+SHOTS = Path(__file__).parents[4] / "build" / "screenshots"
 
 
 @pytest.fixture(scope="module")  # not the session: playwright keeps an event loop running until it is closed

@@ -6,6 +6,8 @@ from loom_agents import AgentError, ToolError, described_tool
 from loom_agents._tools.function_tools import check_arguments
 from loom_runner import ToolFailed
 
+pytestmark = pytest.mark.interpreter
+
 
 def look(path: str, limit: int = 10, ratio: float = 0.5, deep: bool = False) -> dict[str, Any]:
     """Look at a thing

@@ -5,10 +5,10 @@ outcome, which is committed in one transaction together with everything that hap
 
     async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[int]:
         page = await ctx.call_tool("fetch", url=state.url)  # not repeated once its result is recorded
-        ...
+        return Complete(len(page))
 
     runner = AgentRunner(step=step, store=SQLiteStore("runs.sqlite"), tools=tools)
-    result = await runner.start(run_id="demo", initial_state=State(...), max_steps=5)
+    result = await runner.start(run_id="demo", initial_state=State("page"), max_steps=5)
     result = await runner.resume(run_id="demo")  # in this process, or in another after a crash
     print(runner.explain_run("demo"))
 
@@ -40,18 +40,15 @@ if TYPE_CHECKING:
     from loom_runner._queries.runs import Runs
     from loom_runner._store.encryption_keys import KeyRing
     from loom_runner._store.open import open_store
-    from loom_runner._store.protocol import Store, StoreReader
-    from loom_runner._store.sqlite.event_log import EventLog, LoggedEvent
+    from loom_runner._store.protocol import Store
+    from loom_runner._store.sqlite.event_log import EventLog
     from loom_runner._store.sqlite.file import Durability as Durability
     from loom_runner._store.sqlite.store import SQLiteStore
     from loom_runner.errors import (
-        LeaseLost,
         OutcomeUnknown,
         RunBusy,
         RunnerError,
-        StateError,
         StoreError,
-        ToolCallMismatch,
         ToolFailed,
         UnknownRun,
         UsageError,
@@ -72,9 +69,7 @@ __all__ = [
     "EventLog",
     "Fail",
     "KeyRing",
-    "LeaseLost",
     "LocalEngine",
-    "LoggedEvent",
     "NotDone",
     "OutcomeUnknown",
     "PendingCall",
@@ -88,12 +83,9 @@ __all__ = [
     "SQLiteStore",
     "Sleep",
     "Spawn",
-    "StateError",
     "Store",
     "StoreError",
-    "StoreReader",
     "Tool",
-    "ToolCallMismatch",
     "ToolFailed",
     "ToolRegistry",
     "UnknownRun",
@@ -120,9 +112,7 @@ _HOME = {
     "EventLog": "_store.sqlite.event_log",
     "Fail": "_model.outcomes",
     "KeyRing": "_store.encryption_keys",
-    "LeaseLost": "errors",
     "LocalEngine": "_engines.local",
-    "LoggedEvent": "_store.sqlite.event_log",
     "NotDone": "_program.tools",
     "OutcomeUnknown": "errors",
     "PendingCall": "_program.gate",
@@ -136,12 +126,9 @@ _HOME = {
     "SQLiteStore": "_store.sqlite.store",
     "Sleep": "_model.outcomes",
     "Spawn": "_model.outcomes",
-    "StateError": "errors",
     "Store": "_store.protocol",
     "StoreError": "errors",
-    "StoreReader": "_store.protocol",
     "Tool": "_program.tools",
-    "ToolCallMismatch": "errors",
     "ToolFailed": "errors",
     "ToolRegistry": "_program.tools",
     "UnknownRun": "errors",

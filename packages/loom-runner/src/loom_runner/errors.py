@@ -11,7 +11,8 @@ RunnerError
 │   ├── AgentModuleError      the agent module is missing, broken or offers nothing to run
 │   └── IllegalMove           the run's status does not allow this (see `_model/statuses.py`)
 ├── RunBusy                   another live process holds the run
-├── PauseAsked                somebody requested a pause: commit the step as the last one (internal)
+├── PauseRequested            somebody requested a pause: commit the step as the last one (internal)
+├── BudgetTimeUsedUp          the step was cancelled: the time of the budget is used up (internal)
 ├── LeaseLost                 this process lost the run's lease; nothing more is written
 ├── StoreError                the database
 │   ├── StoreUnreadable       a directory, not a database, damaged, or cannot be opened
@@ -37,11 +38,12 @@ from __future__ import annotations
 
 __all__ = [
     "AgentModuleError",
+    "BudgetTimeUsedUp",
     "IllegalMove",
     "LeaseLost",
     "OutcomeError",
     "OutcomeUnknown",
-    "PauseAsked",
+    "PauseRequested",
     "PayloadTooLarge",
     "RunBusy",
     "RunExists",
@@ -131,23 +133,36 @@ class IllegalMove(UsageError):
 class RunBusy(RunnerError):
     """Another live process (or task) holds the run's lease.
 
-    Wait for it, or stop it. The lease of a process that has ended can be claimed at once on the same
-    machine, and after it has expired on any other.
+    Wait for it, or stop it. The lease of a process that has ended can be claimed at once on the
+    same machine, and after it has expired on any other.
     """
 
 
 class LeaseLost(RunnerError):
-    """This process held the run's lease and lost it, for instance because it was suspended too long.
+    """This process held the run's lease and lost it, for instance because it was suspended too
+    long.
 
     What it had not committed is discarded. Another process may drive the run now; do not retry.
     """
 
 
-class PauseAsked(RunnerError):
+class PauseRequested(RunnerError):
     """Raised by a store for a step that would continue a run for which a pause was requested.
 
     Nothing was written; the driver commits the step again, as the last one before the pause.
     """
+
+
+class BudgetTimeUsedUp(RunnerError):
+    """Raised by `run_step` when it cancelled a step because the time of the run's budget is used
+    up.
+
+    It is not an error of the step; the run pauses. `limit` names the limit, as in `time_s 60`.
+    """
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(f"the budget's limit {limit} is reached")
+        self.limit = limit
 
 
 class StoreError(RunnerError):
@@ -171,7 +186,9 @@ class StoreReadOnly(StoreError):
 
 
 class StoreTooNew(StoreError):
-    """A later version of this package wrote the database. Upgrade the package; nothing was changed."""
+    """A later version of this package wrote the database. Upgrade the package; nothing was
+    changed.
+    """
 
 
 class StoreBusy(StoreError):
@@ -187,7 +204,9 @@ class StateEncodeError(StateError):
 
 
 class PayloadTooLarge(StateError):
-    """A state, an argument, a payload or a result exceeds the store's limit. Nothing was written."""
+    """A state, an argument, a payload or a result exceeds the store's limit. Nothing was
+    written.
+    """
 
 
 class StateDecodeError(StateError):
@@ -225,7 +244,8 @@ class ToolCallMismatch(ToolError):
 
 
 class OutcomeUnknown(ToolError):
-    """Raise it inside a tool whose call started and was interrupted, for instance by a lost connection.
+    """Raise it inside a tool whose call started and was interrupted, for instance by a lost
+    connection.
 
     The call is then in doubt, as if this process had crashed in it: the tool's `reconcile` or
     `on_doubt` decides. Not for a failure that is certain; that is `ToolFailed`.
@@ -237,10 +257,10 @@ class ToolFailed(ToolError):
 
     Args:
         message: What happened, for a person or a model to read.
-        error_category: `error`, `transient`, `timeout`, `invalid_arguments`, `bad_result`, `in_doubt`,
-            `skipped`, or an identifier of the tool's own.
-        retryable: Whether a later attempt of the step may run the tool again. A failure that is not retryable is
-            recorded and raised again without running the tool.
+        error_category: `error`, `transient`, `timeout`, `invalid_arguments`, `bad_result`,
+            `in_doubt`, `skipped`, or an identifier of the tool's own.
+        retryable: Whether a later attempt of the step may run the tool again. A failure that is not
+            retryable is recorded and raised again without running the tool.
     """
 
     def __init__(

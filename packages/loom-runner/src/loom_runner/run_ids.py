@@ -71,7 +71,9 @@ def parent_run_id(run_id: str) -> str | None:
 
 
 def root_run_id(run_id: str) -> str:
-    """Return the id of the run that a child descends from; the id itself if the run is not a child."""
+    """Return the id of the run that a child descends from; the id itself if the run is not a
+    child.
+    """
     return run_id.partition(_SEPARATOR)[0]
 
 

@@ -5,9 +5,10 @@ import typing
 
 import click
 import pytest
-from loom_runner import LeaseLost, RunBusy, RunnerError, StateError, StoreError, UnknownRun, cli_base
+from loom_runner import RunBusy, RunnerError, StoreError, UnknownRun, cli_base
 from loom_runner._model.statuses import Status
 from loom_runner.cli_base import ExitCode
+from loom_runner.errors import LeaseLost, StateError
 
 
 def test_every_status_has_an_exit_code():

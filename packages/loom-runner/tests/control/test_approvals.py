@@ -324,7 +324,7 @@ def test_a_gate_that_fails_for_a_pending_call_leaves_it_pending(desk, caplog):
 
     desk.start(one)
     assert desk.resume(one, gate=gate).status == "waiting"
-    assert caplog.records[0].message == "the gate failed for deploy; its request stays"
+    assert caplog.records[0].message == "the gate failed for deploy; its request stays pending"
 
 
 def test_a_call_that_was_allowed_to_begin_is_not_asked_about_later(desk):

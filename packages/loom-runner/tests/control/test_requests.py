@@ -6,20 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from loom_runner import (
-    AgentRunner,
-    Complete,
-    Continue,
-    RunContext,
-    Sleep,
-    StateError,
-    ToolRegistry,
-    UnknownRun,
-    UsageError,
-    Wait,
-)
+from loom_runner import AgentRunner, Complete, Continue, RunContext, Sleep, ToolRegistry, UnknownRun, UsageError, Wait
 from loom_runner._control.fork import merged
 from loom_runner._model.records import LeaseRequest, Owner
+from loom_runner.errors import StateError
 
 
 @dataclass(frozen=True)
@@ -244,7 +234,10 @@ def test_a_running_run_pauses_after_its_step_and_goes_on_later(make, store):
     asked = []
     result = start(make(step))
     assert (result.status, result.step_index, asked) == ("paused", 2, [["r"]])
-    assert (store.reader.leases("r")[0].ended_as, store.reader.leases("r")[0].note) == ("paused", "asked to pause")
+    assert (store.reader.leases("r")[0].ended_as, store.reader.leases("r")[0].note) == (
+        "paused",
+        "a pause was requested",
+    )
     assert resume(make(step)).result == 3
 
 

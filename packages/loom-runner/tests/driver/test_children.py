@@ -240,7 +240,7 @@ def test_a_child_may_be_resumed_by_itself_under_its_parents_runner(house):
     ("spawn", "message"),
     [
         (lambda: Spawn(State(1), [Child("a", 3, program="worker")]), "cannot store the state"),
-        (lambda: Spawn(State(1), [Child("a", State(), program="none")]), "no such one. Programs: broken, endless"),
+        (lambda: Spawn(State(1), [Child("a", State(), program="none")]), "no such program. Programs: broken, endless"),
         (lambda: Spawn(State(1), [Child(" ", State(), program="worker")]), "cannot start child ' '"),
         (lambda: Spawn(State(1), [Child("a:sub:b", State(), program="worker")]), "separates the ids"),
         (lambda: Spawn(State(1), [Child("a" * 300, State(), program="worker")]), "a run id has 1 to 200"),

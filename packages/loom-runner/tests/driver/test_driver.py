@@ -12,11 +12,9 @@ from loom_runner import (
     Complete,
     Continue,
     Fail,
-    LeaseLost,
     RetryPolicy,
     RunBusy,
     RunContext,
-    StateError,
     StoreError,
     ToolFailed,
     UnknownRun,
@@ -25,6 +23,9 @@ from loom_runner import (
 )
 from loom_runner._model.records import LeaseRequest, Owner
 from loom_runner._program.context import Signal
+from loom_runner.errors import LeaseLost, StateError
+
+pytestmark = pytest.mark.interpreter
 
 GONE = LeaseRequest(Owner("elsewhere", 77, "born"), 15.0, "code-0", "agent.py:1")
 
@@ -419,7 +420,7 @@ def test_a_lease_that_ran_out_is_taken_over_and_the_old_holder_writes_nothing(ma
         return await count(state, ctx)
 
     taken = []
-    with pytest.raises(LeaseLost, match="cannot go on with 'r': another process took the run over"):
+    with pytest.raises(LeaseLost, match="cannot write to 'r': another process took the run over"):
         start(make(step))
     run = store.reader.get_run("r")
     assert (run.step_index, run.fence, run.owner.pid) == (1, 2, 77)
@@ -453,7 +454,7 @@ def test_a_step_that_takes_its_process_down_again_and_again_is_parked(make, stor
         asyncio.run(store.claim_run(store.reader.get_run("r"), GONE, take_over=True))
     store._file.db.execute("UPDATE runs SET renewed_at = 0")
     result = resume(make(max_crashes=2))
-    assert (result.status, result.error.message) == ("parked", "step 2 took its process down 2 times")
+    assert (result.status, result.error.message) == ("parked", "step 2 crashed its process 2 times")
     assert resume(make(max_crashes=2)).result == 3
 
 

@@ -60,7 +60,7 @@ def program_of(store, run_id="r"):
 
 
 def set_program(store, name, run_id="r"):
-    """What a database of a version before 0.8 says."""
+    """The row of a run that an earlier version wrote."""
     store._file.db.execute("UPDATE runs SET program = ? WHERE run_id = ?", (name, run_id))
 
 
@@ -222,7 +222,7 @@ def test_a_worker_takes_up_the_runs_of_an_alias(store, clock):
     assert (program_of(store), store.reader.get_run("r").status) == ("new", "completed")
 
 
-# ------------------------------------------------------------------ rows of versions before 0.8
+# ------------------------------------------------------------------ rows of earlier versions
 
 
 def test_a_bare_old_name_is_resumed_by_its_module_only_and_renamed(store, clock):

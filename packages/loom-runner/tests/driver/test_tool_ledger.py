@@ -29,6 +29,8 @@ from loom_runner import (
 from loom_runner._model.waits import DecisionWait
 from loom_runner._store.in_doubt import read_tool_calls
 
+pytestmark = pytest.mark.interpreter
+
 
 @dataclass(frozen=True)
 class State:

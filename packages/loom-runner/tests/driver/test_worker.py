@@ -306,7 +306,7 @@ def test_a_store_that_fails_ends_the_worker(bench, store):
 
 @pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"poll_s": 0}, {"poll_s": 9, "max_poll_s": 1}, {"grace_s": -1}])
 def test_workers_that_make_no_sense_are_refused(bench, wrong):
-    with pytest.raises(UsageError, match="cannot make a worker"):
+    with pytest.raises(UsageError, match="cannot create a worker"):
         Worker(bench.runner, **wrong)
     with pytest.raises(UsageError, match="runners that share one store"):
         Worker()

@@ -27,6 +27,8 @@ from loom_runner import (
 from loom_runner import Child as ChildRun
 from loom_runner.errors import RunExists
 
+pytestmark = pytest.mark.interpreter
+
 
 @dataclass
 class State:

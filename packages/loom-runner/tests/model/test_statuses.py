@@ -4,6 +4,8 @@ import pytest
 from loom_runner import UsageError
 from loom_runner._model.statuses import MOVES, TERMINAL, Move, Status, is_claimable, move
 
+pytestmark = pytest.mark.interpreter
+
 
 def test_the_table_has_a_row_for_every_status_and_leads_to_statuses_only():
     statuses = set(typing.get_args(Status))

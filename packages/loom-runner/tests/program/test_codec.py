@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from loom_runner import AgentRunner, Complete, SQLiteStore, StateError, ToolRegistry, UsageError
+from loom_runner import AgentRunner, Complete, SQLiteStore, ToolRegistry, UsageError
 from loom_runner._program.codec import Codec, canonical, hints_of, json_text
+from loom_runner.errors import StateError
 from pydantic import BaseModel
 from typing_extensions import TypedDict
+
+pytestmark = pytest.mark.interpreter
 
 
 @dataclass(frozen=True)

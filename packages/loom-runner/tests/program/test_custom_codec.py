@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 from loom import tailrec
-from loom_runner import AgentRunner, Complete, Continue, RunContext, StateError, UsageError
+from loom_runner import AgentRunner, Complete, Continue, RunContext, UsageError
+from loom_runner.errors import StateError
 
 
 class Till:

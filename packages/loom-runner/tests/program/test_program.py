@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from loom import tailrec
-from loom_runner import AgentRunner, Complete, Continue, RunContext, StateError, UsageError, tool
+from loom_runner import AgentRunner, Complete, Continue, RunContext, UsageError, tool
+from loom_runner.errors import StateError
+
+pytestmark = pytest.mark.interpreter
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
-from loom_runner import AgentRunner, Complete, Continue, RunContext, StateError, UsageError
+from loom_runner import AgentRunner, Complete, Continue, RunContext, UsageError
+from loom_runner.errors import StateError
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import threading
 import pytest
 from loom_runner._program.threads import in_thread
 
+pytestmark = pytest.mark.interpreter
+
 
 def test_the_result_the_error_and_the_arguments_come_through():
     assert asyncio.run(in_thread(divmod, 7, 2)) == (3, 1)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 import pytest
 from loom_runner import RunnerError, Tool, ToolFailed, ToolRegistry, UsageError, tool
 
+pytestmark = pytest.mark.interpreter
+
 
 def test_a_registered_function_stays_an_ordinary_function():
     tools = ToolRegistry()

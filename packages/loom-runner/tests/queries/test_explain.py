@@ -10,13 +10,13 @@ from loom_runner import (
     Continue,
     RetryPolicy,
     RunContext,
-    StateError,
     Tool,
     ToolFailed,
     ToolRegistry,
     UnknownRun,
 )
 from loom_runner._queries.views import each_step
+from loom_runner.errors import StateError
 from loom_runner.testing import FakeClock
 
 

@@ -20,6 +20,8 @@ from loom_runner import (
 from loom_runner._model.records import LeaseRequest, Owner
 from loom_runner._queries.tracing import trace_of
 
+pytestmark = pytest.mark.interpreter
+
 GONE = LeaseRequest(Owner("elsewhere", 77, "born"), 15.0, "code-0", "agent.py:1")
 
 

@@ -85,7 +85,7 @@ def test_half_a_surrogate_pair_is_refused(store):
     [
         ("DELETE FROM blobs", "its blob .* is missing"),
         ("UPDATE blobs SET content = substr(content, 1, 50)", "it is damaged"),
-        ("UPDATE blobs SET content = CAST('other' AS BLOB)", "it begins as no cell does"),
+        ("UPDATE blobs SET content = CAST('other' AS BLOB)", "its first byte is unknown"),
         ("UPDATE blobs SET content = 'other'", "has another content"),
     ],
 )

@@ -124,7 +124,7 @@ def test_a_command_without_the_key_ends_with_8_and_one_line(tmp_path, place, mon
 
 def test_plain_text_is_never_written_beside_what_is_encrypted_nor_the_other_way(tmp_path):
     run_all(tmp_path / "a.sqlite")
-    with pytest.raises(StoreLocked, match="holds runs in plain text. Encrypt it once with SQLiteStore.rekey"):
+    with pytest.raises(StoreLocked, match="contains runs in plain text. Encrypt it once with SQLiteStore.rekey"):
         SQLiteStore(tmp_path / "a.sqlite", keys=OLD)
     with SQLiteStore(tmp_path / "a.sqlite", keys=OLD, read_only=True) as store:
         assert store.reader.get_run("r").status == "completed"

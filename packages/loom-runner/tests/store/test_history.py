@@ -5,9 +5,9 @@ import random
 from dataclasses import replace
 
 import pytest
-from loom_runner import SQLiteStore, StateError
+from loom_runner import SQLiteStore
 from loom_runner._model.records import LeaseRequest, NewRun, Owner, StepCommit
-from loom_runner.errors import PayloadTooLarge, StoreDamaged
+from loom_runner.errors import PayloadTooLarge, StateError, StoreDamaged
 
 ALICE = LeaseRequest(Owner("machine", 1, "born"), 15.0, "code-1", "agent.py:1")
 BOB = LeaseRequest(Owner("machine", 2, "born"), 15.0, "code-2", "agent.py:2")

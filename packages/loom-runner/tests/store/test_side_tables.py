@@ -12,6 +12,8 @@ from loom_runner import AgentRunner, Complete, SQLiteStore, StoreError, UsageErr
 from loom_runner.errors import StoreBusy, StoreTooNew, StoreUnreadable
 from loom_runner.store import open_side_tables, open_store
 
+pytestmark = pytest.mark.interpreter
+
 ONE = "CREATE TABLE IF NOT EXISTS note (number INTEGER PRIMARY KEY, text TEXT NOT NULL)"
 TWO = "ALTER TABLE note ADD COLUMN author TEXT NOT NULL DEFAULT 'nobody'"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
-from loom_runner import LeaseLost, SQLiteStore, UnknownRun
+from loom_runner import SQLiteStore, UnknownRun
 from loom_runner._model.records import (
     AttemptEnd,
     AttemptRecord,
@@ -23,6 +23,7 @@ from loom_runner._model.records import (
     ToolStart,
 )
 from loom_runner._model.retention import Every, Last, Latest
+from loom_runner.errors import LeaseLost
 
 IDS = st.sampled_from(["a", "b", "c"])
 LEASES = st.builds(

@@ -104,6 +104,7 @@ def test_sigterm_and_ctrl_c_leave_a_run_that_can_be_resumed(place):
     assert "was stopped" in place.run("explain", "r", "--output", "text").stdout
 
 
+@pytest.mark.interpreter
 def test_sigterm_lets_the_step_come_to_its_end(place):
     place.write(
         "slow.py",
@@ -134,6 +135,7 @@ def test_sigterm_lets_the_step_come_to_its_end(place):
     assert result_of(place.run("resume", "r"))["result"] == 3
 
 
+@pytest.mark.interpreter
 def test_ctrl_c_twice_stops_a_step_that_blocks_everything(place):
     process = place.spawn(*RUN, BLOCK_AT="step-1")
     place.wait_for("reached", process)
@@ -192,7 +194,7 @@ def test_a_process_that_slept_past_its_lease_writes_nothing_when_it_wakes(place,
         ]
     out, err = zombie.communicate(timeout=30)
     assert (zombie.returncode, out) == (7, "")
-    assert "cannot go on with 'r': another process took the run over" in err
+    assert "cannot write to 'r': another process took the run over" in err
     with SQLiteStore(place.folder / "runs.sqlite", read_only=True) as store:
         assert [
             store.reader.get_run("r"),
@@ -206,6 +208,7 @@ def test_a_process_that_slept_past_its_lease_writes_nothing_when_it_wakes(place,
     assert len(place.effects()) == (4 if at == "step-2" else 5)
 
 
+@pytest.mark.interpreter
 def test_a_tailrec_loop_is_killed_and_resumed_at_its_next_call(place):
     place.write(
         "loop.py",

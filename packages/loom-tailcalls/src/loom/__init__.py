@@ -9,9 +9,9 @@
         event = await run_next_step(state)
         return await agent_loop(state.apply(event))
 
-* `tailrec` and `tailstream` compile a function; `TailCallError` says why one is refused.
-* `explain_tailcalls` says what was made of it.
-* `transition` gives one step as a value, for a driver that stores each step.
+* `tailrec` and `tailstream` compile a function; `TailCallError` explains why one is refused.
+* `explain_tailcalls` reports how it was compiled.
+* `transition` returns the outcome of one step, for a driver that stores each step.
 
 Everything else is loaded when it is first used, so importing this package is cheap.
 """
@@ -50,7 +50,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Load the home of a public name when it is first asked for (PEP 562)."""
+    """Load the module of a public name at its first use (PEP 562)."""
     if name not in _HOMES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
@@ -62,5 +62,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """List the lazy names, too."""
+    """List the lazy names as well."""
     return sorted({*globals(), *_HOMES})

@@ -1,7 +1,7 @@
-"""The command `loom-tailcalls`: judge tail calls without running the code.
+"""The command `loom-tailcalls`: check tail calls without running the code.
 
-Exit codes: 0 everything is accepted, 1 something is refused or is not Python text, 2 wrong usage (a missing path or
-function included).
+Exit codes: 0 everything is accepted, 1 something is refused or is not Python text, 2 wrong usage (a
+missing path or function included).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UnreadableError as error:
         print(f"loom-tailcalls: {error}", file=sys.stderr)
         return USAGE
-    except BrokenPipeError:  # the reader of our output has gone
+    except BrokenPipeError:  # the reader of our output has ended
         sys.stderr.close()
         return OK
     except KeyboardInterrupt:
@@ -40,14 +40,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="loom-tailcalls", description="Judge tail calls without running the code.")
+    parser = argparse.ArgumentParser(prog="loom-tailcalls", description="Check tail calls without running the code.")
     parser.add_argument("--version", action="version", version=f"loom-tailcalls {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    check = commands.add_parser("check", help="judge every function under @tailrec and @tailstream")
+    check = commands.add_parser("check", help="check every function decorated with @tailrec or @tailstream")
     check.add_argument("paths", nargs="+", metavar="PATH", help="a Python file or a folder")
     check.add_argument("--format", choices=("text", "json", "github"), default="text", help="default: text")
     check.set_defaults(run=_check)
-    explain = commands.add_parser("explain", help="say what becomes of one function")
+    explain = commands.add_parser("explain", help="explain what one function is compiled to")
     explain.add_argument("target", metavar="FILE:FUNCTION", help="for example agent.py:Client.run")
     explain.add_argument("--source", action="store_true", help="show the rewritten function as Python text")
     explain.add_argument("--json", action="store_true", help="print JSON")

@@ -1,7 +1,7 @@
-"""Judge one definition: what its tail calls are, what form it gets, what differs, and what is refused.
+"""Analyse one definition: its tail calls, its form, the differences to report, and the refusals.
 
-Nothing here runs or rewrites the function. What closures keep is read from its code object (`co_cellvars`), the
-names of its frame from the text (`_frame`).
+The function is neither run nor rewritten here. The variables that closures keep come from its code
+object (`co_cellvars`), the names of its frame from the text (`_frame`).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ COMPREHENSION_NAMES = frozenset({"<listcomp>", "<setcomp>", "<dictcomp>"})
 TRANSPARENT = frozenset(
     {"staticmethod", "classmethod", "abstractmethod", "override", "final", "no_type_check", "wraps", "coroutine"}
 )
-"""Decorators that hand the function on unchanged, or that the guard sees through."""
+"""Decorators that return the function unchanged, or in a form that the guard recognises."""
 
 
 def kind_of(code: CodeType) -> Kind:
-    """Read what a code object makes when it is called."""
+    """Return what a call of a code object creates."""
     return next((kind for flag, kind in KIND_FLAGS if code.co_flags & flag), "function")
 
 
@@ -46,20 +46,21 @@ def analyse(
     position: int | None,
     is_builtin: Callable[[str], bool],
 ) -> Analysis:
-    """Judge one definition.
+    """Analyse one definition.
 
     Args:
         definition: The text.
-        code: What the compiler makes of it.
-        options: What the user said.
-        position: The index of our decorator in the decorator list, or None if it was called as a function.
+        code: The code object that Python compiles it to.
+        options: The options of the decorator.
+        position: The index of our decorator in the decorator list, or None if it was called as a
+            function.
         is_builtin: Whether a global name has its built-in meaning.
     """
     return _Analyser(definition, code, options, is_builtin).run(position)
 
 
 class _Analyser:
-    """The facts that the questions share."""
+    """The facts that the parts of the analysis share."""
 
     def __init__(
         self, definition: Definition, code: CodeType, options: Options, is_builtin: Callable[[str], bool]
@@ -111,7 +112,9 @@ class _Analyser:
     # ------------------------------------------------------------ binding
 
     def _routes(self) -> tuple[dict[int, tuple[Route, ...]], list[tuple[ast.Call, Unbindable]]]:
-        """Bind every tail call for each thing its callee may be; list those that fit nowhere."""
+        """Bind every tail call for each object that its callee may be; list the calls that cannot
+        be bound.
+        """
         routes: dict[int, tuple[Route, ...]] = {}
         unbindable: list[tuple[ast.Call, Unbindable]] = []
         for site in self.positions.sites:
@@ -134,7 +137,9 @@ class _Analyser:
     # ------------------------------------------------------------ closures
 
     def _captured(self, calls: tuple[TailCall, ...]) -> set[str]:
-        """Return the variables of the frame that outlive a step in a closure and differ in the next step."""
+        """Return the variables that a closure keeps after the step and that change in the next
+        step.
+        """
         kept = {name for name in _closure_names(self.code) if name in self.code.co_cellvars}
         unchanged = {
             mangled(name, self.definition.private_class)
@@ -158,7 +163,7 @@ class _Analyser:
                 return False
         return True
 
-    # ------------------------------------------------------------ what differs
+    # ------------------------------------------------------------ deviations
 
     def _deviations(self, call: TailCall) -> Iterator[Deviation]:
         site = call.site
@@ -275,7 +280,9 @@ class _Analyser:
 
 
 def _closure_names(code: CodeType) -> set[str]:
-    """Return the variables of `code` that inner code may use after the step: all but those of comprehensions alone."""
+    """Return the variables of `code` that inner code may use after the step: all except those that
+    only comprehensions use.
+    """
     names: set[str] = set()
     for const in code.co_consts:
         if hasattr(const, "co_freevars"):

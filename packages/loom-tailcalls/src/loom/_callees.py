@@ -1,7 +1,8 @@
-"""Which function a call means, as far as the text can tell.
+"""Which function a call refers to, as far as the text shows.
 
-The text only proposes: at run time a guard asks whether the callee *is* the function, and otherwise makes the original
-call. So this module decides which calls get a guard, and which calls outside tail position are certainly recursion.
+At run time a guard tests whether the callee *is* the function, and otherwise the original call is
+made. So this module only decides which calls get a guard, and which calls outside tail position are
+certainly recursion.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Access: TypeAlias = Literal["function", "method"]
 
 @dataclass(frozen=True, slots=True)
 class Callees:
-    """What calls in one definition can mean."""
+    """What the calls in one definition can refer to."""
 
     name: str
     class_name: str | None
@@ -31,7 +32,7 @@ class Callees:
 
     @property
     def is_method(self) -> bool:
-        """Tell whether the `def` stands directly in a class, where its bare name is not visible."""
+        """Tell whether the `def` is directly in a class, where its bare name is not visible."""
         return self.class_name is not None
 
     def may_be_target(self, call: ast.Call) -> bool:
@@ -46,7 +47,9 @@ class Callees:
         return False
 
     def is_self(self, call: ast.Call) -> bool:
-        """Tell whether a call, wherever it stands, means this function by all that can be read."""
+        """Tell whether a call, in any position, refers to this function as far as the text
+        shows.
+        """
         match call.func:
             case ast.Name(id=name):
                 return name == self.name and not self.is_method and not self.shadowed
@@ -55,7 +58,9 @@ class Callees:
         return False
 
     def accesses(self, callee: ast.expr) -> tuple[Access, ...]:
-        """Return what evaluating `callee` may give: the function, a method bound to it, or (to be tested) both."""
+        """Return what evaluating `callee` may give: the function, a method bound to it, or (to be
+        tested) both.
+        """
         if not isinstance(callee, ast.Attribute) or self.is_static:
             return ("function",)
         receiver = callee.value
@@ -78,7 +83,7 @@ class Callees:
 
 
 def callees_of(definition: Definition, parameters: Parameters, *, is_local: bool, in_group: bool) -> Callees:
-    """Read what a definition's name and place say.
+    """Read the name, class and decorators of a definition.
 
     Args:
         definition: The definition.

@@ -1,29 +1,34 @@
-"""From a rewritten definition to a code object that fits the original function.
+"""Compile a rewritten definition to a code object that fits the original function.
 
 Theory of operation
 -------------------
 
-A code object is only right for a function if its names resolve the way the original's do. So the definition is never
-executed; it is compiled where it stands, as far as the compiler can see:
+A code object fits a function only if its names resolve as those of the original do. So the
+definition is never executed; it is compiled in a synthetic module that the compiler cannot
+distinguish from the original place:
 
-* **Free variables.** The definition is put into a synthetic function `.outer` that assigns every free variable of the
-  original. The compiler then makes them free variables again, and the linker puts the *original* cells in, by name.
-  Everything else stays local or global as before.
-* **Classes.** If a class surrounds the `def` (at any depth), `.outer` stands in a class of the same name: the compiler
-  mangles `__names` with it. `__class__`, which zero-argument `super()` needs, is one more free variable.
-* **Its own name.** The definition is compiled as `.f`, or `.outer` would bind the name and a global recursive call
-  would turn into a free variable. `co_name` and every `co_qualname` are put right afterwards, also inside nested code.
-* **Imports.** From 3.12 on the bytecode of `x.m()` depends on whether the *module* imports `x`; the synthetic module
-  imports the same names.
-* **What is evaluated at definition time** (defaults, annotations, decorators, type parameters) is stripped: the
-  original function has those values. One dummy decorator keeps `co_firstlineno` on the decorator's line.
+* **Free variables.** The definition is put into a synthetic function `.outer` that assigns every
+  free variable of the original. The compiler then makes them free variables again, and the linker
+  puts the *original* cells in, by name. Everything else stays local or global as before.
+* **Classes.** If a class surrounds the `def` (at any depth), `.outer` is inside a class of the same
+  name: the compiler mangles `__names` with it. `__class__`, which zero-argument `super()` needs, is
+  one more free variable.
+* **Its own name.** The definition is compiled as `.f`, or `.outer` would bind the name and a global
+  recursive call would turn into a free variable. `co_name` and every `co_qualname` are corrected
+  afterwards, also in nested code.
+* **Imports.** From 3.12 on the bytecode of `x.m()` depends on whether the *module* imports `x`; the
+  synthetic module imports the same names.
+* **What is evaluated at definition time** (defaults, annotations, decorators, type parameters) is
+  stripped: the original function has those values. One dummy decorator keeps `co_firstlineno` on
+  the decorator's line.
 
-Names that start with a dot are ours. Python's grammar cannot spell them and the compiler does not mangle them, so they
-collide with nothing. Nodes that stand for no source text have line -1: the compiler gives their instructions no line,
-and debuggers, coverage and tracebacks do not see them.
+Names that start with a dot belong to this package. Python's grammar cannot spell them and the
+compiler does not mangle them, so they cannot collide. Nodes without source text have line -1: the
+compiler gives their instructions no line, and debuggers, coverage and tracebacks do not see them.
 
-The same harness compiles the untouched definition. If that does not give the loaded code, instruction by instruction
-and line by line, the text is not what Python loaded, and the caller refuses it.
+The original definition is compiled in the same way. If that does not give the loaded code,
+instruction by instruction and line by line, the text is not what Python loaded, and the caller
+refuses it.
 """
 
 from __future__ import annotations
@@ -80,10 +85,10 @@ def compile_definition(
     """Compile `node` in place of the definition.
 
     Args:
-        definition: Where the text stands.
+        definition: The definition in the text.
         node: A definition made by `bare` or `definition_like`.
         original: The code of the loaded function: its free variables, names and flags are kept.
-        helpers: Further free variables, with names of ours.
+        helpers: Further free variables, whose names start with a dot.
     """
     anywhere = ast.copy_location(ast.Constant(None), definition.node)
     variables = [*original.co_freevars, *helpers]
@@ -100,13 +105,13 @@ def compile_definition(
     module = ast.Module(body=imports + body, type_ignores=[])
     flags = original.co_flags & FUTURE_FLAGS
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python gave them when it loaded the text
+        warnings.simplefilter("ignore")  # Python issued them when it loaded the text
         compiled = compile(module, original.co_filename, "exec", flags=flags, dont_inherit=True)
     return _renamed(_dig_out(compiled), original)
 
 
 def same_code(left: CodeType, right: CodeType) -> bool:
-    """Tell whether two code objects do the same on the same lines."""
+    """Tell whether two code objects have the same instructions on the same lines."""
     return (
         left.co_code == right.co_code
         and left.co_names == right.co_names
@@ -129,7 +134,7 @@ def _same_const(left: object, right: object) -> bool:
         return len(left) == len(right) and all(map(_same_const, left, right))
     if isinstance(left, frozenset) and isinstance(right, frozenset):
         return sorted(map(repr, left)) == sorted(map(repr, right))
-    return repr(left) == repr(right)  # tells -0.0 from 0.0, and a nan is itself
+    return repr(left) == repr(right)  # distinguishes -0.0 from 0.0, and nan equals nan
 
 
 def _plain(arg: ast.arg) -> ast.arg:

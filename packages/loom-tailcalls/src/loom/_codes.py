@@ -1,12 +1,13 @@
-"""Every reason and every reported difference, in one table that the messages, the docs and the tests read.
+"""Every reason for a refusal and every reported difference: the tables behind messages, docs and
+tests.
 
-`CODES` are refusals: the function is not compiled. `DEVIATIONS` are the differences an accepted function may show,
-each named with its place in `explain_tailcalls`.
+`CODES` are refusals: the function is not compiled. `DEVIATIONS` are the differences an accepted
+function may show, each named with its place in `explain_tailcalls`.
 """
 
 
 class Code:
-    """One entry: a short title, why the rule exists, and the usual way out."""
+    """One entry: a short title, why the rule exists, and the usual fix."""
 
     __slots__ = ("fix", "key", "title", "why")
 
@@ -36,13 +37,13 @@ CODES = _table(
     (
         "LT002",
         "it is a lambda",
-        "a lambda has no name of its own to call",
+        "a lambda has no name by which it could call itself",
         "Write a `def`.",
     ),
     (
         "LT003",
         "its source cannot be found",
-        "the rewrite starts from the source text, and there is none for this code",
+        "the compiler reads the source text, and this code has none",
         (
             "Put the function into a file (or a notebook cell); code from `exec` or without its .py file cannot be "
             "compiled."
@@ -60,19 +61,19 @@ CODES = _table(
     (
         "LT005",
         "it is already compiled",
-        "this function came out of `@tailrec` or `@tailstream` before",
+        "this function is the result of `@tailrec` or `@tailstream`",
         "Use the decorator once.",
     ),
     (
         "LT006",
         "a decorator below has wrapped it",
-        "the object that arrives is a wrapper, so its body is not the one that makes the tail call",
+        "the decorator receives a wrapper, and the body of the wrapper does not make the tail call",
         "Put `@tailrec` or `@tailstream` directly above the `def`.",
     ),
     (
         "LT007",
         "a decorator above would be skipped",
-        "the recursion calls the outermost decorator again on every step, a loop would run it once",
+        "the recursion calls the outermost decorator at every step, a loop would call it once",
         "Move that work into the body, or bind the decorated function to another name: `traced = trace(f)`.",
     ),
     (
@@ -84,32 +85,32 @@ CODES = _table(
     (
         "LT009",
         "an option does not fit",
-        "the decorator does not know this option, or not for this kind of function",
+        "the value of an option is not valid, or not valid for this kind of function",
         "See the docstring of `tailrec` for the options.",
     ),
     (
         "LT010",
         "it contains no tail call to itself",
-        "there is nothing to compile, so the decorator would be silent decoration",
-        "Return the call itself (`return await f(...)` in a coroutine), or say `allow_none=True`.",
+        "there is nothing to compile, so the decorator would have no effect",
+        "Return the call itself (`return await f(...)` in a coroutine), or pass `allow_none=True`.",
     ),
     (
         "LT011",
         "it calls itself outside tail position",
         "something still happens after this call returns, so each call needs its own frame and the stack grows",
-        "Carry the pending work in a parameter and return the call itself, or say `allow_recursion=True`.",
+        "Carry the pending work in a parameter and return the call itself, or pass `allow_recursion=True`.",
     ),
     (
         "LT012",
         "it makes the tail call in a `finally`",
-        "a `return` in `finally` swallows the exception on its way out, and the block is not over yet",
-        "Move the call behind the `try` statement.",
+        "a `return` in `finally` discards the pending exception, and the block has not ended yet",
+        "Move the call after the `try` statement.",
     ),
     (
         "LT013",
         'it makes the tail call inside a block, and `blocks="reject"`',
         "the recursion would run the next step while this block is still open, so the call is not a tail call",
-        'Move the call behind the block, or choose `blocks="step"` or `blocks="exact"`.',
+        'Move the call after the block, or choose `blocks="step"` or `blocks="exact"`.',
     ),
     (
         "LT014",
@@ -119,14 +120,14 @@ CODES = _table(
     ),
     (
         "LT015",
-        "it looks into its own frame",
-        "`locals`, `vars()`, `dir()`, `eval`, `exec`, `f_locals` see the frame, and the compiled frame is another one",
+        "it inspects its own frame",
+        "`locals`, `vars()`, `dir()`, `eval`, `exec`, `f_locals` read the frame, and the compiled function has another",
         "Pass the values by name.",
     ),
     (
         "LT016",
         "the tail call is not awaited",
-        "calling a coroutine function only makes a coroutine; without `await` no step runs",
+        "calling a coroutine function only creates a coroutine; without `await` no step runs",
         "Write `return await f(...)`.",
     ),
     (
@@ -137,24 +138,24 @@ CODES = _table(
     ),
     (
         "LT018",
-        "the delegating loop does more than pass values on",
+        "the delegating loop does more than forward values",
         (
-            "only `async for x in f(...): yield x`, without `else` and with nothing after it, hands the rest to the "
-            "next step"
+            "only `async for x in f(...): yield x`, without `else` and with nothing after it, leaves the rest of the "
+            "stream to the next step"
         ),
         "Make the loop body exactly `yield x`, and follow it by `return` or the end of the function.",
     ),
     (
         "LT019",
-        "the variable of the delegating loop is seen elsewhere",
-        "the variable is global, nonlocal or captured, so others could see each value pass by",
+        "the variable of the delegating loop is used elsewhere",
+        "the variable is global, nonlocal or captured, so other code could see each value",
         "Use a plain local name.",
     ),
     (
         "LT020",
-        "a `finally` around the tail call may call it off",
+        "a `finally` around the tail call may cancel it",
         "`break`, `continue` or `return` in `finally` cancels the pending step, which an async generator cannot notice",
-        "Move the tail call behind the `try` statement.",
+        "Move the tail call after the `try` statement.",
     ),
     (
         "LT021",
@@ -164,9 +165,9 @@ CODES = _table(
     ),
     (
         "LT022",
-        'a transition cannot leave open blocks behind (`blocks="exact"`)',
-        "open blocks live in memory, so a step that ends inside one is not a value",
-        'Use `blocks="step"`, or move the tail call behind the block.',
+        'a transition cannot end inside an open block (`blocks="exact"`)',
+        "open blocks exist only in memory, so a step that ends inside one is not a value",
+        'Use `blocks="step"`, or move the tail call after the block.',
     ),
 )
 
@@ -178,11 +179,11 @@ DEVIATIONS = _table(
             "recursion keeps a `try` or `with` open while the deeper steps run; here it covers one step: its handlers"
             " do not see errors of later steps, a timeout or lock covers this step, and exits run in step order"
         ),
-        'Say `blocks="exact"` to keep blocks open, `blocks="reject"` to refuse them.',
+        'Pass `blocks="exact"` to keep blocks open, `blocks="reject"` to refuse them.',
     ),
     (
         "exception-context",
-        "the handled exception is forgotten when the next step begins",
+        "the handled exception is cleared when the next step begins",
         (
             "recursion runs the next step inside the handler; here `__context__`, `sys.exc_info()` and a bare `raise`"
             " of a later step do not see the exception of this one"
@@ -191,8 +192,8 @@ DEVIATIONS = _table(
     ),
     (
         "iterator-released",
-        "the iterator of the loop is dropped before the next step",
-        "recursion keeps the iterator until the deeper steps are done; visible only if dropping it runs code",
+        "the iterator of the loop is released before the next step",
+        "recursion keeps the iterator until the deeper steps have ended; visible only if releasing it runs code",
         "Leave the loop first (`break`), then make the tail call.",
     ),
     (

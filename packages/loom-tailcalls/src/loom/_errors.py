@@ -1,24 +1,24 @@
-"""What the compiler says when it cannot accept a function.
+"""The errors and the warning of this package.
 
 ::
 
     Exception
     └── LoomError                base of all errors of this package
         ├── TailCallError        one refused function; `code` names an entry of the table in `_codes`
-        └── UnreadableError      a file, or a name in it, that the command line was given and cannot use
+        └── UnreadableError      a file, or a name in it, that the command line cannot use
     Warning
     └── UserWarning
-        └── BlockScopeWarning    accepted, but a tail call leaves a `try` or `with` that recursion would keep open
+        └── BlockScopeWarning    accepted, but a tail call ends a `try` or `with` that recursion would keep open
 """
 
 from loom._codes import CODES
 
 
 class BlockScopeWarning(UserWarning):
-    """Warn that a tail call inside a `try` or `with` was given step scope without being asked for.
+    """Warn that a tail call ends a `try` or `with`, although the option `blocks` is not given.
 
-    Raised when: `@tailrec` meets such a call and `blocks` is not said. Say `blocks="step"` to keep this meaning without
-    the warning, `"exact"` for the meaning of the recursion, `"reject"` for an error.
+    Issued at decoration time. Pass `blocks="step"` to keep this behaviour without the warning,
+    `"exact"` for the behaviour of the recursion, `"reject"` for an error.
     """
 
 
@@ -27,22 +27,25 @@ class LoomError(Exception):
 
 
 class UnreadableError(LoomError):
-    """Say that a file, or a name in it, is not there or is no Python text; the message is one line.
+    """Report that a file, or a name in it, does not exist or is not Python; the message is one
+    line.
 
-    Raised by the commands that judge files, not by the decorators.
+    Raised by the commands that check files, not by the decorators.
     """
 
 
 class TailCallError(LoomError):
-    """Say why a function is not compiled: where, why, and what to write instead.
+    """Explain why a function is not compiled: where, why, and what to write instead.
 
-    Raised at decoration time, never while the function runs. The function was not changed and nothing was run.
+    Raised at decoration time, never while the function runs. The function is unchanged and no part
+    of it has run.
 
     Attributes:
         code: The key of the reason, `LT001` and so on.
         reason: Why, in one sentence.
         fix: What to do, in one sentence.
-        filename, line, column: The place, `line` and `column` counted from 1; `None` where there is no source.
+        filename, line, column: The place; `line` and `column` count from 1; `None` if there is no
+            source.
         source_line: The text of that line, without its end.
         width: How many characters the caret line marks.
     """
@@ -60,7 +63,7 @@ class TailCallError(LoomError):
         source_line: str = "",
         width: int = 1,
     ) -> None:
-        """Keep the facts; the message is built from them."""
+        """Store the facts; `str()` builds the message."""
         self.code = code
         self.subject = subject
         self.reason = reason
@@ -73,7 +76,7 @@ class TailCallError(LoomError):
         super().__init__(code, subject, reason, fix, filename, line, column)
 
     def __str__(self) -> str:
-        """Draw the message: what cannot be done, where, why, and the fix."""
+        """Return the message: what cannot be done, where, why, and the fix."""
         text = [f"{self.code}: cannot compile {self.subject}: {CODES[self.code].title}."]
         if self.filename is not None and self.line is not None:
             text.append(f'  File "{self.filename}":{self.line}:{self.column or 1}')
@@ -84,7 +87,7 @@ class TailCallError(LoomError):
         return "\n".join(text)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by the facts, so that the error crosses a process border whole."""
+        """Pickle all facts, so that the error can be sent to another process."""
         return _rebuild, (self.args, dict(self.__dict__))
 
     def _caret(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Say what the compiler made of a function, as text or as plain JSON data."""
+"""Explain how a function is compiled, as text or as JSON data."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from loom._errors import TailCallError
 from loom._judge import judge, not_a_function
+from loom._link import member_of
 from loom._options import Options
 from loom._plan import Plan
-from loom._runtime import member_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,10 +42,11 @@ def explain_tailcalls(fn: Callable[..., Any], as_json: bool = False) -> str | di
         as_json: Whether to return plain data instead of text.
 
     Returns:
-        A text to print, or a dict of JSON values: `function`, `file`, `line`, `mode` ("tailrec" or "tailstream"),
-        `kind`, `accepted`, `form` ("loop", "step" or null), `sites` (`line`, `column`, `call`, `binding`, `blocks`,
-        `keeps_blocks`), `deviations` (`id`, `text`, `line`, `column`), `refused` (`code`, `reason`, `fix`, `line`,
-        `column`), `captured`, `cleared`, `may_starve` and `source` (the rewritten function as Python text, or null).
+        A text to print, or a dict of JSON values: `function`, `file`, `line`, `mode` ("tailrec" or
+        "tailstream"), `kind`, `accepted`, `form` ("loop", "step" or null), `sites` (`line`,
+        `column`, `call`, `binding`, `blocks`, `keeps_blocks`), `deviations` (`id`, `text`, `line`,
+        `column`), `refused` (`code`, `reason`, `fix`, `line`, `column`), `captured`, `cleared`,
+        `may_starve` and `source` (the rewritten function as Python text, or null).
     """
     function: object = fn
     if isinstance(function, MethodType | staticmethod | classmethod):
@@ -75,7 +76,7 @@ def _guessed_options(function: FunctionType) -> Options:
 
 
 def facts_of(analysis: Analysis, plan: Plan | None) -> dict[str, Any]:
-    """Turn a verdict, and the plan if the source is wanted, into plain data."""
+    """Return the results of an analysis as JSON data, with the source if a plan is given."""
     return {
         "function": analysis.code.co_qualname,
         "file": analysis.definition.file.filename,
@@ -111,7 +112,7 @@ def facts_of(analysis: Analysis, plan: Plan | None) -> dict[str, Any]:
 
 
 def _refused_facts(function: FunctionType, error: TailCallError) -> dict[str, Any]:
-    """Say only why there was nothing to analyse."""
+    """Return the data of a function that could not be analysed."""
     options = _guessed_options(function)
     return {
         "function": function.__qualname__,
@@ -134,7 +135,7 @@ def _refused_facts(function: FunctionType, error: TailCallError) -> dict[str, An
 
 
 def refusal_facts(error: TailCallError) -> dict[str, Any]:
-    """Turn a refusal into plain data."""
+    """Return a refusal as JSON data."""
     return {
         "code": error.code,
         "reason": error.reason,
@@ -146,7 +147,7 @@ def refusal_facts(error: TailCallError) -> dict[str, Any]:
 
 
 def as_text(facts: dict[str, Any]) -> str:
-    """Write the facts for a person."""
+    """Return the data as text for a person."""
     lines = [f"{facts['function']}  ({facts['file']}:{facts['line']})"]
     if facts["accepted"]:
         lines.append(f"  accepted: {facts['kind']}, {FORM_WORDS[facts['form']]}")
@@ -180,12 +181,13 @@ FORM_WORDS = {
 
 
 def readable_source(plan: Plan) -> str:
-    """Write what runs as Python text; our names, which Python cannot spell, get a prefix.
+    """Return the rewritten function as Python text; names that start with a dot get a prefix
+    instead.
 
-    In the step form that is the step function first, then the driver.
+    In the step form: the step function, then the driver.
     """
     name = plan.analysis.definition.node.name
-    public = _readable(plan.public.node, name)
+    public = _readable(plan.public.lowered.node, name)
     if plan.analysis.form == "loop" or not plan.analysis.calls:
         return public
     return _readable(plan.step.lowered.node, f"{SHOWN_PREFIX}step_of_{name}") + "\n\n" + public
@@ -198,30 +200,30 @@ def _readable(lowered: Function, name: str) -> str:
 
 
 class _Readable(ast.NodeTransformer):
-    """Spell our names, and leave out what is there only for the compiler."""
+    """Replace names that are not valid in Python, and remove what is only for the compiler."""
 
     def visit_Name(self, node: ast.Name) -> ast.Name:
-        """Spell a name of ours."""
+        """Replace an invalid name."""
         return ast.Name(id=spelled(node.id), ctx=node.ctx)
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
-        """Spell a parameter of ours."""
+        """Replace an invalid parameter name."""
         return ast.arg(arg=spelled(node.arg), annotation=None)
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.AST:
-        """Spell the name of a handler."""
+        """Replace an invalid name in a handler."""
         visited = self.generic_visit(node)
         assert isinstance(visited, ast.ExceptHandler)
         visited.name = spelled(visited.name) if visited.name else None
         return visited
 
     def visit_If(self, node: ast.If) -> ast.AST | None:
-        """Leave out `if False:`, which only names variables."""
+        """Remove `if False:`, which only mentions variables."""
         if isinstance(node.test, ast.Constant) and node.test.value is False and node.lineno == -1:
             return None
         return self.generic_visit(node)
 
 
 def spelled(name: str) -> str:
-    """Return a name that Python can spell."""
+    """Return a valid name."""
     return SHOWN_PREFIX + name[1:] if name.startswith(".") else name

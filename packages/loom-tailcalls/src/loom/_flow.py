@@ -1,13 +1,15 @@
-"""What is certainly bound, and certainly awaited, at each point of a body.
+"""Which names are certainly bound, and whether something was certainly awaited, at each point of a
+body.
 
-The loop form runs every step in one frame, so a local of the last step could be seen by the next one where recursion
-has an unbound variable. `maybe_unbound` names the locals that some path reads before it binds them: only these are
-cleared. The same walk answers whether a path can reach a tail call without awaiting anything (`Flow.starving`).
+The loop form runs every step in one frame, so the next step could read a local of the last step
+where recursion has an unbound variable. `maybe_unbound` names the locals that some path reads
+before it binds them: only these are cleared. The same walk finds out whether a path can reach a
+tail call without awaiting anything (`Flow.starving`).
 
-The walk goes once over the tree in evaluation order and keeps the set of names that every path so far has bound;
-`None` stands for "cannot be reached". It errs on one side: a name counts as bound only if that is certain. A name that
-is deleted anywhere never counts as bound. A loop needs no second pass, because a set can only have grown
-when control comes back to its head.
+The walk goes once over the tree in evaluation order and keeps the set of names that every path so
+far has bound; `None` stands for "cannot be reached". The result is conservative: a name counts as
+bound only if that is certain. A name that is deleted anywhere never counts as bound. A loop needs
+no second pass, because a set can only have grown when control returns to its head.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class Flow:
 
     Attributes:
         maybe_unbound: The locals that may be read before this step has bound them.
-        starving: The tail calls (by `id` of the call node) that a path reaches without awaiting anything.
+        starving: The tail calls (by `id` of the call node) that a path reaches without awaiting
+            anything.
     """
 
     def __init__(
@@ -123,7 +126,7 @@ class Flow:
         self._expr(node.test)
         if node.msg is not None:
             self._expr(node.msg)
-        self._state = before  # under -O nothing of it happens
+        self._state = before  # with -O it does not run
 
     def _stmt_break(self, _: ast.Break) -> None:
         self._breaks[-1].append(self._state)
@@ -186,12 +189,12 @@ class Flow:
             if handler.name is None:
                 self._statements(handler.body)
             else:
-                self._hidden.append({handler.name})  # bound here whatever happens elsewhere
+                self._hidden.append({handler.name})  # certainly bound here
                 self._statements(handler.body)
                 self._hidden.pop()
             ends.append(self._state)
         if node.finalbody:
-            self._branch(start, lambda: self._statements(node.finalbody))  # on the way of an exception
+            self._branch(start, lambda: self._statements(node.finalbody))  # while an exception propagates
             self._branch(join(ends), lambda: self._statements(node.finalbody))
         else:
             self._state = join(ends)

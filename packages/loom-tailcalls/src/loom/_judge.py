@@ -1,4 +1,4 @@
-"""From a loaded function to the verdict: find its text, make sure that it is the text, and analyse it."""
+"""Find the text of a loaded function, verify that it is that of the loaded code, and analyse it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 
 def judge(original: FunctionType, options: Options, caller: FrameType | None) -> tuple[Analysis, int | None]:
-    """Find the text of a function, check that it is the loaded one, and analyse it.
+    """Find the text of a function, verify it, and analyse it.
 
     Returns:
-        The verdict, and the index of the decorator that `caller` was at; None if it was not at one.
+        The analysis, and the index of the decorator that `caller` was executing; None if there is
+        none.
 
     Raises:
         TailCallError: There is nothing to analyse.
@@ -40,10 +41,10 @@ def judge(original: FunctionType, options: Options, caller: FrameType | None) ->
 
 
 def locate(original: FunctionType) -> tuple[Definition, CodeType]:
-    """Find the definition of a function, and compile it again to see that it is the loaded one.
+    """Find the definition of a function, and compile it again to verify that it is the loaded one.
 
     Raises:
-        TailCallError: No source, or another source.
+        TailCallError: There is no source, or it is not that of the loaded code.
     """
     code = original.__code__
     subject = f"{original.__qualname__!r}"
@@ -74,7 +75,9 @@ def not_a_function(thing: object) -> TailCallError:
 
 
 def unplaced(code: str, subject: str, where: CodeType) -> TailCallError:
-    """Build a refusal that knows only where the code says it is; the line is shown if it can be read."""
+    """Build a refusal whose place is that in the code object; the line is shown if it can be
+    read.
+    """
     found, line = CODES[code], where.co_firstlineno
     text = linecache.getline(where.co_filename, line).rstrip()
     start = max(text.find("lambda"), 0) if code == "LT002" else len(text) - len(text.lstrip())

@@ -1,5 +1,6 @@
-"""Judge the decorated functions of files without importing them: the work behind `loom-tailcalls check` and
-`explain`."""
+"""Check the decorated functions of files without importing them, for `loom-tailcalls check` and
+`explain`.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +31,9 @@ SKIPPED_FOLDERS = frozenset({"__pycache__", "build", "dist", "node_modules", "si
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One line of a report: a refusal (`error`), or a block that was given step scope without being asked
-    (`warning`)."""
+    """One line of a report: a refusal (`error`), or a tail call that ends a block without the
+    option `blocks` (`warning`).
+    """
 
     level: str
     code: str
@@ -45,27 +47,27 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One decorated function and the verdict on it."""
+    """One decorated function and its analysis."""
 
     analysis: Analysis
     accepts_original: bool
 
     def facts(self, *, with_source: bool) -> dict[str, Any]:
-        """Return what `explain_tailcalls` would say."""
+        """Return what `explain_tailcalls` would return as JSON data."""
         accepted = with_source and not self.analysis.refusals
         return facts_of(
             self.analysis, Plan(self.analysis, accepts_original=self.accepts_original) if accepted else None
         )
 
     def problems(self) -> Iterator[Problem]:
-        """List what a linter has to say."""
+        """List the refusals, or the warnings of an accepted function."""
         analysis = self.analysis
         file, name = analysis.definition.file.filename, analysis.code.co_qualname
         for error in analysis.refusals:
             facts = refusal_facts(error)
             place = (facts["line"] or 1, facts["column"] or 1)
             yield Problem("error", error.code, file, *place, name, error.reason, error.fix)
-        for found in () if analysis.refusals else analysis.unsaid_blocks:
+        for found in () if analysis.refusals else analysis.unrequested_block_ends:
             fix = DEVIATIONS[found.id].fix
             yield Problem("warning", found.id, file, found.line, found.column, name, found.text, fix)
 
@@ -91,7 +93,7 @@ def python_files(paths: Iterable[str]) -> Iterator[Path]:
 
 
 def check_file(path: Path) -> list[Checked]:
-    """Judge every decorated function of one file.
+    """Check every decorated function of one file.
 
     Raises:
         UnreadableError: The file cannot be read or parsed.
@@ -105,7 +107,7 @@ def check_file(path: Path) -> list[Checked]:
 
 
 def check_function(path: Path, name: str) -> list[Checked]:
-    """Judge the functions of a file that are called `name` (plain or qualified), decorated or not.
+    """Check the functions of a file that are named `name` (plain or qualified), decorated or not.
 
     Raises:
         UnreadableError: The file cannot be read or parsed, or has no such function.
@@ -127,7 +129,9 @@ def check_function(path: Path, name: str) -> list[Checked]:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """One parsed and compiled file: its definitions, their code, the names of our decorators, and its global names."""
+    """One parsed and compiled file: its definitions, their code, the names of our decorators, and
+    its global names.
+    """
 
     definitions: tuple[Definition, ...]
     codes: dict[tuple[str, int], CodeType]

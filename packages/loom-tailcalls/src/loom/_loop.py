@@ -10,24 +10,26 @@ Theory of operation
             return acc                      while True:
         return await f(n - 1, acc + n)          if n == 0:
                                                     return acc
-                                                if f is .me:             # the name is looked up now, as always
+                                                if f is .me:             # the name is looked up at every step
                                                     n, acc = n - 1, acc + n
                                                     continue
                                                 return await f(n - 1, acc + n)
                                                 break                    # the end of the body
 
-This is the recursion as long as four things hold, and each has its place below.
+This equals the recursion if four conditions hold. Each is handled in one place below.
 
-* **The callee is this function.** The guard asks at every step. A method is evaluated once, before its arguments.
-* **Arguments are evaluated in Python's order, then bound at once.** One assignment does both. Where the order cannot
-  be seen, no temporary is used (`_rebind`).
-* **The next step begins with fresh locals.** What could be read unbound is cleared at the head (`_head`). If a closure
-  keeps a variable that changes, this form is not used at all, see `_step`.
-* **Loops of the user are left.** `.again` is set, `break` leaves one loop, and a test behind each loop goes on from
-  there (`after_loop`). `break` also skips the `else` of the loop, as `return` does.
+* **The callee is this function.** The guard tests it at every step. A method is evaluated once,
+  before its arguments.
+* **Arguments are evaluated in Python's order, then bound at once.** One assignment does both. Where
+  the order is not observable, no temporary is used (`_rebind`).
+* **The next step begins with fresh locals.** Names that could be read before they are bound are
+  cleared at the head (`_head`). If a closure keeps a variable that changes, the step form is used
+  instead (`_step`).
+* **Loops of the user are left.** `.again` is set, `break` leaves one loop, and a test after each
+  loop continues from there (`after_loop`). `break` also skips the `else` of the loop, as `return`
+  does.
 
-Tail calls inside `try` or `with` never get here: they take the step form, where leaving a block is an ordinary
-`return`.
+Tail calls inside `try` or `with` use the step form, where a block is left by an ordinary `return`.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def lower_to_loop(analysis: Analysis, *, accepts_original: bool) -> Lowered:
     """Rewrite a definition to the loop form.
 
     Args:
-        analysis: The verdict; its form is `loop`.
+        analysis: The analysis; its form is `loop`.
         accepts_original: Whether the undecorated function also counts as this function.
     """
     return _Loop(analysis, accepts_original=accepts_original).lower()
@@ -112,7 +114,9 @@ class _Loop(Lowering):
         return made
 
     def _head(self, at: Build) -> list[ast.stmt]:
-        """Build what runs before each step: give others a turn, and forget the locals of the last step."""
+        """Build what runs before each step: let other tasks run, and clear the locals of the last
+        step.
+        """
         made: list[ast.stmt] = []
         every = self.analysis.options.yield_every
         if every is not None:
@@ -128,7 +132,9 @@ class _Loop(Lowering):
     # ------------------------------------------------------------ the transition
 
     def jump(self, call: TailCall, depth: int) -> tuple[list[ast.stmt], ast.Call]:
-        """Guard the callee, rebind, and begin the next step; the call itself follows for any other callee."""
+        """Test the callee, rebind, and begin the next step; the original call follows for any other
+        callee.
+        """
         site = call.site
         callee = site.call.func
         at = Build(callee)
@@ -143,7 +149,9 @@ class _Loop(Lowering):
         return made, call_with(site.call, at.load(".callee"))
 
     def _method_test(self, at: Build, callee: ast.expr) -> tuple[ast.expr, ast.expr]:
-        """Ask whether `.callee` is this function as a method; give the receiver of the next step, too."""
+        """Build the test whether `.callee` is this function as a method, and the receiver of the
+        next step.
+        """
         self.helpers |= {".type", ".Method"}
         is_method = at.is_(at.call(at.load(".type"), at.load(".callee")), at.load(".Method"))
         first = self.parameters.first
@@ -154,7 +162,7 @@ class _Loop(Lowering):
         return at.all(is_method, same), at.attribute(at.load(".callee"), "__self__")
 
     def after_loop(self, loop: ast.stmt, depth: int) -> list[ast.stmt]:
-        """Go on leaving loops, or begin the next step if this was the outermost one."""
+        """Leave the next outer loop, or begin the next step if this was the outermost one."""
         del loop
         if depth:
             return [NOWHERE.if_(NOWHERE.load(".again"), [NOWHERE.break_()])]
@@ -162,7 +170,9 @@ class _Loop(Lowering):
         return [NOWHERE.if_(NOWHERE.load(".again"), [reset, NOWHERE.continue_()])]
 
     def returned(self, value: ast.expr | None, anchor: ast.stmt) -> list[ast.stmt]:
-        """Return `value`, or evaluate it and return None once a `yield from f()` has dropped the result."""
+        """Return `value`, or evaluate it and return None once a `yield from f()` has dropped the
+        result.
+        """
         at = Build(anchor)
         if not self._drops or value is None:
             return [at.return_(value)]
@@ -207,7 +217,9 @@ class _Loop(Lowering):
         return _assign(self._without_unchanged(pairs, call), at)
 
     def _without_unchanged(self, pairs: list[tuple[str, ast.expr]], call: TailCall) -> list[tuple[str, ast.expr]]:
-        """Leave out `x = x` where it does nothing: not even raise, nor be the only code on its line."""
+        """Omit `x = x` where it has no effect: it cannot raise, and is not the only code on its
+        line.
+        """
         if any(isinstance(node, ast.NamedExpr) for _, value in pairs for node in ast.walk(value)):
             return pairs
         idle = {
@@ -227,7 +239,7 @@ class _Loop(Lowering):
 
 
 def _assign(pairs: list[tuple[str, ast.expr]], at: Build) -> list[ast.stmt]:
-    """Evaluate the values in order and assign them as if at once."""
+    """Evaluate the values in order and assign them as if simultaneously."""
     if not pairs:
         return []
     if len(pairs) == 1:
@@ -241,7 +253,7 @@ def _assign(pairs: list[tuple[str, ast.expr]], at: Build) -> list[ast.stmt]:
             made.append(at.set(f".next_{name}", value))
             late.append(at.set(name, at.load(f".next_{name}")))
         else:
-            made.append(at.set(name, value))  # nobody can see that it changes before the others
+            made.append(at.set(name, value))  # that it changes before the others is not observable
     return made + late
 
 

@@ -1,7 +1,7 @@
-"""What both forms of the rewrite share: walk the statements by the table, and split returned expressions.
+"""The walk over statements that both forms share, and the splitting of returned expressions.
 
-A form says two things: what a tail call becomes (`jump`), and what follows a loop that a tail call has left
-(`after_loop`). Statements without a tail call are taken over as they are, the very same nodes.
+A form defines two things: what a tail call becomes (`jump`), and what follows a loop that a tail
+call has left (`after_loop`). Nodes of statements without a tail call are reused unchanged.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ class Lowered:
 
     Attributes:
         node: The definition to compile.
-        helpers: The cells of ours that it uses.
-        defaults: The parameters whose defaults it reads at entry, in the order in which `.enter` gives them.
+        helpers: The cells of this package that it uses.
+        defaults: The parameters whose defaults it reads at entry, in the order in which `.enter`
+            returns them.
     """
 
     node: Function
@@ -51,10 +52,10 @@ class Lowering:
         self._touched = _ancestors(analysis.definition.node.body, set(self._by_call))
         self._drops = any(call.site.form != "return" for call in analysis.calls) and self.kind == "generator"
 
-    # ------------------------------------------------------------ what a form says
+    # ------------------------------------------------------------ what a form defines
 
     def jump(self, call: TailCall, depth: int) -> tuple[list[ast.stmt], ast.Call]:
-        """Return the statements that make the transition, and the original call for when the guard says no."""
+        """Return the statements of the transition, and the original call for any other callee."""
         raise AssertionError(call, depth)
 
     def after_loop(self, loop: ast.stmt, depth: int) -> list[ast.stmt]:
@@ -76,7 +77,9 @@ class Lowering:
         return [Build(anchor).return_(value)]
 
     def passing(self, call: TailCall) -> list[ast.stmt]:
-        """Touch the lines that recursion passes around a delegation, for debuggers: `yield x` and `return`."""
+        """Add the lines that recursion passes around a delegation, for debuggers: `yield x` and
+        `return`.
+        """
         loop = call.site.anchor
         passed: list[ast.stmt | None] = [loop.body[0]] if isinstance(loop, ast.For | ast.AsyncFor) else []
         if call.site.form != "return":
@@ -84,7 +87,9 @@ class Lowering:
         return [ast.Pass(**Build(statement).place) for statement in passed if statement is not None]
 
     def binder(self, at: Build) -> ast.expr:
-        """Return the callee that binds a call: the generated function, asked for anew where its defaults may change."""
+        """Return the callee that binds a call: the generated function, with its current defaults
+        where these may change.
+        """
         if self.analysis.defaults_are_live:
             self.helpers.add(".binder")
             return at.call(at.load(".binder"))
@@ -94,7 +99,7 @@ class Lowering:
     # ------------------------------------------------------------ the walk
 
     def statements(self, body: Sequence[ast.stmt], depth: int) -> list[ast.stmt]:
-        """Rewrite a list of statements that stands inside `depth` loops of the user."""
+        """Rewrite a list of statements inside `depth` loops of the user."""
         return [new for statement in body for new in self._statement(statement, depth)]
 
     def _statement(self, statement: ast.stmt, depth: int) -> list[ast.stmt]:
@@ -152,7 +157,7 @@ class Lowering:
     # ------------------------------------------------------------ returned expressions
 
     def _tail(self, value: ast.expr, anchor: ast.stmt, depth: int) -> list[ast.stmt]:
-        """Rewrite `return value`; operands in tail position become returns of their own."""
+        """Rewrite `return value`; operands in tail position become separate returns."""
         here = Build(value)
         operand = value.value if isinstance(value, ast.Await | ast.YieldFrom) else value
         call = self._by_call.get(id(operand))
@@ -173,7 +178,9 @@ class Lowering:
         return self.returned(value, anchor)
 
     def _operand(self, value: ast.expr, anchor: ast.stmt, *, stop_if: bool) -> list[ast.stmt]:
-        """Return `value` if its truth is `stop_if`, else go on; ask for the truth as often as this Python does."""
+        """Return `value` if its truth is `stop_if`, else continue; test the truth as often as this
+        Python does.
+        """
         at = Build(value)
         if isinstance(value, ast.BoolOp) and threads_jumps():
             if isinstance(value.op, ast.Or) is stop_if:
@@ -191,7 +198,9 @@ class Lowering:
 
 @cache
 def threads_jumps() -> bool:
-    """Tell whether this compiler asks a false `a` once in `(a and b) or c`, as 3.11 does, or twice."""
+    """Tell whether this compiler tests a false `a` once in `(a and b) or c`, as 3.11 does, or
+    twice.
+    """
 
     class Asked:
         count = 0
@@ -206,7 +215,9 @@ def threads_jumps() -> bool:
 
 
 def first_line_of(body: Sequence[ast.stmt]) -> Build:
-    """Stand at the first statement of a body that has code: so what comes before adds no line to the executed ones."""
+    """Return the place of the first statement that has code, so that what precedes it adds no
+    executed line.
+    """
     silent = (ast.Global, ast.Nonlocal) if __debug__ else (ast.Global, ast.Nonlocal, ast.Assert)
     for statement in body:
         if isinstance(statement, silent) or (isinstance(statement, ast.AnnAssign) and statement.value is None):
@@ -217,7 +228,7 @@ def first_line_of(body: Sequence[ast.stmt]) -> Build:
 
 
 def split_docstring(body: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:
-    """Split the docstring off, which must stay the first statement."""
+    """Separate the docstring, which must stay the first statement."""
     match body:
         case [ast.Expr(value=ast.Constant(value=str())), *rest]:
             return body[:1], rest

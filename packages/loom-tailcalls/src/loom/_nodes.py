@@ -1,7 +1,8 @@
-"""Build syntax nodes at one place.
+"""Build syntax nodes with a given place.
 
-Every node that the rewrite adds carries a place: that of the source text it stands for, or `NOWHERE` (line -1), which
-gives its instructions no line at all. Names that start with a dot are ours; see `_codegen`.
+Every node that the rewrite adds carries a place: that of the source text it represents, or
+`NOWHERE` (line -1), which gives its instructions no line. Names that start with a dot belong to
+this package, see `_codegen`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ class Place(TypedDict):
 
 
 class Build:
-    """Make nodes that stand at the place of another one, or nowhere."""
+    """Builds nodes with the place of another node, or with none."""
 
     def __init__(self, like: ast.stmt | ast.expr | None = None) -> None:
-        """Remember the place of `like`."""
+        """Take the place of `like`."""
         if like is None:
             self.place = Place(lineno=-1, end_lineno=-1, col_offset=-1, end_col_offset=-1)
         else:
@@ -115,7 +116,7 @@ class Build:
         return ast.Break(**self.place)
 
     def continue_(self) -> ast.Continue:
-        """Begin the next round."""
+        """Begin the next iteration."""
         return ast.Continue(**self.place)
 
     def arguments(self, names: Iterable[str]) -> ast.arguments:
@@ -135,6 +136,6 @@ NOWHERE = Build()
 
 
 def call_with(call: ast.Call, callee: ast.expr, receiver: ast.expr | None = None) -> ast.Call:
-    """Copy a call with another callee, and perhaps one more first argument."""
+    """Copy a call with another callee, and optionally another first argument."""
     args = [receiver, *call.args] if receiver is not None else call.args
     return ast.copy_location(ast.Call(func=callee, args=args, keywords=call.keywords), call)

@@ -1,4 +1,4 @@
-"""What a user may say to the decorators, and the check of it."""
+"""The options of the decorators, and their validation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ Kind: TypeAlias = Literal["function", "coroutine", "generator", "async generator
 
 
 class Options(NamedTuple):
-    """The keyword options of `tailrec` and `tailstream`, as said; a part of the key of the plan cache."""
+    """The keyword options of `tailrec` and `tailstream`, as given; a part of the key of the plan
+    cache.
+    """
 
     mode: Mode = "tailrec"
     blocks: Blocks | None = None
@@ -21,19 +23,19 @@ class Options(NamedTuple):
 
 
 def why_not_usable(options: Options, kind: Kind) -> str | None:
-    """Say why these options do not fit a function of this kind, or return None.
+    """Return why these options cannot be used for a function of this kind, or None if they can.
 
     Args:
-        options: As said by the user, so the values may have any type.
+        options: As given by the user, so the values may have any type.
         kind: What `def` made.
     """
     if options.blocks not in (None, "step", "exact", "reject"):
         return f'blocks={options.blocks!r} is not one of "step", "exact", "reject"'
     group: object = options.group
     if group is not None and not (isinstance(group, str) and group):
-        return f"group={options.group!r} is not a name"
+        return f"group={options.group!r} is not a non-empty string"
     if options.group is not None and options.blocks == "exact":
-        return 'blocks="exact" keeps the frames of one function; a group cannot use it'
+        return 'blocks="exact" cannot be used in a group: it keeps the frames of one function'
     if options.yield_every is None:
         return None
     if type(options.yield_every) is not int or options.yield_every < 1:

@@ -1,25 +1,26 @@
-"""Which calls are tail calls: the rules, as tables, and one walk that applies them.
+"""Which calls are tail calls: the rules as tables, and one walk that applies them.
 
 Theory of operation
 -------------------
 
-A call is in tail position when nothing of this step is left to do once it returns. What keeps that true is decided for
-every *edge* of the syntax tree, from a node to one of its fields, and the answer stands in a table:
+A call is in tail position when nothing of this step remains to be done after it returns. Tables
+decide this for every *edge* of the syntax tree, from a node to one of its fields:
 
-* `STATEMENTS` says for each statement field what a tail call inside it is inside *of*. `SAME`: nothing, the field is
-  as good as the statement itself. `LOOP`: a loop that must be left first. `ITERATION`: the same, and an iterator is
-  dropped. `BLOCK`: a `try` or `with` that recursion would keep open. `HANDLER`: an `except` body, whose exception
-  stays current in recursion. `CLEANUP`: a `finally`, never accepted. A field that is not in the table holds no tail
-  calls: nothing can be returned from inside `except*`.
-* `EXPRESSIONS` says which operands of a returned expression are returned as they are.
+* `STATEMENTS` gives for each statement field what a tail call in it is inside of. `SAME`: nothing
+  more than the statement. `LOOP`: a loop that must be left first. `ITERATION`: the same, and an
+  iterator is dropped. `BLOCK`: a `try` or `with` that recursion would keep open. `HANDLER`: an
+  `except` body, whose exception stays current in recursion. `CLEANUP`: a `finally`, never accepted.
+  A field that is not in the table holds no tail calls: nothing can be returned from inside
+  `except*`.
+* `EXPRESSIONS` gives the operands of a returned expression that are returned unchanged.
 
-Coroutines and functions are simple: every `return` of the frame is a candidate, wherever it stands. A generator also
-makes tail calls by *statements* (`yield from f()`, `async for x in f(): yield x`); such a statement is in tail
-position when `return` follows it, or when the end of the body does. `_Place.ends` carries that fact down the same
-table.
+In coroutines and functions every `return` of the frame is a candidate.
+A generator also makes tail calls by *statements* (`yield from f()`, `async for x in f(): yield x`);
+such a statement is in tail position when `return` follows it, or when the end of the body does.
+`_Place.ends` carries this fact along the same table.
 
-Everything else that calls the function in this frame is not a tail call and is listed as `stray`. Nested functions and
-lambdas are other frames, and not our business.
+Everything else that calls the function in this frame is not a tail call and is listed as `stray`.
+Nested functions and lambdas are other frames and are not analysed.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Edge(Enum):
-    """What a statement field does to the tail position of the statement."""
+    """The effect of a statement field on the tail position of the statement."""
 
     SAME = "same"
     LOOP = "loop"
@@ -85,7 +86,7 @@ CALLS: dict[Kind, type[ast.expr] | None] = {
     "generator": ast.YieldFrom,
     "async generator": None,
 }
-"""What stands around a returned tail call; an async generator cannot return a value."""
+"""The node around a returned tail call; an async generator cannot return a value."""
 
 LITERALS = (ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Constant, ast.JoinedStr)
 Form: TypeAlias = Literal["return", "delegate", "stream"]
@@ -124,12 +125,13 @@ class Site:
 
     Attributes:
         call: The call node.
-        anchor: The statement it stands in; its place is the place of the jump.
-        form: `return`: its value is returned. `delegate`: `yield from f()` whose value is dropped. `stream`: a loop
-            that yields on every value.
+        anchor: The statement that contains it; its place is the place of the jump.
+        form: `return`: its value is returned. `delegate`: `yield from f()` whose value is dropped.
+            `stream`: a loop that yields on every value.
         blocks: The blocks around it, outermost first: edges BLOCK, HANDLER and CLEANUP only.
         iterators: The `for` statements that are left by it.
-        leaves_by: The `return` that follows a delegation; recursion passes it when the deeper steps are done.
+        leaves_by: The `return` that follows a delegation; recursion passes it when the deeper steps
+            are done.
     """
 
     call: ast.Call
@@ -141,7 +143,9 @@ class Site:
 
     @property
     def open_blocks(self) -> tuple[Block, ...]:
-        """Return the blocks that recursion would keep open: an `except` body without `finally` is none."""
+        """Return the blocks that recursion would keep open: not an `except` body without
+        `finally`.
+        """
         return tuple(block for block in self.blocks if block.edge is not Edge.HANDLER)
 
     @property
@@ -163,13 +167,14 @@ class Positions:
 def find_positions(
     function: Function, kind: Kind, is_candidate: Callable[[ast.Call], bool], is_self: Callable[[ast.Call], bool]
 ) -> Positions:
-    """Sort the calls in the frame of `function`.
+    """Classify the calls in the frame of `function`.
 
     Args:
         function: The definition.
         kind: What it defines.
-        is_candidate: Whether a call in tail position is one that may reach the function (or its group).
-        is_self: Whether a call elsewhere certainly means the function itself.
+        is_candidate: Whether a call in tail position is one that may reach the function (or its
+            group).
+        is_self: Whether a call elsewhere certainly calls the function itself.
     """
     walk = _Walk(kind, is_candidate)
     walk.body(function.body, _Place())
@@ -212,7 +217,9 @@ def stream_variable(loop: ast.stmt) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a statement stands: what it is inside of, and whether the function ends after it (by which `return`)."""
+    """The place of a statement: what it is inside of, and whether the function ends after it (by
+    which `return`).
+    """
 
     blocks: tuple[Block, ...] = ()
     iterators: tuple[ast.For | ast.AsyncFor, ...] = ()
@@ -301,7 +308,7 @@ STREAMS: dict[Kind, tuple[type[ast.For | ast.AsyncFor], ...]] = {
 
 
 def is_plain_iterable(loop: ast.For | ast.AsyncFor) -> bool:
-    """Tell whether dropping the iterator of this loop certainly runs no code."""
+    """Tell whether releasing the iterator of this loop certainly runs no code."""
     if isinstance(loop, ast.AsyncFor):
         return False
     is_range = isinstance(loop.iter, ast.Call) and isinstance(loop.iter.func, ast.Name) and loop.iter.func.id == "range"
@@ -309,7 +316,9 @@ def is_plain_iterable(loop: ast.For | ast.AsyncFor) -> bool:
 
 
 def _edge(node: ast.AST, field: str) -> Edge | None:
-    """Look the field up; a `finally` is still to come after handlers and `else`."""
+    """Return the edge of a field; handlers and `else` are followed by `finally`, if there is
+    one.
+    """
     edge = STATEMENTS.get((type(node), field))
     if edge is Edge.SAME and isinstance(node, ast.Try | ast.TryStar) and node.finalbody:
         return Edge.BLOCK

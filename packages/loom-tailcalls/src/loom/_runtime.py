@@ -1,16 +1,14 @@
-"""What compiled functions use while they run. Small, and imported before anything is compiled."""
+"""What compiled functions use while they run: pending transitions, and the stack of waiting
+frames.
+"""
 
 from __future__ import annotations
 
-from types import FunctionType, MethodType, coroutine
+from types import coroutine
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
-    from loom._plan import Plan
-
-MEMBER = ".member"
+    from collections.abc import Generator
 
 
 class Next(tuple[Any, ...]):
@@ -20,116 +18,34 @@ class Next(tuple[Any, ...]):
 
 
 class Push(tuple[Any, ...]):
-    """A tail call whose frame has to stay, because a block is open in it: (member, arguments by position)."""
+    """A tail call whose frame must stay, because a block is open in it: (member, arguments by
+    position).
+    """
 
     __slots__ = ()
 
     def __await__(self) -> Generator[Push, Any, Any]:
-        """Ask the driver for the result."""
+        """Return the result that the driver sends."""
         return (yield self)
-
-
-class Member:
-    """One compiled function at run time: the public function, and its step and binder.
-
-    The step takes every parameter by position, in the order of `co_varnames`; the binder takes the arguments of a call
-    and returns them in that order.
-    """
-
-    __slots__ = ("_bind", "_step", "plan", "public")
-
-    def __init__(self, plan: Plan, public: FunctionType, bind: FunctionType) -> None:
-        """Start without a step function; it is built when it is first used."""
-        self.plan = plan
-        self.public = public
-        self._bind = bind
-        self._step: Callable[..., Any] | None = None
-
-    @property
-    def step(self) -> Callable[..., Any]:
-        """Return the function that runs one transition and returns its value or a `Next`."""
-        if self._step is None:
-            self._step = self.plan.link_step(self)
-        return self._step
-
-    def binder(self) -> Callable[..., tuple[Any, ...]]:
-        """Return the binder, with the defaults that the public function has now."""
-        bind, public = self._bind, self.public
-        if bind.__defaults__ is not public.__defaults__:  # assigning would slow its calls down
-            bind.__defaults__ = public.__defaults__
-        if bind.__kwdefaults__ is not public.__kwdefaults__:
-            bind.__kwdefaults__ = public.__kwdefaults__
-        return bind
-
-
-def member_of(function: object) -> Member | None:
-    """Return the member behind a public function, or None if we did not compile it."""
-    if type(function) is not FunctionType or MEMBER not in function.__code__.co_freevars:
-        return None
-    cells = function.__closure__ or ()
-    member = cells[function.__code__.co_freevars.index(MEMBER)].cell_contents
-    return member if isinstance(member, Member) and member.public is function else None
-
-
-def lookup_in_group(member: Member) -> Callable[[object], tuple[Member, Callable[..., tuple[Any, ...]]] | None]:
-    """Return the guard of a group: it maps a callee to its member and binder, or to None if it is a stranger."""
-    group, kind = member.plan.options.group, member.plan.analysis.kind
-
-    def lookup(callee: object) -> tuple[Member, Callable[..., tuple[Any, ...]]] | None:
-        function = callee.__func__ if type(callee) is MethodType else callee
-        found = member_of(function)
-        if found is None or found.plan.options.group != group or found.plan.analysis.kind != kind:
-            return None
-        if type(callee) is MethodType:
-            return found, MethodType(found.binder(), callee.__self__)
-        return found, found.binder()
-
-    return lookup
-
-
-def changed() -> None:
-    """Stand for the function when its defaults were changed in shape: no callee is this, so every call is real."""
-
-
-def entry(member: Member, wanted: tuple[int | str, ...]) -> Callable[[], FunctionType | tuple[object, ...]]:
-    """Return what a compiled function calls at entry: the function for the guard, and the defaults it may need.
-
-    So assigning to `__defaults__` works from the next call on, as it should.
-
-    Args:
-        member: The compiled function.
-        wanted: For each default its index from the end of `__defaults__`, or its key in `__kwdefaults__`.
-    """
-
-    def enter() -> FunctionType | tuple[object, ...]:
-        public = member.public
-        member.binder()
-        if not wanted:
-            return public
-        positional, keywords = public.__defaults__ or (), public.__kwdefaults__ or {}
-        try:
-            return public, *(positional[key] if isinstance(key, int) else keywords[key] for key in wanted)
-        except LookupError:
-            return changed, *(None for _ in wanted)
-
-    return enter
 
 
 @coroutine
 def pause() -> Generator[None, None, None]:
-    """Give the event loop one turn."""
+    """Suspend once, so that the event loop can run other tasks."""
     yield
 
 
 def run_frames(frame: Generator[Any, Any, Any], *, is_generator: bool) -> Generator[Any, Any, Any]:
     """Run steps whose open blocks are kept: a stack of suspended frames on the heap.
 
-    A frame asks for a deeper step by yielding a `Push`, is suspended, and gets its result or exception. Whatever else a
-    frame yields goes out, and what comes in goes to the innermost frame, as with `await` and `yield from`.
+    A frame requests a deeper step by yielding a `Push`, is suspended, and receives the result or
+    exception of the step. All other values are yielded to the caller, and what the caller sends or
+    throws goes to the innermost frame, as with `await` and `yield from`.
 
     Args:
         frame: The first step: a coroutine, or the generator that stands for a function.
-        is_generator: Whether the user's function is a generator, so that a leaving StopIteration is an error.
+        is_generator: Whether the user's function is a generator, so that a StopIteration that
+            leaves it is an error.
     """
     waiting: list[tuple[Generator[Any, Any, Any], bool]] = []
     value: Any = None
@@ -198,7 +114,9 @@ def call_frames(frame: Generator[Any, Any, Any]) -> object:
 
 
 def _unwrapped(raised: BaseException) -> BaseException:
-    """Undo PEP 479 for a function that runs as a generator: its StopIteration is an exception like any other."""
+    """Undo PEP 479 for a function that runs as a generator: its StopIteration is an exception like
+    any other.
+    """
     cause = raised.__cause__
     if (
         type(raised) is RuntimeError

@@ -1,8 +1,8 @@
 """Bind a call to parameters at compile time, as Python would at run time.
 
-A call without `*` or `**` is bound here: each parameter gets an argument expression, a tuple of the surplus positional
-arguments, an empty dictionary, or its default. Any other call needs the binder, a generated function with the same
-parameters, so that Python itself evaluates, merges and complains.
+A call without `*` or `**` is bound here: each parameter gets an argument expression, a tuple of the
+surplus positional arguments, an empty dictionary, or its default. Any other call needs the binder,
+a generated function with the same parameters, so that Python itself evaluates, merges and raises.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The parameters of a definition, by the names in the text."""
+    """The parameters of a definition, with the names in the text."""
 
     positional_only: tuple[str, ...]
     positional: tuple[str, ...]
@@ -60,7 +60,9 @@ class Default:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A call bound at compile time: values by parameter, in the order in which Python evaluates them."""
+    """A call bound at compile time: values by parameter, in the order in which Python evaluates
+    them.
+    """
 
     values: tuple[tuple[str, ast.expr | Default], ...]
 

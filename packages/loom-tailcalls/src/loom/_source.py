@@ -1,7 +1,8 @@
 """Find the definition of a function in the text it was loaded from.
 
-The whole file is parsed, never a dedented snippet: so lines, columns and multi-line strings stay what they are. The
-text comes from `linecache`, which also knows notebooks, doctests, the new REPL and zip files. Nothing is executed.
+The whole file is parsed, never a dedented snippet: so lines, columns and multi-line strings are
+unchanged. The text comes from `linecache`, which also knows notebooks, doctests, the new REPL and
+zip files. Nothing is executed.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceFile:
-    """What stays known of one text; the tree of the whole file is let go.
+    """What is kept of one text; the tree of the whole file is released.
 
     Attributes:
         filename: As in `co_filename`.
         lines: The text, line by line.
-        imported: The names that `import` binds at module level; the bytecode of a method call depends on them.
+        imported: The names that `import` binds at module level; the bytecode of a method call
+            depends on them.
         decorated: The names of all functions that have a decorator.
     """
 
@@ -68,7 +70,9 @@ class Definition:
 
     @property
     def first_line(self) -> int:
-        """Return the line a code object counts from: that of the first decorator, else of the `def`."""
+        """Return the line a code object counts from: that of the first decorator, else of the
+        `def`.
+        """
         return self.node.decorator_list[0].lineno if self.node.decorator_list else self.node.lineno
 
     @property
@@ -78,11 +82,11 @@ class Definition:
 
     @property
     def private_class(self) -> str | None:
-        """Return the innermost class around the `def`: the one that mangles `__names`."""
+        """Return the innermost class around the `def`: its name mangles `__names`."""
         return next((scope.name for scope in reversed(self.scopes) if scope.is_class), None)
 
     def decorator_at(self, line: int) -> int | None:
-        """Return the index of the decorator that stands on a line."""
+        """Return the index of the decorator on a line."""
         for index, node in enumerate(self.node.decorator_list):
             if node.lineno <= line <= (node.end_lineno or node.lineno):
                 return index
@@ -123,12 +127,14 @@ _last: tuple[SourceFile, tuple[Definition, ...]] | None = None
 def read_definitions(
     filename: str, module_globals: dict[str, object] | None, *, asserts_rewritten: bool
 ) -> tuple[Definition, ...] | None:
-    """List every `def` in the text behind `filename`, or return None when there is no text or it does not parse.
+    """List every `def` in the text behind `filename`, or return None when there is no text or it
+    does not parse.
 
     Args:
         filename: As in `co_filename`.
         module_globals: The globals of the module; its loader may know the text.
-        asserts_rewritten: Whether pytest rewrote the `assert` statements of the loaded code; then ours are too.
+        asserts_rewritten: Whether pytest rewrote the `assert` statements of the loaded code; then
+            they are rewritten here as well.
     """
     global _last  # noqa: PLW0603 - a cache of one entry; a lost race only parses again
     linecache.checkcache(filename)
@@ -152,7 +158,7 @@ def read_definitions(
 
 
 def parse(text: str, filename: str) -> ast.Module:
-    """Parse a text without the warnings that Python gave when it loaded it."""
+    """Parse a text without repeating the warnings that Python issued when it loaded it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(text, filename)
@@ -163,7 +169,7 @@ _limit_lock = threading.RLock()
 
 @contextmanager
 def deep_trees() -> Iterator[None]:
-    """Give the walks room: a long `elif` chain or sum is a deep tree, and ours take several frames a level."""
+    """Raise the recursion limit for walks over trees: a long `elif` chain or sum is a deep tree."""
     with _limit_lock:  # the limit belongs to the process: two threads must not restore each other's
         limit = sys.getrecursionlimit()
         sys.setrecursionlimit(limit + 20_000)
@@ -204,7 +210,9 @@ def has_rewritten_asserts(code: CodeType) -> bool:
 
 
 def _rewrite_asserts(tree: ast.Module, text: str) -> ast.Module:
-    """Do to our tree what pytest did to the loaded module, so that failing asserts explain themselves as always."""
+    """Rewrite the tree as pytest rewrote the loaded module, so that failing asserts keep their
+    details.
+    """
     rewrite = sys.modules["_pytest.assertion.rewrite"]
     rewrite.rewrite_asserts(tree, text.encode())
     return tree

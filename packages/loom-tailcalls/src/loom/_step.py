@@ -3,19 +3,23 @@
 Theory of operation
 -------------------
 
-The body becomes a *step function*. It takes every parameter by position, already bound. Where it makes a tail call it
-returns a `Next` with the bound arguments of the following step; any other value is the result. So a closure gets its
-own cells in each step, and leaving a `try` or `with` on the way is an ordinary `return`: the arguments are bound inside
-the block, and every block of this step is left with the old parameters and without an exception.
+The body becomes a *step function*. It takes every parameter by position, already bound. Where it
+makes a tail call it returns a `Next` with the bound arguments of the following step; any other
+value is the result. So a closure gets its own cells in each step, and a `try` or `with` is left by
+an ordinary `return`: the arguments are bound inside the block, and every block of this step is left
+with the old parameters and without an exception.
 
-The public function has the user's signature and is the driver of the steps (`DRIVERS`). The same step function serves
-groups, where the next step may be that of another member, and `transition`, where somebody else is the driver.
+The public function has the user's signature and is the driver of the steps (`DRIVERS`). The same
+step function is used for groups, where the next step may be that of another member, and for
+`transition`, where the caller is the driver.
 
-An async generator cannot return a value. Its step function gets a list `.out` first and puts the `Next` there; code
-that can still run afterwards because a handler or an exit took over empties it again (`handler_head`, `after_with`).
+An async generator cannot return a value. Its step function gets a list `.out` first and puts the
+`Next` there; if a handler or an exit then runs instead of the return, it clears the list again
+(`handler_head`, `after_with`).
 
-With `blocks="exact"` a tail call inside a block does not end the step: it yields a `Push`, and the frame waits on the
-heap until the driver has the result. A plain function becomes a generator for that, seen only by its driver.
+With `blocks="exact"` a tail call inside a block does not end the step: it yields a `Push`, and the
+frame waits on the heap until the driver has the result. A plain function becomes a generator for
+that, used only by its driver.
 """
 
 from __future__ import annotations
@@ -79,7 +83,9 @@ while True:
     frame = state[0].step(out, *state[1])
 """,
 }
-"""How each kind of function runs its steps. The names get a dot in front; `turn` is where `yield_every` counts."""
+"""How each kind of function runs its steps. Names get a dot in front; at `turn`, `yield_every`
+counts.
+"""
 
 EXACT_DRIVERS: dict[Kind, str] = {
     "function": "return call_frames(member.step(*parameters))",
@@ -131,7 +137,9 @@ while True:
             waiting.clear()
 """,
 }
-"""The drivers for `blocks="exact"`. Thrown-in exceptions reach the outermost waiting frame of an async generator."""
+"""The drivers for `blocks="exact"`. Thrown-in exceptions reach the outermost waiting frame of an
+async generator.
+"""
 
 TURN = """
 left -= 1
@@ -144,12 +152,12 @@ HELPERS = frozenset({"member", "type", "Next", "Push", "pause", "call_frames", "
 
 
 def lower_to_step(analysis: Analysis, *, accepts_original: bool) -> Lowered:
-    """Rewrite a definition to its step function."""
+    """Rewrite a definition as its step function."""
     return _Step(analysis, accepts_original=accepts_original).lower()
 
 
 def lower_to_driver(analysis: Analysis) -> Lowered:
-    """Write the public function that drives the steps of a definition."""
+    """Build the public function that drives the steps of a definition."""
     node = analysis.definition.node
     _, rest = split_docstring(node.body)
     keeps = any(call.keeps_blocks for call in analysis.calls)
@@ -160,7 +168,7 @@ def lower_to_driver(analysis: Analysis) -> Lowered:
 
 
 def lower_to_binder(analysis: Analysis) -> Lowered:
-    """Write the function that binds a call and returns the arguments by position."""
+    """Build the function that binds a call and returns the arguments by position."""
     node = analysis.definition.node
     names = NOWHERE.tuple(NOWHERE.load(name) for name in analysis.parameters.all)
     made = definition_like(node, bare(node).args, [NOWHERE.return_(names)], is_async=False)
@@ -168,7 +176,7 @@ def lower_to_binder(analysis: Analysis) -> Lowered:
 
 
 class _Template(ast.NodeTransformer):
-    """Turn the text of a driver into statements at one place."""
+    """Converts the text of a driver to statements with one place."""
 
     def __init__(self, at: Build, analysis: Analysis) -> None:
         self.helpers = {".member"}
@@ -191,7 +199,7 @@ class _Template(ast.NodeTransformer):
         return [self.visit(statement) for statement in tree.body]
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Move every node to the one place."""
+        """Give every node the place."""
         if isinstance(node, ast.stmt | ast.expr | ast.ExceptHandler | ast.keyword):
             for key, value in self._at.place.items():
                 setattr(node, key, value)
@@ -200,7 +208,7 @@ class _Template(ast.NodeTransformer):
         return super().generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        """Rename: our names get a dot."""
+        """Put a dot in front of a name."""
         if node.id == "every":
             return self._at.constant(self._analysis.options.yield_every)
         if node.id in HELPERS or node.id in GLOBAL_NAMES:
@@ -208,7 +216,7 @@ class _Template(ast.NodeTransformer):
         return ast.Name(id=f".{node.id}", ctx=node.ctx, **self._at.place)
 
     def visit_Call(self, node: ast.Call) -> ast.Call:
-        """Put the parameters in for `*parameters`."""
+        """Replace `*parameters` by the parameters."""
         spread = node.args.pop() if node.args and isinstance(node.args[-1], ast.Starred) else None
         self.generic_visit(node)
         if spread is None:
@@ -242,7 +250,9 @@ class _Step(Lowering):
     # ------------------------------------------------------------ the transition
 
     def jump(self, call: TailCall, depth: int) -> tuple[list[ast.stmt], ast.Call]:
-        """Guard the callee and hand over the bound arguments; the call itself follows for any other callee."""
+        """Guard the callee and hand over the bound arguments; the call itself follows for any other
+        callee.
+        """
         del depth
         site = call.site
         callee = site.call.func
@@ -285,7 +295,7 @@ class _Step(Lowering):
         return at.any(*tests)
 
     def _payload(self, call: TailCall, bound: Bound | None, receiver: ast.expr | None) -> ast.expr:
-        """Build the tuple of arguments: by hand if they stand in order, else by the binder."""
+        """Build the tuple of arguments: directly if they are in order, else by the binder."""
         at = Build(call.site.call)
         if bound is not None and [name for name, _ in bound.values] == list(self.parameters.all):
             parts = [value for _, value in bound.values if not isinstance(value, Default)]
@@ -314,14 +324,16 @@ class _Step(Lowering):
             return [at.return_(pending)]
         return [at.expr(at.call(at.attribute(at.load(".out"), "append"), pending)), at.return_(None)]
 
-    # ------------------------------------------------------------ async generators: a transition that is called off
+    # -------------------------------------------- async generators: a transition that is called off
 
     def handler_head(self) -> list[ast.stmt]:
-        """Forget a pending transition: an exit has raised, and this handler took over."""
+        """Cancel a pending transition: an exit raised, and this handler runs instead."""
         return self._forget()
 
     def after_with(self, block: ast.stmt) -> list[ast.stmt]:
-        """Forget a pending transition: an inner exit has raised, and this one swallowed it."""
+        """Cancel a pending transition: an inner exit raised, and this one suppressed the
+        exception.
+        """
         del block
         return self._forget()
 

@@ -1,7 +1,7 @@
 """One step as a value: `delta(arguments) -> TailCall(next) | Return(value)`.
 
-The loop that `@tailrec` builds and this transition come from the same analysis, so a driver that stores every step
-(loom-runner) runs the very steps that the loop runs in memory.
+The loop that `@tailrec` builds and this transition come from the same analysis, so a driver that
+stores every step (loom-runner) runs the same steps as the loop in memory.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from loom._judge import not_a_function
+from loom._link import Member, decorate, member_of
 from loom._options import Options
-from loom._plan import decorate
-from loom._runtime import Member, Next, member_of
+from loom._runtime import Next
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -25,8 +25,10 @@ class TailCall:
     """The step ended with a tail call.
 
     Attributes:
-        function: The public function that runs the next step: the same one, or another member of its group.
-        arguments: Every parameter of it by name, bound and with defaults; `*args` as a tuple, `**kwargs` as a dict.
+        function: The public function that runs the next step: the same one, or another member of
+            its group.
+        arguments: Every parameter of it by name, bound and with defaults; `*args` as a tuple,
+            `**kwargs` as a dict.
     """
 
     function: Callable[..., Any]
@@ -45,7 +47,7 @@ class Return:
 
 
 class Transition:
-    """A function whose steps run one at a time; made by `transition`.
+    """A function whose steps run one at a time; created by `transition`.
 
     Attributes:
         function: The public function.
@@ -56,7 +58,7 @@ class Transition:
     __slots__ = ("_member", "_names", "_receiver", "function", "is_async", "signature")
 
     def __init__(self, function: Callable[..., Any], member: Member, receiver: tuple[Any, ...]) -> None:
-        """Keep the parts; use `transition` to make one."""
+        """Store the parts; `transition` creates one."""
         self.function = function
         self.signature = inspect.signature(function)
         self.is_async = member.plan.analysis.kind == "coroutine"
@@ -65,7 +67,7 @@ class Transition:
         self._names = member.plan.parameter_names
 
     def __repr__(self) -> str:
-        """Show what it is made from."""
+        """Show the function."""
         return f"<transition of {self.function!r}>"
 
     def bind(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -75,7 +77,7 @@ class Transition:
             Every parameter by name, defaults applied: `*args` as a tuple, `**kwargs` as a dict.
 
         Raises:
-            TypeError: Python's own, as if the function had been called.
+            TypeError: The arguments do not fit; the error is that of a call of the function.
         """
         return dict(zip(self._names, self._member.binder()(*self._receiver, *args, **kwargs), strict=True))
 
@@ -88,7 +90,8 @@ class Transition:
         return self._run(self._member.binder()(*self._receiver, *args, **kwargs))
 
     def step(self, arguments: Mapping[str, Any]) -> TailCall | Return | Awaitable[TailCall | Return]:
-        """Run exactly one transition from bound arguments, as `bind` and `TailCall.arguments` give them.
+        """Run exactly one transition from bound arguments, as `bind` and `TailCall.arguments` give
+        them.
 
         Args:
             arguments: Every parameter by name.
@@ -99,7 +102,7 @@ class Transition:
         if arguments.keys() != set(self._names):
             wrong = sorted({*self._names} ^ arguments.keys())
             message = (
-                f"cannot run a step of {self.function.__name__!r}: the arguments {wrong} are missing or not known. "
+                f"cannot run a step of {self.function.__name__!r}: the arguments {wrong} are missing or unknown.  "
             )
             raise TypeError(message + "Pass what `bind` returned.")
         return self._run(tuple(arguments[name] for name in self._names))
@@ -123,14 +126,15 @@ class Transition:
 
 
 def transition(fn: Callable[..., Any]) -> Transition:
-    """Give the steps of a function as a value.
+    """Return the transition of a function, which runs one step per call.
 
     Args:
-        fn: A function or coroutine function, decorated with `@tailrec` or of a shape that it accepts; or a method of an
-            object, whose receiver then is the first argument.
+        fn: A function or coroutine function, decorated with `@tailrec` or accepted by it; or a
+            bound method, whose receiver becomes the first argument.
 
     Raises:
-        TailCallError: It is refused, a generator, or keeps blocks open (`blocks="exact"`).
+        TailCallError: The function is refused, is a generator, or keeps blocks open
+            (`blocks="exact"`).
     """
     receiver: tuple[Any, ...] = ()
     function: object = fn

@@ -1,4 +1,6 @@
-"""What the analysis of one definition says: plain data that the rewrite, the explanation and the linter read."""
+"""The results of the analysis of one definition, for the rewrite, the explanation and the
+linter.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +52,11 @@ class TailCall:
     """One accepted tail call.
 
     Attributes:
-        site: Where it stands.
-        routes: The ways it may reach the function; in a group none, because the callee is only known at run time.
-        keeps_blocks: Whether its frame stays on the heap until the callee is done (`blocks="exact"`).
+        site: The call and its place.
+        routes: The ways it may reach the function; none in a group, where the callee is known only
+            at run time.
+        keeps_blocks: Whether its frame stays on the heap until the callee has ended
+            (`blocks="exact"`).
         starving: Whether a path leads here without awaiting anything.
     """
 
@@ -63,16 +67,16 @@ class TailCall:
 
     @property
     def binding(self) -> Literal["direct", "bind"]:
-        """Say how the arguments reach the parameters."""
+        """Return how the arguments reach the parameters."""
         return "direct" if self.routes and all(route.bound is not None for route in self.routes) else "bind"
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """All that is known about one definition.
+    """The facts about one definition.
 
     Attributes:
-        code: Code that equals that of the loaded function.
+        code: Code that is equal to that of the loaded function.
         names: The names of its frame.
         captured: The variables that a closure keeps and that change from step to step.
         maybe_unbound: The locals that have to be cleared between steps.
@@ -95,23 +99,27 @@ class Analysis:
 
     @property
     def receiver_is_stable(self) -> bool:
-        """Tell whether the first parameter is never assigned, so that it always is the receiver of a method."""
+        """Tell whether the first parameter is never assigned, so that it always is the receiver of
+        a method.
+        """
         return self.parameters.first is not None and self.parameters.first not in self.names.assigned
 
     @property
     def defaults_are_live(self) -> bool:
-        """Tell whether defaults are read at every step: the file touches them, or steps share no entry."""
+        """Tell whether defaults are read at every step: the file touches them, or steps share no
+        entry.
+        """
         if not self.parameters.positional_defaults and not self.parameters.keyword_defaults:
             return False
         touched = any("__defaults__" in line or "__kwdefaults__" in line for line in self.definition.file.lines)
         return touched or self.form == "step"
 
     @property
-    def unsaid_blocks(self) -> tuple[Deviation, ...]:
-        """Return the block-scoped tail calls that the user has to be warned about.
+    def unrequested_block_ends(self) -> tuple[Deviation, ...]:
+        """Return the tail calls that end a block although `blocks` was not given.
 
-        In a group any tail call may reach a member; there only those count whose name is that of a decorated function
-        in the file.
+        In a group any tail call may reach a member; only those whose name is that of a decorated
+        function in the file are returned.
         """
         if self.options.blocks is not None:
             return ()
@@ -128,7 +136,7 @@ class Analysis:
 
     @property
     def may_starve(self) -> bool:
-        """Tell whether the event loop may get no turn between two steps."""
+        """Tell whether a step may follow another without letting the event loop run."""
         is_async = self.kind in ("coroutine", "async generator")
         return is_async and self.options.yield_every is None and any(call.starving for call in self.calls)
 

@@ -1,4 +1,6 @@
-"""The concurrency contract: tasks, threads, processes, greenlets, cancellation and context variables."""
+"""The concurrency contract: tasks, threads, processes, greenlets, cancellation and context
+variables.
+"""
 
 import asyncio
 import concurrent.futures

@@ -1,4 +1,6 @@
-"""Every example runs in a process of its own, from the folder a reader would start it in, and prints what it promises."""
+"""Every example runs in a process of its own, from the folder a reader would start it in, and
+prints what it promises.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,6 @@
-"""Generated programs of the accepted fragment: recursion, the step reference and the compiler agree."""
+"""Generated programs of the accepted fragment: recursion, the step reference and the compiler
+agree.
+"""
 
 import os
 

@@ -1,4 +1,6 @@
-"""Faults in the compiler are caught: the corpus alone kills every named mutant. `loom_proof.mutants` tries the generator, too."""
+"""Faults in the compiler are caught: the corpus alone kills every named mutant.
+`loom_proof.mutants` tries the generator, too.
+"""
 
 import pytest
 from loom_proof.mutants import MUTANTS, UNCHANGED, judge

@@ -1,4 +1,6 @@
-"""Debuggers, coverage, optimised mode, reloads and edited files: what people run over their code."""
+"""Debuggers, coverage, optimised mode, reloads and edited files: what people run over their
+code.
+"""
 
 import contextlib
 import importlib

@@ -1,4 +1,6 @@
-"""mypy and pyright see decorated functions as the user wrote them. The files in `typing_tests` are checked, never run."""
+"""mypy and pyright see decorated functions as the user wrote them. The files in `typing_tests` are
+checked, never run.
+"""
 
 import json
 import shutil

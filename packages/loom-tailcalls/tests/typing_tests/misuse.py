@@ -1,4 +1,6 @@
-"""Only type-checked: each line that ends with ``# error`` must be reported by both checkers, and no other line."""
+"""Only type-checked: each line that ends with ``# error`` must be reported by both checkers, and no
+other line.
+"""
 
 from loom import tailrec, tailstream, transition
 

@@ -18,7 +18,9 @@ _numbers = itertools.count()
 
 @dataclass
 class Observation:
-    """What a program returned or raised, what it logged, where it failed, and which of its lines ran."""
+    """What a program returned or raised, what it logged, where it failed, and which of its lines
+    ran.
+    """
 
     outcome: tuple[Any, ...]
     log: list[Any]
@@ -26,7 +28,9 @@ class Observation:
 
 
 class Programs:
-    """Programs as text; `tailrec`, `tailstream`, `LOG`, `asyncio` and `collect` are there without an import."""
+    """Programs as text; `tailrec`, `tailstream`, `LOG`, `asyncio` and `collect` are there without
+    an import.
+    """
 
     def __init__(self) -> None:
         self.filenames: list[str] = []

@@ -1,6 +1,10 @@
-"""The decorators take functions with and without options, and refuse everything else by one error."""
+"""The decorators take functions with and without options, and refuse everything else by one
+error.
+"""
 
 import functools
+import inspect
+import pickle
 
 import pytest
 from loom import TailCallError, tailrec, tailstream
@@ -63,3 +67,12 @@ def test_tailrec_compiles_generators_too():
             yield from count(n - 1)
 
     assert sum(1 for _ in count(3000)) == 3001
+
+
+@pytest.mark.parametrize("decorator", [tailrec, tailstream])
+def test_both_decorators_have_their_name_and_the_same_signature(decorator):
+    names = ["fn", "blocks", "group", "yield_every", "allow_none", "allow_recursion"]
+    assert list(inspect.signature(decorator).parameters) == names
+    assert pickle.loads(pickle.dumps(decorator)) is decorator
+    with pytest.raises(TypeError, match=rf"^{decorator.__name__}\(\) got an unexpected keyword argument 'fast'"):
+        decorator(fast=True)

@@ -1,4 +1,6 @@
-"""The text is taken only if it compiles to the loaded code, and our decorator is told from others by its line."""
+"""The text is taken only if it compiles to the loaded code, and our decorator is told from others
+by its line.
+"""
 
 import pytest
 from loom import TailCallError

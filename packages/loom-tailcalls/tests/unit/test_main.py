@@ -80,7 +80,7 @@ def test_help_loads_none_of_the_compiler():
     text = (
         "import sys, loom.__main__\n"
         "try: loom.__main__.main(['--help'])\nexcept SystemExit: pass\n"
-        "heavy = {'ast', 'dataclasses', 'inspect', 'asyncio', 'loom._plan'} & set(sys.modules)\n"
+        "heavy = {'ast', 'dataclasses', 'inspect', 'asyncio', 'loom._link'} & set(sys.modules)\n"
         "sys.exit(repr(heavy) if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-S", "-c", text], capture_output=True, text=True, env=environment())
@@ -98,7 +98,7 @@ def environment():
 
 def test_the_import_is_light():
     text = (
-        "import loom, sys; print(*sorted({'ast', 'dataclasses', 'inspect', 'typing', 'loom._plan'} & set(sys.modules)))"
+        "import loom, sys; print(*sorted({'ast', 'dataclasses', 'inspect', 'typing', 'loom._link'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-S", "-c", text], capture_output=True, text=True, env=environment())
     assert (done.returncode, done.stdout.strip()) == (0, "")

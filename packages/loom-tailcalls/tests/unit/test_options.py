@@ -7,7 +7,7 @@ BAD = [
     ({"blocks": "maybe"}, "coroutine", "blocks='maybe'"),
     ({"group": ""}, "coroutine", "group=''"),
     ({"group": 3}, "coroutine", "group=3"),
-    ({"group": "g", "blocks": "exact"}, "coroutine", "a group cannot"),
+    ({"group": "g", "blocks": "exact"}, "coroutine", "cannot be used in a group"),
     ({"yield_every": 0}, "coroutine", "yield_every=0"),
     ({"yield_every": True}, "coroutine", "yield_every=True"),
     ({"yield_every": 2.5}, "coroutine", "yield_every=2.5"),

@@ -1,11 +1,10 @@
-"""A definition is compiled once; each function made from it is linked to its own cells."""
+"""A definition is compiled once for each set of options."""
 
 import gc
-import pickle
 import weakref
 
 from loom import _plan
-from loom._runtime import member_of
+from loom._link import member_of
 
 
 def test_functions_of_one_definition_share_a_plan(programs):
@@ -39,47 +38,6 @@ def test_a_plan_goes_with_the_code(programs):
     gc.collect()
     assert dead() is None
     assert not plans_of_the_program()
-
-
-def test_a_call_leaves_nothing_behind(programs):
-    module = programs.load(
-        """
-        class Big: pass
-        @tailrec
-        def f(n, x=None): return f(n - 1, Big()) if n else None
-        """
-    )
-    module.f(10)
-    gc.collect()
-    assert not [thing for thing in gc.get_objects() if type(thing).__name__ == "Big"]
-
-
-def test_attributes_are_carried_over(programs):
-    module = programs.load(
-        """
-        def deco(fn):
-            fn.tag = "t"
-            return fn
-        @tailrec
-        @deco
-        def f(n: int, /, k=3, *, z: str = "q") -> bool:
-            "doc"
-            return f(n - 1) if n else k
-        """
-    )
-    f = module.f
-    assert (f.__name__, f.__qualname__, f.__module__, f.__doc__, f.tag) == ("f", "f", "program", "doc", "t")
-    assert (f.__defaults__, f.__kwdefaults__) == ((3,), {"z": "q"})
-    assert f.__annotations__ == {"n": int, "z": str, "return": bool}
-    assert not hasattr(f, "__wrapped__")
-
-
-def test_a_compiled_function_is_pickled_by_name(programs, monkeypatch):
-    import sys
-
-    module = programs.load("@tailrec\ndef f(n): return f(n - 1) if n else 0")
-    monkeypatch.setitem(sys.modules, "program", module)
-    assert pickle.loads(pickle.dumps(module.f)) is module.f
 
 
 def test_the_undecorated_function_counts_when_its_name_was_kept(programs):

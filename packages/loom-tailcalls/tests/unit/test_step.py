@@ -465,7 +465,9 @@ def test_a_finally_that_goes_on_calls_the_step_off(programs):
 
 
 def test_a_stream_whose_exit_fails_goes_on_in_its_handler(programs):
-    """The transition was pending when the exit raised; the handler took over, so the step is not left."""
+    """The transition was pending when the exit raised; the handler took over, so the step is not
+    left.
+    """
     module = programs.load(
         """
         class Fails:

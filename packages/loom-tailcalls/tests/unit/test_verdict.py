@@ -27,11 +27,11 @@ def test_an_assigned_first_parameter_is_no_stable_receiver(programs):
     assert not verdict(programs, "def f(*n): return f(*n)").receiver_is_stable
 
 
-def test_unsaid_blocks_are_those_nobody_chose(programs):
+def test_unrequested_block_ends_are_those_nobody_chose(programs):
     source = "def f(n):\n    with n: return f(n - 1)"
-    assert [found.line for found in verdict(programs, source).unsaid_blocks] == [2]
-    assert verdict(programs, source, blocks="step").unsaid_blocks == ()
-    assert verdict(programs, source, group="g").unsaid_blocks == ()
+    assert [found.line for found in verdict(programs, source).unrequested_block_ends] == [2]
+    assert verdict(programs, source, blocks="step").unrequested_block_ends == ()
+    assert verdict(programs, source, group="g").unrequested_block_ends == ()
 
 
 def test_binding_is_direct_only_if_every_route_is(programs):

@@ -179,4 +179,5 @@ def _install(reach: _KillAt) -> None:
         (team, "verifier_step", functools.partial(verifier_step, round_s=0.02)),
     )
     for place, name, new in replacements:
+        assert hasattr(place, name), f"{place.__name__} has no {name} any more"
         setattr(place, name, new)

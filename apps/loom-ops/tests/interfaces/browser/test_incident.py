@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.needs("chromium")
 
-SHOTS = Path(__file__).parents[3] / "build" / "screenshots"
+SHOTS = Path(__file__).parents[5] / "build" / "screenshots"
 
 
 @pytest.fixture

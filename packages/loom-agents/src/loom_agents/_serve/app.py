@@ -31,8 +31,8 @@ import anyio
 from fastapi import Body, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from loom_runner import EventLog, LeaseLost, LocalEngine, RunBusy, RunnerError, StoreError, UnknownRun, UsageError
-from loom_runner.errors import IllegalMove, RunExists, UnknownApproval, UnknownToolCall
+from loom_runner import EventLog, LocalEngine, RunBusy, RunnerError, StoreError, UnknownRun, UsageError
+from loom_runner.errors import IllegalMove, LeaseLost, RunExists, UnknownApproval, UnknownToolCall
 from prometheus_client import CONTENT_TYPE_LATEST
 from sse_starlette import EventSourceResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException

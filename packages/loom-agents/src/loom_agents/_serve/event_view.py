@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from loom_runner import LoggedEvent, Runs
+from loom_runner import Runs
+from loom_runner.store import LoggedEvent
 
 __all__ = ["EventViews"]
 

@@ -85,13 +85,13 @@ def test_a_workspace_that_is_a_part_of_a_repository_shows_only_itself(repository
     assert "a/guide.md" in asyncio.run(part.git_diff("guide.md"))["output"]
 
 
-def test_a_long_difference_is_cut_and_says_so(repository: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_difference_is_cut_and_marked_as_cut(repository: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repository_module, "MAX_OUTPUT_BYTES", 1000)
     (repository.root / "README.md").write_text("line\n" * 5000)
     answer = asyncio.run(GitTools(repository).git_diff())
     assert answer["truncated"] is True
     assert answer["output_bytes"] > 20_000
-    assert "bytes left out" in answer["output"]
+    assert "bytes omitted" in answer["output"]
 
 
 def test_a_folder_without_a_repository_is_said_plainly(workspace: Workspace) -> None:

@@ -1,23 +1,26 @@
-"""Child runs: how a parent starts them, drives them, and sees what became of them. Theory of operation:
+"""Child runs: how a parent starts them, drives them, and gets their results. Theory of operation:
 
-*Started.* The rows of the children are written, with the status `created`, in the transaction that commits the
-parent's step. Before it there are none, after it there are all; a crash cannot leave some. The id is derived from the
-parent's, so a step that is tried again finds the same children.
+*Started.* The rows of the children are written, with the status `created`, in the transaction that
+commits the parent's step, so a crash leaves either none or all of them. Their ids are derived from
+the parent's, so a repeated step finds the same children.
 
-*Driven.* The parent is `waiting` and nobody holds it. The process that drove it now drives its children, each as any
-run is driven: claimed, stepped, committed, with a lease of its own. So a child that is killed is taken over like any
-other run, by the parent's next `resume` or by a worker; and two processes that resume the same parent share its
-children between them, each child being held by one.
+*Driven.* The parent is `waiting` and has no holder. The process that drove it now drives its
+children, each with its own lease, like any other run. So a killed child is taken over by the
+parent's next `resume` or by a worker; and two processes that resume the same parent divide its
+children between them.
 
-*Left waiting.* A child that waits (for an approval, a signal, a timer) or that pauses is left so; its siblings
-continue. While one of them works, waiting ones are checked again: a sibling may send the signal, a timer may become
-due. When no child can continue here and too few have settled, the parent stays `waiting`.
+*Waiting.* A child that waits (for an approval, a signal, a timer) or pauses stays so; its siblings
+continue. While one of them runs, waiting children are checked again: a sibling may send the signal,
+a timer may become due. When no child can be resumed here and too few have settled, the parent stays
+`waiting`.
 
-*Settled.* Whoever finds that enough children have settled claims the parent; the fence allows one. What they have
-spent counts against the parent's budget, and each starts with what remained of it.
+*Settled.* The first process that finds enough settled children claims the parent; the fence allows
+only one. What the children have spent counts against the parent's budget, and each child starts
+with what remains of it.
 
-*Ended early.* With `until="any"` the parent continues while others still run. They run beside it; the transaction
-that completes the parent cancels them, and when the parent stops for another reason, they pause.
+*Ended early.* With `until="any"` the parent continues while other children still run. They run
+concurrently; the transaction that completes the parent cancels them, and when the parent stops for
+another reason, they pause.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+from loom_runner._driver.new_runs import is_same_input
 from loom_runner._model.budget import Budget
 from loom_runner._model.records import NewRun, Spent
 from loom_runner._model.results import ChildResult
@@ -54,7 +58,7 @@ async def spent_by(store: Store, record: RunRecord) -> Spent:
 
 
 async def child_results(store: Store, wait: ChildrenWait) -> dict[str, ChildResult]:
-    """Read the children that a step waited for, by name."""
+    """Return the results of the children that a step waited for, by name."""
     found = {}
     for run_id in wait.children:
         record = await store.get_run(run_id)
@@ -77,7 +81,8 @@ class ChildRuns:
         """Return the rows of a step's children, and what the parent waits for.
 
         Raises:
-            UsageError: A program is not known, a name is not valid, or a run of this id is something else.
+            UsageError: A program is unknown, a name is not valid, or the id is taken by another
+                run.
             StateEncodeError: An input does not fit its program.
         """
         remaining = cursor.run.meter.remaining
@@ -91,7 +96,7 @@ class ChildRuns:
         program = driver.agent.program
         text, _ = program.begin(child.input)
         known = await self._store.get_run(run_id)
-        if known is not None and (known.parent_run_id != parent_id or not driver.is_same_input(known, text)):
+        if known is not None and (known.parent_run_id != parent_id or not is_same_input(program, known, text)):
             raise RunExists(
                 f"cannot start child {run_id!r}: a run of this name exists with another input. Give it another name.",
                 run_id=run_id,
@@ -105,14 +110,14 @@ class ChildRuns:
         """Return the driver of a program of children, by its key in `children=`.
 
         Raises:
-            UsageError: There is no such program, or its agent has the name of another one of these programs.
+            UsageError: There is no such program, or two of these agents have the same name.
         """
         if key not in self._drivers:
             known = self._settings.children
             if key not in known:
                 names = ", ".join(sorted(known)) or "none"
                 raise UsageError(
-                    f"cannot start a child of program {key!r}: the agent was given no such one. Programs: {names}."
+                    f"cannot start a child of program {key!r}: the agent has no such program. Programs: {names}."
                 )
             driver = known[key]()
             agents = [self._settings.agent, *(each.agent for each in self._drivers.values()), driver.agent]
@@ -133,7 +138,9 @@ class ChildRuns:
         return sum(status in SETTLED for status, _ in (await self._store.statuses(wait.children)).values())
 
     async def drive(self, wait: ChildrenWait, invocation: Invocation) -> None:
-        """Drive the children that a parent waits for, until enough have settled or none can continue here."""
+        """Drive the children that a parent waits for, until enough have settled or none can be
+        resumed here.
+        """
         programs = dict(zip(wait.children, wait.programs, strict=True))
         while await self.settled(wait) < wait.needed and not self._settings.stop.is_requested:
             waiting = await self._begin(programs, invocation)
@@ -144,7 +151,7 @@ class ChildRuns:
             _collect(invocation)
 
     async def _begin(self, programs: Mapping[str, str], invocation: Invocation) -> list[RunRecord]:
-        """Resume each child that can continue; return those that wait."""
+        """Resume each child that can be resumed; return those that wait."""
         waiting = []
         for run_id, (status, fence) in (await self._store.statuses(list(programs))).items():
             if status in SETTLED or run_id in invocation.children:
@@ -152,7 +159,8 @@ class ChildRuns:
             child = invocation.invocations.setdefault(run_id, invocation.for_child(self._settings.observers))
             driver = self.driver(programs[run_id])
             if run_id in invocation.resumed_at:
-                # This call has resumed it before: again only when its wait is over, and it has moved since.
+                # This call has resumed it before: resume it again only if its wait is over and it
+                # has changed since.
                 record = await self._store.get_run(run_id)
                 unmoved = invocation.resumed_at[run_id] == fence
                 if record is None or status != "waiting" or child.is_used_up or unmoved:
@@ -166,7 +174,7 @@ class ChildRuns:
         return waiting
 
     async def _wait_for_one(self, tasks: list[asyncio.Task[None]], waiting: list[RunRecord]) -> None:
-        """Wait until a child is done; while another one waits, no longer than until its wait may be over."""
+        """Wait until a child is done, or the wait of another child may be over."""
         if not waiting:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return
@@ -180,7 +188,7 @@ class ChildRuns:
             pause.cancel()
 
     async def can_resume(self, wait: ChildrenWait) -> bool:
-        """Say whether a child could continue, of a parent that still waits for its children."""
+        """Return whether one of the children that a parent waits for could be resumed."""
         programs = dict(zip(wait.children, wait.programs, strict=True))
         for run_id, (status, _) in (await self._store.statuses(wait.children)).items():
             if status == "created":
@@ -191,7 +199,7 @@ class ChildRuns:
         return False
 
     async def raise_budgets(self, wait: WaitFor | None, remaining: Budget, raised: Budget) -> None:
-        """Let open children use what a parent may use now, of the limits that were raised."""
+        """Raise the raised limits of open children to what remains of the parent's budget."""
         if not isinstance(wait, ChildrenWait):
             return
         for run_id, program in zip(wait.children, wait.programs, strict=True):
@@ -213,7 +221,7 @@ class ChildRuns:
 
     @staticmethod
     async def leave(invocation: Invocation) -> None:
-        """StopRequest driving what is still open; children of a parent that has completed are cancelled already."""
+        """Stop driving open children. Those of a completed parent are cancelled already."""
         for task in invocation.children.values():
             task.cancel()
         await asyncio.gather(*invocation.children.values(), return_exceptions=True)
@@ -221,7 +229,9 @@ class ChildRuns:
 
 
 def _collect(invocation: Invocation) -> None:
-    """Remove the children that are done; an error that one of them ended with is raised here."""
+    """Remove the children that are done, and raise the error of one that failed with an
+    exception.
+    """
     done = {run_id: task for run_id, task in invocation.children.items() if task.done()}
     for run_id in done:
         del invocation.children[run_id]

@@ -20,7 +20,7 @@ __all__ = ["Cursor"]
 
 @dataclass(slots=True)
 class Cursor:
-    """A claimed run: what the next step needs.
+    """A claimed run and its position.
 
     Attributes:
         attempt: The attempt of the step, from 0, over all processes.
@@ -52,12 +52,12 @@ class Cursor:
         return self.run.run_id
 
     def report_loss(self) -> None:
-        """Be told by the heartbeat's thread that the lease is lost."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over anyhow
+        """Stop the step, because the lease is lost. Called on the heartbeat's thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so no step is running
             self.run.loop.call_soon_threadsafe(self.stop_step)
 
     def stop_step(self) -> None:
-        """StopRequest the step: the lease is lost."""
+        """Stop the step, because the lease is lost."""
         if self.is_active:
             self.is_lost = True
             if self.context is not None:
@@ -68,7 +68,7 @@ class Cursor:
     def lease_lost(self) -> LeaseLost:
         return LeaseLost(
             f"cannot continue {self.run_id!r}: another process took the run over while step {self.step_index} ran. "
-            "Nothing of the step was written; look with loom-runner explain.",
+            "Nothing of the step was written; see loom-runner explain.",
             run_id=self.run_id,
             step_index=self.step_index,
         )

@@ -1,18 +1,20 @@
-"""Beginning: a run is created or found, claimed, and handed to the stepper. Theory of operation:
+"""Create or find a run, claim it, and pass it to the stepper. Theory of operation:
 
-*Resume* reads the run's row and continues. The number of steps before does not matter, and nothing is replayed.
+*Resume* reads the run's row and continues. Nothing is replayed, and the number of earlier steps
+does not matter.
 
-*Which agent.* A run is resumed only by the agent that its row names (`Agent.name`, or one of its aliases). Rows of
-versions before 0.8 have the function's name without its module: a caller who names the agent's module may resume them,
-if they were last driven from a file of the same name; a worker never does. The claim gives them the new name.
+*Which agent.* A run is resumed only by the agent that its row names (`Agent.name`, or one of its
+aliases). Rows of earlier versions have the function's name without its module: a caller that names
+the agent's module may resume them if they were last driven from a file of the same name; a worker
+never does. The claim stores the new name.
 
-*Who may claim.* A run that nobody holds; a run whose lease has run out; a run whose holder is certainly gone (same
-machine, no such process). Being wrong about the last would be harmless: the fence keeps the old holder from
-writing.
+*Which runs can be claimed.* A run without a holder, a run whose lease has expired, and a run whose
+holder is certainly gone (same machine, no such process). An error about the last would be harmless:
+the fence prevents the old holder from writing.
 
-*What a claim finds.* A run whose process disappeared gets an attempt row `interrupted`, written by the claim itself;
-one that did so too often is parked instead of tried again. A waiting run is only claimed when what it waits for has
-come; a claim that finds the run changed since then is refused, and everything is read again.
+*Claims.* If the run's process disappeared, the claim writes an attempt row `interrupted`; after too
+many such attempts the run is parked instead. A waiting run is claimed only when its wait is over.
+If the run has changed since it was read, the claim is refused, and everything is read again.
 
 The loop of the steps is in `stepper`, the ends of attempts are in `endings`.
 """
@@ -20,7 +22,6 @@ The loop of the steps is in `stepper`, the ends of attempts are in `endings`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,20 +29,20 @@ from loom_runner._driver.children import ChildRuns
 from loom_runner._driver.cursor import Cursor
 from loom_runner._driver.endings import Endings
 from loom_runner._driver.heartbeat import Heartbeat
+from loom_runner._driver.new_runs import existing_run, is_run_of_agent, new_run
 from loom_runner._driver.stepper import Stepper
 from loom_runner._driver.tool_ledger import Ledger
 from loom_runner._driver.waits import Waits
 from loom_runner._model.budget import NOTHING_SPENT, Budget, Meter
 from loom_runner._model.processes import is_gone, this_process
-from loom_runner._model.records import Claim, LeaseRequest, NewRun, RunRecord, Spent
+from loom_runner._model.records import Claim, LeaseRequest, RunRecord, Spent
 from loom_runner._model.results import RunResult
 from loom_runner._model.statuses import TERMINAL, move
 from loom_runner._model.waits import ChildrenWait, before_step
 from loom_runner._program.agent import Agent, check_names
-from loom_runner._program.codec import canonical
 from loom_runner._program.context import RunningRun
 from loom_runner._store.lookup import find_run
-from loom_runner.errors import LeaseLost, RunBusy, RunExists, StateError, UsageError
+from loom_runner.errors import LeaseLost, RunBusy, StateError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,7 +54,9 @@ __all__ = ["Driver"]
 
 
 _MAX_CLAIM_RACES: Final = 5
-"""How often a run may turn out to have changed between being read and being claimed; then others are busy with it."""
+"""How often a run may have changed between being read and being claimed, before it is reported as
+busy.
+"""
 
 
 class Driver:
@@ -80,82 +83,35 @@ class Driver:
     def observers(self) -> Observers:
         return self._settings.observers
 
-    # ------------------------------------------------------------------ beginning
+    # ------------------------------------------------------------------ starting and resuming
 
     async def start(self, run_id: str, initial: Any, invocation: Invocation, budget: Budget | None = None) -> RunResult:
-        """Create the run and drive it; attach to it when it exists with the same input."""
-        new, state = self._new_run(run_id, initial, budget)
+        """Create the run and drive it; attach to it if it exists with the same input."""
+        new, state = new_run(self._settings, run_id, initial, budget)
         claim = await self._store.create_run(new, self._lease_request())
         if claim is not None:
             meter = Meter(budget or Budget())
             cursor = self._cursor(claim, 0, state, attempt=0, invocation=invocation, meter=meter)
             self._notify(cursor, "run_started", status="created", fence=claim.fence, taken_over_from=None)
             return await self._drive(run_id, invocation, cursor=cursor)
-        record = await self._existing(new)
+        record = await existing_run(self._settings, new)
         if record.status in TERMINAL or record.status == "failed":
             return self._stored(record, was_stored=True)
         return await self._drive(run_id, invocation, record=record)
 
     async def enqueue(self, run_id: str, initial: Any, budget: Budget | None = None) -> RunResult:
-        """Create the run and leave it to a worker; return it as stored when it exists with the same input."""
-        new, _ = self._new_run(run_id, initial, budget)
+        """Create the run for a worker to drive; return it as stored if it exists with the same
+        input.
+        """
+        new, _ = new_run(self._settings, run_id, initial, budget)
         if await self._store.add_run(new):
             return self._stored(await find_run(self._store, run_id, "enqueue"))
-        return self._stored(await self._existing(new), was_stored=True)
-
-    def _new_run(self, run_id: str, initial: Any, budget: Budget | None) -> tuple[NewRun, Any]:
-        text, state = self._program.begin(initial)
-        limits = None if budget is None or budget.is_unlimited else json.dumps(budget.as_json())
-        now = self._clock.now_us()
-        return NewRun(run_id, self.agent.name, text, text, now, limits, self._program.version), state
-
-    async def _existing(self, new: NewRun) -> RunRecord:
-        """Read the run that has the id of a new one.
-
-        Raises:
-            RunExists: It is another agent's, or has another input.
-        """
-        run_id, where = new.run_id, self._store.description
-        record = await find_run(self._store, run_id, "start")
-        if not self.is_run_of_agent(record):
-            raise RunExists(
-                f"cannot start {run_id!r}: {where} has a run of this id of another program, "
-                f"{record.program!r}. Choose another run id.",
-                run_id=run_id,
-            )
-        if not self.is_same_input(record, new.input):
-            raise RunExists(
-                f"cannot start {run_id!r}: a run of this id exists in {where} with another input. "
-                "Continue it by resume, or choose another run id.",
-                run_id=run_id,
-            )
-        return record
-
-    def is_run_of_agent(self, record: RunRecord) -> bool:
-        """Say whether this agent may drive a run, by the name in its row."""
-        if record.program in self.agent.names:
-            return True
-        if record.program != self.agent.unqualified_name:
-            return False
-        if record.code_at is None or record.parent_run_id is not None:
-            return True  # never driven, or reached through its parent, which names the agent
-        return record.code_at.partition(":")[0] == self._program.code_at.partition(":")[0]
-
-    def is_same_input(self, record: RunRecord, text: str) -> bool:
-        """Compare inputs as JSON values; one of an earlier version of the code is converted first."""
-        given = canonical(text)
-        if canonical(record.input) == given:
-            return True
-        for version in range(1, self._program.version):
-            with contextlib.suppress(StateError):
-                if canonical(self._program.upgraded(record.input, version, "the input")) == given:
-                    return True
-        return False
+        return self._stored(await existing_run(self._settings, new), was_stored=True)
 
     async def resume(self, run_id: str, invocation: Invocation, budget: Budget | None = None) -> RunResult:
-        """Continue a run; return what is stored when it has ended."""
+        """Continue a run; if it has ended, return its stored result."""
         record = await find_run(self._store, run_id, "resume")
-        if not self.is_run_of_agent(record):
+        if not is_run_of_agent(self.agent, record):
             other = self._driver_of(record)
             return await other.resume(run_id, invocation.for_child(self.observers), budget)
         if record.status in TERMINAL:
@@ -168,13 +124,13 @@ class Driver:
         return await self._drive(run_id, invocation, record=record)
 
     def _driver_of(self, record: RunRecord) -> Driver:
-        """Find the driver of a child's run that is resumed by its parent's agent.
+        """Return the driver of a child run that is resumed with its parent's agent.
 
         Raises:
-            UsageError: The run is of another program.
+            UsageError: The run belongs to another program.
         """
         for driver in self.all_related():
-            if driver is not self and driver.is_run_of_agent(record):
+            if driver is not self and is_run_of_agent(driver.agent, record):
                 return driver
         at = f", last driven from {record.code_at}" if record.code_at else ""
         raise UsageError(
@@ -187,7 +143,7 @@ class Driver:
     async def _drive(
         self, run_id: str, invocation: Invocation, *, cursor: Cursor | None = None, record: RunRecord | None = None
     ) -> RunResult:
-        """Drive a run as far as this call may go, and its children beside it."""
+        """Drive a run as far as this call may, and its children concurrently."""
         try:
             return await self._drive_until_stopped(run_id, invocation, cursor, record)
         finally:
@@ -201,7 +157,7 @@ class Driver:
         while True:
             if cursor is None:
                 record = record or await find_run(self._store, run_id, "resume")
-                if record.status in TERMINAL:  # somebody else ended it in between
+                if record.status in TERMINAL:  # another process has ended it since
                     return self._stored(record)
                 if record.status == "waiting" and not await self._waits.is_over(record):
                     if not await self._wait_here(record, invocation):
@@ -236,7 +192,7 @@ class Driver:
             cursor = record = None
 
     async def _wait_here(self, record: RunRecord, invocation: Invocation) -> bool:
-        """Do what this process can do about a wait; true when the run is worth reading again."""
+        """Wait here for a timer or for children; return whether the run may be ready now."""
         if self._settings.stop.is_requested:
             return False
         if isinstance(record.wait, ChildrenWait):
@@ -253,9 +209,9 @@ class Driver:
         return True
 
     async def _claimed(self, seen: RunRecord, invocation: Invocation) -> Cursor | None:
-        """Claim a run; None when it has changed since it was read.
+        """Claim a run; None if it has changed since it was read.
 
-        The cursor is not active when the run was parked instead.
+        The cursor is not active if the run was parked instead.
         """
         state, text = self._read_state(seen)
         claim = await self._claim(seen)
@@ -292,34 +248,34 @@ class Driver:
         return is_limit and (await self._meter(record)).reached is not None
 
     async def can_resume(self, record: RunRecord) -> bool:
-        """Say whether a waiting run, or a child that it waits for, could be resumed now."""
+        """Return whether a waiting run, or a child that it waits for, could be resumed now."""
         if await self._waits.is_over(record):
             return True
         return isinstance(record.wait, ChildrenWait) and await self._children.can_resume(record.wait)
 
     async def raise_budgets(self, record: RunRecord, remaining: Budget, raised: Budget) -> None:
-        """Let the open children of a run, and theirs, use what it may use now."""
+        """Raise the budgets of the open descendants of a run to what remains of its budget."""
         await self._children.raise_budgets(record.wait, remaining, raised)
 
     # ------------------------------------------------------------------ ending early
 
     def stop_steps(self, run_ids: Iterable[str]) -> None:
-        """StopRequest the steps of runs that were cancelled, without waiting for a heartbeat."""
+        """Stop the steps of runs that were cancelled, without waiting for a heartbeat."""
         for run_id in run_ids:
             if run_id in self._held:
                 self._held[run_id].stop_step()
 
     def related_in_use(self) -> list[Driver]:
-        """Return this driver, and those of children that were needed so far, and theirs; each once."""
-        return _closure(self, lambda driver: driver._children.drivers_in_use())  # noqa: SLF001  (of this very class)
+        """Return this driver, and those of descendants that were needed so far, each once."""
+        return _closure(self, lambda driver: driver._children.drivers_in_use())  # noqa: SLF001  (the same class)
 
     def all_related(self) -> list[Driver]:
-        """Return this driver, and those of all programs of children, and theirs; each once.
+        """Return this driver, and those of all programs of descendants, each once.
 
         Raises:
-            UsageError: Two of their agents have one name.
+            UsageError: Two of their agents have the same name.
         """
-        found = _closure(self, lambda driver: driver._children.all_drivers())  # noqa: SLF001  (of this very class)
+        found = _closure(self, lambda driver: driver._children.all_drivers())  # noqa: SLF001  (the same class)
         check_names((driver.agent for driver in found), f"agent {self.agent.name!r} and the children of its runs")
         return found
 
@@ -330,7 +286,7 @@ class Driver:
     # ------------------------------------------------------------------ claiming
 
     async def _claim(self, record: RunRecord) -> Claim | None:
-        """Claim a run as it was read; None when it has changed since, so that everything is to be read again.
+        """Claim a run; None if it has changed since it was read.
 
         Raises:
             RunBusy: A live process holds it.
@@ -373,7 +329,7 @@ class Driver:
         )
 
     def _read_state(self, record: RunRecord) -> tuple[Any, str]:
-        """Read a stored state, converted to the current version; live and written."""
+        """Read a stored state in the current version; return the value and its JSON."""
         what = f"run {record.run_id!r} (step {record.step_index})"
         try:
             text = self._program.upgraded(record.state, record.state_version, what)

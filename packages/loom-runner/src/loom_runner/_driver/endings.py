@@ -1,21 +1,22 @@
-"""How an attempt ends: what is committed of it, and what becomes of the run. Theory of operation:
+"""The ends of attempts: what is committed, and the status of the run afterwards. Theory of
+operation:
 
-Every way out of a step is one function here and one transaction of the store. The statuses come from the table in
-`_model/statuses.py`; this module never names a status that the table does not lead to.
+Each way a step can end is one function here and one transaction of the store. The statuses come
+from the table in `_model/statuses.py`.
 
-| the step | becomes |
+| the step | result |
 |---|---|
-| returns `Continue` | committed; `running`, or `paused` when the slice of `max_steps` is used up |
+| returns `Continue` | committed; `running`, or `paused` when `max_steps` is used up |
 | returns `Complete` | committed; `completed` |
-| returns `Wait`, `Sleep` or `Spawn` | committed; `waiting`, or `running` when what it waits for is there already |
-| returns `Fail`, or raises what is not worth a retry | an attempt row; `failed`, with the state before the step |
-| raises what may pass | an attempt row with the time of the next try; `running` |
-| calls a tool that is in doubt, or needs an approval | `waiting`; the same attempt goes on when people have decided |
-| finds a budget used up | `paused` with the error category `limit`; the step has not begun |
-| ends when the run was asked to pause | committed; `paused` |
-| is cancelled (Ctrl-C, SIGTERM) | `paused`; the same step starts again on `resume` |
-| disappears with its process | found by the next claim, which writes an attempt row `interrupted` |
-| loses its lease, or somebody cancels the run | nothing is written |
+| returns `Wait`, `Sleep` or `Spawn` | committed; `waiting`, or `running` if the wait is over already |
+| returns `Fail`, or raises an error that is not retried | an attempt row; `failed`, with the state before the step |
+| raises an error that is retried | an attempt row with the time of the next attempt; `running` |
+| calls a tool that is in doubt, or needs an approval | `waiting`; the same attempt is resumed after the decision |
+| begins when a budget is used up | `paused` with the error category `limit`; the step is not run |
+| ends after a pause was requested | committed; `paused` |
+| is cancelled (Ctrl-C, SIGTERM) | `paused`; `resume` runs the step again |
+| disappears with its process | the next claim writes an attempt row `interrupted` |
+| loses its lease, or its run is cancelled | nothing is written |
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from loom_runner._model.records import AttemptEnd, AttemptRecord, Cancelling, Er
 from loom_runner._model.results import RunResult
 from loom_runner._model.statuses import CANCELLABLE, move
 from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait, WaitFacts, ready_at
-from loom_runner.errors import PauseAsked, StateError, ToolCallMismatch, UnknownTool, UsageError
+from loom_runner.errors import PauseRequested, StateError, ToolCallMismatch, UnknownTool, UsageError
 
 if TYPE_CHECKING:
     from loom_runner._driver.children import ChildRuns
@@ -48,7 +49,7 @@ __all__ = ["Endings"]
 _PACKAGE: Final = Path(__file__).parents[1]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER_RETRIED: Final = (StateError, UsageError, ToolCallMismatch, UnknownTool)
-"""Errors of the code itself: the same attempt would end the same way."""
+"""Errors of the code, which would occur again in every attempt."""
 
 
 class Endings:
@@ -72,7 +73,7 @@ class Endings:
         signal_key: int | None,
         children: tuple[tuple[NewRun, ...], ChildrenWait] | None = None,
     ) -> RunResult | None:
-        """Commit one step; the result when the run stops here."""
+        """Commit one step; return the result if the run stops here."""
         ended_at = max(started_at, self._clock.now_us())  # the clock may have been set back
         step_index = cursor.step_index
         step = StepCommit(
@@ -97,15 +98,15 @@ class Endings:
         if step_index == cursor.last_step and step.lease_end is None:
             step.status, step.lease_end, step.note = move("running", "pause"), "paused", f"max_steps {cursor.max_steps}"
         if self._stop_request.is_requested and step.lease_end is None:
-            step.status, step.lease_end, step.note = move("running", "pause"), "interrupted", "asked to end"
+            step.status, step.lease_end, step.note = move("running", "pause"), "interrupted", "asked to stop"
         meter = cursor.run.meter
         step.tokens, step.cost_usd = meter.tokens, meter.cost_usd
         if step.lease_end is not None:
             cursor.is_active = False
         try:
             await self._store.commit_step(cursor.claim, step)
-        except PauseAsked:
-            step.status, step.lease_end, step.note = move("running", "pause"), "paused", "asked to pause"
+        except PauseRequested:
+            step.status, step.lease_end, step.note = move("running", "pause"), "paused", "a pause was requested"
             cursor.is_active = False
             await self._store.commit_step(cursor.claim, step)
         except StateError as exc:  # too large for this store; nothing was written
@@ -147,7 +148,7 @@ class Endings:
         step: StepCommit,
         children: tuple[tuple[NewRun, ...], ChildrenWait] | None,
     ) -> None:
-        """Let a step be the last one before a wait, unless what it waits for is there already."""
+        """Make a step the last one before a wait, unless the wait is over already."""
         suspension, facts = advance.suspension, WaitFacts()
         if isinstance(suspension, Wait):
             if suspension.timeout_s is not None:
@@ -155,7 +156,7 @@ class Endings:
             step.wait = SignalWait(suspension.signal, step.due_at)
             step.note = f"signal {suspension.signal!r}"
             sent = await self._store.signals(cursor.run_id, name=suspension.signal)
-            # The signal that this step has taken is still listed: it is this commit that takes it.
+            # The signal that this step has received is still listed, because this commit marks it.
             facts = WaitFacts(has_signal=any(waiting.key != step.signal_key for waiting in sent))
         elif isinstance(suspension, Sleep):
             step.due_at = _due_at(suspension, step.ended_at)
@@ -173,10 +174,10 @@ class Endings:
         else:
             step.status, step.lease_end = move("running", "wait"), "waiting"
 
-    # ------------------------------------------------------------------ attempts that commit nothing
+    # ------------------------------------------------------------------ attempts that do not commit
 
     async def failed(self, cursor: Cursor, started_at: int, exc: BaseException) -> RunResult | None:
-        """Record a failed attempt; the result when there is no further one."""
+        """Record a failed attempt; return the result if there is no further one."""
         now = max(started_at, self._clock.now_us())
         error = _describe(exc, self._program)
         cursor.tries_used += 1
@@ -208,7 +209,9 @@ class Endings:
         )
 
     async def suspend(self, cursor: Cursor, suspended: StepSuspended) -> RunResult:
-        """Let the run wait until people have decided about calls in doubt, and calls that need an approval."""
+        """Let the run wait for decisions about calls in doubt, and about calls that need an
+        approval.
+        """
         run_id, now = cursor.run_id, self._clock.now_us()
         notes = []
         if suspended.doubt is not None:
@@ -230,13 +233,13 @@ class Endings:
         return await self._stop(cursor, end)
 
     async def park(self, cursor: Cursor, crashes: int) -> RunResult:
-        message = f"step {cursor.step_index} took its process down {crashes} times"
+        message = f"step {cursor.step_index} crashed its process {crashes} times"
         error = ErrorInfo("Parked", message, "crashes", self._program.code_at)
         end = AttemptEnd(move("running", "park"), self._clock.now_us(), error=error, lease_end="parked")
         return await self._stop(cursor, end)
 
     async def limit(self, cursor: Cursor, reached: str) -> RunResult:
-        """Pause a run whose budget is used up; its next step has not begun, or is dropped."""
+        """Pause a run whose budget is used up; its next step has not begun, or is discarded."""
         error = ErrorInfo("BudgetUsedUp", f"the budget of {reached} is used up", "limit", self._program.code_at)
         end = AttemptEnd(
             move("running", "limit"), self._clock.now_us(), error=error, lease_end="paused", note=error.message
@@ -291,7 +294,9 @@ def _due_at(sleep: Sleep[Any], now: int) -> int:
 
 
 def _describe(exc: BaseException, program: Program) -> ErrorInfo:
-    """Write an exception down: category, the line of the user's code, and the traceback without our own frames."""
+    """Describe an exception: category, line of the user's code, and traceback without frames of
+    this package.
+    """
     category = getattr(exc, "error_category", None) or ("state" if isinstance(exc, StateError) else "error")
     frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if not _is_ours(frame.filename)]
     file = program.code_at.partition(":")[0]
@@ -302,7 +307,7 @@ def _describe(exc: BaseException, program: Program) -> ErrorInfo:
 
 
 def _is_ours(filename: str) -> bool:
-    """Whether a frame is this package's or asyncio's: users look for their own."""
+    """Return whether a frame belongs to this package or asyncio."""
     path = Path(filename)
     is_private = _PACKAGE in path.parents and path.relative_to(_PACKAGE).parts[0].startswith("_")
     return is_private or path.parent.name == "asyncio"

@@ -1,4 +1,4 @@
-"""The heartbeat: a thread that keeps the leases of this process while its steps are slow."""
+"""The heartbeat: a thread that renews the leases of this process while steps run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["Heartbeat"]
 
 
 class Heartbeat:
-    """Prolong leases from a thread, so that a step that blocks the event loop does not lose its run.
+    """Renew leases on a thread, so that a step that blocks the event loop does not lose its run.
 
-    The thread ends at the first beat that finds no claim to keep. A lease that turns out to be lost is reported
-    once, from that thread.
+    The thread ends at the first beat without a claim. A lost lease is reported once, on that
+    thread.
     """
 
     def __init__(self, store: Store, every_s: float) -> None:
@@ -53,8 +53,9 @@ class Heartbeat:
             try:
                 lost = self._store.renew(claims)
             except StoreError:
-                # The next beat may succeed; if none does, the lease runs out and the next write says so.
-                logging.getLogger("loom_runner").warning("a lease could not be prolonged", exc_info=True)
+                # The next beat may succeed; if none does, the lease expires, and the next write
+                # raises LeaseLost.
+                logging.getLogger("loom_runner").warning("a lease could not be renewed", exc_info=True)
                 continue
             for claim in lost:
                 with self._wake:

@@ -1,4 +1,4 @@
-"""What the parts of the driver share: the settings of one agent on one store, and one call of `start` or `resume`."""
+"""The settings of one agent on one store, and the state of one call of `start` or `resume`."""
 
 from __future__ import annotations
 
@@ -26,21 +26,23 @@ __all__ = ["ChildDriver", "Invocation", "Settings", "StopRequest"]
 
 @dataclass(slots=True)
 class StopRequest:
-    """Whether the runs of this engine shall stop after their steps, because the process is about to end."""
+    """Whether the runs of this engine stop after their steps, because the process is about to
+    end.
+    """
 
     is_requested: bool = False
 
 
 @dataclass(slots=True)
 class Invocation:
-    """One call of `start` or `resume`: how far it may still go, who listens, and the child runs that it drives.
+    """The state of one call of `start` or `resume`.
 
     Attributes:
         max_steps: Steps that it may still run; None is no limit.
-        wait_s: Seconds that it may still spend on timers.
-        listeners: Observers beside those of the driver's own settings.
+        wait_s: Seconds that it may still spend waiting for timers.
+        listeners: Observers in addition to those of the driver's settings.
         children: The tasks that drive child runs.
-        invocations: The same as this, for each child.
+        invocations: The invocation of each child run.
         resumed_at: The fence that each child had when it was last resumed.
     """
 
@@ -68,18 +70,20 @@ class Invocation:
             self.max_steps -= steps
 
     def for_child(self, *listeners: Observers) -> Invocation:
-        """The same for a child: it may run as many steps as its parent may still run."""
+        """Return the invocation of a child, which may run as many steps as its parent may still
+        run.
+        """
         heard = (*self.listeners, *(each for each in listeners if all(each is not other for other in self.listeners)))
         return Invocation(self.max_steps, self.wait_s, heard)
 
     def observers_with(self, own: Observers) -> Observers | ObserverGroup:
-        """Who listens to a run of a driver whose observers are `own`."""
+        """Return the observers of a run of a driver whose observers are `own`."""
         others = tuple(each for each in self.listeners if each is not own)
         return ObserverGroup((own, *others)) if others else own
 
 
 class ChildDriver(Protocol):
-    """What drives the child runs of one agent: a driver, as a parent's driver sees it."""
+    """The driver of a child run, as its parent's driver uses it."""
 
     @property
     def agent(self) -> Agent: ...
@@ -90,16 +94,14 @@ class ChildDriver(Protocol):
 
     async def raise_budgets(self, record: RunRecord, remaining: Budget, raised: Budget) -> None: ...
 
-    def is_same_input(self, record: RunRecord, text: str) -> bool: ...
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What all runs of one agent on one store share.
+    """The settings of all runs of one agent on one store.
 
     Attributes:
-        module: The agent module as its caller named it, for hints that can be pasted.
-        children: Makes the driver of each program of child runs.
+        module: Returns the agent module as the user named it, for the commands in hints.
+        children: Creates the driver of each program of child runs.
     """
 
     agent: Agent

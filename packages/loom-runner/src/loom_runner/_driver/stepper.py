@@ -1,15 +1,15 @@
-"""The loop of a claimed run: one step after the other, until one ends the slice. Theory of operation:
+"""The loop over the steps of a claimed run. Theory of operation:
 
-*One step.* Take the state, run the program's transition with a fresh `RunContext` (`run_step`), and commit what it
-came to: the step's row, the run's row with the new state, the lease's end if this was the last step of the slice, in
-one transaction. Then the next. Nothing is committed of a step that did not return an outcome, except its tool ledger
-(see `ledger`), and a row for a failed attempt.
+*One step.* Take the state, run the program's transition with a new `RunContext` (`run_step`), and
+commit its outcome: the step's row, the run's row with the new state, and the lease's end if the run
+stops here, in one transaction. If a step does not return an outcome, only its tool ledger (see
+`tool_ledger`) and a row for the failed attempt are committed.
 
-*Whatever happens, the lease is given back*, unless it is lost: an exception that leaves this module has been recorded
-first. `endings` knows how.
+*The lease is always released*, unless it is lost: every exception is recorded before it leaves this
+module (see `endings`).
 
-*Not covered.* A step that never awaits and never returns blocks its event loop; its lease is kept by the
-heartbeat's thread.
+*Not covered.* A step that never awaits and never returns blocks its event loop; the heartbeat's
+thread keeps its lease.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from loom_runner._driver.children import child_results
 from loom_runner._model.outcomes import Spawn
 from loom_runner._model.waits import ChildrenWait, SignalWait
 from loom_runner._program.context import RunContext, Signal, set_current_run
-from loom_runner._program.run_step import NO_LIMITS, BudgetTimeUsedUp, StepLimits, run_step
+from loom_runner._program.run_step import NO_LIMITS, StepLimits, run_step
 from loom_runner._program.tool_calls import StepSuspended
-from loom_runner.errors import LeaseLost, StoreError
+from loom_runner.errors import BudgetTimeUsedUp, LeaseLost, StoreError
 
 if TYPE_CHECKING:
     from loom_runner._driver.children import ChildRuns
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 __all__ = ["Stepper"]
 
 _YIELD_EVERY_US: Final = 5_000
-"""A step that never suspends would keep signals and other runs waiting; the driver lets the loop turn this often."""
+"""Steps that never suspend would block signals and other runs, so the driver yields to the event
+loop this often.
+"""
 
 
 class Stepper:
@@ -52,21 +54,21 @@ class Stepper:
         self._heartbeat = heartbeat
 
     async def drive(self, cursor: Cursor, max_steps: int | None) -> RunResult:
-        """Run steps until one ends the slice."""
+        """Run steps until the run stops."""
         self._heartbeat.keep(cursor.claim, cursor.report_loss)
         try:
             return await self._steps(cursor, max_steps)
         except LeaseLost:
             raise
         except StoreError:
-            # Give the lease back if the store lets us, so that nobody has to wait for it to run out.
+            # Release the lease if the store allows it, so that nobody has to wait until it expires.
             with contextlib.suppress(StoreError, LeaseLost):
                 await self._endings.interrupt(cursor, "stopped: the database could not be written")
             raise
         except asyncio.CancelledError:
             if cursor.is_lost:
                 if cursor.task is not None:
-                    cursor.task.uncancel()  # it was our own way to stop the step
+                    cursor.task.uncancel()  # `Cursor.stop_step` cancelled it to stop the step
                 raise cursor.lease_lost() from None
             await self._endings.interrupt(cursor, "stopped")
             raise
@@ -133,17 +135,19 @@ class Stepper:
                 return ended
 
     def _limits(self, cursor: Cursor) -> StepLimits:
-        """Return how long a step may take: its time-out, and what is left of the budget's time."""
+        """Return how long a step may take: its timeout, and what remains of the budget's time."""
         meter = cursor.run.meter
         return StepLimits(self._settings.agent.step_timeout_s, meter.remaining.time_s, meter.limit.time_s)
 
     async def _context_after_wait(self, cursor: Cursor) -> tuple[RunContext, int | None]:
-        """Return the context of a step that begins after a wait, and the key of the signal that it takes."""
+        """Return the context of a step that begins after a wait, and the key of the signal that it
+        receives.
+        """
         signal, key, children = None, None, {}
         store, wait = self._settings.store, cursor.wait
         if isinstance(wait, SignalWait):
             pending = await store.signals(cursor.run_id, name=wait.signal)
-            if pending:  # nothing after a time-out
+            if pending:  # empty after a timeout
                 signal, key = Signal(pending[0].name, json.loads(pending[0].payload)), pending[0].key
         elif isinstance(wait, ChildrenWait):
             children = await child_results(store, wait)

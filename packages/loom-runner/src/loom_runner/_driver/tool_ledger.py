@@ -1,23 +1,27 @@
 """The tool ledger: one row per managed call, written before the tool runs and after it.
 
-The rules, for a call that comes to the ledger with a key (run, step, name and ordinal, or the caller's own; never
-the attempt):
+A call is identified by its key: run, step, and the name and ordinal of the call or the caller's
+key, but not the attempt. The rules:
 
 1. No row: write `started`, run the tool, write `done` or `failed`.
-2. A row with other arguments: `ToolCallMismatch`. The recorded answer belongs to another question.
-3. `done`: give back the recorded payload. The tool does not run.
-4. `failed`: raise it again, or, when the failure is retryable, run the tool once more under the same key.
-5. `retry`: a person answered a doubt this way; run the tool once more under the same key.
-6. `started` or `in_doubt`: an attempt before this one called the tool and nobody knows how it ended. `reconcile` of
-   the tool may find it out; else by the tool's policy: run it again with its key, fail, or park the run and ask. A
-   tool that raises `OutcomeUnknown` comes here as well.
+2. A row with other arguments: raise `ToolCallMismatch`. The recorded result belongs to another
+   call.
+3. `done`: return the recorded payload. The tool does not run.
+4. `failed`: raise the error again; if the failure is retryable, run the tool again with the same
+   key.
+5. `retry`: a person decided that a call in doubt is repeated; run the tool again with the same key.
+6. `started` or `in_doubt`: an earlier attempt called the tool, and the outcome is unknown. The
+   tool's `reconcile` may find it out; otherwise the tool's policy decides: run it again with its
+   key, fail, or let the run wait for a decision. The same holds for a tool that raises
+   `OutcomeUnknown`.
 
-Before all of these, a call without a row passes the gate (see `_gate`): it may run, it fails, or it is asked about
-(see `_approvals`) and begins on a later attempt. A row means that it was allowed to begin.
+Before these rules, a call without a row passes the gate (see `_program/gate.py`): it may run, it
+fails, or it needs an approval (see `_model/approvals.py`) and starts in a later attempt. A row
+means that the call was allowed to start.
 
-A row is left at `started` on purpose when the process dies or the step is cancelled in the middle: that *is* the
-doubt. Not covered: what a tool does without the ledger's knowledge, and a timed-out tool that goes on working on
-its thread.
+If the process dies or the step is cancelled during a call, its row stays `started`: the call is in
+doubt. Not covered: effects of a tool outside its managed calls, and a tool that continues on its
+thread after its timeout.
 """
 
 from __future__ import annotations
@@ -80,7 +84,7 @@ class Ledger:
         key: str,
         execute: Execute,
     ) -> Any:
-        """Make one managed call and return its payload (plain JSON)."""
+        """Run one managed call; return its payload (plain JSON)."""
         text = arguments_text(tool.name, arguments)
         digest = hashlib.sha256(text.encode()).hexdigest()[:32]
         start = ToolStart(step_index, key, tool.name, text, digest, self._clock.now_us())
@@ -113,17 +117,17 @@ class Ledger:
     async def _approval(
         self, tool: Tool, arguments: Mapping[str, Any], start: ToolStart, attempt: int
     ) -> ApprovalRecord | None:
-        """Find the approval that lets a call begin; None when it needs none.
+        """Return the approval that allows a call to start; None if it needs none.
 
         Raises:
-            ToolFailed: It is denied, or the approval expired.
-            StepSuspended: People have to decide first.
+            ToolFailed: The call is denied, or the approval expired.
+            StepSuspended: A decision is pending.
         """
         run_id, now = self._claim.run_id, start.at
         found = await self._store.approval_of(run_id, start.step_index, start.key)
         if found is None:
             if await self._store.tool_call(run_id, start.step_index, start.key) is not None:
-                return None  # it was allowed to begin: the ledger knows how to go on
+                return None  # it was allowed to start in an earlier attempt
             call = PendingCall(run_id, start.step_index, start.key, tool.name, tool, arguments)
             verdict = verdict_on(self._gate, call)
             if isinstance(verdict, Deny):
@@ -144,7 +148,7 @@ class Ledger:
         return approval
 
     def _denial(self, start: ToolStart, attempt: int, category: str, note: str) -> ToolFailed:
-        message = note or ("the call was denied" if category == "denied" else "the request for approval expired")
+        message = note or ("the call was denied" if category == "denied" else "the approval request expired")
         error = ErrorInfo("ToolFailed", message, category)
         self._notify("tool_finished", start, attempt, status="failed", recorded=True, error=error)
         return ToolFailed(
@@ -171,7 +175,9 @@ class Ledger:
             )
 
     async def _resolve_recorded(self, record: ToolRecord, tool: Tool, attempt: int, start: ToolStart) -> str | None:
-        """Decide about a row without a result: its payload when that was found out, None when the tool may run."""
+        """Decide about a row without a result: return its payload if that was found out, None if
+        the tool may run.
+        """
         if record.status == "retry":
             return None
         if record.status == "failed":
@@ -186,7 +192,7 @@ class Ledger:
         if isinstance(answer, Done):
             end = ToolEnd("done", self._clock.now_us(), result=_payload_text(answer.result))
             if not await self._store.decide_tool(record, end, "reconcile"):
-                raise StepSuspended(record.number)  # somebody decided at the same moment; the next attempt reads it
+                raise StepSuspended(record.number)  # decided concurrently; the next attempt reads the decision
             self._notify("tool_finished", start, attempt, status="done", recorded=True, result=end.result)
             return end.result
         policy = tool.doubt_policy
@@ -196,7 +202,7 @@ class Ledger:
             end = ToolEnd("failed", start.at, error=_IN_DOUBT)
             if record.status == "started":
                 await self._finish(start, attempt, end)
-            else:  # it was asked about before, and the code has changed its mind
+            else:  # an earlier attempt asked for a decision, with another policy
                 await self._store.decide_tool(record, end, "on_doubt")
             raise self._failure(start, _IN_DOUBT, retryable=False)
         return None
@@ -248,7 +254,7 @@ class Ledger:
             try:
                 text = _payload_text(value)
             except (TypeError, ValueError, RecursionError) as exc:
-                message = f"it ran, but returned what JSON cannot hold ({exc})"
+                message = f"it ran, but its result is not JSON ({exc})"
                 error, retryable = ErrorInfo(type(exc).__name__, message, "bad_result"), False
                 cause = exc
             else:
@@ -272,13 +278,15 @@ class Ledger:
         *,
         is_repeat: bool,
     ) -> Any:
-        """Treat a call whose tool says that nobody knows its end as one whose process died, and repeat it once."""
+        """Treat a call that raised `OutcomeUnknown` like one whose process died; repeat it at most
+        once.
+        """
         if is_repeat:
             await self._finish(start, attempt, ToolEnd("failed", self._clock.now_us(), error=_IN_DOUBT))
             raise self._failure(start, _IN_DOUBT, retryable=False) from exc
         record = await self._store.tool_call(self._claim.run_id, start.step_index, start.key)
         if record is None:
-            raise AssertionError(start) from exc  # it was started a moment ago
+            raise AssertionError(start) from exc  # the call was recorded before it ran
         payload = await self._resolve_recorded(record, tool, attempt, start)
         if payload is not None:
             return json.loads(payload)
@@ -333,7 +341,7 @@ def _request(run_id: str, start: ToolStart, ask: Ask) -> ApprovalRecord:
 
 
 def arguments_text(name: str, arguments: Mapping[str, Any]) -> str:
-    """Write arguments in the one way that their hash is taken from.
+    """Encode arguments in the canonical form that is hashed.
 
     Raises:
         ToolFailed: With the category `invalid_arguments`.
@@ -353,7 +361,9 @@ def _payload_text(value: Any) -> str:
 
 
 def _jsonable(value: Any) -> Any:
-    """Write models, dataclasses, dates and the like as JSON; an object that is none of these is an error."""
+    """Convert models, dataclasses, dates and similar objects to JSON; any other object is an
+    error.
+    """
     from pydantic_core import PydanticSerializationError, to_jsonable_python
 
     try:

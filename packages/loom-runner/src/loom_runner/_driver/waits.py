@@ -1,4 +1,4 @@
-"""Whether what a waiting run waits for has come. The definition is in `_model/waits.py`; the store has applied it."""
+"""Whether a waiting run is ready. The definition is in `_model/waits.py`; the store applies it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Waits:
         self._store = settings.store
 
     async def is_over(self, record: RunRecord) -> bool:
-        """Say whether a waiting run can be resumed now; the gate may have changed its mind about pending requests."""
+        """Return whether a waiting run can be resumed now. The gate is called again for pending
+        requests.
+        """
         if self._is_ready(record):
             return True
         wait = record.wait
@@ -40,7 +42,9 @@ class Waits:
         return record.ready_at is not None and record.ready_at <= self._settings.clock.now_us()
 
     async def _gate_decides(self, run_id: str, wait: DecisionWait) -> bool:
-        """Ask the gate about the pending requests once more; true when it has decided about all of them."""
+        """Call the gate again for the pending requests; return whether it has decided about all of
+        them.
+        """
         if self._settings.agent.gate is None or not wait.approvals:
             return False
         now = self._settings.clock.now_us()
@@ -57,7 +61,7 @@ class Waits:
             return False
         try:
             tool = tools.get(approval.name)
-        except UnknownTool:  # a `@tool` function, which only the code knows
+        except UnknownTool:  # a `@tool` function, which is not in the registry
             return False
         arguments = json.loads(approval.arguments)
         call = PendingCall(approval.run_id, approval.step_index, approval.key, approval.name, tool, arguments)
@@ -65,7 +69,7 @@ class Waits:
             verdict = gate(call)
         except Exception:
             logging.getLogger("loom_runner").warning(
-                "the gate failed for %s; its request stays", call.name, exc_info=True
+                "the gate failed for %s; its request stays pending", call.name, exc_info=True
             )
             return False
         if isinstance(verdict, Allow):

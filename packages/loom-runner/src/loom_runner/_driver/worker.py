@@ -1,22 +1,22 @@
-"""A worker: it looks for runs that can continue, and drives them. Theory of operation:
+"""The worker: finds runs that can be resumed, and drives them. Theory of operation:
 
-*What can continue.* A run that was created and not begun (enqueued, a child, a fork); one that waits and whose time,
-signal, decision or children have come; one that was interrupted (Ctrl-C, SIGTERM, a drained worker); one whose process
-disappeared. Not one that was paused, by a person, by `max_steps` or by its budget, and not one that has failed.
+*Which runs can be resumed.* Runs that were created and not started (enqueued, children, forks),
+waiting runs that are ready, interrupted runs (Ctrl-C, SIGTERM, a drained worker), and runs whose
+process disappeared. Not runs that were paused (by a person, `max_steps` or a budget) or have
+failed.
 
-*Which runs.* Those whose row names one of the worker's agents, by its name or an alias. A run of another program is
-left to others.
+*Which programs.* Runs whose row names one of the worker's agents, by its name or an alias.
 
-*Who gets it.* Whoever claims it first; the others are told that it is busy and look elsewhere. There is no queue and
-no master: any number of workers may watch one database.
+*Several workers* may watch one database, without a queue or a coordinator. The first to claim a run
+gets it; the others get `RunBusy` and continue with other runs.
 
-*How often it looks.* At once after it has found something, and whenever the database changes; without a change after
-`poll_s`, and ever more slowly up to `max_poll_s`, because time alone makes timers due and leases run out. A run that
-cannot continue (its code cannot read its state, its gate still asks) is left alone for a while, longer each time, so
-that it does not keep the worker from others.
+*Polling.* The worker looks again after it has found a run, whenever the database changes, and
+otherwise after `poll_s`, with increasing delays up to `max_poll_s`, because timers become due and
+leases expire without a change. A run that cannot be resumed (its code cannot read its state, its
+gate still asks) is skipped for a while, longer each time, so that it does not block others.
 
-*How it ends.* `stop()` is what SIGTERM should call: nothing new is begun, every run stops after its step, and what
-has not stopped within `grace_s` is abandoned uncommitted. All of it is found by the next worker.
+*Stopping.* `stop()` is for SIGTERM: no run is begun, every run stops after its step, and steps that
+have not ended within `grace_s` are abandoned uncommitted. The next worker resumes these runs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = ["Runner", "Worker"]
 
 
 class Runner(Protocol):
-    """What a worker needs of an `AgentRunner`."""
+    """The part of an `AgentRunner` that a worker uses."""
 
     @property
     def store(self) -> Store: ...
@@ -58,14 +58,15 @@ class Worker:
 
     Args:
         runners: One or more, on the same store.
-        concurrency: How many runs at a time.
-        poll_s: Seconds between two looks while there is work.
-        max_poll_s: The longest time between two looks while nothing changes.
-        grace_s: Seconds that a step has to end in after `stop`.
-        clock: Time, and waiting between two looks.
+        concurrency: The largest number of runs that are driven at the same time.
+        poll_s: Seconds between two polls while there is work.
+        max_poll_s: The longest delay between two polls while nothing changes, in seconds.
+        grace_s: Seconds after `stop` in which running steps may end.
+        clock: Time, and waiting between two polls.
 
     Raises:
-        UsageError: The runners do not share a store, or two agents have one name; the latter by `run`.
+        UsageError: The runners do not share a store. `run` raises it if two agents have the same
+            name.
     """
 
     def __init__(
@@ -78,9 +79,11 @@ class Worker:
         clock: Clock | None = None,
     ) -> None:
         if not runners or any(runner.store is not runners[0].store for runner in runners):
-            raise UsageError("cannot make a worker: give it runners that share one store.")
+            raise UsageError("cannot create a worker: give it runners that share one store.")
         if concurrency < 1 or not 0 < poll_s <= max_poll_s or not grace_s >= 0:
-            raise UsageError("cannot make a worker: concurrency starts at 1, and poll_s lies above 0 up to max_poll_s.")
+            raise UsageError(
+                "cannot create a worker: concurrency starts at 1, and poll_s is above 0 and at most max_poll_s."
+            )
         self._runners = runners
         self._store = runners[0].store
         self._concurrency = concurrency
@@ -98,7 +101,7 @@ class Worker:
         """Work until `stop` is called.
 
         Args:
-            until_idle: End as soon as nothing can go on.
+            until_idle: End as soon as no run can be resumed.
 
         Returns:
             How many times a run was resumed.
@@ -126,7 +129,7 @@ class Worker:
             await self._end()
 
     def stop(self) -> None:
-        """End soon: begin nothing new, and let every run stop after its step. May be called from a signal handler."""
+        """Begin no run, and stop every run after its step. May be called from a signal handler."""
         for runner in self._runners:
             runner.drain()
         self._stopped.set()
@@ -140,7 +143,7 @@ class Worker:
         programs, limit = list(self._drivers), free + len(skipped)
         found = await self._store.ready_runs(programs, now, limit=limit)
         ready = [(record.run_id, record.program) for record in found]
-        if len(ready) < limit:  # a process that died a moment ago has a lease that still lasts on paper
+        if len(ready) < limit:  # the lease of a process that has just ended may not have expired
             holders = await self._store.holders(programs)
             ready += [(run_id, program) for run_id, program, owner in holders if is_gone(owner)]
         chosen = [each for each in ready if each[0] not in skipped][:free]
@@ -167,13 +170,14 @@ class Worker:
             self._backoff.pop(run_id, None)
 
     async def _wait(self, delay_s: float, mark: object) -> None:
-        """Wait for the next look: until a run is done, the database changes, somebody stops the worker, or the time is
-        over."""
+        """Wait until a run is done, the database changes, the worker is stopped, or the time is
+        over.
+        """
         waits: list[asyncio.Future[Any]] = [
             asyncio.ensure_future(self._clock.sleep(delay_s)),
             asyncio.ensure_future(self._stopped.wait()),
         ]
-        if not self._tasks:  # runs of its own change the database all the time
+        if not self._tasks:  # the worker's runs change the database all the time
             waits.append(asyncio.ensure_future(self._store.wait_for_change(mark, delay_s)))
         try:
             await asyncio.wait([*waits, *self._tasks.values()], return_when=asyncio.FIRST_COMPLETED)

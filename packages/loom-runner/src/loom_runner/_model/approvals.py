@@ -82,7 +82,9 @@ class ApprovalRecord:
 
 
 def as_of(approval: ApprovalRecord, now: int) -> ApprovalRecord:
-    """Return a request with its status at a time: one not decided, or not used, in time has expired."""
+    """Return a request with its status at a time: one not decided, or not used, in time has
+    expired.
+    """
     is_open = approval.status in ("pending", "approved")
     if is_open and approval.expires_at is not None and approval.expires_at <= now:
         return replace(approval, status="expired")

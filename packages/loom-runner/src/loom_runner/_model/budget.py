@@ -17,7 +17,8 @@ __all__ = ["Budget", "Meter"]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits of a run and its descendants. A run that reaches one pauses with the error category `limit`.
+    """Limits of a run and its descendants. A run that reaches one pauses with the error category
+    `limit`.
 
     Args:
         steps: Committed steps.
@@ -103,7 +104,8 @@ class Meter:
         self.cost_usd = 0.0
 
     def spend(self, *, tokens: int = 0, cost_usd: float = 0.0) -> None:
-        """Report what this attempt has used; it is committed with the step, or with the failed attempt.
+        """Report what this attempt has used; it is committed with the step, or with the failed
+        attempt.
 
         Nothing is stopped: when a limit is reached, the run pauses before its next step.
         """

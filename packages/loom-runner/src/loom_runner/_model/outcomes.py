@@ -130,10 +130,10 @@ class Spawn(Generic[StateT]):
     """Commit `state`, create children in the same transaction, and continue when they have settled.
 
     A child has settled when it is completed, failed, cancelled or parked. The next step finds all
-    children in `ctx.children`, by name. A child that exists already (after a crash, or from an earlier
-    `Spawn` with the same name and input) is not created again. The process that drives the parent
-    drives its children concurrently. Children that are still open when the parent completes are
-    cancelled.
+    children in `ctx.children`, by name. A child that exists already (after a crash, or from an
+    earlier `Spawn` with the same name and input) is not created again. The process that drives the
+    parent drives its children concurrently. Children that are still open when the parent completes
+    are cancelled.
 
     Args:
         state: What the next step starts from.

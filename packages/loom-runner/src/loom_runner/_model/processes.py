@@ -43,8 +43,8 @@ def this_process() -> Owner:
 def is_gone(owner: Owner) -> bool:
     """Return whether a process has certainly ended.
 
-    A process of another machine, or one that is suspended, is not *certainly* gone: its lease has to
-    expire.
+    A process of another machine, or one that is suspended, is not *certainly* gone: its lease has
+    to expire.
     """
     if owner.machine != _machine():
         return False

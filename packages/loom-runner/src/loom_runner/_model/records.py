@@ -26,6 +26,7 @@ __all__ = [
     "ErrorInfo",
     "LeaseRecord",
     "LeaseRequest",
+    "LoggedEvent",
     "NewRun",
     "Owner",
     "RunRecord",
@@ -42,7 +43,9 @@ __all__ = [
 ]
 
 ToolStatus = Literal["started", "done", "failed", "in_doubt", "retry"]
-"""A `started` call without an end is *in doubt* when its process is gone; `retry` is a decision about it."""
+"""A `started` call without an end is *in doubt* when its process is gone; `retry` is a decision
+about it.
+"""
 
 StepOutcome = Literal["continue", "complete", "wait", "sleep", "spawn"]
 LeaseEnd = Literal["completed", "failed", "waiting", "paused", "interrupted", "parked", "cancelled", "lost"]
@@ -72,7 +75,9 @@ class ErrorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The holder of a lease. `machine` and `process` identify a process even when its pid is reused."""
+    """The holder of a lease. `machine` and `process` identify a process even when its pid is
+    reused.
+    """
 
     machine: str
     pid: int
@@ -101,7 +106,9 @@ class LeaseRequest:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to write to one run, until another process claims it. Every write carries the fence."""
+    """The right to write to one run, until another process claims it. Every write carries the
+    fence.
+    """
 
     run_key: int
     run_id: str
@@ -111,7 +118,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to create. `budget` is JSON. A fork begins at `step_index`, and may begin with a wait."""
+    """A run to create. `budget` is JSON. A fork begins at `step_index`, and may begin with a
+    wait.
+    """
 
     run_id: str
     program: str
@@ -249,7 +258,8 @@ class RunSummary:
 
     Attributes:
         work_us: The sum of the durations of all committed steps, including pruned ones.
-        slowest_step: The number of the slowest step; None if there is none. `slowest_us` is its duration.
+        slowest_step: The number of the slowest step; None if there is none. `slowest_us` is its
+            duration.
         tool_calls: How many managed calls are recorded.
         tool_repeated: How many were repeated after a try whose outcome is unknown.
         tool_decided_by: Who decided about calls in doubt.
@@ -268,7 +278,9 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """An attempt that did not commit: it failed, or its process ended (`started_at` is then None)."""
+    """An attempt that did not commit: it failed, or its process ended (`started_at` is then
+    None).
+    """
 
     step_index: int
     attempt: int
@@ -396,3 +408,25 @@ class SignalRecord:
     payload: str
     sent_at: int
     taken_in_step: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An entry of an `EventLog`.
+
+    Attributes:
+        seq: Its number, which grows over the whole database.
+        run_id: The run.
+        kind: `run` (its status changed), `step`, `attempt`, `tool`, `approval` or `signal`.
+        ref: The index of the step, or the number of the tool call, approval or signal; None for
+            `run`.
+        word: The status, outcome, kind or name that the row had then.
+        at_us: Microseconds since 1970.
+    """
+
+    seq: int
+    run_id: str
+    kind: str
+    ref: int | None
+    word: str
+    at_us: int

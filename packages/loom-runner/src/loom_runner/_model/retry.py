@@ -26,7 +26,8 @@ def is_transient(error: BaseException) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """When a failed step is tried again. A retry is another attempt of the same step; its due time is stored.
+    """When a failed step is tried again. A retry is another attempt of the same step; its due time
+    is stored.
 
     Args:
         max_attempts: The number of attempts in total; 1 never retries.
@@ -57,6 +58,8 @@ class RetryPolicy:
             )
 
     def delay_s(self, failures: int, chance: float) -> float:
-        """Return the seconds to wait after this many failures (1 or more); `chance` is between 0 and 1."""
+        """Return the seconds to wait after this many failures (1 or more); `chance` is between 0
+        and 1.
+        """
         wait = min(self.initial_s * self.factor ** min(failures - 1, 64), self.max_s)
         return wait * (1 - self.jitter * chance)

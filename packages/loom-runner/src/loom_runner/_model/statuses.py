@@ -1,4 +1,5 @@
-"""The statuses of a run and the moves between them: one table for the driver, the docs and the tests.
+"""The statuses of a run and the moves between them: one table for the driver, the docs and the
+tests.
 
 The rules behind the table:
 

@@ -13,10 +13,10 @@ A waiting run waits for one of four things. Each is a class here, and a JSON obj
 A `DecisionWait` leaves the step uncommitted. If the step itself began after a wait, `after` is that
 wait, so that the next attempt finds the same signal.
 
-`ready_at` is the only definition of *ready*. A store calls it in the transaction of every write that
-may change the answer (the run begins to wait, a signal is sent, a child settles, a request or a call
-in doubt is decided), and stores the returned time in the run's row. A query for runs that can be
-resumed compares that time with the present.
+`ready_at` is the only definition of *ready*. A store calls it in the transaction of every write
+that may change the answer (the run begins to wait, a signal is sent, a child settles, a request or
+a call in doubt is decided), and stores the returned time in the run's row. A query for runs that
+can be resumed compares that time with the present.
 """
 
 from __future__ import annotations
@@ -138,7 +138,9 @@ class WaitFacts:
 
 
 def ready_at(wait: WaitFor, facts: WaitFacts) -> int | None:
-    """Return when a waiting run can be resumed (microseconds since 1970); None if that is not known."""
+    """Return when a waiting run can be resumed (microseconds since 1970); None if that is not
+    known.
+    """
     match wait:
         case SignalWait():
             return READY_NOW if facts.has_signal else wait.until

@@ -1,1 +1,3 @@
-"""What a run executes: agents, step and loop programs, tools, the step context, codecs, state versions."""
+"""What a run executes: agents, step and loop programs, tools, the step context, codecs, state
+versions.
+"""

@@ -120,7 +120,7 @@ class Agent:
 
     @property
     def unqualified_name(self) -> str:
-        """The name in runs of versions before 0.8: that of the function, without its module."""
+        """The name in runs of earlier versions: that of the function, without its module."""
         return self.program.name
 
     def __repr__(self) -> str:
@@ -143,5 +143,5 @@ def check_names(agents: Iterable[Agent], where: str) -> None:
             if other is not agent and other.program.function != agent.program.function:
                 raise UsageError(
                     f"cannot use two agents named {name!r} in {where}: {other.program.code_at} and "
-                    f"{agent.program.code_at}. Give each a name of its own: Agent(name=...) or AgentRunner(name=...)."
+                    f"{agent.program.code_at}. Give each its own name: Agent(name=...) or AgentRunner(name=...)."
                 )

@@ -71,8 +71,9 @@ class Codec:
             return text, value if value is None or isinstance(value, str | int | bool) else json.loads(text)
         try:
             written = self._adapter.dump_json(value, warnings="error")
-            # pydantic writes some wrong values silently: None for anything, a TypedDict without its keys. Decoding
-            # detects them. It takes a microsecond, but for a large state it would double the time of a step.
+            # pydantic writes some wrong values silently: None for anything, a TypedDict without its
+            # keys. Decoding detects them. It takes a microsecond, but for a large state it would
+            # double the time of a step.
             if len(written) <= _CHECKED_BYTES or b"null" in written:
                 self._adapter.validate_json(written)
         except (ValueError, TypeError) as exc:  # pydantic's own errors are ValueErrors
@@ -82,7 +83,8 @@ class Codec:
         return written.decode(), value
 
     def decode(self, text: str, *, reject_unknown_fields: bool = False) -> Any:
-        """Decode a value that `encode` wrote, or, with `reject_unknown_fields`, one that a person typed.
+        """Decode a value that `encode` wrote, or, with `reject_unknown_fields`, one that a person
+        typed.
 
         Raises:
             StateDecodeError: The text does not fit the type; `raw` is the text.
@@ -133,8 +135,8 @@ def to_plain_json(value: Any, what: str) -> str:
 def json_text(value: Any, *, default: Callable[[Any], Any] | None = None, is_hashed: bool = False) -> str:
     """Encode a value as JSON for a column.
 
-    A lone surrogate, which occurs in file names and in answers of models but not in UTF-8, is written
-    as its escape sequence.
+    A lone surrogate, which occurs in file names and in answers of models but not in UTF-8, is
+    written as its escape sequence.
 
     Args:
         default: Converts an object that is not JSON.

@@ -32,7 +32,9 @@ T = TypeVar("T")
 _current: Final[ContextVar[RunContext | None]] = ContextVar("loom_runner.current", default=None)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _QUIET_TURNS: Final = 5
-"""After how many iterations of the event loop a step has no further call to start; `gather` needs three."""
+"""After how many iterations of the event loop a step has no further call to start; `gather` needs
+three.
+"""
 
 _in_tool: Final[ContextVar[bool]] = ContextVar("loom_runner.in_tool", default=False)
 
@@ -129,16 +131,22 @@ class RunContext:
 
     @property
     def budget(self) -> Meter:
-        """What the run may use, has used, and what remains; `ctx.budget.spend(tokens=...)` reports use."""
+        """What the run may use, has used, and what remains; `ctx.budget.spend(tokens=...)` reports
+        use.
+        """
         return self._run.meter
 
     @property
     def deadline(self) -> datetime | None:
-        """When this attempt is cancelled, by `step_timeout_s` or by the budget's time; None without one."""
+        """When this attempt is cancelled, by `step_timeout_s` or by the budget's time; None without
+        one.
+        """
         return None if self.deadline_us is None else _EPOCH + timedelta(microseconds=self.deadline_us)
 
     def emit(self, event: Mapping[str, Any]) -> None:
-        """Send progress to observers, for instance a token of a model's answer. It is not stored."""
+        """Send progress to observers, for instance a token of a model's answer. It is not
+        stored.
+        """
         if self._run.observers:
             at = self._run.clock.now_us()
             self._run.observers.notify(
@@ -149,14 +157,15 @@ class RunContext:
         """Call a registered tool; on a later attempt, return the recorded payload instead.
 
         Calls may run concurrently (`asyncio.gather`, task groups): the keys count the calls of each
-        name in the order of the code. A call that needs an approval lets the run wait, once the other
-        calls of the step are done; on the attempt after the decision it runs, or fails with the
-        category `denied` or `approval_expired`.
+        name in the order of the code. A call that needs an approval lets the run wait, once the
+        other calls of the step are done; on the attempt after the decision it runs, or fails with
+        the category `denied` or `approval_expired`.
 
         Args:
             name: A name of the registry, or a `Tool`.
             _key: An idempotency key of your own, unique in this step.
-            arguments: The tool's arguments; they are recorded, and compared when the key is used again.
+            arguments: The tool's arguments; they are recorded, and compared when the key is used
+                again.
 
         Returns:
             The payload as plain JSON.
@@ -166,7 +175,8 @@ class RunContext:
             ToolCallMismatch: The key is recorded with other arguments.
             UnknownTool: There is no such tool.
 
-        Durability: the start is committed before the tool runs, the payload before the call returns.
+        Durability: the start is committed before the tool runs, the payload before the call
+        returns.
         """
         tool = self._run.tools.get(name) if isinstance(name, str) else name
         checked = tool.check(arguments)
@@ -219,7 +229,9 @@ class RunContext:
         return self._calls is not None and self._calls.in_flight > 0
 
     async def wait_for_calls(self) -> None:
-        """Wait for calls that the step started and did not await: their ends are recorded before the step."""
+        """Wait for calls that the step started and did not await: their ends are recorded before
+        the step.
+        """
         calls = self._managed_calls()
         if calls.in_flight:
             calls.all_ended = self._run.loop.create_future()
@@ -266,7 +278,8 @@ class RunContext:
         shared = self._managed_calls().shared
         future = shared.get(key)
         if future is not None:
-            # A key that is used twice in an attempt is one call; the ledger then compares the arguments.
+            # A key that is used twice in an attempt is one call; the ledger then compares the
+            # arguments.
             with contextlib.suppress(Exception):
                 await asyncio.shield(future)
             return await self._guarded(tool, recorded, key, args, kwargs)
@@ -300,10 +313,12 @@ class RunContext:
                 calls.all_ended.set_result(None)
 
     async def _wait_for_others(self, suspended: StepSuspended) -> BaseException:
-        """Wait until every other call of the step has ended or is suspended, too; return the error to raise.
+        """Wait until every other call of the step has ended or is suspended, too; return the error
+        to raise.
 
-        So all requests of a step are written together, and calls that need no decision finish. A call
-        that has just ended may lead to the next one, so a few iterations of the loop have to pass.
+        So all requests of a step are written together, and calls that need no decision finish. A
+        call that has just ended may lead to the next one, so a few iterations of the loop have to
+        pass.
         """
         calls = self._managed_calls()
         calls.suspended.append(suspended)
@@ -355,7 +370,9 @@ def current_run() -> RunContext | None:
 
 
 def running_context() -> RunContext | None:
-    """Return the context where a `@tool` is a managed call: in a step, but not inside another tool."""
+    """Return the context where a `@tool` is a managed call: in a step, but not inside another
+    tool.
+    """
     return None if _in_tool.get() else _current.get()
 
 

@@ -66,7 +66,9 @@ waits for the request is resumed, so that a changed policy allows or denies the 
 
 
 def verdict_on(gate: Gate | None, call: PendingCall) -> Verdict:
-    """Return the gate's verdict; without a gate, only tools declared `needs_approval` need an approval."""
+    """Return the gate's verdict; without a gate, only tools declared `needs_approval` need an
+    approval.
+    """
     if gate is not None:
         return gate(call)
     return Ask() if call.tool.needs_approval else Allow()

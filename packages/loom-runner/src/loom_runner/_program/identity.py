@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["LOADED_FILE_PREFIX", "ProgramCode", "module_name"]
 
 LOADED_FILE_PREFIX: Final = "loom_agent_"
-"""The prefix of the module name of an agent file whose stem cannot be one; its agents are named by the stem."""
+"""The prefix of the module name of an agent file whose stem cannot be one; its agents are named by
+the stem.
+"""
 
 
 class ProgramCode:
@@ -41,7 +43,9 @@ class ProgramCode:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the file without comment lines and blank lines; of the bytecode if there is no file."""
+        """A hash of the file without comment lines and blank lines; of the bytecode if there is no
+        file.
+        """
         if self._code is None:
             return hashlib.sha256(self.name.encode()).hexdigest()[:12]
         try:
@@ -54,12 +58,16 @@ class ProgramCode:
 
     @property
     def default_name(self) -> str:
-        """`module:function`, with the file's stem as the module if it was run or loaded as a file."""
+        """`module:function`, with the file's stem as the module if it was run or loaded as a
+        file.
+        """
         return f"{module_name(self.function)}:{self.name}"
 
 
 def module_name(function: Callable[..., Any]) -> str:
-    """Return the module of a function, the same whether its file was run, loaded by path, or imported."""
+    """Return the module of a function, the same whether its file was run, loaded by path, or
+    imported.
+    """
     name: str = getattr(function, "__module__", None) or type(function).__module__
     module = sys.modules.get(name)
     spec = getattr(module, "__spec__", None)

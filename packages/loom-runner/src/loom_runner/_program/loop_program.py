@@ -102,7 +102,9 @@ class LoopProgram(ProgramCode):
         return member
 
     def _find(self, name: str) -> _Member:
-        """Find a function of the group by its stored name: known from a call, else where the loop is defined."""
+        """Find a function of the group by its stored name: known from a call, else where the loop
+        is defined.
+        """
         if name in self._members:
             return self._members[name]
         function = inspect.unwrap(self.function)
@@ -145,7 +147,9 @@ class _Member:
 
     @property
     def only_parameter(self) -> str | None:
-        """The parameter for an initial value without a name: the only one without a default, else the only one."""
+        """The parameter for an initial value without a name: the only one without a default, else
+        the only one.
+        """
         named = [p for p in self.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
         required = [p for p in named if p.default is p.empty]
         chosen = required or named

@@ -22,7 +22,9 @@ R = TypeVar("R")
 
 
 class ManagedFunction(Generic[P, R]):
-    """A function that is a managed tool call inside a step, and a plain function elsewhere (see `tool`)."""
+    """A function that is a managed tool call inside a step, and a plain function elsewhere (see
+    `tool`).
+    """
 
     def __init__(self, tool: Tool) -> None:
         self.tool = tool
@@ -70,8 +72,8 @@ def tool(
 ) -> ManagedFunction[P, R] | Callable[[Callable[P, R]], ManagedFunction[P, R]]:
     """Turn a function into a tool that needs no registry, for loops written with `@tailrec`.
 
-    Outside a run, it is the plain function. Inside a step, the same line is a managed call: recorded,
-    and not repeated once its result is recorded. The arguments are those of `Tool`.
+    Outside a run, it is the plain function. Inside a step, the same line is a managed call:
+    recorded, and not repeated once its result is recorded. The arguments are those of `Tool`.
     """
 
     def wrap(function: Callable[P, R]) -> ManagedFunction[P, R]:

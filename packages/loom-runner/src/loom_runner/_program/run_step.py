@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._program.context import set_current_run
 from loom_runner._program.tool_calls import StepSuspended
+from loom_runner.errors import BudgetTimeUsedUp
 
 if TYPE_CHECKING:
     from loom_runner._program.context import RunContext
     from loom_runner._program.protocol import Advance, Program
 
-__all__ = ["NO_LIMITS", "BudgetTimeUsedUp", "StepLimits", "run_step"]
+__all__ = ["NO_LIMITS", "StepLimits", "run_step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,6 @@ class StepLimits:
 
 
 NO_LIMITS: Final = StepLimits()
-
-
-class BudgetTimeUsedUp(Exception):  # noqa: N818  (not an error of the step)
-    """The step was cancelled because the time of the run's budget is used up. `limit` names the limit."""
-
-    def __init__(self, limit: str) -> None:
-        super().__init__(limit)
-        self.limit = limit
 
 
 async def run_step(program: Program, state: Any, context: RunContext, limits: StepLimits = NO_LIMITS) -> Advance:

@@ -41,7 +41,8 @@ class Versions:
             what: Describes the run in messages.
 
         Raises:
-            StateDecodeError: An upcaster is missing or failed, or the version is newer; `raw` is the text.
+            StateDecodeError: An upcaster is missing or failed, or the version is newer; `raw` is
+                the text.
         """
         if version == self.current:
             return text

@@ -1,8 +1,8 @@
 """Blocking functions, each on its own daemon thread.
 
-The thread pool of the event loop is not used: a sync step waits on its thread for the sync tools that
-it calls, so a full pool would be a deadlock; and a thread of a pool that hangs would keep the process
-from ending on Ctrl-C.
+The thread pool of the event loop is not used: a sync step waits on its thread for the sync tools
+that it calls, so a full pool would be a deadlock; and a thread of a pool that hangs would keep the
+process from ending on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ __all__ = ["in_thread"]
 
 
 async def in_thread(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Call a blocking function on a thread, in a copy of the current context; cancelling does not stop it."""
+    """Call a blocking function on a thread, in a copy of the current context; cancelling does not
+    stop it.
+    """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
     context = copy_context()

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["Execute", "StepSuspended", "ToolCalls"]
 
 Execute = Callable[[Mapping[str, Any] | None], Awaitable[Any]]
-"""Runs the tool's function, with the arguments of an edited approval, or None for those of the step."""
+"""Runs the tool's function, with the arguments of an edited approval, or None for those of the
+step.
+"""
 
 
 class ToolCalls(Protocol):
@@ -41,7 +43,8 @@ class ToolCalls(Protocol):
 class StepSuspended(BaseException):
     """Calls of the step wait for decisions; the attempt is abandoned.
 
-    Not an `Exception`, so that an `except Exception` in the step does not handle it as a failed tool.
+    Not an `Exception`, so that an `except Exception` in the step does not handle it as a failed
+    tool.
 
     Args:
         doubt: The call whose outcome is unknown.

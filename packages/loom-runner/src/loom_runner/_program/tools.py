@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Done", "NotDone", "OnDoubt", "Reconcile", "Tool", "ToolRegistry"]
 
 OnDoubt = Literal["retry", "ask", "fail"]
-"""What to do about a call without a recorded end: repeat it with its key, wait for a decision, or fail."""
+"""What to do about a call without a recorded end: repeat it with its key, wait for a decision, or
+fail.
+"""
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,9 @@ class ToolRegistry:
         reconcile: Reconcile | None = None,
         timeout_s: float | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Register the decorated function, which stays a plain function. The arguments are those of `Tool`."""
+        """Register the decorated function, which stays a plain function. The arguments are those of
+        `Tool`.
+        """
 
         def register(function: Callable[P, R]) -> Callable[P, R]:
             self.add(

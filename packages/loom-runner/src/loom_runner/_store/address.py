@@ -1,4 +1,4 @@
-"""Addresses of databases: a path, or a URL whose scheme says which store serves it."""
+"""Addresses of databases: a path, or a URL whose scheme selects the store."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def sqlite_path(address: str | Path) -> str:
     """Return the SQLite file that an address names.
 
     Args:
-        address: A path, or `sqlite:///relative/path` or `sqlite:////absolute/path`; `:memory:` is a database without
-            a file.
+        address: A path, or `sqlite:///relative/path` or `sqlite:////absolute/path`; `:memory:` is a
+            database without a file.
 
     Raises:
-        UsageError: The address has a scheme that no store serves, or names no file.
+        UsageError: No store supports the scheme of the address, or the address names no file.
     """
     text = str(address)
     scheme, separator, rest = text.partition("://")

@@ -1,19 +1,20 @@
-"""How a text stands in a column of the database. Theory of operation:
+"""How a text is stored in a column of the database. Theory of operation:
 
-A *cell* is the text itself while it is small and the store has no keys, so that any SQLite tool can read it. Otherwise
-it is a BLOB that says by its first byte what follows:
+A *cell* is the text itself if it is small and the store has no keys, so that any SQLite tool can
+read it. Otherwise it is a BLOB whose first byte determines what follows:
 
 | byte | what follows | used for |
 |---|---|---|
 | `z` | a zstd frame of the text | texts above 4 KB |
-| `d` | two sizes (see `_history`), the difference to the state before (see `_delta`) | history |
+| `d` | two sizes (see `history`), the difference to the state before (see `delta`) | history |
 | `b` | hash (32 bytes), size (8 bytes), a cell with the head | payloads above 64 KB: the text is in `blobs` |
 | `t` | the text in UTF-8 | inside `s` only |
-| `s` | a cell of the other kinds, encrypted (see `_keys`) | everything, when the store has keys |
+| `s` | a cell of the other kinds, encrypted (see `encryption_keys`) | everything, when the store has keys |
 
-The hash in a `b` cell is outside the encryption, so that blobs which nothing names any more can be found without a
-key; it is then a keyed one. A reader needs to know nothing about the writer: every cell can be read by itself, except
-`d`. Frames and differences carry checksums, so a flipped bit is an error, never a wrong text.
+The hash in a `b` cell is not encrypted, so that unreferenced blobs can be found without a key; it
+is then a keyed hash. A reader needs no knowledge of the writer: every cell except `d` can be read
+separately. Frames and differences carry checksums, so a flipped bit is an error, never a wrong
+text.
 """
 
 from __future__ import annotations
@@ -50,18 +51,23 @@ PLAIN_UP_TO_BYTES: Final = 4096
 BLOB_ABOVE_BYTES: Final = 65_536
 _HEAD_CHARACTERS: Final = 200
 _FRESH_LEVEL: Final = 1
-"""A state is compressed whole at every step; level 3 takes twice the time for a sixth less."""
+"""A state is compressed at every step; level 3 takes twice the time and saves a sixth of the
+size.
+"""
 _BLOB: Final = struct.Struct(">c32sQ")
 DELTA_HEAD: Final = struct.Struct(">cII")
-"""`d`, the size of the last whole state, and that of the differences since, this one included; both compressed."""
+"""`d`, the size of the last keyframe, and that of the differences since, including this one; both
+compressed.
+"""
 
 
 class Cells:
-    """Write texts as cells, and read them back.
+    """Encode texts as cells, and decode them.
 
     Args:
-        db: The store's connection. It is used inside the caller's transaction, or under the caller's lock.
-        keys: Seal with these.
+        db: The store's connection. It is used inside the caller's transaction, or under the
+            caller's lock.
+        keys: Encrypt with these.
         max_payload_bytes: A larger payload is refused.
     """
 
@@ -74,13 +80,13 @@ class Cells:
     # ------------------------------------------------------------------ texts
 
     def put(self, text: str, what: str) -> Cell:
-        """Write a payload; one above 64 KB goes to the table of blobs.
+        """Encode a payload; one above 64 KB is written to the table of blobs.
 
         Args:
-            what: How a message calls it, for instance `the result of fetch`.
+            what: Its name in messages, for instance `the result of fetch`.
 
         Raises:
-            PayloadTooLarge: It is above the cap. Nothing was written.
+            PayloadTooLarge: It is larger than the limit. Nothing was written.
         """
         if self.keys is None and len(text) <= PLAIN_UP_TO_BYTES and text.isascii():
             return text
@@ -102,11 +108,11 @@ class Cells:
         return _BLOB.pack(b"b", address, len(data)) + (head if isinstance(head, bytes) else b"t" + head.encode())
 
     def get(self, cell: Cell, what: str) -> str:
-        """Read what `put` wrote.
+        """Decode what `put` encoded.
 
         Raises:
-            StoreDamaged: It cannot be read. The message calls it `what`.
-            StoreLocked: It is encrypted, and not with one of the keys at hand.
+            StoreDamaged: It cannot be read. The message names it `what`.
+            StoreLocked: It is encrypted with a key that the store does not have.
         """
         if isinstance(cell, str):
             return cell
@@ -122,7 +128,9 @@ class Cells:
         return data.decode()
 
     def preview(self, cell: Cell, what: str) -> str:
-        """Read a payload as JSON that is never long: itself, or, for a blob, its hash, size and head."""
+        """Return a payload as short JSON: the payload itself, or the hash, size and head of a
+        blob.
+        """
         if isinstance(cell, str) or cell[:1] != b"b":
             return self.get(cell, what)
         from json import dumps
@@ -140,14 +148,16 @@ class Cells:
         return b"s" + self.keys.seal(cell if isinstance(cell, bytes) else b"t" + cell.encode())
 
     def encrypted_again(self, cell: Cell, what: str) -> Cell:
-        """Encrypt a cell with the first key, whatever it was encrypted with before; a blob's hash stays outside."""
+        """Encrypt a cell, whether it was encrypted before or not, with the first key; a blob's hash
+        stays readable.
+        """
         if isinstance(cell, bytes) and cell[:1] == b"b":
             head = self.encrypted(self.decrypted(cell[_BLOB.size :], what))
             return cell[: _BLOB.size] + (head if isinstance(head, bytes) else b"t" + head.encode())
         return self.encrypted(self.decrypted(cell, what))
 
     def decrypted(self, cell: Cell, what: str) -> Cell:
-        """Take the encryption off a cell."""
+        """Decrypt a cell, if it is encrypted."""
         if isinstance(cell, str) or cell[:1] != b"s":
             return cell
         if self.keys is None:
@@ -163,7 +173,7 @@ class Cells:
             raise StoreLocked(f"cannot read {what} in {self._path}: {exc}.") from exc
 
     def open(self, cell: Cell, what: str, before: bytes | None = None) -> bytes:
-        """Read any cell but a blob's, as UTF-8; `before` is the state that a difference was made against."""
+        """Decode any cell except a blob's to UTF-8; `before` is the base of a difference."""
         cell = self.decrypted(cell, what)
         if isinstance(cell, str):
             return cell.encode()
@@ -177,7 +187,7 @@ class Cells:
                     return apply(before, cell[DELTA_HEAD.size :])
                 except ValueError as exc:
                     raise self.damaged(what, str(exc)) from exc
-        raise self.damaged(what, "it begins as no cell does")
+        raise self.damaged(what, "its first byte is unknown")
 
     def _decompressed(self, frame: bytes, what: str) -> bytes:
         import zstandard
@@ -194,7 +204,11 @@ class Cells:
 
 
 def encoded(text: str, what: str) -> bytes:
-    """Write a text in UTF-8; one with half a surrogate pair in it is refused."""
+    """Encode a text as UTF-8.
+
+    Raises:
+        StateEncodeError: It contains a lone surrogate.
+    """
     try:
         return text.encode()
     except UnicodeEncodeError as exc:
@@ -202,7 +216,7 @@ def encoded(text: str, what: str) -> bytes:
 
 
 def compressed(data: bytes) -> bytes:
-    """Compress."""
+    """Return a zstd frame of the data."""
     return _compressor().compress(data)
 
 
@@ -214,6 +228,6 @@ def _compressor() -> zstandard.ZstdCompressor:
 
 
 def blob_of(cell: bytes) -> tuple[bytes, int]:
-    """The hash and the size in bytes that a `b` cell names."""
+    """Return the hash and the size in bytes that a `b` cell names."""
     _, address, size_bytes = _BLOB.unpack_from(cell)
     return address, size_bytes

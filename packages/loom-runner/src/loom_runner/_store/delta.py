@@ -1,12 +1,13 @@
-"""The difference between two texts, for histories: what is equal at both ends is left out, the rest is compressed.
+"""Differences between texts: the common beginning and end are omitted, the rest is compressed.
 
-A difference is four numbers (bytes equal at the beginning, bytes equal at the end, the size and the CRC-32 of the
-result) and a zstd frame of what lies between, whose dictionary is what lay between before. A state that only grew at
-its end costs a comparison and a tiny frame. Applying a difference to another text than the one it was made from is an
-error, by its checksum, and never a wrong text.
+A difference is four numbers (the sizes of the common beginning and end, the size and the CRC-32 of
+the result) and a zstd frame of the new middle part, with the old middle part as its dictionary. A
+state that only grew at its end costs one comparison and a tiny frame. Applying a difference to a
+text other than its base is an error, detected by the checksum, and never yields a wrong text.
 
-Source: zstd's raw-content dictionaries. zstd finds a match in one only when its window covers dictionary and content,
-at level 3 or above, and indexes no more of it than its last 8 * 2**hash_log bytes, so both numbers grow with the text.
+Source: zstd's raw-content dictionaries. zstd finds a match in a dictionary only if its window
+covers dictionary and content, at level 3 or above, and indexes only the last 8 * 2**hash_log bytes
+of it; so both parameters grow with the text.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ _HEAD: Final = struct.Struct(">IIII")
 _LEVEL: Final = 3
 _SMALLEST_HASH_LOG: Final = 17
 _LARGEST_WINDOW_LOG: Final = 27
-"""The largest that zstd reads unasked."""
+"""The largest that zstd decompresses by default."""
 _STRIDE: Final = 65_536
 
 
 def difference(before: bytes, data: bytes) -> bytes:
-    """Write `data` as a difference to `before`."""
+    """Return `data` as a difference to `before`."""
     import zstandard
 
     prefix = _equal_at_start(before, data)
@@ -42,7 +43,7 @@ def difference(before: bytes, data: bytes) -> bytes:
 
 
 def apply(before: bytes, delta: bytes) -> bytes:
-    """Give back the text that `difference(before, ...)` was given.
+    """Return the text that was passed to `difference(before, ...)`.
 
     Raises:
         ValueError: The difference is damaged, or was made from another text.
@@ -64,14 +65,14 @@ def apply(before: bytes, delta: bytes) -> bytes:
 
 
 def leads_to(delta: bytes, data: bytes) -> bool:
-    """Whether a difference leads to this text."""
+    """Return whether the result of a difference has the size and checksum of this text."""
     return _HEAD.unpack_from(delta)[2:] == (len(data), zlib.crc32(data))
 
 
 def _dictionary(old: bytes) -> Any:
     import zstandard
 
-    # zstd takes fewer than 8 bytes for no dictionary.
+    # zstd ignores a dictionary of fewer than 8 bytes.
     return zstandard.ZstdCompressionDict(old, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if len(old) >= 8 else None
 
 
@@ -88,7 +89,7 @@ def _equal_at_start(one: bytes, two: bytes) -> int:
 
 
 def _equal_at_end(one: bytes, two: bytes, most: int) -> int:
-    """So many bytes, at most `most`, are equal at the end."""
+    """Return how many bytes, at most `most`, are equal at the end."""
     low = 0
     while low < most and _ends_alike(one, two, low, min(low + _STRIDE, most)):
         low = min(low + _STRIDE, most)

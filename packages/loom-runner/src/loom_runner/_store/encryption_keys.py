@@ -1,12 +1,14 @@
-"""Encryption at rest: AES-GCM keys, where they come from, and what is sealed with them.
+"""Encryption at rest: AES-GCM keys, where they come from, and what is encrypted with them.
 
-A store with keys seals everything that a user wrote (states, inputs, results, payloads, arguments, errors, signals)
-before SQLite sees it, each value by itself with a nonce of its own. Ids, names, statuses, times and sizes stay
-readable, because the store searches by them. What is sealed cannot be read or changed unnoticed without its key;
-whole values can still be moved or removed by somebody who may write to the file.
+A store with keys encrypts everything that a user wrote (states, inputs, results, payloads,
+arguments, errors, signals) before SQLite sees it, each value separately and with its own nonce.
+Ids, names, statuses, times and sizes stay readable, because the store searches by them. Without the
+key an encrypted value cannot be read, and not be changed without detection; whole values can still
+be moved or removed by anyone who can write to the file.
 
-*Rotation.* Every sealed value names its key. The first key of a ring writes, all of them read; `SQLiteStore.rekey`
-writes every value again with the first one, after which the others may go.
+*Rotation.* Every encrypted value names its key. The first key of a ring encrypts, all of them
+decrypt; `SQLiteStore.rekey` encrypts every value again with the first key, after which the others
+are no longer needed.
 """
 
 from __future__ import annotations
@@ -33,15 +35,16 @@ _NONCE_BYTES: Final = 12
 
 
 class KeyRing:
-    """AES-256 keys by their ids. The first one writes, all of them read.
+    """AES-256 keys by their ids. The first one encrypts, all of them decrypt.
 
     Args:
         keys: 32 bytes each, by an id of 1 to 40 printable ASCII characters.
 
     Raises:
-        UsageError: There is no key, a key or an id is not of this form, or the extra `crypt` is not installed.
+        UsageError: There is no key, a key or an id is not of this form, or the extra `crypt` is not
+            installed.
 
-    Source: NIST SP 800-38D: with random 96-bit nonces one key may seal 2**32 values.
+    Source: NIST SP 800-38D: with random 96-bit nonces one key may encrypt 2**32 values.
     """
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
@@ -65,15 +68,17 @@ class KeyRing:
 
     @property
     def key_ids(self) -> tuple[str, ...]:
-        """The ids, the writing one first."""
+        """The ids, that of the encrypting key first."""
         return tuple(self._ciphers)
 
     @classmethod
     def from_text(cls, text: str, source: str) -> KeyRing:
-        """Read keys as `id:base64`, or just `base64`, divided by commas or lines; `#` begins a comment.
+        """Parse keys written as `id:base64` or `base64`, separated by commas or line breaks; `#`
+        begins a comment.
 
         Raises:
-            UsageError: The text holds something else. The message names `source`, never the text.
+            UsageError: The text contains something else. The message names `source`, never the
+                text.
         """
         keys: dict[str, bytes] = {}
         for line in text.splitlines():
@@ -86,7 +91,7 @@ class KeyRing:
                 if len(key) != _KEY_BYTES:
                     raise UsageError(
                         f"cannot read the key in {source}: it is not {_KEY_BYTES} bytes in base64, with or without an "
-                        "'id:' before them. Make one with: openssl rand -base64 32."
+                        "'id:' before them. Create one with: openssl rand -base64 32."
                     )
                 keys.setdefault(name or hashlib.sha256(key).hexdigest()[:8], key)
         if not keys:
@@ -103,8 +108,8 @@ class KeyRing:
 
     @classmethod
     def from_environment(cls) -> KeyRing | None:
-        """Read keys from LOOM_RUNNER_KEY, or from the file that LOOM_RUNNER_KEY_FILE names; None when neither is
-        set."""
+        """Read keys from LOOM_RUNNER_KEY, or from the file that LOOM_RUNNER_KEY_FILE names; None if
+        neither is set."""
         if text := os.environ.get(KEY_VARIABLE):
             return cls.from_text(text, KEY_VARIABLE)
         if path := os.environ.get(KEY_FILE_VARIABLE):
@@ -117,10 +122,11 @@ class KeyRing:
         return self._prefix + nonce + self._ciphers[self.key_id].encrypt(nonce, data, self._prefix)
 
     def unseal(self, sealed: bytes) -> bytes:
-        """Decrypt what `seal` of a ring with the same key gave.
+        """Decrypt what `seal` of a ring with the same key returned.
 
         Raises:
-            StoreLocked: The ring has no key of this id, or another one under it, or the bytes were changed.
+            StoreLocked: The ring has no key of this id, or a different one; or the bytes were
+                changed.
         """
         from cryptography.exceptions import InvalidTag
 
@@ -137,15 +143,17 @@ class KeyRing:
             ) from exc
 
     def address(self, data: bytes) -> bytes:
-        """Name content so that equal content has one name, and the name tells nothing without the key."""
+        """Return a keyed hash: equal content has the same hash, which reveals nothing without the
+        key.
+        """
         return hmac.digest(self._address_key, data, "sha256")
 
 
 def sealed_by(sealed: bytes) -> str:
-    """The id of the key that sealed these bytes."""
+    """Return the id of the key that encrypted these bytes."""
     return sealed[1 : 1 + sealed[0]].decode("ascii", "replace") if sealed else ""
 
 
 def new_key(key_id: str) -> str:
-    """Make a key, as a line for LOOM_RUNNER_KEY or a key file."""
+    """Create a key, as a line for LOOM_RUNNER_KEY or a key file."""
     return f"{key_id}:{base64.b64encode(os.urandom(_KEY_BYTES)).decode()}"

@@ -1,21 +1,24 @@
-"""How the states of a run's steps are written, so that they grow with what they say. Theory of operation:
+"""How the states of a run's steps are stored in little space. Theory of operation:
 
-A state that grows by a turn at every step would, written full each time, take bytes with the square of the turns. So
-the run's row holds the current state full, and a step's row holds its state as a *difference* (see `_delta`) or
-full, as a *key*. A small state (up to 4 KB) is always full, and readable.
+A state that grows at every step would, stored in full each time, take space quadratic in the number
+of steps. So the run's row holds the current state in full, and a step's row holds its state either
+as a *difference* (see `delta`) or in full, as a *keyframe*. A small state (up to 4 KB) is always
+stored in full, as readable text.
 
-*When a key is due.* When the differences since the last key would outweigh it, or this one saves next to nothing. The
-keys of a growing state then double in size from one to the next, and all of them together weigh twice the last; the
-differences weigh what was said. A state that is another one at every step is written full at every step, as it must
-be.
+*When a keyframe is written.* When the differences since the last keyframe would become larger than
+it, or the new difference saves almost nothing. The keyframes of a growing state then double in size
+from one to the next, so all of them together are twice as large as the last; the size of the
+differences is that of the changes. A state that is replaced at every step is stored in full at
+every step.
 
-*What a difference is made against.* The state in the row before it. That is the text which this process committed
-last, if it was the one to commit the step before; else the run's row, if it says what the row before says. When
-neither is certain, a key is written. Nothing that the driver says is trusted here.
+*The base of a difference* is the state in the row before it: the text that this process committed
+last, if it committed the previous step; else the run's row, if it holds the same state as the
+previous row. If neither is certain, a keyframe is written. The code does not rely on claims of the
+driver.
 
-*Reading.* From the step wanted back to the last key, and forward again. Resume never does this: it reads the run's
-row. The price of one step in the middle is the number of differences since its key times the size of the state; a page
-of steps pays that once.
+*Reading* goes from the requested step back to the last keyframe, and forward again. Resuming never
+does this: it reads the run's row. Reading one step costs the number of differences since its
+keyframe times the size of the state; a page of steps costs that once.
 """
 
 from __future__ import annotations
@@ -44,8 +47,9 @@ _BEFORE: Final = """
 
 @dataclass(slots=True)
 class BaseState:
-    """A large state that the next one may be written as a difference to: of each run that this process drives, the last
-    one that it committed (`text` is then the driver's own string, not a copy)."""
+    """The large state that the next one may be stored as a difference to: for each run that this
+    process drives, the state that it committed last (`text` is then the driver's string, not a
+    copy)."""
 
     step_index: int
     text: str
@@ -64,10 +68,10 @@ class History:
     # ------------------------------------------------------------------ writing
 
     def full(self, text: str) -> Cell:
-        """Write a state by itself.
+        """Encode a state in full.
 
         Raises:
-            PayloadTooLarge: It is above the cap.
+            PayloadTooLarge: It is larger than the limit.
         """
         if self._cells.keys is None and len(text) <= PLAIN_UP_TO_BYTES and text.isascii():
             return text
@@ -75,13 +79,13 @@ class History:
         return self._cells.encrypted(text if len(data) <= PLAIN_UP_TO_BYTES else b"z" + compressed(data))
 
     def next(self, db: apsw.Connection, run_key: int, step_index: int, text: str) -> tuple[Cell, Cell]:
-        """Write the state after a step, before the run's row is changed.
+        """Encode the state after a step, before the run's row is changed.
 
         Returns:
-            The cell for the run's row, and the one for the step's.
+            The cell for the run's row, and the cell for the step's row.
 
         Raises:
-            PayloadTooLarge: It is above the cap.
+            PayloadTooLarge: It is larger than the limit.
         """
         data = self._checked(text)
         if len(data) <= PLAIN_UP_TO_BYTES:
@@ -97,10 +101,11 @@ class History:
         return full, full if delta is None else self._cells.encrypted(delta)
 
     def rewritten(self, link: BaseState | None, texts: Iterable[tuple[int, str]]) -> Iterator[tuple[int, Cell]]:
-        """Write states anew, each as a difference to the one before, for rows whose neighbours are dropped.
+        """Encode states again, each as a difference to the one before, for rows whose neighbours
+        are deleted.
 
         Args:
-            link: The state in the row before them (see `base_before`); None begins with a key.
+            link: The state in the row before them (see `base_before`); None begins with a keyframe.
         """
         for step_index, text in texts:
             data = text.encode()
@@ -113,7 +118,7 @@ class History:
             yield step_index, self._cells.encrypted(b"z" + frame if delta is None else delta)
 
     def forget(self, run_key: int) -> None:
-        """Let go of a run that this process no longer drives."""
+        """Drop the cached state of a run that this process no longer drives."""
         self._bases.pop(run_key, None)
 
     def _checked(self, text: str) -> bytes:
@@ -126,7 +131,7 @@ class History:
         return data
 
     def base_before(self, db: apsw.Connection, run_key: int, step_index: int) -> BaseState | None:
-        """The large state in the row before a step."""
+        """Return the large state in the row before a step."""
         row = db.execute(_BEFORE + "LIMIT 1", (run_key, step_index)).fetchone()
         cell = None if row is None else self._cells.decrypted(row[1], "the step before")
         if row is None or not isinstance(cell, bytes) or cell[:1] not in (b"z", b"d"):
@@ -135,7 +140,9 @@ class History:
         return None if text is None else BaseState(row[0], text, *_sizes(cell))
 
     def _base_from_run(self, db: apsw.Connection, run_key: int, step_index: int) -> BaseState | None:
-        """The same at the price of one read: the run's row, if it certainly holds what the row before does."""
+        """Return the same with one read: of the run's row, if it certainly holds the state of the
+        row before.
+        """
         before = db.execute(_BEFORE + "LIMIT 1", (run_key, step_index)).fetchone()
         if before is None:
             return None
@@ -146,7 +153,7 @@ class History:
             if isinstance(cell, str) or cell[:1] not in (b"z", b"d"):
                 return None
             data = self._cells.open(current, "the run's state")
-        except StoreDamaged:  # a key repairs the history from here on
+        except StoreDamaged:  # a keyframe repairs the history from here on
             return None
         if cell != current and (cell[:1] != b"d" or not leads_to(cell[DELTA_HEAD.size :], data)):
             return None
@@ -157,14 +164,14 @@ class History:
     def read(
         self, db: apsw.Connection, run_key: int, rows: Iterable[tuple[int, Cell | None]], name: Callable[[int], str]
     ) -> Iterator[tuple[int, str | None]]:
-        """Read the states of a run's rows, which follow each other in the table.
+        """Read the states of consecutive rows of a run.
 
         Args:
             rows: Step numbers and cells, in order.
-            name: How a message calls the state of a step.
+            name: Returns the name of a step's state for messages.
 
         Raises:
-            StoreDamaged: One of them, or the row that one is made against, cannot be read.
+            StoreDamaged: One of them, or the base of one, cannot be read.
         """
         before: bytes | None = None
         for step_index, stored in rows:
@@ -184,7 +191,7 @@ class History:
     def problems(
         self, db: apsw.Connection, run_key: int, rows: Iterable[tuple[int, Cell | None]], name: Callable[[int], str]
     ) -> Iterator[tuple[int, str]]:
-        """Read like `read`, and tell what is wrong with which step instead of stopping there."""
+        """Read like `read`, and yield the step and the text of each problem instead of raising."""
         before: bytes | None = None
         is_broken = False
         for step_index, stored in rows:
@@ -194,7 +201,7 @@ class History:
                 cell = self._cells.decrypted(stored, name(step_index))
                 if isinstance(cell, bytes) and cell[:1] == b"d":
                     if is_broken:
-                        yield step_index, f"{name(step_index)} cannot be built: one that it is built on is damaged"
+                        yield step_index, f"{name(step_index)} cannot be rebuilt: its base is damaged"
                         continue
                     if before is None:
                         before = self._rebuilt(db, run_key, step_index, name)
@@ -206,7 +213,7 @@ class History:
                 yield step_index, str(exc)
 
     def _rebuilt(self, db: apsw.Connection, run_key: int, step_index: int, name: Callable[[int], str]) -> bytes:
-        """The state that a difference was made against."""
+        """Return the state that a difference was made against."""
         deltas: list[tuple[int, Cell]] = []
         key: tuple[int, Cell] | None = None
         for index, stored in db.execute(_BEFORE, (run_key, step_index)):
@@ -216,7 +223,7 @@ class History:
                 break
             deltas.append((index, cell))
         if key is None:
-            raise self._cells.damaged(name(step_index), "the rows that it is built on are missing")
+            raise self._cells.damaged(name(step_index), "the rows that it is based on are missing")
         state = self._cells.open(key[1], name(key[0]))
         for index, cell in reversed(deltas):
             state = self._cells.open(cell, name(index), state)
@@ -226,7 +233,9 @@ class History:
 def _next_cell(
     link: BaseState | None, step_index: int, text: str, data: bytes, frame_bytes: int
 ) -> tuple[bytes | None, BaseState]:
-    """The difference to the state of `link`, or None when a key is due; and the link that the state itself is."""
+    """Return the difference to the state of `link`, or None for a keyframe; and the base for the
+    next state.
+    """
     if link is not None:
         delta = difference(link.text.encode(), data)
         delta_bytes = link.delta_bytes + len(delta)
@@ -237,7 +246,7 @@ def _next_cell(
 
 
 def _sizes(cell: bytes) -> tuple[int, int]:
-    """The bytes of the last key, and of the differences since."""
+    """Return the size of the last keyframe, and of the differences since, in bytes."""
     if cell[:1] == b"z":
         return len(cell) - 1, 0
     _, keyframe_bytes, delta_bytes = DELTA_HEAD.unpack_from(cell)

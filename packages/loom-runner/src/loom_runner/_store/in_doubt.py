@@ -1,6 +1,7 @@
 """Tool calls whose status takes processes that have ended into account.
 
-A lease that has not run out means nothing when its process is gone: a call that such a process started is in doubt.
+A call that was started by a process that is gone is in doubt, even if the lease of that process has
+not expired.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ __all__ = ["read_tool_calls"]
 
 
 def read_tool_calls(reader: StoreReader, run_id: str | None = None, *, in_doubt: bool = False) -> list[ToolRecord]:
-    """Read tool calls of one run or of all; with `in_doubt` only those whose outcome is unknown."""
+    """Return tool calls of one run or of all; with `in_doubt`, only those whose outcome is
+    unknown.
+    """
     calls = [_with_liveness(call) for call in reader.tool_calls(run_id, open_only=in_doubt)]
     return [call for call in calls if call.is_in_doubt] if in_doubt else calls
 

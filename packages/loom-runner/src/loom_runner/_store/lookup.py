@@ -1,4 +1,4 @@
-"""Find a run, or say which runs there are."""
+"""Find a run; the error for a missing run lists the runs that exist."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ __all__ = ["find_run", "read_run", "unknown_run"]
 
 
 async def find_run(store: Store, run_id: str, verb: str) -> RunRecord:
-    """Read a run's row.
+    """Return a run's row.
+
+    Args:
+        verb: The operation, for the message: *cannot VERB 'ID'*.
 
     Raises:
-        UnknownRun: There is no such run; `verb` says what was to be done with it.
+        UnknownRun: There is no such run.
     """
     record = await store.get_run(run_id) if _is_encodable(run_id) else None
     if record is None:
@@ -26,7 +29,7 @@ async def find_run(store: Store, run_id: str, verb: str) -> RunRecord:
 
 
 def read_run(reader: StoreReader, run_id: str, verb: str) -> RunRecord:
-    """Do the same with a reader."""
+    """Return a run's row, like `find_run`, from a reader."""
     record = reader.get_run(run_id) if _is_encodable(run_id) else None
     if record is None:
         raise unknown_run(reader, run_id, verb)
@@ -34,7 +37,7 @@ def read_run(reader: StoreReader, run_id: str, verb: str) -> RunRecord:
 
 
 def unknown_run(reader: StoreReader, run_id: str, verb: str) -> UnknownRun:
-    """Say that there is no such run, and which there are."""
+    """Return the error for a run that does not exist; it lists some that do."""
     there = [record.run_id for record in reader.list_runs(limit=6)]
     names = ", ".join(there[:5]) + (", ..." if len(there) > 5 else "")
     hint = f"Runs there: {names} (loom-runner list)." if there else "It holds no runs yet."
@@ -42,7 +45,7 @@ def unknown_run(reader: StoreReader, run_id: str, verb: str) -> UnknownRun:
 
 
 def _is_encodable(run_id: str) -> bool:
-    """Whether a database could hold the id: a text with a lone surrogate cannot be written as UTF-8."""
+    """Return whether the id can be encoded as UTF-8; a lone surrogate cannot."""
     try:
         run_id.encode()
     except UnicodeEncodeError:

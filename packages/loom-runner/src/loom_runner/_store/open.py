@@ -1,4 +1,4 @@
-"""Open a store, or tables beside runs, by an address."""
+"""Open a store or side tables by their address."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["open_side_tables", "open_store"]
 
 
 def open_store(address: str | Path, **options: Any) -> SQLiteStore:
-    """Open the database that an address names; a SQLite file is created when it is missing.
+    """Open the database at an address; a SQLite file is created if it does not exist.
 
     Args:
-        address: A path, or `sqlite:///relative/path` or `sqlite:////absolute/path`; `:memory:` is a database without
-            a file.
-        options: Those of the store: `durability`, `read_only`, `keep`, `keys`, `max_state_bytes`,
-            `max_payload_bytes`; see `SQLiteStore`.
+        address: A path, or `sqlite:///relative/path` or `sqlite:////absolute/path`; `:memory:` is a
+            database without a file.
+        options: The arguments of `SQLiteStore`: `durability`, `read_only`, `keep`, `keys`,
+            `max_state_bytes`, `max_payload_bytes`.
 
     Raises:
-        UsageError: The address has a scheme that no store serves, or names no file.
+        UsageError: No store supports the scheme of the address, or the address names no file.
         StoreError: The database cannot be opened; see `SQLiteStore`.
     """
     path = sqlite_path(address)
@@ -44,18 +44,20 @@ def open_side_tables(
     functions: Mapping[str, Callable[..., Any]] | None = None,
     is_private: bool = False,
 ) -> SideTables:
-    """Open the tables of a name in a database, and bring them up to date.
+    """Open and migrate a group of tables beside the runs.
 
     Args:
-        address: The database, as `open_store` takes it; a SQLite file is created when it is missing.
-        name: Names the tables together, for instance `audit`.
-        migrations: All of them, in order.
-        always: SQL that is run at every opening, for instance triggers on tables of others; it must be repeatable.
+        address: The database, as `open_store` takes it; a SQLite file is created if it does not
+            exist.
+        name: The name of the group, for instance `audit`.
+        migrations: All migrations, in order.
+        always: SQL that is executed at every opening, for instance to create triggers; it must be
+            repeatable.
         functions: Functions for use in SQL, by name.
-        is_private: A file that is created can be read by its owner only.
+        is_private: Create a missing file readable by its owner only.
 
     Raises:
-        UsageError: No store serves the address.
+        UsageError: No store supports the address.
         StoreTooNew: A later version of the program wrote the tables.
         StoreError: The database cannot be used.
     """

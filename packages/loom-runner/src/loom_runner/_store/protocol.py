@@ -1,15 +1,15 @@
-"""What a database must do for the driver, and for those who read it. Nothing here is policy.
+"""What a database provides for the driver and for readers. It contains no policy.
 
-A store keeps facts, and refuses writes of processes that do not hold the lease. It does not know what a retry, a doubt
-or a pause means.
+A store keeps facts, and refuses writes of processes that do not hold the lease. It does not know
+what a retry, a call in doubt or a pause means.
 
-* `Store` is what the driver uses: all writes, and the reads that it makes between them. They are awaited, so that a
-  store may go over a network, and may put several writes into one transaction. When a write returns, it is as durable
-  as the store promises.
-* `StoreReader` (`store.reader`) is for `explain`, `list`, `watch`, `export` and the like: plain calls, each of which
-  leaves no transaction open.
+* `Store` is for the driver: all writes, and the reads between them. They are awaited, so that a
+  store may use a network, and may combine several writes in one transaction. A write that has
+  returned is as durable as the store promises.
+* `StoreReader` (`store.reader`) is for `explain`, `list`, `watch`, `export` and other queries:
+  plain calls, which leave no transaction open.
 
-A store is right when it passes `loom_runner.testing.StoreContract`.
+An implementation is correct when it passes `loom_runner.testing.StoreContract`.
 """
 
 from __future__ import annotations
@@ -50,131 +50,145 @@ class StoreReader(Protocol):
 
     @property
     def description(self) -> str:
-        """Name the database for people, for instance in messages. It is not an address: nothing opens it."""
+        """The database's name for people, for instance in messages. It cannot be used to open
+        it.
+        """
 
     @property
     def address(self) -> str:
-        """What `open_store` and `--db` take to open the database: a path, or a URL without its password."""
+        """What `open_store` and `--db` take: a path, or a URL without its password."""
 
     def get_run(self, run_id: str) -> RunRecord | None:
-        """Read one run's row."""
+        """Return a run's row; None if there is no such run."""
 
     def list_runs(self, *, limit: int = 100, after: RunRecord | None = None) -> list[RunRecord]:
-        """Read runs, the latest changed first; `after` is the last run of the page before."""
+        """Return runs, the most recently changed first; `after` is the last run of the previous
+        page.
+        """
 
     def children(self, run_id: str) -> list[RunRecord]:
-        """Read the runs that this run has started, in order."""
+        """Return the child runs of a run, in the order of their creation."""
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Count runs, tool calls and approvals by status."""
 
     def summary(self, run_id: str) -> RunSummary:
-        """Read sums over a run's steps and calls.
+        """Return sums over a run's steps and calls.
 
         Raises:
             UnknownRun: There is no such run.
         """
 
     def steps(self, run_id: str, *, first: int = 0, limit: int = 1000, states: bool = True) -> list[StepRecord]:
-        """Read committed steps from number `first` on; those that retention dropped are not among them.
+        """Return committed steps from number `first` on, without those that retention deleted.
 
-        Without `states` the records' states are None, and reading is cheap whatever their size.
+        Without `states` the states of the records are None, and the read is cheap whatever their
+        size.
         """
 
     def state_after(self, run_id: str, step_index: int) -> str:
-        """Read the state after a step; after step -1 it is the run's input.
+        """Return the state after a step; after step -1 it is the run's input.
 
         Raises:
             UnknownRun: There is no such run.
-            UnknownStep: It has not come to this step.
-            StepPruned: Retention dropped the step. The error names the nearest one that is kept.
+            UnknownStep: The run has not committed this step.
+            StepPruned: Retention deleted the step. The error names the nearest one that is kept.
         """
 
     def attempts(self, run_id: str) -> list[AttemptRecord]:
-        """Read the attempts that did not commit."""
+        """Return the attempts that did not commit."""
 
     def tool_calls(
         self, run_id: str | None = None, *, open_only: bool = False, first: int = 0, limit: int = -1, whole: bool = True
     ) -> list[ToolRecord]:
-        """Read tool calls of one run or of all, in order of their first start.
+        """Return tool calls of one run or of all, in the order of their first start.
 
         Args:
-            open_only: Those without an end.
-            first: From this call number on.
-            limit: So many at most; a negative number is all.
-            whole: False gives a large argument or result as a JSON object with its hash, size and head instead.
+            open_only: Only calls without a recorded end.
+            first: The number of the first call.
+            limit: The largest number of calls; a negative number is no limit.
+            whole: If False, a large argument or result is a JSON object with its hash, size and
+                head.
         """
 
     def tool_call(self, run_id: str, step_index: int, key: str) -> ToolRecord | None:
-        """Read one tool call."""
+        """Return one tool call; None if it is not recorded."""
 
     def tool_tries(self, run_id: str) -> list[ToolTry]:
-        """Read the earlier tries of calls that were repeated."""
+        """Return the earlier tries of calls that were repeated."""
 
     def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> list[ApprovalRecord]:
-        """Read the requests for approval of one run or of all, in order."""
+        """Return the approval requests of one run or of all, in order."""
 
     def leases(self, run_id: str) -> list[LeaseRecord]:
-        """Read which processes held the run, in order."""
+        """Return which processes held the run, in order."""
 
     def signals(self, run_id: str, *, name: str | None = None) -> list[SignalRecord]:
-        """Read a run's signals in the order in which they came; with `name`, those that wait to be taken."""
+        """Return a run's signals in the order of arrival; with `name`, those that no step has
+        received.
+        """
 
 
 class Store(Protocol):
-    """The seam between the driver and a database.
+    """The interface between the driver and a database.
 
-    Every write that takes a `Claim` raises `LeaseLost`, and changes nothing, when the claim's fence is no longer
-    the run's.
+    Every write that takes a `Claim` raises `LeaseLost`, and changes nothing, if the claim's fence
+    is no longer the run's.
 
-    Every write that may end the wait of a waiting run also stores from when on it is ready, by
+    Every write that may end the wait of a waiting run also stores when it is ready, as computed by
     `loom_runner.store.ready_at`.
     """
 
     @property
     def description(self) -> str:
-        """Name the database for people, for instance in messages. It is not an address: nothing opens it."""
+        """The database's name for people, for instance in messages. It cannot be used to open
+        it.
+        """
 
     @property
     def address(self) -> str:
-        """What `open_store` and `--db` take to open the database: a path, or a URL without its password."""
+        """What `open_store` and `--db` take: a path, or a URL without its password."""
 
     @property
     def reader(self) -> StoreReader:
-        """Reads that are not the driver's."""
+        """The reads that are not the driver's."""
 
     # ------------------------------------------------------------------ runs and leases
 
     async def create_run(self, run: NewRun, lease: LeaseRequest) -> Claim | None:
-        """Create a run and claim it; None when the id is taken."""
+        """Create a run and claim it; None if the id is taken."""
 
     async def add_run(self, run: NewRun) -> bool:
-        """Create a run that nobody holds: `waiting` when it has a wait, else `created`; False when the id is taken."""
+        """Create a run without a holder, `waiting` if it has a wait, else `created`; False if the
+        id is taken.
+        """
 
     async def claim_run(self, seen: RunRecord, lease: LeaseRequest, *, take_over: bool) -> Claim | None:
-        """Claim a run that still looks as `seen`; None when it does not, or somebody holds it.
+        """Claim a run whose row is still `seen`; None if it has changed, or another process holds
+        it.
 
-        With `take_over` the caller knows that the holder in `seen` is gone, and its lease is not waited for. A run
-        that was being driven gets an attempt row of kind `interrupted`, and one more crash in its row. The run's
-        program becomes that of the request.
+        With `take_over` the caller knows that the holder in `seen` is gone, and its lease need not
+        expire. A run with the status `running` gets an attempt row of kind `interrupted`, and one
+        more crash in its row. The run's program becomes that of the request.
         """
 
     def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        """Prolong the leases of these claims; return those that are lost.
+        """Renew the leases of these claims; return the claims that are lost.
 
-        Not awaited: the heartbeat's own thread calls this, also while a step blocks the event loop.
+        Not awaited: the heartbeat's thread calls this, also while a step blocks the event loop.
         """
 
     async def replace_state(self, claim: Claim, state: str, version: int) -> None:
-        """Write the present state anew, in the form of another version."""
+        """Replace the current state by the same state in another version."""
 
     # ------------------------------------------------------------------ steps and attempts
 
     async def commit_step(self, claim: Claim, step: StepCommit) -> None:
-        """Commit one step: its row, the run's row, its children's rows and the lease's end, in one transaction.
+        """Commit one step: its row, the run's row, its children's rows and the lease's end, in one
+        transaction.
 
         Raises:
-            PauseAsked: The run was to go on, and somebody asked it to pause.
+            PauseRequested: The step would continue a run for which a pause was requested.
         """
 
     async def end_attempt(self, claim: Claim, end: AttemptEnd) -> None:
@@ -183,34 +197,36 @@ class Store(Protocol):
     # ------------------------------------------------------------------ tool calls and approvals
 
     async def start_tool(self, claim: Claim, call: ToolStart) -> ToolRecord | None:
-        """Record that a tool call starts; None when it is new, else the row that was there, unchanged."""
+        """Record that a tool call starts; None if it is new, else the existing row, unchanged."""
 
     async def restart_tool(self, claim: Claim, call: ToolStart) -> None:
-        """Record that a call which is on record starts once more."""
+        """Record that a recorded call starts once more."""
 
     async def end_tool(self, claim: Claim, step_index: int, key: str, end: ToolEnd) -> None:
         """Record how a tool call ended."""
 
     async def decide_tool(self, seen: ToolRecord, end: ToolEnd, decided_by: str) -> bool:
-        """Record a decision about a call that still looks as `seen`; False when it does not."""
+        """Record a decision about a call whose row is still `seen`; False if it has changed."""
 
     async def update_approval(self, seen: ApprovalRecord, after: ApprovalRecord) -> bool:
-        """Write a request that is still as `seen`; False when it is not.
+        """Update a request whose row is still `seen`; False if it has changed.
 
-        New requests are written by `end_attempt`, and used up by `start_tool`, in their transactions.
+        New requests are written by `end_attempt`, and approvals are used by `start_tool`, in their
+        transactions.
         """
 
     # ------------------------------------------------------------------ requests from outside
 
     async def cancel_runs(self, run_id: str, statuses: Sequence[Status], error: ErrorInfo, at: int) -> list[str]:
-        """Cancel a run and its descendants, those that are in one of `statuses`; return their ids.
+        """Cancel a run and its descendants, if their status is one of `statuses`; return their ids.
 
-        Their fences are raised, so that a process which drives one of them can write nothing more.
+        Their fences are raised, so that a process that drives one of them can write nothing more.
         """
 
     async def request_pause(self, run_id: str, at: int) -> list[str]:
-        """Let a run and its descendants pause: `running` ones after their step, `created` ones now; return their
-        ids."""
+        """Pause a run and its descendants, `running` ones after their step, `created` ones now;
+        return their ids.
+        """
 
     async def set_budget(self, run_id: str, budget: str) -> None:
         """Write a run's budget (JSON)."""
@@ -225,43 +241,47 @@ class Store(Protocol):
     # ------------------------------------------------------------------ reads of the driver
 
     async def get_run(self, run_id: str) -> RunRecord | None:
-        """Read one run's row."""
+        """Return a run's row; None if there is no such run."""
 
     async def statuses(self, run_ids: Sequence[str]) -> dict[str, tuple[Status, int]]:
-        """Read the status and the fence of each of these runs, and nothing else; those that are not there are left
-        out."""
+        """Return the status and the fence of each of these runs; runs that do not exist are
+        omitted.
+        """
 
     async def spent_by_descendants(self, run_id: str) -> Spent:
-        """Add up what a run's children, and theirs, have used."""
+        """Return the sum of what all descendants of a run have used."""
 
     async def ready_runs(self, programs: Sequence[str], now: int, *, limit: int = 100) -> list[RunRecord]:
-        """Read runs of these programs that a process can resume now, those that are due longest first.
+        """Return runs of these programs that a process can resume now, the longest due first.
 
-        Created ones; waiting ones whose `ready_at` has come; interrupted ones; and those whose lease has run out.
+        These are created runs, waiting runs whose `ready_at` has passed, interrupted runs, and
+        running ones whose lease has expired.
         """
 
     async def holders(self, programs: Sequence[str]) -> list[tuple[str, str, Owner]]:
-        """Read who holds which run of these programs under a lease that lasts: run, program, process."""
+        """Return the run, program and process of each lease on runs of these programs that has not
+        expired.
+        """
 
     async def tool_call(self, run_id: str, step_index: int, key: str) -> ToolRecord | None:
-        """Read one tool call."""
+        """Return one tool call; None if it is not recorded."""
 
     async def approvals(self, run_id: str) -> list[ApprovalRecord]:
-        """Read a run's requests for approval, in order."""
+        """Return a run's approval requests, in order."""
 
     async def approval_of(self, run_id: str, step_index: int, key: str) -> ApprovalRecord | None:
-        """Read the request for one tool call."""
+        """Return the approval request for one tool call; None if there is none."""
 
     async def signals(self, run_id: str, *, name: str) -> list[SignalRecord]:
-        """Read the signals of a name that wait to be taken, in the order in which they came."""
+        """Return the signals of a name that no step has received, in the order of arrival."""
 
     # ------------------------------------------------------------------ the database
 
     def change_mark(self) -> object:
-        """Return a value that is another one after any write to the database, by whatever process."""
+        """Return a value that changes with every write to the database, by any process."""
 
     async def wait_for_change(self, since: object, timeout_s: float) -> bool:
-        """Wait until `change_mark()` is no longer `since`; False when the time is over first."""
+        """Wait until `change_mark()` is no longer `since`; False if the time is over first."""
 
     def close(self) -> None:
-        """Close the database. Closing twice is harmless."""
+        """Close the database. Closing it twice is allowed."""

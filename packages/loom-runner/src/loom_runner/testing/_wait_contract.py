@@ -10,7 +10,7 @@ from loom_runner._model.approvals import ApprovalRecord, Decision, with_decision
 from loom_runner._model.records import AttemptEnd, Cancelling, ErrorInfo, NewRun, Spent, ToolEnd
 from loom_runner._model.statuses import CANCELLABLE
 from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait
-from loom_runner.errors import LeaseLost, PauseAsked, RunExists
+from loom_runner.errors import LeaseLost, PauseRequested, RunExists
 from loom_runner.testing._contract_base import ALICE, BOB, CALL, LAST, NEW, STEP, ContractBase, refused, run
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class WaitContract(ContractBase):
         run(store.add_run(replace(NEW, run_id="new")))
         assert run(store.request_pause("r", 5)) == ["r"]
         assert run(store.request_pause("new", 5)) == ["new"]
-        with refused(PauseAsked):
+        with refused(PauseRequested):
             run(store.commit_step(claim, STEP))
         run(store.commit_step(claim, replace(STEP, status="paused", lease_end="paused")))
         assert {record.run_id: record.status for record in store.reader.list_runs()} == {"r": "paused", "new": "paused"}

@@ -5,9 +5,11 @@ import threading
 from dataclasses import replace
 
 import pytest
-from loom_runner import AgentRunner, Complete, Continue, LeaseLost, SQLiteStore, StoreError, ToolRegistry, UnknownRun
+from loom_runner import AgentRunner, Complete, Continue, SQLiteStore, StoreError, ToolRegistry, UnknownRun
 from loom_runner._model.records import LeaseRequest, NewRun, Owner, StepCommit, ToolEnd, ToolStart
-from loom_runner.errors import PayloadTooLarge, StateEncodeError, StoreBusy
+from loom_runner.errors import LeaseLost, PayloadTooLarge, StateEncodeError, StoreBusy
+
+pytestmark = pytest.mark.interpreter
 
 ALICE = LeaseRequest(Owner("machine", 1, "born"), 15.0, "code-1", "agent.py:1")
 BOB = LeaseRequest(Owner("machine", 2, "born"), 15.0, "code-2", "agent.py:2")

@@ -5,7 +5,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from loom_runner import LeaseLost, SQLiteStore, UsageError
+from loom_runner import SQLiteStore, UsageError
 from loom_runner._model.records import (
     AttemptEnd,
     AttemptRecord,
@@ -18,7 +18,7 @@ from loom_runner._model.records import (
     ToolStart,
 )
 from loom_runner._model.retention import Every, Last, Latest, parse_keep
-from loom_runner.errors import StepPruned, UnknownRun, UnknownStep
+from loom_runner.errors import LeaseLost, StepPruned, UnknownRun, UnknownStep
 
 ALICE = LeaseRequest(Owner("machine", 1, "born"), 15.0, "code-1", "agent.py:1")
 BOB = LeaseRequest(Owner("machine", 2, "born"), 15.0, "code-2", "agent.py:2")
@@ -108,7 +108,7 @@ def test_a_step_that_was_dropped_names_the_nearest_one_that_is_kept(store, write
     write(store, small(100))
     go(store.prune(keep=Every(10)))
     for step, nearest in ((11, 10), (19, 20), (98, 99), (94, 90)):
-        with pytest.raises(StepPruned, match=f"retention dropped it. The nearest step that is kept is {nearest}") as it:
+        with pytest.raises(StepPruned, match=f"retention deleted it. The nearest step that is kept is {nearest}") as it:
             store.reader.state_after("r", step)
         assert it.value.nearest == nearest
     assert store.reader.state_after("r", 90) == '{"n": 90}'

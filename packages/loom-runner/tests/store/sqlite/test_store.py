@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from loom_runner import LeaseLost, SQLiteStore, UnknownRun
+from loom_runner import SQLiteStore, UnknownRun
 from loom_runner._model.records import (
     AttemptEnd,
     AttemptRecord,
@@ -16,6 +16,7 @@ from loom_runner._model.records import (
     ToolEnd,
     ToolStart,
 )
+from loom_runner.errors import LeaseLost
 
 ALICE = LeaseRequest(Owner("machine", 1, "born"), 15.0, "code-1", "agent.py:1")
 BOB = LeaseRequest(Owner("machine", 2, "born"), 15.0, "code-2", "agent.py:2")

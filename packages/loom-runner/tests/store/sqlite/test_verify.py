@@ -52,13 +52,13 @@ def test_a_database_as_it_should_be_has_no_problem(run):
 @pytest.mark.parametrize(
     ("sql", "where", "what"),
     [
-        ("DELETE FROM steps WHERE step_index = 5", "run r", "13 steps were committed, 0 dropped by retention, and 12"),
-        ("DELETE FROM steps WHERE step_index = 12", "run r", "and 12 are there"),
+        ("DELETE FROM steps WHERE step_index = 5", "run r", "13 steps were committed, 0 deleted by retention, and 12"),
+        ("DELETE FROM steps WHERE step_index = 12", "run r", "and 12 are stored"),
         ("UPDATE steps SET state = CAST('{' AS TEXT) WHERE step_index = 1", "step 1 of run r", "Expecting"),
         ("UPDATE steps SET state = x'7a1234' WHERE step_index = 4", "step 4 of run r", "it is damaged"),
         ("UPDATE runs SET state = '{'", "run r", "Expecting"),
         ("UPDATE runs SET input = x'7a12'", "run r", "cannot read the input of run r"),
-        ("UPDATE steps SET fence = 7 WHERE step_index = 3", "run r", "under lease 7, which is not on record"),
+        ("UPDATE steps SET fence = 7 WHERE step_index = 3", "run r", "under lease 7, which is not recorded"),
         (
             "UPDATE tool_calls SET status = 'started' WHERE name = 'fail'",
             None,

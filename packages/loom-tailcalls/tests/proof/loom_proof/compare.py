@@ -22,7 +22,9 @@ _numbers = itertools.count()
 
 
 class Mismatch(AssertionError):
-    """A program that the compiler runs differently from its reference; the text holds the program and both observations."""
+    """A program that the compiler runs differently from its reference; the text holds the program
+    and both observations.
+    """
 
 
 @dataclasses.dataclass(slots=True)
@@ -35,7 +37,9 @@ class Verdict:
 
 
 def same(left: observe.Observation, right: observe.Observation, *, where: bool = True) -> bool:
-    """Whether two observations are equal; a reference that moves the call into a function of its own names that one in errors."""
+    """Whether two observations are equal; a reference that moves the call into a function of its
+    own names that one in errors.
+    """
 
     def facts(seen: observe.Observation) -> tuple[object, ...]:
         value = _CALLED.sub("f()", seen.value)

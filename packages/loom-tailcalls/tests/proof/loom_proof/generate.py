@@ -1,15 +1,19 @@
-"""Draw programs of the accepted fragment: one recursive function, its signature, its body and its calls.
+"""Draw programs of the accepted fragment: one recursive function, its signature, its body and its
+calls.
 
 Rules that keep every program finite and its reference honest:
 
-* the first parameter `n` counts down; every call of the function passes a smaller one, and ``n <= 0`` returns at once;
+* the first parameter `n` counts down; every call of the function passes a smaller one, and ``n <=
+  0`` returns at once;
 * each `while` has a counter of its own (a shared one makes the *reference* endless);
 * numbers are kept small, so a failure is about control flow and not about arithmetic;
-* a variable that may be unassigned is used on purpose, but seldom: otherwise most programs end at their first line.
+* a variable that may be unassigned is used on purpose, but seldom: otherwise most programs end at
+  their first line.
 
-What is drawn: functions, coroutines, generators and async generators; as a function, a method or a closure; every parameter kind; `if`, `for`, `while` with `else`,
-`break`, `continue`, `match`, `try`, `with`, `async with`; closures that outlive their step; conditional, `and` and `or` tails; permuted keywords, omitted
-defaults, spreads, duplicate keywords.
+What is drawn: functions, coroutines, generators and async generators; as a function, a method or a
+closure; every parameter kind; `if`, `for`, `while` with `else`, `break`, `continue`, `match`,
+`try`, `with`, `async with`; closures that outlive their step; conditional, `and` and `or` tails;
+permuted keywords, omitted defaults, spreads, duplicate keywords.
 """
 
 from __future__ import annotations
@@ -179,7 +183,9 @@ class Writer:
         return "self.f" if self.place == "method" else "f"
 
     def arguments(self, sure: frozenset[str]) -> str:
-        """Draw one argument list that fits, or (seldom, and only through a spread) one that does not."""
+        """Draw one argument list that fits, or (seldom, and only through a spread) one that does
+        not.
+        """
 
         def value(parameter: Parameter) -> str:
             return parameter.name if self.chance(35) else self.expression(sure)
@@ -255,7 +261,9 @@ class Writer:
     # -------------------------------------------------------------- statements
 
     def block(self, depth: int, sure: frozenset[str], nesting: int, *, loop: bool, blocked: bool) -> frozenset[str]:
-        """Write one to three statements; return the variables that are surely assigned after them."""
+        """Write one to three statements; return the variables that are surely assigned after
+        them.
+        """
         for _ in range(self.pick(1, 2, 3)):
             sure = self.statement(depth, sure, nesting, loop=loop, blocked=blocked)
         return sure

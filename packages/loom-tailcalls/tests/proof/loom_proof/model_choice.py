@@ -1,7 +1,8 @@
 """Let a local model choose what to test: a trusted template by name, and a few small numbers.
 
-Nothing the model writes is ever executed or put into source text: its answer is read as JSON, the template must be one of ours
-and each number is a whole number inside its bounds. Whatever does not fit is counted and dropped.
+Nothing the model writes is ever executed or put into source text: its answer is read as JSON, the
+template must be one of ours and each number is a whole number inside its bounds. Whatever does not
+fit is counted and dropped.
 """
 
 from __future__ import annotations
@@ -132,7 +133,8 @@ def checked(answer: str) -> Choice:
     """Read a model's answer.
 
     Raises:
-        Unusable: It is no JSON object, names no template of ours, or a number is missing, no whole number or out of bounds.
+        Unusable: It is no JSON object, names no template of ours, or a number is missing, no whole
+            number or out of bounds.
     """
     try:
         data = json.loads(answer)
@@ -153,7 +155,9 @@ def checked(answer: str) -> Choice:
 
 
 def base_url(environment: dict[str, str] | None = None) -> str:
-    """Say where the model server is: OLLAMA_BASE_URL, OLLAMA_HOST (a URL or host:port), or the usual port of this machine."""
+    """Say where the model server is: OLLAMA_BASE_URL, OLLAMA_HOST (a URL or host:port), or the
+    usual port of this machine.
+    """
     source = os.environ if environment is None else environment
     given = (source.get("OLLAMA_BASE_URL") or source.get("OLLAMA_HOST") or "127.0.0.1:11434").rstrip("/")
     return given if given.startswith(("http://", "https://")) else f"http://{given}"
@@ -174,7 +178,9 @@ class Server:
             return json.loads(reply.read(1_000_000))
 
     def model(self) -> str | None:
-        """Name a model the server has (OLLAMA_MODEL when it is one of them), or None when no server answers."""
+        """Name a model the server has (OLLAMA_MODEL when it is one of them), or None when no server
+        answers.
+        """
         try:
             tags = self._call("/api/tags")
             names = [str(entry["name"]) for entry in tags["models"]]

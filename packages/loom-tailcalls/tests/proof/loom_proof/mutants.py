@@ -2,8 +2,9 @@
 
     python -m loom_proof.mutants            from the folder that holds `loom_proof`; exit code 1 when a mutant survives
 
-A mutant is a replacement of one text that stands exactly once in one module. When the module is rewritten the replacement no longer
-fits, and that is an error here: a mutant that is not applied proves nothing.
+A mutant is a replacement of one text that stands exactly once in one module. When the module is
+rewritten the replacement no longer fits, and that is an error here: a mutant that is not applied
+proves nothing.
 """
 
 from __future__ import annotations
@@ -131,7 +132,9 @@ def caught_by_generator(number: int) -> str | None:
 
 
 def judge(mutant: Mutant, generated: int, *, corpus_too: bool = True) -> str | None:
-    """Run the machinery on a mutant in a process of its own; name what caught it, or None for a survivor."""
+    """Run the machinery on a mutant in a process of its own; name what caught it, or None for a
+    survivor.
+    """
     here = Path(__file__).resolve().parents[1]
     with tempfile.TemporaryDirectory() as folder:
         apply(mutant, Path(folder))

@@ -25,7 +25,9 @@ _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 
 
 class TooSlow(BaseException):
-    """Raised inside a program that runs longer than its watchdog allows; no ``except Exception`` can stop it."""
+    """Raised inside a program that runs longer than its watchdog allows; no ``except Exception``
+    can stop it.
+    """
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Observation:
 class Decorators:
     """The pair of decorators a program imports, and what a run with them left behind.
 
-    No Python frame may stand between the program and the decorator: `functools.partial` adds options without one.
+    No Python frame may stand between the program and the decorator: `functools.partial` adds
+    options without one.
     """
 
     tailrec: Callable[..., Any]
@@ -75,7 +78,9 @@ class Decorators:
 
     @contextlib.contextmanager
     def recording(self, filename: str) -> Iterator[None]:
-        """Keep every function of the program that leaves loom's decorators, also those that only live inside a call."""
+        """Keep every function of the program that leaves loom's decorators, also those that only
+        live inside a call.
+        """
 
         def profile(frame: types.FrameType, event: str, made: Any) -> None:
             if event != "return" or not isinstance(made, types.FunctionType) or made.__code__.co_filename != filename:
@@ -110,7 +115,9 @@ def compiled(**options: Any) -> Decorators:
 
 
 def by_transitions(**options: Any) -> Decorators:
-    """Give loom's decorators, and run the program's own calls one transition at a time through `loom.transition`."""
+    """Give loom's decorators, and run the program's own calls one transition at a time through
+    `loom.transition`.
+    """
     import loom
 
     async def asynchronous(delta: Any, out: Any) -> Any:
@@ -167,7 +174,9 @@ class _Counted:
 
 @contextlib.contextmanager
 def watchdog(seconds: float) -> Iterator[None]:
-    """Raise `TooSlow` in the main thread after some seconds; an outer timer (pytest-timeout) is put back as it was."""
+    """Raise `TooSlow` in the main thread after some seconds; an outer timer (pytest-timeout) is put
+    back as it was.
+    """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return
@@ -188,7 +197,9 @@ def watchdog(seconds: float) -> Iterator[None]:
 
 
 def load(source: str, filename: str, decorators: Decorators, name: str = "program_under_test") -> types.ModuleType:
-    """Execute the source as a module whose `subject` is the given decorators. `sys.modules` keeps it for pickling by name."""
+    """Execute the source as a module whose `subject` is the given decorators. `sys.modules` keeps
+    it for pickling by name.
+    """
     if filename not in linecache.cache and filename.startswith("<"):
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     module = types.ModuleType(name)
@@ -206,7 +217,9 @@ def load(source: str, filename: str, decorators: Decorators, name: str = "progra
 
 
 def innermost(error: BaseException, filename: str) -> str:
-    """Say where in the program an exception came up: function and line of the deepest frame of that file."""
+    """Say where in the program an exception came up: function and line of the deepest frame of that
+    file.
+    """
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == filename]
     return f"{frames[-1].name}:{frames[-1].lineno}" if frames else ""
 
@@ -222,10 +235,11 @@ def run(
     loop: bool = True,
     record: bool = False,
 ) -> Observation:
-    """Execute a program, call its entry function and observe. Warnings are errors unless of the allowed class.
+    """Execute a program, call its entry function and observe. Warnings are errors unless of the
+    allowed class.
 
-    `loop=False` is for programs whose coroutines only ever yield None: they are driven by hand, without an event loop.
-    `record=True` fills `decorators.decorated`.
+    `loop=False` is for programs whose coroutines only ever yield None: they are driven by hand,
+    without an event loop. `record=True` fills `decorators.decorated`.
     """
     counted: _Counted | None = None
     kind, value, where = "returned", "", ""
@@ -254,7 +268,9 @@ def run(
 
 
 def _drive(coroutine: Any) -> Any:
-    """Run a coroutine that only yields None; starting an event loop for each generated program would take most of the time."""
+    """Run a coroutine that only yields None; starting an event loop for each generated program
+    would take most of the time.
+    """
     while True:
         try:
             coroutine.send(None)

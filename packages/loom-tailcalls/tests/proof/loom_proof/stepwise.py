@@ -1,16 +1,20 @@
-"""The step-scoped meaning of a tail call, as a second reference that shares no code with the compiler.
+"""The step-scoped meaning of a tail call, as a second reference that shares no code with the
+compiler.
 
-A decorated function is rewritten so that a tail call *returns a description of the next call* instead of making it:
+A decorated function is rewritten so that a tail call *returns a description of the next call*
+instead of making it:
 
     return await f(n - 1)    becomes    return await _next_async(here, f, n - 1)
 
-Called with `f` itself (or a member of its group), `_next_async` binds the arguments and resolves to a `Next` without running
-anything; called with any other function it is the ordinary call. Leaving the function by `return` leaves every block of the step,
-in Python's own order, with the step's own parameters. Then a small driver runs the described call. That is the definition of
+Called with `f` itself (or a member of its group), `_next_async` binds the arguments and resolves to
+a `Next` without running anything; called with any other function it is the ordinary call. Leaving
+the function by `return` leaves every block of the step, in Python's own order, with the step's own
+parameters. Then a small driver runs the described call. That is the definition of
 ``blocks="step"``; for a program without blocks it is plain recursion with a flat stack.
 
-Arguments are bound by Python itself: calling a coroutine function or a generator function binds its arguments and runs nothing.
-A plain function is rewritten to a coroutine function that never suspends, to have the same.
+Arguments are bound by Python itself: calling a coroutine function or a generator function binds its
+arguments and runs nothing. A plain function is rewritten to a coroutine function that never
+suspends, to have the same.
 """
 
 from __future__ import annotations
@@ -178,7 +182,9 @@ SUPPORT: dict[str, Any] = {
 
 
 def rewrite(source: str, filename: str) -> types.CodeType:
-    """Compile a program with its decorated functions in step-by-step form. It needs the names of `SUPPORT`."""
+    """Compile a program with its decorated functions in step-by-step form. It needs the names of
+    `SUPPORT`.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         for field in ("body", "orelse", "finalbody"):
@@ -280,7 +286,8 @@ class _Steps:
 
     def call(self, value: Any) -> Any:
         """Turn ``callee(arguments)`` into ``_next_KIND(line, callee, arguments)``."""
-        # super() without arguments looks at its own call, so it may stay where it is: it is the receiver, not the callee.
+        # super() without arguments looks at its own call, so it may stay where it is: it is the
+        # receiver, not the callee.
         name = ast.Name(f"_next_{self.kind}", ast.Load())
         made = ast.Call(name, [ast.Constant(self.first_line), value.func, *value.args], value.keywords)
         return ast.copy_location(made, value)

@@ -1,10 +1,13 @@
-"""Compare many generated programs: `python -m loom_proof.sweep -n 10000 --seed 1`, from the folder that holds `loom_proof`.
+"""Compare many generated programs: `python -m loom_proof.sweep -n 10000 --seed 1`, from the folder
+that holds `loom_proof`.
 
-Prints the seed, the counts and, on a mismatch, the smallest program found that shows it. Exit code 0: no mismatch; 1: a mismatch.
+Prints the seed, the counts and, on a mismatch, the smallest program found that shows it. Exit code
+0: no mismatch; 1: a mismatch.
 
-Choices are drawn evenly here: Hypothesis likes small and similar examples, which is good for a search of corners and bad for a sweep. (Measured
-on the mutants of `mutants.py`: 300 Hypothesis examples catch 6 of 10, 300 even ones 9.) Every program has a seed of its own, so a
-failure is repeated with ``-n 1 --seed THAT``.
+Choices are drawn evenly here: Hypothesis likes small and similar examples, which is good for a
+search of corners and bad for a sweep. (Measured on the mutants of `mutants.py`: 300 Hypothesis
+examples catch 6 of 10, 300 even ones 9.) Every program has a seed of its own, so a failure is
+repeated with ``-n 1 --seed THAT``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Requests for approval in the SQLite store."""
+"""Approval requests in the SQLite store."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class ApprovalWrites(Writes):
         return True
 
     def _add_approvals(self, db: apsw.Connection, claim: Claim, asks: Iterable[ApprovalRecord]) -> None:
-        """Write new requests, inside the transaction that parks the run."""
+        """Write new requests, inside the transaction that lets the run wait."""
         for ask in asks:
             db.execute(
                 """INSERT INTO approvals (run_key, number, step_index, key, name, status, requested_at, expires_at,
@@ -98,19 +98,19 @@ class ApprovalWrites(Writes):
             )
 
     def _use_approval(self, db: apsw.Connection, claim: Claim, number: int) -> None:
-        """Use an approval up, inside the transaction that starts its call."""
+        """Mark an approval as used, inside the transaction that starts its call."""
         db.execute(
             "UPDATE approvals SET status = 'used' WHERE run_key = ? AND number = ? AND status = 'approved'",
             (claim.run_key, number),
         )
-        if db.changes() != 1:  # it was read as approved a moment ago, and only the holder of the run changes that
+        if db.changes() != 1:  # it was read as approved, and only the holder of the run changes that
             raise self._lost(claim)
 
 
 def _to_approval(row: tuple[Any, ...], get: Callable[[Cell, str], str]) -> ApprovalRecord:
     run_id, number, step_index, key, name, arguments, arguments_hash, requested_at, expires_at = row[:9]
     reason, needed, policy, status, decisions, edited = row[9:]
-    what = f"the request for approval {run_id}#{number}"
+    what = f"approval request {run_id}#{number}"
     return ApprovalRecord(
         run_id,
         number,

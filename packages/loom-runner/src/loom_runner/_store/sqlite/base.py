@@ -1,10 +1,11 @@
-"""What the groups of tables of the SQLite store share. Theory of operation:
+"""The base of the modules of the SQLite store. Theory of operation:
 
-A group of tables is a module with two classes: its reads, a subclass of `Reads`, and its writes, a subclass of
-`Writes`. `SQLiteReader` is all reads together, `SQLiteStore` all writes. Both use one connection, under its lock.
+A group of tables is a module with two classes: its reads, a subclass of `Reads`, and its writes, a
+subclass of `Writes`. `SQLiteReader` is all reads together, `SQLiteStore` all writes. Both use one
+connection, under its lock.
 
-A public write is a coroutine that hands a method `work(db, ...)` to `_write`; the method changes rows inside the
-transaction that it finds open, awaits nothing, and raises to have its changes undone.
+A public write is a coroutine that passes a method `work(db, ...)` to `_write`. The method changes
+rows inside the open transaction, awaits nothing, and raises to have its changes rolled back.
 """
 
 # ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
@@ -39,12 +40,12 @@ OF_RUN: Final = "WHERE run_key = (SELECT run_key FROM runs WHERE run_id = ?1)"
 SPAN: Final = "step_key BETWEEN (?1 << 32) + ?2 AND (?1 << 32) + ?3 - 1"
 """The rows in `steps` of run ?1 (its key), from step ?2 on and before step ?3."""
 FOREVER: Final = 1 << 32
-"""A number above every step's."""
+"""A number above that of every step."""
 STEPS_OF_RUN: Final = """
     WHERE step_key BETWEEN ((SELECT run_key FROM runs WHERE run_id = ?1) << 32) + ?2
         AND ((SELECT run_key FROM runs WHERE run_id = ?1) << 32) + 0xffffffff
 """
-"""The rows in `steps` of one run, from the step on that the second parameter says."""
+"""The rows in `steps` of one run, from the step on that is the second parameter."""
 
 
 class Reads:
@@ -58,12 +59,12 @@ class Reads:
 
     @property
     def description(self) -> str:
-        """Name the database for people."""
+        """See `StoreReader`."""
         return self._file.path
 
     @property
     def address(self) -> str:
-        """What `open_store` and `--db` take to open the database."""
+        """See `StoreReader`."""
         return self._file.path
 
     def _read(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
@@ -98,15 +99,22 @@ class Writes(Reads):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """The same for the start or the end of a tool call. Calls come in bundles (`gather`), even of a single run, so
-        that a shared sync is worth the turn of the loop; a start that is cancelled in the queue was never made."""
+        """Write the start or the end of a tool call.
+
+        Even a single run makes concurrent calls (`gather`), so a shared sync is worth a turn of the
+        loop. A start that is cancelled in the queue is not written.
+        """
         if len(self._held) > 1 or self._file.durability == "power":
             return await self._group.write(lambda db: work(db, *args, **kwargs), is_droppable=is_start)
         with self._transaction as db:
             return work(db, *args, **kwargs)
 
     def _renew_lease(self, db: apsw.Connection, claim: Claim) -> None:
-        """Prolong the lease inside an open transaction; LeaseLost when it is not ours."""
+        """Renew the lease inside an open transaction.
+
+        Raises:
+            LeaseLost: Another process holds the run.
+        """
         db.execute(
             f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ?", (claim.run_key, claim.fence)
         )
@@ -116,8 +124,8 @@ class Writes(Reads):
     def _lost(self, claim: Claim) -> LeaseLost:
         self._release(claim.run_key)
         return LeaseLost(
-            f"cannot go on with {claim.run_id!r}: another process took the run over (this one held "
-            f"fence {claim.fence}). Nothing was written; look with loom-runner explain.",
+            f"cannot write to {claim.run_id!r}: another process took the run over (this one held "
+            f"fence {claim.fence}). Nothing was written; see loom-runner explain.",
             run_id=claim.run_id,
         )
 
@@ -152,7 +160,9 @@ class Writes(Reads):
     # ------------------------------------------------------------------ what users wrote
 
     def _put(self, text: str | None, what: str) -> Cell | None:
-        """Make a cell of what a user wrote: every such column is written through here and read with `_cells.get`."""
+        """Encode what a user wrote. Every such column is written with this method and read with
+        `_cells.get`.
+        """
         return None if text is None else self._cells.put(text, what)
 
     def _put_error(self, error: ErrorInfo | None) -> Cell | None:

@@ -1,8 +1,9 @@
-"""Which keys a SQLite store is encrypted with: looking when it is opened, and writing everything with another one.
+"""The keys of an encrypted SQLite store: checked when it is opened, changed by `rekey`.
 
-A database is encrypted as a whole or not at all: a row of `about`, written when a file without runs is first opened
-with keys, holds a sealed word that only the right key opens. So a wrong key is found at once, not in the middle of a
-run, and nothing is ever written in plain text beside what is encrypted.
+A database is encrypted as a whole or not at all: a row of `about`, written when a file without runs
+is first opened with keys, holds a known word encrypted with the key. So a wrong key is detected
+when the database is opened, not in the middle of a run, and nothing is written in plain text into
+an encrypted database.
 """
 
 # ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
@@ -28,11 +29,11 @@ _WAIT_MS: Final = 2_000
 
 
 class KeyReads(Reads):
-    """Read whether the database is encrypted."""
+    """Reads about encryption."""
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether what users wrote is encrypted."""
+        """Whether the content that users wrote is encrypted."""
         return self._key_check() is not None
 
     def _key_check(self) -> str | bytes | None:
@@ -44,10 +45,10 @@ class KeyWrites(KeyReads, Writes):
     """Check the keys of a database."""
 
     def _check_keys(self, *, read_only: bool) -> None:
-        """Compare the keys at hand with the database, and mark a new one as encrypted.
+        """Check the store's keys against the database, and mark a new database as encrypted.
 
         Raises:
-            StoreLocked: They do not fit.
+            StoreLocked: The keys are missing, wrong, or given for a database in plain text.
         """
         word = self._key_check()
         if word is not None:
@@ -59,7 +60,7 @@ class KeyWrites(KeyReads, Writes):
             if read_only:
                 return
             raise StoreLocked(
-                f"cannot open {self.description} with a key: it holds runs in plain text. Encrypt it once "
+                f"cannot open {self.description} with a key: it contains runs in plain text. Encrypt it once "
                 "with SQLiteStore.rekey(path, keys), or open it without a key."
             )
         if read_only:
@@ -67,7 +68,7 @@ class KeyWrites(KeyReads, Writes):
         with self._transaction as db:
             db.execute(_WRITE_KEY_CHECK, (self._cells.encrypted(_CHECK_TEXT),))
         if self._read("SELECT 1 FROM sqlite_sequence WHERE name = 'runs'", ()):
-            # Runs that were deleted were written in plain text, and lie in pages that nobody uses any more.
+            # Deleted runs may remain in free pages, in plain text.
             with self._file.lock, self._file.named_errors():
                 self._file.db.execute("VACUUM")
                 self._file.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -83,7 +84,7 @@ def rekey(path: str, keys: KeyRing) -> int:
         with file.named_errors():
             db.set_busy_timeout(_WAIT_MS)
             db.pragma("locking_mode", "EXCLUSIVE")
-            # Leaving WAL mode takes the database for oneself alone, and removes the log with its plain text.
+            # Leaving WAL mode requires exclusive access, and removes the log with its plain text.
             if db.pragma("journal_mode", "delete") != "delete":
                 raise StoreBusy(f"cannot encrypt {path}: it is in use. Stop the other processes first.")
         with file.transaction:

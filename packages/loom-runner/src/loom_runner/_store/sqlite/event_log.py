@@ -1,27 +1,28 @@
-"""A durable, numbered log of what changes in a database, for those who follow runs from outside.
+"""A durable, numbered log of what changes in a database, for clients that follow runs.
 
 Theory of operation
 -------------------
-Somebody who follows a run over a network loses the line now and then, and wants to go on exactly where it was cut. For
-that each thing that happens needs a number that never changes and only grows. The rows of the store have none: they are
-changed in place, and several processes write them.
+A client that follows a run over a network loses its connection now and then and wants to continue
+exactly where it stopped. For that every event needs a number that never changes and only grows. The
+rows of the store have none: they are updated in place, and several processes write them.
 
-So the log is a table that the database fills itself, by triggers, in the transaction of the change it tells of: whoever
-writes, with whatever version, and however its process ends. An entry holds the kind, the number of the row it is about
-and one word; the row stays the only place of everything else. Entries are numbered in the order of the commits, because
-SQLite has one writer at a time: whoever has read up to a number will never find a smaller one that it has not seen.
+So the log is a table that the database fills by triggers, in the transaction of the change:
+whichever process and version writes, and however that process ends. An entry holds the kind, the
+number of the row and one word; everything else stays in the row. Entries are numbered in commit
+order, because SQLite has one writer at a time: a client that has read up to a number never misses a
+smaller one.
 
-Nobody pays for this who does not use it: table and triggers are made when a log is first opened, and filled once from
-the rows that are there, in the order of their times. A migration that rebuilds a table drops its triggers; the next
-opening makes them again.
+A database without a log pays nothing: the table and the triggers are created when a log is first
+opened, and filled once from the existing rows, ordered by their times. A migration that rebuilds a
+table drops its triggers; the next opening creates them again.
 """
 
 # ruff: noqa: S608  (the f-strings join constants of this module; values always travel as parameters)
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from loom_runner._model.records import LoggedEvent
 from loom_runner._store.address import sqlite_path
 from loom_runner._store.sqlite.side_tables import SQLiteSideTables
 from loom_runner._store.sqlite.store import SQLiteStore
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-__all__ = ["EventLog", "LoggedEvent"]
+__all__ = ["EventLog"]
 
 _NOW_US: Final = "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
 
@@ -47,7 +48,7 @@ _TABLE: Final = """
     CREATE INDEX IF NOT EXISTS run_events_of_run ON run_events (run_key, seq);
 """
 
-# name of the trigger: what fires it, and the entry's kind, row and word
+# name of the trigger: what fires it, and the kind, row and word of the entry
 _EVENTS: Final[dict[str, tuple[str, str]]] = {
     "run_created": ("INSERT ON runs", "'run', NULL, new.status"),
     "run_changed": ("UPDATE OF status ON runs WHEN old.status IS NOT new.status", "'run', NULL, new.status"),
@@ -66,13 +67,13 @@ _EVENTS: Final[dict[str, tuple[str, str]]] = {
     "signal_added": ("INSERT ON signals", "'signal', new.signal_key, new.name"),
 }
 
-# A number of a run may be given again when the run is deleted; its entries must not become another run's.
+# The key of a deleted run may be used again; its entries must not become another run's.
 _FORGET: Final = """
     CREATE TRIGGER IF NOT EXISTS log_run_deleted AFTER DELETE ON runs
     BEGIN DELETE FROM run_events WHERE run_key = old.run_key; END;
 """
 
-# What is there before the log, in the order of its times.
+# What happened before the log existed, ordered by time.
 _EARLIER: Final = """
     INSERT INTO run_events (run_key, kind, ref, word, at)
     SELECT run_key, kind, ref, word, at FROM (
@@ -105,57 +106,42 @@ def _create_and_fill(db: apsw.Connection) -> None:
 _MIGRATIONS: Final = (_create_and_fill,)
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedEvent:
-    """One entry.
-
-    Args:
-        seq: its number, which grows over the whole database.
-        run_id: whose it is.
-        kind: `run` (its status changed), `step`, `attempt`, `tool`, `approval` or `signal`.
-        ref: the index of the step, the number of the tool call, approval or signal; None for `run`.
-        word: the status, outcome, kind or name that the row had then.
-        at_us: microseconds since 1970.
-    """
-
-    seq: int
-    run_id: str
-    kind: str
-    ref: int | None
-    word: str
-    at_us: int
-
-
 class EventLog:
-    """Read the log of one database; opening it makes the log when there is none. For one thread.
+    """Read the log of one database; opening it creates the log if there is none. For one thread.
 
     Args:
-        address: the database, as `open_store` takes it.
+        address: The database, as `open_store` takes it.
 
     Raises:
-        StoreError: it cannot be used.
+        StoreError: The database cannot be used.
     """
 
     def __init__(self, address: str | Path) -> None:
         path = sqlite_path(address)
-        SQLiteStore(path).close()  # the log is of tables that must be there, and up to date
+        SQLiteStore(path).close()  # creates or migrates the tables that have the triggers
         self._tables = SQLiteSideTables(path, "events", _MIGRATIONS, always=_TRIGGERS)
         self._seen: object = None
 
     def after(self, seq: int, *, run_id: str | None = None, limit: int = 500) -> list[LoggedEvent]:
-        """Read the entries behind a number, in order; those of one run, or of all."""
+        """Return up to `limit` entries after a number, in order: those of one run, or of all
+        runs.
+        """
         of_run = "" if run_id is None else "AND run_key = (SELECT run_key FROM runs WHERE run_id = :run)"
         sql = f"""SELECT seq, run_id, kind, ref, word, at FROM run_events JOIN runs USING (run_key)
             WHERE seq > :seq {of_run} ORDER BY seq LIMIT :limit"""
         return [LoggedEvent(*row) for row in self._tables.rows(sql, {"seq": seq, "run": run_id, "limit": limit})]
 
     def last(self) -> int:
-        """Return the number of the latest entry of all runs, also of one that was deleted; 0 when there is none."""
+        """Return the number of the latest entry of all runs, deleted ones included; 0 if there is
+        none.
+        """
         rows = self._tables.rows("SELECT seq FROM sqlite_sequence WHERE name = 'run_events'")
         return int(rows[0][0]) if rows else 0
 
     def has_changed(self) -> bool:
-        """Say whether anybody but this log has written to the database since the last call; this reads no table."""
+        """Return whether another connection has written to the database since the last call; reads
+        no table.
+        """
         before, self._seen = self._seen, self._tables.change_mark()
         return self._seen != before
 

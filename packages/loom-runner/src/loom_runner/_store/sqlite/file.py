@@ -1,4 +1,6 @@
-"""One SQLite file: opening it, what it promises about durability, transactions, and SQLite's errors by our names."""
+"""One SQLite file: opening it, its durability, transactions, and the translation of SQLite's
+errors.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Durability", "SQLiteFile"]
 
 Durability = Literal["power", "process", "memory"]
-"""What a returned write survives: the loss of power, the death of the process, or nothing."""
+"""What a returned write survives: the loss of power, the end of the process, or nothing."""
 
 _SYNCHRONOUS: Final[dict[Durability, tuple[str, int]]] = {"power": ("FULL", 2), "process": ("NORMAL", 1)}
 _WAIT_FOR_WRITERS_S: Final = 30.0
@@ -34,7 +36,8 @@ _memory_names = itertools.count()
 
 
 class SQLiteFile:
-    """An open database of ours. `db` is used under `lock` only; `second` makes a connection for another thread."""
+    """An open database of this package. `db` is used under `lock` only; `second` opens a connection
+    for another thread."""
 
     def __init__(self, path: str, durability: Durability, *, read_only: bool) -> None:
         if durability not in get_args(Durability):
@@ -51,15 +54,15 @@ class SQLiteFile:
         self.transaction = Transaction(self)
 
     def second(self) -> apsw.Connection:
-        """Make a connection for another thread, with the same promises."""
+        """Open a connection for another thread, with the same durability."""
         db = self._connect()
         self._set_synchronous(db)
         return db
 
     @staticmethod
     def close(db: apsw.Connection) -> None:
-        """Close a connection. SQLite moves the log into the file when the last one closes; a disk that refuses this
-        loses nothing, because what was committed is in the log."""
+        """Close a connection. When the last one closes, SQLite moves the log into the file. If that
+        fails, nothing is lost, because everything committed is in the log."""
         import apsw
 
         with suppress(apsw.Error):
@@ -75,7 +78,7 @@ class SQLiteFile:
             if self._read_only and not file.exists():
                 raise StoreUnreadable(f"cannot open {self.path}: there is no such file.")
             if not file.parent.is_dir():
-                raise StoreUnreadable(f"cannot open {self.path}: there is no folder {file.parent}. Make it first.")
+                raise StoreUnreadable(f"cannot open {self.path}: there is no folder {file.parent}. Create it first.")
         db = self._connect()
         try:
             self._check_and_prepare(db)
@@ -94,7 +97,7 @@ class SQLiteFile:
             try:
                 db.pragma("user_version")
             except (apsw.CantOpenError, apsw.ReadOnlyError):
-                # A WAL database on a medium that cannot hold its side files: nobody can be writing to it.
+                # A WAL database on a read-only medium, which no process can be writing to.
                 db.close()
                 uri = f"{Path(self.path).resolve().as_uri()}?immutable=1"
                 db = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
@@ -120,14 +123,15 @@ class SQLiteFile:
             )
 
     def _prepare(self, db: apsw.Connection, version: int) -> None:
-        """Make or migrate the tables, and set and read back the durability."""
+        """Create or migrate the tables, set the durability, and verify that it is set."""
         if version == 0 and not self.in_memory:
             db.pragma("synchronous", "EXTRA")
             db.pragma("auto_vacuum", 2)
             self._switch_to_wal(db)
-        # Also shows a file that cannot be written to now, not in the middle of a run.
+        # Also detects a file that cannot be written now, and not in the middle of a run.
         db.execute("BEGIN IMMEDIATE")
-        # Another process may have migrated it since: look again, now that nobody else can write.
+        # Another process may have migrated the database since: read the version again under the
+        # lock.
         version = int(db.pragma("user_version"))
         for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
             db.execute(migration)
@@ -142,7 +146,7 @@ class SQLiteFile:
         import apsw
 
         deadline = time.monotonic() + _WAIT_FOR_WRITERS_S
-        while True:  # SQLite does not wait here by itself when another process makes the same switch
+        while True:  # SQLite does not wait here when another process makes the same switch
             try:
                 mode = db.pragma("journal_mode", "wal")
                 break
@@ -163,22 +167,22 @@ class SQLiteFile:
         db.pragma("synchronous", name)
         got = db.pragma("synchronous")
         if got != number:
-            raise StoreUnreadable(f"cannot make {self.path} durable: asked for synchronous {number}, got {got}.")
+            raise StoreUnreadable(f"cannot make {self.path} durable: set synchronous to {number}, got {got}.")
 
     # ------------------------------------------------------------------ errors
 
     def named_errors(self) -> AbstractContextManager[None]:
-        """Give SQLite's errors in the block their names."""
+        """Translate SQLite's errors in the block."""
         return named_errors(self.path)
 
     def named(self, exc: BaseException) -> BaseException:
-        """Give an error of SQLite the name that says what to do; any other error as it is."""
+        """Translate an error of SQLite; return any other error unchanged."""
         return named(exc, self.path)
 
 
 class Transaction:
-    """`with` it: BEGIN IMMEDIATE, then COMMIT, or ROLLBACK when anything is raised. One object per file, for
-    speed."""
+    """A context manager: BEGIN IMMEDIATE, then COMMIT, or ROLLBACK if anything is raised. One
+    object per file, for speed."""
 
     __slots__ = ("_db", "_file", "_lock")
 
@@ -220,5 +224,5 @@ class Transaction:
 
     def _roll_back(self) -> None:
         if self._db.in_transaction:
-            with suppress(Exception):  # the first error is the one to tell
+            with suppress(Exception):  # the first error is the one to report
                 self._db.execute("ROLLBACK")

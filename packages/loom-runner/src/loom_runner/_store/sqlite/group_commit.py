@@ -1,24 +1,27 @@
-"""Group commit: writes that arrive in the same turn of an event loop share one transaction. Theory of operation:
+"""Group commit: writes that arrive in the same turn of an event loop share one transaction. Theory
+of operation:
 
-The price of a commit is the sync of the disk, and one sync serves any number of writes. A write that is to be grouped
-is put into its loop's queue, and the first one asks the loop to call `_flush` at its next turn: by then every task
-that was ready has added its own. Each write is acknowledged after the COMMIT, so its durability is that of a write
-alone.
+The cost of a commit is the sync of the disk, and one sync serves any number of writes. A write is
+put into the queue of its loop, and the first write of a group schedules `_flush` for the next turn
+of the loop; by then every task that was ready has added its write. Each write is acknowledged after
+the COMMIT, so it is as durable as a write alone.
 
-*A write fails alone.* Every write of a group runs between a SAVEPOINT and its RELEASE; what it raises is its own, and
-only its own changes are undone. When SQLite gives up the transaction itself (a full disk), or COMMIT fails, nothing of
-the group is written, and every write of it gets the error.
+*Errors.* Every write of a group runs between a SAVEPOINT and its RELEASE, so an error rolls back
+only the write that raised it. If SQLite rolls back the whole transaction (a full disk), or the
+COMMIT fails, nothing of the group is written, and every write of it raises the error.
 
-*Cancellation.* A task that is cancelled while its write is queued must know whether the write took place. One that
-starts a tool is dropped, so that no call is on record that was never made. All others are made at once, and then the
-cancellation goes on: a step that was committed stays committed, a lease that was to be given back is.
+*Cancellation.* A task that is cancelled while its write is queued must know whether the write took
+place. The start of a tool call is dropped, so that no call is recorded that never started. All
+other writes are written at once before the task is cancelled: a committed step stays committed, and
+a lease is released.
 
-*Whose thread.* The loop's. A thread of its own would let the loop turn during a sync. Tried on two busy cores: with
-1,000 runs it made a sixth more steps, with 100 runs a third to a half fewer, because each group then pays for two
-switches of threads and finds fewer writes in the queue.
+*Thread.* Writes run on the thread of the loop. A separate thread would let the loop run during a
+sync. Measured on two busy cores: with 1,000 runs it ran a sixth more steps, with 100 runs a third
+to a half fewer, because each group then costs two thread switches and finds fewer writes in the
+queue.
 
-*Alone.* A run that is by itself gains nothing here and would pay a turn of the loop for every step, so the caller
-writes directly when it holds one run only.
+*A single run* gains nothing from grouping and would pay a turn of the loop for every step, so the
+caller writes directly if it holds only one run.
 """
 
 from __future__ import annotations
@@ -41,7 +44,9 @@ __all__ = ["GroupCommit"]
 T = TypeVar("T")
 
 _MOST_PER_TRANSACTION: Final = 250
-"""The loop stands still while a group is written; so many take about as long as a slow sync."""
+"""The loop is blocked while a group is written; this many writes take about as long as a slow
+sync.
+"""
 
 
 @dataclass(slots=True)
@@ -65,7 +70,7 @@ class GroupCommit:
         """Run `work` in the transaction of this turn's group; return when it is durable.
 
         Args:
-            is_droppable: Nothing is written when the caller is cancelled before the group is.
+            is_droppable: Nothing is written if the caller is cancelled before the group is written.
         """
         loop = asyncio.get_running_loop()
         queue = self._queues.get(loop)
@@ -82,9 +87,9 @@ class GroupCommit:
             raise
 
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Write what is queued, and wake those who wait for it."""
+        """Write the queue, and wake the waiting tasks."""
         queue = self._queues.pop(loop, [])
-        # A cancelled future is a cancelled task that was not told yet.
+        # The task of a cancelled future is cancelled, but has not run since.
         queue = [write for write in queue if not (write.is_droppable and write.done.cancelled())]
         try:
             for first in range(0, len(queue), _MOST_PER_TRANSACTION):
@@ -97,11 +102,11 @@ class GroupCommit:
                     write.done.set_exception(write.error)
                 elif write.is_written:
                     write.done.set_result(write.result)
-                else:  # something that is no error of a write, for instance Ctrl-C, ended this in the middle
+                else:  # an exception that is not a write's error, for instance Ctrl-C, ended this early
                     write.done.cancel()
 
     def _write_together(self, writes: list[_Write]) -> None:
-        """Write in one transaction; what became of each write is in it afterwards."""
+        """Write in one transaction; store the result or error in each write."""
         try:
             with self._file.transaction as db:
                 if len(writes) == 1:
@@ -109,15 +114,15 @@ class GroupCommit:
                 else:
                     for write in writes:
                         self._write_one(db, write)
-        except Exception as exc:  # noqa: BLE001  (it is raised where the write was asked for)
-            for write in writes:  # an exception of its own each, because each task adds its frames to it
+        except Exception as exc:  # noqa: BLE001  (raised in the tasks of the writes)
+            for write in writes:  # a separate exception each, because each task adds its frames to it
                 write.error = write.error or self._another(exc)
             return
         for write in writes:
             write.is_written = write.error is None
 
     def _another(self, exc: Exception) -> BaseException:
-        """An error of SQLite as a new exception; any other as it is."""
+        """Return an error of SQLite as a new exception; any other error unchanged."""
         named = self._file.named(exc.__cause__) if isinstance(exc, StoreError) and exc.__cause__ is not None else exc
         return exc if named is exc.__cause__ else named
 
@@ -126,7 +131,7 @@ class GroupCommit:
         try:
             write.result = write.work(db)
         except Exception as exc:
-            if not db.in_transaction:  # SQLite has undone the whole transaction, not only this write
+            if not db.in_transaction:  # SQLite has rolled back the whole transaction, not only this write
                 raise
             write.error = self._file.named(exc)
             write.error.__cause__ = exc if write.error is not exc else exc.__cause__

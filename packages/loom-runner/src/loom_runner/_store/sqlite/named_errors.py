@@ -1,4 +1,4 @@
-"""SQLite's errors by the names that say what to do."""
+"""Translate SQLite's errors into those of this package, whose messages say what to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["named", "named_errors"]
 
 @contextmanager
 def named_errors(path: str) -> Iterator[None]:
-    """Give SQLite's errors in the block their names."""
+    """Translate SQLite's errors in the block."""
     try:
         yield
     except Exception as exc:
@@ -26,11 +26,11 @@ def named_errors(path: str) -> Iterator[None]:
 
 
 def named(exc: BaseException, path: str) -> BaseException:
-    """Give an error of SQLite the name that says what to do; any other error as it is."""
+    """Translate an error of SQLite; return any other error unchanged."""
     import apsw
 
     if isinstance(exc, UnicodeDecodeError):
-        return StoreDamaged(f"cannot read {path}: it is damaged and holds a text that is not Unicode ({exc}).")
+        return StoreDamaged(f"cannot read {path}: it is damaged and contains a text that is not Unicode ({exc}).")
     if not isinstance(exc, apsw.Error):
         return exc
     match exc:

@@ -1,4 +1,4 @@
-"""All reads of a SQLite database: `store.reader`."""
+"""All reads of the SQLite store: `store.reader`."""
 
 # ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
 from __future__ import annotations
@@ -22,7 +22,7 @@ class SQLiteReader(VerifyReads, RunTreeReads, RetentionReads):
     def summary(self, run_id: str) -> RunSummary:
         rows = self._read("SELECT run_key, work_us, slowest_step, slowest_us FROM runs WHERE run_id = ?", (run_id,))
         if not rows:
-            raise UnknownRun(f"cannot sum up {run_id!r}: there is no such run in {self.description}.", run_id=run_id)
+            raise UnknownRun(f"cannot summarize {run_id!r}: there is no such run in {self.description}.", run_id=run_id)
         run_key, work_us, slowest_step, slowest_us = rows[0]
         by_status = dict(
             self._read("SELECT status, count(*) FROM tool_calls WHERE run_key = ? GROUP BY status", (run_key,))
@@ -43,7 +43,7 @@ class SQLiteReader(VerifyReads, RunTreeReads, RetentionReads):
         )
 
     def facts(self) -> dict[str, Any]:
-        """What there is to know about the database itself, as JSON."""
+        """Return facts about the database as JSON, for `doctor`."""
         import apsw
 
         db, path = self._file.db, Path(self.address)

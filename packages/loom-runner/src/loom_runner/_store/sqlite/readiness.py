@@ -1,7 +1,7 @@
-"""From when on each waiting run is ready, kept in its row (`ready_at`).
+"""When each waiting run is ready, stored in its row (`ready_at`).
 
-What makes a run ready is defined in `_model/waits.py`. This module reads the facts, and stores the answer, inside every
-transaction that may change it.
+The definition of *ready* is in `_model/waits.py`. This module reads the facts and stores the
+answer, inside every transaction that may change it.
 """
 
 # ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
@@ -39,33 +39,35 @@ _WAITING_FORKS: Final = f"""
     {_WAITING} AND forked_from IS NOT NULL
     AND (SELECT run_id FROM runs WHERE run_key = ?) IN (SELECT value FROM json_each(wait, '$.children'))
 """
-"""Forks that wait for a run: a fork waits for what the step that it begins after waited for."""
+"""Forks that wait for a run: a fork begins with the wait of the step that it begins after."""
 
 
 def set_ready_at(db: apsw.Connection, run_key: int, wait: WaitFor) -> None:
-    """Store from when on a waiting run is ready."""
+    """Store when a waiting run is ready."""
     at = ready_at(wait, _facts(db, run_key, wait))
     db.execute("UPDATE runs SET ready_at = ? WHERE run_key = ? AND ready_at IS NOT ?", (at, run_key, at))
 
 
 def set_ready_at_of_run(db: apsw.Connection, run_id: str) -> None:
-    """The same for a run that may be waiting."""
+    """Store when a run is ready, if it is waiting."""
     _set_ready_at_of(db, f"{_WAITING} AND run_id = ?", (run_id,))
 
 
 def set_ready_at_of_run_key(db: apsw.Connection, run_key: int) -> None:
-    """The same for a run that may be waiting."""
+    """Store when a run is ready, if it is waiting."""
     _set_ready_at_of(db, f"{_WAITING} AND run_key = ?", (run_key,))
 
 
 def set_ready_at_of_parent(db: apsw.Connection, run_key: int) -> None:
-    """The same for the parent of a run that has settled, and for forks of the parent."""
+    """Store when the parent of a settled run is ready, and forks of the parent, if they are
+    waiting.
+    """
     _set_ready_at_of(db, f"{_WAITING} AND run_key = (SELECT parent_key FROM runs WHERE run_key = ?)", (run_key,))
     _set_ready_at_of(db, _WAITING_FORKS, (run_key,))
 
 
 def set_ready_at_of_waiting_runs(db: apsw.Connection) -> None:
-    """The same for all waiting runs: of a database that an earlier version wrote."""
+    """Store when each waiting run is ready, for a database that an earlier version wrote."""
     _set_ready_at_of(db, _WAITING, ())
 
 

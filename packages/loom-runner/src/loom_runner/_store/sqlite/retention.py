@@ -1,18 +1,20 @@
-"""Retention in the SQLite store: dropping steps of runs that go on, and runs that are over. Theory of operation:
+"""Retention in the SQLite store: deleting steps of runs, and runs that have ended. Theory of
+operation:
 
-A committed step is needed by nobody but a reader: resume reads the run's row. So its row may go, with the failed
-attempts, the finished tool calls and the taken signals of that step. What stays is the run's row, with the sums over
-all steps that ever were, the leases, the approvals (who allowed what is asked for years later), and the number of
-steps that were dropped.
+Only readers need committed steps; resuming reads the run's row. So a step's row may be deleted,
+with the failed attempts, the finished tool calls and the received signals of that step. What stays
+is the run's row, with sums over all steps including the deleted ones and the number of deleted
+steps, the leases, and the approvals (an audit may ask years later who approved what).
 
-*The states that stay.* A state may be written as a difference to one that goes; so those that stay between rows that
-go are written anew, up to the first one behind the gap.
+*Remaining states.* A state may be stored as a difference to one that is deleted. So the states that
+stay between deleted rows are encoded again, up to the first one after the gap.
 
-*When.* `keep` of a store or a commit is applied to a run every 128 steps and when its lease ends, inside the step's
-transaction; so a run has up to 127 rows more than it keeps while it is driven. `prune` does it at once, run by run.
+*When.* The `keep` of a store or a commit is applied to a run every 128 steps and when its lease
+ends, inside the step's transaction; so a run that is being driven has up to 127 rows more than it
+keeps. `prune` applies it at once, run by run.
 
-*Blobs* that nothing names any more are looked for by `prune`: which are named is read from the cells themselves, so no
-count can be wrong.
+*Blobs* without a reference are deleted by `prune`. The references are read from the cells; there
+are no counters that could be wrong.
 """
 
 # ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
@@ -57,7 +59,8 @@ _DELETABLE: Final = f"""
     HAVING min(r.status IN (SELECT value FROM json_each(?3))
         AND (r.renewed_at IS NULL OR r.renewed_at + r.lease_ms <= {NOW_MS}))
 """
-"""Runs that may go with all their descendants: of ids, times and statuses asked for, and held by nobody."""
+"""Runs that may be deleted with all their descendants: they match the given id, time and statuses,
+and have no holder."""
 
 _NAMED_BLOBS: Final = " UNION ".join(
     f"SELECT substr({column}, 2, 32) FROM {table} WHERE typeof({column}) = 'blob' AND substr({column}, 1, 1) = x'62'"
@@ -68,12 +71,12 @@ _NAMED_BLOBS: Final = " UNION ".join(
 
 @dataclass(frozen=True, slots=True)
 class PruneReport:
-    """What `prune` dropped, or would drop.
+    """What `prune` deleted, or would delete.
 
     Attributes:
         runs: Runs with all their rows.
-        steps: Steps, those of the runs included.
-        blobs: Payloads that nothing names any more.
+        steps: Steps, including those of deleted runs.
+        blobs: Payloads without a reference.
         blob_bytes: Their size before compression.
     """
 
@@ -87,7 +90,9 @@ class PruneReport:
 
 
 def _dropped_rows(db: apsw.Connection, run_key: int, keep: Keep) -> tuple[int, int, str]:
-    """The first row that goes, the first one after them, and which of those between go."""
+    """Return the first row to delete, the end of the range, and an SQL condition on the rows in the
+    range.
+    """
     newest = db.execute(f"SELECT max(step_key) & 0xffffffff FROM steps WHERE {SPAN}", (run_key, 0, FOREVER)).get
     if newest is None or keep == "all":
         return 0, 0, "1"
@@ -101,7 +106,7 @@ def _dropped_rows(db: apsw.Connection, run_key: int, keep: Keep) -> tuple[int, i
 
 
 class RetentionReads(Reads):
-    """Count what may be dropped."""
+    """Count what may be deleted."""
 
     def plan_prune(
         self,
@@ -111,7 +116,7 @@ class RetentionReads(Reads):
         statuses: Sequence[Status] = _ENDED,
         keep: Keep | None = None,
     ) -> PruneReport:
-        """Count what `prune` with the same arguments would drop now, without its blobs."""
+        """Count what `prune` with the same arguments would delete now, except blobs."""
         before = before_us if before_us is not None else 1 << 62
         if keep is None:
             keys = [
@@ -131,7 +136,7 @@ class RetentionReads(Reads):
 
 
 class RetentionWrites(Writes):
-    """Drop rows."""
+    """Delete rows."""
 
     async def prune(
         self,
@@ -141,17 +146,19 @@ class RetentionWrites(Writes):
         statuses: Sequence[Status] = _ENDED,
         keep: Keep | None = None,
     ) -> PruneReport:
-        """Drop runs that are over, or, with `keep`, steps of runs that stay; and payloads that nothing names any more.
+        """Delete runs that have ended, or, with `keep`, steps of runs; and payloads without a
+        reference.
 
-        A run goes with its descendants, when all of them are of these statuses and nobody holds one.
+        A run is deleted with its descendants, if all of them have one of these statuses and no
+        holder.
 
         Args:
-            run_id: Of this run; by default of all.
-            before_us: Of runs that have not changed since then (microseconds since 1970).
-            statuses: Of which runs are dropped; runs that can still go on only when they are asked for.
-            keep: Drop no run, but the steps that this does not keep, of runs of every status.
+            run_id: Only this run; by default all runs.
+            before_us: Only runs that have not changed since (microseconds since 1970).
+            statuses: Only runs with these statuses; by default those that have ended.
+            keep: Delete no run, but the steps that this does not keep, of runs of every status.
 
-        Durability: done in several transactions; what was dropped when it is interrupted stays dropped.
+        Durability: Several transactions; when it is interrupted, what was deleted stays deleted.
         """
         before = before_us if before_us is not None else 1 << 62
         runs = steps = 0
@@ -168,14 +175,14 @@ class RetentionWrites(Writes):
         return PruneReport(runs, steps, blobs, blob_bytes)
 
     def _apply_keep(self, db: apsw.Connection, run_key: int, step_index: int, keep: Keep, *, is_end: bool) -> None:
-        """Drop what `keep` does not keep, inside the transaction of a step, now and then."""
+        """Delete what `keep` does not keep, inside the transaction of a step, every 128 steps."""
         if is_end or (step_index + 1) % _EVERY_STEPS == 0:
-            # What cannot be read cannot be written anew either, and is no reason for the run to stop.
+            # A damaged old state cannot be encoded again, and is no reason to stop the run.
             with suppress(StoreDamaged):
                 self._drop_steps(db, run_key, keep)
 
     def _drop_steps(self, db: apsw.Connection, run_key: int, keep: Keep) -> int:
-        """Drop steps of one run, at most so many; return how many."""
+        """Delete steps of one run, at most `_STEPS_AT_ONCE`; return how many."""
         first, stop, condition = _dropped_rows(db, run_key, keep)
         stop = min(stop, first + _STEPS_AT_ONCE)
         if first >= stop:
@@ -189,7 +196,7 @@ class RetentionWrites(Writes):
         for index, cell in written:
             db.execute("UPDATE steps SET state = ? WHERE step_key = (? << 32) | ?", (cell, run_key, index))
         db.execute("UPDATE runs SET dropped_steps = dropped_steps + ? WHERE run_key = ?", (dropped, run_key))
-        # The newest call stays, because the next one is numbered after it.
+        # The newest call stays, because the number of the next one follows it.
         calls = f"""run_key = ?1 AND step_index >= ?2 AND step_index < ?3 AND {condition}
             AND status IN ('done', 'failed') AND number < (SELECT max(number) FROM tool_calls WHERE run_key = ?1)"""
         db.execute(f"DELETE FROM tool_tries WHERE number IN (SELECT number FROM tool_calls WHERE {calls})", bounds)
@@ -202,7 +209,7 @@ class RetentionWrites(Writes):
     def _kept_states(
         self, db: apsw.Connection, run_key: int, first: int, stop: int, every: int
     ) -> Iterator[tuple[int, str]]:
-        """The states that stay and whose neighbours go, up to the first one after the rows that go."""
+        """Yield the states that stay between deleted rows, and the first one after them."""
         rows = self._cells_from(db, run_key, first if every else stop)
         for index, text in self._history.read(db, run_key, rows, lambda index: f"the state of step {index}"):
             if text is None:
@@ -222,13 +229,15 @@ class RetentionWrites(Writes):
             first = page[-1][0] + 1
 
     def _delete_tree(self, db: apsw.Connection, keys: Sequence[int], statuses: Sequence[Status]) -> tuple[int, int]:
-        """Delete runs with all their rows, if they are still to go; return how many runs and steps."""
+        """Delete runs with all their rows, if they are still deletable; return how many runs and
+        steps.
+        """
         still = f"""SELECT count(*) FROM runs WHERE run_key IN (SELECT value FROM json_each(?1))
             AND status IN (SELECT value FROM json_each(?2))
             AND (renewed_at IS NULL OR renewed_at + lease_ms <= {NOW_MS})"""
         if db.execute(still, (json.dumps(list(keys)), json.dumps(list(statuses)))).get != len(keys):
             return 0, 0
-        # Every table that has rows of runs, those of other modules included.
+        # Every table with rows of runs, including side tables.
         tables = db.execute(
             """SELECT m.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c ON c.name = 'run_key'
                WHERE m.type = 'table' AND m.name <> 'runs'"""
@@ -249,7 +258,9 @@ class RetentionWrites(Writes):
         return len(keys), steps
 
     def _collect_blobs(self, db: apsw.Connection) -> tuple[int, int]:
-        """Delete the payloads that no cell names; return how many, and how many bytes they were."""
+        """Delete the payloads that no cell references; return their number and their size in
+        bytes.
+        """
         where = f"WHERE hash NOT IN ({_NAMED_BLOBS})"
         count, size_bytes = db.execute(f"SELECT count(*), coalesce(sum(size_bytes), 0) FROM blobs {where}").get
         if count:
@@ -257,7 +268,7 @@ class RetentionWrites(Writes):
         return count, size_bytes
 
     def vacuum(self) -> int:
-        """Give free pages back to the file system; return how many bytes the file became smaller."""
+        """Return free pages to the file system; return by how many bytes the file shrank."""
         with self._file.lock, self._file.named_errors():
             db = self._file.db
             before = db.pragma("page_count")

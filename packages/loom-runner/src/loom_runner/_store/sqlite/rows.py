@@ -1,6 +1,6 @@
-"""Rows of the SQLite store on their way to records and back: the only place that knows the order of columns.
+"""The conversion of rows to records. Only this module depends on the order of columns.
 
-`get(cell, what)` makes a text of a cell (see `_cells`); `what` is how a message calls it.
+`get(cell, what)` decodes a cell (see `_store/cells.py`); `what` is its name in messages.
 """
 
 # ruff: noqa: S608  (the f-strings join constants of this package)
@@ -50,13 +50,13 @@ __all__ = [
 Row = tuple[Any, ...]
 
 NOW_MS: Final = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
-"""The database's own clock, in milliseconds: what leases are measured with."""
+"""The time of the database's clock in milliseconds, which is used for leases."""
 
 LEASE_LEFT_MS: Final = (
     f"CASE WHEN r.renewed_at <= {NOW_MS} + r.lease_ms THEN r.renewed_at + r.lease_ms - {NOW_MS} ELSE 0 END"
 )
-"""How long a lease still lasts. One that was renewed further in the future than its own length has run out: the clock
-was set back, and its holder has given no sign of life since."""
+"""How long a lease still lasts. A lease that was renewed further in the future than its length has
+expired: the clock was set back, and its holder has not renewed the lease since."""
 
 SELECT_RUN: Final = f"""
     SELECT r.run_key, r.run_id, r.status, r.program, r.step_index, r.failures, r.crashes, r.due_at, r.state,
@@ -162,7 +162,9 @@ def to_try(row: Row, get: Callable[[Cell, str], str]) -> ToolTry:
 
 
 def to_step(row: Row, state: str | None) -> StepRecord:
-    """`state` is what the row's cell was read as, which takes the rows before it (see `_history`)."""
+    """`state` is the decoded cell of the row; decoding may need earlier rows (see
+    `_store/history.py`).
+    """
     _, step_index, outcome, _, detail, attempts, started_at, ended_at, fence = row
     wait = None if detail is None else wait_from_json(detail)
     return StepRecord(step_index, outcome, state, wait, attempts, started_at, ended_at, fence)

@@ -1,4 +1,4 @@
-"""Runs beside runs in the SQLite store: children, forks, cancelling, pausing, budgets, and which runs are ready."""
+"""Child runs, forks, cancelling, pausing, budgets and ready runs in the SQLite store."""
 
 # ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
 from __future__ import annotations
@@ -95,7 +95,9 @@ class RunTreeWrites(Writes):
     """Write child runs, forks, cancellations, requests to pause, and budgets."""
 
     def _add_children(self, db: apsw.Connection, claim: Claim, children: Iterable[NewRun]) -> None:
-        """Make a step's children, inside its transaction. A child that is there already is the same child."""
+        """Create a step's children, inside its transaction. A child that exists already is not
+        created again.
+        """
         for child in children:
             if not self._add_run(db, child, "created", claim.run_key):
                 (parent,) = db.execute("SELECT parent_key FROM runs WHERE run_id = ?", (child.run_id,)).fetchone() or (

@@ -1,8 +1,9 @@
-"""The tables, as an append-only list of migrations; `user_version` counts those that a database has had.
+"""The tables, as an append-only list of migrations; `user_version` is the number of applied
+migrations.
 
-A released migration is never edited. The names are the glossary's. Times are microseconds (see `_records`), except
-`renewed_at` and `lease_ms`, which are milliseconds of the database's own clock. What users wrote stands in columns as
-cells, which say by themselves how they are read (see `_cells`).
+A released migration is never edited. Times are microseconds since 1970, except `renewed_at` and
+`lease_ms`, which are milliseconds of the database's clock. Columns with content that users wrote
+hold cells (see `_store/cells.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["APPLICATION_ID", "CELLS", "FILLED_IN", "MIGRATIONS"]
 
 APPLICATION_ID: Final = 0x4C6F6F6D
-"""`Loom` in the header of the file, so that another program's database is never taken for ours."""
+"""`Loom` in the header of the file; it identifies databases of this package."""
 
 MIGRATIONS: Final[tuple[str, ...]] = (
     """
@@ -119,7 +120,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     );
     CREATE INDEX signals_of_run ON signals (run_key, name);
     """,
-    # 2: a call that is made again keeps what is known of its earlier tries.
+    # 2: the earlier tries of a repeated call.
     """
     CREATE TABLE tool_tries (
         number     INTEGER NOT NULL REFERENCES tool_calls,
@@ -132,11 +133,11 @@ MIGRATIONS: Final[tuple[str, ...]] = (
         PRIMARY KEY (number, try)
     ) WITHOUT ROWID;
     """,
-    # 3: one tree for a run's steps instead of two, blobs, what is known of the whole database, the module of a lease,
-    # sums over a run's steps, and how many of them retention has dropped. The key of a step's row is its run's key and
-    # its own number in one integer: SQLite then needs no index beside the table, which is a fifth of the price of a
-    # commit. A run's key is never used again after the run is deleted (AUTOINCREMENT): somebody may still hold a claim
-    # with it.
+    # 3: one B-tree for a run's steps instead of two, blobs, facts about the whole database, the
+    # module of a lease, sums over a run's steps, and the number of steps that retention deleted.
+    # The key of a step's row combines the run's key and the step's number in one integer, so the
+    # table needs no index, which saves a fifth of the cost of a commit. A run's key is never reused
+    # after the run is deleted (AUTOINCREMENT), because a process may still hold a claim with it.
     """
     CREATE TABLE steps_3 (
         step_key   INTEGER PRIMARY KEY,
@@ -207,7 +208,8 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE INDEX tool_calls_by_status ON tool_calls (run_key, status);
     CREATE INDEX tool_calls_decided ON tool_calls (run_key, decided_by) WHERE decided_by IS NOT NULL;
     """,
-    # 4: approvals; children, forks, budgets and requests of runs; versions of states; calls numbered in their run.
+    # 4: approvals; children, forks, budgets and requests of runs; versions of states; calls
+    # numbered in their run.
     """
     CREATE TABLE approvals (
         run_key        INTEGER NOT NULL REFERENCES runs,
@@ -249,7 +251,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     CREATE UNIQUE INDEX tool_calls_numbered ON tool_calls (run_key, ordinal);
     CREATE INDEX runs_open ON runs (program) WHERE status IN ('created', 'running', 'waiting', 'paused');
     """,
-    # 5: from when on a waiting run can be resumed.
+    # 5: when a waiting run can be resumed.
     """
     ALTER TABLE runs ADD COLUMN ready_at INTEGER;
     CREATE INDEX runs_forks_waiting ON runs (run_key) WHERE status = 'waiting' AND forked_from IS NOT NULL;
@@ -257,7 +259,7 @@ MIGRATIONS: Final[tuple[str, ...]] = (
 )
 
 FILLED_IN: Final[dict[int, Callable[[apsw.Connection], None]]] = {5: set_ready_at_of_waiting_runs}
-"""What is computed from the rows that are there, after the migration of this number."""
+"""Computed from the existing rows, after the migration of this number."""
 
 CELLS: Final[tuple[tuple[str, str], ...]] = (
     ("runs", "state"),
@@ -281,4 +283,6 @@ CELLS: Final[tuple[tuple[str, str], ...]] = (
     ("approvals", "edited"),
     ("blobs", "content"),
 )
-"""The columns that hold what users wrote, as cells (see `_cells`): what is encrypted, and what may name a blob."""
+"""The columns that hold cells (see `_store/cells.py`): these are encrypted, and may reference a
+blob.
+"""

@@ -1,4 +1,4 @@
-"""Committed steps and attempts that committed nothing, in the SQLite store."""
+"""Committed steps, and attempts that did not commit, in the SQLite store."""
 
 # ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
 from __future__ import annotations
@@ -14,7 +14,7 @@ from loom_runner._store.sqlite.readiness import set_ready_at, set_ready_at_of_pa
 from loom_runner._store.sqlite.retention import RetentionWrites
 from loom_runner._store.sqlite.rows import NOW_MS, SELECT_ATTEMPT, SELECT_STEP, SELECT_STEP_BARE, to_attempt, to_step
 from loom_runner._store.sqlite.run_tree import RunTreeWrites
-from loom_runner.errors import PauseAsked, StepPruned, UnknownRun, UnknownStep
+from loom_runner.errors import PauseRequested, StepPruned, UnknownRun, UnknownStep
 
 if TYPE_CHECKING:
     import apsw
@@ -29,7 +29,7 @@ _SUMS: Final = """
     slowest_step = CASE WHEN ? <= slowest_us THEN slowest_step ELSE step_index END,
     slowest_us = max(ifnull(slowest_us, 0), ?)
 """
-"""The three parameters are the step's duration; on the right side stand the values before."""
+"""All three parameters are the step's duration; the right sides use the old values."""
 _CONTINUE: Final = f"""
     UPDATE runs SET step_index = ?, state = ?, updated_at = ?, failures = 0, crashes = 0, wait = ?, due_at = NULL,
         renewed_at = {NOW_MS}, {_SUMS}
@@ -84,7 +84,7 @@ class StepReads(Reads):
             raise self._pruned(run_key, run_id, step_index)
         if rows[0].state is not None:
             return rows[0].state
-        # The last step of a run, which left its state as it was.
+        # The last step of a run, which did not change the state.
         run = self._read("SELECT state FROM runs WHERE run_key = ?", (run_key,))
         with self._file.lock, self._file.named_errors():
             return self._cells.get(run[0][0], f"the state of run {run_id!r}")
@@ -102,7 +102,7 @@ class StepReads(Reads):
         ) or [(None,)]
         kept = "No step of it is kept." if nearest is None else f"The nearest step that is kept is {nearest}."
         return StepPruned(
-            f"cannot read step {step_index} of {run_id!r}: retention dropped it. {kept}",
+            f"cannot read step {step_index} of {run_id!r}: retention deleted it. {kept}",
             run_id=run_id,
             step_index=step_index,
             nearest=nearest,
@@ -126,7 +126,8 @@ class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
         state = step.state
         whole: Cell | None = state
         cell: Cell | None = state
-        # The usual small state costs one look; `next` reads the row before, so it comes before the row is changed.
+        # A small state is the usual case and handled first. `next` reads the run's row, so it
+        # precedes the update.
         if state is not None and not (len(state) <= PLAIN_UP_TO_BYTES and self._cells.keys is None and state.isascii()):
             whole, cell = self._history.next(db, key, index, state)
         took = step.ended_at - step.started_at
@@ -176,12 +177,12 @@ class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
             self._apply_keep(db, key, index, keep, is_end=step.lease_end is not None)
 
     def _refused(self, db: apsw.Connection, claim: Claim, index: int) -> Exception:
-        """Say why a step that was to go on could not be committed: the run was asked to pause, or is lost."""
+        """Return why a step could not be committed: a pause was requested, or the lease is lost."""
         held = db.execute(
             "SELECT request FROM runs WHERE run_key = ? AND fence = ? AND step_index = ?",
             (claim.run_key, claim.fence, index),
         ).fetchone()
-        return self._lost(claim) if held is None or held[0] is None else PauseAsked("asked to pause")
+        return self._lost(claim) if held is None or held[0] is None else PauseRequested("a pause was requested")
 
     async def end_attempt(self, claim: Claim, end: AttemptEnd) -> None:
         await self._write(self._end_attempt, claim, end)

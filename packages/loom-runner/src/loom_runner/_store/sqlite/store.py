@@ -1,34 +1,35 @@
 """The SQLite store. Theory of operation:
 
-*Who may write.* Every write statement of a run says `WHERE run_key = ? AND fence = ?`. Claiming a run adds one to
-its fence, in a transaction, so of all processes that ever believed to hold the run only the latest can change a
-row; the others change none, see it by the count of changed rows, roll back and raise `LeaseLost`. Lease times come
-from the database's clock (`unixepoch`), never from the caller's, and every write of the holder prolongs its lease
-at no price.
+*Fencing.* Every write statement of a run has `WHERE run_key = ? AND fence = ?`. Claiming a run
+increments its fence, in a transaction. So of all processes that ever held the run only the latest
+can change a row; for the others the number of changed rows is 0, and they roll back and raise
+`LeaseLost`. Lease times come from the database's clock (`unixepoch`), never from the caller's, and
+every write of the holder also renews its lease.
 
-*Transactions.* A write transaction is `BEGIN IMMEDIATE` ... `COMMIT`, so it never has to upgrade a read (SQLite
-answers that with an error that waiting cannot heal). Nothing is awaited while one is open. Reads fetch all their
-rows at once.
+*Transactions.* A write transaction is `BEGIN IMMEDIATE` ... `COMMIT`, so it never upgrades a read
+transaction (which can fail with an error that waiting does not resolve). Nothing is awaited while
+one is open. Reads fetch all rows at once.
 
-*Group commit.* While this process holds one run, its writes are transactions of their own. With several, the writes of
-one turn of the event loop share a transaction and its sync (see `group_commit`); each still fails alone.
+*Group commit.* While this process holds one run, each write is a separate transaction. With several
+runs, the writes of one turn of the event loop share a transaction and its sync (see
+`group_commit`); an error still affects one write only.
 
-*Durability.* `power`: WAL with `synchronous=FULL`, one sync per commit; the database is made with `EXTRA` before it
-is switched to WAL, because otherwise a power cut can bring the rollback journal of that switch back and undo later
-commits. `process`: WAL with `NORMAL`, which survives kill -9 but not the loss of power. `memory`: no file at all.
-What was asked for is read back.
+*Durability.* `power`: WAL with `synchronous=FULL`, one sync per commit; the database is created
+with `EXTRA` before it is switched to WAL, because otherwise a power loss can restore the rollback
+journal of that switch and undo later commits. `process`: WAL with `NORMAL`, which survives kill -9
+but not the loss of power. `memory`: no file. The settings are read back after they are set.
 
-*Connections.* One for the driver, under a lock, and one for the heartbeat's thread, made when it first beats. apsw
-brings its own SQLite, because those of the systems at hand carry a bug that can damage a WAL database with several
-writers (fixed in 3.51.3).
+*Connections.* One for the driver, under a lock, and one for the heartbeat's thread, opened at the
+first heartbeat. apsw contains its own SQLite, because those of current systems have a bug that can
+damage a WAL database with several writers (fixed in 3.51.3).
 
-*Modules.* One per group of tables (`runs`, `steps`, `tool_calls`, `signals`, `approvals`, `run_tree`), each with its
-reads and its writes (see `tables`). `reader` is all reads together, this module all writes. `readiness` keeps from when
-on a waiting run is ready, `rows` alone knows the order of columns, `file` how a file is opened, `schema` what the
-tables are, `retention` what may be dropped, `encryption` what the keys are. How a text is stored in a column is in
-`_store/cells.py`, how a run's states are in `_store/history.py`.
+*Modules.* One per group of tables (`runs`, `steps`, `tool_calls`, `signals`, `approvals`,
+`run_tree`), each with its reads and its writes (see `base`). `reader` combines all reads, this
+module all writes. `readiness` maintains `ready_at`, `rows` converts rows to records, `file` opens
+files, `schema` defines the tables, `retention` deletes rows, `encryption` checks keys. The encoding
+of a text in a column is in `_store/cells.py`, that of a run's states in `_store/history.py`.
 
-*Not covered.* Network file systems; use across `fork()`: open a store after it.
+*Not supported.* Network file systems; use across `fork()`: open a store after it.
 """
 
 from __future__ import annotations
@@ -61,30 +62,35 @@ if TYPE_CHECKING:
 __all__ = ["SQLiteStore"]
 
 _LOOK_EVERY_S: Final = 0.05
-"""How often `wait_for_change` asks SQLite, which compares one number in shared memory and reads no table."""
+"""How often `wait_for_change` polls SQLite, which compares one number in shared memory and reads no
+table.
+"""
 
 
 class SQLiteStore(RunWrites, StepWrites, ToolWrites, SignalWrites, KeyWrites):
     """Keep runs in one SQLite file.
 
     Args:
-        path: The file; it is made when it is missing. `:memory:` is a database without a file.
-        durability: What a returned write survives: `power` (the loss of power), `process` (kill -9 of this process)
-            or `memory` (nothing).
-        read_only: Open an existing file without the right to change it.
-        keep: How much of a run's history stays: `all`, `latest`, `last:N` or `every:K`. A runner's own goes first.
-        keys: Encrypt what users write (see `KeyRing`); by default those of the environment, if there are any.
+        path: The file; it is created if it does not exist. `:memory:` is a database without a file.
+        durability: What a returned write survives: `power` (the loss of power), `process` (kill -9
+            of this process) or `memory` (nothing).
+        read_only: Open an existing file for reading only.
+        keep: How much of a run's history is kept: `all`, `latest`, `last:N` or `every:K`. The
+            setting of an agent takes precedence.
+        keys: Encrypt the content that users write (see `KeyRing`); by default with the keys of the
+            environment, if there are any.
         max_state_bytes: A larger state is refused, before anything is written.
         max_payload_bytes: The same for inputs, tool arguments and payloads, results and signals.
 
     Raises:
-        StoreUnreadable: The path is a directory, not a database of this package, or cannot be opened.
+        StoreUnreadable: The path is a directory, not a database of this package, or cannot be
+            opened.
         StoreReadOnly: The file cannot be written to.
         StoreTooNew: A later version of the package wrote it.
-        StoreLocked: It is encrypted, and not with these keys; or it is not, and keys were given.
+        StoreLocked: It is encrypted with other keys; or it is not encrypted, and keys were given.
 
-    Durability: with `power` (the default) a write that returned is on disk; with `process` it is with the operating
-    system.
+    Durability: With `power` (the default) a write that has returned is on disk; with `process` it
+    is in the operating system's cache.
     """
 
     def __init__(
@@ -162,7 +168,9 @@ class SQLiteStore(RunWrites, StepWrites, ToolWrites, SignalWrites, KeyWrites):
     # ------------------------------------------------------------------ the database
 
     def on_commit(self, listener: Callable[[], None]) -> None:
-        """Call `listener` inside every write transaction of this store, when only its COMMIT is left to do."""
+        """Call `listener` inside every write transaction of this store, immediately before the
+        COMMIT.
+        """
 
         def hook() -> bool:
             listener()
@@ -179,19 +187,20 @@ class SQLiteStore(RunWrites, StepWrites, ToolWrites, SignalWrites, KeyWrites):
 
     @staticmethod
     def rekey(path: str | Path, keys: KeyRing) -> int:
-        """Write every value of a database with the first key of `keys`; the others read what is there.
+        """Encrypt every value of a database with the first key of `keys`; the others decrypt the
+        old values.
 
-        It encrypts a database in plain text, and changes the key of an encrypted one. The file is made anew, so that
-        nothing of the old values is left in it. Nobody else may have it open meanwhile.
+        This encrypts a database in plain text, or changes the key of an encrypted one. The file is
+        rewritten, so that no old values are left in it. No other process may have it open.
 
         Returns:
-            How many values were written.
+            The number of encrypted values.
 
         Raises:
             StoreBusy: Another process has the database open. Nothing was changed.
             StoreLocked: It is encrypted with a key that is not in `keys`. Nothing was changed.
 
-        Durability: all or nothing, and on disk when this returns.
+        Durability: All or nothing, and on disk when this returns.
         """
         return rekey(str(path), keys)
 

@@ -114,7 +114,7 @@ class ToolWrites(ApprovalWrites):
                 key,
             ),
         )
-        if db.changes() != 1:  # somebody decided about the call while this process seemed to be gone
+        if db.changes() != 1:  # a person decided about the call while this process seemed to be gone
             raise self._lost(claim)
 
     async def decide_tool(self, seen: ToolRecord, end: ToolEnd, decided_by: str) -> bool:

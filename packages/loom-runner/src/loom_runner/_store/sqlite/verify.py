@@ -1,4 +1,4 @@
-"""`verify`: read everything once, and report whatever is not as it should be."""
+"""`verify`: read everything once, and report problems."""
 
 # ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TRIES: Final = f"""
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is not as it should be. `where` names the row or the file, `what` says what is wrong."""
+    """A problem. `where` names the row or the file, `what` describes the problem."""
 
     where: str
     what: str
@@ -45,7 +45,7 @@ class VerifyReport:
     """What `verify` found.
 
     Attributes:
-        problems: Empty when everything is as it should be.
+        problems: Empty if there are none.
         checked: How many rows of each kind were read.
     """
 
@@ -64,12 +64,13 @@ class VerifyReads(RunReads, StepReads, ToolReads, SignalReads, ApprovalReads, Ke
     """Read everything once."""
 
     def verify(self, run_id: str | None = None) -> VerifyReport:
-        """Read one run, or the whole database, and report whatever is not as it should be.
+        """Read one run, or the whole database, and report problems.
 
-        Of the file: SQLite's own check, and the hash of every blob. Of a run: that its steps follow each other without
-        a gap, but for those that retention dropped; that every state can be built and is JSON; that its other texts can
-        be read; that no tool call of a committed step is without an end, and none is of a step that was not reached;
-        that every step was written under a lease that is on record.
+        Checked of the file: SQLite's integrity check, and the hash of every blob. Checked of a run:
+        its steps are consecutive, except for those that retention deleted; every state can be
+        rebuilt and is JSON; its other texts can be read; every tool call of a committed step has an
+        end, and no call belongs to a step that was not reached; every step was written under a
+        recorded lease.
 
         Raises:
             UnknownRun: There is no such run.
@@ -79,7 +80,7 @@ class VerifyReads(RunReads, StepReads, ToolReads, SignalReads, ApprovalReads, Ke
         if run_id is None:
             try:
                 problems += self._damage(checked)
-            except StoreUnreadable as exc:  # SQLite itself cannot go on
+            except StoreUnreadable as exc:  # SQLite cannot continue its check
                 problems.append(Problem(self.description, str(exc)))
             keys = [key for (key,) in self._read("SELECT run_key FROM runs ORDER BY run_key", ())]
         else:
@@ -96,7 +97,7 @@ class VerifyReads(RunReads, StepReads, ToolReads, SignalReads, ApprovalReads, Ke
         return VerifyReport(tuple(problems), dict(checked))
 
     def _damage(self, checked: Counter[str]) -> Iterator[Problem]:
-        """What is wrong with the file and its blobs."""
+        """Yield the problems of the file and its blobs."""
         for (line,) in self._read("PRAGMA integrity_check(20)", ()):
             if line != "ok":
                 yield Problem(self.description, str(line))
@@ -131,13 +132,13 @@ class VerifyReads(RunReads, StepReads, ToolReads, SignalReads, ApprovalReads, Ke
         span = (key, 0, FOREVER)
         [(count, newest)] = self._read(f"SELECT count(*), max(step_key) & 0xffffffff FROM steps WHERE {SPAN}", span)
         if count + dropped != end - first or (count and newest != end - 1):
-            what = f"{end - first} steps were committed, {dropped} dropped by retention, and {count} are there"
+            what = f"{end - first} steps were committed, {dropped} deleted by retention, and {count} are stored"
             yield Problem(f"run {run_id}", what, run_id)
         leases = {lease.fence for lease in self.leases(run_id)}
         used = f"SELECT DISTINCT fence FROM steps WHERE {SPAN}"
         for (unknown_fence,) in self._read(used, span):
             if unknown_fence not in leases or unknown_fence > fence:
-                what = f"steps were written under lease {unknown_fence}, which is not on record"
+                what = f"steps were written under lease {unknown_fence}, which is not recorded"
                 yield Problem(f"run {run_id}", what, run_id)
         yield from self._call_problems(run_id, end, checked)
 
@@ -174,7 +175,7 @@ class VerifyReads(RunReads, StepReads, ToolReads, SignalReads, ApprovalReads, Ke
                 elif call.status == "done" and call.result is None:
                     what = "it is done and has no result"
                 elif tries[call.number] != call.tries - 1:
-                    what = f"it was made {call.tries} times, and {tries[call.number]} earlier tries are on record"
+                    what = f"it was started {call.tries} times, and {tries[call.number]} earlier tries are recorded"
                 if what is not None:
                     yield Problem(f"tool call {run_id}#{call.number}", what, run_id, call.step_index)
             first += 1

@@ -1,4 +1,6 @@
-"""A cancellation in a late step reaches the step that waits, and `except CancelledError` of a step sees it."""
+"""A cancellation in a late step reaches the step that waits, and `except CancelledError` of a step
+sees it.
+"""
 
 import asyncio
 

@@ -1,4 +1,6 @@
-"""A coroutine that was never awaited, or is closed while it waits, runs what recursion would run."""
+"""A coroutine that was never awaited, or is closed while it waits, runs what recursion would
+run.
+"""
 
 import asyncio
 

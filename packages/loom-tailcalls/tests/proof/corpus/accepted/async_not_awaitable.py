@@ -1,4 +1,6 @@
-"""The function's name bound to something that is not awaitable: Python's own TypeError at the user's line."""
+"""The function's name bound to something that is not awaitable: Python's own TypeError at the
+user's line.
+"""
 
 from subject import tailrec
 

@@ -1,4 +1,6 @@
-"""`except ... as err` unbinds `err` when it ends; the argument of the next step is bound all the same."""
+"""`except ... as err` unbinds `err` when it ends; the argument of the next step is bound all the
+same.
+"""
 
 from subject import tailrec
 

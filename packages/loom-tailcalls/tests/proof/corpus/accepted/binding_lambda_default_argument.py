@@ -1,4 +1,6 @@
-"""An argument that is a lambda with a default, and one that is a conditional expression with a walrus."""
+"""An argument that is a lambda with a default, and one that is a conditional expression with a
+walrus.
+"""
 
 from subject import tailrec
 

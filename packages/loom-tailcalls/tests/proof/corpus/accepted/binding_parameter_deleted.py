@@ -1,4 +1,6 @@
-"""A parameter that was deleted is bound again by the next step, and unbound for the rest of this one."""
+"""A parameter that was deleted is bound again by the next step, and unbound for the rest of this
+one.
+"""
 
 from subject import log, tailrec
 

@@ -1,4 +1,6 @@
-"""`**` of something that is no mapping, `*` of something that is not iterable: Python's own words."""
+"""`**` of something that is no mapping, `*` of something that is not iterable: Python's own
+words.
+"""
 
 from subject import log, tailrec
 

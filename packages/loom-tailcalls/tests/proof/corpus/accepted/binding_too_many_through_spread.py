@@ -1,4 +1,6 @@
-"""Too many and missing arguments that only a spread can show are TypeErrors at the step that does it."""
+"""Too many and missing arguments that only a spread can show are TypeErrors at the step that does
+it.
+"""
 
 from subject import log, tailrec
 

@@ -1,4 +1,6 @@
-"""A `for` over a list is left by the tail call, over a generator too; the generator's `finally` runs by the end."""
+"""A `for` over a list is left by the tail call, over a generator too; the generator's `finally`
+runs by the end.
+"""
 
 from subject import tailrec
 

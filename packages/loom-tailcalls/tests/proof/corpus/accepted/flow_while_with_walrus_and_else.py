@@ -1,4 +1,6 @@
-"""A walrus in a `while` condition, `continue` in the body, a tail call in its `else`, inside a `for` with `else`."""
+"""A walrus in a `while` condition, `continue` in the body, a tail call in its `else`, inside a
+`for` with `else`.
+"""
 
 from subject import tailrec
 

@@ -1,4 +1,6 @@
-"""Lambdas made inside a comprehension capture the comprehension's variable and the step's parameter."""
+"""Lambdas made inside a comprehension capture the comprehension's variable and the step's
+parameter.
+"""
 
 from subject import tailrec
 

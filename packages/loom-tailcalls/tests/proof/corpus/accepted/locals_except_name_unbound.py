@@ -1,4 +1,6 @@
-"""The name of an `except ... as` clause is unbound after the clause, in this step and in the next."""
+"""The name of an `except ... as` clause is unbound after the clause, in this step and in the
+next.
+"""
 
 from subject import log, tailrec
 

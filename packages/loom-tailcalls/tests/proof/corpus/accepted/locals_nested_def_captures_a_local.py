@@ -1,4 +1,6 @@
-"""A nested function made in one step keeps that step's local, also when the step rebinds it later."""
+"""A nested function made in one step keeps that step's local, also when the step rebinds it
+later.
+"""
 
 from subject import tailrec
 

@@ -1,4 +1,6 @@
-"""Used as a plain call, the decorator leaves the original alone; a call of the old name is still the old function."""
+"""Used as a plain call, the decorator leaves the original alone; a call of the old name is still
+the old function.
+"""
 
 from subject import tailrec
 

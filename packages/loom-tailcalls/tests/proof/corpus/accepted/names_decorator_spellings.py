@@ -1,4 +1,6 @@
-"""The decorator may be spelled as an attribute, an alias, with empty parentheses, or come out of a variable."""
+"""The decorator may be spelled as an attribute, an alias, with empty parentheses, or come out of a
+variable.
+"""
 
 import subject
 

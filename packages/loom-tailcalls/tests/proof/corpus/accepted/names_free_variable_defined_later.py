@@ -1,4 +1,6 @@
-"""A free variable that the enclosing function assigns after the decoration is read through its cell."""
+"""A free variable that the enclosing function assigns after the decoration is read through its
+cell.
+"""
 
 from subject import tailrec
 

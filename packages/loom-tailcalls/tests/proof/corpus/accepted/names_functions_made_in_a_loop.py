@@ -1,4 +1,6 @@
-"""Functions made by one `def` in a loop each keep the enclosing variable as Python does: one shared cell."""
+"""Functions made by one `def` in a loop each keep the enclosing variable as Python does: one shared
+cell.
+"""
 
 from subject import tailrec
 

@@ -1,4 +1,6 @@
-"""A parameter may have any name: `self` outside a class, `_`, `None_`, a keyword-only `f` of another function."""
+"""A parameter may have any name: `self` outside a class, `_`, `None_`, a keyword-only `f` of
+another function.
+"""
 
 from subject import tailrec
 

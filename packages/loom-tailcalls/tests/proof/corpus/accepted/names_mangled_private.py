@@ -1,4 +1,6 @@
-"""Private names are mangled with the class they were written in, also for calls, keywords and attributes."""
+"""Private names are mangled with the class they were written in, also for calls, keywords and
+attributes.
+"""
 
 from subject import tailrec
 

@@ -1,4 +1,6 @@
-"""A method taken from the class and called with an odd receiver; equality is not asked, identity is."""
+"""A method taken from the class and called with an odd receiver; equality is not asked, identity
+is.
+"""
 
 from subject import log, tailrec
 

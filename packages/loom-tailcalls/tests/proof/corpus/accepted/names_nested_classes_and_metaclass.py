@@ -1,4 +1,6 @@
-"""Methods of nested classes, with mangling, `super()` and a metaclass that looks at the namespace."""
+"""Methods of nested classes, with mangling, `super()` and a metaclass that looks at the
+namespace.
+"""
 
 from subject import tailrec
 

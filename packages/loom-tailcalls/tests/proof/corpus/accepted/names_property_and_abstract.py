@@ -1,4 +1,6 @@
-"""`@property` above a plain tail-recursive getter; `@abc.abstractmethod` above a default implementation."""
+"""`@property` above a plain tail-recursive getter; `@abc.abstractmethod` above a default
+implementation.
+"""
 
 import abc
 

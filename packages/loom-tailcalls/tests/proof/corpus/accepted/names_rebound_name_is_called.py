@@ -1,4 +1,6 @@
-"""When the global name is rebound to another function in the middle of a run, that one is called next."""
+"""When the global name is rebound to another function in the middle of a run, that one is called
+next.
+"""
 
 from subject import log, tailrec
 

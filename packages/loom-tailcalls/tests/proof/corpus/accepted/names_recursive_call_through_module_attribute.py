@@ -1,4 +1,6 @@
-"""A call through an attribute of some object is that object's business: equal, whatever it finds."""
+"""A call through an attribute of some object is that object's business: equal, whatever it
+finds.
+"""
 
 import types
 

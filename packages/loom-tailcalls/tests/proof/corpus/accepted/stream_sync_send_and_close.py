@@ -1,4 +1,6 @@
-"""`send`, `throw` and `close` of a plain generator reach the innermost step, as `yield from` says."""
+"""`send`, `throw` and `close` of a plain generator reach the innermost step, as `yield from`
+says.
+"""
 
 from subject import log, tailstream
 

@@ -1,4 +1,6 @@
-"""The module's own future flags hold, and no others: annotations inside a step are evaluated or not as the module says."""
+"""The module's own future flags hold, and no others: annotations inside a step are evaluated or not
+as the module says.
+"""
 
 from subject import tailrec
 

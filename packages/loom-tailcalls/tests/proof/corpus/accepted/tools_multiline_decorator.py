@@ -1,4 +1,6 @@
-"""Comments between decorator and function, and a signature over several lines, keep the line numbers."""
+"""Comments between decorator and function, and a signature over several lines, keep the line
+numbers.
+"""
 
 import traceback
 

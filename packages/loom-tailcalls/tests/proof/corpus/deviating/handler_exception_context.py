@@ -1,4 +1,6 @@
-"""A retry in a handler without `finally`: same results; only the exception context of later steps is shorter."""
+"""A retry in a handler without `finally`: same results; only the exception context of later steps
+is shorter.
+"""
 
 import sys
 

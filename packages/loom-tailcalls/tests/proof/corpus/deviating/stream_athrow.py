@@ -1,4 +1,6 @@
-"""`athrow` reaches the innermost step, as `yield from` would hand it on; recursion raises it in the outer one."""
+"""`athrow` reaches the innermost step, as `yield from` would hand it on; recursion raises it in the
+outer one.
+"""
 
 from subject import tailstream
 

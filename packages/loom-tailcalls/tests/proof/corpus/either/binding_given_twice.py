@@ -1,4 +1,6 @@
-"""One parameter given twice is refused at decoration or is Python's own TypeError when it happens."""
+"""One parameter given twice is refused at decoration or is Python's own TypeError when it
+happens.
+"""
 
 from subject import tailrec
 
