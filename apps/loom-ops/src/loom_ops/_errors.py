@@ -1,6 +1,6 @@
 """Everything that `loom-ops` refuses on purpose, as a tree.
 
-loom_agents.cli.CommandError
+loom_runner.errors.CommandError
 └── LoomOpsError             a command that cannot do what was asked; carries its exit code
     ├── RunbookError         a runbook that cannot be used; carries every problem that was found
     ├── RulesError           a file of allow rules that cannot be trusted or read
@@ -14,8 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from loom_agents.cli import CommandError, CommandLine
+from loom_agents.cli import CommandLine
 from loom_runner.cli_base import ExitCode
+from loom_runner.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
