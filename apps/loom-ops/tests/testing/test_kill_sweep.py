@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from loom_ops.testing import __main__ as command
 from loom_ops.testing._incident import WORK_POINTS, drill_of
-from loom_ops.testing._sweep import OpsSweepReport, Trial, kill_once, sweep, undisturbed
+from loom_ops.testing._sweep import IncidentTrial, OpsSweepReport, kill_once, sweep, undisturbed
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def test_a_short_sweep_of_both_kinds_loses_nothing() -> None:
 
 
 def test_it_finds_what_must_not_happen(tmp_path: Path, wanted: dict[str, Any]) -> None:
-    trial = Trial(tmp_path / "x", "helps")
+    trial = IncidentTrial(tmp_path, "helps")
     trial.work()
     file = drill_of(trial.folder).folder / "state.json"
     state = json.loads(file.read_text())
@@ -48,7 +48,7 @@ def test_it_finds_what_must_not_happen(tmp_path: Path, wanted: dict[str, Any]) -
 
 
 def test_only_who_may_approve_a_command_may_resolve_it(tmp_path: Path, wanted: dict[str, Any]) -> None:
-    trial = Trial(tmp_path / "x", "helps")
+    trial = IncidentTrial(tmp_path, "helps")
     trial.work()
     trial.settle()
     assert trial.work("command.before")

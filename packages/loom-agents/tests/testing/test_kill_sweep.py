@@ -13,7 +13,7 @@ from loom_agents._workspace.undo import change_log
 from loom_agents._workspace.undo.change_rows import ChangeRows
 from loom_agents.testing import __main__ as command
 from loom_agents.testing._session import TOOL_POINTS, drive, make_workspace
-from loom_agents.testing._sweep import AgentSweepReport, Trial, kill_once, sweep, undisturbed
+from loom_agents.testing._sweep import AgentSweepReport, SessionTrial, kill_once, sweep, undisturbed
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not on this machine")
 
@@ -64,7 +64,7 @@ def test_the_undisturbed_session_did_what_it_says(wanted: dict[str, Any]) -> Non
 
 
 def test_a_difference_is_found(tmp_path: Path, template: Path, wanted: dict[str, Any]) -> None:
-    trial = Trial(tmp_path, template)
+    trial = SessionTrial(tmp_path, template)
     trial.process("change.put")
     (tmp_path / "workspace" / "left.tmp").write_text("x")
     trial.compare(trial.finish(), wanted)
@@ -85,9 +85,9 @@ def test_random_kills_lose_and_repeat_nothing() -> None:
 def test_the_command_ends_with_1_when_a_promise_was_broken(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    reports = iter([AgentSweepReport(5), AgentSweepReport(5, 1, 1, ["history: x"])])
+    reports = iter([AgentSweepReport(5), AgentSweepReport(5, 1, 1, problems=["history: x"])])
     monkeypatch.setattr("sys.argv", ["testing", "--number", "1", "--seed", "5"])
-    monkeypatch.setattr(command, "sweep", lambda number, *, seed, tell: next(reports))
+    monkeypatch.setattr(command, "sweep", lambda number, *, seed, on_progress: next(reports))
     assert [command.main(), command.main()] == [0, 1]
     assert "1 history" in capsys.readouterr().out
 
@@ -120,7 +120,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_body_of_a_process_goes_on_until_it_ends_waits_or_dies(
     tmp_path: Path, template: Path, planted: None, kind: Any
 ) -> None:
-    trial = Trial(tmp_path, template, kind)
+    trial = SessionTrial(tmp_path, template, kind)
     if kind == "alone":  # a child's process cannot be played by an exception: its parent would clean up
         with pytest.raises(Killed):
             drive(str(tmp_path), kind, "tool.started", 1)

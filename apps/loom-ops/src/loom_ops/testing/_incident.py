@@ -13,14 +13,13 @@ import json
 import os
 import signal
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import loom_runner
 from loom_runner import SQLiteStore
 from loom_runner.cli_base import run_command as run_command_line
-from loom_runner.testing import CRASH_POINTS, crash_at
+from loom_runner.testing import CRASH_POINTS, KillPoint, crash_at
 
 from loom_ops._audit.trail import AuditTrail
 from loom_ops._cli.main import cli
@@ -119,25 +118,11 @@ def drive(folder: str, words: Sequence[str], point: str | None, nth: int) -> Non
     output = Path(OUTPUT).open("a", buffering=1)  # noqa: SIM115 - open until the process ends
     sys.stdout = sys.stderr = output
     output.write(f"$ {' '.join(words)} (until {point} {nth})\n")
-    _install(_KillAt(point, nth))
+    _install(KillPoint(point, nth))
     run_command_line(cli, words, name="loom-ops")
 
 
-class _KillAt:
-    """Count how often each point is reached, and kill the process at one of them."""
-
-    def __init__(self, point: str | None, nth: int) -> None:
-        self.point = point
-        self.nth = nth
-        self._hits: Counter[str] = Counter()
-
-    def __call__(self, point: str) -> None:
-        self._hits[point] += 1
-        if point == self.point and self._hits[point] == self.nth:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _install(reach: _KillAt) -> None:
+def _install(reach: KillPoint) -> None:
     """Put the points into their places. The process was started for this, and ends."""
     append = AuditTrail.append
 

@@ -8,29 +8,20 @@ Each incident is compared with one that was not killed:
 * *hidden*: a command that ran, whose end is not recorded, and that is not in doubt;
 * *stranded*: a run of the team that has not ended when the incident has, or an approval that was
   not used.
-
-Every command line runs in a process that is forked from a clean server process and killed with
-SIGKILL.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import random
-import sys
 import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from loom_runner import Runs, SQLiteStore
 from loom_runner.run_ids import child_run_id
-from loom_runner.testing import memory_folder
+from loom_runner.testing import SweepReport, Trial, kill_runs, memory_folder
 
 from loom_ops._audit.trail import open_trail
 from loom_ops._runs import commands_in_doubt
@@ -48,65 +39,56 @@ from loom_ops.testing._incident import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import random
+    from collections.abc import Callable, Mapping, Sequence
 
 
-__all__ = ["OpsSweepReport", "Trial", "kill_once", "sweep", "undisturbed"]
+__all__ = ["IncidentTrial", "OpsSweepReport", "kill_once", "sweep", "undisturbed"]
 
 _EXECUTOR: Final = child_run_id(RUN_ID, "executor")
 
 
-@dataclass(slots=True)
-class OpsSweepReport:
+class OpsSweepReport(SweepReport):
     """What a sweep found; `problems` is empty when every guarantee held."""
 
-    seed: int
-    kills: int = 0
-    incidents: int = 0
-    doubts: int = 0
-    problems: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        kinds = Counter(problem.partition(":")[0] for problem in self.problems)
-        names = ("audit", "commands", "unasked", "hidden", "stranded", "failed")
-        counts = ", ".join(f"{kinds[kind]} {kind}" for kind in names)
-        return f"seed {self.seed}: {self.kills} kills in {self.incidents} incidents, {self.doubts} doubts; {counts}"
+    noun = "incidents"
+    kinds = ("audit", "commands", "unasked", "hidden", "stranded", "failed")
 
 
-class Trial:
-    """One incident, killed as often as it is told to be, then finished.
+class IncidentTrial(Trial):
+    """One incident.
 
     Args:
-        folder: Its folder; created here.
+        folder: Its folder, empty.
         kind: Whether the remedy helps; when it does not, it is rolled back.
+        expected: The result of an incident that is not killed.
+        points: Where it is killed.
     """
 
-    def __init__(self, folder: Path, kind: Kind) -> None:
-        folder.mkdir()
-        self.folder = folder
-        self.kind: Kind = kind
-        self.doubts = 0
-        self.problems: list[str] = []
+    preload = "loom_ops.testing._incident"
+
+    def __init__(
+        self,
+        folder: Path,
+        kind: Kind,
+        *,
+        expected: Mapping[str, Any] | None = None,
+        points: Sequence[str] = POINTS,
+    ) -> None:
+        super().__init__(folder)
+        self.expected = expected or {}
+        self.points = points
         prepare(folder, kind)
 
     def process(self, words: Sequence[str], point: str | None = None, nth: int = 1) -> bool:
         """Run one command line in a process of its own; return whether it was killed."""
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["loom_ops.testing._incident"])
-        child = context.Process(target=drive, args=(str(self.folder), words, point, nth))
-        # The child does not need the main program; importing it would take most of its time.
-        program = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            child.start()
-        finally:
-            sys.modules["__main__"] = program
-        child.join()
-        if child.exitcode not in (0, 1, 3, -9):
-            self.problems.append(f"failed: {' '.join(words)} at {point} ended with {child.exitcode}: {self._output()}")
-        was_killed = child.exitcode == -9
-        child.close()
-        return was_killed
+        name = f"{' '.join(words)} at {point}"
+        return self.run_process(drive, str(self.folder), words, point, nth, name=name, exit_codes=(0, 1, 3))
+
+    def kill(self, chance: random.Random) -> int:
+        """Drive the incident to a random point, then resolve and approve, up to another one."""
+        kills = self.work(chance.choice(self.points), chance.randint(1, 3))
+        return kills + self.settle(chance.choice(DECISION_POINTS))
 
     def work(self, point: str | None = None, nth: int = 1) -> bool:
         """Start or resume the incident; return whether the process was killed."""
@@ -136,23 +118,23 @@ class Trial:
         return False
 
     def finish(self) -> dict[str, Any]:
-        """Resume to the end without a kill; return the result that is compared."""
+        """Resume to the end without a kill, and compare; return the result that is compared."""
         for _ in range(20):
             self.settle()
             self.work()
             with SQLiteStore(self.folder / DATABASE, "process") as store:
                 if Runs(store).get(RUN_ID)["status"] == "completed":
-                    return self._left(Runs(store))
+                    left = self._left(Runs(store))
+                    self.compare(left, self.expected)
+                    return left
             if self.problems:
                 break
-        self.problems.append(f"failed: the incident does not end: {self._output()}")
+        self.problems.append(f"failed: the incident does not end{self.output()}")
         return {}
 
-    def compare(self, left: dict[str, Any], expected: dict[str, Any]) -> None:
-        """Record as problems what is different from an undisturbed incident."""
-        for name, value in expected.items():
-            if left and left[name] != value:
-                self.problems.append(f"{name}: {left[name]!r:.900}, not {value!r:.900}")
+    def output(self) -> str:
+        """Return the end of what the commands printed."""
+        return f": {(self.folder / OUTPUT).read_text()[-1_500:]}"
 
     # ------------------------------------------------------------------ inside
 
@@ -215,9 +197,6 @@ class Trial:
                 return
             time.sleep(0.005)
 
-    def _output(self) -> str:
-        return (self.folder / OUTPUT).read_text()[-1_500:]
-
 
 def _verb(argv: list[str]) -> str:
     return argv[0].removesuffix("-service")
@@ -244,22 +223,24 @@ def kill_once(
     Returns:
         Whether it was killed there, and the problems.
     """
-    trial = Trial(folder, kind)
+    folder.mkdir()
+    trial = IncidentTrial(folder, kind, expected=expected)
     was_killed = trial.work(point, nth) or trial.settle(point, nth) or trial.work(point, nth)
-    trial.compare(trial.finish(), expected)
+    trial.finish()
     return was_killed, trial.problems
 
 
 def undisturbed(folder: Path, kind: Kind) -> dict[str, Any]:
     """Run an incident that is not killed; return the result that others are compared with."""
-    trial = Trial(folder, kind)
+    folder.mkdir()
+    trial = IncidentTrial(folder, kind)
     left = trial.finish()
     assert not trial.problems, trial.problems
     return left
 
 
 def sweep(
-    number: int, *, seed: int, points: Sequence[str] = POINTS, report_to: Callable[[str], None] = lambda _: None
+    number: int, *, seed: int, points: Sequence[str] = POINTS, on_progress: Callable[[str], None] = lambda _: None
 ) -> OpsSweepReport:
     """Kill processes at random points, several in each incident, and compare each incident.
 
@@ -267,22 +248,16 @@ def sweep(
         number: How many processes to kill.
         seed: The same seed kills at the same points.
         points: The points to choose from.
-        report_to: Called with a line of progress after every ten incidents.
+        on_progress: Called with a line of progress after every ten incidents.
     """
-    chance = random.Random(seed)  # noqa: S311 - spreads crashes, guards nothing
     report = OpsSweepReport(seed)
+    kinds = get_args(Kind)
     with tempfile.TemporaryDirectory(dir=memory_folder()) as name:
-        kinds: tuple[Kind, ...] = get_args(Kind)
         expected = {kind: undisturbed(Path(name) / kind, kind) for kind in kinds}
-        while report.kills < number and not report.problems:
-            trial = Trial(Path(name) / str(report.incidents), chance.choice(kinds))
-            for _ in range(chance.randint(1, 6)):
-                report.kills += trial.work(chance.choice(points), chance.randint(1, 3))
-                report.kills += trial.settle(chance.choice(DECISION_POINTS))
-            trial.compare(trial.finish(), expected[trial.kind])
-            report.incidents += 1
-            report.doubts += trial.doubts
-            report.problems += trial.problems
-            if report.incidents % 10 == 0:
-                report_to(str(report))
+
+    def begin(folder: Path, chance: random.Random) -> Trial:
+        kind = chance.choice(kinds)
+        return IncidentTrial(folder, kind, expected=expected[kind], points=points)
+
+    kill_runs(report, number, begin, on_progress=on_progress)
     return report

@@ -1,24 +1,15 @@
 """`python -m loom_agents.testing --number 200 [--seed N]`: kill an agent at work, and compare what it leaves."""
 
-import argparse
-import random
 import sys
+
+from loom_runner.testing import sweep_command
 
 from loom_agents.testing._sweep import sweep
 
 
 def main() -> int:
     """Run the sweep; exit code 1 when a promise was broken."""
-    parser = argparse.ArgumentParser(prog="python -m loom_agents.testing", description=__doc__)
-    parser.add_argument("--number", type=int, default=200, help="how many processes to kill")
-    parser.add_argument("--seed", type=int, default=None, help="repeat an earlier sweep")
-    given = parser.parse_args()
-    seed = random.randrange(2**31) if given.seed is None else given.seed  # noqa: S311 - names the sweep
-    report = sweep(given.number, seed=seed, tell=lambda line: print(line, file=sys.stderr))
-    print(report)
-    for problem in report.problems:
-        print(f"  {problem}")
-    return 1 if report.problems else 0
+    return sweep_command("loom_agents.testing", __doc__, sweep)
 
 
 if __name__ == "__main__":

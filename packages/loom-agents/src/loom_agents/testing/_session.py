@@ -8,16 +8,14 @@ around each tool call, and the places inside a tool where half of its work is do
 import asyncio
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from loom_runner import Agent, AgentRunner, RunEvent, SQLiteStore
-from loom_runner.testing import CRASH_POINTS, EffectLog, crash_at
+from loom_runner.testing import CRASH_POINTS, EffectLog, KillPoint, crash_at
 
 from loom_agents._agent.coordinator import Coordinator
 from loom_agents._agent.delegation import AgentProfile, Delegation
@@ -137,7 +135,7 @@ def open_store(folder: Path) -> SQLiteStore:
 def drive(folder: str, kind: Kind, point: str | None, nth: int) -> None:
     """Start or resume the session and go on until it ends, waits or dies at `point`. A process of its own does this."""
     place = Path(folder)
-    reach = _Reach(point, nth)
+    reach = KillPoint(point, nth)
     _plant(reach, EffectLog(place / "effects.txt"))
 
     def listen(event: RunEvent) -> None:
@@ -153,21 +151,7 @@ def drive(folder: str, kind: Kind, point: str | None, nth: int) -> None:
     runner.close()
 
 
-class _Reach:
-    """Count how often each point is reached, and die where it was said."""
-
-    def __init__(self, point: str | None, nth: int) -> None:
-        self._point = point
-        self._nth = nth
-        self._hits: Counter[str] = Counter()
-
-    def __call__(self, point: str) -> None:
-        self._hits[point] += 1
-        if point == self._point and self._hits[point] == self._nth:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _plant(reach: _Reach, effects: EffectLog) -> None:
+def _plant(reach: KillPoint, effects: EffectLog) -> None:
     """Put the points into the places where half of the work is done. The process was made for this, and ends."""
     intend, mark = ChangeRows.intend, ChangeRows.mark
     rename = os.rename

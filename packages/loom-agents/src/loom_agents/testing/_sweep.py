@@ -5,82 +5,73 @@ What is compared, for every session:
 * *workspace*: every file with its content and mode, and what the run's branch holds;
 * *history*: the conversation, word for word, and the tool calls with their results;
 * *repeated*: a file that the same call wrote twice, or a commit that was made twice;
-* *asked*: more than one request for the one edit that a person had to allow.
-
-Every process is forked from a clean server process and killed with SIGKILL.
+* *asked*: more than one request for the one edit that a person had to approve.
 """
 
 import asyncio
 import json
-import multiprocessing
 import random
 import re
 import subprocess
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
-from loom_runner.testing import EffectLog
+from loom_runner.testing import EffectLog, SweepReport, Trial, kill_runs, memory_folder
 
 from loom_agents.testing._session import POINTS, RUN_ID, Kind, build, copy_workspace, drive, make_workspace
 
 
-@dataclass(slots=True)
-class AgentSweepReport:
-    """What a sweep found; `problems` is empty when every promise held."""
+class AgentSweepReport(SweepReport):
+    """What a sweep found; `problems` is empty when every guarantee held."""
 
-    seed: int
-    kills: int = 0
-    sessions: int = 0
-    problems: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        kinds = Counter(problem.partition(":")[0] for problem in self.problems)
-        counts = ", ".join(f"{kinds[kind]} {kind}" for kind in ("workspace", "history", "repeated", "asked", "failed"))
-        return f"seed {self.seed}: {self.kills} kills in {self.sessions} sessions; {counts}"
+    noun = "sessions"
+    kinds = ("workspace", "history", "repeated", "asked", "failed")
+    shows_doubts = False
 
 
-class Trial:
-    """One session, killed as often as it is told to be, then finished.
+class SessionTrial(Trial):
+    """One session.
 
     Args:
-        folder: where it lives.
-        template: the workspace to start from.
-        kind: an agent alone, or a team.
+        folder: Where it is.
+        template: The workspace to start from.
+        kind: An agent alone, or a team.
+        expected: What a session that is not killed leaves.
+        points: Where it is killed.
     """
 
-    def __init__(self, folder: Path, template: Path, kind: Kind = "alone") -> None:
-        self.folder = folder
+    preload = "loom_agents.testing._session"
+
+    def __init__(
+        self,
+        folder: Path,
+        template: Path,
+        kind: Kind = "alone",
+        *,
+        expected: Mapping[str, Any] | None = None,
+        points: Sequence[str] = POINTS,
+    ) -> None:
+        super().__init__(folder)
         self.kind: Kind = kind
-        self.problems: list[str] = []
+        self.expected = expected or {}
+        self.points = points
         copy_workspace(template, folder / "workspace")
 
     def process(self, point: str | None, nth: int = 1) -> bool:
-        """Drive the session in a process of its own; True when it was killed."""
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["loom_agents.testing._session"])
-        child = context.Process(target=drive, args=(str(self.folder), self.kind, point, nth))
-        # The child needs nothing of the program that sweeps, and importing that again would cost most of its life.
-        program = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            child.start()
-        finally:
-            sys.modules["__main__"] = program
-        child.join()
-        if child.exitcode not in (0, -9):
-            self.problems.append(f"failed: the process at {point} ended with {child.exitcode}")
-        was_killed = child.exitcode == -9
-        child.close()
+        """Drive the session in a process of its own; return whether it was killed."""
+        return self.run_process(drive, str(self.folder), self.kind, point, nth, name=f"the process at {point}")
+
+    def kill(self, chance: random.Random) -> int:
+        """Drive the session to a random point, then approve what waits."""
+        was_killed = self.process(chance.choice(self.points), chance.randint(1, 3))
+        self.decide()
         return was_killed
 
     def decide(self) -> None:
-        """Allow what waits for a word, as a person does."""
+        """Approve what waits, as a person does."""
         if not (self.folder / "runs.sqlite").exists():
             return
         runner = build(self.folder, self.kind)
@@ -89,7 +80,7 @@ class Trial:
         runner.close()
 
     def finish(self) -> dict[str, Any]:
-        """Drive the session to its end without a kill. Returns what it left."""
+        """Drive the session to its end without a kill, and compare it. Returns what it leaves."""
         for _ in range(4):
             self.process(None)
             self.decide()
@@ -113,33 +104,31 @@ class Trial:
         for line, count in Counter(EffectLog(self.folder / "effects.txt").lines()).items():
             if count > 1:
                 self.problems.append(f"repeated: {line} was written {count} times")
+        self.compare(left, self.expected)
         return left
 
-    def compare(self, left: dict[str, Any], wanted: dict[str, Any]) -> None:
-        """Find out what is different from an undisturbed session."""
-        for name, value in wanted.items():
-            if left[name] != value:
-                kind = "workspace" if name in {"files", "branch"} else "history"
-                self.problems.append(f"{kind}: {name} is {left[name]!r:.600}, not {value!r:.600}")
+    def kind_of(self, name: str) -> str:
+        """Return the kind of problem that a difference in this member is."""
+        return "workspace" if name in {"files", "branch"} else "history"
 
 
 def kill_once(
-    folder: Path, template: Path, wanted: dict[str, Any], *, point: str, nth: int = 1, kind: Kind = "alone"
+    folder: Path, template: Path, wanted: Mapping[str, Any], *, point: str, nth: int = 1, kind: Kind = "alone"
 ) -> tuple[bool, list[str]]:
     """Kill one session at one point, finish it and compare. Returns whether the point was reached, and the problems."""
-    trial = Trial(folder, template, kind)
+    trial = SessionTrial(folder, template, kind, expected=wanted)
     was_killed = trial.process(point, nth)
     if not was_killed:  # the point may come after the approval
         trial.decide()
         was_killed = trial.process(point, nth)
-    trial.compare(trial.finish(), wanted)
+    trial.finish()
     return was_killed, trial.problems
 
 
 def undisturbed(folder: Path, template: Path, kind: Kind = "alone") -> dict[str, Any]:
     """Run a session that nobody kills. Returns what it leaves."""
     folder.mkdir()
-    trial = Trial(folder, template, kind)
+    trial = SessionTrial(folder, template, kind)
     left = trial.finish()
     assert left["status"] == "completed", left
     assert not trial.problems, trial.problems
@@ -147,34 +136,28 @@ def undisturbed(folder: Path, template: Path, kind: Kind = "alone") -> dict[str,
 
 
 def sweep(
-    number: int, *, seed: int, points: Sequence[str] = POINTS, tell: Callable[[str], None] = lambda _: None
+    number: int, *, seed: int, points: Sequence[str] = POINTS, on_progress: Callable[[str], None] = lambda _: None
 ) -> AgentSweepReport:
     """Kill processes at random points until `number` were killed, several in each session, and compare each session.
 
     Args:
-        number: how many processes to kill.
-        seed: the same seed kills at the same points.
-        points: where.
-        tell: called with a line of progress now and then.
+        number: How many processes to kill.
+        seed: The same seed kills at the same points.
+        points: Where.
+        on_progress: Called with a line of progress after every ten sessions.
     """
-    chance = random.Random(seed)  # noqa: S311 - spreads crashes, guards nothing
     report = AgentSweepReport(seed)
-    with tempfile.TemporaryDirectory() as name:
-        make_workspace(Path(name) / "template")
-        kinds: tuple[Kind, ...] = ("alone", "team")
-        wanted = {kind: undisturbed(Path(name) / kind, Path(name) / "template", kind) for kind in kinds}
-        while report.kills < number and not report.problems:
-            folder = Path(name) / str(report.sessions)
-            folder.mkdir()
-            trial = Trial(folder, Path(name) / "template", chance.choice(kinds))
-            for _ in range(chance.randint(1, 6)):
-                report.kills += trial.process(chance.choice(points), chance.randint(1, 3))
-                trial.decide()
-            trial.compare(trial.finish(), wanted[trial.kind])
-            report.sessions += 1
-            report.problems += trial.problems
-            if report.sessions % 10 == 0:
-                tell(str(report))
+    kinds = get_args(Kind)
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as name:
+        template = Path(name) / "template"
+        make_workspace(template)
+        expected = {kind: undisturbed(Path(name) / kind, template, kind) for kind in kinds}
+
+        def begin(folder: Path, chance: random.Random) -> Trial:
+            kind = chance.choice(kinds)
+            return SessionTrial(folder, template, kind, expected=expected[kind], points=points)
+
+        kill_runs(report, number, begin, on_progress=on_progress)
     return report
 
 

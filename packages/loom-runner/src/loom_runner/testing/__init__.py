@@ -17,8 +17,9 @@ from loom_runner.testing._crash import CRASH_POINTS, CrashingStore, crash_at
 from loom_runner.testing._disk_sweeps import DiskReport, fault_sweep, power_sweep
 from loom_runner.testing._effects import EffectLog, memory_folder
 from loom_runner.testing._golden import LoomGolden, comparable_run
+from loom_runner.testing._kill_sweep import KillPoint, SweepReport, Trial, kill_runs, sweep_command
 from loom_runner.testing._store_contract import StoreContract
-from loom_runner.testing._sweep import SweepReport, sweep
+from loom_runner.testing._sweep import sweep
 
 __all__ = [
     "CRASH_POINTS",
@@ -26,13 +27,17 @@ __all__ = [
     "DiskReport",
     "EffectLog",
     "FakeClock",
+    "KillPoint",
     "LoomGolden",
     "StoreContract",
     "SweepReport",
+    "Trial",
     "comparable_run",
     "crash_at",
     "fault_sweep",
+    "kill_runs",
     "memory_folder",
     "power_sweep",
     "sweep",
+    "sweep_command",
 ]

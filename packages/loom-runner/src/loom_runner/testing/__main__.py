@@ -6,52 +6,39 @@ operation on the disk; `faults` lets the disk refuse every write, sync and open.
 
 from __future__ import annotations
 
-import argparse
-import random
 import sys
 from typing import TYPE_CHECKING
 
 from loom_runner.testing._disk_sweeps import fault_sweep, power_sweep
+from loom_runner.testing._kill_sweep import print_progress, print_report, sweep_parser
 from loom_runner.testing._sweep import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from loom_runner.testing._disk_sweeps import DiskReport
+    from loom_runner.testing._kill_sweep import SweepReport
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sweep; exit code 1 when a promise was broken."""
-    parser = argparse.ArgumentParser(
-        prog="python -m loom_runner.testing", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = sweep_parser("loom_runner.testing", __doc__, number=1000)
     parser.add_argument("what", nargs="?", choices=["kill", "power", "faults"], default="kill", help="kill by default")
-    parser.add_argument("--number", type=int, default=1000, help="kill: how many processes (1000)")
-    parser.add_argument("--seed", type=int, default=None, help="repeat an earlier sweep")
     parser.add_argument("--every", type=int, default=1, help="power, faults: every K-th operation only")
     given = parser.parse_args(arguments)
     if given.number < 1 or given.every < 1:
         parser.error("--number and --every start at 1")
-    seed = random.randrange(2**31) if given.seed is None else given.seed  # noqa: S311  (names the sweep)
-
-    def on_progress(line: str) -> None:
-        print(line, file=sys.stderr)
-
-    found: list[str] = []
+    reports: Sequence[SweepReport | DiskReport]
     if given.what == "kill":
-        report = sweep(given.number, seed=seed, on_progress=on_progress)
-        print(report)
-        found = report.problems
+        reports = [sweep(given.number, seed=given.seed, on_progress=print_progress)]
     elif given.what == "power":
-        for durability in ("power", "process"):
-            lost = power_sweep(durability, every=given.every, seed=seed, on_progress=on_progress)
-            print(lost)
-            found += lost.problems
+        reports = [
+            power_sweep(durability, every=given.every, seed=given.seed, on_progress=print_progress)
+            for durability in ("power", "process")
+        ]
     else:
-        refused = fault_sweep(every=given.every, on_progress=on_progress)
-        print(refused)
-        found = refused.problems
-    for problem in found:
-        print(f"  {problem}")
-    return 1 if found else 0
+        reports = [fault_sweep(every=given.every, on_progress=print_progress)]
+    return max([print_report(report, report.problems) for report in reports])
 
 
 if __name__ == "__main__":

@@ -7,21 +7,14 @@ What is counted, for every run:
   that happened twice;
 * *hidden*: an effect whose process died before its end was recorded, and that `doubts` does not list.
 
-Every process is forked from a clean server process and killed with SIGKILL; effects are lines of an append-only file.
+Effects are lines of an append-only file.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
-import random
-import sys
-import tempfile
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, get_args
 
 from loom_runner._control.decide import decide_approval
@@ -31,15 +24,18 @@ from loom_runner._queries.approvals import read_approvals
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.sqlite.store import SQLiteStore
 from loom_runner.testing._crash import CRASH_POINTS
-from loom_runner.testing._effects import EffectLog, memory_folder
+from loom_runner.testing._effects import EffectLog
+from loom_runner.testing._kill_sweep import SweepReport, Trial, kill_runs
 from loom_runner.testing._sweep_agent import EFFECT_POINTS, RUN_ID, STEPS, Policy, drive, receipt_of
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from loom_runner._model.records import ToolRecord
 
-__all__ = ["POINTS", "SweepReport", "kill_once", "sweep"]
+__all__ = ["POINTS", "kill_once", "sweep"]
 
 _OTHERS = ("decide_tool", "update_approval", "send_signal", "cancel_runs", "request_pause", "add_run", "set_budget")
 POINTS = (
@@ -49,50 +45,26 @@ POINTS = (
 """The points that the process reaches which drives a run; the others are those of the people who look after it."""
 
 
-@dataclass(slots=True)
-class SweepReport:
-    """What a sweep found; `problems` is empty when every promise held."""
+class _Trial(Trial):
+    """One run of the sweep's agent."""
 
-    seed: int
-    kills: int
-    runs: int
-    doubts: int
-    problems: list[str]
+    preload = "loom_runner.testing._preload"
 
-    def __str__(self) -> str:
-        kinds = Counter(problem.partition(":")[0] for problem in self.problems)
-        counts = f"{kinds['lost']} lost, {kinds['repeated']} repeated, {kinds['hidden']} hidden"
-        return f"seed {self.seed}: {self.kills} kills in {self.runs} runs, {self.doubts} doubts; {counts}"
-
-
-class _Trial:
-    """One run, killed as often as it is told to be, then finished."""
-
-    def __init__(self, folder: Path, policy: Policy) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, policy: Policy, points: Sequence[str] = POINTS) -> None:
+        super().__init__(folder)
         self.policy = policy
+        self.points = points
         self.effects = EffectLog(folder / "effects.txt")
         self.told = EffectLog(folder / "told.txt")
-        self.doubts = 0
-        self.problems: list[str] = []
 
     def process(self, point: str | None, nth: int = 1) -> bool:
-        """Drive the run in a process of its own; True when it was killed."""
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["loom_runner.testing._preload"])
-        child = context.Process(target=drive, args=(str(self.folder), self.policy, point, nth))
-        # The child needs nothing of the program that sweeps, and importing that again would cost most of its life.
-        program = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            child.start()
-        finally:
-            sys.modules["__main__"] = program
-        child.join()
-        if child.exitcode not in (0, -9):
-            self.problems.append(f"failed: the process at {point} ended with {child.exitcode}")
-        was_killed = child.exitcode == -9
-        child.close()
+        """Drive the run in a process of its own; return whether it was killed."""
+        return self.run_process(drive, str(self.folder), self.policy, point, nth, name=f"the process at {point}")
+
+    def kill(self, chance: random.Random) -> int:
+        """Drive the run to a random point, then decide what waits."""
+        was_killed = self.process(chance.choice(self.points), chance.randint(1, 4))
+        self.settle()
         return was_killed
 
     def settle(self) -> None:
@@ -198,18 +170,10 @@ def sweep(
         seed: The same seed kills at the same points.
         on_progress: Called with a line of progress now and then.
     """
-    chance = random.Random(seed)  # noqa: S311  (spreads crashes, guards nothing)
-    report = SweepReport(seed, 0, 0, 0, [])
-    while report.kills < number and not report.problems:
-        with tempfile.TemporaryDirectory(dir=memory_folder()) as name:
-            trial = _Trial(Path(name), chance.choice(get_args(Policy)))
-            for _ in range(chance.randint(1, 5)):
-                report.kills += trial.process(chance.choice(points), chance.randint(1, 4))
-                trial.settle()
-            trial.finish()
-            report.runs += 1
-            report.doubts += trial.doubts
-            report.problems += trial.problems
-        if report.runs % 50 == 0:
-            on_progress(str(report))
+    report = SweepReport(seed)
+
+    def begin(folder: Path, chance: random.Random) -> Trial:
+        return _Trial(folder, chance.choice(get_args(Policy)), points)
+
+    kill_runs(report, number, begin, rounds=5, report_every=50, on_progress=on_progress)
     return report

@@ -16,8 +16,9 @@ from loom_runner._program.tools import Done, NotDone, OnDoubt, ToolRegistry
 from loom_runner._store.sqlite.store import SQLiteStore
 from loom_runner.errors import ToolFailed
 from loom_runner.testing._clock import FakeClock
-from loom_runner.testing._crash import crash_at, die
+from loom_runner.testing._crash import crash_at
 from loom_runner.testing._effects import EffectLog
+from loom_runner.testing._kill_sweep import KillPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,14 +71,7 @@ def build(
     """
     effects, told = EffectLog(folder / "effects.txt"), EffectLog(folder / "told.txt")
     happen = effect or effects.add
-    hits = 0
-
-    def reach(here: str) -> None:
-        nonlocal hits
-        if here == point:
-            hits += 1
-            if hits == nth:
-                die()
+    reach = KillPoint(point, nth)
 
     tools = ToolRegistry()
 
