@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2]
+BUILD = PACKAGE.parents[1] / "tools" / "build_page.mjs"
 VIEWER = PACKAGE / "viewer"
 BUNDLE = PACKAGE / "src" / "flow_xray" / "_write" / "page"
 
@@ -50,7 +51,7 @@ def viewer(tmp_path_factory):
 @pytest.mark.needs("node")
 def test_a_new_build_is_the_committed_bundle_and_the_types_hold(tmp_path, request):
     root = request.getfixturevalue("viewer")  # not before it is known that node is here
-    subprocess.run(["node", "build.mjs", str(tmp_path / "out")], cwd=root, check=True, timeout=60)
+    subprocess.run(["node", str(BUILD), str(root), str(tmp_path / "out")], check=True, timeout=60)
     for name in ("viewer.js", "viewer.css", "viewer_licenses.txt"):
         assert (tmp_path / "out" / name).read_bytes() == (BUNDLE / name).read_bytes(), f"{name} is stale: npm run build"
     subprocess.run(["node_modules/.bin/tsc", "--noEmit"], cwd=root, check=True, timeout=60)

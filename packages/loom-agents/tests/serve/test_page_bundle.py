@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2]
+BUILD = PACKAGE.parents[1] / "tools" / "build_page.mjs"
 PAGE = PACKAGE / "page"
 BUNDLE = PACKAGE / "src" / "loom_agents" / "_serve"
 
@@ -40,7 +41,7 @@ def test_a_new_build_is_the_committed_bundle_and_the_types_hold(tmp_path: Path) 
         root = tmp_path / "page"
         shutil.copytree(PAGE, root)
         subprocess.run(["npm", "ci", "--silent"], cwd=root, check=True, timeout=150)
-    subprocess.run(["node", "build.mjs", str(tmp_path / "out")], cwd=root, check=True, timeout=60)
+    subprocess.run(["node", str(BUILD), str(root), str(tmp_path / "out")], check=True, timeout=60)
     for name in ("page.js", "page.css"):
         assert (tmp_path / "out" / name).read_bytes() == (BUNDLE / name).read_bytes(), f"{name} is stale: npm run build"
     subprocess.run(["node_modules/.bin/tsc", "--noEmit"], cwd=root, check=True, timeout=60)
