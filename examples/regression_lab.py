@@ -1,7 +1,7 @@
 """A gate for changes of prompts, models and code: a scenario is run and compared with a golden run.
 
     python examples/regression_lab.py           shows it: the same run passes, a changed prompt fails, readably
-    pytest examples/regression_lab.py           as a gate in CI; `pytest --loom-update` writes the golden run
+    pytest examples/regression_lab.py           as a gate in CI; `pytest --update-goldens` writes the golden run
 
 You see a support agent whose prompt somebody "improved". The gate names each place in which the run differs (arguments
 of a tool call, states, result) and writes a page that shows both runs side by side. The model is a script: what the

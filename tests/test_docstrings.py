@@ -138,7 +138,7 @@ def test_an_example_runs(name: str, example: str, tmp_path: Path, monkeypatch: p
     path = tmp_path / "test_example.py"
     path.write_text("\n".join([BEFORE.get(name, ""), example, AFTER.get(name, "")]), encoding="utf-8")
     if re.search(r"^(?:def test_|class Test)", example, re.MULTILINE):
-        command = [sys.executable, "-m", "pytest", "-q", "--xray-update", "--loom-update", path.name]
+        command = [sys.executable, "-m", "pytest", "-q", "--update-goldens", path.name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
         return

@@ -52,29 +52,29 @@ def project(tmp_path):
 def test_the_first_run_says_how_to_write_the_golden_trace_and_the_update_writes_it(project, tmp_path):
     code, out = project("search('loom')")
     assert code == 1
-    assert "there is no golden trace goldens/agent.json: run `pytest --xray-update` once" in out
+    assert "there is no golden trace goldens/agent.json: run `pytest --update-goldens` once" in out
     assert not (tmp_path / "goldens").exists()
     body = "search('loom', when='2026-11-21T10:00:00Z')"
-    code, out = project(body, "--xray-update")
+    code, out = project(body, "--update-goldens")
     assert (code, "new: goldens/agent.json" in out) == (0, True)
     golden = (tmp_path / "goldens" / "agent.json").read_text()
     assert json.loads(golden)["format"] == "flow-xray/1"
     assert str(tmp_path) not in golden
     body = body.replace("2026", "2027")
     assert project(body)[0] == 0
-    code, out = project(body, "--xray-update")
+    code, out = project(body, "--update-goldens")
     assert (code, "golden traces" in out) == (0, False)
     assert (tmp_path / "goldens" / "agent.json").read_text() == golden
 
 
 def test_a_change_fails_with_the_difference_and_a_page_until_it_is_accepted(project, tmp_path):
-    project("search('loom'); ask([])", "--xray-update")
+    project("search('loom'); ask([])", "--update-goldens")
     page = tmp_path / "goldens" / "agent.diff.html"
     code, out = project("search('other'); ask([])")
     assert code == 1
     assert '~ changed search\n    input.query: "loom" -> "other"' in out
     assert f"page: {page}" in out
-    assert "pytest --xray-update" in out
+    assert "pytest --update-goldens" in out
     assert "Traceback" not in out
     assert page.read_text().startswith("<!doctype html>")
     page.unlink()
@@ -82,12 +82,12 @@ def test_a_change_fails_with_the_difference_and_a_page_until_it_is_accepted(proj
     code, out = project("search('other'); ask([])")
     assert (code, '"loom" -> "other"' in out, "page: none, cannot write" in out) == (1, True, True)
     page.rmdir()
-    code, out = project("search('other'); ask([])", "--xray-update")
+    code, out = project("search('other'); ask([])", "--update-goldens")
     assert (code, "updated: goldens/agent.json" in out, page.exists()) == (0, True, False)
 
 
 def test_limits_are_checked_and_nonsense_is_refused_before_anything_runs(project):
-    project("ask([])", "--xray-update")
+    project("ask([])", "--update-goldens")
     assert project("ask([], tokens=109)", options=", max_tokens_increase='10%', ignore=['tokens']")[0] == 0
     code, out = project("ask([], tokens=120)", options=", max_tokens_increase='10%', limits_only=True")
     assert (code, "! tokens 100 -> 120 tokens (+20.0%), allowed +10%" in out) == (1, True)
@@ -117,7 +117,7 @@ class TestGroup:
 
 @pytest.mark.slow
 def test_it_works_with_workers_and_without_names(project, tmp_path):
-    code, out = project("search('loom')", "--xray-update", more=MORE, workers=True)
+    code, out = project("search('loom')", "--update-goldens", more=MORE, workers=True)
     assert code == 0, out
     names = [
         "agent.json",
@@ -138,14 +138,14 @@ def test_it_works_with_workers_and_without_names(project, tmp_path):
 def test_a_name_must_be_a_file_name_of_its_own(project, name, words):
     more = f"def test_z(xray_golden):\n    with xray_golden({name!r}):\n        search('z')\n"
     body = "search('loom')\n\n" + more
-    code, out = project(body, "--xray-update")
+    code, out = project(body, "--update-goldens")
     assert (code, words in out) == (1, True), out
 
 
 def test_two_different_recordings_of_one_test_cannot_share_a_golden(project):
     again = "search('loom')\n    with xray_golden('agent'):\n        search({!r})"
-    assert project(again.format("loom"), "--xray-update")[0] == 0
-    code, out = project(again.format("soap"), "--xray-update")
+    assert project(again.format("loom"), "--update-goldens")[0] == 0
+    code, out = project(again.format("soap"), "--update-goldens")
     assert (code, '"loom" -> "soap"' in out) == (1, True)
     assert "give this one another name" in out
 

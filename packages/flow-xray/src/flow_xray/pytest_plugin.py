@@ -4,13 +4,13 @@
         with xray_golden("agent", max_tokens_increase="10%"):
             agent("What is new?")
 
-`pytest --xray-update` writes the golden traces, into `goldens/` beside the test file. This module
+`pytest --update-goldens` writes the golden traces, into `goldens/` beside the test file. This module
 loads nothing of flow_xray before a test uses the fixture. PYTEST_DONT_REWRITE
 """
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,11 @@ _PROPERTY = "xray_golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--xray-update`."""
-    group = parser.getgroup("flow-xray", "golden traces")
-    group.addoption(
-        "--xray-update", action="store_true", help="write the golden traces that are missing or do not match"
-    )
+    """Add `--update-goldens`, unless another plugin of the stack has added it."""
+    with suppress(ValueError):
+        parser.getgroup("goldens", "golden files").addoption(
+            "--update-goldens", action="store_true", help="write the golden files that are missing or do not match"
+        )
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def xray_golden(request: pytest.FixtureRequest) -> "XrayGolden":
         folder=request.path.parent / "goldens",
         default_name=f"{request.path.stem}.{request.node.nodeid.partition('::')[2]}",
         owner=request.node.nodeid,
-        is_update=bool(request.config.getoption("--xray-update")),
+        is_update=bool(request.config.getoption("--update-goldens")),
         note=lambda text: request.node.user_properties.append((_PROPERTY, text)),
         owners=request.config.stash.setdefault(_OWNERS, {}),
     )
@@ -155,7 +155,7 @@ class XrayGolden:
         if not path.exists():
             if not self._is_update:
                 pytest.fail(
-                    f"there is no golden trace {_shown(path)}: run `pytest --xray-update` once, "
+                    f"there is no golden trace {_shown(path)}: run `pytest --update-goldens` once, "
                     "and commit what it writes.",
                     pytrace=False,
                 )
@@ -174,7 +174,7 @@ class XrayGolden:
             page.unlink(missing_ok=True)
             self._note(f"updated: {_shown(path)}")
             return
-        advice = "To accept the new run, use `pytest --xray-update`."
+        advice = "To accept the new run, use `pytest --update-goldens`."
         if path in self._matched:
             advice = "An earlier recording of this test has this golden trace; give this one another name."
         pytest.fail(
@@ -234,7 +234,7 @@ def _read(path: Path) -> "TraceResult":
     except FlowXrayError as error:
         trouble = str(error)
     pytest.fail(  # outside of the except block, so that pytest does not show a chain of errors
-        f"cannot read the golden trace {_shown(path)}: {trouble} Or delete it and run `pytest --xray-update`.",
+        f"cannot read the golden trace {_shown(path)}: {trouble} Or delete it and run `pytest --update-goldens`.",
         pytrace=False,
     )
 

@@ -3,10 +3,11 @@
     def test_counter(loom_golden):
         loom_golden(build_runner, initial_state=State())
 
-`pytest --loom-update` writes the golden copies into `goldens/` beside the test file. This module
+`pytest --update-goldens` writes the golden copies into `goldens/` beside the test file. This module
 imports nothing of loom_runner until a test uses the fixture. PYTEST_DONT_REWRITE
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,9 +21,11 @@ _PROPERTY = "loom_golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--loom-update`."""
-    group = parser.getgroup("loom-runner", "golden runs")
-    group.addoption("--loom-update", action="store_true", help="write the golden runs that are missing or differ")
+    """Add `--update-goldens`, unless another plugin of the stack has added it."""
+    with suppress(ValueError):
+        parser.getgroup("goldens", "golden files").addoption(
+            "--update-goldens", action="store_true", help="write the golden files that are missing or do not match"
+        )
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def loom_golden(request: pytest.FixtureRequest) -> "LoomGolden":
     return LoomGolden(
         folder=request.path.parent / "goldens",
         default_name=f"{request.path.stem}.{request.node.name}",
-        is_update=bool(request.config.getoption("--loom-update")),
+        is_update=bool(request.config.getoption("--update-goldens")),
         note=lambda text: request.node.user_properties.append((_PROPERTY, text)),
     )
 

@@ -95,7 +95,7 @@ def test_a_changed_run_fails_with_its_differences_and_a_page(tmp_path):
     )
     assert "  tool_calls[0].result.price: 5 -> 6\n" in text
     page = tmp_path / "buy.run.diff.html"
-    assert text.endswith(f"see it: {page}\naccept it: pytest --loom-update")
+    assert text.endswith(f"see it: {page}\naccept it: pytest --update-goldens")
     assert page.read_text("utf-8").lower().startswith("<!doctype html>")
     golden(tmp_path, is_update=True)(dearer, "buy", initial_state=state, **ANSWERS)
     assert not page.exists()
@@ -164,6 +164,6 @@ def test_the_plugin_gives_the_fixture_and_loads_nothing_before(tmp_path):
 
     done = run()
     assert (done.returncode, "there is no golden run" in done.stdout) == (1, True), done.stdout
-    done = run("--loom-update")
+    done = run("--update-goldens")
     assert (done.returncode, "test_buy.test_buy.run.json" in done.stdout) == (0, True), done.stdout
     assert run().returncode == 0

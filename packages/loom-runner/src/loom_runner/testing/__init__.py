@@ -3,7 +3,7 @@
     clock = FakeClock()
     runner = AgentRunner(step=step, store=crash_at(SQLiteStore(path), "commit_step.inside", nth=3), clock=clock)
 
-    def test_counter(loom_golden):  # a pytest fixture; `pytest --loom-update` writes the golden copy
+    def test_counter(loom_golden):  # a pytest fixture; `pytest --update-goldens` writes the golden copy
         loom_golden(build_runner, initial_state=State())
 
     class TestMyStore(StoreContract): ...  # a store of one's own: it is right when it passes

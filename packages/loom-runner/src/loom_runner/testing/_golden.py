@@ -187,9 +187,11 @@ class LoomGolden:
                 lines += [f"  {line}" for line in found[:_SHOWN_DIFFERENCES]]
                 if len(found) > _SHOWN_DIFFERENCES:
                     lines.append(f"  ... and {len(found) - _SHOWN_DIFFERENCES} more")
-                raise AssertionError("\n".join([*lines, f"see it: {page}", "accept it: pytest --loom-update"]))
+                raise AssertionError("\n".join([*lines, f"see it: {page}", "accept it: pytest --update-goldens"]))
         elif not self._is_update:
-            raise AssertionError(f"there is no golden run {path}. Make it with pytest --loom-update, and look at it.")
+            raise AssertionError(
+                f"there is no golden run {path}. Make it with pytest --update-goldens, and look at it."
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {"format": GOLDEN_FORMAT, "story": story, "trace": json.loads(trace)}
         path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
@@ -230,7 +232,9 @@ def _read(path: Path) -> dict[str, Any]:
         golden: dict[str, Any] = json.loads(path.read_text("utf-8"))
         is_ours = golden["format"] == GOLDEN_FORMAT and "story" in golden and "trace" in golden
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise UsageError(f"cannot read the golden run {path}: {exc}. Write it anew with pytest --loom-update.") from exc
+        raise UsageError(
+            f"cannot read the golden run {path}: {exc}. Write it anew with pytest --update-goldens."
+        ) from exc
     if not is_ours:
         raise UsageError(f"cannot read the golden run {path}: its format is {golden['format']!r}. Write it anew.")
     return golden
