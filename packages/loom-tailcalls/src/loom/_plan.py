@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from loom._codegen import compile_definition
 from loom._errors import BlockScopeWarning
-from loom._judge import judge, unplaced
+from loom._locate import analyse_function, unplaced
 from loom._loop import lower_to_loop
 from loom._nodes import NOWHERE
 from loom._options import Options
@@ -142,7 +142,7 @@ def plan_of(original: FunctionType, given: tuple[Any, ...], caller: FrameType | 
         return found[1]
     if hasattr(original, "__wrapped__"):
         raise unplaced("LT006", f"{original.__qualname__!r}", original.__code__)
-    analysis, position = judge(original, Options(*given), caller)
+    analysis, position = analyse_function(original, Options(*given), caller)
     if analysis.refusals:
         raise analysis.refusals[0]
     with deep_trees():

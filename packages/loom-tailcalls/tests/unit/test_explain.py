@@ -32,7 +32,7 @@ def test_the_source_is_python():
     source = explain_tailcalls(decorated, as_json=True)["source"]
     compile(source, "<shown>", "exec")
     assert "while True:" in source
-    assert "if decorated is _loom_me:" in source
+    assert "if decorated is _loom_this:" in source
 
 
 def test_text_says_the_form_and_the_sites():

@@ -55,7 +55,7 @@ def test_the_contracts_hold(check):
 @pytest.mark.parametrize(
     ("module", "planted", "reported"),
     [
-        ("_source.py", "def f():\n    import loom._judge\n", "_source is not allowed to import loom._judge"),
+        ("_source.py", "def f():\n    import loom._locate\n", "_source is not allowed to import loom._locate"),
         (
             "_runtime.py",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from loom._plan import Plan\n",

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 from loom import TailCallError, tailrec
-from loom._judge import locate
+from loom._locate import locate
 from loom._source import read_definitions
 
 TEXT = "from loom import tailrec\n@tailrec\ndef f(n): return f(n - 1) if n else 'end'\n"

@@ -1,13 +1,13 @@
 """The verdict answers questions that follow from its facts."""
 
-from loom._judge import judge
+from loom._locate import analyse_function
 from loom._options import Options
 
 
 def verdict(programs, source, **said):
     module = programs.load(source)
     function = next(value for value in vars(module).values() if getattr(value, "__name__", "") == "f")
-    return judge(function, Options(**said), None)[0]
+    return analyse_function(function, Options(**said), None)[0]
 
 
 def test_defaults_are_read_at_entry_unless_the_file_touches_them(programs):

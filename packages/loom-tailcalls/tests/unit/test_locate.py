@@ -4,7 +4,7 @@ by its line.
 
 import pytest
 from loom import TailCallError
-from loom._judge import judge, locate
+from loom._locate import analyse_function, locate
 from loom._options import Options
 
 
@@ -44,4 +44,4 @@ def test_the_position_is_that_of_the_calling_line(programs):
     ((function, line),) = module.found
     definition, _ = locate(function)
     assert definition.decorator_at(line) == 1
-    assert judge(function, Options(), None)[1] is None
+    assert analyse_function(function, Options(), None)[1] is None
