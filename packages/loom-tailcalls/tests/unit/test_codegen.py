@@ -1,4 +1,4 @@
-"""Code fits the original function: cells, classes, names and flags."""
+"""Compiled code fits the original function: cells, classes, names and flags."""
 
 
 def test_private_names_in_a_function_of_a_method_are_mangled(programs):

@@ -1,5 +1,5 @@
-"""The text is taken only if it compiles to the loaded code, and our decorator is told from others
-by its line.
+"""The text is used only if it compiles to the loaded code; the line of the caller identifies our
+decorator.
 """
 
 import pytest

@@ -1,9 +1,9 @@
-"""Put named faults into a copy of the compiler and see that the proof machinery catches each one.
+"""Put named faults into a copy of the compiler and check that the tests catch each one.
 
     python -m loom_proof.mutants            from the folder that holds `loom_proof`; exit code 1 when a mutant survives
 
 A mutant is a replacement of one text that occurs exactly once in one module. When the module is
-rewritten the replacement no longer fits, and that is an error here: a mutant that is not applied
+rewritten the replacement no longer applies, which is an error: a mutant that is not applied
 proves nothing.
 """
 
@@ -99,7 +99,7 @@ def apply(mutant: Mutant, folder: Path) -> None:
 
 
 def caught_by_corpus() -> str | None:
-    """Name the first program of the corpus that the compiler gets wrong, or None."""
+    """Return the first program of the corpus that the compiler gets wrong, or None."""
     for one in corpus("accepted"):
         expected = observe.run(one.source, str(one.path), observe.plain())
         seen = observe.run(one.source, str(one.path), observe.compiled(), seconds=2)
@@ -122,7 +122,7 @@ def caught_by_corpus() -> str | None:
 
 
 def caught_by_generator(number: int) -> str | None:
-    """Say after how many generated programs a difference shows, or None."""
+    """Return after how many generated programs a difference shows, or None."""
     for seed in range(number):
         try:
             check(program(seed)[0])
@@ -132,8 +132,8 @@ def caught_by_generator(number: int) -> str | None:
 
 
 def caught_by(mutant: Mutant, generated: int, *, corpus_too: bool = True) -> str | None:
-    """Run the machinery on a mutant in a separate process; name what caught it, or None for a
-    survivor.
+    """Run the tests on a mutant in a separate process; return what caught it, or None if it
+    survives.
     """
     here = Path(__file__).resolve().parents[1]
     with tempfile.TemporaryDirectory() as folder:
