@@ -114,7 +114,7 @@ class Plan:
     def _compiled(self, lowered: Lowered, *, keeps_cells: bool = False) -> Unit:
         original = self.analysis.code
         helpers = set(lowered.helpers)
-        if keeps_cells:  # the step function may need every cell later, and `member_of` needs ours
+        if keeps_cells:  # the step function may need every cell later, and `member_of` needs `.member`
             helpers |= {MEMBER, ".self", ".orig"} if self._accepts_original else {MEMBER, ".self"}
             kept = [NOWHERE.expr(NOWHERE.load(name)) for name in (*original.co_freevars, *sorted(helpers))]
             lowered.node.body.append(NOWHERE.if_(NOWHERE.constant(False), [*kept]))

@@ -118,7 +118,7 @@ def test_methods_of_every_kind_are_explained():
 
 def test_a_function_without_source_is_reported_as_refused():
     space = {}
-    exec("def f(n): return f(n)", space)
+    exec(compile("def f(n): return f(n)", "<without source>", "exec"), space)
     facts = explain_tailcalls(space["f"], as_json=True)
     assert (facts["accepted"], facts["refused"][0]["code"]) == (False, "LT003")
 

@@ -67,10 +67,10 @@ def test_a_file_that_does_not_parse_any_more_is_refused(importable):
 
 def test_code_without_source_is_refused():
     space = {}
-    exec("def f(n): return f(n - 1)", space)
+    exec(compile("def f(n): return f(n - 1)", "<without source>", "exec"), space)
     with pytest.raises(TailCallError) as caught:
         tailrec(space["f"])
-    assert (caught.value.code, caught.value.filename) == ("LT003", "<string>")
+    assert (caught.value.code, caught.value.filename) == ("LT003", "<without source>")
 
 
 def test_an_invalid_escape_in_the_text_does_not_warn_again(importable):
