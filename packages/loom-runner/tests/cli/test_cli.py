@@ -43,7 +43,7 @@ def test_the_seeds_four_lines_work_as_written(place):
         2,
     )
     assert (
-        "go on: loom-runner resume agent.py --run-id demo"
+        "resume: loom-runner resume agent.py --run-id demo"
         in place.run("explain", "agent.py", *db, "--output", "text").stderr
     )
     second = place.run("resume", "agent.py", *db)
@@ -65,7 +65,7 @@ def test_the_seeds_four_lines_work_as_written(place):
 def test_text_says_how_the_run_stands_and_what_to_do_next(place):
     done = place.call("run", "agent.py", "--run-id", "r", "--max-steps", "1", "--output", "text")
     assert done.stdout == 'r  paused  1 step\n  state  {"n": 1}\n'
-    assert done.stderr == "go on: loom-runner resume agent.py --run-id r\n"
+    assert done.stderr == "resume: loom-runner resume agent.py --run-id r\n"
     done = place.call("resume", "agent.py", "--run-id", "r", "--output", "text")
     assert done.stdout == "r  completed  5 steps\n  result  4\n"
     assert done.stderr == "what happened: loom-runner explain --run-id r\n"
@@ -309,7 +309,7 @@ def test_a_step_that_fails_fails_the_command_and_says_why(place, body, said):
     assert done.returncode == 1
     assert said in done.stdout
     assert done.stdout.startswith('r  failed  0 steps\n  state  {"n": 1}\n  error  ')
-    assert done.stderr == "go on: loom-runner resume bad.py --run-id r\n"
+    assert done.stderr == "resume: loom-runner resume bad.py --run-id r\n"
     assert json.loads(place.call("history", "r").stdout) == []
 
 
@@ -451,10 +451,10 @@ def test_a_run_is_named_last_or_with_run_id_in_every_command(place):
 def test_hints_name_the_module_that_drove_the_run_last(place):
     place.call("run", "agent.py:build_runner", "--run-id", "r", "--max-steps", "1")
     assert place.call("explain", "r", "--output", "text").stderr == (
-        "go on: loom-runner resume agent.py:build_runner --run-id r\n"
+        "resume: loom-runner resume agent.py:build_runner --run-id r\n"
     )
     done = place.call("signal", "go", "r")
-    assert done.stderr == "left for r. go on: loom-runner resume agent.py:build_runner --run-id r\n"
+    assert done.stderr == "sent to r. resume: loom-runner resume agent.py:build_runner --run-id r\n"
 
 
 def test_the_result_in_the_story_is_the_value_not_its_text(place):
@@ -520,7 +520,7 @@ def test_a_used_up_budget_ends_with_its_own_code_and_can_be_raised(place):
     done = place.call("run", "agent.py", "r", "--budget", "steps=2", "--output", "text")
     assert done.returncode == 4
     assert "  error  BudgetUsedUp: the budget of steps 2 is used up" in done.stdout
-    assert done.stderr == "go on: loom-runner resume agent.py --run-id r --budget steps=N\n"
+    assert done.stderr == "resume: loom-runner resume agent.py --run-id r --budget steps=N\n"
     assert place.call("watch", "r").returncode == 4
     done = place.call("resume", "r", "--budget", "steps=9")
     assert (done.returncode, json.loads(done.stdout)["result"]) == (0, 4)
@@ -529,7 +529,7 @@ def test_a_used_up_budget_ends_with_its_own_code_and_can_be_raised(place):
 def test_a_run_is_forked_and_both_are_listed_and_counted(place):
     place.call("run", "agent.py", "r")
     done = place.call("fork", "r", "--step", "1", "--patch", '{"n": 3}', "--as", "other")
-    assert (done.stdout, done.stderr) == ("other\n", "go on: loom-runner resume agent.py --run-id other\n")
+    assert (done.stdout, done.stderr) == ("other\n", "resume: loom-runner resume agent.py --run-id other\n")
     assert json.loads(place.call("resume", "other").stdout)["result"] == 4
     assert [row["run_id"] for row in json.loads(place.call("list").stdout)] == ["other", "r"]
     assert json.loads(place.call("stats").stdout)["runs"] == {"completed": 2}
@@ -552,7 +552,7 @@ def test_a_run_that_somebody_works_on_pauses_after_its_step(place):
     process = place.spawn("run", "agent.py", "r", BLOCK_AT="tool-1")
     place.wait_for("reached", process)
     done = place.call("pause", "r")
-    assert done.stderr == "asked to pause: r. go on later: loom-runner resume agent.py --run-id r\n"
+    assert done.stderr == "pause requested: r. resume: loom-runner resume agent.py --run-id r\n"
     (place.folder / "open").touch()
     out, _ = process.communicate(timeout=30)
     assert (process.returncode, json.loads(out)["status"], json.loads(out)["step_index"]) == (0, "paused", 2)
@@ -600,7 +600,7 @@ def test_a_worker_goes_on_with_what_is_ready_and_ends_when_asked(place):
     for name in ("a", "b"):
         place.call("fork", "r", "--step", "1", "--as", name)
     done = place.run("worker", "agent.py", "--until-idle", "--output", "text")
-    assert (done.returncode, done.stderr) == (0, "went on 2 times.\n"), done.stdout
+    assert (done.returncode, done.stderr) == (0, "resumed 2 times.\n"), done.stdout
     assert sorted(done.stdout.splitlines()) == ["a  completed  5 steps", "b  completed  5 steps"]
     place.call("fork", "r", "--step", "1", "--as", "c")
     process = place.spawn("worker", "agent.py", BLOCK_AT="tool-2")
@@ -611,7 +611,7 @@ def test_a_worker_goes_on_with_what_is_ready_and_ends_when_asked(place):
     assert process.returncode == 0, err
     assert [json.loads(line)["kind"] for line in out.splitlines()][0] == "run_started"
     assert place.run("worker", "agent.py", "--until-idle").returncode == 0
-    assert place.run("worker", "agent.py", "--until-idle").stderr == "nothing to go on with.\n"
+    assert place.run("worker", "agent.py", "--until-idle").stderr == "no run to resume.\n"
     assert json.loads(place.call("get", "c").stdout)["status"] == "completed"
 
 

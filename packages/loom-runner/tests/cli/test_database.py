@@ -45,7 +45,7 @@ def test_runs_that_do_not_go_on_by_themselves_are_named(place):
     place.write("bad.py", "async def step(state, ctx): raise ValueError('v')")
     place.call("run", "bad.py", "f", "--input", "{}")
     checks = checks_of(place.call("doctor"))
-    assert checks["interrupted"] == ("warn", "1 run: r; loom-runner resume goes on with them")
+    assert checks["interrupted"] == ("warn", "1 run: r; continue with loom-runner resume")
     assert checks["failed"][1].startswith("1 run: f; ")
     assert checks["in doubt"] == ("warn", "1 call: r#3; loom-runner doubts")
     process = place.spawn("run", "agent.py", "held", BLOCK_AT="step-1")

@@ -127,9 +127,9 @@ def test_edited_arguments_have_to_fit_the_tool_and_to_be_an_object(desk):
     desk.start(one)
     with pytest.raises(ToolFailed, match="argument 'to': Field required"):
         desk.decide(how="edit", arguments={"where": "staging"})
-    with pytest.raises(UsageError, match="arguments go with edit, and with nothing else"):
+    with pytest.raises(UsageError, match="edit needs arguments, and only edit takes them"):
         desk.decide(how="edit")
-    with pytest.raises(UsageError, match="arguments go with edit"):
+    with pytest.raises(UsageError, match="edit needs arguments"):
         desk.decide(arguments={"to": "x"})
     assert desk.runner(one).approvals("r")[0]["status"] == "pending"
 
@@ -258,7 +258,7 @@ def test_of_two_people_at_the_same_moment_one_is_told(desk):
     ("options", "message"),
     [
         ({"number": 2}, "cannot approve request 2 of 'r': there is no such request. Requests: 1"),
-        ({"by": " "}, "it is not said who decides"),
+        ({"by": " "}, "the person who decides is missing"),
         ({"how": "maybe"}, "cannot decide with 'maybe'"),
     ],
 )

@@ -148,7 +148,7 @@ def test_a_damaged_row_is_named_and_what_does_not_depend_on_it_can_be_read(store
 def test_text_that_is_no_text_is_named(store, write):
     write(["1"])
     store._file.db.execute("UPDATE steps SET state = CAST(x'ff' AS TEXT)")
-    with pytest.raises(StoreDamaged, match="holds a text that is not Unicode"):
+    with pytest.raises(StoreDamaged, match="contains a text that is not Unicode"):
         store.reader.steps("r")
 
 
@@ -156,7 +156,7 @@ def test_a_missing_base_is_named(store, write):
     write(chat(40))
     first_key = kinds(store).index("z")
     store._file.db.execute("DELETE FROM steps WHERE step_index <= ?", (first_key,))
-    with pytest.raises(StoreDamaged, match=rf"the state of step {first_key + 1} of run 'r'.*built on are missing"):
+    with pytest.raises(StoreDamaged, match=rf"the state of step {first_key + 1} of run 'r'.*based on are missing"):
         store.reader.steps("r")
 
 
