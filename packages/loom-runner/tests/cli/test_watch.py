@@ -24,7 +24,7 @@ def test_watching_a_run_that_is_over_tells_its_last_steps_and_ends_with_its_code
     assert done.returncode == 0
     assert [row["kind"] for row in rows] == ["tool_call", "step", "step", "run"]
     assert [row["step_index"] for row in rows[1:3]] == [3, 4]
-    assert (rows[-1]["status"], done.stderr) == ("completed", "what happened: loom-runner explain r\n")
+    assert (rows[-1]["status"], done.stderr) == ("completed", "explain: loom-runner explain r\n")
 
 
 def test_a_waiting_run_is_at_rest_and_ends_the_watch_with_its_code(place):
@@ -179,7 +179,7 @@ def test_an_approval_is_listed_and_decided_and_the_run_goes_on(place):
     done = place.call("decide", "p#1", "--edit", '{"amount": 3}', "--by", "ann")
     assert (done.returncode, done.stderr) == (0, "approved. resume: loom-runner resume pays.py --run-id p\n")
     assert json.loads(place.call("resume", "p").stdout)["result"] == "paid 3"
-    assert place.call("approvals", "--output", "text").stderr == "Nothing waits for an approval.\n"
+    assert place.call("approvals", "--output", "text").stderr == "No call waits for an approval.\n"
     assert [row["status"] for row in lines(place.call("approvals", "p", "--all", "--output", "jsonl"))] == ["used"]
 
 

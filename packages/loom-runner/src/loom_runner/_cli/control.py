@@ -43,7 +43,7 @@ __all__ = ["CONTROL_COMMANDS"]
 @by_option
 @db_option
 def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str | None, db: str) -> None:
-    """Decide about a tool call in doubt; `resume` then continues the run."""
+    """Decide about a tool call in doubt, before `resume`."""
     from loom_runner._control.resolve import resolve_call
 
     run_id, number = parse_call(call, "resolve", "loom-runner doubts")
@@ -66,7 +66,7 @@ def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str |
 @click.option("--payload", metavar="JSON", help="The payload of the signal, as JSON.")
 @db_option
 def signal_command(*, name: str, run: str | None, run_id: str | None, payload: str | None, db: str) -> None:
-    """Send a signal NAME to a run; `resume` then continues the run."""
+    """Send a signal NAME to a run, before `resume`."""
     from loom_runner._control.signals import send_signal
 
     if (run is None) == (run_id is None):
@@ -119,7 +119,7 @@ def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Ou
 @by_option
 @db_option
 def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: str, by: str | None, db: str) -> None:
-    """Approve or deny a tool call; `resume` then continues the run."""
+    """Approve or deny a tool call, before `resume`."""
     from loom_runner._control.decide import decide_approval
 
     run_id, number = parse_call(request, "decide", "loom-runner approvals")

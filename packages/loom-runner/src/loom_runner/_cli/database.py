@@ -52,7 +52,7 @@ def trace_command(
 def export_command(
     *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, to: str | None
 ) -> None:
-    """Write everything that is recorded about a run, as lines of JSON.
+    """Write all that is recorded about a run, as JSON lines.
 
     Each line has its `kind`: export, run, process, step, attempt, tool_call, tool_try, approval, signal, child.
     """
