@@ -1,4 +1,5 @@
-"""The frame of all commands of the stack: exit codes, one-line errors, output modes, tables, Ctrl-C.
+"""The frame of all commands of the stack: exit codes, one-line errors, output modes, tables,
+Ctrl-C.
 
 `ExitCode` lists the exit codes, which are the same for every command.
 """

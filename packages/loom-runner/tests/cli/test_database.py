@@ -115,7 +115,10 @@ def test_nothing_is_pruned_before_it_is_confirmed(place):
     place.call(*RUN)
     place.call("run", "agent.py", "open", "--max-steps", "1")
     done = place.call("prune", "--output", "text")
-    assert (done.stdout.startswith("would be deleted: 1 run, "), done.stderr) == (True, "delete: the same command with --yes\n")
+    assert (done.stdout.startswith("would be deleted: 1 run, "), done.stderr) == (
+        True,
+        "delete: the same command with --yes\n",
+    )
     assert len(json.loads(place.call("list").stdout)) == 2
     done = place.call("prune", "--yes", "--vacuum", "--output", "text")
     assert done.stdout.startswith("deleted: 1 run, ")

@@ -1,4 +1,6 @@
-"""Approvals: asked when the run parks, decided once, used once, bound to the arguments, and durable about time."""
+"""Approvals: asked when the run parks, decided once, used once, bound to the arguments, and durable
+about time.
+"""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -31,7 +33,9 @@ class State:
 
 @dataclass
 class Desk:
-    """A runner with one tool that needs a word and one that does not; every effect is in `effects`."""
+    """A runner with one tool that needs a word and one that does not; every effect is in
+    `effects`.
+    """
 
     store: object
     clock: object
@@ -364,7 +368,7 @@ def test_arguments_that_cannot_be_written_are_never_asked_about(desk):
     assert desk.start(step).result == "invalid_arguments"
 
 
-# ---------------------------------------------------------------------- with the other waits, and with crashes
+# ----------------------------------------------------------- with the other waits, and with crashes
 
 
 def test_the_signal_that_led_to_the_step_is_there_again_after_the_approval(desk):

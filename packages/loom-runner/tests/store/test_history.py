@@ -106,7 +106,9 @@ def test_another_process_goes_on_with_differences(tmp_path, store, write, go):
 
 
 def test_a_state_that_the_row_before_does_not_hold_is_written_whole(store, write, go):
-    """A fork may begin with a state that was changed by hand; no difference may be made against that."""
+    """A fork may begin with a state that was changed by hand; no difference may be made against
+    that.
+    """
     states = chat(60)
     claim = write(states[:50])
     store._history.forget(claim.run_key)

@@ -1,4 +1,6 @@
-"""Real processes, really killed. Effects are counted in a file outside the database, so none can hide."""
+"""Real processes, really killed. Effects are counted in a file outside the database, so none can
+hide.
+"""
 
 import asyncio
 import json
@@ -201,7 +203,8 @@ def test_a_process_that_slept_past_its_lease_writes_nothing_when_it_wakes(place,
             store.reader.attempts("r"),
         ] == before
         assert [step.fence for step in before[1]] == [1, 1, 2, 2, 2]
-    # A zombie inside a tool wakes inside the tool: its effect carries the key, which is all that anybody can do.
+    # A zombie inside a tool wakes inside the tool: its effect carries the key, which is all that
+    # anybody can do.
     assert len(set(place.effects())) == 4
     assert len(place.effects()) == (4 if at == "step-2" else 5)
 

@@ -1,9 +1,9 @@
 """Agent modules for the command line: `MODULE[:ATTR]`.
 
-MODULE is a file (`agents/counter.py`) or an importable name (`my_agents.counter`). Without ATTR the module offers
-`build_runner(db_path) -> AgentRunner`, or a `step` function. ATTR names a step function, a `@tailrec` loop, a
-function like `build_runner`, or an `AgentRunner`. The module's `initial_state()` returns the initial state of a run
-that is started without `--input`.
+MODULE is a file (`agents/counter.py`) or an importable name (`my_agents.counter`). Without ATTR the
+module offers `build_runner(db_path) -> AgentRunner`, or a `step` function. ATTR names a step
+function, a `@tailrec` loop, a function like `build_runner`, or an `AgentRunner`. The module's
+`initial_state()` returns the initial state of a run that is started without `--input`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ class AgentModule:
         return runner
 
     def initial(self, runner: AgentRunner, typed: str | None) -> Any:
-        """Return the initial state of a new run: `--input`, else the module's `initial_state()`, else None."""
+        """Return the initial state of a new run: `--input`, else the module's `initial_state()`,
+        else None.
+        """
         if typed is not None:
             try:
                 json.loads(typed)
@@ -129,7 +131,8 @@ def load_module(target: str) -> AgentModule:
     """Import what `MODULE[:ATTR]` names.
 
     Raises:
-        AgentModuleError: There is no such module, it cannot be imported, or it offers nothing to run.
+        AgentModuleError: There is no such module, it cannot be imported, or it offers nothing to
+            run.
     """
     name, colon, attribute = target.rpartition(":")
     if not colon or not attribute.isidentifier():
@@ -218,7 +221,9 @@ def _a(value: Any) -> str:
 
 
 def _is_step(function: Callable[..., Any]) -> bool:
-    """Return whether a function is a step, not a loop: it names outcomes in its return hint, or takes a context."""
+    """Return whether a function is a step, not a loop: it names outcomes in its return hint, or
+    takes a context.
+    """
     hints = hints_of(function)
     returned = str(hints.get("return", "")) + str(getattr(function, "__annotations__", {}).get("return", ""))
     if any(outcome.__name__ in returned for outcome in (Continue, Complete, Wait)):

@@ -95,14 +95,17 @@ _OF_ERROR: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
 
 
 class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM ended the command: control flow, like KeyboardInterrupt. The text says what to do next."""
+    """Ctrl-C or SIGTERM ended the command: control flow, like KeyboardInterrupt. The text says what
+    to do next.
+    """
 
 
 def exit_code_of_status(status: Status, error_category: str | None = None) -> ExitCode:
     """Return the exit code of a command that leaves a run in this status.
 
     Args:
-        error_category: The category of the run's error. Limits, denials and provider errors have their own codes.
+        error_category: The category of the run's error. Limits, denials and provider errors have
+            their own codes.
     """
     if error_category is not None and status in ("failed", "paused"):
         return _OF_CATEGORY.get(error_category, _OF_STATUS[status])
@@ -110,7 +113,9 @@ def exit_code_of_status(status: Status, error_category: str | None = None) -> Ex
 
 
 def exit_code_of_error(error: BaseException) -> ExitCode:
-    """Return the exit code of a command that ends with this error; its attribute `exit_code` takes precedence."""
+    """Return the exit code of a command that ends with this error; its attribute `exit_code` takes
+    precedence.
+    """
     own = getattr(error, "exit_code", None)
     if isinstance(own, int) and not isinstance(error, click.ClickException):
         return ExitCode(own)
@@ -127,8 +132,8 @@ def run_async(work: Coroutine[Any, Any, T], *, hint: str = "", on_sigterm: Calla
 
     Args:
         hint: What to do next after an interruption.
-        on_sigterm: Called at the first SIGTERM, so that the work can end normally. It is cancelled after
-            `LOOM_RUNNER_GRACE_S` seconds (by default 5).
+        on_sigterm: Called at the first SIGTERM, so that the work can end normally. It is cancelled
+            after `LOOM_RUNNER_GRACE_S` seconds (by default 5).
 
     Raises:
         Interrupted: It was cancelled; the text contains `hint`.

@@ -1,4 +1,6 @@
-"""The commands that change a run without driving it: each writes its request, and `resume` continues the run."""
+"""The commands that change a run without driving it: each writes its request, and `resume`
+continues the run.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,10 @@ __all__ = ["CONTROL_COMMANDS"]
 @by_option
 @db_option
 def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str | None, db: str) -> None:
-    """Decide about a tool call in doubt, before `resume`."""
+    """Decide about a tool call in doubt.
+
+    `resume` then continues the run.
+    """
     from loom_runner._control.resolve import resolve_call
 
     run_id, number = parse_call(call, "resolve", "loom-runner doubts")
@@ -66,7 +71,10 @@ def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str |
 @click.option("--payload", metavar="JSON", help="The payload of the signal, as JSON.")
 @db_option
 def signal_command(*, name: str, run: str | None, run_id: str | None, payload: str | None, db: str) -> None:
-    """Send a signal NAME to a run, before `resume`."""
+    """Send a signal NAME to a run.
+
+    `resume` then continues the run.
+    """
     from loom_runner._control.signals import send_signal
 
     if (run is None) == (run_id is None):
@@ -119,7 +127,10 @@ def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Ou
 @by_option
 @db_option
 def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: str, by: str | None, db: str) -> None:
-    """Approve or deny a tool call, before `resume`."""
+    """Approve or deny a tool call.
+
+    `resume` then continues the run.
+    """
     from loom_runner._control.decide import decide_approval
 
     run_id, number = parse_call(request, "decide", "loom-runner approvals")
@@ -182,8 +193,8 @@ def fork(
 ) -> None:
     """Create a run that begins after a step of another one.
 
-    The other run does not change. `resume` drives the new one. With MODULE, the patched state is checked against its
-    type.
+    The other run does not change. `resume` drives the new one. With MODULE, the patched state is
+    checked against its type.
     """
     from loom_runner._cli.agent_module import load_module
     from loom_runner._control.fork import fork_run

@@ -54,7 +54,8 @@ def export_command(
 ) -> None:
     """Write all that is recorded about a run, as JSON lines.
 
-    Each line has its `kind`: export, run, process, step, attempt, tool_call, tool_try, approval, signal, child.
+    Each line has its `kind`: export, run, process, step, attempt, tool_call, tool_try, approval,
+    signal, child.
     """
     from loom_runner._queries.export import export_rows
 
@@ -95,8 +96,8 @@ def _written(rows: Iterable[Mapping[str, Any]], target: Path) -> int:
 def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> int:
     """Read everything once and report problems.
 
-    Without RUN, the whole database. With MODULE, also check that its types fit every state that is kept. The exit code
-    is 1 if there are problems.
+    Without RUN, the whole database. With MODULE, also check that its types fit every state that is
+    kept. The exit code is 1 if there are problems.
     """
     from loom_runner._cli.agent_module import load_module
     from loom_runner._store.sqlite.verify import Problem, VerifyReport
@@ -143,8 +144,9 @@ def prune(
 ) -> None:
     """Delete runs that have ended, or steps of runs.
 
-    Without --keep, completed, failed and cancelled runs are deleted, with their children. With --keep, only steps are
-    deleted. Without RUN, of the whole database. Nothing is deleted without --yes.
+    Without --keep, completed, failed and cancelled runs are deleted, with their children. With
+    --keep, only steps are deleted. Without RUN, of the whole database. Nothing is deleted without
+    --yes.
     """
     from loom_runner._model.retention import parse_keep
 

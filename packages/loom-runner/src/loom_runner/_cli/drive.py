@@ -169,8 +169,9 @@ def worker(
 ) -> None:
     """Resume runs of MODULE whenever they are ready.
 
-    These are new runs, children and forks, runs whose timer, signal or decision has come, and runs whose process
-    disappeared. Any number of workers may share a database. After SIGTERM, current steps may end.
+    These are new runs, children and forks, runs whose timer, signal or decision has come, and runs
+    whose process disappeared. Any number of workers may share a database. After SIGTERM, current
+    steps may end.
     """
     from loom_runner._cli.agent_module import load_module
     from loom_runner._driver.worker import Worker

@@ -19,8 +19,8 @@ __all__ = ["ENCRYPTION_COMMANDS"]
 def new_key_command(key_id: str) -> None:
     """Create an encryption key with the id ID and print it.
 
-    Save the line in a file that only you can read, and set LOOM_RUNNER_KEY_FILE to its path. Data that was encrypted
-    with the key cannot be read without it.
+    Save the line in a file that only you can read, and set LOOM_RUNNER_KEY_FILE to its path. Data
+    that was encrypted with the key cannot be read without it.
     """
     from loom_runner._store.encryption_keys import KeyRing, new_key
 
@@ -33,8 +33,8 @@ def new_key_command(key_id: str) -> None:
 def rekey(db: str) -> None:
     """Encrypt a database, or change its key.
 
-    The first key of LOOM_RUNNER_KEY or LOOM_RUNNER_KEY_FILE encrypts everything; the others decrypt the old values. No
-    other process may have the database open.
+    The first key of LOOM_RUNNER_KEY or LOOM_RUNNER_KEY_FILE encrypts everything; the others decrypt
+    the old values. No other process may have the database open.
     """
     from loom_runner._store.encryption_keys import KeyRing
     from loom_runner._store.sqlite.store import SQLiteStore

@@ -1,4 +1,5 @@
-"""The output of commands: answers on stdout as text or JSON, messages on stderr, tables that fit the terminal.
+"""The output of commands: answers on stdout as text or JSON, messages on stderr, tables that fit
+the terminal.
 
 Nothing depends on colour or Unicode.
 """
@@ -79,7 +80,9 @@ def write_error(text: str) -> None:
 
 
 def write_json(value: Any, output: Output = "json") -> None:
-    """Write one JSON value: indented for `json`, on one line for `jsonl`; ASCII unless stdout is Unicode."""
+    """Write one JSON value: indented for `json`, on one line for `jsonl`; ASCII unless stdout is
+    Unicode.
+    """
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
     indent = 2 if output == "json" else None
     write_line(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=indent))
@@ -96,7 +99,8 @@ def write_rows(
 
     Args:
         rows: JSON objects.
-        columns: For each heading, a function that formats the cell of a row. The last column is shortened first.
+        columns: For each heading, a function that formats the cell of a row. The last column is
+            shortened first.
         empty: The message for text output without rows.
     """
     if output == "json":
@@ -163,7 +167,9 @@ _write_errors: list[OSError] = []
 
 
 def discard_stdout(error: OSError) -> None:
-    """Discard further output to stdout after an error, and keep the error unless it is a closed pipe."""
+    """Discard further output to stdout after an error, and keep the error unless it is a closed
+    pipe.
+    """
     if not isinstance(error, BrokenPipeError):
         _write_errors.append(error)
     # Otherwise Python reports the closed pipe again when it flushes stdout at exit.

@@ -53,7 +53,8 @@ def _paged(command: Callable[..., Any]) -> Callable[..., Any]:
 def explain_command(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
     """Explain what happened to a run.
 
-    Shows pauses, crashes, retries, calls in doubt, code changes, and the commands that are useful next.
+    Shows pauses, crashes, retries, calls in doubt, code changes, and the commands that are useful
+    next.
     """
     from loom_runner._queries.explain import explain
 

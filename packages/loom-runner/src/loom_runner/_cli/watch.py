@@ -52,7 +52,8 @@ def watch(
 ) -> int:
     """Follow a run live, until no process drives it.
 
-    A terminal is updated in place; a pipe gets a line of JSON for each step, attempt, tool call and change of status.
+    A terminal is updated in place; a pipe gets a line of JSON for each step, attempt, tool call and
+    change of status.
     """
     from loom_runner._model.statuses import TERMINAL
     from loom_runner._queries.watch import Watcher

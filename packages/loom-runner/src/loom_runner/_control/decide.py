@@ -32,10 +32,12 @@ async def decide_approval(
     arguments: Mapping[str, Any] | None = None,
     clock: Clock | None = None,
 ) -> ApprovalRecord:
-    """Decide about a request. When none of the run's requests is pending, `resume` continues the run.
+    """Decide about a request. When none of the run's requests is pending, `resume` continues the
+    run.
 
     Args:
-        how: `approve`; `deny`, whose note reaches the step; or `edit`, which approves other `arguments` (plain JSON).
+        how: `approve`; `deny`, whose note reaches the step; or `edit`, which approves other
+            `arguments` (plain JSON).
         by: Who decides.
         via: The interface that was used, for the record.
 

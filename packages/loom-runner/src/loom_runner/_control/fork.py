@@ -37,7 +37,8 @@ async def fork_run(
     Args:
         step: The step after which the new run begins; its checkpoint is the state.
         new_run_id: Its id; by default `<run>-fork-<n>`.
-        patch: A JSON merge patch (RFC 7396) on the state: objects are merged, null removes a member.
+        patch: A JSON merge patch (RFC 7396) on the state: objects are merged, null removes a
+            member.
         check: Called with the patched state and its version; raises if the state is not valid.
 
     Returns:

@@ -1,8 +1,8 @@
 """Cancel and pause runs from outside.
 
-Cancelling ends the lease: the process that drives the run can write nothing more, detects this at the next heartbeat or
-write (a step, a tool call), and stops the step. Pausing is a request: the process that drives the run commits its
-current step and then releases the run.
+Cancelling ends the lease: the process that drives the run can write nothing more, detects this at
+the next heartbeat or write (a step, a tool call), and stops the step. Pausing is a request: the
+process that drives the run commits its current step and then releases the run.
 """
 
 from __future__ import annotations

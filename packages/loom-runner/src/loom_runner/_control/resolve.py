@@ -30,8 +30,8 @@ async def resolve_call(
     """Decide about a tool call in doubt; `resume` then continues the run.
 
     Args:
-        how: `retry` runs the tool again with the same key; `skip` lets the call fail with the category `skipped`;
-            `result` records `result` (plain JSON) as its payload.
+        how: `retry` runs the tool again with the same key; `skip` lets the call fail with the
+            category `skipped`; `result` records `result` (plain JSON) as its payload.
 
     Raises:
         UnknownRun: There is no such run.

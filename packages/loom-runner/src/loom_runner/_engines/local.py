@@ -101,8 +101,8 @@ class LocalEngine:
     def _maker(self, given: Any) -> Callable[[], Driver]:
         """Return a function that creates the driver of a child's agent.
 
-        `given` is an agent, a runner, or a function that returns one. A runner has its own engine, with its own
-        observers and lease time, on the same store.
+        `given` is an agent, a runner, or a function that returns one. A runner has its own engine,
+        with its own observers and lease time, on the same store.
         """
 
         def make() -> Driver:
@@ -133,14 +133,14 @@ class LocalEngine:
     ) -> RunResult:
         """Start a run and drive it until it ends, waits, fails or has run `max_steps` steps.
 
-        A run of this id that was started with the same input is resumed; if it has ended, its stored result is
-        returned, with `was_stored`. For a loop, `initial_state` is a dict of its arguments, or the value of its only
-        parameter.
+        A run of this id that was started with the same input is resumed; if it has ended, its
+        stored result is returned, with `was_stored`. For a loop, `initial_state` is a dict of its
+        arguments, or the value of its only parameter.
 
         Args:
             max_steps: Pause after this many steps; None is no limit. Each child may run as many.
-            wait_s: Seconds that this call may wait for timers (`Sleep`, the timeout of a `Wait`). A run whose timer is
-                due later stays `waiting`, for a later `resume` or a worker.
+            wait_s: Seconds that this call may wait for timers (`Sleep`, the timeout of a `Wait`). A
+                run whose timer is due later stays `waiting`, for a later `resume` or a worker.
             budget: Limits for the run and its descendants.
 
         Raises:
@@ -150,7 +150,8 @@ class LocalEngine:
             StateEncodeError: The initial state is not of its type.
             StoreError: The database cannot be used.
 
-        Durability: Every step is committed before the next begins, and the last one before this returns.
+        Durability: Every step is committed before the next begins, and the last one before this
+        returns.
         """
         check_run_id(run_id, "start")
         return await self.driver(agent).start(run_id, initial_state, Invocation(max_steps, wait_s), budget)
@@ -178,10 +179,10 @@ class LocalEngine:
     ) -> RunResult:
         """Continue a run.
 
-        A paused, interrupted or failed run continues with the step that is not committed, a waiting run when its wait
-        is over; if the run has ended, its stored result is returned, with `was_stored`. Arguments and errors are those
-        of `start`; the limits that `budget` sets replace those of the run. A child may be resumed with the agent of its
-        parent.
+        A paused, interrupted or failed run continues with the step that is not committed, a waiting
+        run when its wait is over; if the run has ended, its stored result is returned, with
+        `was_stored`. Arguments and errors are those of `start`; the limits that `budget` sets
+        replace those of the run. A child may be resumed with the agent of its parent.
 
         Raises:
             UnknownRun: There is no such run.
@@ -302,7 +303,9 @@ class LocalEngine:
     # ------------------------------------------------------------------ small parts
 
     def drivers(self) -> Sequence[Driver]:
-        """Return the drivers of this engine, and those of its child runs that are in use, each once."""
+        """Return the drivers of this engine, and those of its child runs that are in use, each
+        once.
+        """
         found = []  # type: ignore[var-annotated]
         for own in list(self._drivers.values()):
             found += [each for each in own.related_in_use() if all(each is not other for other in found)]

@@ -1,4 +1,6 @@
-"""The interface of an engine: it executes agents, stores their runs, and answers questions about them."""
+"""The interface of an engine: it executes agents, stores their runs, and answers questions about
+them.
+"""
 
 from __future__ import annotations
 

@@ -38,13 +38,14 @@ __all__ = ["AgentRunner"]
 class AgentRunner:
     """Run a step function, or a `@tailrec` loop, one durable step at a time.
 
-    The short form of an `Agent` on a `LocalEngine`: `AgentRunner(step=step, store=store)`. It takes the arguments of
-    both.
+    The short form of an `Agent` on a `LocalEngine`: `AgentRunner(step=step, store=store)`. It takes
+    the arguments of both.
 
     Args:
         store: Stores the runs, for instance `SQLiteStore("runs.sqlite")`.
-        children: The programs of child runs, by the names that `Child(program=...)` uses: agents, or runners on the
-            same store, or functions that return one of these when it is first needed.
+        children: The programs of child runs, by the names that `Child(program=...)` uses: agents,
+            or runners on the same store, or functions that return one of these when it is first
+            needed.
 
     Attributes:
         agent: The agent.
@@ -172,10 +173,11 @@ class AgentRunner:
         return await self.engine.resume(self.agent, run_id=run_id, max_steps=max_steps, wait_s=wait_s, budget=budget)
 
     def drain(self) -> None:
-        """Stop every run that this runner drives after its current step, because the process is about to end.
+        """Stop every run that this runner drives after its current step, because the process is
+        about to end.
 
-        Each becomes `paused` and is marked as interrupted, so that another worker resumes it. Draining is permanent:
-        a drained runner runs one step per call.
+        Each becomes `paused` and is marked as interrupted, so that another worker resumes it.
+        Draining is permanent: a drained runner runs one step per call.
         """
         for driver in self._driver.related_in_use():
             driver.stop()
@@ -225,7 +227,8 @@ class AgentRunner:
         note: str = "",
         arguments: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Decide about an approval request; see `decide_approval`. Edited arguments are checked by the tool's hints.
+        """Decide about an approval request; see `decide_approval`. Edited arguments are checked by
+        the tool's hints.
 
         Raises:
             ToolFailed: The edited arguments do not fit the tool (category `invalid_arguments`).
@@ -261,9 +264,11 @@ class AgentRunner:
         return self.engine.observers.add(observer)
 
     def tracing(self, run_id: str, path: str | Path) -> AbstractContextManager[None]:
-        """Record a block that drives the run, and write its trace page at the end, also after an error.
+        """Record a block that drives the run, and write its trace page at the end, also after an
+        error.
 
-        The page shows every process that ever drove the run, and inside its steps the spans that this process traced.
+        The page shows every process that ever drove the run, and inside its steps the spans that
+        this process traced.
 
         Raises:
             UsageError: The page cannot be written.
@@ -304,7 +309,9 @@ class AgentRunner:
         return self.runs.tool_calls(run_id)
 
     def doubts(self, run_id: str | None = None) -> Sequence[dict[str, Any]]:
-        """Return the tool calls in doubt (started, without a recorded end), of one run or of all."""
+        """Return the tool calls in doubt (started, without a recorded end), of one run or of
+        all.
+        """
         return self.runs.doubts(run_id)
 
     def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> Sequence[dict[str, Any]]:
@@ -324,12 +331,15 @@ class AgentRunner:
         return self.runs.explain(run_id)
 
     def verify_run(self, run_id: str) -> dict[str, Any]:
-        """Check that the current code can read a run: its state, its result, and every checkpoint that is kept.
+        """Check that the current code can read a run: its state, its result, and every checkpoint
+        that is kept.
 
-        `loom-runner verify` checks the file; this checks that the stored values still fit the code's types.
+        `loom-runner verify` checks the file; this checks that the stored values still fit the
+        code's types.
 
         Returns:
-            `ok`, `checked` (the number of states), and `problems`, each with a `step_index` (None: the run's row).
+            `ok`, `checked` (the number of states), and `problems`, each with a `step_index` (None:
+            the run's row).
         """
         reader = self.store.reader
         return verify_run(reader, self.program, read_run(reader, run_id, "verify"))

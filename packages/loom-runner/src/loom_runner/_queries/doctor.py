@@ -44,8 +44,8 @@ def examine(reader: SQLiteReader, path: str) -> Iterator[Check]:
     """Check a database: its file, its machine and its runs.
 
     Args:
-        reader: The reader of a store that was opened in the same way as for driving runs, so that it has the same
-            durability.
+        reader: The reader of a store that was opened in the same way as for driving runs, so that
+            it has the same durability.
         path: Its file.
     """
     facts = reader.facts()
@@ -108,7 +108,9 @@ def _file_system(path: str) -> Check:
 
 
 def _kind_of(path: Path) -> str | None:
-    """Return the type of the file system of a path, by its longest mount point; None if it is unknown."""
+    """Return the type of the file system of a path, by its longest mount point; None if it is
+    unknown.
+    """
     try:
         lines = Path("/proc/mounts").read_text("utf-8", "replace").splitlines()
     except OSError:

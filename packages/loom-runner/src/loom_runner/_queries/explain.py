@@ -30,8 +30,8 @@ class Explanation:
     """What happened to a run. `str()` of it is the text.
 
     Attributes:
-        data: The facts as JSON: the run, its `processes`, `events` in order of time, a summary of its `tools` calls,
-            its `children`, and the commands that are useful `next`, by label.
+        data: The facts as JSON: the run, its `processes`, `events` in order of time, a summary of
+            its `tools` calls, its `children`, and the commands that are useful `next`, by label.
     """
 
     data: dict[str, Any]
@@ -141,7 +141,9 @@ def _before(after: LeaseRecord | None, run: RunRecord) -> str:
 
 
 def _step(after: LeaseRecord | None, run: RunRecord) -> int:
-    """Return the step at which a process left the run: the first of the next process, or the run's next step."""
+    """Return the step at which a process left the run: the first of the next process, or the run's
+    next step.
+    """
     return run.step_index if after is None else after.first_step
 
 

@@ -27,9 +27,10 @@ EXPORT_FORMAT: Final = 1
 def export_rows(reader: StoreReader, run_id: str) -> Iterator[dict[str, Any]]:
     """Yield everything that is recorded about a run as JSON objects, each with its `kind`.
 
-    The first one names the format; then follow `run`, `process` (a holder), `step` (with the checkpoint after it),
-    `attempt` (one that did not commit), `tool_call`, `tool_try` (an earlier try of a call), `approval`, `signal` and
-    `child`. Steps are read page by page, so a long run need not fit into memory.
+    The first one names the format; then follow `run`, `process` (a holder), `step` (with the
+    checkpoint after it), `attempt` (one that did not commit), `tool_call`, `tool_try` (an earlier
+    try of a call), `approval`, `signal` and `child`. Steps are read page by page, so a long run
+    need not fit into memory.
 
     Raises:
         UnknownRun: There is no such run.

@@ -1,4 +1,6 @@
-"""Text about what a run waits for, and the commands that are useful next, for `explain`, `run` and `watch`."""
+"""Text about what a run waits for, and the commands that are useful next, for `explain`, `run` and
+`watch`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ __all__ = ["clock_time", "module_of", "next_commands", "open_calls", "page_name"
 
 
 def module_of(reader: StoreReader, run_id: str) -> str | None:
-    """Return the agent module that drove a run last, as its user named it; None if none is recorded.
+    """Return the agent module that drove a run last, as its user named it; None if none is
+    recorded.
 
     A child or a fork that was never driven has the module of its parent or origin.
     """

@@ -1,8 +1,8 @@
 """A run's rows as a tree of plain spans, without live spans.
 
-The tree: the run; below it each process that held the run, and the waits between them; below a process its steps,
-failed attempts and the step in which it disappeared; below a step the tool calls of this process; below a wait for
-children, the children.
+The tree: the run; below it each process that held the run, and the waits between them; below a
+process its steps, failed attempts and the step in which it disappeared; below a step the tool calls
+of this process; below a wait for children, the children.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class RunSpans:
     """The rows of one run, converted to spans.
 
     Args:
-        parent: The spans of the parent run. This run is below the parent's wait for it, or the step that started it.
+        parent: The spans of the parent run. This run is below the parent's wait for it, or the step
+            that started it.
     """
 
     def __init__(self, reader: StoreReader, run: RunRecord, parent: RunSpans | None = None) -> None:
@@ -107,7 +108,9 @@ class RunSpans:
         return spans
 
     def place_of(self, child: str) -> str:
-        """Return the parent span of a child: the wait for it, else the step that started it, else the run."""
+        """Return the parent span of a child: the wait for it, else the step that started it, else
+        the run.
+        """
         for step in self.steps:
             if isinstance(step.wait, ChildrenWait) and child in step.wait.children:
                 waits = any(one.fence == step.fence and one.ended_as == "waiting" for one in self.leases)
@@ -152,7 +155,8 @@ class RunSpans:
                 yield span
                 yield from (_tool(self.run, call, span) for call in calls.pop(step.step_index, []))
         for step_index, made in calls.items():
-            # Calls of a step that this process did not commit: below its last failed attempt, or the interrupted step.
+            # Calls of a step that this process did not commit: below its last failed attempt, or
+            # the interrupted step.
             rows = [
                 row
                 for row in self.attempts
@@ -267,7 +271,9 @@ def _wait_name(wait: WaitFor | None) -> str:
 
 
 def _each_try(calls: list[ToolRecord], tries: list[ToolTry]) -> list[ToolRecord]:
-    """Return each try of a call as a separate call, because each belongs to the process that ran it."""
+    """Return each try of a call as a separate call, because each belongs to the process that ran
+    it.
+    """
     by_number = {call.number: call for call in calls}
     earlier = [
         replace(

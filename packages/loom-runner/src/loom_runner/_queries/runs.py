@@ -68,7 +68,9 @@ class Runs:
         return [tool_view(call) for call in read_tool_calls(self._reader, run_id)]
 
     def doubts(self, run_id: str | None = None) -> Sequence[dict[str, Any]]:
-        """Return the tool calls in doubt (started, without a recorded end), of one run or of all."""
+        """Return the tool calls in doubt (started, without a recorded end), of one run or of
+        all.
+        """
         return [tool_view(call) for call in read_tool_calls(self._reader, run_id, in_doubt=True)]
 
     def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> Sequence[dict[str, Any]]:

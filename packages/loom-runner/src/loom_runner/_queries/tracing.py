@@ -1,18 +1,19 @@
 """Traces of runs. Only this module uses flow_xray.
 
-The page is built from the rows, so it shows every process that ever drove the run, including those that crashed. While
-this process drives a run, `tracing` also records the spans of the user's code (model calls, functions); these live
-spans become children of the row's span of the step or tool call in which they happened.
+The page is built from the rows, so it shows every process that ever drove the run, including those
+that crashed. While this process drives a run, `tracing` also records the spans of the user's code
+(model calls, functions); these live spans become children of the row's span of the step or tool
+call in which they happened.
 
-The rows hold a program's states, but not their meaning. A package that defines states may register a function in the
-entry-point group `loom_runner.describers`:
+The rows hold a program's states, but not their meaning. A package that defines states may register
+a function in the entry-point group `loom_runner.describers`:
 
     describe_step(before: JSON, after: JSON | None, result: JSON | None) -> list[Span]
 
-It is called with the state before a committed step, the state after it and the result (each None if there is none), and
-returns what happened in the step as spans without ids and times: name, kind, input, output, meta. For states of other
-programs it returns none. So the page shows the model calls of every process. If a step has a live span of the same
-kind, the described span is omitted.
+It is called with the state before a committed step, the state after it and the result (each None if
+there is none), and returns what happened in the step as spans without ids and times: name, kind,
+input, output, meta. For states of other programs it returns none. So the page shows the model calls
+of every process. If a step has a live span of the same kind, the described span is omitted.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ def tracing(
 
 
 class _LiveSpans:
-    """An observer that opens a span for each step and tool call, as the parent of the user's spans."""
+    """An observer that opens a span for each step and tool call, as the parent of the user's
+    spans.
+    """
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
@@ -177,7 +180,9 @@ def _span(row: RowSpan) -> Span:
 
 
 def _described(run_spans: RunSpans, spans: list[Span]) -> list[Span]:
-    """Return the spans of the describers for the committed steps, except where a live span of the kind exists."""
+    """Return the spans of the describers for the committed steps, except where a live span of the
+    kind exists.
+    """
     describers = list(entry_points(group=DESCRIBERS))
     if not describers:
         return []
@@ -212,7 +217,9 @@ def _described(run_spans: RunSpans, spans: list[Span]) -> list[Span]:
 
 
 def _merge_live(live: list[Span], drawn: list[Span]) -> list[Span]:
-    """Add live spans to those of the rows; return the added ones. A live span of a row is replaced by the row's."""
+    """Add live spans to those of the rows; return the added ones. A live span of a row is replaced
+    by the row's.
+    """
     by_id = {span.id: span for span in drawn}
     rows = {span.id: str(span.meta["row_id"]) for span in live if span.meta.get("row_id") in by_id}
     kept = []

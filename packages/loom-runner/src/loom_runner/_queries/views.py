@@ -1,6 +1,7 @@
 """Rows as plain JSON, with ISO times and durations in milliseconds.
 
-The commands `history`, `attempts`, `tool-calls`, `list` and `get` print these objects, and `AgentRunner` returns them.
+The commands `history`, `attempts`, `tool-calls`, `list` and `get` print these objects, and
+`AgentRunner` returns them.
 """
 
 from __future__ import annotations

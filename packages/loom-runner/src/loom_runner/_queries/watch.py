@@ -34,8 +34,11 @@ class Watcher:
     _last_status: tuple[object, ...] = ()
 
     def changes(self) -> list[dict[str, Any]]:
-        """Return rows that are new or changed since the last call: `tool_call`, `attempt`, `step`, then `run`."""
-        # The run's row is read first: the other rows are at least as new, so a run that has ended has all its rows.
+        """Return rows that are new or changed since the last call: `tool_call`, `attempt`, `step`,
+        then `run`.
+        """
+        # The run's row is read first: the other rows are at least as new, so a run that has ended
+        # has all its rows.
         self.run = run = read_run(self.reader, self.run_id, "watch")
         rows = [{"kind": "tool_call"} | tool_view(call) for call in self._calls()]
         for row in self.reader.attempts(self.run_id):
