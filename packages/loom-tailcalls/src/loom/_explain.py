@@ -82,7 +82,7 @@ def facts_of(analysis: Analysis, plan: Plan | None) -> dict[str, Any]:
         "file": analysis.definition.file.filename,
         "line": analysis.definition.node.lineno,
         "mode": analysis.options.mode,
-        "kind": analysis.kind,
+        "kind": analysis.kind.replace(" ", "_"),
         "accepted": not analysis.refusals,
         "form": None if analysis.refusals else analysis.form,
         "blocks": analysis.options.blocks,
@@ -150,7 +150,7 @@ def as_text(facts: dict[str, Any]) -> str:
     """Return the data as text for a person."""
     lines = [f"{facts['function']}  ({facts['file']}:{facts['line']})"]
     if facts["accepted"]:
-        lines.append(f"  accepted: {facts['kind']}, {FORM_WORDS[facts['form']]}")
+        lines.append(f"  accepted: {facts['kind'].replace('_', ' ')}, {FORM_WORDS[facts['form']]}")
     else:
         lines.append("  refused")
     for refusal in facts["refused"]:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from loom import TailCallError, explain_tailcalls, tailrec
+from loom import TailCallError, explain_tailcalls, tailrec, tailstream
 
 
 @tailrec
@@ -33,6 +33,17 @@ def test_the_source_is_python():
     compile(source, "<shown>", "exec")
     assert "while True:" in source
     assert "if decorated is _loom_this:" in source
+
+
+def test_the_kind_is_snake_case_as_data_and_words_as_text():
+    @tailstream
+    async def numbers(n):
+        yield n
+        async for number in numbers(n - 1):
+            yield number
+
+    assert explain_tailcalls(numbers, as_json=True)["kind"] == "async_generator"
+    assert "accepted: async generator, loop form" in explain_tailcalls(numbers)
 
 
 def test_the_text_has_the_form_and_the_sites():
