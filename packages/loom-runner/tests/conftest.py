@@ -1,4 +1,6 @@
-"""What the tests of this package share: a store, a clock that is held in the hand, and the command in a process of its own."""
+"""What the tests of this package share: a store, a clock that is held in the hand, and the command
+in a process of its own.
+"""
 
 from __future__ import annotations
 

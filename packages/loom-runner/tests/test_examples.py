@@ -1,4 +1,6 @@
-"""The examples of what can be built: each runs, shows what its docstring says, and leaves nothing behind."""
+"""The examples of what can be built: each runs, shows what its docstring says, and leaves nothing
+behind.
+"""
 
 import os
 import re
@@ -25,9 +27,9 @@ SHOWN = {
     ],
     "regression_lab.py": [
         r"the same prompt: passed",
-        r"another prompt: support is not as its golden run: 5 differences",
+        r"another prompt: support differs from its golden run: 5 differences",
         r'result: "Answer: see chapter 14" -> "Answer: turn it off and on again"',
-        r"see it: .*support\.run\.diff\.html",
+        r"page: .*support\.run\.diff\.html",
     ],
     "audit_runner.py": [
         r"asked for: pay \{'amount': 2500\}, above 1,000, 2 people",

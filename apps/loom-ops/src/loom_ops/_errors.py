@@ -1,6 +1,6 @@
 """Everything that `loom-ops` refuses on purpose, as a tree.
 
-loom_runner.RunnerError
+loom_runner.errors.CommandError
 └── LoomOpsError             a command that cannot do what was asked; carries its exit code
     ├── RunbookError         a runbook that cannot be used; carries every problem that was found
     ├── RulesError           a file of allow rules that cannot be trusted or read
@@ -12,15 +12,17 @@ loom_runner.RunnerError
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from loom_runner import RunnerError
+from loom_agents.cli import CommandLine
 from loom_runner.cli_base import ExitCode
+from loom_runner.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "LOOM_OPS",
     "AuditError",
     "CommandDeniedError",
     "LoomOpsError",
@@ -48,18 +50,8 @@ class Problem:
     severity: Literal["error", "warning"] = "error"
 
 
-class LoomOpsError(RunnerError):
-    """Explain in one line why a command did nothing.
-
-    Args:
-        message: *cannot X: because Y. Do Z.*
-        exit_code: The exit code of the command.
-        run_id: The run that it was about.
-    """
-
-    def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.USAGE, run_id: str | None = None) -> None:
-        super().__init__(message, run_id=run_id)
-        self.exit_code = exit_code
+class LoomOpsError(CommandError):
+    """Explain in one line why a command did nothing."""
 
 
 class RunbookError(LoomOpsError):
@@ -94,3 +86,6 @@ class NotMeasuredError(LoomOpsError):
 
 class AuditError(LoomOpsError):
     """The audit trail cannot be written or read."""
+
+
+LOOM_OPS: Final = CommandLine("loom-ops", start="loom-ops supervise", error=LoomOpsError)

@@ -1,13 +1,13 @@
 """The errors that `loom-run` raises on purpose, and the command that raises them.
 
-loom_runner.RunnerError
-└── loom_agents.cli.CommandError
-    └── LoomRunError            a command that cannot do what was asked; has its exit code
+loom_runner.errors.CommandError
+└── LoomRunError            a command that cannot do what was asked; has its exit code
 """
 
 from typing import Final
 
-from loom_agents.cli import CommandError, CommandLine
+from loom_agents.cli import CommandLine
+from loom_runner.errors import CommandError
 
 __all__ = ["LOOM_RUN", "LoomRunError"]
 

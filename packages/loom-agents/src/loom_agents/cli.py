@@ -2,7 +2,7 @@
 
 A product has one `CommandLine`, and its commands use that::
 
-    class DemoError(CommandError): ...
+    class DemoError(loom_runner.errors.CommandError): ...
 
     DEMO = CommandLine("demo", start="demo chat", error=DemoError)
 
@@ -16,14 +16,14 @@ server, so that `--help` is fast.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
-from loom_runner import RunnerError
 from loom_runner.cli_base import ExitCode, run_async, write_error
+from loom_runner.errors import CommandError
 from loom_runner.run_ids import is_within
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BareFlags",
-    "CommandError",
     "CommandLine",
     "Request",
     "request_name",
@@ -43,20 +42,6 @@ __all__ = [
 
 Request: TypeAlias = Mapping[str, Any]
 """A request for approval, as `loom_runner.Runs` returns it: run_id, number, status, tool, arguments, decisions, ..."""
-
-
-class CommandError(RunnerError):
-    """Explain in one line why a command did nothing. Each product has a subclass.
-
-    Args:
-        message: *cannot X: because Y. Do Z.*
-        exit_code: The exit code of the command.
-        run_id: The run concerned.
-    """
-
-    def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.USAGE, run_id: str | None = None) -> None:
-        super().__init__(message, run_id=run_id)
-        self.exit_code = exit_code
 
 
 class BareFlags(click.Command):
@@ -111,7 +96,7 @@ class CommandLine:
             self.require_database(db)
         from loom_runner import open_store
 
-        with open_store(db, read_only=read_only) as store:
+        with closing(open_store(db, read_only=read_only)) as store:
             yield store
 
     @contextmanager

@@ -10,6 +10,7 @@ RunnerError
 │   │   └── StepPruned        it had one, and retention deleted it
 │   ├── AgentModuleError      the agent module is missing, broken or offers nothing to run
 │   └── IllegalMove           the run's status does not allow this (see `_model/statuses.py`)
+├── CommandError              base of the errors of products' commands; has the command's exit code
 ├── RunBusy                   another live process holds the run
 ├── PauseRequested            somebody requested a pause: commit the step as the last one (internal)
 ├── BudgetTimeUsedUp          the step was cancelled: the time of the budget is used up (internal)
@@ -39,6 +40,7 @@ from __future__ import annotations
 __all__ = [
     "AgentModuleError",
     "BudgetTimeUsedUp",
+    "CommandError",
     "IllegalMove",
     "LeaseLost",
     "OutcomeError",
@@ -85,6 +87,20 @@ class RunnerError(Exception):
 
 class UsageError(RunnerError):
     """The request is not valid here; nothing was changed."""
+
+
+class CommandError(RunnerError):
+    """A command did nothing, and the message says why. Products derive their own errors from it.
+
+    Args:
+        message: *cannot X: because Y. Do Z.*
+        exit_code: The exit code of the command, one of `loom_runner.cli_base.ExitCode`; 2 is *usage*.
+        run_id: The run concerned.
+    """
+
+    def __init__(self, message: str, *, exit_code: int = 2, run_id: str | None = None) -> None:
+        super().__init__(message, run_id=run_id)
+        self.exit_code = exit_code
 
 
 class UnknownRun(UsageError):

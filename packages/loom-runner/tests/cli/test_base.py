@@ -52,7 +52,7 @@ def test_every_error_has_an_exit_code(error, code):
         (lambda: ExitCode.WAITING, 3, ""),
         (lambda: None, 0, ""),
         (lambda: (_ for _ in ()).throw(Denied("cannot do it:\n  because")), 5, "cannot do it: because\n"),
-        (lambda: (_ for _ in ()).throw(cli_base.Interrupted("interrupted. Go on")), 130, "interrupted. Go on\n"),
+        (lambda: (_ for _ in ()).throw(cli_base.Interrupted("interrupted. Resume")), 130, "interrupted. Resume\n"),
         (lambda: (_ for _ in ()).throw(KeyboardInterrupt), 130, "\ninterrupted.\n"),
         (
             lambda: (_ for _ in ()).throw(KeyError("k")),
@@ -85,8 +85,8 @@ def test_sigterm_cancels_and_lets_the_work_clean_up():
         finally:
             cleaned.append(True)
 
-    with pytest.raises(cli_base.Interrupted, match="interrupted. Go on: x"):
-        cli_base.run_async(work(), hint="Go on: x")
+    with pytest.raises(cli_base.Interrupted, match="interrupted. Resume: x"):
+        cli_base.run_async(work(), hint="Resume: x")
     assert cleaned == [True]
 
 

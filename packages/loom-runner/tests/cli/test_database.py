@@ -24,7 +24,7 @@ def test_a_healthy_database_is_ok_in_every_line(place):
     assert done.returncode == 0
     assert {verdict for verdict, _ in checks.values()} == {"ok"}, checks
     assert checks["durability"][1] == "power (read back: journal_mode wal, synchronous 2)"
-    assert checks["leases"][1] == "no process works on a run"
+    assert checks["leases"][1] == "no process drives a run"
     assert re.fullmatch(r"runs.sqlite: no damage in .*5 steps.*4 tool calls", checks["rows"][1])
     assert (
         "process (read back: journal_mode wal, synchronous 1)"
@@ -45,7 +45,7 @@ def test_runs_that_do_not_go_on_by_themselves_are_named(place):
     place.write("bad.py", "async def step(state, ctx): raise ValueError('v')")
     place.call("run", "bad.py", "f", "--input", "{}")
     checks = checks_of(place.call("doctor"))
-    assert checks["interrupted"] == ("warn", "1 run: r; loom-runner resume goes on with them")
+    assert checks["interrupted"] == ("warn", "1 run: r; continue with loom-runner resume")
     assert checks["failed"][1].startswith("1 run: f; ")
     assert checks["in doubt"] == ("warn", "1 call: r#3; loom-runner doubts")
     process = place.spawn("run", "agent.py", "held", BLOCK_AT="step-1")
@@ -77,7 +77,7 @@ def test_verify_says_what_it_has_read(place):
     place.call(*RUN)
     done = place.call("verify", "--output", "text")
     assert done.returncode == 0
-    assert done.stdout.startswith("runs.sqlite  as it should be  ")
+    assert done.stdout.startswith("runs.sqlite  no problems  ")
     assert "5 steps" in done.stdout
     assert place.call("verify", "nope").returncode == 2
 
@@ -97,7 +97,7 @@ def test_a_database_that_may_only_be_read_is_examined_all_the_same(place, monkey
     monkeypatch.setattr(os, "access", lambda *_: False)
     done = place.call("doctor")
     assert done.returncode == 0
-    assert done.stderr == "runs.sqlite may only be read: its durability is the reader's.\n"
+    assert done.stderr == "runs.sqlite is read-only: the durability below is that of a reader.\n"
 
 
 def test_a_network_file_system_and_an_old_sqlite_are_bad(place, monkeypatch):
@@ -115,11 +115,14 @@ def test_nothing_is_pruned_before_it_is_confirmed(place):
     place.call(*RUN)
     place.call("run", "agent.py", "open", "--max-steps", "1")
     done = place.call("prune", "--output", "text")
-    assert (done.stdout.startswith("would go: 1 run, "), done.stderr) == (True, "do it: the same line with --yes\n")
+    assert (done.stdout.startswith("would be deleted: 1 run, "), done.stderr) == (
+        True,
+        "delete: the same command with --yes\n",
+    )
     assert len(json.loads(place.call("list").stdout)) == 2
     done = place.call("prune", "--yes", "--vacuum", "--output", "text")
-    assert done.stdout.startswith("gone: 1 run, ")
-    assert "given back" in done.stdout
+    assert done.stdout.startswith("deleted: 1 run, ")
+    assert "freed" in done.stdout
     assert [row["run_id"] for row in json.loads(place.call("list").stdout)] == ["open"]
 
 
@@ -129,7 +132,7 @@ def test_steps_can_be_dropped_and_the_run_kept(place):
     assert (report["runs"], report["steps"], report["is_done"]) == (0, 3, True)
     done = place.call("history", "r")
     assert [row["step_index"] for row in json.loads(done.stdout)] == [3, 4]
-    assert done.stderr == "history starts at step 3: the steps before are not kept.\n"
+    assert done.stderr == "history starts at step 3: earlier steps are not kept.\n"
     assert place.call("explain", "r").returncode == 0
     assert place.call("trace", "r", "--html", "r.html").returncode == 0
     assert place.call("verify").returncode == 0
@@ -160,7 +163,7 @@ def test_a_database_is_encrypted_and_read_with_its_key_only(place, monkeypatch):
     place.write("key", line)
     monkeypatch.setenv("LOOM_RUNNER_KEY_FILE", str(place.folder / "key"))
     done = place.call("rekey")
-    assert re.fullmatch(r"runs.sqlite: \d+ values sealed with key k1\.\n", done.stderr), done.stderr
+    assert re.fullmatch(r"runs.sqlite: \d+ values encrypted with key k1\.\n", done.stderr), done.stderr
     assert b"receipt" not in (place.folder / "runs.sqlite").read_bytes()
     assert json.loads(place.call("get", "r").stdout)["result"] == 4
     assert checks_of(place.call("doctor"))["keys"] == ("ok", "encrypted, with k1")

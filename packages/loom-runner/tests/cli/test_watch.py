@@ -24,7 +24,7 @@ def test_watching_a_run_that_is_over_tells_its_last_steps_and_ends_with_its_code
     assert done.returncode == 0
     assert [row["kind"] for row in rows] == ["tool_call", "step", "step", "run"]
     assert [row["step_index"] for row in rows[1:3]] == [3, 4]
-    assert (rows[-1]["status"], done.stderr) == ("completed", "what happened: loom-runner explain r\n")
+    assert (rows[-1]["status"], done.stderr) == ("completed", "explain: loom-runner explain r\n")
 
 
 def test_a_waiting_run_is_at_rest_and_ends_the_watch_with_its_code(place):
@@ -78,7 +78,7 @@ def test_a_run_whose_process_disappeared_is_said_so(place):
     done = place.call("watch", "r")
     assert done.returncode == 130
     assert done.stderr == (
-        "its process disappeared, and nobody has taken over. go on: loom-runner resume agent.py --run-id r\n"
+        "its process disappeared, and no other has taken over. resume: loom-runner resume agent.py --run-id r\n"
     )
 
 
@@ -177,9 +177,9 @@ def test_an_approval_is_listed_and_decided_and_the_run_goes_on(place):
         done = place.call("decide", *arguments)
         assert (done.returncode, done.stderr.count("\n"), said in done.stderr) == (2, 1, True), done.stderr
     done = place.call("decide", "p#1", "--edit", '{"amount": 3}', "--by", "ann")
-    assert (done.returncode, done.stderr) == (0, "approved. go on: loom-runner resume pays.py --run-id p\n")
+    assert (done.returncode, done.stderr) == (0, "approved. resume: loom-runner resume pays.py --run-id p\n")
     assert json.loads(place.call("resume", "p").stdout)["result"] == "paid 3"
-    assert place.call("approvals", "--output", "text").stderr == "Nothing waits for an approval.\n"
+    assert place.call("approvals", "--output", "text").stderr == "No call waits for an approval.\n"
     assert [row["status"] for row in lines(place.call("approvals", "p", "--all", "--output", "jsonl"))] == ["used"]
 
 

@@ -1,4 +1,6 @@
-"""Approvals: asked when the run parks, decided once, used once, bound to the arguments, and durable about time."""
+"""Approvals: asked when the run parks, decided once, used once, bound to the arguments, and durable
+about time.
+"""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -31,7 +33,9 @@ class State:
 
 @dataclass
 class Desk:
-    """A runner with one tool that needs a word and one that does not; every effect is in `effects`."""
+    """A runner with one tool that needs a word and one that does not; every effect is in
+    `effects`.
+    """
 
     store: object
     clock: object
@@ -127,9 +131,9 @@ def test_edited_arguments_have_to_fit_the_tool_and_to_be_an_object(desk):
     desk.start(one)
     with pytest.raises(ToolFailed, match="argument 'to': Field required"):
         desk.decide(how="edit", arguments={"where": "staging"})
-    with pytest.raises(UsageError, match="arguments go with edit, and with nothing else"):
+    with pytest.raises(UsageError, match="edit needs arguments, and only edit takes them"):
         desk.decide(how="edit")
-    with pytest.raises(UsageError, match="arguments go with edit"):
+    with pytest.raises(UsageError, match="edit needs arguments"):
         desk.decide(arguments={"to": "x"})
     assert desk.runner(one).approvals("r")[0]["status"] == "pending"
 
@@ -258,7 +262,7 @@ def test_of_two_people_at_the_same_moment_one_is_told(desk):
     ("options", "message"),
     [
         ({"number": 2}, "cannot approve request 2 of 'r': there is no such request. Requests: 1"),
-        ({"by": " "}, "it is not said who decides"),
+        ({"by": " "}, "the person who decides is missing"),
         ({"how": "maybe"}, "cannot decide with 'maybe'"),
     ],
 )
@@ -364,7 +368,7 @@ def test_arguments_that_cannot_be_written_are_never_asked_about(desk):
     assert desk.start(step).result == "invalid_arguments"
 
 
-# ---------------------------------------------------------------------- with the other waits, and with crashes
+# ----------------------------------------------------------- with the other waits, and with crashes
 
 
 def test_the_signal_that_led_to_the_step_is_there_again_after_the_approval(desk):

@@ -465,7 +465,7 @@ def test_a_store_that_fails_under_a_child_is_the_callers_error(house):
     assert house.resume(two()).status == "completed"
 
 
-# ---------------------------------------------------------------------- children that wait while others work
+# ------------------------------------------------------------- children that wait while others work
 
 
 @dataclass

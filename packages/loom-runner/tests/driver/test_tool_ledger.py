@@ -569,12 +569,14 @@ def test_calls_of_an_older_database_get_their_numbers_in_their_run(tmp_path):
         assert store.reader.get_run("b").wait == DecisionWait(doubt=2)
 
 
-# ---------------------------------------------------------------------- calls that may be found out about
+# ---------------------------------------------------------------- calls that may be found out about
 
 
 @pytest.fixture
 def interrupted(store, tools, clock):
-    """A run whose process died inside a tool; give the tool's options, get a runner that goes on."""
+    """A run whose process died inside a tool; give the tool's options, get a runner that goes
+    on.
+    """
 
     def make(**options):
         ran = []
@@ -637,12 +639,14 @@ def test_a_tool_that_cannot_find_out_leaves_it_to_its_policy(interrupted, answer
     assert bool(caplog.records) == isinstance(answer, Exception)
 
 
-# ---------------------------------------------------------------------- tools that say that nobody knows
+# ----------------------------------------------------------------- tools that say that nobody knows
 
 
 @pytest.fixture
 def cut_off(store, tools, clock):
-    """A run of a tool that says, the given number of times, that nobody knows how its call ended."""
+    """A run of a tool that says, the given number of times, that nobody knows how its call
+    ended.
+    """
 
     def make(times, **options):
         ran = []
@@ -691,7 +695,7 @@ def test_a_call_that_was_cut_off_may_be_found_out_about(cut_off):
     assert (ended.result, len(ran)) == ("it was pushed", 1)
 
 
-# ---------------------------------------------------------------------- what is too large for the store
+# ------------------------------------------------------------------ what is too large for the store
 
 
 @pytest.fixture

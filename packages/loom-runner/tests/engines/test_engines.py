@@ -162,7 +162,7 @@ def test_a_stopped_engine_leaves_every_run_after_its_step(store, clock, go):
 
 @pytest.mark.parametrize("options", [{"lease_s": 0}, {"lease_s": float("nan")}, {"max_crashes": 0}])
 def test_an_engine_with_numbers_out_of_range_is_refused(store, options):
-    with pytest.raises(UsageError, match="cannot make an engine"):
+    with pytest.raises(UsageError, match="cannot create an engine"):
         LocalEngine(store, **options)
 
 

@@ -1,4 +1,6 @@
-"""Budgets: what is spent is in the row, a limit pauses the run before its next step, and time is a limit, too."""
+"""Budgets: what is spent is in the row, a limit pauses the run before its next step, and time is a
+limit, too.
+"""
 
 import asyncio
 import threading

@@ -72,7 +72,9 @@ async def unhinted(state):
 @pytest.fixture
 def drive(store):
     def drive(loop, initial=None, *, each=None, run_id="r"):
-        """Run a loop to its end; with `each`, in slices of so many steps, each by a runner that knows nothing."""
+        """Run a loop to its end; with `each`, in slices of so many steps, each by a runner that
+        knows nothing.
+        """
         result = asyncio.run(
             AgentRunner(loop=loop, store=store).start(run_id=run_id, initial_state=initial, max_steps=each)
         )

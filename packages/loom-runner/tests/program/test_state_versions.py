@@ -1,4 +1,6 @@
-"""States of other versions of the code: brought up to date when there is a way, named when there is none."""
+"""States of other versions of the code: brought up to date when there is a way, named when there is
+none.
+"""
 
 import asyncio
 from dataclasses import dataclass

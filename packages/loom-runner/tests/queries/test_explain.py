@@ -63,7 +63,7 @@ def test_the_story_names_pauses_retries_tools_and_the_result(runner):
     assert told["tools"] == "4 calls, 1 failed"
     assert told["result"].endswith("...")
     assert story.data["next"] == {
-        "see it": f"loom-runner trace --run-id r --html r.html --db {runner.store.description}"
+        "trace": f"loom-runner trace --run-id r --html r.html --db {runner.store.description}"
     }
     assert story.data["slowest_step"]["step_index"] in (0, 1, 2)
 
@@ -77,7 +77,7 @@ def test_a_failed_run_tells_its_error_and_how_to_go_on(store):
     text = str(runner.explain_run("r"))
     assert "failed  in step 0" in text
     assert "error   ValueError: not like this (test_explain.py:" in text
-    assert "go on: loom-runner resume MODULE --run-id r" in text
+    assert "resume: loom-runner resume MODULE --run-id r" in text
 
 
 def test_views_are_plain_json_with_iso_times(runner):

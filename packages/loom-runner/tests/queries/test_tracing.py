@@ -96,7 +96,8 @@ def test_each_step_is_there_once_with_what_happened_inside(runner, store):
     think = ("think", "function", "ok", [asked, asked])
     assert first == ("step 0", "step", "ok", [think])
     assert failed[:3] == ("step 1", "step", "error")
-    # The first attempt's calls are on record, so the second attempt's are answered from there and run nothing.
+    # The first attempt's calls are on record, so the second attempt's are answered from there and
+    # run nothing.
     assert [failed[3], second[3]] == [[think], [("think", "function", "ok", [])]]
     assert result.value == 1
     assert json.loads(result.to_json())

@@ -1,4 +1,6 @@
-"""Encryption at rest: nothing that a user wrote is readable in the file, and a wrong key is one clear error."""
+"""Encryption at rest: nothing that a user wrote is readable in the file, and a wrong key is one
+clear error.
+"""
 
 import asyncio
 import base64

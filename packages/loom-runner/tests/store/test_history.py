@@ -106,7 +106,9 @@ def test_another_process_goes_on_with_differences(tmp_path, store, write, go):
 
 
 def test_a_state_that_the_row_before_does_not_hold_is_written_whole(store, write, go):
-    """A fork may begin with a state that was changed by hand; no difference may be made against that."""
+    """A fork may begin with a state that was changed by hand; no difference may be made against
+    that.
+    """
     states = chat(60)
     claim = write(states[:50])
     store._history.forget(claim.run_key)
@@ -148,7 +150,7 @@ def test_a_damaged_row_is_named_and_what_does_not_depend_on_it_can_be_read(store
 def test_text_that_is_no_text_is_named(store, write):
     write(["1"])
     store._file.db.execute("UPDATE steps SET state = CAST(x'ff' AS TEXT)")
-    with pytest.raises(StoreDamaged, match="holds a text that is not Unicode"):
+    with pytest.raises(StoreDamaged, match="contains a text that is not Unicode"):
         store.reader.steps("r")
 
 
@@ -156,7 +158,7 @@ def test_a_missing_base_is_named(store, write):
     write(chat(40))
     first_key = kinds(store).index("z")
     store._file.db.execute("DELETE FROM steps WHERE step_index <= ?", (first_key,))
-    with pytest.raises(StoreDamaged, match=rf"the state of step {first_key + 1} of run 'r'.*built on are missing"):
+    with pytest.raises(StoreDamaged, match=rf"the state of step {first_key + 1} of run 'r'.*based on are missing"):
         store.reader.steps("r")
 
 

@@ -1,4 +1,6 @@
-"""The SQLite store beside an oracle that keeps its rows in dicts: whatever is done, both say the same."""
+"""The SQLite store beside an oracle that keeps its rows in dicts: whatever is done, both say the
+same.
+"""
 
 import asyncio
 import shutil

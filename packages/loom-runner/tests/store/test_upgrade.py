@@ -1,4 +1,6 @@
-"""Databases that were made by the formats before: everything in them is still there, and their runs go on."""
+"""Databases that were made by the formats before: everything in them is still there, and their runs
+go on.
+"""
 
 import asyncio
 import json
@@ -28,7 +30,9 @@ STATES = [json.dumps({"said": [f"found {m} " * 300 for m in range(n + 1)]}) for 
 
 
 def old_database(path, version):
-    """A database as that version left it: a run of five steps, paused; one in doubt; one that is over."""
+    """A database as that version left it: a run of five steps, paused; one in doubt; one that is
+    over.
+    """
     db = apsw.Connection(str(path))
     db.pragma("auto_vacuum", 2)
     db.pragma("journal_mode", "wal")

@@ -1,4 +1,6 @@
-"""Power that goes away and disks that refuse, at every operation of a run (a dose here; `python -m loom_runner.testing power`)."""
+"""Power that goes away and disks that refuse, at every operation of a run (a dose here;
+`python -m loom_runner.testing power`).
+"""
 
 import random
 

@@ -1,4 +1,6 @@
-"""The regression lab: a run that does something else than its golden copy fails its test, readably."""
+"""The regression lab: a run that does something else than its golden copy fails its test,
+readably.
+"""
 
 import json
 import os
@@ -61,7 +63,9 @@ ANSWERS = {"signals": {"go": None}, "decide": "approve"}
 
 def test_a_golden_is_written_on_request_and_the_same_run_passes(tmp_path):
     program, state = build()
-    with pytest.raises(AssertionError, match="there is no golden run .*test_x.test_it-1.run.json. Make it with pytest"):
+    with pytest.raises(
+        AssertionError, match="there is no golden run .*test_x.test_it-1.run.json. Write it with pytest"
+    ):
         golden(tmp_path)(program, initial_state=state, **ANSWERS)
     notes = []
     written = golden(tmp_path, is_update=True, notes=notes)(program, initial_state=state, **ANSWERS)
@@ -91,11 +95,11 @@ def test_a_changed_run_fails_with_its_differences_and_a_page(tmp_path):
         golden(tmp_path)(dearer, "buy", initial_state=state, **ANSWERS)
     text = str(failed.value)
     assert text.startswith(
-        'buy is not as its golden run: 7 differences (golden -> now)\n  result: "paid 15" -> "paid 18"\n'
+        'buy differs from its golden run: 7 differences (golden -> now)\n  result: "paid 15" -> "paid 18"\n'
     )
     assert "  tool_calls[0].result.price: 5 -> 6\n" in text
     page = tmp_path / "buy.run.diff.html"
-    assert text.endswith(f"see it: {page}\naccept it: pytest --loom-update")
+    assert text.endswith(f"page: {page}\naccept: pytest --loom-update")
     assert page.read_text("utf-8").lower().startswith("<!doctype html>")
     golden(tmp_path, is_update=True)(dearer, "buy", initial_state=state, **ANSWERS)
     assert not page.exists()

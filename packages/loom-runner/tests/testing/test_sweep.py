@@ -1,4 +1,6 @@
-"""Every point of the seam between driver and store, and of the agent's own code, killed with SIGKILL, for each policy."""
+"""Every point of the seam between driver and store, and of the agent's own code, killed with
+SIGKILL, for each policy.
+"""
 
 import asyncio
 import multiprocessing

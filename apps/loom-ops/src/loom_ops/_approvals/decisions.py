@@ -13,11 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from loom_agents.cli import request_name, requests_in_tree
 from loom_runner.cli_base import ExitCode
 from loom_runner.run_ids import root_run_id
 
 from loom_ops._approvals.people import objection
-from loom_ops._approvals.requests import choose_request, request_name, requests_in_tree
+from loom_ops._approvals.requests import choose_request
 from loom_ops._audit.chain import AuditFact
 from loom_ops._audit.facts import update_audit_trail
 from loom_ops._audit.trail import open_trail
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from loom_agents.cli import Request
     from loom_runner import LocalEngine, Runs
 
     from loom_ops._approvals.people import Person
-    from loom_ops._approvals.requests import Request
     from loom_ops._site import Site
 
 __all__ = ["Decided", "DecisionService", "Resolution", "Verdict"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from loom_runner.run_ids import is_within
+from loom_agents.cli import Request, request_name, requests_in_tree
 
 from loom_ops._commands.allow_rules import argv_text
 from loom_ops._errors import LoomOpsError
@@ -13,15 +12,7 @@ from loom_ops._errors import LoomOpsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["approvals_left", "choose_request", "request_name", "requests_in_tree", "step_text"]
-
-Request = Mapping[str, Any]
-"""A request as the runner shows it: run_id, number, status, tool, policy, decisions, ..."""
-
-
-def requests_in_tree(requests: Iterable[Request], run_id: str | None) -> list[Request]:
-    """Return the requests of a run and its children; all when the run is None."""
-    return [request for request in requests if run_id is None or is_within(request["run_id"], run_id)]
+__all__ = ["approvals_left", "choose_request", "step_text"]
 
 
 def choose_request(requests: Iterable[Request], run_id: str, number: int | None, verb: str) -> Request:
@@ -49,11 +40,6 @@ def choose_request(requests: Iterable[Request], run_id: str, number: int | None,
             f"cannot {verb} {run_id!r}: {len(found)} requests wait: {names}. Choose one with --number.", run_id=run_id
         )
     return found[0]
-
-
-def request_name(request: Request) -> str:
-    """Return the name of a request: the run and the number that the commands take."""
-    return f"{request['run_id']}#{request['number']}"
 
 
 def step_text(request: Request) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from loom_agents.cli import request_name, requests_in_tree
 from loom_runner.cli_base import (
     Output,
     choose_output,
@@ -13,15 +14,17 @@ from loom_runner.cli_base import (
     plural,
     run_async,
     write_error,
-    write_json,
     write_line,
+    write_rows,
 )
 
 from loom_ops._cli.options import config_option, db_option, load_settings, note_option, pasteable, run_option
+from loom_ops._errors import LOOM_OPS
 
 if TYPE_CHECKING:
+    from loom_agents.cli import Request
+
     from loom_ops._approvals.decisions import Resolution, Verdict
-    from loom_ops._approvals.requests import Request
 
 __all__ = ["APPROVAL_COMMANDS"]
 
@@ -56,11 +59,9 @@ def _decide(verdict: Verdict, run_id: str, number: int | None, *, note: str, db:
 
     from loom_ops._approvals.decisions import DecisionService
     from loom_ops._approvals.people import local_person
-    from loom_ops._approvals.requests import request_name
-    from loom_ops._runs import open_runs
 
     site = load_settings(config)
-    with open_runs(db) as store:
+    with LOOM_OPS.open_database(db) as store:
         service = DecisionService(LocalEngine(store), site, Path(db))
         request = service.find(verdict, run_id, number)
         decided = run_async(service.decide(request, verdict, local_person(), note=note))
@@ -86,18 +87,14 @@ def approvals(*, run_id: str | None, every: bool, db: str, output: Output | None
     """List the steps that wait for approval."""
     from loom_runner import Runs
 
-    from loom_ops._approvals.requests import request_name, requests_in_tree, step_text
-    from loom_ops._runs import open_runs
+    from loom_ops._approvals.requests import step_text
 
-    with open_runs(db) as store:
+    with LOOM_OPS.open_database(db) as store:
         found = requests_in_tree(Runs(store).approvals(pending_only=not every), run_id)
     chosen = choose_output(output)
-    if chosen != "text":
-        for row in found if chosen == "jsonl" else [found]:
-            write_json(row, chosen)
+    if chosen != "text" or not found:
+        write_rows(found, {}, chosen, empty="nothing waits for approval")
         return
-    if not found:
-        write_error("nothing waits for approval")
     for row in found:
         policy = row["policy"]
         write_line(f"{request_name(row)}  {row['status']}  {step_text(row)}")
@@ -131,10 +128,9 @@ def resolve(*, run_id: str, call: int, how: Resolution | None, db: str, config: 
 
     from loom_ops._approvals.decisions import DecisionService
     from loom_ops._approvals.people import local_person
-    from loom_ops._runs import open_runs
 
     site = load_settings(config)
-    with open_runs(db) as store:
+    with LOOM_OPS.open_database(db) as store:
         service = DecisionService(LocalEngine(store), site, Path(db))
         root = run_async(service.resolve(run_id, call, how, local_person()))
     write_error(f"resume: {pasteable('resume', root, db)}")

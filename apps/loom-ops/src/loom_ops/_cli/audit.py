@@ -9,7 +9,7 @@ import click
 from loom_runner.cli_base import ExitCode, plural, write_error, write_json, write_line
 
 from loom_ops._cli.options import db_option
-from loom_ops._errors import LoomOpsError
+from loom_ops._errors import LOOM_OPS, LoomOpsError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -93,7 +93,6 @@ def _signing() -> ModuleType:
 
 def _trail(db: str) -> AbstractContextManager[AuditTrail]:
     from loom_ops._audit.trail import open_trail
-    from loom_ops._runs import require_database
 
-    require_database(db)
+    LOOM_OPS.require_database(db)
     return open_trail(db)

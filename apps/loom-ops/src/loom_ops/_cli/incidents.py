@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from loom_agents.cli import BareFlags
 from loom_runner.cli_base import Output, choose_output, output_option
 
 from loom_ops._cli.options import (
-    BareFlags,
     config_option,
     db_option,
     drill_option,
@@ -24,6 +24,7 @@ from loom_ops._cli.options import (
     run_option,
     trace_option,
 )
+from loom_ops._errors import LOOM_OPS
 
 if TYPE_CHECKING:
     from loom_runner import SQLiteStore
@@ -91,9 +92,8 @@ def resume(*, run_id: str, db: str, output: Output | None, **options: Any) -> in
 
     After a crash, an interruption, or a decision that it waited for.
     """
-    from loom_ops._runs import open_runs
 
-    with open_runs(db) as store:
+    with LOOM_OPS.open_database(db) as store:
         return _session(store, db, choose_output(output), options).resume(run_id)
 
 
@@ -108,20 +108,18 @@ def rollback(*, run: str, db: str, output: Output | None, **options: Any) -> int
 
     Each undo step waits for an approval of its own.
     """
-    from loom_ops._runs import open_runs
 
-    with open_runs(db) as store:
+    with LOOM_OPS.open_database(db) as store:
         return _session(store, db, choose_output(output), options).roll_back(run)
 
 
 def _start(incident: str, run_id: str | None, runbook: str | None, output: Output, options: dict[str, Any]) -> int:
     from loom_ops._incidents.requests import build_request, new_run_id, stored_request
-    from loom_ops._runs import open_runs
 
     db = options["db"]
     if not incident.strip():
         raise click.UsageError("INCIDENT is empty: describe in a few words what is wrong")
-    with open_runs(db, must_exist=False) as store:
+    with LOOM_OPS.open_database(db, must_exist=False) as store:
         name = run_id or new_run_id()
         session = _session(store, db, output, options)
         if store.reader.get_run(name) is not None and stored_request(store, name).incident == incident:

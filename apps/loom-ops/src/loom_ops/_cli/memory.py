@@ -8,7 +8,7 @@ import click
 from loom_runner.cli_base import Output, choose_output, output_option, write_rows
 
 from loom_ops._cli.options import db_option
-from loom_ops._errors import LoomOpsError
+from loom_ops._errors import LOOM_OPS, LoomOpsError
 
 __all__ = ["memory"]
 
@@ -26,9 +26,8 @@ def list_(*, every: bool, db: str, output: Output | None) -> None:
     """List facts."""
     from loom_ops._clock import now_iso
     from loom_ops._memory.facts import Memory
-    from loom_ops._runs import require_database
 
-    require_database(db)
+    LOOM_OPS.require_database(db)
     with closing(Memory(db)) as stored:
         found = stored.facts(now_iso(), with_old=every)
     columns = {
@@ -46,9 +45,8 @@ def list_(*, every: bool, db: str, output: Output | None) -> None:
 def forget(*, number: int, db: str) -> None:
     """Remove a fact, by its number."""
     from loom_ops._memory.facts import Memory
-    from loom_ops._runs import require_database
 
-    require_database(db)
+    LOOM_OPS.require_database(db)
     with closing(Memory(db)) as stored:
         was_there = stored.forget(number)
     if not was_there:

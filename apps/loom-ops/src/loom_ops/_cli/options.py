@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from loom_ops._site import Site
 
 __all__ = [
-    "BareFlags",
     "config_option",
     "db_option",
     "drill_option",
@@ -31,16 +30,6 @@ __all__ = [
 ]
 
 DEFAULT_DB: Final = "ops.sqlite"
-
-
-class BareFlags(click.Command):
-    """A command in which `--mock-llm` stands alone and only `--mock-llm=FILE` takes a value."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the arguments."""
-        end = args.index("--") if "--" in args else len(args)
-        named = ["--mock-llm=" if arg == "--mock-llm" else arg for arg in args[:end]]
-        return super().parse_args(ctx, named + args[end:])
 
 
 db_option = click.option(
@@ -128,5 +117,4 @@ def load_settings(config: Path | None) -> Site:
 
 def pasteable(verb: str, run_id: str, db: str, *more: str) -> str:
     """Return a command of loom-ops about a run, quoted for a shell."""
-    words = ("loom-ops", verb, "--run-id", run_id, "--db", db, *more)
-    return " ".join(shlex.quote(word) for word in words)
+    return shlex.join(("loom-ops", verb, "--run-id", run_id, "--db", db, *more))

@@ -14,6 +14,7 @@ from loom_runner.cli_base import (
 )
 
 from loom_ops._cli.options import db_option, pasteable, run_option
+from loom_ops._errors import LOOM_OPS
 
 __all__ = ["REPORT_COMMANDS"]
 
@@ -34,12 +35,11 @@ def explain(*, run_id: str, db: str, output: Output | None) -> None:
 
     from loom_ops._cli.status_lines import status_lines
     from loom_ops._cli.timeline import timeline_lines
-    from loom_ops._runs import open_runs
 
     def command(verb: str, run: str, *more: str) -> str:
         return pasteable(verb, run, db, *more)
 
-    with open_runs(db) as store:
+    with LOOM_OPS.open_database(db) as store:
         runs = Runs(store)
         explanation = runs.explain(run_id)
         chosen = choose_output(output)
@@ -65,10 +65,9 @@ def runs(*, db: str, output: Output | None) -> None:
     from loom_runner import Runs
     from loom_runner.run_ids import is_child
 
-    from loom_ops._runs import open_runs
     from loom_ops._team.outcomes import current_outcome, outcome_text
 
-    with open_runs(db) as store:
+    with LOOM_OPS.open_database(db) as store:
         found = [run for run in Runs(store).list(limit=MAX_RUNS) if not is_child(run["run_id"])]
     rows = []
     for run in found:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from loom_agents.cli import BareFlags, serve_options
 from loom_runner.cli_base import ExitCode, run_async, write_error, write_line
 
 from loom_ops._cli.options import (
-    BareFlags,
     config_option,
     db_option,
     load_settings,
@@ -19,59 +19,39 @@ from loom_ops._cli.options import (
     model_option,
     require_model,
 )
-from loom_ops._errors import LoomOpsError
+from loom_ops._errors import LOOM_OPS, LoomOpsError
+
+if TYPE_CHECKING:
+    from loom_runner import SQLiteStore
+
+    from loom_ops._interfaces.http import IncidentProduct
 
 __all__ = ["SERVER_COMMANDS"]
 
 
 @click.command(cls=BareFlags)
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="HOST", help="The address to listen on.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8734,
-    show_default=True,
-    metavar="PORT",
-    help="The port to listen on; 0 for any free one.",
-)
-@click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE", help="Tokens and their scopes (TOML).")
-@click.option("--allow-host", multiple=True, metavar="NAME", help="A further host name of this server; repeatable.")
+@serve_options(port=8734)
 @db_option
 @mock_option
 @model_option
 @config_option
-def serve(
-    *, host: str, port: int, token_file: Path | None, allow_host: tuple[str, ...], db: str, **options: Any
-) -> int:
+def serve(*, db: str, **options: Any) -> int:
     """Serve incidents over HTTP, with a web page.
 
     Start runs, watch them live, approve their steps.
     """
-    try:
-        from loom_agents.serve import serve as serve_product
-    except ImportError as exc:
-        raise LoomOpsError(f"cannot serve: {exc.name!r} is not installed. Install loom-ops[serve].") from exc
     from loom_ops._incidents.models import load_model
-    from loom_ops._interfaces.http import IncidentProduct
-    from loom_ops._runs import open_runs
 
     model = require_model(options)
     load_model(model)
 
-    def print_address(address: str, token: str | None) -> None:
-        write_error(f"loom-ops serves {db} at {address}" + (f"#token={token}" if token else ""))
-        write_error("Press Ctrl-C to stop; loom-ops resume continues runs that are interrupted by that.")
+    def build(store: SQLiteStore) -> IncidentProduct:
+        from loom_ops._interfaces.http import IncidentProduct
 
-    with open_runs(db, must_exist=False) as store:
-        product = IncidentProduct(
-            store, Path(db), load_settings(options["config"]), model, is_owners=token_file is None
-        )
-        run_async(
-            serve_product(
-                product, host=host, port=port, token_file=token_file, allowed_hosts=allow_host, on_ready=print_address
-            )
-        )
-    return ExitCode.DONE
+        is_owners = options["token_file"] is None
+        return IncidentProduct(store, Path(db), load_settings(options["config"]), model, is_owners=is_owners)
+
+    return LOOM_OPS.serve(build, db, options)
 
 
 @click.command(cls=BareFlags)
@@ -87,11 +67,10 @@ def telegram(*, db: str, **options: Any) -> int:
         raise LoomOpsError(f"cannot use Telegram: {exc.name!r} is not installed. Install loom-ops[telegram].") from exc
     from loom_ops._incidents.models import MOCK
     from loom_ops._interfaces.http import IncidentProduct
-    from loom_ops._runs import open_runs
 
     site = load_settings(options["config"])
     bot = bot_of(site)
-    with open_runs(db, must_exist=False) as store:
+    with LOOM_OPS.open_database(db, must_exist=False) as store:
         run_async(serve_telegram(bot, IncidentProduct(store, Path(db), site, model_name(options) or MOCK)))
     return ExitCode.DONE
 

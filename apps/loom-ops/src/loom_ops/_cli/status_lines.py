@@ -16,6 +16,7 @@ from loom_ops._team.outcomes import outcome_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from loom_agents.cli import Request
     from loom_runner import Runs
 
 __all__ = ["status_lines"]
@@ -86,7 +87,7 @@ def _role(role: str, child: dict[str, Any]) -> str:
     return str(status)
 
 
-def _request(row: dict[str, Any]) -> Iterator[str]:
+def _request(row: Request) -> Iterator[str]:
     policy = row["policy"]
     if policy.get("argv"):
         undo = f"    undo: {argv_text(policy['undo'])}" if policy.get("undo") else "    cannot be undone"
@@ -99,7 +100,7 @@ def _request(row: dict[str, Any]) -> Iterator[str]:
         yield f"  {'until':<9}  {row['expires_at'][11:16]} UTC ({_time_left(row)}), then denied"
 
 
-def _time_left(row: dict[str, Any]) -> str:
+def _time_left(row: Request) -> str:
     seconds = (datetime.fromisoformat(row["expires_at"]) - datetime.now(UTC)).total_seconds()
     return duration(max(0, round(seconds / 60)) * 60_000_000)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from loom_agents import AgentError, ProviderModel, ScriptedModel, ScriptError
-from loom_runner.cli_base import ExitCode
+from loom_agents import ProviderModel, ScriptedModel
 
-from loom_ops._errors import LoomOpsError
+from loom_ops._errors import LOOM_OPS
 from loom_ops._team.planner import mock_planner
 
 if TYPE_CHECKING:
@@ -28,11 +27,7 @@ def load_model(name: str) -> Model:
     """
     if name == MOCK:
         return mock_planner()
-    try:
+    with LOOM_OPS.translate_agent_errors():
         if name.startswith(SCRIPT_PREFIX):
             return ScriptedModel.from_file(Path(name.removeprefix(SCRIPT_PREFIX)))
         return ProviderModel(name)
-    except ScriptError as exc:
-        raise LoomOpsError(str(exc)) from exc
-    except AgentError as exc:
-        raise LoomOpsError(str(exc), exit_code=ExitCode.PROVIDER) from exc

@@ -17,11 +17,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import loom_runner
 from loom_runner import SQLiteStore
 from loom_runner.cli_base import run_command as run_command_line
 from loom_runner.testing import CRASH_POINTS, crash_at
 
-from loom_ops import _runs
 from loom_ops._audit.trail import AuditTrail
 from loom_ops._cli.main import cli
 from loom_ops._commands.run import run_command
@@ -141,8 +141,8 @@ def _install(reach: _KillAt) -> None:
     """Put the points into their places. The process was started for this, and ends."""
     append = AuditTrail.append
 
-    def open_store(path: str) -> Any:
-        store = SQLiteStore(path, "process")
+    def open_store(path: str, **options: Any) -> Any:
+        store = SQLiteStore(path, "process", **options)
         return crash_at(store, reach.point, nth=reach.nth) if reach.point in CRASH_POINTS else store
 
     async def run_with_points(*args: Any, **more: Any) -> Any:
@@ -170,7 +170,7 @@ def _install(reach: _KillAt) -> None:
         return wrapper
 
     replacements: tuple[tuple[Any, str, Any], ...] = (
-        (_runs, "open_store", open_store),
+        (loom_runner, "open_store", open_store),
         (tools, "run_command", run_with_points),
         (tools, "write_postmortem", followed_by("postmortem.after", write_postmortem)),
         (Memory, "learn", followed_by("memory.after", Memory.learn)),

@@ -1,13 +1,15 @@
-"""The kill sweep: a small agent is killed at random points until it is done, and everything is counted afterwards.
+"""The kill sweep: a small agent is killed at random points until it is done, and its effects are
+counted afterwards.
 
 What is counted, for every run:
 
-* *lost*: a step or a tool result that its process was told is committed, and that is not in the database;
-* *repeated*: an effect that happened again although its result was on record; with any policy but `retry`, any effect
-  that happened twice;
-* *hidden*: an effect whose process died before its end was recorded, and that `doubts` does not list.
+* *lost*: a step or a tool result that was acknowledged as committed, and is not in the database;
+* *repeated*: an effect that happened again although its result was recorded; with any policy except
+  `retry`, any effect that happened twice;
+* *hidden*: an effect without a recorded end that `doubts` does not list.
 
-Every process is forked from a clean server process and killed with SIGKILL; effects are lines of an append-only file.
+Every process is forked from a clean server process and killed with SIGKILL; effects are lines of an
+append-only file.
 """
 
 from __future__ import annotations
@@ -46,12 +48,14 @@ POINTS = (
     *(point for point in CRASH_POINTS if not point.startswith((*_OTHERS, "replace_state"))),
     *EFFECT_POINTS,
 )
-"""The points that the process reaches which drives a run; the others are those of the people who look after it."""
+"""The points that a process reaches when it drives a run; the others are reached by requests from
+outside.
+"""
 
 
 @dataclass(slots=True)
 class SweepReport:
-    """What a sweep found; `problems` is empty when every promise held."""
+    """What a sweep found; `problems` is empty if every promise was kept."""
 
     seed: int
     kills: int
@@ -66,22 +70,23 @@ class SweepReport:
 
 
 class _Trial:
-    """One run, killed as often as it is told to be, then finished."""
+    """One run, killed a number of times, then finished."""
 
     def __init__(self, folder: Path, policy: Policy) -> None:
         self.folder = folder
         self.policy = policy
         self.effects = EffectLog(folder / "effects.txt")
-        self.told = EffectLog(folder / "told.txt")
+        self.acknowledged = EffectLog(folder / "acknowledged.txt")
         self.doubts = 0
         self.problems: list[str] = []
 
     def process(self, point: str | None, nth: int = 1) -> bool:
-        """Drive the run in a process of its own; True when it was killed."""
+        """Drive the run in a separate process; return whether it was killed."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["loom_runner.testing._preload"])
         child = context.Process(target=drive, args=(str(self.folder), self.policy, point, nth))
-        # The child needs nothing of the program that sweeps, and importing that again would cost most of its life.
+        # The child does not need the sweep's main module, and importing it again would take most of
+        # its time.
         program = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")
         try:
@@ -96,7 +101,9 @@ class _Trial:
         return was_killed
 
     def settle(self) -> None:
-        """Look for hidden doubts, and answer what waits, as a person does who looks at the world."""
+        """Look for hidden calls in doubt, and decide what waits according to the effects, as a
+        person would.
+        """
         if not (self.folder / "runs.sqlite").exists():
             return
         with SQLiteStore(self.folder / "runs.sqlite", "process") as store:
@@ -124,7 +131,7 @@ class _Trial:
             asyncio.run(resolve_call(store, RUN_ID, number, "retry", decided_by="sweep"))
 
     def finish(self) -> None:
-        """Drive the run to its end without a kill, then compare the rows with the world."""
+        """Drive the run to its end without a kill, then compare the rows with the effects."""
         for _ in range(30):
             self.settle()
             self.process(None)
@@ -138,7 +145,7 @@ class _Trial:
     def _compare(self, store: SQLiteStore, result: str | None) -> None:
         steps = store.reader.steps(RUN_ID)
         calls = {_key(call): call for call in store.reader.tool_calls()}
-        told = self.told.lines()
+        acknowledged = self.acknowledged.lines()
         rounds = 2 * STEPS if self.policy == "spawn" else STEPS
         if [step.step_index for step in steps] != list(range(rounds + 1)):
             self.problems.append(f"lost: steps are {[step.step_index for step in steps]}")
@@ -149,7 +156,7 @@ class _Trial:
         got = json.loads(result or "[]")
         if len(got) != len(wanted) or any(one not in allowed for one, allowed in zip(got, wanted, strict=False)):
             self.problems.append(f"lost: the result is {result}")
-        for index, count in Counter(line.split()[1] for line in told if line.startswith("step ")).items():
+        for index, count in Counter(line.split()[1] for line in acknowledged if line.startswith("step ")).items():
             if count > 1:
                 self.problems.append(f"repeated: step {index} was committed {count} times")
         for key, count in Counter(self.effects.lines()).items():
@@ -161,7 +168,7 @@ class _Trial:
                 self.problems.append(f"repeated: {key} happened {count} times in {call.tries} tries")
         approvals = store.reader.approvals(RUN_ID) if self.policy == "approve" else []
         self.problems += [f"lost: the approval of {one.key}" for one in approvals if one.status != "used"]
-        for key, count in Counter(line.split()[1] for line in told if line.startswith("call ")).items():
+        for key, count in Counter(line.split()[1] for line in acknowledged if line.startswith("call ")).items():
             if count > 1:
                 self.problems.append(f"repeated: {key} ended {count} times")
 
@@ -179,7 +186,7 @@ def kill_once(folder: Path, policy: Policy, *points: str) -> tuple[bool, list[st
     trial = _Trial(folder, policy)
     kills = 0
     for point in points:
-        for _ in range(4):  # a run that waits goes on in another process
+        for _ in range(4):  # a waiting run continues in another process
             if trial.process(point):
                 kills += 1
                 break
@@ -191,12 +198,13 @@ def kill_once(folder: Path, policy: Policy, *points: str) -> tuple[bool, list[st
 def sweep(
     number: int, *, seed: int, points: Sequence[str] = POINTS, on_progress: Callable[[str], None] = lambda _: None
 ) -> SweepReport:
-    """Kill processes at random points until `number` were killed, several in each run, and count what went wrong.
+    """Kill processes at random points until `number` were killed, several in each run, and count
+    problems.
 
     Args:
         number: How many processes to kill.
         seed: The same seed kills at the same points.
-        on_progress: Called with a line of progress now and then.
+        on_progress: Called with a line of progress after every 50 runs.
     """
     chance = random.Random(seed)  # noqa: S311  (spreads crashes, guards nothing)
     report = SweepReport(seed, 0, 0, 0, [])

@@ -1,4 +1,6 @@
-"""The log of events: numbered by commits, filled by whoever writes, and complete for those who come back."""
+"""The log of events: numbered by commits, filled by whoever writes, and complete for those who come
+back.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Group commit: one transaction for the writes of one turn of the loop, and each of them on its own."""
+"""Group commit: one transaction for the writes of one turn of the loop, and each of them on its
+own.
+"""
 
 import asyncio
 import threading

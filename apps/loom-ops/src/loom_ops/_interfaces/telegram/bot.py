@@ -19,6 +19,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from loom_agents.cli import request_name
 from loom_runner import RunnerError, Runs
 from loom_runner.cli_base import ExitCode, write_error
 from loom_runner.run_ids import is_child
@@ -26,7 +27,7 @@ from telegram import Bot, CallbackQuery, Update
 from telegram.error import BadRequest, Forbidden, InvalidToken, RetryAfter, TelegramError
 
 from loom_ops._approvals.people import Person
-from loom_ops._approvals.requests import request_name, step_text
+from loom_ops._approvals.requests import step_text
 from loom_ops._errors import LoomOpsError
 from loom_ops._interfaces.telegram.messages import (
     HELP,
@@ -42,7 +43,8 @@ from loom_ops._team.outcomes import outcome_text
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from loom_ops._approvals.requests import Request
+    from loom_agents.cli import Request
+
     from loom_ops._interfaces.http import IncidentProduct
     from loom_ops._interfaces.telegram.tables import ApprovalMessage
     from loom_ops._site import Site

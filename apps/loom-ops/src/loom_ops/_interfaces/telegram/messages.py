@@ -12,7 +12,7 @@ from loom_ops._commands.allow_rules import argv_text
 from loom_ops._interfaces.telegram.tables import code_of
 
 if TYPE_CHECKING:
-    from loom_ops._approvals.requests import Request
+    from loom_agents.cli import Request
 
 __all__ = ["HELP", "MAX_CHARACTERS", "approval_buttons", "approval_text", "decision_text", "unknown_user_text"]
 
