@@ -90,7 +90,7 @@ def test_sigterm_cancels_and_lets_the_work_clean_up():
     assert cleaned == [True]
 
 
-def test_a_table_fits_its_width_and_says_what_it_cut(capsys, monkeypatch):
+def test_a_table_fits_its_width_and_marks_what_it_cut(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     rows = [{"a": "x" * 10, "b": "y" * 80}, {"a": "z", "b": ""}]
     columns = {"a": lambda row: row["a"], "a long heading": lambda row: row["b"]}

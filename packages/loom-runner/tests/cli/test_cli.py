@@ -1,4 +1,4 @@
-"""The command as people and pipes use it."""
+"""The command, with text output and with pipes."""
 
 import contextlib
 import json
@@ -62,7 +62,7 @@ def test_the_seeds_four_lines_work_as_written(place):
     assert len(place.effects()) == 4
 
 
-def test_text_says_how_the_run_stands_and_what_to_do_next(place):
+def test_text_shows_the_status_and_what_to_do_next(place):
     done = place.call("run", "agent.py", "--run-id", "r", "--max-steps", "1", "--output", "text")
     assert done.stdout == 'r  paused  1 step\n  state  {"n": 1}\n'
     assert done.stderr == "resume: loom-runner resume agent.py --run-id r\n"
@@ -71,7 +71,7 @@ def test_text_says_how_the_run_stands_and_what_to_do_next(place):
     assert done.stderr == "explain: loom-runner explain --run-id r\n"
 
 
-def test_json_lines_tell_the_run_as_it_goes(place):
+def test_json_lines_report_the_run_live(place):
     done = place.call("run", "agent.py", "--run-id", "r", "--output", "jsonl")
     kinds = [json.loads(line)["kind"] for line in done.stdout.splitlines()]
     assert kinds[0] == "run_started"
@@ -179,7 +179,7 @@ def test_no_command_shows_the_help_and_is_a_usage_error(place):
 # ---------------------------------------------------------------------- bad input
 
 
-def test_an_unknown_run_is_named_with_those_that_are_there(place):
+def test_an_unknown_run_is_named_with_the_existing_ones(place):
     place.call("run", "agent.py", "--run-id", "r")
     there = "there is no such run in runs.sqlite. Runs there: r (loom-runner list)."
     one_line(place.call("resume", "agent.py", "--run-id", "q"), 2, "cannot resume 'q'", there)
@@ -374,7 +374,7 @@ def test_a_call_that_is_not_in_doubt_cannot_be_resolved(place):
 # ---------------------------------------------------------------------- the rest
 
 
-def test_a_waiting_run_says_what_for_and_a_signal_lets_it_go_on(place):
+def test_a_waiting_run_prints_what_it_waits_for_and_a_signal_continues_it(place):
     place.write(
         "asks.py",
         """
@@ -516,7 +516,7 @@ def test_ctrl_c_while_the_command_itself_is_loaded_is_one_line(monkeypatch, caps
     assert (left.value.code, capsys.readouterr().err) == (130, "interrupted.\n")
 
 
-def test_a_used_up_budget_ends_with_its_own_code_and_can_be_raised(place):
+def test_a_used_up_budget_has_its_own_exit_code_and_can_be_raised(place):
     done = place.call("run", "agent.py", "r", "--budget", "steps=2", "--output", "text")
     assert done.returncode == 4
     assert "  error  BudgetUsedUp: the budget of steps 2 is used up" in done.stdout
@@ -595,7 +595,7 @@ def test_the_children_of_a_run_are_listed(place):
     assert kinds.count("child") == 2
 
 
-def test_a_worker_goes_on_with_what_is_ready_and_ends_when_asked(place):
+def test_a_worker_resumes_what_is_ready_and_ends_when_idle(place):
     place.call("run", "agent.py", "r")
     for name in ("a", "b"):
         place.call("fork", "r", "--step", "1", "--as", name)

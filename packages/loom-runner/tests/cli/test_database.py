@@ -1,4 +1,4 @@
-"""Looking after a database from the command line: doctor, verify, prune."""
+"""The commands about a whole database: doctor, verify, prune."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def test_text_is_one_line_for_each_check_and_needs_no_colour(place):
     assert all(re.match(r"ok    [a-z ]+  \S", line) for line in lines)
 
 
-def test_runs_that_do_not_go_on_by_themselves_are_named(place):
+def test_runs_that_need_attention_are_named(place):
     place.killed(*RUN, DIE_AT="tool-2-after-effect", POLICY="ask")
     place.write("bad.py", "async def step(state, ctx): raise ValueError('v')")
     place.call("run", "bad.py", "f", "--input", "{}")
@@ -73,7 +73,7 @@ def test_a_row_from_the_future_and_a_damaged_one_are_bad(place):
     assert "run r" in text
 
 
-def test_verify_says_what_it_has_read(place):
+def test_verify_reports_what_it_has_read(place):
     place.call(*RUN)
     done = place.call("verify", "--output", "text")
     assert done.returncode == 0
@@ -92,7 +92,7 @@ def test_verify_with_a_module_says_which_states_its_types_do_not_fit(place):
     assert "step 0 of run r" in done.stdout
 
 
-def test_a_database_that_may_only_be_read_is_examined_all_the_same(place, monkeypatch):
+def test_a_read_only_database_can_be_examined(place, monkeypatch):
     place.call(*RUN)
     monkeypatch.setattr(os, "access", lambda *_: False)
     done = place.call("doctor")

@@ -74,7 +74,7 @@ def test_an_agent_is_named_by_its_module_and_function():
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", " a"])
-def test_a_name_that_cannot_be_shown_or_told_apart_is_refused(name):
+def test_a_name_that_cannot_be_printed_or_distinguished_is_refused(name):
     with pytest.raises(UsageError, match="cannot define an agent named"):
         Agent(name, step=charge)
     with pytest.raises(UsageError, match="cannot define an agent named"):

@@ -1,6 +1,6 @@
 import json
 
-"""What a run waits for, in words, and the next command, for every shape of a wait."""
+"""The text about what a run waits for, and the next command, for every kind of wait."""
 
 import os
 from dataclasses import replace
@@ -60,7 +60,7 @@ def test_every_wait_has_its_words_and_its_command(run, wait, said, what):
     assert waits_for(run, []) is None
 
 
-def test_the_command_fits_how_the_run_stands(run, store):
+def test_the_command_fits_the_status(run, store):
     assert commands(run) == {"trace": "loom-runner trace --run-id r --html r.html"}
     assert commands(replace(run, status="failed")) == {"resume": "loom-runner resume a.py --run-id r"}
     assert commands(replace(run, status="cancelled")) == {}

@@ -1,5 +1,5 @@
-"""Payloads: readable while they are small, once and complete when they are large, refused above the
-cap.
+"""Payloads: readable while they are small, stored once when they are large, refused above the
+limit.
 """
 
 import json

@@ -1,6 +1,4 @@
-"""Real processes, really killed. Effects are counted in a file outside the database, so none can
-hide.
-"""
+"""Real processes that are killed. Effects are counted in a file outside the database."""
 
 import asyncio
 import json
@@ -73,7 +71,7 @@ def test_between_effect_and_record_a_tool_that_must_fail_fails(place):
     assert place.effects().count("charge 2 r/2/charge/0") == 1
 
 
-def test_a_retried_doubt_runs_the_tool_once_more(place):
+def test_a_call_in_doubt_that_is_retried_runs_the_tool_again(place):
     env = {"POLICY": "ask"}
     place.killed(*RUN, DIE_AT="tool-1-before-effect", **env)
     assert place.run(*RESUME, **env).returncode == 3
@@ -248,7 +246,7 @@ def test_a_tailrec_loop_is_killed_and_resumed_at_its_next_call(place):
     assert place.effects() == [f"note {n}" for n in range(5)]
 
 
-def test_after_a_crash_the_runs_database_is_whole(place):
+def test_after_a_crash_the_database_is_intact(place):
     place.killed(*RUN, DIE_AT="before-commit-3")
     with SQLiteStore(place.folder / "runs.sqlite") as store:
         assert store._file.db.pragma("integrity_check") == "ok"

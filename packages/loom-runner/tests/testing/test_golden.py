@@ -1,6 +1,4 @@
-"""The regression lab: a run that does something else than its golden copy fails its test,
-readably.
-"""
+"""Golden runs: a run that differs from its golden copy fails its test with readable differences."""
 
 import json
 import os
@@ -119,7 +117,7 @@ def test_keys_that_may_differ_are_ignored_and_a_wait_without_answer_is_part_of_t
 @pytest.mark.parametrize(
     ("text", "said"), [("{", "Expecting"), ("[]", "indices must be"), ('{"format": 9, "story": 1, "trace": 1}', "is 9")]
 )
-def test_a_golden_that_cannot_be_read_says_so(tmp_path, text, said):
+def test_a_golden_that_cannot_be_read_is_an_error(tmp_path, text, said):
     (tmp_path / "x.run.json").write_text(text, "utf-8")
     program, state = build()
     with pytest.raises(UsageError, match=said):

@@ -1,4 +1,4 @@
-"""`verify` finds what is wrong, and nothing else; sums and facts say what is there."""
+"""`verify` finds all problems and no others; sums and facts are correct."""
 
 import json
 import random
@@ -72,7 +72,7 @@ def test_a_database_as_it_should_be_has_no_problem(run):
         ("UPDATE blobs SET size_bytes = 3", "blob ", "its content is not what its hash says"),
     ],
 )
-def test_what_is_wrong_is_found_and_named(run, sql, where, what):
+def test_problems_are_found_and_named(run, sql, where, what):
     run._file.db.execute(sql)
     problems = run.reader.verify().problems
     assert any(what in problem.what and problem.where.startswith(where or "tool call ") for problem in problems), (
