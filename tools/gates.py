@@ -436,9 +436,8 @@ RULES: tuple[Rule, ...] = (
     no_placeholder_docstrings,
     no_foreign_private_modules,
     no_private_names_from_other_modules,
+    markdown_width,
 )
-NOT_YET: tuple[Rule, ...] = (markdown_width,)
-"""Rules that the tree does not pass yet: tested like the others, and moved to RULES when it does."""
 
 
 def main() -> int:
