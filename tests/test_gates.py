@@ -51,7 +51,7 @@ def source(tree: Path) -> Path:
     return tree / "packages" / "thing" / "src" / "thing"
 
 
-@pytest.mark.parametrize("rule", (*gates.RULES, *gates.NOT_YET), ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", gates.RULES, ids=lambda rule: rule.__name__)
 def test_a_clean_tree_passes(tree: Path, rule: gates.Rule) -> None:
     assert list(rule(tree)) == []
 
