@@ -60,12 +60,13 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 
 .PHONY: fmt
-fmt: setup ## format the code and mend what the linter can
+fmt: setup ## format the code, fix what the linter can, and update the tree in CONTRIBUTING.md
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+	$(PY) tools/tree.py --write CONTRIBUTING.md
 
 .PHONY: lint
-lint: setup ## every gate: format, rules, types, imports, errors, public names, hosts
+lint: setup ## every gate: format, rules, types, imports, and the rules of tools/gates.py
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy $(wildcard $(addsuffix /src,$(MEMBERS))) tools
@@ -73,7 +74,7 @@ lint: setup ## every gate: format, rules, types, imports, errors, public names, 
 	$(PY) tools/gates.py
 
 .PHONY: test
-test: setup test-workspace test-alone test-pythons ## all tests: with coverage here, alone from wheels, on 3.11, 3.12 and 3.13
+test: setup test-workspace test-alone test-pythons ## all tests: with coverage here; each wheel alone; on other Pythons what depends on them
 
 .PHONY: quick
 quick: setup ## the tests of the workspace, without coverage and slow sweeps; PYTEST_ARGS="packages/flow-xray -k journal"
@@ -83,7 +84,6 @@ quick: setup ## the tests of the workspace, without coverage and slow sweeps; PY
 test-workspace: setup
 	@rm -f .coverage .coverage.*
 	$(PY) -m coverage run -m pytest -n $(WORKERS) $(PYTEST_ARGS)
-	@$(PY) -m coverage combine --quiet
 	@$(PY) tools/coverage_floors.py
 
 .PHONY: test-alone

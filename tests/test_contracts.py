@@ -30,10 +30,10 @@ def file_of(module: str, root: Path) -> Path:
 
 
 def siblings(package: str) -> tuple[str, str]:
-    """Two modules of the first folder below a package that has two."""
+    """Two modules of the first folder below a package that has two; of the package itself if it is flat."""
     (source,) = ROOT.glob(f"[pa]*/*/src/{package}")
-    for folder in sorted(path for path in source.rglob("*") if path.is_dir()):
-        modules = sorted(path.stem for path in folder.glob("[!_]*.py"))
+    for folder in (*sorted(path for path in source.rglob("*") if path.is_dir()), source):
+        modules = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("__"))
         if len(modules) > 1:
             name = ".".join(folder.relative_to(source.parent).parts)
             return f"{name}.{modules[0]}", f"{name}.{modules[1]}"

@@ -213,8 +213,10 @@ def on_python(version: str, found: str, chosen: list[Path], workers: str) -> Ite
     command = [python, "-m", "pytest", "-q", "-m", "interpreter and not slow and not needs", "-n", workers, *tests]
     if tests and subprocess.run(command, cwd=ROOT, env=isolated_environment(python), check=False).returncode:
         yield "tests marked `interpreter` failed"
-    for folder in chosen:
-        yield from (f"{folder.name}: {failure}" for failure in smoke_failures(python, folder))
+    with ThreadPoolExecutor(int(workers)) as threads:
+        smokes = threads.map(lambda folder: list(smoke_failures(python, folder)), chosen)
+        for folder, failures in zip(chosen, smokes, strict=True):
+            yield from (f"{folder.name}: {failure}" for failure in failures)
 
 
 def main() -> int:

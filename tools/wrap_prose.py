@@ -11,6 +11,7 @@ paragraph), HTML, and link definitions. Code between backticks and the target of
 
 import argparse
 import ast
+import difflib
 import io
 import re
 import subprocess
@@ -185,10 +186,10 @@ def _is_code(line: str, block: list[str], in_list: bool) -> bool:
 
 def wide_lines_of_markdown(text: str, width: int = WIDTH) -> Iterator[int]:
     """Yield the numbers of the lines that wrapping would break."""
-    after = set(wrap_markdown(text, width).split("\n"))
-    for number, line in enumerate(text.split("\n"), 1):
-        if len(line) > width and line not in after:
-            yield number
+    before, after = text.split("\n"), wrap_markdown(text, width).split("\n")
+    for change, first, last, _, _ in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if change != "equal":
+            yield from (number + 1 for number in range(first, last) if len(before[number]) > width)
 
 
 # ------------------------------------------------------------------ Python

@@ -1,4 +1,4 @@
-"""What the tests of this package share: a store, a clock that is held in the hand, and the command in a process of its own."""
+"""Fixtures of this package: a store, a fake clock, and the command in a separate process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from loom_runner._cli.main import main_group
 from loom_runner.testing import FakeClock
 
 AGENT = '''
-"""An agent whose every effect is a line in a file outside the database, and which can be told where to die."""
+"""An agent whose effects are lines in a file outside the database, and which can be killed at named places."""
 import asyncio, os, signal, time
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,7 @@ def die_at(place: str) -> None:
 
 
 def block_at(place: str) -> None:
-    """Say that the place is reached, and wait there until the test opens it."""
+    """Report that the place is reached, and wait until the test releases it."""
     if os.environ.get("BLOCK_AT") == place:
         (HERE / "reached").touch()
         while not (HERE / "open").exists():
@@ -136,7 +136,7 @@ class Place:
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in this process: the same code without the price of a new interpreter."""
+        """Run a command in this process: the same code, without a new interpreter."""
         out, err = io.StringIO(), io.StringIO()
         path, modules = list(sys.path), set(sys.modules)
         try:
@@ -150,7 +150,7 @@ class Place:
         return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
     def killed(self, *arguments: str, **env: str) -> None:
-        """Run a command that is expected to take its own life."""
+        """Run a command that is expected to kill itself."""
         done = self.run(*arguments, **env)
         assert done.returncode == -signal.SIGKILL, (done.returncode, done.stdout, done.stderr)
 
@@ -159,7 +159,7 @@ class Place:
         return path.read_text("utf-8").splitlines() if path.exists() else []
 
     def wait_for(self, name: str, process: subprocess.Popen[str]) -> None:
-        """Wait until a process has made a file."""
+        """Wait until a process has created a file."""
         while not (self.folder / name).exists():
             assert process.poll() is None, process.communicate()
             try:

@@ -1,4 +1,4 @@
-"""The examples of what can be built: each runs, shows what its docstring says, and leaves nothing behind."""
+"""The examples: each runs, prints what its docstring shows, and leaves nothing behind."""
 
 import os
 import re
@@ -25,9 +25,9 @@ SHOWN = {
     ],
     "regression_lab.py": [
         r"the same prompt: passed",
-        r"another prompt: support is not as its golden run: 5 differences",
+        r"another prompt: support differs from its golden run: 5 differences",
         r'result: "Answer: see chapter 14" -> "Answer: turn it off and on again"',
-        r"see it: .*support\.run\.diff\.html",
+        r"page: .*support\.run\.diff\.html",
     ],
     "audit_runner.py": [
         r"asked for: pay \{'amount': 2500\}, above 1,000, 2 people",
@@ -71,7 +71,7 @@ def test_the_regression_lab_is_a_gate_for_pytest(tmp_path):
     assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
 
 
-def test_the_resumable_agent_works_as_its_docstring_tells_on_the_command_line(place):
+def test_the_resumable_agent_works_on_the_command_line_as_documented(place):
     command = ("-m", "loom_runner")
     agent = EXAMPLES / "resumable_agent.py"
     assert run(*command, "run", agent, "--run-id", "trip", "--max-steps", "2", cwd=place.folder).returncode == 0

@@ -1,4 +1,4 @@
-"""What the README shows, as it stands: its files are written, its command lines run in order."""
+"""The README: its files and command lines work, in order."""
 
 import re
 import shlex
@@ -21,7 +21,7 @@ def test_the_files_and_lines_of_the_readme_work_in_order(place):
     assert len(commands) >= 6
     second = [index for index, command in enumerate(commands) if command[1:3] == ["run", "agent.py:agent_loop"]][0]
     for number, command in enumerate(commands):
-        if number == second:  # the reader begins anew in another folder
+        if number == second:  # the second part of the README begins in an empty folder
             (place.folder / "runs.sqlite").unlink()
         done = place.run(*command[1:])
         assert done.returncode == 0, (command, done.stderr)

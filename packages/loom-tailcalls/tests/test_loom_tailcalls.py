@@ -1,5 +1,5 @@
-"""The door for unittest, from packages/loom-tailcalls: the whole corpus and the public names,
-without pytest.
+"""The whole corpus and the public names with unittest, without pytest. Run in
+packages/loom-tailcalls:
 
     python3 -m unittest tests.test_loom_tailcalls
     python3 -m unittest discover -s tests
@@ -42,7 +42,7 @@ async def count(n: int):
 
 
 class PublicNames(unittest.TestCase):
-    """What the seeds' readers call."""
+    """The public names, as the README of the package uses them."""
 
     def test_a_deep_tail_call_runs_as_a_loop(self):
         self.assertEqual(asyncio.run(total(100_000)), 5_000_050_000)
@@ -53,7 +53,7 @@ class PublicNames(unittest.TestCase):
 
         self.assertEqual(sum(asyncio.run(read())), 12_502_500)
 
-    def test_explain_speaks_and_gives_data(self):
+    def test_explain_returns_text_and_data(self):
         self.assertIn("total", str(explain_tailcalls(total)))
         data = explain_tailcalls(total, as_json=True)
         self.assertEqual(len(data["sites"]), 1)

@@ -1,11 +1,10 @@
-"""A local model chooses test cases; it never writes code that runs. Door for unittest, from
+"""A local model chooses test cases; it never writes code that runs. Run with unittest in
 packages/loom-tailcalls:
 
     LOOM_OLLAMA_FUZZ=1 python3 -m unittest tests.test_ollama_contract
 
-Without the variable, or when no server answers, the last test is skipped and says so. The other
-tests need no model: a fake server on the loopback address plays one, with good and with hostile
-answers.
+Without the variable, or when no server answers, the last test is skipped with the reason. The other
+tests need no model: a fake server on the loopback address gives valid and hostile answers.
 """
 
 import http.server
@@ -55,7 +54,7 @@ def equal_to_recursion(choice: Choice) -> tuple[str, str]:
 
 
 class FakeModel(http.server.BaseHTTPRequestHandler):
-    """Answer the two calls like a model server; the answers come from the server object."""
+    """Answers the two calls of the client; the answers come from the server object."""
 
     def do_GET(self):
         self.reply({"models": [{"name": "fake:1b"}]})
@@ -77,7 +76,7 @@ class FakeModel(http.server.BaseHTTPRequestHandler):
 
 
 class WithFakeServer(unittest.TestCase):
-    """The client and the judge, against a server of our own."""
+    """The client and the check of its answers, against a local fake server."""
 
     def setUp(self):
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), FakeModel)

@@ -88,7 +88,7 @@ def test_killed_in_a_tool_call_the_run_goes_on_and_repeats_nothing_recorded(
     _until(lambda: all(_is_gone(pid) for pid in _effects(slow)))
     before = _tool_calls(slow)
     assert {name for name, call in before.items() if call["status"] == "done"} == {"search_docs", "read_file"}
-    assert before["run_tests"]["status"] in {"started", "in doubt"}
+    assert before["run_tests"]["status"] in {"started", "in_doubt"}
     (slow / "go").touch()
     ended = _run("resume", "demo")
     assert (ended.returncode, ended.stdout) == (0, "The tests passed.\n")

@@ -47,9 +47,9 @@ def test_explain_tells_an_unfinished_chat_how_to_go_on(loom_run: Run) -> None:
     loom_run("chat", "whales", "-r", "demo", "--mock-llm", "--max-steps", "1")
     told = loom_run("explain", "demo", "--output", "text")
     assert told.out.startswith("demo  paused  1 step")
-    assert told.err == "go on: loom-run resume demo\n"
+    assert told.err == "resume: loom-run resume demo\n"
     facts = loom_run("explain", "--run-id", "demo").json
-    assert facts["next"] == {"go on": "loom-run resume demo"}
+    assert facts["next"] == {"resume": "loom-run resume demo"}
 
 
 def test_explain_lays_the_times_out_in_a_column(loom_run: Run, script: Run) -> None:
@@ -66,7 +66,7 @@ def test_explain_lays_the_times_out_in_a_column(loom_run: Run, script: Run) -> N
     assert lines[0].startswith("  paused  before step 1: max_steps 1  ")
     assert lines[1].startswith("  waited  before step 2: for the next message, ")
     assert lines[-1].split() == ["answer", "two\\x1b[2J"]
-    assert ended.err == 'go on: loom-run chat -r demo "..."\n'
+    assert ended.err == 'resume: loom-run chat -r demo "..."\n'
 
 
 def test_explain_says_how_to_go_on_when_the_budget_is_used_up(loom_run: Run, script: Run) -> None:
@@ -77,7 +77,7 @@ def test_explain_says_how_to_go_on_when_the_budget_is_used_up(loom_run: Run, scr
     assert "  paused  before step 1: a limit is reached  " in ended.out
     assert "  error   1 model requests in this turn; the limit is 1\n" in ended.out
     assert "signal" not in ended.out
-    assert ended.err == "go on: loom-run resume demo --max-requests N\n"
+    assert ended.err == "resume: loom-run resume demo --max-requests N\n"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,11 @@
 
 A product has one `CommandLine`, and its commands use that::
 
-    class DemoError(loom_runner.errors.CommandError): ...
+    import click
+    from loom_agents.cli import CommandLine
+    from loom_runner.errors import CommandError
+
+    class DemoError(CommandError): ...
 
     DEMO = CommandLine("demo", start="demo chat", error=DemoError)
 

@@ -12,8 +12,8 @@ outcome, which is committed in one transaction together with everything that hap
     result = await runner.resume(run_id="demo")  # in this process, or in another after a crash
     print(runner.explain_run("demo"))
 
-`AgentRunner(loop=agent_loop, ...)` drives a `@tailrec` function of `loom` in the same way: every tail call is a
-checkpoint.
+`AgentRunner(loop=agent_loop, ...)` drives a `@tailrec` function of `loom` in the same way: every
+tail call is a checkpoint.
 """
 
 from typing import TYPE_CHECKING, Any

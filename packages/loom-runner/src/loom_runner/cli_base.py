@@ -1,6 +1,7 @@
-"""What all commands of the stack share: exit codes, one-line errors, output modes, tables, Ctrl-C.
+"""The frame of all commands of the stack: exit codes, one-line errors, output modes, tables,
+Ctrl-C.
 
-`ExitCode` lists the exit codes; they are the same in every command.
+`ExitCode` lists the exit codes, which are the same for every command.
 """
 
 from loom_runner._cli.base import (

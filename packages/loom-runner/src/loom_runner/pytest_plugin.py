@@ -42,7 +42,9 @@ def loom_golden(request: pytest.FixtureRequest) -> "LoomGolden":
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """List the goldens that were written; the names come with the reports, also from xdist workers."""
+    """List the golden copies that were written. Their names are in the reports, also of xdist
+    workers.
+    """
     written = [
         text
         for reports in terminalreporter.stats.values()

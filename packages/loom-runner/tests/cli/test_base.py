@@ -52,7 +52,7 @@ def test_every_error_has_an_exit_code(error, code):
         (lambda: ExitCode.WAITING, 3, ""),
         (lambda: None, 0, ""),
         (lambda: (_ for _ in ()).throw(Denied("cannot do it:\n  because")), 5, "cannot do it: because\n"),
-        (lambda: (_ for _ in ()).throw(cli_base.Interrupted("interrupted. Go on")), 130, "interrupted. Go on\n"),
+        (lambda: (_ for _ in ()).throw(cli_base.Interrupted("interrupted. Resume")), 130, "interrupted. Resume\n"),
         (lambda: (_ for _ in ()).throw(KeyboardInterrupt), 130, "\ninterrupted.\n"),
         (
             lambda: (_ for _ in ()).throw(KeyError("k")),
@@ -85,12 +85,12 @@ def test_sigterm_cancels_and_lets_the_work_clean_up():
         finally:
             cleaned.append(True)
 
-    with pytest.raises(cli_base.Interrupted, match="interrupted. Go on: x"):
-        cli_base.run_async(work(), hint="Go on: x")
+    with pytest.raises(cli_base.Interrupted, match="interrupted. Resume: x"):
+        cli_base.run_async(work(), hint="Resume: x")
     assert cleaned == [True]
 
 
-def test_a_table_fits_its_width_and_says_what_it_cut(capsys, monkeypatch):
+def test_a_table_fits_its_width_and_marks_what_it_cut(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     rows = [{"a": "x" * 10, "b": "y" * 80}, {"a": "z", "b": ""}]
     columns = {"a": lambda row: row["a"], "a long heading": lambda row: row["b"]}

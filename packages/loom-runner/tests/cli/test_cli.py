@@ -1,4 +1,4 @@
-"""The command as people and pipes use it."""
+"""The command, with text output and with pipes."""
 
 import contextlib
 import json
@@ -43,7 +43,7 @@ def test_the_seeds_four_lines_work_as_written(place):
         2,
     )
     assert (
-        "go on: loom-runner resume agent.py --run-id demo"
+        "resume: loom-runner resume agent.py --run-id demo"
         in place.run("explain", "agent.py", *db, "--output", "text").stderr
     )
     second = place.run("resume", "agent.py", *db)
@@ -56,22 +56,22 @@ def test_the_seeds_four_lines_work_as_written(place):
     assert (story["status"], story["summary"][:20], len(story["processes"])) == ("completed", "5 steps, 2 processes", 2)
     last = place.run("run", "agent.py", "--run-id", "demo", "--trace", "trace.html")
     assert (last.returncode, json.loads(last.stdout)["was_stored"]) == (0, True)
-    assert "demo completed before; this is what is stored." in last.stderr
+    assert "demo had completed before; this is the stored result." in last.stderr
     page = (place.folder / "trace.html").read_text("utf-8")
     assert page.lstrip().lower().startswith("<!doctype html>")
     assert len(place.effects()) == 4
 
 
-def test_text_says_how_the_run_stands_and_what_to_do_next(place):
+def test_text_shows_the_status_and_what_to_do_next(place):
     done = place.call("run", "agent.py", "--run-id", "r", "--max-steps", "1", "--output", "text")
     assert done.stdout == 'r  paused  1 step\n  state  {"n": 1}\n'
-    assert done.stderr == "go on: loom-runner resume agent.py --run-id r\n"
+    assert done.stderr == "resume: loom-runner resume agent.py --run-id r\n"
     done = place.call("resume", "agent.py", "--run-id", "r", "--output", "text")
     assert done.stdout == "r  completed  5 steps\n  result  4\n"
-    assert done.stderr == "what happened: loom-runner explain --run-id r\n"
+    assert done.stderr == "explain: loom-runner explain --run-id r\n"
 
 
-def test_json_lines_tell_the_run_as_it_goes(place):
+def test_json_lines_report_the_run_live(place):
     done = place.call("run", "agent.py", "--run-id", "r", "--output", "jsonl")
     kinds = [json.loads(line)["kind"] for line in done.stdout.splitlines()]
     assert kinds[0] == "run_started"
@@ -93,7 +93,7 @@ def test_tables_for_people_and_json_for_pipes(place):
         assert len(text) == rows + 1
         assert len(json.loads(place.call(*arguments).stdout)) == rows
         assert len(place.call(*arguments, "--output", "jsonl").stdout.splitlines()) == rows
-    assert place.call("doubts", "--output", "text").stderr == "Nothing is in doubt.\n"
+    assert place.call("doubts", "--output", "text").stderr == "No call is in doubt.\n"
     text = place.call("get", "r", "--output", "text").stdout
     assert re.search(r"^status +completed$", text, re.MULTILINE)
 
@@ -179,7 +179,7 @@ def test_no_command_shows_the_help_and_is_a_usage_error(place):
 # ---------------------------------------------------------------------- bad input
 
 
-def test_an_unknown_run_is_named_with_those_that_are_there(place):
+def test_an_unknown_run_is_named_with_the_existing_ones(place):
     place.call("run", "agent.py", "--run-id", "r")
     there = "there is no such run in runs.sqlite. Runs there: r (loom-runner list)."
     one_line(place.call("resume", "agent.py", "--run-id", "q"), 2, "cannot resume 'q'", there)
@@ -255,7 +255,7 @@ def test_an_existing_run_with_another_input_is_an_error(place):
         ("empty.py", "def other(): ...", "it has neither build_runner(db_path) nor step(state, ctx)"),
         ("attr.py:nope", "def other(): ...", "attr.py has no nope. It has: other."),
         ("number.py:x", "x = 3", "x is an int, not a function"),
-        ("none.py", "def build_runner(db): ...", "build_runner gave None, not an AgentRunner"),
+        ("none.py", "def build_runner(db): ...", "build_runner returned None, not an AgentRunner"),
         ("bad.py", "def build_runner(db): raise KeyError('k')", "build_runner() raised KeyError: 'k' (bad.py:1)"),
         (
             "state.py",
@@ -309,25 +309,25 @@ def test_a_step_that_fails_fails_the_command_and_says_why(place, body, said):
     assert done.returncode == 1
     assert said in done.stdout
     assert done.stdout.startswith('r  failed  0 steps\n  state  {"n": 1}\n  error  ')
-    assert done.stderr == "go on: loom-runner resume bad.py --run-id r\n"
+    assert done.stderr == "resume: loom-runner resume bad.py --run-id r\n"
     assert json.loads(place.call("history", "r").stdout) == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "agent.py"), "cannot run agent.py: say how the run is called, with --run-id RUN"),
+        (("run", "agent.py"), "cannot run agent.py: the run id is missing. Give --run-id RUN"),
         (("run", "agent.py", "--run-id", "r", "--max-steps", "0"), "Invalid value for '--max-steps'"),
         (("run", "agent.py", "--run-id", "r", "--max-steps", "many"), "'many' is not a whole number from 1."),
         (("run", "r", "s", "t"), "'s' is one argument too many"),
-        (("run", "--run-id", "r"), "say which MODULE"),
-        (("resume", "agent.py"), "cannot resume agent.py: say which of its runs, with --run-id RUN"),
+        (("run", "--run-id", "r"), "Give MODULE"),
+        (("resume", "agent.py"), "cannot resume agent.py: the run id is missing. Give --run-id RUN"),
         (("resume", "agent.py", "r"), "there is no database runs.sqlite"),
         (("run", "agent.py", "x" * 10_000), "at most 200 characters, this one has 10,000"),
         (("explain", "x" * 10_000), "cannot explain 'xxxxxxxxxx"),
-        (("explain", "caf\udce9"), "argument 2 is not text in UTF-8: 'caf\\udce9'"),
+        (("explain", "caf\udce9"), "argument 2 is not UTF-8: 'caf\\udce9'"),
         (("run", "agent.py", "r", "--budget", "steps=many"), "cannot use --budget: 'steps=many' is not NAME=NUMBER"),
-        (("run", "agent.py", "r", "--budget", "luck=1"), "there is none of 'luck'"),
+        (("run", "agent.py", "r", "--budget", "luck=1"), "'luck' is not a limit"),
         (("run", "agent.py", "r", "--budget", "steps=-1"), "cannot use a budget of steps=-1"),
         (("fork", "r"), "Missing option '--step'"),
         (("history", "r", "--first", "9" * 30), "is not a whole number from 0 to 1,000,000,000,000,000."),
@@ -335,7 +335,7 @@ def test_a_step_that_fails_fails_the_command_and_says_why(place, body, said):
         (("watch", "r", "--every", "soon"), "'soon' is not a number from 0.05 to 3,600."),
         (("run", "agent.py", "r", "--wait", "nan"), "'nan' is not a number from 0."),
         (("fork", "r", "--step", "1", "--patch", "{"), "cannot read --patch"),
-        (("cancel",), "cannot cancel a run: say which"),
+        (("cancel",), "cannot cancel a run: name one"),
         (("list", "--db", ""), "cannot open a database without a name"),
         (("resolve", "r#9999999999999999999999", "--retry"), "it is not RUN#NUMBER"),
         (("run", "agent.py", "--run-id", "a#b"), "a run id has 1 to 200 printable characters"),
@@ -346,7 +346,7 @@ def test_a_step_that_fails_fails_the_command_and_says_why(place, body, said):
             ("run", "agent.py", "--run-id", "r", "--trace", "nowhere/t.html"),
             "cannot write the trace of 'r' to nowhere/t.html",
         ),
-        (("explain",), "cannot explain a run: say which, as last argument or with --run-id RUN."),
+        (("explain",), "cannot explain a run: name one, as the last argument or with --run-id RUN."),
         (("dance",), "No such command 'dance'"),
         (("list", "--output", "yaml"), "Invalid value for '--output'"),
         (("history", "r", "--first", "-1"), "Invalid value for '--first'"),
@@ -374,7 +374,7 @@ def test_a_call_that_is_not_in_doubt_cannot_be_resolved(place):
 # ---------------------------------------------------------------------- the rest
 
 
-def test_a_waiting_run_says_what_for_and_a_signal_lets_it_go_on(place):
+def test_a_waiting_run_prints_what_it_waits_for_and_a_signal_continues_it(place):
     place.write(
         "asks.py",
         """
@@ -445,16 +445,16 @@ def test_a_run_is_named_last_or_with_run_id_in_every_command(place):
             assert place.call(command, *names).returncode == 0, (command, names)
     assert json.loads(place.call("resume", "agent.py", "r", "--max-steps", "1").stdout)["step_index"] == 2
     done = place.call("resume", "r", "--max-steps", "1")
-    assert (json.loads(done.stdout)["step_index"], done.stderr) == (3, "with agent.py, as the last time.\n")
+    assert (json.loads(done.stdout)["step_index"], done.stderr) == (3, "module: agent.py, which drove the run last.\n")
 
 
 def test_hints_name_the_module_that_drove_the_run_last(place):
     place.call("run", "agent.py:build_runner", "--run-id", "r", "--max-steps", "1")
     assert place.call("explain", "r", "--output", "text").stderr == (
-        "go on: loom-runner resume agent.py:build_runner --run-id r\n"
+        "resume: loom-runner resume agent.py:build_runner --run-id r\n"
     )
     done = place.call("signal", "go", "r")
-    assert done.stderr == "left for r. go on: loom-runner resume agent.py:build_runner --run-id r\n"
+    assert done.stderr == "sent to r. resume: loom-runner resume agent.py:build_runner --run-id r\n"
 
 
 def test_the_result_in_the_story_is_the_value_not_its_text(place):
@@ -476,7 +476,7 @@ def test_an_answer_that_cannot_be_written_is_one_line(place):
             )
         assert done.returncode == 1
         assert done.stderr.endswith(
-            "cannot write the answer: No space left on device. Make room, or send it elsewhere.\n"
+            "cannot write the output: No space left on device. Free some disk space, or redirect the output.\n"
         )
         assert "Traceback" not in done.stderr
 
@@ -516,11 +516,11 @@ def test_ctrl_c_while_the_command_itself_is_loaded_is_one_line(monkeypatch, caps
     assert (left.value.code, capsys.readouterr().err) == (130, "interrupted.\n")
 
 
-def test_a_used_up_budget_ends_with_its_own_code_and_can_be_raised(place):
+def test_a_used_up_budget_has_its_own_exit_code_and_can_be_raised(place):
     done = place.call("run", "agent.py", "r", "--budget", "steps=2", "--output", "text")
     assert done.returncode == 4
     assert "  error  BudgetUsedUp: the budget of steps 2 is used up" in done.stdout
-    assert done.stderr == "go on: loom-runner resume agent.py --run-id r --budget steps=N\n"
+    assert done.stderr == "resume: loom-runner resume agent.py --run-id r --budget steps=N\n"
     assert place.call("watch", "r").returncode == 4
     done = place.call("resume", "r", "--budget", "steps=9")
     assert (done.returncode, json.loads(done.stdout)["result"]) == (0, 4)
@@ -529,7 +529,7 @@ def test_a_used_up_budget_ends_with_its_own_code_and_can_be_raised(place):
 def test_a_run_is_forked_and_both_are_listed_and_counted(place):
     place.call("run", "agent.py", "r")
     done = place.call("fork", "r", "--step", "1", "--patch", '{"n": 3}', "--as", "other")
-    assert (done.stdout, done.stderr) == ("other\n", "go on: loom-runner resume agent.py --run-id other\n")
+    assert (done.stdout, done.stderr) == ("other\n", "resume: loom-runner resume agent.py --run-id other\n")
     assert json.loads(place.call("resume", "other").stdout)["result"] == 4
     assert [row["run_id"] for row in json.loads(place.call("list").stdout)] == ["other", "r"]
     assert json.loads(place.call("stats").stdout)["runs"] == {"completed": 2}
@@ -552,7 +552,7 @@ def test_a_run_that_somebody_works_on_pauses_after_its_step(place):
     process = place.spawn("run", "agent.py", "r", BLOCK_AT="tool-1")
     place.wait_for("reached", process)
     done = place.call("pause", "r")
-    assert done.stderr == "asked to pause: r. go on later: loom-runner resume agent.py --run-id r\n"
+    assert done.stderr == "pause requested: r. resume: loom-runner resume agent.py --run-id r\n"
     (place.folder / "open").touch()
     out, _ = process.communicate(timeout=30)
     assert (process.returncode, json.loads(out)["status"], json.loads(out)["step_index"]) == (0, "paused", 2)
@@ -595,12 +595,12 @@ def test_the_children_of_a_run_are_listed(place):
     assert kinds.count("child") == 2
 
 
-def test_a_worker_goes_on_with_what_is_ready_and_ends_when_asked(place):
+def test_a_worker_resumes_what_is_ready_and_ends_when_idle(place):
     place.call("run", "agent.py", "r")
     for name in ("a", "b"):
         place.call("fork", "r", "--step", "1", "--as", name)
     done = place.run("worker", "agent.py", "--until-idle", "--output", "text")
-    assert (done.returncode, done.stderr) == (0, "went on 2 times.\n"), done.stdout
+    assert (done.returncode, done.stderr) == (0, "resumed 2 times.\n"), done.stdout
     assert sorted(done.stdout.splitlines()) == ["a  completed  5 steps", "b  completed  5 steps"]
     place.call("fork", "r", "--step", "1", "--as", "c")
     process = place.spawn("worker", "agent.py", BLOCK_AT="tool-2")
@@ -611,7 +611,7 @@ def test_a_worker_goes_on_with_what_is_ready_and_ends_when_asked(place):
     assert process.returncode == 0, err
     assert [json.loads(line)["kind"] for line in out.splitlines()][0] == "run_started"
     assert place.run("worker", "agent.py", "--until-idle").returncode == 0
-    assert place.run("worker", "agent.py", "--until-idle").stderr == "nothing to go on with.\n"
+    assert place.run("worker", "agent.py", "--until-idle").stderr == "no run to resume.\n"
     assert json.loads(place.call("get", "c").stdout)["status"] == "completed"
 
 

@@ -1,4 +1,4 @@
-"""Looking after a database from the command line: doctor, verify, prune."""
+"""The commands about a whole database: doctor, verify, prune."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def test_a_healthy_database_is_ok_in_every_line(place):
     assert done.returncode == 0
     assert {verdict for verdict, _ in checks.values()} == {"ok"}, checks
     assert checks["durability"][1] == "power (read back: journal_mode wal, synchronous 2)"
-    assert checks["leases"][1] == "no process works on a run"
+    assert checks["leases"][1] == "no process drives a run"
     assert re.fullmatch(r"runs.sqlite: no damage in .*5 steps.*4 tool calls", checks["rows"][1])
     assert (
         "process (read back: journal_mode wal, synchronous 1)"
@@ -40,12 +40,12 @@ def test_text_is_one_line_for_each_check_and_needs_no_colour(place):
     assert all(re.match(r"ok    [a-z ]+  \S", line) for line in lines)
 
 
-def test_runs_that_do_not_go_on_by_themselves_are_named(place):
+def test_runs_that_need_attention_are_named(place):
     place.killed(*RUN, DIE_AT="tool-2-after-effect", POLICY="ask")
     place.write("bad.py", "async def step(state, ctx): raise ValueError('v')")
     place.call("run", "bad.py", "f", "--input", "{}")
     checks = checks_of(place.call("doctor"))
-    assert checks["interrupted"] == ("warn", "1 run: r; loom-runner resume goes on with them")
+    assert checks["interrupted"] == ("warn", "1 run: r; continue with loom-runner resume")
     assert checks["failed"][1].startswith("1 run: f; ")
     assert checks["in doubt"] == ("warn", "1 call: r#3; loom-runner doubts")
     process = place.spawn("run", "agent.py", "held", BLOCK_AT="step-1")
@@ -73,11 +73,11 @@ def test_a_row_from_the_future_and_a_damaged_one_are_bad(place):
     assert "run r" in text
 
 
-def test_verify_says_what_it_has_read(place):
+def test_verify_reports_what_it_has_read(place):
     place.call(*RUN)
     done = place.call("verify", "--output", "text")
     assert done.returncode == 0
-    assert done.stdout.startswith("runs.sqlite  as it should be  ")
+    assert done.stdout.startswith("runs.sqlite  no problems  ")
     assert "5 steps" in done.stdout
     assert place.call("verify", "nope").returncode == 2
 
@@ -92,12 +92,12 @@ def test_verify_with_a_module_says_which_states_its_types_do_not_fit(place):
     assert "step 0 of run r" in done.stdout
 
 
-def test_a_database_that_may_only_be_read_is_examined_all_the_same(place, monkeypatch):
+def test_a_read_only_database_can_be_examined(place, monkeypatch):
     place.call(*RUN)
     monkeypatch.setattr(os, "access", lambda *_: False)
     done = place.call("doctor")
     assert done.returncode == 0
-    assert done.stderr == "runs.sqlite may only be read: its durability is the reader's.\n"
+    assert done.stderr == "runs.sqlite is read-only: the durability below is that of a reader.\n"
 
 
 def test_a_network_file_system_and_an_old_sqlite_are_bad(place, monkeypatch):
@@ -115,11 +115,14 @@ def test_nothing_is_pruned_before_it_is_confirmed(place):
     place.call(*RUN)
     place.call("run", "agent.py", "open", "--max-steps", "1")
     done = place.call("prune", "--output", "text")
-    assert (done.stdout.startswith("would go: 1 run, "), done.stderr) == (True, "do it: the same line with --yes\n")
+    assert (done.stdout.startswith("would be deleted: 1 run, "), done.stderr) == (
+        True,
+        "delete: the same command with --yes\n",
+    )
     assert len(json.loads(place.call("list").stdout)) == 2
     done = place.call("prune", "--yes", "--vacuum", "--output", "text")
-    assert done.stdout.startswith("gone: 1 run, ")
-    assert "given back" in done.stdout
+    assert done.stdout.startswith("deleted: 1 run, ")
+    assert "freed" in done.stdout
     assert [row["run_id"] for row in json.loads(place.call("list").stdout)] == ["open"]
 
 
@@ -129,7 +132,7 @@ def test_steps_can_be_dropped_and_the_run_kept(place):
     assert (report["runs"], report["steps"], report["is_done"]) == (0, 3, True)
     done = place.call("history", "r")
     assert [row["step_index"] for row in json.loads(done.stdout)] == [3, 4]
-    assert done.stderr == "history starts at step 3: the steps before are not kept.\n"
+    assert done.stderr == "history starts at step 3: earlier steps are not kept.\n"
     assert place.call("explain", "r").returncode == 0
     assert place.call("trace", "r", "--html", "r.html").returncode == 0
     assert place.call("verify").returncode == 0
@@ -160,7 +163,7 @@ def test_a_database_is_encrypted_and_read_with_its_key_only(place, monkeypatch):
     place.write("key", line)
     monkeypatch.setenv("LOOM_RUNNER_KEY_FILE", str(place.folder / "key"))
     done = place.call("rekey")
-    assert re.fullmatch(r"runs.sqlite: \d+ values sealed with key k1\.\n", done.stderr), done.stderr
+    assert re.fullmatch(r"runs.sqlite: \d+ values encrypted with key k1\.\n", done.stderr), done.stderr
     assert b"receipt" not in (place.folder / "runs.sqlite").read_bytes()
     assert json.loads(place.call("get", "r").stdout)["result"] == 4
     assert checks_of(place.call("doctor"))["keys"] == ("ok", "encrypted, with k1")

@@ -1,4 +1,4 @@
-"""Following a run from another process, and what of it goes out as rows."""
+"""Following a run from another process, and exporting its rows."""
 
 import json
 import os
@@ -17,14 +17,14 @@ def lines(done):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_watching_a_run_that_is_over_tells_its_last_steps_and_ends_with_its_code(place):
+def test_watching_an_ended_run_prints_its_last_steps_and_ends_with_its_code(place):
     place.call(*RUN)
     done = place.call("watch", "r", "--last", "2")
     rows = lines(done)
     assert done.returncode == 0
     assert [row["kind"] for row in rows] == ["tool_call", "step", "step", "run"]
     assert [row["step_index"] for row in rows[1:3]] == [3, 4]
-    assert (rows[-1]["status"], done.stderr) == ("completed", "what happened: loom-runner explain r\n")
+    assert (rows[-1]["status"], done.stderr) == ("completed", "explain: loom-runner explain r\n")
 
 
 def test_a_waiting_run_is_at_rest_and_ends_the_watch_with_its_code(place):
@@ -34,14 +34,14 @@ def test_a_waiting_run_is_at_rest_and_ends_the_watch_with_its_code(place):
     assert (done.returncode, done.stdout.splitlines()[-1]) == (3, "w  waiting  1 step")
 
 
-def test_a_run_that_nobody_has_begun_is_at_rest(place):
+def test_a_run_that_was_not_started_is_idle(place):
     place.call(*RUN)
     place.call("fork", "r", "--step", "1", "--as", "f")
     done = place.call("watch", "f")
     assert (done.returncode, lines(done)[-1]["status"]) == (0, "created")
 
 
-def test_news_are_told_once_and_in_order(place):
+def test_changes_are_reported_once_and_in_order(place):
     place.call(*RUN, "--max-steps", "1")
     with SQLiteStore(place.folder / "runs.sqlite", read_only=True) as store:
         watcher = Watcher(store.reader, "r", 0)
@@ -58,7 +58,7 @@ def test_news_are_told_once_and_in_order(place):
         ]
 
 
-def test_a_call_in_flight_and_its_end_are_told(place):
+def test_a_call_in_flight_and_its_end_are_reported(place):
     process = place.spawn(*RUN, BLOCK_AT="tool-1")
     place.wait_for("reached", process)
     with SQLiteStore(place.folder / "runs.sqlite", read_only=True) as store:
@@ -78,11 +78,11 @@ def test_a_run_whose_process_disappeared_is_said_so(place):
     done = place.call("watch", "r")
     assert done.returncode == 130
     assert done.stderr == (
-        "its process disappeared, and nobody has taken over. go on: loom-runner resume agent.py --run-id r\n"
+        "its process disappeared, and no other has taken over. resume: loom-runner resume agent.py --run-id r\n"
     )
 
 
-def test_a_terminal_is_drawn_anew_and_ctrl_c_ends_the_watch(place):
+def test_a_terminal_is_redrawn_and_ctrl_c_ends_the_watch(place):
     process = place.spawn(*RUN, BLOCK_AT="tool-1")
     place.wait_for("reached", process)
     ours, theirs = pty.openpty()
@@ -110,7 +110,7 @@ def test_a_terminal_is_drawn_anew_and_ctrl_c_ends_the_watch(place):
     os.close(ours)
 
 
-def test_an_export_holds_every_row_and_a_file_is_whole_or_not_there(place):
+def test_an_export_contains_every_row_and_a_file_is_complete_or_missing(place):
     place.killed(*RUN, DIE_AT="tool-2-after-effect")
     place.call("signal", "news", "r", "--payload", "[1]")
     place.call("resume", "agent.py", "r")
@@ -158,7 +158,7 @@ def initial_state() -> dict:
 """
 
 
-def test_an_approval_is_listed_and_decided_and_the_run_goes_on(place):
+def test_an_approval_is_listed_and_decided_and_the_run_continues(place):
     place.write("pays.py", ASKING)
     done = place.call("run", "pays.py", "p", "--output", "text")
     assert done.returncode == 3
@@ -177,9 +177,9 @@ def test_an_approval_is_listed_and_decided_and_the_run_goes_on(place):
         done = place.call("decide", *arguments)
         assert (done.returncode, done.stderr.count("\n"), said in done.stderr) == (2, 1, True), done.stderr
     done = place.call("decide", "p#1", "--edit", '{"amount": 3}', "--by", "ann")
-    assert (done.returncode, done.stderr) == (0, "approved. go on: loom-runner resume pays.py --run-id p\n")
+    assert (done.returncode, done.stderr) == (0, "approved. resume: loom-runner resume pays.py --run-id p\n")
     assert json.loads(place.call("resume", "p").stdout)["result"] == "paid 3"
-    assert place.call("approvals", "--output", "text").stderr == "Nothing waits for an approval.\n"
+    assert place.call("approvals", "--output", "text").stderr == "No call waits for an approval.\n"
     assert [row["status"] for row in lines(place.call("approvals", "p", "--all", "--output", "jsonl"))] == ["used"]
 
 

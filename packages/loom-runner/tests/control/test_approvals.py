@@ -1,4 +1,4 @@
-"""Approvals: asked when the run parks, decided once, used once, bound to the arguments, and durable about time."""
+"""Approvals: requested, decided once, used once, bound to the arguments, and expired in time."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -31,7 +31,9 @@ class State:
 
 @dataclass
 class Desk:
-    """A runner with one tool that needs a word and one that does not; every effect is in `effects`."""
+    """A runner with one tool that needs an approval and one that does not; every effect is in
+    `effects`.
+    """
 
     store: object
     clock: object
@@ -127,9 +129,9 @@ def test_edited_arguments_have_to_fit_the_tool_and_to_be_an_object(desk):
     desk.start(one)
     with pytest.raises(ToolFailed, match="argument 'to': Field required"):
         desk.decide(how="edit", arguments={"where": "staging"})
-    with pytest.raises(UsageError, match="arguments go with edit, and with nothing else"):
+    with pytest.raises(UsageError, match="edit needs arguments, and only edit takes them"):
         desk.decide(how="edit")
-    with pytest.raises(UsageError, match="arguments go with edit"):
+    with pytest.raises(UsageError, match="edit needs arguments"):
         desk.decide(arguments={"to": "x"})
     assert desk.runner(one).approvals("r")[0]["status"] == "pending"
 
@@ -177,7 +179,7 @@ def test_a_call_that_follows_another_one_is_asked_about_in_the_same_parking(desk
     assert desk.effects == ["look a"]
 
 
-def test_a_request_expires_while_nobody_decides(desk):
+def test_a_request_expires_without_a_decision(desk):
     result = desk.start(one, gate=asking(ttl_s=60))
     assert result.wait["until"] is not None
     assert desk.resume(one, gate=asking(ttl_s=60)).status == "waiting"
@@ -217,7 +219,7 @@ def test_other_arguments_under_an_approved_key_are_refused(desk):
     assert desk.effects == []
 
 
-def test_several_people_are_needed_when_the_gate_says_so(desk):
+def test_several_people_are_needed_if_the_gate_requires_it(desk):
     gate = asking(needed=2, reason="production", policy={"group": "ops"})
     desk.start(one, gate=gate)
     assert desk.decide(by="ann")["status"] == "pending"
@@ -247,7 +249,7 @@ def test_a_decided_request_cannot_be_decided_again(desk):
         desk.decide(by="bob")
 
 
-def test_of_two_people_at_the_same_moment_one_is_told(desk):
+def test_of_two_people_who_decide_concurrently_one_gets_an_error(desk):
     desk.start(one)
     (seen,) = desk.store.reader.approvals("r")
     desk.decide(how="deny", by="bob")
@@ -258,7 +260,7 @@ def test_of_two_people_at_the_same_moment_one_is_told(desk):
     ("options", "message"),
     [
         ({"number": 2}, "cannot approve request 2 of 'r': there is no such request. Requests: 1"),
-        ({"by": " "}, "it is not said who decides"),
+        ({"by": " "}, "the person who decides is missing"),
         ({"how": "maybe"}, "cannot decide with 'maybe'"),
     ],
 )
@@ -364,7 +366,7 @@ def test_arguments_that_cannot_be_written_are_never_asked_about(desk):
     assert desk.start(step).result == "invalid_arguments"
 
 
-# ---------------------------------------------------------------------- with the other waits, and with crashes
+# ----------------------------------------------------------- with the other waits, and with crashes
 
 
 def test_the_signal_that_led_to_the_step_is_there_again_after_the_approval(desk):
@@ -383,7 +385,7 @@ def test_the_signal_that_led_to_the_step_is_there_again_after_the_approval(desk)
     assert desk.resume(step).result == "now"
 
 
-def test_a_step_that_gives_up_waiting_for_a_call_goes_on_without_it(desk):
+def test_a_step_that_stops_waiting_for_a_call_continues_without_it(desk):
     async def step(state: State, ctx: RunContext) -> Complete[str]:
         task = asyncio.ensure_future(ctx.call_tool("deploy", to="prod"))
         await asyncio.sleep(0)
@@ -457,7 +459,7 @@ def test_a_run_that_crashes_while_a_request_is_pending_waits_for_the_same_reques
 
 
 @pytest.mark.parametrize("how", ["swallowed", "turned into another error"])
-def test_a_step_cannot_go_on_past_a_call_that_waits_for_people(desk, how):
+def test_a_step_cannot_continue_past_a_call_that_waits_for_a_decision(desk, how):
     async def step(state: State, ctx: RunContext) -> Complete[str]:
         try:
             return Complete(await ctx.call_tool("deploy", to="prod"))

@@ -1,4 +1,4 @@
-"""Timers, and what may be asked of a run from outside: cancel, pause, drain, fork."""
+"""Timers, and requests from outside: cancel, pause, drain, fork."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,7 @@ def resume(runner, **options):
 # ---------------------------------------------------------------------- timers
 
 
-def test_a_sleeping_run_waits_and_goes_on_when_it_is_due(make, clock, store):
+def test_a_sleeping_run_waits_and_continues_when_it_is_due(make, clock, store):
     result = start(make(nap))
     assert (result.status, result.wait["timer"], result.step_index) == ("waiting", True, 1)
     assert resume(make(nap)).status == "waiting"
@@ -130,10 +130,10 @@ def test_an_absurd_time_to_wait_is_refused(make, store, wrong):
 # ---------------------------------------------------------------------- cancel
 
 
-@pytest.mark.parametrize("stand", ["paused", "waiting"])
-def test_a_run_that_stands_still_is_cancelled_at_once(make, store, stand):
-    start(make(nap if stand == "waiting" else count), max_steps=1)
-    assert store.reader.get_run("r").status == stand
+@pytest.mark.parametrize("status", ["paused", "waiting"])
+def test_a_run_that_is_not_running_is_cancelled_at_once(make, store, status):
+    start(make(nap if status == "waiting" else count), max_steps=1)
+    assert store.reader.get_run("r").status == status
     assert asyncio.run(make().cancel(run_id="r", by="ann", note="not needed")) == ["r"]
     result = resume(make())
     assert (result.status, result.was_stored, result.error.message) == (
@@ -195,7 +195,7 @@ def test_another_process_sees_it_at_its_next_tool_call(make, store):
     assert effects == []
 
 
-def test_another_process_hears_it_from_its_heartbeat(make, store):
+def test_another_process_is_stopped_by_its_heartbeat(make, store):
     async def step(state: State, ctx: RunContext) -> Complete[int]:
         await make(count).cancel(run_id="r")
         await asyncio.sleep(60)
@@ -214,7 +214,7 @@ def test_a_step_may_cancel_its_own_run(make):
     assert start(runner).status == "cancelled"
 
 
-def test_what_has_ended_cannot_be_cancelled(make):
+def test_an_ended_run_cannot_be_cancelled(make):
     start(make())
     with pytest.raises(UsageError, match="cannot cancel run 'r': it is completed, which allows: nothing"):
         asyncio.run(make().cancel(run_id="r"))
@@ -225,7 +225,7 @@ def test_what_has_ended_cannot_be_cancelled(make):
 # ---------------------------------------------------------------------- pause and drain
 
 
-def test_a_running_run_pauses_after_its_step_and_goes_on_later(make, store):
+def test_a_running_run_pauses_after_its_step_and_continues_later(make, store):
     async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[int]:
         if state.n == 1 and ctx.run_id == "r" and not asked:
             asked.append(await make(count).pause(run_id="r"))
@@ -290,7 +290,7 @@ def notes(store, clock):
     return runner
 
 
-def test_a_fork_goes_on_from_the_checkpoint_after_a_step(notes, store):
+def test_a_fork_continues_from_the_checkpoint_after_a_step(notes, store):
     new = asyncio.run(notes.fork(run_id="r", step=0))
     assert new == "r-fork-1"
     record = store.reader.get_run(new)

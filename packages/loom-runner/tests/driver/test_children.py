@@ -1,4 +1,4 @@
-"""Child runs: started once, driven beside each other, seen by their parent, and never stranded."""
+"""Child runs: started once, driven concurrently, returned to their parent, and never stranded."""
 
 import asyncio
 from dataclasses import dataclass
@@ -107,7 +107,7 @@ def two(until="all", a="worker", b="worker"):
     return Spawn(State(1), [Child("a", State(0), program=a), Child("b", State(10), program=b)], until=until)
 
 
-def test_children_run_side_by_side_and_their_parent_sees_their_results(house):
+def test_children_run_concurrently_and_their_parent_gets_their_results(house):
     result = house.start(two())
     assert result.result == {"a": ["completed", "done 2"], "b": ["completed", "done 12"]}
     assert house.effects[:4] == ["r:sub:a 0", "r:sub:b 10", "r:sub:a 1", "r:sub:b 11"]
@@ -115,7 +115,7 @@ def test_children_run_side_by_side_and_their_parent_sees_their_results(house):
     assert {record.parent_run_id for record in house.store.reader.children("r")} == {"r"}
 
 
-def test_a_parent_that_waits_is_held_by_nobody(house):
+def test_a_waiting_parent_has_no_holder(house):
     assert house.start(two(a="shy")).wait["children"] == ["r:sub:a", "r:sub:b"]
     assert (house.store.reader.get_run("r").status, house.store.reader.get_run("r").owner) == ("waiting", None)
 
@@ -214,7 +214,7 @@ def test_each_child_makes_as_many_steps_as_its_parent_may(house):
     assert house.resume(two(), max_steps=1).status == "completed"
 
 
-def test_what_listens_to_the_parent_hears_the_children(house):
+def test_observers_of_the_parent_get_events_of_the_children(house):
     heard = []
     runner = house.runner(two(), observers=[heard.append])
     asyncio.run(runner.start(run_id="r", initial_state=State()))
@@ -350,7 +350,7 @@ def test_two_processes_that_resume_the_same_parent_share_its_children(tmp_path, 
         assert len(house.effects + other.effects) == 6
 
 
-def test_a_cancelled_call_leaves_children_that_can_be_gone_on_with(house):
+def test_a_cancelled_call_leaves_children_that_can_be_resumed(house):
     async def main():
         task = asyncio.create_task(house.runner(two(a="endless")).start(run_id="r", initial_state=State()))
         while not (child := house.store.reader.get_run("r:sub:a")) or child.step_index < 3:
@@ -465,7 +465,7 @@ def test_a_store_that_fails_under_a_child_is_the_callers_error(house):
     assert house.resume(two()).status == "completed"
 
 
-# ---------------------------------------------------------------------- children that wait while others work
+# ------------------------------------------------------------- children that wait while others work
 
 
 @dataclass
@@ -503,7 +503,7 @@ class Pair:
         return asyncio.run(self.runner().start(run_id="r", initial_state=State()))
 
 
-def test_a_child_that_waits_goes_on_when_its_sibling_sends_the_signal_as_its_last_act(store, clock):
+def test_a_waiting_child_continues_when_its_sibling_sends_the_signal_at_its_end(store, clock):
     async def last(runner):
         await runner.signal(run_id="r:sub:v", name="look", payload="now")
 
@@ -511,7 +511,7 @@ def test_a_child_that_waits_goes_on_when_its_sibling_sends_the_signal_as_its_las
     assert pair.start().result == {"v": "now", "e": "worked"}
 
 
-def test_a_child_that_sleeps_goes_on_when_it_becomes_due_while_its_sibling_works(store, clock):
+def test_a_sleeping_child_continues_when_it_is_due_while_its_sibling_runs(store, clock):
     async def last(runner):
         clock.at_us += 61_000_000
         while store.reader.get_run("r:sub:v").status != "completed":
@@ -521,13 +521,13 @@ def test_a_child_that_sleeps_goes_on_when_it_becomes_due_while_its_sibling_works
     assert pair.start().result == {"v": "no signal", "e": "worked"}
 
 
-def test_a_child_that_waits_for_what_does_not_come_leaves_the_parent_waiting(store, clock):
+def test_a_child_whose_wait_does_not_end_leaves_the_parent_waiting(store, clock):
     pair = Pair(store, clock, Wait(State(1), signal="look"))
     assert pair.start().status == "waiting"
     assert [record.status for record in store.reader.children("r")] == ["waiting", "completed"]
 
 
-def test_a_grandchild_that_can_go_on_is_gone_on_with(store, clock):
+def test_a_grandchild_that_is_ready_is_resumed(store, clock):
     async def last(runner):
         await runner.signal(run_id="g:sub:r:sub:v", name="look", payload="now")
 
@@ -550,7 +550,7 @@ def test_a_grandchild_that_can_go_on_is_gone_on_with(store, clock):
     assert asyncio.run(runner.start(run_id="g", initial_state=State())).result == {"v": "now", "e": "worked"}
 
 
-def test_a_child_may_have_a_budget_of_its_own(house):
+def test_a_child_may_have_its_own_budget(house):
     seen = []
 
     async def spender(state: State, ctx: RunContext) -> Continue[State] | Complete[int]:

@@ -1,4 +1,4 @@
-"""How attempts end, what is committed of them, and who may go on."""
+"""How attempts end, what is committed of them, and which process may continue."""
 
 import asyncio
 import contextlib
@@ -55,7 +55,7 @@ def resume(runner, **options):
     return asyncio.run(runner.resume(**{"run_id": "r"} | options))
 
 
-def test_a_run_goes_on_to_its_result(make):
+def test_a_run_continues_to_its_result(make):
     result = start(make())
     assert (result.status, result.step_index, result.state, result.result, result.error) == (
         "completed",
@@ -66,7 +66,7 @@ def test_a_run_goes_on_to_its_result(make):
     )
 
 
-def test_max_steps_pauses_and_resume_goes_on_where_it_stood(make, store):
+def test_max_steps_pauses_and_resume_continues_at_the_next_step(make, store):
     result = start(make(), max_steps=2)
     assert (result.status, result.step_index, result.state) == ("paused", 2, State(2))
     assert store.reader.get_run("r").owner is None
@@ -87,13 +87,13 @@ def test_an_absurd_slice_is_refused_and_nothing_is_written(make, store, wrong):
     assert store.reader.list_runs() == []
 
 
-def test_starting_again_with_the_same_input_gives_what_is_stored(make):
+def test_starting_again_with_the_same_input_returns_the_stored_result(make):
     start(make())
     result = start(make())
     assert (result.was_stored, result.status, result.result) == (True, "completed", 3)
 
 
-def test_starting_again_with_the_same_input_goes_on_with_a_paused_run(make):
+def test_starting_again_with_the_same_input_resumes_a_paused_run(make):
     start(make(), max_steps=1)
     assert start(make()).step_index == 4
 
@@ -114,7 +114,7 @@ def test_starting_again_under_another_program_is_an_error(make, store):
         start(make(other, name="other"))
 
 
-def test_resuming_what_is_not_there_says_what_is(make):
+def test_resuming_an_unknown_run_lists_the_existing_ones(make):
     with pytest.raises(UnknownRun, match="cannot resume 'r': there is no such run in .*It holds no runs yet"):
         resume(make())
     start(make(), run_id="other")
@@ -212,7 +212,7 @@ def test_an_error_of_the_code_fails_the_run_at_once_and_resume_tries_the_step_ag
     assert store.reader.steps("r", first=2, limit=1)[0].attempts == 2
 
 
-def test_what_may_pass_is_tried_again_after_growing_waits(make, store, clock):
+def test_transient_errors_are_retried_with_growing_delays(make, store, clock):
     tries = []
 
     async def step(state: State, ctx: RunContext) -> Complete[int]:
@@ -373,7 +373,7 @@ def test_a_run_that_a_live_process_holds_is_busy(make, store):
         resume(make())
 
 
-def test_a_run_that_another_process_moved_on_is_looked_at_anew_before_it_is_claimed(make, store):
+def test_a_run_that_another_process_changed_is_read_again_before_it_is_claimed(make, store):
     async def step(state: State, ctx: RunContext) -> Wait[State] | Complete[str]:
         return Wait(State(state.n + 1), signal="first" if state.n == 0 else "second")
 
@@ -448,7 +448,7 @@ def test_a_crashed_run_is_taken_over_at_once_on_the_same_machine_and_its_crash_i
     assert store.reader.steps("r", first=2, limit=1)[0].attempts == 2
 
 
-def test_a_step_that_takes_its_process_down_again_and_again_is_parked(make, store):
+def test_a_step_that_crashes_its_process_repeatedly_is_parked(make, store):
     start(make(), max_steps=2)
     for _ in range(2):
         asyncio.run(store.claim_run(store.reader.get_run("r"), GONE, take_over=True))
@@ -532,7 +532,7 @@ def test_a_last_state_can_be_committed_with_the_result(make, store):
 
 
 @pytest.mark.parametrize("wrong", ["   ", "a\ud800"])
-def test_names_that_nobody_could_type_are_refused(make, wrong):
+def test_names_that_cannot_be_typed_are_refused(make, wrong):
     with pytest.raises(UsageError, match="cannot start"):
         start(make(), run_id=wrong)
     with pytest.raises(UnknownRun):
@@ -586,7 +586,7 @@ def test_a_store_that_fails_in_the_middle_gives_the_run_back(make, store):
     assert resume(make()).result == 3
 
 
-def test_many_runs_go_on_side_by_side(make):
+def test_many_runs_are_driven_concurrently(make):
     async def step(state: State, ctx: RunContext) -> Continue[State] | Complete[int]:
         await asyncio.sleep(0)
         return await count(state, ctx)
@@ -601,7 +601,7 @@ def test_many_runs_go_on_side_by_side(make):
 # ---------------------------------------------------------------------- what observers hear
 
 
-def test_observers_hear_what_happens_and_one_that_raises_breaks_nothing(make, caplog):
+def test_observers_get_events_and_one_that_raises_breaks_nothing(make, caplog):
     heard = []
 
     def broken(event):
@@ -634,8 +634,8 @@ def test_the_log_of_a_step_carries_the_run(make, caplog):
     "options",
     [{}, {"step": count, "loop": count}, {"step": count, "lease_s": 0}, {"step": count, "max_crashes": 0}],
 )
-def test_a_runner_that_makes_no_sense_is_refused(store, options):
-    with pytest.raises(UsageError, match="cannot (define an agent|make an engine)"):
+def test_a_runner_with_invalid_arguments_is_refused(store, options):
+    with pytest.raises(UsageError, match="cannot (define an agent|create an engine)"):
         AgentRunner(store=store, **options)
 
 

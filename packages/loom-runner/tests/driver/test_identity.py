@@ -74,7 +74,7 @@ def test_an_agent_is_named_by_its_module_and_function():
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", " a"])
-def test_a_name_that_cannot_be_shown_or_told_apart_is_refused(name):
+def test_a_name_that_cannot_be_printed_or_distinguished_is_refused(name):
     with pytest.raises(UsageError, match="cannot define an agent named"):
         Agent(name, step=charge)
     with pytest.raises(UsageError, match="cannot define an agent named"):
@@ -109,7 +109,7 @@ def test_a_module_that_is_run_by_its_name_keeps_its_name(tmp_path):
         assert run.stdout == "shop.billing:step\n"
 
 
-# ------------------------------------------------------------------ two programs with one function name
+# -------------------------------------------------------------- two programs with one function name
 
 
 def test_two_modules_with_a_step_of_the_same_name_do_not_run_each_others_runs(place):
@@ -268,7 +268,9 @@ def test_children_of_bare_old_names_are_found_through_their_parent(store):
 
 
 def test_continue_is_still_a_continue(store, clock):
-    """The engine is given the agent at each call: another agent of the same engine cannot take the run over."""
+    """The engine is given the agent at each call: another agent of the same engine cannot take the
+    run over.
+    """
     engine = LocalEngine(store, clock=clock)
     seen = []
 

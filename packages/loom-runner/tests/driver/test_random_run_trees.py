@@ -1,7 +1,9 @@
-"""Random families of runs, crashed at random writes, resumed and worked on until they end: nothing is lost or left open.
+"""Random trees of runs, crashed at random writes and resumed until they end: nothing is lost or
+left open.
 
-A plan says what each step does: go on, call tools, ask, wait, sleep, fail once, fail, spawn. The same plan is driven by
-`start`, by slices and by workers, in turn; between two rounds people decide, signals come and time passes.
+A plan determines what each step does: continue, call tools, ask, wait, sleep, fail once, fail,
+spawn. The same plan is driven by `start` with `max_steps`, and by workers, in turn; between two
+rounds decisions are made, signals are sent and time passes.
 """
 
 import asyncio
@@ -50,7 +52,9 @@ class Died(BaseException):
 
 
 class Mortal:
-    """A store whose process dies, once, before or after a random write; after that nothing is written any more."""
+    """A store whose process dies, once, before or after a random write; after that nothing is
+    written any more.
+    """
 
     def __init__(self, store, chance, rate):
         self._store, self._chance, self._rate = store, chance, rate

@@ -89,7 +89,7 @@ def test_a_recorded_payload_comes_back_on_a_later_attempt_and_the_tool_does_not_
     )
 
 
-def test_calls_of_one_name_are_counted_in_the_order_of_the_code_also_side_by_side(drive, tools, store):
+def test_calls_of_one_name_are_numbered_in_the_order_of_the_code_also_concurrent_ones(drive, tools, store):
     @tools.tool()
     async def fetch(n: int) -> int:
         await asyncio.sleep(0.001 * (3 - n))
@@ -135,7 +135,7 @@ def test_other_arguments_under_the_same_key_are_refused(drive, tools, store):
     assert [call.result for call in store.reader.tool_calls("r")] == ["0"]
 
 
-def test_a_key_of_ones_own_replaces_the_count(drive, tools, store):
+def test_an_explicit_key_replaces_the_ordinal(drive, tools, store):
     ran = []
 
     @tools.tool()
@@ -391,7 +391,7 @@ def test_any_other_tool_in_doubt_parks_the_run_until_somebody_decides(store, too
     ("how", "result", "comes_to", "times"),
     [("retry", None, "receipt 2", 2), ("skip", None, "skipped", 1), ("result", "receipt X", "receipt X", 1)],
 )
-def test_each_answer_to_a_doubt_does_what_it_says(store, tools, clock, how, result, comes_to, times):
+def test_each_decision_about_a_call_in_doubt_takes_effect(store, tools, clock, how, result, comes_to, times):
     runner, ran, number = in_doubt(store, tools, clock)
     asyncio.run(runner.resume(run_id="r"))
     asyncio.run(runner.resolve(run_id="r", call=number, how=how, result=result, decided_by="ann"))
@@ -438,7 +438,7 @@ def test_a_step_cannot_swallow_a_doubt(store, tools, clock):
         store._file.db.execute("UPDATE runs SET status = 'paused'")
 
 
-# ---------------------------------------------------------------------- the world around a call
+# ---------------------------------------------------------------------- effects of a call
 
 
 def test_tools_see_the_run_and_a_tool_inside_a_tool_is_the_plain_function(drive, tools, store):
@@ -569,12 +569,14 @@ def test_calls_of_an_older_database_get_their_numbers_in_their_run(tmp_path):
         assert store.reader.get_run("b").wait == DecisionWait(doubt=2)
 
 
-# ---------------------------------------------------------------------- calls that may be found out about
+# ---------------------------------------------------------------- calls that may be found out about
 
 
 @pytest.fixture
 def interrupted(store, tools, clock):
-    """A run whose process died inside a tool; give the tool's options, get a runner that goes on."""
+    """Return a function that takes a tool's options, lets the process of a run die inside that
+    tool, and returns a runner that can resume the run.
+    """
 
     def make(**options):
         ran = []
@@ -637,12 +639,12 @@ def test_a_tool_that_cannot_find_out_leaves_it_to_its_policy(interrupted, answer
     assert bool(caplog.records) == isinstance(answer, Exception)
 
 
-# ---------------------------------------------------------------------- tools that say that nobody knows
+# ----------------------------------------------------------------- tools that raise OutcomeUnknown
 
 
 @pytest.fixture
 def cut_off(store, tools, clock):
-    """A run of a tool that says, the given number of times, that nobody knows how its call ended."""
+    """Return a function that creates a run whose tool raises `OutcomeUnknown` a number of times."""
 
     def make(times, **options):
         ran = []
@@ -681,7 +683,7 @@ def test_a_call_that_was_cut_off_is_repeated_once_where_that_does_no_harm(cut_of
     assert store.reader.tool_calls("r")[0].tries == 2
 
 
-def test_a_call_that_was_cut_off_fails_when_its_tool_says_so(cut_off):
+def test_an_interrupted_call_fails_if_its_tool_declares_it(cut_off):
     _, ended, ran = cut_off(1, on_doubt="fail")
     assert (ended.result, len(ran)) == ("in_doubt", 1)
 
@@ -691,7 +693,7 @@ def test_a_call_that_was_cut_off_may_be_found_out_about(cut_off):
     assert (ended.result, len(ran)) == ("it was pushed", 1)
 
 
-# ---------------------------------------------------------------------- what is too large for the store
+# ------------------------------------------------------------------ what is too large for the store
 
 
 @pytest.fixture

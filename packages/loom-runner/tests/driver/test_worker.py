@@ -1,4 +1,6 @@
-"""Workers: they find what can go on, share it, leave alone what cannot, and end cleanly."""
+"""Workers: they find runs that are ready, share them, skip those that cannot be resumed, and end
+cleanly.
+"""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -90,7 +92,7 @@ def bench(store, clock):
     return Bench(store, clock)
 
 
-def test_a_worker_goes_on_with_what_is_due_and_leaves_the_rest(bench, clock):
+def test_a_worker_resumes_what_is_due_and_leaves_the_rest(bench, clock):
     for run_id in ("sleep", "wait", "ask", "fail", "count"):
         bench.start(run_id, max_steps=1)
     assert bench.work() == 0
@@ -108,7 +110,7 @@ def test_a_worker_goes_on_with_what_is_due_and_leaves_the_rest(bench, clock):
     assert {bench.status(run_id) for run_id in ("sleep", "wait", "ask")} == {"completed"}
 
 
-def test_a_signal_of_another_name_wakes_nobody(bench):
+def test_a_signal_of_another_name_makes_no_run_ready(bench):
     bench.start("wait")
     asyncio.run(bench.runner.signal(run_id="wait", name="other"))
     assert bench.work() == 0
@@ -163,7 +165,7 @@ def test_created_runs_and_children_are_begun(bench):
     assert {bench.status(run_id) for run_id in (fork, "spawn", "spawn:sub:a")} == {"completed"}
 
 
-def test_what_listens_to_a_runner_hears_the_children_that_a_worker_goes_on_with(bench):
+def test_observers_of_a_runner_get_events_of_children_that_a_worker_resumes(bench):
     bench.start("spawn", max_steps=1)
     heard = []
     bench.runner.observe(heard.append)
@@ -237,7 +239,7 @@ def test_two_workers_share_the_work_and_no_step_runs_twice(tmp_path, clock):
         assert {run.status for run in first.reader.list_runs()} == {"completed"}
 
 
-def test_a_stopped_worker_leaves_its_runs_after_their_steps_and_another_one_goes_on(bench, store):
+def test_a_stopped_worker_releases_its_runs_after_their_steps_and_another_one_continues(bench, store):
     bench.start("long", max_steps=1)
     asyncio.run(bench.runner.fork(run_id="long", step=0, new_run_id="long-2"))
 

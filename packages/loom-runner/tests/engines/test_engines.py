@@ -1,4 +1,4 @@
-"""An agent on an engine, and questions about runs with no agent at hand."""
+"""An agent on an engine, and questions about runs without an agent."""
 
 import asyncio
 import inspect
@@ -64,7 +64,7 @@ def test_the_local_engine_has_every_method_of_the_protocol_with_its_parameters(s
     assert "timers" in engine.capabilities
 
 
-def test_what_an_engine_says_about_runs_is_what_runs_says(store, clock, go):
+def test_an_engine_returns_the_same_views_as_runs(store, clock, go):
     tools = ToolRegistry()
 
     @tools.tool("pay", needs_approval=True)
@@ -162,7 +162,7 @@ def test_a_stopped_engine_leaves_every_run_after_its_step(store, clock, go):
 
 @pytest.mark.parametrize("options", [{"lease_s": 0}, {"lease_s": float("nan")}, {"max_crashes": 0}])
 def test_an_engine_with_numbers_out_of_range_is_refused(store, options):
-    with pytest.raises(UsageError, match="cannot make an engine"):
+    with pytest.raises(UsageError, match="cannot create an engine"):
         LocalEngine(store, **options)
 
 

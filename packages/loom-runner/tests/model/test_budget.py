@@ -1,4 +1,6 @@
-"""Budgets: what is spent is in the row, a limit pauses the run before its next step, and time is a limit, too."""
+"""Budgets: spending is stored in the row, and a limit, also of time, pauses the run before its next
+step.
+"""
 
 import asyncio
 import threading
@@ -46,7 +48,7 @@ def resume(runner, **options):
         (Budget(steps=0), 0, "steps 0"),
     ],
 )
-def test_a_run_pauses_when_a_limit_is_reached_and_goes_on_when_it_is_raised(make, store, budget, steps, named):
+def test_a_run_pauses_when_a_limit_is_reached_and_continues_when_it_is_raised(make, store, budget, steps, named):
     result = start(make(), budget=budget)
     assert (result.status, result.step_index, result.error.category) == ("paused", steps, "limit")
     assert result.error.message == f"the budget of {named} is used up"
@@ -63,7 +65,7 @@ def test_raising_one_limit_keeps_the_others(make, store):
     assert store.reader.get_run("r").budget == {"steps": 100, "tokens": 40}
 
 
-def test_what_is_spent_is_in_the_row_also_without_a_limit(make, store):
+def test_spending_is_recorded_also_without_a_limit(make, store):
     start(make(), max_steps=3)
     record = store.reader.get_run("r")
     assert (record.spent_tokens, record.spent_cost_usd) == (30, 0.75)
@@ -100,7 +102,7 @@ def test_a_step_sees_what_remains(make):
     assert seen == [(15, 5), (5, None), (5, 4), (0, None)]
 
 
-def test_a_waiting_run_whose_budget_is_used_up_says_so_when_it_is_woken(make):
+def test_a_waiting_run_whose_budget_is_used_up_pauses_when_it_is_ready(make):
     async def step(state: State, ctx: RunContext) -> Wait[State] | Complete[int]:
         ctx.budget.spend(tokens=10)
         return Wait(State(1), signal="go") if state.n == 0 else Complete(1)
@@ -123,7 +125,7 @@ def test_a_step_that_takes_too_long_is_stopped_and_tried_again(make, store):
     assert store.reader.attempts("r")[0].error.message == "step 0 took longer than 0.02 s"
 
 
-def test_a_time_out_of_the_step_itself_is_its_own_error(make, store):
+def test_a_timeout_raised_by_the_step_is_its_own_error(make, store):
     async def step(state: State, ctx: RunContext) -> Complete[int]:
         raise TimeoutError("the model is slow")
 

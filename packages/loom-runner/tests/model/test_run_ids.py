@@ -24,7 +24,7 @@ def test_a_run_is_within_itself_and_its_ancestors_only():
 
 
 @pytest.mark.parametrize("run_id", ["", " ", "a#b", "a\nb", "x" * 201, "\x07"])
-def test_an_id_that_cannot_be_printed_or_told_apart_is_refused(run_id):
+def test_an_id_that_cannot_be_printed_or_distinguished_is_refused(run_id):
     with pytest.raises(UsageError, match="a run id has 1 to 200 printable characters"):
         run_ids.check_run_id(run_id, "start")
 

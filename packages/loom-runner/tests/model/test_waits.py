@@ -43,7 +43,7 @@ def test_every_wait_is_read_back_from_its_json(wait):
         ({"approvals": [1]}, DecisionWait(None, (1,))),
     ],
 )
-def test_what_earlier_versions_wrote_is_read(stored, wait):
+def test_the_forms_of_earlier_versions_are_read(stored, wait):
     assert wait_from_json(json.dumps(stored)) == wait
 
 
@@ -65,7 +65,7 @@ def test_what_earlier_versions_wrote_is_read(stored, wait):
         (DecisionWait(1, (1,)), WaitFacts(pending={1: 10}), 10),
     ],
 )
-def test_a_run_is_ready_when_what_it_waits_for_has_come(wait, facts, at):
+def test_a_run_is_ready_when_its_wait_is_over(wait, facts, at):
     assert ready_at(wait, facts) == at
 
 

@@ -53,7 +53,7 @@ def test_a_value_without_a_hint_must_be_plain_json(value):
         Codec(Any, "the state").encode(value)
 
 
-def test_a_value_without_a_hint_goes_on_as_it_will_be_read_back():
+def test_a_value_without_a_hint_continues_as_its_decoded_copy():
     text, on = Codec(inspect.Parameter.empty, "the state").encode({"a": (1, 2)})
     assert on == {"a": [1, 2]}
     assert text == '{"a":[1,2]}'
@@ -95,7 +95,7 @@ def test_half_a_surrogate_pair_is_written_as_its_escape_and_comes_back():
     assert json_text({"ä": "ö"}) == '{"ä":"ö"}'
 
 
-def test_what_is_hashed_is_written_in_a_way_that_never_changes():
+def test_the_hashed_form_never_changes():
     assert json_text({"b": 1, "a": ["ä", None]}, is_hashed=True) == '{"a": ["ä", null], "b": 1}'
 
 
@@ -137,14 +137,14 @@ def test_a_large_plain_value_is_written_and_read_back_as_a_small_one(value):
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), {1, 2}, b"bytes", Point(1), Model(x=1), object()])
-def test_what_is_not_plain_json_is_refused_in_a_large_value_too(value):
+def test_a_large_value_that_is_not_plain_json_is_refused(value):
     codec = Codec(inspect.Parameter.empty, "the state")
     codec.encode(LARGE)
     with pytest.raises(StateError, match="cannot store the state: it is not plain JSON"):
         codec.encode({"is": value, **LARGE})
 
 
-def test_a_large_value_that_goes_on_shares_nothing_with_the_one_that_was_given():
+def test_a_large_decoded_value_shares_nothing_with_the_given_one():
     codec = Codec(inspect.Parameter.empty, "the state")
     codec.encode(LARGE)
     given = {"list": [1], **LARGE}

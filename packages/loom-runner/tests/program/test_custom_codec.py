@@ -1,4 +1,4 @@
-"""States and results that the user writes and reads with functions."""
+"""States and results that are encoded and decoded by functions of the user."""
 
 import asyncio
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Loops written with `@tailrec`, and how states and functions become text and come back."""
+"""Loops written with `@tailrec`, and the encoding of their states."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ async def unhinted(state):
 @pytest.fixture
 def drive(store):
     def drive(loop, initial=None, *, each=None, run_id="r"):
-        """Run a loop to its end; with `each`, in slices of so many steps, each by a runner that knows nothing."""
+        """Run a loop to its end; with `each`, in slices of so many steps, each by a runner that
+        knows nothing.
+        """
         result = asyncio.run(
             AgentRunner(loop=loop, store=store).start(run_id=run_id, initial_state=initial, max_steps=each)
         )
@@ -135,7 +137,7 @@ def test_checkpoints_say_which_call_comes_next(drive, store):
     ]
 
 
-def test_a_loop_is_told_what_it_needs(drive):
+def test_a_loop_without_its_arguments_is_an_error_that_names_them(drive):
     with pytest.raises(UsageError, match="cannot start 'two': it takes a, b. Give the arguments by name"):
 
         @tailrec
@@ -157,7 +159,7 @@ def test_an_object_without_a_hint_is_refused(drive):
         drive(unhinted, {"state": Crawl([], [])})
 
 
-def test_code_that_lost_a_parameter_or_a_function_says_so(store):
+def test_code_that_lost_a_parameter_or_a_function_is_an_error(store):
     async def with_by():
         return await AgentRunner(loop=down, store=store, name="down").start(run_id="r", initial_state=3, max_steps=1)
 

@@ -1,4 +1,4 @@
-"""`run_step`: what every engine calls. Here the engine is a few lines and keeps nothing."""
+"""`run_step`, as every engine calls it. Here the engine is a few lines and stores nothing."""
 
 import asyncio
 
@@ -101,7 +101,7 @@ def test_a_stopped_context_wins_over_what_the_step_does():
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError()])
-def test_what_the_step_raises_is_raised(error):
+def test_errors_of_the_step_are_raised(error):
     async def fails(state: int, ctx: RunContext) -> Complete[str]:
         raise error
 
@@ -130,7 +130,7 @@ def test_a_step_is_stopped_by_its_time_out_or_by_the_budget_whichever_is_shorter
     assert caught.value.limit == "time_s 60"
 
 
-def test_a_time_out_of_the_steps_own_is_its_own():
+def test_a_timeout_raised_by_the_step_is_not_the_limits():
     async def raises(state: int, ctx: RunContext) -> Complete[str]:
         raise TimeoutError("of a library")
 

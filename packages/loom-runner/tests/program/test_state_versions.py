@@ -1,4 +1,4 @@
-"""States of other versions of the code: brought up to date when there is a way, named when there is none."""
+"""States of other versions of the code: converted if there are upcasters, else an error."""
 
 import asyncio
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ def test_a_fork_keeps_the_version_of_its_state(make, store):
     assert asyncio.run(make(state_version=3, upcasters=TO_3).resume(run_id=new)).result == "4 apples"
 
 
-def test_starting_again_with_the_same_input_in_its_new_form_goes_on(make):
+def test_starting_again_with_the_same_input_in_its_new_form_resumes(make):
     runner = make(state_version=3, upcasters=TO_3)
     assert asyncio.run(runner.start(run_id="r", initial_state=New(0, "apples"))).result == "4 apples"
 

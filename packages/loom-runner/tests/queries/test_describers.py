@@ -1,4 +1,4 @@
-"""What the makers of states say about committed steps, on the page of a run."""
+"""Describers: the spans that a package adds to committed steps on the page of a run."""
 
 import asyncio
 from types import SimpleNamespace
@@ -44,7 +44,7 @@ def llm(result):
     return sorted((s for s in result.spans if s.kind == "llm"), key=lambda s: (s.started_at_ns, s.name))
 
 
-def test_each_committed_step_shows_what_its_maker_says_of_it(store):
+def test_each_committed_step_shows_the_spans_of_its_describer(store):
     asyncio.run(a_runner(store).start(run_id="r", initial_state={"n": 0}))
     result = trace_of(store.reader, "r")
     spans = llm(result)
@@ -63,7 +63,7 @@ def test_each_committed_step_shows_what_its_maker_says_of_it(store):
         assert span.started_at_ns + span.duration_ns == step.started_at_ns + step.duration_ns
 
 
-def test_a_step_with_a_live_span_of_that_kind_is_not_told_twice(store, tmp_path, monkeypatch):
+def test_a_step_with_a_live_span_of_that_kind_has_no_described_one(store, tmp_path, monkeypatch):
     runner = a_runner(store, traced_from=1)
     asyncio.run(runner.start(run_id="r", initial_state={"n": 0}, max_steps=1))
     pages = []
@@ -73,7 +73,7 @@ def test_a_step_with_a_live_span_of_that_kind_is_not_told_twice(store, tmp_path,
     assert [s.name for s in llm(pages[0])] == ["model", "live model", "live model"]
 
 
-def test_states_that_nobody_knows_are_left_alone(store):
+def test_unknown_states_are_not_described(store):
     asyncio.run(a_runner(store).start(run_id="r", initial_state={"other": 0}))
     assert llm(trace_of(store.reader, "r")) == []
 

@@ -1,4 +1,4 @@
-"""The story of a run, told from its rows."""
+"""`explain`: what happened to a run, from its rows."""
 
 import asyncio
 from dataclasses import dataclass
@@ -57,18 +57,18 @@ def test_the_story_names_pauses_retries_tools_and_the_result(runner):
     lines = [line.split("  ") for line in str(story).splitlines()]
     assert lines[0][:2] == ["r", "completed"]
     assert lines[0][2].startswith("3 steps, 1 process, ")
-    told = {what: text for what, text, _ in story.lines()}
-    assert told["paused"] == "before step 1: max_steps 1"
-    assert told["retried"] == "step 1: 3 attempts, TimeoutError (error), waited 3.0 s"
-    assert told["tools"] == "4 calls, 1 failed"
-    assert told["result"].endswith("...")
+    lines = {what: text for what, text, _ in story.lines()}
+    assert lines["paused"] == "before step 1: max_steps 1"
+    assert lines["retried"] == "step 1: 3 attempts, TimeoutError (error), waited 3.0 s"
+    assert lines["tools"] == "4 calls, 1 failed"
+    assert lines["result"].endswith("...")
     assert story.data["next"] == {
-        "see it": f"loom-runner trace --run-id r --html r.html --db {runner.store.description}"
+        "trace": f"loom-runner trace --run-id r --html r.html --db {runner.store.description}"
     }
     assert story.data["slowest_step"]["step_index"] in (0, 1, 2)
 
 
-def test_a_failed_run_tells_its_error_and_how_to_go_on(store):
+def test_a_failed_run_prints_its_error_and_how_to_resume(store):
     async def step(state: State, ctx: RunContext) -> Complete[int]:
         raise ValueError("not like this")
 
@@ -77,7 +77,7 @@ def test_a_failed_run_tells_its_error_and_how_to_go_on(store):
     text = str(runner.explain_run("r"))
     assert "failed  in step 0" in text
     assert "error   ValueError: not like this (test_explain.py:" in text
-    assert "go on: loom-runner resume MODULE --run-id r" in text
+    assert "resume: loom-runner resume MODULE --run-id r" in text
 
 
 def test_views_are_plain_json_with_iso_times(runner):

@@ -1,6 +1,6 @@
 import json
 
-"""What a run waits for, in words, and the next command, for every shape of a wait."""
+"""The text about what a run waits for, and the next command, for every kind of wait."""
 
 import os
 from dataclasses import replace
@@ -41,16 +41,16 @@ def commands(run, *doubts):
     [
         ({"signal": "go", "until": None}, "signal 'go'", "signal"),
         ({"signal": "go", "until": UNTIL}, f"signal 'go' until {clock_time(UNTIL)}", "signal"),
-        ({"timer": True, "until": UNTIL}, f"the time until {clock_time(UNTIL)}", "go on"),
+        ({"timer": True, "until": UNTIL}, f"the time until {clock_time(UNTIL)}", "resume"),
         (
             {"children": ["r:sub:a", "r:sub:b"], "needed": 1, "programs": ["p", "p"]},
             "1 of its children r:sub:a, r:sub:b",
-            "go on",
+            "resume",
         ),
         ({"approvals": [2, 3], "until": None}, "2 approvals (r#2, r#3)", "decide"),
         ({"doubt": 1}, 'a decision about r#1: pay {"n":1} was interrupted in step 1', "decide"),
-        ({"doubt": 9}, "nothing more: r#9 was decided", "go on"),
-        ({"doubt": 9, "approvals": [2]}, "nothing more: r#9 was decided, and 1 approval (r#2)", "decide"),
+        ({"doubt": 9}, "nothing: r#9 was decided", "resume"),
+        ({"doubt": 9, "approvals": [2]}, "nothing: r#9 was decided, and 1 approval (r#2)", "decide"),
     ],
 )
 def test_every_wait_has_its_words_and_its_command(run, wait, said, what):
@@ -60,15 +60,15 @@ def test_every_wait_has_its_words_and_its_command(run, wait, said, what):
     assert waits_for(run, []) is None
 
 
-def test_the_command_fits_how_the_run_stands(run, store):
-    assert commands(run) == {"see it": "loom-runner trace --run-id r --html r.html"}
-    assert commands(replace(run, status="failed")) == {"go on": "loom-runner resume a.py --run-id r"}
+def test_the_command_fits_the_status(run, store):
+    assert commands(run) == {"trace": "loom-runner trace --run-id r --html r.html"}
+    assert commands(replace(run, status="failed")) == {"resume": "loom-runner resume a.py --run-id r"}
     assert commands(replace(run, status="cancelled")) == {}
     held = replace(run, status="running", owner=this_process(), lease_left_s=9.0)
     assert commands(held) == {"watch": "loom-runner watch r"}
     for name in ("steps", "tokens", "cost_usd", "time_s"):
         error = ErrorInfo("BudgetUsedUp", f"the budget of {name} 2 is used up", "limit")
-        assert commands(replace(run, status="paused", error=error))["go on"].endswith(f" --budget {name}=N")
+        assert commands(replace(run, status="paused", error=error))["resume"].endswith(f" --budget {name}=N")
     assert module_of(store.reader, "r") is None
     assert module_of(store.reader, "nope") is None
 

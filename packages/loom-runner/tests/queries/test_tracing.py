@@ -1,4 +1,4 @@
-"""A run as a trace: every process that worked on it, with this one's live spans inside."""
+"""The trace of a run: every process that drove it, with the live spans of this one."""
 
 import asyncio
 import json
@@ -96,7 +96,8 @@ def test_each_step_is_there_once_with_what_happened_inside(runner, store):
     think = ("think", "function", "ok", [asked, asked])
     assert first == ("step 0", "step", "ok", [think])
     assert failed[:3] == ("step 1", "step", "error")
-    # The first attempt's calls are on record, so the second attempt's are answered from there and run nothing.
+    # The first attempt's calls are recorded, so the second attempt reads their results and
+    # run nothing.
     assert [failed[3], second[3]] == [[think], [("think", "function", "ok", [])]]
     assert result.value == 1
     assert json.loads(result.to_json())
@@ -183,7 +184,7 @@ def test_emitted_events_are_tags_on_the_step(store):
     assert [tag["event"] for tag in inside.tags] == [{"word": "a"}]
 
 
-def test_a_call_that_was_made_again_is_there_once_for_each_process_that_made_it(store):
+def test_a_repeated_call_is_shown_once_for_each_process_that_ran_it(store):
     tools, tries = ToolRegistry(), []
 
     @tools.tool("charge", idempotent=True)

@@ -1,4 +1,6 @@
-"""Payloads: readable while they are small, once and complete when they are large, refused above the cap."""
+"""Payloads: readable while they are small, stored once when they are large, refused above the
+limit.
+"""
 
 import json
 import random

@@ -1,4 +1,6 @@
-"""Encryption at rest: nothing that a user wrote is readable in the file, and a wrong key is one clear error."""
+"""Encryption at rest: nothing that a user wrote is readable in the file, and a wrong key is one
+error.
+"""
 
 import asyncio
 import base64
@@ -83,7 +85,7 @@ def test_nothing_that_a_user_wrote_is_in_the_file_or_its_log(tmp_path):
             assert all(isinstance(cell, bytes) and cell[:1] in b"sb" for (cell,) in cells), (table, column)
 
 
-def test_what_was_sealed_reads_as_what_was_not(tmp_path):
+def test_encrypted_values_decode_to_the_original(tmp_path):
     run_all(tmp_path / "plain.sqlite")
     run_all(tmp_path / "sealed.sqlite", OLD)
     with SQLiteStore(tmp_path / "plain.sqlite") as plain, SQLiteStore(tmp_path / "sealed.sqlite", keys=OLD) as sealed:
@@ -122,7 +124,7 @@ def test_a_command_without_the_key_ends_with_8_and_one_line(tmp_path, place, mon
     assert json.loads(done.stdout)["result"] == CANARY
 
 
-def test_plain_text_is_never_written_beside_what_is_encrypted_nor_the_other_way(tmp_path):
+def test_plain_text_and_encrypted_values_are_never_mixed(tmp_path):
     run_all(tmp_path / "a.sqlite")
     with pytest.raises(StoreLocked, match="contains runs in plain text. Encrypt it once with SQLiteStore.rekey"):
         SQLiteStore(tmp_path / "a.sqlite", keys=OLD)

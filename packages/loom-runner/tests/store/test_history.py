@@ -1,4 +1,4 @@
-"""States of steps: they grow with what they say, and every one of them can be read again."""
+"""States of steps: their space is linear in their changes, and each of them can be read."""
 
 import json
 import random
@@ -49,12 +49,12 @@ def kinds(store: SQLiteStore) -> str:
     return "".join("j" if isinstance(cell, str) else "-" if cell is None else chr(cell[0]) for (cell,) in rows)
 
 
-def test_small_states_stand_readable_in_the_file(store, write):
+def test_small_states_are_readable_in_the_file(store, write):
     write(['{"n":0}', '{"n":1}'])
     assert kinds(store) == "jj"
 
 
-def test_a_growing_state_takes_bytes_with_what_it_says_and_every_step_can_be_read(tmp_path, store, write):
+def test_a_growing_state_takes_space_linear_in_its_changes_and_every_step_can_be_read(tmp_path, store, write):
     states = chat(120)
     write(states)
     assert [step.state for step in store.reader.steps("r")] == states
@@ -79,7 +79,7 @@ def test_keys_come_more_and_more_rarely_while_a_state_grows(store, write):
     assert gaps == sorted(gaps), keys
 
 
-def test_a_state_that_is_another_one_at_every_step_is_written_whole(store, write):
+def test_a_state_that_is_replaced_at_every_step_is_stored_in_full(store, write):
     states = [json.dumps(random.Random(number).randbytes(4_000).hex()) for number in range(6)]
     write(states)
     assert kinds(store) == "zzzzzz"
@@ -95,7 +95,7 @@ def test_a_state_may_shrink_and_grow_and_be_left_as_it_was(store, write, go):
     assert kinds(store) == "zjzdddjz-"
 
 
-def test_another_process_goes_on_with_differences(tmp_path, store, write, go):
+def test_another_process_continues_with_differences(tmp_path, store, write, go):
     states = chat(60)
     write(states[:50])
     with SQLiteStore(tmp_path / "runs.sqlite", "process") as other:
@@ -105,8 +105,10 @@ def test_another_process_goes_on_with_differences(tmp_path, store, write, go):
     assert [step.state for step in store.reader.steps("r")] == states
 
 
-def test_a_state_that_the_row_before_does_not_hold_is_written_whole(store, write, go):
-    """A fork may begin with a state that was changed by hand; no difference may be made against that."""
+def test_a_state_whose_base_is_not_in_the_row_before_is_stored_in_full(store, write, go):
+    """A fork may begin with a state that was changed by hand; no difference may be made against
+    that.
+    """
     states = chat(60)
     claim = write(states[:50])
     store._history.forget(claim.run_key)
@@ -126,7 +128,7 @@ def test_a_write_that_failed_is_no_base_for_the_next(store, write, go):
     assert [step.state for step in store.reader.steps("r")] == states
 
 
-def test_a_damaged_row_is_named_and_what_does_not_depend_on_it_can_be_read(store, write):
+def test_a_damaged_row_is_named_and_rows_that_do_not_depend_on_it_can_be_read(store, write):
     states = chat(100)
     write(states)
     pattern = kinds(store)
@@ -145,10 +147,10 @@ def test_a_damaged_row_is_named_and_what_does_not_depend_on_it_can_be_read(store
     assert len(store.reader.steps("r", states=False)) == 100
 
 
-def test_text_that_is_no_text_is_named(store, write):
+def test_bytes_that_are_not_text_are_named(store, write):
     write(["1"])
     store._file.db.execute("UPDATE steps SET state = CAST(x'ff' AS TEXT)")
-    with pytest.raises(StoreDamaged, match="holds a text that is not Unicode"):
+    with pytest.raises(StoreDamaged, match="contains a text that is not Unicode"):
         store.reader.steps("r")
 
 
@@ -156,7 +158,7 @@ def test_a_missing_base_is_named(store, write):
     write(chat(40))
     first_key = kinds(store).index("z")
     store._file.db.execute("DELETE FROM steps WHERE step_index <= ?", (first_key,))
-    with pytest.raises(StoreDamaged, match=rf"the state of step {first_key + 1} of run 'r'.*built on are missing"):
+    with pytest.raises(StoreDamaged, match=rf"the state of step {first_key + 1} of run 'r'.*based on are missing"):
         store.reader.steps("r")
 
 

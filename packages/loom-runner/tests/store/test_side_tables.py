@@ -98,7 +98,7 @@ def test_tables_of_a_later_version_are_refused(path):
         opened(path)
 
 
-def test_what_is_raised_in_a_transaction_undoes_it(path):
+def test_an_exception_rolls_a_transaction_back(path):
     tables = opened(path)
     with pytest.raises(KeyError), tables.transaction() as db:
         db.execute("INSERT INTO note (text) VALUES ('a')")
@@ -114,7 +114,7 @@ def test_functions_of_the_program_may_be_used_in_sql(path):
     assert tables.rows("SELECT twice('ab')") == [("abab",)]
 
 
-def test_sql_that_is_run_at_every_opening_comes_back_when_its_objects_are_gone(path):
+def test_sql_of_every_opening_creates_its_objects_again(path):
     trigger = "CREATE TRIGGER IF NOT EXISTS t AFTER INSERT ON note BEGIN UPDATE note SET text = 'seen'; END"
     for _ in range(2):
         tables = opened(path, always=trigger)
@@ -197,7 +197,7 @@ def test_a_folder_and_a_folder_that_is_not_there_are_refused(open_it, tmp_path):
 
 
 @pytest.mark.parametrize("open_it", [open_store, opened])
-def test_a_file_that_is_no_database_is_refused(open_it, path):
+def test_a_file_that_is_not_a_database_is_refused(open_it, path):
     path.write_text("This is certainly not a database, whatever its name says. " * 20)
     with pytest.raises(StoreUnreadable, match="not a SQLite database"):
         open_it(path)

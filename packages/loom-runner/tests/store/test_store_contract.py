@@ -1,4 +1,4 @@
-"""The SQLite store passes the contract, in every form that it has."""
+"""The SQLite store passes the contract with every option."""
 
 import pytest
 from loom_runner import KeyRing, SQLiteStore

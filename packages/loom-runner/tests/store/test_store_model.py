@@ -1,4 +1,4 @@
-"""The SQLite store beside an oracle that keeps its rows in dicts: whatever is done, both say the same."""
+"""The SQLite store compared with a model that keeps its rows in dicts, for random operations."""
 
 import asyncio
 import shutil

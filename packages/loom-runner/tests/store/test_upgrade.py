@@ -1,4 +1,4 @@
-"""Databases that were made by the formats before: everything in them is still there, and their runs go on."""
+"""Databases of earlier formats: everything in them is still there, and their runs continue."""
 
 import asyncio
 import json
@@ -28,7 +28,9 @@ STATES = [json.dumps({"said": [f"found {m} " * 300 for m in range(n + 1)]}) for 
 
 
 def old_database(path, version):
-    """A database as that version left it: a run of five steps, paused; one in doubt; one that is over."""
+    """A database as that version left it: a run of five steps, paused; one in doubt; one that is
+    over.
+    """
     db = apsw.Connection(str(path))
     db.pragma("auto_vacuum", 2)
     db.pragma("journal_mode", "wal")
@@ -87,7 +89,7 @@ def test_everything_in_an_older_database_is_still_there(tmp_path, version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_run_of_an_older_database_goes_on_as_if_nothing_had_been(tmp_path, version):
+def test_a_run_of_an_older_database_continues(tmp_path, version):
     old_database(tmp_path / "runs.sqlite", version)
     with SQLiteStore(tmp_path / "runs.sqlite", "process") as store:
         result = asyncio.run(AgentRunner(step=step, store=store, tools=tools, aliases=["step"]).resume(run_id="going"))
@@ -113,7 +115,7 @@ def test_an_older_database_can_be_encrypted_and_pruned(tmp_path, version, go):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_format_that_was_upgraded_is_the_format_that_is_made_now(tmp_path, version):
+def test_an_upgraded_format_equals_a_new_one(tmp_path, version):
     old_database(tmp_path / "old.sqlite", version)
     tables = []
     for name in ("old", "new"):

@@ -1,4 +1,4 @@
-"""Real processes, really killed. Effects are counted in a file outside the database, so none can hide."""
+"""Real processes that are killed. Effects are counted in a file outside the database."""
 
 import asyncio
 import json
@@ -50,13 +50,13 @@ def test_between_effect_and_record_any_other_tool_waits_for_a_person(place):
     env = {"POLICY": "ask"}
     place.killed(*RUN, DIE_AT="tool-2-after-effect", **env)
     [doubt] = json.loads(place.run("doubts").stdout)
-    assert (doubt["name"], doubt["step_index"], doubt["status"]) == ("charge", 2, "in doubt")
+    assert (doubt["name"], doubt["step_index"], doubt["status"]) == ("charge", 2, "in_doubt")
     for _ in range(2):
         assert place.run(*RESUME, **env).returncode == 3
     assert place.effects().count("charge 2 r/2/charge/0") == 1
     done = place.run("resolve", doubt["id"], "--result", '"receipt 2"', "--by", "ann")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "go on: loom-runner resume" in done.stderr
+    assert "resume: loom-runner resume" in done.stderr
     assert result_of(place.run(*RESUME, **env))["result"] == 4
     assert place.effects() == [f"charge {n} r/{n}/charge/0" for n in range(4)]
     assert "4 calls, decided by ann" in place.run("explain", "r", "--output", "text").stdout
@@ -71,7 +71,7 @@ def test_between_effect_and_record_a_tool_that_must_fail_fails(place):
     assert place.effects().count("charge 2 r/2/charge/0") == 1
 
 
-def test_a_retried_doubt_runs_the_tool_once_more(place):
+def test_a_call_in_doubt_that_is_retried_runs_the_tool_again(place):
     env = {"POLICY": "ask"}
     place.killed(*RUN, DIE_AT="tool-1-before-effect", **env)
     assert place.run(*RESUME, **env).returncode == 3
@@ -85,7 +85,7 @@ def test_the_history_of_a_crash_can_be_read_before_anybody_resumes(place):
     place.killed(*RUN, DIE_AT="tool-2-after-effect")
     story = place.run("explain", "r", "--output", "text")
     assert "disappeared; nobody has taken over yet" in story.stdout
-    assert "go on: loom-runner resume agent.py --run-id r" in story.stderr
+    assert "resume: loom-runner resume agent.py --run-id r" in story.stderr
     assert [step["step_index"] for step in rows(place, "history")] == [0, 1]
 
 
@@ -97,7 +97,7 @@ def test_sigterm_and_ctrl_c_leave_a_run_that_can_be_resumed(place):
         process.send_signal(sign)
         out, err = process.communicate(timeout=30)
         assert (process.returncode, out) == (130, "")
-        assert err == "interrupted. Go on: loom-runner resume agent.py --run-id r\n"
+        assert err == "interrupted. Resume: loom-runner resume agent.py --run-id r\n"
         view = json.loads(place.run("get", "r").stdout)
         assert (view["status"], view["step_index"], view["held_by"]) == ("paused", number + 1, None)
     assert result_of(place.run(*RESUME))["result"] == 4
@@ -129,7 +129,7 @@ def test_sigterm_lets_the_step_come_to_its_end(place):
     process.send_signal(signal.SIGTERM)
     (place.folder / "open").touch()
     _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (130, "interrupted. Go on: loom-runner resume slow.py --run-id r\n")
+    assert (process.returncode, err) == (130, "interrupted. Resume: loom-runner resume slow.py --run-id r\n")
     view = json.loads(place.run("get", "r").stdout)
     assert (view["status"], view["step_index"], view["held_by"]) == ("paused", 1, None)
     assert result_of(place.run("resume", "r"))["result"] == 3
@@ -144,7 +144,7 @@ def test_ctrl_c_twice_stops_a_step_that_blocks_everything(place):
         process.wait(0.2)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (130, "interrupted. Go on: loom-runner resume agent.py --run-id r\n")
+    assert (process.returncode, err) == (130, "interrupted. Resume: loom-runner resume agent.py --run-id r\n")
     assert result_of(place.run(*RESUME))["result"] == 4
 
 
@@ -203,7 +203,8 @@ def test_a_process_that_slept_past_its_lease_writes_nothing_when_it_wakes(place,
             store.reader.attempts("r"),
         ] == before
         assert [step.fence for step in before[1]] == [1, 1, 2, 2, 2]
-    # A zombie inside a tool wakes inside the tool: its effect carries the key, which is all that anybody can do.
+    # A zombie inside a tool wakes inside the tool: its effect carries the key, which is all that
+    # anybody can do.
     assert len(set(place.effects())) == 4
     assert len(place.effects()) == (4 if at == "step-2" else 5)
 
@@ -245,7 +246,7 @@ def test_a_tailrec_loop_is_killed_and_resumed_at_its_next_call(place):
     assert place.effects() == [f"note {n}" for n in range(5)]
 
 
-def test_after_a_crash_the_runs_database_is_whole(place):
+def test_after_a_crash_the_database_is_intact(place):
     place.killed(*RUN, DIE_AT="before-commit-3")
     with SQLiteStore(place.folder / "runs.sqlite") as store:
         assert store._file.db.pragma("integrity_check") == "ok"

@@ -1,4 +1,6 @@
-"""Power that goes away and disks that refuse, at every operation of a run (a dose here; `python -m loom_runner.testing power`)."""
+"""A loss of power and disk errors, after every n-th operation of a run; all of them with
+`python -m loom_runner.testing power`.
+"""
 
 import random
 
@@ -39,7 +41,7 @@ def files_of(platter, tmp_path, survives, seed=1):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_only_what_was_synced_is_sure_and_the_rest_may_come_in_part(tmp_path):
+def test_only_synced_writes_are_certain_and_the_rest_may_survive_in_part(tmp_path):
     platter = Platter()
     for op in (
         DiskOp("create", "db"),
@@ -109,7 +111,7 @@ def test_a_disk_leaves_other_folders_and_later_databases_alone(tmp_path):
     apsw.Connection(str(tmp_path / "y.sqlite")).execute("CREATE TABLE t (x)")
 
 
-def test_a_disk_that_refuses_is_one_line_and_the_run_goes_on_afterwards():
+def test_a_disk_error_is_one_line_and_the_run_can_be_resumed():
     report = fault_sweep(every=29)
     assert report.problems == []
     assert report.cases > 30

@@ -1,4 +1,4 @@
-"""The regression lab: a run that does something else than its golden copy fails its test, readably."""
+"""Golden runs: a run that differs from its golden copy fails its test with readable differences."""
 
 import json
 import os
@@ -61,7 +61,9 @@ ANSWERS = {"signals": {"go": None}, "decide": "approve"}
 
 def test_a_golden_is_written_on_request_and_the_same_run_passes(tmp_path):
     program, state = build()
-    with pytest.raises(AssertionError, match="there is no golden run .*test_x.test_it-1.run.json. Make it with pytest"):
+    with pytest.raises(
+        AssertionError, match="there is no golden run .*test_x.test_it-1.run.json. Write it with pytest"
+    ):
         golden(tmp_path)(program, initial_state=state, **ANSWERS)
     notes = []
     written = golden(tmp_path, is_update=True, notes=notes)(program, initial_state=state, **ANSWERS)
@@ -91,11 +93,11 @@ def test_a_changed_run_fails_with_its_differences_and_a_page(tmp_path):
         golden(tmp_path)(dearer, "buy", initial_state=state, **ANSWERS)
     text = str(failed.value)
     assert text.startswith(
-        'buy is not as its golden run: 7 differences (golden -> now)\n  result: "paid 15" -> "paid 18"\n'
+        'buy differs from its golden run: 7 differences (golden -> now)\n  result: "paid 15" -> "paid 18"\n'
     )
     assert "  tool_calls[0].result.price: 5 -> 6\n" in text
     page = tmp_path / "buy.run.diff.html"
-    assert text.endswith(f"see it: {page}\naccept it: pytest --update-goldens")
+    assert text.endswith(f"page: {page}\naccept: pytest --update-goldens")
     assert page.read_text("utf-8").lower().startswith("<!doctype html>")
     golden(tmp_path, is_update=True)(dearer, "buy", initial_state=state, **ANSWERS)
     assert not page.exists()
@@ -115,7 +117,7 @@ def test_keys_that_may_differ_are_ignored_and_a_wait_without_answer_is_part_of_t
 @pytest.mark.parametrize(
     ("text", "said"), [("{", "Expecting"), ("[]", "indices must be"), ('{"format": 9, "story": 1, "trace": 1}', "is 9")]
 )
-def test_a_golden_that_cannot_be_read_says_so(tmp_path, text, said):
+def test_a_golden_that_cannot_be_read_is_an_error(tmp_path, text, said):
     (tmp_path / "x.run.json").write_text(text, "utf-8")
     program, state = build()
     with pytest.raises(UsageError, match=said):

@@ -1,6 +1,6 @@
-"""A parent and its children, killed with SIGKILL at every kind of place, in processes of their own.
+"""A parent and its children in separate processes, killed with SIGKILL at every kind of place.
 
-Effects are lines of a file outside the database, so that none can hide.
+Effects are lines of a file outside the database.
 """
 
 import json
@@ -99,13 +99,13 @@ def test_a_family_that_is_killed_ends_with_every_child_run_once(house, where):
     effects = house.effects()
     assert set(effects) == {f"charge r:sub:{name}/{n}/charge/0" for name in "ab" for n in range(3)}
     repeated = {effect for effect in effects if effects.count(effect) > 1}
-    # Only a call that was cut off before its end was on record may be made again, with its key.
+    # Only a call that was interrupted before its end was recorded may be repeated, with its key.
     assert repeated == ({f"charge {where}"} if where.startswith("r:sub") else set())
     listed = json.loads(house.run("list", "--output", "json").stdout)
     assert {run["run_id"]: run["status"] for run in listed} == dict.fromkeys(("r", "r:sub:a", "r:sub:b"), "completed")
 
 
-def test_a_second_process_goes_on_when_the_first_was_killed_between_its_children(house):
+def test_a_second_process_continues_when_the_first_was_killed_between_its_children(house):
     first = house.spawn(*RUN, BLOCK="1")
     house.wait_for("reached", first)
     first.kill()

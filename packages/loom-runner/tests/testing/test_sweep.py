@@ -1,4 +1,4 @@
-"""Every point of the seam between driver and store, and of the agent's own code, killed with SIGKILL, for each policy."""
+"""Every crash point of driver and store, and of the agent, killed with SIGKILL, for each policy."""
 
 import asyncio
 import multiprocessing
@@ -39,7 +39,7 @@ def test_a_kill_at_this_point_loses_nothing_and_repeats_nothing(tmp_path, policy
 @pytest.mark.parametrize("point", [point for point in POINTS if point.startswith(LATER)])
 def test_a_kill_of_the_one_who_takes_over_loses_nothing_and_repeats_nothing(tmp_path, policy, point):
     if (policy, point.partition(".")[0]) == ("reconcile", "restart_tool"):
-        first = "tool.before_effect"  # it did not happen, so it is made again
+        first = "tool.before_effect"  # it had no effect, so it is repeated
     else:
         first = "tool.after_effect"
     was_killed, problems = kill_once(tmp_path, policy, first, point)
@@ -49,7 +49,7 @@ def test_a_kill_of_the_one_who_takes_over_loses_nothing_and_repeats_nothing(tmp_
 
 @pytest.mark.parametrize("when", ["before", "inside", "after"])
 @pytest.mark.parametrize("write", ["send_signal", "cancel_runs", "request_pause"])
-def test_a_kill_of_those_who_look_after_a_run_leaves_the_write_whole_or_undone(tmp_path, write, when, go):
+def test_a_kill_during_a_request_from_outside_leaves_the_write_complete_or_undone(tmp_path, write, when, go):
     path = tmp_path / "runs.sqlite"
     with SQLiteStore(path, "process") as store:
         go(AgentRunner(step=waits, store=store).start(run_id="r", initial_state=0))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from loom._explain import explain_tailcalls
     from loom._transition import Return, TailCall, Transition, transition
 
+    __version__: str
+
 __all__ = [
     "BlockScopeWarning",
     "LoomError",
@@ -38,7 +40,6 @@ __all__ = [
     "tailstream",
     "transition",
 ]
-__version__ = "0.7.0"
 
 _HOMES = {
     "Return": "_transition",
@@ -51,6 +52,10 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Load the module of a public name at its first use (PEP 562)."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("loom-tailcalls")
     if name not in _HOMES:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)

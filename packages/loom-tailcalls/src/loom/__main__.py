@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loom import __version__
 from loom._errors import UnreadableError
 
 if TYPE_CHECKING:
@@ -39,9 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Version(argparse.Action):
+    """Print the version; no other command has to load the package's metadata."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_arguments: object) -> None:
+        from loom import __version__
+
+        print(f"loom-tailcalls {__version__}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="loom-tailcalls", description="Check tail calls without running the code.")
-    parser.add_argument("--version", action="version", version=f"loom-tailcalls {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     check = commands.add_parser("check", help="check every function decorated with @tailrec or @tailstream")
     check.add_argument("paths", nargs="+", metavar="PATH", help="a Python file or a folder")

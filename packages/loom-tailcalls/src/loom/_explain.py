@@ -8,8 +8,8 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from loom._errors import TailCallError
-from loom._judge import judge, not_a_function
 from loom._link import member_of
+from loom._locate import analyse_function, not_a_function
 from loom._options import Options
 from loom._plan import Plan
 
@@ -62,7 +62,7 @@ def _facts_of(function: FunctionType) -> dict[str, Any]:
     if member is not None:
         return facts_of(member.plan.analysis, member.plan)
     try:
-        analysis, position = judge(function, _guessed_options(function), None)
+        analysis, position = analyse_function(function, _guessed_options(function), None)
     except TailCallError as error:
         return _refused_facts(function, error)
     if analysis.refusals:
@@ -82,7 +82,7 @@ def facts_of(analysis: Analysis, plan: Plan | None) -> dict[str, Any]:
         "file": analysis.definition.file.filename,
         "line": analysis.definition.node.lineno,
         "mode": analysis.options.mode,
-        "kind": analysis.kind,
+        "kind": analysis.kind.replace(" ", "_"),
         "accepted": not analysis.refusals,
         "form": None if analysis.refusals else analysis.form,
         "blocks": analysis.options.blocks,
@@ -150,7 +150,7 @@ def as_text(facts: dict[str, Any]) -> str:
     """Return the data as text for a person."""
     lines = [f"{facts['function']}  ({facts['file']}:{facts['line']})"]
     if facts["accepted"]:
-        lines.append(f"  accepted: {facts['kind']}, {FORM_WORDS[facts['form']]}")
+        lines.append(f"  accepted: {facts['kind'].replace('_', ' ')}, {FORM_WORDS[facts['form']]}")
     else:
         lines.append("  refused")
     for refusal in facts["refused"]:

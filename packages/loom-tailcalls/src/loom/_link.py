@@ -11,7 +11,7 @@ from types import CellType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from loom import _runtime
-from loom._judge import not_a_function, unplaced
+from loom._locate import not_a_function, unplaced
 from loom._plan import MEMBER, Plan, plan_of
 
 if TYPE_CHECKING:

@@ -100,9 +100,9 @@ def check_file(path: Path) -> list[Checked]:
     """
     text = _read(path)
     return [
-        _judge(text, definition, position, options)
+        _check(text, definition, position, options)
         for definition in text.definitions
-        for position, options in _our_decorators(definition, text.decorators)
+        for position, options in _decorators_on(definition, text.decorators)
     ]
 
 
@@ -118,9 +118,9 @@ def check_function(path: Path, name: str) -> list[Checked]:
         code = text.codes.get((definition.node.name, definition.first_line))
         if code is None or name not in (definition.node.name, code.co_qualname):
             continue
-        ours: list[tuple[int | None, Options]] = list(_our_decorators(definition, text.decorators))
+        given: list[tuple[int | None, Options]] = list(_decorators_on(definition, text.decorators))
         guessed = Options("tailstream" if code.co_flags & 0x220 else "tailrec")
-        found += [_judge(text, definition, *said) for said in ours or [(None, guessed)]]
+        found += [_check(text, definition, *chosen) for chosen in given or [(None, guessed)]]
     if not found:
         message = f"cannot explain {name!r}: because {str(path)!r} has no such function. Write FILE:Class.method."
         raise UnreadableError(message)
@@ -139,7 +139,7 @@ class _Text:
     own_globals: frozenset[str]
 
 
-def _judge(text: _Text, definition: Definition, position: int | None, options: Options) -> Checked:
+def _check(text: _Text, definition: Definition, position: int | None, options: Options) -> Checked:
     code = text.codes[definition.node.name, definition.first_line]
     with deep_trees():
         analysis = analyse(
@@ -195,15 +195,15 @@ def _decorator_names(tree: ast.Module) -> dict[str, str]:
     return names
 
 
-def _our_decorators(definition: Definition, names: dict[str, str]) -> Iterator[tuple[int, Options]]:
+def _decorators_on(definition: Definition, names: dict[str, str]) -> Iterator[tuple[int, Options]]:
     """Yield the index and the options of our decorators on a definition."""
     for index, node in enumerate(definition.node.decorator_list):
         called = node.func if isinstance(node, ast.Call) else node
         mode = names.get(ast.unparse(called))
         if mode is None:
             continue
-        said: dict[str, Any] = {"mode": mode}
+        given: dict[str, Any] = {"mode": mode}
         for word in node.keywords if isinstance(node, ast.Call) else ():
             if word.arg in Options._fields and isinstance(word.value, ast.Constant):
-                said[word.arg] = word.value.value
-        yield index, Options(**said)
+                given[word.arg] = word.value.value
+        yield index, Options(**given)

@@ -6,11 +6,11 @@ Theory of operation
 ::
 
     async def f(n, acc=0):              async def f(n, acc):
-        if n == 0:                          .me = .self                  # a fast local for the guard
+        if n == 0:                          .this = .self                # a fast local for the guard
             return acc                      while True:
         return await f(n - 1, acc + n)          if n == 0:
                                                     return acc
-                                                if f is .me:             # the name is looked up at every step
+                                                if f is .this:           # the name is looked up at every step
                                                     n, acc = n - 1, acc + n
                                                     continue
                                                 return await f(n - 1, acc + n)
@@ -94,17 +94,17 @@ class _Loop(Lowering):
         if self._defaults or (".bind" in self.helpers and not self._live):
             self.helpers.add(".enter")
             call = at.call(at.load(".enter"))
-            slots = [".me", *(_slot(name) for name in self._defaults)]
-            made.append(at.set_all(slots, call) if self._defaults else at.set(".me", call))
+            slots = [".this", *(_slot(name) for name in self._defaults)]
+            made.append(at.set_all(slots, call) if self._defaults else at.set(".this", call))
         else:
             self.helpers.add(".self")
-            made.append(at.set(".me", at.load(".self")))
+            made.append(at.set(".this", at.load(".self")))
         first = self.parameters.first
         if self._uses_receiver and first is not None:
             self.helpers.add(".Method")
-            method = at.call(at.load(".Method"), at.load(".me"), at.load(first))
+            method = at.call(at.load(".Method"), at.load(".this"), at.load(first))
             is_none = at.is_(at.load(first), at.constant(None))
-            made.append(at.if_(is_none, [at.set(".mine", at.constant(None))], [at.set(".mine", method)]))
+            made.append(at.if_(is_none, [at.set(".this_method", at.constant(None))], [at.set(".this_method", method)]))
         if self._uses_again:
             made.append(at.set(".again", at.constant(False)))
         if self._drops:
@@ -140,12 +140,16 @@ class _Loop(Lowering):
         at = Build(callee)
         if isinstance(callee, ast.Name):
             (route,) = call.routes
-            return [at.if_(self._is_me(at, callee), self._go(call, route.bound, None, depth))], site.call
+            return [
+                at.if_(self._is_this_function(at, callee), self._begin_next(call, route.bound, None, depth))
+            ], site.call
         made: list[ast.stmt] = [at.set(".callee", callee)]
         for route in call.routes:
             is_method = route.access == "method"
-            test, receiver = self._method_test(at, callee) if is_method else (self._is_me(at, at.load(".callee")), None)
-            made.append(at.if_(test, self._go(call, route.bound, receiver, depth)))
+            test, receiver = (
+                self._method_test(at, callee) if is_method else (self._is_this_function(at, at.load(".callee")), None)
+            )
+            made.append(at.if_(test, self._begin_next(call, route.bound, receiver, depth)))
         return made, call_with(site.call, at.load(".callee"))
 
     def _method_test(self, at: Build, callee: ast.expr) -> tuple[ast.expr, ast.expr]:
@@ -157,8 +161,8 @@ class _Loop(Lowering):
         first = self.parameters.first
         if first is not None and self.analysis.receiver_is_stable and is_receiver(callee, first):
             self._uses_receiver = True  # one comparison of two methods: same function, same receiver
-            return at.all(is_method, at.equal(at.load(".callee"), at.load(".mine"))), at.load(first)
-        same = self._is_me(at, at.attribute(at.load(".callee"), "__func__"))
+            return at.all(is_method, at.equal(at.load(".callee"), at.load(".this_method"))), at.load(first)
+        same = self._is_this_function(at, at.attribute(at.load(".callee"), "__func__"))
         return at.all(is_method, same), at.attribute(at.load(".callee"), "__self__")
 
     def after_loop(self, loop: ast.stmt, depth: int) -> list[ast.stmt]:
@@ -179,14 +183,14 @@ class _Loop(Lowering):
         pair = at.tuple([value, at.constant(None)])
         return [at.return_(ast.Subscript(value=pair, slice=at.load(".drop"), ctx=ast.Load(), **at.place))]
 
-    def _is_me(self, at: Build, callee: ast.expr) -> ast.expr:
-        tests: list[ast.expr] = [at.is_(callee, at.load(".me"))]
+    def _is_this_function(self, at: Build, callee: ast.expr) -> ast.expr:
+        tests: list[ast.expr] = [at.is_(callee, at.load(".this"))]
         if self._accepts_original:
             self.helpers.add(".orig")
             tests.append(at.is_(callee, at.load(".orig")))
         return at.any(*tests)
 
-    def _go(self, call: TailCall, bound: Bound | None, receiver: ast.expr | None, depth: int) -> list[ast.stmt]:
+    def _begin_next(self, call: TailCall, bound: Bound | None, receiver: ast.expr | None, depth: int) -> list[ast.stmt]:
         at = Build(call.site.anchor)
         made = [*self.passing(call), *self._rebind(call, bound, receiver)]
         if self._drops and call.site.form != "return":

@@ -100,11 +100,11 @@ class Build:
         return ast.Expr(value=value, **self.place)
 
     def return_(self, value: ast.expr | None) -> ast.Return:
-        """Return."""
+        """End the function with a value."""
         return ast.Return(value=value, **self.place)
 
     def await_(self, value: ast.expr) -> ast.Await:
-        """Await."""
+        """Await a value."""
         return ast.Await(value=value, **self.place)
 
     def forever(self, body: list[ast.stmt]) -> ast.While:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from loom._codegen import compile_definition
 from loom._errors import BlockScopeWarning
-from loom._judge import judge, unplaced
+from loom._locate import analyse_function, unplaced
 from loom._loop import lower_to_loop
 from loom._nodes import NOWHERE
 from loom._options import Options
@@ -114,7 +114,7 @@ class Plan:
     def _compiled(self, lowered: Lowered, *, keeps_cells: bool = False) -> Unit:
         original = self.analysis.code
         helpers = set(lowered.helpers)
-        if keeps_cells:  # the step function may need every cell later, and `member_of` needs ours
+        if keeps_cells:  # the step function may need every cell later, and `member_of` needs `.member`
             helpers |= {MEMBER, ".self", ".orig"} if self._accepts_original else {MEMBER, ".self"}
             kept = [NOWHERE.expr(NOWHERE.load(name)) for name in (*original.co_freevars, *sorted(helpers))]
             lowered.node.body.append(NOWHERE.if_(NOWHERE.constant(False), [*kept]))
@@ -142,7 +142,7 @@ def plan_of(original: FunctionType, given: tuple[Any, ...], caller: FrameType | 
         return found[1]
     if hasattr(original, "__wrapped__"):
         raise unplaced("LT006", f"{original.__qualname__!r}", original.__code__)
-    analysis, position = judge(original, Options(*given), caller)
+    analysis, position = analyse_function(original, Options(*given), caller)
     if analysis.refusals:
         raise analysis.refusals[0]
     with deep_trees():

@@ -62,7 +62,7 @@ def run_frames(frame: Generator[Any, Any, Any], *, is_generator: bool) -> Genera
                     error = None  # an exception must not be kept alive by a frame in its own traceback
         except StopIteration as stop:
             result = stop.value
-        except BaseException as raised:  # noqa: BLE001 - it is handed to the frame that waits
+        except BaseException as raised:  # noqa: BLE001 - it is thrown into the waiting frame
             error = raised if is_generator else _unwrapped(raised)
             if not waiting:
                 break
@@ -75,7 +75,7 @@ def run_frames(frame: Generator[Any, Any, Any], *, is_generator: bool) -> Genera
                 continue
             try:
                 value = yield out
-            except BaseException as raised:  # noqa: BLE001 - it is handed to the innermost frame
+            except BaseException as raised:  # noqa: BLE001 - it is thrown into the innermost frame
                 error = raised
             continue
         if type(result) is Next:

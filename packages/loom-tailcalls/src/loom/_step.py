@@ -250,8 +250,8 @@ class _Step(Lowering):
     # ------------------------------------------------------------ the transition
 
     def jump(self, call: TailCall, depth: int) -> tuple[list[ast.stmt], ast.Call]:
-        """Guard the callee and hand over the bound arguments; the call itself follows for any other
-        callee.
+        """Test the callee and end the step with the bound arguments; the original call follows for
+        any other callee.
         """
         del depth
         site = call.site
@@ -267,34 +267,34 @@ class _Step(Lowering):
             made: list[ast.stmt] = [
                 at.set(".callee", callee),
                 at.set(".target", found),
-                at.if_(is_found, self._hand_over(call, member, args)),
+                at.if_(is_found, self._end_step(call, member, args)),
             ]
             return made, call_with(site.call, at.load(".callee"))
         if isinstance(callee, ast.Name):
             (route,) = call.routes
-            body = self._hand_over(call, at.load(".member"), self._payload(call, route.bound, None))
-            return [at.if_(self._is_me(at, callee), body)], site.call
+            body = self._end_step(call, at.load(".member"), self._arguments(call, route.bound, None))
+            return [at.if_(self._is_this_function(at, callee), body)], site.call
         made = [at.set(".callee", callee)]
         for route in call.routes:
-            test = self._is_me(at, at.load(".callee"))
+            test = self._is_this_function(at, at.load(".callee"))
             receiver: ast.expr | None = None
             if route.access == "method":
                 self.helpers |= {".type", ".Method"}
                 is_method = at.is_(at.call(at.load(".type"), at.load(".callee")), at.load(".Method"))
-                test = at.all(is_method, self._is_me(at, at.attribute(at.load(".callee"), "__func__")))
+                test = at.all(is_method, self._is_this_function(at, at.attribute(at.load(".callee"), "__func__")))
                 receiver = at.attribute(at.load(".callee"), "__self__")
-            payload = self._payload(call, route.bound, receiver)
-            made.append(at.if_(test, self._hand_over(call, at.load(".member"), payload)))
+            arguments = self._arguments(call, route.bound, receiver)
+            made.append(at.if_(test, self._end_step(call, at.load(".member"), arguments)))
         return made, call_with(site.call, at.load(".callee"))
 
-    def _is_me(self, at: Build, callee: ast.expr) -> ast.expr:
+    def _is_this_function(self, at: Build, callee: ast.expr) -> ast.expr:
         tests: list[ast.expr] = [at.is_(callee, at.load(".self"))]
         if self._accepts_original:
             self.helpers.add(".orig")
             tests.append(at.is_(callee, at.load(".orig")))
         return at.any(*tests)
 
-    def _payload(self, call: TailCall, bound: Bound | None, receiver: ast.expr | None) -> ast.expr:
+    def _arguments(self, call: TailCall, bound: Bound | None, receiver: ast.expr | None) -> ast.expr:
         """Build the tuple of arguments: directly if they are in order, else by the binder."""
         at = Build(call.site.call)
         if bound is not None and [name for name, _ in bound.values] == list(self.parameters.all):
@@ -303,14 +303,14 @@ class _Step(Lowering):
                 return at.tuple([receiver, *parts[1:]] if receiver is not None else parts)
         return call_with(call.site.call, self.binder(Build(call.site.call.func)), receiver)
 
-    def _hand_over(self, call: TailCall, member: ast.expr, payload: ast.expr) -> list[ast.stmt]:
+    def _end_step(self, call: TailCall, member: ast.expr, arguments: ast.expr) -> list[ast.stmt]:
         at = Build(call.site.anchor)
-        return [*self.passing(call), *self._handed_over(call, member, payload, at)]
+        return [*self.passing(call), *self._outcome(call, member, arguments, at)]
 
-    def _handed_over(self, call: TailCall, member: ast.expr, payload: ast.expr, at: Build) -> list[ast.stmt]:
+    def _outcome(self, call: TailCall, member: ast.expr, arguments: ast.expr, at: Build) -> list[ast.stmt]:
         if call.keeps_blocks:
             self.helpers.add(".Push")
-            push = at.call(at.load(".Push"), at.tuple([member, payload]))
+            push = at.call(at.load(".Push"), at.tuple([member, arguments]))
             if self.kind == "coroutine":
                 return [at.return_(at.await_(push))]
             result = ast.Yield(value=push, **at.place)
@@ -319,12 +319,12 @@ class _Step(Lowering):
             return [at.expr(result), at.return_(None)]
         self.helpers.add(".Next")
         drops = at.constant(call.site.form != "return")
-        pending = at.call(at.load(".Next"), at.tuple([member, payload, drops]))
+        pending = at.call(at.load(".Next"), at.tuple([member, arguments, drops]))
         if self.kind != "async generator":
             return [at.return_(pending)]
         return [at.expr(at.call(at.attribute(at.load(".out"), "append"), pending)), at.return_(None)]
 
-    # -------------------------------------------- async generators: a transition that is called off
+    # -------------------------------------------- async generators: a cancelled transition
 
     def handler_head(self) -> list[ast.stmt]:
         """Cancel a pending transition: an exit raised, and this handler runs instead."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from loom._judge import not_a_function
 from loom._link import Member, decorate, member_of
+from loom._locate import not_a_function
 from loom._options import Options
 from loom._runtime import Next
 

@@ -163,7 +163,7 @@ def test_context_variables_are_those_of_the_task():
     assert asyncio.run(main()) == ("step 0", "caller", "step 0", "step 0")
 
 
-def test_a_step_that_never_waits_keeps_the_event_loop_and_yield_every_gives_it_back():
+def test_a_step_that_never_waits_blocks_the_event_loop_and_yield_every_does_not():
     async def turns(coroutine):
         count = 0
 
@@ -224,7 +224,7 @@ def test_only_the_current_step_is_alive_during_the_run():
     assert max(most) <= 2
 
 
-def test_two_consumers_of_one_stream_function_do_not_meet():
+def test_two_consumers_of_one_stream_function_are_independent():
     @tailstream
     async def numbers(tag, n):
         await asyncio.sleep(0)
@@ -242,5 +242,5 @@ def test_two_consumers_of_one_stream_function_do_not_meet():
     assert asyncio.run(main()) == [[("a", 3), ("a", 2), ("a", 1), ("a", 0)], [("b", 3), ("b", 2), ("b", 1), ("b", 0)]]
 
 
-def test_a_debug_mode_event_loop_has_nothing_to_complain_about():
+def test_a_debug_mode_event_loop_reports_nothing():
     assert asyncio.run(walk("t", 3), debug=True) == ("t", (3, 2, 1))

@@ -83,7 +83,7 @@ def test_a_deviating_program_does_exactly_what_is_reported(program, mode):
 
 
 @by_name([program for program in DEVIATING if not program.name.startswith(("handler_", "stream_a"))])
-def test_blocks_are_never_silent(program):
+def test_a_block_without_the_option_always_warns(program):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         observe.load(program.source, str(program.path), observe.compiled())
@@ -104,7 +104,7 @@ def test_blocks_reject_refuses_at_the_line_of_the_call(program):
 
 @pytest.mark.parametrize("mode", MODES, ids=mode_name)
 @by_name(EITHER)
-def test_an_open_program_is_refused_reported_or_equal(program, mode):
+def test_an_undecided_program_is_refused_reported_or_equal(program, mode):
     compiled = observe.compiled(**mode)
     seen = run(program, compiled, allowed_warning=loom.BlockScopeWarning, record=True)
     if seen.kind == "import-raised" or seen.value.startswith("TailCallError"):
@@ -115,7 +115,7 @@ def test_an_open_program_is_refused_reported_or_equal(program, mode):
 
 
 @by_name(REFUSED)
-def test_a_refused_program_says_code_line_and_column(program):
+def test_a_refused_program_is_refused_with_code_line_and_column(program):
     with pytest.raises(loom.TailCallError) as refusal:
         observe.load(program.source, str(program.path), observe.compiled())
     error = refusal.value
@@ -150,6 +150,6 @@ def test_the_second_reference_agrees_with_the_first_and_with_the_corpus(program)
     assert seen == by_step(program)
 
 
-def test_every_corpus_file_states_its_rule_and_is_read_by_some_test():
+def test_every_corpus_file_has_a_valid_header_and_is_in_a_tested_folder():
     folders = {read(path).path.parent.name for path in CORPUS.rglob("*.py")}
     assert folders == {"accepted", "deviating", "either", "refused"}

@@ -1,4 +1,4 @@
-"""The pages a user reads: every code has its entry, and every example does what the page says."""
+"""The documentation: every code has its entry, and every example does what the page shows."""
 
 import contextlib
 import io
@@ -24,7 +24,7 @@ def entries() -> dict[str, tuple[str, str]]:
 
 
 def run(source: str, filename: str) -> str:
-    """Execute a block of a page as a module of its own; give what it printed."""
+    """Execute a block of a page as a separate module; return what it printed."""
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
     out = io.StringIO()
     with contextlib.redirect_stdout(out), warnings.catch_warnings():

@@ -1,5 +1,5 @@
-"""Every example runs in a process of its own, from the folder a reader would start it in, and
-prints what it promises.
+"""Every example runs in a separate process, from the folder that the page names, and prints the
+documented output.
 """
 
 import os
@@ -81,7 +81,7 @@ def run(*arguments: str, folder: Path, **environment: str) -> subprocess.Complet
 
 
 @pytest.mark.parametrize("name", PRINTED)
-def test_an_example_prints_what_it_promises(name):
+def test_an_example_prints_the_documented_output(name):
     done = run(f"examples/{name}.py", folder=PACKAGE if name == "agent_tool_loop" else ROOT)
     assert done.stdout == PRINTED[name], done.stderr
     assert done.stderr == ""
@@ -97,7 +97,7 @@ def test_the_package_and_the_root_show_the_same_examples_scripts_and_docs():
 
 
 @pytest.mark.parametrize("folder", [ROOT, PACKAGE], ids=["root", "package"])
-def test_the_benchmark_door_runs_from_both_folders(folder):
+def test_the_benchmark_script_runs_from_both_folders(folder):
     done = run("scripts/bench_tailcalls.py", "--n", "50", "--samples", "1", folder=folder)
     assert done.returncode in (0, 1), done.stderr  # fifty steps are no measurement: a bar may be missed
     assert "self.method" in done.stdout

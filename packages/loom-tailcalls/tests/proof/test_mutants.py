@@ -3,13 +3,13 @@
 """
 
 import pytest
-from loom_proof.mutants import MUTANTS, UNCHANGED, judge
+from loom_proof.mutants import MUTANTS, UNCHANGED, caught_by
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_the_corpus_catches(mutant):
-    assert judge(mutant, generated=0) is not None
+    assert caught_by(mutant, generated=0) is not None
 
 
 def test_the_corpus_catches_nothing_where_there_is_no_fault():
-    assert judge(UNCHANGED, generated=0) is None
+    assert caught_by(UNCHANGED, generated=0) is None

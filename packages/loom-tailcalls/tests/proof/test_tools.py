@@ -163,7 +163,7 @@ def test_a_script_from_standard_input_is_refused_or_runs(tmp_path):
     assert done.stdout == "3\n" or "LT003" in done.stderr, done.stderr
 
 
-def test_importing_loom_loads_no_compiler_front_end():
+def test_importing_loom_does_not_load_the_compiler():
     code = "import sys; import loom; print(*sorted(m for m in ('ast', 'tokenize', 'inspect', 'asyncio', 'typing_extensions') if m in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-S", "-c", code], capture_output=True, text=True, timeout=60, check=False, env=with_path()

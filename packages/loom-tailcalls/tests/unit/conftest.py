@@ -1,4 +1,4 @@
-"""Load a program twice, as plain recursion and compiled, and compare what can be observed."""
+"""Run a program as plain recursion and compiled, and compare what can be observed."""
 
 import asyncio
 import itertools
@@ -74,7 +74,7 @@ class Programs:
         return Observation(outcome, list(map(repr, module.LOG)), lines)
 
     def same(self, source: str, *, lines: bool = True) -> types.ModuleType:
-        """Assert that both runs look the same; return the compiled module."""
+        """Assert that both runs are observably equal; return the compiled module."""
         plain, ours = (self.observe(source, compiled=compiled) for compiled in (False, True))
         assert ours.outcome == plain.outcome
         assert ours.log == plain.log

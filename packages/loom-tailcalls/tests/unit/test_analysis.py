@@ -1,4 +1,4 @@
-"""Each refusal carries its code, its place, and a fix; each difference is named."""
+"""Each refusal has a code, a place and a fix; each difference is reported."""
 
 import pytest
 from loom import explain_tailcalls
@@ -48,7 +48,7 @@ def test_a_refusal_names_its_code_place_and_fix(programs, code):
         ("@tailrec\ndef f(n):\n    é = 'ü'; return 1, f(n - 1)", 3, 24),
     ],
 )
-def test_a_call_outside_tail_position_is_found_wherever_it_stands(programs, source, line, column):
+def test_a_call_outside_tail_position_is_found_in_every_position(programs, source, line, column):
     error = programs.refusal(source)
     assert (error.code, error.line, error.column) == ("LT011", line, column)
 
@@ -91,12 +91,12 @@ def test_allow_none_returns_the_function_itself(programs):
         "g = lambda: eval('1'); return f(n)",
     ],
 )
-def test_looking_elsewhere_is_no_introspection(programs, body):
+def test_reading_other_objects_is_not_introspection(programs, body):
     programs.load(f"@tailrec\ndef f(n): {body}")
 
 
 @pytest.mark.parametrize("body", ["eval('n')", "exec('n')", "vars()", "dir()", "locals"])
-def test_looking_into_the_own_frame_is_refused(programs, body):
+def test_inspecting_the_own_frame_is_refused(programs, body):
     assert programs.refusal(f"@tailrec\ndef f(n):\n    {body}\n    return f(n)").code == "LT015"
 
 
@@ -108,24 +108,24 @@ DIFFERENT = {
 }
 
 
-def test_every_difference_in_the_table_has_a_program():
+def test_every_deviation_in_the_table_has_a_program():
     assert set(DIFFERENT) == set(DEVIATIONS)
 
 
 @pytest.mark.parametrize("key", DIFFERENT)
-def test_a_difference_is_named_with_its_place(programs, key):
+def test_a_difference_is_reported_with_its_place(programs, key):
     module = programs.load(DIFFERENT[key])
     (found,) = explain_tailcalls(module.f, as_json=True)["deviations"]
     assert found["id"] == key
     assert found["line"] > 1
 
 
-def test_exact_blocks_have_no_difference(programs):
+def test_exact_blocks_report_no_difference(programs):
     module = programs.load('@tailrec(blocks="exact")\ndef f(n):\n    with n: return f(n - 1)')
     assert explain_tailcalls(module.f, as_json=True)["deviations"] == []
 
 
-def test_a_block_without_a_word_warns_at_its_line(programs):
+def test_a_block_without_the_option_warns_at_its_line(programs):
     import loom
 
     with pytest.warns(loom.BlockScopeWarning, match='blocks="exact"') as caught:
@@ -162,11 +162,11 @@ def test_a_path_that_awaits_nothing_may_starve(programs, body, starves):
     assert explain_tailcalls(module.f, as_json=True)["may_starve"] is starves
 
 
-def test_yield_every_ends_starving(programs):
+def test_yield_every_prevents_starvation(programs):
     module = programs.load("@tailrec(yield_every=10)\nasync def f(n): return await f(n - 1)")
     assert explain_tailcalls(module.f, as_json=True)["may_starve"] is False
 
 
-def test_allowed_recursion_alone_is_still_nothing_to_compile(programs):
+def test_a_function_with_only_allowed_recursion_has_nothing_to_compile(programs):
     assert programs.refusal("@tailrec(allow_recursion=True)\ndef f(n): return 1 + f(n - 1)").code == "LT010"
     programs.load("@tailrec(allow_recursion=True, allow_none=True)\ndef f(n): return 1 + f(n - 1)")

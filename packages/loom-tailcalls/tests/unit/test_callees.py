@@ -1,4 +1,4 @@
-"""The guard reaches this function, and every other callee is called for real."""
+"""The guard recognises this function; every other callee is called."""
 
 
 def test_a_receiver_may_change_from_step_to_step(programs):
@@ -51,7 +51,7 @@ def test_an_assigned_self_is_the_next_receiver(programs):
     )
 
 
-def test_an_instance_attribute_wins(programs):
+def test_an_instance_attribute_is_called_first(programs):
     programs.same(
         """
         class K:
@@ -65,7 +65,7 @@ def test_an_instance_attribute_wins(programs):
     )
 
 
-def test_a_rebound_global_wins(programs):
+def test_a_rebound_global_is_called(programs):
     programs.same(
         """
         @tailrec
@@ -98,7 +98,7 @@ def test_attribute_lookup_happens_once_a_step(programs):
     )
 
 
-def test_comparing_receivers_does_not_ask_them(programs):
+def test_comparing_receivers_does_not_call_their_eq(programs):
     programs.same(
         """
         class K:
@@ -128,7 +128,7 @@ def test_super_and_class_cell_work(programs):
     )
 
 
-def test_a_decorator_below_that_returns_the_function_is_fine(programs):
+def test_a_decorator_below_may_return_the_function(programs):
     programs.same(
         """
         def deco(fn): return fn
@@ -140,7 +140,7 @@ def test_a_decorator_below_that_returns_the_function_is_fine(programs):
     )
 
 
-def test_functions_made_in_a_loop_are_their_own(programs):
+def test_functions_created_in_a_loop_are_independent(programs):
     programs.same(
         """
         def main():

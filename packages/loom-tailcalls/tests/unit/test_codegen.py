@@ -1,4 +1,4 @@
-"""Code fits the original function: cells, classes, names and flags."""
+"""Compiled code fits the original function: cells, classes, names and flags."""
 
 
 def test_private_names_in_a_function_of_a_method_are_mangled(programs):
@@ -74,7 +74,7 @@ def test_flags_and_attributes_are_those_of_the_original(programs):
 
 
 def test_the_twin_of_a_function_equals_its_code(programs):
-    from loom._judge import locate
+    from loom._locate import locate
 
     module = programs.load("def f(n, k={1, 2}):\n    return [x for x in (n, -0.0, 'a') if x in {1, 2, 3}], lambda: k")
     definition, twin = locate(module.f)

@@ -1,4 +1,4 @@
-"""The table is complete, in order, and written in the house's form."""
+"""The table is complete and sorted, and its texts have the common form."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_every_deviation_in_the_source_is_in_the_table_and_used():
     assert set(re.findall(r'_deviation\("([a-z-]+)"', text)) == set(DEVIATIONS)
 
 
-def test_titles_continue_a_sentence_and_fixes_are_one():
+def test_titles_continue_a_sentence_and_fixes_are_sentences():
     for entry in (*CODES.values(), *DEVIATIONS.values()):
         assert entry.title[0].islower()
         assert not entry.title.endswith(".")

@@ -15,12 +15,12 @@ class Callable:
 
 
 @pytest.mark.parametrize("thing", [len, int, 5, Callable(), functools.partial(int), staticmethod(len), property(len)])
-def test_what_is_no_function_is_refused(thing):
+def test_an_object_that_is_not_a_function_is_refused(thing):
     with pytest.raises(TailCallError, match="LT001"):
         tailrec(thing)
 
 
-def test_a_lambda_is_refused_at_its_word():
+def test_a_lambda_is_refused_at_its_keyword():
     with pytest.raises(TailCallError) as caught:
         tailrec(lambda n: n)
     assert caught.value.code == "LT002"

@@ -1,4 +1,4 @@
-"""A refusal says what, where, why, and what to do; and it survives a process border."""
+"""A refusal reports what, where, why, and what to do; and it can be pickled."""
 
 import pickle
 
@@ -19,7 +19,7 @@ def sample(**facts):
     return TailCallError("LT011", "'f'", **{**given, **facts})
 
 
-def test_the_message_draws_the_place():
+def test_the_message_shows_the_place():
     assert str(sample()).splitlines() == [
         "LT011: cannot compile 'f': it calls itself outside tail position.",
         '  File "a.py":3:5',
@@ -39,7 +39,7 @@ def test_without_a_place_there_is_no_caret():
     assert "^" not in str(sample(source_line=" "))
 
 
-def test_a_refusal_is_pickled_whole():
+def test_a_refusal_is_pickled_with_all_facts():
     error = sample()
     copied = pickle.loads(pickle.dumps(error))
     assert str(copied) == str(error)

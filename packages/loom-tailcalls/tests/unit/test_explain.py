@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from loom import TailCallError, explain_tailcalls, tailrec
+from loom import TailCallError, explain_tailcalls, tailrec, tailstream
 
 
 @tailrec
@@ -16,7 +16,7 @@ def decorated(n, acc=0, **more):
     return decorated(n - 1, **more) if late else decorated(n - 1, acc + 1)
 
 
-def test_data_is_json_and_names_every_site():
+def test_the_data_is_json_and_has_every_site():
     facts = explain_tailcalls(decorated, as_json=True)
     assert json.loads(json.dumps(facts)) == facts
     assert (facts["mode"], facts["kind"], facts["form"], facts["accepted"]) == ("tailrec", "function", "loop", True)
@@ -32,10 +32,21 @@ def test_the_source_is_python():
     source = explain_tailcalls(decorated, as_json=True)["source"]
     compile(source, "<shown>", "exec")
     assert "while True:" in source
-    assert "if decorated is _loom_me:" in source
+    assert "if decorated is _loom_this:" in source
 
 
-def test_text_says_the_form_and_the_sites():
+def test_the_kind_is_snake_case_as_data_and_words_as_text():
+    @tailstream
+    async def numbers(n):
+        yield n
+        async for number in numbers(n - 1):
+            yield number
+
+    assert explain_tailcalls(numbers, as_json=True)["kind"] == "async_generator"
+    assert "accepted: async generator, loop form" in explain_tailcalls(numbers)
+
+
+def test_the_text_has_the_form_and_the_sites():
     text = explain_tailcalls(decorated)
     assert "accepted: function, loop form" in text
     assert "decorated(n - 1, **more) [bind]" in text
@@ -82,7 +93,7 @@ def test_every_driver_is_shown_as_python():
     assert "except BaseException as _loom_" in explain_tailcalls(stream, as_json=True)["source"].replace("_loom_B", "B")
 
 
-def test_an_undecorated_function_is_judged():
+def test_an_undecorated_function_is_checked():
     def fine(n):
         return fine(n - 1)
 
@@ -116,13 +127,13 @@ def test_methods_of_every_kind_are_explained():
         assert explain_tailcalls(fn, as_json=True)["accepted"]
 
 
-def test_a_function_without_a_text_says_so():
+def test_a_function_without_source_is_reported_as_refused():
     space = {}
-    exec("def f(n): return f(n)", space)
+    exec(compile("def f(n): return f(n)", "<without source>", "exec"), space)
     facts = explain_tailcalls(space["f"], as_json=True)
     assert (facts["accepted"], facts["refused"][0]["code"]) == (False, "LT003")
 
 
-def test_what_is_no_function_is_refused():
+def test_an_object_that_is_not_a_function_is_refused():
     with pytest.raises(TailCallError, match="LT001"):
         explain_tailcalls(print)

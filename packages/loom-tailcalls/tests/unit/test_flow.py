@@ -51,7 +51,7 @@ def test_try_except_else_locals_do_not_leak(programs):
     )
 
 
-def test_a_local_behind_a_suppressing_with_does_not_leak(programs):
+def test_a_local_after_a_suppressing_with_does_not_leak(programs):
     programs.same(
         """
         @tailrec

@@ -30,7 +30,7 @@ def test_a_nested_comprehension_does_not_make_a_local(programs):
     )
 
 
-def test_a_redefined_builtin_is_no_introspection(programs):
+def test_a_redefined_builtin_is_not_introspection(programs):
     programs.same(
         """
         eval = lambda s: ("mine", s)
@@ -43,7 +43,7 @@ def test_a_redefined_builtin_is_no_introspection(programs):
     )
 
 
-def test_statements_that_bind_names_are_known(programs):
+def test_statements_that_bind_names_are_recognised(programs):
     programs.same(
         """
         @tailrec

@@ -1,4 +1,4 @@
-"""The public face is small, sorted, documented, and loaded when it is used."""
+"""The public names are few, sorted, documented, and loaded at their first use."""
 
 import loom
 import pytest

@@ -7,7 +7,7 @@ from loom._link import member_of
 from loom._plan import MEMBER
 
 
-def test_only_our_functions_have_a_member(programs):
+def test_only_compiled_functions_have_a_member(programs):
     module = programs.load("@tailrec\ndef f(n): return f(n - 1) if n else 0\ndef g(): pass")
     assert member_of(module.f).public is module.f
     assert member_of(module.g) is None
@@ -15,7 +15,7 @@ def test_only_our_functions_have_a_member(programs):
     assert member_of(3) is None
 
 
-def test_a_copy_of_a_function_is_no_member(programs):
+def test_a_copy_of_a_function_is_not_a_member(programs):
     import types
 
     module = programs.load("@tailrec\ndef f(n): return f(n - 1) if n else 0")
@@ -25,7 +25,7 @@ def test_a_copy_of_a_function_is_no_member(programs):
     assert copied(4) == 0
 
 
-def test_a_stranger_is_not_in_the_group(programs):
+def test_a_function_of_another_group_is_called(programs):
     programs.same(
         """
         @tailrec(group="one")
@@ -49,7 +49,7 @@ def test_members_of_another_kind_are_called(programs):
     )
 
 
-def test_callees_of_any_type_pass_the_guard_of_a_group(programs):
+def test_callees_of_any_type_may_be_called_in_a_group(programs):
     programs.same(
         """
         class Callable:
@@ -63,7 +63,7 @@ def test_callees_of_any_type_pass_the_guard_of_a_group(programs):
     )
 
 
-def test_changed_defaults_make_every_call_real(programs):
+def test_after_removed_defaults_every_call_is_made(programs):
     programs.same(
         """
         import sys
@@ -83,7 +83,7 @@ def test_changed_defaults_make_every_call_real(programs):
     )
 
 
-def test_a_call_leaves_nothing_behind(programs):
+def test_a_call_keeps_no_objects(programs):
     module = programs.load(
         """
         class Big: pass

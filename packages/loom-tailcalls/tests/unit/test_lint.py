@@ -1,4 +1,4 @@
-"""Files are judged without being imported."""
+"""Files are checked without being imported."""
 
 import textwrap
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_decorators_are_found_under_any_name(file, imported, decorator):
     assert checked.facts(with_source=True)["source"]
 
 
-def test_other_decorators_of_that_name_are_not_ours(file):
+def test_other_decorators_with_the_same_name_are_ignored(file):
     assert check_file(file("from other import tailrec\n@tailrec\ndef f(n): return 1 + f(n - 1)\n")) == []
 
 
@@ -45,7 +45,7 @@ def test_options_are_read_from_the_text(file):
     assert (problem.level, problem.code, problem.line, problem.column) == ("error", "LT013", 4, 20)
 
 
-def test_a_block_without_a_word_is_a_warning(file):
+def test_a_block_without_the_option_is_a_warning(file):
     path = file("from loom import tailrec\n@tailrec\ndef f(n):\n    with n: return f(n - 1)\n")
     (problem,) = check_file(path)[0].problems()
     assert (problem.level, problem.code, problem.function) == ("warning", "block-scope", "f")
@@ -76,7 +76,7 @@ def test_folders_are_searched_for_python_files(file, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"def f(:\n", b"\x00", b"# coding: nonsense\n", b"x = '\xff'\n"])
-def test_a_file_that_is_no_python_text_is_one_line(tmp_path, content):
+def test_a_file_that_is_not_python_is_reported_in_one_line(tmp_path, content):
     path = tmp_path / "bad.py"
     path.write_bytes(content)
     with pytest.raises(UnreadableError) as caught:
@@ -84,12 +84,12 @@ def test_a_file_that_is_no_python_text_is_one_line(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_is_no_file(tmp_path):
+def test_a_folder_is_not_a_file(tmp_path):
     with pytest.raises(UnreadableError, match="Check the path"):
         check_file(tmp_path)
 
 
-def test_a_file_that_python_runs_is_judged_however_deep_its_expressions_are(tmp_path):
+def test_a_file_that_python_runs_is_checked_at_any_depth_of_its_expressions(tmp_path):
     path = tmp_path / "deep.py"
     terms = " + ".join(["1"] * 2500)
     path.write_text(
@@ -101,7 +101,7 @@ def test_a_file_that_python_runs_is_judged_however_deep_its_expressions_are(tmp_
     assert not found.analysis.refusals
 
 
-def test_a_file_that_is_too_deep_for_python_is_one_line(tmp_path):
+def test_a_file_nested_too_deeply_is_reported_in_one_line(tmp_path):
     path = tmp_path / "deeper.py"
     path.write_text("x = " + "(" * 5000 + ")" * 5000 + "\n")
 

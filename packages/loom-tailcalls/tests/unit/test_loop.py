@@ -1,4 +1,4 @@
-"""The loop form is the recursion."""
+"""The loop form behaves as the recursion does."""
 
 
 def test_loops_with_else_and_break_are_left(programs):
@@ -250,7 +250,7 @@ def test_a_generator_returns_the_result_of_yield_from(programs):
     )
 
 
-def test_a_generator_gets_what_is_thrown_in(programs):
+def test_an_exception_thrown_in_reaches_the_generator(programs):
     programs.same(
         """
         @tailrec

@@ -1,4 +1,4 @@
-"""Returned expressions and nested statements are split where Python would jump."""
+"""Returned expressions and nested statements are split where Python jumps."""
 
 
 def test_and_returns_the_falsy_operand(programs):
@@ -70,7 +70,7 @@ def test_a_docstring_stays(programs):
     )
 
 
-def test_a_long_elif_chain_is_no_problem(programs):
+def test_definitions_in_a_long_elif_chain_are_found(programs):
     programs.same(
         """
 

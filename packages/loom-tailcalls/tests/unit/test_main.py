@@ -1,4 +1,4 @@
-"""The command prints what is wrong where, and its exit code says whether something is."""
+"""The command prints each problem with its place; the exit code tells whether there is one."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ def test_refused_code_exits_with_1(here, capsys):
     assert "bad.py:3:22: error LT011 in 'f': " in capsys.readouterr().out
 
 
-def test_github_gets_annotations(here, capsys):
+def test_the_github_format_prints_annotations(here, capsys):
     assert main(["check", "bad.py", "--format", "github"]) == 1
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("::error file=bad.py,line=3,col=22,title=LT011::f: ")
@@ -63,7 +63,7 @@ def test_explain_shows_text_source_and_json(here, capsys):
 @pytest.mark.parametrize(
     "arguments", [["check", "nothing"], ["explain", "good.py:g"], ["explain", "good.py"], ["explain", ":f"]]
 )
-def test_wrong_usage_is_one_line_and_2(here, capsys, arguments):
+def test_wrong_usage_prints_one_line_and_exits_with_2(here, capsys, arguments):
     assert main(arguments) == 2
     err = capsys.readouterr().err
     assert err.startswith("loom-tailcalls: cannot ")
@@ -76,7 +76,7 @@ def test_no_command_is_wrong_usage(capsys):
     assert caught.value.code == 2
 
 
-def test_help_loads_none_of_the_compiler():
+def test_help_does_not_load_the_compiler():
     text = (
         "import sys, loom.__main__\n"
         "try: loom.__main__.main(['--help'])\nexcept SystemExit: pass\n"

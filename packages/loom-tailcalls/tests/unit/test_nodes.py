@@ -1,17 +1,17 @@
-"""Built nodes stand where they should."""
+"""Built nodes have the right places."""
 
 import ast
 
 from loom._nodes import NOWHERE, Build, call_with
 
 
-def test_a_node_stands_at_the_place_of_its_model():
+def test_a_node_has_the_place_of_its_model():
     model = ast.parse("\n  (a + b)".replace("  ", "")).body[0]
     node = Build(model).load(".x")
     assert (node.lineno, node.end_col_offset) == (model.lineno, model.end_col_offset)
 
 
-def test_nowhere_gives_no_line():
+def test_a_node_without_a_place_has_no_line():
     source = ast.parse("x = 1")
     source.body.insert(0, NOWHERE.set(".y", NOWHERE.constant(2)))
     code = compile(source, "<test>", "exec")

@@ -1,4 +1,4 @@
-"""Options that make no sense are refused with a reason."""
+"""Invalid options are refused with a reason."""
 
 import pytest
 from loom._options import Options, why_not_usable
@@ -18,12 +18,12 @@ BAD = [
 
 
 @pytest.mark.parametrize(("said", "kind", "reason"), BAD)
-def test_a_bad_option_is_explained(said, kind, reason):
+def test_a_bad_option_is_refused_with_a_reason(said, kind, reason):
     assert reason in why_not_usable(Options(**said), kind)
 
 
 @pytest.mark.parametrize(
     "said", [{}, {"blocks": "step"}, {"blocks": "exact"}, {"group": "g", "blocks": "step"}, {"yield_every": 5}]
 )
-def test_a_good_option_is_not(said):
+def test_a_good_option_is_accepted(said):
     assert why_not_usable(Options(**said), "coroutine") is None

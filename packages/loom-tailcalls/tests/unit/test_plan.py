@@ -45,7 +45,7 @@ def test_the_undecorated_function_counts_when_its_name_was_kept(programs):
     assert module.g(5000) == "end"
 
 
-def test_a_decorator_of_another_file_is_no_decorator_line(programs):
+def test_a_call_from_another_file_is_not_taken_for_a_decorator(programs):
     """The line of the helper says nothing about the decorators of this file."""
     helper = programs.load("\n\n\ndef mine(fn):\n    return tailrec(fn)")
     module = programs.load("def deco(fn): return fn")

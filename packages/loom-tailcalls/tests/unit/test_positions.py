@@ -1,4 +1,4 @@
-"""The tables decide what keeps tail position; the walk applies them to every statement there is."""
+"""The tables define what keeps tail position; the walk applies them to every kind of statement."""
 
 import ast
 
@@ -76,7 +76,7 @@ def test_other_calls_are_stray(body):
 
 
 @pytest.mark.parametrize("body", ["def g(): return f(1)", "g = lambda: f(1)", "class C:\n    def g(self): return f(1)"])
-def test_calls_in_other_frames_are_not_ours(body):
+def test_calls_in_other_frames_are_ignored(body):
     found = positions(body)
     assert not found.sites
     assert not found.stray
@@ -113,12 +113,12 @@ def test_a_generator_ends_by_delegating(body, forms):
         ("for x.y in f(): yield x", None),
     ],
 )
-def test_only_a_loop_that_passes_values_on_is_a_stream(loop, variable):
+def test_only_a_loop_that_forwards_values_is_a_stream(loop, variable):
     tree = ast.parse("def g():\n" + "\n".join(f"    {line}" for line in loop.splitlines()))
     assert stream_variable(tree.body[0].body[0]) == variable
 
 
-def test_the_return_behind_a_delegation_is_remembered():
+def test_the_return_after_a_delegation_is_recorded():
     (site,) = positions("if n:\n    yield from f(1)\nreturn", "generator").sites
     assert site.leaves_by is None or site.leaves_by.lineno == 4
     (site,) = positions("yield from f(1)\nreturn", "generator").sites

@@ -1,4 +1,4 @@
-"""What runs between steps: the stack of waiting frames, and a turn for the event loop."""
+"""What runs between steps: the stack of waiting frames, and the pause for the event loop."""
 
 import pytest
 from loom._runtime import Next, Push, pause, run_frames
@@ -11,7 +11,7 @@ def test_pause_suspends_once():
         waiting.send(None)
 
 
-def test_frames_hand_results_and_errors_to_the_one_that_waits():
+def test_results_and_errors_go_to_the_waiting_frame():
     class Fake:
         def step(self, n):
             return frame(n)

@@ -117,7 +117,7 @@ def test_an_unknown_spread_keyword_raises_the_same_error(programs):
     )
 
 
-def test_a_spread_that_is_no_mapping_raises_the_same_error(programs):
+def test_a_spread_that_is_not_a_mapping_raises_the_same_error(programs):
     programs.same(
         """
         @tailrec
@@ -129,7 +129,7 @@ def test_a_spread_that_is_no_mapping_raises_the_same_error(programs):
     )
 
 
-def test_a_spread_that_is_no_iterable_raises_the_same_error(programs):
+def test_a_spread_that_is_not_iterable_raises_the_same_error(programs):
     programs.same(
         """
         @tailrec
@@ -219,7 +219,7 @@ def test_missing_defaults_raise_the_same_error(programs):
     )
 
 
-def test_keyword_defaults_are_read_when_they_count(programs):
+def test_keyword_defaults_are_read_at_the_call(programs):
     programs.same(
         """
         @tailrec

@@ -1,11 +1,11 @@
-"""The text is found where Python found it, and nowhere else."""
+"""The text of a function is found where Python loaded it from."""
 
 import sys
 import zipfile
 
 import pytest
 from loom import TailCallError, tailrec
-from loom._judge import locate
+from loom._locate import locate
 from loom._source import read_definitions
 
 TEXT = "from loom import tailrec\n@tailrec\ndef f(n): return f(n - 1) if n else 'end'\n"
@@ -65,15 +65,15 @@ def test_a_file_that_does_not_parse_any_more_is_refused(importable):
     assert caught.value.code == "LT003"
 
 
-def test_code_without_a_text_is_refused():
+def test_code_without_source_is_refused():
     space = {}
-    exec("def f(n): return f(n - 1)", space)
+    exec(compile("def f(n): return f(n - 1)", "<without source>", "exec"), space)
     with pytest.raises(TailCallError) as caught:
         tailrec(space["f"])
-    assert (caught.value.code, caught.value.filename) == ("LT003", "<string>")
+    assert (caught.value.code, caught.value.filename) == ("LT003", "<without source>")
 
 
-def test_a_text_with_an_old_escape_is_no_warning(importable):
+def test_an_invalid_escape_in_the_text_does_not_warn_again(importable):
     (importable / "loom_case_escape.py").write_text(f'P = "{chr(92)}d"\ndef f(n): return f(n - 1) if n else P\n')
     import warnings
 
@@ -83,7 +83,7 @@ def test_a_text_with_an_old_escape_is_no_warning(importable):
     assert tailrec(loom_case_escape.f)(3) == r"\d"
 
 
-def test_asserts_that_pytest_rewrote_still_explain_themselves():
+def test_asserts_that_pytest_rewrote_keep_their_details():
     @tailrec
     def f(n):
         if n == 0:
@@ -94,7 +94,7 @@ def test_asserts_that_pytest_rewrote_still_explain_themselves():
         f(3)
 
 
-def test_definitions_know_the_scopes_around_them(programs):
+def test_definitions_have_the_scopes_around_them(programs):
     module = programs.load(
         """
         class A:
@@ -127,18 +127,18 @@ def test_definitions_are_found_in_every_kind_of_block(programs):
     assert [definition.node.name for definition in found] == ["a", "b", "c", "d"]
 
 
-def test_names_imported_at_module_level_are_known(programs):
+def test_names_imported_at_module_level_are_collected(programs):
     source = "import os.path, sys as system\nif 1:\n    from re import *\n    from re import match as m\ndef f():\n    import json"
     definition, _ = locate(programs.load(source).f)
     assert definition.file.imported == ("m", "os", "system")
 
 
-def test_a_long_elif_chain_is_no_deep_recursion(programs):
+def test_a_long_elif_chain_does_not_overflow(programs):
     branches = "".join(f"    elif n == {number}: return f(n - 1)\n" for number in range(2, 500))
     module = programs.load(f"@tailrec\ndef f(n):\n    if n == 1: return f(n - 1)\n{branches}    return 'end'\n")
     assert module.f(480) == "end"
 
 
-def test_a_long_sum_is_no_deep_recursion(programs):
+def test_a_long_sum_does_not_overflow(programs):
     module = programs.load(f"@tailrec\ndef f(n, t=0): return t if n == 0 else f(n - 1, {' + '.join(['n'] * 800)})")
     assert module.f(2) == 800

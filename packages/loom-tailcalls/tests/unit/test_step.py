@@ -1,4 +1,6 @@
-"""The step form is the recursion: closures by frames, open blocks by waiting frames."""
+"""The step form behaves as the recursion does: a frame per step for closures, waiting frames for
+open blocks.
+"""
 
 
 def test_a_nested_function_keeps_its_step(programs):
@@ -175,7 +177,7 @@ def test_handlers_see_deeper_errors_when_blocks_are_exact(programs):
     )
 
 
-def test_finally_may_call_the_result_off_when_blocks_are_exact(programs):
+def test_finally_may_discard_the_result_when_blocks_are_exact(programs):
     programs.same(
         """
         @tailrec(blocks="exact")
@@ -446,7 +448,7 @@ def test_step_scoped_blocks_end_before_the_next_step(programs):
     assert module.LOG == [(1, 0), ("exit", 1, 0), (1, 1), ("exit", 1, 1), (0, 0), ("exit", 0, 0)]
 
 
-def test_a_finally_that_goes_on_calls_the_step_off(programs):
+def test_a_finally_that_continues_cancels_the_step(programs):
     module = programs.load(
         """
         @tailrec(blocks="step")
@@ -464,7 +466,7 @@ def test_a_finally_that_goes_on_calls_the_step_off(programs):
     assert module.LOG == [0, 1]
 
 
-def test_a_stream_whose_exit_fails_goes_on_in_its_handler(programs):
+def test_a_stream_whose_exit_fails_continues_in_its_handler(programs):
     """The transition was pending when the exit raised; the handler took over, so the step is not
     left.
     """
@@ -489,7 +491,7 @@ def test_a_stream_whose_exit_fails_goes_on_in_its_handler(programs):
     assert module.asyncio.run(module.collect(module.s(3))) == [3, "handled", "end"]
 
 
-def test_a_stream_whose_failing_exit_is_swallowed_goes_on_behind_it(programs):
+def test_a_stream_whose_failing_exit_is_suppressed_continues_after_it(programs):
     module = programs.load(
         """
         import contextlib

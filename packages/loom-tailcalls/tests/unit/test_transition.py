@@ -1,4 +1,4 @@
-"""One step is a value, and the steps are those of the loop."""
+"""A transition runs one step, and the steps are those of the loop."""
 
 import asyncio
 import inspect
@@ -18,7 +18,7 @@ async def countdown(n, total=0, *, by=1, **more):
     return await countdown(n - by, total + n, by=by)
 
 
-def test_a_transition_tells_what_it_is():
+def test_a_transition_describes_itself():
     delta = transition(countdown)
     assert delta.function is countdown
     assert delta.is_async
@@ -115,7 +115,7 @@ def in_block(n):
         LOG.append(("out", n))
 
 
-def test_a_step_scoped_block_is_over_when_the_step_is():
+def test_a_step_scoped_block_ends_with_the_step():
     LOG.clear()
     assert transition(in_block)(1) == TailCall(in_block, {"n": 0})
     assert LOG == [("in", 1), ("out", 1)]
@@ -135,7 +135,7 @@ def generator(n):
 
 
 @pytest.mark.parametrize(("fn", "code"), [(exact, "LT022"), (generator, "LT021"), (len, "LT001"), (lambda: 1, "LT002")])
-def test_what_has_no_single_steps_is_refused(fn, code):
+def test_a_function_without_single_steps_is_refused(fn, code):
     with pytest.raises(TailCallError) as caught:
         transition(fn)
     assert caught.value.code == code

@@ -1,13 +1,13 @@
-"""The verdict answers questions that follow from its facts."""
+"""Properties of an analysis follow from its facts."""
 
-from loom._judge import judge
+from loom._locate import analyse_function
 from loom._options import Options
 
 
 def verdict(programs, source, **said):
     module = programs.load(source)
     function = next(value for value in vars(module).values() if getattr(value, "__name__", "") == "f")
-    return judge(function, Options(**said), None)[0]
+    return analyse_function(function, Options(**said), None)[0]
 
 
 def test_defaults_are_read_at_entry_unless_the_file_touches_them(programs):
@@ -21,13 +21,13 @@ def test_the_step_form_reads_defaults_at_every_step(programs):
     assert verdict(programs, "def f(n, k=1):\n    with n: return f(n - 1)", blocks="step").defaults_are_live
 
 
-def test_an_assigned_first_parameter_is_no_stable_receiver(programs):
+def test_an_assigned_first_parameter_is_not_a_stable_receiver(programs):
     assert verdict(programs, "def f(n): return f(n - 1)").receiver_is_stable
     assert not verdict(programs, "def f(n):\n    n -= 1\n    return f(n)").receiver_is_stable
     assert not verdict(programs, "def f(*n): return f(*n)").receiver_is_stable
 
 
-def test_unrequested_block_ends_are_those_nobody_chose(programs):
+def test_block_ends_are_unrequested_only_without_the_option(programs):
     source = "def f(n):\n    with n: return f(n - 1)"
     assert [found.line for found in verdict(programs, source).unrequested_block_ends] == [2]
     assert verdict(programs, source, blocks="step").unrequested_block_ends == ()

@@ -109,7 +109,7 @@ def _calls(runs: Runs, run_id: str, role: str) -> Iterator[AuditFact]:
         about = {"step": step.get("id")} | ({"argv": step["argv"]} if "argv" in step else {})
         if kind == "command":
             yield AuditFact(f"{source}/started", run_id, at, "command.started", role, about)
-        if kind == "command" and call["status"] == "in doubt":
+        if kind == "command" and call["status"] == "in_doubt":
             yield AuditFact(f"{source}/doubt/{call['tries']}", run_id, at, "command.in_doubt", role, about)
         if call["status"] in ("done", "failed"):
             result = call["result"] or {}

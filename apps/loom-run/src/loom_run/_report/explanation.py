@@ -51,11 +51,11 @@ def _explanation(store: SQLiteStore, run_id: str, *, again: str, resume: str) ->
         # The wait for the next message is not part of what happened; only waits between turns are.
         events = facts["events"]
         facts["events"] = events[:-1] if events and events[-1]["what"] == "waited" else events
-        facts |= {"waits": None, "result": shorten(turn.answer or "", 200), "next": {"go on": f'{again} "..."'}}
+        facts |= {"waits": None, "result": shorten(turn.answer or "", 200), "next": {"resume": f'{again} "..."'}}
     elif turn.status == "limit" and turn.limit is not None:
-        facts |= {"error": turn.limit, "next": {"go on": with_limit_option(resume, turn)}}
-    elif "go on" in facts["next"]:
-        facts["next"] = {"go on": resume}
+        facts |= {"error": turn.limit, "next": {"resume": with_limit_option(resume, turn)}}
+    elif "resume" in facts["next"]:
+        facts["next"] = {"resume": resume}
     return replace(explanation, data=facts)
 
 

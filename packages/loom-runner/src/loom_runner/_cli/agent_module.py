@@ -1,9 +1,9 @@
 """Agent modules for the command line: `MODULE[:ATTR]`.
 
-MODULE is a file (`agents/counter.py`) or an importable name (`my_agents.counter`). Without ATTR the module offers
-`build_runner(db_path) -> AgentRunner`, or a `step` function. ATTR names a step function, a `@tailrec` loop, a
-function like `build_runner`, or a ready `AgentRunner`. `initial_state()` beside it says where a run begins when
-`--input` does not.
+MODULE is a file (`agents/counter.py`) or an importable name (`my_agents.counter`). Without ATTR the
+module offers `build_runner(db_path) -> AgentRunner`, or a `step` function. ATTR names a step
+function, a `@tailrec` loop, a function like `build_runner`, or an `AgentRunner`. The module's
+`initial_state()` returns the initial state of a run that is started without `--input`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["AgentModule", "load_module"]
 
 @dataclass(frozen=True, slots=True)
 class AgentModule:
-    """A loaded module and what was named in it."""
+    """A loaded module and the object that was named in it."""
 
     target: str
     module: ModuleType
@@ -46,10 +46,10 @@ class AgentModule:
     found: Any
 
     def runner(self, db: str, durability: Durability | None) -> AgentRunner:
-        """Make the runner on a database; its leases note the module, for hints that can be pasted.
+        """Return a runner on a database; its leases record the module, for the commands in hints.
 
         Raises:
-            AgentModuleError: What was named cannot be run.
+            AgentModuleError: The named object cannot be run.
         """
         runner = self._runner(db, durability)
         runner.module = self.target
@@ -74,7 +74,7 @@ class AgentModule:
             store.close()
             if isinstance(exc, RunnerError) or not isinstance(exc, Exception):
                 raise
-            # The compiler's refusal of a loop has its own type, which this module does not import.
+            # The compiler raises its own error for a loop, which this module does not import.
             first = next(iter(str(exc).splitlines()), "")
             raise AgentModuleError(
                 f"cannot run {self.target}: {self.attribute} is neither a step(state, ctx) nor a @tailrec loop "
@@ -92,11 +92,15 @@ class AgentModule:
             options["durability"] = durability
         runner = _called(self.target, self.attribute, build, db, **options)
         if not isinstance(runner, AgentRunner):
-            raise AgentModuleError(f"cannot run {self.target}: {self.attribute} gave {_a(runner)}, not an AgentRunner.")
+            raise AgentModuleError(
+                f"cannot run {self.target}: {self.attribute} returned {_a(runner)}, not an AgentRunner."
+            )
         return runner
 
     def initial(self, runner: AgentRunner, typed: str | None) -> Any:
-        """Say where a new run begins: `--input`, else the module's `initial_state()`, else a loop's defaults."""
+        """Return the initial state of a new run: `--input`, else the module's `initial_state()`,
+        else None.
+        """
         if typed is not None:
             try:
                 json.loads(typed)
@@ -114,7 +118,7 @@ class AgentModule:
 
 
 def _misfit(error: Exception) -> str:
-    """The first thing that does not fit, in a few words: pydantic's finding where there is one."""
+    """Describe the first value that does not fit, with pydantic's message if there is one."""
     cause: Any = error.__cause__ or error
     if not hasattr(cause, "errors"):
         return " ".join(str(cause).split())
@@ -127,7 +131,8 @@ def load_module(target: str) -> AgentModule:
     """Import what `MODULE[:ATTR]` names.
 
     Raises:
-        AgentModuleError: There is no such module, it cannot be imported, or it offers nothing to run.
+        AgentModuleError: There is no such module, it cannot be imported, or it offers nothing to
+            run.
     """
     name, colon, attribute = target.rpartition(":")
     if not colon or not attribute.isidentifier():
@@ -210,16 +215,18 @@ def _one_line(exc: BaseException) -> str:
 
 
 def _a(value: Any) -> str:
-    """Name a value's type with its article."""
+    """Return the name of a value's type with its article."""
     name = type(value).__name__
     return "None" if value is None else f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
 def _is_step(function: Callable[..., Any]) -> bool:
-    """Tell a step from a loop: it says outcomes in its return hint, or takes a context."""
+    """Return whether a function is a step, not a loop: it names outcomes in its return hint, or
+    takes a context.
+    """
     hints = hints_of(function)
-    said = str(hints.get("return", "")) + str(getattr(function, "__annotations__", {}).get("return", ""))
-    if any(outcome.__name__ in said for outcome in (Continue, Complete, Wait)):
+    returned = str(hints.get("return", "")) + str(getattr(function, "__annotations__", {}).get("return", ""))
+    if any(outcome.__name__ in returned for outcome in (Continue, Complete, Wait)):
         return True
     parameters = list(inspect.signature(function).parameters.values())
     return len(parameters) == 2 and (

@@ -1,10 +1,10 @@
-"""How a command runs and ends: exit codes, one-line errors, Ctrl-C.
+"""The frame of every command: exit codes, one-line errors, Ctrl-C.
 
-The exit codes, the same everywhere:
+The exit codes, which are the same for all commands:
 
 | code | meaning |
 |---|---|
-| 0 | done, or paused because the caller asked for a slice |
+| 0 | done, or paused |
 | 1 | failed |
 | 2 | usage: unknown run, module or option |
 | 3 | waiting: approval, signal, timer, a call in doubt |
@@ -95,15 +95,17 @@ _OF_ERROR: Final[tuple[tuple[type[BaseException], ExitCode], ...]] = (
 
 
 class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM ended the command: control flow, like KeyboardInterrupt. The text is what to do next."""
+    """Ctrl-C or SIGTERM ended the command: control flow, like KeyboardInterrupt. The text says what
+    to do next.
+    """
 
 
 def exit_code_of_status(status: Status, error_category: str | None = None) -> ExitCode:
-    """Say with which code a command ends that leaves a run in this status.
+    """Return the exit code of a command that leaves a run in this status.
 
     Args:
-        error_category: The category of the run's error: a run that failed or was paused by a used-up limit, a denial
-            or its provider has a code of its own.
+        error_category: The category of the run's error. Limits, denials and provider errors have
+            their own codes.
     """
     if error_category is not None and status in ("failed", "paused"):
         return _OF_CATEGORY.get(error_category, _OF_STATUS[status])
@@ -111,7 +113,9 @@ def exit_code_of_status(status: Status, error_category: str | None = None) -> Ex
 
 
 def exit_code_of_error(error: BaseException) -> ExitCode:
-    """Say with which code a command ends by this error; an `exit_code` attribute of the error decides first."""
+    """Return the exit code of a command that ends with this error; its attribute `exit_code` takes
+    precedence.
+    """
     own = getattr(error, "exit_code", None)
     if isinstance(own, int) and not isinstance(error, click.ClickException):
         return ExitCode(own)
@@ -124,15 +128,15 @@ def exit_code_of_error(error: BaseException) -> ExitCode:
 
 
 def run_async(work: Coroutine[Any, Any, T], *, hint: str = "", on_sigterm: Callable[[], None] | None = None) -> T:
-    """Run a coroutine to its end; Ctrl-C and SIGTERM cancel it, and it may clean up.
+    """Run a coroutine; Ctrl-C and SIGTERM cancel it.
 
     Args:
-        hint: What to do next when it was interrupted.
-        on_sigterm: Called at the first SIGTERM, to let the work come to an end by itself. It has
-            `LOOM_RUNNER_GRACE_S` seconds (5 when not set) before it is cancelled.
+        hint: What to do next after an interruption.
+        on_sigterm: Called at the first SIGTERM, so that the work can end normally. It is cancelled
+            after `LOOM_RUNNER_GRACE_S` seconds (by default 5).
 
     Raises:
-        Interrupted: It was cancelled; the text has `hint`.
+        Interrupted: It was cancelled; the text contains `hint`.
     """
     import asyncio
 
@@ -164,7 +168,7 @@ def run_async(work: Coroutine[Any, Any, T], *, hint: str = "", on_sigterm: Calla
 
 
 def grace_s() -> float:
-    """Seconds that work may still take after SIGTERM."""
+    """Return the seconds that work may take after SIGTERM (`LOOM_RUNNER_GRACE_S`, by default 5)."""
     try:
         return max(0.0, float(os.environ.get("LOOM_RUNNER_GRACE_S", "5")))
     except ValueError:
@@ -175,28 +179,28 @@ _MAX_COUNT: Final = 10**15
 
 
 class Count(click.IntRange):
-    """A whole number as an option's type: `click.IntRange` in words that a person uses."""
+    """A whole number as an option's type: `click.IntRange` with readable errors."""
 
     name = "n"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read it; fail with what was expected."""
+        """Parse a number; the error names the allowed range."""
         try:
             number: int = super().convert(value, param, ctx)
         except click.BadParameter:
             self.fail(_range_error(value, "whole number", self.min, self.max), param, ctx)
-        if abs(number) > _MAX_COUNT:  # SQLite's own numbers end not far from there
+        if abs(number) > _MAX_COUNT:  # below the largest integer of SQLite
             self.fail(_range_error(value, "whole number", self.min, _MAX_COUNT), param, ctx)
         return number
 
 
 class Amount(click.FloatRange):
-    """A number as an option's type: `click.FloatRange` in words that a person uses."""
+    """A number as an option's type: `click.FloatRange` with readable errors."""
 
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read it; fail with what was expected."""
+        """Parse a number; the error names the allowed range."""
         try:
             number: float = super().convert(value, param, ctx)
         except click.BadParameter:
@@ -212,7 +216,7 @@ def _range_error(value: Any, what: str, least: float | None, most: float | None)
 
 
 def run_command(command: click.Command, arguments: Sequence[str] | None = None, *, name: str) -> NoReturn:
-    """Run a click command and leave the process with the right code; any error is one line on stderr."""
+    """Run a click command and exit with its code; an error is one line on stderr."""
     prepare_streams()
     code = exit_code_of_command(command, arguments, name)
     try:
@@ -221,7 +225,7 @@ def run_command(command: click.Command, arguments: Sequence[str] | None = None, 
     except OSError as exc:
         discard_stdout(exc)
     if loss := take_write_error():
-        write_error(f"cannot write the answer: {loss.strerror}. Make room, or send it elsewhere.")
+        write_error(f"cannot write the output: {loss.strerror}. Free some disk space, or redirect the output.")
         code = code or ExitCode.FAILED
     sys.exit(code)
 
@@ -229,7 +233,7 @@ def run_command(command: click.Command, arguments: Sequence[str] | None = None, 
 def exit_code_of_command(command: click.Command, arguments: Sequence[str] | None, name: str) -> int:
     for number, argument in enumerate(sys.argv[1:] if arguments is None else arguments, start=1):
         if not argument.isascii() and argument != argument.encode("utf-8", "replace").decode():
-            write_error(f"{name}: argument {number} is not text in UTF-8: {ascii(argument)[:60]}. Type it anew.")
+            write_error(f"{name}: argument {number} is not UTF-8: {ascii(argument)[:60]}. Type it again.")
             return ExitCode.USAGE
     try:
         if os.environ.get("NO_COLOR"):

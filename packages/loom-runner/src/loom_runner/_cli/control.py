@@ -1,4 +1,6 @@
-"""The commands with which a person (or a script) answers a run: they write one row, and `resume` goes on from there."""
+"""The commands that change a run without driving it: each writes its request, and `resume`
+continues the run.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +39,16 @@ __all__ = ["CONTROL_COMMANDS"]
 
 @click.command()
 @click.argument("call", metavar="RUN#CALL")
-@click.option("--retry", is_flag=True, help="Run the tool once more, with the same idempotency key.")
+@click.option("--retry", is_flag=True, help="Run the tool again, with the same idempotency key.")
 @click.option("--skip", is_flag=True, help="Let the call fail; the step sees a ToolFailed with the category skipped.")
-@click.option("--result", metavar="JSON", help="It did happen: record this JSON as its payload.")
+@click.option("--result", metavar="JSON", help="Record this JSON as the result of the call.")
 @by_option
 @db_option
 def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str | None, db: str) -> None:
-    """Decide about a tool call in doubt; `resume` then goes on."""
+    """Decide about a tool call in doubt.
+
+    `resume` then continues the run.
+    """
     from loom_runner._control.resolve import resolve_call
 
     run_id, number = parse_call(call, "resolve", "loom-runner doubts")
@@ -56,37 +61,40 @@ def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str |
     with open_database(db, "resolve", read_only=False) as store:
         run_async(resolve_call(store, run_id, number, how, result=value, decided_by=who))
         hint = resume_hint(store, run_id, db)
-    write_error(f"decided. go on: {hint}")
+    write_error(f"decided. resume: {hint}")
 
 
 @click.command("signal")
 @click.argument("name")
 @click.argument("run", required=False)
-@click.option("--run-id", metavar="RUN", help="The run, when it is not the last argument.")
-@click.option("--payload", metavar="JSON", help="What the signal carries, as JSON.")
+@click.option("--run-id", metavar="RUN", help="The run, if it is not the last argument.")
+@click.option("--payload", metavar="JSON", help="The payload of the signal, as JSON.")
 @db_option
 def signal_command(*, name: str, run: str | None, run_id: str | None, payload: str | None, db: str) -> None:
-    """Leave a signal NAME for a run; `resume` then goes on."""
+    """Send a signal NAME to a run.
+
+    `resume` then continues the run.
+    """
     from loom_runner._control.signals import send_signal
 
     if (run is None) == (run_id is None):
-        raise UsageError(f"cannot signal {shorten(name, 40)!r}: say which run, with --run-id RUN.")
+        raise UsageError(f"cannot signal {shorten(name, 40)!r}: name one run, with --run-id RUN.")
     target = checked_run_id(run_id or run or "", "signal")
     value = None if payload is None else parse_json(payload, "--payload")
     require_database(db, target, "signal")
     with open_run_database(db, target, "signal", read_only=False) as store:
         run_async(send_signal(store, target, name, value))
         hint = resume_hint(store, target, db)
-    write_error(f"left for {target}. go on: {hint}")
+    write_error(f"sent to {target}. resume: {hint}")
 
 
 @click.command()
 @query_all_options
-@click.option("--all", "everything", is_flag=True, help="Decided and expired ones, too.")
+@click.option("--all", "everything", is_flag=True, help="Include decided and expired ones.")
 def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, everything: bool) -> None:
     """Show the tool calls that wait for an approval.
 
-    Without RUN: those of every run.
+    Without RUN, those of all runs.
     """
     from loom_runner._queries.approvals import read_approvals
     from loom_runner._queries.views import approval_view
@@ -104,7 +112,7 @@ def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Ou
         "arguments": lambda row: json_text(row["edited_arguments"] or row["arguments"]),
     }
     mode = choose_output(output)
-    write_rows(rows, columns, mode, empty="Nothing waits for an approval.")
+    write_rows(rows, columns, mode, empty="No call waits for an approval.")
     pending = [row for row in rows if row["status"] == "pending"]
     if pending and mode == "text":
         write_error(f"decide: loom-runner decide '{pending[0]['id']}' --approve | --deny | --edit JSON{db_suffix(db)}")
@@ -115,11 +123,14 @@ def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Ou
 @click.option("--approve", is_flag=True, help="Let the call run.")
 @click.option("--deny", is_flag=True, help="Refuse it; the step sees a ToolFailed with the category denied.")
 @click.option("--edit", metavar="JSON", help="Let it run with these arguments (JSON) instead.")
-@click.option("--note", default="", help="Why; a denial's note reaches the step.")
+@click.option("--note", default="", help="The reason; that of a denial reaches the step.")
 @by_option
 @db_option
 def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: str, by: str | None, db: str) -> None:
-    """Approve or deny a tool call; `resume` then goes on."""
+    """Approve or deny a tool call.
+
+    `resume` then continues the run.
+    """
     from loom_runner._control.decide import decide_approval
 
     run_id, number = parse_call(request, "decide", "loom-runner approvals")
@@ -136,53 +147,54 @@ def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: s
         after = run_async(work)
         hint = resume_hint(store, run_id, db)
     if after.status == "pending":
-        write_error(f"noted. {after.needed} people are needed; so far: {', '.join(one.by for one in after.decisions)}.")
+        deciders = ", ".join(each.by for each in after.decisions)
+        write_error(f"recorded. {after.needed} people are needed; so far: {deciders}.")
     else:
-        write_error(f"{after.status}. go on: {hint}")
+        write_error(f"{after.status}. resume: {hint}")
 
 
 @click.command()
 @run_arguments
 @by_option
-@click.option("--note", default="", help="Why.")
+@click.option("--note", default="", help="The reason.")
 def cancel(*, names: tuple[str, ...], run_id: str | None, db: str, by: str | None, note: str) -> None:
-    """End a run and its children for good.
+    """Cancel a run and its children permanently.
 
-    A process that works on it stops at its next write.
+    A process that drives it stops at its next write.
     """
     from loom_runner._control.lifecycle import cancel_run
 
     name = parse_run(names, run_id, "cancel").run_id
     with open_run_database(db, name, "cancel", read_only=False) as store:
-        ended = run_async(cancel_run(store, name, by=by or user_name(), note=note))
-    write_error(f"cancelled: {', '.join(ended)}.")
+        cancelled = run_async(cancel_run(store, name, by=by or user_name(), note=note))
+    write_error(f"cancelled: {', '.join(cancelled)}.")
 
 
 @click.command()
 @run_arguments
 def pause(*, names: tuple[str, ...], run_id: str | None, db: str) -> None:
-    """Let a run and its children stop after the step they are in."""
+    """Pause a run and its children, each after its current step."""
     from loom_runner._control.lifecycle import pause_run
 
     name = parse_run(names, run_id, "pause").run_id
     with open_run_database(db, name, "pause", read_only=False) as store:
-        asked = run_async(pause_run(store, name))
+        pausing = run_async(pause_run(store, name))
         hint = resume_hint(store, name, db)
-    write_error(f"asked to pause: {', '.join(asked)}. go on later: {hint}")
+    write_error(f"pause requested: {', '.join(pausing)}. resume: {hint}")
 
 
 @click.command()
 @run_arguments
 @click.option("--step", type=Count(min=0), required=True, help="The new run begins after this step.")
-@click.option("--as", "new_run_id", metavar="NEW", help="The new run's name; RUN-fork-1 and so on when not said.")
+@click.option("--as", "new_run_id", metavar="NEW", help="The new run's id; by default RUN-fork-1 and so on.")
 @click.option("--patch", metavar="JSON", help="Change the state first, by a JSON merge patch (null removes a member).")
 def fork(
     *, names: tuple[str, ...], run_id: str | None, db: str, step: int, new_run_id: str | None, patch: str | None
 ) -> None:
-    """Make a new run from a step of another one.
+    """Create a run that begins after a step of another one.
 
-    The first run stays as it is. `resume` goes on with the new one. With MODULE the changed state is checked against
-    its type.
+    The other run does not change. `resume` drives the new one. With MODULE, the patched state is
+    checked against its type.
     """
     from loom_runner._cli.agent_module import load_module
     from loom_runner._control.fork import fork_run
@@ -190,7 +202,7 @@ def fork(
     named = parse_run(names, run_id, "fork")
     change = None if patch is None else parse_json(patch, "--patch")
     target = None if new_run_id is None else checked_run_id(new_run_id, "make")
-    if named.module is not None:  # its types say whether the changed state is one
+    if named.module is not None:  # its types check the patched state
         require_database(db, named.run_id, "fork")
         with contextlib.closing(load_module(named.module).runner(db, None)) as runner:
             made = run_async(runner.fork(run_id=named.run_id, step=step, new_run_id=target, patch=change))
@@ -200,11 +212,11 @@ def fork(
     with open_database(db, "fork") as store:
         hint = resume_hint(store, made, db, module=named.module)
     write_line(made)
-    write_error(f"go on: {hint}")
+    write_error(f"resume: {hint}")
 
 
 def parse_call(text: str, verb: str, source: str) -> tuple[str, int]:
-    """Read RUN#NUMBER."""
+    """Parse RUN#NUMBER."""
     run_id, hash_sign, number = text.rpartition("#")
     if not hash_sign or not number.isdecimal() or not number.isascii() or len(number) > 18:
         raise UsageError(f"cannot {verb} {shorten(text, 60)!r}: it is not RUN#NUMBER, as {source} prints it.")
@@ -212,7 +224,7 @@ def parse_call(text: str, verb: str, source: str) -> tuple[str, int]:
 
 
 def user_name() -> str:
-    """Who sits at the keyboard, as far as the system knows."""
+    """Return the name of the operating system's user, or `unknown`."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container with a uid that has no name

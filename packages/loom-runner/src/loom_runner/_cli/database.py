@@ -1,4 +1,4 @@
-"""The commands about a database as a whole, and about what leaves it: pages and rows."""
+"""The commands about a whole database, and those that write pages and exports."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["STORE_COMMANDS"]
 
 @click.command("trace")
 @query_options
-@click.option("--html", "html", type=click.Path(), help="The page to write; RUN.html when not said.")
+@click.option("--html", "html", type=click.Path(), help="The page to write; by default RUN.html.")
 def trace_command(
     *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, html: str | None
 ) -> None:
-    """Write a run's page (HTML) from its rows.
+    """Write a run's trace page (HTML) from its rows.
 
-    It shows every process that ever worked on the run, crashes included, and needs no network.
+    It shows every process that ever drove the run, including crashes, and needs no network.
     """
     from loom_runner._queries.hints import page_name
     from loom_runner._queries.tracing import write_trace
@@ -52,9 +52,10 @@ def trace_command(
 def export_command(
     *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, to: str | None
 ) -> None:
-    """Write everything on record about a run, as lines of JSON.
+    """Write all that is recorded about a run, as JSON lines.
 
-    Each line has its `kind`: export, run, process, step, attempt, tool_call, tool_try, approval, signal, child.
+    Each line has its `kind`: export, run, process, step, attempt, tool_call, tool_try, approval,
+    signal, child.
     """
     from loom_runner._queries.export import export_rows
 
@@ -71,9 +72,9 @@ def export_command(
 
 
 def _written(rows: Iterable[Mapping[str, Any]], target: Path) -> int:
-    """Write rows to a file; what was there stays until the new one is whole."""
+    """Write rows to a file, which is replaced when all rows are written; return their number."""
     part = Path(f"{target}.part")
-    is_special = target.exists() and not target.is_file()  # a pipe or a device is written to, never replaced
+    is_special = target.exists() and not target.is_file()  # a pipe or a device is not replaced
     count = 0
     try:
         with (target if is_special else part).open("w", encoding="utf-8", errors="backslashreplace") as file:
@@ -93,10 +94,10 @@ def _written(rows: Iterable[Mapping[str, Any]], target: Path) -> int:
 @click.command()
 @query_all_options
 def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> int:
-    """Read everything once and report what is not as it should be.
+    """Read everything once and report problems.
 
-    Without RUN: the whole database. With MODULE, also whether its types fit every state that is kept. Exit code 1 when
-    something is wrong.
+    Without RUN, the whole database. With MODULE, also check that its types fit every state that is
+    kept. The exit code is 1 if there are problems.
     """
     from loom_runner._cli.agent_module import load_module
     from loom_runner._store.sqlite.verify import Problem, VerifyReport
@@ -118,9 +119,7 @@ def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
         write_json(report.as_json(), mode)
     else:
         read = counted(report.checked)
-        write_line(
-            f"{name or db}  {'as it should be' if report.ok else plural(len(report.problems), 'problem')}  {read}"
-        )
+        write_line(f"{name or db}  {'no problems' if report.ok else plural(len(report.problems), 'problem')}  {read}")
         for problem in report.problems:
             write_line(f"  {problem.where}  {one_line(problem.what)}")
     return ExitCode.DONE if report.ok else ExitCode.FAILED
@@ -128,10 +127,10 @@ def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
 
 @click.command()
 @query_all_options
-@click.option("--keep", metavar="HOW", help="Keep the runs and drop steps: last:N, every:N or latest.")
-@click.option("--days", type=Amount(min=0, max=36500), help="Only runs that did not change for so many days.")
-@click.option("--yes", is_flag=True, help="Do it; without this it is only said what would go.")
-@click.option("--vacuum", is_flag=True, help="Give the room back to the disk afterwards.")
+@click.option("--keep", metavar="HOW", help="Keep the runs and delete steps: last:N, every:N or latest.")
+@click.option("--days", type=Amount(min=0, max=36500), help="Only runs that have not changed for this many days.")
+@click.option("--yes", is_flag=True, help="Delete; without this, only print what would be deleted.")
+@click.option("--vacuum", is_flag=True, help="Return free space to the file system afterwards.")
 def prune(
     *,
     names: tuple[str, ...],
@@ -143,10 +142,11 @@ def prune(
     yes: bool,
     vacuum: bool,
 ) -> None:
-    """Delete runs that are over, or steps of runs.
+    """Delete runs that have ended, or steps of runs.
 
-    Without --keep, completed, failed and cancelled runs go, with their children. With --keep, all runs stay and lose
-    steps. Without RUN: of the whole database. Nothing goes without --yes.
+    Without --keep, completed, failed and cancelled runs are deleted, with their children. With
+    --keep, only steps are deleted. Without RUN, of the whole database. Nothing is deleted without
+    --yes.
     """
     from loom_runner._model.retention import parse_keep
 
@@ -165,11 +165,11 @@ def prune(
     if mode != "text":
         write_json(report.as_json() | {"is_done": yes, "freed_bytes": freed}, mode)
         return
-    gone = f"{plural(report.runs, 'run')}, {plural(report.steps, 'step')}, {plural(report.blobs, 'blob')}"
-    given = f", {size(freed)} given back" if vacuum and yes else ""
-    write_line(f"{'gone' if yes else 'would go'}: {gone} ({size(report.blob_bytes)}){given}")
+    deleted = f"{plural(report.runs, 'run')}, {plural(report.steps, 'step')}, {plural(report.blobs, 'blob')}"
+    shrunk = f", {size(freed)} freed" if vacuum and yes else ""
+    write_line(f"{'deleted' if yes else 'would be deleted'}: {deleted} ({size(report.blob_bytes)}){shrunk}")
     if not yes:
-        write_error("do it: the same line with --yes")
+        write_error("delete: the same command with --yes")
 
 
 STORE_COMMANDS: tuple[click.Command, ...] = (trace_command, export_command, verify, prune)

@@ -33,13 +33,13 @@ _MARKS = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "bad": ("BAD ", "
     type=click.Choice(["power", "process"]),
     default="power",
     show_default=True,
-    help="What is expected.",
+    help="The durability with which runs are driven.",
 )
 @output_option
 def doctor(db: str, durability: Durability, output: Output | None) -> int:
     """Check a database, its machine and its runs.
 
-    Exit code 1 when something is bad.
+    The exit code is 1 if a check is bad.
     """
     from loom_runner._queries.doctor import examine
 
@@ -63,15 +63,15 @@ def doctor(db: str, durability: Durability, output: Output | None) -> int:
 
 @contextlib.contextmanager
 def _opened_as_driven(db: str, durability: Durability) -> Iterator[SQLiteStore]:
-    """Open a database as a run is driven; as a reader where it may not be written."""
+    """Open a database as for driving runs; read-only if it is not writable."""
     from loom_runner._store.sqlite.store import SQLiteStore
 
-    with open_database(db, "examine it"):  # a wrong file is refused before anything could be changed in it
+    with open_database(db, "examine it"):  # refuses a wrong file before anything is written to it
         pass
     if os.access(db, os.W_OK) and os.access(Path(db).resolve().parent, os.W_OK):
         with contextlib.suppress(StoreReadOnly), SQLiteStore(db, durability) as store:
             yield store
             return
-    write_error(f"{db} may only be read: its durability is the reader's.")
+    write_error(f"{db} is read-only: the durability below is that of a reader.")
     with SQLiteStore(db, read_only=True) as store:
         yield store

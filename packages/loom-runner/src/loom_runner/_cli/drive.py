@@ -51,17 +51,17 @@ def _drive_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `run` and `resume` share."""
     for option in (
         output_option,
-        click.option("--trace", type=click.Path(), help="Write the run's page (HTML) here at the end."),
+        click.option("--trace", type=click.Path(), help="Write the run's trace page (HTML) here at the end."),
         click.option(
             "--durability",
             type=click.Choice(["power", "process", "memory"]),
-            help="What a committed step survives; power when not said.",
+            help="What a committed step survives; by default power.",
         ),
         click.option("--budget", metavar="NAME=N,...", help="Limits: steps, tokens, cost_usd, time_s."),
         click.option(
-            "--wait", "wait_s", metavar="SECONDS", type=Amount(min=0), default=0.0, help="Time to spend on its timers."
+            "--wait", "wait_s", metavar="SECONDS", type=Amount(min=0), default=0.0, help="How long to wait for timers."
         ),
-        click.option("--max-steps", type=Count(min=1), help="Pause after so many steps."),
+        click.option("--max-steps", type=Count(min=1), help="Pause after this many steps."),
     ):
         command = option(command)
     return command
@@ -74,7 +74,7 @@ def _drive_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--input",
     "typed",
     metavar="JSON",
-    help="Where the run begins, as JSON; initial_state() of the module when not said.",
+    help="The initial state as JSON; by default initial_state() of the module.",
 )
 def run(
     *,
@@ -89,15 +89,15 @@ def run(
     output: Output | None,
     typed: str | None,
 ) -> int:
-    """Start a run, or attach to it when it exists.
+    """Start a run, or attach to it if it exists.
 
-    A run of the same name that began with the same input is gone on with, or given back as stored.
+    A run of the same id and input is resumed; if it has ended, its stored result is printed.
     """
     if len(names) == 1 and run_id is None:
-        raise UsageError(f"cannot run {shorten(names[0], 60)}: say how the run is called, with --run-id RUN.")
+        raise UsageError(f"cannot run {shorten(names[0], 60)}: the run id is missing. Give --run-id RUN.")
     named = parse_run(names, run_id, "run")
     if named.module is None:
-        raise UsageError(f"cannot run {named.run_id!r}: say which MODULE, for instance agent.py.")
+        raise UsageError(f"cannot run {named.run_id!r}: the module is missing. Give MODULE, for instance agent.py.")
 
     def work(runner: AgentRunner, loaded: AgentModule) -> Any:
         initial = loaded.initial(runner, typed)
@@ -124,22 +124,22 @@ def resume(
     trace: str | None,
     output: Output | None,
 ) -> int:
-    """Go on with a run where it stands.
+    """Resume a run at its next step.
 
-    Without MODULE, with the one that drove the run last. A failed run tries its step again.
+    MODULE is by default the one that drove the run last. A failed run tries its step again.
     """
     from loom_runner._queries.hints import module_of
 
     if len(names) == 1 and run_id is None and Path(names[0]).suffix == ".py":
-        raise UsageError(f"cannot resume {names[0]}: say which of its runs, with --run-id RUN.")
+        raise UsageError(f"cannot resume {names[0]}: the run id is missing. Give --run-id RUN.")
     named = parse_run(names, run_id, "resume")
     module = named.module
     if module is None:
         with open_run_database(db, named.run_id, "resume") as store:
             module = module_of(store.reader, named.run_id)
         if module is None:
-            raise UsageError(f"cannot resume {named.run_id!r}: say which MODULE; the database does not know it.")
-        write_error(f"with {module}, as the last time.")  # code is run that only the database names: let it be seen
+            raise UsageError(f"cannot resume {named.run_id!r}: the database names no module. Give MODULE.")
+        write_error(f"module: {module}, which drove the run last.")  # code that only the database names is executed
     require_database(db, named.run_id, "resume")
 
     def work(runner: AgentRunner, _: AgentModule) -> Any:
@@ -153,9 +153,9 @@ def resume(
 @click.argument("module")
 @db_option
 @click.option("--concurrency", type=Count(min=1, max=1000), default=4, show_default=True, help="Runs at a time.")
-@click.option("--until-idle", is_flag=True, help="End when nothing can go on any more.")
+@click.option("--until-idle", is_flag=True, help="End when no run can be resumed.")
 @click.option(
-    "--durability", type=click.Choice(["power", "process"]), help="What a committed step survives; power when not said."
+    "--durability", type=click.Choice(["power", "process"]), help="What a committed step survives; by default power."
 )
 @output_option
 def worker(
@@ -167,10 +167,11 @@ def worker(
     durability: Durability | None,
     output: Output | None,
 ) -> None:
-    """Go on with runs of MODULE whenever they can.
+    """Resume runs of MODULE whenever they are ready.
 
-    Children and forks, runs whose timer, signal or decision has come, and those whose process disappeared; any number
-    of workers may share a database. SIGTERM lets the steps come to their end.
+    These are new runs, children and forks, runs whose timer, signal or decision has come, and runs
+    whose process disappeared. Any number of workers may share a database. After SIGTERM, current
+    steps may end.
     """
     from loom_runner._cli.agent_module import load_module
     from loom_runner._driver.worker import Worker
@@ -182,9 +183,9 @@ def worker(
         stack.callback(runner.observe(_print_event if mode != "text" else _print_end))
 
         one = Worker(runner, concurrency=concurrency, grace_s=grace_s())
-        hint = "Start the worker again to go on."
+        hint = "Start the worker again to resume the runs."
         count = run_async(one.run(until_idle=until_idle), hint=hint, on_sigterm=one.stop)
-    write_error(f"went on {plural(count, 'time')}." if count else "nothing to go on with.")
+    write_error(f"resumed {plural(count, 'time')}." if count else "no run to resume.")
 
 
 def _print_end(event: RunEvent) -> None:
@@ -209,7 +210,7 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
 
     loaded = load_module(module)
     runner = loaded.runner(db, durability)
-    go_on = f"loom-runner resume {shlex.quote(module)} --run-id {shlex.quote(run_id)}{db_suffix(db)}"
+    resume_command = f"loom-runner resume {shlex.quote(module)} --run-id {shlex.quote(run_id)}{db_suffix(db)}"
     was_drained = False
 
     def drain() -> None:
@@ -226,13 +227,15 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
                 shown.callback(runner.observe(_print_event))
             elif sys.stderr is not None and sys.stderr.isatty():
                 shown.enter_context(_progress(runner))
-            result: RunResult = run_async(_awaited(work, runner, loaded), hint=f"Go on: {go_on}", on_sigterm=drain)
+            result: RunResult = run_async(
+                _awaited(work, runner, loaded), hint=f"Resume: {resume_command}", on_sigterm=drain
+            )
         if was_drained and result.status == "paused":
-            raise Interrupted(f"interrupted. Go on: {go_on}")
+            raise Interrupted(f"interrupted. Resume: {resume_command}")
         record = read_run(runner.store.reader, run_id, "get")
         doubts = open_calls(runner.store.reader, run_id)
         after = next_commands(record, doubts, command="loom-runner", module=module, database=db)
-        # Before the trace is written: that may fail, and the run is done.
+        # Printed before the trace is written, because writing may fail.
         _print_result(result, run_view(record), output, waits=waits_for(record, doubts), after=after, db=db)
     if trace is not None:
         write_error(f"trace: {trace}")
@@ -260,9 +263,7 @@ def _budget_of(text: str | None) -> Budget | None:
         except ValueError:
             raise UsageError(f"cannot use --budget: {shorten(part, 40)!r} is not NAME=NUMBER.") from None
         if name not in ("steps", "tokens", "cost_usd", "time_s"):
-            raise UsageError(
-                f"cannot use --budget: there is none of {name!r}. There is steps, tokens, cost_usd, time_s."
-            )
+            raise UsageError(f"cannot use --budget: {name!r} is not a limit. Limits: steps, tokens, cost_usd, time_s.")
     return Budget(**limits)
 
 
@@ -275,7 +276,7 @@ def _print_event(event: RunEvent) -> None:
 
 @contextlib.contextmanager
 def _progress(runner: AgentRunner) -> Iterator[None]:
-    """Show how a long run is doing, on one line of the terminal that is gone at the end."""
+    """Show the progress of a long run on one line of the terminal, which is cleared at the end."""
     began = shown = time.monotonic()
     steps = 0
 
@@ -309,7 +310,7 @@ def _print_result(
     db: str,
 ) -> None:
     if result.was_stored:
-        write_error(f"{result.run_id} {result.status} before; this is what is stored.")
+        write_error(f"{result.run_id} had {result.status} before; this is the stored result.")
     if output != "text":
         kind = {"kind": "result"} if output == "jsonl" else {}
         write_json(kind | dict(view) | {"was_stored": result.was_stored}, output)
@@ -318,7 +319,7 @@ def _print_result(
     write_line(f"{head}  {styled_status(result.status)}  {plural(result.step_index, 'step')}")
     if result.status == "completed":
         write_line(f"  result  {json_text(view['result'])}")
-        write_error(f"what happened: loom-runner explain --run-id {shlex.quote(result.run_id)}{db_suffix(db)}")
+        write_error(f"explain: loom-runner explain --run-id {shlex.quote(result.run_id)}{db_suffix(db)}")
         return
     write_line(f"  state  {shorten(json_text(view['state']), 400)}")
     if result.error is not None:

@@ -1,4 +1,4 @@
-"""The commands about encryption: make a key, encrypt a database or change its key."""
+"""The commands about encryption: create a key, encrypt a database or change its key."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["ENCRYPTION_COMMANDS"]
 @click.command("new-key")
 @click.argument("key_id", metavar="ID")
 def new_key_command(key_id: str) -> None:
-    """Make an encryption key called ID and write it to stdout.
+    """Create an encryption key with the id ID and print it.
 
-    Put the line into a file that only you may read and name it with LOOM_RUNNER_KEY_FILE. Without the key nobody can
-    read what it has sealed.
+    Save the line in a file that only you can read, and set LOOM_RUNNER_KEY_FILE to its path. Data
+    that was encrypted with the key cannot be read without it.
     """
     from loom_runner._store.encryption_keys import KeyRing, new_key
 
@@ -33,8 +33,8 @@ def new_key_command(key_id: str) -> None:
 def rekey(db: str) -> None:
     """Encrypt a database, or change its key.
 
-    The first key of LOOM_RUNNER_KEY or LOOM_RUNNER_KEY_FILE writes everything anew; the others read what is there.
-    Nobody else may have the database open.
+    The first key of LOOM_RUNNER_KEY or LOOM_RUNNER_KEY_FILE encrypts everything; the others decrypt
+    the old values. No other process may have the database open.
     """
     from loom_runner._store.encryption_keys import KeyRing
     from loom_runner._store.sqlite.store import SQLiteStore
@@ -44,10 +44,10 @@ def rekey(db: str) -> None:
     keys = KeyRing.from_environment()
     if keys is None:
         raise UsageError(
-            "cannot rekey: there is no key. Make one (loom-runner new-key 2026 > key) and set LOOM_RUNNER_KEY_FILE=key."
+            "cannot rekey: there is no key. Create one (loom-runner new-key 2026 > key), set LOOM_RUNNER_KEY_FILE=key."
         )
     count = SQLiteStore.rekey(db, keys)
-    write_error(f"{db}: {plural(count, 'value')} sealed with key {keys.key_id}.")
+    write_error(f"{db}: {plural(count, 'value')} encrypted with key {keys.key_id}.")
 
 
 ENCRYPTION_COMMANDS: tuple[click.Command, ...] = (new_key_command, rekey)

@@ -1,4 +1,4 @@
-"""The `loom-runner` command. Its commands decide nothing: each reads options, asks the library, and prints."""
+"""The `loom-runner` command. Each subcommand parses options, calls the library, and prints."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ __all__ = ["main_group"]
 @click.group(name="loom-runner", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="loom-runner", prog_name="loom-runner")
 def main_group() -> None:
-    """Run Python agents step by step, each step committed to SQLite; kill them, resume them, and ask what happened.
+    """Run Python agents as durable steps in SQLite; resume them after a crash, and explain what
+    happened.
 
-    MODULE is a file or an importable name with build_runner(db_path) or step(state, ctx); MODULE:NAME names a step
-    function or a @tailrec loop. RUN may be said as --run-id RUN. A pipe gets JSON.
+    MODULE is a file or an importable name with build_runner(db_path) or step(state, ctx);
+    MODULE:NAME names a step function or a @tailrec loop. RUN may be given as --run-id RUN. Output
+    to a pipe is JSON.
     """
 
 

@@ -1,6 +1,6 @@
-"""What the commands share: how a run and its database are named, open_database and asked for.
+"""Options that commands share: naming a run and its database, and opening the database.
 
-One rule names a run everywhere: `[MODULE] RUN`, and RUN may be said as `--run-id RUN` instead.
+Every command names a run as `[MODULE] RUN`; RUN may be given as `--run-id RUN` instead.
 """
 
 from __future__ import annotations
@@ -55,24 +55,24 @@ db_option = click.option(
     callback=lambda _c, _p, value: _db_of(value),
     help="The database file.",
 )
-by_option = click.option("--by", metavar="WHO", default=None, help="Who decides; the user's name when not said.")
+by_option = click.option("--by", metavar="WHO", default=None, help="Who decides; by default the user's name.")
 
 
 @dataclass(frozen=True, slots=True)
 class NamedRun:
-    """What a command line named: perhaps a module, and a run."""
+    """The run that a command line names, and its module if it is given."""
 
     module: str | None
     run_id: str
 
 
 def run_arguments_as(usage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Take a run as `parse_run` reads it, and the database; `usage` is what the help shows."""
+    """Add the arguments for `parse_run`, and `--db`, to a command; the help shows `usage`."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in (
             db_option,
-            click.option("--run-id", metavar="RUN", help="The run, when it is not the last argument."),
+            click.option("--run-id", metavar="RUN", help="The run, if it is not the last argument."),
             click.argument("names", nargs=-1, metavar=usage),
         ):
             command = option(command)
@@ -85,32 +85,36 @@ run_arguments = run_arguments_as("[MODULE] RUN")
 
 
 def query_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Take `[MODULE] RUN`, for a command that answers with data."""
+    """Add `[MODULE] RUN` and `--output` to a command."""
     return run_arguments(output_option(command))
 
 
 def query_all_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Take `[[MODULE] RUN]`, for a command that without a run answers about all of them."""
+    """Add `[[MODULE] RUN]` and `--output` to a command that without a run is about all runs."""
     return run_arguments_as("[[MODULE] RUN]")(output_option(command))
 
 
 def parse_run(names: tuple[str, ...], run_id: str | None, verb: str) -> NamedRun:
-    """Read what `run_arguments` took.
+    """Parse the arguments that `run_arguments` added.
 
     Raises:
-        UsageError: No run is named, or too much is, or what is named cannot be a run.
+        UsageError: No run is named, there are too many arguments, or the id is not valid.
     """
     rest = names if run_id is not None else names[:-1]
     name = run_id if run_id is not None else (names[-1] if names else None)
     if name is None:
-        raise UsageError(f"cannot {verb} a run: say which, as last argument or with --run-id RUN.")
+        raise UsageError(f"cannot {verb} a run: name one, as the last argument or with --run-id RUN.")
     if len(rest) > 1:
         raise UsageError(f"cannot {verb} a run: {shorten(rest[1], 40)!r} is one argument too many. Name one run.")
     return NamedRun(rest[0] if rest else None, checked_run_id(name, verb))
 
 
 def checked_run_id(name: str, verb: str) -> str:
-    """Refuse what can be no run's name, before it is looked for and echoed."""
+    """Return a valid run id.
+
+    Raises:
+        UsageError: It is not valid; the message shortens a long one.
+    """
     if len(name) > 200:
         raise UsageError(
             f"cannot {verb} {shorten(name, 40)!r}: a run id has at most 200 characters, this one has {len(name):,}."
@@ -121,7 +125,7 @@ def checked_run_id(name: str, verb: str) -> str:
 
 @contextlib.contextmanager
 def open_database(db: str, verb: str, *, read_only: bool = True) -> Iterator[SQLiteStore]:
-    """Open a database that is there."""
+    """Open an existing database."""
     from loom_runner._store.sqlite.store import SQLiteStore
 
     if not Path(db).exists():
@@ -132,25 +136,25 @@ def open_database(db: str, verb: str, *, read_only: bool = True) -> Iterator[SQL
 
 @contextlib.contextmanager
 def open_run_database(db: str, run_id: str, verb: str, *, read_only: bool = True) -> Iterator[SQLiteStore]:
-    """Open the database of a run that is there."""
+    """Open the database of an existing run."""
     with open_database(db, f"{verb} {run_id!r}", read_only=read_only) as store:
         read_run(store.reader, run_id, verb)
         yield store
 
 
 def require_database(db: str, run_id: str, verb: str) -> None:
-    """Refuse to make a new database for a run that cannot be in it."""
+    """Raise `UnknownRun` if the database does not exist, so that it is not created."""
     if not Path(db).exists():
         raise UnknownRun(f"cannot {verb} {run_id!r}: there is no database {db}. Name it with --db.", run_id=run_id)
 
 
 def db_suffix(db: str) -> str:
-    """The option that a command to copy needs for this database."""
+    """Return the `--db` option for a command in a hint; empty for the default database."""
     return "" if db == DEFAULT_DB else f" --db {shlex.quote(db)}"
 
 
 def resume_hint(store: SQLiteStore, run_id: str, db: str, *, module: str | None = None) -> str:
-    """The command that goes on with a run, with the module that drove it last when none is given."""
+    """Return the command that resumes a run, by default with the module that drove it last."""
     from loom_runner._queries.hints import module_of
 
     named = module or module_of(store.reader, run_id) or "MODULE"
@@ -158,7 +162,7 @@ def resume_hint(store: SQLiteStore, run_id: str, db: str, *, module: str | None 
 
 
 def parse_json(text: str, option: str) -> Any:
-    """Read the JSON of an option."""
+    """Parse the JSON of an option."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as exc:
@@ -168,14 +172,14 @@ def parse_json(text: str, option: str) -> Any:
 
 
 def local_time(at: str | None) -> str:
-    """Show a time to a person."""
+    """Format a time (ISO 8601) as local time; None as an empty text."""
     from datetime import datetime
 
     return "" if at is None else f"{datetime.fromisoformat(at).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def json_text(value: Any) -> str:
-    """Show a JSON value to a person."""
+    """Format a JSON value for people."""
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -1,5 +1,8 @@
-"""What commands write: answers to stdout as text or JSON, the rest to stderr; tables that fit; nothing that depends on
-colour or Unicode."""
+"""The output of commands: answers on stdout as text or JSON, messages on stderr, tables that fit
+the terminal.
+
+Nothing depends on colour or Unicode.
+"""
 
 from __future__ import annotations
 
@@ -41,17 +44,17 @@ def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--output",
         type=click.Choice(["text", "json", "jsonl"]),
         default=None,
-        help="How to answer; text for a terminal and json for a pipe when not said.",
+        help="The output format; by default text for a terminal, and json for a pipe.",
     )(command)
 
 
 def choose_output(output: Output | None) -> Output:
-    """Take what was asked for, else text for a person and JSON for a pipe."""
+    """Return the given format, by default text for a terminal and JSON for a pipe."""
     return output or ("text" if sys.stdout is not None and sys.stdout.isatty() else "json")
 
 
 def prepare_streams() -> None:
-    """Let no character stop an answer: what a stream cannot show is written as an escape."""
+    """Make stdout and stderr write characters outside their encoding as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             cast("TextIOWrapper", stream).reconfigure(errors="backslashreplace")
@@ -60,7 +63,7 @@ def prepare_streams() -> None:
 def write_line(text: str = "") -> None:
     """Write a line of the answer to stdout.
 
-    A reader that has gone away is not an error; an answer that cannot be written is told when the command ends.
+    A closed pipe is not an error; another error is reported when the command ends.
     """
     try:
         click.echo(text)
@@ -77,7 +80,9 @@ def write_error(text: str) -> None:
 
 
 def write_json(value: Any, output: Output = "json") -> None:
-    """Write one JSON value: indented for `json`, on one line for `jsonl`; plain ASCII where stdout knows no other."""
+    """Write one JSON value: indented for `json`, on one line for `jsonl`; ASCII unless stdout is
+    Unicode.
+    """
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
     indent = 2 if output == "json" else None
     write_line(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=indent))
@@ -94,8 +99,9 @@ def write_rows(
 
     Args:
         rows: JSON objects.
-        columns: For each heading, how a row shows there. The last column gives way when the terminal is narrow.
-        empty: What a person reads when there is nothing.
+        columns: For each heading, a function that formats the cell of a row. The last column is
+            shortened first.
+        empty: The message for text output without rows.
     """
     if output == "json":
         write_json(list(rows))
@@ -112,7 +118,7 @@ def write_rows(
 
 
 def terminal_width() -> int:
-    """The width that text may take: the terminal's; 100 columns where there is none."""
+    """Return the width for text in columns: the terminal's, at least 30; 100 without a terminal."""
     return max(shutil.get_terminal_size((100, 24)).columns, 30)
 
 
@@ -120,7 +126,7 @@ def _table(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> 
     plain = [[click.unstyle(cell) for cell in row] for row in cells]
     widths = [max(len(head), *(len(row[index]) for row in plain)) for index, head in enumerate(heads)]
     while sum(widths) + 2 * (len(widths) - 1) > width:
-        # The last column gives way first; then the widest of the others.
+        # Shorten the last column first, then the widest of the others.
         index = len(widths) - 1 if widths[-1] > 12 else max(range(len(widths)), key=widths.__getitem__)
         if widths[index] <= 4:
             break
@@ -144,7 +150,7 @@ _COLOURS: Final = {
     "running": "cyan",
     "failed": "red",
     "parked": "red",
-    "in doubt": "yellow",
+    "in_doubt": "yellow",
     "interrupted": "yellow",
     "paused": "cyan",
     "pending": "yellow",
@@ -153,7 +159,7 @@ _COLOURS: Final = {
 
 
 def styled_status(status: str) -> str:
-    """Colour a status the same way everywhere."""
+    """Return a status in its colour."""
     return click.style(status, fg=_COLOURS.get(status))
 
 
@@ -161,15 +167,17 @@ _write_errors: list[OSError] = []
 
 
 def discard_stdout(error: OSError) -> None:
-    """Send what is still written to stdout nowhere: its reader is gone, or its disk is full."""
+    """Discard further output to stdout after an error, and keep the error unless it is a closed
+    pipe.
+    """
     if not isinstance(error, BrokenPipeError):
         _write_errors.append(error)
-    # Python would complain about the lost reader again when it flushes at the end.
+    # Otherwise Python reports the closed pipe again when it flushes stdout at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def take_write_error() -> OSError | None:
-    """Why the answer could not be written, when it could not and somebody still wants it; asked once."""
+    """Return the first error of writing to stdout, and forget it; None if there was none."""
     error = _write_errors[0] if _write_errors else None
     _write_errors.clear()
     return error

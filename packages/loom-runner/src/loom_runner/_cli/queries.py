@@ -1,4 +1,4 @@
-"""The commands that ask a database about its runs, and change nothing."""
+"""The commands that read a database."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _COLOURS = {"interrupted": "yellow", "retried": "yellow", "failed": "red", "erro
 def _paged(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--first", type=Count(min=0), default=0, help="Begin at this step."),
-        click.option("--limit", type=Count(min=1), default=1000, show_default=True, help="So many at most."),
+        click.option("--limit", type=Count(min=1), default=1000, show_default=True, help="The largest number."),
     ):
         command = option(command)
     return command
@@ -51,9 +51,10 @@ def _paged(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command("explain")
 @query_options
 def explain_command(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
-    """Tell what happened to a run.
+    """Explain what happened to a run.
 
-    Pauses, crashes, retries, doubts, changed code, and the next useful command.
+    Shows pauses, crashes, retries, calls in doubt, code changes, and the commands that are useful
+    next.
     """
     from loom_runner._queries.explain import explain
 
@@ -69,7 +70,7 @@ def explain_command(names: tuple[str, ...], run_id: str | None, db: str, output:
     lines = story.lines()
     wide = max((len(what) for what, _, _ in lines), default=0)
     longest = max((len(text) for _, text, at in lines if at), default=0)
-    longest = min(longest, max(terminal_width() - wide - 14, 20))  # the time of day keeps its column where it can
+    longest = min(longest, max(terminal_width() - wide - 14, 20))  # the times are aligned if there is room
     for what, text, at in lines:
         line = f"  {click.style(f'{what:<{wide}}', fg=_COLOURS.get(what))}  "
         write_line(line + (f"{text:<{longest}}  {click.style(at, dim=True)}" if at else text))
@@ -87,24 +88,24 @@ _RUNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 @click.command("list")
-@click.option("--limit", type=Count(min=1), default=100, show_default=True, help="So many at most.")
+@click.option("--limit", type=Count(min=1), default=100, show_default=True, help="The largest number.")
 @db_option
 @output_option
 def list_command(limit: int, db: str, output: Output | None) -> None:
-    """List the runs of a database, the latest changed first."""
+    """List the runs of a database, the most recently changed first."""
     from loom_runner._queries.views import run_view
 
     with open_database(db, "list runs") as store:
         rows = [run_view(record) for record in store.reader.list_runs(limit=limit)]
     mode = choose_output(output)
-    write_rows(rows, _RUNS, mode, empty=f"{db} holds no runs.")
+    write_rows(rows, _RUNS, mode, empty=f"{db} has no runs.")
     if len(rows) >= limit and mode == "text":
         write_error(f"more may follow: --limit {limit * 10}")
 
 
 @click.command()
 @query_options
-@click.option("--raw", is_flag=True, help="Only the state, as the text that is stored.")
+@click.option("--raw", is_flag=True, help="Print only the state, as it is stored.")
 def get(*, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, raw: bool) -> None:
     """Show a run's row: status, state, result, error."""
     from loom_runner._queries.views import run_view
@@ -148,7 +149,7 @@ def history(
     }
     write_rows(rows, columns, choose_output(output), empty=f"{name} has no committed steps from {first} on.")
     if rows and rows[0]["step_index"] > first:
-        write_error(f"history starts at step {rows[0]['step_index']}: the steps before are not kept.")
+        write_error(f"history starts at step {rows[0]['step_index']}: earlier steps are not kept.")
     _hint_more(rows, limit)
 
 
@@ -158,7 +159,7 @@ def history(
 def attempts(
     *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, first: int, limit: int
 ) -> None:
-    """Show every try of every step, failed ones too."""
+    """Show every attempt of every step, including failed ones."""
     from loom_runner._queries.views import attempt_views
     from loom_runner._store.lookup import read_run
 
@@ -212,25 +213,25 @@ def tool_calls(names: tuple[str, ...], run_id: str | None, db: str, output: Outp
 @click.command()
 @query_all_options
 def doubts(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
-    """Show the tool calls that nobody knows the end of.
+    """Show the tool calls in doubt.
 
-    They started and have no recorded end. Without RUN: those of every run.
+    They started and have no recorded end. Without RUN, those of all runs.
     """
     from loom_runner._queries.views import tool_view
     from loom_runner._store.in_doubt import read_tool_calls
     from loom_runner._store.lookup import read_run
 
-    name = parse_run(names, run_id, "show the doubts of").run_id if names or run_id else None
-    with open_database(db, "show doubts") as store:
+    name = parse_run(names, run_id, "show the calls in doubt of").run_id if names or run_id else None
+    with open_database(db, "show calls in doubt") as store:
         if name is not None:
-            read_run(store.reader, name, "show the doubts of")
+            read_run(store.reader, name, "show the calls in doubt of")
         rows = [tool_view(call) for call in read_tool_calls(store.reader, name, in_doubt=True)]
     columns = {head: _CALLS[head] for head in ("call", "step", "tool", "tries")} | {
         "since": lambda row: local_time(row["started_at"]),
         "arguments": lambda row: json_text(row["arguments"]),
     }
     mode = choose_output(output)
-    write_rows(rows, columns, mode, empty="Nothing is in doubt.")
+    write_rows(rows, columns, mode, empty="No call is in doubt.")
     if rows and mode == "text":
         write_error(f"decide: loom-runner resolve '{rows[0]['id']}' --retry | --skip | --result JSON{db_suffix(db)}")
 
@@ -238,7 +239,7 @@ def doubts(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
 @click.command()
 @query_options
 def children(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
-    """Show the runs that a run has started."""
+    """Show the child runs of a run."""
     from loom_runner._queries.views import run_view
 
     name = parse_run(names, run_id, "show the children of").run_id
@@ -251,7 +252,7 @@ def children(names: tuple[str, ...], run_id: str | None, db: str, output: Output
 @db_option
 @output_option
 def stats(db: str, output: Output | None) -> None:
-    """Count what a database holds, by status."""
+    """Count runs, tool calls and approvals by status."""
     with open_database(db, "count") as store:
         counts = store.reader.counts()
     mode = choose_output(output)

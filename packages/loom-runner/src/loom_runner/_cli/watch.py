@@ -1,4 +1,4 @@
-"""`watch`: follow a run while some process works on it."""
+"""`watch`: follow a run while a process drives it."""
 
 from __future__ import annotations
 
@@ -43,16 +43,17 @@ _SHOWN_STEPS = 8
     type=Amount(min=0.05, max=3600),
     default=0.5,
     show_default=True,
-    help="Seconds between two looks.",
+    help="Seconds between two polls.",
 )
-@click.option("--last", type=Count(min=0), default=_SHOWN_STEPS, show_default=True, help="Begin so many steps back.")
-@click.option("--stay", is_flag=True, help="Go on while the run waits or is paused, until it has ended.")
+@click.option("--last", type=Count(min=0), default=_SHOWN_STEPS, show_default=True, help="Begin this many steps back.")
+@click.option("--stay", is_flag=True, help="Continue while the run waits or is paused, until it has ended.")
 def watch(
     *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, every_s: float, last: int, stay: bool
 ) -> int:
-    """Follow a run live, until nobody works on it any more.
+    """Follow a run live, until no process drives it.
 
-    A terminal is drawn anew; a pipe gets a line of JSON for each step, attempt, tool call and change of status.
+    A terminal is updated in place; a pipe gets a line of JSON for each step, attempt, tool call and
+    change of status.
     """
     from loom_runner._model.statuses import TERMINAL
     from loom_runner._queries.watch import Watcher
@@ -80,14 +81,14 @@ def watch(
             time.sleep(every_s)
         hint = resume_hint(store, name, db)
     if watcher.is_abandoned:
-        write_error(f"its process disappeared, and nobody has taken over. go on: {hint}")
+        write_error(f"its process disappeared, and no other has taken over. resume: {hint}")
         return ExitCode.INTERRUPTED
-    write_error(f"what happened: loom-runner explain {shlex.quote(name)}{db_suffix(db)}")
+    write_error(f"explain: loom-runner explain {shlex.quote(name)}{db_suffix(db)}")
     return exit_code_of_status(run.status, run.error.category if run.error else None)
 
 
 def _line(row: Mapping[str, Any], width: int) -> str:
-    """One row of changes on one line."""
+    """Format a change as one line."""
     match row["kind"]:
         case "step":
             took = duration(row["duration_ms"] * 1000)
@@ -110,7 +111,7 @@ def _cut(text: str, width: int) -> str:
 
 
 class _Screen:
-    """The last lines of a terminal, drawn anew with every look."""
+    """The last lines of a terminal, redrawn at every poll."""
 
     def __init__(self) -> None:
         self._height = 0
@@ -119,7 +120,7 @@ class _Screen:
         self._first: int | None = None
 
     def draw(self, watcher: Watcher, changes: list[dict[str, Any]]) -> None:
-        """Show how the run stands."""
+        """Show the current status of the run."""
         run = watcher.run
         if run is None:
             return

@@ -1,4 +1,4 @@
-"""Decide about a request for approval."""
+"""Decide about an approval request."""
 
 from __future__ import annotations
 
@@ -32,30 +32,32 @@ async def decide_approval(
     arguments: Mapping[str, Any] | None = None,
     clock: Clock | None = None,
 ) -> ApprovalRecord:
-    """Decide about a request. The run goes on by `resume` once nothing of it is pending.
+    """Decide about a request. When none of the run's requests is pending, `resume` continues the
+    run.
 
     Args:
-        how: `approve`; `deny`, whose note reaches the step; `edit`, which approves other `arguments` (plain JSON).
+        how: `approve`; `deny`, whose note reaches the step; or `edit`, which approves other
+            `arguments` (plain JSON).
         by: Who decides.
-        via: Where, for the record.
+        via: The interface that was used, for the record.
 
     Returns:
-        The request as it stands now; `pending` when more people have to approve.
+        The request after the decision; `pending` if more people have to approve.
 
     Raises:
         UnknownRun: There is no such run.
         UnknownApproval: The run has no request of this number.
-        UsageError: It is decided already, or expired, or this person has spoken before.
+        UsageError: It is decided already, or expired, or this person has decided before.
 
-    Durability: the decision is committed when this returns, and cannot be changed.
+    Durability: The decision is committed when this returns, and cannot be changed.
     """
     what = f"cannot {how} request {number} of {run_id!r}"
     if how not in ("approve", "deny", "edit"):
         raise UsageError(f"cannot decide with {how!r}: it is approve, deny or edit.", run_id=run_id)
     if not by.strip():
-        raise UsageError(f"{what}: it is not said who decides. Give by=.", run_id=run_id)
+        raise UsageError(f"{what}: the person who decides is missing. Give by=.", run_id=run_id)
     if (arguments is None) == (how == "edit"):
-        raise UsageError(f"{what}: arguments go with edit, and with nothing else.", run_id=run_id)
+        raise UsageError(f"{what}: edit needs arguments, and only edit takes them.", run_id=run_id)
     edited = None if arguments is None else to_plain_json(dict(arguments), f"the arguments of request {number}")
     await find_run(store, run_id, f"decide request {number} of")
     for _ in range(3):
@@ -77,4 +79,4 @@ async def decide_approval(
         after = with_decision(seen, Decision(by, how, now, via, note), edited)
         if await store.update_approval(seen, after):
             return after
-    raise UsageError(f"{what}: others decide at the same moment. Look again.", run_id=run_id)
+    raise UsageError(f"{what}: others have decided at the same time. Try again.", run_id=run_id)

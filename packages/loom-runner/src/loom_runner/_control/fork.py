@@ -1,4 +1,4 @@
-"""Fork a run: make a new one that begins after a committed step of another."""
+"""Fork a run: create one that begins after a committed step of another."""
 
 from __future__ import annotations
 
@@ -32,20 +32,21 @@ async def fork_run(
     check: Callable[[str, int], object] | None = None,
     clock: Clock | None = None,
 ) -> str:
-    """Make a new run that begins after a committed step of another one; `resume` goes on with it.
+    """Create a run that begins after a committed step of another one; `resume` drives it.
 
     Args:
         step: The step after which the new run begins; its checkpoint is the state.
-        new_run_id: Its name; `<run>-fork-<n>` when not given.
-        patch: A JSON merge patch (RFC 7396) on the state: objects are merged, null removes a member.
-        check: Called with the patched state and its version; raises when it is not one.
+        new_run_id: Its id; by default `<run>-fork-<n>`.
+        patch: A JSON merge patch (RFC 7396) on the state: objects are merged, null removes a
+            member.
+        check: Called with the patched state and its version; raises if the state is not valid.
 
     Returns:
-        The id of the new run. It waits for what the step waited for, if it did.
+        The id of the new run. If the step began a wait, the new run begins with the same wait.
 
     Raises:
-        UnknownRun, UnknownStep: There is no such run, or step, or its checkpoint was pruned.
-        RunExists: The name is taken.
+        UnknownRun, UnknownStep: There is no such run or step, or its checkpoint was pruned.
+        RunExists: The id is taken.
         UsageError: The step ended the run, so nothing comes after it.
     """
     record = await find_run(store, run_id, "fork")

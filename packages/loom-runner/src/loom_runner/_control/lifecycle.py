@@ -1,8 +1,8 @@
 """Cancel and pause runs from outside.
 
-Cancelling takes the lease away: a process that drives the run can write nothing more, learns of it from the heartbeat
-or from its next write (the next transition, the next tool call), and stops the step. Pausing asks: the process that
-drives the run commits its step and then leaves it.
+Cancelling ends the lease: the process that drives the run can write nothing more, detects this at
+the next heartbeat or write (a step, a tool call), and stops the step. Pausing is a request: the
+process that drives the run commits its current step and then releases the run.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ __all__ = ["cancel_run", "pause_run"]
 async def cancel_run(
     store: Store, run_id: str, *, by: str = "a person", note: str = "", clock: Clock | None = None
 ) -> list[str]:
-    """Cancel a run and its children, and theirs. What has ended before stays as it is.
+    """Cancel a run and its descendants, except those that have ended.
 
     Returns:
-        The ids of the runs that were cancelled.
+        The ids of the cancelled runs.
 
     Raises:
         UnknownRun: There is no such run.
         IllegalMove: It has ended, or failed.
 
-    Durability: committed when this returns; nothing is committed of the runs after that.
+    Durability: Committed when this returns; after that, nothing more is committed for these runs.
     """
     record = await find_run(store, run_id, "cancel")
     move(record.status, "cancel", run_id=run_id)
@@ -43,17 +43,17 @@ async def cancel_run(
 
 
 async def pause_run(store: Store, run_id: str, *, clock: Clock | None = None) -> list[str]:
-    """Let a run pause after the step that it is in, and its children after theirs; `resume` goes on.
+    """Pause a run and its descendants, each after its current step; `resume` continues them.
 
     Returns:
-        The ids of the runs that will pause, or have been.
+        The ids of the runs that will pause, or have paused.
 
     Raises:
         UnknownRun: There is no such run.
-        IllegalMove: Neither it nor a child of it runs, or is about to.
+        IllegalMove: None of them is running or created.
     """
     record = await find_run(store, run_id, "pause")
-    asked = await store.request_pause(run_id, (clock or SystemClock()).now_us())
-    if not asked:
+    pausing = await store.request_pause(run_id, (clock or SystemClock()).now_us())
+    if not pausing:
         move(record.status, "pause", run_id=run_id)
-    return asked
+    return pausing

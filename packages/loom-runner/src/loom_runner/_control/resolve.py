@@ -27,17 +27,17 @@ async def resolve_call(
     decided_by: str = "a person",
     clock: Clock | None = None,
 ) -> None:
-    """Decide about a tool call in doubt. The run goes on by `resume`.
+    """Decide about a tool call in doubt; `resume` then continues the run.
 
     Args:
-        how: `retry` runs the tool once more with the same key; `skip` lets the call fail with the category `skipped`;
-            `result` records `result` (plain JSON) as its payload.
+        how: `retry` runs the tool again with the same key; `skip` lets the call fail with the
+            category `skipped`; `result` records `result` (plain JSON) as its payload.
 
     Raises:
         UnknownRun: There is no such run.
         UnknownToolCall: The run has no such call, or it is not in doubt.
 
-    Durability: the decision is committed when this returns, and cannot be changed.
+    Durability: The decision is committed when this returns, and cannot be changed.
     """
     await find_run(store, run_id, "resolve a call of")
     now = (clock or SystemClock()).now_us()

@@ -16,7 +16,12 @@ __all__ = ["send_signal"]
 
 
 async def send_signal(store: Store, run_id: str, name: str, payload: Any, clock: Clock | None = None) -> None:
-    """Leave a signal for a run that has not ended."""
+    """Send a signal to a run that has not ended.
+
+    Raises:
+        UnknownRun: There is no such run.
+        UsageError: The run has ended, or the name is not valid.
+    """
     record = await find_run(store, run_id, "signal")
     if record.status in ("completed", "cancelled"):
         raise UsageError(f"cannot signal {run_id!r}: it is {record.status}, which takes no signals.", run_id=run_id)

@@ -1,4 +1,6 @@
-"""Rows of new runs, and whether an existing run is the same one: of this agent, with the same input."""
+"""Rows of new runs, and whether an existing run is the same one: of this agent, with the same
+input.
+"""
 
 from __future__ import annotations
 

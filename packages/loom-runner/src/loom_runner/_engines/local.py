@@ -1,4 +1,4 @@
-"""The engine that is a driver on a store: agents execute in this process, their runs are rows of a database."""
+"""The local engine: agents execute in this process, their runs are rows of a database."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class LocalEngine:
     """Execute agents in this process, and keep their runs in a store.
 
     Args:
-        store: Where the rows are, for instance `open_store("runs.sqlite")`.
-        observers: Called with every `RunEvent`; one that raises is dropped and never breaks a run.
-        clock: Time, waiting and chance.
-        lease_s: How long a run stays reserved for a process that gives no sign of life.
-        max_crashes: A step that took its process down this often is parked.
-        module: The agent module as its caller named it, for hints that can be pasted; may be set later.
+        store: Stores the runs, for instance `open_store("runs.sqlite")`.
+        observers: Called with every `RunEvent`; one that raises is removed, and the run continues.
+        clock: Time, waiting and random numbers.
+        lease_s: Seconds for which a run stays reserved for a process that does not renew its lease.
+        max_crashes: A run whose step has crashed its process this often is parked.
+        module: The agent module as the user named it, for the commands in hints; may be set later.
 
     Raises:
         UsageError: A number is out of range.
@@ -63,7 +63,7 @@ class LocalEngine:
         module: str | None = None,
     ) -> None:
         if not lease_s > 0 or max_crashes < 1:
-            raise UsageError("cannot make an engine: lease_s is above 0 and max_crashes is at least 1.")
+            raise UsageError("cannot create an engine: lease_s is above 0 and max_crashes is at least 1.")
         self.store = store
         self.module = module
         self.runs = Runs(store, clock=clock)
@@ -76,11 +76,11 @@ class LocalEngine:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Everything."""
+        """All optional features."""
         return _CAPABILITIES
 
     def driver(self, agent: Agent) -> Driver:
-        """Return what drives the runs of an agent, always the same one."""
+        """Return the driver of an agent's runs, the same one in every call."""
         driver = self._drivers.get(id(agent))
         if driver is None:
             settings = Settings(
@@ -99,9 +99,10 @@ class LocalEngine:
         return driver
 
     def _maker(self, given: Any) -> Callable[[], Driver]:
-        """Return what makes the driver of a child's agent, given as an agent, a runner, or a function that makes one.
+        """Return a function that creates the driver of a child's agent.
 
-        A runner has an engine of its own, with its own observers and lease time, on the same store.
+        `given` is an agent, a runner, or a function that returns one. A runner has its own engine,
+        with its own observers and lease time, on the same store.
         """
 
         def make() -> Driver:
@@ -130,25 +131,27 @@ class LocalEngine:
         wait_s: float = 0.0,
         budget: Budget | None = None,
     ) -> RunResult:
-        """Start a run and drive it until it ends, waits, fails or has used up its slice.
+        """Start a run and drive it until it ends, waits, fails or has run `max_steps` steps.
 
-        A run of this id that was started with the same input is continued; one that has ended is returned as stored,
-        with `was_stored`. For a loop, `initial_state` is a dict of its arguments, or the value of its only parameter.
+        A run of this id that was started with the same input is resumed; if it has ended, its
+        stored result is returned, with `was_stored`. For a loop, `initial_state` is a dict of its
+        arguments, or the value of its only parameter.
 
         Args:
-            max_steps: Pause after this many steps; None continues until done. Each child may run as many.
-            wait_s: Seconds that this call may spend on timers (`Sleep`, the time-out of a `Wait`). One that is due
-                later leaves the run `waiting`, for a later `resume` or a worker.
-            budget: What the run and everything it starts may use.
+            max_steps: Pause after this many steps; None is no limit. Each child may run as many.
+            wait_s: Seconds that this call may wait for timers (`Sleep`, the timeout of a `Wait`). A
+                run whose timer is due later stays `waiting`, for a later `resume` or a worker.
+            budget: Limits for the run and its descendants.
 
         Raises:
             RunExists: The id is taken by a run of another agent or with another input.
             RunBusy: A live process drives the run.
-            LeaseLost: Another process took the run over in between.
+            LeaseLost: Another process took the run over.
             StateEncodeError: The initial state is not of its type.
             StoreError: The database cannot be used.
 
-        Durability: every step is committed before the next begins, and the run's last one before this returns.
+        Durability: Every step is committed before the next begins, and the last one before this
+        returns.
         """
         check_run_id(run_id, "start")
         return await self.driver(agent).start(run_id, initial_state, Invocation(max_steps, wait_s), budget)
@@ -160,7 +163,7 @@ class LocalEngine:
 
         Arguments and errors are those of `start`.
 
-        Durability: the run is committed when this returns.
+        Durability: The run is committed when this returns.
         """
         check_run_id(run_id, "enqueue")
         return await self.driver(agent).enqueue(run_id, initial_state, budget)
@@ -176,20 +179,20 @@ class LocalEngine:
     ) -> RunResult:
         """Continue a run.
 
-        A paused, interrupted or failed run continues with the step that is not committed; a waiting one when what it
-        waits for has come; one that has ended is returned as stored, with `was_stored`. Arguments and errors are
-        those of `start`; the limits that `budget` sets replace those of the run. A child may be resumed by the agent
-        of its parent.
+        A paused, interrupted or failed run continues with the step that is not committed, a waiting
+        run when its wait is over; if the run has ended, its stored result is returned, with
+        `was_stored`. Arguments and errors are those of `start`; the limits that `budget` sets
+        replace those of the run. A child may be resumed with the agent of its parent.
 
         Raises:
             UnknownRun: There is no such run.
             UsageError: It is a run of another agent.
-            StateDecodeError: The code at hand cannot read the stored state.
+            StateDecodeError: The current code cannot read the stored state.
         """
         return await self.driver(agent).resume(run_id, Invocation(max_steps, wait_s), budget)
 
     def stop(self) -> None:
-        """Let every run of this engine stop after its step. What was stopped is continued by `resume`."""
+        """Stop every run of this engine after its current step; `resume` continues them."""
         self._is_stopping = True
         for driver in self.drivers():
             driver.stop()
@@ -197,7 +200,7 @@ class LocalEngine:
     # ------------------------------------------------------------------ requests to runs
 
     async def signal(self, *, run_id: str, name: str, payload: Any = None) -> None:
-        """Send a signal (plain JSON) to a run. `resume` then continues; a signal that comes early is kept.
+        """Send a signal (plain JSON) to a run; `resume` continues the run. An early signal is kept.
 
         Raises:
             UsageError: The run has ended.
@@ -206,12 +209,12 @@ class LocalEngine:
         await send_signal(self.store, run_id, name, payload, self.clock)
 
     async def cancel(self, *, run_id: str, by: str = "a person", note: str = "") -> Sequence[str]:
-        """Cancel a run and its children. What has ended before stays as it is.
+        """Cancel a run and its descendants, except those that have ended.
 
         A step that runs in this process is stopped at once.
 
         Returns:
-            The ids of the runs that were cancelled.
+            The ids of the cancelled runs.
 
         Raises:
             UnknownRun: There is no such run.
@@ -223,14 +226,14 @@ class LocalEngine:
         return cancelled
 
     async def pause(self, *, run_id: str) -> Sequence[str]:
-        """Let a run, and its children, pause after the step that each is in; `resume` continues.
+        """Pause a run and its descendants, each after its current step; `resume` continues them.
 
         Returns:
             The ids of the runs that will pause, or have paused.
 
         Raises:
             UnknownRun: There is no such run.
-            IllegalMove: Neither it nor a child of it runs, or is about to.
+            IllegalMove: None of them is running or created.
         """
         return await pause_run(self.store, run_id, clock=self.clock)
 
@@ -245,7 +248,7 @@ class LocalEngine:
         note: str = "",
         arguments: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Decide about a request for approval; see `decide_approval`."""
+        """Decide about an approval request; see `decide_approval`."""
         decided = await decide_approval(
             self.store, run_id, number, how, by=by, via=via, note=note, arguments=arguments, clock=self.clock
         )
@@ -274,33 +277,35 @@ class LocalEngine:
     # ------------------------------------------------------------------ questions
 
     async def get(self, run_id: str) -> dict[str, Any]:
-        """Read a run."""
+        """Return a run."""
         return self.runs.get(run_id)
 
     async def list(self, *, limit: int = 100) -> Sequence[dict[str, Any]]:
-        """Read runs, the latest changed first."""
+        """Return runs, the most recently changed first."""
         return self.runs.list(limit=limit)
 
     async def history(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
-        """Read committed steps, each with the checkpoint after it."""
+        """Return committed steps, each with the checkpoint after it."""
         return self.runs.history(run_id, first=first, limit=limit)
 
     async def attempts(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
-        """Read every attempt of every step."""
+        """Return every attempt of every step."""
         return self.runs.attempts(run_id, first=first, limit=limit)
 
     async def tool_calls(self, run_id: str) -> Sequence[dict[str, Any]]:
-        """Read the tool calls of a run."""
+        """Return the tool calls of a run."""
         return self.runs.tool_calls(run_id)
 
     async def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> Sequence[dict[str, Any]]:
-        """Read the requests for approval, of one run or of all."""
+        """Return the approval requests, of one run or of all."""
         return self.runs.approvals(run_id, pending_only=pending_only)
 
     # ------------------------------------------------------------------ small parts
 
     def drivers(self) -> Sequence[Driver]:
-        """Return the drivers of this engine, and those of children of its runs that are in use; each once."""
+        """Return the drivers of this engine, and those of its child runs that are in use, each
+        once.
+        """
         found = []  # type: ignore[var-annotated]
         for own in list(self._drivers.values()):
             found += [each for each in own.related_in_use() if all(each is not other for other in found)]

@@ -1,4 +1,6 @@
-"""What an engine does: it executes agents, keeps their runs, and answers questions about them."""
+"""The interface of an engine: it executes agents, stores their runs, and answers questions about
+them.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["Capability", "Engine"]
 
 Capability = Literal["attempts", "budgets", "children", "fork", "pause", "retention", "state_versions", "timers"]
-"""What not every engine offers. Asking one for what it does not offer raises `UsageError`."""
+"""Optional features. Using one that an engine does not have raises `UsageError`."""
 
 
 class Engine(Protocol):
-    """Where agents execute. What is returned about runs is plain JSON, as the commands print it."""
+    """Executes agents. Its answers about runs are plain JSON, as the commands print it."""
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What this engine offers beside what every engine does."""
+        """The optional features of this engine."""
 
     async def start(
         self,
@@ -35,12 +37,12 @@ class Engine(Protocol):
         wait_s: float = 0.0,
         budget: Budget | None = None,
     ) -> RunResult:
-        """Start a run and drive it until it ends, waits, fails or has used up its slice."""
+        """Start a run and drive it until it ends, waits, fails or has run `max_steps` steps."""
 
     async def enqueue(
         self, agent: Agent, *, run_id: str, initial_state: Any = None, budget: Budget | None = None
     ) -> RunResult:
-        """Create a run for a worker to drive; nothing of it runs here."""
+        """Create a run for a worker to drive; no step runs here."""
 
     async def resume(
         self,
@@ -60,7 +62,7 @@ class Engine(Protocol):
         """Cancel a run and its children; return the ids of those that were cancelled."""
 
     async def pause(self, *, run_id: str) -> Sequence[str]:
-        """Let a run, and its children, pause after the step that each is in; return their ids."""
+        """Pause a run and its children, each after its current step; return their ids."""
 
     async def decide(
         self,
@@ -73,7 +75,7 @@ class Engine(Protocol):
         note: str = "",
         arguments: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Decide about a request for approval; return the request."""
+        """Decide about an approval request; return the request."""
 
     async def resolve(
         self,
@@ -87,19 +89,19 @@ class Engine(Protocol):
         """Decide about a tool call in doubt."""
 
     async def get(self, run_id: str) -> dict[str, Any]:
-        """Read a run."""
+        """Return a run."""
 
     async def list(self, *, limit: int = 100) -> Sequence[dict[str, Any]]:
-        """Read runs, the latest changed first."""
+        """Return runs, the most recently changed first."""
 
     async def history(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
-        """Read committed steps, each with the checkpoint after it."""
+        """Return committed steps, each with the checkpoint after it."""
 
     async def attempts(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
-        """Read every attempt of every step."""
+        """Return every attempt of every step."""
 
     async def tool_calls(self, run_id: str) -> Sequence[dict[str, Any]]:
-        """Read the tool calls of a run."""
+        """Return the tool calls of a run."""
 
     async def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> Sequence[dict[str, Any]]:
-        """Read the requests for approval, of one run or of all."""
+        """Return the approval requests, of one run or of all."""

@@ -38,13 +38,14 @@ __all__ = ["AgentRunner"]
 class AgentRunner:
     """Run a step function, or a `@tailrec` loop, one durable step at a time.
 
-    The short form of an `Agent` on a `LocalEngine`: `AgentRunner(step=step, store=store)`. The arguments are those of
-    the two.
+    The short form of an `Agent` on a `LocalEngine`: `AgentRunner(step=step, store=store)`. It takes
+    the arguments of both.
 
     Args:
-        store: Where the rows are, for instance `SQLiteStore("runs.sqlite")`.
-        children: The programs of child runs, by the names that `Child(program=...)` uses: agents, or runners on the
-            same store, or functions that return one of these when it is first needed.
+        store: Stores the runs, for instance `SQLiteStore("runs.sqlite")`.
+        children: The programs of child runs, by the names that `Child(program=...)` uses: agents,
+            or runners on the same store, or functions that return one of these when it is first
+            needed.
 
     Attributes:
         agent: The agent.
@@ -111,7 +112,7 @@ class AgentRunner:
     def of(cls, agent: Agent, engine: LocalEngine) -> AgentRunner:
         """Return the runner of an agent on an engine, for instance for a `Worker`."""
         runner = cls.__new__(cls)
-        runner._bind(agent, engine)  # noqa: SLF001  (of this very class)
+        runner._bind(agent, engine)  # noqa: SLF001  (the same class)
         return runner
 
     def _bind(self, agent: Agent, engine: LocalEngine) -> None:
@@ -122,22 +123,22 @@ class AgentRunner:
 
     @property
     def store(self) -> Store:
-        """Where the rows are."""
+        """The store of the runs."""
         return self.engine.store
 
     @property
     def program(self) -> Program:
-        """What a run executes."""
+        """The program that a run executes."""
         return self.agent.program
 
     @property
     def tools(self) -> ToolRegistry:
-        """What `ctx.call_tool` finds by name."""
+        """The tools that `ctx.call_tool` finds by name."""
         return self.agent.tools
 
     @property
     def module(self) -> str | None:
-        """The agent module as its caller named it, for hints that can be pasted."""
+        """The agent module as the user named it, for the commands in hints."""
         return self.engine.module
 
     @module.setter
@@ -155,7 +156,8 @@ class AgentRunner:
         wait_s: float = 0.0,
         budget: Budget | None = None,
     ) -> RunResult:
-        """Start a run and drive it until it ends, waits, fails or has used up its slice; see `LocalEngine.start`."""
+        """Start a run and drive it until it ends, waits, fails or has run `max_steps` steps; see
+        `LocalEngine.start`."""
         return await self.engine.start(
             self.agent, run_id=run_id, initial_state=initial_state, max_steps=max_steps, wait_s=wait_s, budget=budget
         )
@@ -171,19 +173,20 @@ class AgentRunner:
         return await self.engine.resume(self.agent, run_id=run_id, max_steps=max_steps, wait_s=wait_s, budget=budget)
 
     def drain(self) -> None:
-        """Let every run that this runner drives stop after its step, because the process is about to end.
+        """Stop every run that this runner drives after its current step, because the process is
+        about to end.
 
-        Each is left `paused`, marked as interrupted, so that a worker elsewhere takes it up. Not undone: a runner
-        that is drained runs one step per call.
+        Each becomes `paused` and is marked as interrupted, so that another worker resumes it.
+        Draining is permanent: a drained runner runs one step per call.
         """
         for driver in self._driver.related_in_use():
             driver.stop()
 
     def drivers(self) -> Sequence[Driver]:
-        """Return what drives this runner's runs and those of its children, for a `Worker`.
+        """Return the drivers of this runner's runs and those of its children, for a `Worker`.
 
         Raises:
-            UsageError: Two of their agents have one name.
+            UsageError: Two of their agents have the same name.
         """
         return self._driver.all_related()
 
@@ -194,7 +197,7 @@ class AgentRunner:
         return await self.engine.cancel(run_id=run_id, by=by, note=note)
 
     async def pause(self, *, run_id: str) -> Sequence[str]:
-        """Let a run, and its children, pause after the step that each is in; see `LocalEngine.pause`."""
+        """Pause a run and its children, each after its current step; see `LocalEngine.pause`."""
         return await self.engine.pause(run_id=run_id)
 
     async def signal(self, *, run_id: str, name: str, payload: Any = None) -> None:
@@ -224,7 +227,8 @@ class AgentRunner:
         note: str = "",
         arguments: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Decide about a request for approval; see `decide_approval`. Edited arguments are checked by the tool's hints.
+        """Decide about an approval request; see `decide_approval`. Edited arguments are checked by
+        the tool's hints.
 
         Raises:
             ToolFailed: The edited arguments do not fit the tool (category `invalid_arguments`).
@@ -238,10 +242,10 @@ class AgentRunner:
         )
 
     async def fork(self, *, run_id: str, step: int, new_run_id: str | None = None, patch: Any = None) -> str:
-        """Make a new run that begins after a committed step; see `fork_run`. The state has to fit its type.
+        """Create a run that begins after a committed step; see `fork_run`.
 
         Raises:
-            StateDecodeError: The patched state does not.
+            StateDecodeError: The patched state does not fit its type.
         """
         return await fork_run(
             self.store,
@@ -256,62 +260,66 @@ class AgentRunner:
     # ------------------------------------------------------------------ observing
 
     def observe(self, observer: Observer) -> Callable[[], None]:
-        """Listen to events from now on; call what is returned to stop."""
+        """Add an observer; the returned function removes it."""
         return self.engine.observers.add(observer)
 
     def tracing(self, run_id: str, path: str | Path) -> AbstractContextManager[None]:
-        """Record the block, in which the run is driven, and write its page at the end, also after an error.
+        """Record a block that drives the run, and write its trace page at the end, also after an
+        error.
 
-        The page shows every process that ever drove the run, and inside its steps what this process's code traced.
+        The page shows every process that ever drove the run, and inside its steps the spans that
+        this process traced.
 
         Raises:
-            UsageError: The page cannot be written there.
+            UsageError: The page cannot be written.
         """
         from loom_runner._queries.tracing import tracing
 
         return tracing(self.observe, self.store.reader, run_id, path)
 
     def write_trace(self, run_id: str, path: str | Path) -> None:
-        """Write a run's page from its rows.
+        """Write a run's trace page from its rows.
 
         Raises:
             UnknownRun: There is no such run.
-            UsageError: The page cannot be written there.
+            UsageError: The page cannot be written.
         """
         self.runs.write_trace(run_id, path)
 
     # ------------------------------------------------------------------ questions
 
     def get(self, run_id: str) -> dict[str, Any]:
-        """Read a run: status, step index, state, result, error and what it waits for, as plain JSON."""
+        """Return a run: status, step index, state, result, error and wait, as plain JSON."""
         return self.runs.get(run_id)
 
     def list(self, *, limit: int = 100) -> Sequence[dict[str, Any]]:
-        """Read the runs of the database, the latest changed first."""
+        """Return the runs of the database, the most recently changed first."""
         return self.runs.list(limit=limit)
 
     def history(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
-        """Read committed steps, each with the checkpoint after it."""
+        """Return committed steps, each with the checkpoint after it."""
         return self.runs.history(run_id, first=first, limit=limit)
 
     def attempts(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
-        """Read every attempt of every step: those that failed or disappeared, and those that committed."""
+        """Return every attempt of every step: failed, interrupted and committed ones."""
         return self.runs.attempts(run_id, first=first, limit=limit)
 
     def tool_calls(self, run_id: str) -> Sequence[dict[str, Any]]:
-        """Read the tool calls of a run."""
+        """Return the tool calls of a run."""
         return self.runs.tool_calls(run_id)
 
     def doubts(self, run_id: str | None = None) -> Sequence[dict[str, Any]]:
-        """Read the tool calls that started and have no recorded end, of one run or of all."""
+        """Return the tool calls in doubt (started, without a recorded end), of one run or of
+        all.
+        """
         return self.runs.doubts(run_id)
 
     def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> Sequence[dict[str, Any]]:
-        """Read the requests for approval, of one run or of all."""
+        """Return the approval requests, of one run or of all."""
         return self.runs.approvals(run_id, pending_only=pending_only)
 
     def children(self, run_id: str) -> Sequence[dict[str, Any]]:
-        """Read the runs that a run has started."""
+        """Return the child runs of a run."""
         return self.runs.children(run_id)
 
     def stats(self) -> dict[str, Any]:
@@ -323,12 +331,15 @@ class AgentRunner:
         return self.runs.explain(run_id)
 
     def verify_run(self, run_id: str) -> dict[str, Any]:
-        """Check that the code at hand can read a run: its state, its result, and every checkpoint that is kept.
+        """Check that the current code can read a run: its state, its result, and every checkpoint
+        that is kept.
 
-        What is in the file is checked by `loom-runner verify`; this checks that it still fits the code's types.
+        `loom-runner verify` checks the file; this checks that the stored values still fit the
+        code's types.
 
         Returns:
-            `ok`, `checked` (the number of states), and `problems`, each with a `step_index` (None: the run's row).
+            `ok`, `checked` (the number of states), and `problems`, each with a `step_index` (None:
+            the run's row).
         """
         reader = self.store.reader
         return verify_run(reader, self.program, read_run(reader, run_id, "verify"))

@@ -1,4 +1,4 @@
-"""Read requests for approval as they stand now."""
+"""Read approval requests with their current status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["read_approvals"]
 def read_approvals(
     reader: StoreReader, run_id: str | None = None, *, pending_only: bool = False, clock: Clock | None = None
 ) -> list[ApprovalRecord]:
-    """Read the requests of one run, or of all, in the order in which they were made.
+    """Return the requests of one run, or of all, in the order of their creation.
 
     Raises:
         UnknownRun: There is no such run.

@@ -1,4 +1,4 @@
-"""Whether a database, its machine and its runs are in order: the checks of `doctor`, each one line."""
+"""The checks of `doctor`: of a database, its machine and its runs, one line each."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _SQLITE_WITHOUT_WAL_BUG: Final = (3, 51, 3)
 _NETWORK_FILE_SYSTEMS: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph"})
 _FEW_BYTES: Final = 100_000_000
 _PAGE_RUNS: Final = 50
-"""Runs that are read at a time: each comes with its state."""
+"""Runs per page. Each row contains the run's state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. `bad` needs somebody; `warn` may."""
+    """The result of one check. `bad` needs attention; `warn` may need it."""
 
     name: str
     verdict: Literal["ok", "warn", "bad"]
@@ -41,10 +41,11 @@ class Check:
 
 
 def examine(reader: SQLiteReader, path: str) -> Iterator[Check]:
-    """Look at a reader, the file below it and the runs in it.
+    """Check a database: its file, its machine and its runs.
 
     Args:
-        reader: Of a store that was opened as the runs are driven, so that its durability is what a run would get.
+        reader: The reader of a store that was opened in the same way as for driving runs, so that
+            it has the same durability.
         path: Its file.
     """
     facts = reader.facts()
@@ -89,9 +90,9 @@ def _disk_space(path: str, facts: dict[str, Any]) -> Check:
     text = f"{size(facts['size_bytes'])}, of it free {size(facts['free_bytes'])}; log {size(facts['wal_bytes'])}; "
     text += f"free on the disk {size(free)}"
     if free < _FEW_BYTES:
-        return Check("room", "warn", f"{text}: make room")
+        return Check("room", "warn", f"{text}: free some disk space")
     if facts["free_bytes"] > 0.5 * facts["size_bytes"] > _FEW_BYTES / 10:
-        return Check("room", "warn", f"{text}: loom-runner prune --vacuum gives it back")
+        return Check("room", "warn", f"{text}: loom-runner prune --vacuum returns it to the file system")
     return Check("room", "ok", text)
 
 
@@ -107,7 +108,9 @@ def _file_system(path: str) -> Check:
 
 
 def _kind_of(path: Path) -> str | None:
-    """The kind of file system that holds a path, by the longest mount point above it."""
+    """Return the type of the file system of a path, by its longest mount point; None if it is
+    unknown.
+    """
     try:
         lines = Path("/proc/mounts").read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -123,13 +126,13 @@ def _kind_of(path: Path) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What is looked at of a run."""
+    """The facts about a run that are checked."""
 
     run_id: str
     status: str
     updated_at: int
     holder: int | None
-    """The live process that works on it."""
+    """The live process that drives it."""
 
 
 def _each_run(reader: SQLiteReader) -> Iterator[_Run]:
@@ -154,19 +157,19 @@ def _clock(runs: list[_Run]) -> Check:
 def _holders(runs: list[_Run]) -> Check:
     held = [run for run in runs if run.status == "running" and run.holder is not None]
     if not held:
-        return Check("leases", "ok", "no process works on a run")
+        return Check("leases", "ok", "no process drives a run")
     names = ", ".join(f"{run.run_id} (process {run.holder})" for run in held[:3])
     return Check("leases", "ok", f"{plural(len(held), 'run')} held: {names}{', ...' if len(held) > 3 else ''}")
 
 
 def _broken(reader: SQLiteReader, runs: list[_Run]) -> Iterator[Check]:
-    """Runs that do not go on by themselves."""
+    """Check for runs that need a person or a worker."""
     lost = [run for run in runs if run.status == "running" and run.holder is None]
-    yield _named("interrupted", lost, "loom-runner resume goes on with them")
+    yield _named("interrupted", lost, "continue with loom-runner resume")
     parked = [run for run in runs if run.status == "parked"]
-    yield _named("parked", parked, "their step took its process down again and again; loom-runner explain")
+    yield _named("parked", parked, "a step crashed its process repeatedly; see loom-runner explain")
     failed = [run for run in runs if run.status == "failed"]
-    yield _named("failed", failed, "loom-runner explain says why; resume tries the step again")
+    yield _named("failed", failed, "see loom-runner explain; loom-runner resume runs the step again")
     doubts = read_tool_calls(reader, in_doubt=True)
     names = ", ".join(f"{call.run_id}#{call.number}" for call in doubts[:3])
     text = f"{plural(len(doubts), 'call')}: {names}; loom-runner doubts" if doubts else "none"

@@ -1,4 +1,4 @@
-"""What happened to a run, told from its rows: `explain`."""
+"""`explain`: what happened to a run, from its rows."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _SHOWN_EVENTS: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A run's story.
+    """What happened to a run. `str()` of it is the text.
 
     Attributes:
-        data: The facts as JSON: the run, its processes, `events` in order of time, `tools` counted by how they
-            ended, its `children`, `next`.
+        data: The facts as JSON: the run, its `processes`, `events` in order of time, a summary of
+            its `tools` calls, its `children`, and the commands that are useful `next`, by label.
     """
 
     data: dict[str, Any]
 
     def lines(self) -> list[tuple[str, str, str]]:
-        """The story as rows of (what, text, time); the time is empty where it says nothing."""
+        """Return rows of (what, text, time); the time may be empty."""
         events = self.data["events"]
         left_out = max(len(events) - _SHOWN_EVENTS, 0)
-        if left_out:  # the beginning and the end are what a person needs; `data` has them all
+        if left_out:  # the text shows the beginning and the end; `data` has all events
             events = events[: _SHOWN_EVENTS // 4] + events[len(events) - _SHOWN_EVENTS * 3 // 4 :]
         rows = [(event["what"], event["text"], clock_time(event["at"])) for event in events]
         if left_out:
@@ -65,11 +65,11 @@ class Explanation:
 def explain(
     reader: StoreReader, run_id: str, *, command: str = "loom-runner", module: str | None = None
 ) -> Explanation:
-    """Tell what happened to a run.
+    """Explain what happened to a run.
 
     Args:
         command: The program that the commands in `next` begin with.
-        module: The agent's module, for those commands; the one that drove the run last when not said.
+        module: The agent's module, for those commands; by default the one that drove the run last.
 
     Raises:
         UnknownRun: There is no such run.
@@ -141,7 +141,9 @@ def _before(after: LeaseRecord | None, run: RunRecord) -> str:
 
 
 def _step(after: LeaseRecord | None, run: RunRecord) -> int:
-    """The step at which a process left the run: where the next one began, or where it stands now."""
+    """Return the step at which a process left the run: the first of the next process, or the run's
+    next step.
+    """
     return run.step_index if after is None else after.first_step
 
 

@@ -1,4 +1,4 @@
-"""A run as lines of JSON that explain themselves: what `export` writes, and what a golden copy is made of."""
+"""A run as lines of JSON, for `export` and golden copies."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ EXPORT_FORMAT: Final = 1
 
 
 def export_rows(reader: StoreReader, run_id: str) -> Iterator[dict[str, Any]]:
-    """Give everything that is on record about a run, one JSON object a row, each with its `kind`.
+    """Yield everything that is recorded about a run as JSON objects, each with its `kind`.
 
-    The first row names the format; then come `run`, `process` (who held it), `step` (with the checkpoint after it),
-    `attempt` (a try that did not commit), `tool_call`, `tool_try` (its earlier tries), `approval`, `signal` and
-    `child`. Steps are read page by page, so a long run does not have to fit into memory.
+    The first one names the format; then follow `run`, `process` (a holder), `step` (with the
+    checkpoint after it), `attempt` (one that did not commit), `tool_call`, `tool_try` (an earlier
+    try of a call), `approval`, `signal` and `child`. Steps are read page by page, so a long run
+    need not fit into memory.
 
     Raises:
         UnknownRun: There is no such run.
@@ -61,7 +62,7 @@ def export_rows(reader: StoreReader, run_id: str) -> Iterator[dict[str, Any]]:
 
 
 def lease_view(lease: LeaseRecord) -> dict[str, Any]:
-    """One process's time with a run."""
+    """Return a lease as plain JSON."""
     return {
         "pid": lease.owner.pid,
         "fence": lease.fence,

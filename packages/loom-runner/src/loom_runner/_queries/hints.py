@@ -1,4 +1,6 @@
-"""What a run waits for, in words, and the commands that are useful now. `explain`, `run` and `watch` say it alike."""
+"""Text about what a run waits for, and the commands that are useful next, for `explain`, `run` and
+`watch`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ __all__ = ["clock_time", "module_of", "next_commands", "open_calls", "page_name"
 
 
 def module_of(reader: StoreReader, run_id: str) -> str | None:
-    """The module that drove a run last, as its caller named it; of a child or a fork, perhaps that of its origin."""
+    """Return the agent module that drove a run last, as its user named it; None if none is
+    recorded.
+
+    A child or a fork that was never driven has the module of its parent or origin.
+    """
     seen: set[str] = set()
     name: str | None = run_id
     while name is not None and name not in seen:
@@ -36,12 +42,12 @@ def module_of(reader: StoreReader, run_id: str) -> str | None:
 
 
 def open_calls(reader: StoreReader, run_id: str) -> list[ToolRecord]:
-    """The calls of a run that are in doubt."""
+    """Return the calls of a run that are in doubt."""
     return read_tool_calls(reader, run_id, in_doubt=True)
 
 
 def waits_for(run: RunRecord, doubts: Sequence[ToolRecord]) -> str | None:
-    """Say what a waiting run waits for; None when it does not wait."""
+    """Return what a waiting run waits for; None if it does not wait."""
     if run.status != "waiting":
         return None
     match run.wait:
@@ -62,7 +68,7 @@ def _decisions(run: RunRecord, wait: DecisionWait, doubts: Sequence[ToolRecord])
         doubt = next((call for call in doubts if call.number == wait.doubt), None)
         name = f"{run.run_id}#{wait.doubt}"
         if doubt is None:
-            yield f"nothing more: {name} was decided"
+            yield f"nothing: {name} was decided"
         else:
             what = f"{doubt.name} {shorten(doubt.arguments, 80)}"
             yield f"a decision about {name}: {what} was interrupted in step {run.step_index}"
@@ -78,17 +84,17 @@ def _until(at: int | None) -> str:
 def next_commands(
     run: RunRecord, doubts: Sequence[ToolRecord], *, command: str, module: str, database: str
 ) -> dict[str, str]:
-    """The commands that are useful now, most useful first.
+    """Return the commands that are useful next, by label, the most useful first.
 
     Args:
         command: The program that they begin with.
         module: The agent's module, for `resume`.
-        database: The file; nothing is said of the usual one.
+        database: The file; the default one is omitted.
     """
     db = "" if database == "runs.sqlite" else f" --db {shlex.quote(database)}"
     run_id = shlex.quote(run.run_id)
     wait = run.wait
-    go_on = {"go on": f"{command} resume {shlex.quote(module)} --run-id {run_id}{db}"}
+    resume = f"{command} resume {shlex.quote(module)} --run-id {run_id}{db}"
     if run.status == "waiting":
         if isinstance(wait, DecisionWait) and any(call.number == wait.doubt for call in doubts):
             call_id = shlex.quote(f"{run.run_id}#{wait.doubt}")
@@ -98,27 +104,27 @@ def next_commands(
         if isinstance(wait, SignalWait):
             return {"signal": f"{command} signal {shlex.quote(wait.signal)} --run-id {run_id} --payload JSON{db}"}
     if run.status == "completed":
-        return {"see it": f"{command} trace --run-id {run_id} --html {shlex.quote(page_name(run.run_id))}{db}"}
+        return {"trace": f"{command} trace --run-id {run_id} --html {shlex.quote(page_name(run.run_id))}{db}"}
     if run.status == "paused" and run.error is not None and run.error.category == "limit":
-        return {"go on": f"{go_on['go on']} --budget {_limit_of(run.error.message)}=N"}
+        return {"resume": f"{resume} --budget {_limit_of(run.error.message)}=N"}
     is_held = run.is_leased and run.owner is not None and not is_gone(run.owner)
     if is_held:
         return {"watch": f"{command} watch {run_id}{db}"}
-    return {} if run.status == "cancelled" else go_on
+    return {} if run.status == "cancelled" else {"resume": resume}
 
 
 def _limit_of(message: str) -> str:
-    """The first limit that a message of a used-up budget names."""
+    """Return the first limit that the message of a used-up budget names."""
     return next((name for name in ("steps", "tokens", "cost_usd", "time_s") if name in message), "steps")
 
 
 def page_name(run_id: str) -> str:
-    """How a run's page is called when nobody says it."""
+    """Return the default file name of a run's trace page."""
     return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in run_id) + ".html"
 
 
 def clock_time(at: str | None) -> str:
-    """The local time of day, with the date when it is not today's."""
+    """Format a time (ISO 8601) as local time of day, with the date unless it is today."""
     if at is None:
         return ""
     local = datetime.fromisoformat(at).astimezone()

@@ -1,8 +1,8 @@
-"""A run's rows as a tree of plain spans: what its page shows before anything live is hung into it.
+"""A run's rows as a tree of plain spans, without live spans.
 
-The tree: the run; under it each process that held the run, and the waits between them; under a process its steps,
-failed attempts and the step it took with it when it disappeared; under a step the tool calls that this process made
-in it; under the wait for children, the children.
+The tree: the run; below it each process that held the run, and the waits between them; below a
+process its steps, failed attempts and the step in which it disappeared; below a step the tool calls
+of this process; below a wait for children, the children.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["RowSpan", "RunSpans", "row_id", "run_tree_spans", "step_id", "tool_i
 
 SpanStatus = Literal["ok", "error", "open", "interrupted", "cancelled"]
 
-# A run that waits or is paused is at rest: nothing is going on, and nothing is wrong.
+# A waiting or paused run is neither active nor failed, so its span is `ok`.
 _RUN_STATUS: dict[str, SpanStatus] = {
     "completed": "ok",
     "waiting": "ok",
@@ -49,7 +49,7 @@ _RUN_STATUS: dict[str, SpanStatus] = {
 
 @dataclass(slots=True)
 class RowSpan:
-    """One span, in the fields of `flow_xray.Span`."""
+    """A span with the fields of `flow_xray.Span`."""
 
     id: str
     parent_id: str | None
@@ -66,10 +66,11 @@ class RowSpan:
 
 
 class RunSpans:
-    """The rows of one run, on their way to spans.
+    """The rows of one run, converted to spans.
 
     Args:
-        parent: The run_spans of the run that started this one; it hangs below the wait, or the step, that started it.
+        parent: The spans of the parent run. This run is below the parent's wait for it, or the step
+            that started it.
     """
 
     def __init__(self, reader: StoreReader, run: RunRecord, parent: RunSpans | None = None) -> None:
@@ -107,11 +108,13 @@ class RunSpans:
         return spans
 
     def place_of(self, child: str) -> str:
-        """The span below which a child hangs: the wait for it, else the step that started it, else the run."""
+        """Return the parent span of a child: the wait for it, else the step that started it, else
+        the run.
+        """
         for step in self.steps:
             if isinstance(step.wait, ChildrenWait) and child in step.wait.children:
-                rests = any(one.fence == step.fence and one.ended_as == "waiting" for one in self.leases)
-                if rests:
+                waits = any(one.fence == step.fence and one.ended_as == "waiting" for one in self.leases)
+                if waits:
                     return row_id("wait", self.run.run_id, step.fence)
                 return step_id(self.run.run_id, step.fence, step.step_index, step.attempts - 1)
         return self.root
@@ -137,7 +140,7 @@ class RunSpans:
         )
 
     def _of_process(self, lease: LeaseRecord) -> Iterator[RowSpan]:
-        """Steps, failed attempts and the step that was cut off, each with the tool calls made in it."""
+        """Yield steps, failed attempts and the interrupted step, each with its tool calls."""
         calls: dict[int, list[ToolRecord]] = {}
         for call in self.tools:
             if call.fence == lease.fence:
@@ -152,8 +155,8 @@ class RunSpans:
                 yield span
                 yield from (_tool(self.run, call, span) for call in calls.pop(step.step_index, []))
         for step_index, made in calls.items():
-            # Calls of a step that this process did not commit: under its last failed attempt, or the step that was
-            # cut off.
+            # Calls of a step that this process did not commit: below its last failed attempt, or
+            # the interrupted step.
             rows = [
                 row
                 for row in self.attempts
@@ -172,7 +175,7 @@ class RunSpans:
             yield self._interrupted(lease, cut_off, [])
 
     def _cut_off(self, lease: LeaseRecord) -> int | None:
-        """The step that the process took with it when it disappeared."""
+        """Return the step in which the process disappeared; None if it did not."""
         for row in self.attempts:
             if row.fence == lease.fence and row.kind == "interrupted":
                 return row.step_index
@@ -250,7 +253,7 @@ class RunSpans:
 
 
 def run_tree_spans(reader: StoreReader, run: RunRecord, parent: RunSpans | None = None) -> Iterator[RunSpans]:
-    """Draw a run, the runs that it started, and theirs."""
+    """Yield the spans of a run and its descendants."""
     run_spans = RunSpans(reader, run, parent)
     yield run_spans
     for child in reader.children(run.run_id):
@@ -268,7 +271,9 @@ def _wait_name(wait: WaitFor | None) -> str:
 
 
 def _each_try(calls: list[ToolRecord], tries: list[ToolTry]) -> list[ToolRecord]:
-    """Each try of a call as a call of its own: an earlier one belongs to the process that made it."""
+    """Return each try of a call as a separate call, because each belongs to the process that ran
+    it.
+    """
     by_number = {call.number: call for call in calls}
     earlier = [
         replace(
@@ -313,7 +318,7 @@ def _error(error: ErrorInfo | None) -> dict[str, Any] | None:
 
 
 def row_id(*parts: object) -> str:
-    """A span id that is the same each time the rows are drawn."""
+    """Return a span id that is the same each time the rows are read."""
     return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""Questions about the runs of a database, with no agent at hand."""
+"""Questions about the runs of a database, without an agent."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ __all__ = ["Runs"]
 
 
 class Runs:
-    """Read the runs of a store: what they did, what they wait for, what became of them.
+    """Read the runs of a store: their steps, calls, waits and results.
 
-    Every answer is plain JSON, as the commands print it. No agent is needed, so that any program that has the database
-    can ask.
+    Every answer is plain JSON, as the commands print it. No agent is needed.
 
     Args:
         store: An open store, or its reader.
-        clock: Tells which requests for approval have expired.
+        clock: The time that decides which approval requests have expired.
 
     Raises:
-        UnknownRun: Every method that takes a run id raises it when there is no such run.
+        UnknownRun: There is no such run; raised by every method that takes a run id, except `find`.
     """
 
     def __init__(self, store: Store | StoreReader, *, clock: Clock | None = None) -> None:
@@ -41,44 +40,46 @@ class Runs:
         self._clock = clock or SystemClock()
 
     def get(self, run_id: str) -> dict[str, Any]:
-        """Read a run: status, step index, state, result, error and what it waits for."""
+        """Return a run: status, step index, state, result, error and wait."""
         return run_view(self._record(run_id, "get"))
 
     def find(self, run_id: str) -> dict[str, Any] | None:
-        """Read a run; None when there is no such run."""
+        """Return a run; None if there is no such run."""
         record = self._reader.get_run(run_id)
         return None if record is None else run_view(record)
 
     def list(self, *, limit: int = 100) -> list[dict[str, Any]]:
-        """Read the runs of the database, the latest changed first."""
+        """Return the runs of the database, the most recently changed first."""
         return [run_view(record) for record in self._reader.list_runs(limit=limit)]
 
     def history(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
-        """Read committed steps, each with the checkpoint after it."""
+        """Return committed steps, each with the checkpoint after it."""
         self._record(run_id, "show the history of")
         return [step_view(step) for step in self._reader.steps(run_id, first=first, limit=limit)]
 
     def attempts(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
-        """Read every attempt of every step: those that failed or disappeared, and those that committed."""
+        """Return every attempt of every step: failed, interrupted and committed ones."""
         record = self._record(run_id, "show the attempts of")
         return attempt_views(self._reader, record, first=first, limit=limit)
 
     def tool_calls(self, run_id: str) -> Sequence[dict[str, Any]]:
-        """Read the tool calls of a run."""
+        """Return the tool calls of a run."""
         self._record(run_id, "show the tool calls of")
         return [tool_view(call) for call in read_tool_calls(self._reader, run_id)]
 
     def doubts(self, run_id: str | None = None) -> Sequence[dict[str, Any]]:
-        """Read the tool calls that started and have no recorded end, of one run or of all."""
+        """Return the tool calls in doubt (started, without a recorded end), of one run or of
+        all.
+        """
         return [tool_view(call) for call in read_tool_calls(self._reader, run_id, in_doubt=True)]
 
     def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> Sequence[dict[str, Any]]:
-        """Read the requests for approval, of one run or of all, in the order in which they were made."""
+        """Return the approval requests of one run or of all, in the order of their creation."""
         found = read_approvals(self._reader, run_id, pending_only=pending_only, clock=self._clock)
         return [approval_view(approval) for approval in found]
 
     def children(self, run_id: str) -> Sequence[dict[str, Any]]:
-        """Read the runs that a run has started."""
+        """Return the child runs of a run."""
         self._record(run_id, "show the children of")
         return [run_view(record) for record in self._reader.children(run_id)]
 
@@ -91,10 +92,10 @@ class Runs:
         return explain(self._reader, run_id)
 
     def write_trace(self, run_id: str, path: str | Path) -> None:
-        """Write a page of a run from its rows, with `flow_xray`.
+        """Write a run's trace page from its rows, with `flow_xray`.
 
         Raises:
-            UsageError: The page cannot be written there.
+            UsageError: The page cannot be written.
         """
         from loom_runner._queries.tracing import write_trace
 

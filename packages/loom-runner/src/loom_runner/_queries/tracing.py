@@ -1,18 +1,19 @@
-"""Runs as traces: the only module that knows flow_xray.
+"""Traces of runs. Only this module uses flow_xray.
 
-The page is drawn from the rows, so it shows every process that ever worked on the run, those that crashed included.
-Around a run of this process, `tracing` also records what the user's own code traced (model calls, functions); those
-live spans are hung under the row-made span of the step or tool call in which they happened.
+The page is built from the rows, so it shows every process that ever drove the run, including those
+that crashed. While this process drives a run, `tracing` also records the spans of the user's code
+(model calls, functions); these live spans become children of the row's span of the step or tool
+call in which they happened.
 
-What a program itself knows of a step, only the program can tell: the rows hold its states, not what they mean. A
-package that makes states may name a function in the entry-point group `loom_runner.describers`:
+The rows hold a program's states, but not their meaning. A package that defines states may register
+a function in the entry-point group `loom_runner.describers`:
 
     describe_step(before: JSON, after: JSON | None, result: JSON | None) -> list[Span]
 
-It is given the state before a committed step, the one after it and the result (each None where there is none), and
-gives what happened in the step as spans, without ids and times: name, kind, input, output, meta. For states of other
-programs it gives none. So the page shows the model calls of every process, whoever draws it. Where a live span of
-that kind tells the same step, the live one is kept and the described one is left out.
+It is called with the state before a committed step, the state after it and the result (each None if
+there is none), and returns what happened in the step as spans without ids and times: name, kind,
+input, output, meta. For states of other programs it returns none. So the page shows the model calls
+of every process. If a step has a live span of the same kind, the described span is omitted.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ DESCRIBERS = "loom_runner.describers"
 
 
 def write_trace(reader: StoreReader, run_id: str, path: str | Path, *, live: TraceResult | None = None) -> None:
-    """Write a run's page.
+    """Write a run's trace page.
 
     Raises:
         UnknownRun: There is no such run.
-        UsageError: The page cannot be written there.
+        UsageError: The page cannot be written.
     """
     try:
         trace_of(reader, run_id, live=live).to_html(path)
@@ -61,14 +62,12 @@ def write_trace(reader: StoreReader, run_id: str, path: str | Path, *, live: Tra
 def tracing(
     observe: Callable[[Observer], Callable[[], None]], reader: StoreReader, run_id: str, path: str | Path
 ) -> Iterator[None]:
-    """Record what happens in the block and write the run's page at its end, also when it ends by an error."""
+    """Record the block and write the run's page at its end, also after an error."""
     folder = Path(path).parent
     if not folder.is_dir() or Path(path).is_dir():
         raise UsageError(f"cannot write the trace of {run_id!r} to {path}: it is not a file in an existing folder.")
     if not os.access(path if Path(path).exists() else folder, os.W_OK):
-        raise UsageError(
-            f"cannot write the trace of {run_id!r} to {path}: it may not be written. Choose another place."
-        )
+        raise UsageError(f"cannot write the trace of {run_id!r} to {path}: it is not writable. Choose another place.")
     live = _LiveSpans(run_id)
     with trace.capture(name=run_id) as session:
         stop = observe(live)
@@ -83,7 +82,9 @@ def tracing(
 
 
 class _LiveSpans:
-    """An observer that opens a span for each step and tool call, so that the user's spans find a parent."""
+    """An observer that opens a span for each step and tool call, as the parent of the user's
+    spans.
+    """
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
@@ -106,7 +107,7 @@ class _LiveSpans:
                 self._leave(self._tool(event))
             case "run_ended" if event.run_id == self._run_id:
                 self.close_all()
-            case "emitted" if event.data["event"].get("type") != "text":  # a streamed answer is in its step, whole
+            case "emitted" if event.data["event"].get("type") != "text":  # the step's output contains the whole text
                 trace.tag("emitted", event=event.data["event"])
 
     def close_all(self) -> None:
@@ -131,7 +132,7 @@ class _LiveSpans:
 
 
 def trace_of(reader: StoreReader, run_id: str, *, live: TraceResult | None = None) -> TraceResult:
-    """Draw a run from its rows, with the live spans of this process inside.
+    """Return the trace of a run from its rows, with the live spans of this process.
 
     Raises:
         UnknownRun: There is no such run.
@@ -149,7 +150,7 @@ def trace_of(reader: StoreReader, run_id: str, *, live: TraceResult | None = Non
 
 
 def golden_trace(reader: StoreReader, run_id: str) -> str:
-    """Draw a run as JSON that is the same whenever the run did the same: no times, no process ids, no code lines."""
+    """Return a run's trace as reproducible JSON, without times, process ids and code lines."""
     result = trace_of(reader, run_id)
     threads: dict[str, str] = {}
     for at, span in enumerate(result.spans):
@@ -179,12 +180,14 @@ def _span(row: RowSpan) -> Span:
 
 
 def _described(run_spans: RunSpans, spans: list[Span]) -> list[Span]:
-    """What the makers of the states say happened in the committed steps, where no live span tells it."""
+    """Return the spans of the describers for the committed steps, except where a live span of the
+    kind exists.
+    """
     describers = list(entry_points(group=DESCRIBERS))
     if not describers:
         return []
     by_id = {span.id: span for span in spans}
-    told = {(above, span.kind) for span in spans for above in _ancestors(span, by_id)}
+    live_kinds = {(above, span.kind) for span in spans for above in _ancestors(span, by_id)}
     ends: dict[str | None, int] = {}
     for span in spans:
         if span.kind == "tool" and span.duration_ns is not None:
@@ -193,16 +196,16 @@ def _described(run_spans: RunSpans, spans: list[Span]) -> list[Span]:
     before, expected = json.loads(run_spans.run.input), 0
     for step in run_spans.steps:
         row = by_id.get(step_id(run_spans.run.run_id, step.fence, step.step_index, step.attempts - 1))
-        if row is None or step.step_index != expected:  # steps before it were pruned: what it began with is unknown
+        if row is None or step.step_index != expected:  # the state before is unknown, because earlier steps were pruned
             before, expected = None if step.state is None else json.loads(step.state), step.step_index + 1
             continue
         expected += 1
         result = json.loads(run_spans.run.result) if step.outcome == "complete" and run_spans.run.result else None
         facts = [span for entry in describers for span in _described_by(entry, before, row.output, result)]
         for span in facts:
-            if (row.id, span.kind) in told:
+            if (row.id, span.kind) in live_kinds:
                 continue
-            # A step that calls tools and then something else: the rest of its time is that of the something.
+            # The described span gets the time of the step after its last tool call.
             end = row.started_at_ns + (row.duration_ns or 0)
             span.id = row_id("described", row.id, len(found))
             span.parent_id, span.thread = row.id, row.thread
@@ -214,7 +217,9 @@ def _described(run_spans: RunSpans, spans: list[Span]) -> list[Span]:
 
 
 def _merge_live(live: list[Span], drawn: list[Span]) -> list[Span]:
-    """Weave live spans into those drawn from rows: what a row tells is told by the row, where the live span was."""
+    """Add live spans to those of the rows; return the added ones. A live span of a row is replaced
+    by the row's.
+    """
     by_id = {span.id: span for span in drawn}
     rows = {span.id: str(span.meta["row_id"]) for span in live if span.meta.get("row_id") in by_id}
     kept = []
@@ -224,16 +229,16 @@ def _merge_live(live: list[Span], drawn: list[Span]) -> list[Span]:
             span.parent_id = rows.get(parent, parent)
             kept.append(span)
         elif parent not in rows and parent != drawn[0].id:
-            # A tool that the user's own span called belongs under that span, not straight under the step.
+            # A tool call inside a span of the user is a child of that span, not of the step.
             by_id[rows[span.id]].parent_id = parent
     return kept
 
 
 def _described_by(entry: EntryPoint, before: Any, after: Any, result: Any) -> list[Span]:
-    """What one describer tells of a step. A describer that fails tells nothing: the page is drawn all the same."""
+    """Return the spans of one describer for a step; none if the describer fails."""
     try:
         return list(entry.load()(before, after, result))
-    except Exception:  # noqa: BLE001  (code of another package, about states that may be of a third)
+    except Exception:  # noqa: BLE001  (code of another package must not prevent the page)
         return []
 
 

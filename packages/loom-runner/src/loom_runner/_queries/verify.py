@@ -1,4 +1,4 @@
-"""Whether the code at hand can read what a run has stored."""
+"""Whether the current code can read the stored values of a run."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["readable", "verify_run"]
 
 
 def readable(program: Program, text: str, version: int, what: str) -> Any:
-    """Read a stored state of any version that the program knows.
+    """Decode a stored state of any version that the program can convert.
 
     Raises:
-        StateDecodeError: It cannot be read; the message calls it `what`.
+        StateDecodeError: It cannot be read; the message names it `what`.
     """
     return program.read_state(program.upgraded(text, version, what))
 
 
 def verify_run(reader: StoreReader, program: Program, record: RunRecord) -> dict[str, Any]:
-    """Read everything of a run with the types of the code, and report what does not fit."""
+    """Decode all states and the result of a run with the types of the code, and report errors."""
     versions = {lease.fence: lease.state_version for lease in reader.leases(record.run_id)}
     problems: list[dict[str, Any]] = []
     checked = 0

@@ -1,7 +1,7 @@
-"""Rows as everybody outside sees them: plain JSON values, ISO times, durations in milliseconds.
+"""Rows as plain JSON, with ISO times and durations in milliseconds.
 
-`history`, `attempts`, `tool-calls`, `list` and `get` print these, and `AgentRunner` returns them; there is no
-second form.
+The commands `history`, `attempts`, `tool-calls`, `list` and `get` print these objects, and
+`AgentRunner` returns them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["approval_view", "attempt_view", "attempt_views", "each_step", "run_v
 
 
 _PAGE_STEPS: Final = 100
-"""Steps that are in memory at a time: each may come with a state of a megabyte."""
+"""Steps per page. Each may contain a state of a megabyte."""
 
 
 def run_view(run: RunRecord) -> dict[str, Any]:
-    """One run."""
+    """Return a run as plain JSON."""
     return {
         "run_id": run.run_id,
         "status": run.status,
@@ -49,7 +49,7 @@ def run_view(run: RunRecord) -> dict[str, Any]:
 
 
 def step_view(step: StepRecord) -> dict[str, Any]:
-    """One committed step; `state` is the checkpoint after it."""
+    """Return a committed step as plain JSON; `state` is the checkpoint after it."""
     return {
         "step_index": step.step_index,
         "outcome": step.outcome,
@@ -63,14 +63,14 @@ def step_view(step: StepRecord) -> dict[str, Any]:
 
 
 def tool_view(call: ToolRecord) -> dict[str, Any]:
-    """One managed tool call."""
+    """Return a managed tool call as plain JSON."""
     return {
         "id": f"{call.run_id}#{call.number}",
         "run_id": call.run_id,
         "step_index": call.step_index,
         "name": call.name,
         "key": call.key,
-        "status": "in doubt" if call.is_in_doubt else call.status,
+        "status": "in_doubt" if call.is_in_doubt else call.status,
         "tries": call.tries,
         "arguments": json.loads(call.arguments),
         "result": None if call.result is None else json.loads(call.result),
@@ -83,7 +83,7 @@ def tool_view(call: ToolRecord) -> dict[str, Any]:
 
 
 def attempt_views(reader: StoreReader, run: RunRecord, *, first: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
-    """Every try of the steps from `first` on: those that failed or disappeared, and those that committed."""
+    """Return every attempt of the steps from `first` on: failed, interrupted and committed ones."""
     rows: dict[int, list[AttemptRecord]] = {}
     for attempt in reader.attempts(run.run_id):
         rows.setdefault(attempt.step_index, []).append(attempt)
@@ -107,14 +107,14 @@ def attempt_views(reader: StoreReader, run: RunRecord, *, first: int = 0, limit:
 
 
 def each_step(reader: StoreReader, run_id: str, *, first: int = 0) -> Iterator[StepRecord]:
-    """All steps, page by page; no read stays open between the pages."""
+    """Yield all steps, page by page; no read stays open between pages."""
     while page := reader.steps(run_id, first=first, limit=_PAGE_STEPS):
         yield from page
         first = page[-1].step_index + 1
 
 
 def attempt_view(row: AttemptRecord) -> dict[str, Any]:
-    """One try that did not commit."""
+    """Return an attempt that did not commit as plain JSON."""
     return {
         "step_index": row.step_index,
         "attempt": row.attempt,
@@ -145,7 +145,7 @@ def _loads(text: str, run: RunRecord) -> Any:
 
 
 def approval_view(approval: ApprovalRecord) -> dict[str, Any]:
-    """One request as plain JSON."""
+    """Return an approval request as plain JSON."""
     return {
         "run_id": approval.run_id,
         "number": approval.number,

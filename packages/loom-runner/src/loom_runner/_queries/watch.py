@@ -1,4 +1,4 @@
-"""What is new in a run since the last look: `watch` asks again and again."""
+"""The changes of a run since the last poll, for `watch`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["Watcher"]
 
 @dataclass(slots=True)
 class Watcher:
-    """Look at a run and give what changed.
+    """Poll a run and report what changed.
 
     Args:
-        first_step: Steps before this one are not told.
+        first_step: Earlier steps are not reported.
     """
 
     reader: StoreReader
@@ -34,8 +34,11 @@ class Watcher:
     _last_status: tuple[object, ...] = ()
 
     def changes(self) -> list[dict[str, Any]]:
-        """Rows that are new or other than at the last look: `tool_call`, `attempt`, `step`, then `run`."""
-        # The run's row first: what is read after it is at least as new, so nothing is told too late to be seen.
+        """Return rows that are new or changed since the last call: `tool_call`, `attempt`, `step`,
+        then `run`.
+        """
+        # The run's row is read first: the other rows are at least as new, so a run that has ended
+        # has all its rows.
         self.run = run = read_run(self.reader, self.run_id, "watch")
         rows = [{"kind": "tool_call"} | tool_view(call) for call in self._calls()]
         for row in self.reader.attempts(self.run_id):
@@ -46,15 +49,15 @@ class Watcher:
         while page := self.reader.steps(self.run_id, first=self.first_step, limit=100):
             rows += [{"kind": "step"} | step_view(step) for step in page]
             self.first_step = page[-1].step_index + 1
-        stands = (run.status, run.fence, self.is_abandoned)
-        if stands != self._last_status:
-            self._last_status = stands
+        status = (run.status, run.fence, self.is_abandoned)
+        if status != self._last_status:
+            self._last_status = status
             rows.append({"kind": "run"} | run_view(run))
         return rows
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether the process that worked on the run disappeared and nobody has taken over."""
+        """Whether the process that drove the run disappeared and no other has taken over."""
         run = self.run
         if run is None or run.status != "running":
             return False
@@ -62,7 +65,7 @@ class Watcher:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody works on the run now."""
+        """Whether no process drives the run now."""
         return self.run is not None and (self.run.status != "running" or self.is_abandoned)
 
     @property
@@ -71,7 +74,7 @@ class Watcher:
         return list(self._open.values())
 
     def _calls(self) -> list[ToolRecord]:
-        """Calls that started or ended since the last look."""
+        """Return the calls that started or ended since the last poll."""
         new = self.reader.tool_calls(self.run_id, first=self._first_call)
         now_open = {call.number: call for call in self.reader.tool_calls(self.run_id, open_only=True)}
         again = [call for number, call in self._open.items() if number not in now_open]

@@ -1,4 +1,4 @@
-"""Tools for testing durable agents: a clock in the hand, effects that cannot hide, crashes, and golden runs.
+"""Tools for testing durable agents: a fake clock, an effect log, crashes, and golden runs.
 
     clock = FakeClock()
     runner = AgentRunner(step=step, store=crash_at(SQLiteStore(path), "commit_step.inside", nth=3), clock=clock)
@@ -6,10 +6,11 @@
     def test_counter(loom_golden):  # a pytest fixture; `pytest --update-goldens` writes the golden copy
         loom_golden(build_runner, initial_state=State())
 
-    class TestMyStore(StoreContract): ...  # a store of one's own: it is right when it passes
+    class TestMyStore(StoreContract): ...  # your own implementation of `Store` is correct when it passes
 
-`python -m loom_runner.testing kill | power | faults` counts what is lost or repeated when a small agent is killed at
-random points, when the power goes after any operation on the disk, and when the disk refuses any of them.
+`python -m loom_runner.testing kill | power | faults` counts what is lost or repeated when a small
+agent is killed at random points, when the power fails after any operation on the disk, and when the
+disk refuses any operation.
 """
 
 from loom_runner.testing._clock import FakeClock

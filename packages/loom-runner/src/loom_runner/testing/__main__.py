@@ -1,7 +1,9 @@
-"""The proof, as a command: `python -m loom_runner.testing [kill|power|faults] [--number N] [--seed S] [--every K]`.
+"""The sweeps, as a command:
+`python -m loom_runner.testing [kill|power|faults] [--number N] [--seed S] [--every K]`.
 
-`kill` (the default) kills an agent at random points a thousand times; `power` takes the power away after every
-operation on the disk; `faults` lets the disk refuse every write, sync and open. Each counts the damage.
+`kill` (the default) kills an agent at random points a thousand times; `power` simulates a loss of
+power after every operation on the disk; `faults` lets the disk refuse every write, sync and open.
+Each counts what is lost or repeated.
 """
 
 from __future__ import annotations
@@ -21,8 +23,15 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+<<<<<<< HEAD
     """Run a sweep; exit code 1 when a promise was broken."""
     parser = sweep_parser("loom_runner.testing", __doc__, number=1000)
+=======
+    """Run a sweep; return 1 if it found problems, else 0."""
+    parser = argparse.ArgumentParser(
+        prog="python -m loom_runner.testing", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+>>>>>>> main
     parser.add_argument("what", nargs="?", choices=["kill", "power", "faults"], default="kill", help="kill by default")
     parser.add_argument("--every", type=int, default=1, help="power, faults: every K-th operation only")
     given = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""A clock that moves only when somebody sleeps on it or pushes it."""
+"""A clock that moves only when it is read, slept on or set."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ __all__ = ["FakeClock"]
 
 @dataclass
 class FakeClock:
-    """Time for tests: waits are over at once, and are remembered.
+    """Time for tests: sleeps end at once, and are recorded.
 
     Args:
-        at_us: The time, in microseconds since 1970; every look at it adds `tick_us`, so that no two are the same.
-        slept: The waits so far, in seconds.
-        luck: What `chance` answers.
+        at_us: The time in microseconds since 1970; each read adds `tick_us`, so that no two times
+            are the same.
+        slept: The sleeps so far, in seconds.
+        luck: The return value of `chance`.
     """
 
     at_us: int = 1_000_000_000_000

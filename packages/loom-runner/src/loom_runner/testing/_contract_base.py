@@ -1,4 +1,4 @@
-"""What the parts of the store contract share: rows to write, and a run to write them for."""
+"""The base of the store contract: rows to write, and a run to write them for."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class ContractBase:
     """A store under test, and runs in it."""
 
     def again(self, store: Store) -> Store:
-        """Open the same database once more, beside `store`. A store without a lasting database gives itself back."""
+        """Open the same database a second time. A store without a durable database returns
+        itself.
+        """
         return store
 
     def begin(self, store: Store, run_id: str = "r", lease: LeaseRequest = ALICE) -> Claim:
@@ -51,7 +53,7 @@ class ContractBase:
         return claim
 
     def takes(self, store: Store, run_id: str = "r", lease: LeaseRequest = BOB) -> Claim:
-        """Another process that knows the holder to be gone claims the run."""
+        """Claim the run as another process that knows the holder to be gone."""
         seen = store.reader.get_run(run_id)
         assert seen is not None
         claim = run(store.claim_run(seen, lease, take_over=True))

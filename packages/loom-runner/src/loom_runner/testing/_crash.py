@@ -1,7 +1,8 @@
-"""Crashes at named points. The points are the seam between the driver and the store: all that a crash can cut in two.
+"""Crashes at named points. The points are those of every write of the driver to the store.
 
-`commit_step.before` kills the process before the write, `commit_step.inside` after its statements and before its
-COMMIT, `commit_step.after` when it is durable and nobody has been told yet; and so for every write.
+`commit_step.before` kills the process before the write, `commit_step.inside` after its statements
+and before its COMMIT, `commit_step.after` when it is durable and before the driver continues; the
+same for every write.
 """
 
 from __future__ import annotations
@@ -42,12 +43,14 @@ CRASH_POINTS: Final = tuple(f"{write}.{when}" for write in _WRITES for when in (
 
 
 def die() -> None:
-    """End this process as kill -9 does."""
+    """End this process with SIGKILL."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 class CrashingStore:
-    """A SQLite store that calls `crash` when one of its writes reaches a point for the `nth` time."""
+    """A SQLite store that calls `crash` when one of its writes reaches a point for the `nth`
+    time.
+    """
 
     def __init__(self, store: SQLiteStore, point: str, *, nth: int = 1, crash: Callable[[], None] = die) -> None:
         if point not in CRASH_POINTS:
@@ -57,7 +60,7 @@ class CrashingStore:
         self._nth = nth
         self._crash = crash
         self._hits: Counter[str] = Counter()
-        self._under_way: list[str] = []
+        self._running: list[str] = []
         store.on_commit(self._reach_inside)
 
     def __getattr__(self, name: str) -> Any:
@@ -67,18 +70,18 @@ class CrashingStore:
 
         async def write(*args: Any, **kwargs: Any) -> Any:
             self._reach(f"{name}.before")
-            self._under_way.append(name)
+            self._running.append(name)
             try:
                 result = await found(*args, **kwargs)
             finally:
-                self._under_way.remove(name)
+                self._running.remove(name)
             self._reach(f"{name}.after")
             return result
 
         return write
 
     def _reach_inside(self) -> None:
-        for name in tuple(self._under_way):  # writes of one moment share a transaction
+        for name in tuple(self._running):  # concurrent writes share a transaction
             self._reach(f"{name}.inside")
 
     def _reach(self, point: str) -> None:
@@ -88,11 +91,12 @@ class CrashingStore:
 
 
 def crash_at(store: SQLiteStore, point: str, *, nth: int = 1, crash: Callable[[], None] = die) -> Any:
-    """Wrap a store so that the process dies (SIGKILL) when a write reaches `point` for the `nth` time.
+    """Wrap a store so that the process is killed (SIGKILL) when a write reaches `point` for the
+    `nth` time.
 
     Args:
         point: One of `CRASH_POINTS`.
-        crash: What happens there instead of SIGKILL.
+        crash: Called there instead of SIGKILL.
 
     Returns:
         The wrapped store, for `AgentRunner(store=...)`.

@@ -1,17 +1,18 @@
-"""A disk that can lose power, run full and break, under any store that uses SQLite. Theory of operation:
+"""A simulated disk that can lose power, run full and fail, for any store that uses SQLite. Theory
+of operation:
 
-A `Disk` is a layer (an apsw VFS) between SQLite and the files of one folder. SQLite works as ever; the disk notes
-every operation that changes a file, and may refuse one. From the notes it can say afterwards what the files would
-hold had the power gone after any operation:
+A `Disk` is a layer (an apsw VFS) between SQLite and the files of one folder. It records every
+operation that changes a file, and may refuse one. From the record it can reconstruct the files as
+they would be after a loss of power at any operation:
 
-* What a file held at its last sync is there.
-* Of what came later each write may be there or not, in any order, and the last of them may be torn between sectors:
-  `survives` chooses nothing, everything, or a random part.
-* A file that was made or deleted is so for certain once its folder was synced: when a journal is synced for the first
-  time after it was made, and when SQLite deletes a file and asks for the sync.
+* The content at the last sync of a file is kept.
+* Each later write may be kept or not, in any order, and the last one may be torn between sectors:
+  `survives` selects none, all, or a random part of them.
+* The creation or deletion of a file is certain when its folder was synced: when a journal is synced
+  for the first time, and when SQLite deletes a file and requests the sync.
 
-Not covered: a disk that says *synced* and lies, one that loses sectors it had, and the `-shm` file, which SQLite never
-trusts after a loss of power.
+Not covered: a disk that reports a sync without doing it, a disk that loses synced sectors, and the
+`-shm` file, which SQLite rebuilds after a loss of power.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _SECTOR_BYTES: Final = 512
 _JOURNALS: Final = apsw.SQLITE_OPEN_MAIN_JOURNAL | apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_SUPER_JOURNAL
 
 Survives = Literal["synced", "all", "some"]
-"""What is left of the changes that were not synced: nothing, everything, or a random part."""
+"""Which of the changes that were not synced are kept: none, all, or a random part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +50,13 @@ class DiskOp:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Refuse an operation.
+    """A refused operation.
 
     Args:
-        kind: What is refused: a `write` (or truncation), a `sync`, or the `open` of a file.
+        kind: The operation: a `write` (or truncation), a `sync`, or the `open` of a file.
         nth: Which one, from 1.
-        error: `full` (no room) or `io` (the disk reports an error).
-        is_lasting: Refuse all that follow, too.
+        error: `full` (the disk is full) or `io` (the disk reports an error).
+        is_lasting: All later operations of the kind are refused, too.
     """
 
     kind: Literal["write", "sync", "open"]
@@ -66,7 +67,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Disk:
-    """The operations on the files of one folder, in order, and the fault to come."""
+    """The operations on the files of one folder, in order, and the fault to simulate."""
 
     folder: Path
     fault: Fault | None = None
@@ -78,7 +79,7 @@ class Disk:
         return Path(path).parent == self.folder
 
     def check(self, kind: str) -> None:
-        """Count an operation that is about to happen; raise when it is the one to refuse."""
+        """Count an operation before it happens; raise if it is to be refused."""
         count = self.seen[kind] = self.seen.get(kind, 0) + 1
         fault = self.fault
         if fault is None or fault.kind != kind or count < fault.nth or (count > fault.nth and not fault.is_lasting):
@@ -90,10 +91,10 @@ class Disk:
 
 
 class Platter:
-    """What a disk surely holds, and what it may hold, after some operations.
+    """The certain and the possible content of a disk after some operations.
 
-    A file is its content; names point to files. Deleting a name and making it again gives another file, and until the
-    folder is synced the old one may come back.
+    Names point to files. Deleting and creating a name yields another file, and until the folder is
+    synced the old one may be restored.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -105,7 +106,7 @@ class Platter:
         self._unsure: list[tuple[str, int | None]] = []
 
     def apply(self, op: DiskOp) -> None:
-        """Take one more operation into account."""
+        """Apply one more operation."""
         match op.kind:
             case "create":
                 self._unsure.append((op.name, len(self._held)))
@@ -126,7 +127,7 @@ class Platter:
             self._unsure.clear()
 
     def write_to(self, folder: Path, survives: Survives, chance: random.Random) -> None:
-        """Write the files as they would be found if the power were lost now."""
+        """Write the files as they would be after a loss of power now."""
         names = dict(self._sure)
         for name, file in self._unsure:
             if survives == "all" or (survives == "some" and chance.random() < 0.5):
@@ -156,7 +157,7 @@ def _part_of(ops: list[DiskOp], chance: random.Random) -> list[DiskOp]:
     kept = [op for op in ops if chance.random() < 0.5]
     if kept and kept[-1].kind == "write" and chance.random() < 0.5:
         last = kept[-1]
-        # Sectors are written whole: cut at a border of the file, not of the write.
+        # Sectors are written atomically: cut at a sector of the file, not of the write.
         cut = chance.randrange(len(last.data) + 1)
         cut = max(0, (last.offset + cut) // _SECTOR_BYTES * _SECTOR_BYTES - last.offset)
         kept[-1] = DiskOp("write", last.name, last.offset, last.data[:cut])
@@ -168,7 +169,7 @@ def _part_of(ops: list[DiskOp], chance: random.Random) -> list[DiskOp]:
 
 @contextmanager
 def disk_under(folder: Path, fault: Fault | None = None) -> Iterator[Disk]:
-    """Put a disk under every SQLite database that is opened in the block and lies in `folder`."""
+    """Use a simulated disk for every SQLite database in `folder` that is opened in the block."""
     disk = Disk(folder.resolve(), fault)
     usual = apsw.vfs_names()[0]
     layer = _Layer(disk, usual)

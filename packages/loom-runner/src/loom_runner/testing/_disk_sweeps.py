@@ -1,16 +1,18 @@
-"""The loss of power at every operation on the disk, and a disk that refuses at every operation.
+"""The loss of power after every operation on the disk, and a disk that refuses every operation.
 
-*Power.* The agent of the kill sweep runs on a `Disk`, alone and three at a time. Then, for every operation that it
-made there, the files are put together as they would be found if the power had gone right after it, and compared with
-what the program had been told by then:
+*Power.* The agent of the kill sweep runs on a `Disk`, alone and three at a time. Then, for every
+operation on the disk, the files are reconstructed as they would be found if the power had failed
+right after it, and compared with what had been acknowledged to the program by then:
 
 * the database opens, and SQLite finds no damage in it;
-* with `power`, every step and every tool result that was acknowledged is there, and every effect has its record;
-* with `process`, and so after kill -9, the same holds if all that was written survived; if not, the steps are a prefix;
-* the run is resumed and comes to its result, and no recorded call is made again.
+* with `power`, every acknowledged step and tool result is stored, and every effect has a record;
+* with `process`, and so after kill -9, the same holds if all writes survived; if not, the steps are
+  a prefix;
+* the run is resumed and reaches its result, and no recorded call is repeated.
 
-*Faults.* The disk refuses the n-th write, sync or open, once or for good. The command says so in one line and with its
-exit code, nothing acknowledged is missing, and once the disk works again `resume` goes on to the result.
+*Faults.* The disk refuses the n-th write, sync or open, once or permanently. The command reports
+this in one line and with its exit code, nothing acknowledged is missing, and when the disk works
+again, `resume` reaches the result.
 """
 
 from __future__ import annotations
@@ -44,21 +46,23 @@ if TYPE_CHECKING:
 __all__ = ["DiskReport", "fault_sweep", "power_sweep"]
 
 _CHECKPOINT_PAGES: Final = 16
-"""How often SQLite moves the write-ahead log into the file: a run is short here, and the move is what is risky."""
+"""How often SQLite moves the write-ahead log into the file: often, because the runs are short and
+moving is risky.
+"""
 
 _RUNS: Final = (RUN_ID, "left", "middle", "right")
-"""One run alone, in two slices, then three side by side, whose commits share transactions."""
+"""One run alone, in two parts, then three concurrent ones, whose commits share transactions."""
 
 _SURVIVES: Final[tuple[Survives, ...]] = ("synced", "all", "some")
 _BULK_BYTES: Final = 3_000
-"""What comes with each receipt, so that states are stored as differences and payloads apart."""
+"""The size of each receipt, so that states are stored as differences and payloads as blobs."""
 
 _EXPECTED: Final = [receipt_of(n, part, _BULK_BYTES) for n in range(STEPS) for part in range(3)]
 
 
 @dataclass(slots=True)
 class DiskReport:
-    """What a sweep found; `problems` is empty when every promise held."""
+    """What a sweep found; `problems` is empty if every promise was kept."""
 
     what: str
     cases: int = 0
@@ -70,7 +74,7 @@ class DiskReport:
 
 @dataclass(frozen=True, slots=True)
 class _Acknowledged:
-    """Something that the program knew when the disk had made `at` operations."""
+    """Something that was acknowledged to the program after `at` operations of the disk."""
 
     at: int
     kind: Literal["run", "step", "call", "started", "effect"]
@@ -79,26 +83,26 @@ class _Acknowledged:
 
 @dataclass(slots=True)
 class _Witnessed:
-    """What the program was told is done, and when, by the count of the disk's operations."""
+    """What was acknowledged to the program, and after how many operations of the disk."""
 
     disk: Disk
-    told: list[_Acknowledged] = field(default_factory=list)
+    seen: list[_Acknowledged] = field(default_factory=list)
 
     def __call__(self, event: RunEvent) -> None:
         at = len(self.disk.ops)
         if event.kind == "run_started":
-            self.told.append(_Acknowledged(at, "run", event.run_id))
+            self.seen.append(_Acknowledged(at, "run", event.run_id))
         elif event.kind == "step_committed":
-            self.told.append(_Acknowledged(at, "step", f"{event.run_id}/{event.step_index}"))
+            self.seen.append(_Acknowledged(at, "step", f"{event.run_id}/{event.step_index}"))
         elif event.kind in ("tool_started", "tool_finished"):
             kind: Literal["started", "call"] = "started" if event.kind == "tool_started" else "call"
-            self.told.append(_Acknowledged(at, kind, f"{event.run_id}/{event.step_index}/{event.data['key']}"))
+            self.seen.append(_Acknowledged(at, kind, f"{event.run_id}/{event.step_index}/{event.data['key']}"))
 
     def effect(self, key: str) -> None:
-        self.told.append(_Acknowledged(len(self.disk.ops), "effect", key))
+        self.seen.append(_Acknowledged(len(self.disk.ops), "effect", key))
 
     def until(self, at: int, kind: str) -> list[str]:
-        return [told.key for told in self.told if told.kind == kind and told.at <= at]
+        return [each.key for each in self.seen if each.kind == kind and each.at <= at]
 
 
 def power_sweep(
@@ -108,12 +112,12 @@ def power_sweep(
     seed: int = 1,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> DiskReport:
-    """Lose the power after every `every`-th operation, in three ways each, and compare.
+    """Simulate a loss of power after every `every`-th operation, in three ways each, and compare.
 
     Args:
-        durability: What the store was opened with.
-        seed: Chooses what survives of the writes that were not synced.
-        on_progress: Called with a line of progress now and then.
+        durability: The durability of the store.
+        seed: Determines which of the writes that were not synced survive.
+        on_progress: Called with a line of progress regularly.
     """
     report = DiskReport(f"power lost, durability {durability!r}, every {every}. operation, seed {seed}")
     chance = random.Random(seed)  # noqa: S311  (chooses what survives)
@@ -137,7 +141,7 @@ def power_sweep(
 
 
 def _one_run(folder: Path, durability: Durability) -> tuple[Disk, _Witnessed]:
-    """Run the agent as `_RUNS` says, and note every operation."""
+    """Drive the runs of `_RUNS`, and record every operation."""
     with disk_under(folder) as disk, _often_checkpointed():
         witness = _Witnessed(disk)
         for max_steps in (2, None):
@@ -176,7 +180,9 @@ def _often_checkpointed() -> Iterator[None]:
 
 
 def _after_power_loss(folder: Path, witness: _Witnessed, at: int, *, is_kept: bool) -> list[str]:
-    """Open what is left, compare it with what was told, and go on to the end; the problems."""
+    """Open the files, compare them with what was acknowledged, and finish the runs; return the
+    problems.
+    """
     problems: list[str] = []
     path = folder / "runs.sqlite"
     try:
@@ -202,7 +208,7 @@ def _after_power_loss(folder: Path, witness: _Witnessed, at: int, *, is_kept: bo
 
 
 def _integrity(path: Path) -> str:
-    """What SQLite says of the file; and nobody who held a run before is alive any more."""
+    """Return SQLite's check of the file, and mark the former holders of runs as gone."""
     db = apsw.Connection(str(path))
     with contextlib.closing(db):
         if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'leases'").get:
@@ -215,14 +221,14 @@ def _key(call: ToolRecord) -> str:
 
 
 def _resume_all(folder: Path, recorded: set[str], run_ids: Sequence[str]) -> list[str]:
-    """Start or resume what is left; the problems."""
+    """Start or resume the runs; return the problems."""
     made: list[str] = []
     try:
         runner = _agent(folder, "process", made.append)
         results = asyncio.run(_all_of(runner, run_ids))
         runner.close()
     except Exception as exc:  # noqa: BLE001  (whatever it is, it is a finding)
-        return [f"does not go on: {type(exc).__name__}: {exc}"]
+        return [f"does not resume: {type(exc).__name__}: {exc}"]
     problems = [f"repeated: {key}" for key in made if key in recorded]
     return problems + [
         f"does not end well: {result.run_id} {result.status}, {result.error or result.result}"
@@ -235,7 +241,9 @@ def _resume_all(folder: Path, recorded: set[str], run_ids: Sequence[str]) -> lis
 
 
 def fault_sweep(*, every: int = 1, on_progress: Callable[[str], None] = lambda _: None) -> DiskReport:
-    """Let the disk refuse every `every`-th write, sync and open, once and for good, and compare."""
+    """Let the disk refuse every `every`-th write, sync and open, once and permanently, and
+    compare.
+    """
     report = DiskReport(f"disk refuses, every {every}. operation")
     with (
         tempfile.TemporaryDirectory(dir=memory_folder()) as name,
@@ -247,7 +255,7 @@ def fault_sweep(*, every: int = 1, on_progress: Callable[[str], None] = lambda _
         for nth in range(1, disk.seen[kind] + 1, 1 if kind == "open" else every):
             for error in errors:
                 for is_lasting in (False, True):
-                    fault = Fault(kind, nth, error, is_lasting)  # type: ignore[arg-type]  # words of the table above
+                    fault = Fault(kind, nth, error, is_lasting)  # type: ignore[arg-type]  # literals of the loop above
                     with tempfile.TemporaryDirectory(dir=memory_folder()) as name:
                         found = _with_fault(Path(name), fault)
                     if found is None:  # the last operations of a run are sometimes fewer
@@ -259,7 +267,9 @@ def fault_sweep(*, every: int = 1, on_progress: Callable[[str], None] = lambda _
 
 
 def _with_fault(folder: Path, fault: Fault) -> list[str] | None:
-    """Run the agent on a disk with a fault, then on one without; the problems, or None when it was not reached."""
+    """Run the agent on a disk with a fault, then without; return the problems, None if the fault
+    was not reached.
+    """
     with disk_under(folder, fault) as disk, _often_checkpointed():
         code, out, err = _command("run", folder)
     if not disk.has_failed:
@@ -271,15 +281,16 @@ def _with_fault(folder: Path, fault: Fault) -> list[str] | None:
         problems.append(f"not one clear line: {err}")
     if (whole := _integrity(folder / "runs.sqlite")) != "ok":
         return [*problems, f"damaged: {whole}"]
-    told = EffectLog(folder / "told.txt").lines()
     steps, recorded = _stored(folder)
-    problems += [f"lost: {line}" for line in told if line.startswith("step ") and line.split()[1] not in steps]
-    problems += [f"lost: {line}" for line in told if line.startswith("call ") and line.split()[1] not in recorded]
+    for line in EffectLog(folder / "acknowledged.txt").lines():
+        kind, name = line.split()[:2]
+        if name not in (steps if kind == "step" else recorded):
+            problems.append(f"lost: {line}")
     return problems + _resume_all(folder, recorded, [RUN_ID])
 
 
 def _stored(folder: Path) -> tuple[set[str], set[str]]:
-    """The names of the steps and the keys of the calls that are on record."""
+    """Return the names of the recorded steps, and the keys of the recorded calls."""
     with SQLiteStore(folder / "runs.sqlite", "process") as store:
         calls = store.reader.tool_calls(RUN_ID)
         done = {_key(call) for call in calls if call.status == "done"}
@@ -287,7 +298,7 @@ def _stored(folder: Path) -> tuple[set[str], set[str]]:
 
 
 def _command(verb: str, folder: Path) -> tuple[int, str, str]:
-    """Run the command in this process; its exit code and what it wrote."""
+    """Run the command in this process; return its exit code, stdout and stderr."""
     from loom_runner._cli.base import run_command
     from loom_runner._cli.main import main_group
 

@@ -1,4 +1,4 @@
-"""Effects on the world, counted where no database can hide one."""
+"""Effects outside the database, counted in a file."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ __all__ = ["EffectLog", "memory_folder"]
 
 
 class EffectLog:
-    """An append-only file; one line per effect, written whole or not at all, by any number of processes.
+    """An append-only file with one line per effect, written atomically by any number of processes.
 
     Args:
-        path: The file; it is made when it is missing.
+        path: The file; it is created if it does not exist.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     def add(self, line: str) -> None:
-        """Note one effect.
+        """Record one effect.
 
-        Durability: the line is with the operating system when this returns; kill -9 cannot undo it.
+        Durability: The line is in the operating system's cache when this returns, so it survives
+        kill -9.
         """
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -30,7 +31,7 @@ class EffectLog:
             os.close(file)
 
     def lines(self) -> list[str]:
-        """Read all effects, in the order in which they happened."""
+        """Return all effects, in order."""
         return self.path.read_text("utf-8").splitlines() if self.path.exists() else []
 
     def count(self, line: str) -> int:
@@ -39,5 +40,5 @@ class EffectLog:
 
 
 def memory_folder() -> str | None:
-    """Where files are in memory, if anywhere: a sweep makes thousands, and none has to outlive this machine."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  (folders in it are made by tempfile)
+    """Return a folder in memory for the many files of a sweep; None if there is none."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  (tempfile creates the folders in it)

@@ -1,8 +1,9 @@
-"""Golden runs: what a scenario did, without what differs by chance, compared with a copy that somebody has looked at.
+"""Golden runs: the reproducible facts of a run, compared with a reviewed copy.
 
-A golden holds two things. The *story*: status, result, error, every step with its checkpoint, every tool call with
-arguments and result, every attempt that failed. And the *trace* of the run, for the page that shows a difference.
-Times, process ids, fences and code lines are in neither, so the same behaviour gives the same file on every machine.
+A golden copy has two parts. The *story*: status, result, error, every step with its checkpoint,
+every tool call with arguments and result, every failed attempt. And the *trace* of the run, for the
+page that shows differences. Neither contains times, process ids, fences or code lines, so the same
+behaviour yields the same file on every machine.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _MAX_RESUMES: Final = 100
 
 
 def comparable_run(store: Store, run_id: str) -> dict[str, Any]:
-    """Tell what a run did, without what differs from one machine or moment to the next.
+    """Return the reproducible facts of a run as JSON: no times, process ids, fences or code lines.
 
     Raises:
         UnknownRun: There is no such run.
@@ -73,7 +74,7 @@ def comparable_run(store: Store, run_id: str) -> dict[str, Any]:
                 }
                 for call in read_tool_calls(store.reader, run_id)
             ),
-            key=lambda call: (call["step"], call["key"]),  # calls side by side start in any order
+            key=lambda call: (call["step"], call["key"]),  # concurrent calls start in any order
         ),
         "failed_attempts": [
             {"step": row.step_index, "attempt": row.attempt, "kind": row.kind, "error": _error(row.error)}
@@ -94,7 +95,7 @@ def _wait(wait: WaitFor | None) -> dict[str, Any] | None:
 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterator[str]:
-    """Name the places in which two JSON values differ, one line each."""
+    """Yield one line for each place in which two JSON values differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in before | after:
             yield from differences(
@@ -117,10 +118,12 @@ def _shown(value: Any) -> str:
 
 
 class LoomGolden:
-    """Drive a scenario and compare it: `loom_golden(build_runner, initial_state=State())`.
+    """Drive a run and compare it with its golden copy:
+    `loom_golden(build_runner, initial_state=State())`.
 
-    The golden is `goldens/<name>.run.json` beside the test file; without a name it is called as the test. When the run
-    differs, the test fails with the differences, and `goldens/<name>.run.diff.html` shows both runs.
+    The copy is `goldens/<name>.run.json` beside the test file; the default name is that of the
+    test. If the run differs, the test fails with the differences, and
+    `goldens/<name>.run.diff.html` shows both runs.
     """
 
     def __init__(
@@ -141,21 +144,22 @@ class LoomGolden:
         decide: Literal["approve", "deny"] | None = None,
         ignore: Collection[str] = (),
     ) -> RunResult:
-        """Run a program to its end, or to a wait that nothing here answers, and compare.
+        """Drive a run to its end, or to a wait that the arguments do not answer, and compare it.
 
         Args:
-            program: A function of a database's path, such as a module's `build_runner`; or a ready runner.
-            name: Of the golden, and of the run.
-            initial_state: Where the run begins.
-            signals: What to send when the run waits for a signal of that name.
-            decide: What to answer when it waits for approvals.
-            ignore: Keys of the story that may differ, wherever they are (`"price"`).
+            program: A function of a database's path, such as a module's `build_runner`; or a
+                runner.
+            name: The name of the golden copy, and the run id.
+            initial_state: The initial state of the run.
+            signals: The payload to send when the run waits for a signal, by the signal's name.
+            decide: The decision about every approval request.
+            ignore: Keys of the story that may differ, at any depth (`"price"`).
 
         Returns:
-            How the run ended.
+            The result of the run.
 
         Raises:
-            AssertionError: The run is not as its golden, or there is none.
+            AssertionError: The run differs from its golden copy, or there is none.
         """
         run_id = name or self._default_name
         with tempfile.TemporaryDirectory() as folder:
@@ -169,7 +173,7 @@ class LoomGolden:
         return result
 
     def check(self, store: Store, run_id: str, name: str | None = None, *, ignore: Collection[str] = ()) -> None:
-        """Compare a run that was driven already; arguments and errors are those of a call."""
+        """Compare a run that was driven before; arguments and errors are those of a call."""
         from loom_runner._queries.tracing import golden_trace, write_diff
 
         path = self._folder / f"{name or self._default_name}.run.json"
@@ -183,15 +187,21 @@ class LoomGolden:
                 return
             if not self._is_update:
                 write_diff(json.dumps(golden["trace"]), trace, page)
-                lines = [f"{run_id} is not as its golden run: {plural(len(found), 'difference')} (golden -> now)"]
+                lines = [f"{run_id} differs from its golden run: {plural(len(found), 'difference')} (golden -> now)"]
                 lines += [f"  {line}" for line in found[:_SHOWN_DIFFERENCES]]
                 if len(found) > _SHOWN_DIFFERENCES:
                     lines.append(f"  ... and {len(found) - _SHOWN_DIFFERENCES} more")
+<<<<<<< HEAD
                 raise AssertionError("\n".join([*lines, f"see it: {page}", "accept it: pytest --update-goldens"]))
         elif not self._is_update:
             raise AssertionError(
                 f"there is no golden run {path}. Make it with pytest --update-goldens, and look at it."
             )
+=======
+                raise AssertionError("\n".join([*lines, f"page: {page}", "accept: pytest --loom-update"]))
+        elif not self._is_update:
+            raise AssertionError(f"there is no golden run {path}. Write it with pytest --loom-update, and review it.")
+>>>>>>> main
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {"format": GOLDEN_FORMAT, "story": story, "trace": json.loads(trace)}
         path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
@@ -206,7 +216,7 @@ async def _driven(
     signals: Mapping[str, Any],
     decide: Literal["approve", "deny"] | None,
 ) -> RunResult:
-    """Start the run, and answer what it waits for as far as there are answers."""
+    """Start the run, and send signals and decisions while it waits for them."""
     result = await runner.start(run_id=run_id, initial_state=initial)
     for _ in range(_MAX_RESUMES):
         wait = result.wait or {}
@@ -233,8 +243,12 @@ def _read(path: Path) -> dict[str, Any]:
         is_ours = golden["format"] == GOLDEN_FORMAT and "story" in golden and "trace" in golden
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise UsageError(
+<<<<<<< HEAD
             f"cannot read the golden run {path}: {exc}. Write it anew with pytest --update-goldens."
+=======
+            f"cannot read the golden run {path}: {exc}. Write it again with pytest --loom-update."
+>>>>>>> main
         ) from exc
     if not is_ours:
-        raise UsageError(f"cannot read the golden run {path}: its format is {golden['format']!r}. Write it anew.")
+        raise UsageError(f"cannot read the golden run {path}: its format is {golden['format']!r}. Write it again.")
     return golden

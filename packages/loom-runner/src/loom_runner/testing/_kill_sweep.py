@@ -1,19 +1,7 @@
 """The frame of a kill sweep: kill the processes of runs at random points, finish each run, compare, count.
 
-A package gives a `Trial`, which knows how its runs are driven and compared, and a `SweepReport` with the names of what
-can go wrong::
-
-    class MyTrial(Trial):
-        preload = "my_package.testing._agent"
-
-        def kill(self, chance: Random) -> int: ...  # run_process(drive, ..., point) at a random point
-        def finish(self) -> None: ...  # run_process(drive, ..., None), then append to self.problems
-
-    def sweep(number, *, seed, on_progress=lambda _: None):
-        report = SweepReport(seed)
-        kill_runs(report, number, lambda folder, chance: MyTrial(folder), on_progress=on_progress)
-        return report
-
+A package gives a `Trial`, which knows how its run is driven and compared, and a `SweepReport` with
+the kinds of what can go wrong; `kill_runs` does the rest, and `sweep_command` makes it a command.
 Every process is forked from a clean server process and killed with SIGKILL.
 """
 

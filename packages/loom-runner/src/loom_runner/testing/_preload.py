@@ -1,4 +1,6 @@
-"""Imported by the process that the sweep forks its children from: what each of them would otherwise load anew."""
+"""Imported by the process that the sweep forks its children from, so that they need not import it
+again.
+"""
 
 from __future__ import annotations
 

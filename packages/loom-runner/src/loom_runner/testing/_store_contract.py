@@ -1,4 +1,4 @@
-"""What every store must do, as tests. A store is right when it passes them.
+"""The contract of a store, as tests. An implementation of `Store` is correct when it passes them.
 
     class TestMyStore(StoreContract):
         @pytest.fixture
@@ -9,8 +9,8 @@
         def again(self, store):
             return MyStore(store.address)
 
-The tests know the protocol (`loom_runner.Store`) and nothing else. A lease of no seconds has run out at once, so that
-nothing waits for one.
+The tests use only the protocol (`loom_runner.Store`). A lease of 0 seconds expires at once, so the
+tests need not wait.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ __all__ = ["StoreContract"]
 
 
 class StoreContract(WaitContract):
-    """Tests of a store. A subclass offers a pytest fixture `store`: an open store without a run."""
+    """The tests of a store. A subclass provides the pytest fixture `store`: an open store without
+    runs.
+    """
 
     # ------------------------------------------------------------------ runs and claims
 

@@ -1,13 +1,19 @@
-"""The kill sweep: a small agent is killed at random points until it is done, and everything is counted afterwards.
+"""The kill sweep: a small agent is killed at random points until it is done, and its effects are
+counted afterwards.
 
 What is counted, for every run:
 
-* *lost*: a step or a tool result that its process was told is committed, and that is not in the database;
-* *repeated*: an effect that happened again although its result was on record; with any policy but `retry`, any effect
-  that happened twice;
-* *hidden*: an effect whose process died before its end was recorded, and that `doubts` does not list.
+* *lost*: a step or a tool result that was acknowledged as committed, and is not in the database;
+* *repeated*: an effect that happened again although its result was recorded; with any policy except
+  `retry`, any effect that happened twice;
+* *hidden*: an effect without a recorded end that `doubts` does not list.
 
+<<<<<<< HEAD
 Effects are lines of an append-only file.
+=======
+Every process is forked from a clean server process and killed with SIGKILL; effects are lines of an
+append-only file.
+>>>>>>> main
 """
 
 from __future__ import annotations
@@ -42,19 +48,42 @@ POINTS = (
     *(point for point in CRASH_POINTS if not point.startswith((*_OTHERS, "replace_state"))),
     *EFFECT_POINTS,
 )
-"""The points that the process reaches which drives a run; the others are those of the people who look after it."""
+"""The points that a process reaches when it drives a run; the others are reached by requests from
+outside.
+"""
 
 
+<<<<<<< HEAD
 class _Trial(Trial):
     """One run of the sweep's agent."""
+=======
+@dataclass(slots=True)
+class SweepReport:
+    """What a sweep found; `problems` is empty if every promise was kept."""
+>>>>>>> main
 
     preload = "loom_runner.testing._preload"
 
+<<<<<<< HEAD
     def __init__(self, folder: Path, policy: Policy, points: Sequence[str] = POINTS) -> None:
         super().__init__(folder)
+=======
+    def __str__(self) -> str:
+        kinds = Counter(problem.partition(":")[0] for problem in self.problems)
+        counts = f"{kinds['lost']} lost, {kinds['repeated']} repeated, {kinds['hidden']} hidden"
+        return f"seed {self.seed}: {self.kills} kills in {self.runs} runs, {self.doubts} doubts; {counts}"
+
+
+class _Trial:
+    """One run, killed a number of times, then finished."""
+
+    def __init__(self, folder: Path, policy: Policy) -> None:
+        self.folder = folder
+>>>>>>> main
         self.policy = policy
         self.points = points
         self.effects = EffectLog(folder / "effects.txt")
+<<<<<<< HEAD
         self.told = EffectLog(folder / "told.txt")
 
     def process(self, point: str | None, nth: int = 1) -> bool:
@@ -65,10 +94,36 @@ class _Trial(Trial):
         """Drive the run to a random point, then decide what waits."""
         was_killed = self.process(chance.choice(self.points), chance.randint(1, 4))
         self.settle()
+=======
+        self.acknowledged = EffectLog(folder / "acknowledged.txt")
+        self.doubts = 0
+        self.problems: list[str] = []
+
+    def process(self, point: str | None, nth: int = 1) -> bool:
+        """Drive the run in a separate process; return whether it was killed."""
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["loom_runner.testing._preload"])
+        child = context.Process(target=drive, args=(str(self.folder), self.policy, point, nth))
+        # The child does not need the sweep's main module, and importing it again would take most of
+        # its time.
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            child.start()
+        finally:
+            sys.modules["__main__"] = program
+        child.join()
+        if child.exitcode not in (0, -9):
+            self.problems.append(f"failed: the process at {point} ended with {child.exitcode}")
+        was_killed = child.exitcode == -9
+        child.close()
+>>>>>>> main
         return was_killed
 
     def settle(self) -> None:
-        """Look for hidden doubts, and answer what waits, as a person does who looks at the world."""
+        """Look for hidden calls in doubt, and decide what waits according to the effects, as a
+        person would.
+        """
         if not (self.folder / "runs.sqlite").exists():
             return
         with SQLiteStore(self.folder / "runs.sqlite", "process") as store:
@@ -96,7 +151,7 @@ class _Trial(Trial):
             asyncio.run(resolve_call(store, RUN_ID, number, "retry", decided_by="sweep"))
 
     def finish(self) -> None:
-        """Drive the run to its end without a kill, then compare the rows with the world."""
+        """Drive the run to its end without a kill, then compare the rows with the effects."""
         for _ in range(30):
             self.settle()
             self.process(None)
@@ -110,7 +165,7 @@ class _Trial(Trial):
     def _compare(self, store: SQLiteStore, result: str | None) -> None:
         steps = store.reader.steps(RUN_ID)
         calls = {_key(call): call for call in store.reader.tool_calls()}
-        told = self.told.lines()
+        acknowledged = self.acknowledged.lines()
         rounds = 2 * STEPS if self.policy == "spawn" else STEPS
         if [step.step_index for step in steps] != list(range(rounds + 1)):
             self.problems.append(f"lost: steps are {[step.step_index for step in steps]}")
@@ -121,7 +176,7 @@ class _Trial(Trial):
         got = json.loads(result or "[]")
         if len(got) != len(wanted) or any(one not in allowed for one, allowed in zip(got, wanted, strict=False)):
             self.problems.append(f"lost: the result is {result}")
-        for index, count in Counter(line.split()[1] for line in told if line.startswith("step ")).items():
+        for index, count in Counter(line.split()[1] for line in acknowledged if line.startswith("step ")).items():
             if count > 1:
                 self.problems.append(f"repeated: step {index} was committed {count} times")
         for key, count in Counter(self.effects.lines()).items():
@@ -133,7 +188,7 @@ class _Trial(Trial):
                 self.problems.append(f"repeated: {key} happened {count} times in {call.tries} tries")
         approvals = store.reader.approvals(RUN_ID) if self.policy == "approve" else []
         self.problems += [f"lost: the approval of {one.key}" for one in approvals if one.status != "used"]
-        for key, count in Counter(line.split()[1] for line in told if line.startswith("call ")).items():
+        for key, count in Counter(line.split()[1] for line in acknowledged if line.startswith("call ")).items():
             if count > 1:
                 self.problems.append(f"repeated: {key} ended {count} times")
 
@@ -151,7 +206,7 @@ def kill_once(folder: Path, policy: Policy, *points: str) -> tuple[bool, list[st
     trial = _Trial(folder, policy)
     kills = 0
     for point in points:
-        for _ in range(4):  # a run that waits goes on in another process
+        for _ in range(4):  # a waiting run continues in another process
             if trial.process(point):
                 kills += 1
                 break
@@ -163,12 +218,13 @@ def kill_once(folder: Path, policy: Policy, *points: str) -> tuple[bool, list[st
 def sweep(
     number: int, *, seed: int, points: Sequence[str] = POINTS, on_progress: Callable[[str], None] = lambda _: None
 ) -> SweepReport:
-    """Kill processes at random points until `number` were killed, several in each run, and count what went wrong.
+    """Kill processes at random points until `number` were killed, several in each run, and count
+    problems.
 
     Args:
         number: How many processes to kill.
         seed: The same seed kills at the same points.
-        on_progress: Called with a line of progress now and then.
+        on_progress: Called with a line of progress after every 50 runs.
     """
     report = SweepReport(seed)
 

@@ -1,5 +1,6 @@
-"""The agent of the sweep: a few steps with calls in a row and side by side, a failed attempt, and effects that are
-counted."""
+"""The agent of the sweep: a few steps with sequential and concurrent calls, a failed attempt, and
+counted effects.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ RUN_ID = "sweep"
 STEPS = 3
 EFFECT_POINTS = ("tool.before_effect", "tool.after_effect", "step.begin", "step.end")
 Policy = Literal["retry", "ask", "fail", "reconcile", "approve", "spawn"]
-"""What becomes of a call in doubt. With `approve` each call also waits for an approval first; with `spawn` each is made
-by a child run, and the parent sleeps between its rounds."""
+"""How a call in doubt is handled. With `approve` each call also waits for an approval first; with
+`spawn` each call is run by a child, and the parent sleeps between its rounds."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ class State:
 
 
 def receipt_of(n: int, part: int, bulk: int = 0) -> str:
-    """What a charge answers; with `bulk` bytes of other text, and one of them with so much that it is stored apart."""
+    """Return the result of a charge, with `bulk` bytes of other text; one receipt is large enough
+    for a blob.
+    """
     count = 9_000 if bulk and (n, part) == (1, 0) else bulk // 8
     return f"receipt {n}.{part}" + "".join(f" {n * 7_919 + part * 104_729 + at:07x}" for at in range(count))
 
@@ -62,14 +65,14 @@ def build(
     listen: Callable[[RunEvent], None] | None = None,
     bulk: int = 0,
 ) -> AgentRunner:
-    """Make the runner; with `point` its process dies there at the `nth` time.
+    """Return the runner; with `point`, its process dies there at the `nth` time.
 
     Args:
         effect: Called with the key of every effect, instead of a line in `effects.txt`.
-        listen: Called with every event, instead of lines in `told.txt`.
-        bulk: So many bytes come with each receipt, so that states and payloads are stored as large ones are.
+        listen: Called with every event, instead of lines in `acknowledged.txt`.
+        bulk: The bytes of each receipt, so that states and payloads are stored like large ones.
     """
-    effects, told = EffectLog(folder / "effects.txt"), EffectLog(folder / "told.txt")
+    effects, acknowledged = EffectLog(folder / "effects.txt"), EffectLog(folder / "acknowledged.txt")
     happen = effect or effects.add
     reach = KillPoint(point, nth)
 
@@ -130,11 +133,11 @@ def build(
         return Complete(await charged(ctx, state["n"], state["part"]))
 
     def note(event: RunEvent) -> None:
-        # What this process was told is done must be true for ever.
+        # What was acknowledged to this process must be in the database from now on.
         if event.kind == "step_committed":
-            told.add(f"step {event.run_id}/{event.step_index} {os.getpid()}")
+            acknowledged.add(f"step {event.run_id}/{event.step_index} {os.getpid()}")
         elif event.kind == "tool_finished" and not event.data["recorded"]:
-            told.add(f"call {event.run_id}/{event.step_index}/{event.data['key']}")
+            acknowledged.add(f"call {event.run_id}/{event.step_index}/{event.data['key']}")
 
     store = SQLiteStore(folder / "runs.sqlite", durability)
     wrapped = store if point is None or point in EFFECT_POINTS else crash_at(store, point, nth=nth)
@@ -146,20 +149,22 @@ def build(
 
 
 def drive(folder: str, policy: Policy, point: str | None, nth: int) -> None:
-    """Start or resume the run and go on until it ends, waits or dies. The body of a process of its own."""
+    """Start or resume the run, and drive it until it ends, waits or is killed. The main function of
+    a process.
+    """
     runner = build(Path(folder), policy, point, nth)
     asyncio.run(runner.start(run_id=RUN_ID, initial_state=State(0, []), wait_s=60))
     runner.close()
 
 
-# ---------------------------------------------------------------------- what the command line asks of a module
+# ---------------------------------------------------------------------- for the command line
 
 
 def build_runner(db_path: str, durability: Durability = "power") -> AgentRunner:
-    """Make the runner for a database; its effects are written beside it."""
+    """Return the runner for a database; its effects are written beside it."""
     return build(Path(db_path).parent, "retry", durability=durability, bulk=3_000)
 
 
 def initial_state() -> State:
-    """Say where a run begins."""
+    """Return the initial state of a run."""
     return State(0, [])

@@ -1,5 +1,6 @@
-"""The part of the store contract about waiting: when a run is ready, children, requests for approval, and requests from
-outside."""
+"""The part of the store contract about waits: when a run is ready, children, approvals, and
+requests from outside.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +27,10 @@ ERROR: Final = ErrorInfo("Cancelled", "cancelled by ann", "cancelled")
 
 
 class WaitContract(ContractBase):
-    """Tests about waiting."""
+    """Tests about waits."""
 
     def waits(self, store: Store, wait: WaitFor, *, children: tuple[NewRun, ...] = ()) -> Claim:
-        """A run whose first step ends in a wait."""
+        """Create a run whose first step ends in a wait."""
         claim = self.begin(store)
         due_at = wait.until if isinstance(wait, SignalWait | TimerWait) else None
         step = replace(STEP, outcome="wait", status="waiting", lease_end="waiting", wait=wait, due_at=due_at)
@@ -37,7 +38,9 @@ class WaitContract(ContractBase):
         return claim
 
     def asks(self, store: Store, *expiries: int | None, doubt: bool = False) -> None:
-        """A run that waits for decisions about requests 1, 2, ..., and perhaps about a call in doubt."""
+        """Create a run that waits for decisions about requests 1, 2, ..., and optionally about a
+        call in doubt.
+        """
         claim = self.begin(store)
         if doubt:
             run(store.start_tool(claim, CALL))

@@ -1,4 +1,4 @@
-"""The log of events: numbered by commits, filled by whoever writes, and complete for those who come back."""
+"""The event log: numbered by commits, filled by every writer, and complete after a reconnection."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_reading_from_any_number_leaves_no_gap_and_repeats_nothing(path: Path) -
     log.close()
 
 
-def test_the_log_of_a_database_that_had_none_begins_with_what_is_there(path: Path) -> None:
+def test_the_log_of_an_existing_database_begins_with_its_rows(path: Path) -> None:
     store = SQLiteStore(path)
     asyncio.run(_run(_agent(store)))
     log = EventLog(path)
@@ -102,7 +102,7 @@ def test_the_log_of_a_database_that_had_none_begins_with_what_is_there(path: Pat
     log.close()
 
 
-def test_approvals_and_failed_attempts_are_told(path: Path) -> None:
+def test_approvals_and_failed_attempts_are_compared(path: Path) -> None:
     store, log = SQLiteStore(path), EventLog(path)
 
     async def failing(state, ctx):
@@ -129,7 +129,7 @@ def test_approvals_and_failed_attempts_are_told(path: Path) -> None:
     log.close()
 
 
-def test_what_another_process_writes_is_seen(path: Path) -> None:
+def test_writes_of_another_process_are_seen(path: Path) -> None:
     log = EventLog(path)
     assert log.has_changed()
     assert not log.has_changed()
@@ -162,7 +162,7 @@ def test_entries_go_with_their_run_and_numbers_are_never_given_again(path: Path)
     log.close()
 
 
-def test_a_lost_trigger_is_made_again(path: Path) -> None:
+def test_a_lost_trigger_is_created_again(path: Path) -> None:
     EventLog(path).close()
     db = apsw.Connection(str(path))
     db.execute("DROP TRIGGER log_step_added")

@@ -13,7 +13,7 @@ from loom_runner.errors import StoreReadOnly, StoreTooNew, StoreUnreadable
 
 
 @pytest.mark.parametrize(("durability", "synchronous"), [("power", 2), ("process", 1)])
-def test_a_new_file_is_made_in_wal_mode_with_the_promised_durability(tmp_path, durability, synchronous):
+def test_a_new_file_is_created_in_wal_mode_with_the_promised_durability(tmp_path, durability, synchronous):
     with SQLiteStore(tmp_path / "a.sqlite", durability) as store:
         assert store.durability == durability
         assert store._file.db.pragma("synchronous") == synchronous
@@ -127,7 +127,7 @@ def test_an_empty_file_becomes_a_database(tmp_path):
         assert store.reader.list_runs() == []
 
 
-def test_a_closed_store_says_so_and_closing_twice_is_harmless(tmp_path):
+def test_a_closed_store_raises_and_may_be_closed_twice(tmp_path):
     store = SQLiteStore(tmp_path / "a.sqlite")
     store.close()
     store.close()
@@ -176,7 +176,7 @@ def test_many_processes_may_make_the_same_database_at_once(tmp_path):
         assert store._file.db.pragma("integrity_check") == "ok"
 
 
-def test_a_copy_of_the_file_is_a_whole_database(tmp_path):
+def test_a_copy_of_the_file_is_a_complete_database(tmp_path):
     SQLiteStore(tmp_path / "a.sqlite").close()
     shutil.copy(tmp_path / "a.sqlite", tmp_path / "b.sqlite")
     with SQLiteStore(tmp_path / "b.sqlite") as store:

@@ -1,4 +1,4 @@
-"""Group commit: one transaction for the writes of one turn of the loop, and each of them on its own."""
+"""Group commit: one transaction for the writes of one turn of the loop, with separate results."""
 
 import asyncio
 import threading
@@ -72,11 +72,11 @@ def test_the_last_of_many_runs_is_alone_again(store, go):
 def test_nothing_is_acknowledged_before_the_commit(store, go):
     async def main():
         claims = await hold(store)
-        told = []
-        store.on_commit(lambda: told.append([task.done() for task in tasks]))
+        seen = []
+        store.on_commit(lambda: seen.append([task.done() for task in tasks]))
         tasks = [asyncio.ensure_future(store.commit_step(claim, STEP)) for claim in claims]
         await asyncio.wait(tasks)
-        return told
+        return seen
 
     assert go(main()) == [[False, False, False]]
 
@@ -93,7 +93,7 @@ def test_a_lost_lease_does_not_undo_the_others(store, commits, go):
     assert [store.reader.get_run(f"r{index}").step_index for index in range(3)] == [1, 0, 1]
 
 
-def test_what_a_failed_write_had_changed_is_undone_and_nothing_else(tmp_path, go):
+def test_only_the_changes_of_a_failed_write_are_undone(tmp_path, go):
     with SQLiteStore(tmp_path / "a.sqlite", "process", max_payload_bytes=70_000) as store:
 
         async def main():
@@ -172,7 +172,7 @@ def test_when_sqlite_gives_up_the_transaction_every_write_of_the_group_fails(sto
 
 @pytest.mark.parametrize("number", [1, 3])
 def test_an_error_keeps_its_name_whether_its_write_is_alone_in_its_group_or_not(tmp_path, go, number):
-    """The error has a cause of its own, which is not what the caller should see."""
+    """The error has its own cause, which is not what the caller should see."""
     with SQLiteStore(tmp_path / "a.sqlite", "power") as store:
 
         async def main():
@@ -183,7 +183,7 @@ def test_an_error_keeps_its_name_whether_its_write_is_alone_in_its_group_or_not(
         assert [type(result) for result in go(main())] == [StateEncodeError] * number
 
 
-def test_a_commit_whose_task_is_cancelled_in_the_queue_is_made_all_the_same(store, go):
+def test_a_commit_whose_task_is_cancelled_in_the_queue_is_written(store, go):
     async def main():
         claims = await hold(store)
         tasks = [asyncio.ensure_future(store.commit_step(claim, LAST)) for claim in claims]

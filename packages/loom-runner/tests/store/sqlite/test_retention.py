@@ -1,4 +1,4 @@
-"""What retention drops, what it leaves, and that the rest reads as before."""
+"""What retention deletes, what it keeps, and that the rest can be read as before."""
 
 import json
 import random
@@ -76,7 +76,7 @@ def test_pruning_leaves_the_steps_that_are_kept_as_they_were(store, write, go, k
 
 @pytest.mark.parametrize("keep", [Latest, Last(50), Every(50)], ids=str)
 @pytest.mark.parametrize("states", [small(700), said(300)], ids=["small", "growing"])
-def test_a_store_that_keeps_some_steps_drops_the_others_while_the_run_goes_on(tmp_path, write, keep, states):
+def test_a_store_that_keeps_some_steps_deletes_the_others_while_the_run_continues(tmp_path, write, keep, states):
     with SQLiteStore(tmp_path / "a.sqlite", "process", keep=keep) as store:
         write(store, states, ends=None)
         kept = len(store.reader.steps("r", limit=2000, states=False))
@@ -250,7 +250,7 @@ def test_payloads_that_nothing_names_any_more_are_collected(store, write, go):
 
 
 def test_pruning_survives_a_history_that_is_damaged(tmp_path, write, go):
-    """What cannot be read cannot be written anew, and does not stop the run."""
+    """A damaged state cannot be encoded again, and does not stop the run."""
     with SQLiteStore(tmp_path / "a.sqlite", "process", keep=Every(50)) as store:
         states = said(100)
         claim = write(store, states, ends=None)
@@ -273,13 +273,13 @@ def test_the_file_becomes_smaller_by_vacuum(store, write, go):
     ("text", "keep"),
     [("all", "all"), ("latest", Latest), ("Last:5", Last(5)), ("every:10", Every(10)), (" last:1 ", Last(1))],
 )
-def test_what_a_person_types_is_read(text, keep):
+def test_typed_input_is_parsed(text, keep):
     assert parse_keep(text) == keep
     assert parse_keep(str(keep)) == keep
 
 
 @pytest.mark.parametrize("text", ["", "last", "last:", "last:0", "every:-1", "last:x", "latest:1", "all:1", "none"])
-def test_what_means_nothing_is_refused(text):
+def test_requests_without_effect_are_refused(text):
     with pytest.raises(UsageError, match="cannot keep"):
         parse_keep(text)
 

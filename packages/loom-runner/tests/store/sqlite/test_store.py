@@ -1,4 +1,4 @@
-"""The store's contract: facts are kept, and nobody without the lease can change them."""
+"""The store's contract: facts are kept, and no process without the lease can change them."""
 
 import asyncio
 from dataclasses import replace
@@ -137,7 +137,7 @@ def test_nothing_is_written_with_an_old_fence(store, claim, go, write):
 TABLES = ("runs", "steps", "attempts", "tool_calls", "leases", "signals")
 
 
-def test_the_heartbeat_prolongs_leases_and_names_those_that_are_lost(store, claim, go):
+def test_the_heartbeat_renews_leases_and_returns_the_lost_ones(store, claim, go):
     expire(store)
     assert store.renew([claim]) == []
     assert store.reader.get_run("r").is_leased
@@ -188,7 +188,7 @@ def test_a_tool_call_is_new_once_and_found_after_that(store, claim, go):
     assert (found.status, found.result, found.is_in_doubt) == ("done", '"page"', False)
 
 
-def test_an_earlier_try_of_a_call_is_kept_when_it_is_made_again(store, claim, go):
+def test_an_earlier_try_of_a_call_is_kept_when_it_is_repeated(store, claim, go):
     go(store.start_tool(claim, CALL))
     second = go(store.claim_run(store.reader.get_run("r"), BOB, take_over=True))
     go(store.restart_tool(second, replace(CALL, at=9_000)))

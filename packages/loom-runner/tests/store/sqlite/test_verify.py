@@ -1,4 +1,4 @@
-"""`verify` finds what is wrong, and nothing else; sums and facts say what is there."""
+"""`verify` finds all problems and no others; sums and facts are correct."""
 
 import json
 import random
@@ -66,13 +66,13 @@ def test_a_database_as_it_should_be_has_no_problem(run):
         ),
         ("UPDATE tool_calls SET step_index = 99 WHERE name = 'fail'", None, "it is of step 99, and only 13 are"),
         ("UPDATE tool_calls SET result = NULL WHERE name = 'look'", None, "it is done and has no result"),
-        ("UPDATE tool_calls SET tries = 3 WHERE name = 'fail'", None, "it was made 3 times, and 0 earlier tries"),
+        ("UPDATE tool_calls SET tries = 3 WHERE name = 'fail'", None, "it was started 3 times, and 0 earlier tries"),
         ("UPDATE tool_calls SET error = x'7a00' WHERE name = 'fail'", None, "cannot read the error of tool call"),
         ("UPDATE blobs SET content = x'7a00'", "blob ", "it is damaged"),
         ("UPDATE blobs SET size_bytes = 3", "blob ", "its content is not what its hash says"),
     ],
 )
-def test_what_is_wrong_is_found_and_named(run, sql, where, what):
+def test_problems_are_found_and_named(run, sql, where, what):
     run._file.db.execute(sql)
     problems = run.reader.verify().problems
     assert any(what in problem.what and problem.where.startswith(where or "tool call ") for problem in problems), (

@@ -1,5 +1,5 @@
-"""The proof machinery of loom-tailcalls: one source, run as plain recursion and run by the
-compiler.
+"""The tools that compare the compiler with plain recursion: one source, run as plain recursion and
+run by the compiler.
 
 Theory of operation. A *program* is a Python module with a function ``main()`` (a plain function or
 a coroutine function) that imports its decorators from a module named ``subject``. The machinery

@@ -29,7 +29,7 @@ class Mismatch(AssertionError):
 
 @dataclasses.dataclass(slots=True)
 class Verdict:
-    """What one comparison found, for the counts of a sweep."""
+    """The result of one comparison, for the counts of a sweep."""
 
     refused: dict[str, str]  # mode -> code
     reported: bool
@@ -37,8 +37,8 @@ class Verdict:
 
 
 def same(left: observe.Observation, right: observe.Observation, *, where: bool = True) -> bool:
-    """Whether two observations are equal; a reference that moves the call into a function of its
-    own names that one in errors.
+    """Whether two observations are equal; a reference that moves the call into a separate function
+    names that one in errors.
     """
 
     def facts(seen: observe.Observation) -> tuple[object, ...]:

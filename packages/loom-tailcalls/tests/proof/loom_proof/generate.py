@@ -1,13 +1,13 @@
 """Draw programs of the accepted fragment: one recursive function, its signature, its body and its
 calls.
 
-Rules that keep every program finite and its reference honest:
+Rules that keep every program finite and its reference valid:
 
 * the first parameter `n` counts down; every call of the function passes a smaller one, and ``n <=
   0`` returns at once;
-* each `while` has a counter of its own (a shared one makes the *reference* endless);
+* each `while` has its own counter (a shared one makes the *reference* endless);
 * numbers are kept small, so a failure is about control flow and not about arithmetic;
-* a variable that may be unassigned is used on purpose, but seldom: otherwise most programs end at
+* a variable that may be unassigned is used on purpose, but rarely: otherwise most programs end at
   their first line.
 
 What is drawn: functions, coroutines, generators and async generators; as a function, a method or a
@@ -117,7 +117,7 @@ class Writer:
     # -------------------------------------------------------------- small choices
 
     def chance(self, percent: int) -> bool:
-        """Say yes in about that many cases of a hundred; shrinks to no."""
+        """Return True in about that many cases of a hundred; shrinks to False."""
         return self.below(100) >= 100 - percent
 
     def pick(self, *choices: Any) -> Any:
@@ -496,14 +496,14 @@ class Writer:
 
 
 def write(below: Callable[[int], int], *, blocks: bool = True) -> str:
-    """Write a module with `main()`, asking `below` for every choice; see the rules at the top."""
+    """Write a module with `main()`, taking every choice from `below`; see the rules at the top."""
     kind = ("coroutine", "function", "coroutine", "stream", "generator")[below(5)]
     place = ("module", "method", "module", "closure")[below(4)]
     return Writer(below, kind, place, in_blocks=blocks and below(2) == 1).program()
 
 
 def choices_of(random: Random) -> tuple[Callable[[int], int], list[int]]:
-    """Give a `below` that draws evenly, and the list it writes its choices into."""
+    """Return a `below` that draws evenly, and the list to which it appends its choices."""
     made: list[int] = []
 
     def below(number: int) -> int:
@@ -514,12 +514,12 @@ def choices_of(random: Random) -> tuple[Callable[[int], int], list[int]]:
 
 
 def replay(choices: Sequence[int]) -> Callable[[int], int]:
-    """Give a `below` that repeats choices, and takes the simplest one when there are no more."""
+    """Return a `below` that repeats choices, then takes the simplest one."""
     left = iter(choices)
     return lambda number: min(next(left, 0), number - 1)
 
 
 @st.composite
 def programs(draw: Callable[[Any], Any], blocks: bool = True) -> str:
-    """Programs as a Hypothesis strategy: good at odd corners and at making a failure small."""
+    """Programs as a Hypothesis strategy: it finds edge cases and shrinks failures."""
     return write(lambda number: draw(st.integers(0, number - 1)), blocks=blocks)

@@ -1,8 +1,8 @@
 """Let a local model choose what to test: a trusted template by name, and a few small numbers.
 
 Nothing the model writes is ever executed or put into source text: its answer is read as JSON, the
-template must be one of ours and each number is a whole number inside its bounds. Whatever does not
-fit is counted and dropped.
+template must be one of those below, and each number a whole number inside its bounds. Other answers
+are counted and dropped.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Choice:
 
     @property
     def source(self) -> str:
-        """The program: our template with whole numbers in it."""
+        """The program: the template with whole numbers in it."""
         numbers = {name: str(getattr(self, name)) for name in BOUNDS}
         text = TEMPLATES[self.template]
         for name, number in numbers.items():
@@ -133,8 +133,8 @@ def checked(answer: str) -> Choice:
     """Read a model's answer.
 
     Raises:
-        Unusable: It is no JSON object, names no template of ours, or a number is missing, no whole
-            number or out of bounds.
+        Unusable: It is not a JSON object, the template is unknown, or a number is missing, not a
+            whole number or out of bounds.
     """
     try:
         data = json.loads(answer)
@@ -144,7 +144,7 @@ def checked(answer: str) -> Choice:
         raise Unusable("no JSON object")
     template = data.get("template")
     if not isinstance(template, str) or template not in TEMPLATES:
-        raise Unusable("no template of ours")
+        raise Unusable("unknown template")
     numbers: dict[str, int] = {}
     for name, (low, high) in BOUNDS.items():
         value = data.get(name)
@@ -155,7 +155,7 @@ def checked(answer: str) -> Choice:
 
 
 def base_url(environment: dict[str, str] | None = None) -> str:
-    """Say where the model server is: OLLAMA_BASE_URL, OLLAMA_HOST (a URL or host:port), or the
+    """Return the URL of the model server: OLLAMA_BASE_URL, OLLAMA_HOST (a URL or host:port), or the
     usual port of this machine.
     """
     source = os.environ if environment is None else environment
@@ -178,8 +178,8 @@ class Server:
             return json.loads(reply.read(1_000_000))
 
     def model(self) -> str | None:
-        """Name a model the server has (OLLAMA_MODEL when it is one of them), or None when no server
-        answers.
+        """Return the name of a model that the server has (OLLAMA_MODEL when it is one of them), or
+        None when no server answers.
         """
         try:
             tags = self._call("/api/tags")
@@ -190,7 +190,7 @@ class Server:
         return wanted if wanted in names else next(iter(sorted(names)), None)
 
     def choose(self, model: str, number: int) -> str:
-        """Ask for one choice; the raw text is returned, for `checked` to judge."""
+        """Ask for one choice; the raw text is returned, to be validated by `checked`."""
         options = {"seed": number, "temperature": 1.0, "num_predict": 80}
         body = {"model": model, "prompt": f"{PROMPT}{number}.", "stream": False, "format": "json", "options": options}
         reply = self._call("/api/generate", body)

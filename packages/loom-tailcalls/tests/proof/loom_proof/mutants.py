@@ -1,9 +1,9 @@
-"""Put named faults into a copy of the compiler and see that the proof machinery catches each one.
+"""Put named faults into a copy of the compiler and check that the tests catch each one.
 
     python -m loom_proof.mutants            from the folder that holds `loom_proof`; exit code 1 when a mutant survives
 
-A mutant is a replacement of one text that stands exactly once in one module. When the module is
-rewritten the replacement no longer fits, and that is an error here: a mutant that is not applied
+A mutant is a replacement of one text that occurs exactly once in one module. When the module is
+rewritten the replacement no longer applies, which is an error: a mutant that is not applied
 proves nothing.
 """
 
@@ -54,7 +54,7 @@ MUTANTS = (
     Mutant(
         "the callee is not compared",
         "_loop",
-        'tests: list[ast.expr] = [at.is_(callee, at.load(".me"))]',
+        'tests: list[ast.expr] = [at.is_(callee, at.load(".this"))]',
         "tests: list[ast.expr] = [at.constant(True)]",
     ),
     Mutant(
@@ -85,21 +85,21 @@ def apply(mutant: Mutant, folder: Path) -> None:
     """Write a copy of the compiler with the fault into `folder/loom`.
 
     Raises:
-        LookupError: The text does not stand there exactly once.
+        LookupError: The text does not occur there exactly once.
     """
     source = Path(loom.__file__).parent
     path = source / f"{mutant.module}.py"
     text = path.read_text(encoding="utf-8")
     if text.count(mutant.old) != 1:
         raise LookupError(
-            f"cannot apply {mutant.name!r}: its text stands {text.count(mutant.old)} times in {path.name}"
+            f"cannot apply {mutant.name!r}: its text occurs {text.count(mutant.old)} times in {path.name}"
         )
     shutil.copytree(source, folder / "loom", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "loom" / path.name).write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
 
 
 def caught_by_corpus() -> str | None:
-    """Name the first program of the corpus that the compiler gets wrong, or None."""
+    """Return the first program of the corpus that the compiler gets wrong, or None."""
     for one in corpus("accepted"):
         expected = observe.run(one.source, str(one.path), observe.plain())
         seen = observe.run(one.source, str(one.path), observe.compiled(), seconds=2)
@@ -122,7 +122,7 @@ def caught_by_corpus() -> str | None:
 
 
 def caught_by_generator(number: int) -> str | None:
-    """Say after how many generated programs a difference shows, or None."""
+    """Return after how many generated programs a difference shows, or None."""
     for seed in range(number):
         try:
             check(program(seed)[0])
@@ -131,15 +131,15 @@ def caught_by_generator(number: int) -> str | None:
     return None
 
 
-def judge(mutant: Mutant, generated: int, *, corpus_too: bool = True) -> str | None:
-    """Run the machinery on a mutant in a process of its own; name what caught it, or None for a
-    survivor.
+def caught_by(mutant: Mutant, generated: int, *, corpus_too: bool = True) -> str | None:
+    """Run the tests on a mutant in a separate process; return what caught it, or None if it
+    survives.
     """
     here = Path(__file__).resolve().parents[1]
     with tempfile.TemporaryDirectory() as folder:
         apply(mutant, Path(folder))
         path = os.pathsep.join([folder, str(here)])
-        command = [sys.executable, "-m", "loom_proof.mutants", "--judge", str(generated)]
+        command = [sys.executable, "-m", "loom_proof.mutants", "--test", str(generated)]
         done = subprocess.run(
             [*command, *([] if corpus_too else ["--generated-only"])],
             env={**os.environ, "PYTHONPATH": path},
@@ -153,7 +153,7 @@ def judge(mutant: Mutant, generated: int, *, corpus_too: bool = True) -> str | N
         return done.stdout.strip()
     if done.returncode == 0:
         return None
-    raise RuntimeError(f"cannot judge {mutant.name!r}: {done.stderr.strip()[-500:]}")
+    raise RuntimeError(f"cannot test {mutant.name!r}: {done.stderr.strip()[-500:]}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -163,20 +163,20 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--generated", type=int, default=400, help="generated programs for each mutant (default: 400)")
     parser.add_argument("--generated-only", action="store_true", help="leave the corpus out")
-    parser.add_argument("--judge", type=int, help=argparse.SUPPRESS)
-    said = parser.parse_args(arguments)
-    if said.judge is not None:
-        caught = None if said.generated_only else caught_by_corpus()
-        caught = caught or (caught_by_generator(said.judge) if said.judge else None)
+    parser.add_argument("--test", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.test is not None:
+        caught = None if given.generated_only else caught_by_corpus()
+        caught = caught or (caught_by_generator(given.test) if given.test else None)
         print(caught or "")
         return 3 if caught else 0
-    unchanged = judge(UNCHANGED, said.generated, corpus_too=not said.generated_only)
+    unchanged = caught_by(UNCHANGED, given.generated, corpus_too=not given.generated_only)
     if unchanged is not None:
-        print(f"the compiler itself is caught by {unchanged}: mend that first")
+        print(f"the compiler itself is caught by {unchanged}: correct that first")
         return 1
     survivors = 0
     for mutant in MUTANTS:
-        caught = judge(mutant, said.generated, corpus_too=not said.generated_only)
+        caught = caught_by(mutant, given.generated, corpus_too=not given.generated_only)
         survivors += caught is None
         print(f"{mutant.name:58} {'caught by ' + caught if caught else 'SURVIVED'}", flush=True)
     print(f"{len(MUTANTS) - survivors} of {len(MUTANTS)} caught")

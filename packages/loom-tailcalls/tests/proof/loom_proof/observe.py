@@ -1,4 +1,4 @@
-"""Run one program under given decorators and write down everything a caller can see."""
+"""Run one program with given decorators and record everything that a caller can observe."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class TooSlow(BaseException):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Observation:
-    """What one run showed: how it ended, what it logged, and how often its coroutine suspended."""
+    """The result of one run: how it ended, what it logged, and how often its coroutine
+    suspended.
+    """
 
     kind: str  # "returned" | "raised" | "import-raised" | "too slow"
     value: str  # repr of the result, or "Type: text"
@@ -49,9 +51,9 @@ class Observation:
 
 @dataclasses.dataclass(slots=True)
 class Decorators:
-    """The pair of decorators a program imports, and what a run with them left behind.
+    """The pair of decorators a program imports, and what a run with them recorded.
 
-    No Python frame may stand between the program and the decorator: `functools.partial` adds
+    No Python frame may be between the program and the decorator: `functools.partial` adds
     options without one.
     """
 
@@ -97,7 +99,7 @@ class Decorators:
 
 
 def plain() -> Decorators:
-    """Give decorators that return the function unchanged: plain recursion, the reference."""
+    """Return decorators that return the function unchanged: plain recursion, the reference."""
 
     def unchanged(fn: Callable[..., Any] | None = None, /, **_options: Any) -> Any:
         return unchanged if fn is None else fn
@@ -106,7 +108,9 @@ def plain() -> Decorators:
 
 
 def compiled(**options: Any) -> Decorators:
-    """Give loom's decorators, with options that the program itself does not say (as `blocks=`)."""
+    """Return loom's decorators, with options that the program itself does not set (such as
+    `blocks=`).
+    """
     import loom
 
     if not options:
@@ -115,7 +119,7 @@ def compiled(**options: Any) -> Decorators:
 
 
 def by_transitions(**options: Any) -> Decorators:
-    """Give loom's decorators, and run the program's own calls one transition at a time through
+    """Return loom's decorators, and run the program's own calls one transition at a time through
     `loom.transition`.
     """
     import loom
@@ -144,7 +148,7 @@ async def collect(stream: Any) -> list[Any]:
 
 
 def scrub(text: str) -> str:
-    """Take memory addresses out of a text: they differ between two runs of the same program."""
+    """Remove memory addresses from a text: they differ between two runs of the same program."""
     return _ADDRESS.sub("0x", text)
 
 
@@ -168,7 +172,7 @@ class _Counted:
             self.suspensions += 1
             try:
                 resume, given = inner.send, (yield waits_for)
-            except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, which decides
+            except BaseException as error:  # noqa: BLE001 - passed on to the coroutine
                 resume, given = inner.throw, error
 
 
@@ -217,8 +221,8 @@ def load(source: str, filename: str, decorators: Decorators, name: str = "progra
 
 
 def innermost(error: BaseException, filename: str) -> str:
-    """Say where in the program an exception came up: function and line of the deepest frame of that
-    file.
+    """Return where in the program an exception was raised: function and line of the deepest frame
+    of that file.
     """
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == filename]
     return f"{frames[-1].name}:{frames[-1].lineno}" if frames else ""

@@ -1,11 +1,11 @@
 """A corpus file and what its comments expect of the compiler.
 
-Three folders, one program each file; the first line of the docstring is the rule in one sentence.
+Three folders, one program per file; the docstring is the rule in one sentence.
 
 ``accepted/``   equal to plain recursion in every `blocks` mode, and without a reported deviation (but see ``reports``)
-``deviating/``  equal under ``blocks="exact"``; under ``"step"`` (and when nothing is said) exactly what `STEP` says
+``deviating/``  equal under ``blocks="exact"``; under ``"step"`` (and without the option) exactly what `STEP` defines
 ``either/``     refused, reported or equal: what the contract leaves open, as long as nothing is silently different
-``refused/``    a `TailCallError` at decoration: the comment ``# ^ LT011`` under a line says code and column
+``refused/``    a `TailCallError` at decoration: the comment ``# ^ LT011`` under a line gives code and column
              (``#^`` without the space means the column of the ``#``, ``#^2`` column 2)
 
 Comments that a program may hold:
@@ -27,7 +27,8 @@ from pathlib import Path
 
 CORPUS = Path(__file__).resolve().parents[1] / "corpus"
 _DIRECTIVE = re.compile(r"^# (python|exact|code|reports): (.+)$", re.MULTILINE)
-_RULE = re.compile(r'\A"""(.+?)(?:"""|\n)')
+_DOCSTRING = re.compile(r'\A""".')
+
 _CARET = re.compile(r"^(\s*#\s*)\^(\d*) (LT\d{3})\s*$")
 _DEVIATES = re.compile(r"#\s*deviates\b")
 
@@ -47,7 +48,7 @@ class Program:
 
     path: Path
     source: str
-    rule: str
+
     directives: dict[str, str]
 
     @property
@@ -68,7 +69,7 @@ class Program:
 
     @property
     def refusals(self) -> list[Refusal]:
-        """What the caret comments say; each points at the code line above it."""
+        """The refusals in the caret comments; each points at the code line above it."""
         found = []
         lines = self.source.splitlines()
         for number, line in enumerate(lines, 1):
@@ -98,12 +99,11 @@ class Program:
 
 
 def read(path: Path) -> Program:
-    """Read one corpus file. The docstring and every directive must be there and well formed."""
+    """Read one corpus file. The docstring and every directive must be valid."""
     source = path.read_text(encoding="utf-8")
-    rule = _RULE.match(source)  # not parsed: the file may need a newer Python than this one
-    if not rule:
-        raise ValueError(f"cannot use {path.name}: it has no docstring. Say the rule it tests in one sentence.")
-    return Program(path, source, rule[1], {key: text.strip() for key, text in _DIRECTIVE.findall(source)})
+    if not _DOCSTRING.match(source):  # not parsed: the file may need a newer Python than this one
+        raise ValueError(f"cannot use {path.name}: it has no docstring. Write the rule that it tests in one sentence.")
+    return Program(path, source, {key: text.strip() for key, text in _DIRECTIVE.findall(source)})
 
 
 def corpus(folder: str) -> list[Program]:

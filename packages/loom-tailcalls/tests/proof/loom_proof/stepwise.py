@@ -36,7 +36,7 @@ _NAMES = {"tailrec", "tailstream"}
 
 @dataclasses.dataclass(slots=True)
 class Next:
-    """A bound call that has not begun: a coroutine or a generator nobody has started."""
+    """A bound call that has not begun: a coroutine or a generator that has not started."""
 
     bound: Any
     drops_value: bool = False
@@ -118,7 +118,7 @@ def _finish(coroutine: Any) -> Any:
 
 
 def decorators() -> Decorators:
-    """Give decorators that drive rewritten functions (see `rewrite`)."""
+    """Return decorators that drive rewritten functions (see `rewrite`)."""
     return Decorators(_driver, _driver, compile=rewrite, support=SUPPORT)
 
 

@@ -4,10 +4,10 @@ that holds `loom_proof`.
 Prints the seed, the counts and, on a mismatch, the smallest program found that shows it. Exit code
 0: no mismatch; 1: a mismatch.
 
-Choices are drawn evenly here: Hypothesis likes small and similar examples, which is good for a
-search of corners and bad for a sweep. (Measured on the mutants of `mutants.py`: 300 Hypothesis
-examples catch 6 of 10, 300 even ones 9.) Every program has a seed of its own, so a failure is
-repeated with ``-n 1 --seed THAT``.
+Choices are drawn evenly here: Hypothesis likes small and similar examples, which is good for
+finding edge cases and bad for a sweep. (Measured on the mutants of `mutants.py`: 300 Hypothesis
+examples catch 6 of 10, 300 even ones 9.) Every program has its own seed, so a failure is repeated
+with ``-n 1 --seed THAT``.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from loom_proof.generate import choices_of, replay, write
 
 
 def program(seed: int) -> tuple[str, list[int]]:
-    """Write the program of a seed; give its choices, too."""
+    """Return the program of a seed, and its choices."""
     below, choices = choices_of(random.Random(seed))
     return write(below), choices
 
 
 def fails(choices: list[int]) -> Mismatch | None:
-    """Compare the program of these choices; give the mismatch, if there is one."""
+    """Compare the program of these choices; return the mismatch, if there is one."""
     try:
         check(write(replay(choices)))
     except Mismatch as mismatch:
@@ -38,7 +38,7 @@ def fails(choices: list[int]) -> Mismatch | None:
 
 
 def smaller(choices: list[int], mismatch: Mismatch, seconds: float = 60.0) -> Mismatch:
-    """Leave choices out, or take simpler ones, as long as the program still shows a mismatch."""
+    """Remove or simplify choices as long as the program still shows a mismatch."""
     ends = time.monotonic() + seconds
     best, found = list(choices), mismatch
     size = max(1, len(best) // 2)

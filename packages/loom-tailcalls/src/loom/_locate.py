@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from loom._verdict import Analysis
 
 
-def judge(original: FunctionType, options: Options, caller: FrameType | None) -> tuple[Analysis, int | None]:
+def analyse_function(original: FunctionType, options: Options, caller: FrameType | None) -> tuple[Analysis, int | None]:
     """Find the text of a function, verify it, and analyse it.
 
     Returns:

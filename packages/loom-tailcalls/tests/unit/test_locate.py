@@ -1,10 +1,10 @@
-"""The text is taken only if it compiles to the loaded code, and our decorator is told from others
-by its line.
+"""The text is used only if it compiles to the loaded code; the line of the caller identifies our
+decorator.
 """
 
 import pytest
 from loom import TailCallError
-from loom._judge import judge, locate
+from loom._locate import analyse_function, locate
 from loom._options import Options
 
 
@@ -44,4 +44,4 @@ def test_the_position_is_that_of_the_calling_line(programs):
     ((function, line),) = module.found
     definition, _ = locate(function)
     assert definition.decorator_at(line) == 1
-    assert judge(function, Options(), None)[1] is None
+    assert analyse_function(function, Options(), None)[1] is None
