@@ -5,6 +5,7 @@ export type Fields = { [name: string]: Json };
 
 export type Row = {
   run_id: string;
+  name: string;
   status: string;
   display_status: string;
   title: string;
@@ -18,6 +19,8 @@ export type Row = {
 
 export type Approval = {
   run_id: string;
+  name: string;
+  ancestors: string[];
   number: number;
   status: string;
   tool: string;

@@ -41,7 +41,7 @@ export function Request({ request, mayDecide, onDecided }: Props) {
         <code>{request.tool}</code>
         <span class={`pill t-${tone(request.status)}`}>{request.status}</span>
         <span class="faint">
-          {request.run_id.includes(":sub:") && `${request.run_id.slice(request.run_id.lastIndexOf(":sub:") + 5)} `}#{request.number}
+          {request.ancestors.length > 0 && `${request.name} `}#{request.number}
           {isPending && request.expires_at ? `, ${until(request.expires_at)}` : ""}
           {request.needed > 1 ? `, needs ${request.needed} people` : ""}
         </span>

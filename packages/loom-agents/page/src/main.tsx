@@ -130,7 +130,7 @@ function Desk({ me }: { me: Me }) {
   }
 
   const waiting = (runId: string) => asked.filter((request) => request.run_id === runId).length;
-  const below = (runId: string) => asked.filter((request) => request.run_id.startsWith(`${runId}:sub:`));
+  const below = (runId: string) => asked.filter((request) => request.ancestors.includes(runId));
   return (
     <div class="desk">
       <nav aria-label="runs">
@@ -149,7 +149,7 @@ function Desk({ me }: { me: Me }) {
             <li key={run.run_id} style={{ paddingLeft: `${depth * 14}px` }}>
               <button aria-current={run.run_id === chosen} title={run.run_id} onClick={() => choose(run.run_id)}>
                 <span class="line">
-                  <b>{depth ? run.run_id.slice(run.run_id.lastIndexOf(":sub:") + 5) : run.run_id}</b>
+                  <b>{depth ? run.name : run.run_id}</b>
                   <span class={`pill t-${tone(run.display_status)}`}>{run.display_status}</span>
                 </span>
                 <span class="faint brief">{run.title}</span>

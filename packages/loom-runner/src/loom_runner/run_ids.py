@@ -11,6 +11,7 @@ from typing import Final
 from loom_runner.errors import UsageError
 
 __all__ = [
+    "ancestor_run_ids",
     "check_run_id",
     "child_name",
     "child_run_id",
@@ -68,6 +69,15 @@ def child_name(run_id: str) -> str:
 def parent_run_id(run_id: str) -> str | None:
     """Return the id of a child's parent; None if the run is not a child."""
     return run_id.rpartition(_SEPARATOR)[0] or None
+
+
+def ancestor_run_ids(run_id: str) -> list[str]:
+    """Return the ids of a child's parent, of that one's parent, and so on; empty if the run is not a child."""
+    found = []
+    while (parent := parent_run_id(run_id)) is not None:
+        found.append(parent)
+        run_id = parent
+    return found
 
 
 def root_run_id(run_id: str) -> str:

@@ -38,3 +38,8 @@ def test_a_childs_name_cannot_pose_as_a_grandchild(name):
 def test_a_childs_id_is_not_too_long_either():
     with pytest.raises(UsageError, match="1 to 200"):
         run_ids.child_run_id("r" * 190, "c" * 20)
+
+
+def test_ancestors_are_the_runs_above_the_nearest_first():
+    assert run_ids.ancestor_run_ids("r:sub:a:sub:b") == ["r:sub:a", "r"]
+    assert run_ids.ancestor_run_ids("r") == []

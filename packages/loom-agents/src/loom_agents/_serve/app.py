@@ -33,6 +33,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from loom_runner import EventLog, LocalEngine, RunBusy, RunnerError, StoreError, UnknownRun, UsageError
 from loom_runner.errors import IllegalMove, LeaseLost, RunExists, UnknownApproval, UnknownToolCall
+from loom_runner.run_ids import ancestor_run_ids, child_name
 from prometheus_client import CONTENT_TYPE_LATEST
 from sse_starlette import EventSourceResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -205,13 +206,13 @@ class _Routes:
         seq = self.log.last()
         run = self.runs.get(run_id)
         calls = [dict(call) for call in self.runs.tool_calls(run_id)]
-        approvals = [_with_hash(row) for row in self.runs.approvals(run_id)]
+        approvals = [_request_row(row) for row in self.runs.approvals(run_id)]
         row = self._row(run) | {"wait": run["wait"], "error": run["error"], "seq": seq}
         return row | {"tool_calls": calls, "approvals": approvals, **self.product.details(run)}
 
     def _row(self, run: Mapping[str, Any]) -> dict[str, Any]:
         names = ("run_id", "status", "step_index", "created_at", "updated_at", "parent_run_id")
-        return {name: run[name] for name in names} | self.product.summary(run)
+        return {name: run[name] for name in names} | {"name": child_name(run["run_id"])} | self.product.summary(run)
 
     async def _start(self, request: Request, body: Annotated[dict[str, Any], Body()]) -> JSONResponse:
         named = request.headers.get("idempotency-key") or body.pop("run_id", None)
@@ -254,7 +255,7 @@ class _Routes:
 
     async def _approvals(self, run_id: str | None = None, *, pending: bool = True) -> dict[str, Any]:
         rows = self.runs.approvals(run_id, pending_only=pending)
-        return {"approvals": [_with_hash(row) for row in rows]}
+        return {"approvals": [_request_row(row) for row in rows]}
 
     async def _decide(self, run_id: str, number: int, caller: Caller, body: Mapping[str, Any]) -> dict[str, Any]:
         kind, note, arguments = body.get("decision"), body.get("note", ""), body.get("arguments")
@@ -267,12 +268,12 @@ class _Routes:
         if request["status"] != "pending":
             code = 410 if request["status"] == "expired" else 409
             raise HTTPException(code, f"cannot decide {run_id}#{number}: it is {request['status']}.")
-        if body.get("arguments_hash") not in (None, _with_hash(request)["arguments_hash"]):
+        if body.get("arguments_hash") not in (None, _request_row(request)["arguments_hash"]):
             raise HTTPException(409, f"cannot decide {run_id}#{number}: its arguments are not those you saw.")
         decided = await self.product.decide(request, Decision(kind, note, arguments), caller)
         self.hub.wake()
         stopped = None if decided["status"] == "pending" else await self.worker.resume(self._root(run_id))
-        return {"approval": _with_hash(decided), "not_resumed": stopped}
+        return {"approval": _request_row(decided), "not_resumed": stopped}
 
     def _root(self, run_id: str) -> str:
         """Return the run that drives this one: the topmost of its parents."""
@@ -325,10 +326,17 @@ def _accepted(run_id: str) -> JSONResponse:
     return JSONResponse({"run_id": run_id, "events": f"{where}/events"}, 202, {"location": where})
 
 
-def _with_hash(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Add a hash of its arguments to a request; a client sends it back with a decision about exactly these."""
+def _request_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to a request what a client needs: the name of its run and the ids of the runs above that, and a hash of the
+    arguments, which the client sends back with a decision about exactly these.
+    """
     text = json.dumps(row["arguments"], sort_keys=True, ensure_ascii=False)
-    return {**row, "arguments_hash": hashlib.sha256(text.encode()).hexdigest()[:32]}
+    return {
+        **row,
+        "name": child_name(row["run_id"]),
+        "ancestors": ancestor_run_ids(row["run_id"]),
+        "arguments_hash": hashlib.sha256(text.encode()).hexdigest()[:32],
+    }
 
 
 async def _error_response(request: Request, exc: Exception) -> JSONResponse:

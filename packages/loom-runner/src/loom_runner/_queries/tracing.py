@@ -32,6 +32,7 @@ from flow_xray import FlowXrayError, Span, TraceResult, trace
 from loom_runner._queries.run_trace import RowSpan, RunSpans, row_id, run_tree_spans, step_id, tool_id
 from loom_runner._store.lookup import read_run
 from loom_runner.errors import UsageError
+from loom_runner.run_ids import is_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,7 +93,7 @@ class _LiveSpans:
         self._open: dict[str, AbstractContextManager[Span]] = {}
 
     def __call__(self, event: RunEvent) -> None:
-        if event.run_id != self._run_id and not event.run_id.startswith(f"{self._run_id}:sub:"):
+        if not is_within(event.run_id, self._run_id):
             return
         match event.kind:
             case "run_started":

@@ -23,15 +23,8 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-<<<<<<< HEAD
-    """Run a sweep; exit code 1 when a promise was broken."""
-    parser = sweep_parser("loom_runner.testing", __doc__, number=1000)
-=======
     """Run a sweep; return 1 if it found problems, else 0."""
-    parser = argparse.ArgumentParser(
-        prog="python -m loom_runner.testing", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
->>>>>>> main
+    parser = sweep_parser("loom_runner.testing", __doc__, number=1000)
     parser.add_argument("what", nargs="?", choices=["kill", "power", "faults"], default="kill", help="kill by default")
     parser.add_argument("--every", type=int, default=1, help="power, faults: every K-th operation only")
     given = parser.parse_args(arguments)

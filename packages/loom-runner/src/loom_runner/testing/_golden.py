@@ -191,17 +191,11 @@ class LoomGolden:
                 lines += [f"  {line}" for line in found[:_SHOWN_DIFFERENCES]]
                 if len(found) > _SHOWN_DIFFERENCES:
                     lines.append(f"  ... and {len(found) - _SHOWN_DIFFERENCES} more")
-<<<<<<< HEAD
-                raise AssertionError("\n".join([*lines, f"see it: {page}", "accept it: pytest --update-goldens"]))
+                raise AssertionError("\n".join([*lines, f"page: {page}", "accept: pytest --update-goldens"]))
         elif not self._is_update:
             raise AssertionError(
-                f"there is no golden run {path}. Make it with pytest --update-goldens, and look at it."
+                f"there is no golden run {path}. Write it with pytest --update-goldens, and review it."
             )
-=======
-                raise AssertionError("\n".join([*lines, f"page: {page}", "accept: pytest --loom-update"]))
-        elif not self._is_update:
-            raise AssertionError(f"there is no golden run {path}. Write it with pytest --loom-update, and review it.")
->>>>>>> main
         path.parent.mkdir(parents=True, exist_ok=True)
         content = {"format": GOLDEN_FORMAT, "story": story, "trace": json.loads(trace)}
         path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
@@ -243,11 +237,7 @@ def _read(path: Path) -> dict[str, Any]:
         is_ours = golden["format"] == GOLDEN_FORMAT and "story" in golden and "trace" in golden
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise UsageError(
-<<<<<<< HEAD
-            f"cannot read the golden run {path}: {exc}. Write it anew with pytest --update-goldens."
-=======
-            f"cannot read the golden run {path}: {exc}. Write it again with pytest --loom-update."
->>>>>>> main
+            f"cannot read the golden run {path}: {exc}. Write it again with pytest --update-goldens."
         ) from exc
     if not is_ours:
         raise UsageError(f"cannot read the golden run {path}: its format is {golden['format']!r}. Write it again.")

@@ -8,12 +8,7 @@ What is counted, for every run:
   `retry`, any effect that happened twice;
 * *hidden*: an effect without a recorded end that `doubts` does not list.
 
-<<<<<<< HEAD
 Effects are lines of an append-only file.
-=======
-Every process is forked from a clean server process and killed with SIGKILL; effects are lines of an
-append-only file.
->>>>>>> main
 """
 
 from __future__ import annotations
@@ -53,71 +48,26 @@ outside.
 """
 
 
-<<<<<<< HEAD
 class _Trial(Trial):
     """One run of the sweep's agent."""
-=======
-@dataclass(slots=True)
-class SweepReport:
-    """What a sweep found; `problems` is empty if every promise was kept."""
->>>>>>> main
 
     preload = "loom_runner.testing._preload"
 
-<<<<<<< HEAD
     def __init__(self, folder: Path, policy: Policy, points: Sequence[str] = POINTS) -> None:
         super().__init__(folder)
-=======
-    def __str__(self) -> str:
-        kinds = Counter(problem.partition(":")[0] for problem in self.problems)
-        counts = f"{kinds['lost']} lost, {kinds['repeated']} repeated, {kinds['hidden']} hidden"
-        return f"seed {self.seed}: {self.kills} kills in {self.runs} runs, {self.doubts} doubts; {counts}"
-
-
-class _Trial:
-    """One run, killed a number of times, then finished."""
-
-    def __init__(self, folder: Path, policy: Policy) -> None:
-        self.folder = folder
->>>>>>> main
         self.policy = policy
         self.points = points
         self.effects = EffectLog(folder / "effects.txt")
-<<<<<<< HEAD
-        self.told = EffectLog(folder / "told.txt")
+        self.acknowledged = EffectLog(folder / "acknowledged.txt")
 
     def process(self, point: str | None, nth: int = 1) -> bool:
-        """Drive the run in a process of its own; return whether it was killed."""
+        """Drive the run in a separate process; return whether it was killed."""
         return self.run_process(drive, str(self.folder), self.policy, point, nth, name=f"the process at {point}")
 
     def kill(self, chance: random.Random) -> int:
         """Drive the run to a random point, then decide what waits."""
         was_killed = self.process(chance.choice(self.points), chance.randint(1, 4))
         self.settle()
-=======
-        self.acknowledged = EffectLog(folder / "acknowledged.txt")
-        self.doubts = 0
-        self.problems: list[str] = []
-
-    def process(self, point: str | None, nth: int = 1) -> bool:
-        """Drive the run in a separate process; return whether it was killed."""
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["loom_runner.testing._preload"])
-        child = context.Process(target=drive, args=(str(self.folder), self.policy, point, nth))
-        # The child does not need the sweep's main module, and importing it again would take most of
-        # its time.
-        program = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
-        try:
-            child.start()
-        finally:
-            sys.modules["__main__"] = program
-        child.join()
-        if child.exitcode not in (0, -9):
-            self.problems.append(f"failed: the process at {point} ended with {child.exitcode}")
-        was_killed = child.exitcode == -9
-        child.close()
->>>>>>> main
         return was_killed
 
     def settle(self) -> None:

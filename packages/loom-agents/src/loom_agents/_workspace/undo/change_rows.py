@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import apsw
 from loom_runner import KeyRing, StoreError
+from loom_runner.run_ids import descendant_prefix
 
 from loom_agents._errors import AgentError, ToolError
 from loom_agents._workspace.jail import Workspace
@@ -128,7 +129,7 @@ class ChangeRows:
             rows = db.execute(
                 "SELECT DISTINCT path FROM file JOIN standing ON number = change"
                 " WHERE (run = ?1 OR substr(run, 1, length(?2)) = ?2) AND born = born_of(run) ORDER BY path",
-                (run_id, f"{run_id}:sub:"),
+                (run_id, descendant_prefix(run_id)),
             )
             return [str(path) for (path,) in rows]
 
@@ -146,7 +147,7 @@ class ChangeRows:
                 "SELECT number, key, run, tool, root, at, status, answer FROM standing"
                 " WHERE (run = ?1 OR substr(run, 1, length(?2)) = ?2) AND born = born_of(run)"
                 " ORDER BY number DESC LIMIT ?3",
-                (run_id, f"{run_id}:sub:", -1 if latest is None else latest),
+                (run_id, descendant_prefix(run_id), -1 if latest is None else latest),
             ).fetchall()
             return [self._change(db, row) for row in rows]
 
