@@ -635,7 +635,7 @@ def test_the_log_of_a_step_carries_the_run(make, caplog):
     [{}, {"step": count, "loop": count}, {"step": count, "lease_s": 0}, {"step": count, "max_crashes": 0}],
 )
 def test_a_runner_that_makes_no_sense_is_refused(store, options):
-    with pytest.raises(UsageError, match="cannot (define an agent|make an engine)"):
+    with pytest.raises(UsageError, match="cannot (define an agent|create an engine)"):
         AgentRunner(store=store, **options)
 
 
