@@ -41,11 +41,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
+def provider() -> Iterator[FakeProvider]:
     """Give a fake provider that `openai-chat:` and `ollama:` are pointed at."""
-    server = FakeProvider()
-    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    monkeypatch.setenv("OLLAMA_BASE_URL", server.url)
-    yield server
-    server.close()
+    with FakeProvider.installed() as server:
+        yield server

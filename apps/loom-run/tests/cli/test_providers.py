@@ -15,13 +15,9 @@ HAS_PROVIDERS = importlib.util.find_spec("pydantic_ai") is not None and importli
 
 
 @pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
-    server = FakeProvider()
-    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    monkeypatch.setenv("OLLAMA_BASE_URL", server.url)
-    yield server
-    server.close()
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider.installed() as server:
+        yield server
 
 
 @pytest.mark.skipif(

@@ -1,12 +1,15 @@
 """A provider that says what it is told, without a network."""
 
 import json
+import os
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["FakeProvider"]
 
@@ -38,6 +41,18 @@ class FakeProvider:
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    @classmethod
+    @contextmanager
+    def installed(cls) -> "Iterator[FakeProvider]":
+        """Serve during the block, and let `openai-chat:` and `ollama:` models find the server by environment."""
+        server = cls()
+        environment = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-test", "OLLAMA_BASE_URL": server.url}
+        try:
+            with patch.dict(os.environ, environment):
+                yield server
+        finally:
+            server.close()
 
     def close(self) -> None:
         """Stop serving."""
