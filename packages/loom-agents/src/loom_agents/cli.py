@@ -1,4 +1,5 @@
-"""What the commands of products are made of: how `loom-run` and `loom-ops` open, serve, list and report errors.
+"""What the commands of products are made of: how `loom-run` and `loom-ops` open, serve, list and
+report errors.
 
 A product has one `CommandLine`, and its commands use that::
 
@@ -15,8 +16,8 @@ A product has one `CommandLine`, and its commands use that::
         with DEMO.open_database("runs.sqlite", read_only=True) as store:
             ...
 
-Exit codes, output and Ctrl-C are those of `loom_runner.cli_base`. Importing this module loads no agent, no store and no
-server, so that `--help` is fast.
+Exit codes, output and Ctrl-C are those of `loom_runner.cli_base`. Importing this module loads no
+agent, no store and no server, so that `--help` is fast.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -45,7 +46,9 @@ __all__ = [
 ]
 
 Request: TypeAlias = Mapping[str, Any]
-"""A request for approval, as `loom_runner.Runs` returns it: run_id, number, status, tool, arguments, decisions, ..."""
+"""A request for approval, as `loom_runner.Runs` returns it: run_id, number, status, tool,
+arguments, decisions, ...
+"""
 
 
 class BareFlags(click.Command):
@@ -131,7 +134,8 @@ class CommandLine:
             options: Those of `serve_options`.
 
         Raises:
-            CommandError: The extra `serve` is not installed, or the address or a token file cannot be used.
+            CommandError: The extra `serve` is not installed, or the address or a token file cannot
+                be used.
         """
         try:
             from loom_agents.serve import serve
@@ -159,7 +163,8 @@ class CommandLine:
 
 
 def serve_options(*, port: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that adds --host, --port, --token-file and --allow-host to a click command.
+    """Return a decorator that adds --host, --port, --token-file and --allow-host to a click
+    command.
 
     Args:
         port: The default port.

@@ -1,9 +1,10 @@
-"""MCP servers as tools of an agent: read a file of servers, start them, put their tools into a registry.
+"""MCP servers as tools of an agent: read a file of servers, start them, put their tools into a
+registry.
 
     async with McpServers(read_mcp_config(Path(".mcp.json")), blobs=BlobFolder(folder)) as servers:
         tools = servers.registry(workspace_tools(workspace))
 
-The library `mcp` (extra `loom-agents[mcp]`) is loaded when the first server starts, not before.
+The library `mcp` (extra `loom-agents[mcp]`) is imported when the first server starts.
 """
 
 from loom_agents._errors import McpConfigError

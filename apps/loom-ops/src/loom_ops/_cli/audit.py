@@ -36,7 +36,8 @@ def audit() -> None:
 def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db: str) -> int:
     """Verify the chain of entries.
 
-    Every entry that was changed, removed or added is named, and the exit code is 1 when there is one.
+    Every entry that was changed, removed or added is named, and the exit code is 1 when there is
+    one.
     """
     from loom_ops._audit.chain import AuditHead
 

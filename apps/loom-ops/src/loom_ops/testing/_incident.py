@@ -112,7 +112,7 @@ def drill_of(folder: Path) -> Drill:
 def drive(folder: str, words: Sequence[str], point: str | None, nth: int) -> None:
     """Run one command line in `folder`, until it ends or reaches `point` for the nth time.
 
-    It changes this process: run it in one of its own.
+    It changes this process: run it in a separate one.
     """
     os.chdir(folder)
     output = Path(OUTPUT).open("a", buffering=1)  # noqa: SIM115 - open until the process ends

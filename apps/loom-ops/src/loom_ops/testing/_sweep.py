@@ -81,7 +81,7 @@ class IncidentTrial(Trial):
         prepare(folder, kind)
 
     def process(self, words: Sequence[str], point: str | None = None, nth: int = 1) -> bool:
-        """Run one command line in a process of its own; return whether it was killed."""
+        """Run one command line in a separate process; return whether it was killed."""
         name = f"{' '.join(words)} at {point}"
         return self.run_process(drive, str(self.folder), words, point, nth, name=name, exit_codes=(0, 1, 3))
 

@@ -34,7 +34,8 @@ def approval_requests(store: SQLiteStore, run_id: str | None = None, *, pending_
 def select_requests(
     store: SQLiteStore, run_id: str, number: int | None, verb: str, *, every: bool = False
 ) -> list[Request]:
-    """Find the requests that a command is about: the one with this number, the only pending one, or all.
+    """Find the requests that a command is about: the one with this number, the only pending one, or
+    all.
 
     Args:
         store: the database.

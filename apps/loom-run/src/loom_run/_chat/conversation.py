@@ -39,21 +39,27 @@ from loom_run._config.setup_change import SetupChange
 from loom_run._errors import LoomRunError
 
 PROGRAM: Final = "loom-run/chat"
-"""The name of the agent in the rows of its runs; a delegated task has this name and that of its agent."""
+"""The name of the agent in the rows of its runs; a delegated task has this name and that of its
+agent.
+"""
 
 Limits: TypeAlias = dict[str, Any]
-"""Limits of a command: max_tokens, max_cost_usd, max_requests (in one turn), time_s; those that are given."""
+"""Limits of a command: max_tokens, max_cost_usd, max_requests (in one turn), time_s; those that are
+given.
+"""
 
 
 class Listener(Protocol):
-    """Be told what happens in a run. `Progress` shows it at a terminal; `serve` passes it on."""
+    """Receive what happens in a run. `Progress` shows it at a terminal; `serve` passes it on."""
 
     def __call__(self, event: RunEvent) -> None:
         """Take one event of the runner."""
         ...
 
     def note(self, text: str) -> None:
-        """Take a notice that is not an event of the run, such as an MCP server that cannot be used."""
+        """Take a notice that is not an event of the run, such as an MCP server that cannot be
+        used.
+        """
         ...
 
 
@@ -62,11 +68,12 @@ class RunOptions:
     """Say how one command or request drives a conversation.
 
     Args:
-        listener: is told what happens.
+        listener: receives what happens.
         max_steps: pause after this many steps.
         trace: where to write the trace of the run as an HTML page; None for no page.
         record: a script file to write the model's replies to.
-        trace_error: set afterwards: why the page could not be written although the run did its work.
+        trace_error: set afterwards: why the page could not be written although the run did its
+            work.
     """
 
     listener: Listener
@@ -79,7 +86,8 @@ class RunOptions:
     def tracing(self, runner: AgentRunner, run_id: str) -> Iterator[None]:
         """Record what happens in the block, when a page is wanted.
 
-        A page that cannot be written at the end does not lose the answer: the reason goes to `trace_error`.
+        A page that cannot be written at the end does not lose the answer: the reason goes to
+        `trace_error`.
         """
         if self.trace is None:
             yield
@@ -154,8 +162,9 @@ class Conversation:
     ) -> Turn:
         """Send another message, or the same one again.
 
-        A message equal to the last one resumes its turn, or returns the stored answer. Another one opens the
-        next turn when the last is answered; so does an equal one with `repeat`, from a person who types it again.
+        A message equal to the last one resumes its turn, or returns the stored answer. Another one
+        opens the next turn when the last is answered; so does an equal one with `repeat`, from a
+        person who types it again.
 
         Raises:
             LoomRunError: the last message has no answer yet and this is another one.
@@ -227,12 +236,15 @@ class Conversation:
         *,
         sent: tuple[str, dict[str, Any]] | None = None,
     ) -> Turn:
-        """Send a signal, if any, and resume; nothing is sent when the setup or the place of the page is wrong."""
+        """Send a signal, if any, and resume; nothing is sent when the setup or the place of the
+        page is wrong.
+        """
         setup = _with_max_requests(change.applied_to(before.state.setup), limits)
         opens_turn = sent is not None and sent[0] == MESSAGE_SIGNAL
         steps = None
         if opens_turn or "max_requests" in limits:
-            # A step is a model request; those of earlier turns, and of other agents, do not count for this turn.
+            # A step is a model request; those of earlier turns, and of other agents, do not count
+            # for this turn.
             spent = await self.store.spent_by_descendants(self.run_id)
             earlier = before.step_index + spent.steps
             steps = earlier + setup.max_requests - (0 if opens_turn else before.state.turn_requests)
@@ -262,7 +274,9 @@ class Conversation:
     def _status(
         self, status: RunStatus, wait: dict[str, Any] | None, error: dict[str, Any] | None
     ) -> tuple[ChatStatus, tuple[Request, ...], dict[str, Any] | None]:
-        """Return the status of the run; one that waits for child runs has theirs, when that needs the user."""
+        """Return the status of the run; one that waits for child runs has theirs, when that needs
+        the user.
+        """
         found = chat_status(status, wait, error)
         if found not in {"approval", "waiting"}:
             return found, (), error

@@ -9,7 +9,8 @@ from loom_run._errors import LoomRunError
 async def fork_chat(
     store: SQLiteStore, run_id: str, *, turn: int | None = None, step: int | None = None, name: str | None = None
 ) -> str:
-    """Create a run that starts after a turn or a step of another one; after its latest step without either.
+    """Create a run that starts after a turn or a step of another one; after its latest step without
+    either.
 
     Args:
         store: the database.

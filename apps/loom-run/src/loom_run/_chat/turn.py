@@ -35,9 +35,9 @@ class Turn:
 
     Args:
         run_id: the run.
-        status: `answered` when the last message has its answer; `limit` when the budget is used up; `approval` when
-            tool calls wait for approval; `question` when the model asked the user something; otherwise the status
-            of the run.
+        status: `answered` when the last message has its answer; `limit` when the budget is used up;
+            `approval` when tool calls wait for approval; `question` when the model asked the user
+            something; otherwise the status of the run.
         step_index: how many steps are committed.
         state: the conversation.
         was_stored: nothing ran now; the answer was there already.
@@ -57,7 +57,9 @@ class Turn:
 
     @property
     def answer(self) -> str | None:
-        """The answer to the last message; None while there is none, whatever was answered before."""
+        """The answer to the last message; None while there is none, whatever was answered
+        before.
+        """
         return self.state.answer if self.status == "answered" else None
 
     @property
@@ -113,7 +115,9 @@ class Turn:
         return LIMIT_OPTIONS.get(self._exhausted()[0])
 
     def _exhausted(self) -> tuple[str, str]:
-        """Return the part of the budget that is used up, and its limit; empty texts when it is not the budget."""
+        """Return the part of the budget that is used up, and its limit; empty texts when it is not
+        the budget.
+        """
         found = re.search(r"budget of (\w+) ([\d.e+]+)", str((self.error or {}).get("message", "")))
         return (found[1], found[2].rstrip(".")) if found else ("", "")
 
@@ -153,7 +157,9 @@ def chat_state(run_id: str, state: Any) -> AgentState:
 def chat_status(
     status: RunStatus, wait: Mapping[str, Any] | None, error: Mapping[str, Any] | None = None
 ) -> ChatStatus:
-    """Return the status of a conversation: from the status of its run, what that waits for, and why it stopped."""
+    """Return the status of a conversation: from the status of its run, what that waits for, and why
+    it stopped.
+    """
     if status in {"paused", "failed"} and error is not None and error["category"] == "limit":
         return "limit"
     signal = (wait or {}).get("signal")

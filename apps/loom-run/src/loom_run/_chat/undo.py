@@ -24,7 +24,9 @@ def open_change_log(store: SQLiteStore) -> ChangeLog:
 
 
 def list_changes(store: SQLiteStore, run_id: str) -> Iterator[str]:
-    """List what a run has changed and what is not undone, one line for each change, the latest first."""
+    """List what a run has changed and what is not undone, one line for each change, the latest
+    first.
+    """
     Runs(store).get(run_id)
     changes = open_change_log(store).standing(run_id)
     if not changes:

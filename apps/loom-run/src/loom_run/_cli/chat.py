@@ -1,4 +1,6 @@
-"""The commands that drive a run: chat, supervise, resume. Heavy imports are inside them, for a fast `--help`."""
+"""The commands that drive a run: chat, supervise, resume. Heavy imports are inside them, for a fast
+`--help`.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -54,11 +56,12 @@ NOT_TEXT = "cannot chat: the message is not valid text. Write it in UTF-8."
 def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, output: Output, **options: Any) -> int:
     """Send a message and print the answer.
 
-    `-` as the message reads it from standard input. Without a message, at a terminal, it is a session: type
-    messages until Ctrl-D.
+    `-` as the message reads it from standard input. Without a message, at a terminal, it is a
+    session: type messages until Ctrl-D.
 
-    A new --run-id starts a chat. An existing one continues it: the same message finishes its turn or prints the
-    stored answer, another one opens the next turn, or answers what the model has asked.
+    A new --run-id starts a chat. An existing one continues it: the same message finishes its turn
+    or prints the stored answer, another one opens the next turn, or answers what the model has
+    asked.
     """
     with errors_as_json(output, run_id):
         text = _message(message, may_ask=output == "text")
@@ -77,9 +80,9 @@ def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, outp
 def supervise(*, message: str, run_id: str | None, db: str, output: Output, **options: Any) -> int:
     """Let a team work on a task: plan, delegate, merge, verify.
 
-    The agents are those of loom.toml ([agents.NAME]: prompt, tools, model, limits), or a researcher, a coder and a
-    verifier. Each delegated task is a run of its own, RUN:sub:AGENT; they share the limits of the run. `loom-run
-    chat -r RUN` continues with the agent that leads.
+    The agents are those of loom.toml ([agents.NAME]: prompt, tools, model, limits), or a
+    researcher, a coder and a verifier. Each delegated task is a run of its own, RUN:sub:AGENT; they
+    share the limits of the run. `loom-run chat -r RUN` continues with the agent that leads.
     """
     with errors_as_json(output, run_id):
         text = _message(message, may_ask=False)
@@ -95,8 +98,8 @@ def supervise(*, message: str, run_id: str | None, db: str, output: Output, **op
 def resume(*, run: str | None, run_id: str | None, db: str, output: Output, **options: Any) -> int:
     """Resume a run that has not ended.
 
-    It was killed, interrupted, paused, stopped by a limit, it failed, or the approval that it waited for was
-    decided. What is recorded is not repeated.
+    It was killed, interrupted, paused, stopped by a limit, it failed, or the approval that it
+    waited for was decided. What is recorded is not repeated.
     """
     name = required_run(run, run_id)
     with errors_as_json(output, name):
@@ -184,7 +187,9 @@ def _drive(
 
 @contextmanager
 def errors_as_json(output: Output, run_id: str | None) -> Iterator[None]:
-    """Print a failure as JSON, too, when the command was asked for JSON; the line on stderr stays."""
+    """Print a failure as JSON, too, when the command was asked for JSON; the line on stderr
+    stays.
+    """
     try:
         yield
     except (RunnerError, click.ClickException, Interrupted) as exc:
@@ -204,7 +209,9 @@ def errors_as_json(output: Output, run_id: str | None) -> Iterator[None]:
 
 
 def _resolve(turn: "Turn", conversation: "Conversation", command: _Drive, db: str) -> "Turn":
-    """Ask a person at a terminal for what the run waits for; without a terminal it stays as it is."""
+    """Ask a person at a terminal for what the run waits for; without a terminal it stays as it
+    is.
+    """
     waits = turn.question is not None or bool(turn.pending)
     if not (waits and command.output == "text" and is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         return turn

@@ -22,8 +22,8 @@ _all_option = click.option("--all", "every", is_flag=True, help="All calls that 
 def approve(*, call: str | None, run_id: str | None, every: bool, edit: str | None, note: str, db: str) -> None:
     """Approve a tool call. `loom-run resume` then runs it.
 
-    RUN alone means the only call of the run, or of its child runs, that waits for approval. `loom-run approvals`
-    lists them.
+    RUN alone means the only call of the run, or of its child runs, that waits for approval.
+    `loom-run approvals` lists them.
     """
     if edit is not None and every:
         raise click.UsageError("--edit is about one call: name it, without --all")
@@ -96,7 +96,9 @@ def undo(*, run: str | None, run_id: str | None, every: bool, force: bool, only_
 @click.option("--note", default="", metavar="TEXT", help="The reason, for the record.")
 @db_option
 def cancel(*, run: str | None, run_id: str | None, note: str, db: str) -> None:
-    """Cancel a run and its child runs for good. A process that drives it stops at its next write."""
+    """Cancel a run and its child runs for good. A process that drives it stops at its next
+    write.
+    """
     name = required_run(run, run_id)
     from loom_runner import LocalEngine
 
@@ -118,8 +120,8 @@ def cancel(*, run: str | None, run_id: str | None, note: str, db: str) -> None:
 def fork(*, run: str | None, run_id: str | None, turn: int | None, step: int | None, to: str | None, db: str) -> None:
     """Start another conversation from the middle of one.
 
-    The first one stays as it is, and files are not changed back. Without --turn and --step the new one starts from
-    the latest step.
+    The first one stays as it is, and files are not changed back. Without --turn and --step the new
+    one starts from the latest step.
     """
     name = required_run(run, run_id)
     from loom_run._chat.database import chat_run_id

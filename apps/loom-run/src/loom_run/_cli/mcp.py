@@ -69,7 +69,8 @@ def list_servers(*, mcp_config: str | None, workspace: Path | None, output: Outp
 def check(
     *, mcp_config: str | None, workspace: Path | None, trust: bool, with_tools: bool, output: Output | None
 ) -> int:
-    """Start every server, list its tools, and stop it again. Exit code 1 when one of them cannot be used.
+    """Start every server, list its tools, and stop it again. Exit code 1 when one of them cannot be
+    used.
 
     The descriptions come from the servers, and models read them: review them once.
     """
@@ -134,7 +135,9 @@ async def _check(servers: Any) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _config_file(mcp_config: str | None, workspace: Path | None) -> Path:
-    """Return the file of servers: the flag's, else that of the settings, else the workspace's own."""
+    """Return the file of servers: the flag's, else that of the settings, else the workspace's
+    own.
+    """
     if mcp_config:
         return Path(mcp_config)
     from loom_run._config.mcp_servers import MCP_FILE

@@ -106,8 +106,8 @@ def export(*, run: str | None, run_id: str | None, form: str, to: Path | None, d
 def doctor(*, model: str | None, db: str, output: Output | None) -> int:
     """Check that everything needed is there.
 
-    The model and its key, the database, git, the tests, the settings: one line for each, exit code 1 when something
-    is missing that a chat needs.
+    The model and its key, the database, git, the tests, the settings: one line for each, exit code
+    1 when something is missing that a chat needs.
     """
     from loom_run._report.doctor import run_checks
 

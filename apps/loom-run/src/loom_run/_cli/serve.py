@@ -25,9 +25,9 @@ __all__ = ["serve"]
 def serve(*, db: str, **options: Any) -> int:
     """Serve chats over HTTP, with a page.
 
-    Start them, watch them live, decide about tool calls. The server drives the runs, not a client's connection.
-    Ctrl-C or SIGTERM stops the server; unfinished runs are resumed by `loom-run resume`, or from the page of the next
-    server.
+    Start them, watch them live, decide about tool calls. The server drives the runs, not a client's
+    connection. Ctrl-C or SIGTERM stops the server; unfinished runs are resumed by
+    `loom-run resume`, or from the page of the next server.
     """
 
     def build(store: "SQLiteStore") -> "ServedChats":

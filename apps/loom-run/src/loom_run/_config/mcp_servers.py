@@ -1,4 +1,6 @@
-"""The MCP servers of a command: those of a named file, or of the workspace's own `.mcp.json` once it is trusted."""
+"""The MCP servers of a command: those of a named file, or of the workspace's own `.mcp.json` once
+it is trusted.
+"""
 
 import hashlib
 from pathlib import Path
@@ -22,7 +24,8 @@ def find_mcp_file(workspace: Path, named: str | None, trust: TrustPrompt, *, is_
 
     Args:
         workspace: the folder that the agent works in.
-        named: the file that a flag or a setting names; `none` for no servers, None to look in the workspace.
+        named: the file that a flag or a setting names; `none` for no servers, None to look in the
+            workspace.
         trust: decides about the file.
         is_explicit: the user named the file with this command, which counts as trust.
 
@@ -53,7 +56,8 @@ def find_mcp_file(workspace: Path, named: str | None, trust: TrustPrompt, *, is_
 
 
 def mcp_servers(file: Path | str | None, *, database: Path) -> McpServers:
-    """Build the servers of a file, to be started with `async with`; warnings about the file are written at once.
+    """Build the servers of a file, to be started with `async with`; warnings about the file are
+    written at once.
 
     Args:
         file: from `find_mcp_file`; None for no servers.

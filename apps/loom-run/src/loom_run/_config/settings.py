@@ -5,9 +5,9 @@
     process   LOOM_MODEL, LOOM_MODE, LOOM_DB, ...
     command   --model, --mode, --db, ...
 
-All layers use the same names, those of the flags with `_` for `-`; `[agents.NAME]` describes an agent
-for `supervise`. An unknown name is an error with its line, because a misspelled setting would have no
-effect. Nothing here changes the environment or a file.
+All layers use the same names, those of the flags with `_` for `-`; `[agents.NAME]` describes an
+agent for `supervise`. An unknown name is an error with its line, because a misspelled setting would
+have no effect. Nothing here changes the environment or a file.
 
 A `loom.toml` comes with the repository. Its settings that could start a program or approve one
 (`GUARDED`) take effect only after the user has trusted the file; see `Settings.guarded`.
@@ -33,7 +33,9 @@ GUARDED: Final = ("allow", "mcp_config", "mode", "test_command")
 """What a project may not decide alone: which programs start, and what runs without approval."""
 
 MODES: Final = ("ask", "edits", "auto", "read-only")
-"""The values of `loom_agents.Mode`, repeated so that `--help` need not import it; a test compares them."""
+"""The values of `loom_agents.Mode`, repeated so that `--help` need not import it; a test compares
+them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,11 @@ class Settings:
     """Hold what is set below the flags; None and empty values are not set.
 
     Args:
-        agents: for each agent of `supervise` its `prompt`, `tools`, `model`, `max_requests`, `max_tokens` and
-            `max_cost_usd`, those that are set.
+        agents: for each agent of `supervise` its `prompt`, `tools`, `model`, `max_requests`,
+            `max_tokens` and `max_cost_usd`, those that are set.
         origins: where each setting comes from, for a person.
-        guarded: the project's file, the SHA-256 of its bytes, and which of `GUARDED` it sets; None when none.
+        guarded: the project's file, the SHA-256 of its bytes, and which of `GUARDED` it sets; None
+            when none.
     """
 
     model: str | None = None
@@ -108,7 +111,9 @@ def load_settings(workspace: Path | None = None, *, environment: Mapping[str, st
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, int], str]:
-    """Read one file: its values, the line of each, and the hash of its bytes. A missing file sets nothing."""
+    """Read one file: its values, the line of each, and the hash of its bytes. A missing file sets
+    nothing.
+    """
     try:
         data = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -165,7 +170,9 @@ def _value(file: Path, text: str, table: tuple[str, ...], name: str, value: Any)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Read `LOOM_*`. Lists of rules and agents belong in files; an empty variable counts as not set."""
+    """Read `LOOM_*`. Lists of rules and agents belong in files; an empty variable counts as not
+    set.
+    """
     found: dict[str, Any] = {}
     for name in _NAMES:
         text = environment.get(_variable(name), "")

@@ -18,7 +18,8 @@ from loom_run._errors import LoomRunError
 
 @dataclass(frozen=True, slots=True)
 class SetupChange:
-    """Hold the options of a command line about the setup; None stands for an option that is not given.
+    """Hold the options of a command line about the setup; None stands for an option that is not
+    given.
 
     Args:
         workspace: the folder.
@@ -26,12 +27,14 @@ class SetupChange:
         mock_llm: the path of a script, or empty for the mock.
         test_command: the test command, in shell syntax.
         mode: what needs approval.
-        rules: exceptions, as in `Setup`; they are added to those of the run, in place of one about the same calls.
+        rules: exceptions, as in `Setup`; they are added to those of the run, in place of one about
+            the same calls.
         mcp: the file of MCP servers; `none` for no servers.
         compact_at: the length in tokens beyond which a conversation is summarized.
         settings: the settings for new runs, where the command line says nothing.
         trust: decides about files of the project.
-        trust_is_used: what the command line says about trust was for the files as they were; see `without_trust`.
+        trust_is_used: what the command line says about trust was for the files as they were; see
+            `without_trust`.
     """
 
     workspace: Path | None = None
@@ -75,7 +78,9 @@ class SetupChange:
         return self._with_mcp_file(setup, self.mcp or defaults.mcp_config)
 
     def without_trust(self) -> "SetupChange":
-        """Return the same change for later turns: a file that changes after this command started is not trusted."""
+        """Return the same change for later turns: a file that changes after this command started is
+        not trusted.
+        """
         return replace(self, trust=replace(self.trust, given=False), trust_is_used=True)
 
     def default_limits(self) -> dict[str, Any]:

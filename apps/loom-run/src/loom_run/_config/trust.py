@@ -1,4 +1,6 @@
-"""Ask a person once whether a project's file may start programs, or refuse in one line when nobody can be asked."""
+"""Ask a person once whether a project's file may start programs, or refuse in one line when nobody
+can be asked.
+"""
 
 import sys
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
-"""The model behind a bare `--mock-llm`: it searches the workspace, reads the best match and quotes it.
+"""The model behind a bare `--mock-llm`: it searches the workspace, reads the best match and quotes
+it.
 
 It understands nothing. Everything that it says is what the tools found, so that a first run on any
 folder shows a real search and a real file read, the same ones every time.

@@ -1,7 +1,8 @@
-"""The mock of a team: one that leads, and one that verifies. The others are the mock that searches and quotes.
+"""The mock of a team: one that leads, and one that verifies. The others are the mock that searches
+and quotes.
 
-They understand nothing either, but everything that they say happened: the researcher really searches,
-and the verifier really checks that the quoted line is in its place.
+They understand nothing either, but everything that they say happened: the researcher really
+searches, and the verifier really checks that the quoted line is in its place.
 """
 
 import re

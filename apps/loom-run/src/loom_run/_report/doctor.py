@@ -1,4 +1,6 @@
-"""Check that what `loom-run` needs is there: one line for each thing, and what to do where something is missing."""
+"""Check that what `loom-run` needs is there: one line for each thing, and what to do where
+something is missing.
+"""
 
 import importlib.util
 import os

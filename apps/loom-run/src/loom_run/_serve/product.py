@@ -42,8 +42,8 @@ class _Relay:
 class ServedChats:
     """Serve the chats of one database.
 
-    A client says what to do and how much it may cost. Folder, model, mode and MCP servers are those of the command
-    line.
+    A client says what to do and how much it may cost. Folder, model, mode and MCP servers are those
+    of the command line.
 
     Args:
         store: the database.

@@ -41,7 +41,8 @@ class ApprovalPrompts:
     def resolve(
         self, turn: Turn, conversation: Conversation, change: SetupChange, limits: Limits, options: RunOptions
     ) -> tuple[Turn, SetupChange]:
-        """Ask for what the run waits for and resume it, until it waits for nothing that this person can give.
+        """Ask for what the run waits for and resume it, until it waits for nothing that this person
+        can give.
 
         Returns:
             The turn at its end, and the setup with the rules for what is always allowed.
@@ -71,7 +72,9 @@ class ApprovalPrompts:
                 return text.encode("utf-8", "replace").decode()
 
     def _decide_all(self, turn: Turn, conversation: Conversation) -> tuple[str, ...] | None:
-        """Ask about every call that waits. Returns new rules; None when the person wants to decide later."""
+        """Ask about every call that waits. Returns new rules; None when the person wants to decide
+        later.
+        """
         rules: list[str] = []
         for request in turn.pending:
             if f"allow {request['tool']}" in rules:

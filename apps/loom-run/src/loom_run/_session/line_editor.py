@@ -1,4 +1,6 @@
-"""Read what a person types: with history, several lines and completion where the terminal supports them."""
+"""Read what a person types: with history, several lines and completion where the terminal supports
+them.
+"""
 
 import contextlib
 import importlib
@@ -22,7 +24,8 @@ MORE_PROMPT: Final = ". "
 
 
 def terminal_reader(commands: Mapping[str, str] | None = None) -> Callable[[str], str]:
-    """Return a function that shows a prompt and returns what was typed; EOFError when the person leaves.
+    """Return a function that shows a prompt and returns what was typed; EOFError when the person
+    leaves.
 
     Args:
         commands: the commands that may be typed in place of a message, each with its meaning.

@@ -1,4 +1,6 @@
-"""An interactive chat: read a message, answer it, again. Every turn is committed like a single `loom-run chat`."""
+"""An interactive chat: read a message, answer it, again. Every turn is committed like a single
+`loom-run chat`.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -44,7 +46,8 @@ class Session:
 
     Args:
         conversation: the run; created with the first message when it does not exist.
-        change: the setup options of the command line, and what the person changes during the session.
+        change: the setup options of the command line, and what the person changes during the
+            session.
         limits: the limits of the command line; they hold from the first message on.
         options: how the run is driven.
         progress: the listener in `options`.

@@ -1,4 +1,6 @@
-"""Keep bytes that no conversation should hold: pictures, sound, and the whole of a text that was cut."""
+"""Store bytes that do not belong in a conversation: images, sound, and texts that were
+shortened.
+"""
 
 import contextlib
 import hashlib
@@ -14,7 +16,7 @@ __all__ = ["BlobFolder"]
 
 @dataclass(frozen=True, slots=True)
 class BlobFolder:
-    """Keep bytes in a folder, each under its own hash, so that the same bytes are kept once.
+    """Store bytes in a folder under their hash, so that the same bytes are stored once.
 
     Args:
         folder: where they go; made with the first ones.
@@ -23,7 +25,7 @@ class BlobFolder:
     folder: Path
 
     def keep(self, data: bytes, mime_type: str) -> dict[str, Any]:
-        """Keep bytes and say, as JSON, what they are and where.
+        """Store bytes; return, as JSON, what they are and where.
 
         Durability: the file has its name only when it is whole.
         """

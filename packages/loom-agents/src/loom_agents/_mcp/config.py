@@ -1,14 +1,15 @@
 """Read `.mcp.json`: which MCP servers there are and how each is reached.
 
-The file has the form that editors and other agents share: an object `mcpServers`, a member for each server. A stdio
-server has `command`, `args`, `env`, `cwd`; an HTTP one `url`, `headers`. `${NAME}` and `${NAME:-otherwise}` are
-replaced in all of them. What only this agent understands stands under the member `loom`:
+The file has the form that editors and other agents share: an object `mcpServers`, a member for each
+server. A stdio server has `command`, `args`, `env`, `cwd`; an HTTP one `url`, `headers`. `${NAME}`
+and `${NAME:-otherwise}` are replaced in all of them. What only this agent understands is in the
+member `loom`:
 
     {"mcpServers": {"docs": {"command": "docs-memory-mcp", "args": ["serve", "."], "env": {"TOKEN": "${DOCS_TOKEN}"},
                              "loom": {"effect": "read", "tools": {"deny": ["forget"]}, "replaces": ["search_docs"]}}}}
 
-A file that is no JSON is an error. A server that is wrong is not: it becomes a problem with its name, and the others
-are used.
+A file that is not JSON is an error. A server with a mistake is not: it becomes a problem with its
+name, and the others are used.
 """
 
 import hashlib
@@ -25,14 +26,16 @@ from loom_agents._errors import McpConfigError
 __all__ = ["Effect", "McpConfig", "McpServerConfig", "read_mcp_config"]
 
 Effect: TypeAlias = Literal["read", "idempotent", "write"]
-"""What calls of a server may do, in the words of the owner of the file; it stands above the server's own hints."""
+"""What calls of a server may do, as the owner of the file says; it overrides the server's own
+hints.
+"""
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _MEMBERS: Final = frozenset({"command", "args", "env", "cwd", "url", "headers", "type", "disabled", "timeout", "loom"})
 _LOOM_MEMBERS: Final = frozenset({"effect", "approve", "tools", "replaces", "start_timeout_s"})
 _KINDS: Final = {"stdio": "stdio", "http": "http", "streamable-http": "http", "streamable_http": "http"}
 
-# The servers of this house, and the local tools whose work they do better.
+# The servers of this repository, and the local tools that they replace.
 _ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "docs-memory": ("search_docs",),
     "rule-based-verifier": ("run_tests", "read_file"),
@@ -41,7 +44,7 @@ _ROLES: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class McpServerConfig:
-    """Say how one server is reached and what is known about it.
+    """How one server is reached, and what is known about it.
 
     Args:
         name: its name in the file.
@@ -57,7 +60,8 @@ class McpServerConfig:
         allow: the only tools that are used, by the server's own names; None is all.
         deny: tools that are not used.
         replaces: local tools that give way to the server's tool of the same name.
-        shown: the command or the address as it is written, with the names of variables and not their values.
+        shown: the command or the address as it is written, with the names of variables and not
+            their values.
     """
 
     name: str
@@ -77,17 +81,17 @@ class McpServerConfig:
 
     @property
     def transport(self) -> Literal["stdio", "http"]:
-        """How it is spoken to."""
+        """The transport of the protocol."""
         return "stdio" if self.command else "http"
 
     def uses(self, tool: str) -> bool:
-        """Say whether the owner of the file wants this tool."""
+        """Return whether the file offers this tool."""
         return tool not in self.deny and (self.allow is None or tool in self.allow)
 
 
 @dataclass(frozen=True, slots=True)
 class McpConfig:
-    """Hold what a file says.
+    """The content of a file.
 
     Args:
         servers: those that can be started.
@@ -105,7 +109,7 @@ class McpConfig:
 
 
 class _Wrong(Exception):  # noqa: N818 - it never leaves this module
-    """Say what is wrong with one server."""
+    """A server has a mistake; the text says which."""
 
 
 def read_mcp_config(path: Path, *, environment: Mapping[str, str] | None = None) -> McpConfig:

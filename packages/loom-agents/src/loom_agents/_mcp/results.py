@@ -1,7 +1,9 @@
-"""Turn what an MCP server answered into the payload of a tool call: plain JSON that a model can read.
+"""Turn what an MCP server answered into the payload of a tool call: plain JSON that a model can
+read.
 
-What is structured comes first; text stands for itself; pictures and sound are kept beside the run and only named. A
-server may send its structured answer a second time as text; that copy is left out.
+Structured content comes first; text is used as it is; images and sound are stored outside the run,
+and only named. A server may send its structured content a second time as text; that copy is left
+out.
 """
 
 import base64
@@ -18,19 +20,19 @@ if TYPE_CHECKING:
 __all__ = ["MAX_TEXT", "Blobs", "error_text", "payload_of"]
 
 MAX_TEXT: Final = 60_000
-"""Characters of one answer that go to the model; the whole is kept as a blob."""
+"""Characters of one answer that go to the model; all of it is stored as a blob."""
 
 
 class Blobs(Protocol):
-    """Keep bytes that no conversation should hold. `BlobFolder` does it on disk."""
+    """Store bytes that do not belong in a conversation. `BlobFolder` stores them on disk."""
 
     def keep(self, data: bytes, mime_type: str) -> dict[str, Any]:
-        """Keep bytes and say, as JSON, what they are and where."""
+        """Store bytes; return, as JSON, what they are and where."""
         ...
 
 
 def payload_of(result: "CallToolResult", blobs: Blobs) -> Any:
-    """Give the payload of a call that succeeded."""
+    """Return the payload of a call that succeeded."""
     has_structure = result.structured_content is not None
     texts, others = _parts(result.content, blobs)
     if has_structure:
@@ -41,7 +43,7 @@ def payload_of(result: "CallToolResult", blobs: Blobs) -> Any:
 
 
 def error_text(result: "CallToolResult") -> str:
-    """Give what a server says about a call that failed."""
+    """Return what a server says about a call that failed."""
     texts = [block.text for block in result.content if block.type == "text"]
     return storable("\n".join(texts).strip())[:4000] or "the server gave no reason"
 
@@ -72,7 +74,9 @@ def _kept(data: str, mime_type: str, blobs: Blobs) -> dict[str, Any]:
 
 
 def _cut(value: Any, blobs: Blobs) -> Any:
-    """Give the value, or, when it is too long for a model, its beginning and where the whole is."""
+    """Return the value, or, when it is too long for a model, its beginning and where all of it
+    is.
+    """
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(text) <= MAX_TEXT:
         return value

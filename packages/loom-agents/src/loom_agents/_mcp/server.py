@@ -2,21 +2,21 @@
 
 Theory of operation
 -------------------
-A connection of the SDK is a set of nested cancel scopes, and a scope must be left by the task that entered it. So
-every server has one task, its owner, that enters the connection, waits, and leaves it; nobody else does either:
+A connection of the SDK is a set of nested cancel scopes, and a scope must be left by the task that
+entered it. So every server has one task, its owner, which alone enters and leaves the connection:
 
     owner:   start ──> list all tools ──> ready ──(died)──> wait ──> start ...
                 └─> failed                  └──(stopped)──> left
 
-Callers only borrow the connection of the life at hand. A call that meets a dead server ends at once; what that means
-depends on how far it got:
+Callers borrow the current connection. If it ends during a call, the result depends on how far the
+call got:
 
-    before it was sent               the server is not running: the model is told so
-    sent, the tool may be repeated   made once more, in the next life
-    sent, the tool may not           nobody knows whether it took effect: in doubt, as after a crash of our own
+    not sent                             error: the server is not running
+    sent, and the tool may be repeated   sent once more, over the next connection
+    sent, and the tool may not           in doubt: nobody knows whether it took effect
 
-Not covered: when we are killed with SIGKILL, a server learns of it by the end of its stdin, as the protocol has it; one
-that never reads that goes on alone.
+Not covered: when this process is killed with SIGKILL, a server notices the end of its stdin, as the
+protocol says; one that never reads its stdin keeps running.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 from loom_runner import OutcomeUnknown, ToolFailed
 
 from loom_agents._mcp.config import McpServerConfig
-from loom_agents._mcp.stderr_tail import LastWords
+from loom_agents._mcp.stderr_tail import StderrTail
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -46,7 +46,7 @@ ServerState: TypeAlias = Literal["starting", "ready", "waiting", "failed", "stop
 
 
 class OnProgress(Protocol):
-    """Is told how far a call has come, in the server's own units."""
+    """Take reports of the progress of a call, in the server's units."""
 
     async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
         """Take one report."""
@@ -55,16 +55,16 @@ class OnProgress(Protocol):
 MAX_PAGES: Final = 200
 MAX_RESTARTS: Final = 5
 _BACK_OFF_S: Final = (0.0, 1.0, 2.0, 4.0, 8.0)
-_STEADY_S: Final = 60.0  # after this long a life counts as a good one, and the back-off begins anew
+_STEADY_S: Final = 60.0  # after this long a connection counts as good, and the back-off starts over
 
 
 class _Unusable(Exception):  # noqa: N818 - it never leaves this module
-    """Say why a start did not succeed."""
+    """A start did not succeed; the text is the reason."""
 
 
 @dataclass(slots=True)
-class _Life:
-    """Hold one connection, from its start to its end."""
+class _Connection:
+    """One connection, from its start to its end."""
 
     client: "Client"
     ended: asyncio.Event
@@ -76,15 +76,15 @@ class _Life:
 
 
 class McpServer:
-    """Hold one server for as long as the loop runs. `start` it, and `stop` it in the end.
+    """One server, while the event loop runs: `start` it, and `stop` it at the end.
 
     Attributes:
         config: how it is reached.
         state: whether it can be called.
         reason: why not.
         tools: what it offered at its first start.
-        info: its own name and version, and the protocol that is spoken.
-        stderr: its last words.
+        info: its name and version, and the version of the protocol.
+        stderr: the end of what it wrote to stderr.
         started_in_s: how long its last start took.
     """
 
@@ -94,27 +94,29 @@ class McpServer:
         self.reason = ""
         self.tools: tuple[McpTool, ...] = ()
         self.info = ""
-        self.stderr = LastWords()
+        self.stderr = StderrTail()
         self.started_in_s = 0.0
-        self._life: _Life | None = None
+        self._connection: _Connection | None = None
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._next_start_at = 0.0
         self._owner: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the server; return when it can be called or when that has failed, which is not an error."""
+        """Start the server; return when it can be called or when that has failed, which is not an
+        error.
+        """
         self._owner = asyncio.create_task(self._own(), name=f"mcp-server-{self.config.name}")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.config.start_timeout_s + 0.1):
                 while self.state == "starting":
                     await self._next_change()
-        if self.state == "starting":  # its owner is still busy with getting rid of its process
+        if self.state == "starting":  # its owner is still ending its process
             self.reason = self._too_slow()
             self._become("failed")
 
     async def stop(self) -> None:
-        """End the server. Its process is gone when this returns."""
+        """Stop the server. Its process has ended when this returns."""
         self._stopping.set()
         if self._owner is not None:
             await asyncio.wait({self._owner})
@@ -128,14 +130,14 @@ class McpServer:
         answers: Mapping[str, Any] | None = None,
         on_progress: OnProgress | None = None,
     ) -> "CallToolResult | InputRequiredResult":
-        """Call a tool by the server's own name.
+        """Call a tool by its name on the server.
 
         Args:
             tool: its name.
             arguments: checked against the tool's schema by the caller.
             is_repeatable: whether a call that was cut off may be made again.
             answers: `responses` and `request_state` of an earlier round (see `_mcp_input`).
-            on_progress: told how far the call has come.
+            on_progress: called with the progress of the call.
 
         Raises:
             ToolFailed: with the category `unavailable`, `timeout`, `refused` or `bad_result`.
@@ -146,33 +148,33 @@ class McpServer:
 
         relisted = False
         for is_last in (not is_repeatable, True):
-            life = await self._alive(tool)
+            connection = await self._current(tool)
             try:
-                return await self._asked(life, tool, arguments, answers, on_progress)
+                return await self._asked(connection, tool, arguments, answers, on_progress)
             except MCPError as exc:
                 if exc.code == HEADER_MISMATCH and not relisted:
                     relisted = True
-                    await life.client.list_tools(cache_mode="refresh")
-                    return await self._asked(life, tool, arguments, answers, on_progress)
+                    await connection.client.list_tools(cache_mode="refresh")
+                    return await self._asked(connection, tool, arguments, answers, on_progress)
                 if exc.code == REQUEST_TIMEOUT:
                     raise self._cut_off(
                         tool, f"it gave no answer within {self.config.timeout_s:g} s", is_repeatable
                     ) from exc
                 if exc.code != CONNECTION_CLOSED:
                     raise ToolFailed(f"the MCP server refused: {exc.message}", error_category="refused") from exc
-                life.end("it closed the connection")
-            except RuntimeError as exc:  # the SDK's word for an answer that breaks the tool's own output schema
+                connection.end("it closed the connection")
+            except RuntimeError as exc:  # how the SDK reports an answer that violates the tool's output schema
                 raise ToolFailed(f"the MCP server gave a wrong answer: {exc}", error_category="bad_result") from exc
             if is_last:
                 break
-            await self._next_start(life)
+            await self._next_start(connection)
         raise self._cut_off(tool, "it ended in the middle of the call", is_repeatable)
 
     # ------------------------------------------------------------------ for callers
 
     async def _asked(
         self,
-        life: _Life,
+        connection: _Connection,
         tool: str,
         arguments: Mapping[str, Any],
         answers: Mapping[str, Any] | None,
@@ -183,7 +185,7 @@ class McpServer:
         responses: Any = None
         if answers is not None:
             responses = {key: ElicitResult.model_validate(said) for key, said in answers["responses"].items()} or None
-        return await life.client.session.call_tool(
+        return await connection.client.session.call_tool(
             tool,
             dict(arguments),
             self.config.timeout_s,
@@ -193,18 +195,18 @@ class McpServer:
             allow_input_required=True,
         )
 
-    async def _alive(self, tool: str) -> _Life:
-        """Give the life at hand; wait for a start that is under way, not for one that is still to come."""
-        while self.state == "starting" or (self._life is not None and self._life.ended.is_set()):
+    async def _current(self, tool: str) -> _Connection:
+        """Return the current connection; wait for a start in progress, but not for a later one."""
+        while self.state == "starting" or (self._connection is not None and self._connection.ended.is_set()):
             await self._next_change()
-        if self._life is not None:
-            return self._life
+        if self._connection is not None:
+            return self._connection
         again = ""
         if self.state == "waiting":
             again = f" It is started again in {max(0.0, self._next_start_at - time.monotonic()):.0f} s."
         raise ToolFailed(
             f"cannot call {tool}: the MCP server {self.config.name!r} is not running ({self.reason}).{again}"
-            " Go on without it.",
+            " Continue without it.",
             error_category="unavailable",
         )
 
@@ -214,9 +216,11 @@ class McpServer:
             return ToolFailed(text, error_category="timeout" if "within" in why else "unavailable")
         return OutcomeUnknown(f"{text}; nobody knows whether {tool} took effect")
 
-    async def _next_start(self, before: _Life) -> None:
-        """Wait until the life before is over and the next has begun, or will not begin soon."""
-        while self._life is before or self.state == "starting":
+    async def _next_start(self, before: _Connection) -> None:
+        """Wait until the connection `before` has ended and the next one has started or will not
+        start soon.
+        """
+        while self._connection is before or self.state == "starting":
             await self._next_change()
 
     # ------------------------------------------------------------------ the owner
@@ -247,10 +251,10 @@ class McpServer:
             self._become("stopped" if self._stopping.is_set() else "failed")
 
     async def _live(self) -> bool:
-        """Start the server and stay with it to its end; say whether it could be called in between."""
+        """Start the server and wait until it ends; return whether it could be called in between."""
         import anyio
 
-        began, is_ready, life = time.monotonic(), False, None
+        began, is_ready, connection = time.monotonic(), False, None
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + self.config.start_timeout_s) as start:
                 async with self._connected() as client:
@@ -260,18 +264,18 @@ class McpServer:
                     self.info = _introduced(client)
                     self.started_in_s = time.monotonic() - began
                     is_ready = True
-                    life = self._life = _Life(client, asyncio.Event())
+                    connection = self._connection = _Connection(client, asyncio.Event())
                     self.reason = ""
                     self._become("ready")
-                    await self._until_end(life)
-                    self._life = None
-                    self.reason = life.why
+                    await self._until_end(connection)
+                    self._connection = None
+                    self.reason = connection.why
                     if not self._stopping.is_set():
                         self._become("starting")
             if start.cancelled_caught:
                 self.reason = self._too_slow()
         except Exception as exc:
-            self._life = None
+            self._connection = None
             if not is_ready:
                 self.reason = _why(exc)
             logging.getLogger("loom_agents.mcp").debug("server %s ended", self.config.name, exc_info=True)
@@ -280,27 +284,29 @@ class McpServer:
     def _too_slow(self) -> str:
         return f"it gave no answer within {self.config.start_timeout_s:g} s"
 
-    async def _until_end(self, life: _Life) -> None:
-        """Wait until the life is over. When only its stderr has ended, ask the server whether it lives."""
-        events = [life.ended, self._stopping]
+    async def _until_end(self, connection: _Connection) -> None:
+        """Wait until the connection ends. When only stderr has ended, ask the server whether it
+        runs.
+        """
+        events = [connection.ended, self._stopping]
         if self.config.transport == "stdio":
             events.append(self.stderr.ended)
         waits = [asyncio.create_task(event.wait()) for event in events]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            if not (life.ended.is_set() or self._stopping.is_set() or await self._answers(life)):
-                life.end("its process ended")
+            if not (connection.ended.is_set() or self._stopping.is_set() or await self._answers(connection)):
+                connection.end("its process ended")
             await asyncio.wait(waits[:2], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
 
-    async def _answers(self, life: _Life) -> bool:
+    async def _answers(self, connection: _Connection) -> bool:
         from mcp import MCPError
         from mcp_types import CONNECTION_CLOSED
 
         try:
-            await life.client.list_tools()
+            await connection.client.list_tools()
         except MCPError as exc:
             return exc.code != CONNECTION_CLOSED
         return True
@@ -327,7 +333,7 @@ class McpServer:
                 transport = streamable_http_client(config.url, http_client=await stack.enter_async_context(http))
             client = await stack.enter_async_context(Client(transport, elicitation_callback=_declined, cache=None))
             if given is not None:
-                given.close()  # so that the server's death is the end of its stderr
+                given.close()  # so that its stderr ends when the server does
             yield client
 
     async def _listed(self, client: "Client") -> "tuple[McpTool, ...]":
@@ -353,7 +359,9 @@ class McpServer:
 
 
 async def _declined(context: "ClientRequestContext", params: "ElicitRequestParams") -> "ElicitResult":
-    """Answer a question that an old server asks in the middle of a call, where nobody can wait for a person."""
+    """Answer a question that an old server asks during a call, when nobody can wait for a
+    person.
+    """
     from mcp_types import ElicitResult
 
     del context, params
@@ -367,7 +375,7 @@ def _introduced(client: "Client") -> str:
 
 
 def _why(exc: BaseException) -> str:
-    """Say in a few words what stopped a start, from the innermost error of a group."""
+    """Return in a few words why a start failed, from the innermost error of a group."""
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     if isinstance(exc, FileNotFoundError):

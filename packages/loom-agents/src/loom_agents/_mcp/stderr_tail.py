@@ -1,4 +1,6 @@
-"""Read what a server writes to stderr, all of it, and keep only the end: a full pipe would stop the server."""
+"""Read what a server writes to stderr, all of it, and keep only the end: a full pipe would stop the
+server.
+"""
 
 import asyncio
 import os
@@ -6,13 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import IO, Final
 
-__all__ = ["LastWords"]
+__all__ = ["StderrTail"]
 
 _KEPT: Final = 4096
 
 
-class LastWords:
-    """Hold the last few kilobytes that a server wrote to stderr.
+class StderrTail:
+    """The last few kilobytes that a server wrote to stderr.
 
     Attributes:
         size_bytes: how much it wrote in all.
@@ -31,7 +33,9 @@ class LastWords:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[IO[str]]:
-        """Give the file that a server writes to; close it with `close_ours` once the server has it."""
+        """Return the file that a server writes to; close it with `close_ours` once the server has
+        it.
+        """
         ours, theirs = os.pipe()
         self.ended.clear()
         with os.fdopen(theirs, "w") as given:

@@ -1,8 +1,8 @@
-"""The names under which the tools of MCP servers go to a model: `server__tool`, at most 64 characters.
+"""The names of the tools of MCP servers for a model: `server__tool`, at most 64 characters.
 
-Providers refuse a whole request for one name with a dot, a space or 65 characters. So what they refuse is replaced,
-and a name that is too long, or that two tools would share, gets a hash of the true names. The head and the tail stay:
-tools of one server often differ only in their last letters.
+Providers refuse a whole request for one name with a dot, a space or 65 characters. So what they
+refuse is replaced, and a name that is too long, or that two tools would share, gets a hash of the
+true names. The head and the tail stay: tools of one server often differ only in their last letters.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ MAX_NAME: Final = 64
 _HEAD, _HASH, _TAIL = 36, 8, 18  # with two underscores between them: 64
 
 ServerTool: TypeAlias = tuple[str, str]
-"""The name of a server and its own name of a tool."""
+"""The name of a server, and the name of a tool there."""
 
 
 def model_names(tools: Iterable[ServerTool], *, taken: Iterable[str] = ()) -> dict[ServerTool, str]:
-    """Give each tool its name for the model.
+    """Choose the name of each tool for the model.
 
-    The name depends on the tool alone, unless another one would have the same; then only the one that had to be
-    changed gets a hash.
+    The name depends on the tool alone, unless another one would have the same; then only the one
+    that had to be changed gets a hash.
 
     Args:
         tools: all tools of all servers.

@@ -3,7 +3,8 @@
     async with McpServers(read_mcp_config(Path(".mcp.json")), blobs=BlobFolder(folder)) as servers:
         tools = servers.registry(workspace_tools(workspace))
 
-A server that cannot be used is a line in `problems` and nothing else: the run goes on with the tools that are there.
+A server that cannot be used becomes a line in `problems`, and the run continues with the tools of
+the others.
 """
 
 import asyncio
@@ -31,13 +32,13 @@ if TYPE_CHECKING:
 __all__ = ["McpServers", "OfferedTool"]
 
 _MAX_DESCRIPTION: Final = 4000
-_MAX_ROUNDS: Final = 10  # of a server that only gives back its own state, and asks nothing
+_MAX_ROUNDS: Final = 10  # of a server that only returns its state, and asks nothing
 _ROUND_PAUSE_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class OfferedTool:
-    """Hold one tool of a server.
+    """One tool of a server.
 
     Args:
         server: where it is.
@@ -56,26 +57,30 @@ class OfferedTool:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether it changes nothing, by the owner's word, else by the server's."""
+        """Whether it changes nothing, as the file says, else as the server says."""
         if self.server.config.effect is not None:
             return self.server.config.effect == "read"
         return bool(self.offer.annotations and self.offer.annotations.read_only_hint)
 
     @property
     def is_idempotent(self) -> bool:
-        """Whether a second call does no more than the first, by the owner's word, else by the server's."""
+        """Whether a second call does no more than the first, as the file says, else as the server
+        says.
+        """
         if self.server.config.effect is not None:
             return self.server.config.effect == "idempotent"
         return bool(self.offer.annotations and self.offer.annotations.idempotent_hint)
 
     @property
     def digest(self) -> str:
-        """Name what a model knows of it; another one means that the tool has changed."""
+        """Return a hash of what a model knows of it; another hash means that the tool has
+        changed.
+        """
         known = [self.offer.description, self.offer.input_schema, self.is_read_only, self.is_idempotent]
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
     def as_tool(self, name: str, blobs: Blobs) -> Tool:
-        """Build the tool that a run calls under this name."""
+        """Build the tool that a run calls by this name."""
 
         async def call(**arguments: Any) -> Any:
             answers = arguments.pop(INPUT_ARGUMENT, None)
@@ -117,7 +122,7 @@ class OfferedTool:
 
         context = current_run()
 
-        async def told(progress: float, total: float | None, message: str | None) -> None:
+        async def report(progress: float, total: float | None, message: str | None) -> None:
             if context is not None:
                 report = {"progress": progress, "total": total, "message": message}
                 context.emit({"type": "tool_progress", "name": name, **report})
@@ -128,7 +133,7 @@ class OfferedTool:
                 arguments,
                 is_repeatable=self.is_read_only or self.is_idempotent,
                 answers=answers,
-                on_progress=told,
+                on_progress=report,
             )
             if isinstance(result, CallToolResult):
                 if result.is_error:
@@ -142,7 +147,7 @@ class OfferedTool:
 
 
 class McpServers:
-    """Hold the servers of a file while a block runs.
+    """The servers of a file while a block runs.
 
     Attributes:
         servers: all that could be read, started or not.
@@ -172,11 +177,13 @@ class McpServers:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        """End all servers at once; no process of theirs is left."""
+        """Stop all servers at once; none of their processes is left."""
         await self._stop()
 
     def registry(self, local: ToolRegistry) -> ToolRegistry:
-        """Give the local tools with those of the servers; a server's tool takes the place of one that it replaces."""
+        """Return the local tools and those of the servers; a server's tool replaces the local ones
+        that it names.
+        """
         names = self.names(local)
         given = ToolRegistry()
         for tool in local:
@@ -187,7 +194,7 @@ class McpServers:
         return given
 
     def names(self, local: ToolRegistry) -> dict[ServerTool, str]:
-        """Say under which name a model knows each tool."""
+        """Return the name for the model of each tool."""
         replaced: dict[ServerTool, str] = {}
         for offer in self._offers:
             name = offer.offer.name
@@ -197,7 +204,7 @@ class McpServers:
         return model_names(others, taken=[tool.name for tool in local]) | replaced
 
     def table(self, local: ToolRegistry) -> dict[str, str]:
-        """Give what a run remembers of its remote tools: a hash of each, by its name."""
+        """Return what a run stores about its remote tools: a hash of each, by its name."""
         names = self.names(local)
         return {names[offer.key]: offer.digest for offer in self._offers}
 
@@ -205,7 +212,7 @@ class McpServers:
         await asyncio.gather(*(server.stop() for server in self.servers))
 
     def _usable(self, server: McpServer) -> list[OfferedTool]:
-        """Leave out what no provider would take; it would refuse the whole request for it."""
+        """Leave out what no provider accepts: it would refuse the whole request."""
         from jsonschema import Draft202012Validator
         from jsonschema.exceptions import SchemaError
         from jsonschema.validators import validator_for
@@ -226,7 +233,7 @@ class McpServers:
                 self.problems.append(f"{where} its schema is not one of an object.")
             elif offer.name in usable:
                 self.problems.append(f"{where} the server has two of this name.")
-            else:  # an empty registry: a schema cannot make us fetch anything
+            else:  # an empty registry: a schema cannot cause a download
                 usable[offer.name] = OfferedTool(server, offer, kind(offer.input_schema, registry=Registry()))
         return list(usable.values())
 
@@ -238,7 +245,7 @@ def _questions(name: str, result: "InputRequiredResult") -> dict[str, dict[str, 
     for key, request in (result.input_requests or {}).items():
         if not isinstance(request, ElicitRequest):
             raise ToolFailed(
-                f"cannot go on with {name}: the MCP server asks for {request.method}, which is not offered.",
+                f"cannot continue {name}: the MCP server asks for {request.method}, which is not offered.",
                 error_category="refused",
             )
         message = storable(request.params.message)

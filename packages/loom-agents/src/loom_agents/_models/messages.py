@@ -1,8 +1,9 @@
 """The messages of a conversation, independent of any provider, and their stored form.
 
-A conversation is a tuple of messages. Every tool call of an assistant message is answered by one tool
-message with the same call id before the next assistant message. The stored form has the version of its
-format, so that an old row stays readable and a newer one is refused instead of misread.
+A conversation is a tuple of messages. Every tool call of an assistant message is answered by one
+tool message with the same call id before the next assistant message. The stored form has the
+version of its format, so that an old row stays readable and a newer one is refused instead of
+misread.
 """
 
 import json
@@ -15,7 +16,7 @@ from loom_agents._errors import MessageFormatError
 MESSAGES_FORMAT = "loom-messages/1"
 
 CHARACTERS_PER_TOKEN = 4
-"""A common estimate for English text, where no tokenizer is at hand."""
+"""A common estimate for English text, where no tokenizer is available."""
 
 FinishReason = Literal["stop", "tool_calls", "length", "refused"]
 
@@ -90,7 +91,8 @@ class ToolCall:
         id: unique in the conversation; the answer has the same one.
         name: the tool.
         arguments: its arguments by name.
-        malformed: the arguments as the model wrote them, when they were not a JSON object; `arguments` is empty then.
+        malformed: the arguments as the model wrote them, when they were not a JSON object;
+            `arguments` is empty then.
     """
 
     id: str
@@ -145,7 +147,8 @@ class ToolMessage:
     Args:
         call_id: the id of the call that it answers.
         name: the tool.
-        outcome: how the call ended; `interrupted` means that it is unknown whether the call took effect.
+        outcome: how the call ended; `interrupted` means that it is unknown whether the call took
+            effect.
         payload: the tool's JSON value; the error text when the outcome is not `success`.
     """
 
@@ -212,7 +215,8 @@ def load_messages(data: Any) -> tuple[Message, ...]:
 def renumbered(calls: Sequence[ToolCall], taken: Iterable[str]) -> tuple[ToolCall, ...]:
     """Return the calls with ids that are unique in the conversation.
 
-    Some providers send empty ids or the same id twice; an answer could then not be matched with its call.
+    Some providers send empty ids or the same id twice; an answer could then not be matched with its
+    call.
 
     Args:
         calls: the calls of one reply.
@@ -232,13 +236,17 @@ def renumbered(calls: Sequence[ToolCall], taken: Iterable[str]) -> tuple[ToolCal
 
 
 def call_json(call: ToolCall) -> dict[str, Any]:
-    """Return a tool call for a reader, as in scripts and events; malformed arguments as the model wrote them."""
+    """Return a tool call for a reader, as in scripts and events; malformed arguments as the model
+    wrote them.
+    """
     arguments = dict(call.arguments) if call.malformed is None else call.malformed
     return {"id": call.id, "name": call.name, "arguments": arguments}
 
 
 def storable(text: str) -> str:
-    """Replace what UTF-8 cannot encode (halves of surrogate pairs), so that the text can be stored."""
+    """Replace what UTF-8 cannot encode (halves of surrogate pairs), so that the text can be
+    stored.
+    """
     return text.encode("utf-8", "replace").decode()
 
 

@@ -1,4 +1,4 @@
-"""Drive the runs that are served, each in a task of its own, so that no client has to stay connected.
+"""Drive the runs that are served, each in its own task, so that no client has to stay connected.
 
 A request starts a task and is answered when the runner has claimed the run, or has refused it. From
 then on the rows show what happens, and the task continues whether or not a client follows it. When

@@ -1,4 +1,6 @@
-"""`python -m loom_agents.testing --number 200 [--seed N]`: kill an agent at work, and compare what it leaves."""
+"""`python -m loom_agents.testing --number 200 [--seed N]`: kill an agent at work, and compare what
+it leaves.
+"""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A provider that says what it is told, without a network."""
+"""A provider that gives prepared replies, on loopback."""
 
 import json
 import os
@@ -45,7 +45,9 @@ class FakeProvider:
     @classmethod
     @contextmanager
     def installed(cls) -> "Iterator[FakeProvider]":
-        """Serve during the block, and let `openai-chat:` and `ollama:` models find the server by environment."""
+        """Serve during the block, and let `openai-chat:` and `ollama:` models find the server by
+        environment.
+        """
         server = cls()
         environment = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-test", "OLLAMA_BASE_URL": server.url}
         try:

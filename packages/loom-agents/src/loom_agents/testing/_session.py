@@ -1,8 +1,8 @@
-"""The sessions of the kill sweep: an agent that reads, edits under approval, patches, tests and commits; and a team in
-which one agent does so while another one looks.
+"""The sessions of the kill sweep: an agent that reads, edits with approval, patches, tests and
+commits; and a team in which one agent does so while another one looks.
 
-Every process of it may be told to die at one point. The points are the writes of the runner's store, the events
-around each tool call, and the places inside a tool where half of its work is done.
+Each of its processes can be killed at one point. The points are the writes of the runner's store,
+the events around each tool call, and the places inside a tool where half of its work is done.
 """
 
 import asyncio
@@ -133,7 +133,9 @@ def open_store(folder: Path) -> SQLiteStore:
 
 
 def drive(folder: str, kind: Kind, point: str | None, nth: int) -> None:
-    """Start or resume the session and go on until it ends, waits or dies at `point`. A process of its own does this."""
+    """Start or resume the session, and drive it until it ends, waits or is killed at `point`. This
+    runs in a separate process.
+    """
     place = Path(folder)
     reach = KillPoint(point, nth)
     _plant(reach, EffectLog(place / "effects.txt"))
@@ -152,7 +154,9 @@ def drive(folder: str, kind: Kind, point: str | None, nth: int) -> None:
 
 
 def _plant(reach: KillPoint, effects: EffectLog) -> None:
-    """Put the points into the places where half of the work is done. The process was made for this, and ends."""
+    """Put the points into the places where half of the work is done. The process was made for this,
+    and ends.
+    """
     intend, mark = ChangeRows.intend, ChangeRows.mark
     rename = os.rename
 

@@ -1,4 +1,5 @@
-"""The kill sweep: the session is killed at random points until it is done, and compared with an undisturbed one.
+"""The kill sweep: the session is killed at random points until it is done, and compared with an
+undisturbed one.
 
 What is compared, for every session:
 
@@ -61,7 +62,7 @@ class SessionTrial(Trial):
         copy_workspace(template, folder / "workspace")
 
     def process(self, point: str | None, nth: int = 1) -> bool:
-        """Drive the session in a process of its own; return whether it was killed."""
+        """Drive the session in a separate process; return whether it was killed."""
         return self.run_process(drive, str(self.folder), self.kind, point, nth, name=f"the process at {point}")
 
     def kill(self, chance: random.Random) -> int:
@@ -115,7 +116,9 @@ class SessionTrial(Trial):
 def kill_once(
     folder: Path, template: Path, wanted: Mapping[str, Any], *, point: str, nth: int = 1, kind: Kind = "alone"
 ) -> tuple[bool, list[str]]:
-    """Kill one session at one point, finish it and compare. Returns whether the point was reached, and the problems."""
+    """Kill one session at one point, finish it and compare. Returns whether the point was reached,
+    and the problems.
+    """
     trial = SessionTrial(folder, template, kind, expected=wanted)
     was_killed = trial.process(point, nth)
     if not was_killed:  # the point may come after the approval
@@ -138,7 +141,8 @@ def undisturbed(folder: Path, template: Path, kind: Kind = "alone") -> dict[str,
 def sweep(
     number: int, *, seed: int, points: Sequence[str] = POINTS, on_progress: Callable[[str], None] = lambda _: None
 ) -> AgentSweepReport:
-    """Kill processes at random points until `number` were killed, several in each session, and compare each session.
+    """Kill processes at random points until `number` were killed, several in each session, and
+    compare each session.
 
     Args:
         number: How many processes to kill.
@@ -175,7 +179,9 @@ def _files(folder: Path) -> dict[str, Any]:
 
 
 def _branch(folder: Path) -> list[str]:
-    """The subject and the tree of every commit of the run's branch, and where the user's own branch stands."""
+    """The subject and the tree of every commit of the run's branch, and where the user's own branch
+    stands.
+    """
     shown = []
     for arguments in (("log", "--format=%s %T", f"loom/{RUN_ID}"), ("log", "--format=%s %T", "main"), ("status", "-s")):
         command = ["git", *arguments]

@@ -1,4 +1,5 @@
-"""The frame of a kill sweep: kill the processes of runs at random points, finish each run, compare, count.
+"""The frame of a kill sweep: kill the processes of runs at random points, finish each run, compare,
+count.
 
 A package gives a `Trial`, which knows how its run is driven and compared, and a `SweepReport` with
 the kinds of what can go wrong; `kill_runs` does the rest, and `sweep_command` makes it a command.
@@ -101,7 +102,9 @@ class Trial(ABC):
 
     @abstractmethod
     def kill(self, chance: Random) -> int:
-        """Drive the run to a random point, then do what a person would do next; return how many processes died."""
+        """Drive the run to a random point, then do what a person would do next; return how many
+        processes died.
+        """
 
     @abstractmethod
     def finish(self) -> Any:
