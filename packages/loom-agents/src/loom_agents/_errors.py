@@ -38,8 +38,8 @@ class ModelError(AgentError):
     """A model request ended without a reply; nothing was added to the conversation.
 
     Args:
-        message: what happened.
-        retryable: whether the same request may succeed later; the runner then tries the step again.
+        message: What happened.
+        retryable: Whether the same request may succeed later; the runner then tries the step again.
     """
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:

@@ -17,7 +17,7 @@ class BlobFolder:
     """Keep bytes in a folder, each under its own hash, so that the same bytes are kept once.
 
     Args:
-        folder: where they go; made with the first ones.
+        folder: Where they go; made with the first ones.
     """
 
     folder: Path

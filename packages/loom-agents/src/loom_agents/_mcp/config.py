@@ -44,20 +44,20 @@ class McpServerConfig:
     """Say how one server is reached and what is known about it.
 
     Args:
-        name: its name in the file.
-        command: the program of a stdio server and its arguments; empty for an HTTP one.
-        env: variables for the program, beside the few that every program needs.
-        cwd: the folder it runs in; None for the one of the file.
-        url: where an HTTP server is; empty for a stdio one.
-        headers: what is sent to it with each request.
-        timeout_s: after this many seconds a call is given up.
-        start_timeout_s: after this many seconds a start is given up.
-        effect: what its calls may do; None believes the server's hints.
-        approve: whether a person decides about each call; None leaves that to the mode of the run.
-        allow: the only tools that are used, by the server's own names; None is all.
-        deny: tools that are not used.
-        replaces: local tools that give way to the server's tool of the same name.
-        shown: the command or the address as it is written, with the names of variables and not their values.
+        name: Its name in the file.
+        command: The program of a stdio server and its arguments; empty for an HTTP one.
+        env: Variables for the program, beside the few that every program needs.
+        cwd: The folder it runs in; None for the one of the file.
+        url: Where an HTTP server is; empty for a stdio one.
+        headers: What is sent to it with each request.
+        timeout_s: After this many seconds a call is given up.
+        start_timeout_s: After this many seconds a start is given up.
+        effect: What its calls may do; None believes the server's hints.
+        approve: Whether a person decides about each call; None leaves that to the mode of the run.
+        allow: The only tools that are used, by the server's own names; None is all.
+        deny: Tools that are not used.
+        replaces: Local tools that give way to the server's tool of the same name.
+        shown: The command or the address as it is written, with the names of variables and not their values.
     """
 
     name: str
@@ -90,10 +90,10 @@ class McpConfig:
     """Hold what a file says.
 
     Args:
-        servers: those that can be started.
-        problems: why another one cannot, by its name.
-        warnings: members that nobody knows, each in one line.
-        path: the file; None when there is none.
+        servers: Those that can be started.
+        problems: Why another one cannot, by its name.
+        warnings: Members that nobody knows, each in one line.
+        path: The file; None when there is none.
         digest: SHA-256 of its bytes, for the question of trust.
     """
 
@@ -112,11 +112,11 @@ def read_mcp_config(path: Path, *, environment: Mapping[str, str] | None = None)
     """Read a file of servers.
 
     Args:
-        path: the file.
-        environment: where `${NAME}` is looked up; the process's own when it is not given.
+        path: The file.
+        environment: Where `${NAME}` is looked up; the process's own when it is not given.
 
     Raises:
-        McpConfigError: the file is missing, unreadable, not JSON, or has no `mcpServers`.
+        McpConfigError: The file is missing, unreadable, not JSON, or has no `mcpServers`.
     """
     variables = os.environ if environment is None else environment
     try:

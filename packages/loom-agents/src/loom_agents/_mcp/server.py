@@ -79,13 +79,13 @@ class McpServer:
     """Hold one server for as long as the loop runs. `start` it, and `stop` it in the end.
 
     Attributes:
-        config: how it is reached.
-        state: whether it can be called.
-        reason: why not.
-        tools: what it offered at its first start.
-        info: its own name and version, and the protocol that is spoken.
-        stderr: its last words.
-        started_in_s: how long its last start took.
+        config: How it is reached.
+        state: Whether it can be called.
+        reason: Why not.
+        tools: What it offered at its first start.
+        info: Its own name and version, and the protocol that is spoken.
+        stderr: Its last words.
+        started_in_s: How long its last start took.
     """
 
     def __init__(self, config: McpServerConfig) -> None:
@@ -131,15 +131,15 @@ class McpServer:
         """Call a tool by the server's own name.
 
         Args:
-            tool: its name.
-            arguments: checked against the tool's schema by the caller.
-            is_repeatable: whether a call that was cut off may be made again.
+            tool: Its name.
+            arguments: Checked against the tool's schema by the caller.
+            is_repeatable: Whether a call that was cut off may be made again.
             answers: `responses` and `request_state` of an earlier round (see `_mcp_input`).
-            on_progress: told how far the call has come.
+            on_progress: Told how far the call has come.
 
         Raises:
-            ToolFailed: with the category `unavailable`, `timeout`, `refused` or `bad_result`.
-            OutcomeUnknown: it was cut off and may not be repeated.
+            ToolFailed: With the category `unavailable`, `timeout`, `refused` or `bad_result`.
+            OutcomeUnknown: It was cut off and may not be repeated.
         """
         from mcp import MCPError
         from mcp_types import CONNECTION_CLOSED, HEADER_MISMATCH, REQUEST_TIMEOUT

@@ -15,8 +15,8 @@ class LastWords:
     """Hold the last few kilobytes that a server wrote to stderr.
 
     Attributes:
-        size_bytes: how much it wrote in all.
-        ended: set when nobody holds the other end any more, which is when the server has died.
+        size_bytes: How much it wrote in all.
+        ended: Set when nobody holds the other end any more, which is when the server has died.
     """
 
     def __init__(self) -> None:

@@ -27,8 +27,8 @@ def model_names(tools: Iterable[ServerTool], *, taken: Iterable[str] = ()) -> di
     changed gets a hash.
 
     Args:
-        tools: all tools of all servers.
-        taken: names that are in use already.
+        tools: All tools of all servers.
+        taken: Names that are in use already.
     """
     each = list(dict.fromkeys(tools))
     plain = {tool: f"{_cleaned(tool[0])}__{_cleaned(tool[1])}" for tool in each}

@@ -40,9 +40,9 @@ class OfferedTool:
     """Hold one tool of a server.
 
     Args:
-        server: where it is.
-        offer: how the server describes it.
-        validator: checks arguments against its schema.
+        server: Where it is.
+        offer: How the server describes it.
+        validator: Checks arguments against its schema.
     """
 
     server: McpServer
@@ -145,8 +145,8 @@ class McpServers:
     """Hold the servers of a file while a block runs.
 
     Attributes:
-        servers: all that could be read, started or not.
-        problems: what cannot be used and why, in one line each.
+        servers: All that could be read, started or not.
+        problems: What cannot be used and why, in one line each.
     """
 
     def __init__(self, config: McpConfig, *, blobs: Blobs) -> None:

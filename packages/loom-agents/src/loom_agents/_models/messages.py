@@ -27,11 +27,11 @@ class Usage:
     """Count what model requests used.
 
     Args:
-        requests: model requests that got a reply.
-        input_tokens: tokens read by the model, cached ones included.
-        cache_read_tokens: the part of `input_tokens` that came from the provider's cache.
-        output_tokens: tokens written by the model.
-        cost_usd: price in US dollars; None when any part of it is unknown.
+        requests: Model requests that got a reply.
+        input_tokens: Tokens read by the model, cached ones included.
+        cache_read_tokens: The part of `input_tokens` that came from the provider's cache.
+        output_tokens: Tokens written by the model.
+        cost_usd: Price in US dollars; None when any part of it is unknown.
     """
 
     requests: int = 0
@@ -87,10 +87,10 @@ class ToolCall:
     """Hold one call of a tool by the model.
 
     Args:
-        id: unique in the conversation; the answer has the same one.
-        name: the tool.
-        arguments: its arguments by name.
-        malformed: the arguments as the model wrote them, when they were not a JSON object; `arguments` is empty then.
+        id: Unique in the conversation; the answer has the same one.
+        name: The tool.
+        arguments: Its arguments by name.
+        malformed: The arguments as the model wrote them, when they were not a JSON object; `arguments` is empty then.
     """
 
     id: str
@@ -124,10 +124,10 @@ class AssistantMessage:
     """Hold a reply of the model: its text, its tool calls, and why it stopped.
 
     Args:
-        text: its text.
-        tool_calls: the tools that it calls.
-        model: its own name, as the provider reports it.
-        finish_reason: why it stopped.
+        text: Its text.
+        tool_calls: The tools that it calls.
+        model: Its own name, as the provider reports it.
+        finish_reason: Why it stopped.
         details: JSON that the model's adapter needs back with this message; nothing else reads it.
     """
 
@@ -143,10 +143,10 @@ class ToolMessage:
     """Hold the answer to one tool call.
 
     Args:
-        call_id: the id of the call that it answers.
-        name: the tool.
-        outcome: how the call ended; `interrupted` means that it is unknown whether the call took effect.
-        payload: the tool's JSON value; the error text when the outcome is not `success`.
+        call_id: The id of the call that it answers.
+        name: The tool.
+        outcome: How the call ended; `interrupted` means that it is unknown whether the call took effect.
+        payload: The tool's JSON value; the error text when the outcome is not `success`.
     """
 
     call_id: str
@@ -160,10 +160,10 @@ class SummaryMessage:
     """Replace the beginning of a conversation by a summary (see `_agent.compaction`).
 
     Args:
-        text: the summary.
-        turns: how many messages of the user it replaces.
-        replies: how many replies of the model it replaces, the one with the summary included.
-        turn_replies: how many of them belong to the turn that continues after it.
+        text: The summary.
+        turns: How many messages of the user it replaces.
+        replies: How many replies of the model it replaces, the one with the summary included.
+        turn_replies: How many of them belong to the turn that continues after it.
     """
 
     text: str
@@ -192,7 +192,7 @@ def load_messages(data: Any) -> tuple[Message, ...]:
     """Read the stored form of a conversation.
 
     Raises:
-        MessageFormatError: its format is not `loom-messages/1`, or it is damaged.
+        MessageFormatError: Its format is not `loom-messages/1`, or it is damaged.
     """
     found = data.get("format") if isinstance(data, Mapping) else None
     if found != MESSAGES_FORMAT:
@@ -215,8 +215,8 @@ def renumbered(calls: Sequence[ToolCall], taken: Iterable[str]) -> tuple[ToolCal
     Some providers send empty ids or the same id twice; an answer could then not be matched with its call.
 
     Args:
-        calls: the calls of one reply.
-        taken: the ids that the conversation already uses.
+        calls: The calls of one reply.
+        taken: The ids that the conversation already uses.
     """
     used = set(taken)
     result = []

@@ -63,11 +63,11 @@ class ProviderModel:
     `google:` their own APIs. Keys come from the providers' usual environment variables.
 
     Args:
-        name: provider and model.
-        timeout_s: how long one request may take.
+        name: Provider and model.
+        timeout_s: How long one request may take.
 
     Raises:
-        ModelError: the extra is not installed, the provider is unknown, or its key is missing.
+        ModelError: The extra is not installed, the provider is unknown, or its key is missing.
     """
 
     def __init__(self, name: str, *, timeout_s: float = 300.0) -> None:
@@ -84,7 +84,7 @@ class ProviderModel:
         """Send one HTTP request and stream the reply's text.
 
         Raises:
-            ModelError: there is no reply; `retryable` for limits, overload, lost connections and garbage.
+            ModelError: There is no reply; `retryable` for limits, overload, lost connections and garbage.
         """
         direct, messages, exceptions = _load("direct"), _load("messages"), _load("exceptions")
         history = _history(request, self._name)

@@ -18,11 +18,11 @@ class RecordingModel:
     the first reply on.
 
     Args:
-        model: answers the requests.
-        path: the script, JSON; created when it is missing.
+        model: Answers the requests.
+        path: The script, JSON; created when it is missing.
 
     Raises:
-        ScriptError: there is a file that is not a script, or it cannot be written.
+        ScriptError: There is a file that is not a script, or it cannot be written.
 
     Durability: the file is replaced as a whole after each reply; a crash leaves the previous one.
     """
@@ -43,8 +43,8 @@ class RecordingModel:
         """Ask the model and record its reply.
 
         Raises:
-            ModelError: the model gave no reply.
-            ScriptError: the file does not have the earlier replies of this conversation, or cannot be written.
+            ModelError: The model gave no reply.
+            ScriptError: The file does not have the earlier replies of this conversation, or cannot be written.
         """
         reply = await self._model.request(request, on_delta=on_delta)
         position = request.earlier_replies + replies_in(request.messages)

@@ -24,11 +24,11 @@ def read_script(path: Path, *, agent: str | None = None) -> list[ModelReply]:
     """Read the replies of a script file, in order.
 
     Args:
-        path: the file.
-        agent: read the part of this agent of a team instead.
+        path: The file.
+        agent: Read the part of this agent of a team instead.
 
     Raises:
-        ScriptError: the file cannot be read, or is not a script.
+        ScriptError: The file cannot be read, or is not a script.
     """
     try:
         text = path.read_text(encoding="utf-8")

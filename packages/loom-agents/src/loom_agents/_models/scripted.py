@@ -20,9 +20,9 @@ class ScriptedModel:
     """Reply from a list, a function or a script file.
 
     Args:
-        script: the replies in order (a string stands for a reply without tool calls), or a function that
+        script: The replies in order (a string stands for a reply without tool calls), or a function that
             takes the request and returns one.
-        name: shown in the trace and stored with each reply.
+        name: Shown in the trace and stored with each reply.
 
     Token counts of a reply without `usage` are estimates: one token for four characters.
     """
@@ -41,11 +41,11 @@ class ScriptedModel:
         """Read a script (JSON, or YAML by its suffix); the format is in the package's README.
 
         Args:
-            path: the file.
-            agent: read the part of this agent of a team instead.
+            path: The file.
+            agent: Read the part of this agent of a team instead.
 
         Raises:
-            ScriptError: the file is missing or is not a script; the text names the place.
+            ScriptError: The file is missing or is not a script; the text names the place.
         """
         return cls(read_script(path, agent=agent), name=f"script:{path.name}")
 
@@ -58,7 +58,7 @@ class ScriptedModel:
         """Return the script's next reply; its text goes to `on_delta` word by word.
 
         Raises:
-            ScriptError: the script has no further reply.
+            ScriptError: The script has no further reply.
         """
         reply = self._next(request)
         for piece in re.findall(r"\S+\s*|\s+", reply.text):

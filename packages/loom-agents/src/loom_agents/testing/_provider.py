@@ -15,9 +15,9 @@ class FakeProvider:
     """Play an OpenAI-compatible server on loopback: one prepared item for each request.
 
     Attributes:
-        url: the base URL to point a client at.
-        requests: the bodies of the requests so far.
-        plays: what is still to come; each is called with the request's handler.
+        url: The base URL to point a client at.
+        requests: The bodies of the requests so far.
+        plays: What is still to come; each is called with the request's handler.
     """
 
     def __init__(self) -> None:
