@@ -1,4 +1,4 @@
-"""Keep bytes that no conversation should hold: pictures, sound, and the whole of a text that was cut."""
+"""Store content that is too large for a conversation: images, audio, and the full text of truncated results."""
 
 import contextlib
 import hashlib
@@ -14,18 +14,21 @@ __all__ = ["BlobFolder"]
 
 @dataclass(frozen=True, slots=True)
 class BlobFolder:
-    """Keep bytes in a folder, each under its own hash, so that the same bytes are kept once.
+    """Store bytes in a folder, in files named by their hash, so that equal bytes are stored once.
 
     Args:
-        folder: Where they go; made with the first ones.
+        folder: The folder; created when the first bytes are stored.
     """
 
     folder: Path
 
     def keep(self, data: bytes, mime_type: str) -> dict[str, Any]:
-        """Keep bytes and say, as JSON, what they are and where.
+        """Store bytes.
 
-        Durability: the file has its name only when it is whole.
+        Returns:
+            Their `sha256`, `mime_type`, `size_bytes` and `path`.
+
+        Durability: a file with the final name is always complete.
         """
         digest = hashlib.sha256(data).hexdigest()
         path = self.folder / f"{digest}{mimetypes.guess_extension(mime_type) or '.bin'}"

@@ -1,22 +1,22 @@
-"""One MCP server: started, listened to, called, and started again when it dies.
+"""One MCP server: start it, call its tools, and restart it when it exits.
 
 Theory of operation
 -------------------
-A connection of the SDK is a set of nested cancel scopes, and a scope must be left by the task that entered it. So
-every server has one task, its owner, that enters the connection, waits, and leaves it; nobody else does either:
+A connection of the SDK consists of nested cancel scopes, and a scope must be exited by the task that entered it. So
+every server has one task, its supervisor, that opens the connection, waits, and closes it; no other task does that:
 
-    owner:   start ──> list all tools ──> ready ──(died)──> wait ──> start ...
-                └─> failed                  └──(stopped)──> left
+    supervisor:   start ──> list all tools ──> ready ──(exited)──> wait ──> start ...
+                     └─> failed                  └──(stopped)──> closed
 
-Callers only borrow the connection of the life at hand. A call that meets a dead server ends at once; what that means
-depends on how far it got:
+Callers use the current connection. A call to a server that has exited fails at once; the result depends on how far
+the call got:
 
-    before it was sent               the server is not running: the model is told so
-    sent, the tool may be repeated   made once more, in the next life
-    sent, the tool may not           nobody knows whether it took effect: in doubt, as after a crash of our own
+    not sent                         an error for the model: the server is not running
+    sent, the tool is repeatable     the call is sent once more, on the next connection
+    sent, the tool is not            the call is in doubt, as after a crash of this process
 
-Not covered: when we are killed with SIGKILL, a server learns of it by the end of its stdin, as the protocol has it; one
-that never reads that goes on alone.
+Not covered: when this process is killed with SIGKILL, a server notices the end of its stdin, as the protocol
+specifies; a server that does not read its stdin keeps running.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 from loom_runner import OutcomeUnknown, ToolFailed
 
 from loom_agents._mcp.config import McpServerConfig
-from loom_agents._mcp.stderr_tail import LastWords
+from loom_agents._mcp.stderr_tail import StderrTail
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -46,45 +46,45 @@ ServerState: TypeAlias = Literal["starting", "ready", "waiting", "failed", "stop
 
 
 class OnProgress(Protocol):
-    """Is told how far a call has come, in the server's own units."""
+    """A function that receives progress reports of a call, in units that the server chooses."""
 
     async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
-        """Take one report."""
+        """Receive one report."""
 
 
 MAX_PAGES: Final = 200
 MAX_RESTARTS: Final = 5
-_BACK_OFF_S: Final = (0.0, 1.0, 2.0, 4.0, 8.0)
-_STEADY_S: Final = 60.0  # after this long a life counts as a good one, and the back-off begins anew
+_RESTART_DELAYS_S: Final = (0.0, 1.0, 2.0, 4.0, 8.0)
+_STABLE_S: Final = 60.0  # a connection of this length resets the count of restarts
 
 
-class _Unusable(Exception):  # noqa: N818 - it never leaves this module
-    """Say why a start did not succeed."""
+class _StartError(Exception):
+    """Report why a start failed."""
 
 
 @dataclass(slots=True)
-class _Life:
-    """Hold one connection, from its start to its end."""
+class _Connection:
+    """Hold one connection to the server, from a start to the next exit."""
 
     client: "Client"
     ended: asyncio.Event
-    why: str = ""
+    reason: str = ""
 
-    def end(self, why: str) -> None:
-        self.why = self.why or why
+    def end(self, reason: str) -> None:
+        self.reason = self.reason or reason
         self.ended.set()
 
 
 class McpServer:
-    """Hold one server for as long as the loop runs. `start` it, and `stop` it in the end.
+    """Manage one server within an event loop: call `start` first and `stop` at the end.
 
     Attributes:
-        config: How it is reached.
-        state: Whether it can be called.
-        reason: Why not.
-        tools: What it offered at its first start.
-        info: Its own name and version, and the protocol that is spoken.
-        stderr: Its last words.
+        config: How to connect to it.
+        state: Its state; calls are possible when it is `ready`.
+        reason: Why it is not ready.
+        tools: The tools that it listed at its first start.
+        info: The name and version that it reports, and the version of the protocol.
+        stderr: The end of its output on stderr.
         started_in_s: How long its last start took.
     """
 
@@ -94,30 +94,30 @@ class McpServer:
         self.reason = ""
         self.tools: tuple[McpTool, ...] = ()
         self.info = ""
-        self.stderr = LastWords()
+        self.stderr = StderrTail()
         self.started_in_s = 0.0
-        self._life: _Life | None = None
+        self._connection: _Connection | None = None
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._next_start_at = 0.0
-        self._owner: asyncio.Task[None] | None = None
+        self._restarts_at = 0.0
+        self._supervisor: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the server; return when it can be called or when that has failed, which is not an error."""
-        self._owner = asyncio.create_task(self._own(), name=f"mcp-server-{self.config.name}")
+        """Start the server and return when it is ready or has failed; a failure only sets `state` and `reason`."""
+        self._supervisor = asyncio.create_task(self._supervise(), name=f"mcp-server-{self.config.name}")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.config.start_timeout_s + 0.1):
                 while self.state == "starting":
                     await self._next_change()
-        if self.state == "starting":  # its owner is still busy with getting rid of its process
-            self.reason = self._too_slow()
-            self._become("failed")
+        if self.state == "starting":  # the supervisor is still ending the server's process
+            self.reason = self._start_timeout()
+            self._set_state("failed")
 
     async def stop(self) -> None:
-        """End the server. Its process is gone when this returns."""
+        """Stop the server. Its process has exited when this returns."""
         self._stopping.set()
-        if self._owner is not None:
-            await asyncio.wait({self._owner})
+        if self._supervisor is not None:
+            await asyncio.wait({self._supervisor})
 
     async def call(
         self,
@@ -128,51 +128,50 @@ class McpServer:
         answers: Mapping[str, Any] | None = None,
         on_progress: OnProgress | None = None,
     ) -> "CallToolResult | InputRequiredResult":
-        """Call a tool by the server's own name.
+        """Call a tool.
 
         Args:
-            tool: Its name.
-            arguments: Checked against the tool's schema by the caller.
-            is_repeatable: Whether a call that was cut off may be made again.
-            answers: `responses` and `request_state` of an earlier round (see `_mcp_input`).
-            on_progress: Told how far the call has come.
+            tool: The server's name of the tool.
+            arguments: The arguments, already validated against the tool's schema.
+            is_repeatable: Whether an interrupted call may be sent again.
+            answers: `responses` and `request_state` of an earlier round (see `_tools.input_requests`).
+            on_progress: Receives the progress reports of the call.
 
         Raises:
             ToolFailed: With the category `unavailable`, `timeout`, `refused` or `bad_result`.
-            OutcomeUnknown: It was cut off and may not be repeated.
+            OutcomeUnknown: The call was interrupted and is not repeatable.
         """
         from mcp import MCPError
         from mcp_types import CONNECTION_CLOSED, HEADER_MISMATCH, REQUEST_TIMEOUT
 
         relisted = False
         for is_last in (not is_repeatable, True):
-            life = await self._alive(tool)
+            connection = await self._connection_for(tool)
             try:
-                return await self._asked(life, tool, arguments, answers, on_progress)
+                return await self._send_call(connection, tool, arguments, answers, on_progress)
             except MCPError as exc:
                 if exc.code == HEADER_MISMATCH and not relisted:
                     relisted = True
-                    await life.client.list_tools(cache_mode="refresh")
-                    return await self._asked(life, tool, arguments, answers, on_progress)
+                    await connection.client.list_tools(cache_mode="refresh")
+                    return await self._send_call(connection, tool, arguments, answers, on_progress)
                 if exc.code == REQUEST_TIMEOUT:
-                    raise self._cut_off(
-                        tool, f"it gave no answer within {self.config.timeout_s:g} s", is_repeatable
-                    ) from exc
+                    problem = f"did not answer within {self.config.timeout_s:g} s"
+                    raise self._interruption(tool, problem, "timeout", is_repeatable) from exc
                 if exc.code != CONNECTION_CLOSED:
                     raise ToolFailed(f"the MCP server refused: {exc.message}", error_category="refused") from exc
-                life.end("it closed the connection")
-            except RuntimeError as exc:  # the SDK's word for an answer that breaks the tool's own output schema
-                raise ToolFailed(f"the MCP server gave a wrong answer: {exc}", error_category="bad_result") from exc
+                connection.end("it closed the connection")
+            except RuntimeError as exc:  # of the SDK: the result does not match the tool's output schema
+                raise ToolFailed(f"the MCP server sent an invalid result: {exc}", error_category="bad_result") from exc
             if is_last:
                 break
-            await self._next_start(life)
-        raise self._cut_off(tool, "it ended in the middle of the call", is_repeatable)
+            await self._next_connection(connection)
+        raise self._interruption(tool, "exited during the call", "unavailable", is_repeatable)
 
-    # ------------------------------------------------------------------ for callers
+    # ------------------------------------------------------------------ calls
 
-    async def _asked(
+    async def _send_call(
         self,
-        life: _Life,
+        connection: _Connection,
         tool: str,
         arguments: Mapping[str, Any],
         answers: Mapping[str, Any] | None,
@@ -182,8 +181,10 @@ class McpServer:
 
         responses: Any = None
         if answers is not None:
-            responses = {key: ElicitResult.model_validate(said) for key, said in answers["responses"].items()} or None
-        return await life.client.session.call_tool(
+            responses = {
+                key: ElicitResult.model_validate(response) for key, response in answers["responses"].items()
+            } or None
+        return await connection.client.session.call_tool(
             tool,
             dict(arguments),
             self.config.timeout_s,
@@ -193,120 +194,120 @@ class McpServer:
             allow_input_required=True,
         )
 
-    async def _alive(self, tool: str) -> _Life:
-        """Give the life at hand; wait for a start that is under way, not for one that is still to come."""
-        while self.state == "starting" or (self._life is not None and self._life.ended.is_set()):
+    async def _connection_for(self, tool: str) -> _Connection:
+        """Return the current connection; wait for a start in progress, but not for a later restart."""
+        while self.state == "starting" or (self._connection is not None and self._connection.ended.is_set()):
             await self._next_change()
-        if self._life is not None:
-            return self._life
-        again = ""
+        if self._connection is not None:
+            return self._connection
+        restart = ""
         if self.state == "waiting":
-            again = f" It is started again in {max(0.0, self._next_start_at - time.monotonic()):.0f} s."
+            restart = f" It restarts in {max(0.0, self._restarts_at - time.monotonic()):.0f} s."
         raise ToolFailed(
-            f"cannot call {tool}: the MCP server {self.config.name!r} is not running ({self.reason}).{again}"
-            " Go on without it.",
+            f"cannot call {tool}: the MCP server {self.config.name!r} is not running ({self.reason}).{restart}"
+            " Continue without it.",
             error_category="unavailable",
         )
 
-    def _cut_off(self, tool: str, why: str, is_repeatable: bool) -> ToolFailed | OutcomeUnknown:
-        text = f"the MCP server {self.config.name!r} was called and {why}"
+    def _interruption(self, tool: str, problem: str, category: str, is_repeatable: bool) -> ToolFailed | OutcomeUnknown:
+        text = f"the MCP server {self.config.name!r} {problem}"
         if is_repeatable:
-            return ToolFailed(text, error_category="timeout" if "within" in why else "unavailable")
-        return OutcomeUnknown(f"{text}; nobody knows whether {tool} took effect")
+            return ToolFailed(text, error_category=category)
+        return OutcomeUnknown(f"{text}; it is unknown whether {tool} took effect")
 
-    async def _next_start(self, before: _Life) -> None:
-        """Wait until the life before is over and the next has begun, or will not begin soon."""
-        while self._life is before or self.state == "starting":
+    async def _next_connection(self, previous: _Connection) -> None:
+        """Wait until the previous connection is closed and the next start has ended or is delayed."""
+        while self._connection is previous or self.state == "starting":
             await self._next_change()
 
-    # ------------------------------------------------------------------ the owner
+    # ------------------------------------------------------------------ the supervisor
 
-    async def _own(self) -> None:
+    async def _supervise(self) -> None:
         restarts = 0
         try:
             while not self._stopping.is_set():
-                began = time.monotonic()
-                was_ready = await self._live()
+                started_at = time.monotonic()
+                was_ready = await self._run_once()
                 if not was_ready and not self.info:
-                    return  # it never worked, so trying again would not help
-                restarts = 0 if was_ready and time.monotonic() - began > _STEADY_S else restarts
+                    return  # it never worked, so a restart would not help
+                restarts = 0 if was_ready and time.monotonic() - started_at > _STABLE_S else restarts
                 if restarts >= MAX_RESTARTS:
-                    self.reason = f"{self.reason}; it was started again {restarts} times"
+                    self.reason = f"{self.reason}; it was restarted {restarts} times"
                     return
-                delay = _BACK_OFF_S[restarts]
+                delay = _RESTART_DELAYS_S[restarts]
                 restarts += 1
-                self._next_start_at = time.monotonic() + delay
+                self._restarts_at = time.monotonic() + delay
                 if delay:
-                    self._become("waiting")
+                    self._set_state("waiting")
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._stopping.wait(), delay)
-                self._become("starting")
+                self._set_state("starting")
         finally:
             if self._stopping.is_set():
                 self.reason = "it was stopped"
-            self._become("stopped" if self._stopping.is_set() else "failed")
+            self._set_state("stopped" if self._stopping.is_set() else "failed")
 
-    async def _live(self) -> bool:
-        """Start the server and stay with it to its end; say whether it could be called in between."""
+    async def _run_once(self) -> bool:
+        """Start the server and wait until it exits or is stopped; return whether it was ready."""
         import anyio
 
-        began, is_ready, life = time.monotonic(), False, None
+        started_at, is_ready = time.monotonic(), False
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + self.config.start_timeout_s) as start:
-                async with self._connected() as client:
-                    tools = await self._listed(client)
+                async with self._connect() as client:
+                    tools = await self._list_tools(client)
                     start.deadline = math.inf
                     self.tools = self.tools or tools
-                    self.info = _introduced(client)
-                    self.started_in_s = time.monotonic() - began
+                    self.info = _description(client)
+                    self.started_in_s = time.monotonic() - started_at
                     is_ready = True
-                    life = self._life = _Life(client, asyncio.Event())
+                    connection = self._connection = _Connection(client, asyncio.Event())
                     self.reason = ""
-                    self._become("ready")
-                    await self._until_end(life)
-                    self._life = None
-                    self.reason = life.why
+                    self._set_state("ready")
+                    await self._wait_for_end(connection)
+                    self._connection = None
+                    self.reason = connection.reason
                     if not self._stopping.is_set():
-                        self._become("starting")
+                        self._set_state("starting")
             if start.cancelled_caught:
-                self.reason = self._too_slow()
+                self.reason = self._start_timeout()
         except Exception as exc:
-            self._life = None
+            self._connection = None
             if not is_ready:
-                self.reason = _why(exc)
+                self.reason = _start_failure(exc)
             logging.getLogger("loom_agents.mcp").debug("server %s ended", self.config.name, exc_info=True)
         return is_ready
 
-    def _too_slow(self) -> str:
-        return f"it gave no answer within {self.config.start_timeout_s:g} s"
+    def _start_timeout(self) -> str:
+        return f"it did not answer within {self.config.start_timeout_s:g} s"
 
-    async def _until_end(self, life: _Life) -> None:
-        """Wait until the life is over. When only its stderr has ended, ask the server whether it lives."""
-        events = [life.ended, self._stopping]
+    async def _wait_for_end(self, connection: _Connection) -> None:
+        """Wait until the connection ends. When only stderr has ended, send a request to find out."""
+        events = [connection.ended, self._stopping]
         if self.config.transport == "stdio":
             events.append(self.stderr.ended)
         waits = [asyncio.create_task(event.wait()) for event in events]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            if not (life.ended.is_set() or self._stopping.is_set() or await self._answers(life)):
-                life.end("its process ended")
+            if not (connection.ended.is_set() or self._stopping.is_set() or await self._responds(connection)):
+                connection.end("its process exited")
             await asyncio.wait(waits[:2], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
 
-    async def _answers(self, life: _Life) -> bool:
+    async def _responds(self, connection: _Connection) -> bool:
         from mcp import MCPError
         from mcp_types import CONNECTION_CLOSED
 
         try:
-            await life.client.list_tools()
+            await connection.client.list_tools()
         except MCPError as exc:
             return exc.code != CONNECTION_CLOSED
         return True
 
     @asynccontextmanager
-    async def _connected(self) -> "AsyncIterator[Client]":
+    async def _connect(self) -> "AsyncIterator[Client]":
         import httpx2
         from mcp import Client, StdioServerParameters
         from mcp.client.stdio import stdio_client
@@ -315,22 +316,22 @@ class McpServer:
         config = self.config
         async with AsyncExitStack() as stack:
             if config.transport == "stdio":
-                given = await stack.enter_async_context(self.stderr.listening())
+                stderr = await stack.enter_async_context(self.stderr.capture())
                 parameters = StdioServerParameters(
                     command=config.command[0], args=list(config.command[1:]), env=dict(config.env), cwd=config.cwd
                 )
-                transport = stdio_client(parameters, errlog=given)  # type: ignore[arg-type]  # any file with a number
+                transport = stdio_client(parameters, errlog=stderr)  # type: ignore[arg-type]  # any file with a fileno
             else:
-                given = None
+                stderr = None
                 timeout = httpx2.Timeout(min(30.0, config.start_timeout_s), read=config.timeout_s + 5)
                 http = httpx2.AsyncClient(headers=dict(config.headers), timeout=timeout)
                 transport = streamable_http_client(config.url, http_client=await stack.enter_async_context(http))
-            client = await stack.enter_async_context(Client(transport, elicitation_callback=_declined, cache=None))
-            if given is not None:
-                given.close()  # so that the server's death is the end of its stderr
+            client = await stack.enter_async_context(Client(transport, elicitation_callback=_decline, cache=None))
+            if stderr is not None:
+                stderr.close()  # the server has the only copy now, so its exit ends the stream
             yield client
 
-    async def _listed(self, client: "Client") -> "tuple[McpTool, ...]":
+    async def _list_tools(self, client: "Client") -> "tuple[McpTool, ...]":
         if client.server_capabilities.tools is None:
             return ()
         tools: list[McpTool] = []
@@ -341,9 +342,9 @@ class McpServer:
             if not page.next_cursor or page.next_cursor == cursor:
                 return tuple(tools)
             cursor = page.next_cursor
-        raise _Unusable(f"its list of tools has more than {MAX_PAGES} pages")
+        raise _StartError(f"its list of tools has more than {MAX_PAGES} pages")
 
-    def _become(self, state: ServerState) -> None:
+    def _set_state(self, state: ServerState) -> None:
         self.state = state
         self._changed.set()
         self._changed = asyncio.Event()
@@ -352,30 +353,30 @@ class McpServer:
         await self._changed.wait()
 
 
-async def _declined(context: "ClientRequestContext", params: "ElicitRequestParams") -> "ElicitResult":
-    """Answer a question that an old server asks in the middle of a call, where nobody can wait for a person."""
+async def _decline(context: "ClientRequestContext", params: "ElicitRequestParams") -> "ElicitResult":
+    """Decline a question that a server of the old protocol asks during a call: no user is there to answer it."""
     from mcp_types import ElicitResult
 
     del context, params
     return ElicitResult(action="decline")
 
 
-def _introduced(client: "Client") -> str:
+def _description(client: "Client") -> str:
     info = client.server_info
-    who = f"{info.name} {info.version}".strip() if info else "a server without a name"
-    return f"{who}, protocol {client.protocol_version}"
+    name = f"{info.name} {info.version}".strip() if info else "a server without a name"
+    return f"{name}, protocol {client.protocol_version}"
 
 
-def _why(exc: BaseException) -> str:
-    """Say in a few words what stopped a start, from the innermost error of a group."""
+def _start_failure(exc: BaseException) -> str:
+    """Describe briefly why a start failed, by the innermost error of a group."""
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     if isinstance(exc, FileNotFoundError):
-        return f"there is no program {exc.filename!r}"
+        return f"the program {exc.filename!r} was not found"
     if isinstance(exc, PermissionError):
         return f"{exc.filename!r} cannot be run: {exc.strerror}"
-    if hasattr(exc, "errors") and (wrong := exc.errors(include_url=False)):  # of pydantic
-        where = ".".join(map(str, wrong[0]["loc"]))
-        return f"it answered what the protocol does not allow ({where}: {wrong[0]['msg'].lower()})"
+    if hasattr(exc, "errors") and (invalid := exc.errors(include_url=False)):  # of pydantic
+        where = ".".join(map(str, invalid[0]["loc"]))
+        return f"its response does not follow the protocol ({where}: {invalid[0]['msg'].lower()})"
     text = " ".join(str(exc).split())[:300]
-    return text if isinstance(exc, _Unusable) else f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+    return text if isinstance(exc, _StartError) else f"{type(exc).__name__}: {text}" if text else type(exc).__name__
