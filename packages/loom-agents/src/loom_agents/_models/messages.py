@@ -1,8 +1,8 @@
 """The messages of a conversation, independent of any provider, and their stored form.
 
 A conversation is a tuple of messages. Every tool call of an assistant message is answered by one tool
-message with the same call id before the next assistant message. The stored form has the version of its
-format, so that an old row stays readable and a newer one is refused instead of misread.
+message with the same call id before the next assistant message. The stored form includes the version of
+the format, so that old rows stay readable and newer ones are rejected.
 """
 
 import json
@@ -15,7 +15,7 @@ from loom_agents._errors import MessageFormatError
 MESSAGES_FORMAT = "loom-messages/1"
 
 CHARACTERS_PER_TOKEN = 4
-"""A common estimate for English text, where no tokenizer is at hand."""
+"""A common estimate for English text, used because no tokenizer is available."""
 
 FinishReason = Literal["stop", "tool_calls", "length", "refused"]
 
@@ -24,7 +24,7 @@ ToolOutcome = Literal["success", "failed", "denied", "interrupted"]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Count what model requests used.
+    """Hold the usage of model requests.
 
     Args:
         requests: Model requests that got a reply.
@@ -126,7 +126,7 @@ class AssistantMessage:
     Args:
         text: Its text.
         tool_calls: The tools that it calls.
-        model: Its own name, as the provider reports it.
+        model: The name of the model, as the provider reports it.
         finish_reason: Why it stopped.
         details: JSON that the model's adapter needs back with this message; nothing else reads it.
     """
@@ -232,7 +232,7 @@ def renumbered(calls: Sequence[ToolCall], taken: Iterable[str]) -> tuple[ToolCal
 
 
 def call_json(call: ToolCall) -> dict[str, Any]:
-    """Return a tool call for a reader, as in scripts and events; malformed arguments as the model wrote them."""
+    """Return the JSON form of a tool call in scripts and events; malformed arguments are the model's text."""
     arguments = dict(call.arguments) if call.malformed is None else call.malformed
     return {"id": call.id, "name": call.name, "arguments": arguments}
 

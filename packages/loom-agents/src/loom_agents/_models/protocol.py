@@ -1,8 +1,7 @@
 """The protocol of language models: one request in, one reply out.
 
-A model does not store the conversation, does not retry and does not run tools. The coordinator does
-the first and the last, the runner the second; so one request here is one HTTP request, and one step
-of the run.
+A model does not store the conversation, retry, or run tools: the runner retries, and the coordinator
+does the rest. So one request is one HTTP request, and one step of the run.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ class ToolSpec:
     """Describe a tool to the model.
 
     Args:
-        name: How the model calls it.
+        name: Its name in tool calls.
         description: What it does, for the model.
         parameters: JSON Schema of its arguments, an object schema.
     """
@@ -54,8 +53,8 @@ class ModelReply:
     Args:
         text: Its text; may be empty when it only calls tools.
         tool_calls: The tools that it calls; several may run in parallel.
-        usage: What this one request used.
-        model: The model's own name, as the provider reports it.
+        usage: The usage of this request.
+        model: The name of the model, as the provider reports it.
         finish_reason: Why it stopped.
         details: JSON that this model must get back with the message in later requests.
     """
@@ -69,15 +68,15 @@ class ModelReply:
 
 
 class Model(Protocol):
-    """Answer one request. `ScriptedModel` is the offline one."""
+    """A language model. `ScriptedModel` is an implementation that works offline."""
 
     @property
     def name(self) -> str:
-        """The name of the model for a person: `provider:model`."""
+        """The name of the model to display: `provider:model`."""
         ...
 
     async def request(self, request: ModelRequest, *, on_delta: OnDelta) -> ModelReply:
-        """Send one request and return the whole reply.
+        """Send one request and return the complete reply.
 
         Args:
             request: The conversation, the tools and the system prompt.

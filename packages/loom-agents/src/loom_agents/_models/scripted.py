@@ -1,7 +1,7 @@
-"""A model that plays a script: deterministic, offline, without any dependency.
+"""A model that replies from a script: deterministic, offline, without dependencies.
 
-The position in the script is read from the conversation (how many replies of the model it has), never
-counted in memory. So a run that was killed continues with the right reply in the next process.
+The position in the script is the number of replies in the conversation; nothing is counted in memory.
+So a run that was killed continues with the right reply in the next process.
 """
 
 import math
@@ -21,10 +21,10 @@ class ScriptedModel:
 
     Args:
         script: The replies in order (a string stands for a reply without tool calls), or a function that
-            takes the request and returns one.
+            returns the reply to a request.
         name: Shown in the trace and stored with each reply.
 
-    Token counts of a reply without `usage` are estimates: one token for four characters.
+    Token counts of a reply without `usage` are estimates: one token per four characters.
     """
 
     def __init__(
@@ -38,20 +38,20 @@ class ScriptedModel:
 
     @classmethod
     def from_file(cls, path: Path, *, agent: str | None = None) -> "ScriptedModel":
-        """Read a script (JSON, or YAML by its suffix); the format is in the package's README.
+        """Read a script (JSON, or YAML by its suffix) in the format that the package's README describes.
 
         Args:
             path: The file.
-            agent: Read the part of this agent of a team instead.
+            agent: Read the replies of this agent of a team instead.
 
         Raises:
-            ScriptError: The file is missing or is not a script; the text names the place.
+            ScriptError: The file is missing or is not a script; the message names the place.
         """
         return cls(read_script(path, agent=agent), name=f"script:{path.name}")
 
     @property
     def name(self) -> str:
-        """The name that was given."""
+        """The name of the model."""
         return self._name
 
     async def request(self, request: ModelRequest, *, on_delta: OnDelta) -> ModelReply:
