@@ -62,7 +62,7 @@ def test_the_list_starts_nothing_needs_no_trust_and_shows_no_secret(
     assert rows[2] == ["web", "http", "by", "hints", "-", "http://h?k=${SECRET}"]
     assert "hunter2" not in listed.out
     assert "needs the variable NOPE" in listed.err
-    assert "odd: 'comand' is not known" in listed.err
+    assert "odd: unknown member 'comand' was ignored" in listed.err
     assert [row["server"] for row in loom_run("mcp", "list").json] == ["tiny", "web", "odd", "bad"]
 
 
@@ -79,7 +79,7 @@ def test_a_file_is_checked_after_it_is_trusted(servers: Any, loom_run: Run, proj
     assert loom_run("mcp", "check").code == 2
     failed = loom_run("mcp", "check", "--trust", "--output", "text")
     assert failed.code == 1
-    assert "cannot use MCP server 'none': there is no program 'no-such-program'" in failed.err
+    assert "cannot use MCP server 'none': the program 'no-such-program' was not found" in failed.err
 
 
 def test_a_file_that_is_named_is_the_users_own_word(servers: Any, loom_run: Run) -> None:

@@ -16,8 +16,10 @@
 * `_agent/`: the step, its state, tool calls, delegation, compaction, questions to the user, policy;
 * `_models/`: the model protocol, messages, scripted models, providers;
 * `_workspace/`: the local tools: path jail, `read/`, `write/`, `undo/`, `git/`, tests;
-* `_tools/`, `_process/`: what tools are built from; commands that cannot outlive their caller;
-* `_mcp/`, `_serve/`: the MCP client; HTTP.
+* `_tools/`: how tools are built from functions, and tools that ask for input;
+* `_process/`: commands that cannot outlive their caller;
+* `_mcp/`: the MCP client;
+* `_serve/`: the HTTP server.
 
 Public modules: `loom_agents.cli`, `loom_agents.mcp`, `loom_agents.process`, `loom_agents.serve`, `loom_agents.testing`.
 """

@@ -1,11 +1,11 @@
-"""The errors that this package raises on purpose, as a tree.
+"""The errors that this package raises.
 
 AgentError                  base of this package
-├── McpConfigError          an MCP configuration file that cannot be read as a whole
+├── McpConfigError          an MCP configuration file that cannot be read
 ├── MessageFormatError      a stored conversation that this version cannot read
-├── NotPermittedError       a request over HTTP that this caller may not make
+├── NotPermittedError       an HTTP request that this caller is not permitted to make
 ├── ModelError              a model request without a reply
-│   └── ScriptError         a script for `ScriptedModel` that is wrong or too short
+│   └── ScriptError         a script for `ScriptedModel` that is invalid or too short
 └── ToolError               a tool that refused or failed; the text goes back to the model
     └── WorkspaceError      a path that a tool must not touch
 """
@@ -23,23 +23,23 @@ __all__ = [
 
 
 class AgentError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of the errors of this package."""
 
 
 class McpConfigError(AgentError):
-    """An MCP configuration file cannot be read. A single bad server in a good file is not an error: it is left out."""
+    """An MCP configuration file cannot be read. An invalid server in it is not an error: it is left out."""
 
 
 class MessageFormatError(AgentError):
-    """A stored conversation is damaged or was written by a newer version."""
+    """A stored conversation is damaged, or was written by a newer version."""
 
 
 class ModelError(AgentError):
     """A model request ended without a reply; nothing was added to the conversation.
 
     Args:
-        message: what happened.
-        retryable: whether the same request may succeed later; the runner then tries the step again.
+        message: What happened.
+        retryable: Whether the same request may succeed later; the runner then tries the step again.
     """
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
@@ -48,16 +48,16 @@ class ModelError(AgentError):
 
 
 class NotPermittedError(AgentError):
-    """The caller of an HTTP request may not do this, for instance decide about this tool call."""
+    """The caller of an HTTP request is not permitted to do this, for instance to decide about this tool call."""
 
 
 class ScriptError(ModelError):
-    """A script is wrong, or has no reply for this request. Trying again does not help."""
+    """A script is invalid, or has no reply for this request. A retry does not help."""
 
 
 class ToolError(AgentError):
-    """A tool did not do what was asked. The model reads this text, so it says what to do instead."""
+    """A tool refused a call or failed. The model reads the text, so it should name what to do instead."""
 
 
 class WorkspaceError(ToolError):
-    """A path is outside the workspace, holds secrets, or is not something that the tool works on."""
+    """A path is outside the workspace, holds secrets, or is of a kind that the tool cannot use."""

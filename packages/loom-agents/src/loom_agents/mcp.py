@@ -1,10 +1,9 @@
-"""MCP servers as tools of an agent: read a file of servers, start them, put their tools into a
-registry.
+"""MCP servers as tools of an agent: read a file of servers, start them, add their tools to a registry.
 
     async with McpServers(read_mcp_config(Path(".mcp.json")), blobs=BlobFolder(folder)) as servers:
         tools = servers.registry(workspace_tools(workspace))
 
-The library `mcp` (extra `loom-agents[mcp]`) is imported when the first server starts.
+The library `mcp` (extra `loom-agents[mcp]`) is imported when the first server starts, not before.
 """
 
 from loom_agents._errors import McpConfigError

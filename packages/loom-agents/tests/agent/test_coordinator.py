@@ -52,7 +52,7 @@ class Desk:
         """Write a note.
 
         Args:
-            text: what to write.
+            text: What to write.
         """
         await asyncio.sleep(0)
         self.effects.append(text)

@@ -1,4 +1,4 @@
-"""`.mcp.json`: what is read, what is refused by name, and what leaves the other servers alone."""
+"""Read `.mcp.json`: valid servers, invalid servers and broken files."""
 
 import json
 from pathlib import Path
@@ -46,9 +46,9 @@ def test_an_http_server_is_read_with_its_headers(read: Any) -> None:
     )
 
 
-def test_what_only_this_agent_knows_stands_under_loom(read: Any) -> None:
-    own = {"effect": "read", "approve": True, "tools": {"allow": ["a"], "deny": ["b"]}, "start_timeout_s": 2}
-    (server,) = read({"s": {"command": "x", "timeout": 5, "loom": own}}).servers
+def test_settings_that_only_this_agent_knows_are_in_the_member_loom(read: Any) -> None:
+    loom = {"effect": "read", "approve": True, "tools": {"allow": ["a"], "deny": ["b"]}, "start_timeout_s": 2}
+    (server,) = read({"s": {"command": "x", "timeout": 5, "loom": loom}}).servers
     assert (server.effect, server.approve, server.timeout_s, server.start_timeout_s) == ("read", True, 5.0, 2.0)
     assert [server.uses(tool) for tool in ("a", "b", "c")] == [True, False, False]
 
@@ -62,8 +62,8 @@ def test_our_own_servers_replace_local_tools_and_others_do_not(read: Any) -> Non
         ("run_tests", "read_file"),
         (),
     ]
-    (own,) = read({"files": {"command": "x", "loom": {"replaces": ["read_file"]}}}).servers
-    assert own.replaces == ("read_file",)
+    (files,) = read({"files": {"command": "x", "loom": {"replaces": ["read_file"]}}}).servers
+    assert files.replaces == ("read_file",)
 
 
 def test_a_disabled_server_is_left_out(read: Any) -> None:
@@ -73,13 +73,13 @@ def test_a_disabled_server_is_left_out(read: Any) -> None:
 def test_unknown_members_are_named_and_ignored(read: Any) -> None:
     config = read({"a": {"command": "x", "comand": 1, "loom": {"efect": "read"}}})
     assert config.warnings == (
-        "a: 'comand' is not known and was ignored",
-        "a: 'loom.efect' is not known and was ignored",
+        "a: unknown member 'comand' was ignored",
+        "a: unknown member 'loom.efect' was ignored",
     )
 
 
 @pytest.mark.parametrize(
-    ("server", "said"),
+    ("server", "problem"),
     [
         (["x"], "it is not an object"),
         ({}, "either `command` (a program) or `url`"),
@@ -94,7 +94,7 @@ def test_unknown_members_are_named_and_ignored(read: Any) -> None:
         ({"url": "http://h", "headers": {"A": "${NOPE}"}}, "headers.A needs the variable NOPE"),
         ({"url": "ftp://h"}, "does not begin with http"),
         ({"type": "sse", "url": "http://h"}, "its type is 'sse'"),
-        ({"type": "http", "command": "x"}, "does not go with `command`"),
+        ({"type": "http", "command": "x"}, "which cannot have `command`"),
         ({"command": "x", "timeout": 0}, "timeout is not a number of seconds"),
         ({"command": "x", "timeout": True}, "timeout is not a number of seconds"),
         ({"command": "x", "loom": 1}, "its `loom` is not an object"),
@@ -104,15 +104,15 @@ def test_unknown_members_are_named_and_ignored(read: Any) -> None:
         ({"command": "x", "loom": {"tools": {"deny": "a"}}}, "loom.tools.deny is not a list"),
     ],
 )
-def test_a_wrong_server_is_a_problem_with_its_name_and_the_others_are_used(read: Any, server: Any, said: str) -> None:
+def test_an_invalid_server_is_reported_by_name_and_the_others_are_used(read: Any, server: Any, problem: str) -> None:
     config = read({"bad": server, "good": {"command": "x"}})
     assert [good.name for good in config.servers] == ["good"]
     assert config.problems["bad"].startswith("cannot use MCP server 'bad' of ")
-    assert said in config.problems["bad"]
+    assert problem in config.problems["bad"]
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b'{\n "mcpServers": {,}}', "line 2 is not JSON"),
         (b"", "line 1 is not JSON"),
@@ -121,12 +121,12 @@ def test_a_wrong_server_is_a_problem_with_its_name_and_the_others_are_used(read:
         (b'{"mcpServers": []}', 'no object "mcpServers"'),
     ],
 )
-def test_a_broken_file_is_one_clear_error(tmp_path: Path, data: bytes, said: str) -> None:
+def test_a_broken_file_is_one_clear_error(tmp_path: Path, data: bytes, message: str) -> None:
     file = tmp_path / ".mcp.json"
     file.write_bytes(data)
     with pytest.raises(AgentError, match=r"^cannot read .*\.mcp\.json: ") as error:
         read_mcp_config(file)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_the_digest_is_of_the_bytes(read: Any) -> None:
     assert one != two
 
 
-def test_names_are_what_every_provider_takes() -> None:
+def test_every_provider_accepts_the_names() -> None:
     tools = [("docs", "search"), ("my server", "a.b"), ("s", "x" * 80), ("s", "x" * 79 + "y")]
     names = model_names(tools)
     assert names["docs", "search"] == "docs__search"
@@ -150,7 +150,7 @@ def test_names_are_what_every_provider_takes() -> None:
     assert names["s", "x" * 79 + "y"].endswith("xy")
 
 
-def test_two_tools_never_share_a_name_and_an_unchanged_one_keeps_its_own() -> None:
+def test_two_tools_never_share_a_name_and_a_name_that_is_not_changed_has_no_hash() -> None:
     names = model_names([("a", "b_c"), ("a", "b.c"), ("x__y", "z"), ("x", "y__z")])
     assert names["a", "b_c"] == "a__b_c"
     assert names["a", "b.c"].startswith("a__b_c_")

@@ -1,4 +1,4 @@
-"""One server, as a real process: it starts, answers, dies, is started again, and never takes the run with it."""
+"""One server, as a real process: start, calls, exit and restart; the run continues without it."""
 
 import asyncio
 import sys
@@ -71,7 +71,7 @@ def test_all_pages_of_tools_are_listed() -> None:
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (("mute",), "it gave no answer within 1 s"),
+        (("mute",), "it did not answer within 1 s"),
         (("exit=3",), "Connection closed"),
         (("loop",), "more than 200 pages"),
     ],
@@ -90,7 +90,7 @@ def test_a_server_that_does_not_start_fails_with_a_reason(flags: tuple[str, ...]
     run(work)
 
 
-def test_the_last_words_of_a_server_are_kept() -> None:
+def test_the_end_of_the_servers_stderr_is_kept() -> None:
     async def work() -> None:
         async with running("exit=3") as server:
             assert server.stderr.text == "no licence"
@@ -109,7 +109,7 @@ def test_a_program_that_cannot_be_run_is_named(command: str) -> None:
     run(work)
 
 
-def test_a_flood_on_stderr_stops_nothing_and_costs_no_memory() -> None:
+def test_a_flood_on_stderr_blocks_nothing_and_uses_little_memory() -> None:
     async def work() -> None:
         async with running("flood") as server:
             assert text_of(await ask(server, "echo", text="x")) == "x"
@@ -119,7 +119,7 @@ def test_a_flood_on_stderr_stops_nothing_and_costs_no_memory() -> None:
     run(work)
 
 
-def test_lines_that_are_no_json_are_passed_over(caplog: Any) -> None:
+def test_lines_that_are_not_json_are_ignored(caplog: Any) -> None:
     async def work() -> None:
         async with running("garbage") as server:
             assert text_of(await ask(server, "echo", text="x")) == "x"
@@ -137,7 +137,7 @@ def test_a_server_that_closes_its_stderr_is_alive() -> None:
     run(work)
 
 
-def test_a_call_that_may_be_repeated_is_made_again_when_the_server_dies(tmp_path: Path) -> None:
+def test_a_call_that_may_be_repeated_is_sent_again_when_the_server_dies(tmp_path: Path) -> None:
     effects = tmp_path / "effects"
 
     async def work() -> None:
@@ -154,10 +154,10 @@ def test_a_call_that_may_not_be_repeated_is_in_doubt_when_the_server_dies(tmp_pa
 
     async def work() -> None:
         async with running(f"effects={effects}", f"once={tmp_path / 'died'}") as server:
-            with pytest.raises(OutcomeUnknown, match="nobody knows whether die took effect"):
+            with pytest.raises(OutcomeUnknown, match="it is unknown whether die took effect"):
                 await ask(server, "die", text="x")
-            assert server.stderr.text == "I fall over"
-            assert text_of(await ask(server, "echo", text="next life")) == "next life"
+            assert server.stderr.text == "I crash"
+            assert text_of(await ask(server, "echo", text="next process")) == "next process"
 
     run(work)
     assert effects.read_text().split() == ["die"]
@@ -174,7 +174,7 @@ def test_a_server_that_dies_again_and_again_makes_calls_fail_fast(tmp_path: Path
                 await server._next_change()
             with pytest.raises(
                 ToolFailed,
-                match=r"is not running \((its process ended|it closed the connection)\)\. It is started again in \d s",
+                match=r"is not running \((its process exited|it closed the connection)\)\. It restarts in \d s",
             ):
                 await ask(server, "echo", text="x")
             assert time.monotonic() - began < 20
@@ -182,14 +182,14 @@ def test_a_server_that_dies_again_and_again_makes_calls_fail_fast(tmp_path: Path
     run(work)
 
 
-def test_a_call_without_an_answer_ends_by_its_timeout_and_the_server_is_told(tmp_path: Path) -> None:
+def test_a_call_without_an_answer_ends_by_its_timeout_and_is_cancelled_at_the_server(tmp_path: Path) -> None:
     effects = tmp_path / "effects"
 
     async def work() -> None:
         async with running(f"effects={effects}", timeout_s=0.3) as server:
-            with pytest.raises(OutcomeUnknown, match=r"no answer within 0\.3 s; nobody knows"):
+            with pytest.raises(OutcomeUnknown, match=r"did not answer within 0\.3 s; it is unknown"):
                 await ask(server, "hang")
-            with pytest.raises(ToolFailed, match=r"no answer within 0\.3 s$") as error:
+            with pytest.raises(ToolFailed, match=r"did not answer within 0\.3 s$") as error:
                 await ask(server, "hang_reading", repeatable=True)
             assert error.value.error_category == "timeout"
             assert text_of(await ask(server, "echo", text="x")) == "x"
@@ -218,12 +218,12 @@ def test_a_cancelled_call_is_cancelled_at_the_server(tmp_path: Path) -> None:
 def test_progress_is_reported() -> None:
     reports: list[Any] = []
 
-    async def told(progress: float, total: float | None, message: str | None) -> None:
+    async def report(progress: float, total: float | None, message: str | None) -> None:
         reports.append((progress, total, message))
 
     async def work() -> None:
         async with running() as server:
-            await server.call("slow", {}, is_repeatable=True, on_progress=told)
+            await server.call("slow", {}, is_repeatable=True, on_progress=report)
 
     run(work)
     assert reports == [(1, 2, "part 1"), (2, 2, "part 2")]

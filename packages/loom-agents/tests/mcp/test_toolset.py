@@ -1,4 +1,4 @@
-"""The tools of MCP servers in a registry: named, checked, mapped, and asked for across processes."""
+"""The tools of MCP servers in a registry: names, schemas, results, and questions across processes."""
 
 import asyncio
 import contextlib
@@ -72,9 +72,7 @@ def test_hints_of_a_server_become_declarations_and_its_schema_goes_to_the_model(
 @pytest.mark.parametrize(
     ("effect", "read_only", "idempotent"), [("read", True, False), ("idempotent", False, True), ("write", False, False)]
 )
-def test_the_word_of_the_files_owner_stands_above_the_hints(
-    use: Any, effect: Any, read_only: bool, idempotent: bool
-) -> None:
+def test_the_effect_in_the_file_overrides_the_hints(use: Any, effect: Any, read_only: bool, idempotent: bool) -> None:
     async def work(tools: ToolRegistry, servers: McpServers) -> None:
         echo = tools.get("bare__echo")
         assert (echo.read_only, echo.idempotent, echo.needs_approval) == (read_only, idempotent, True)
@@ -82,7 +80,7 @@ def test_the_word_of_the_files_owner_stands_above_the_hints(
     use(work, bare(effect=effect, approve=True))
 
 
-def test_tools_that_the_owner_does_not_want_are_left_out(use: Any) -> None:
+def test_tools_that_the_file_does_not_allow_are_left_out(use: Any) -> None:
     async def work(tools: ToolRegistry, servers: McpServers) -> None:
         assert [tool.name for tool in tools] == ["bare__echo"]
 
@@ -91,10 +89,10 @@ def test_tools_that_the_owner_does_not_want_are_left_out(use: Any) -> None:
 
 def test_arguments_are_checked_before_the_call(use: Any, tmp_path: Path) -> None:
     async def work(tools: ToolRegistry, servers: McpServers) -> None:
-        for arguments, said in [({}, "'text' is a required property"), ({"text": 1}, "arguments.text do not fit")]:
+        for arguments, message in [({}, "'text' is a required property"), ({"text": 1}, "invalid arguments.text:")]:
             with pytest.raises(ToolFailed, match="cannot call bare__write") as error:
                 await call(tools, "bare__write", **arguments)
-            assert said in str(error.value)
+            assert message in str(error.value)
             assert error.value.error_category == "invalid_arguments"
 
     use(work, bare("bare", f"effects={tmp_path / 'effects'}"))
@@ -119,14 +117,14 @@ def test_results_become_payloads(use: Any, tmp_path: Path) -> None:
     use(work, bare())
 
 
-def test_one_bad_server_never_stops_a_run_and_servers_start_side_by_side(use: Any) -> None:
+def test_one_bad_server_never_stops_a_run_and_servers_start_concurrently(use: Any) -> None:
     async def work(tools: ToolRegistry, servers: McpServers) -> None:
         assert await call(tools, "good__echo", text="x") == "x"
         problems = "\n".join(servers.problems)
-        assert "'mute': it gave no answer within 0.5 s" in problems
+        assert "'mute': it did not answer within 0.5 s" in problems
         assert "'dead': " in problems
-        assert "It said: no licence" in problems
-        assert "'none': there is no program 'no-such-program'" in problems
+        assert "Its last line on stderr: no licence" in problems
+        assert "'none': the program 'no-such-program' was not found" in problems
         assert "'gone': " in problems
         assert time.monotonic() - began < 8
 
@@ -149,7 +147,7 @@ def test_300_tools_and_80_character_names_are_all_callable(use: Any) -> None:
 def test_tools_with_schemas_that_providers_refuse_are_left_out(use: Any) -> None:
     async def work(tools: ToolRegistry, servers: McpServers) -> None:
         assert [tool.name for tool in tools] == ["bare__echo"]
-        assert "'bad' of MCP server 'bare': its schema is wrong" in servers.problems[1]
+        assert "'bad' of MCP server 'bare': its schema is not valid" in servers.problems[1]
 
     use(work, bare("bare", "schema"))
 
@@ -165,7 +163,10 @@ def test_a_schema_that_is_not_of_an_object_and_a_second_tool_of_a_name_are_left_
             Offer(name=n, input_schema=s) for n, s in [("a", {"type": "array"}), ("b", offer), ("b", offer)]
         )
         assert [tool.offer.name for tool in servers._usable(server)] == ["b"]
-        assert ["not one of an object" in servers.problems[0], "two of this name" in servers.problems[1]] == [
+        assert [
+            "the type of its schema is not object" in servers.problems[0],
+            "two tools of this name" in servers.problems[1],
+        ] == [
             True,
             True,
         ]
@@ -173,7 +174,7 @@ def test_a_schema_that_is_not_of_an_object_and_a_second_tool_of_a_name_are_left_
     asyncio.run(work())
 
 
-def test_a_server_with_the_role_replaces_the_local_tool_and_others_stand_beside_it(use: Any) -> None:
+def test_a_server_with_the_role_replaces_the_local_tool_and_others_are_added_to_it(use: Any) -> None:
     async def work(tools: ToolRegistry, servers: McpServers) -> None:
         assert await call(tools, "search_docs", query="x") == {"result": "found x"}
         assert tools.get("read_file").description == "local"
@@ -181,11 +182,11 @@ def test_a_server_with_the_role_replaces_the_local_tool_and_others_stand_beside_
 
     use(work, real(replaces=("search_docs", "read_file")), local=local_tools("search_docs", "read_file"))
 
-    async def beside(tools: ToolRegistry, servers: McpServers) -> None:
+    async def added(tools: ToolRegistry, servers: McpServers) -> None:
         assert tools.get("search_docs").description == "local"
         assert tools.get("real__search_docs").description == "Search better."
 
-    use(beside, real(), local=local_tools("search_docs"))
+    use(added, real(), local=local_tools("search_docs"))
 
 
 def test_without_the_server_the_local_tool_works(use: Any) -> None:
@@ -207,7 +208,7 @@ def test_a_changed_tool_has_another_digest(use: Any) -> None:
     assert {name for name in before if before[name] != after[name]} == {"bare__echo"}
 
 
-def test_a_write_that_was_cut_off_waits_for_a_person_and_is_not_made_again(use: Any, tmp_path: Path) -> None:
+def test_an_interrupted_write_is_in_doubt_and_is_not_repeated(use: Any, tmp_path: Path) -> None:
     effects = tmp_path / "effects"
 
     async def work(tools: ToolRegistry, servers: McpServers) -> None:
@@ -272,7 +273,7 @@ def test_a_question_is_answered_by_another_process_and_only_for_the_same_argumen
 
 
 @pytest.mark.parametrize(
-    ("said", "answer"),
+    ("response", "answer"),
     [
         (True, {"action": "accept", "content": {"sure": True}}),
         ({"sure": False}, {"action": "accept", "content": {"sure": False}}),
@@ -286,32 +287,34 @@ def test_a_question_is_answered_by_another_process_and_only_for_the_same_argumen
         (3, {"action": "cancel"}),
     ],
 )
-def test_what_a_person_says_becomes_an_answer(said: Any, answer: Any) -> None:
+def test_the_response_of_a_person_becomes_an_answer(response: Any, answer: Any) -> None:
     schema = {"type": "object", "properties": {"sure": {"type": "boolean"}}}
     question = {"input_required": {"q": {"message": "?", "schema": schema}}, "request_state": "s"}
-    assert input_argument(question, said) == {"responses": {"q": answer}, "request_state": "s"}
+    assert input_argument(question, response) == {"responses": {"q": answer}, "request_state": "s"}
 
 
 def test_questions_without_an_answer_are_cancelled() -> None:
     questions = {key: {"message": "?", "schema": {}} for key in ("a", "b")}
-    said = input_argument({"input_required": questions, "request_state": None}, {"a": {"action": "decline"}})
-    assert said["responses"] == {"a": {"action": "decline"}, "b": {"action": "cancel"}}
+    answers = input_argument({"input_required": questions, "request_state": None}, {"a": {"action": "decline"}})
+    assert answers["responses"] == {"a": {"action": "decline"}, "b": {"action": "cancel"}}
 
 
-def test_a_tools_question_parks_the_run_and_the_next_process_goes_on_with_the_answer(use: Any, tmp_path: Path) -> None:
+def test_a_question_of_a_tool_suspends_the_run_and_the_next_process_resumes_it_with_the_answer(
+    use: Any, tmp_path: Path
+) -> None:
     effects, seen = tmp_path / "effects", []
     asked = {"path": "a.txt", "effects": str(effects)}
 
-    def drive(said: Any) -> Any:
+    def drive(response: Any) -> Any:
         async def work(tools: ToolRegistry, servers: McpServers) -> Any:
             with contextlib.closing(SQLiteStore(tmp_path / "runs.sqlite")) as store:
                 model = ScriptedModel([ModelReply("", (ToolCall("1", "real__delete", asked),)), "It is gone."])
                 step = Coordinator(model, tools, tool_table=servers.table(ToolRegistry()))
                 runner = build_agent_runner(step, tools, store, observers=[seen.append])
-                if said is None:
+                if response is None:
                     state = AgentState().with_user("delete it").to_json()
                     return await runner.start(run_id="r", initial_state=state)
-                await runner.signal(run_id="r", name="input", payload=said)
+                await runner.signal(run_id="r", name="input", payload=response)
                 return await runner.resume(run_id="r")
 
         return use(work, real())
@@ -328,7 +331,7 @@ def test_a_tools_question_parks_the_run_and_the_next_process_goes_on_with_the_an
     assert "tools_changed" not in [event.data["event"]["type"] for event in seen if event.kind == "emitted"]
 
 
-def test_tools_that_changed_between_two_processes_are_an_event_of_the_run(use: Any, tmp_path: Path) -> None:
+def test_tools_that_changed_between_two_processes_are_reported_by_an_event(use: Any, tmp_path: Path) -> None:
     seen: list[Any] = []
 
     def drive(*flags: str, first: bool) -> Any:
@@ -382,7 +385,7 @@ def http_server() -> Iterator[tuple[int, Callable[[], None], Callable[[], None]]
         kill()
 
 
-def test_an_http_server_is_called_lost_and_found_again(use: Any, http_server: Any) -> None:
+def test_an_http_server_reconnects_after_a_restart(use: Any, http_server: Any) -> None:
     port, kill, start = http_server
 
     async def work(tools: ToolRegistry, servers: McpServers) -> None:
@@ -404,7 +407,7 @@ def test_an_http_server_is_called_lost_and_found_again(use: Any, http_server: An
 
 
 @pytest.mark.parametrize("status", [200, 401, 404, 500])
-def test_an_http_server_that_speaks_no_mcp_is_a_problem(use: Any, status: int) -> None:
+def test_an_http_server_that_does_not_speak_mcp_is_reported_as_a_problem(use: Any, status: int) -> None:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
@@ -434,7 +437,7 @@ def test_mcp_is_imported_only_when_a_server_is_started() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_what_a_server_sends_beside_text_is_kept_or_named(tmp_path: Path) -> None:
+def test_content_that_is_not_text_is_stored_or_described(tmp_path: Path) -> None:
     from loom_agents._mcp.results import error_text, payload_of
     from mcp_types import CallToolResult
 
@@ -460,7 +463,7 @@ def test_what_a_server_sends_beside_text_is_kept_or_named(tmp_path: Path) -> Non
     assert error_text(CallToolResult.model_validate(failed)).startswith("no")
 
 
-def test_a_blob_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blob_that_cannot_be_written_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise OSError("the disk is full")
 
@@ -470,7 +473,7 @@ def test_a_blob_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatc
     assert list((tmp_path / "blobs").iterdir()) == []
 
 
-def test_a_question_may_be_an_address_to_open(tmp_path: Path) -> None:
+def test_a_question_may_be_a_url_to_open(tmp_path: Path) -> None:
     question = {"input_required": {"q": {"message": "Sign in?", "url": "https://h/x"}}, "request_state": None}
     assert input_question(question) == "Sign in? (open https://h/x, then say yes or no)"
     assert input_argument(question, "yes")["responses"] == {"q": {"action": "accept"}}
@@ -482,15 +485,17 @@ def test_a_question_may_be_an_address_to_open(tmp_path: Path) -> None:
         "e: ? (e: a | b)",
         "t: ? (t: string)",
     ]
-    said = input_argument({"input_required": forms, "request_state": None}, {"n": "3", "e": "a", "t": 5})["responses"]
-    assert said["n"] == {"action": "cancel"}
-    assert said["e"]["content"] == {"e": "a"}
-    assert said["t"]["content"] == {"t": "5"}
+    answers = input_argument({"input_required": forms, "request_state": None}, {"n": "3", "e": "a", "t": 5})[
+        "responses"
+    ]
+    assert answers["n"] == {"action": "cancel"}
+    assert answers["e"]["content"] == {"e": "a"}
+    assert answers["t"]["content"] == {"t": "5"}
     alone = {"input_required": {"n": forms["n"]}, "request_state": None}
     assert input_argument(alone, "3")["responses"]["n"]["content"] == {"n": 3}
 
 
-def test_a_server_that_asks_nothing_and_never_ends_is_given_up_and_one_that_asks_the_model_is_refused(
+def test_endless_rounds_without_a_question_fail_and_requests_to_the_model_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from loom_agents._mcp import toolset
@@ -505,13 +510,14 @@ def test_a_server_that_asks_nothing_and_never_ends_is_given_up_and_one_that_asks
 
     async def work(tools: ToolRegistry, servers: McpServers) -> None:
         (server,) = servers.servers
-        for result, said in zip(results, ("never finished", "asks for sampling/createMessage"), strict=True):
+        messages = ("did not finish bare__echo in 10 rounds", "requests sampling/createMessage")
+        for result, message in zip(results, messages, strict=True):
 
             async def call_instead(*_: object, result: Any = result, **__: object) -> Any:
                 return result
 
             monkeypatch.setattr(server, "call", call_instead)
-            with pytest.raises(ToolFailed, match=said):
+            with pytest.raises(ToolFailed, match=message):
                 await call(tools, "bare__echo", text="x")
 
     async def using() -> None:
@@ -521,7 +527,7 @@ def test_a_server_that_asks_nothing_and_never_ends_is_given_up_and_one_that_asks
     asyncio.run(using())
 
 
-def test_a_schema_that_points_elsewhere_is_never_fetched(use: Any) -> None:
+def test_an_external_reference_in_a_schema_is_never_fetched(use: Any) -> None:
     async def work(tools: ToolRegistry, servers: McpServers) -> None:
         with pytest.raises(ToolFailed, match="refers to 'http://127.0.0.1:1/x'"):
             await call(tools, "bare__remote", a=1)

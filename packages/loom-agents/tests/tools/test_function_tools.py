@@ -16,9 +16,9 @@ def look(path: str, limit: int = 10, ratio: float = 0.5, deep: bool = False) -> 
     More for people.
 
     Args:
-        path: where it is,
+        path: Where it is,
             relative.
-        limit: how many.
+        limit: How many.
     """
     if path == "bad":
         raise ToolError("cannot look: it is bad.")

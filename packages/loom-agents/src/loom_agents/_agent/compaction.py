@@ -53,8 +53,8 @@ def split(messages: tuple[Message, ...], limit_tokens: int) -> Split | None:
     """Split a conversation that is too long; None when it is not, or when too little would be replaced.
 
     Args:
-        messages: the conversation; every tool call in it is answered.
-        limit_tokens: the longest that it may be.
+        messages: The conversation; every tool call in it is answered.
+        limit_tokens: The longest that it may be.
     """
     if tokens_of(messages) <= limit_tokens:
         return None
@@ -74,9 +74,9 @@ def with_summary(parts: Split, text: str, limit_tokens: int) -> tuple[Message, .
     """Replace the old part by a summary. The user's last message stays, wherever it was.
 
     Args:
-        parts: the conversation.
-        text: the summary; its end is cut when it is too long.
-        limit_tokens: the longest that the conversation may be.
+        parts: The conversation.
+        text: The summary; its end is cut when it is too long.
+        limit_tokens: The longest that the conversation may be.
     """
     max_characters = int(limit_tokens * KEPT_SHARE * CHARACTERS_PER_TOKEN)
     carried = _carried_message(parts)

@@ -73,15 +73,15 @@ class Coordinator:
     """Combine one model and its tools into the step of a run.
 
     Args:
-        model: answers the requests.
-        tools: the tools that the model may call.
-        system: the system prompt.
-        setup: replaces the `setup` of the state from now on; None leaves it as it is.
-        tool_table: a hash of each remote tool, by its name; a run that knew other ones gets an event.
-        keeps_open: whether the run waits for another message after an answer, or completes with it.
-        asks: whether the model may ask the user questions (`ask_user`).
-        delegation: the agents that the model may give tasks to (`delegate`).
-        compact_at_tokens: the length beyond which the beginning of a conversation is summarized, in a step of its own.
+        model: Answers the requests.
+        tools: The tools that the model may call.
+        system: The system prompt.
+        setup: Replaces the `setup` of the state from now on; None leaves it as it is.
+        tool_table: A hash of each remote tool, by its name; a run that knew other ones gets an event.
+        keeps_open: Whether the run waits for another message after an answer, or completes with it.
+        asks: Whether the model may ask the user questions (`ask_user`).
+        delegation: The agents that the model may give tasks to (`delegate`).
+        compact_at_tokens: The length beyond which the beginning of a conversation is summarized, in a step of its own.
     """
 
     def __init__(

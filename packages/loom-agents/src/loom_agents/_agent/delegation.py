@@ -27,13 +27,13 @@ class AgentProfile:
     """Describe an agent that other agents may delegate to.
 
     Args:
-        name: its name.
-        prompt: its instructions; their first line tells the other agents what it is for.
-        tools: the tools that it has, by name or with wildcards; None for all.
-        model: its model; None for that of its parent.
-        max_requests: model requests for one task.
-        max_tokens: tokens for one task.
-        max_cost_usd: cost of one task.
+        name: Its name.
+        prompt: Its instructions; their first line tells the other agents what it is for.
+        tools: The tools that it has, by name or with wildcards; None for all.
+        model: Its model; None for that of its parent.
+        max_requests: Model requests for one task.
+        max_tokens: Tokens for one task.
+        max_cost_usd: Cost of one task.
     """
 
     name: str
@@ -74,8 +74,8 @@ class Delegation:
     """Say which agents there are to delegate to, and how their runs start.
 
     Args:
-        agents: the agents; each is a key of the runner's `children=`.
-        first_state: returns the initial state of a run of an agent, from its profile and the task.
+        agents: The agents; each is a key of the runner's `children=`.
+        first_state: Returns the initial state of a run of an agent, from its profile and the task.
     """
 
     agents: Sequence[AgentProfile]
@@ -117,8 +117,8 @@ class Delegation:
         """Return the child runs that calls start.
 
         Args:
-            calls: valid ones, in order.
-            earlier: the names of the children of earlier calls, by call id.
+            calls: Valid ones, in order.
+            earlier: The names of the children of earlier calls, by call id.
 
         Returns:
             The children, and the names of all children so far, by call id.

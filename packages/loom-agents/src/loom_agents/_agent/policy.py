@@ -54,9 +54,9 @@ class Rule:
     """Decide about the calls of some tools.
 
     Args:
-        how: the decision.
-        tool: which tools; wildcards are allowed.
-        pattern: which calls of them; None for all.
+        how: The decision.
+        tool: Which tools; wildcards are allowed.
+        pattern: Which calls of them; None for all.
     """
 
     how: How
@@ -68,7 +68,7 @@ class Rule:
         """Read `tool` or `tool(pattern)`.
 
         Raises:
-            AgentError: it is neither.
+            AgentError: It is neither.
         """
         found = _RULE.fullmatch(text)
         if found is None or found[2] == "":
@@ -95,10 +95,10 @@ class Policy:
     """Decide about tool calls.
 
     Args:
-        workspace: resolves the paths.
-        mode: decides about all calls.
-        rules: exceptions for some calls.
-        ttl_s: how long a request for approval stays valid; None for ever.
+        workspace: Resolves the paths.
+        mode: Decides about all calls.
+        rules: Exceptions for some calls.
+        ttl_s: How long a request for approval stays valid; None for ever.
     """
 
     workspace: Workspace
@@ -124,10 +124,10 @@ class Policy:
         """Decide about one call.
 
         Args:
-            tool: its name.
-            arguments: the arguments of the model.
-            read_only: the tool changes nothing.
-            marked: the tool is declared `needs_approval`.
+            tool: Its name.
+            arguments: The arguments of the model.
+            read_only: The tool changes nothing.
+            marked: The tool is declared `needs_approval`.
         """
         for how in ("deny", "ask", "allow"):
             rules = [rule for rule in self.rules if rule.how == how and fnmatchcase(tool, rule.tool)]

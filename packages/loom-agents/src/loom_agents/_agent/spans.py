@@ -28,9 +28,9 @@ def describe_step(before: Any, after: Any, result: Any) -> list[Span]:
     """Return the model request of a committed step as a span.
 
     Args:
-        before: the state before the step, JSON.
-        after: the state after it; None when the step completed the run.
-        result: the result of the run when the step completed it.
+        before: The state before the step, JSON.
+        after: The state after it; None when the step completed the run.
+        result: The result of the run when the step completed it.
 
     Returns:
         One span without id and times, or none: the state is not an agent's, or no request was sent.

@@ -24,15 +24,15 @@ class AgentState:
     """Hold what an agent needs to continue in any process.
 
     Args:
-        messages: the conversation so far.
-        usage: the usage of all requests of the run.
-        children_usage: the usage of its child runs.
-        setup: what the application needs to build the same model and tools again, as JSON; the coordinator
+        messages: The conversation so far.
+        usage: The usage of all requests of the run.
+        children_usage: The usage of its child runs.
+        setup: What the application needs to build the same model and tools again, as JSON; the coordinator
             does not read it.
-        questions: what tools ask a person, by the id of their call: the tool's `payload`, and the answer as `input`
+        questions: What tools ask a person, by the id of their call: the tool's `payload`, and the answer as `input`
             once there is one (see `_tools.input_requests`).
-        tool_table: a hash of each remote tool that the model knows, by its name.
-        delegated: the name of the child run of each `delegate` call so far, by its id.
+        tool_table: A hash of each remote tool that the model knows, by its name.
+        delegated: The name of the child run of each `delegate` call so far, by its id.
     """
 
     messages: tuple[Message, ...] = ()
@@ -150,7 +150,7 @@ class AgentState:
         """Read the stored form.
 
         Raises:
-            MessageFormatError: the conversation has a format that this version does not know.
+            MessageFormatError: The conversation has a format that this version does not know.
         """
         return cls(
             messages=load_messages(data.get("conversation")),

@@ -26,10 +26,10 @@ async def answer_calls(
     """Run all calls at the same time and return their answers in the order of the calls.
 
     Args:
-        calls: the calls of the model.
-        tools: the tools that there are.
-        ctx: the step.
-        inputs: a person's answer to a call that asked, by the id of the call (see `_tools.input_requests`).
+        calls: The calls of the model.
+        tools: The tools that there are.
+        ctx: The step.
+        inputs: A person's answer to a call that asked, by the id of the call (see `_tools.input_requests`).
     """
     given = inputs or {}
     tasks = [asyncio.create_task(_answer(call, tools, ctx, given.get(call.id))) for call in calls]

@@ -1,6 +1,4 @@
-"""Store bytes that do not belong in a conversation: images, sound, and texts that were
-shortened.
-"""
+"""Store content that is too large for a conversation: images, audio, and the full text of truncated results."""
 
 import contextlib
 import hashlib
@@ -16,18 +14,21 @@ __all__ = ["BlobFolder"]
 
 @dataclass(frozen=True, slots=True)
 class BlobFolder:
-    """Store bytes in a folder under their hash, so that the same bytes are stored once.
+    """Store bytes in a folder, in files named by their hash, so that equal bytes are stored once.
 
     Args:
-        folder: where they go; made with the first ones.
+        folder: The folder; created when the first bytes are stored.
     """
 
     folder: Path
 
     def keep(self, data: bytes, mime_type: str) -> dict[str, Any]:
-        """Store bytes; return, as JSON, what they are and where.
+        """Store bytes.
 
-        Durability: the file has its name only when it is whole.
+        Returns:
+            Their `sha256`, `mime_type`, `size_bytes` and `path`.
+
+        Durability: a file with the final name is always complete.
         """
         digest = hashlib.sha256(data).hexdigest()
         path = self.folder / f"{digest}{mimetypes.guess_extension(mime_type) or '.bin'}"

@@ -1,15 +1,14 @@
-"""Read `.mcp.json`: which MCP servers there are and how each is reached.
+"""Read `.mcp.json`: the MCP servers and how to connect to each of them.
 
-The file has the form that editors and other agents share: an object `mcpServers`, a member for each
-server. A stdio server has `command`, `args`, `env`, `cwd`; an HTTP one `url`, `headers`. `${NAME}`
-and `${NAME:-otherwise}` are replaced in all of them. What only this agent understands is in the
-member `loom`:
+The file has the format that editors and other agents use: an object `mcpServers` with one member for each server. A
+stdio server has `command`, `args`, `env` and `cwd`; an HTTP server has `url` and `headers`. `${NAME}` and
+`${NAME:-default}` are replaced in all of them. Settings that only this agent knows are in the member `loom`:
 
     {"mcpServers": {"docs": {"command": "docs-memory-mcp", "args": ["serve", "."], "env": {"TOKEN": "${DOCS_TOKEN}"},
                              "loom": {"effect": "read", "tools": {"deny": ["forget"]}, "replaces": ["search_docs"]}}}}
 
-A file that is not JSON is an error. A server with a mistake is not: it becomes a problem with its
-name, and the others are used.
+A file that is not JSON is an error. An invalid server is not: it is reported as a problem under its name, and the
+other servers are used.
 """
 
 import hashlib
@@ -26,16 +25,14 @@ from loom_agents._errors import McpConfigError
 __all__ = ["Effect", "McpConfig", "McpServerConfig", "read_mcp_config"]
 
 Effect: TypeAlias = Literal["read", "idempotent", "write"]
-"""What calls of a server may do, as the owner of the file says; it overrides the server's own
-hints.
-"""
+"""What calls of a server may do, as declared in the file; it overrides the hints of the server."""
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _MEMBERS: Final = frozenset({"command", "args", "env", "cwd", "url", "headers", "type", "disabled", "timeout", "loom"})
 _LOOM_MEMBERS: Final = frozenset({"effect", "approve", "tools", "replaces", "start_timeout_s"})
 _KINDS: Final = {"stdio": "stdio", "http": "http", "streamable-http": "http", "streamable_http": "http"}
 
-# The servers of this repository, and the local tools that they replace.
+# The servers of this repository, and the local tools that they replace with better ones.
 _ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "docs-memory": ("search_docs",),
     "rule-based-verifier": ("run_tests", "read_file"),
@@ -44,24 +41,23 @@ _ROLES: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class McpServerConfig:
-    """How one server is reached, and what is known about it.
+    """Describe how to connect to one server, and its settings.
 
     Args:
-        name: its name in the file.
-        command: the program of a stdio server and its arguments; empty for an HTTP one.
-        env: variables for the program, beside the few that every program needs.
-        cwd: the folder it runs in; None for the one of the file.
-        url: where an HTTP server is; empty for a stdio one.
-        headers: what is sent to it with each request.
-        timeout_s: after this many seconds a call is given up.
-        start_timeout_s: after this many seconds a start is given up.
-        effect: what its calls may do; None believes the server's hints.
-        approve: whether a person decides about each call; None leaves that to the mode of the run.
-        allow: the only tools that are used, by the server's own names; None is all.
-        deny: tools that are not used.
-        replaces: local tools that give way to the server's tool of the same name.
-        shown: the command or the address as it is written, with the names of variables and not
-            their values.
+        name: Its name in the file.
+        command: The program of a stdio server and its arguments; empty for an HTTP server.
+        env: Environment variables for the program, in addition to the few that every program needs.
+        cwd: The working directory of the program; None for the folder of the file.
+        url: The URL of an HTTP server; empty for a stdio server.
+        headers: HTTP headers that are sent with each request.
+        timeout_s: Seconds until a call times out.
+        start_timeout_s: Seconds until a start times out.
+        effect: What its calls may do; None uses the hints of the server.
+        approve: Whether each call needs an approval; None leaves that to the mode of the run.
+        allow: The only tools that are used, by the server's names for them; None is all.
+        deny: Tools that are not used.
+        replaces: Local tools that the server's tools of the same name replace.
+        shown: The command or the URL as written in the file, with the names of variables and not their values.
     """
 
     name: str
@@ -85,20 +81,20 @@ class McpServerConfig:
         return "stdio" if self.command else "http"
 
     def uses(self, tool: str) -> bool:
-        """Return whether the file offers this tool."""
+        """Report whether the file allows this tool."""
         return tool not in self.deny and (self.allow is None or tool in self.allow)
 
 
 @dataclass(frozen=True, slots=True)
 class McpConfig:
-    """The content of a file.
+    """Hold the content of a file.
 
     Args:
-        servers: those that can be started.
-        problems: why another one cannot, by its name.
-        warnings: members that nobody knows, each in one line.
-        path: the file; None when there is none.
-        digest: SHA-256 of its bytes, for the question of trust.
+        servers: The valid servers.
+        problems: Why each other server is invalid, by its name.
+        warnings: Unknown members, one line each.
+        path: The file; None when there is none.
+        digest: SHA-256 of its bytes, which the check for trust compares.
     """
 
     servers: tuple[McpServerConfig, ...] = ()
@@ -108,19 +104,19 @@ class McpConfig:
     digest: str = ""
 
 
-class _Wrong(Exception):  # noqa: N818 - it never leaves this module
-    """A server has a mistake; the text says which."""
+class _InvalidServerError(Exception):
+    """Report what is wrong with one server."""
 
 
 def read_mcp_config(path: Path, *, environment: Mapping[str, str] | None = None) -> McpConfig:
     """Read a file of servers.
 
     Args:
-        path: the file.
-        environment: where `${NAME}` is looked up; the process's own when it is not given.
+        path: The file.
+        environment: The variables for `${NAME}`; by default the environment of the process.
 
     Raises:
-        McpConfigError: the file is missing, unreadable, not JSON, or has no `mcpServers`.
+        McpConfigError: The file is missing, unreadable, not JSON, or has no `mcpServers`.
     """
     variables = os.environ if environment is None else environment
     try:
@@ -128,113 +124,115 @@ def read_mcp_config(path: Path, *, environment: Mapping[str, str] | None = None)
     except OSError as exc:
         raise McpConfigError(f"cannot read {path}: {_reason(exc)}. Name another file.") from exc
     servers = _members(path, data)
-    good: list[McpServerConfig] = []
+    valid: list[McpServerConfig] = []
     problems: dict[str, str] = {}
     warnings: list[str] = []
     for name, value in servers.items():
         try:
             if not isinstance(value, dict):
-                raise _Wrong("it is not an object")
+                raise _InvalidServerError("it is not an object")
             if value.get("disabled") is True:
                 continue
-            warnings += [f"{name}: {member!r} is not known and was ignored" for member in _unknown(value)]
-            good.append(_server(name, value, path.absolute().parent, variables))
-        except _Wrong as exc:
+            warnings += [f"{name}: unknown member {member!r} was ignored" for member in _unknown(value)]
+            valid.append(_server(name, value, path.absolute().parent, variables))
+        except _InvalidServerError as exc:
             problems[name] = f"cannot use MCP server {name!r} of {path}: {exc}."
-    return McpConfig(tuple(good), problems, tuple(warnings), path, hashlib.sha256(data).hexdigest())
+    return McpConfig(tuple(valid), problems, tuple(warnings), path, hashlib.sha256(data).hexdigest())
 
 
 def _members(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        whole = json.loads(data)
+        document = json.loads(data)
     except json.JSONDecodeError as exc:
         raise McpConfigError(
             f"cannot read {path}: line {exc.lineno} is not JSON ({exc.msg.lower()}, column {exc.colno}). Correct it."
         ) from exc
     except (UnicodeDecodeError, RecursionError) as exc:
         raise McpConfigError(f"cannot read {path}: it is not JSON in UTF-8. Correct it.") from exc
-    servers = whole.get("mcpServers") if isinstance(whole, dict) else None
+    servers = document.get("mcpServers") if isinstance(document, dict) else None
     if not isinstance(servers, dict):
-        raise McpConfigError(f'cannot read {path}: it has no object "mcpServers". Put the servers into one.')
+        raise McpConfigError(f'cannot read {path}: it has no object "mcpServers". Add one with the servers.')
     return servers
 
 
 def _server(name: str, value: dict[str, Any], folder: Path, variables: Mapping[str, str]) -> McpServerConfig:
     if not name or not name.isprintable() or len(name) > 100:
-        raise _Wrong("its name is not 1 to 100 printable characters")
+        raise _InvalidServerError("its name is not 1 to 100 printable characters")
     kind = value.get("type")
     if kind is not None and _KINDS.get(str(kind).lower()) is None:
-        raise _Wrong(f"its type is {kind!r}; known are stdio and http")
+        raise _InvalidServerError(f"its type is {kind!r}; it must be stdio or http")
     is_http = "url" in value
     if is_http == ("command" in value):
-        raise _Wrong("it needs either `command` (a program) or `url` (an HTTP server)")
+        raise _InvalidServerError("it needs either `command` (a program) or `url` (an HTTP server)")
     if kind is not None and (_KINDS[str(kind).lower()] == "http") != is_http:
-        raise _Wrong(f"its type is {kind!r}, which does not go with `{'url' if is_http else 'command'}`")
-    own = value.get("loom", {})
-    if not isinstance(own, dict):
-        raise _Wrong("its `loom` is not an object")
-    shared = _shared(name, value, own)
+        raise _InvalidServerError(f"its type is {kind!r}, which cannot have `{'url' if is_http else 'command'}`")
+    loom = value.get("loom", {})
+    if not isinstance(loom, dict):
+        raise _InvalidServerError("its `loom` is not an object")
+    common = _common_settings(name, value, loom)
     if is_http:
         url = _text(value["url"], "url", variables)
         if not re.match(r"https?://[^/\s]", url):
-            raise _Wrong(f"its url {url!r} does not begin with http:// or https://")
+            raise _InvalidServerError(f"its url {url!r} does not begin with http:// or https://")
         headers = _texts(value.get("headers"), "headers", variables)
-        return McpServerConfig(name, url=url, headers=headers, shown=value["url"], **shared)
+        return McpServerConfig(name, url=url, headers=headers, shown=value["url"], **common)
     command = (_text(value["command"], "command", variables), *_list(value.get("args"), "args", variables))
     if not command[0]:
-        raise _Wrong("its command is empty")
+        raise _InvalidServerError("its command is empty")
     cwd = str(folder / _text(value["cwd"], "cwd", variables)) if value.get("cwd") is not None else None
     env, shown = _texts(value.get("env"), "env", variables), " ".join((value["command"], *value.get("args", ())))
-    return McpServerConfig(name, command, env, cwd or str(folder), shown=shown, **shared)
+    return McpServerConfig(name, command, env, cwd or str(folder), shown=shown, **common)
 
 
-def _shared(name: str, value: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Read what both kinds of servers have."""
-    effect, approve, tools = own.get("effect"), own.get("approve"), own.get("tools", {})
+def _common_settings(name: str, value: dict[str, Any], loom: dict[str, Any]) -> dict[str, Any]:
+    """Read the settings that both kinds of servers have."""
+    effect, approve, tools = loom.get("effect"), loom.get("approve"), loom.get("tools", {})
     if effect not in (None, "read", "idempotent", "write"):
-        raise _Wrong(f"loom.effect is {effect!r}; known are read, idempotent and write")
+        raise _InvalidServerError(f"loom.effect is {effect!r}; it must be read, idempotent or write")
     if approve not in (None, True, False):
-        raise _Wrong("loom.approve is neither true nor false")
+        raise _InvalidServerError("loom.approve is neither true nor false")
     if not isinstance(tools, dict) or tools.keys() - {"allow", "deny"}:
-        raise _Wrong("loom.tools is not an object with `allow` and `deny`")
+        raise _InvalidServerError("loom.tools is not an object with `allow` and `deny`")
     allow = tools.get("allow")
     return {
         "timeout_s": _seconds(value.get("timeout", 60), "timeout"),
-        "start_timeout_s": _seconds(own.get("start_timeout_s", 30), "loom.start_timeout_s"),
+        "start_timeout_s": _seconds(loom.get("start_timeout_s", 30), "loom.start_timeout_s"),
         "effect": effect,
         "approve": approve,
         "allow": None if allow is None else frozenset(_names(allow, "loom.tools.allow")),
         "deny": frozenset(_names(tools.get("deny", []), "loom.tools.deny")),
-        "replaces": _names(own.get("replaces", _ROLES.get(name.removesuffix("-mcp"), ())), "loom.replaces"),
+        "replaces": _names(loom.get("replaces", _ROLES.get(name.removesuffix("-mcp"), ())), "loom.replaces"),
     }
 
 
 def _unknown(value: dict[str, Any]) -> list[str]:
-    own = value.get("loom")
-    inner = sorted(own.keys() - _LOOM_MEMBERS) if isinstance(own, dict) else []
+    loom = value.get("loom")
+    inner = sorted(loom.keys() - _LOOM_MEMBERS) if isinstance(loom, dict) else []
     return sorted(value.keys() - _MEMBERS) + [f"loom.{member}" for member in inner]
 
 
 def _text(value: Any, where: str, variables: Mapping[str, str]) -> str:
     if not isinstance(value, str) or "\0" in value:
-        raise _Wrong(f"{where} is not text")
+        raise _InvalidServerError(f"{where} is not text")
 
-    def found(match: re.Match[str]) -> str:
-        name, otherwise = match[1], match[2]
+    def replacement(match: re.Match[str]) -> str:
+        name, default = match[1], match[2]
         if variables.get(name):
             return variables[name]
-        if otherwise is not None:
-            return otherwise
-        raise _Wrong(f"{where} needs the variable {name}, which is not set. Set it, or write ${{{name}:-value}}")
+        if default is not None:
+            return default
+        raise _InvalidServerError(
+            f"{where} needs the variable {name}, which is not set. Set it, or write ${{{name}:-value}}"
+        )
 
-    return _VARIABLE.sub(found, value)
+    return _VARIABLE.sub(replacement, value)
 
 
 def _texts(value: Any, where: str, variables: Mapping[str, str]) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise _Wrong(f"{where} is not an object")
+        raise _InvalidServerError(f"{where} is not an object")
     return {name: _text(text, f"{where}.{name}", variables) for name, text in value.items()}
 
 
@@ -242,19 +240,19 @@ def _list(value: Any, where: str, variables: Mapping[str, str]) -> tuple[str, ..
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise _Wrong(f"{where} is not a list")
+        raise _InvalidServerError(f"{where} is not a list")
     return tuple(_text(text, f"{where}[{index}]", variables) for index, text in enumerate(value))
 
 
 def _names(value: Sequence[Any], where: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise _Wrong(f"{where} is not a list of names")
+        raise _InvalidServerError(f"{where} is not a list of names")
     return tuple(value)
 
 
 def _seconds(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86_400:
-        raise _Wrong(f"{where} is not a number of seconds above 0 (one day at most)")
+        raise _InvalidServerError(f"{where} is not a number of seconds above 0 and of at most 86400 (one day)")
     return float(value)
 
 

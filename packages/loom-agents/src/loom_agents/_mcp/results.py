@@ -1,9 +1,7 @@
-"""Turn what an MCP server answered into the payload of a tool call: plain JSON that a model can
-read.
+"""Convert the result of an MCP server to the payload of a tool call: plain JSON that a model can read.
 
-Structured content comes first; text is used as it is; images and sound are stored outside the run,
-and only named. A server may send its structured content a second time as text; that copy is left
-out.
+Structured content takes precedence over text: servers that send it often repeat it as text, and that copy is left
+out. Images and audio are stored next to the run; the payload only refers to them.
 """
 
 import base64
@@ -20,63 +18,61 @@ if TYPE_CHECKING:
 __all__ = ["MAX_TEXT", "Blobs", "error_text", "payload_of"]
 
 MAX_TEXT: Final = 60_000
-"""Characters of one answer that go to the model; all of it is stored as a blob."""
+"""The most characters of one result that go to the model; the full text is stored as a blob."""
 
 
 class Blobs(Protocol):
-    """Store bytes that do not belong in a conversation. `BlobFolder` stores them on disk."""
+    """Store content that is too large for a conversation. `BlobFolder` stores it on disk."""
 
     def keep(self, data: bytes, mime_type: str) -> dict[str, Any]:
-        """Store bytes; return, as JSON, what they are and where."""
+        """Store bytes and return a JSON object that describes them."""
         ...
 
 
 def payload_of(result: "CallToolResult", blobs: Blobs) -> Any:
     """Return the payload of a call that succeeded."""
-    has_structure = result.structured_content is not None
-    texts, others = _parts(result.content, blobs)
-    if has_structure:
-        payload = _cut(result.structured_content, blobs)
+    texts, others = _split(result.content, blobs)
+    if result.structured_content is not None:
+        payload = _truncate(result.structured_content, blobs)
         return payload if not others else {"result": payload, "blobs": others}
-    text = "\n".join(texts)
-    return _cut(text, blobs) if not others else {"text": _cut(text, blobs), "blobs": others}
+    text = _truncate("\n".join(texts), blobs)
+    return text if not others else {"text": text, "blobs": others}
 
 
 def error_text(result: "CallToolResult") -> str:
-    """Return what a server says about a call that failed."""
+    """Return the server's error text of a call that failed."""
     texts = [block.text for block in result.content if block.type == "text"]
     return storable("\n".join(texts).strip())[:4000] or "the server gave no reason"
 
 
-def _parts(content: Iterable[Any], blobs: Blobs) -> tuple[list[str], list[dict[str, Any]]]:
+def _split(content: Iterable[Any], blobs: Blobs) -> tuple[list[str], list[dict[str, Any]]]:
+    """Split content into its texts and descriptions of everything else."""
     texts: list[str] = []
     others: list[dict[str, Any]] = []
     for block in content:
         if block.type == "text":
             texts.append(storable(block.text))
         elif block.type in ("image", "audio"):
-            others.append(_kept(block.data, block.mime_type, blobs))
+            others.append(_store(block.data, block.mime_type, blobs))
         elif block.type == "resource_link":
             others.append({"uri": str(block.uri), "name": block.name, "mime_type": block.mime_type})
         elif hasattr(block.resource, "text"):
             texts.append(storable(block.resource.text))
         else:
             mime_type = block.resource.mime_type or "application/octet-stream"
-            others.append({"uri": str(block.resource.uri), **_kept(block.resource.blob, mime_type, blobs)})
+            others.append({"uri": str(block.resource.uri), **_store(block.resource.blob, mime_type, blobs)})
     return texts, others
 
 
-def _kept(data: str, mime_type: str, blobs: Blobs) -> dict[str, Any]:
+def _store(data: str, mime_type: str, blobs: Blobs) -> dict[str, Any]:
     try:
         return blobs.keep(base64.b64decode(data, validate=True), mime_type)
     except binascii.Error:
         return {"mime_type": mime_type, "error": "the server's data is not base64"}
 
 
-def _cut(value: Any, blobs: Blobs) -> Any:
-    """Return the value, or, when it is too long for a model, its beginning and where all of it
-    is.
-    """
+def _truncate(value: Any, blobs: Blobs) -> Any:
+    """Return the value, or, when it is longer than `MAX_TEXT`, its beginning and a description of the stored value."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(text) <= MAX_TEXT:
         return value

@@ -1,22 +1,22 @@
-"""One MCP server: started, listened to, called, and started again when it dies.
+"""One MCP server: start it, call its tools, and restart it when it exits.
 
 Theory of operation
 -------------------
-A connection of the SDK is a set of nested cancel scopes, and a scope must be left by the task that
-entered it. So every server has one task, its owner, which alone enters and leaves the connection:
+A connection of the SDK consists of nested cancel scopes, and a scope must be exited by the task that entered it. So
+every server has one task, its supervisor, that opens the connection, waits, and closes it; no other task does that:
 
-    owner:   start ──> list all tools ──> ready ──(died)──> wait ──> start ...
-                └─> failed                  └──(stopped)──> left
+    supervisor:   start ──> list all tools ──> ready ──(exited)──> wait ──> start ...
+                     └─> failed                  └──(stopped)──> closed
 
-Callers borrow the current connection. If it ends during a call, the result depends on how far the
-call got:
+Callers use the current connection. A call to a server that has exited fails at once; the result depends on how far
+the call got:
 
-    not sent                             error: the server is not running
-    sent, and the tool may be repeated   sent once more, over the next connection
-    sent, and the tool may not           in doubt: nobody knows whether it took effect
+    not sent                         an error for the model: the server is not running
+    sent, the tool is repeatable     the call is sent once more, on the next connection
+    sent, the tool is not            the call is in doubt, as after a crash of this process
 
-Not covered: when this process is killed with SIGKILL, a server notices the end of its stdin, as the
-protocol says; one that never reads its stdin keeps running.
+Not covered: when this process is killed with SIGKILL, a server notices the end of its stdin, as the protocol
+specifies; a server that does not read its stdin keeps running.
 """
 
 import asyncio
@@ -46,46 +46,46 @@ ServerState: TypeAlias = Literal["starting", "ready", "waiting", "failed", "stop
 
 
 class OnProgress(Protocol):
-    """Take reports of the progress of a call, in the server's units."""
+    """A function that receives progress reports of a call, in units that the server chooses."""
 
     async def __call__(self, progress: float, total: float | None, message: str | None) -> None:
-        """Take one report."""
+        """Receive one report."""
 
 
 MAX_PAGES: Final = 200
 MAX_RESTARTS: Final = 5
-_BACK_OFF_S: Final = (0.0, 1.0, 2.0, 4.0, 8.0)
-_STEADY_S: Final = 60.0  # after this long a connection counts as good, and the back-off starts over
+_RESTART_DELAYS_S: Final = (0.0, 1.0, 2.0, 4.0, 8.0)
+_STABLE_S: Final = 60.0  # a connection of this length resets the count of restarts
 
 
-class _Unusable(Exception):  # noqa: N818 - it never leaves this module
-    """A start did not succeed; the text is the reason."""
+class _StartError(Exception):
+    """Report why a start failed."""
 
 
 @dataclass(slots=True)
 class _Connection:
-    """One connection, from its start to its end."""
+    """Hold one connection to the server, from a start to the next exit."""
 
     client: "Client"
     ended: asyncio.Event
-    why: str = ""
+    reason: str = ""
 
-    def end(self, why: str) -> None:
-        self.why = self.why or why
+    def end(self, reason: str) -> None:
+        self.reason = self.reason or reason
         self.ended.set()
 
 
 class McpServer:
-    """One server, while the event loop runs: `start` it, and `stop` it at the end.
+    """Manage one server within an event loop: call `start` first and `stop` at the end.
 
     Attributes:
-        config: how it is reached.
-        state: whether it can be called.
-        reason: why not.
-        tools: what it offered at its first start.
-        info: its name and version, and the version of the protocol.
-        stderr: the end of what it wrote to stderr.
-        started_in_s: how long its last start took.
+        config: How to connect to it.
+        state: Its state; calls are possible when it is `ready`.
+        reason: Why it is not ready.
+        tools: The tools that it listed at its first start.
+        info: The name and version that it reports, and the version of the protocol.
+        stderr: The end of its output on stderr.
+        started_in_s: How long its last start took.
     """
 
     def __init__(self, config: McpServerConfig) -> None:
@@ -99,27 +99,25 @@ class McpServer:
         self._connection: _Connection | None = None
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._next_start_at = 0.0
-        self._owner: asyncio.Task[None] | None = None
+        self._restarts_at = 0.0
+        self._supervisor: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the server; return when it can be called or when that has failed, which is not an
-        error.
-        """
-        self._owner = asyncio.create_task(self._own(), name=f"mcp-server-{self.config.name}")
+        """Start the server and return when it is ready or has failed; a failure only sets `state` and `reason`."""
+        self._supervisor = asyncio.create_task(self._supervise(), name=f"mcp-server-{self.config.name}")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.config.start_timeout_s + 0.1):
                 while self.state == "starting":
                     await self._next_change()
-        if self.state == "starting":  # its owner is still ending its process
-            self.reason = self._too_slow()
-            self._become("failed")
+        if self.state == "starting":  # the supervisor is still ending the server's process
+            self.reason = self._start_timeout()
+            self._set_state("failed")
 
     async def stop(self) -> None:
-        """Stop the server. Its process has ended when this returns."""
+        """Stop the server. Its process has exited when this returns."""
         self._stopping.set()
-        if self._owner is not None:
-            await asyncio.wait({self._owner})
+        if self._supervisor is not None:
+            await asyncio.wait({self._supervisor})
 
     async def call(
         self,
@@ -130,49 +128,48 @@ class McpServer:
         answers: Mapping[str, Any] | None = None,
         on_progress: OnProgress | None = None,
     ) -> "CallToolResult | InputRequiredResult":
-        """Call a tool by its name on the server.
+        """Call a tool.
 
         Args:
-            tool: its name.
-            arguments: checked against the tool's schema by the caller.
-            is_repeatable: whether a call that was cut off may be made again.
-            answers: `responses` and `request_state` of an earlier round (see `_mcp_input`).
-            on_progress: called with the progress of the call.
+            tool: The server's name of the tool.
+            arguments: The arguments, already validated against the tool's schema.
+            is_repeatable: Whether an interrupted call may be sent again.
+            answers: `responses` and `request_state` of an earlier round (see `_tools.input_requests`).
+            on_progress: Receives the progress reports of the call.
 
         Raises:
-            ToolFailed: with the category `unavailable`, `timeout`, `refused` or `bad_result`.
-            OutcomeUnknown: it was cut off and may not be repeated.
+            ToolFailed: With the category `unavailable`, `timeout`, `refused` or `bad_result`.
+            OutcomeUnknown: The call was interrupted and is not repeatable.
         """
         from mcp import MCPError
         from mcp_types import CONNECTION_CLOSED, HEADER_MISMATCH, REQUEST_TIMEOUT
 
         relisted = False
         for is_last in (not is_repeatable, True):
-            connection = await self._current(tool)
+            connection = await self._connection_for(tool)
             try:
-                return await self._asked(connection, tool, arguments, answers, on_progress)
+                return await self._send_call(connection, tool, arguments, answers, on_progress)
             except MCPError as exc:
                 if exc.code == HEADER_MISMATCH and not relisted:
                     relisted = True
                     await connection.client.list_tools(cache_mode="refresh")
-                    return await self._asked(connection, tool, arguments, answers, on_progress)
+                    return await self._send_call(connection, tool, arguments, answers, on_progress)
                 if exc.code == REQUEST_TIMEOUT:
-                    raise self._cut_off(
-                        tool, f"it gave no answer within {self.config.timeout_s:g} s", is_repeatable
-                    ) from exc
+                    problem = f"did not answer within {self.config.timeout_s:g} s"
+                    raise self._interruption(tool, problem, "timeout", is_repeatable) from exc
                 if exc.code != CONNECTION_CLOSED:
                     raise ToolFailed(f"the MCP server refused: {exc.message}", error_category="refused") from exc
                 connection.end("it closed the connection")
-            except RuntimeError as exc:  # how the SDK reports an answer that violates the tool's output schema
-                raise ToolFailed(f"the MCP server gave a wrong answer: {exc}", error_category="bad_result") from exc
+            except RuntimeError as exc:  # of the SDK: the result does not match the tool's output schema
+                raise ToolFailed(f"the MCP server sent an invalid result: {exc}", error_category="bad_result") from exc
             if is_last:
                 break
-            await self._next_start(connection)
-        raise self._cut_off(tool, "it ended in the middle of the call", is_repeatable)
+            await self._next_connection(connection)
+        raise self._interruption(tool, "exited during the call", "unavailable", is_repeatable)
 
-    # ------------------------------------------------------------------ for callers
+    # ------------------------------------------------------------------ calls
 
-    async def _asked(
+    async def _send_call(
         self,
         connection: _Connection,
         tool: str,
@@ -184,7 +181,9 @@ class McpServer:
 
         responses: Any = None
         if answers is not None:
-            responses = {key: ElicitResult.model_validate(said) for key, said in answers["responses"].items()} or None
+            responses = {
+                key: ElicitResult.model_validate(response) for key, response in answers["responses"].items()
+            } or None
         return await connection.client.session.call_tool(
             tool,
             dict(arguments),
@@ -195,113 +194,109 @@ class McpServer:
             allow_input_required=True,
         )
 
-    async def _current(self, tool: str) -> _Connection:
-        """Return the current connection; wait for a start in progress, but not for a later one."""
+    async def _connection_for(self, tool: str) -> _Connection:
+        """Return the current connection; wait for a start in progress, but not for a later restart."""
         while self.state == "starting" or (self._connection is not None and self._connection.ended.is_set()):
             await self._next_change()
         if self._connection is not None:
             return self._connection
-        again = ""
+        restart = ""
         if self.state == "waiting":
-            again = f" It is started again in {max(0.0, self._next_start_at - time.monotonic()):.0f} s."
+            restart = f" It restarts in {max(0.0, self._restarts_at - time.monotonic()):.0f} s."
         raise ToolFailed(
-            f"cannot call {tool}: the MCP server {self.config.name!r} is not running ({self.reason}).{again}"
+            f"cannot call {tool}: the MCP server {self.config.name!r} is not running ({self.reason}).{restart}"
             " Continue without it.",
             error_category="unavailable",
         )
 
-    def _cut_off(self, tool: str, why: str, is_repeatable: bool) -> ToolFailed | OutcomeUnknown:
-        text = f"the MCP server {self.config.name!r} was called and {why}"
+    def _interruption(self, tool: str, problem: str, category: str, is_repeatable: bool) -> ToolFailed | OutcomeUnknown:
+        text = f"the MCP server {self.config.name!r} {problem}"
         if is_repeatable:
-            return ToolFailed(text, error_category="timeout" if "within" in why else "unavailable")
-        return OutcomeUnknown(f"{text}; nobody knows whether {tool} took effect")
+            return ToolFailed(text, error_category=category)
+        return OutcomeUnknown(f"{text}; it is unknown whether {tool} took effect")
 
-    async def _next_start(self, before: _Connection) -> None:
-        """Wait until the connection `before` has ended and the next one has started or will not
-        start soon.
-        """
-        while self._connection is before or self.state == "starting":
+    async def _next_connection(self, previous: _Connection) -> None:
+        """Wait until the previous connection is closed and the next start has ended or is delayed."""
+        while self._connection is previous or self.state == "starting":
             await self._next_change()
 
-    # ------------------------------------------------------------------ the owner
+    # ------------------------------------------------------------------ the supervisor
 
-    async def _own(self) -> None:
+    async def _supervise(self) -> None:
         restarts = 0
         try:
             while not self._stopping.is_set():
-                began = time.monotonic()
-                was_ready = await self._live()
+                started_at = time.monotonic()
+                was_ready = await self._run_once()
                 if not was_ready and not self.info:
-                    return  # it never worked, so trying again would not help
-                restarts = 0 if was_ready and time.monotonic() - began > _STEADY_S else restarts
+                    return  # it never worked, so a restart would not help
+                restarts = 0 if was_ready and time.monotonic() - started_at > _STABLE_S else restarts
                 if restarts >= MAX_RESTARTS:
-                    self.reason = f"{self.reason}; it was started again {restarts} times"
+                    self.reason = f"{self.reason}; it was restarted {restarts} times"
                     return
-                delay = _BACK_OFF_S[restarts]
+                delay = _RESTART_DELAYS_S[restarts]
                 restarts += 1
-                self._next_start_at = time.monotonic() + delay
+                self._restarts_at = time.monotonic() + delay
                 if delay:
-                    self._become("waiting")
+                    self._set_state("waiting")
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._stopping.wait(), delay)
-                self._become("starting")
+                self._set_state("starting")
         finally:
             if self._stopping.is_set():
                 self.reason = "it was stopped"
-            self._become("stopped" if self._stopping.is_set() else "failed")
+            self._set_state("stopped" if self._stopping.is_set() else "failed")
 
-    async def _live(self) -> bool:
-        """Start the server and wait until it ends; return whether it could be called in between."""
+    async def _run_once(self) -> bool:
+        """Start the server and wait until it exits or is stopped; return whether it was ready."""
         import anyio
 
-        began, is_ready, connection = time.monotonic(), False, None
+        started_at, is_ready = time.monotonic(), False
         try:
             with anyio.CancelScope(deadline=anyio.current_time() + self.config.start_timeout_s) as start:
-                async with self._connected() as client:
-                    tools = await self._listed(client)
+                async with self._connect() as client:
+                    tools = await self._list_tools(client)
                     start.deadline = math.inf
                     self.tools = self.tools or tools
-                    self.info = _introduced(client)
-                    self.started_in_s = time.monotonic() - began
+                    self.info = _description(client)
+                    self.started_in_s = time.monotonic() - started_at
                     is_ready = True
                     connection = self._connection = _Connection(client, asyncio.Event())
                     self.reason = ""
-                    self._become("ready")
-                    await self._until_end(connection)
+                    self._set_state("ready")
+                    await self._wait_for_end(connection)
                     self._connection = None
-                    self.reason = connection.why
+                    self.reason = connection.reason
                     if not self._stopping.is_set():
-                        self._become("starting")
+                        self._set_state("starting")
             if start.cancelled_caught:
-                self.reason = self._too_slow()
+                self.reason = self._start_timeout()
         except Exception as exc:
             self._connection = None
             if not is_ready:
-                self.reason = _why(exc)
+                self.reason = _start_failure(exc)
             logging.getLogger("loom_agents.mcp").debug("server %s ended", self.config.name, exc_info=True)
         return is_ready
 
-    def _too_slow(self) -> str:
-        return f"it gave no answer within {self.config.start_timeout_s:g} s"
+    def _start_timeout(self) -> str:
+        return f"it did not answer within {self.config.start_timeout_s:g} s"
 
-    async def _until_end(self, connection: _Connection) -> None:
-        """Wait until the connection ends. When only stderr has ended, ask the server whether it
-        runs.
-        """
+    async def _wait_for_end(self, connection: _Connection) -> None:
+        """Wait until the connection ends. When only stderr has ended, send a request to find out."""
         events = [connection.ended, self._stopping]
         if self.config.transport == "stdio":
             events.append(self.stderr.ended)
         waits = [asyncio.create_task(event.wait()) for event in events]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            if not (connection.ended.is_set() or self._stopping.is_set() or await self._answers(connection)):
-                connection.end("its process ended")
+            if not (connection.ended.is_set() or self._stopping.is_set() or await self._responds(connection)):
+                connection.end("its process exited")
             await asyncio.wait(waits[:2], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
 
-    async def _answers(self, connection: _Connection) -> bool:
+    async def _responds(self, connection: _Connection) -> bool:
         from mcp import MCPError
         from mcp_types import CONNECTION_CLOSED
 
@@ -312,7 +307,7 @@ class McpServer:
         return True
 
     @asynccontextmanager
-    async def _connected(self) -> "AsyncIterator[Client]":
+    async def _connect(self) -> "AsyncIterator[Client]":
         import httpx2
         from mcp import Client, StdioServerParameters
         from mcp.client.stdio import stdio_client
@@ -321,22 +316,22 @@ class McpServer:
         config = self.config
         async with AsyncExitStack() as stack:
             if config.transport == "stdio":
-                given = await stack.enter_async_context(self.stderr.listening())
+                stderr = await stack.enter_async_context(self.stderr.capture())
                 parameters = StdioServerParameters(
                     command=config.command[0], args=list(config.command[1:]), env=dict(config.env), cwd=config.cwd
                 )
-                transport = stdio_client(parameters, errlog=given)  # type: ignore[arg-type]  # any file with a number
+                transport = stdio_client(parameters, errlog=stderr)  # type: ignore[arg-type]  # any file with a fileno
             else:
-                given = None
+                stderr = None
                 timeout = httpx2.Timeout(min(30.0, config.start_timeout_s), read=config.timeout_s + 5)
                 http = httpx2.AsyncClient(headers=dict(config.headers), timeout=timeout)
                 transport = streamable_http_client(config.url, http_client=await stack.enter_async_context(http))
-            client = await stack.enter_async_context(Client(transport, elicitation_callback=_declined, cache=None))
-            if given is not None:
-                given.close()  # so that its stderr ends when the server does
+            client = await stack.enter_async_context(Client(transport, elicitation_callback=_decline, cache=None))
+            if stderr is not None:
+                stderr.close()  # the server has the only copy now, so its exit ends the stream
             yield client
 
-    async def _listed(self, client: "Client") -> "tuple[McpTool, ...]":
+    async def _list_tools(self, client: "Client") -> "tuple[McpTool, ...]":
         if client.server_capabilities.tools is None:
             return ()
         tools: list[McpTool] = []
@@ -347,9 +342,9 @@ class McpServer:
             if not page.next_cursor or page.next_cursor == cursor:
                 return tuple(tools)
             cursor = page.next_cursor
-        raise _Unusable(f"its list of tools has more than {MAX_PAGES} pages")
+        raise _StartError(f"its list of tools has more than {MAX_PAGES} pages")
 
-    def _become(self, state: ServerState) -> None:
+    def _set_state(self, state: ServerState) -> None:
         self.state = state
         self._changed.set()
         self._changed = asyncio.Event()
@@ -358,32 +353,30 @@ class McpServer:
         await self._changed.wait()
 
 
-async def _declined(context: "ClientRequestContext", params: "ElicitRequestParams") -> "ElicitResult":
-    """Answer a question that an old server asks during a call, when nobody can wait for a
-    person.
-    """
+async def _decline(context: "ClientRequestContext", params: "ElicitRequestParams") -> "ElicitResult":
+    """Decline a question that a server of the old protocol asks during a call: no user is there to answer it."""
     from mcp_types import ElicitResult
 
     del context, params
     return ElicitResult(action="decline")
 
 
-def _introduced(client: "Client") -> str:
+def _description(client: "Client") -> str:
     info = client.server_info
-    who = f"{info.name} {info.version}".strip() if info else "a server without a name"
-    return f"{who}, protocol {client.protocol_version}"
+    name = f"{info.name} {info.version}".strip() if info else "a server without a name"
+    return f"{name}, protocol {client.protocol_version}"
 
 
-def _why(exc: BaseException) -> str:
-    """Return in a few words why a start failed, from the innermost error of a group."""
+def _start_failure(exc: BaseException) -> str:
+    """Describe briefly why a start failed, by the innermost error of a group."""
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     if isinstance(exc, FileNotFoundError):
-        return f"there is no program {exc.filename!r}"
+        return f"the program {exc.filename!r} was not found"
     if isinstance(exc, PermissionError):
         return f"{exc.filename!r} cannot be run: {exc.strerror}"
-    if hasattr(exc, "errors") and (wrong := exc.errors(include_url=False)):  # of pydantic
-        where = ".".join(map(str, wrong[0]["loc"]))
-        return f"it answered what the protocol does not allow ({where}: {wrong[0]['msg'].lower()})"
+    if hasattr(exc, "errors") and (invalid := exc.errors(include_url=False)):  # of pydantic
+        where = ".".join(map(str, invalid[0]["loc"]))
+        return f"its response does not follow the protocol ({where}: {invalid[0]['msg'].lower()})"
     text = " ".join(str(exc).split())[:300]
-    return text if isinstance(exc, _Unusable) else f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+    return text if isinstance(exc, _StartError) else f"{type(exc).__name__}: {text}" if text else type(exc).__name__

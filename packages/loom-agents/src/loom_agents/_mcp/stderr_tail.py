@@ -1,6 +1,4 @@
-"""Read what a server writes to stderr, all of it, and keep only the end: a full pipe would stop the
-server.
-"""
+"""Read everything that a server writes to stderr, because a full pipe would block it, and keep only the end."""
 
 import asyncio
 import os
@@ -10,42 +8,40 @@ from typing import IO, Final
 
 __all__ = ["StderrTail"]
 
-_KEPT: Final = 4096
+_SIZE_BYTES: Final = 4096
 
 
 class StderrTail:
-    """The last few kilobytes that a server wrote to stderr.
+    """Hold the last 4 KB that a server wrote to stderr.
 
     Attributes:
-        size_bytes: how much it wrote in all.
-        ended: set when nobody holds the other end any more, which is when the server has died.
+        size_bytes: The number of bytes written in total.
+        ended: Set at the end of the stream: no process has the pipe open for writing any more.
     """
 
     def __init__(self) -> None:
         self.size_bytes = 0
         self.ended = asyncio.Event()
-        self._kept = bytearray()
+        self._tail = bytearray()
 
     @property
     def text(self) -> str:
-        """The end of it; the first line may be cut."""
-        return bytes(self._kept[-_KEPT:]).decode("utf-8", "replace").strip()
+        """The end of the output; its first line may be incomplete."""
+        return bytes(self._tail[-_SIZE_BYTES:]).decode("utf-8", "replace").strip()
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[IO[str]]:
-        """Return the file that a server writes to; close it with `close_ours` once the server has
-        it.
-        """
-        ours, theirs = os.pipe()
+    async def capture(self) -> AsyncIterator[IO[str]]:
+        """Yield the file for the server's stderr; close it as soon as the server has a copy."""
+        read_end, write_end = os.pipe()
         self.ended.clear()
-        with os.fdopen(theirs, "w") as given:
+        with os.fdopen(write_end, "w") as stderr:
             reader = asyncio.StreamReader(limit=1 << 16)
             transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ours, "rb", buffering=0)
+                lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb", buffering=0)
             )
             draining = asyncio.create_task(self._drain(reader))
             try:
-                yield given
+                yield stderr
             finally:
                 draining.cancel()
                 await asyncio.gather(draining, return_exceptions=True)
@@ -54,7 +50,7 @@ class StderrTail:
     async def _drain(self, reader: asyncio.StreamReader) -> None:
         while piece := await reader.read(1 << 16):
             self.size_bytes += len(piece)
-            self._kept += piece
-            if len(self._kept) > 4 * _KEPT:
-                del self._kept[:-_KEPT]
+            self._tail += piece
+            if len(self._tail) > 4 * _SIZE_BYTES:
+                del self._tail[:-_SIZE_BYTES]
         self.ended.set()

@@ -1,8 +1,8 @@
-"""The names of the tools of MCP servers for a model: `server__tool`, at most 64 characters.
+"""The names that a model sees for the tools of MCP servers: `server__tool`, at most 64 characters.
 
-Providers refuse a whole request for one name with a dot, a space or 65 characters. So what they
-refuse is replaced, and a name that is too long, or that two tools would share, gets a hash of the
-true names. The head and the tail stay: tools of one server often differ only in their last letters.
+Providers reject a request if a single tool name has a dot, a space or more than 64 characters. Characters that they
+reject are replaced, and a name that is too long or not unique gets a hash of the original names. The beginning and
+the end of a long name are kept, because tools of one server often differ only in their last letters.
 """
 
 import hashlib
@@ -17,18 +17,18 @@ MAX_NAME: Final = 64
 _HEAD, _HASH, _TAIL = 36, 8, 18  # with two underscores between them: 64
 
 ServerTool: TypeAlias = tuple[str, str]
-"""The name of a server, and the name of a tool there."""
+"""The name of a server and the server's name of a tool."""
 
 
 def model_names(tools: Iterable[ServerTool], *, taken: Iterable[str] = ()) -> dict[ServerTool, str]:
-    """Choose the name of each tool for the model.
+    """Return the name of each tool for the model.
 
-    The name depends on the tool alone, unless another one would have the same; then only the one
-    that had to be changed gets a hash.
+    A name depends on its tool alone, unless two tools would have the same name; then the tools whose names had to be
+    changed get a hash.
 
     Args:
-        tools: all tools of all servers.
-        taken: names that are in use already.
+        tools: All tools of all servers.
+        taken: Names that are already in use.
     """
     each = list(dict.fromkeys(tools))
     plain = {tool: f"{_cleaned(tool[0])}__{_cleaned(tool[1])}" for tool in each}
@@ -45,7 +45,7 @@ def _cleaned(name: str) -> str:
 
 
 def _is_ambiguous(tool: ServerTool) -> bool:
-    """`a__b` and `c`, or `a` and `b__c`: both are written `a__b__c`."""
+    """Report whether the joined name could come from another pair: `a__b`, `c` and `a`, `b__c` both give `a__b__c`."""
     return "__" in tool[0] or "__" in tool[1]
 
 

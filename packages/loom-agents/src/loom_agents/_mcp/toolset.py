@@ -1,10 +1,9 @@
-"""The MCP servers of one run: started together, offered to a model as tools, ended together.
+"""The MCP servers of one run: started together, offered to the model as tools, stopped together.
 
     async with McpServers(read_mcp_config(Path(".mcp.json")), blobs=BlobFolder(folder)) as servers:
         tools = servers.registry(workspace_tools(workspace))
 
-A server that cannot be used becomes a line in `problems`, and the run continues with the tools of
-the others.
+A server that cannot be used is reported in `problems`; the run continues with the tools that are available.
 """
 
 import asyncio
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["McpServers", "OfferedTool"]
 
 _MAX_DESCRIPTION: Final = 4000
-_MAX_ROUNDS: Final = 10  # of a server that only returns its state, and asks nothing
+_MAX_ROUNDS: Final = 10  # for a server that returns its request state without a question
 _ROUND_PAUSE_S: Final = 0.1
 
 
@@ -41,9 +40,9 @@ class OfferedTool:
     """One tool of a server.
 
     Args:
-        server: where it is.
-        offer: how the server describes it.
-        validator: checks arguments against its schema.
+        server: The server.
+        offer: The tool as the server describes it.
+        validator: Validates arguments against the tool's schema.
     """
 
     server: McpServer
@@ -52,32 +51,28 @@ class OfferedTool:
 
     @property
     def key(self) -> ServerTool:
-        """Its server and its own name."""
+        """The name of the server and the server's name of the tool."""
         return self.server.config.name, self.offer.name
 
     @property
     def is_read_only(self) -> bool:
-        """Whether it changes nothing, as the file says, else as the server says."""
+        """Whether it changes nothing, as the file declares, else as the server does."""
         if self.server.config.effect is not None:
             return self.server.config.effect == "read"
         return bool(self.offer.annotations and self.offer.annotations.read_only_hint)
 
     @property
     def is_idempotent(self) -> bool:
-        """Whether a second call does no more than the first, as the file says, else as the server
-        says.
-        """
+        """Whether repeating a call has no further effect, as the file declares, else as the server does."""
         if self.server.config.effect is not None:
             return self.server.config.effect == "idempotent"
         return bool(self.offer.annotations and self.offer.annotations.idempotent_hint)
 
     @property
     def digest(self) -> str:
-        """Return a hash of what a model knows of it; another hash means that the tool has
-        changed.
-        """
-        known = [self.offer.description, self.offer.input_schema, self.is_read_only, self.is_idempotent]
-        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+        """A hash of what a model sees of the tool; it changes when the tool does."""
+        visible = [self.offer.description, self.offer.input_schema, self.is_read_only, self.is_idempotent]
+        return hashlib.sha256(json.dumps(visible, sort_keys=True).encode()).hexdigest()[:12]
 
     def as_tool(self, name: str, blobs: Blobs) -> Tool:
         """Build the tool that a run calls by this name."""
@@ -102,16 +97,16 @@ class OfferedTool:
         from referencing.exceptions import Unresolvable
 
         try:
-            wrong = best_match(self.validator.iter_errors(arguments))
+            mismatch = best_match(self.validator.iter_errors(arguments))
         except Unresolvable as exc:
             raise ToolFailed(
                 f"cannot call {name}: the server's schema refers to {exc.ref!r}, which is not in it.",
                 error_category="invalid_arguments",
             ) from exc
-        if wrong is not None:
-            where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in wrong.absolute_path)
+        if mismatch is not None:
+            where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in mismatch.absolute_path)
             raise ToolFailed(
-                f"cannot call {name}: its arguments{where} do not fit: {wrong.message[:300]}. Correct them.",
+                f"cannot call {name}: invalid arguments{where}: {mismatch.message[:300]}. Correct them.",
                 error_category="invalid_arguments",
             )
 
@@ -122,7 +117,7 @@ class OfferedTool:
 
         context = current_run()
 
-        async def report(progress: float, total: float | None, message: str | None) -> None:
+        async def report_progress(progress: float, total: float | None, message: str | None) -> None:
             if context is not None:
                 report = {"progress": progress, "total": total, "message": message}
                 context.emit({"type": "tool_progress", "name": name, **report})
@@ -133,7 +128,7 @@ class OfferedTool:
                 arguments,
                 is_repeatable=self.is_read_only or self.is_idempotent,
                 answers=answers,
-                on_progress=report,
+                on_progress=report_progress,
             )
             if isinstance(result, CallToolResult):
                 if result.is_error:
@@ -143,15 +138,15 @@ class OfferedTool:
                 return question_payload(_questions(name, result), result.request_state)
             answers = {"responses": {}, "request_state": result.request_state}
             await asyncio.sleep(_ROUND_PAUSE_S)
-        raise ToolFailed(f"the MCP server never finished {name}", error_category="refused")
+        raise ToolFailed(f"the MCP server did not finish {name} in {_MAX_ROUNDS} rounds", error_category="refused")
 
 
 class McpServers:
-    """The servers of a file while a block runs.
+    """Start the servers of a configuration at the beginning of an `async with` block and stop them at its end.
 
     Attributes:
-        servers: all that could be read, started or not.
-        problems: what cannot be used and why, in one line each.
+        servers: All valid servers, started or not.
+        problems: What cannot be used and why, one line each.
     """
 
     def __init__(self, config: McpConfig, *, blobs: Blobs) -> None:
@@ -161,7 +156,7 @@ class McpServers:
         self._offers: list[OfferedTool] = []
 
     async def __aenter__(self) -> Self:
-        """Start all servers at once; each has its own time to answer."""
+        """Start all servers concurrently, each with its own timeout."""
         try:
             await asyncio.gather(*(server.start() for server in self.servers))
         except BaseException:
@@ -169,32 +164,31 @@ class McpServers:
             raise
         for server in self.servers:
             if server.state == "failed":
-                said = f" It said: {storable(server.stderr.text.splitlines()[-1])}" if server.stderr.text else ""
-                self.problems.append(f"cannot use MCP server {server.config.name!r}: {server.reason}.{said}")
+                lines = server.stderr.text.splitlines()
+                stderr = f" Its last line on stderr: {storable(lines[-1])}" if lines else ""
+                self.problems.append(f"cannot use MCP server {server.config.name!r}: {server.reason}.{stderr}")
             self._offers += self._usable(server)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        """Stop all servers at once; none of their processes is left."""
+        """Stop all servers concurrently; none of their processes is left when this returns."""
         await self._stop()
 
     def registry(self, local: ToolRegistry) -> ToolRegistry:
-        """Return the local tools and those of the servers; a server's tool replaces the local ones
-        that it names.
-        """
+        """Return the local tools and those of the servers, without the local tools that a server's tool replaces."""
         names = self.names(local)
-        given = ToolRegistry()
+        merged = ToolRegistry()
         for tool in local:
             if tool.name not in names.values():
-                given.add(tool)
+                merged.add(tool)
         for offer in self._offers:
-            given.add(offer.as_tool(names[offer.key], self._blobs))
-        return given
+            merged.add(offer.as_tool(names[offer.key], self._blobs))
+        return merged
 
     def names(self, local: ToolRegistry) -> dict[ServerTool, str]:
-        """Return the name for the model of each tool."""
+        """Return the name of each tool for the model."""
         replaced: dict[ServerTool, str] = {}
         for offer in self._offers:
             name = offer.offer.name
@@ -204,7 +198,7 @@ class McpServers:
         return model_names(others, taken=[tool.name for tool in local]) | replaced
 
     def table(self, local: ToolRegistry) -> dict[str, str]:
-        """Return what a run stores about its remote tools: a hash of each, by its name."""
+        """Return a hash of each remote tool, by its name, for the state of the run."""
         names = self.names(local)
         return {names[offer.key]: offer.digest for offer in self._offers}
 
@@ -212,7 +206,7 @@ class McpServers:
         await asyncio.gather(*(server.stop() for server in self.servers))
 
     def _usable(self, server: McpServer) -> list[OfferedTool]:
-        """Leave out what no provider accepts: it would refuse the whole request."""
+        """Leave out tools that a provider would reject, because it would reject the whole request."""
         from jsonschema import Draft202012Validator
         from jsonschema.exceptions import SchemaError
         from jsonschema.validators import validator_for
@@ -227,13 +221,13 @@ class McpServers:
             try:
                 kind.check_schema(offer.input_schema)
             except SchemaError as exc:
-                self.problems.append(f"{where} its schema is wrong ({exc.message[:200]}).")
+                self.problems.append(f"{where} its schema is not valid ({exc.message[:200]}).")
                 continue
             if offer.input_schema.get("type") != "object":
-                self.problems.append(f"{where} its schema is not one of an object.")
+                self.problems.append(f"{where} the type of its schema is not object.")
             elif offer.name in usable:
-                self.problems.append(f"{where} the server has two of this name.")
-            else:  # an empty registry: a schema cannot cause a download
+                self.problems.append(f"{where} the server has two tools of this name.")
+            else:  # with an empty registry, a reference in a schema is never fetched
                 usable[offer.name] = OfferedTool(server, offer, kind(offer.input_schema, registry=Registry()))
         return list(usable.values())
 
@@ -245,7 +239,7 @@ def _questions(name: str, result: "InputRequiredResult") -> dict[str, dict[str, 
     for key, request in (result.input_requests or {}).items():
         if not isinstance(request, ElicitRequest):
             raise ToolFailed(
-                f"cannot continue {name}: the MCP server asks for {request.method}, which is not offered.",
+                f"cannot finish {name}: the MCP server requests {request.method}, which is not supported.",
                 error_category="refused",
             )
         message = storable(request.params.message)

@@ -1,9 +1,8 @@
 """The messages of a conversation, independent of any provider, and their stored form.
 
-A conversation is a tuple of messages. Every tool call of an assistant message is answered by one
-tool message with the same call id before the next assistant message. The stored form has the
-version of its format, so that an old row stays readable and a newer one is refused instead of
-misread.
+A conversation is a tuple of messages. Every tool call of an assistant message is answered by one tool
+message with the same call id before the next assistant message. The stored form includes the version of
+the format, so that old rows stay readable and newer ones are rejected.
 """
 
 import json
@@ -16,7 +15,7 @@ from loom_agents._errors import MessageFormatError
 MESSAGES_FORMAT = "loom-messages/1"
 
 CHARACTERS_PER_TOKEN = 4
-"""A common estimate for English text, where no tokenizer is available."""
+"""A common estimate for English text, used because no tokenizer is available."""
 
 FinishReason = Literal["stop", "tool_calls", "length", "refused"]
 
@@ -25,14 +24,14 @@ ToolOutcome = Literal["success", "failed", "denied", "interrupted"]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Count what model requests used.
+    """Hold the usage of model requests.
 
     Args:
-        requests: model requests that got a reply.
-        input_tokens: tokens read by the model, cached ones included.
-        cache_read_tokens: the part of `input_tokens` that came from the provider's cache.
-        output_tokens: tokens written by the model.
-        cost_usd: price in US dollars; None when any part of it is unknown.
+        requests: Model requests that got a reply.
+        input_tokens: Tokens read by the model, cached ones included.
+        cache_read_tokens: The part of `input_tokens` that came from the provider's cache.
+        output_tokens: Tokens written by the model.
+        cost_usd: Price in US dollars; None when any part of it is unknown.
     """
 
     requests: int = 0
@@ -88,11 +87,10 @@ class ToolCall:
     """Hold one call of a tool by the model.
 
     Args:
-        id: unique in the conversation; the answer has the same one.
-        name: the tool.
-        arguments: its arguments by name.
-        malformed: the arguments as the model wrote them, when they were not a JSON object;
-            `arguments` is empty then.
+        id: Unique in the conversation; the answer has the same one.
+        name: The tool.
+        arguments: Its arguments by name.
+        malformed: The arguments as the model wrote them, when they were not a JSON object; `arguments` is empty then.
     """
 
     id: str
@@ -126,10 +124,10 @@ class AssistantMessage:
     """Hold a reply of the model: its text, its tool calls, and why it stopped.
 
     Args:
-        text: its text.
-        tool_calls: the tools that it calls.
-        model: its own name, as the provider reports it.
-        finish_reason: why it stopped.
+        text: Its text.
+        tool_calls: The tools that it calls.
+        model: The name of the model, as the provider reports it.
+        finish_reason: Why it stopped.
         details: JSON that the model's adapter needs back with this message; nothing else reads it.
     """
 
@@ -145,11 +143,10 @@ class ToolMessage:
     """Hold the answer to one tool call.
 
     Args:
-        call_id: the id of the call that it answers.
-        name: the tool.
-        outcome: how the call ended; `interrupted` means that it is unknown whether the call took
-            effect.
-        payload: the tool's JSON value; the error text when the outcome is not `success`.
+        call_id: The id of the call that it answers.
+        name: The tool.
+        outcome: How the call ended; `interrupted` means that it is unknown whether the call took effect.
+        payload: The tool's JSON value; the error text when the outcome is not `success`.
     """
 
     call_id: str
@@ -163,10 +160,10 @@ class SummaryMessage:
     """Replace the beginning of a conversation by a summary (see `_agent.compaction`).
 
     Args:
-        text: the summary.
-        turns: how many messages of the user it replaces.
-        replies: how many replies of the model it replaces, the one with the summary included.
-        turn_replies: how many of them belong to the turn that continues after it.
+        text: The summary.
+        turns: How many messages of the user it replaces.
+        replies: How many replies of the model it replaces, the one with the summary included.
+        turn_replies: How many of them belong to the turn that continues after it.
     """
 
     text: str
@@ -195,7 +192,7 @@ def load_messages(data: Any) -> tuple[Message, ...]:
     """Read the stored form of a conversation.
 
     Raises:
-        MessageFormatError: its format is not `loom-messages/1`, or it is damaged.
+        MessageFormatError: Its format is not `loom-messages/1`, or it is damaged.
     """
     found = data.get("format") if isinstance(data, Mapping) else None
     if found != MESSAGES_FORMAT:
@@ -219,8 +216,8 @@ def renumbered(calls: Sequence[ToolCall], taken: Iterable[str]) -> tuple[ToolCal
     call.
 
     Args:
-        calls: the calls of one reply.
-        taken: the ids that the conversation already uses.
+        calls: The calls of one reply.
+        taken: The ids that the conversation already uses.
     """
     used = set(taken)
     result = []
@@ -236,9 +233,7 @@ def renumbered(calls: Sequence[ToolCall], taken: Iterable[str]) -> tuple[ToolCal
 
 
 def call_json(call: ToolCall) -> dict[str, Any]:
-    """Return a tool call for a reader, as in scripts and events; malformed arguments as the model
-    wrote them.
-    """
+    """Return the JSON form of a tool call in scripts and events; malformed arguments are the model's text."""
     arguments = dict(call.arguments) if call.malformed is None else call.malformed
     return {"id": call.id, "name": call.name, "arguments": arguments}
 

@@ -1,8 +1,7 @@
 """The protocol of language models: one request in, one reply out.
 
-A model does not store the conversation, does not retry and does not run tools. The coordinator does
-the first and the last, the runner the second; so one request here is one HTTP request, and one step
-of the run.
+A model does not store the conversation, retry, or run tools: the runner retries, and the coordinator
+does the rest. So one request is one HTTP request, and one step of the run.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,8 +18,8 @@ class ToolSpec:
     """Describe a tool to the model.
 
     Args:
-        name: how the model calls it.
-        description: what it does, for the model.
+        name: Its name in tool calls.
+        description: What it does, for the model.
         parameters: JSON Schema of its arguments, an object schema.
     """
 
@@ -34,10 +33,10 @@ class ModelRequest:
     """Hold everything that a model needs for one reply.
 
     Args:
-        system: the system prompt.
-        messages: the conversation so far; every tool call in it is answered.
-        tools: the tools that the reply may call.
-        earlier_replies: how many earlier replies of the model are not among the messages; a script needs it to find
+        system: The system prompt.
+        messages: The conversation so far; every tool call in it is answered.
+        tools: The tools that the reply may call.
+        earlier_replies: How many earlier replies of the model are not among the messages; a script needs it to find
             its position.
     """
 
@@ -52,11 +51,11 @@ class ModelReply:
     """Hold the model's reply.
 
     Args:
-        text: its text; may be empty when it only calls tools.
-        tool_calls: the tools that it calls; several may run in parallel.
-        usage: what this one request used.
-        model: the model's own name, as the provider reports it.
-        finish_reason: why it stopped.
+        text: Its text; may be empty when it only calls tools.
+        tool_calls: The tools that it calls; several may run in parallel.
+        usage: The usage of this request.
+        model: The name of the model, as the provider reports it.
+        finish_reason: Why it stopped.
         details: JSON that this model must get back with the message in later requests.
     """
 
@@ -69,21 +68,21 @@ class ModelReply:
 
 
 class Model(Protocol):
-    """Answer one request. `ScriptedModel` is the offline one."""
+    """A language model. `ScriptedModel` is an implementation that works offline."""
 
     @property
     def name(self) -> str:
-        """The name of the model for a person: `provider:model`."""
+        """The name of the model to display: `provider:model`."""
         ...
 
     async def request(self, request: ModelRequest, *, on_delta: OnDelta) -> ModelReply:
-        """Send one request and return the whole reply.
+        """Send one request and return the complete reply.
 
         Args:
-            request: the conversation, the tools and the system prompt.
-            on_delta: called with each piece of the reply's text as it arrives.
+            request: The conversation, the tools and the system prompt.
+            on_delta: Called with each piece of the reply's text as it arrives.
 
         Raises:
-            ModelError: there is no reply; `retryable` says whether the runner may try again.
+            ModelError: There is no reply; `retryable` says whether the runner may try again.
         """
         ...

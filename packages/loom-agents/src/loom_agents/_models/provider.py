@@ -1,12 +1,12 @@
-"""Models of providers, through pydantic-ai: the only module that uses it.
+"""Models of providers, through pydantic-ai, which only this module uses.
 
-Only its direct interface is used, with one HTTP request for one call: the runner retries, not the
-provider's library, and the coordinator runs the tools. The conversation stays ours. What a provider
-needs back unchanged (signatures of thoughts, ids of its own) is stored with a message as `details` and
-sent back to the same provider only.
+Only its direct interface is used, with one HTTP request for each call: the runner retries instead of the
+provider's library, and the coordinator runs the tools and keeps the conversation. What a provider needs
+back unchanged (such as signatures of thoughts and ids) is stored with a message as `details` and sent
+back only to the same provider.
 
 pydantic-ai is an extra (`loom-agents[openai]`, `[anthropic]`, `[google]`) and takes a second to load,
-so it is imported when a model is created; it is `Any` to the type checker, which must pass without it.
+so it is imported when a model is created. Its types are `Any`, because type checks must pass without it.
 """
 
 import importlib
@@ -31,7 +31,7 @@ from loom_agents._models.protocol import ModelReply, ModelRequest, OnDelta
 DETAILS_FORMAT = "pydantic-ai/2"
 DEFAULT_OLLAMA_URL = "http://localhost:11434/v1"
 
-# The variables that may hold the key, for the providers whose extras this package has; one of them is enough.
+# The environment variables for the key of each provider that this package has an extra for; one of them is enough.
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "openai": ("OPENAI_API_KEY",),
     "openai-chat": ("OPENAI_API_KEY",),
@@ -56,24 +56,24 @@ _TRANSIENT = (
 
 
 class ProviderModel:
-    """Ask a provider's model, named `provider:model`.
+    """Send requests to a provider's model, named `provider:model`.
 
-    `openai:` uses the Responses API, `openai-chat:` the Chat Completions API that most servers offer (with
-    OPENAI_BASE_URL), `ollama:` a local Ollama (OLLAMA_BASE_URL when it is not on this machine), `anthropic:` and
-    `google:` their own APIs. Keys come from the providers' usual environment variables.
+    `openai:` uses the Responses API, `openai-chat:` the Chat Completions API that most servers support (with
+    OPENAI_BASE_URL), `ollama:` a local Ollama (set OLLAMA_BASE_URL for another machine), and `anthropic:` and
+    `google:` the APIs of these providers. Keys come from the providers' usual environment variables.
 
     Args:
-        name: provider and model.
-        timeout_s: how long one request may take.
+        name: Provider and model.
+        timeout_s: How long one request may take.
 
     Raises:
-        ModelError: the extra is not installed, the provider is unknown, or its key is missing.
+        ModelError: The extra is not installed, the provider is unknown, or its key is missing.
     """
 
     def __init__(self, name: str, *, timeout_s: float = 300.0) -> None:
         self._name = name
         self._settings = {"max_retries": 0, "timeout": timeout_s, "parallel_tool_calls": True}
-        self._model = _inferred(name)
+        self._model = _build_model(name)
 
     @property
     def name(self) -> str:
@@ -84,7 +84,8 @@ class ProviderModel:
         """Send one HTTP request and stream the reply's text.
 
         Raises:
-            ModelError: there is no reply; `retryable` for limits, overload, lost connections and garbage.
+            ModelError: There is no reply; `retryable` for rate limits, overload, lost connections and replies that
+                cannot be read.
         """
         direct, messages, exceptions = _load("direct"), _load("messages"), _load("exceptions")
         history = _history(request, self._name)
@@ -108,8 +109,8 @@ class ProviderModel:
             raise ModelError(_one_line(self._name, exc), retryable=isinstance(exc, transient) and not final) from exc
         except (exceptions.UserError, ValueError) as exc:
             raise ModelError(_one_line(self._name, exc)) from exc
-        if _is_cut(response):
-            raise ModelError(f"cannot get a reply from {self._name}: it ended in the middle.", retryable=True)
+        if _is_incomplete(response):
+            raise ModelError(f"cannot get a reply from {self._name}: it is incomplete.", retryable=True)
         return self._reply(response)
 
     def _reply(self, response: Any) -> ModelReply:
@@ -144,7 +145,7 @@ def _adapter() -> Any:
     return _load("messages").ModelMessagesTypeAdapter
 
 
-def _inferred(name: str) -> Any:
+def _build_model(name: str) -> Any:
     try:
         models, providers = _load("models"), _load("providers")
     except ImportError as exc:
@@ -156,25 +157,25 @@ def _inferred(name: str) -> Any:
     kind = name.partition(":")[0]
     is_keyless = kind.startswith("openai") and bool(os.environ.get("OPENAI_BASE_URL"))
     if not any(os.environ.get(variable) for variable in _KEYS.get(kind, ())) and kind in _KEYS and not is_keyless:
-        wanted = " or ".join(_KEYS[kind])
+        keys = " or ".join(_KEYS[kind])
         raise ModelError(
-            f"cannot use the model {name!r}: {wanted} is not set. Set it to your key, or work offline with --mock-llm."
+            f"cannot use the model {name!r}: {keys} is not set. Set it to your key, or work offline with --mock-llm."
         )
 
-    def provider(wanted: str) -> Any:
-        if wanted == "ollama" and not os.environ.get("OLLAMA_BASE_URL"):
+    def provider(provider_name: str) -> Any:
+        if provider_name == "ollama" and not os.environ.get("OLLAMA_BASE_URL"):
             return _load("providers.ollama").OllamaProvider(base_url=DEFAULT_OLLAMA_URL)
-        if wanted.startswith("openai") and is_keyless and not os.environ.get("OPENAI_API_KEY"):
+        if provider_name.startswith("openai") and is_keyless and not os.environ.get("OPENAI_API_KEY"):
             # A private server may need no key; the client library does not start without one.
             return _load("providers.openai").OpenAIProvider(base_url=os.environ["OPENAI_BASE_URL"], api_key="none")
-        return providers.infer_provider(wanted)
+        return providers.infer_provider(provider_name)
 
     try:
         if kind != "ollama" and not is_keyless:
-            return models.infer_model(name)  # its error names the nearest known model
+            return models.infer_model(name)  # its error suggests the most similar known model
         return models.infer_model(name, provider)
     except Exception as exc:
-        # Unknown names, missing extras, and errors of a provider's own client, whose types we cannot name.
+        # Unknown names, missing extras, and errors of a provider's client, whose types cannot be imported here.
         text = " ".join(str(exc).split())[:300]
         raise ModelError(f"cannot use the model {name!r}: {text}. Write PROVIDER:MODEL, such as openai:gpt-5.") from exc
 
@@ -198,7 +199,7 @@ def _parameters(request: ModelRequest) -> Any:
 
 
 def _history(request: ModelRequest, model: str) -> list[Any]:
-    """Write the conversation as pydantic-ai's messages; the tool results of one reply share a message."""
+    """Convert the conversation to the messages of pydantic-ai; the tool results of one reply share a message."""
     messages = _load("messages")
     history: list[Any] = []
     parts: list[Any] = [messages.SystemPromptPart(content=request.system)] if request.system else []
@@ -245,15 +246,15 @@ def _response(message: AssistantMessage, model: str) -> Any:
 
 
 def _arguments(call: ToolCall) -> dict[str, Any]:
-    """Return the arguments as an object: providers refuse a history with anything else in it."""
+    """Return the arguments as an object: providers reject a history with anything else in it."""
     return dict(call.arguments) if call.malformed is None else {"not_a_json_object": call.malformed}
 
 
-def _is_cut(response: Any) -> bool:
-    """Report whether the connection ended before the reply did; half a sentence must not pass for an answer.
+def _is_incomplete(response: Any) -> bool:
+    """Report whether the connection ended before the reply did.
 
-    pydantic-ai reports such a reply as finished. It lacks both things that a provider sends at the end: the reason
-    why it stopped, and the token counts. Some servers never send one of the two.
+    pydantic-ai reports such a reply as finished. It has neither of the two things that a provider sends at the end:
+    the finish reason and the token counts. Some servers never send one of the two.
     """
     return not (response.provider_details or {}).get("finish_reason") and not response.usage.output_tokens
 
@@ -263,5 +264,5 @@ def _usage(response: Any) -> Usage:
     try:
         cost: float | None = float(response.cost().total_price)
     except (LookupError, AssertionError, ValueError):
-        cost = None  # the price of the model is not known; never counted as free
+        cost = None  # the price of the model is unknown, which is not the same as free
     return Usage(1, usage.input_tokens, usage.cache_read_tokens, usage.output_tokens, cost)

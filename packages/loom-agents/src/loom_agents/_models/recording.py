@@ -1,4 +1,4 @@
-"""Record what a model replies, as a script that `ScriptedModel` plays again."""
+"""Record the replies of a model as a script for `ScriptedModel`."""
 
 import json
 import os
@@ -11,20 +11,20 @@ from loom_agents._models.script_file import read_script, reply_json, script_json
 
 
 class RecordingModel:
-    """Pass requests on to another model and write its replies to a script file.
+    """Forward requests to another model and write its replies to a script file.
 
     A reply's position in the script is its position in the conversation. So a run that was killed and resumed in
-    another process gives the same script as one that was not; a recording of another conversation is replaced from
-    the first reply on.
+    another process gives the same script as an uninterrupted one, and an existing recording of another conversation
+    is replaced from the first reply.
 
     Args:
-        model: answers the requests.
-        path: the script, JSON; created when it is missing.
+        model: The model that answers the requests.
+        path: The script, JSON; created when it is missing.
 
     Raises:
-        ScriptError: there is a file that is not a script, or it cannot be written.
+        ScriptError: The file exists and is not a script, or its folder does not exist.
 
-    Durability: the file is replaced as a whole after each reply; a crash leaves the previous one.
+    Durability: the file is replaced atomically after each reply; a crash leaves the previous version.
     """
 
     def __init__(self, model: Model, path: Path) -> None:
@@ -43,8 +43,8 @@ class RecordingModel:
         """Ask the model and record its reply.
 
         Raises:
-            ModelError: the model gave no reply.
-            ScriptError: the file does not have the earlier replies of this conversation, or cannot be written.
+            ModelError: The model gave no reply.
+            ScriptError: The file lacks earlier replies of this conversation, or cannot be written.
         """
         reply = await self._model.request(request, on_delta=on_delta)
         position = request.earlier_replies + replies_in(request.messages)
@@ -59,9 +59,9 @@ class RecordingModel:
 
     def _write(self) -> None:
         text = json.dumps(script_json(self._replies), ensure_ascii=False, indent=2)
-        beside = self._path.with_name(f"{self._path.name}.new")
+        new = self._path.with_name(f"{self._path.name}.new")
         try:
-            beside.write_text(text + "\n", encoding="utf-8")
-            os.replace(beside, self._path)  # noqa: PTH105 - it is atomic, which Path.replace does not say
+            new.write_text(text + "\n", encoding="utf-8")
+            os.replace(new, self._path)  # noqa: PTH105 - documented as atomic, unlike Path.replace
         except OSError as exc:
             raise ScriptError(f"cannot record to {self._path}: {exc.strerror}.") from exc

@@ -1,7 +1,7 @@
-"""A model that plays a script: deterministic, offline, without any dependency.
+"""A model that replies from a script: deterministic, offline, without dependencies.
 
-The position in the script is read from the conversation (how many replies of the model it has), never
-counted in memory. So a run that was killed continues with the right reply in the next process.
+The position in the script is the number of replies in the conversation; nothing is counted in memory.
+So a run that was killed continues with the right reply in the next process.
 """
 
 import math
@@ -20,11 +20,11 @@ class ScriptedModel:
     """Reply from a list, a function or a script file.
 
     Args:
-        script: the replies in order (a string stands for a reply without tool calls), or a function that
-            takes the request and returns one.
-        name: shown in the trace and stored with each reply.
+        script: The replies in order (a string stands for a reply without tool calls), or a function that
+            returns the reply to a request.
+        name: Shown in the trace and stored with each reply.
 
-    Token counts of a reply without `usage` are estimates: one token for four characters.
+    Token counts of a reply without `usage` are estimates: one token per four characters.
     """
 
     def __init__(
@@ -38,27 +38,27 @@ class ScriptedModel:
 
     @classmethod
     def from_file(cls, path: Path, *, agent: str | None = None) -> "ScriptedModel":
-        """Read a script (JSON, or YAML by its suffix); the format is in the package's README.
+        """Read a script (JSON, or YAML by its suffix) in the format that the package's README describes.
 
         Args:
-            path: the file.
-            agent: read the part of this agent of a team instead.
+            path: The file.
+            agent: Read the replies of this agent of a team instead.
 
         Raises:
-            ScriptError: the file is missing or is not a script; the text names the place.
+            ScriptError: The file is missing or is not a script; the message names the place.
         """
         return cls(read_script(path, agent=agent), name=f"script:{path.name}")
 
     @property
     def name(self) -> str:
-        """The name that was given."""
+        """The name of the model."""
         return self._name
 
     async def request(self, request: ModelRequest, *, on_delta: OnDelta) -> ModelReply:
         """Return the script's next reply; its text goes to `on_delta` word by word.
 
         Raises:
-            ScriptError: the script has no further reply.
+            ScriptError: The script has no further reply.
         """
         reply = self._next(request)
         for piece in re.findall(r"\S+\s*|\s+", reply.text):

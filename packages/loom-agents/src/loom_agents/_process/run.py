@@ -28,12 +28,12 @@ class Ended:
 
     Args:
         exit_code: None when it was killed at the timeout; negative for a signal.
-        output: standard output and error in the order of writing; when that is too long, the first quarter and the
+        output: Standard output and error in the order of writing; when that is too long, the first quarter and the
             end, with a line between them that says how much is omitted.
-        output_bytes: how much the command wrote in all.
-        is_truncated: something is omitted from `output`.
-        timed_out: it was killed at the timeout.
-        duration_ms: how long it ran.
+        output_bytes: How much the command wrote in all.
+        is_truncated: Something is omitted from `output`.
+        timed_out: It was killed at the timeout.
+        duration_ms: How long it ran.
     """
 
     exit_code: int | None
@@ -49,9 +49,9 @@ class Limits:
     """Limit what a command may use; the kernel enforces it.
 
     Args:
-        cpu_s: processor time of each process.
-        file_bytes: the size of any file that it writes.
-        open_files: open files of each process.
+        cpu_s: Processor time of each process.
+        file_bytes: The size of any file that it writes.
+        open_files: Open files of each process.
     """
 
     cpu_s: int = 600
@@ -80,15 +80,15 @@ async def run_process(
     In all three cases no process of its group is left; nor is there one when this process is killed with SIGKILL.
 
     Args:
-        command: program and arguments; there is no shell.
-        folder: its working directory.
-        timeout_s: how long it may run before the group is killed.
-        max_output_bytes: how much of the output to keep.
-        stdin: its standard input.
-        environment: variables in addition to those that are passed on.
-        passed_on: the variables of this process that the command gets.
-        limits: what the command may use.
-        grace_s: how long the group has, after SIGTERM, before it is killed.
+        command: Program and arguments; there is no shell.
+        folder: Its working directory.
+        timeout_s: How long it may run before the group is killed.
+        max_output_bytes: How much of the output to keep.
+        stdin: Its standard input.
+        environment: Variables in addition to those that are passed on.
+        passed_on: The variables of this process that the command gets.
+        limits: What the command may use.
+        grace_s: How long the group has, after SIGTERM, before it is killed.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)

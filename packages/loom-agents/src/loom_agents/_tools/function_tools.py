@@ -28,12 +28,12 @@ def described_tool(function: Callable[..., Any], **declared: Any) -> Tool:
     go to the model. A `ToolError` that it raises is an answer to the model, not a failure of the run.
 
     Args:
-        function: sync or async; its parameters are `str`, `int`, `float` or `bool`. A parameter called
+        function: Sync or async; its parameters are `str`, `int`, `float` or `bool`. A parameter called
             `idempotency_key` is filled in by the runner and hidden from the model.
-        **declared: how the runner treats it: `read_only`, `idempotent`, `on_doubt`, `needs_approval`, `timeout_s`.
+        **declared: How the runner treats it: `read_only`, `idempotent`, `on_doubt`, `needs_approval`, `timeout_s`.
 
     Raises:
-        AgentError: a parameter has another type.
+        AgentError: A parameter has another type.
     """
     description, meanings = _docstring(function)
     schema = _schema(function, meanings)
@@ -66,7 +66,7 @@ def check_arguments(name: str, schema: Mapping[str, Any], arguments: Mapping[str
     """Check the arguments of a model against a schema of `described_tool`; a number in quotes is read as a number.
 
     Raises:
-        ToolFailed: with the category `invalid_arguments`; the text tells the model what is wrong.
+        ToolFailed: With the category `invalid_arguments`; the text tells the model what is wrong.
     """
     known: Mapping[str, Any] = schema["properties"]
     for argument in arguments:

@@ -29,8 +29,8 @@ def question_payload(questions: Mapping[str, Mapping[str, Any]], request_state: 
     """Build the payload of a call that asks.
 
     Args:
-        questions: by the server's key, each with `message` and either `schema` (of the answer) or `url` (to visit).
-        request_state: opaque to us; sent back to the server unchanged.
+        questions: By the server's key, each with `message` and either `schema` (of the answer) or `url` (to visit).
+        request_state: Opaque to us; sent back to the server unchanged.
     """
     return {_MARK: {key: dict(question) for key, question in questions.items()}, "request_state": request_state}
 
@@ -58,8 +58,8 @@ def input_argument(payload: Mapping[str, Any], answer: Any) -> dict[str, Any]:
     """Build the argument `_input` of the next round from a person's answer.
 
     Args:
-        payload: the questions.
-        answer: an object with an answer for each key. With one question its answer alone is enough: an object with
+        payload: The questions.
+        answer: An object with an answer for each key. With one question its answer alone is enough: an object with
             `action`, the content of the form, or the one value that it asks for, also as text. A question without
             an answer that fits is cancelled.
     """

@@ -40,8 +40,8 @@ class Workspace:
     """Hold the one folder that tools may read.
 
     Args:
-        root: the folder with all links resolved; use `Workspace.at`.
-        private: files inside it that no tool may see, resolved; so are those whose names go on with `-`, which is how
+        root: The folder with all links resolved; use `Workspace.at`.
+        private: Files inside it that no tool may see, resolved; so are those whose names go on with `-`, which is how
             SQLite names what it keeps beside a database.
     """
 
@@ -53,11 +53,11 @@ class Workspace:
         """Open a folder as the workspace.
 
         Args:
-            folder: the folder; it may be named through links.
-            private: files that no tool may see, wherever they are.
+            folder: The folder; it may be named through links.
+            private: Files that no tool may see, wherever they are.
 
         Raises:
-            WorkspaceError: there is no such folder.
+            WorkspaceError: There is no such folder.
         """
         try:
             root = folder.resolve(strict=True)
@@ -75,7 +75,7 @@ class Workspace:
         """Turn a model's path into a real one inside the workspace (gates 1 to 3). It need not exist.
 
         Raises:
-            WorkspaceError: the path leads outside, or names a secret.
+            WorkspaceError: The path leads outside, or names a secret.
         """
         asked = self._relative(path)
         if is_secret(asked.parts):
@@ -96,7 +96,7 @@ class Workspace:
         """Open a file for reading (all four gates).
 
         Raises:
-            WorkspaceError: the path is refused, missing, or not a regular file.
+            WorkspaceError: The path is refused, missing, or not a regular file.
         """
         real = self.resolve(path)
         try:
@@ -114,8 +114,8 @@ class Workspace:
         """Open a folder below the root, no part through a link, and close it afterwards.
 
         Args:
-            parts: its path.
-            make: make the folders that are missing.
+            parts: Its path.
+            make: Make the folders that are missing.
 
         Yields:
             A file descriptor, for the `dir_fd` of what works in it.

@@ -33,10 +33,10 @@ def workspace_tools(
     night whether tests may be run again has only one answer.
 
     Args:
-        workspace: the folder that the tools are locked into.
-        test_command: program and arguments of the test runner; pytest when it is not given.
-        test_timeout_s: after this many seconds the tests are stopped.
-        changes: where the tools that write keep what they change; without it there are none.
+        workspace: The folder that the tools are locked into.
+        test_command: Program and arguments of the test runner; pytest when it is not given.
+        test_timeout_s: After this many seconds the tests are stopped.
+        changes: Where the tools that write keep what they change; without it there are none.
     """
     files, git = FileTools(workspace), GitTools(workspace)
     command = tuple(test_command) if test_command else default_test_command(workspace)

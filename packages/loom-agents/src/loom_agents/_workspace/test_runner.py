@@ -35,9 +35,9 @@ class SuiteRunner:
     """Run the tests of one workspace.
 
     Args:
-        workspace: where they are.
-        command: program and arguments; the path of the wanted tests is added at the end.
-        timeout_s: after this many seconds the tests are stopped.
+        workspace: Where they are.
+        command: Program and arguments; the path of the wanted tests is added at the end.
+        timeout_s: After this many seconds the tests are stopped.
     """
 
     workspace: Workspace
@@ -48,7 +48,7 @@ class SuiteRunner:
         """Run the project's tests and report how they ended.
 
         Args:
-            path: a test file, a folder, or one test as `file.py::name`; `.` for all.
+            path: A test file, a folder, or one test as `file.py::name`; `.` for all.
         """
         wanted = self._checked(path)
         program = self.command[0]

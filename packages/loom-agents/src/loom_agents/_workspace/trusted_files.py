@@ -21,7 +21,7 @@ class TrustedFiles:
     """Hold the words of one user.
 
     Args:
-        path: where they are kept; made with the first word.
+        path: Where they are kept; made with the first word.
     """
 
     path: Path
@@ -30,7 +30,7 @@ class TrustedFiles:
         """Say whether the user has trusted this file with these bytes.
 
         Args:
-            file: the file.
+            file: The file.
             digest: SHA-256 of its bytes, in hex.
         """
         entry = self._read().get(str(file.resolve()))

@@ -1,7 +1,7 @@
-"""Tools for testing agents: a provider on loopback, and a session that is killed at random points.
+"""Tools for tests of agents: a fake provider, and a kill sweep.
 
-`python -m loom_agents.testing --number 200` kills an agent that edits, tests and commits at random
-points, and compares what it leaves with an undisturbed one.
+`python -m loom_agents.testing --number 200` kills an agent that edits, tests and commits at random points, and
+compares the results with those of an uninterrupted run.
 """
 
 from loom_agents.testing._provider import FakeProvider

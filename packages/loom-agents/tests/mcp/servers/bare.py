@@ -1,8 +1,8 @@
 """A stdio MCP server of the 2025 protocol without any library, that starts in milliseconds and misbehaves on request.
 
 Its arguments: `tools=N` (that many, in pages of 50), `long` (80-character names), `mute` (never answers), `exit=CODE`,
-`flood` (writes megabytes to stderr), `garbage` (writes what is no JSON), `effects=FILE` (a line for each call that takes effect),
-`once=FILE` (dies only in its first life), `silent` (closes stderr), `loop` (pages without end), `schema` (a broken one).
+`flood` (writes megabytes to stderr), `garbage` (writes lines that are not JSON), `effects=FILE` (a line for each call that takes effect),
+`once=FILE` (dies only in its first process), `silent` (closes stderr), `loop` (lists endless pages), `schema` (has an invalid one).
 """
 
 import json
@@ -85,7 +85,7 @@ def call(number, params):
             Path(flags["once"]).touch()
         effect(name)
         if first:
-            sys.stderr.write("I fall over\n")
+            sys.stderr.write("I crash\n")
             os._exit(3)
     if name.startswith("hang"):
         effect("hang")

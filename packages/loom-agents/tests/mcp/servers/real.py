@@ -32,7 +32,7 @@ def add(a: int, b: int) -> Sum:
 
 @server.tool(annotations=ToolAnnotations(idempotent_hint=True))
 def delete(path: str, answer: Annotated[Confirmation, Resolve(ask)], effects: str) -> str:
-    """Delete a file, when a person says so."""
+    """Delete a file after a person confirms it."""
     if not answer.sure:
         return "kept"
     with Path(effects).open("a") as out:

@@ -41,8 +41,8 @@ class CommitTool:
     """Commit what a run has changed in one workspace.
 
     Args:
-        workspace: where the files are; it may be a folder inside a repository.
-        changes: knows what the run has changed.
+        workspace: Where the files are; it may be a folder inside a repository.
+        changes: Knows what the run has changed.
     """
 
     workspace: Workspace
@@ -52,7 +52,7 @@ class CommitTool:
         """Commit the files that you changed, on the branch of this run. Nothing else is committed, nothing is pushed.
 
         Args:
-            message: the first line says what the commit does; details after a blank line.
+            message: The first line says what the commit does; details after a blank line.
         """
         message = message.strip()
         if not message or len(message) > MAX_MESSAGE_CHARACTERS or "\0" in message:

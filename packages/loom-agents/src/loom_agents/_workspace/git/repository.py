@@ -45,8 +45,8 @@ class GitTools:
         """Show what was changed since the last commit, or since staging.
 
         Args:
-            path: a file or folder; `.` for all.
-            staged: show what is staged instead of what is not.
+            path: A file or folder; `.` for all.
+            staged: Show what is staged instead of what is not.
         """
         wanted = f":(literal){self.workspace.shown(self.workspace.resolve(path))}"
         options = ("--no-ext-diff", "--no-textconv", "--no-color", "--relative", *(("--cached",) if staged else ()))

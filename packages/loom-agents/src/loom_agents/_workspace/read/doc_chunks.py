@@ -20,9 +20,9 @@ class Chunk:
     """Hold one piece of a document.
 
     Args:
-        heading: the headings it stands under, outermost first, joined by ` > `.
-        line: the number of its first line, from 1.
-        text: its lines as they are in the file, the heading's own line included.
+        heading: The headings it stands under, outermost first, joined by ` > `.
+        line: The number of its first line, from 1.
+        text: Its lines as they are in the file, the heading's own line included.
     """
 
     heading: str

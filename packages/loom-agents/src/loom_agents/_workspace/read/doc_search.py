@@ -56,9 +56,9 @@ class DocumentSearch:
         """Search README and documentation files by words; the best matches come first.
 
         Args:
-            query: words, in any order.
-            offset: how many matches to leave out at the start.
-            limit: how many matches, at most 50.
+            query: Words, in any order.
+            offset: How many matches to leave out at the start.
+            limit: How many matches, at most 50.
         """
         if offset < 0 or limit < 1:
             raise ToolError("cannot search: `offset` is at least 0 and `limit` at least 1.")

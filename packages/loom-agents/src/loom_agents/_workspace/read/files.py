@@ -38,9 +38,9 @@ class FileTools:
         """Read lines of a text file.
 
         Args:
-            path: the file, relative to the workspace.
-            offset: the first line to read; lines are numbered from 1.
-            limit: how many lines, at most 2000.
+            path: The file, relative to the workspace.
+            offset: The first line to read; lines are numbered from 1.
+            limit: How many lines, at most 2000.
         """
         offset, limit = _paging(offset, limit, first=1, most=MAX_LINES)
         with self.workspace.open(path) as file:
@@ -68,9 +68,9 @@ class FileTools:
         """List files of the workspace; those that .gitignore hides are left out.
 
         Args:
-            glob: which paths, for example `src/**/*.py`; a glob without a slash looks in every folder.
-            offset: how many paths to leave out at the start.
-            limit: how many paths, at most 1000.
+            glob: Which paths, for example `src/**/*.py`; a glob without a slash looks in every folder.
+            offset: How many paths to leave out at the start.
+            limit: How many paths, at most 1000.
         """
         offset, limit = _paging(offset, limit, first=0, most=MAX_PATHS)
         found = [file for file in walk(self.workspace) if matches(file.path, glob)]
@@ -82,10 +82,10 @@ class FileTools:
         """Search the lines of the workspace's text files.
 
         Args:
-            pattern: a Python regular expression; write `(?i)` at its start to ignore case.
-            glob: in which paths, for example `docs/**/*.md`.
-            offset: how many matches to leave out at the start.
-            limit: how many matches, at most 200.
+            pattern: A Python regular expression; write `(?i)` at its start to ignore case.
+            glob: In which paths, for example `docs/**/*.md`.
+            offset: How many matches to leave out at the start.
+            limit: How many matches, at most 200.
         """
         offset, limit = _paging(offset, limit, first=0, most=MAX_MATCHES)
         _check_pattern(pattern)

@@ -44,9 +44,9 @@ class ChangeLog:
     """Keep the changes of all runs of one database.
 
     Args:
-        path: the file; it is made with the first change.
-        now: tells the time, UTC.
-        born: tells when a run began, so that a run of the same name in a database that was made anew does not take
+        path: The file; it is made with the first change.
+        now: Tells the time, UTC.
+        born: Tells when a run began, so that a run of the same name in a database that was made anew does not take
             the changes of the old one for its own. Without it, remove this file together with the database.
     """
 
@@ -65,17 +65,17 @@ class ChangeLog:
         """Make a change once, whatever happened to earlier tries of the same key.
 
         Args:
-            workspace: where.
-            key: names the call; the same in every try.
-            run_id: the run.
-            tool: the tool.
-            plan: says what to change; called when nothing is known about the key.
+            workspace: Where.
+            key: Names the call; the same in every try.
+            run_id: The run.
+            tool: The tool.
+            plan: Says what to change; called when nothing is known about the key.
 
         Returns:
             The answer of the plan, or of the try that came through.
 
         Raises:
-            ToolError: the plan refuses, or a file was changed by somebody else meanwhile; nothing is changed then.
+            ToolError: The plan refuses, or a file was changed by somebody else meanwhile; nothing is changed then.
 
         Durability: the change is on disk when this returns, and so is what undoes it.
         """
@@ -104,8 +104,8 @@ class ChangeLog:
         """Read the changes of a run and its children that were not taken back, the latest first.
 
         Args:
-            run_id: the run.
-            latest: at most so many.
+            run_id: The run.
+            latest: At most so many.
         """
         return self._rows.standing(run_id, latest=latest)
 
@@ -113,15 +113,15 @@ class ChangeLog:
         """Take back the last change of a run, or all of them, the latest first.
 
         Args:
-            run_id: the run; changes of its children count as its own.
-            every: take back all.
-            force: also when a file was changed since; what it holds now is lost then.
+            run_id: The run; changes of its children count as its own.
+            every: Take back all.
+            force: Also when a file was changed since; what it holds now is lost then.
 
         Returns:
             What was taken back; empty when there is nothing.
 
         Raises:
-            ToolError: a file is not as the change left it; nothing is taken back then.
+            ToolError: A file is not as the change left it; nothing is taken back then.
 
         Durability: the files are on disk when this returns; killed in the middle, the same call goes on.
         """

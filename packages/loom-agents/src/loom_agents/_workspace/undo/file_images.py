@@ -37,11 +37,11 @@ def take(workspace: Workspace, path: str) -> Image | None:
     """Read a file as a whole; None when it does not exist.
 
     Args:
-        workspace: where it is.
-        path: relative, without links, as `Workspace.resolve` gave it.
+        workspace: Where it is.
+        path: Relative, without links, as `Workspace.resolve` gave it.
 
     Raises:
-        ToolError: it is refused, not a regular file, or too large.
+        ToolError: It is refused, not a regular file, or too large.
     """
     if not os.path.lexists(workspace.root / path):
         return None
@@ -56,13 +56,13 @@ def put(workspace: Workspace, path: str, image: Image | None, *, key: str) -> No
     """Make a file be as in the image; None removes it.
 
     Args:
-        workspace: where it is.
-        path: relative, without links.
-        image: what it shall be.
-        key: names the try; the same one takes over what it left when it was killed.
+        workspace: Where it is.
+        path: Relative, without links.
+        image: What it shall be.
+        key: Names the try; the same one takes over what it left when it was killed.
 
     Raises:
-        OSError: the system refuses; the file is as before.
+        OSError: The system refuses; the file is as before.
 
     Durability: the content and its name are on disk when this returns.
     """
@@ -90,9 +90,9 @@ def remove_folders(workspace: Workspace, path: str, number: int) -> None:
     """Remove the innermost folders above a file, as far as they are empty.
 
     Args:
-        workspace: where it is.
-        path: relative, without links.
-        number: at most so many.
+        workspace: Where it is.
+        path: Relative, without links.
+        number: At most so many.
     """
     for folder in list(PurePosixPath(path).parents)[:number]:
         try:

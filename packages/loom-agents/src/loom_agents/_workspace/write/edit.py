@@ -28,7 +28,7 @@ def as_text(path: str, data: bytes) -> str:
     """Read a file's bytes so that `as_bytes` gives the very same ones back.
 
     Raises:
-        ToolError: it is not a text file.
+        ToolError: It is not a text file.
     """
     if b"\0" in data[:8192]:
         raise ToolError(f"cannot edit {path!r}: it is not a text file.")
@@ -44,10 +44,10 @@ def replaced(path: str, text: str, old: str, new: str) -> Replaced:
     """Replace the only place where `old` stands.
 
     Args:
-        path: names the file in messages.
-        text: the whole file, as `as_text` gives it.
-        old: what to replace; its line endings do not matter.
-        new: what to write there.
+        path: Names the file in messages.
+        text: The whole file, as `as_text` gives it.
+        old: What to replace; its line endings do not matter.
+        new: What to write there.
 
     Raises:
         ToolError: `old` is not there, or more than once; the text says where to look.
@@ -91,7 +91,7 @@ def check_encodable(path: str, text: str, new: str) -> None:
     """Refuse to put UTF-8 into a file of another encoding.
 
     Raises:
-        ToolError: the file is not UTF-8 and the new text is not plain ASCII.
+        ToolError: The file is not UTF-8 and the new text is not plain ASCII.
     """
     if re.search(r"[\udc80-\udcff]", text) and not new.isascii():
         raise ToolError(

@@ -25,11 +25,11 @@ class Hunk:
     """Hold one hunk: where it thinks it stands, and its lines without their ends.
 
     Args:
-        number: which hunk of its file, from 1.
-        start: the line of the old file at which it begins, from 1.
-        old: the lines that must be there.
-        new: the lines that come in their place.
-        new_ends: whether the last new line ends with a line feed.
+        number: Which hunk of its file, from 1.
+        start: The line of the old file at which it begins, from 1.
+        old: The lines that must be there.
+        new: The lines that come in their place.
+        new_ends: Whether the last new line ends with a line feed.
     """
 
     number: int
@@ -44,10 +44,10 @@ class FilePatch:
     """Hold what a diff says about one file.
 
     Args:
-        source: its path before; None for a new file.
-        target: its path after; None for a deleted file.
-        hunks: what changes in it.
-        executable: its new mode; None leaves it.
+        source: Its path before; None for a new file.
+        target: Its path after; None for a deleted file.
+        hunks: What changes in it.
+        executable: Its new mode; None leaves it.
     """
 
     source: str | None
@@ -65,7 +65,7 @@ def parse_patch(text: str) -> tuple[FilePatch, ...]:
     """Read a unified diff.
 
     Raises:
-        ToolError: it is not one, or asks for more than this can do; the text names the line.
+        ToolError: It is not one, or asks for more than this can do; the text names the line.
     """
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     reader = _Reader(lines)
@@ -83,11 +83,11 @@ def apply_hunks(patch: FilePatch, text: str) -> str:
     """Change a text by the hunks of one file; line endings of untouched lines stay.
 
     Args:
-        patch: what to change.
-        text: the whole file; empty for a new one.
+        patch: What to change.
+        text: The whole file; empty for a new one.
 
     Raises:
-        ToolError: a hunk does not fit; nothing is changed.
+        ToolError: A hunk does not fit; nothing is changed.
     """
     lines = re.findall(r"[^\n]*\n|[^\n]+$", text)  # not `splitlines`, which also breaks at form feeds and the like
     ending = "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"

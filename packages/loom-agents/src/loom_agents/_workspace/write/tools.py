@@ -31,8 +31,8 @@ class WriteTools:
     """Change the files of one workspace, and keep what they were.
 
     Args:
-        workspace: where they are.
-        changes: where the changes are kept.
+        workspace: Where they are.
+        changes: Where the changes are kept.
     """
 
     workspace: Workspace
@@ -42,9 +42,9 @@ class WriteTools:
         """Replace one piece of a text file. Read the file first, and copy `old` from it exactly.
 
         Args:
-            path: the file, relative to the workspace.
-            old: the text to replace, with enough lines around it that it stands there only once.
-            new: the text to write in its place; empty removes it.
+            path: The file, relative to the workspace.
+            old: The text to replace, with enough lines around it that it stands there only once.
+            new: The text to write in its place; empty removes it.
         """
 
         def plan() -> Plan:
@@ -59,8 +59,8 @@ class WriteTools:
         """Write a whole text file: a new one, or all of an old one. To change a part, use edit_file.
 
         Args:
-            path: the file, relative to the workspace; missing folders are made.
-            text: what it shall hold.
+            path: The file, relative to the workspace; missing folders are made.
+            text: What it shall hold.
         """
 
         def plan() -> Plan:
@@ -78,7 +78,7 @@ class WriteTools:
         """Apply a unified diff to one or several files: all of it, or nothing when one hunk does not fit.
 
         Args:
-            patch: the diff, with `--- a/FILE`, `+++ b/FILE` (/dev/null for a new or deleted file) and `@@` lines.
+            patch: The diff, with `--- a/FILE`, `+++ b/FILE` (/dev/null for a new or deleted file) and `@@` lines.
         """
 
         def plan() -> Plan:
