@@ -37,7 +37,7 @@ _ROUND_PAUSE_S: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class OfferedTool:
-    """One tool of a server.
+    """Hold one tool of a server.
 
     Args:
         server: The server.
