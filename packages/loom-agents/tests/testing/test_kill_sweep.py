@@ -93,13 +93,13 @@ def test_the_command_ends_with_1_when_a_promise_was_broken(
 
 
 class Killed(BaseException):
-    """Replaces SIGKILL in a test; nothing catches it."""
+    """Stands for SIGKILL: nothing catches it."""
 
 
 @pytest.fixture
-def crash_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process run the session: a crash raises `Killed`, and the patches of the tools are undone."""
-    for target, name in (
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process take the place of one that dies: what it plants is taken out again afterwards."""
+    for place, name in (
         (ChangeRows, "intend"),
         (ChangeRows, "mark"),
         (change_log, "put"),
@@ -107,7 +107,7 @@ def crash_points(monkeypatch: pytest.MonkeyPatch) -> None:
         (commit, "run_git"),
         (test_runner, "run_process"),
     ):
-        monkeypatch.setattr(target, name, getattr(target, name))
+        monkeypatch.setattr(place, name, getattr(place, name))
 
     def kill(pid: int, number: int) -> None:
         assert (pid, number) == (os.getpid(), signal.SIGKILL)
@@ -117,11 +117,11 @@ def crash_points(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["alone", "team"])
-def test_a_session_runs_until_it_ends_waits_or_crashes(
-    tmp_path: Path, template: Path, crash_points: None, kind: Any
+def test_the_body_of_a_process_goes_on_until_it_ends_waits_or_dies(
+    tmp_path: Path, template: Path, planted: None, kind: Any
 ) -> None:
-    trial = Trial(tmp_path, template, kind)
-    if kind == "alone":  # in a team, an exception would let the parent run clean up, which SIGKILL does not
+    trial = SessionTrial(tmp_path, template, kind)
+    if kind == "alone":  # a child's process cannot be played by an exception: its parent would clean up
         with pytest.raises(Killed):
             drive(str(tmp_path), kind, "tool.started", 1)
     for _ in range(3):

@@ -1,7 +1,7 @@
-"""Tools for tests of agents: a fake provider, and a kill sweep.
+"""Tools for testing agents: a provider on loopback, and a session that is killed at random points.
 
-`python -m loom_agents.testing --number 200` kills an agent that edits, tests and commits at random points, and
-compares the results with those of an uninterrupted run.
+`python -m loom_agents.testing --number 200` kills an agent that edits, tests and commits at random
+points, and compares what it leaves with an undisturbed one.
 """
 
 from loom_agents.testing._provider import FakeProvider

@@ -1,4 +1,4 @@
-"""A fake provider on loopback that sends prepared replies."""
+"""A provider that gives prepared replies, on loopback."""
 
 import json
 import os
@@ -15,12 +15,12 @@ __all__ = ["FakeProvider"]
 
 
 class FakeProvider:
-    """Serve an OpenAI-compatible API on loopback; each request gets the next prepared reply.
+    """Play an OpenAI-compatible server on loopback: one prepared item for each request.
 
     Attributes:
-        url: The base URL for a client.
-        requests: The bodies of the requests so far.
-        plays: Functions that send the remaining replies; each is called with the handler of its request.
+        url: the base URL to point a client at.
+        requests: the bodies of the requests so far.
+        plays: what is still to come; each is called with the request's handler.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class FakeProvider:
                 outer.plays.pop(0)(self)
 
             def log_message(self, *_: object) -> None:
-                """Write no log."""
+                """Stay silent."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -62,7 +62,7 @@ class FakeProvider:
         self._server.server_close()
 
     def streams(self, *deltas: dict[str, Any], finish: str = "stop", cut: bool = False) -> None:
-        """Add one reply of the given pieces; `cut` closes the connection before its end."""
+        """Play one reply of the given pieces; `cut` closes the connection before its end."""
 
         def play(handler: BaseHTTPRequestHandler) -> None:
             handler.send_response(200)
@@ -84,7 +84,7 @@ class FakeProvider:
         self.plays.append(play)
 
     def calls(self, *calls: tuple[str, str, str]) -> None:
-        """Add a reply with tool calls, given as (id, name, arguments as text)."""
+        """Play a reply that asks for tools, given as (id, name, arguments as text)."""
         self.streams(
             {
                 "tool_calls": [
@@ -96,7 +96,7 @@ class FakeProvider:
         )
 
     def fails(self, status: int, message: str = "no", **headers: str) -> None:
-        """Add an error reply."""
+        """Play an error."""
 
         def play(handler: BaseHTTPRequestHandler) -> None:
             handler.send_response(status)
@@ -109,7 +109,7 @@ class FakeProvider:
         self.plays.append(play)
 
     def says(self, body: bytes) -> None:
-        """Add a reply with this body instead of a stream of JSON."""
+        """Play a reply that is no stream of JSON."""
 
         def play(handler: BaseHTTPRequestHandler) -> None:
             handler.send_response(200)
@@ -121,6 +121,6 @@ class FakeProvider:
 
     @staticmethod
     def _send(handler: BaseHTTPRequestHandler, chunk: dict[str, Any]) -> None:
-        complete = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5-mini", **chunk}
-        handler.wfile.write(f"data: {json.dumps(complete)}\n\n".encode())
+        whole = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5-mini", **chunk}
+        handler.wfile.write(f"data: {json.dumps(whole)}\n\n".encode())
         handler.wfile.flush()

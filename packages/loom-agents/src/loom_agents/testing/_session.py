@@ -1,8 +1,8 @@
-"""The sessions of the kill sweep: one agent reads, edits with approval, patches, runs tests and commits; or a team of
-agents does so.
+"""The sessions of the kill sweep: an agent that reads, edits with approval, patches, tests and
+commits; and a team in which one agent does so while another one looks.
 
-Every process of a session can be made to crash at one point. The points are the writes of the runner's store, the
-events around each tool call, and places in the middle of a tool's work.
+Each of its processes can be killed at one point. The points are the writes of the runner's store,
+the events around each tool call, and the places inside a tool where half of its work is done.
 """
 
 import asyncio
@@ -38,17 +38,17 @@ from loom_agents._workspace.undo.change_rows import ChangeRows
 RUN_ID: Final = "session"
 Kind = Literal["alone", "team"]
 TOOL_POINTS: Final = (
-    "tool.started",  # the call is recorded, nothing has happened
-    "change.intended",  # the intended change is recorded
-    "file.written",  # the new content is written to a temporary file
+    "tool.started",  # the call is on record, nothing has happened
+    "change.intended",  # what it will change is on record
+    "file.written",  # the new content is there under another name
     "file.renamed",  # one file is changed
     "change.put",  # one file is changed and durable
-    "change.done",  # all files are changed, and that is recorded
-    "tests.running",  # the tests are running
+    "change.done",  # all files are, and that is on record
+    "tests.running",  # in the middle of the tests
     "git.read-tree",
     "git.commit-tree",
-    "git.update-ref",  # the branch points to the new commit
-    "tool.finished",  # the result is recorded
+    "git.update-ref",  # the branch has moved
+    "tool.finished",  # the result is on record
 )
 POINTS: Final = (*CRASH_POINTS, *TOOL_POINTS)
 
@@ -76,46 +76,46 @@ _REPLIES: Final = (
 )
 
 
-_PROFILES: Final = (AgentProfile("coder", "Changes files."), AgentProfile("verifier", "Checks files."))
+_PROFILES: Final = (AgentProfile("coder", "Changes files."), AgentProfile("verifier", "Looks."))
 _LEAD: Final = (
     ModelReply(
         "",
         (
-            ToolCall("a", "delegate", {"agent": "coder", "task": "fix it"}),
-            ToolCall("b", "delegate", {"agent": "verifier", "task": "check it"}),
+            ToolCall("a", "delegate", {"agent": "coder", "task": "mend it"}),
+            ToolCall("b", "delegate", {"agent": "verifier", "task": "look"}),
         ),
     ),
     ModelReply("", (ToolCall("commit", "git_commit", {"message": "Add"}),)),
     ModelReply("It adds now."),
 )
 _MEMBERS: Final = {
-    "coder": (ModelReply("", _EDITS), ModelReply("", (ToolCall("test", "run_tests"),)), ModelReply("Fixed.")),
-    "verifier": (ModelReply("", (ToolCall("list", "list_files", {"glob": "*.none"}),)), ModelReply("No such files.")),
+    "coder": (ModelReply("", _EDITS), ModelReply("", (ToolCall("test", "run_tests"),)), ModelReply("Mended.")),
+    "verifier": (ModelReply("", (ToolCall("list", "list_files", {"glob": "*.none"}),)), ModelReply("Nothing there.")),
 }
 
 
 def make_workspace(folder: Path) -> None:
-    """Create the workspace of the session: a small repository with a bug."""
+    """Make the folder that the session works on: a small repository with a mistake in it."""
     folder.mkdir()
     for name, text in _FILES.items():
         (folder / name).write_text(text)
     git = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
     for arguments in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-qm", "first")):
-        subprocess.run([*git, *arguments], cwd=folder, check=True, capture_output=True)  # noqa: S603 - constant arguments
+        subprocess.run([*git, *arguments], cwd=folder, check=True, capture_output=True)  # noqa: S603 - our own words
 
 
 def build(
     folder: Path, kind: Kind, store: Any = None, listen: Callable[[RunEvent], None] = lambda _: None
 ) -> AgentRunner:
-    """Build the runner of a session on the database in `folder`, or on another store."""
+    """Make the runner of a session on the database in `folder`, or on another store."""
     workspace = Workspace.at(folder / "workspace")
     command = (sys.executable, "-S", "-B", "check.py")
     tools = workspace_tools(workspace, test_command=command, changes=ChangeLog(folder / "runs.sqlite-undo"))
     policy = Policy(workspace, "edits", (Rule("ask", "edit_file"), Rule("allow", "git_commit")))
-    used_store = open_store(folder) if store is None else store
+    kept = open_store(folder) if store is None else store
     if kind == "alone":
         coordinator = Coordinator(ScriptedModel(_REPLIES), tools, keeps_open=False)
-        return build_agent_runner(coordinator, tools, used_store, observers=[listen], policy=policy)
+        return build_agent_runner(coordinator, tools, kept, observers=[listen], policy=policy)
 
     def member(name: str) -> Agent:
         coordinator = Coordinator(ScriptedModel(_MEMBERS[name]), tools, keeps_open=False)
@@ -124,7 +124,7 @@ def build(
     delegation = Delegation(_PROFILES, lambda _, task: AgentState().with_user(task).to_json())
     lead = Coordinator(ScriptedModel(_LEAD), tools, keeps_open=False, delegation=delegation)
     children = {name: member(name) for name in _MEMBERS}
-    return build_agent_runner(lead, tools, used_store, observers=[listen], policy=policy, children=children)
+    return build_agent_runner(lead, tools, kept, observers=[listen], policy=policy, children=children)
 
 
 def open_store(folder: Path) -> SQLiteStore:
@@ -133,13 +133,12 @@ def open_store(folder: Path) -> SQLiteStore:
 
 
 def drive(folder: str, kind: Kind, point: str | None, nth: int) -> None:
-    """Start or resume the session until it ends, waits, or crashes when `point` is reached for the nth time.
-
-    The process must run nothing else: tools are patched in it.
+    """Start or resume the session, and drive it until it ends, waits or is killed at `point`. This
+    runs in a separate process.
     """
-    root = Path(folder)
-    reach = _CrashPoint(point, nth)
-    _install_points(reach, EffectLog(root / "effects.txt"))
+    place = Path(folder)
+    reach = KillPoint(point, nth)
+    _plant(reach, EffectLog(place / "effects.txt"))
 
     def listen(event: RunEvent) -> None:
         if event.kind == "tool_started":
@@ -147,74 +146,62 @@ def drive(folder: str, kind: Kind, point: str | None, nth: int) -> None:
         elif event.kind == "tool_finished" and not event.data["recorded"]:
             reach("tool.finished")
 
-    store: Any = open_store(root)
-    runner = build(root, kind, crash_at(store, point, nth=nth) if point in CRASH_POINTS else store, listen)
-    state = AgentState().with_user("fix it").to_json()
+    store: Any = open_store(place)
+    runner = build(place, kind, crash_at(store, point, nth=nth) if point in CRASH_POINTS else store, listen)
+    state = AgentState().with_user("mend it").to_json()
     asyncio.run(runner.start(run_id=RUN_ID, initial_state=state))
     runner.close()
 
 
-class _CrashPoint:
-    """Count how often each point is reached, and kill the process when `point` is reached for the nth time."""
-
-    def __init__(self, point: str | None, nth: int) -> None:
-        self._point = point
-        self._nth = nth
-        self._hits: Counter[str] = Counter()
-
-    def __call__(self, point: str) -> None:
-        self._hits[point] += 1
-        if point == self._point and self._hits[point] == self._nth:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _install_points(reach: _CrashPoint, effects: EffectLog) -> None:
-    """Patch the tools of this process to call `reach` at each point."""
+def _plant(reach: KillPoint, effects: EffectLog) -> None:
+    """Put the points into the places where half of the work is done. The process was made for this,
+    and ends.
+    """
     intend, mark = ChangeRows.intend, ChangeRows.mark
     rename = os.rename
 
-    def put_and_reach(workspace: Workspace, path: str, image: Any, *, key: str) -> None:
+    def put(workspace: Workspace, path: str, image: Any, *, key: str) -> None:
         file_images.put(workspace, path, image, key=key)
         effects.add(f"{key} {path}")
         reach("change.put")
 
-    def intend_and_reach(self: ChangeRows, *rest: Any) -> Any:
+    def intended(self: ChangeRows, *rest: Any) -> Any:
         change = intend(self, *rest)
         reach("change.intended")
         return change
 
-    def mark_and_reach(self: ChangeRows, change: Any, status: Any) -> None:
+    def marked(self: ChangeRows, change: Any, status: Any) -> None:
         mark(self, change, status)
         reach(f"change.{status}")
 
-    def rename_and_reach(*names: Any, **folders: Any) -> None:
+    def renamed(*names: Any, **folders: Any) -> None:
         reach("file.written")
         rename(*names, **folders)
         reach("file.renamed")
 
-    async def run_git_and_reach(folder: Path, verb: str, *rest: str, **more: Any) -> Any:
+    async def ran_git(folder: Path, verb: str, *rest: str, **more: Any) -> Any:
         ended = await run_git(folder, verb, *rest, **more)
         reach(f"git.{verb}")
         return ended
 
-    async def run_tests_and_reach(*command: Any, **more: Any) -> Any:
+    async def ran_tests(*command: Any, **more: Any) -> Any:
         work = asyncio.ensure_future(run_process(*command, **more))
         await asyncio.sleep(0.02)
         reach("tests.running")
         return await work
 
-    patches: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-        (ChangeRows, "intend", intend_and_reach),
-        (ChangeRows, "mark", mark_and_reach),
-        (change_log, "put", put_and_reach),
-        (os, "rename", rename_and_reach),
-        (commit, "run_git", run_git_and_reach),
-        (test_runner, "run_process", run_tests_and_reach),
+    replaced: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
+        (ChangeRows, "intend", intended),
+        (ChangeRows, "mark", marked),
+        (change_log, "put", put),
+        (os, "rename", renamed),
+        (commit, "run_git", ran_git),
+        (test_runner, "run_process", ran_tests),
     )
-    for target, name, function in patches:
-        setattr(target, name, function)
+    for place, name, function in replaced:
+        setattr(place, name, function)
 
 
 def copy_workspace(template: Path, folder: Path) -> None:
-    """Copy the workspace of the session, modification times included."""
+    """Copy the folder of the session, times included."""
     shutil.copytree(template, folder, symlinks=True)
