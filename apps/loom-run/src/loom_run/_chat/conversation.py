@@ -46,7 +46,7 @@ Limits: TypeAlias = dict[str, Any]
 
 
 class Listener(Protocol):
-    """Be told what happens in a run. `Progress` shows it at a terminal; `serve` passes it on."""
+    """Receive the events of a run. `Progress` shows them at a terminal; `serve` passes them on."""
 
     def __call__(self, event: RunEvent) -> None:
         """Take one event of the runner."""
@@ -59,14 +59,14 @@ class Listener(Protocol):
 
 @dataclass(slots=True)
 class RunOptions:
-    """Say how one command or request drives a conversation.
+    """Hold how one command or request drives a conversation.
 
     Args:
-        listener: is told what happens.
-        max_steps: pause after this many steps.
-        trace: where to write the trace of the run as an HTML page; None for no page.
-        record: a script file to write the model's replies to.
-        trace_error: set afterwards: why the page could not be written although the run did its work.
+        listener: Receives the events.
+        max_steps: Pause after this many steps.
+        trace: Where to write the trace of the run as an HTML page; None for no page.
+        record: The script file to write the model's replies to.
+        trace_error: Set afterwards: why the page could not be written although the run succeeded.
     """
 
     listener: Listener
@@ -77,7 +77,7 @@ class RunOptions:
 
     @contextmanager
     def tracing(self, runner: AgentRunner, run_id: str) -> Iterator[None]:
-        """Record what happens in the block, when a page is wanted.
+        """Record what happens in the block, if a trace was requested.
 
         A page that cannot be written at the end does not lose the answer: the reason goes to `trace_error`.
         """
@@ -108,15 +108,15 @@ class Conversation:
         return Setup.from_json(self.read().state.setup).tools(Path(self.store.address))
 
     def exists(self) -> bool:
-        """Report whether there is such a run."""
+        """Return whether the run exists."""
         return self._runs.find(self.run_id) is not None
 
     def read(self) -> Turn:
         """Read the conversation as it is now.
 
         Raises:
-            UnknownRun: there is no such run.
-            LoomRunError: the run is not a chat of `loom-run`.
+            UnknownRun: There is no such run.
+            LoomRunError: The run is not a chat of `loom-run`.
         """
         run = self._runs.find(self.run_id)
         if run is None:
@@ -154,11 +154,11 @@ class Conversation:
     ) -> Turn:
         """Send another message, or the same one again.
 
-        A message equal to the last one resumes its turn, or returns the stored answer. Another one opens the
-        next turn when the last is answered; so does an equal one with `repeat`, from a person who types it again.
+        A message equal to the last one resumes its turn, or returns the stored answer. A new one opens the
+        next turn when the last is answered; with `repeat`, so does an equal one, because a person typed it again.
 
         Raises:
-            LoomRunError: the last message has no answer yet and this is another one.
+            LoomRunError: The last message has no answer yet, and this message differs from it.
         """
         before = self.read()
         unread = self._unread_message()
@@ -173,14 +173,14 @@ class Conversation:
             return await self._resume(before, change, limits, options, sent=sent)
         if not is_answered:
             raise LoomRunError(
-                f"cannot send another message to {self.run_id!r}: its last one has no answer yet (the run is"
+                f"cannot send a new message to {self.run_id!r}: the last one has no answer yet (the run is"
                 f" {before.status}). Finish it first: loom-run resume {self.run_id}. Or choose another --run-id.",
                 run_id=self.run_id,
             )
         return await self._resume(before, change, limits, options, sent=(MESSAGE_SIGNAL, {"text": message}))
 
     async def resume(self, change: SetupChange, limits: Limits, options: RunOptions) -> Turn:
-        """Resume the run; one that has answered and has no new message stays as it is."""
+        """Resume the run; do nothing when the last message is answered and there is no new one."""
         before = self.read()
         if before.status == "answered" and self._unread_message() is None:
             return before
@@ -193,7 +193,7 @@ class Conversation:
 
     @asynccontextmanager
     async def _runner(self, setup: Setup, options: RunOptions) -> AsyncIterator[AgentRunner]:
-        """Build the runner; the MCP servers of the run are started for the time of the block."""
+        """Build the runner; the MCP servers of the run are started for the duration of the block."""
         database = Path(self.store.address)
         async with mcp_servers(setup.mcp, database=database) as servers:
             for problem in servers.problems:
@@ -227,7 +227,7 @@ class Conversation:
         *,
         sent: tuple[str, dict[str, Any]] | None = None,
     ) -> Turn:
-        """Send a signal, if any, and resume; nothing is sent when the setup or the place of the page is wrong."""
+        """Send a signal, if any, and resume; nothing is sent when the setup or the path of the page is wrong."""
         setup = _with_max_requests(change.applied_to(before.state.setup), limits)
         opens_turn = sent is not None and sent[0] == MESSAGE_SIGNAL
         steps = None
@@ -262,7 +262,7 @@ class Conversation:
     def _status(
         self, status: RunStatus, wait: dict[str, Any] | None, error: dict[str, Any] | None
     ) -> tuple[ChatStatus, tuple[Request, ...], dict[str, Any] | None]:
-        """Return the status of the run; one that waits for child runs has theirs, when that needs the user."""
+        """Return the status of the run; while it waits for a child run that needs the user, the child's status."""
         found = chat_status(status, wait, error)
         if found not in {"approval", "waiting"}:
             return found, (), error

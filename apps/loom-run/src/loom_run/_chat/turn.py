@@ -1,4 +1,4 @@
-"""The status of a conversation: what a command prints about it, and its exit code."""
+"""The status of a conversation: what commands print, and their exit code."""
 
 import re
 from collections.abc import Mapping
@@ -34,16 +34,16 @@ class Turn:
     """Describe a conversation as it is after a command.
 
     Args:
-        run_id: the run.
-        status: `answered` when the last message has its answer; `limit` when the budget is used up; `approval` when
+        run_id: The run.
+        status: `answered` when the last message has an answer; `limit` when the budget is used up; `approval` when
             tool calls wait for approval; `question` when the model asked the user something; otherwise the status
             of the run.
-        step_index: how many steps are committed.
-        state: the conversation.
-        was_stored: nothing ran now; the answer was there already.
-        error: why the run failed, as the runner stores it.
-        wait: what it waits for, as the runner stores it.
-        pending: the requests for approval without a decision, of this run and its children.
+        step_index: The number of committed steps.
+        state: The conversation.
+        was_stored: The answer was already stored; nothing ran now.
+        error: Why the run failed, as the runner stores it.
+        wait: What the run waits for, as the runner stores it.
+        pending: The undecided approval requests of this run and its children.
     """
 
     run_id: str
@@ -57,7 +57,7 @@ class Turn:
 
     @property
     def answer(self) -> str | None:
-        """The answer to the last message; None while there is none, whatever was answered before."""
+        """The answer to the last message; None while it has none, even if earlier messages have one."""
         return self.state.answer if self.status == "answered" else None
 
     @property
@@ -91,7 +91,7 @@ class Turn:
 
     @property
     def limit(self) -> str | None:
-        """The limit that was reached, in one sentence without a full stop; None when none was."""
+        """The limit that was reached, as a sentence without a full stop; None when none was."""
         if self.status != "limit" or self.error is None:
             return None
         part, value = self._exhausted()
@@ -104,7 +104,7 @@ class Turn:
         if part == "cost_usd":
             return f"${used.cost_usd or 0:.4f} spent; the limit is ${float(value):.2f}"
         if part == "time_s":
-            return f"it has worked for {value} s, which is the limit"
+            return f"the run has worked for {value} s, which is the limit"
         return str(self.error["message"]).rstrip(".")
 
     @property
@@ -113,7 +113,7 @@ class Turn:
         return LIMIT_OPTIONS.get(self._exhausted()[0])
 
     def _exhausted(self) -> tuple[str, str]:
-        """Return the part of the budget that is used up, and its limit; empty texts when it is not the budget."""
+        """Return the part of the budget that is used up, and its limit; empty strings when none is."""
         found = re.search(r"budget of (\w+) ([\d.e+]+)", str((self.error or {}).get("message", "")))
         return (found[1], found[2].rstrip(".")) if found else ("", "")
 
@@ -137,10 +137,10 @@ class Turn:
 
 
 def chat_state(run_id: str, state: Any) -> AgentState:
-    """Read the conversation out of a run's state.
+    """Decode the conversation in a run's state.
 
     Raises:
-        LoomRunError: the run is not a chat of `loom-run`.
+        LoomRunError: The run is not a chat of `loom-run`.
     """
     if not isinstance(state, dict) or "conversation" not in state:
         raise LoomRunError(
@@ -153,7 +153,7 @@ def chat_state(run_id: str, state: Any) -> AgentState:
 def chat_status(
     status: RunStatus, wait: Mapping[str, Any] | None, error: Mapping[str, Any] | None = None
 ) -> ChatStatus:
-    """Return the status of a conversation: from the status of its run, what that waits for, and why it stopped."""
+    """Return the status of a conversation, given its run's status, what it waits for and why it stopped."""
     if status in {"paused", "failed"} and error is not None and error["category"] == "limit":
         return "limit"
     signal = (wait or {}).get("signal")

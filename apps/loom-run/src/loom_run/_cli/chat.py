@@ -1,4 +1,4 @@
-"""The commands that drive a run: chat, supervise, resume. Heavy imports are inside them, for a fast `--help`."""
+"""The commands that drive a run: chat, supervise, resume. They import heavy modules lazily, for a fast `--help`."""
 
 import sys
 from collections.abc import Iterator
@@ -54,11 +54,11 @@ NOT_TEXT = "cannot chat: the message is not valid text. Write it in UTF-8."
 def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, output: Output, **options: Any) -> int:
     """Send a message and print the answer.
 
-    `-` as the message reads it from standard input. Without a message, at a terminal, it is a session: type
-    messages until Ctrl-D.
+    With `-` as the message, it is read from standard input. Without a message, at a terminal, an interactive
+    session starts; Ctrl-D ends it.
 
-    A new --run-id starts a chat. An existing one continues it: the same message finishes its turn or prints the
-    stored answer, another one opens the next turn, or answers what the model has asked.
+    A new --run-id starts a chat; an existing one continues that chat. The same message again finishes its turn or
+    prints the stored answer; a new message opens the next turn, or answers the question of the model.
     """
     with errors_as_json(output, run_id):
         text = _message(message, may_ask=output == "text")
@@ -77,9 +77,9 @@ def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, outp
 def supervise(*, message: str, run_id: str | None, db: str, output: Output, **options: Any) -> int:
     """Let a team work on a task: plan, delegate, merge, verify.
 
-    The agents are those of loom.toml ([agents.NAME]: prompt, tools, model, limits), or a researcher, a coder and a
-    verifier. Each delegated task is a run of its own, RUN:sub:AGENT; they share the limits of the run. `loom-run
-    chat -r RUN` continues with the agent that leads.
+    The agents are those of loom.toml ([agents.NAME]: prompt, tools, model, limits); by default a researcher, a coder
+    and a verifier. Each delegated task is a child run, RUN:sub:AGENT; all share the limits of the run. `loom-run
+    chat -r RUN` continues the conversation with the supervisor.
     """
     with errors_as_json(output, run_id):
         text = _message(message, may_ask=False)
@@ -95,8 +95,8 @@ def supervise(*, message: str, run_id: str | None, db: str, output: Output, **op
 def resume(*, run: str | None, run_id: str | None, db: str, output: Output, **options: Any) -> int:
     """Resume a run that has not ended.
 
-    It was killed, interrupted, paused, stopped by a limit, it failed, or the approval that it waited for was
-    decided. What is recorded is not repeated.
+    Use it after a run was killed, interrupted or paused, stopped at a limit or failed, and after you have approved or
+    denied the call that it waits for. Recorded steps and tool calls are not repeated.
     """
     name = required_run(run, run_id)
     with errors_as_json(output, name):
@@ -113,7 +113,7 @@ def resume(*, run: str | None, run_id: str | None, db: str, output: Output, **op
 
 
 class _Drive:
-    """Hold what the options of one command mean for a conversation."""
+    """Hold what the options of one command set for a conversation."""
 
     change: "SetupChange"
     limits: "Limits"
@@ -148,7 +148,7 @@ def _drive(
     options: dict[str, Any],
     leads: bool = False,
 ) -> int:
-    """Send a message, or hold a session when there is none."""
+    """Send a message, or start a session when there is none."""
     from loom_run._chat.conversation import Conversation
     from loom_run._chat.database import chat_run_id, latest_chat, new_run_id
 
@@ -184,7 +184,7 @@ def _drive(
 
 @contextmanager
 def errors_as_json(output: Output, run_id: str | None) -> Iterator[None]:
-    """Print a failure as JSON, too, when the command was asked for JSON; the line on stderr stays."""
+    """Print a failure also as JSON on stdout, if the command prints JSON; stderr has the line either way."""
     try:
         yield
     except (RunnerError, click.ClickException, Interrupted) as exc:
@@ -204,7 +204,7 @@ def errors_as_json(output: Output, run_id: str | None) -> Iterator[None]:
 
 
 def _resolve(turn: "Turn", conversation: "Conversation", command: _Drive, db: str) -> "Turn":
-    """Ask a person at a terminal for what the run waits for; without a terminal it stays as it is."""
+    """Ask a person at the terminal for what the run waits for; without a terminal, return the turn unchanged."""
     waits = turn.question is not None or bool(turn.pending)
     if not (waits and command.output == "text" and is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         return turn
@@ -219,7 +219,7 @@ def _resolve(turn: "Turn", conversation: "Conversation", command: _Drive, db: st
 def _report(turn: "Turn", command: _Drive, db: str, *, in_session: bool = False) -> int:
     """Write how the turn ended: the answer to stdout, the rest to stderr. Returns the exit code.
 
-    A session continues by itself, so there the commands of the session are named.
+    In a session, the suggested commands are those of the session.
     """
     from loom_run._report.turn_ending import ending, usage_text
 
@@ -243,12 +243,12 @@ def _report(turn: "Turn", command: _Drive, db: str, *, in_session: bool = False)
             again = command_text("chat -r", turn.run_id, db)
             write_error(ending(turn, again=again, resume="/resume" if in_session else resume_text))
     if trace_error is not None:
-        write_error(f"the answer is stored; only the page was not written: {trace_error}")
+        write_error(f"the answer is stored, but the page was not written: {trace_error}")
     return code
 
 
 def _message(message: str | None, *, may_ask: bool) -> str | None:
-    """Check the message; None when a person at a terminal is to be asked for it."""
+    """Check the message; None when it is to be typed at the terminal."""
     if message == "-":
         message = _read_input()
     if message is None:
@@ -265,7 +265,7 @@ def _message(message: str | None, *, may_ask: bool) -> str | None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Report whether a stream is a terminal."""
+    """Return whether a stream is a terminal."""
     return stream is not None and stream.isatty()  # it is None when the shell closed it
 
 

@@ -10,13 +10,14 @@ __all__ = ["config"]
 
 
 @click.command()
-@click.option("--show", is_flag=True, help="Print every setting; this is the default.")
+@click.option("--show", is_flag=True, help="Print every setting (the default).")
 @click.option("--workspace", type=click.Path(path_type=Path), metavar="DIR", help="The folder with the loom.toml.")
 @output_option
 def config(*, show: bool, workspace: Path | None, output: Output | None) -> None:
     """Print the settings, and where each one is set.
 
-    Flags override LOOM_* variables, those override the project's loom.toml, that overrides the user's config.toml.
+    Options override LOOM_* environment variables, which override the project's loom.toml, which overrides the
+    user's config.toml.
     """
     del show
     from loom_run._config.settings import PROJECT_FILE, USER_FILE, load_settings, user_folder

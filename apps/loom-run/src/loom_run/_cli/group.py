@@ -17,7 +17,7 @@ __all__ = ["cli"]
 def cli() -> None:
     """A chat agent on your repository that you can kill and resume.
 
-    Every step is committed before the next one starts. Kill the process whenever you like: the same command, or
+    Every step is committed before the next one starts. Kill the process at any time: the same command, or
     `loom-run resume`, continues without repeating what is recorded.
     """
 

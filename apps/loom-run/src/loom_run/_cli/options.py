@@ -119,7 +119,7 @@ def required_run(run: str | None, run_id: str | None) -> str:
     """Return the run that the argument or the option names.
 
     Raises:
-        UsageError: neither or both name one.
+        UsageError: Neither or both name one.
     """
     if (run is None) == (run_id is None):
         raise click.UsageError("name one run: as the argument, or with --run-id")

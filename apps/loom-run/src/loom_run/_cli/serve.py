@@ -1,4 +1,4 @@
-"""`loom-run serve`: chats over HTTP, and a page to watch them and to decide about tool calls."""
+"""`loom-run serve`: chats over HTTP, and a page to watch them and decide about tool calls."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +25,9 @@ __all__ = ["serve"]
 def serve(*, db: str, **options: Any) -> int:
     """Serve chats over HTTP, with a page.
 
-    Start them, watch them live, decide about tool calls. The server drives the runs, not a client's connection.
-    Ctrl-C or SIGTERM stops the server; unfinished runs are resumed by `loom-run resume`, or from the page of the next
-    server.
+    Clients start chats, watch them live and decide about tool calls. The server drives the runs, so they continue
+    when a client disconnects. Ctrl-C or SIGTERM stops the server; resume unfinished runs with `loom-run resume`, or
+    from the page after the next start.
     """
 
     def build(store: "SQLiteStore") -> "ServedChats":

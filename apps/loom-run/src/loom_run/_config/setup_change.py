@@ -1,4 +1,4 @@
-"""What a command line changes about the setup of a run."""
+"""The changes that a command line makes to the setup of a run."""
 
 import shlex
 from collections.abc import Mapping
@@ -18,20 +18,20 @@ from loom_run._errors import LoomRunError
 
 @dataclass(frozen=True, slots=True)
 class SetupChange:
-    """Hold the options of a command line about the setup; None stands for an option that is not given.
+    """Hold the setup options of a command line; None for an option that is not given.
 
     Args:
-        workspace: the folder.
-        model: provider and model.
-        mock_llm: the path of a script, or empty for the mock.
-        test_command: the test command, in shell syntax.
-        mode: what needs approval.
-        rules: exceptions, as in `Setup`; they are added to those of the run, in place of one about the same calls.
-        mcp: the file of MCP servers; `none` for no servers.
-        compact_at: the length in tokens beyond which a conversation is summarized.
-        settings: the settings for new runs, where the command line says nothing.
-        trust: decides about files of the project.
-        trust_is_used: what the command line says about trust was for the files as they were; see `without_trust`.
+        workspace: The folder.
+        model: Provider and model.
+        mock_llm: The path of a script, or empty for the mock.
+        test_command: The test command, in shell syntax.
+        mode: Which calls need approval.
+        rules: Exceptions, as in `Setup`; each is added to those of the run, or replaces the one for the same calls.
+        mcp: The file of MCP servers; `none` for no servers.
+        compact_at: The length in tokens beyond which a conversation is summarized.
+        settings: The settings for new runs, for options that are not given.
+        trust: Decides whether files of the project are trusted.
+        trust_is_used: `--trust` no longer applies; see `without_trust`.
     """
 
     workspace: Path | None = None
@@ -50,10 +50,10 @@ class SetupChange:
         """Build the setup of a new run: the command line first, then the settings.
 
         Args:
-            leads: the run leads a team of agents.
+            leads: The run leads a team of agents.
 
         Raises:
-            LoomRunError: no model is named, or a file of the project is not trusted.
+            LoomRunError: No model is named, or a file of the project is not trusted.
         """
         defaults = self.settings
         self.trust.require(defaults)
@@ -75,7 +75,7 @@ class SetupChange:
         return self._with_mcp_file(setup, self.mcp or defaults.mcp_config)
 
     def without_trust(self) -> "SetupChange":
-        """Return the same change for later turns: a file that changes after this command started is not trusted."""
+        """Return the same change for later turns, in which `--trust` does not cover files changed meanwhile."""
         return replace(self, trust=replace(self.trust, given=False), trust_is_used=True)
 
     def default_limits(self) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class SetupChange:
         """Return the stored setup of a run with the options of the command line applied.
 
         Raises:
-            LoomRunError: the file of MCP servers has changed and nobody has trusted it since.
+            LoomRunError: The file of MCP servers has changed since it was trusted.
         """
         setup = _apply(self, stored)
         named = self.mcp or setup.mcp
@@ -105,10 +105,10 @@ class SetupChange:
 
 
 def checked_rules(**texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Read the rules of a command line, by what they do, and return them in their stored form.
+    """Check the rules of a command line, given by their effect, and return them in their stored form.
 
     Raises:
-        AgentError: one is not TOOL or TOOL(PATTERN).
+        AgentError: A rule is not TOOL or TOOL(PATTERN).
     """
     return tuple(f"{how} {parse_rule(f'{how} {text}')}" for how, given in texts.items() for text in given)
 
@@ -138,7 +138,7 @@ def _apply(change: SetupChange, stored: Mapping[str, Any]) -> Setup:
 def _provider_model(name: str) -> str:
     provider, _, model = name.partition(":")
     if not provider or not model or provider == "script":
-        raise LoomRunError(f"cannot use --model {name!r}: it is not PROVIDER:MODEL, such as openai:gpt-5.")
+        raise LoomRunError(f"cannot use --model {name!r}: it is not PROVIDER:MODEL, for example openai:gpt-5.")
     return name
 
 

@@ -1,7 +1,7 @@
-"""The mock of a team: one that leads, and one that verifies. The others are the mock that searches and quotes.
+"""The mocks of a team: one that leads, and one that verifies. The others are the mock that searches and quotes.
 
-They understand nothing either, but everything that they say happened: the researcher really searches,
-and the verifier really checks that the quoted line is in its place.
+They do not understand text either, but the work is real: the researcher searches, and the verifier checks that
+the quoted line is in the file.
 """
 
 import re

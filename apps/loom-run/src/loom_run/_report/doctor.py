@@ -1,4 +1,4 @@
-"""Check that what `loom-run` needs is there: one line for each thing, and what to do where something is missing."""
+"""Check that what `loom-run` needs is available, and report what to do about what is missing."""
 
 import importlib.util
 import os
@@ -18,12 +18,12 @@ from loom_run._config.setup import undo_path
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Hold the result of one check. `bad` keeps something from working; `warn` may.
+    """Hold the result of one check. `bad`: something cannot work; `warn`: something may not work.
 
     Args:
-        name: what was checked.
-        verdict: the result.
-        text: what was found, and what to do.
+        name: What was checked.
+        verdict: The result.
+        text: What was found, and what to do.
     """
 
     name: str
@@ -39,8 +39,8 @@ def run_checks(db: str, model: str | None) -> Iterator[Check]:
     """Check this machine, the current folder, the database and the model.
 
     Args:
-        db: the database; it need not exist.
-        model: a model to check, in place of the configured one.
+        db: The database; it need not exist.
+        model: A model to check, in place of the configured one.
     """
     yield Check("python", "ok", f"{sys.version.split()[0]} in {sys.prefix}")
     yield _program("git", "git_status, git_diff and git_commit do not work without it")

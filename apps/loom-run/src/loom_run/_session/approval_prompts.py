@@ -1,4 +1,4 @@
-"""Ask the person at the terminal for what a run waits for, and resume it."""
+"""Ask the user at the terminal for what a run waits for, and resume it."""
 
 import json
 from collections.abc import Callable
@@ -24,13 +24,13 @@ KEYS = "[y]es, [n]o, [e]dit, [a]lways in this run, [l]ater"
 
 @dataclass(frozen=True, slots=True)
 class ApprovalPrompts:
-    """Ask a person at a terminal.
+    """Ask the user at the terminal for decisions and answers.
 
     Args:
-        read: shows a prompt and returns a line; EOFError when the person leaves.
-        progress: shows the run that is resumed.
-        edit: lets the person change a text; None when nothing was saved.
-        hint: what an interrupted command says.
+        read: Shows a prompt and returns a line; raises EOFError when the user leaves.
+        progress: Shows the run that is resumed.
+        edit: Opens a text in an editor; returns None when nothing was saved.
+        hint: The hint to print when the command is interrupted.
     """
 
     read: Callable[[str], str]
@@ -41,7 +41,7 @@ class ApprovalPrompts:
     def resolve(
         self, turn: Turn, conversation: Conversation, change: SetupChange, limits: Limits, options: RunOptions
     ) -> tuple[Turn, SetupChange]:
-        """Ask for what the run waits for and resume it, until it waits for nothing that this person can give.
+        """Ask for what the run waits for and resume it, until it waits for nothing that the user can provide.
 
         Returns:
             The turn at its end, and the setup with the rules for what is always allowed.
@@ -71,7 +71,7 @@ class ApprovalPrompts:
                 return text.encode("utf-8", "replace").decode()
 
     def _decide_all(self, turn: Turn, conversation: Conversation) -> tuple[str, ...] | None:
-        """Ask about every call that waits. Returns new rules; None when the person wants to decide later."""
+        """Ask about every pending call. Return new rules; None when the user wants to decide later."""
         rules: list[str] = []
         for request in turn.pending:
             if f"allow {request['tool']}" in rules:

@@ -1,4 +1,4 @@
-"""Read what a person types: with history, several lines and completion where the terminal supports them."""
+"""Read what the user types, with history, several lines and completion where the terminal supports them."""
 
 import contextlib
 import importlib
@@ -22,10 +22,10 @@ MORE_PROMPT: Final = ". "
 
 
 def terminal_reader(commands: Mapping[str, str] | None = None) -> Callable[[str], str]:
-    """Return a function that shows a prompt and returns what was typed; EOFError when the person leaves.
+    """Return a function that shows a prompt and returns what was typed; it raises EOFError when the user leaves.
 
     Args:
-        commands: the commands that may be typed in place of a message, each with its meaning.
+        commands: The commands that may be typed in place of a message, each with its description.
     """
     can_edit = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
     if not can_edit or os.environ.get("TERM", "dumb") == "dumb":
