@@ -50,7 +50,7 @@ def run_checks(db: str, model: str | None) -> Iterator[Check]:
     yield _undo(db)
     yield _tests()
     is_terminal = sys.stdin is not None and sys.stdin.isatty()
-    where = "approvals are asked for in place" if is_terminal else "a run that needs approval ends with exit code 3"
+    where = "approvals are requested at once" if is_terminal else "a run that needs approval ends with exit code 3"
     yield Check("terminal", "ok", where)
 
 
