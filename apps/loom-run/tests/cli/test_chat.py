@@ -80,7 +80,7 @@ def test_max_steps_pauses_and_resume_continues(loom_run: Run) -> None:
     assert "demo is paused before step 1.  Resume: loom-run resume demo" in paused.err
     other = loom_run("chat", "dolphins", "-r", "demo")
     assert other.code == 2
-    assert "its last one has no answer yet" in other.err
+    assert "the last one has no answer yet" in other.err
     ended = loom_run("resume", "demo")
     assert ended.code == 0
     assert "is the best of" in ended.out

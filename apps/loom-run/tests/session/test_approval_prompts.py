@@ -112,7 +112,7 @@ def test_a_call_is_decided_once(waiting: Run) -> None:
         assert "it is approved already" in again.err
     nothing = waiting("approve", "demo")
     assert nothing.code == 2
-    assert "no call of it waits for approval" in nothing.err
+    assert "none waits for approval" in nothing.err
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_undo_restores_the_file(waiting: Run, project: Path) -> None:
     ended = waiting("undo", "demo")
     assert (ended.code, ended.out) == (0, "README.md restored (change 1, edit_file)\n")
     assert _readme(project) == before
-    assert "everything was undone" in waiting("undo", "demo", "--list").err
+    assert "every change is undone" in waiting("undo", "demo", "--list").err
 
 
 def test_undo_refuses_a_file_that_has_been_changed_since(waiting: Run, project: Path) -> None:

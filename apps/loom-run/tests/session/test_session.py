@@ -60,7 +60,7 @@ def test_messages_are_turns_of_one_conversation(project: Path, capsys: Any, scri
 
 def test_commands_print_their_reports(project: Path, capsys: Any, script: Run) -> None:
     _, err = _chat(project, capsys, script("one"), "/cost", "hi", "/cost", "/model", "/help", "/what")
-    assert "there is no message yet" in err
+    assert "the chat has no message yet" in err
     assert "in / 1 out tokens, $0" in err
     assert err.count(f"in {project}") == 2
     assert "there is no command /what" in err
