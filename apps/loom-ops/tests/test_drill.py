@@ -28,7 +28,7 @@ def command(drill: Drill, tmp_path: Path, *argv: str) -> str:
     return f"{ended.exit_code} {ended.output.strip()}"
 
 
-def test_the_service_is_really_slow_and_the_rollback_really_helps(tmp_path: Path) -> None:
+def test_the_service_is_slow_and_the_rollback_makes_it_fast(tmp_path: Path) -> None:
     drill = Drill(tmp_path / "a drill")
     with drill.serving() as url:
         assert seconds(url) > 0.55
@@ -38,7 +38,7 @@ def test_the_service_is_really_slow_and_the_rollback_really_helps(tmp_path: Path
         assert seconds(url) > 0.55
 
 
-def test_it_continues_at_its_port_in_another_process(tmp_path: Path) -> None:
+def test_another_process_serves_on_the_same_port(tmp_path: Path) -> None:
     drill = Drill(tmp_path)
     with drill.serving() as first:
         command(drill, tmp_path, "rollback-service", "api")
@@ -64,7 +64,7 @@ def test_a_rollback_before_the_first_release_fails(tmp_path: Path) -> None:
     assert command(drill, tmp_path, "rollback-service", "api").startswith("1 there is no release before")
 
 
-def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+def test_an_unusable_folder_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LoomOpsError, match="cannot start a drill"):
         Drill(tmp_path / "file")

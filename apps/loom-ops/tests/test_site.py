@@ -28,14 +28,14 @@ def test_settings_are_read_and_paths_start_from_their_file(tmp_path: Path) -> No
     )
 
 
-def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+def test_without_a_file_the_defaults_apply(tmp_path: Path) -> None:
     assert not load_site(tmp_path).is_written
     with pytest.raises(LoomOpsError, match="no such file"):
         load_site(tmp_path, tmp_path / "x.toml")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("rule = 1", "'rule' is not known"),
         ("rules = 1", "rules is not a text"),
@@ -48,8 +48,8 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
         ("a = ", "Correct the line"),
     ],
 )
-def test_a_wrong_setting_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_setting_is_reported_in_one_line(tmp_path: Path, text: str, expected: str) -> None:
     (tmp_path / "loom-ops.toml").write_text(text)
-    with pytest.raises(LoomOpsError, match=said) as caught:
+    with pytest.raises(LoomOpsError, match=expected) as caught:
         load_site(tmp_path)
     assert "\n" not in str(caught.value)

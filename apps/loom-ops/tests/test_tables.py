@@ -32,7 +32,7 @@ def test_tables_are_created_once_and_keep_their_rows(tmp_path: Path) -> None:
     assert texts(opened(tmp_path / "x.sqlite", ONE, TWO)) == ["a", "b"]
 
 
-def test_a_migration_that_fails_leaves_nothing_and_is_one_line(tmp_path: Path) -> None:
+def test_a_failed_migration_leaves_nothing_and_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(AuditError, match="cannot open the notes in .*: .*half.* Sorry."):
         opened(tmp_path / "x.sqlite", ONE, BROKEN, error=AuditError, hint="Sorry.")
     db = apsw.Connection(str(tmp_path / "x.sqlite"))
@@ -48,7 +48,7 @@ def test_a_transaction_that_raises_writes_nothing(tmp_path: Path) -> None:
     assert texts(tables) == ["b"]
 
 
-def test_what_sqlite_refuses_is_one_line_with_the_verb(tmp_path: Path) -> None:
+def test_an_error_of_sqlite_is_reported_in_one_line_with_the_verb(tmp_path: Path) -> None:
     tables = opened(tmp_path / "x.sqlite")
     with pytest.raises(LoomOpsError, match="cannot write the notes in .*x.sqlite: .*NOT NULL"):
         add(tables, None)

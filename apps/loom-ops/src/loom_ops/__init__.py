@@ -4,8 +4,8 @@
 
 The package is a command; nothing in it is meant to be imported. Its folders, from the bottom up:
 
-* `_runbook`: a runbook as data, read from Markdown, judged, its inputs filled in.
-* `_commands`: the allow rules, secrets, and starting a command. `_checks`: measuring something.
+* `_runbook`: a runbook as data: parsed from Markdown, linted, its inputs filled in.
+* `_commands`: the allow rules, secrets, and starting a command. `_checks`: measurements.
 * `_audit`, `_memory`, `_notify`: the audit trail, facts from earlier runs, notifications.
 * `_approvals`: who may decide about a step, and the service that decides.
 * `_team`: planner, executor, verifier and supervisor, with their tools.
@@ -13,8 +13,8 @@ The package is a command; nothing in it is meant to be imported. Its folders, fr
 * `_interfaces`, `_cli`: HTTP, Telegram, and the command line.
 * `testing`: kills incidents at random points.
 
-The single modules are what several folders need: errors, settings, the drill, the database of the
-runs and the tables beside them, run ids, the clock.
+The single modules are used by several folders: errors, settings, the drill, the database of the
+runs and the tables in it, run ids, the clock.
 """
 
 __all__: list[str] = []

@@ -1,7 +1,7 @@
-"""A drill: a small faulty service on loopback, to try a runbook in an empty folder.
+"""A drill: a small faulty service on loopback, for trying a runbook in an empty folder.
 
-Checks and commands are not simulated: the service is slow because its newest release is; the
-rollback is a program that is started under allow rules; and then the service is fast. The folder of
+Checks and commands are not simulated: the service is slow because its newest release is slow; the
+rollback is a program that is started under allow rules; after it the service is fast. The folder of
 the drill holds the programs (`bin/`) and one file, `state.json`: the releases, which of them is
 deployed, which is slow, and every command with its time; a command replaces the file atomically.
 The service reads it at each request, so it has the same state after a crash, in another process. It
@@ -64,7 +64,7 @@ class Drill:
     """The drill of one folder. The folder is created when it does not exist.
 
     Args:
-        folder: Where its programs and its state are; it must be writable.
+        folder: The folder of its programs and its state; it must be writable.
 
     Raises:
         LoomOpsError: The folder cannot be written, or its state is not that of a drill.

@@ -1,10 +1,10 @@
-"""Everything that `loom-ops` refuses on purpose, as a tree.
+"""The errors that `loom-ops` raises, as a tree.
 
 loom_runner.errors.CommandError
-└── LoomOpsError             a command that cannot do what was asked; carries its exit code
-    ├── RunbookError         a runbook that cannot be used; carries every problem that was found
+└── LoomOpsError             a command cannot be carried out; has its exit code
+    ├── RunbookError         a runbook that cannot be used; has every problem that was found
     ├── RulesError           a file of allow rules that cannot be trusted or read
-    ├── CommandDeniedError   a command that no allow rule matches, or that may not be started at all
+    ├── CommandDeniedError   a command that no allow rule matches, or that must not be started
     ├── NotMeasuredError     a check that could not measure; its text becomes the evidence
     └── AuditError           an audit trail that cannot be written or read
 """
@@ -35,13 +35,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One mistake in a runbook, with its line and what to do about it.
+    """One problem in a runbook, with its line and its fix.
 
     Args:
-        line: Where, from 1.
+        line: The line, from 1.
         text: What and why, without a full stop.
         fix: What to do, without a full stop.
-        severity: A `warning` does not keep the runbook from being used.
+        severity: A runbook with only a `warning` can be used.
     """
 
     line: int
@@ -51,7 +51,7 @@ class Problem:
 
 
 class LoomOpsError(CommandError):
-    """Explain in one line why a command did nothing."""
+    """Report in one line why a command cannot be carried out."""
 
 
 class RunbookError(LoomOpsError):

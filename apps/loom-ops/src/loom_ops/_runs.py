@@ -1,4 +1,4 @@
-"""What is often asked of the runs of a database."""
+"""Common queries on the runs of a database."""
 
 from __future__ import annotations
 

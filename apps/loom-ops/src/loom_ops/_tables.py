@@ -1,4 +1,4 @@
-"""The tables that loom-ops keeps beside the runs: opened by loom_runner, with errors of loom-ops."""
+"""The tables of loom-ops in the database of the runs: opened by loom_runner, with errors of loom-ops."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Tables:
     Args:
         address: The database.
         name: Names the group: its migrations are counted under this name.
-        about: What the tables hold, for messages: *cannot write the audit trail in ops.sqlite*.
+        content: What the tables hold, for messages: *cannot write the audit trail in ops.sqlite*.
         migrations: All migrations, the oldest first; see `loom_runner.store.open_side_tables`.
-        error: What errors of the store become.
-        hint: A further sentence of their messages.
+        error: The class that errors of the store are translated to.
+        hint: A further sentence for their messages.
 
     Raises:
         LoomOpsError: The database cannot be opened, as `error`.
@@ -41,13 +41,13 @@ class Tables:
         self,
         address: Path | str,
         name: str,
-        about: str,
+        content: str,
         migrations: Sequence[Migration],
         *,
         error: type[LoomOpsError] = LoomOpsError,
         hint: str = "",
     ) -> None:
-        self._place = f"{about} in {address}"
+        self._description = f"{content} in {address}"
         self._error = error
         self._hint = hint
         with self._errors("open"):
@@ -68,7 +68,7 @@ class Tables:
 
     @contextmanager
     def transaction(self) -> Iterator[Any]:
-        """Give the connection in a write transaction, which is committed at the end or rolled back.
+        """Yield the connection in a write transaction, which is committed at the end or rolled back.
 
         Raises:
             LoomOpsError: The store refuses, as `error`.
@@ -82,4 +82,4 @@ class Tables:
             yield
         except StoreError as exc:
             reason = str(exc.__cause__ or str(exc).partition(": ")[2]).splitlines()[0].rstrip(".")
-            raise self._error(f"cannot {verb} the {self._place}: {reason}. {self._hint}".rstrip()) from exc
+            raise self._error(f"cannot {verb} the {self._description}: {reason}. {self._hint}".rstrip()) from exc

@@ -1,4 +1,4 @@
-"""The decision service: one way to decide, whatever interface the person came by."""
+"""The decision service, which all interfaces use."""
 
 import asyncio
 import json
@@ -100,7 +100,7 @@ def test_one_of_two_approvals_leaves_nothing_to_resume(tmp_path: Path) -> None:
     waiting.store.close()
 
 
-def test_who_may_not_approve_is_refused_with_exit_code_5_and_that_is_recorded(waiting: WaitingRun) -> None:
+def test_a_person_without_permission_is_refused_with_exit_code_5_and_recorded(waiting: WaitingRun) -> None:
     with pytest.raises(LoomOpsError, match="cannot approve x#1: eve is not in the group 'oncall'") as caught:
         waiting.decide("approve", EVE)
     assert caught.value.exit_code == ExitCode.DENIED
@@ -117,9 +117,9 @@ def test_each_refusal_is_recorded(waiting: WaitingRun) -> None:
     assert [kind for kind, _, _ in waiting.audit()] == ["approval.refused"] * 2
 
 
-def test_the_requester_is_refused_when_somebody_else_must_approve(tmp_path: Path) -> None:
+def test_the_requester_is_refused_when_another_person_must_approve(tmp_path: Path) -> None:
     waiting = WaitingRun(tmp_path, not_requester=True)
-    with pytest.raises(LoomOpsError, match="alice asked for the run"):
+    with pytest.raises(LoomOpsError, match="alice requested the run"):
         waiting.decide("approve", ALICE)
     assert waiting.decide("approve", BOB).run_id == "x"
     waiting.store.close()
@@ -138,7 +138,7 @@ def test_a_request_is_decided_only_once(waiting: WaitingRun) -> None:
     assert [kind for kind, _, _ in waiting.audit()].count("approval.decided") == 1
 
 
-def test_a_command_in_doubt_is_resolved_only_by_who_may_approve_it(waiting: WaitingRun) -> None:
+def test_resolving_a_command_in_doubt_requires_the_permission_to_approve_it(waiting: WaitingRun) -> None:
     waiting.decide("approve", ALICE)
     asyncio.run(waiting.interrupt())
     with pytest.raises(LoomOpsError, match="cannot resolve x#1: eve is not in the group") as caught:
@@ -153,7 +153,7 @@ def test_a_command_in_doubt_is_resolved_only_by_who_may_approve_it(waiting: Wait
 
 
 @pytest.mark.parametrize(("how", "status", "started"), [("retry", "completed", ["a", "a"]), ("skip", "failed", ["a"])])
-def test_a_command_in_doubt_runs_again_only_when_somebody_says_so(
+def test_a_command_in_doubt_runs_again_only_after_a_resolution(
     waiting: WaitingRun, how: Any, status: str, started: list[str]
 ) -> None:
     waiting.decide("approve", ALICE)

@@ -37,11 +37,11 @@ def decide(context: ExecutionContext, name: str, **arguments: Any) -> Any:
     return approval_gate(context, requester="alice")(call)
 
 
-def test_a_command_waits_for_an_approval_that_its_whole_policy_is_bound_to(context: ExecutionContext) -> None:
-    asked = decide(context, "run_command", **STEP)
-    assert isinstance(asked, Ask)
-    assert (asked.reason, asked.ttl_s, asked.needed) == ("it is slow", 60.0, 2)
-    assert asked.policy == {
+def test_a_command_waits_for_an_approval_bound_to_its_whole_policy(context: ExecutionContext) -> None:
+    answer = decide(context, "run_command", **STEP)
+    assert isinstance(answer, Ask)
+    assert (answer.reason, answer.ttl_s, answer.needed) == ("it is slow", 60.0, 2)
+    assert answer.policy == {
         "group": "oncall",
         "not_requester": True,
         "on_timeout": "deny",
@@ -53,18 +53,18 @@ def test_a_command_waits_for_an_approval_that_its_whole_policy_is_bound_to(conte
 
 
 def test_a_step_by_hand_waits_for_the_operators(context: ExecutionContext) -> None:
-    asked = decide(context, "do_by_hand", id="item-1", text="Call them.")
-    assert isinstance(asked, Ask) and asked.reason == "do this by hand, then approve: Call them."
-    assert asked.policy == {"group": "operators", "requester": "alice", "step": "item-1"}
-    assert (asked.ttl_s, asked.needed) == (1800.0, 1)
+    answer = decide(context, "do_by_hand", id="item-1", text="Call them.")
+    assert isinstance(answer, Ask) and answer.reason == "do this by hand, then approve: Call them."
+    assert answer.policy == {"group": "operators", "requester": "alice", "step": "item-1"}
+    assert (answer.ttl_s, answer.needed) == (1800.0, 1)
 
 
-def test_what_changes_nothing_on_the_site_needs_no_approval(context: ExecutionContext) -> None:
+def test_a_tool_that_changes_nothing_on_the_site_needs_no_approval(context: ExecutionContext) -> None:
     for name in ("check", "look", "write_postmortem", "learn"):
         assert isinstance(decide(context, name), Allow)
 
 
-def test_a_command_that_cannot_be_allowed_is_denied_before_anybody_is_asked(
+def test_a_command_that_cannot_be_allowed_is_denied_without_a_request(
     context: ExecutionContext, tmp_path: Path
 ) -> None:
     denied = decide(context, "run_command", **{**STEP, "argv": ["rollback", "web"]})

@@ -8,7 +8,7 @@ GROUPS = {"oncall": ("alice", "bob")}
 
 
 @pytest.mark.parametrize(
-    ("person", "policy", "requester", "said"),
+    ("person", "policy", "requester", "expected"),
     [
         (ALICE, {"group": "oncall"}, "eve", None),
         (ALICE, {"group": "oncall", "not_requester": True}, "bob", None),
@@ -20,22 +20,22 @@ GROUPS = {"oncall": ("alice", "bob")}
     ],
 )
 def test_who_may_decide(
-    tmp_path: Path, person: Person, policy: dict[str, object], requester: str, said: str | None
+    tmp_path: Path, person: Person, policy: dict[str, object], requester: str, expected: str | None
 ) -> None:
     database = tmp_path / "ops.sqlite"
     database.write_text("")
     found = objection(person, {**policy, "requester": requester}, groups=GROUPS, database=database)
-    assert found is None if said is None else found is not None and said in found
+    assert found is None if expected is None else found is not None and expected in found
 
 
-def test_environment_variables_do_not_change_who_somebody_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_do_not_change_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     before = local_person()
     for name in ("USER", "LOGNAME", "USERNAME", "SUDO_USER"):
         monkeypatch.setenv(name, "mallory")
     assert local_person() == before and before.name != "mallory"
 
 
-def test_operators_is_the_owner_of_the_database_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operators_is_only_the_owner_of_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = tmp_path / "ops.sqlite"
     person, policy = local_person(), {"group": "operators"}
     missing = objection(person, policy, groups={}, database=database)
@@ -48,7 +48,7 @@ def test_operators_is_the_owner_of_the_database_only(tmp_path: Path, monkeypatch
     assert other is not None and "does not own ops.sqlite" in other
 
 
-def test_operators_that_the_settings_name_are_those_people_and_nobody_else(tmp_path: Path) -> None:
+def test_configured_operators_are_only_the_listed_people(tmp_path: Path) -> None:
     database = tmp_path / "ops.sqlite"
     database.write_text("")
     person = local_person()

@@ -29,7 +29,7 @@ ROWS = [
         ("inc-002:rollback", None, "inc-002:rollback#1"),
     ],
 )
-def test_the_request_that_is_meant_is_found(run_id: str, number: int | None, name: str) -> None:
+def test_the_right_request_is_chosen(run_id: str, number: int | None, name: str) -> None:
     assert request_name(choose_request(ROWS, run_id, number, "approve")) == name
 
 
@@ -45,13 +45,13 @@ def test_the_request_that_is_meant_is_found(run_id: str, number: int | None, nam
         ("inc-001", 3, "cannot approve 'inc-001': it has no request 3"),
     ],
 )
-def test_what_is_not_one_request_is_refused(run_id: str, number: int | None, text: str) -> None:
+def test_an_unknown_or_ambiguous_request_is_refused(run_id: str, number: int | None, text: str) -> None:
     with pytest.raises(LoomOpsError) as caught:
         choose_request(ROWS, run_id, number, "approve")
     assert str(caught.value).startswith(text)
 
 
-def test_a_number_means_the_named_run_before_its_children() -> None:
+def test_a_number_refers_to_the_named_run_before_its_children() -> None:
     rows = [request("x:sub:executor", 1), request("x", 1)]
     assert choose_request(rows, "x", 1, "deny")["run_id"] == "x"
 
@@ -67,7 +67,7 @@ def test_a_number_means_the_named_run_before_its_children() -> None:
         ([("approve", "alice"), ("approve", "bob"), ("approve", "carol")], 0),
     ],
 )
-def test_the_approvals_that_are_left_are_counted_by_people(decisions: list[tuple[str, str]], left: int) -> None:
+def test_remaining_approvals_are_counted_by_person(decisions: list[tuple[str, str]], left: int) -> None:
     rows = [{"how": how, "by": by} for how, by in decisions]
     assert approvals_left({"needed": 2, "decisions": rows}) == left
 

@@ -1,4 +1,4 @@
-"""The facts that are derived from rows, with the real rows of a small run."""
+"""The facts derived from rows, with the real rows of a small run."""
 
 import asyncio
 import json
@@ -57,7 +57,7 @@ def test_a_command_in_doubt_is_recorded_with_its_start_and_without_an_end(tmp_pa
     assert json.loads(entries[2].content) == {"step": "rollback", "argv": ARGV}
 
 
-def test_a_resolution_is_recorded_with_the_person_who_made_it(tmp_path: Path) -> None:
+def test_a_resolution_is_recorded_with_its_person(tmp_path: Path) -> None:
     async def never() -> dict[str, Any]:
         raise AssertionError("a command in doubt is not repeated")
 
@@ -92,7 +92,7 @@ def test_every_decision_is_recorded_with_who_how_and_why(tmp_path: Path) -> None
         ("command.ended", "supervisor"),
         ("run.ended", "supervisor"),
     ]
-    asked, first, second = (fact.content for fact in facts[1:4])
-    assert asked["needed"] == 2 and asked["group"] == "oncall" and asked["argv"] == ARGV
+    request, first, second = (fact.content for fact in facts[1:4])
+    assert request["needed"] == 2 and request["group"] == "oncall" and request["argv"] == ARGV
     assert (first["how"], first["via"], first["note"]) == ("approve", "cli", "by bob") and second["note"] == "by carol"
     assert len({fact.source for fact in facts}) == len(facts)

@@ -55,13 +55,13 @@ def test_another_key_or_another_head_is_refused(tmp_path: Path, pair: tuple[Path
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"head": 7, "signature": "x"}', '{"head": "7:x", "signature": ""}', "null"]
 )
-def test_a_malformed_signed_head_is_one_line(tmp_path: Path, pair: tuple[Path, Path], text: str) -> None:
+def test_a_malformed_signed_head_is_reported_in_one_line(tmp_path: Path, pair: tuple[Path, Path], text: str) -> None:
     (tmp_path / "head.json").write_text(text)
     with pytest.raises(AuditError):
         verified_head(tmp_path / "head.json", pair[1])
 
 
-def test_a_file_that_is_not_a_key_is_one_line(tmp_path: Path, pair: tuple[Path, Path]) -> None:
+def test_a_file_that_is_not_a_key_is_reported_in_one_line(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     curve = write_pair(tmp_path, "curve", ec.generate_private_key(ec.SECP256R1()))
     (tmp_path / "head.json").write_text(sign_head(HEAD, pair[0]))
     (tmp_path / "text").write_text("no key")

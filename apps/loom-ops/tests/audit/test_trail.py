@@ -30,7 +30,7 @@ def tamper(tmp_path: Path, sql: str) -> None:
     db.close()
 
 
-def test_an_untouched_trail_verifies_also_against_every_head_that_was_printed(trail: AuditTrail) -> None:
+def test_an_unchanged_trail_verifies_against_every_printed_head(trail: AuditTrail) -> None:
     first = trail.head()
     trail.append([fact(6)])
     assert trail.verify() == [] and trail.verify(first) == [] and trail.verify(trail.head()) == []
@@ -51,13 +51,13 @@ def test_two_connections_write_one_chain(trail: AuditTrail, tmp_path: Path) -> N
     other.close()
 
 
-def test_rows_of_a_run_come_with_those_of_its_children(trail: AuditTrail) -> None:
+def test_entries_of_a_run_include_those_of_its_children(trail: AuditTrail) -> None:
     trail.append([fact(1, "inc-001:sub:verifier"), fact(1, "inc-0011"), fact(1, "inc-001:subway")])
     assert [entry.run_id for entry in trail.entries("inc-001")] == ["inc-001"] * 5 + ["inc-001:sub:verifier"]
 
 
 @pytest.mark.parametrize(
-    ("sql", "number", "said"),
+    ("sql", "number", "expected"),
     [
         ("UPDATE audit SET content = '{}' WHERE number = 3", 3, "entry 3 was changed"),
         ("UPDATE audit SET actor = 'me' WHERE number = 1", 1, "entry 1 was changed"),
@@ -77,10 +77,10 @@ def test_rows_of_a_run_come_with_those_of_its_children(trail: AuditTrail) -> Non
         ),
     ],
 )
-def test_every_change_is_named(trail: AuditTrail, tmp_path: Path, sql: str, number: int, said: str) -> None:
+def test_every_change_is_reported(trail: AuditTrail, tmp_path: Path, sql: str, number: int, expected: str) -> None:
     tamper(tmp_path, sql)
     breaks = trail.verify()
-    assert breaks and breaks[0].number == number and any(said in found.text for found in breaks)
+    assert breaks and breaks[0].number == number and any(expected in found.text for found in breaks)
 
 
 def test_one_changed_entry_is_one_break(trail: AuditTrail, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_changed_entry_with_a_corrected_hash_breaks_the_next(trail: AuditTrail
     assert [found.text for found in trail.verify()] == ["entry 4 does not follow the one before it"]
 
 
-def test_a_cut_tail_is_found_by_the_printed_head_only(trail: AuditTrail, tmp_path: Path) -> None:
+def test_a_removed_tail_is_found_only_with_a_printed_head(trail: AuditTrail, tmp_path: Path) -> None:
     head = trail.head()
     tamper(tmp_path, "DELETE FROM audit WHERE number = 5")
     assert trail.verify() == []
@@ -104,7 +104,7 @@ def test_a_cut_tail_is_found_by_the_printed_head_only(trail: AuditTrail, tmp_pat
     assert [found.text for found in trail.verify(head)] == ["entry 5 is not the one that was printed"]
 
 
-def test_the_table_refuses_accidents(trail: AuditTrail, tmp_path: Path) -> None:
+def test_the_table_refuses_updates_and_deletes(trail: AuditTrail, tmp_path: Path) -> None:
     db = apsw.Connection(str(tmp_path / "ops.sqlite"))
     for sql in ("UPDATE audit SET actor = 'me'", "DELETE FROM audit"):
         with pytest.raises(apsw.ConstraintError, match="append-only"):
@@ -118,7 +118,7 @@ def test_the_table_refuses_accidents(trail: AuditTrail, tmp_path: Path) -> None:
     st.sampled_from(["source", "run_id", "at", "kind", "actor", "content", "previous", "hash"]),
     st.data(),
 )
-def test_any_flipped_character_is_named(
+def test_any_changed_character_is_reported(
     tmp_path_factory: pytest.TempPathFactory, number: int, column: str, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("audit")
@@ -138,12 +138,12 @@ def test_any_flipped_character_is_named(
 @pytest.mark.parametrize(
     "text", ["", "5", "5:abc", "x:" + "0" * 64, "-1:" + "0" * 64, "5:" + "G" * 64, "٣:" + "0" * 64]
 )
-def test_a_malformed_head_is_one_line(text: str) -> None:
+def test_a_malformed_head_is_reported_in_one_line(text: str) -> None:
     with pytest.raises(AuditError, match="is not a head"):
         AuditHead.parse(text)
 
 
-def test_a_file_that_is_not_a_database_is_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.sqlite").write_text("no database, but long enough to be looked at as one " * 30)
     with pytest.raises(AuditError, match="cannot open the audit trail") as caught:
         AuditTrail(tmp_path / "x.sqlite")

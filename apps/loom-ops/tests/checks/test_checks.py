@@ -46,7 +46,7 @@ def test_latency_is_measured_in_seconds(context: ExecutionContext, service: Any)
 
 
 @pytest.mark.parametrize(
-    ("options", "expect", "ok", "said"),
+    ("options", "expect", "ok", "expected"),
     [
         ({}, None, True, "HTTP 200"),
         ({"measure": "status"}, "== 200", True, "HTTP 200"),
@@ -66,10 +66,10 @@ def test_latency_is_measured_in_seconds(context: ExecutionContext, service: Any)
     ],
 )
 def test_an_http_answer_is_measured_and_compared(
-    context: ExecutionContext, service: Any, options: dict[str, Any], expect: str | None, ok: bool, said: str
+    context: ExecutionContext, service: Any, options: dict[str, Any], expect: str | None, ok: bool, expected: str
 ) -> None:
     found = ask(context, "http", expect, url=service.url, **options)
-    assert found.ok is ok and said in found.evidence
+    assert found.ok is ok and expected in found.evidence
 
 
 def test_a_broken_service_is_not_ok(context: ExecutionContext, service: Any) -> None:
@@ -126,7 +126,7 @@ def test_malformed_options_are_a_failed_check_not_an_exception(
     assert not result.ok and result.evidence and "\n" not in result.evidence
 
 
-def test_a_secret_goes_into_a_header_and_into_nothing_else(context: ExecutionContext, service: Any) -> None:
+def test_a_secret_is_sent_in_a_header_and_appears_nowhere_else(context: ExecutionContext, service: Any) -> None:
     service.headers = {"location": "http://x.test/?token=hunter2hunter2"}
     service.status = 301
     found = ask(context, "http", url=service.url, headers={"Authorization": "Bearer {secret.token}"})
@@ -136,13 +136,13 @@ def test_a_secret_goes_into_a_header_and_into_nothing_else(context: ExecutionCon
     assert not missing.ok and "does not declare it" in missing.evidence
 
 
-def test_prometheus_gives_one_number(context: ExecutionContext, service: Any) -> None:
+def test_a_prometheus_query_returns_one_number(context: ExecutionContext, service: Any) -> None:
     service.body = b'{"status": "success", "data": {"resultType": "vector", "result": [{"value": [1, "0.25"]}]}}'
     found = ask(context, "prometheus", "< 0.5", url=service.url, query="p95{a='b'}")
     assert found.ok and found.value == 0.25 and service.asked[0][1].startswith("/api/v1/query?query=p95")
     service.body = b'{"status": "success", "data": {"resultType": "scalar", "result": [1, "NaN"]}}'
     assert not ask(context, "prometheus", "< 0.5", url=service.url, query="x").ok
-    for body, said in [
+    for body, expected in [
         (b'{"status": "success", "data": {"resultType": "vector", "result": []}}', "returns 0 series"),
         (
             b'{"status": "success", "data": {"resultType": "vector", "result": [{"value": [1, "0"]}, {"value": [1, "9"]}]}}',
@@ -153,7 +153,7 @@ def test_prometheus_gives_one_number(context: ExecutionContext, service: Any) ->
         (b'{"status": "success"}', "not that of an instant query"),
     ]:
         service.body = body
-        assert said in ask(context, "prometheus", url=service.url, query="x").evidence
+        assert expected in ask(context, "prometheus", url=service.url, query="x").evidence
 
 
 def test_tcp_disk_file_age_and_command(context: ExecutionContext, service: Any, tmp_path: Path) -> None:
@@ -191,6 +191,6 @@ def test_a_malformed_comparison_is_refused(text: str) -> None:
         parse_expectation(text)
 
 
-def test_comparisons_know_their_units() -> None:
+def test_comparisons_convert_units() -> None:
     assert parse_expectation(">= 14d").number == 1_209_600
     assert parse_expectation("<500ms").holds(0.4) and not parse_expectation("!= 0").holds(float("nan"))

@@ -62,13 +62,13 @@ def waiting(shell: Shell) -> Shell:
 def test_an_incident_in_an_empty_folder_from_start_to_audit(shell: Shell) -> None:
     first = shell.run(*INCIDENT, "--output", "text", code=3)
     assert first.startswith("This is a drill: http://127.0.0.1:")
-    for said in (
+    for text in (
         "inc-001  waiting for approval",
         "rollback-service api",
         "undo: redeploy-service api",
         "expected < 0.5",
     ):
-        assert said in first
+        assert text in first
     assert "approve: loom-ops approve --run-id inc-001 --db ops.sqlite" in first and shell.commands == []
     assert "wait for approval" not in shell.run("approvals", "--output", "text")
     assert "approved" in shell.run("approve", "--run-id", "inc-001", "--db", "ops.sqlite", "--note", "saw the graph")
@@ -81,8 +81,10 @@ def test_an_incident_in_an_empty_folder_from_start_to_audit(shell: Shell) -> Non
     head = ended.rpartition("audit head ")[2].strip()
     assert f"head {head}" in shell.run("audit", "verify", "--head", head)
     kinds = [kind for kind, _, _ in shell.audit()]
-    asked, decided, began = (kinds.index(kind) for kind in ("approval.asked", "approval.decided", "command.started"))
-    assert asked < decided < began and kinds.count("command.started") == 1
+    requested, decided, began = (
+        kinds.index(kind) for kind in ("approval.asked", "approval.decided", "command.started")
+    )
+    assert requested < decided < began and kinds.count("command.started") == 1
     assert "saw the graph" in json.dumps(shell.audit())
     assert "by latency, rollback" in shell.json("memory", "list")["text"]
     assert shell.json("explain", "--run-id", "inc-001:sub:verifier")["status"] == "completed"
@@ -108,7 +110,7 @@ def test_a_denial_is_final_and_nothing_runs(waiting: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_done_can_be_rolled_back_with_an_approval_of_its_own(waiting: Shell) -> None:
+def test_a_rollback_needs_its_own_approval(waiting: Shell) -> None:
     waiting.run("approve", "--run-id", "inc-001")
     waiting.run("resume", "--run-id", "inc-001")
     assert "redeploy-service api" in waiting.run("rollback", "inc-001", "--output", "text", code=3)
@@ -125,14 +127,14 @@ def test_a_remedy_that_does_not_help_is_rolled_back(waiting: Shell) -> None:
     broken["slow"] = broken["releases"][0]  # the release before is slow, too: no rollback helps
     state.write_text(json.dumps(broken))
     waiting.run("approve", "--run-id", "inc-001")
-    asked = waiting.json("resume", "--run-id", "inc-001", code=3)
-    assert asked["approvals"][0]["policy"]["argv"] == ["redeploy-service", "api"]
+    waits = waiting.json("resume", "--run-id", "inc-001", code=3)
+    assert waits["approvals"][0]["policy"]["argv"] == ["redeploy-service", "api"]
     waiting.run("approve", "--run-id", "inc-001")
     ended = waiting.json("resume", "--run-id", "inc-001", code=1)
     assert ended["result"]["outcome"] == "not_recovered" and waiting.commands == ["rollback api", "redeploy api"]
 
 
-def test_when_everything_is_well_nothing_is_done(shell: Shell) -> None:
+def test_nothing_is_done_when_every_check_passes(shell: Shell) -> None:
     drill = Drill(shell.folder / "mine")
     subprocess.run([str(drill.folder / "bin" / "rollback-service"), "api"], check=True, stdout=subprocess.DEVNULL)
     with drill.serving() as url:
@@ -148,7 +150,7 @@ def test_outside_a_drill_a_command_without_rules_is_denied(shell: Shell) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (("supervise", " ", "--mock-llm"), "INCIDENT is empty"),
         (("supervise", "the coffee is cold", "--mock-llm"), "cannot choose a runbook"),
@@ -168,9 +170,11 @@ def test_outside_a_drill_a_command_without_rules_is_denied(shell: Shell) -> None
         (("rollback", "nope"), "no such database"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(shell: Shell, words: tuple[str, ...], said: str) -> None:
+def test_bad_input_is_reported_in_one_line_with_exit_code_2(
+    shell: Shell, words: tuple[str, ...], expected: str
+) -> None:
     text = shell.run(*words, code=2)
-    assert said in text and len(text.strip().splitlines()) == 1
+    assert expected in text and len(text.strip().splitlines()) == 1
 
 
 @pytest.mark.slow
@@ -187,7 +191,7 @@ def test_unknown_runs_are_named(waiting: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_somebody_who_may_not_approve_is_refused_and_that_is_recorded(waiting: Shell) -> None:
+def test_a_person_without_permission_is_refused_and_recorded(waiting: Shell) -> None:
     (waiting.folder / "loom-ops.toml").write_text('[groups]\noperators = ["somebody-else"]\n')
     assert "is not in the group 'operators'" in waiting.run("approve", "--run-id", "inc-001", code=5)
     assert [kind for kind, _, _ in waiting.audit()].count("approval.refused") == 1
@@ -213,13 +217,13 @@ def test_lint_and_dry_run_of_a_site(shell: Shell) -> None:
     assert "LOOM_OPS_ALLOW_SHELL=1" in off and "found" not in off
 
 
-def test_doctor_says_what_is_missing(shell: Shell) -> None:
+def test_doctor_reports_what_is_missing(shell: Shell) -> None:
     assert "NOT  rules" in shell.run("doctor", code=1)
     (shell.folder / "ops.rules.yaml").write_text("allow: [{argv: [date]}]\n")
     assert "ok   rules" in shell.run("doctor", LOOM_OPS_ALLOW_SHELL="1")
 
 
-def test_a_drill_on_its_own_serves_until_it_is_interrupted(shell: Shell) -> None:
+def test_the_drill_command_serves_until_it_is_interrupted(shell: Shell) -> None:
     drill = subprocess.Popen(
         [sys.executable, "-m", "loom_ops", "drill"],
         cwd=shell.folder,

@@ -28,7 +28,7 @@ def rules() -> Rules:
     return parse_rules(GOOD, "ops.rules.yaml")
 
 
-def test_a_command_is_allowed_when_every_word_of_it_is(rules: Rules) -> None:
+def test_a_command_is_allowed_when_every_word_matches(rules: Rules) -> None:
     rule = rules.rule_for(["kubectl", "rollout", "undo", "deployment/api"])
     assert rule is not None and rule.line == 2 and rule.environment == ("KUBECONFIG",)
     assert rules.check(["git", "status"], "read", 5).program.endswith("/git")
@@ -38,7 +38,7 @@ def test_a_command_is_allowed_when_every_word_of_it_is(rules: Rules) -> None:
 @pytest.mark.parametrize(
     "argv",
     [
-        # The ways round a list of prefixes.
+        # Attempts to bypass a list of prefixes.
         ["git", "-c", "alias.x=!id", "x"],
         ["git", "--help"],
         ["git"],
@@ -60,7 +60,7 @@ def test_a_command_is_allowed_when_every_word_of_it_is(rules: Rules) -> None:
         ["sudo", "git", "status"],
         ["sh", "-c", "git status"],
         ["busybox", "git", "status"],
-        # The ways round a slot.
+        # Attempts to bypass a slot.
         ["kubectl", "rollout", "undo", "deployment/api-7f;id"],
         ["kubectl", "rollout", "undo", "deployment/api "],
         ["kubectl", "rollout", "undo", "deployment/api\n"],
@@ -96,12 +96,12 @@ def test_nothing_else_is_allowed(rules: Rules, argv: list[str]) -> None:
 
 
 @pytest.mark.parametrize("word", ["a\nb", "a\x00b", "\x1b[31m", "\x7f", "x" * 5000])
-def test_a_word_with_control_characters_or_without_end_is_refused_whatever_the_pattern(rules: Rules, word: str) -> None:
+def test_a_word_with_control_characters_or_of_excessive_length_is_always_refused(rules: Rules, word: str) -> None:
     with pytest.raises(CommandDeniedError, match="control character"):
         rules.check(["ls", word], "read", 1)
 
 
-def test_a_template_could_match_where_either_side_has_a_slot(rules: Rules) -> None:
+def test_a_template_may_match_where_either_side_has_a_slot(rules: Rules) -> None:
     assert rules.could_allow(["git", "{verb}"]) and rules.could_allow(["kubectl", "rollout", "undo", "{what}"])
     assert not rules.could_allow(["git", "push"]) and not rules.could_allow(["git", "status", "{flag}"])
     assert not rules.could_allow(["{program}"])
@@ -140,7 +140,7 @@ def test_a_program_that_is_not_in_the_fixed_folders_is_not_found(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("", "allows nothing"),
         ("allow: []", "allows nothing"),
@@ -165,13 +165,13 @@ def test_a_program_that_is_not_in_the_fixed_folders_is_not_found(
         ("allow: [", "not YAML"),
     ],
 )
-def test_a_wrong_rule_file_is_named_and_nothing_is_started(text: str, said: str) -> None:
+def test_an_invalid_rules_file_is_named_and_nothing_is_started(text: str, expected: str) -> None:
     with pytest.raises(RulesError) as caught:
         parse_rules(text, "r.yaml")
-    assert said in str(caught.value) and "r.yaml" in str(caught.value)
+    assert expected in str(caught.value) and "r.yaml" in str(caught.value)
 
 
-def test_commands_are_off_until_they_are_switched_on(tmp_path: Path) -> None:
+def test_commands_are_off_by_default(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     file.write_text(GOOD)
     for environment in ({}, {ALLOW_VARIABLE: "0"}, {ALLOW_VARIABLE: "true"}):
@@ -180,7 +180,7 @@ def test_commands_are_off_until_they_are_switched_on(tmp_path: Path) -> None:
     assert len(load_rules(file, environment=ON).rules) == 4
 
 
-def test_a_rule_file_that_others_may_change_is_refused(tmp_path: Path) -> None:
+def test_a_rules_file_that_others_may_change_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "r.yaml"
     with pytest.raises(RulesError, match="no such file"):
         load_rules(file, environment=ON)
@@ -201,7 +201,7 @@ def test_a_rule_file_that_others_may_change_is_refused(tmp_path: Path) -> None:
         load_rules(tmp_path, environment=ON)
 
 
-def test_a_rule_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rules_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "r.yaml"
     file.write_text(GOOD)
     owner = file.stat().st_uid
@@ -213,13 +213,13 @@ def test_a_rule_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pyt
         load_rules(file, environment=ON)
 
 
-def test_a_folder_that_anybody_can_write_is_safe_with_the_sticky_bit(tmp_path: Path) -> None:
+def test_a_world_writable_folder_is_safe_with_the_sticky_bit(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(GOOD)
     tmp_path.chmod(0o1777)
     assert load_rules(tmp_path / "r.yaml", environment=ON).rules
 
 
-def test_a_rule_file_without_end_is_refused(tmp_path: Path) -> None:
+def test_an_endless_rules_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(GOOD + "#" * 1_000_000)
     with pytest.raises(RulesError, match="at most 1,000,000 bytes"):
         load_rules(tmp_path / "r.yaml", environment=ON)

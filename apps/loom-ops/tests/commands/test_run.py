@@ -57,7 +57,7 @@ def run(
     )
 
 
-def test_a_command_gets_what_it_is_given_and_nothing_else(
+def test_a_command_gets_only_the_listed_environment(
     rules: Rules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET", "x")
@@ -69,24 +69,24 @@ def test_a_command_gets_what_it_is_given_and_nothing_else(
     assert ended.rule == "rules.yaml:3" and str(ended).endswith(": done")
 
 
-def test_a_secret_reaches_the_command_and_is_masked_in_what_comes_back(rules: Rules, tmp_path: Path) -> None:
+def test_a_secret_reaches_the_command_and_is_masked_in_its_output(rules: Rules, tmp_path: Path) -> None:
     (tmp_path / "token.txt").write_text("s3cr3t-value\n")
     ended = run(rules, tmp_path, "x", environment={"TOKEN": "{secret.token}"})
     assert "s3cr3t" not in str(ended.as_json()) and ended.output.splitlines()[-1] == "[secret]"
 
 
-def test_a_failure_says_how_it_ended(rules: Rules, tmp_path: Path) -> None:
+def test_a_failure_reports_how_the_command_ended(rules: Rules, tmp_path: Path) -> None:
     ended = run(rules, tmp_path, "fail")
     assert not ended.is_ok and ended.exit_code == 3 and "ended with 3" in str(ended)
 
 
-def test_a_command_that_takes_too_long_is_stopped(rules: Rules, tmp_path: Path) -> None:
+def test_a_command_is_stopped_after_its_timeout(rules: Rules, tmp_path: Path) -> None:
     before = time.monotonic()
     ended = run(rules, tmp_path, "wait", timeout_s=1)
     assert ended.exit_code is None and "[stopped after 1s]" in ended.output and time.monotonic() - before < 20
 
 
-def test_a_long_output_is_cut_and_marked_as_cut(rules: Rules, tmp_path: Path) -> None:
+def test_a_long_output_is_truncated_and_marked_as_truncated(rules: Rules, tmp_path: Path) -> None:
     ended = run(rules, tmp_path, "loud")
     assert ended.truncated and len(ended.output) < 70_000 and "omitted" in ended.output
 
@@ -101,15 +101,15 @@ def test_nothing_starts_outside_the_workspace_or_with_other_variables(rules: Rul
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [(None, "No such file"), ("", "is not set"), ("ab", "too short"), (b"\xff\xff\xff\xff", "not UTF-8")],
 )
-def test_a_secret_that_is_not_there_stops_the_step_and_is_not_shown(
-    rules: Rules, tmp_path: Path, content: str | bytes | None, said: str
+def test_an_unusable_secret_stops_the_step_and_is_not_shown(
+    rules: Rules, tmp_path: Path, content: str | bytes | None, expected: str
 ) -> None:
     if content is not None:
         (tmp_path / "token.txt").write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(LoomOpsError, match=said):
+    with pytest.raises(LoomOpsError, match=expected):
         run(rules, tmp_path, "x", environment={"TOKEN": "{secret.token}"})
 
 
@@ -121,7 +121,7 @@ def start(tmp_path: Path, rules: Rules, *argv: str, effect: Any = "write") -> Co
     )
 
 
-def test_a_step_that_reads_does_not_start_what_writes(tmp_path: Path) -> None:
+def test_a_step_that_reads_does_not_start_a_command_that_writes(tmp_path: Path) -> None:
     rules = parse_rules("allow: [{argv: [touch, done]}]", "rules.yaml")
     with pytest.raises(CommandDeniedError, match="declares effect write"):
         start(tmp_path, rules, "touch", "done", effect="read")
@@ -129,7 +129,7 @@ def test_a_step_that_reads_does_not_start_what_writes(tmp_path: Path) -> None:
     assert start(tmp_path, rules, "touch", "done").is_ok and (tmp_path / "done").exists()
 
 
-def test_a_command_finds_other_programs_in_the_folders_of_the_rules_only(tmp_path: Path) -> None:
+def test_a_command_finds_other_programs_only_in_the_folders_of_the_rules(tmp_path: Path) -> None:
     (tmp_path / "show").write_text('#!/bin/sh\necho "$PATH"\n')
     (tmp_path / "show").chmod(0o755)
     rules = parse_rules(f"path: [{tmp_path}, /bin]\nallow: [{{argv: [show]}}]", "rules.yaml")

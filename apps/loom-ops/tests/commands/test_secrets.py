@@ -1,4 +1,4 @@
-"""Two secrets, put to every use that they have: nowhere is one of them to be found afterwards."""
+"""Two secrets in every permitted use: neither must be found anywhere afterwards."""
 
 import functools
 import json
@@ -28,7 +28,7 @@ secrets: {token: {env: CANARY_TOKEN}, key: {file: key.txt}}
 kind: http
 url: "{url}"
 headers: {X-Token: "{secret.token}", X-Key: "Bearer {secret.key}"}
-measure: json.said
+measure: json.received
 expect: "< 1"
 ```
 ```check id=there
@@ -50,19 +50,19 @@ argv: [show-secrets, and-fail]
 
 @pytest.fixture
 def echo() -> Iterator[tuple[str, list[bytes]]]:
-    """A service that says whatever it was told, and takes notifications."""
-    told: list[bytes] = []
+    """A service that echoes its headers and accepts notifications."""
+    notifications: list[bytes] = []
 
     class Echo(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            said = f"{self.headers.get('X-Token')} {self.headers.get('X-Key')}"
-            body = json.dumps({"said": said}).encode()
+            received = f"{self.headers.get('X-Token')} {self.headers.get('X-Key')}"
+            body = json.dumps({"received": received}).encode()
             self.send_response(200)
             self.end_headers()
             self.wfile.write(body)
 
         def do_POST(self) -> None:
-            told.append(self.rfile.read(int(self.headers["content-length"])))
+            notifications.append(self.rfile.read(int(self.headers["content-length"])))
             self.send_response(204)
             self.end_headers()
 
@@ -72,16 +72,16 @@ def echo() -> Iterator[tuple[str, list[bytes]]]:
     server = HTTPServer(("127.0.0.1", 0), Echo)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/", told
+    yield f"http://127.0.0.1:{server.server_address[1]}/", notifications
     server.shutdown()
     server.server_close()
     thread.join()
 
 
-def test_a_secret_is_nowhere_but_where_it_is_needed(
+def test_a_secret_appears_only_where_it_is_used(
     tmp_path: Path, echo: tuple[str, list[bytes]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, told = echo
+    url, notifications = echo
     programs = tmp_path / "bin"
     programs.mkdir()
     script = f"""#!/bin/sh
@@ -101,14 +101,14 @@ echo "token=$TOKEN key=$KEY"; cat {tmp_path}/key.txt; echo; cat {tmp_path}/key.t
     monkeypatch.setenv("CANARY_TOKEN", ENV)
     monkeypatch.setenv("LOOM_OPS_ALLOW_SHELL", "1")
     monkeypatch.setattr(_team, "verifier_step", functools.partial(_verifier.verifier_step, round_s=0.02))
-    said = ""
+    output = ""
 
     def type(*words: str, code: int = 0) -> None:
-        nonlocal said
+        nonlocal output
         with pytest.raises(SystemExit) as ended:
             run_command(cli, words, name="loom-ops")
-        said += "".join(capsys.readouterr())
-        assert ended.value.code == code, said
+        output += "".join(capsys.readouterr())
+        assert ended.value.code == code, output
 
     begin = ("supervise", "it leaks", "--runbook", "canary", "-r", "x", "--mock-llm", "-i", f"url={url}")
     type(*begin, "--trace", "one.html", code=3)
@@ -123,11 +123,11 @@ echo "token=$TOKEN key=$KEY"; cat {tmp_path}/key.txt; echo; cat {tmp_path}/key.t
     type("approvals", "--all")
     type("runbook", "canary", "--dry-run", "-i", f"url={url}")
     assert (tmp_path / "seen.txt").read_text() == f"{ENV} {FILE}\n \n", "the command was given them"
-    assert "[secret]" in said and len(told) == 3 and (tmp_path / "postmortems" / "x.md").exists()
+    assert "[secret]" in output and len(notifications) == 3 and (tmp_path / "postmortems" / "x.md").exists()
     places = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     del places[tmp_path / "seen.txt"], places[tmp_path / "key.txt"]
     assert {"ops.sqlite", "one.html", "two.html", "three.html"} <= {path.name for path in places}
-    places |= {Path("terminal"): said.encode(), Path("webhook"): b"\n".join(told)}
+    places |= {Path("terminal"): output.encode(), Path("webhook"): b"\n".join(notifications)}
     for secret in (ENV, FILE, FILE.replace("/", "\\/")):
         assert [str(path) for path, text in places.items() if secret.encode() in text] == []
 
@@ -143,7 +143,7 @@ def vault(tmp_path: Path, **values: str) -> Vault:
     return Vault(sources, tmp_path, {name.upper(): value for name, value in values.items()})
 
 
-def test_a_secret_that_begins_like_another_is_masked_whole(tmp_path: Path) -> None:
+def test_a_secret_with_another_one_as_its_prefix_is_masked_completely(tmp_path: Path) -> None:
     both = vault(tmp_path, short="hunter2", long="hunter2-and-more")
     assert both.mask("hunter2-and-more, hunter2") == "[secret], [secret]"
 
@@ -153,7 +153,7 @@ def test_each_line_of_a_secret_is_masked_but_not_its_short_lines(tmp_path: Path)
     assert key.mask("x: abcdefgh") == "x: [secret]"
 
 
-def test_a_secret_without_end_is_refused(tmp_path: Path) -> None:
+def test_an_endless_secret_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LoomOpsError, match="cannot use the secret 'key': env KEY is too long"):
         vault(tmp_path, key="x" * 100_001).resolve("{secret.key}")
     assert len(vault(tmp_path, key="x" * 100_000).resolve("{secret.key}")) == 100_000

@@ -1,4 +1,4 @@
-"""Incidents over HTTP, by a real server process."""
+"""Incidents over HTTP, with a real server process."""
 
 import hashlib
 import json
@@ -26,9 +26,9 @@ class Server:
         command = [sys.executable, "-m", "loom_ops", "serve", "--port", "0", "--mock-llm", *words]
         self.process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
-        self.said = self.process.stderr.readline()
-        found = re.search(r"at (http://\S+?)/?(?:#token=(\S+))?$", self.said.strip())
-        assert found is not None, self.said
+        self.first_line = self.process.stderr.readline()
+        found = re.search(r"at (http://\S+?)/?(?:#token=(\S+))?$", self.first_line.strip())
+        assert found is not None, self.first_line
         self.url, self.token = found.groups()
 
     def ask(self, method: str, path: str, body: object = None, token: str | None = None) -> tuple[int, Any]:
@@ -50,8 +50,8 @@ class Server:
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-        _, said = self.process.communicate(timeout=30)
-        assert self.process.returncode == 0 and "Traceback" not in said, said
+        _, output = self.process.communicate(timeout=30)
+        assert self.process.returncode == 0 and "Traceback" not in output, output
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.close()
 
 
-def test_an_incident_is_started_approved_and_over_by_http(server: Server, tmp_path: Path) -> None:
+def test_an_incident_is_started_approved_and_ended_over_http(server: Server, tmp_path: Path) -> None:
     assert server.ask("POST", "/v1/runs", {"run_id": "inc-001", "incident": "incident: API latency"})[0] == 202
     (asked,) = server.until("/v1/approvals", lambda found: found["approvals"])["approvals"]
     assert asked["policy"]["argv"] == ["rollback-service", "api"]
@@ -69,7 +69,7 @@ def test_an_incident_is_started_approved_and_over_by_http(server: Server, tmp_pa
     assert server.ask("GET", "/v1/runs/inc-001")[1]["display_status"] == "waiting"
     path = "/v1/runs/inc-001:sub:executor/approvals/1"
     assert server.ask("POST", path, {"decision": "approve", "note": "go", "arguments_hash": "0" * 32})[0] == 409
-    answer = {"decision": "approve", "note": "go", "arguments_hash": asked["arguments_hash"]}
+    answer = {"decision": "approve", "note": "go", "arguments_hash": request["arguments_hash"]}
     assert server.ask("POST", path, answer)[1]["approval"]["status"] == "approved"
     assert server.ask("POST", path, answer)[0] == 409
     ended = server.until("/v1/runs/inc-001", lambda found: found["status"] == "completed")
@@ -81,7 +81,7 @@ def test_an_incident_is_started_approved_and_over_by_http(server: Server, tmp_pa
     assert '"via": "http"' in trail.stdout
 
 
-def test_the_paths_have_the_names_of_the_commands(server: Server, tmp_path: Path) -> None:
+def test_the_paths_are_named_like_the_commands(server: Server, tmp_path: Path) -> None:
     (tmp_path / "runbooks").mkdir()
     (tmp_path / "runbooks" / "room.md").write_text("```check id=room\nkind: disk\npath: .\nexpect: '<= 100%'\n```\n")
     assert server.ask("POST", "/v1/runbook", {"run_id": "a", "runbook": "room"})[0] == 202
@@ -93,7 +93,7 @@ def test_the_paths_have_the_names_of_the_commands(server: Server, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
         ({}, "`incident` is missing"),
         ({"incident": " "}, "`incident` is missing"),
@@ -106,9 +106,9 @@ def test_the_paths_have_the_names_of_the_commands(server: Server, tmp_path: Path
         ({"incident": "the coffee is cold"}, "cannot choose a runbook"),
     ],
 )
-def test_a_wrong_request_is_refused(server: Server, body: dict[str, object], said: str) -> None:
+def test_an_invalid_request_is_refused(server: Server, body: dict[str, object], expected: str) -> None:
     status, answer = server.ask("POST", "/v1/runs", body)
-    assert status == 400 and said in answer["error"]["message"], answer
+    assert status == 400 and expected in answer["error"]["message"], answer
 
 
 def test_a_token_approves_only_what_its_group_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The Telegram face, as a real process, against a Bot API on loopback."""
+"""The Telegram interface as a real process, against a Bot API on loopback."""
 
 import json
 import os
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 class BotApi:
-    """What the tests need of Telegram's side: updates to give, calls that came, trouble to make."""
+    """The part of the Bot API that the tests need: updates to return, calls received, errors to raise."""
 
     def __init__(self) -> None:
         self.updates: list[dict[str, Any]] = []
@@ -81,10 +81,10 @@ class BotApi:
         with self._lock:
             return [given for name, given in self.calls if name == method]
 
-    def until(self, method: str, said: str) -> dict[str, Any]:
+    def until(self, method: str, text: str) -> dict[str, Any]:
         end = time.monotonic() + 60
         while True:
-            found = [given for given in self.called(method) if said in given.get("text", "")]
+            found = [given for given in self.called(method) if text in given.get("text", "")]
             if found:
                 return found[-1]
             assert time.monotonic() < end, self.calls
@@ -141,16 +141,16 @@ class Folder:
         assert ended.returncode == code, ended.stdout + ended.stderr
         return ended.stdout + ended.stderr
 
-    def face(self) -> subprocess.Popen[str]:
+    def process(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "loom_ops", "telegram"]
         return subprocess.Popen(command, cwd=self.folder, env=self.environment, stderr=subprocess.PIPE, text=True)
 
     @staticmethod
-    def end(face: subprocess.Popen[str]) -> str:
-        face.send_signal(signal.SIGINT)
-        _, said = face.communicate(timeout=30)
-        assert face.returncode == 130 and "Traceback" not in said and "s3cr3t" not in said, said
-        return said
+    def end(process: subprocess.Popen[str]) -> str:
+        process.send_signal(signal.SIGINT)
+        _, output = process.communicate(timeout=30)
+        assert process.returncode == 130 and "Traceback" not in output and "s3cr3t" not in output, output
+        return output
 
 
 @pytest.fixture
@@ -166,39 +166,39 @@ def buttons(sent: dict[str, Any]) -> dict[str, str]:
     return {button["text"]: button["callback_data"] for button in row}
 
 
-def test_an_approval_is_asked_for_given_by_a_button_and_the_run_resumes(folder: Folder, api: BotApi) -> None:
-    face = folder.face()
-    asked = api.until("sendMessage", "rollback-service api")
-    assert "undo: redeploy-service api" in asked["text"] and int(asked["chat_id"]) == CHAT
-    api.press(buttons(asked)["Approve"], EVE)
-    api.until("answerCallbackQuery", "You are not known here")
+def test_an_approval_is_requested_given_by_a_button_and_the_run_resumes(folder: Folder, api: BotApi) -> None:
+    process = folder.process()
+    message = api.until("sendMessage", "rollback-service api")
+    assert "undo: redeploy-service api" in message["text"] and int(message["chat_id"]) == CHAT
+    api.press(buttons(message)["Approve"], EVE)
+    api.until("answerCallbackQuery", "You are not registered here")
     api.press("nonsense", ALICE)
     api.until("answerCallbackQuery", "does not belong to a request here")
     api.say("/approvals", ALICE)
     api.until("sendMessage", "inc-001:sub:executor#1: rollback-service api")
     api.say("/explain inc-001", EVE)
-    api.until("sendMessage", "You are not known here")
+    api.until("sendMessage", "You are not registered here")
     assert Drill(folder.folder / "ops.sqlite.drill" / "inc-001").commands == []
-    api.press(buttons(asked)["Approve"], ALICE)
+    api.press(buttons(message)["Approve"], ALICE)
     api.until("editMessageText", "approved by alice")
     api.until("sendMessage", "inc-001: recovered")
-    api.press(buttons(asked)["Deny"], ALICE)
+    api.press(buttons(message)["Deny"], ALICE)
     api.until("answerCallbackQuery", "approved by alice; it is used")
-    Folder.end(face)
+    Folder.end(process)
     trail = folder.run("audit", "export")
     assert '"actor": "alice"' in trail and '"via": "telegram"' in trail and '"actor": "telegram-8"' in trail
     assert b"s3cr3t" not in (folder.folder / "ops.sqlite").read_bytes()
 
 
-def test_a_restart_does_not_ask_again_and_handles_nothing_twice(folder: Folder, api: BotApi) -> None:
-    face = folder.face()
-    asked = api.until("sendMessage", "rollback-service api")
-    api.press(buttons(asked)["Deny"], ALICE)
+def test_a_restart_sends_no_second_request_and_handles_nothing_twice(folder: Folder, api: BotApi) -> None:
+    process = folder.process()
+    message = api.until("sendMessage", "rollback-service api")
+    api.press(buttons(message)["Deny"], ALICE)
     api.until("editMessageText", "denied by alice")
     api.until("sendMessage", "inc-001: denied")
-    Folder.end(face)
+    Folder.end(process)
     before = len(api.called("answerCallbackQuery"))
-    again = folder.face()
+    again = folder.process()
     api.say("/approvals", ALICE)
     api.until("sendMessage", "Nothing waits.")
     Folder.end(again)
@@ -206,37 +206,37 @@ def test_a_restart_does_not_ask_again_and_handles_nothing_twice(folder: Folder, 
     assert len([given for given in api.called("sendMessage") if "rollback-service" in given["text"]]) == 1
 
 
-def test_what_was_decided_elsewhere_is_shown_and_its_buttons_are_inert(folder: Folder, api: BotApi) -> None:
-    face = folder.face()
-    asked = api.until("sendMessage", "rollback-service api")
+def test_a_decision_made_elsewhere_is_shown_and_the_buttons_do_nothing(folder: Folder, api: BotApi) -> None:
+    process = folder.process()
+    message = api.until("sendMessage", "rollback-service api")
     (folder.folder / "loom-ops.toml").write_text("")  # now the owner of the database may approve
     folder.run("approve", "--run-id", "inc-001")
     api.until("editMessageText", "approved by")
-    api.press(buttons(asked)["Approve"], ALICE)
+    api.press(buttons(message)["Approve"], ALICE)
     api.until("answerCallbackQuery", "approved by")
-    Folder.end(face)
+    Folder.end(process)
 
 
-def test_errors_of_telegram_are_waited_out(folder: Folder, api: BotApi) -> None:
+def test_requests_are_retried_after_errors_of_telegram(folder: Folder, api: BotApi) -> None:
     api.trouble = [
         (429, {"description": "Too Many Requests: retry after 1", "parameters": {"retry_after": 1}}),
         (500, {"description": "Internal Server Error"}),
         (502, {"description": "Bad Gateway"}),
     ]
-    face = folder.face()
+    process = folder.process()
     api.say("/approvals", ALICE)
     api.until("sendMessage", "inc-001:sub:executor#1")
-    assert "trying again" in Folder.end(face)
+    assert "trying again" in Folder.end(process)
 
 
-def test_without_token_people_or_answer_it_is_one_line(folder: Folder, api: BotApi) -> None:
+def test_a_missing_token_people_or_answer_is_reported_in_one_line(folder: Folder, api: BotApi) -> None:
     del folder.environment["TELEGRAM_TOKEN"]
     assert "TELEGRAM_TOKEN is not set" in folder.run("telegram", code=6)
     folder.environment["TELEGRAM_TOKEN"] = "1:s3cr3t-token"
     (folder.folder / "loom-ops.toml").write_text(
         '[telegram]\nchat = 5\nbase_url = "http://127.0.0.1:9"\npeople = {"7" = "alice"}\n'
     )
-    said = folder.run("telegram", code=6)
-    assert "cannot reach Telegram" in said and "s3cr3t" not in said and len(said.strip().splitlines()) == 1
+    output = folder.run("telegram", code=6)
+    assert "cannot reach Telegram" in output and "s3cr3t" not in output and len(output.strip().splitlines()) == 1
     (folder.folder / "loom-ops.toml").write_text("")
     assert "no chat or no people" in folder.run("telegram", code=2)

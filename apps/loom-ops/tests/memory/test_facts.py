@@ -14,7 +14,7 @@ def memory(tmp_path: Path):
     memory.close()
 
 
-def test_a_newer_fact_supersedes_and_does_not_overwrite(memory: Memory) -> None:
+def test_a_newer_fact_supersedes_an_older_one_without_overwriting_it(memory: Memory) -> None:
     memory.learn("cause", "api", "the cache was cold", source_run="a", at=T1)
     memory.learn("cause", "web", "the disk was full", source_run="b", at=T1)
     memory.learn("cause", "api", "a slow release", source_run="c", at=T2)
@@ -29,19 +29,19 @@ def test_the_same_fact_of_the_same_run_is_stored_once(memory: Memory) -> None:
     assert len(memory.facts(T3, with_old=True)) == 1
 
 
-def test_a_fact_counts_until_it_expires(memory: Memory) -> None:
+def test_a_fact_is_valid_until_it_expires(memory: Memory) -> None:
     memory.learn("note", "api", "freeze", source_run="a", at=T1, expires_at=T2)
     assert memory.facts(T1) and not memory.facts(T3) and not memory.search("freeze", T3)
 
 
-def test_words_find_facts_the_best_first(memory: Memory) -> None:
+def test_a_search_returns_the_best_match_first(memory: Memory) -> None:
     memory.learn("remedy", "api", "rolling the release back helped against latency", source_run="a", at=T1)
     memory.learn("remedy", "web", "restarting helped", source_run="b", at=T1)
     assert [fact.scope for fact in memory.search("incident: API latency!", T2)] == ["api"]
     assert memory.search('" OR 1 -- *', T2) == [] and memory.search("", T2) == []
 
 
-def test_a_fact_that_is_forgotten_is_gone_and_brings_nothing_old_back(memory: Memory) -> None:
+def test_removing_a_fact_does_not_restore_those_it_superseded(memory: Memory) -> None:
     memory.learn("cause", "api", "old", source_run="a", at=T1)
     number = memory.learn("cause", "api", "new", source_run="b", at=T1)
     assert memory.forget(number) and not memory.forget(number)
@@ -55,7 +55,7 @@ def test_a_model_is_shown_facts_as_quoted_data(memory: Memory) -> None:
     assert "Nothing is known" in as_untrusted_text([])
 
 
-def test_a_file_that_is_not_a_database_is_one_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("this is no database " * 100)
     with pytest.raises(LoomOpsError, match="cannot open the memory"):
         Memory(tmp_path / "x")

@@ -1,4 +1,4 @@
-"""What is sent about a run, and what happens when it cannot be sent."""
+"""Notifications of a run, and errors of their delivery."""
 
 import asyncio
 import json
@@ -47,7 +47,7 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any], str | None]]:
-    """What was given to the webhook: address, event, secret."""
+    """The calls of the webhook: address, event, secret."""
     calls: list[tuple[str, dict[str, Any], str | None]] = []
 
     async def send(url: str, event: dict[str, Any], *, secret: str | None) -> int:
@@ -58,7 +58,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any], str
     return calls
 
 
-def test_an_event_names_what_waits_and_the_audit_head(store: SQLiteStore) -> None:
+def test_an_event_names_the_pending_approvals_and_the_audit_head(store: SQLiteStore) -> None:
     event = event_of(Runs(store), "x", "4:abc", Path("/somewhere/ops.sqlite"))
     assert event["event"] == "approval.requested" and event["status"] == "waiting" and event["audit_head"] == "4:abc"
     assert event["database"] == "ops.sqlite" and event["outcome"] is None
@@ -72,7 +72,7 @@ def test_an_event_names_what_waits_and_the_audit_head(store: SQLiteStore) -> Non
     json.dumps(event)
 
 
-def test_an_event_about_the_end_has_the_outcome(store: SQLiteStore) -> None:
+def test_an_event_at_the_end_has_the_outcome(store: SQLiteStore) -> None:
     asyncio.run(runner(store).decide(run_id="x", number=1, how="approve", by="me"))
     asyncio.run(runner(store).resume(run_id="x"))
     event = event_of(Runs(store), "x", "none", Path("ops.sqlite"))
@@ -92,7 +92,7 @@ def test_the_webhook_is_signed_with_the_secret_of_the_variable(
     ]
 
 
-def test_without_its_secret_nothing_is_sent_unsigned(
+def test_nothing_is_sent_unsigned_when_the_secret_is_missing(
     store: SQLiteStore,
     site: Site,
     sent: list[Any],
@@ -111,7 +111,7 @@ def test_without_settings_nothing_is_sent_and_nothing_is_printed(
     assert sent == [] and capsys.readouterr().err == ""
 
 
-def test_what_is_not_delivered_is_printed_and_does_not_raise(
+def test_a_failed_delivery_is_printed_and_does_not_raise(
     store: SQLiteStore, site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     notify(replace(site, webhook="http://127.0.0.1:1/?token=hunter2"), Path("ops.sqlite"), Runs(store), "x", "none")

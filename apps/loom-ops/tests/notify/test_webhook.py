@@ -43,7 +43,7 @@ def receiver():
     thread.join()
 
 
-def test_a_receiver_can_check_who_sent_an_event_and_when(receiver: Any) -> None:
+def test_a_receiver_can_verify_the_sender_and_the_time(receiver: Any) -> None:
     url, got = receiver
     event = {"event": "approval.requested", "run_id": "inc-001", "text": "ü"}
     assert asyncio.run(send_webhook(url, event, secret="s3cret", clock=lambda: 1000.9)) == 204
@@ -68,7 +68,7 @@ def test_without_a_secret_nothing_is_signed(receiver: Any) -> None:
     "target",
     ["/broken?token=hunter2", "http://user:hunter2@127.0.0.1:1/?token=hunter2", "not a url hunter2", "http://[hunter2"],
 )
-def test_what_is_not_delivered_is_one_line_without_secrets(receiver: Any, target: str) -> None:
+def test_a_failed_delivery_is_reported_in_one_line_without_secrets(receiver: Any, target: str) -> None:
     url = receiver[0] + target if target.startswith("/") else target
     with pytest.raises(LoomOpsError, match="cannot notify") as caught:
         asyncio.run(send_webhook(url, {}, secret="s"))

@@ -17,11 +17,11 @@ def read(text: str) -> Runbook:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "said"),
+    ("text", "line", "expected"),
     [
         ("```run id=a undo=none\nargv: [kubectl, get, a]\n```\n", 1, "has no timeout"),
-        ("```run id=a timeout=1s\nargv: [kubectl, get, a]\n```\n", 1, "does not say how to undo it"),
-        ("```run id=a timeout=1s undo=none\nargv: [kubectl, get, a]\n```\n", 1, "gives no reason"),
+        ("```run id=a timeout=1s\nargv: [kubectl, get, a]\n```\n", 1, "declares no undo"),
+        ("```run id=a timeout=1s undo=none\nargv: [kubectl, get, a]\n```\n", 1, "has no reason"),
         ("```run id=a timeout=1s undo=none\nargv: [bash, -c, id]\n```\n", 1, "starts a shell"),
         ("```run id=a timeout=1s undo=none\nargv: [kubectl, delete, a]\n```\n", 1, "no rule in rules.yaml"),
         ("```run id=a timeout=1s undo=none\nargv: [kubectl, get]\n```\n", 1, "no rule in rules.yaml"),
@@ -35,12 +35,12 @@ def read(text: str) -> Runbook:
         ("---\ninputs: {a: {}}\n---\n```check id=c\nkind: tcp\nhost: '{a}'\nport: 1\n```\n", 2, "accepts any value"),
     ],
 )
-def test_what_would_go_wrong_is_named(text: str, line: int, said: str) -> None:
+def test_each_problem_is_reported_with_its_line(text: str, line: int, expected: str) -> None:
     found = [(problem.line, problem.text) for problem in lint(read(text), RULES)]
-    assert any(line == at and said in what for at, what in found), found
+    assert any(line == at and expected in what for at, what in found), found
 
 
-def test_a_good_runbook_has_nothing_wrong() -> None:
+def test_a_good_runbook_has_no_problems() -> None:
     text = CHECK + "```run id=a timeout=1s undo=none\nargv: [kubectl, get, a]\nreason: because\n```\n"
     assert lint(read(text), RULES) == []
     assert lint(read(text)) == []
@@ -50,7 +50,7 @@ STARTERS = sorted(path.name for path in files("loom_ops").joinpath("runbooks").i
 
 
 @pytest.mark.parametrize("name", STARTERS)
-def test_the_starter_runbooks_have_nothing_wrong(name: str) -> None:
+def test_the_starter_runbooks_have_no_problems(name: str) -> None:
     runbook = read(files("loom_ops").joinpath("runbooks", name).read_text())
     assert lint(runbook) == [] and runbook.summary and runbook.match
 

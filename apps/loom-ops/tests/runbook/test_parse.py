@@ -76,7 +76,7 @@ def test_every_part_of_a_runbook_is_read() -> None:
     assert "Look at the *graph*." in runbook.sections[1].prose and "echo this" in runbook.sections[1].prose
 
 
-def test_steps_know_their_lines() -> None:
+def test_steps_have_their_line_numbers() -> None:
     runbook, _ = parse_runbook(GOOD, "a.md")
     assert runbook is not None
     lines = GOOD.splitlines()
@@ -87,7 +87,7 @@ def test_steps_know_their_lines() -> None:
     ]
 
 
-def test_plain_markdown_gives_each_numbered_item_as_an_instruction() -> None:
+def test_each_numbered_item_of_plain_markdown_is_an_instruction() -> None:
     runbook, problems = parse_runbook(
         "# Deploy\n\n1. Tell the team.\n2. Push the\n   button.\n\n- not this\n", "deploy.md"
     )
@@ -99,7 +99,7 @@ def test_plain_markdown_gives_each_numbered_item_as_an_instruction() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "said"),
+    ("text", "line", "expected"),
     [
         ("", 1, "it has no steps"),
         ("---\nloom: 1\n", 1, "no end"),
@@ -113,7 +113,7 @@ def test_plain_markdown_gives_each_numbered_item_as_an_instruction() -> None:
         (with_front("inputs:\n  a: {pattern: '('}"), 3, "not a regular expression"),
         (with_front("inputs:\n  a-b: {}"), 3, "'a-b' is not a name"),
         (with_front("inputs: [a]"), 2, "not a mapping"),
-        (with_front("secrets: {a: {value: hunter2}}"), 2, "does not say where it is"),
+        (with_front("secrets: {a: {value: hunter2}}"), 2, "has no location"),
         (with_front("approvals: {a: {count: 0}}"), 2, "count of approval a is 0"),
         (with_front("approvals: {a: {on_timeout: allow}}"), 2, "on_timeout"),
         (with_front("approvals: {a: {ttl: 30}}"), 2, "not a duration"),
@@ -144,8 +144,8 @@ def test_plain_markdown_gives_each_numbered_item_as_an_instruction() -> None:
         ("```check id=a\nkind: disk\npath: /\nretries: many\n```\n", 4, "retries"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line(text: str, line: int, said: str) -> None:
-    assert any(line == at and said in what for at, what in problems_of(text)), problems_of(text)
+def test_each_error_is_reported_with_its_line(text: str, line: int, expected: str) -> None:
+    assert any(line == at and expected in what for at, what in problems_of(text)), problems_of(text)
 
 
 def test_all_problems_are_reported_at_once() -> None:
@@ -167,7 +167,7 @@ def test_a_runbook_with_errors_is_refused_with_the_first_of_them(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         ("none.md", "no such file"),
         (".", "it is a folder"),
@@ -175,9 +175,9 @@ def test_a_runbook_with_errors_is_refused_with_the_first_of_them(tmp_path: Path)
         ("big.md", "larger than"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path, name: str, said: str) -> None:
+def test_an_unreadable_file_is_reported_in_one_line(tmp_path: Path, name: str, expected: str) -> None:
     (tmp_path / "bytes.md").write_bytes(b"# \xff")
     (tmp_path / "big.md").write_bytes(b"x" * 1_000_001)
-    with pytest.raises(LoomOpsError, match=said) as caught:
+    with pytest.raises(LoomOpsError, match=expected) as caught:
         read_text(tmp_path / name, name)
     assert "\n" not in str(caught.value)

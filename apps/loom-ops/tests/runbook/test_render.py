@@ -44,7 +44,7 @@ def test_slots_are_filled_and_references_to_secrets_stay(book: Runbook) -> None:
     assert check.options["headers"] == {"Authorization": "Bearer {secret.token}", "X": ["slow"]}
 
 
-def test_a_value_is_not_read_again_for_slots(book: Runbook) -> None:
+def test_a_value_is_not_searched_for_slots(book: Runbook) -> None:
     values = input_values(book, {"service": "api", "anything": "{service}"})
     assert values["anything"] == "{service}"
     assert isinstance(run := render_step(book.steps[1], {"service": "{replicas}", "replicas": "9"}), Run)
@@ -52,7 +52,7 @@ def test_a_value_is_not_read_again_for_slots(book: Runbook) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "expected"),
     [
         ({}, "'service' is not given. Add --input service=VALUE"),
         ({"service": "db"}, "does not match (api|web)"),
@@ -69,10 +69,10 @@ def test_a_value_is_not_read_again_for_slots(book: Runbook) -> None:
         ({"service": "api", "servcie": "x"}, "it has no input 'servcie'"),
     ],
 )
-def test_a_value_that_is_not_allowed_is_refused(book: Runbook, given: dict[str, object], said: str) -> None:
+def test_a_value_that_is_not_allowed_is_refused(book: Runbook, given: dict[str, object], expected: str) -> None:
     with pytest.raises(LoomOpsError) as caught:
         input_values(book, given)
-    assert said in str(caught.value) and len(str(caught.value)) < 300
+    assert expected in str(caught.value) and len(str(caught.value)) < 300
 
 
 def test_a_negative_number_is_a_number(book: Runbook) -> None:

@@ -1,4 +1,4 @@
-"""What must never happen, each tried on purpose, with the command line in this process."""
+"""Attempts at what must never happen, with the command line in this process."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ EXECUTOR = f"{RUN_ID}:sub:executor"
 
 
 class CommandLine:
-    """Runs commands in this process, and reads what they did."""
+    """Runs commands in this process, and reads their effects."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
@@ -35,10 +35,10 @@ class CommandLine:
         """Run a command; return what it printed."""
         with pytest.raises(SystemExit) as ended:
             run_command(loom_ops_cli, words, name="loom-ops")
-        said = "".join(self.capsys.readouterr())
-        assert ended.value.code == code, said
-        assert "Traceback" not in said
-        return said
+        output = "".join(self.capsys.readouterr())
+        assert ended.value.code == code, output
+        assert "Traceback" not in output
+        return output
 
     def start(self, code: int = 3) -> str:
         return self.run(*BEGIN, code=code)
@@ -47,8 +47,8 @@ class CommandLine:
         return self.run("approve", "-r", RUN_ID, code=code)
 
     def resume(self, code: int = 0) -> dict[str, Any]:
-        said = self.run("resume", "-r", RUN_ID, "--output", "json", code=code)
-        return json.loads(said[said.index("{") : said.rindex("}") + 1])
+        output = self.run("resume", "-r", RUN_ID, "--output", "json", code=code)
+        return json.loads(output[output.index("{") : output.rindex("}") + 1])
 
     def change(self, *statement: Any) -> None:
         """Change rows without the runner."""
@@ -86,14 +86,14 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
 
 def assert_ended(cli: CommandLine) -> None:
-    """Nothing is open once a run has ended."""
+    """A run that has ended has nothing pending."""
     assert cli.rows(lambda rows: rows.approvals(pending_only=True)) == []
     runs = cli.rows(lambda rows: [RUN_ID, *(child["run_id"] for child in rows.children(RUN_ID))])
     assert {cli.rows(lambda rows, run=run: rows.get(run)["status"]) for run in runs} == {"completed"}
     assert "ok " in cli.run("audit", "verify")
 
 
-def test_an_approval_does_not_apply_to_a_state_that_was_changed_afterwards(cli: CommandLine) -> None:
+def test_an_approval_does_not_apply_to_a_state_changed_afterwards(cli: CommandLine) -> None:
     cli.start()
     cli.approve()
     cli.change(
@@ -104,7 +104,7 @@ def test_an_approval_does_not_apply_to_a_state_that_was_changed_afterwards(cli: 
     assert cli.commands == [] and cli.argv_of("command.started") == []
 
 
-def test_a_runbook_that_is_edited_while_it_waits_changes_nothing_of_the_run(cli: CommandLine) -> None:
+def test_editing_a_runbook_does_not_change_a_run_that_waits(cli: CommandLine) -> None:
     cli.start()
     cli.runbook(**{"[rollback-service": "[restart-service"})
     cli.approve()
@@ -113,12 +113,12 @@ def test_a_runbook_that_is_edited_while_it_waits_changes_nothing_of_the_run(cli:
     assert_ended(cli)
 
 
-def test_an_approval_whose_row_was_changed_starts_nothing_else(cli: CommandLine) -> None:
+def test_an_approval_with_a_changed_row_starts_nothing_else(cli: CommandLine) -> None:
     cli.start()
     cli.approve()
     cli.change("UPDATE approvals SET arguments = replace(arguments, 'rollback-service', 'restart-service')")
     cli.run("resume", "-r", RUN_ID)
-    assert cli.commands == ["rollback api"], "what was asked for, or nothing"
+    assert cli.commands == ["rollback api"], "the requested command, or none"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_an_approval_whose_row_was_changed_starts_nothing_else(cli: CommandLine)
         (["rollback-service", "api;id"], [], "failed", 1),
     ],
 )
-def test_an_edited_approval_starts_what_was_approved_and_only_under_the_rules(
+def test_an_edited_approval_starts_only_the_approved_command_under_the_rules(
     cli: CommandLine, argv: list[str], commands: list[str], outcome: str, code: int
 ) -> None:
     cli.start()
@@ -142,7 +142,7 @@ def test_an_edited_approval_starts_what_was_approved_and_only_under_the_rules(
         asyncio.run(engine.decide(run_id=EXECUTOR, number=1, how="edit", by="me", arguments=arguments))
     ended = cli.run("resume", "-r", RUN_ID, "--output", "json", code=3 if commands else code)
     assert cli.commands == commands
-    if commands:  # it did not help, and is rolled back
+    if commands:  # it did not help and is rolled back
         cli.approve()
         assert cli.resume(code)["result"]["outcome"] == outcome
     else:
@@ -155,8 +155,8 @@ def test_two_processes_that_approve_at_once_make_one_decision(cli: CommandLine) 
     cli.start()
     words = [sys.executable, "-m", "loom_ops", "approve", "-r", RUN_ID]
     both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=60)[0] for process in both]
-    assert sorted(process.returncode for process in both) == [0, 2], said
+    output = [process.communicate(timeout=60)[0] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 2], output
     assert len(cli.rows(lambda rows: rows.approvals(EXECUTOR))[0]["decisions"]) == 1
     cli.resume()
     assert cli.commands == ["rollback api"]
@@ -171,7 +171,7 @@ def test_one_person_cannot_approve_twice(cli: CommandLine) -> None:
     assert cli.resume(3)["status"] == "waiting" and cli.commands == []
 
 
-def test_the_requester_cannot_approve_when_somebody_else_must(cli: CommandLine) -> None:
+def test_the_requester_cannot_approve_when_another_person_must(cli: CommandLine) -> None:
     cli.runbook(**{"group: operators": "group: operators, not_requester: true"})
     cli.start()
     assert "somebody else must approve it" in cli.approve(code=5)
@@ -183,7 +183,7 @@ def expire(cli: CommandLine) -> None:
     cli.change("UPDATE runs SET ready_at = 1 WHERE ready_at IS NOT NULL")
 
 
-def test_what_has_expired_cannot_be_approved_and_counts_as_denied(cli: CommandLine) -> None:
+def test_an_expired_request_cannot_be_approved_and_counts_as_denied(cli: CommandLine) -> None:
     cli.start()
     expire(cli)
     assert "it waits for no approval" in cli.approve(code=2)
@@ -226,26 +226,24 @@ def test_a_step_that_is_not_approved_rolls_back_the_steps_before_it(cli: Command
     cli.approve()
     assert cli.resume(5)["result"]["outcome"] == "denied"
     assert cli.commands == ["rollback api", "redeploy api"]
-    story = cli.run("explain", "-r", RUN_ID, "--output", "text")
-    told = ("asked: it is slow", "approved by", "rollback-service api: done", "redeploy-service api: done")
-    places = [story.index(said) for said in told]
-    assert places == sorted(places), story
-    assert ("expired without a decision: restart-service api" if how == "expires" else "denied by") in story
+    explained = cli.run("explain", "-r", RUN_ID, "--output", "text")
+    expected = ("requested: it is slow", "approved by", "rollback-service api: done", "redeploy-service api: done")
+    places = [explained.index(text) for text in expected]
+    assert places == sorted(places), explained
+    assert ("expired without a decision: restart-service api" if how == "expires" else "denied by") in explained
     assert_ended(cli)
 
 
 @pytest.mark.parametrize("role", ["planner", "executor"])
-def test_a_child_that_crashes_does_not_strand_its_team(
-    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, role: str
-) -> None:
+def test_a_crashed_child_does_not_block_its_team(cli: CommandLine, monkeypatch: pytest.MonkeyPatch, role: str) -> None:
     def crash(*_: object) -> None:
         raise RuntimeError("this must not happen")
 
     monkeypatch.setattr(
         *{"planner": (_planner, "prompt_text", crash), "executor": (_executor, "run_step", crash)}[role]
     )
-    said = cli.start(code=1)
-    assert "this must not happen" in said and cli.commands == []
+    output = cli.start(code=1)
+    assert "this must not happen" in output and cli.commands == []
     runs = cli.rows(lambda rows: {run["run_id"]: run["status"] for run in rows.list()})
     assert not {"waiting", "running", "created"} & set(runs.values()), runs
 
@@ -267,14 +265,14 @@ def test_a_trace_that_cannot_be_written_does_not_hide_the_result(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(AgentRunner, "tracing", failing)
-    said = cli.run(*BEGIN, "--output", "text", "--trace", "x.html", code=3)
-    assert "waiting for approval" in said and "No space left" in said
+    output = cli.run(*BEGIN, "--output", "text", "--trace", "x.html", code=3)
+    assert "waiting for approval" in output and "No space left" in output
     cli.approve()
-    said = cli.run("resume", "-r", RUN_ID, "--output", "text", "--trace", "x.html", code=1)
-    assert f"{RUN_ID}  recovered" in said and "No space left" in said
+    output = cli.run("resume", "-r", RUN_ID, "--output", "text", "--trace", "x.html", code=1)
+    assert f"{RUN_ID}  recovered" in output and "No space left" in output
 
 
-def test_the_audit_trail_has_what_each_role_did_but_not_the_checks_of_the_verifier(cli: CommandLine) -> None:
+def test_the_audit_trail_has_the_actions_of_each_role_but_not_the_checks_of_the_verifier(cli: CommandLine) -> None:
     cli.start()
     cli.approve()
     cli.resume()
@@ -284,7 +282,7 @@ def test_the_audit_trail_has_what_each_role_did_but_not_the_checks_of_the_verifi
 
 
 def rolling_back(cli: CommandLine) -> dict[str, Any]:
-    """Let an incident recover, then ask for its rollback; return what that printed."""
+    """Let an incident recover, then start its rollback; return the output."""
     cli.start()
     cli.approve()
     cli.resume()
@@ -292,7 +290,7 @@ def rolling_back(cli: CommandLine) -> dict[str, Any]:
     return json.loads(printed[printed.index("{") : printed.rindex("}") + 1])
 
 
-def test_a_rollback_names_the_approval_that_it_waits_for(cli: CommandLine) -> None:
+def test_a_rollback_names_the_pending_approval(cli: CommandLine) -> None:
     waiting = rolling_back(cli)
     assert [row["policy"]["argv"] for row in waiting["approvals"]] == [["redeploy-service", "api"]]
     assert cli.commands == ["rollback api"]
@@ -310,7 +308,7 @@ def test_a_rollback_whose_step_is_not_run_does_not_end_as_rolled_back(cli: Comma
     assert cli.commands == ["rollback api"]
 
 
-def test_a_rollback_that_an_earlier_version_started_is_resumed(cli: CommandLine) -> None:
+def test_a_rollback_started_by_an_earlier_version_is_resumed(cli: CommandLine) -> None:
     rolling_back(cli)
     cli.change(
         """UPDATE runs SET state = replace(state, '"rolled_back"', '"taken back"'), state_version = 1
@@ -322,7 +320,7 @@ def test_a_rollback_that_an_earlier_version_started_is_resumed(cli: CommandLine)
     assert '"outcome": "rolled_back"' in printed and cli.commands == ["rollback api", "redeploy api"]
 
 
-def test_outcomes_of_an_earlier_version_are_shown_by_their_current_names(cli: CommandLine) -> None:
+def test_outcomes_of_an_earlier_version_are_shown_with_their_current_names(cli: CommandLine) -> None:
     cli.start()
     cli.approve()
     cli.resume()

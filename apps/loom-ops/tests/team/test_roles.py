@@ -54,7 +54,7 @@ PLAN = ("up", "fast", "one", "two", "three")
 
 
 class FakeSite:
-    """Tools whose checks answer as a test sets them, and whose commands are only recorded."""
+    """Tools whose checks return what a test sets, and whose commands are only recorded."""
 
     def __init__(self, tmp_path: Path, kind: str = "remedy") -> None:
         self.broken: Callable[[str, list[str]], bool] = lambda check, done: check == "fast"
@@ -89,7 +89,7 @@ class FakeSite:
     async def execute(
         self, plan: tuple[str, ...] = PLAN, *, deny: str | None = None, state: ExecutorState | None = None
     ) -> dict[str, Any]:
-        """Run an executor to its end; approve all that it asks, but deny one step."""
+        """Run an executor to its end; approve every request except that of one step."""
 
         async def wake(run_id: str, always: bool) -> None:
             pass
@@ -103,10 +103,10 @@ class FakeSite:
         )
         ended = await runner.start(run_id="x", initial_state=state or ExecutorState(self.request, plan))
         while ended.status == "waiting":
-            (asked,) = runner.approvals("x", pending_only=True)
-            how = "deny" if asked["policy"]["step"] == deny else "approve"
+            (request,) = runner.approvals("x", pending_only=True)
+            how = "deny" if request["policy"]["step"] == deny else "approve"
             before = list(self.done)
-            await runner.decide(run_id="x", number=asked["number"], how=how, by="me")
+            await runner.decide(run_id="x", number=request["number"], how=how, by="me")
             assert self.done == before
             ended = await runner.resume(run_id="x")
         assert ended.status == "completed", ended.error
@@ -127,7 +127,7 @@ def test_a_remedy_continues_until_it_helps_and_skips_the_rest(tmp_path: Path) ->
     assert run(site) == ("recovered", ["one", "two"])
 
 
-def test_a_remedy_for_nothing_is_not_run(tmp_path: Path) -> None:
+def test_a_remedy_is_not_run_when_every_check_passes(tmp_path: Path) -> None:
     site = FakeSite(tmp_path)
     site.broken = lambda check, done: False
     assert run(site) == ("nothing_to_do", [])
@@ -201,7 +201,7 @@ def test_the_stop_signal_of_the_verifier_starts_the_rollback(tmp_path: Path) -> 
     assert run(site) == ("stopped", ["one", "un-one"])
 
 
-def test_a_command_that_no_rule_allows_is_denied_before_anybody_is_asked(tmp_path: Path) -> None:
+def test_a_command_that_no_rule_allows_is_denied_without_a_request(tmp_path: Path) -> None:
     site = FakeSite(tmp_path)
     site.context = ExecutionContext(tmp_path, parse_rules("allow: [{argv: [two]}]", "rules"), site.context.vault)
     result = asyncio.run(site.execute())
@@ -216,11 +216,11 @@ def test_an_item_of_plain_markdown_is_done_by_hand_and_approved(tmp_path: Path) 
 
 async def verify(site: FakeSite, statuses: list[str], **more: Any) -> tuple[Any, list[str]]:
     """Run a verifier while its executor goes through these statuses."""
-    asked: list[str] = []
+    signalled: list[str] = []
     left = list(statuses)
 
     async def stop(run_id: str) -> None:
-        asked.append(run_id)
+        signalled.append(run_id)
 
     runner = AgentRunner(
         step=verifier_step(lambda run_id: left.pop(0) if len(left) > 1 else left[0], stop, round_s=0),
@@ -230,23 +230,23 @@ async def verify(site: FakeSite, statuses: list[str], **more: Any) -> tuple[Any,
     )
     ended = await runner.start(run_id="v", initial_state=VerifierState(site.request, "x"))
     site.store.close()
-    return ended, asked
+    return ended, signalled
 
 
 def test_the_verifier_reports_the_checks_once_the_executor_has_ended(tmp_path: Path) -> None:
-    ended, asked = asyncio.run(verify(FakeSite(tmp_path), ["running", "running", "completed"]))
-    assert ended.result["ok"] is False and ended.result["rounds"] == 3 and asked == []
+    ended, signalled = asyncio.run(verify(FakeSite(tmp_path), ["running", "running", "completed"]))
+    assert ended.result["ok"] is False and ended.result["rounds"] == 3 and signalled == []
 
 
 def test_the_verifier_stops_an_executor_that_makes_it_worse(tmp_path: Path) -> None:
     site = FakeSite(tmp_path)
     looks = iter([False, True, False, True, True, True, True])
     site.broken = lambda check, done: check == "up" and next(looks)
-    ended, asked = asyncio.run(verify(site, ["running"] * 5 + ["completed"]))
-    assert asked == ["x"] and ended.result["stopped"] and ended.result["rounds"] == 6
+    ended, signalled = asyncio.run(verify(site, ["running"] * 5 + ["completed"]))
+    assert signalled == ["x"] and ended.result["stopped"] and ended.result["rounds"] == 6
 
 
-def test_the_verifier_does_not_stop_what_was_broken_from_the_beginning(tmp_path: Path) -> None:
+def test_the_verifier_ignores_checks_that_failed_from_the_beginning(tmp_path: Path) -> None:
     site = FakeSite(tmp_path)
     site.broken = lambda check, done: True
     assert asyncio.run(verify(site, ["running"] * 4 + ["failed"]))[1] == []

@@ -55,7 +55,7 @@ def report(step: str, ok: bool = True, **more: Any) -> dict[str, Any]:
         ([report("a"), report("b"), report("un-b", takes_back=True), report("un-a", takes_back=True)], ()),
     ],
 )
-def test_what_was_done_and_is_not_undone_is_undone_the_last_step_first(
+def test_steps_that_are_not_undone_yet_are_undone_the_last_first(
     reports: list[dict[str, Any]], undo: tuple[str, ...]
 ) -> None:
     assert steps_to_undo(RUNBOOK, reports) == undo
@@ -76,7 +76,7 @@ def test_a_state_of_version_1_is_read_with_the_current_names() -> None:
     assert EXECUTOR_UPCASTERS[1]({"request": {}, "ends_as": None})["ends_as"] is None
 
 
-def test_every_outcome_is_one_word_in_json_and_words_for_people() -> None:
+def test_every_outcome_is_snake_case_in_json_and_words_for_people() -> None:
     outcomes = Outcome.__args__  # type: ignore[attr-defined]
     assert all(current_outcome(name) == name and " " not in name for name in outcomes)
     assert GOOD < set(outcomes)

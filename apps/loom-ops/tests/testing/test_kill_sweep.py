@@ -1,4 +1,4 @@
-"""An incident whose processes are killed with SIGKILL, and resumed as a person would do it."""
+"""An incident whose processes are killed with SIGKILL and then resumed."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_the_undisturbed_incident_ran_one_command(wanted: dict[str, Any]) -> Non
     assert kinds.count("command.started") == kinds.count("approval.decided") == kinds.count("run.asked") == 1
 
 
-def test_a_short_sweep_of_both_kinds_loses_nothing() -> None:
+def test_a_short_sweep_of_both_kinds_finds_no_problem() -> None:
     report = sweep(6, seed=5)
     assert report.kills >= 6 and report.problems == [], report.problems
 
@@ -41,7 +41,7 @@ def test_it_finds_what_must_not_happen(tmp_path: Path, wanted: dict[str, Any]) -
     trial.work()
     file = drill_of(trial.folder).folder / "state.json"
     state = json.loads(file.read_text())
-    file.write_text(json.dumps({**state, "commands": [[0.0, "rollback api"]]}))  # before anybody was asked
+    file.write_text(json.dumps({**state, "commands": [[0.0, "rollback api"]]}))  # before any approval was requested
     trial.compare(trial.finish(), wanted)
     found = {problem.partition(":")[0] for problem in trial.problems}
     assert found == {"hidden", "unasked", "commands"}
@@ -63,7 +63,7 @@ def test_only_who_may_approve_a_command_may_resolve_it(tmp_path: Path, wanted: d
     assert left["commands"] == wanted["commands"] and trial.problems == []
 
 
-def test_the_command_says_what_it_found(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_its_findings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     broken = OpsSweepReport(3, problems=["audit: entry 3 is missing"])
     monkeypatch.setattr(command, "sweep", lambda number, **_: OpsSweepReport(3) if number == 1 else broken)
     monkeypatch.setattr("sys.argv", ["testing", "--number", "1", "--seed", "3"])

@@ -1,7 +1,7 @@
-"""The errors that `loom-run` raises on purpose, and the command that raises them.
+"""The errors that `loom-run` raises, and the command line that reports them.
 
 loom_runner.errors.CommandError
-└── LoomRunError            a command that cannot do what was asked; has its exit code
+└── LoomRunError            a command cannot be carried out; has its exit code
 """
 
 from typing import Final
@@ -13,7 +13,7 @@ __all__ = ["LOOM_RUN", "LoomRunError"]
 
 
 class LoomRunError(CommandError):
-    """Explain in one line why a command did nothing."""
+    """Report in one line why a command cannot be carried out."""
 
 
 LOOM_RUN: Final = CommandLine("loom-run", start="loom-run chat", error=LoomRunError)

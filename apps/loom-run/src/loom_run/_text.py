@@ -1,4 +1,4 @@
-"""Text for a terminal: one line for each tool call, and nothing that controls the terminal."""
+"""Format text for a terminal: tool calls as lines, control characters escaped."""
 
 import contextlib
 import json
@@ -15,12 +15,12 @@ _TIME_COLUMNS = 8
 
 
 def printable(text: str) -> str:
-    """Make text from outside safe for a terminal: control characters become visible escapes."""
+    """Make untrusted text safe for a terminal: control characters become visible escapes."""
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def tool_line(name: str, arguments: Mapping[str, Any], result: str, time: str, *, width: int) -> str:
-    """Lay out one tool call: name, main argument, result, time; a long argument is shortened."""
+    """Format one tool call as a line: name, main argument, result, time; a long argument is shortened."""
     result_width = max(20 if width >= 80 else 12, len(result))
     room = max(10, min(40, width - 2 - 12 - 1 - 2 - result_width - 2 - _TIME_COLUMNS))
     what = shorten_argument(argument_text(arguments), room)
@@ -28,7 +28,7 @@ def tool_line(name: str, arguments: Mapping[str, Any], result: str, time: str, *
 
 
 def argument_text(arguments: Mapping[str, Any]) -> str:
-    """Show the most telling argument: a query in quotes, a path as it is, a task with its agent."""
+    """Return the most informative argument: a query in quotes, a path unchanged, a task with its agent."""
     if isinstance(arguments.get("agent"), str) and isinstance(arguments.get("task"), str):
         return f"{arguments['agent']}: {arguments['task']}"
     for name in ("query", "pattern", "message", "question"):
@@ -47,7 +47,7 @@ def argument_text(arguments: Mapping[str, Any]) -> str:
 
 def result_text(name: str, payload: Any) -> str:
     """Describe the result of a tool in two or three words."""
-    # An MCP server may replace a local tool and answer in a form of its own.
+    # An MCP server may replace a local tool and return results in another format.
     with contextlib.suppress(KeyError, TypeError, ValueError):
         if isinstance(payload, Mapping):
             return _local_result(name, payload)

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a command line: one line on stderr, the right exit code, nothing half-written."""
+"""Invalid command lines: one line on stderr, the right exit code, nothing half-written."""
 
 import asyncio
 import io
@@ -28,7 +28,7 @@ def _refused(ended: Any, code: int, *parts: str) -> None:
         (["chat", "--mock-llm"], "there is no message"),
         (["chat", "", "--mock-llm"], "the message is empty"),
         (["chat", " \n", "--mock-llm"], "the message is empty"),
-        (["chat", "a\udcff", "--mock-llm"], "not text in UTF-8"),
+        (["chat", "a\udcff", "--mock-llm"], "is not UTF-8"),
         (["chat", "hi"], "no model is named"),
         (["chat", "hi", "--model", "gpt-5"], "not PROVIDER:MODEL"),
         (["chat", "hi", "--model", "script:x"], "not PROVIDER:MODEL"),
@@ -61,11 +61,11 @@ def _refused(ended: Any, code: int, *parts: str) -> None:
         (["--bogus"], "--bogus"),
     ],
 )
-def test_a_wrong_command_line_is_refused_in_one_line(loom_run: Run, arguments: list[str], part: str) -> None:
+def test_an_invalid_command_line_is_refused_in_one_line(loom_run: Run, arguments: list[str], part: str) -> None:
     _refused(loom_run(*arguments), 2, part)
 
 
-def test_input_that_is_no_text_is_refused(loom_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_input_that_is_not_text_is_refused(loom_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe"), encoding="utf-8"))
     _refused(loom_run("chat", "-", "--mock-llm"), 2, "not valid text")
     monkeypatch.setattr("sys.stdin", None)
@@ -84,7 +84,7 @@ def test_a_refused_chat_leaves_no_run_behind(loom_run: Run) -> None:
     assert [row["run_id"] for row in loom_run("runs", "--output", "json").json] == ["good"]
 
 
-def test_a_refused_next_turn_leaves_the_conversation_as_it_was(loom_run: Run, project: Path) -> None:
+def test_a_refused_next_turn_does_not_change_the_conversation(loom_run: Run, project: Path) -> None:
     loom_run("chat", "hi", "-r", "demo", "--mock-llm")
     before = loom_run("show", "demo", "--output", "json").out
     _refused(loom_run("chat", "more", "-r", "demo", "--mock-llm=missing.json"), 2, "cannot read the script")
@@ -148,7 +148,7 @@ def test_a_conversation_of_a_later_version_is_refused(loom_run: Run, project: Pa
     _refused(loom_run("chat", "hi", "-r", "later", "--mock-llm"), 8, "loom-messages/9")
 
 
-def test_a_workspace_that_is_gone_is_named_on_resume(loom_run: Run, project: Path) -> None:
+def test_resume_names_a_workspace_that_no_longer_exists(loom_run: Run, project: Path) -> None:
     (project / "work").mkdir()
     loom_run("chat", "hi", "-r", "demo", "--mock-llm", "--workspace", "work", "--max-steps", "1")
     (project / "work").rmdir()
@@ -156,7 +156,7 @@ def test_a_workspace_that_is_gone_is_named_on_resume(loom_run: Run, project: Pat
     assert loom_run("resume", "demo", "--workspace", ".").code == 0
 
 
-def test_the_environment_names_the_model_of_new_runs_only(loom_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_sets_the_model_of_new_runs_only(loom_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOM_MODEL", "not a model")
     monkeypatch.setenv("LOOM_DB", "named.sqlite")
     _refused(loom_run("chat", "hi", "-r", "new"), 2, "'not a model'", "PROVIDER:MODEL")

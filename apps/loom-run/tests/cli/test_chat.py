@@ -25,7 +25,9 @@ def test_the_answer_is_on_stdout_and_everything_else_on_stderr(loom_run: Run) ->
     assert 'Continue: loom-run chat -r demo "..."' in ended.err
 
 
-def test_hello_in_an_empty_folder_says_what_was_found(loom_run: Run, tmp_path_factory: Any, monkeypatch: Any) -> None:
+def test_hello_in_an_empty_folder_reports_what_was_found(
+    loom_run: Run, tmp_path_factory: Any, monkeypatch: Any
+) -> None:
     monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
     ended = loom_run("chat", "hello", "--run-id", "demo", "--db", "runs.sqlite", "--mock-llm")
     assert ended.code == 0
@@ -34,7 +36,7 @@ def test_hello_in_an_empty_folder_says_what_was_found(loom_run: Run, tmp_path_fa
     )
 
 
-def test_what_no_document_says_is_looked_for_in_all_files(loom_run: Run, project: Path) -> None:
+def test_all_files_are_searched_when_no_document_matches(loom_run: Run, project: Path) -> None:
     (project / "app.py").write_text("import os\n\ndef octopus():\n    return 8\n")
     ended = loom_run("chat", "where is the Octopus?", "--mock-llm")
     assert ended.out.startswith("app.py:3 is the best of 1 match:\n\n> def octopus():\n>     return 8\n")
@@ -46,7 +48,7 @@ def test_the_mock_option_takes_a_value_only_after_an_equals_sign(loom_run: Run, 
     assert loom_run("chat", "--mock-llm", "--", "--mock-llm").out.startswith("I searched 1 document and")
 
 
-def test_the_same_message_again_gives_the_stored_answer(loom_run: Run) -> None:
+def test_the_same_message_again_returns_the_stored_answer(loom_run: Run) -> None:
     first = loom_run("chat", "hello", "-r", "demo", "--mock-llm")
     again = loom_run("chat", "hello", "-r", "demo", "--mock-llm")
     assert (again.code, again.out) == (0, first.out)
@@ -72,31 +74,31 @@ def test_a_message_is_read_from_standard_input(loom_run: Run, monkeypatch: pytes
     assert loom_run("show", "demo", "--output", "json").json["messages"][0]["text"] == "whales"
 
 
-def test_max_steps_pauses_and_resume_goes_on(loom_run: Run) -> None:
+def test_max_steps_pauses_and_resume_continues(loom_run: Run) -> None:
     paused = loom_run("chat", "whales", "-r", "demo", "--mock-llm", "--max-steps", "1")
     assert (paused.code, paused.out) == (0, "")
     assert "demo is paused before step 1.  Resume: loom-run resume demo" in paused.err
     other = loom_run("chat", "dolphins", "-r", "demo")
     assert other.code == 2
-    assert "its last one has no answer yet" in other.err
+    assert "the last one has no answer yet" in other.err
     ended = loom_run("resume", "demo")
     assert ended.code == 0
     assert "is the best of" in ended.out
     assert "resuming demo in step 1: it was paused" in ended.err
 
 
-def test_the_same_message_goes_on_with_a_paused_turn(loom_run: Run) -> None:
+def test_the_same_message_resumes_a_paused_turn(loom_run: Run) -> None:
     loom_run("chat", "whales", "-r", "demo", "--mock-llm", "--max-steps", "1")
     assert "is the best of" in loom_run("chat", "whales", "-r", "demo").out
 
 
-def test_resume_of_an_answered_chat_gives_the_answer(loom_run: Run) -> None:
+def test_resume_of_an_answered_chat_prints_the_answer(loom_run: Run) -> None:
     first = loom_run("chat", "whales", "-r", "demo", "--mock-llm")
     again = loom_run("resume", "--run-id", "demo")
     assert (again.code, again.out) == (0, first.out)
 
 
-def test_a_used_up_budget_ends_with_4_and_more_goes_on(loom_run: Run, script: Run) -> None:
+def test_an_exhausted_budget_exits_with_4_and_a_larger_one_continues(loom_run: Run, script: Run) -> None:
     stopped = loom_run("chat", "whales", "-r", "demo", script(CALL, CALL, "done"), "--max-requests", "2")
     assert (stopped.code, stopped.out) == (4, "")
     assert "demo stopped: 2 model requests in this turn; the limit is 2.  Resume: loom-run resume demo" in stopped.err
@@ -122,7 +124,7 @@ def test_a_price_is_a_budget_too(loom_run: Run, script: Run) -> None:
     assert loom_run("resume", "demo", "--max-cost", "1").out == "done\n"
 
 
-def test_a_model_without_an_answer_fails_and_the_run_can_be_tried_again(loom_run: Run, script: Run) -> None:
+def test_a_model_without_an_answer_fails_and_the_run_can_be_retried(loom_run: Run, script: Run) -> None:
     failed = loom_run("chat", "whales", "-r", "demo", script(CALL))
     assert (failed.code, failed.out) == (1, "")
     assert "demo failed in step 1: ScriptError: cannot answer" in failed.err
@@ -134,7 +136,7 @@ def test_a_model_without_an_answer_fails_and_the_run_can_be_tried_again(loom_run
     assert calls[0].endswith("recorded")
 
 
-def test_a_failed_tool_is_shown_and_the_run_goes_on(loom_run: Run, script: Run) -> None:
+def test_a_failed_tool_is_shown_and_the_run_continues(loom_run: Run, script: Run) -> None:
     bad = {"tool_calls": [{"name": "read_file", "arguments": {"path": "../secret"}}]}
     ended = loom_run("chat", "whales", script(bad, "I may not"))
     assert ended.out == "I may not\n"
@@ -192,7 +194,7 @@ def test_the_test_command_and_the_workspace_are_kept_with_the_run(loom_run: Run,
     assert [m["payload"]["output"] for m in results] == ["hello there ./tests\n"] * 2
 
 
-def test_a_name_that_a_run_of_another_program_has_is_no_obstacle(loom_run: Run) -> None:
+def test_a_chat_may_have_the_name_of_a_run_of_another_program(loom_run: Run) -> None:
     async def step(state: Any) -> Complete[int]:
         return Complete(1)
 
@@ -208,16 +210,16 @@ def test_a_name_that_a_run_of_another_program_has_is_no_obstacle(loom_run: Run) 
     assert loom_run("explain", "demo", "--output", "text").out.startswith("chat:demo  answered  3 steps")
 
 
-def test_a_recorded_chat_can_be_played_again(loom_run: Run) -> None:
-    first = loom_run("chat", "whales", "-r", "one", "--mock-llm", "--record", "said.json", "--max-steps", "2")
+def test_a_recorded_chat_can_be_replayed(loom_run: Run) -> None:
+    first = loom_run("chat", "whales", "-r", "one", "--mock-llm", "--record", "replies.json", "--max-steps", "2")
     assert first.code == 0
-    ended = loom_run("resume", "one", "--record", "said.json")
-    again = loom_run("chat", "whales", "-r", "two", "--mock-llm=said.json")
+    ended = loom_run("resume", "one", "--record", "replies.json")
+    again = loom_run("chat", "whales", "-r", "two", "--mock-llm=replies.json")
     assert again.out == ended.out
     assert again.err.splitlines()[-1].replace("two", "one") == ended.err.splitlines()[-1]
 
 
-def test_a_failed_turn_does_not_show_the_answer_of_the_one_before(loom_run: Run, script: Run) -> None:
+def test_a_failed_turn_does_not_show_the_answer_of_the_previous_turn(loom_run: Run, script: Run) -> None:
     option = script("one")
     loom_run("chat", "first", "-r", "demo", option)
     failed = loom_run("chat", "second", "-r", "demo", "--output", "json")
@@ -227,19 +229,19 @@ def test_a_failed_turn_does_not_show_the_answer_of_the_one_before(loom_run: Run,
     assert loom_run("chat", "second", "-r", "demo", script("one", "two")).out == "two\n"
 
 
-def test_a_page_that_cannot_be_written_takes_nothing_from_the_answer(loom_run: Run, script: Run, project: Path) -> None:
+def test_a_page_that_cannot_be_written_does_not_lose_the_answer(loom_run: Run, script: Run, project: Path) -> None:
     option = script({"tool_calls": [{"name": "run_tests", "arguments": {}}]}, "the answer")
     (project / "page").mkdir()
-    command = "rm -r page"  # the folder goes while the run works
+    command = "rm -r page"  # the folder disappears while the run works
     ended = loom_run("chat", "hi", "-r", "demo", option, "--test-command", command, "--trace", "page/trace.html")
     assert ended.out == "the answer\n"
     assert ended.code == 1
-    assert "the answer is stored; only the page was not written: cannot write" in ended.err
+    assert "the answer is stored, but the page was not written: cannot write" in ended.err
     assert loom_run("chat", "hi", "-r", "demo").out == "the answer\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "expected"),
     [
         (["chat", "hi"], 2, "no model is named"),
         (["chat", "hi", "--model", "nonsense"], 2, "PROVIDER:MODEL"),
@@ -250,12 +252,12 @@ def test_a_page_that_cannot_be_written_takes_nothing_from_the_answer(loom_run: R
     ],
 )
 @pytest.mark.parametrize("output", ["json", "jsonl"])
-def test_a_command_that_fails_answers_in_json_too(
-    loom_run: Run, arguments: list[str], code: int, said: str, output: str
+def test_a_failed_command_prints_json_too(
+    loom_run: Run, arguments: list[str], code: int, expected: str, output: str
 ) -> None:
     ended = loom_run(*arguments, "--output", output)
     assert ended.code == code
     found = json.loads(ended.out)
     assert (found["status"], found["exit_code"]) == ("error", code)
-    assert said in found["error"]["message"]
-    assert said in ended.err
+    assert expected in found["error"]["message"]
+    assert expected in ended.err

@@ -1,4 +1,4 @@
-"""The commands beside chat: cancel, fork, export, doctor."""
+"""The commands other than chat: cancel, fork, export, doctor."""
 
 import json
 from collections.abc import Callable
@@ -12,9 +12,9 @@ LOOK = {"tool_calls": [{"name": "list_files", "arguments": {}}]}
 EDIT = {"name": "edit_file", "arguments": {"path": "README.md", "old": "about whales", "new": "about seals"}}
 
 
-def test_a_cancelled_run_is_over_and_so_are_its_children(loom_run: Run, project: Path) -> None:
-    errand = {"tool_calls": [{"name": "delegate", "arguments": {"agent": "coder", "task": "x"}}]}
-    script = {"format": "loom-script/1", "replies": [errand, "done"], "agents": {"coder": [{"tool_calls": [EDIT]}]}}
+def test_cancelling_a_run_cancels_its_children(loom_run: Run, project: Path) -> None:
+    delegate = {"tool_calls": [{"name": "delegate", "arguments": {"agent": "coder", "task": "x"}}]}
+    script = {"format": "loom-script/1", "replies": [delegate, "done"], "agents": {"coder": [{"tool_calls": [EDIT]}]}}
     (project / "s.json").write_text(json.dumps(script))
     assert loom_run("supervise", "x", "-r", "team", "--mock-llm=s.json").code == 3
     ended = loom_run("cancel", "team", "--note", "not needed")
@@ -28,14 +28,14 @@ def test_a_cancelled_run_is_over_and_so_are_its_children(loom_run: Run, project:
 
 
 @pytest.mark.parametrize("command", ["cancel", "fork", "export", "undo"])
-def test_a_run_that_is_not_there_is_refused(loom_run: Run, script: Run, command: str) -> None:
+def test_an_unknown_run_is_refused(loom_run: Run, script: Run, command: str) -> None:
     loom_run("chat", "hi", "-r", "demo", script("one"))
     ended = loom_run(command, "nobody")
     assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)
     assert "'nobody'" in ended.err
 
 
-def test_a_fork_goes_on_from_a_turn_and_leaves_the_first_as_it_is(loom_run: Run, script: Run) -> None:
+def test_a_fork_continues_from_a_turn_and_does_not_change_the_original(loom_run: Run, script: Run) -> None:
     option = script(LOOK, "one", "two", "three")
     for message in ("first", "second"):
         loom_run("chat", message, "-r", "demo", option)
@@ -48,14 +48,14 @@ def test_a_fork_goes_on_from_a_turn_and_leaves_the_first_as_it_is(loom_run: Run,
     assert loom_run("chat", "third", "-r", "demo").out == "three\n"
 
 
-def test_a_fork_without_a_place_begins_where_the_run_stands(loom_run: Run, script: Run) -> None:
+def test_a_fork_without_a_step_starts_after_the_latest_step(loom_run: Run, script: Run) -> None:
     loom_run("chat", "first", "-r", "demo", script("one", "two"))
     name = loom_run("fork", "demo").out.strip()
     assert loom_run("chat", "more", "-r", name).out == "two\n"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--turn", "2"], "that turn has no answer"),
         (["--step", "9"], "there is no such committed step"),
@@ -63,21 +63,21 @@ def test_a_fork_without_a_place_begins_where_the_run_stands(loom_run: Run, scrip
         (["--to", "demo"], "demo"),
     ],
 )
-def test_a_fork_that_cannot_be_is_refused(loom_run: Run, script: Run, arguments: list[str], said: str) -> None:
+def test_an_impossible_fork_is_refused(loom_run: Run, script: Run, arguments: list[str], expected: str) -> None:
     loom_run("chat", "first", "-r", "demo", script("one"))
     ended = loom_run("fork", "demo", *arguments)
     assert ended.code == 2
-    assert said in ended.err
+    assert expected in ended.err
 
 
-def test_export_is_markdown_to_read(loom_run: Run, script: Run) -> None:
+def test_export_writes_markdown(loom_run: Run, script: Run) -> None:
     loom_run("chat", "what is here?", "-r", "demo", script(LOOK, "A project."))
     text = loom_run("export", "demo").out
     assert text.startswith("# demo\n\n## User\n\nwhat is here?\n\n### list_files (success)\n\n```\n{}\n```\n\n```\n{\n")
     assert "## script:script.json\n\nA project.\n\n---\n\nanswered, 2 steps, " in text
 
 
-def test_export_is_a_script_that_plays_the_same_again(loom_run: Run, script: Run, project: Path) -> None:
+def test_export_writes_a_script_that_replays_the_conversation(loom_run: Run, script: Run, project: Path) -> None:
     loom_run("chat", "what is here?", "-r", "demo", script(LOOK, "A project."))
     assert loom_run("export", "demo", "--form", "script", "--to", "again.json").err == "written to again.json\n"
     assert loom_run("chat", "what is here?", "-r", "two", "--mock-llm=again.json").out == "A project.\n"
@@ -86,14 +86,14 @@ def test_export_is_a_script_that_plays_the_same_again(loom_run: Run, script: Run
     assert (refused.code, len(refused.err.splitlines())) == (2, 1)
 
 
-def test_a_fence_in_a_result_does_not_end_its_own(loom_run: Run, script: Run, project: Path) -> None:
+def test_a_fence_in_a_result_does_not_end_the_fence_around_it(loom_run: Run, script: Run, project: Path) -> None:
     (project / "fence.md").write_text("```\ncode\n```\n")
     read = {"tool_calls": [{"name": "read_file", "arguments": {"path": "fence.md"}}]}
     loom_run("chat", "x", "-r", "demo", script(read, "done"))
     assert "\n````\n{" in loom_run("export", "demo").out
 
 
-def test_the_doctor_says_what_is_there_and_what_is_missing(
+def test_the_doctor_reports_what_is_available_and_what_is_missing(
     loom_run: Run, script: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loom_run("chat", "hi", "-r", "demo", script("one"))
@@ -111,14 +111,14 @@ def test_the_doctor_says_what_is_there_and_what_is_missing(
     assert verdicts["model"]["verdict"] == "bad"
 
 
-def test_the_doctor_names_a_database_that_is_none(loom_run: Run, project: Path) -> None:
+def test_the_doctor_names_a_file_that_is_not_a_database(loom_run: Run, project: Path) -> None:
     (project / "runs.sqlite").write_text("this is not a database, only a long enough text" * 50)
     ended = loom_run("doctor", "--output", "text")
     assert ended.code == 1
     assert "bad   database" in ended.out
 
 
-def test_a_long_conversation_is_summed_up(loom_run: Run, script: Run, project: Path) -> None:
+def test_a_long_conversation_is_summarized(loom_run: Run, script: Run, project: Path) -> None:
     (project / "long.txt").write_text("words and words\n" * 400)
     read = {"tool_calls": [{"name": "read_file", "arguments": {"path": "long.txt"}}]}
     ended = loom_run("chat", "x", "-r", "demo", script(read, read, "the summary", "done"), "--compact-at", "3000")
@@ -129,7 +129,7 @@ def test_a_long_conversation_is_summed_up(loom_run: Run, script: Run, project: P
     assert "## Summary of 2 earlier replies\n\nthe summary" in loom_run("export", "demo").out
 
 
-def test_the_doctor_looks_at_settings_undo_and_the_environment_of_the_tests(
+def test_the_doctor_checks_settings_undo_and_the_environment_of_the_tests(
     loom_run: Run, script: Run, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loom_run("chat", "hi", "-r", "demo", script({"tool_calls": [EDIT]}, "one"), "--mode", "auto")
@@ -146,7 +146,9 @@ def test_the_doctor_looks_at_settings_undo_and_the_environment_of_the_tests(
     assert next(check for check in sick.json if check["name"] == "settings")["verdict"] == "bad"
 
 
-def test_a_user_without_a_name_is_said_so(loom_run: Run, script: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_name_is_recorded_as_unknown(
+    loom_run: Run, script: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def nobody() -> str:
         raise KeyError("uid not found")
 

@@ -82,12 +82,12 @@ def test_a_file_is_checked_after_it_is_trusted(servers: Any, loom_run: Run, proj
     assert "cannot use MCP server 'none': the program 'no-such-program' was not found" in failed.err
 
 
-def test_a_file_that_is_named_is_the_users_own_word(servers: Any, loom_run: Run) -> None:
+def test_a_file_named_by_the_user_is_trusted(servers: Any, loom_run: Run) -> None:
     assert loom_run("mcp", "check", "--mcp-config", ".mcp.json").code == 0
     assert loom_run("mcp", "check").code == 0
 
 
-def test_a_broken_or_missing_file_is_one_line(project: Path, loom_run: Run) -> None:
+def test_a_broken_or_missing_file_is_reported_in_one_line(project: Path, loom_run: Run) -> None:
     (project / ".mcp.json").write_text('{"mcpServers": {')
     for command in (("mcp", "list"), ("mcp", "check", "--trust"), ("mcp", "list", "--mcp-config", "none.json")):
         ended = loom_run(*command)
@@ -126,7 +126,7 @@ def test_a_run_keeps_its_servers_and_asks_again_when_their_file_has_changed(
     assert loom_run("chat", "d", "-r", "r", "--mcp-config", "none", "--mock-llm").code == 0
 
 
-def test_tools_that_have_changed_are_told(servers: Any, loom_run: Run, script: Run, project: Path) -> None:
+def test_changed_tools_are_reported(servers: Any, loom_run: Run, script: Run, project: Path) -> None:
     option = script("one", "two")
     assert loom_run("chat", "a", "-r", "r", "--trust", option).code == 0
     (project / "tiny.py").write_text(SERVER.replace('"look"', '"glance"'))
@@ -134,13 +134,13 @@ def test_tools_that_have_changed_are_told(servers: Any, loom_run: Run, script: R
     assert "since the last step: added: tiny__glance; removed: tiny__look" in err
 
 
-def test_a_server_does_the_work_of_a_local_tool(servers: Any, loom_run: Run, project: Path) -> None:
+def test_a_server_replaces_a_local_tool(servers: Any, loom_run: Run, project: Path) -> None:
     (project / "tiny.py").write_text(SERVER.replace('"look"', '"search_docs"'))
     answered = loom_run("chat", "whales", "-r", "r", "--trust", "--mock-llm")
     assert (answered.code, answered.out) == (0, "search_docs answers: seen\n")
 
 
-def test_what_is_set_holds_for_new_runs_and_a_flag_stands_above_it(loom_run: Run, project: Path, script: Run) -> None:
+def test_settings_apply_to_new_runs_and_an_option_overrides_them(loom_run: Run, project: Path, script: Run) -> None:
     (project / "loom.toml").write_text('max_requests = 1\ndb = "mine.sqlite"\n')
     call = {"tool_calls": [{"id": "1", "name": "list_files", "arguments": {}}]}
     option = script(call, "done")
@@ -157,7 +157,7 @@ def test_what_is_set_holds_for_new_runs_and_a_flag_stands_above_it(loom_run: Run
 
 
 @pytest.mark.parametrize(("tool", "code", "calls"), [("hang", 3, 1), ("hang_reading", 0, 2)])
-def test_a_call_that_the_agent_was_killed_in_is_in_doubt_unless_it_only_reads(
+def test_a_call_during_which_the_agent_was_killed_is_in_doubt_unless_it_only_reads(
     project: Path, loom_run: Run, script: Run, tool: str, code: int, calls: int
 ) -> None:
     bare = Path(__file__).parents[4] / "packages" / "loom-agents" / "tests" / "mcp" / "servers" / "bare.py"
@@ -189,7 +189,7 @@ def test_a_call_that_the_agent_was_killed_in_is_in_doubt_unless_it_only_reads(
         time.sleep(0.02)
     process.kill()
     process.wait()
-    servers(timeout=0.3)  # the next life of the server does not answer for long either
+    servers(timeout=0.3)  # the restarted server does not answer in time either
     resumed = loom_run("resume", "k", "--trust")
     assert resumed.code == code
     assert effects.read_text().split().count("hang") == calls

@@ -77,7 +77,7 @@ def _is_gone(pid: int) -> bool:
         return True
 
 
-def test_killed_in_a_tool_call_the_run_goes_on_and_repeats_nothing_recorded(
+def test_a_run_killed_in_a_tool_call_resumes_and_repeats_nothing_recorded(
     slow: Path, script: Callable[..., str]
 ) -> None:
     option = script(*REPLIES)
@@ -118,7 +118,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(slow: Path, script: Callable[..
     assert _run("resume", "demo").stdout == "The tests passed.\n"
 
 
-def test_a_second_process_is_told_that_the_run_is_busy(slow: Path, script: Callable[..., str]) -> None:
+def test_a_second_process_reports_that_the_run_is_busy(slow: Path, script: Callable[..., str]) -> None:
     process = subprocess.Popen(_command("chat", "test it", "-r", "demo", script(*REPLIES)), stderr=subprocess.DEVNULL)
     _until(lambda: bool(_effects(slow)))
     busy = _run("resume", "demo")
@@ -129,7 +129,7 @@ def test_a_second_process_is_told_that_the_run_is_busy(slow: Path, script: Calla
     assert len(busy.stderr.splitlines()) == 1
 
 
-def test_undo_waits_for_the_run_unless_it_is_forced(slow: Path) -> None:
+def test_undo_refuses_a_running_run_unless_it_is_forced(slow: Path) -> None:
     write = {"tool_calls": [{"name": "write_file", "arguments": {"path": "new.txt", "text": "x"}}]}
     script = {"format": "loom-script/1", "replies": [write, *REPLIES[1:]]}
     (slow / "script.json").write_text(json.dumps(script))
@@ -140,14 +140,14 @@ def test_undo_waits_for_the_run_unless_it_is_forced(slow: Path) -> None:
     process.kill()
     process.communicate()
     assert busy.returncode == 7
-    assert "is driving it" in busy.stderr
+    assert "is driving the run" in busy.stderr
     assert (slow / "new.txt").exists()
     forced = _run("undo", "demo", "--force")
     assert (forced.returncode, forced.stdout) == (0, "new.txt removed (change 1, write_file)\n")
     assert not (slow / "new.txt").exists()
 
 
-def test_help_loads_nothing_heavy(project: Path) -> None:
+def test_help_loads_no_heavy_modules(project: Path) -> None:
     code = (
         "import sys\n"
         "from loom_run._cli.group import cli\n"
@@ -173,7 +173,7 @@ def test_a_mock_chat_loads_no_schema_library(project: Path) -> None:
     assert ended.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
+def test_a_reader_that_closes_the_pipe_is_not_an_error(project: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     ended = subprocess.run(_command("chat", "whales", "--mock-llm"), stdout=writer, stderr=subprocess.PIPE, text=True)
@@ -184,7 +184,7 @@ def test_a_reader_that_goes_away_is_no_error(project: Path) -> None:
 
 @pytest.mark.interpreter
 @pytest.mark.parametrize("closed", ["stdin", "stdout", "stderr"])
-def test_a_stream_that_the_shell_closed_is_no_error(project: Path, closed: str) -> None:
+def test_a_stream_closed_by_the_shell_is_not_an_error(project: Path, closed: str) -> None:
     number = {"stdin": 0, "stdout": 1, "stderr": 2}[closed]
     code = f"import os, sys; os.close({number}); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     command = [sys.executable, "-c", code, "-m", "loom_run", "chat", "whales", "--mock-llm"]

@@ -1,6 +1,6 @@
-"""What the published alphas did wrong, each as a promise that is kept here.
+"""Errors of the published alphas, one regression test each.
 
-Some are kept elsewhere: the OpenAI path (`test_providers`), edited and expired requests (`test_approvals`), children
+Other files test the rest: the OpenAI path (`test_providers`), edited and expired requests (`test_approvals`), children
 that were killed (`test_delegation` and `test_kill_sweep` of loom-agents), MCP and HTTP (`test_mcp*`, `test_serve*`).
 """
 
@@ -25,41 +25,39 @@ def calling(*calls: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def team(project: Path) -> str:
-    """A team whose coder wants to edit."""
-    errand = {"name": "delegate", "arguments": {"agent": "coder", "task": "edit"}}
+    """Write the script of a team whose coder wants to edit."""
+    delegate = {"name": "delegate", "arguments": {"agent": "coder", "task": "edit"}}
     script = {
         "format": "loom-script/1",
-        "replies": [calling(errand), "merged"],
+        "replies": [calling(delegate), "merged"],
         "agents": {"coder": [calling(EDIT), "edited"]},
     }
     (project / "team.json").write_text(json.dumps(script))
     return f"--mock-llm={project / 'team.json'}"
 
 
-def test_a_gate_in_a_child_is_not_stepped_over_however_often_the_team_is_resumed(
-    loom_run: Run, team: str, project: Path
-) -> None:
+def test_resuming_the_team_never_skips_an_approval_of_a_child(loom_run: Run, team: str, project: Path) -> None:
     assert loom_run("supervise", "edit", "-r", "t", team).code == 3
     for _ in range(3):
         assert loom_run("resume", "t").code == 3
     assert "whales" in (project / "README.md").read_text()
 
 
-def test_the_word_comes_before_the_deed(loom_run: Run, script: Run, project: Path) -> None:
+def test_the_approval_comes_before_the_change(loom_run: Run, script: Run, project: Path) -> None:
     loom_run("chat", "x", "-r", "demo", script(calling(EDIT, TESTS), "done"))
     assert "whales" in (project / "README.md").read_text()
     calls = json.loads(_runner("tool-calls", "demo"))
     assert [call["name"] for call in calls] == ["run_tests"]
 
 
-def test_approve_works_on_a_child_of_a_run_that_goes_on(loom_run: Run, team: str, project: Path) -> None:
+def test_approve_works_on_a_child_of_an_unfinished_run(loom_run: Run, team: str, project: Path) -> None:
     loom_run("supervise", "edit", "-r", "t", team)
     assert loom_run("approve", "t:sub:coder").code == 0
     assert loom_run("resume", "t").out == "merged\n"
     assert "seals" in (project / "README.md").read_text()
 
 
-def test_an_approval_survives_its_process_and_is_answered_by_another(script: Run, project: Path) -> None:
+def test_an_approval_request_survives_its_process_and_another_process_decides(script: Run, project: Path) -> None:
     first = _process("chat", "x", "-r", "demo", script(calling(EDIT), "done"))
     assert (first.returncode, first.stdout) == (3, "")
     assert _process("approve", "demo").returncode == 0
@@ -67,7 +65,7 @@ def test_an_approval_survives_its_process_and_is_answered_by_another(script: Run
     assert (ended.returncode, ended.stdout) == (0, "done\n")
 
 
-def test_a_second_message_to_the_same_name_is_the_next_turn(loom_run: Run) -> None:
+def test_a_second_message_to_the_same_run_is_the_next_turn(loom_run: Run) -> None:
     loom_run("chat", "whales", "-r", "demo", "--mock-llm")
     assert loom_run("chat", "resume", "-r", "demo").code == 0
     assert loom_run("show", "demo", "--output", "json").json["turn"] == 2
@@ -76,7 +74,7 @@ def test_a_second_message_to_the_same_name_is_the_next_turn(loom_run: Run) -> No
 @pytest.mark.parametrize(
     "path", ["-p evil", "--rootdir=/", "-c /etc/passwd", "../other", "/etc", "; id", "$(id)", "--help"]
 )
-def test_what_the_model_names_as_tests_is_never_an_option_nor_a_command(
+def test_test_names_from_the_model_are_never_options_or_commands(
     loom_run: Run, script: Run, project: Path, path: str
 ) -> None:
     call = {"name": "run_tests", "arguments": {"path": path}}
@@ -97,7 +95,7 @@ def test_no_secret_of_the_environment_reaches_a_command(
     assert "PATH" in loom_run("export", "demo").out
 
 
-def test_a_long_file_says_what_is_left_out(loom_run: Run, script: Run, project: Path) -> None:
+def test_a_long_file_reports_what_is_omitted(loom_run: Run, script: Run, project: Path) -> None:
     (project / "long.txt").write_text("".join(f"line {n}\n" for n in range(5_000)))
     call = {"name": "read_file", "arguments": {"path": "long.txt"}}
     loom_run("chat", "x", "-r", "demo", script(calling(call), "done"))
@@ -107,21 +105,21 @@ def test_a_long_file_says_what_is_left_out(loom_run: Run, script: Run, project: 
     assert (payload["truncated"], payload["total"], payload["next_offset"]) == (True, 5_000, 401)
 
 
-def test_the_environment_is_never_written(loom_run: Run) -> None:
+def test_the_environment_is_never_changed(loom_run: Run) -> None:
     before = dict(os.environ)
     loom_run("chat", "whales", "--mock-llm", "--db", "other.sqlite", "--workspace", ".")
     now = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     assert now == {name: value for name, value in before.items() if name != "PYTEST_CURRENT_TEST"}
 
 
-def test_a_model_that_only_calls_tools_is_stopped_and_says_so(loom_run: Run, script: Run) -> None:
+def test_a_model_that_only_calls_tools_is_stopped_with_a_message(loom_run: Run, script: Run) -> None:
     look = calling({"name": "list_files", "arguments": {}})
     ended = loom_run("chat", "x", "-r", "demo", script(*[look] * 60))
     assert ended.code == 4
     assert "demo stopped: 50 model requests in this turn; the limit is 50" in ended.err
 
 
-def test_ids_that_came_twice_and_arguments_that_are_none_are_answered_one_by_one(loom_run: Run, script: Run) -> None:
+def test_duplicate_call_ids_and_invalid_arguments_are_answered_one_by_one(loom_run: Run, script: Run) -> None:
     twice = [
         {"id": "same", "name": "write_file", "arguments": {"path": "a", "text": "1\n"}},
         {"id": "same", "name": "write_file", "arguments": {"path": "b", "text": "2\n"}},

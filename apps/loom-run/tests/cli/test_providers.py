@@ -25,7 +25,7 @@ def provider() -> Iterator[FakeProvider]:
 )
 class TestWithProviders:
     @pytest.mark.parametrize("model", ["openai-chat:gpt-5-mini", "ollama:qwen3"])
-    def test_the_same_conversation_goes_through_either_path(
+    def test_every_provider_gives_the_same_conversation(
         self, loom_run: Run, provider: FakeProvider, model: str
     ) -> None:
         provider.calls(("a", "search_docs", '{"query": "whales"}'))
@@ -41,9 +41,7 @@ class TestWithProviders:
             "tool",
         ]
 
-    def test_a_wrong_key_ends_with_6_and_the_run_can_be_tried_again(
-        self, loom_run: Run, provider: FakeProvider
-    ) -> None:
+    def test_a_wrong_key_exits_with_6_and_the_run_can_be_retried(self, loom_run: Run, provider: FakeProvider) -> None:
         provider.fails(401, "Incorrect API key")
         failed = loom_run("chat", "hello", "-r", "demo", "--model", "openai-chat:gpt-5-mini")
         assert failed.code == 6
@@ -52,18 +50,18 @@ class TestWithProviders:
         provider.streams({"content": "Hello."})
         assert loom_run("resume", "demo").out == "Hello.\n"
 
-    def test_a_missing_key_is_one_line_and_no_run(
+    def test_a_missing_key_is_reported_in_one_line_without_a_run(
         self, loom_run: Run, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("OPENAI_API_KEY")
-        monkeypatch.delenv("OPENAI_BASE_URL")  # a server of one's own needs no key
+        monkeypatch.delenv("OPENAI_BASE_URL")  # a server at another URL needs no key
         ended = loom_run("chat", "hello", "-r", "demo", "--model", "openai-chat:gpt-5-mini")
         assert ended.code == 6
         assert len(ended.err.splitlines()) == 1
         assert "OPENAI_API_KEY" in ended.err
         assert loom_run("runs", "--output", "json").json == []
 
-    def test_an_unknown_provider_is_one_line(self, loom_run: Run) -> None:
+    def test_an_unknown_provider_is_reported_in_one_line(self, loom_run: Run) -> None:
         ended = loom_run("chat", "hello", "--model", "nobody:x")
         assert ended.code == 6
         assert len(ended.err.splitlines()) == 1

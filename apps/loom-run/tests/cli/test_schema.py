@@ -1,4 +1,4 @@
-"""Everything that is printed as JSON fits the published schema."""
+"""All JSON output matches the published schema."""
 
 import json
 from collections.abc import Callable
@@ -28,7 +28,7 @@ def _check(value: Any, name: str | None = None) -> None:
     jsonschema.Draft202012Validator(schema).validate(value)
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_a_valid_json_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads(FILE.read_text()))
 
 
@@ -46,7 +46,7 @@ def test_the_schema_is_one() -> None:
     ],
 )
 @pytest.mark.parametrize("output", ["json", "jsonl"])
-def test_every_end_of_a_turn_fits(
+def test_every_ending_of_a_turn_matches_the_schema(
     loom_run: Run, script: Run, replies: list[Any], options: list[str], status: str, output: str
 ) -> None:
     ended = loom_run("chat", "x", "-r", "demo", script(*replies), *options, "--output", output)
@@ -61,7 +61,7 @@ def test_every_end_of_a_turn_fits(
     _check(loom_run("approvals", "--output", "json").json, "approvals")
 
 
-def test_other_commands_fit(loom_run: Run, script: Run) -> None:
+def test_other_commands_match_the_schema(loom_run: Run, script: Run) -> None:
     _check(loom_run("doctor", "--output", "json").json, "doctor")
     _check(loom_run("supervise", "whales", "-r", "team", "--mock-llm", "--output", "json").json)
     _check(loom_run("show", "team", "--output", "json").json, "show")
@@ -74,13 +74,13 @@ def test_other_commands_fit(loom_run: Run, script: Run) -> None:
 @pytest.mark.parametrize(
     "arguments", [["chat", "hi"], ["resume", "nobody"], ["chat", "", "--mock-llm"], ["supervise", "x", "--model", "a"]]
 )
-def test_every_failure_fits(loom_run: Run, arguments: list[str]) -> None:
+def test_every_failure_matches_the_schema(loom_run: Run, arguments: list[str]) -> None:
     ended = loom_run(*arguments, "--output", "json")
     _check(ended.json)
     assert ended.json["exit_code"] == ended.code != 0
 
 
-def test_something_else_does_not_fit(loom_run: Run, script: Run) -> None:
+def test_other_json_does_not_match_the_schema(loom_run: Run, script: Run) -> None:
     value = loom_run("chat", "x", "-r", "demo", script("one"), "--output", "json").json
     for wrong in ({"status": "done"}, {"exit_code": 9}, {"more": 1}, {"usage": {}}):
         with pytest.raises(jsonschema.ValidationError):

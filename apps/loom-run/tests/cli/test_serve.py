@@ -1,4 +1,4 @@
-"""`loom-run serve` as a real process: chats by HTTP, decided from anywhere, ended by a signal."""
+"""`loom-run serve` as a real process: chats over HTTP, decisions from other processes, the end by a signal."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ class Served:
         assert " at http://" in line, line + self.process.stderr.read()
         self.address, _, self.token = line.split(" at ")[1].strip().partition("#token=")
 
-    def ask(self, path: str, body: Any = None, *, token: str | None = None) -> tuple[int, Any]:
+    def request(self, path: str, body: Any = None, *, token: str | None = None) -> tuple[int, Any]:
         data = None if body is None else json.dumps(body).encode()
         headers = {"authorization": f"Bearer {token or self.token}", "content-type": "application/json"}
         try:
@@ -40,11 +40,11 @@ class Served:
         except urllib.error.HTTPError as refused:
             return refused.code, json.load(refused)
 
-    def until(self, run_id: str, standing: str) -> Any:
+    def until(self, run_id: str, status: str) -> Any:
         end = time.monotonic() + 20
         while time.monotonic() < end:
-            status, run = self.ask(f"v1/runs/{run_id}")
-            if status == 200 and run["display_status"] == standing:
+            code, run = self.request(f"v1/runs/{run_id}")
+            if code == 200 and run["display_status"] == status:
                 return run
             time.sleep(0.02)
         raise AssertionError(run)
@@ -71,74 +71,74 @@ def serve(project: Path) -> Iterator[Callable[..., Served]]:
             served.end()
 
 
-def test_a_chat_is_started_asked_about_decided_and_answered(serve: Any, project: Path, script: Run) -> None:
+def test_a_chat_is_started_waits_for_a_decision_and_is_answered(serve: Any, project: Path, script: Run) -> None:
     served = serve(script(ASKS, "Done.", "Bye."))
-    assert served.ask("v1/runs", {"message": "edit it", "run_id": "e"})[0] == 202
+    assert served.request("v1/runs", {"message": "edit it", "run_id": "e"})[0] == 202
     run = served.until("e", "approval")
     (request,) = run["approvals"]
     assert (request["tool"], request["arguments"]) == ("edit_file", EDIT)
     assert "whales" in (project / "README.md").read_text()
-    assert served.ask("v1/runs/e/messages", {"message": "now?"})[0] == 400
+    assert served.request("v1/runs/e/messages", {"message": "now?"})[0] == 400
     assert (
-        served.ask("v1/runs/e/approvals/1", {"decision": "approve", "arguments_hash": request["arguments_hash"]})[0]
+        served.request("v1/runs/e/approvals/1", {"decision": "approve", "arguments_hash": request["arguments_hash"]})[0]
         == 200
     )
     run = served.until("e", "answered")
     assert (run["answer"], run["title"], run["setup"]["workspace"]) == ("Done.", "edit it", str(project))
     assert "orcas" in (project / "README.md").read_text()
-    assert served.ask("v1/runs/e/messages", {"message": "thanks"})[0] == 202
+    assert served.request("v1/runs/e/messages", {"message": "thanks"})[0] == 202
     assert served.until("e", "answered")["turn"] in (1, 2)
     end = time.monotonic() + 20
-    while served.ask("v1/runs/e")[1]["answer"] != "Bye." and time.monotonic() < end:
+    while served.request("v1/runs/e")[1]["answer"] != "Bye." and time.monotonic() < end:
         time.sleep(0.02)
-    assert served.ask("v1/runs/e")[1]["answer"] == "Bye."
+    assert served.request("v1/runs/e")[1]["answer"] == "Bye."
 
 
-def test_a_decision_at_a_terminal_and_one_by_http_are_of_the_same_run(serve: Any, script: Run, loom_run: Run) -> None:
+def test_a_run_takes_decisions_from_the_terminal_and_over_http(serve: Any, script: Run, loom_run: Run) -> None:
     served = serve(script(ASKS, "Done."))
-    served.ask("v1/runs", {"message": "edit it", "run_id": "e"})
+    served.request("v1/runs", {"message": "edit it", "run_id": "e"})
     served.until("e", "approval")
     assert loom_run("deny", "e", "--note", "not now").code == 0
-    assert served.ask("v1/runs/e/approvals/1", {"decision": "approve"})[0] == 409
-    assert served.ask("v1/runs/e/resume", {})[0] == 202
+    assert served.request("v1/runs/e/approvals/1", {"decision": "approve"})[0] == 409
+    assert served.request("v1/runs/e/resume", {})[0] == 202
     run = served.until("e", "answered")
     assert [message["outcome"] for message in run["messages"] if message["role"] == "tool"] == ["denied"]
     assert loom_run("show", "e", "--output", "json").json["answer"] == "Done."
 
 
-def test_a_call_of_a_child_is_decided_by_http_and_its_parent_goes_on(serve: Any, project: Path, loom_run: Run) -> None:
-    errand = {"name": "delegate", "arguments": {"agent": "coder", "task": "edit"}}
-    lead = [{"tool_calls": [{"id": "d", **errand}]}, "merged"]
-    told = {"format": "loom-script/1", "replies": lead, "agents": {"coder": [ASKS, "edited"]}}
-    (project / "team.json").write_text(json.dumps(told))
+def test_a_decision_over_http_about_a_child_resumes_its_parent(serve: Any, project: Path, loom_run: Run) -> None:
+    delegate = {"name": "delegate", "arguments": {"agent": "coder", "task": "edit"}}
+    lead = [{"tool_calls": [{"id": "d", **delegate}]}, "merged"]
+    script = {"format": "loom-script/1", "replies": lead, "agents": {"coder": [ASKS, "edited"]}}
+    (project / "team.json").write_text(json.dumps(script))
     (project / "loom.toml").write_text('[agents.coder]\nprompt = "You edit."\n')
     assert loom_run("supervise", "edit it", "-r", "team", "--mock-llm=team.json").code == 3
     served = serve("--mock-llm")
-    (request,) = served.ask("v1/approvals")[1]["approvals"]
+    (request,) = served.request("v1/approvals")[1]["approvals"]
     assert request["run_id"] == "team:sub:coder"
-    assert served.ask("v1/runs/team:sub:coder/approvals/1", {"decision": "approve"})[0] == 200
+    assert served.request("v1/runs/team:sub:coder/approvals/1", {"decision": "approve"})[0] == 200
     assert served.until("team", "answered")["answer"] == "merged"
-    rows = {row["run_id"]: row["parent_run_id"] for row in served.ask("v1/runs")[1]["runs"]}
+    rows = {row["run_id"]: row["parent_run_id"] for row in served.request("v1/runs")[1]["runs"]}
     assert rows == {"team": None, "team:sub:coder": "team"}
     assert "orcas" in (project / "README.md").read_text()
 
 
-def test_a_decision_stands_when_the_run_cannot_go_on(serve: Any, project: Path, script: Run) -> None:
+def test_a_decision_is_kept_when_the_run_cannot_be_resumed(serve: Any, project: Path, script: Run) -> None:
     (project / ".mcp.json").write_text('{"mcpServers": {}}')
     served = serve(script(ASKS, "Done."), "--trust")
-    served.ask("v1/runs", {"message": "edit it", "run_id": "e"})
+    served.request("v1/runs", {"message": "edit it", "run_id": "e"})
     served.until("e", "approval")
     (project / ".mcp.json").write_text('{"mcpServers": {"new": {"command": "x"}}}')
-    status, said = served.ask("v1/runs/e/approvals/1", {"decision": "approve"})
-    assert (status, said["approval"]["status"]) == (200, "approved")
-    assert "you have not trusted it" in said["not_resumed"]
-    assert served.ask("v1/runs/e/resume", {})[0] == 400
+    status, answer = served.request("v1/runs/e/approvals/1", {"decision": "approve"})
+    assert (status, answer["approval"]["status"]) == (200, "approved")
+    assert "you have not trusted it" in answer["not_resumed"]
+    assert served.request("v1/runs/e/resume", {})[0] == 400
     (project / ".mcp.json").write_text('{"mcpServers": {}}')
-    assert served.ask("v1/runs/e/resume", {})[0] == 202
+    assert served.request("v1/runs/e/resume", {})[0] == 202
     served.until("e", "answered")
 
 
-def test_a_client_says_what_and_how_much_and_nothing_else(serve: Any) -> None:
+def test_a_client_chooses_the_message_and_the_limits_only(serve: Any) -> None:
     served = serve("--mock-llm")
     for wrong in (
         {},
@@ -149,15 +149,15 @@ def test_a_client_says_what_and_how_much_and_nothing_else(serve: Any) -> None:
         {"message": "x", "max_requests": 1.5},
         {"message": "x", "max_cost_usd": True},
     ):
-        status, said = served.ask("v1/runs", wrong)
-        assert (status, said["error"]["message"][:19]) == (400, "cannot start a chat")
-    assert served.ask("v1/runs", {"message": "x", "run_id": "r", "max_requests": 1})[0] == 202
+        status, answer = served.request("v1/runs", wrong)
+        assert (status, answer["error"]["message"][:19]) == (400, "cannot start a chat")
+    assert served.request("v1/runs", {"message": "x", "run_id": "r", "max_requests": 1})[0] == 202
     assert served.until("r", "limit")["answer"] is None
-    assert served.ask("v1/runs", {"message": "other", "run_id": "r"})[0] == 400
-    assert served.ask("v1/runs", {"message": "x", "run_id": "r"})[0] == 202
+    assert served.request("v1/runs", {"message": "other", "run_id": "r"})[0] == 400
+    assert served.request("v1/runs", {"message": "x", "run_id": "r"})[0] == 202
 
 
-def test_a_run_of_another_program_is_listed_and_not_talked_to(serve: Any, project: Path) -> None:
+def test_a_run_of_another_program_is_listed_but_takes_no_messages(serve: Any, project: Path) -> None:
     code = (
         "import asyncio\nfrom loom_runner import AgentRunner, Complete, SQLiteStore\n"
         "async def step(state, ctx): return Complete(7)\n"
@@ -165,13 +165,13 @@ def test_a_run_of_another_program_is_listed_and_not_talked_to(serve: Any, projec
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     served = serve("--mock-llm")
-    (row,) = served.ask("v1/runs")[1]["runs"]
+    (row,) = served.request("v1/runs")[1]["runs"]
     assert (row["run_id"], row["display_status"], row["accepts_messages"]) == ("far", "completed", False)
-    assert served.ask("v1/runs/far/messages", {"message": "x"})[0] == 400
+    assert served.request("v1/runs/far/messages", {"message": "x"})[0] == 400
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_with_code_0_and_the_chat_is_resumed_on_the_command_line(
+def test_a_signal_exits_with_0_and_the_command_line_resumes_the_chat(
     serve: Any, project: Path, script: Run, loom_run: Run, how: int
 ) -> None:
     call = {"tool_calls": [{"id": "1", "name": "run_tests", "arguments": {}}]}
@@ -179,7 +179,7 @@ def test_a_signal_ends_with_code_0_and_the_chat_is_resumed_on_the_command_line(
         "import time, pathlib; pathlib.Path('begun').touch(); time.sleep(0 if pathlib.Path('quick').exists() else 60)"
     )
     served = serve(script(call, "They ran."), "--test-command", f'{sys.executable} -c "{slow}"')
-    served.ask("v1/runs", {"message": "test it", "run_id": "t"})
+    served.request("v1/runs", {"message": "test it", "run_id": "t"})
     end = time.monotonic() + 20
     while not (project / "begun").exists():
         assert time.monotonic() < end
@@ -192,7 +192,7 @@ def test_a_signal_ends_with_code_0_and_the_chat_is_resumed_on_the_command_line(
     assert (resumed.code, resumed.out) == (0, "They ran.\n")
 
 
-def test_tokens_of_a_file_have_their_scopes_and_names(serve: Any, project: Path, script: Run) -> None:
+def test_tokens_in_a_file_have_their_scopes_and_names(serve: Any, project: Path, script: Run) -> None:
     entries = [("alice", "read", "a"), ("bob", "approve", "b"), ("carol", "run", "c")]
     lines = [
         f'[{name}]\nsha256 = "{hashlib.sha256(token.encode()).hexdigest()}"\nscopes = ["read", "{scope}"]'
@@ -201,17 +201,17 @@ def test_tokens_of_a_file_have_their_scopes_and_names(serve: Any, project: Path,
     (project / "tokens.toml").write_text("\n".join(lines))
     served = serve(script(ASKS, "Done."), "--token-file", "tokens.toml")
     assert served.token == ""
-    assert served.ask("v1/runs", {"message": "edit", "run_id": "e"}, token="a")[0] == 403
-    assert served.ask("v1/runs", {"message": "edit", "run_id": "e"}, token="c")[0] == 202
+    assert served.request("v1/runs", {"message": "edit", "run_id": "e"}, token="a")[0] == 403
+    assert served.request("v1/runs", {"message": "edit", "run_id": "e"}, token="c")[0] == 202
     served.token = "a"
     served.until("e", "approval")
-    assert served.ask("v1/runs/e/approvals/1", {"decision": "approve"}, token="c")[0] == 403
-    status, decided = served.ask("v1/runs/e/approvals/1", {"decision": "approve", "note": "ok"}, token="b")
+    assert served.request("v1/runs/e/approvals/1", {"decision": "approve"}, token="c")[0] == 403
+    status, decided = served.request("v1/runs/e/approvals/1", {"decision": "approve", "note": "ok"}, token="b")
     assert (status, decided["approval"]["decisions"][0]["by"]) == (200, "bob")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (("--mock-llm", "--host", "0.0.0.0"), "others can reach it"),
         (("--mock-llm", "--host", "nowhere.invalid"), "others can reach it"),
@@ -220,13 +220,15 @@ def test_tokens_of_a_file_have_their_scopes_and_names(serve: Any, project: Path,
         (("--mock-llm=none.json",), "none.json"),
     ],
 )
-def test_what_cannot_be_served_is_one_line(loom_run: Run, arguments: tuple[str, ...], said: str) -> None:
+def test_a_server_that_cannot_start_reports_it_in_one_line(
+    loom_run: Run, arguments: tuple[str, ...], expected: str
+) -> None:
     ended = loom_run("serve", "--port", "0", *arguments)
     assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
-    assert said in ended.err
+    assert expected in ended.err
 
 
-def test_a_port_that_is_taken_is_one_line(loom_run: Run) -> None:
+def test_a_port_in_use_is_reported_in_one_line(loom_run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ended = loom_run("serve", "--mock-llm", "--port", str(taken.getsockname()[1]))
     assert (ended.code, ended.err.count("\n")) == (2, 1)

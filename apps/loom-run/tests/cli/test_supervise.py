@@ -1,4 +1,4 @@
-"""A team: one leads, others work, side by side; one tree in explain, one budget, one place for approvals."""
+"""A team: a supervisor and agents that work in parallel, with one tree in explain, one budget, one list of approvals."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ Run = Callable[..., Any]
 EDIT = {"name": "edit_file", "arguments": {"path": "README.md", "old": "about whales", "new": "about seals"}}
 
 
-def errand(agent: str, task: str) -> dict[str, Any]:
+def delegate(agent: str, task: str) -> dict[str, Any]:
     return {"name": "delegate", "arguments": {"agent": agent, "task": task}}
 
 
@@ -23,7 +23,7 @@ def calling(*calls: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def team(project: Path) -> Callable[..., str]:
-    """Write a script with a part for each agent, and give the option that names it."""
+    """Write a script with replies for each agent, and return the option that names it."""
 
     def write(*lead: Any, **agents: list[Any]) -> str:
         script = {"format": "loom-script/1", "replies": list(lead), "agents": agents}
@@ -56,7 +56,7 @@ def test_the_verifier_looks_at_the_repository(loom_run: Run, project: Path) -> N
     assert "Something is changed: ?? README.md" in loom_run("supervise", "whales", "--mock-llm").out
 
 
-def test_explain_show_and_runs_know_the_tree(loom_run: Run) -> None:
+def test_explain_show_and_runs_include_the_child_runs(loom_run: Run) -> None:
     loom_run("supervise", "how does resume work?", "--run-id", "team", "--mock-llm")
     text = loom_run("explain", "--run-id", "team", "--output", "text").out
     assert "  agent   team:sub:researcher  answered  3 steps  README.md:5" in text
@@ -71,7 +71,7 @@ def test_explain_show_and_runs_know_the_tree(loom_run: Run) -> None:
     assert "delegate  researcher: how does resume work?" in loom_run("show", "team", "--output", "text").out
 
 
-def test_the_same_message_again_gives_the_stored_answer_and_another_goes_on(loom_run: Run) -> None:
+def test_the_same_message_again_returns_the_stored_answer_and_a_new_one_continues(loom_run: Run) -> None:
     first = loom_run("supervise", "whales", "-r", "team", "--mock-llm")
     again = loom_run("supervise", "whales", "-r", "team", "--mock-llm")
     assert (again.code, again.out) == (0, first.out)
@@ -81,11 +81,11 @@ def test_the_same_message_again_gives_the_stored_answer_and_another_goes_on(loom
     assert "researcher-2  starts" in more.err
 
 
-def test_an_approval_in_a_child_is_answered_by_the_name_of_the_team(
+def test_an_approval_of_a_child_is_decided_with_the_run_id_of_the_team(
     loom_run: Run, team: Callable[..., str], project: Path
 ) -> None:
     option = team(
-        calling(errand("coder", "edit"), errand("verifier", "look")),
+        calling(delegate("coder", "edit"), delegate("verifier", "look")),
         "merged",
         coder=[calling(EDIT), "edited"],
         verifier=["looked"],
@@ -96,17 +96,17 @@ def test_an_approval_in_a_child_is_answered_by_the_name_of_the_team(
     text = loom_run("resume", "team")
     assert text.code == 3
     assert "team waits for your approval of 1 call:\n  team:sub:coder#1 (edit_file README.md)" in text.err
-    said = loom_run("approve", "--run-id", "team")
-    assert said.out == "approved: team:sub:coder#1 (edit_file README.md)\n"
-    assert said.err == "Resume: loom-run resume team\n"
+    approved = loom_run("approve", "--run-id", "team")
+    assert approved.out == "approved: team:sub:coder#1 (edit_file README.md)\n"
+    assert approved.err == "Resume: loom-run resume team\n"
     ended = loom_run("resume", "team")
     assert (ended.code, ended.out) == (0, "merged\n")
     assert "about seals" in (project / "README.md").read_text()
     assert loom_run("undo", "team").out == "README.md restored (change 1, edit_file)\n"
 
 
-def test_the_one_who_leads_has_no_tools_that_change_something(loom_run: Run, team: Callable[..., str]) -> None:
-    option = team(calling(EDIT, errand("researcher", "edit")), "sorry", researcher=[calling(EDIT), "cannot"])
+def test_the_supervisor_has_only_tools_that_read(loom_run: Run, team: Callable[..., str]) -> None:
+    option = team(calling(EDIT, delegate("researcher", "edit")), "sorry", researcher=[calling(EDIT), "cannot"])
     loom_run("supervise", "edit it", "-r", "team", option, "--mode", "auto")
     for run in ("team", "team:sub:researcher"):
         messages = loom_run("show", run, "--output", "json").json["messages"]
@@ -114,9 +114,11 @@ def test_the_one_who_leads_has_no_tools_that_change_something(loom_run: Run, tea
         assert "there is no such tool" in refused["payload"]
 
 
-def test_children_share_what_the_run_may_use_and_more_lets_them_go_on(loom_run: Run, team: Callable[..., str]) -> None:
+def test_children_share_the_budget_of_the_run_and_a_larger_one_resumes_them(
+    loom_run: Run, team: Callable[..., str]
+) -> None:
     look = calling({"name": "list_files", "arguments": {}})
-    option = team(calling(errand("researcher", "look")), "done", researcher=[look] * 9 + ["found"])
+    option = team(calling(delegate("researcher", "look")), "done", researcher=[look] * 9 + ["found"])
     stopped = loom_run("supervise", "look", "-r", "team", option, "--max-requests", "4")
     assert stopped.code == 4
     assert "the limit is 4.  Resume: loom-run resume team --max-requests N" in stopped.err
@@ -128,19 +130,19 @@ def test_children_share_what_the_run_may_use_and_more_lets_them_go_on(loom_run: 
 
 def test_usage_is_that_of_the_whole_team(loom_run: Run, team: Callable[..., str]) -> None:
     paid = {"text": "found", "usage": {"input_tokens": 10, "output_tokens": 5, "cost_usd": 0.5}}
-    option = team(calling(errand("researcher", "a"), errand("researcher", "b")), "done", researcher=[paid])
+    option = team(calling(delegate("researcher", "a"), delegate("researcher", "b")), "done", researcher=[paid])
     ended = loom_run("supervise", "look", "-r", "team", option, "--output", "json")
     assert ended.json["usage"]["cost_usd"] == 1.0
     assert ended.json["usage"]["requests"] == 4
 
 
-def test_a_script_without_the_part_of_an_agent_is_said(loom_run: Run, team: Callable[..., str]) -> None:
-    ended = loom_run("supervise", "look", "-r", "team", team(calling(errand("coder", "x")), "done"))
+def test_a_script_without_replies_for_an_agent_is_reported(loom_run: Run, team: Callable[..., str]) -> None:
+    ended = loom_run("supervise", "look", "-r", "team", team(calling(delegate("coder", "x")), "done"))
     assert ended.code == 1
     assert "agents.coder is not a list with at least one reply" in ended.err
 
 
-def test_agents_of_the_configuration_take_the_place_of_the_usual_ones(loom_run: Run, project: Path) -> None:
+def test_configured_agents_replace_the_default_ones(loom_run: Run, project: Path) -> None:
     (project / "loom.toml").write_text(
         '[agents.librarian]\nprompt = "Finds documents."\ntools = ["search_docs", "read_file", "grep", "list_files"]\n'
     )

@@ -1,4 +1,4 @@
-"""What is set once: which layer wins, what is refused with its line, and what a project may not decide alone."""
+"""The layers of settings: which one wins, which lines are refused, and what a project may set only when trusted."""
 
 import json
 from collections.abc import Callable
@@ -16,14 +16,14 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def user(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give the folder of the user's own settings."""
+    """Return the folder with the user's settings."""
     home = tmp_path_factory.mktemp("config")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
     (home / "loom").mkdir()
     return home / "loom"
 
 
-def test_a_later_layer_stands_above_an_earlier_one(project: Path, user: Path) -> None:
+def test_a_later_layer_overrides_an_earlier_one(project: Path, user: Path) -> None:
     (user / "config.toml").write_text('model = "ollama:a"\nmax_cost = 1\ndb = "u.sqlite"\n')
     (project / "loom.toml").write_text('# ours\nmodel = "ollama:b"\nmax_steps = 3\n')
     settings = load_settings(environment={"LOOM_MODEL": "ollama:c", "LOOM_MAX_TOKENS": "10", "LOOM_DB": ""})
@@ -55,7 +55,7 @@ def test_agents_of_both_files_are_kept(project: Path, user: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ('\nmodl = "a:b"', "line 2 sets 'modl', which is not a setting. Did you mean 'model'?"),
         ("[zzz]\na = 1", "line 1 sets 'zzz', which is not a setting. Known settings: model,"),
@@ -74,23 +74,23 @@ def test_agents_of_both_files_are_kept(project: Path, user: Path) -> None:
         ("\udcff", "it is not TOML"),
     ],
 )
-def test_what_nobody_knows_is_refused_with_its_line(project: Path, user: Path, text: str, said: str) -> None:
+def test_an_unknown_setting_is_refused_with_its_line(project: Path, user: Path, text: str, expected: str) -> None:
     (project / "loom.toml").write_text(text, errors="surrogateescape")
     with pytest.raises(LoomRunError, match="^cannot (use|read) ") as error:
         load_settings(environment={})
-    assert said in str(error.value)
+    assert expected in str(error.value)
     assert " loom.toml: " in str(error.value)
 
 
 @pytest.mark.parametrize(
     "variable", ["LOOM_MAX_STEPS=x", "LOOM_MAX_STEPS=0", "LOOM_MAX_COST=nan", "LOOM_MAX_COST=-1", "LOOM_MODE=yolo"]
 )
-def test_a_variable_that_does_not_fit_is_named(project: Path, user: Path, variable: str) -> None:
+def test_an_invalid_variable_is_named(project: Path, user: Path, variable: str) -> None:
     with pytest.raises(LoomRunError, match=f"cannot use {variable.partition('=')[0]}="):
         load_settings(environment=dict([variable.split("=")]))
 
 
-def test_a_folder_in_place_of_a_file_is_one_line(project: Path, user: Path) -> None:
+def test_a_folder_in_place_of_a_file_is_reported_in_one_line(project: Path, user: Path) -> None:
     (project / "loom.toml").mkdir()
     with pytest.raises(LoomRunError, match="is a directory"):
         load_settings(environment={})
@@ -110,14 +110,14 @@ def test_a_project_cannot_trust_itself(project: Path, user: Path) -> None:
         TrustPrompt().require(load_settings(environment={}))
 
 
-def test_the_users_own_word_needs_no_trust(project: Path, user: Path) -> None:
+def test_the_settings_of_the_user_need_no_trust(project: Path, user: Path) -> None:
     (user / "config.toml").write_text('mode = "auto"\n')
     assert load_settings(environment={}).guarded is None
     (project / "loom.toml").write_text('mode = "auto"\n')
     assert load_settings(environment={"LOOM_MODE": "ask"}).guarded is None
 
 
-def test_a_person_is_shown_the_file_and_asked(project: Path, user: Path, monkeypatch: Any, capsys: Any) -> None:
+def test_the_user_is_shown_the_file_and_asked(project: Path, user: Path, monkeypatch: Any, capsys: Any) -> None:
     file = project / "loom.toml"
     file.write_text('mode = "auto"\n' + "#\n" * 50)
     answers = [False, True]
@@ -133,7 +133,7 @@ def test_a_person_is_shown_the_file_and_asked(project: Path, user: Path, monkeyp
     assert "It has changed since you trusted it." in capsys.readouterr().err
 
 
-def test_the_command_prints_value_and_origin(project: Path, user: Path, loom_run: Run) -> None:
+def test_the_command_prints_values_and_origins(project: Path, user: Path, loom_run: Run) -> None:
     (project / "loom.toml").write_text('mode = "auto"\nallow = ["a", "b"]\n[agents.x]\nprompt = "p"\n')
     shown = loom_run("config", "--show", "--output", "text")
     assert shown.code == 0

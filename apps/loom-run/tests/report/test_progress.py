@@ -40,7 +40,7 @@ def test_without_a_terminal_nothing_streams(capsys: Any) -> None:
     assert capsys.readouterr().out == ""
 
 
-def test_a_retry_and_a_recorded_call_are_told(capsys: Any) -> None:
+def test_retries_and_recorded_calls_are_shown(capsys: Any) -> None:
     progress = Progress("text", is_live=False)
     progress(_event("attempt_failed", error={"type": "ModelError", "message": "429"}, retry_in_s=0.5))
     progress(_event("attempt_failed", error={"type": "ModelError", "message": "429"}, retry_in_s=None))
@@ -51,7 +51,7 @@ def test_a_retry_and_a_recorded_call_are_told(capsys: Any) -> None:
     )
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "  ModelError: 429; trying again in 500 ms"
-    assert lines[1] == "resuming demo in step 2: process 4121 disappeared in the middle of it"
+    assert lines[1] == "resuming demo in step 2: process 4121 disappeared during the step"
     assert lines[2].split() == ["x", "10", "B", "recorded"]
     assert len(lines) == 3
 
@@ -81,7 +81,7 @@ def test_a_tool_line_fits_the_terminal_from_60_columns_on(width: int) -> None:
         ({"path": 3}, '{"path": 3}'),
     ],
 )
-def test_the_argument_that_says_most_is_shown(arguments: dict[str, Any], text: str) -> None:
+def test_the_most_informative_argument_is_shown(arguments: dict[str, Any], text: str) -> None:
     assert argument_text(arguments) == text
 
 
@@ -100,7 +100,7 @@ def test_the_argument_that_says_most_is_shown(arguments: dict[str, Any], text: s
         ("other", [1, 2], "6 B"),
     ],
 )
-def test_a_result_is_told_in_a_few_words(name: str, payload: Any, text: str) -> None:
+def test_a_result_is_described_in_a_few_words(name: str, payload: Any, text: str) -> None:
     assert result_text(name, payload) == text
 
 
@@ -125,7 +125,7 @@ def test_a_result_is_told_in_a_few_words(name: str, payload: Any, text: str) -> 
         ("ask_user", {"question": "which?"}, {"answer": "this"}, '"which?"', "this"),
     ],
 )
-def test_calls_that_change_something_are_told_in_a_few_words(
+def test_calls_that_change_something_are_described_in_a_few_words(
     name: str, arguments: dict[str, Any], payload: Any, what: str, result: str
 ) -> None:
     assert argument_text(arguments) == what

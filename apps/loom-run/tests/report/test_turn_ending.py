@@ -25,7 +25,7 @@ def test_show_prints_the_conversation_for_a_person(loom_run: Run, script: Run) -
     assert lines[5].startswith("-- answered, 2 steps, ")
 
 
-def test_show_in_jsonl_is_one_message_a_line(loom_run: Run, script: Run) -> None:
+def test_show_in_jsonl_prints_one_message_per_line(loom_run: Run, script: Run) -> None:
     loom_run("chat", "hello", "-r", "demo", script("Done."))
     assert len(loom_run("show", "demo", "--output", "jsonl").out.splitlines()) == 2
 
@@ -43,16 +43,16 @@ def test_runs_lists_the_latest_first(loom_run: Run) -> None:
     assert "whales" in table[1]
 
 
-def test_explain_tells_an_unfinished_chat_how_to_go_on(loom_run: Run) -> None:
+def test_explain_prints_how_to_resume_an_unfinished_chat(loom_run: Run) -> None:
     loom_run("chat", "whales", "-r", "demo", "--mock-llm", "--max-steps", "1")
-    told = loom_run("explain", "demo", "--output", "text")
-    assert told.out.startswith("demo  paused  1 step")
-    assert told.err == "resume: loom-run resume demo\n"
+    explained = loom_run("explain", "demo", "--output", "text")
+    assert explained.out.startswith("demo  paused  1 step")
+    assert explained.err == "resume: loom-run resume demo\n"
     facts = loom_run("explain", "--run-id", "demo").json
     assert facts["next"] == {"resume": "loom-run resume demo"}
 
 
-def test_explain_lays_the_times_out_in_a_column(loom_run: Run, script: Run) -> None:
+def test_explain_aligns_the_times_in_a_column(loom_run: Run, script: Run) -> None:
     call = {"tool_calls": [{"name": "list_files", "arguments": {}}]}
     option = script(call, "one", "two\x1b[2J")
     loom_run("chat", "first", "-r", "demo", option, "--max-steps", "1")
@@ -69,7 +69,7 @@ def test_explain_lays_the_times_out_in_a_column(loom_run: Run, script: Run) -> N
     assert ended.err == 'resume: loom-run chat -r demo "..."\n'
 
 
-def test_explain_says_how_to_go_on_when_the_budget_is_used_up(loom_run: Run, script: Run) -> None:
+def test_explain_prints_how_to_resume_when_the_budget_is_used_up(loom_run: Run, script: Run) -> None:
     calls = {"tool_calls": [{"name": "list_files", "arguments": {}}]}
     loom_run("chat", "hi", "-r", "demo", script(calls, calls, "done"), "--max-requests", "1")
     ended = loom_run("explain", "demo", "--output", "text")
@@ -88,7 +88,7 @@ def test_explain_says_how_to_go_on_when_the_budget_is_used_up(loom_run: Run, scr
         (Usage(1, 5, 0, 5, None), "5 in / 5 out tokens, cost unknown"),
     ],
 )
-def test_usage_is_written_for_a_person(usage: Usage, text: str) -> None:
+def test_usage_is_readable(usage: Usage, text: str) -> None:
     assert usage_text(usage) == text
 
 
@@ -107,7 +107,7 @@ def _turn(status: Any, **more: Any) -> Turn:
         (_turn("failed", error={"type": "KeyError", "message": "x"}), 1, "KeyError: x  Try again: R"),
     ],
 )
-def test_every_ending_says_what_to_do_and_has_its_exit_code(turn: Turn, code: int, text: str) -> None:
+def test_every_ending_names_the_next_command_and_has_its_exit_code(turn: Turn, code: int, text: str) -> None:
     assert text in ending(turn, again="A", resume="R")
     assert turn.exit_code == code
 
@@ -121,11 +121,11 @@ def test_every_ending_says_what_to_do_and_has_its_exit_code(turn: Turn, code: in
         ),
         ("the budget of tokens 25 is used up", "18 tokens used; the limit is 25.  Resume: R --max-tokens N"),
         ("the budget of cost_usd 0.25 is used up", "$0.5000 spent; the limit is $0.25.  Resume: R --max-cost N"),
-        ("the budget of time_s 3 is used up", "it has worked for 3 s, which is the limit.  Resume: R --timeout N"),
+        ("the budget of time_s 3 is used up", "the run has worked for 3 s, which is the limit.  Resume: R --timeout N"),
         ("the price is not known.", "the price is not known.  Resume: R"),
     ],
 )
-def test_the_limit_that_is_reached_names_its_option(message: str, text: str) -> None:
+def test_the_limit_that_was_reached_names_its_option(message: str, text: str) -> None:
     error = {"type": "BudgetUsedUp", "message": message, "category": "limit"}
     state = AgentState(usage=Usage(1, 9, 0, 9, 0.5), setup={"workspace": ".", "model": "mock"}).with_user("hi")
     turn = Turn("demo", "limit", 1, state, error=error)

@@ -1,4 +1,4 @@
-"""Calls that wait for a person: the commands that answer, the prompt at a terminal, exit codes."""
+"""Calls that wait for approval: the commands that decide, the prompt at a terminal, exit codes."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ def waiting(loom_run: Run, script: Run) -> Run:
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Play a person at a terminal, who types the given lines."""
+    """Simulate a user at a terminal who types the given lines."""
 
     def play(*lines: str) -> list[str]:
         prompts: list[str] = []
@@ -50,7 +50,7 @@ def _readme(project: Path) -> str:
     return (project / "README.md").read_text()
 
 
-def test_without_a_terminal_it_ends_with_3_and_says_what_to_type(loom_run: Run, script: Run, project: Path) -> None:
+def test_without_a_terminal_it_exits_with_3_and_prints_what_to_type(loom_run: Run, script: Run, project: Path) -> None:
     ended = loom_run("chat", "edit it", "-r", "demo", script(calling(("edit_file", EDIT)), "done"))
     assert ended.code == 3
     assert ended.out == ""
@@ -66,15 +66,15 @@ def test_without_a_terminal_it_ends_with_3_and_says_what_to_type(loom_run: Run, 
 
 
 def test_approve_and_resume_make_the_change(waiting: Run, project: Path) -> None:
-    said = waiting("approve", "--run-id", "demo")
-    assert (said.code, said.out) == (0, "approved: demo#1 (edit_file README.md)\n")
-    assert said.err == "Resume: loom-run resume demo\n"
+    approved = waiting("approve", "--run-id", "demo")
+    assert (approved.code, approved.out) == (0, "approved: demo#1 (edit_file README.md)\n")
+    assert approved.err == "Resume: loom-run resume demo\n"
     ended = waiting("resume", "demo")
     assert (ended.code, ended.out) == (0, "done\n")
     assert "dolphins" in _readme(project)
 
 
-def test_a_denial_is_told_to_the_model_and_ends_with_5(waiting: Run, project: Path) -> None:
+def test_a_denial_is_reported_to_the_model_and_exits_with_5(waiting: Run, project: Path) -> None:
     waiting("deny", "demo", "--note", "whales are fine")
     ended = waiting("resume", "demo", "--output", "json")
     assert ended.code == 5
@@ -83,9 +83,9 @@ def test_a_denial_is_told_to_the_model_and_ends_with_5(waiting: Run, project: Pa
     assert "whales are fine" in ended.json["denials"][0]["why"]
     assert "whales" in _readme(project)
     assert "denied" in waiting("show", "demo", "--output", "text").out
-    told = waiting("explain", "demo", "--output", "text").out
-    assert "  approval  demo#1 (edit_file README.md)  denied by " in told
-    assert ": whales are fine\n" in told
+    explained = waiting("explain", "demo", "--output", "text").out
+    assert "  approval  demo#1 (edit_file README.md)  denied by " in explained
+    assert ": whales are fine\n" in explained
 
 
 def test_arguments_can_be_changed(waiting: Run, project: Path) -> None:
@@ -95,12 +95,12 @@ def test_arguments_can_be_changed(waiting: Run, project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"), [("{", "not JSON"), ("[]", "not a JSON object"), ('{"path": 1}', "'old' is missing")]
+    ("edit", "expected"), [("{", "not JSON"), ("[]", "not a JSON object"), ('{"path": 1}', "'old' is missing")]
 )
-def test_arguments_that_do_not_fit_are_refused(waiting: Run, edit: str, said: str) -> None:
+def test_arguments_that_do_not_fit_are_refused(waiting: Run, edit: str, expected: str) -> None:
     ended = waiting("approve", "demo", "--edit", edit)
     assert ended.code == 2
-    assert said in ended.err
+    assert expected in ended.err
     assert waiting("approvals", "--output", "json").json[0]["status"] == "pending"
 
 
@@ -112,20 +112,21 @@ def test_a_call_is_decided_once(waiting: Run) -> None:
         assert "it is approved already" in again.err
     nothing = waiting("approve", "demo")
     assert nothing.code == 2
-    assert "no call of it waits for approval" in nothing.err
+    assert "none waits for approval" in nothing.err
 
 
 @pytest.mark.parametrize(
-    ("call", "said"), [("demo#7", "no such request"), ("demo#x", "RUN#NUMBER"), ("nobody", "'nobody'"), ("#1", "''")]
+    ("call", "expected"),
+    [("demo#7", "no such request"), ("demo#x", "RUN#NUMBER"), ("nobody", "'nobody'"), ("#1", "''")],
 )
-def test_what_is_not_there_cannot_be_decided(waiting: Run, call: str, said: str) -> None:
+def test_an_unknown_call_cannot_be_decided(waiting: Run, call: str, expected: str) -> None:
     ended = waiting("approve", call)
     assert ended.code == 2
-    assert said in ended.err
+    assert expected in ended.err
     assert len(ended.err.splitlines()) == 1
 
 
-def test_an_expired_request_is_refused_and_the_model_is_told(
+def test_an_expired_request_is_refused_and_the_model_is_informed(
     waiting: Run, monkeypatch: pytest.MonkeyPatch, project: Path
 ) -> None:
     from datetime import datetime
@@ -144,9 +145,7 @@ def test_an_expired_request_is_refused_and_the_model_is_told(
     assert "whales" in _readme(project)
 
 
-def test_several_calls_are_listed_and_answered_one_by_one_or_together(
-    loom_run: Run, script: Run, project: Path
-) -> None:
+def test_several_calls_are_listed_and_decided_one_by_one_or_together(loom_run: Run, script: Run, project: Path) -> None:
     write = {"path": "new.txt", "text": "x\n"}
     loom_run("chat", "edit", "-r", "demo", script(calling(("edit_file", EDIT), ("write_file", write)), "done"))
     both = loom_run("approve", "demo")
@@ -182,19 +181,19 @@ def test_modes_and_rules_are_kept_with_the_run_and_can_be_changed(loom_run: Run,
     assert "dolphins" in _readme(project)
 
 
-def test_a_rule_that_is_none_is_refused(loom_run: Run) -> None:
+def test_an_invalid_rule_is_refused(loom_run: Run) -> None:
     ended = loom_run("chat", "x", "--mock-llm", "--allow", "edit_file(")
     assert ended.code == 2
     assert "neither TOOL nor TOOL(PATTERN)" in ended.err
 
 
-def test_a_mode_that_only_looks_refuses_and_ends_with_5(loom_run: Run, script: Run) -> None:
+def test_read_only_mode_denies_changes_and_exits_with_5(loom_run: Run, script: Run) -> None:
     ended = loom_run("chat", "edit", script(calling(("edit_file", EDIT)), "done"), "--mode", "read-only")
     assert (ended.code, ended.out) == (5, "done\n")
     assert "denied" in ended.err
 
 
-def test_at_a_terminal_it_is_asked_in_place(
+def test_at_a_terminal_the_question_is_asked_at_once(
     loom_run: Run, script: Run, terminal: Callable[..., list[str]], project: Path
 ) -> None:
     prompts = terminal("?", "y")
@@ -205,14 +204,14 @@ def test_at_a_terminal_it_is_asked_in_place(
     assert "dolphins" in _readme(project)
 
 
-def test_at_a_terminal_a_no_has_a_reason(loom_run: Run, script: Run, terminal: Callable[..., list[str]]) -> None:
+def test_at_a_terminal_a_denial_has_a_reason(loom_run: Run, script: Run, terminal: Callable[..., list[str]]) -> None:
     terminal("n", "not today")
     ended = loom_run("chat", "edit it", "-r", "demo", script(calling(("edit_file", EDIT)), "done"))
     assert ended.code == 5
     assert "not today" in loom_run("show", "demo", "--output", "text").out
 
 
-def test_at_a_terminal_always_is_kept_with_the_run(
+def test_at_a_terminal_always_is_stored_with_the_run(
     loom_run: Run, script: Run, terminal: Callable[..., list[str]], project: Path
 ) -> None:
     prompts = terminal("a")
@@ -225,7 +224,7 @@ def test_at_a_terminal_always_is_kept_with_the_run(
 
 
 @pytest.mark.parametrize("lines", [["l"], []])
-def test_at_a_terminal_it_can_wait(
+def test_at_a_terminal_the_decision_can_be_postponed(
     loom_run: Run, script: Run, terminal: Callable[..., list[str]], lines: list[str]
 ) -> None:
     terminal(*lines)
@@ -248,8 +247,8 @@ def test_at_a_terminal_the_arguments_can_be_edited(
 
 def test_a_question_is_answered_by_the_next_message(loom_run: Run, script: Run) -> None:
     ask = calling(("ask_user", {"question": "Which file?"}))
-    asked = loom_run("chat", "edit", "-r", "demo", script(ask, "thanks"), "--output", "json")
-    assert (asked.code, asked.json["status"], asked.json["question"]) == (3, "question", "Which file?")
+    waits = loom_run("chat", "edit", "-r", "demo", script(ask, "thanks"), "--output", "json")
+    assert (waits.code, waits.json["status"], waits.json["question"]) == (3, "question", "Which file?")
     same = loom_run("chat", "edit", "-r", "demo")
     assert same.code == 3
     assert "demo asks: Which file?" in same.err
@@ -268,19 +267,19 @@ def test_a_question_is_asked_at_a_terminal(loom_run: Run, script: Run, terminal:
     assert prompts == ["answer> "] * 2
 
 
-def test_undo_takes_the_change_back(waiting: Run, project: Path) -> None:
+def test_undo_restores_the_file(waiting: Run, project: Path) -> None:
     before = _readme(project)
-    assert waiting("undo", "demo").err == "demo has changed nothing, or everything was undone\n"
+    assert waiting("undo", "demo").err == "demo has changed no files, or every change is undone\n"
     waiting("approve", "demo")
     waiting("resume", "demo")
     assert "edit_file  README.md (changed)" in waiting("undo", "demo", "--list").out
     ended = waiting("undo", "demo")
     assert (ended.code, ended.out) == (0, "README.md restored (change 1, edit_file)\n")
     assert _readme(project) == before
-    assert "everything was undone" in waiting("undo", "demo", "--list").err
+    assert "every change is undone" in waiting("undo", "demo", "--list").err
 
 
-def test_undo_refuses_a_file_that_was_changed_since(waiting: Run, project: Path) -> None:
+def test_undo_refuses_a_file_that_has_been_changed_since(waiting: Run, project: Path) -> None:
     waiting("approve", "demo")
     waiting("resume", "demo")
     (project / "README.md").write_text("mine\n")

@@ -1,4 +1,4 @@
-"""The interactive chat: with a scripted reader, and once at a real terminal."""
+"""The interactive chat: with a scripted reader, and at a pseudo-terminal."""
 
 import os
 import pty
@@ -23,8 +23,8 @@ from loom_run._session.session import Session
 Run = Callable[..., Any]
 
 
-def _talk(project: Path, capsys: Any, option: str, *lines: Any) -> tuple[list[str], str]:
-    """Type lines; an exception class among them is raised instead. Gives the answers, and what was written to stderr."""
+def _chat(project: Path, capsys: Any, option: str, *lines: Any) -> tuple[list[str], str]:
+    """Type lines; an exception class among them is raised instead. Returns the answers and the text on stderr."""
     waiting = list(lines)
     answers: list[str] = []
 
@@ -39,7 +39,7 @@ def _talk(project: Path, capsys: Any, option: str, *lines: Any) -> tuple[list[st
         progress = Progress("text", is_live=False)
         options = RunOptions(progress)
         session = Session(
-            Conversation(store, "talk"),
+            Conversation(store, "demo"),
             change,
             {},
             options,
@@ -51,36 +51,36 @@ def _talk(project: Path, capsys: Any, option: str, *lines: Any) -> tuple[list[st
 
 
 def test_messages_are_turns_of_one_conversation(project: Path, capsys: Any, script: Run, loom_run: Run) -> None:
-    answers, err = _talk(project, capsys, script("one", "two", "three"), "hello", "", "hello", "a\\", "b", "/exit", "c")
+    answers, err = _chat(project, capsys, script("one", "two", "three"), "hello", "", "hello", "a\\", "b", "/exit", "c")
     assert answers == ["one", "two", "three"]
-    assert err.startswith(f"talk: script:{project / 'script.json'} in {project}")
-    texts = [m["text"] for m in loom_run("show", "talk", "--output", "json").json["messages"]]
+    assert err.startswith(f"demo: script:{project / 'script.json'} in {project}")
+    texts = [m["text"] for m in loom_run("show", "demo", "--output", "json").json["messages"]]
     assert texts == ["hello", "one", "hello", "two", "a\nb", "three"]
 
 
-def test_commands_say_what_they_know(project: Path, capsys: Any, script: Run) -> None:
-    _, err = _talk(project, capsys, script("one"), "/cost", "hi", "/cost", "/model", "/help", "/what")
-    assert "there is no message yet" in err
+def test_commands_print_their_reports(project: Path, capsys: Any, script: Run) -> None:
+    _, err = _chat(project, capsys, script("one"), "/cost", "hi", "/cost", "/model", "/help", "/what")
+    assert "the chat has no message yet" in err
     assert "in / 1 out tokens, $0" in err
     assert err.count(f"in {project}") == 2
     assert "there is no command /what" in err
     assert err.count("/resume") == 2
 
 
-def test_an_error_does_not_end_the_session_and_resume_goes_on(project: Path, capsys: Any, script: Run) -> None:
+def test_an_error_does_not_end_the_session_and_resume_continues(project: Path, capsys: Any, script: Run) -> None:
     option = script()
     Path("script.json").write_text('{"format": "loom-script/1", "replies": ["one"]}')
-    answers, err = _talk(project, capsys, option, "hi", "and?", "more", "/resume")
+    answers, err = _chat(project, capsys, option, "hi", "and?", "more", "/resume")
     assert answers == ["one", "failed", "failed"]
     assert "the last message has no answer yet: /resume continues it" in err
     script("one", "two")
-    answers, err = _talk(project, capsys, option, "/resume")
+    answers, err = _chat(project, capsys, option, "/resume")
     assert answers == ["two"]
     assert "the last message has no answer yet; /resume continues it" in err
 
 
-def test_ctrl_c_at_the_prompt_drops_the_line(project: Path, capsys: Any, script: Run) -> None:
-    assert _talk(project, capsys, script("one"), KeyboardInterrupt, "hi")[0] == ["one"]
+def test_ctrl_c_at_the_prompt_discards_the_line(project: Path, capsys: Any, script: Run) -> None:
+    assert _chat(project, capsys, script("one"), KeyboardInterrupt, "hi")[0] == ["one"]
 
 
 class Pty:
@@ -120,9 +120,9 @@ class Pty:
 @pytest.mark.parametrize("term", ["dumb", "xterm"])
 def test_at_a_terminal_the_answer_streams_and_ctrl_d_leaves(project: Path, script: Run, term: str) -> None:
     terminal = Pty(term, script("Hello there.", "Bye."), NO_COLOR="1")
-    for said, answer in [(b"hi\n", b"Hello there.\r\n"), (b"bye\n", b"Bye.\r\n")]:
+    for message, answer in [(b"hi\n", b"Hello there.\r\n"), (b"bye\n", b"Bye.\r\n")]:
         terminal.until(terminal.prompt)
-        terminal.type(said)
+        terminal.type(message)
         terminal.until(answer)
         terminal.until(b"out tokens, $0")
     terminal.until(terminal.prompt)
@@ -131,13 +131,15 @@ def test_at_a_terminal_the_answer_streams_and_ctrl_d_leaves(project: Path, scrip
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_a_message_may_have_lines_and_what_was_typed_is_remembered(project: Path, script: Run, loom_run: Run) -> None:
+def test_a_message_may_have_several_lines_and_input_is_kept_in_the_history(
+    project: Path, script: Run, loom_run: Run
+) -> None:
     terminal = Pty("xterm", script("one", "two"), XDG_STATE_HOME=str(project / "state"))
     terminal.until(terminal.prompt)
-    terminal.type(b"\x1b[200~a\nb\x1b[201~\r")  # pasted, which comes as one piece whatever the load
+    terminal.type(b"\x1b[200~a\nb\x1b[201~\r")  # pasted text arrives in one piece
     terminal.until(b"one\r\n")
     terminal.until(terminal.prompt)
-    terminal.type(b"\x10\r")  # Ctrl-P: what was typed before
+    terminal.type(b"\x10\r")  # Ctrl-P: the previous input
     terminal.until(b"two\r\n")
     terminal.until(terminal.prompt)
     terminal.type(b"/ex\t")
@@ -184,13 +186,13 @@ def test_without_a_terminal_there_is_no_session(project: Path, script: Run) -> N
     assert "there is no message" in ended.stderr
 
 
-def test_commands_show_change_and_take_back(project: Path, capsys: Any, script: Run) -> None:
+def test_commands_show_and_undo_changes(project: Path, capsys: Any, script: Run) -> None:
     edit = {"path": "README.md", "old": "whales", "new": "orcas"}
     option = script({"tool_calls": [{"id": "1", "name": "edit_file", "arguments": edit}]}, "done")
     subprocess.run(["git", "init", "-q"], check=True)
     subprocess.run(["git", "add", "README.md"], check=True)
-    _, err = _talk(project, capsys, option, "/undo", "edit", "y", "/diff", "/undo", "/diff", "/approve", "/tools")
-    assert err.count("there is no message yet: type one first") == 1
+    _, err = _chat(project, capsys, option, "/undo", "edit", "y", "/diff", "/undo", "/diff", "/approve", "/tools")
+    assert err.count("the chat has no message yet: type one first") == 1
     assert "+A project about orcas." in err
     assert "README.md (changed)" in err
     assert "README.md restored" in err
@@ -201,27 +203,27 @@ def test_commands_show_change_and_take_back(project: Path, capsys: Any, script: 
     assert "orcas" not in (project / "README.md").read_text()
 
 
-def test_a_call_that_was_left_open_is_decided_later(project: Path, capsys: Any, script: Run) -> None:
+def test_a_postponed_call_is_decided_later(project: Path, capsys: Any, script: Run) -> None:
     edit = {"path": "README.md", "old": "whales", "new": "orcas"}
     option = script({"tool_calls": [{"id": "1", "name": "edit_file", "arguments": edit}]}, "done")
-    answers, _ = _talk(project, capsys, option, "edit", "l", "/approve", "y")
+    answers, _ = _chat(project, capsys, option, "edit", "l", "/approve", "y")
     assert answers == ["approval", "done"]
 
 
-def test_another_model_is_taken_for_the_next_turn(project: Path, capsys: Any, script: Run) -> None:
-    _, err = _talk(project, capsys, script("one"), "hi", "/model nonsense", "/model ollama:qwen3", "/model")
+def test_another_model_is_used_for_the_next_turn(project: Path, capsys: Any, script: Run) -> None:
+    _, err = _chat(project, capsys, script("one"), "hi", "/model nonsense", "/model ollama:qwen3", "/model")
     assert "cannot use --model 'nonsense'" in err
     assert err.count("ollama:qwen3 in ") == 2
 
 
-def test_trust_is_for_the_files_as_they_were_when_the_session_began(project: Path, capsys: Any, script: Run) -> None:
+def test_trust_covers_the_files_as_they_were_when_the_session_began(project: Path, capsys: Any, script: Run) -> None:
     (project / ".mcp.json").write_text('{"mcpServers": {}}')
-    asked: list[int] = []
+    questions: list[int] = []
 
     class Changing(list[str]):
         def pop(self, index: Any = 0) -> Any:
-            asked.append(1)
-            if len(asked) == 2:
+            questions.append(1)
+            if len(questions) == 2:
                 (project / ".mcp.json").write_text('{"mcpServers": {"new": {"command": "x"}}}')
             return super().pop(index)
 

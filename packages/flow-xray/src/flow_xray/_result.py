@@ -27,13 +27,13 @@ class TraceResult(TraceData):
     """Hold the spans of one trace, and write, compare and analyse them.
 
     Args:
-        name: title of the trace.
-        spans: in any order; `Span.parent_id` makes them a tree. A span whose parent is not here is
+        name: Title of the trace.
+        spans: In any order; `Span.parent_id` makes them a tree. A span whose parent is not here is
             a root.
         value: JSON of what the traced call returned.
         meta: JSON facts about the whole trace (run_id, status, ...).
         trace_id: 32 hex digits; random when not given.
-        is_frozen: the values are JSON and redacted already, as those of a session or a file are.
+        is_frozen: The values are JSON and redacted already, as those of a session or a file are.
             Spans that you construct yourself are frozen and redacted when the trace is written.
     """
 
@@ -44,7 +44,7 @@ class TraceResult(TraceData):
         """Return the trace of the `trace.run` or `trace.arun` that raised `error`.
 
         Raises:
-            LookupError: no such run raised this exception.
+            LookupError: No such run raised this exception.
         """
         result = getattr(error, "__xray__", None)
         if not isinstance(result, TraceResult):
@@ -63,11 +63,11 @@ class TraceResult(TraceData):
         yourself to give a price file.
 
         Args:
-            prices: a JSON file, in USD for a million tokens: {"models": {NAME: {"input": 3,
+            prices: A JSON file, in USD for a million tokens: {"models": {NAME: {"input": 3,
                 "output": 15, "cache_read": 0.3, "cache_write": 3.75}}}; NAME may end with `*`.
 
         Raises:
-            TraceFormatError: the price file cannot be read.
+            TraceFormatError: The price file cannot be read.
         """
         frozen = self.frozen()
         if prices is None and not any(
@@ -89,8 +89,8 @@ class TraceResult(TraceData):
         change: the comparison leaves them out, and both traces keep them as they are.
 
         Args:
-            other: the later trace.
-            ignore: names of members to leave out, at any depth; also "input", "output", "error",
+            other: The later trace.
+            ignore: Names of members to leave out, at any depth; also "input", "output", "error",
                 "status", "meta".
         """
         from flow_xray._compare.diff import diff
@@ -104,7 +104,7 @@ class TraceResult(TraceData):
         that differ.
 
         Args:
-            rules: callables of yours that take the `SpanTree` and return findings or texts.
+            rules: Callables of yours that take the `SpanTree` and return findings or texts.
         """
         from flow_xray._analysis.findings import analyze
 
@@ -114,7 +114,7 @@ class TraceResult(TraceData):
         """Return the trace as JSON text in the format `flow-xray/1`.
 
         Args:
-            path: where the text is also written.
+            path: Where the text is also written.
 
         Raises:
             TraceOutputError: `path` cannot be written.
@@ -128,7 +128,7 @@ class TraceResult(TraceData):
         """Read what `to_json` wrote.
 
         Raises:
-            TraceFormatError: the text is not a trace, or a newer flow-xray wrote it.
+            TraceFormatError: The text is not a trace, or a newer flow-xray wrote it.
         """
         from flow_xray._read.trace_file import load
 
@@ -145,8 +145,8 @@ class TraceResult(TraceData):
         The page needs no server and no network; it is one file that can be sent to somebody.
 
         Args:
-            path: where the page is also written.
-            source: files or folders of the program's source. The graph then also shows what could
+            path: Where the page is also written.
+            source: Files or folders of the program's source. The graph then also shows what could
                 have run and which branches were not taken. Nothing of the source is executed.
 
         Raises:
@@ -166,7 +166,7 @@ class TraceResult(TraceData):
         """Return Chrome trace events, which Perfetto and DevTools open.
 
         Args:
-            path: where the text is also written.
+            path: Where the text is also written.
 
         Raises:
             TraceOutputError: `path` cannot be written.
@@ -179,7 +179,7 @@ class TraceResult(TraceData):
         """Return a speedscope file: a flame graph of each lane.
 
         Args:
-            path: where the text is also written.
+            path: Where the text is also written.
 
         Raises:
             TraceOutputError: `path` cannot be written.
@@ -192,7 +192,7 @@ class TraceResult(TraceData):
         """Return OTLP/JSON, which OpenTelemetry backends take.
 
         Args:
-            path: where the text is also written.
+            path: Where the text is also written.
 
         Raises:
             TraceOutputError: `path` cannot be written.
@@ -205,7 +205,7 @@ class TraceResult(TraceData):
         """Return a Graphviz graph of who called whom, folded by function.
 
         Args:
-            path: where the text is also written.
+            path: Where the text is also written.
 
         Raises:
             TraceOutputError: `path` cannot be written.
@@ -223,7 +223,7 @@ def read_journal(*paths: "str | os.PathLike[str]") -> TraceResult:
     how many records were damaged, and whether it is complete.
 
     Raises:
-        TraceFormatError: a file cannot be read, is not a journal, or a newer flow-xray wrote it.
+        TraceFormatError: A file cannot be read, is not a journal, or a newer flow-xray wrote it.
     """
     from flow_xray._read.journal import read_journals
 
@@ -234,12 +234,12 @@ def read_trace_files(paths: Sequence[str], *, is_partial_fine: bool = False) -> 
     """Return the trace in files of any known format; several make one trace.
 
     Args:
-        paths: of the files.
-        is_partial_fine: read what is intact of a damaged trace file; `meta["notes"]` says what is
+        paths: Of the files.
+        is_partial_fine: Read what is intact of a damaged trace file; `meta["notes"]` says what is
             missing.
 
     Raises:
-        TraceFormatError: a file cannot be read, or its format is not known.
+        TraceFormatError: A file cannot be read, or its format is not known.
     """
     from flow_xray._read.files import read_files
 

@@ -42,9 +42,9 @@ class TraceMiddleware:
     """Wrap an ASGI application.
 
     Args:
-        app: the application.
-        store: where captures are stored; a folder is used as a store without limits.
-        skip: returns whether a request, given its scope, is not recorded (health checks).
+        app: The application.
+        store: Where captures are stored; a folder is used as a store without limits.
+        skip: Returns whether a request, given its scope, is not recorded (health checks).
     """
 
     def __init__(

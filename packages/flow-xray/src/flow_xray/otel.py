@@ -63,16 +63,16 @@ class XraySpanProcessor(SpanProcessor):
     """Record OpenTelemetry spans in a session of flow-xray.
 
     Args:
-        session: records the spans that start where no session is open; without it they are not
+        session: Records the spans that start where no session is open; without it they are not
             recorded.
-        journal: opens a session of its own that appends to this `.xray` file; `shutdown()` closes
+        journal: Opens a session of its own that appends to this `.xray` file; `shutdown()` closes
             it.
-        name: title of that session.
-        redact: its rules, in addition to the built-in ones.
-        limits: how much of a value it records.
+        name: Title of that session.
+        redact: Its rules, in addition to the built-in ones.
+        limits: How much of a value it records.
 
     Raises:
-        TraceOutputError: the journal cannot be opened. Later the processor never raises into the
+        TraceOutputError: The journal cannot be opened. Later the processor never raises into the
             program.
     """
 
@@ -121,7 +121,7 @@ class XraySpanProcessor(SpanProcessor):
         """Return what the session of this processor has recorded so far.
 
         Raises:
-            LookupError: it has no session; ask the session that is open around the spans.
+            LookupError: It has no session; ask the session that is open around the spans.
         """
         if self._session is None:
             raise LookupError(

@@ -102,9 +102,9 @@ class XrayGolden:
         """Record the `with` block and compare it; a block that raises is not compared.
 
         Args:
-            name: of the golden trace.
-            redact: rules in addition to the built-in ones, as in `trace.capture`.
-            **options: those of `check`.
+            name: Of the golden trace.
+            redact: Rules in addition to the built-in ones, as in `trace.capture`.
+            **options: Those of `check`.
         """
         from flow_xray import trace
 
@@ -128,15 +128,15 @@ class XrayGolden:
         """Compare a trace with its golden trace; fail the test when the check fails.
 
         Args:
-            result: the trace.
-            name: of the golden trace.
-            max_tokens_increase: how far the tokens may grow: "10%", or a number.
-            max_cost_increase: the same for the cost; a number is in USD.
-            max_duration_increase: the same for the duration; a number is in ms.
-            max_calls_increase: the same for the number of calls.
-            ignore: members to leave out, at any depth; also "input", "output", "error", "status",
+            result: The trace.
+            name: Of the golden trace.
+            max_tokens_increase: How far the tokens may grow: "10%", or a number.
+            max_cost_increase: The same for the cost; a number is in USD.
+            max_duration_increase: The same for the duration; a number is in ms.
+            max_calls_increase: The same for the number of calls.
+            ignore: Members to leave out, at any depth; also "input", "output", "error", "status",
                 "meta".
-            limits_only: let changed calls pass.
+            limits_only: Let changed calls pass.
         """
         __tracebackhide__ = True
         from flow_xray._compare.golden import check_against, write_golden

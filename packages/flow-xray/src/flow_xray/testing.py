@@ -34,11 +34,11 @@ class KillReport:
     """The state of the journal of one killed process.
 
     Args:
-        told: number of calls that the process had reported as ended.
-        spans: number of spans in the journal.
-        interrupted: number of spans without an end.
-        damaged: number of records that could not be read; more than one is a fault.
-        faults: descriptions of what is wrong; empty when nothing is.
+        told: Number of calls that the process had reported as ended.
+        spans: Number of spans in the journal.
+        interrupted: Number of spans without an end.
+        damaged: Number of records that could not be read; more than one is a fault.
+        faults: Descriptions of what is wrong; empty when nothing is.
     """
 
     told: int
@@ -52,10 +52,10 @@ def kill_once(journal: Path, *, moment: float, view: Callable[[Sequence[str]], i
     """Start the recording program, kill it, and check its journal.
 
     Args:
-        journal: its path; must not exist.
-        moment: when to kill: the integer part is the number of calls to wait for, the rest a
+        journal: Its path; must not exist.
+        moment: When to kill: the integer part is the number of calls to wait for, the rest a
             fraction of 5 ms.
-        view: runs `flow-xray` with arguments; by default the command itself, without its output.
+        view: Runs `flow-xray` with arguments; by default the command itself, without its output.
     """
     command = [sys.executable, "-m", "flow_xray.testing", "--record", str(journal)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603  this very module
@@ -77,9 +77,9 @@ def judge(journal: Path, told: Sequence[int], view: Callable[[Sequence[str]], in
     """Compare a journal with the calls that were reported as ended.
 
     Args:
-        journal: of a killed process.
-        told: the numbers of these calls.
-        view: as for `kill_once`.
+        journal: Of a killed process.
+        told: The numbers of these calls.
+        view: As for `kill_once`.
     """
     faults: list[str] = []
     page = journal.with_suffix(".html")

@@ -1,8 +1,9 @@
-"""The decision service: all interfaces decide about requests for approval through it.
+"""The decision service, through which all interfaces decide about approval requests.
 
-A decision is: who asks (a `Person`, resolved by the interface), may they (`objection`, against the
-policy that was bound to the request), write it (the runner's rows), record it (the audit trail). A
-refusal is recorded, too. Anybody may deny: that starts nothing.
+A decision has four parts: identify the person (a `Person`, resolved by the interface), check their
+permission (`objection`, against the policy that was bound to the request), write the decision (the
+runner's rows), record it (the audit trail). A refusal is recorded, too. Anybody may deny: that
+starts nothing.
 
 The service never resumes a run. It returns which run can be resumed, and each interface does that
 in its own way.
@@ -43,10 +44,10 @@ Resolution = Literal["result", "retry", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What came of a decision.
+    """The result of a decision.
 
     Args:
-        request: The request after it.
+        request: The request after the decision.
         run_id: The run that can be resumed now; None while the request is still pending.
     """
 
@@ -59,7 +60,7 @@ class DecisionService:
     """Decide about the requests of one database.
 
     Args:
-        engine: The engine whose runs they are of.
+        engine: The engine of the runs.
         site: The settings, for the groups.
         database: The file of the runs and of the audit trail.
     """
@@ -78,7 +79,7 @@ class DecisionService:
         return requests_in_tree(self.runs.approvals(pending_only=pending_only), run_id)
 
     def find(self, verb: str, run_id: str, number: int | None) -> Request:
-        """Return the request that a person means: that of the number, or the only pending one.
+        """Return the request with the given number, or the only pending one.
 
         Raises:
             LoomOpsError: There is no such request, or there are several.
@@ -121,11 +122,12 @@ class DecisionService:
     async def resolve(self, run_id: str, call: int, how: Resolution, person: Person) -> str:
         """Record what happened to a command in doubt; return the run that can be resumed now.
 
-        Whoever may not approve the command may not do this either: it could start it again.
+        This requires the permission to approve the command, because it may start it again.
 
         Args:
             call: The number of the call in its run.
-            how: `result` when it was done, `retry` to start it again, `skip` to leave it as failed.
+            how: `result` when the command was done, `retry` to start it again, `skip` to record it as
+                failed.
 
         Raises:
             LoomOpsError: The person may not; exit code 5.
@@ -144,7 +146,7 @@ class DecisionService:
         return root
 
     def refusal(self, verb: str, request: Request, person: Person) -> str | None:
-        """Return why a person may not do this, after recording the refusal; None when they may."""
+        """Return why a person may not do this, and record the refusal; None when they may."""
         if verb == "deny":
             return None
         why = objection(person, request["policy"], groups=self.site.groups, database=self.database)
@@ -153,7 +155,7 @@ class DecisionService:
         return why
 
     def record_refusal(self, request: Request, person: Person, why: str) -> None:
-        """Write into the audit trail that somebody tried to decide who may not.
+        """Write to the audit trail that a person tried to decide without permission.
 
         Durability: it is on disk when this returns.
         """

@@ -22,8 +22,8 @@ def approval_gate(context: ExecutionContext, *, requester: str) -> Gate:
     """Return the gate of one run.
 
     Args:
-        requester: Who asked for the run; bound to each request, for policies that require somebody
-            else.
+        requester: The person who requested the run; bound to each request, for policies that
+            require another person.
     """
 
     def decide(call: PendingCall) -> Allow | Ask | Deny:

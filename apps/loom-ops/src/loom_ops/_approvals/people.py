@@ -1,12 +1,12 @@
-"""Who somebody is, and whether they may decide about a step.
+"""The identity of a person, and whether they may decide about a step.
 
 A person on the command line is the user of the operating system; over HTTP the subject of the
 token, or that user for the token that the server created for them; on Telegram the name that the
-site maps the user id to. What a client says about itself is ignored.
+site maps the user id to. What a client states about itself is ignored.
 
-A group is a list of names in the settings. `operators`, which the starter runbooks name, need not
-be among them: then it is the owner of the database, so that one person alone can work. Any other
-group that is not set is empty.
+A group is a list of names in the settings. `operators`, which the starter runbooks use, need not
+be set: it then is the owner of the database, so that one person can work alone. Any other group
+that is not set is empty.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ LOCAL_USER: Final = "local_user"
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who asks or decides.
+    """A person who requests a run or decides.
 
     Args:
-        via: The interface that they used: `cli`, `http` or `telegram`.
-        verified_by: What proves who they are.
+        via: The interface used: `cli`, `http` or `telegram`.
+        verified_by: The proof of their identity.
     """
 
     name: str
@@ -57,15 +57,15 @@ def local_person(via: str = "cli") -> Person:
 def objection(
     person: Person, policy: Mapping[str, Any], *, groups: Mapping[str, tuple[str, ...]], database: Path
 ) -> str | None:
-    """Return why somebody may not approve; None when they may.
+    """Return why a person may not approve; None when they may.
 
     Args:
         policy: `group`, `not_requester` and `requester`, as they were bound to the request.
         groups: The groups of the settings.
-        database: Its owner is the group `operators` when the settings do not set that.
+        database: Its owner is the group `operators` when the settings do not set that group.
     """
     if policy.get("not_requester") and person.name == str(policy.get("requester", "")):
-        return f"{person} asked for the run, and somebody else must approve it"
+        return f"{person} requested the run, and another person must approve it"
     group = str(policy.get("group", OPERATORS))
     if group in groups:
         return None if person.name in groups[group] else f"{person} is not in the group {group!r}"

@@ -1,4 +1,4 @@
-"""Requests for approval: find the one that a person means, and describe it."""
+"""Approval requests: choose the one that a person means, and describe it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["approvals_left", "choose_request", "step_text"]
 
 
 def choose_request(requests: Iterable[Request], run_id: str, number: int | None, verb: str) -> Request:
-    """Return the request that a person means: that of the number, or the only pending one.
+    """Return the request with the given number, or the only pending one.
 
     Args:
         requests: All requests of the database.
@@ -43,13 +43,13 @@ def choose_request(requests: Iterable[Request], run_id: str, number: int | None,
 
 
 def step_text(request: Request) -> str:
-    """Return what the step would do: its command, or the name of its tool."""
+    """Return the command of the step, or the name of its tool."""
     policy = request["policy"]
     return argv_text(policy["argv"]) if policy.get("argv") else str(request["tool"])
 
 
 def approvals_left(request: Request) -> int:
-    """Return how many people have yet to approve; an edit approves the edited arguments."""
+    """Return how many people must still approve; an edit approves the edited arguments."""
     approvers: set[str] = set()
     for decision in request["decisions"]:
         if decision["how"] == "edit":

@@ -1,1 +1,1 @@
-"""The audit trail: its chained rows, what of a run's rows belongs into it, its signed head."""
+"""The audit trail: its chained entries, the facts of a run's rows, its signed head."""

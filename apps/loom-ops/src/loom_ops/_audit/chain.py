@@ -3,7 +3,7 @@
 `hash = sha256(canonical JSON of the entry, with the hash of the entry before)`. Whoever changes,
 removes, adds or reorders entries breaks the chain at that place, and `chain_breaks` names it. The
 first entry follows a fixed start, so entries that were put in front are found too. A chain alone
-cannot show that its *newest* entries were cut off; a head that was printed earlier does.
+cannot show that its *newest* entries were removed; a head that was printed earlier does.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 __all__ = ["CHAIN_START", "AuditEntry", "AuditFact", "AuditHead", "ChainBreak", "chain_breaks", "entry_after"]
 
 CHAIN_START: Final = sha256(b"loom-ops audit 1").hexdigest()
-"""What the first entry holds as the hash of the one before it."""
+"""The previous hash in the first entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditFact:
-    """Something that is to be recorded.
+    """A fact to record.
 
     Args:
-        source: The name of the fact, unique in the database and the same whenever it is derived
-            again.
+        source: The name of the fact: unique in the database, and the same each time the fact is
+            derived.
         at: When it happened (UTC, ISO 8601).
-        kind: What happened, for instance `approval.decided`.
+        kind: What happened, for example `approval.decided`.
         actor: Who did it.
         content: The details, as JSON without secrets.
     """
@@ -50,7 +50,7 @@ class AuditEntry:
     """An entry as it is stored.
 
     Args:
-        number: Its place in the chain, from 1.
+        number: Its position in the chain, from 1.
         content: JSON.
         previous: The hash of the entry before it.
     """
@@ -87,7 +87,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditHead:
-    """Number and hash of the newest entry: kept elsewhere, it shows a tail that was cut off."""
+    """Number and hash of the newest entry: kept elsewhere, it shows that later entries were removed."""
 
     number: int
     hash: str
@@ -110,7 +110,7 @@ class AuditHead:
 
 @dataclass(frozen=True, slots=True)
 class ChainBreak:
-    """A place where the trail is not what was written."""
+    """An entry at which the trail differs from what was written."""
 
     number: int
     text: str
@@ -125,11 +125,11 @@ def entry_after(head: AuditHead | None, fact: AuditFact) -> AuditEntry:
 
 
 def chain_breaks(entries: Iterable[AuditEntry], head: AuditHead | None = None) -> list[ChainBreak]:
-    """Walk the whole chain and name every place where it is broken.
+    """Verify the whole chain; return every break.
 
     Args:
         entries: All entries, in order.
-        head: One that was printed earlier; it must still be there, unchanged.
+        head: A head that was printed earlier; its entry must still exist, unchanged.
     """
     breaks: list[ChainBreak] = []
     number, previous = 0, CHAIN_START

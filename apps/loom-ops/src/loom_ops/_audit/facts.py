@@ -1,4 +1,4 @@
-"""What of a run's rows belongs into the audit trail.
+"""Derive the facts for the audit trail from the rows of a run.
 
 Facts are derived from committed rows: the trail can be brought up to date at any time, from any
 process, and deriving a fact again changes nothing.
@@ -84,19 +84,26 @@ def _summary(role: str, result: dict[str, Any]) -> dict[str, Any]:
 def _approvals(runs: Runs, run_id: str) -> Iterator[AuditFact]:
     for approval in runs.approvals(run_id):
         source = f"{run_id}/approval/{approval['number']}"
-        about = {"approval": approval["number"], "arguments_hash": approval["arguments_hash"]}
-        about |= {name: approval["policy"].get(name) for name in ("step", "argv")}
-        asked = {**about, "reason": approval["reason"], "needed": approval["needed"], "until": approval["expires_at"]}
-        asked["group"] = approval["policy"].get("group")
-        yield AuditFact(f"{source}/asked", run_id, approval["requested_at"], "approval.asked", "executor", asked)
+        request_facts = {"approval": approval["number"], "arguments_hash": approval["arguments_hash"]}
+        request_facts |= {name: approval["policy"].get(name) for name in ("step", "argv")}
+        requested = {
+            **request_facts,
+            "reason": approval["reason"],
+            "needed": approval["needed"],
+            "until": approval["expires_at"],
+        }
+        requested["group"] = approval["policy"].get("group")
+        yield AuditFact(f"{source}/asked", run_id, approval["requested_at"], "approval.asked", "executor", requested)
         for number, decision in enumerate(approval["decisions"], 1):
-            content = {**about, "how": decision["how"], "via": decision["via"], "note": decision["note"]}
+            content = {**request_facts, "how": decision["how"], "via": decision["via"], "note": decision["note"]}
             if decision["how"] == "edit":
                 content["argv"] = approval["edited_arguments"].get("argv")
             name, actor = f"{source}/decided/{number}", decision["by"]
             yield AuditFact(name, run_id, decision["at"], "approval.decided", actor, content)
         if approval["status"] == "expired":
-            yield AuditFact(f"{source}/expired", run_id, approval["expires_at"], "approval.expired", "time", about)
+            yield AuditFact(
+                f"{source}/expired", run_id, approval["expires_at"], "approval.expired", "time", request_facts
+            )
 
 
 def _calls(runs: Runs, run_id: str, role: str) -> Iterator[AuditFact]:
@@ -106,15 +113,20 @@ def _calls(runs: Runs, run_id: str, role: str) -> Iterator[AuditFact]:
         kind = _KINDS[call["name"]]
         source = f"{run_id}/call/{call['step_index']}/{call['key']}"
         step, at = call["arguments"], call["started_at"]
-        about = {"step": step.get("id")} | ({"argv": step["argv"]} if "argv" in step else {})
+        call_facts = {"step": step.get("id")} | ({"argv": step["argv"]} if "argv" in step else {})
         if kind == "command":
-            yield AuditFact(f"{source}/started", run_id, at, "command.started", role, about)
+            yield AuditFact(f"{source}/started", run_id, at, "command.started", role, call_facts)
         if kind == "command" and call["status"] == "in_doubt":
-            yield AuditFact(f"{source}/doubt/{call['tries']}", run_id, at, "command.in_doubt", role, about)
+            yield AuditFact(f"{source}/doubt/{call['tries']}", run_id, at, "command.in_doubt", role, call_facts)
         if call["status"] in ("done", "failed"):
             result = call["result"] or {}
             error = (call["error"] or {}).get("message")
-            content = {**about, "status": call["status"], "ok": result.get("ok"), "text": result.get("text") or error}
+            content = {
+                **call_facts,
+                "status": call["status"],
+                "ok": result.get("ok"),
+                "text": result.get("text") or error,
+            }
             content |= {name: result[name] for name in ("exit_code", "rule", "value", "expect") if name in result}
             if call["decided_by"] is not None:
                 content["decided_by"] = call["decided_by"]

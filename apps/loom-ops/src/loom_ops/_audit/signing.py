@@ -1,4 +1,4 @@
-"""Sign the head of an audit trail with Ed25519, so that whoever holds the public key can verify it.
+"""Sign the head of an audit trail with Ed25519; the public key verifies the signature.
 
 Keys are PEM files: `openssl genpkey -algorithm ed25519 -out ops.pem`, `openssl pkey -in ops.pem
 -pubout -out ops.pub`. The signed text is `loom-ops audit head NUMBER:HASH`. Source: RFC 8032,

@@ -1,13 +1,13 @@
-"""The audit trail: what was asked, decided and done, in an append-only table beside the runs.
+"""The audit trail: what was requested, decided and done, in an append-only table with the runs.
 
 Theory of operation. The entries are a chain (see `chain`), so that a change is visible. They are
 derived from committed rows of the runs (see `facts`), each under the name of its fact. A name is
 written once: after a crash the same facts are derived again and nothing is recorded twice, so the
 trail of an interrupted run reads like that of an undisturbed one. The head is printed at the end of
-each command and sent with each notification; `verify(head)` then finds entries that were cut off.
+each command and sent with each notification; `verify(head)` then finds removed entries.
 
-Triggers refuse UPDATE and DELETE. They stop accidents; the chain shows intent. Not covered:
-somebody who can write the file *and* every printed head.
+Triggers refuse UPDATE and DELETE: they prevent accidents, and the chain shows deliberate changes.
+Not covered: a person who can change the file *and* every printed head.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class AuditTrail:
         self._tables.close()
 
     def append(self, facts: Sequence[AuditFact]) -> int:
-        """Write the facts that are not there yet, in the order given; return how many were written.
+        """Write the facts that are not recorded yet, in the given order; return how many were written.
 
         Durability: they are on disk when this returns, all or none.
         """
@@ -112,10 +112,10 @@ class AuditTrail:
         return [AuditEntry(*row) for row in rows]
 
     def verify(self, head: AuditHead | None = None) -> list[ChainBreak]:
-        """Walk the whole chain and name every place where it is broken.
+        """Verify the whole chain; return every break.
 
         Args:
-            head: One that was printed earlier; it must still be there, unchanged.
+            head: A head that was printed earlier; its entry must still exist, unchanged.
         """
         return chain_breaks(self.entries(), head)
 

@@ -1,1 +1,1 @@
-"""Checks: measure something, compare it with what is expected."""
+"""Checks: measure a value and compare it with the expected one."""

@@ -1,7 +1,7 @@
 """Measure one value: HTTP, TCP, TLS, disk, age of a file, Prometheus, or output of a command.
 
-One function a kind. What it reads is bounded (bytes, time, redirects: none), because the target may
-be broken.
+Each kind has one function. What it reads is bounded (bytes, time, no redirects), because the target
+may be broken.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
 
 
 Measured = tuple[float | None, str]
-"""The value (seconds, percent or the number itself; None: no number), and what was seen."""
+"""The value (seconds, percent or the number itself; None: no number), and the evidence."""
 
 
 async def measure(check: Check, context: ExecutionContext) -> Measured:
-    """Measure what a check asks for, once.
+    """Run the measurement of a check once.
 
     Raises:
         NotMeasuredError: It could not be measured.
@@ -177,7 +177,7 @@ async def _tcp(check: Check, context: ExecutionContext) -> Measured:
 
 
 async def _tls(check: Check, context: ExecutionContext) -> Measured:
-    """Measure how long a certificate is still valid; one that is not trusted is not measured."""
+    """Measure the remaining validity of a certificate; one that is not trusted is not measured."""
     host, port = _address(check)
     try:
         _, writer = await asyncio.open_connection(host, port, ssl=ssl.create_default_context())

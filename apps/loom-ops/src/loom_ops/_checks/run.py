@@ -1,8 +1,8 @@
-"""Run a check: measure, compare with what is expected, repeat while it fails and has retries left.
+"""Run a check: measure, compare with the expectation, repeat while it fails and has retries left.
 
-A check never assumes. What could not be measured is `ok=False` with the reason as evidence; there
-is no constant answer and no default target. A result holds what was measured, what was expected and
-the raw evidence, with secrets masked.
+A value that could not be measured is `ok=False`, with the reason as evidence; there is no constant
+answer and no default target. A result holds the measured value, the expectation and the raw
+evidence, with secrets masked.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ __all__ = ["CheckResult", "run_check"]
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check found.
+    """The result of a check.
 
     Args:
-        value: What was measured: seconds, percent or the number itself; None when there was no
+        value: The measured value: seconds, percent or the number itself; None when there was no
             number.
-        expect: What was expected; None when any answer will do.
-        evidence: What was seen, in one line.
+        expect: The expectation; None when any answer passes.
+        evidence: The observation, in one line.
     """
 
     id: str

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["APPROVAL_COMMANDS"]
 
-number_option = click.option("--number", type=int, metavar="N", help="Which request, when several wait.")
+number_option = click.option(
+    "--number", type=int, metavar="N", help="The number of the request; required when several wait."
+)
 
 
 @click.command()
@@ -38,7 +40,7 @@ number_option = click.option("--number", type=int, metavar="N", help="Which requ
 @db_option
 @config_option
 def approve(*, run_id: str, number: int | None, note: str, db: str, config: Path | None) -> None:
-    """Approve a step that waits. Then resume the run with `loom-ops resume`."""
+    """Approve a step that waits. `loom-ops resume` then runs it."""
     _decide("approve", run_id, number, note=note, db=db, config=config)
 
 
@@ -79,8 +81,8 @@ def _status_text(request: Request) -> str:
 
 
 @click.command()
-@click.option("--run-id", "-r", metavar="ID", help="Only those of this run.")
-@click.option("--all", "every", is_flag=True, help="Also those that are decided.")
+@click.option("--run-id", "-r", metavar="ID", help="List only the steps of this run and its team.")
+@click.option("--all", "every", is_flag=True, help="List decided steps too.")
 @db_option
 @output_option
 def approvals(*, run_id: str | None, every: bool, db: str, output: Output | None) -> None:
@@ -109,20 +111,22 @@ def approvals(*, run_id: str | None, every: bool, db: str, output: Output | None
 
 @click.command()
 @run_option
-@click.option("--call", type=int, required=True, metavar="N", help="The call in doubt, as `explain` names it.")
-@click.option("--done", "how", flag_value="result", help="It was done before the crash.")
-@click.option("--retry", "how", flag_value="retry", help="It was not done: run it again.")
-@click.option("--skip", "how", flag_value="skip", help="Leave it, as failed.")
+@click.option(
+    "--call", type=int, required=True, metavar="N", help="The number of the call in doubt, as `explain` prints it."
+)
+@click.option("--done", "how", flag_value="result", help="The command was done before the crash.")
+@click.option("--retry", "how", flag_value="retry", help="The command was not done: run it again.")
+@click.option("--skip", "how", flag_value="skip", help="Do not run it again; record it as failed.")
 @db_option
 @config_option
 def resolve(*, run_id: str, call: int, how: Resolution | None, db: str, config: Path | None) -> None:
     """Record what happened to a command in doubt.
 
-    A command that was interrupted is never repeated automatically. Only who may approve it may
-    resolve it.
+    A command that was interrupted is never repeated automatically. Resolving it requires the
+    permission to approve it.
     """
     if how is None:
-        raise click.UsageError("say what happened to it: --done, --retry or --skip")
+        raise click.UsageError("choose what happened to it: --done, --retry or --skip")
 
     from loom_runner import LocalEngine
 

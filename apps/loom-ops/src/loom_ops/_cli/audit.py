@@ -1,4 +1,4 @@
-"""The commands about the audit trail."""
+"""The commands for the audit trail."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ __all__ = ["audit"]
 def audit() -> None:
     """Verify, export and sign the audit trail.
 
-    It records what was asked, decided and done.
+    The trail records what was requested, decided and done.
     """
 
 
 @audit.command()
-@click.option("--head", metavar="NUMBER:HASH", help="A head that was printed earlier; shows a tail that was cut off.")
-@click.option("--signed", type=click.Path(path_type=Path), metavar="FILE", help="A signed head, instead of --head.")
-@click.option("--public-key", type=click.Path(path_type=Path), metavar="PEM", help="The key that must have signed it.")
+@click.option("--head", metavar="NUMBER:HASH", help="A head that was printed earlier; it shows removed entries.")
+@click.option(
+    "--signed", type=click.Path(path_type=Path), metavar="FILE", help="A file with a signed head, instead of --head."
+)
+@click.option("--public-key", type=click.Path(path_type=Path), metavar="PEM", help="The public key of the signature.")
 @db_option
 def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db: str) -> int:
     """Verify the chain of entries.
@@ -55,12 +57,12 @@ def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db
         return ExitCode.FAILED
     write_line(f"ok  entries: {newest.number if newest else 0}, head {newest or 'none'}")
     if expected is None:
-        write_error("Give --head, as it was printed earlier, to find entries that were cut off at the end.")
+        write_error("Give --head, as it was printed earlier, to find removed entries at the end.")
     return ExitCode.DONE
 
 
 @audit.command()
-@click.option("--run-id", "-r", metavar="ID", help="Only this run and its team.")
+@click.option("--run-id", "-r", metavar="ID", help="Export only the entries of this run and its team.")
 @db_option
 def export(*, run_id: str | None, db: str) -> None:
     """Write the entries as JSON lines."""
@@ -70,10 +72,10 @@ def export(*, run_id: str | None, db: str) -> None:
 
 
 @audit.command()
-@click.option("--sign", type=click.Path(path_type=Path), metavar="PEM", help="Sign it with this Ed25519 key.")
+@click.option("--sign", type=click.Path(path_type=Path), metavar="PEM", help="Sign the head with this Ed25519 key.")
 @db_option
 def head(*, sign: Path | None, db: str) -> None:
-    """Print number and hash of the newest entry, to be kept elsewhere."""
+    """Print the number and hash of the newest entry; keep them elsewhere."""
     with _trail(db) as trail:
         newest = trail.head()
     if sign is not None and newest is not None:

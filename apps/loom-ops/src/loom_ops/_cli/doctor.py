@@ -1,4 +1,4 @@
-"""`loom-ops doctor`: whether a site is ready, one line for each thing that must be."""
+"""`loom-ops doctor`: check whether a site is ready; one line for each item."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["findings"]
 
 
 def findings(site: Site, database: Path) -> Iterator[tuple[str, bool, str]]:
-    """Yield what was examined, whether it is ready, and what was found."""
+    """Yield each item that was checked, whether it is ready, and what was found."""
     groups = ", ".join(site.groups) or "none; operators is the owner of the database"
     settings = "loom-ops.toml" if site.is_written else "none, the defaults are used"
     yield "settings", True, f"{settings}; groups: {groups}"

@@ -40,16 +40,16 @@ __all__ = ["INCIDENT_COMMANDS"]
 @db_option
 @mock_option
 @model_option
-@click.option("--runbook", metavar="FILE|NAME", help="The runbook; by default the one that fits the incident best.")
+@click.option("--runbook", metavar="FILE|NAME", help="The runbook; by default the best match for the incident.")
 @inputs_option
 @drill_option
 @config_option
 @trace_option
 @output_option
 def supervise(*, incident: str, run_id: str | None, runbook: str | None, output: Output | None, **options: Any) -> int:
-    """Work on an incident.
+    """Let a team work on an incident.
 
-    A planner, an executor and a verifier work until the incident is over or a person is needed
+    A planner, an executor and a verifier work until the incident has ended or a person must decide
     (exit code 3).
     """
     return _start(incident, run_id, runbook, choose_output(output), options)
@@ -60,9 +60,7 @@ def supervise(*, incident: str, run_id: str | None, runbook: str | None, output:
 @new_run_option
 @db_option
 @inputs_option
-@click.option(
-    "--dry-run", is_flag=True, help="Show every step as it would be run; run only checks and steps that read."
-)
+@click.option("--dry-run", is_flag=True, help="Only show the steps; run checks and steps that read.")
 @drill_option
 @config_option
 @trace_option
@@ -70,7 +68,7 @@ def supervise(*, incident: str, run_id: str | None, runbook: str | None, output:
 def runbook(*, file: str, run_id: str | None, dry_run: bool, output: Output | None, **options: Any) -> int:
     """Run every step of a runbook, in order.
 
-    No model is asked. With --dry-run each step is only shown.
+    No model is used.
     """
     if dry_run:
         from loom_ops._cli.dry_run import dry_run as show
@@ -88,10 +86,7 @@ def runbook(*, file: str, run_id: str | None, dry_run: bool, output: Output | No
 @trace_option
 @output_option
 def resume(*, run_id: str, db: str, output: Output | None, **options: Any) -> int:
-    """Resume a run.
-
-    After a crash, an interruption, or a decision that it waited for.
-    """
+    """Resume a run after a crash, an interruption, or the decision that it waited for."""
 
     with LOOM_OPS.open_database(db) as store:
         return _session(store, db, choose_output(output), options).resume(run_id)
@@ -104,9 +99,9 @@ def resume(*, run_id: str, db: str, output: Output | None, **options: Any) -> in
 @trace_option
 @output_option
 def rollback(*, run: str, db: str, output: Output | None, **options: Any) -> int:
-    """Undo what RUN did, the last step first.
+    """Undo the steps of RUN, the last one first.
 
-    Each undo step waits for an approval of its own.
+    Each undo step waits for its own approval.
     """
 
     with LOOM_OPS.open_database(db) as store:
@@ -118,7 +113,7 @@ def _start(incident: str, run_id: str | None, runbook: str | None, output: Outpu
 
     db = options["db"]
     if not incident.strip():
-        raise click.UsageError("INCIDENT is empty: describe in a few words what is wrong")
+        raise click.UsageError("INCIDENT is empty: describe the problem in a few words")
     with LOOM_OPS.open_database(db, must_exist=False) as store:
         name = run_id or new_run_id()
         session = _session(store, db, output, options)

@@ -1,4 +1,4 @@
-"""`loom-ops lint`: print every problem of every runbook, with its line and what to do."""
+"""`loom-ops lint`: print every problem of every runbook, with its line and its fix."""
 
 from __future__ import annotations
 

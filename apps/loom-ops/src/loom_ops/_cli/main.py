@@ -1,4 +1,4 @@
-"""The command line `loom-ops`. Commands import what is heavy themselves: `--help` is quick."""
+"""The command line `loom-ops`. Commands import heavy modules lazily, for a fast `--help`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def cli() -> None:
     """Runbooks that cannot be lost, approvals that cannot be skipped.
 
     A team works on an incident: a planner reads the runbook, an executor runs its steps while a
-    verifier watches. Every step that changes something waits for an approval, also across crashes.
+    verifier watches. Every step that changes something waits for an approval, even after a crash.
     Try it in an empty folder:
 
         loom-ops supervise "incident: API latency" --run-id inc-001 --mock-llm

@@ -1,4 +1,4 @@
-"""The commands about the memory."""
+"""The commands for the memory."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["memory"]
 
 @click.group()
 def memory() -> None:
-    """List and forget what earlier runs have found out."""
+    """List and remove the facts that earlier runs have learned."""
 
 
 @memory.command(name="list")
-@click.option("--all", "every", is_flag=True, help="Also what was superseded or has expired.")
+@click.option("--all", "every", is_flag=True, help="List superseded and expired facts too.")
 @db_option
 @output_option
 def list_(*, every: bool, db: str, output: Output | None) -> None:
@@ -36,14 +36,14 @@ def list_(*, every: bool, db: str, output: Output | None) -> None:
         "LEARNED": lambda row: row["learned_at"][:10],
         "TEXT": lambda row: row["text"],
     }
-    write_rows([fact.as_json() for fact in found], columns, choose_output(output), empty="nothing is known")
+    write_rows([fact.as_json() for fact in found], columns, choose_output(output), empty="there are no facts")
 
 
 @memory.command()
 @click.argument("number", type=int)
 @db_option
 def forget(*, number: int, db: str) -> None:
-    """Remove a fact, by its number."""
+    """Remove the fact with this number."""
     from loom_ops._memory.facts import Memory
 
     LOOM_OPS.require_database(db)

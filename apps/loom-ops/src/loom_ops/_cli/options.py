@@ -1,4 +1,4 @@
-"""The options that commands share, and what they turn them into."""
+"""The options that commands share, and functions that evaluate them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ config_option = click.option(
 mock_option = click.option(
     "--mock-llm",
     metavar="[=FILE]",
-    help="Plan without a model: every step, in order. With =FILE, answer from a script.",
+    help="Plan without a model: every step, in order; with =FILE, use the replies of a script.",
 )
 model_option = click.option(
     "--model",
@@ -62,19 +62,19 @@ model_option = click.option(
     help="The planner's model: openai:gpt-5, ollama:qwen3, ...",
 )
 trace_option = click.option(
-    "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write a trace of the team, as one HTML file."
+    "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write a trace of the team as one HTML file."
 )
 inputs_option = click.option(
     "--input", "-i", "inputs", multiple=True, metavar="NAME=VALUE", help="An input of the runbook; repeatable."
 )
 drill_option = click.option(
-    "--drill", is_flag=True, help="Work on a small slow service that this command starts on loopback."
+    "--drill", is_flag=True, help="Practise on a small slow service that this command starts on loopback."
 )
 note_option = click.option("--note", default="", metavar="TEXT", help="The reason; it is stored in the audit trail.")
 
 
 def model_name(options: dict[str, Any]) -> str | None:
-    """Return the name of the model that the options ask for; None when they ask for none."""
+    """Return the name of the model in the options; None when they have none."""
     mock, model = options.get("mock_llm"), options.get("model")
     if mock is None:
         return None if model is None else str(model)
@@ -82,10 +82,10 @@ def model_name(options: dict[str, Any]) -> str | None:
 
 
 def require_model(options: dict[str, Any]) -> str:
-    """Return the name of the model that the options ask for.
+    """Return the name of the model in the options.
 
     Raises:
-        click.UsageError: They ask for none.
+        click.UsageError: They have none.
     """
     name = model_name(options)
     if name is None:
@@ -94,10 +94,10 @@ def require_model(options: dict[str, Any]) -> str:
 
 
 def given_inputs(inputs: tuple[str, ...]) -> dict[str, str]:
-    """Return the inputs that were given as NAME=VALUE.
+    """Parse the inputs that were given as NAME=VALUE.
 
     Raises:
-        click.UsageError: One is not.
+        click.UsageError: One has another form.
     """
     values = {}
     for text in inputs:
@@ -116,5 +116,5 @@ def load_settings(config: Path | None) -> Site:
 
 
 def pasteable(verb: str, run_id: str, db: str, *more: str) -> str:
-    """Return a command of loom-ops about a run, quoted for a shell."""
+    """Return a loom-ops command for a run, quoted for a shell."""
     return shlex.join(("loom-ops", verb, "--run-id", run_id, "--db", db, *more))

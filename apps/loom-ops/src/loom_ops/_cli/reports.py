@@ -26,7 +26,7 @@ MAX_RUNS = 1_000
 @db_option
 @output_option
 def explain(*, run_id: str, db: str, output: Output | None) -> None:
-    """Explain what happened to a run.
+    """Explain what happened in a run.
 
     ID:sub:planner, ID:sub:executor and ID:sub:verifier are the runs of its team.
     """
@@ -61,7 +61,7 @@ def explain(*, run_id: str, db: str, output: Output | None) -> None:
 @db_option
 @output_option
 def runs(*, db: str, output: Output | None) -> None:
-    """List the incidents of a database, the latest first."""
+    """List the incidents in a database, the latest first."""
     from loom_runner import Runs
     from loom_runner.run_ids import is_child
 

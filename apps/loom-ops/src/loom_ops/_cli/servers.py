@@ -38,7 +38,7 @@ __all__ = ["SERVER_COMMANDS"]
 def serve(*, db: str, **options: Any) -> int:
     """Serve incidents over HTTP, with a web page.
 
-    Start runs, watch them live, approve their steps.
+    Clients start runs, watch them live and approve their steps.
     """
     from loom_ops._incidents.models import load_model
 
@@ -60,7 +60,7 @@ def serve(*, db: str, **options: Any) -> int:
 @model_option
 @config_option
 def telegram(*, db: str, **options: Any) -> int:
-    """Ask for approvals on Telegram, and resume runs after decisions."""
+    """Request approvals on Telegram, and resume runs after decisions."""
     try:
         from loom_ops._interfaces.telegram.bot import bot_of, serve_telegram
     except ImportError as exc:
@@ -82,12 +82,12 @@ def telegram(*, db: str, **options: Any) -> int:
     default=Path("drill"),
     show_default=True,
     metavar="DIR",
-    help="Where its programs and its state are.",
+    help="The folder of its programs and its state.",
 )
 def drill(*, folder: Path) -> None:
-    """Serve the small slow service of a drill on its own.
+    """Serve the small slow service of a drill.
 
-    Its programs are in DIR/bin. It serves until Ctrl-C.
+    Its programs are in DIR/bin. Ctrl-C stops it.
     """
     import threading
 

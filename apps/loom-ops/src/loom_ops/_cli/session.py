@@ -42,12 +42,12 @@ _JSON_MEMBERS: Final = ("run_id", "status", "step_index", "state", "result", "er
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What every command that drives a run needs.
+    """The context of a command that drives a run.
 
     Args:
         db: The database as the user named it, for commands that can be pasted.
         model: The planner's model, when it is not the one that the run started with.
-        trace: Where a page about the team is written.
+        trace: The path of the trace page; None for no page.
     """
 
     store: SQLiteStore
@@ -63,7 +63,7 @@ class Session:
         return Path(self.db)
 
     def start(self, run_id: str, request: RunRequest) -> int:
-        """Start a run, or resume it when it is about the same incident; return the exit code."""
+        """Start a run, or resume it when it has the same incident; return the exit code."""
         state = SupervisorState(request, known=known_facts(self.database, request.incident))
         if self.store.reader.get_run(run_id) is not None:
             hint = f"Resume it with {self.command('resume', run_id)}, or choose another --run-id."
@@ -81,7 +81,7 @@ class Session:
             return self._drive(run_id, lambda: runner.resume(run_id=run_id), runner)
 
     def roll_back(self, run_id: str) -> int:
-        """Undo what a run's executor did, in a run of its own; return the exit code."""
+        """Undo the steps of a run's executor, in a separate run; return the exit code."""
         request = stored_request(self.store, run_id)
         executor = self.store.reader.get_run(child_run_id(run_id, "executor"))
         if executor is None or executor.status not in _ENDED:
@@ -93,14 +93,14 @@ class Session:
         reports = row["result"]["steps"] if row["result"] else row["state"]["reports"]
         state = ExecutorState.for_rollback(request, reports)
         if not state.undo:
-            raise LoomOpsError(f"cannot roll {run_id!r} back: nothing that it did can be undone.", run_id=run_id)
+            raise LoomOpsError(f"cannot roll {run_id!r} back: it has no step that can be undone.", run_id=run_id)
         name = rollback_id(run_id)
         with serve_drill(request, self._write_first_line):
             runner = self._team(request).rollback()
             return self._drive(name, lambda: runner.start(run_id=name, initial_state=state), runner)
 
     def command(self, verb: str, run_id: str, *more: str) -> str:
-        """Return a command that can be pasted."""
+        """Return a command that can be pasted into a shell."""
         return pasteable(verb, run_id, self.db, *more)
 
     # ------------------------------------------------------------------ inside

@@ -1,4 +1,4 @@
-"""The commands about a site: lint, doctor."""
+"""The commands for a site: lint, doctor."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["SITE_COMMANDS"]
 @config_option
 @output_option
 def lint(*, target: tuple[str, ...], config: Path | None, output: Output | None) -> int:
-    """Report mistakes in runbooks.
+    """Report problems in runbooks.
 
-    All runbooks of this site, or those named. The exit code is 1 when there is an error.
+    Checks the named runbooks, or all of this site. The exit code is 1 when there is an error.
     """
     from loom_ops._cli.lint_report import print_problems
 
@@ -32,7 +32,7 @@ def lint(*, target: tuple[str, ...], config: Path | None, output: Output | None)
 def doctor(*, config: Path | None, db: str) -> int:
     """Check whether this site is ready.
 
-    The exit code is 1 when something is not.
+    The exit code is 1 when something is not ready.
     """
     from loom_ops._cli.doctor import findings
 

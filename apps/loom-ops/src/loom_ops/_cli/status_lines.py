@@ -1,4 +1,4 @@
-"""The status of an incident as text: what each role does, what waits, and the next command."""
+"""The status of an incident as text: each role, the pending approvals, and the next command."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def status_lines(runs: Runs, run_id: str, *, command: Callable[..., str]) -> Ite
     """Yield the lines.
 
     Args:
-        command: Returns a command that can be pasted, from a verb, a run and further words.
+        command: Builds a command for a shell from a verb, a run id and further words.
     """
     run = runs.get(run_id)
     children = {child_name(child["run_id"]): child for child in runs.children(run_id)}

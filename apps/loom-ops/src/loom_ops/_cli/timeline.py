@@ -1,4 +1,4 @@
-"""What happened to an incident, in lines for a person and in the order of time."""
+"""The events of an incident, one line each, in the order of time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DECISIONS: Final = {"approve": "approved", "deny": "denied", "edit": "approved 
 
 
 def timeline_lines(runs: Runs, run_id: str) -> Iterator[str]:
-    """Yield a line for each thing that was asked, decided, found or done."""
+    """Yield a line for each request, decision, finding and action."""
     for fact in sorted(audit_facts(runs, run_id), key=lambda fact: fact.at):
         text = _text(fact, fact.content)
         if text is not None:
@@ -32,7 +32,7 @@ def _text(fact: AuditFact, content: Any) -> str | None:
     what = argv_text(content["argv"]) if content.get("argv") else content.get("step") or "a step by hand"
     match fact.kind:
         case "run.asked":
-            return f"{fact.actor} asked: {content['incident']}  ({content['runbook']})"
+            return f"{fact.actor} requested: {content['incident']}  ({content['runbook']})"
         case "approval.asked":
             return f"waits for approval: {what}, {content['reason']}"
         case "approval.decided":

@@ -1,1 +1,1 @@
-"""Which commands may be started, and starting them: allow rules, secrets, the process."""
+"""Allow rules for commands, their secrets, and their processes."""

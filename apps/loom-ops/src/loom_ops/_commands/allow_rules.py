@@ -1,11 +1,11 @@
-"""Which commands may be started: an allow list of whole commands, and nothing else.
+"""The allow list of commands: only whole commands that a rule lists may be started.
 
 Theory of operation. A rule is an argv template: a command is allowed when some rule has exactly as
 many words and every word matches its whole word. In a rule, a word is fixed text with `{param}`
 slots, and each slot has a pattern that the whole value must match.
 
 This is not a list of prefixes: `git -c alias.x=!id x` has more words than `git status`, so it
-matches nothing; neither do `--help`, `--` and every other option that is not written down. A value
+matches nothing; neither do `--help`, `--` and any other option that no rule contains. A value
 that begins with `-` is refused even when its pattern would accept it, and so is one with a newline
 or another control character. The program is a name without a slash, looked up in the fixed folders
 of the rules, or an absolute path.
@@ -47,11 +47,11 @@ class Rule:
     Args:
         line: Its line in the file of the rules.
         argv: The template.
-        params: For each slot the pattern that its whole value must match.
+        params: For each slot, the pattern that its whole value must match.
         effect: `read` when the command changes nothing; only such commands run without an approval.
         timeout_s: The longest timeout that the command may have.
-        environment: The variables of this process that it gets beside PATH, HOME, LANG, LC_ALL and
-            TZ.
+        environment: The variables of this process that it gets in addition to PATH, HOME, LANG, LC_ALL
+            and TZ.
         folder: Its working directory, below the workspace.
     """
 
@@ -131,14 +131,14 @@ class Rules:
         return any(rule.could_match(template) for rule in self.rules)
 
     def check(self, argv: Sequence[str], effect: Effect, timeout_s: float) -> Allowed:
-        """Return how a command may be started.
+        """Return the rule and the program of a command that may be started.
 
         Args:
             effect: What the step declares.
             timeout_s: The timeout of the step.
 
         Raises:
-            CommandDeniedError: It may not.
+            CommandDeniedError: The command may not be started.
         """
         shown = argv_text(argv)
         for word in argv:
@@ -150,7 +150,7 @@ class Rules:
         rule = self.rule_for(argv)
         if rule is None:
             raise CommandDeniedError(
-                f"cannot start {shown}: no rule in {self.source} allows exactly this. A person may add one."
+                f"cannot start {shown}: no rule in {self.source} allows exactly this. Add one if it is intended."
             )
         if rule.effect == "write" and effect == "read":
             raise CommandDeniedError(
@@ -178,7 +178,7 @@ class Rules:
 
 
 def argv_text(argv: Sequence[str]) -> str:
-    """Return a command as text, its words told apart, without control characters, shortened."""
+    """Return a command as text: words quoted, control characters escaped, shortened."""
     words = [word if re.fullmatch(r"[\w@%+=:,./-]+", word, re.ASCII) else repr(word) for word in argv]
     text = " ".join(words)
     return text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[: MAX_SHOWN_CHARACTERS - 3]}..."

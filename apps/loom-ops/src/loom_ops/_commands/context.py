@@ -1,4 +1,4 @@
-"""What checks and commands of one run may use."""
+"""The context in which the checks and commands of a run are executed."""
 
 from __future__ import annotations
 

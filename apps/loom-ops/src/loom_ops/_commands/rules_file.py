@@ -10,8 +10,8 @@ Commands are off unless `LOOM_OPS_ALLOW_SHELL=1` is set *and* the file exists:
         env: [KUBECONFIG]
 
 A file that others may write is refused, because they could allow anything. So is an interpreter
-(`sh`, `python`, `env`, `xargs`...) as the program of a rule with a slot, because its argument would
-be a program of its own.
+(`sh`, `python`, `env`, `xargs`...) as the program of a rule with a slot, because its argument could
+be a program.
 """
 
 from __future__ import annotations
@@ -55,8 +55,7 @@ def load_rules(file: Path, *, environment: Mapping[str, str] | None = None) -> R
     """Read the file of allow rules.
 
     Args:
-        environment: Where `LOOM_OPS_ALLOW_SHELL` is looked up; the variables of this process when
-            None.
+        environment: The variables with `LOOM_OPS_ALLOW_SHELL`; None for those of this process.
 
     Raises:
         RulesError: Commands are off, or the file is missing, writable by others, empty or wrong.
@@ -83,7 +82,7 @@ def load_rules(file: Path, *, environment: Mapping[str, str] | None = None) -> R
     mode = folder.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise RulesError(
-            f"cannot start commands: others can replace {file}, because anybody can write its folder. "
+            f"cannot start commands: others can replace {file}, because anyone can write to its folder. "
             f"Run chmod o-w {folder}."
         )
     try:
@@ -155,7 +154,7 @@ def _params(entry: Keys, argv: tuple[str, ...], source: str) -> dict[str, re.Pat
         raise _error(source, entry.line, "params is not a mapping", "Write params: {name: pattern}")
     slots = {slot for word in argv for slot in SLOT.findall(word)}
     if slots and _INTERPRETERS.fullmatch(Path(argv[0]).name):
-        fix = "Allow a script of your own by its absolute path instead"
+        fix = "Allow a script by its absolute path instead"
         raise _error(source, entry.line, f"{argv[0]} would execute the value of a slot", fix)
     patterns = {}
     for slot in sorted(slots | params.keys()):
@@ -178,7 +177,7 @@ def _variables(entry: Keys, source: str) -> tuple[str, ...]:
         raise _error(source, entry.line, "env is not a list of names", "Write env: [KUBECONFIG]")
     risky = next((name for name in names if _LOADER_VARIABLES.fullmatch(name)), None)
     if risky is not None:
-        raise _error(source, entry.line, f"{risky} changes which code runs", "Set it in a script of your own")
+        raise _error(source, entry.line, f"{risky} changes which code runs", "Set it in a script instead")
     return tuple(names)
 
 

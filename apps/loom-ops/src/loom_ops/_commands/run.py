@@ -1,7 +1,7 @@
 """Run one command of a runbook under the allow rules.
 
-The command is checked again here, at the last moment, whatever was checked before: nothing else in
-this package starts commands of a runbook. It gets no shell, no input, its own process group, a
+The command is checked again here, directly before it starts: nothing else in this package starts
+commands of a runbook. It gets no shell, no input, its own process group, a
 fixed environment, limits, a folder inside the workspace and a timeout: SIGTERM, then SIGKILL for
 the whole group.
 """
@@ -36,13 +36,13 @@ _PASSED_ON: Final = ("HOME", "LANG", "LC_ALL", "TZ")
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """How a command ended.
+    """The result of a command.
 
     Args:
         exit_code: None when it was stopped after its timeout.
-        output: Standard output and error as they came, with secrets masked; the middle is left out
-            when it is long.
-        truncated: Whether output was left out.
+        output: Standard output and error in the order written, with secrets masked; the middle is
+            omitted when it is long.
+        truncated: Whether output was omitted.
         rule: The file and line of the rule that allowed it.
     """
 

@@ -1,6 +1,6 @@
-"""Secrets by reference: read at the last moment, inside the executor, and masked in outputs.
+"""Secrets by reference: read directly before use, inside the executor, and masked in outputs.
 
-A runbook names where a secret is (`{env: VARIABLE}` or `{file: PATH}`). Its value is put into a
+A runbook names the location of a secret (`{env: VARIABLE}` or `{file: PATH}`). Its value is put into a
 command's variables or a request's headers, and nowhere else: not into the arguments of a command,
 which every user of the machine can read, nor into rows, traces or a model's context. `Vault.mask`
 removes the known values from outputs.
@@ -30,12 +30,12 @@ _MAX_BYTES: Final = 100_000
 
 
 class Vault:
-    """The secrets of one runbook, each read when it is needed first, or when a text is masked.
+    """The secrets of one runbook, each read at its first use, or when a text is masked.
 
     Args:
-        sources: Where they are.
+        sources: The locations of the secrets.
         root: The folder that relative file references start from.
-        environment: The variables that `env` references name; those of this process when None.
+        environment: The variables for `env` references; None for those of this process.
     """
 
     __slots__ = ("_environment", "_root", "_sources", "_values")
@@ -57,7 +57,7 @@ class Vault:
         return SECRET.sub(lambda reference: self._value(reference[1]), template)
 
     def mask(self, text: str) -> str:
-        """Return the text without any of the secrets, also those that no step has used."""
+        """Return the text with all secrets masked, including those that no step has used."""
         for name in self._sources:
             with contextlib.suppress(LoomOpsError):
                 self._value(name)

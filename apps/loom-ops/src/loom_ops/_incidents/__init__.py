@@ -1,1 +1,1 @@
-"""Start and drive the runs of incidents: what the command line, HTTP and Telegram share."""
+"""Start and drive the runs of incidents, for the command line, HTTP and Telegram."""

@@ -1,4 +1,4 @@
-"""What every interface does around a run: build its program, serve its drill, report its end."""
+"""The steps of every interface that drives a run: build its program, serve its drill, notify."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def serve_drill(request: RunRequest, report: Callable[[str], None] = write_error
     """Serve the drill of a request, if it has one, until the block ends.
 
     Args:
-        report: Called with a line about the drill.
+        report: Called with a line that describes the drill.
     """
     if request.drill is None:
         yield

@@ -1,4 +1,4 @@
-"""The planner's model, by its name."""
+"""Load the planner's model by its name."""
 
 from __future__ import annotations
 

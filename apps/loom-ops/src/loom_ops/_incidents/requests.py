@@ -1,4 +1,4 @@
-"""Build the request of a new run from what the user typed, and read that of a stored one."""
+"""Build the request of a new run from the user's input, and read that of a stored run."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def build_request(
 ) -> RunRequest:
     """Build the request of a new run: choose the runbook, check its inputs, set up a drill.
 
-    A drill is used when it is asked for, or when the folder has neither settings, runbooks, rules
-    nor a target.
+    A drill is used when the user requests it, or when the folder has neither settings, runbooks,
+    rules nor a target.
 
     Args:
         runbook: A file or a name; None chooses by the words of the incident.
         inputs: The values that the user gave.
-        drill: Whether the user asked for a drill.
+        drill: Whether the user requested a drill.
 
     Raises:
         LoomOpsError: No runbook fits, or an input is missing or wrong.
     """
-    load_model(model)  # a model that cannot be used is reported now, not in the middle of the run
+    load_model(model)  # report a model that cannot be used now, not during the run
     source, text = choose_runbook(site, incident) if runbook is None else find_runbook(site, runbook)
     chosen = require_runbook(text, source)
     is_bare = not (site.is_written or site.runbooks.exists() or site.rules.exists() or inputs)
@@ -92,22 +92,22 @@ def stored_request(store: SQLiteStore, run_id: str) -> RunRequest:
 
 
 def check_same_incident(store: SQLiteStore, run_id: str, incident: str, *, hint: str = "") -> None:
-    """Check that a run which exists already is about this incident.
+    """Check that an existing run has this incident.
 
     Args:
-        hint: What to do otherwise, as a sentence.
+        hint: A sentence for the error message: what to do.
 
     Raises:
-        LoomOpsError: It is about another incident.
+        LoomOpsError: It has another incident.
     """
     stored = stored_request(store, run_id).incident
     if stored != incident:
-        text = f"cannot start {run_id!r}: a run with this id exists, about {stored[:80]!r}. {hint}"
+        text = f"cannot start {run_id!r}: a run with this id exists for {stored[:80]!r}. {hint}"
         raise LoomOpsError(text.rstrip(), run_id=run_id)
 
 
 def known_facts(database: Path, incident: str) -> str:
-    """Return what earlier runs found out about an incident, as text for the planner."""
+    """Return the facts of earlier runs that match an incident, as text for the planner."""
     with closing(Memory(database)) as memory:
         return as_untrusted_text(memory.search(incident, now_iso()))
 

@@ -1,1 +1,1 @@
-"""The interfaces beside the command line: HTTP and Telegram."""
+"""The interfaces other than the command line: HTTP and Telegram."""

@@ -1,8 +1,8 @@
-"""Incidents over HTTP: what a client may ask for, who may decide, what is shown.
+"""Incidents over HTTP: what a client may request, who may decide, what is shown.
 
 Tokens, events and page are those of `loom_agents.serve`. A client describes an incident and gives
-inputs; rules, runbooks, groups and model are the server's. Who decides is the subject of the token,
-and the same policies apply as on the command line.
+inputs; rules, runbooks, groups and model are those of the server. The person who decides is the
+subject of the token, and the same policies apply as on the command line.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["IncidentProduct"]
 
 _MEMBERS: Final = frozenset({"incident", "message", "runbook", "inputs", "plan"})
-"""What a request may hold; the page sends what is typed as `message`."""
+"""The members of a request; the page sends the typed text as `message`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class IncidentProduct:
     Args:
         database: Its path, for the tables of loom-ops.
         model: The planner's model for runs that are started here.
-        is_owners: Whether the only token was created for the user who started the server.
+        is_owners: Whether the only token was generated for the user who started the server.
     """
 
     store: SQLiteStore
@@ -108,9 +108,9 @@ class IncidentProduct:
         await self._record_and_notify(run_id)
 
     async def send_message(self, run_id: str, message: str, observer: Observer) -> None:
-        """Refuse: a team takes decisions, not messages."""
+        """Refuse: a team accepts decisions, not messages."""
         del message, observer
-        raise LoomOpsError(f"cannot send a message to {run_id!r}: a team takes decisions only.", run_id=run_id)
+        raise LoomOpsError(f"cannot send a message to {run_id!r}: a team accepts only decisions.", run_id=run_id)
 
     async def resume(self, run_id: str, observer: Observer) -> None:
         """Resume a run."""
@@ -125,7 +125,7 @@ class IncidentProduct:
         return new_run_id()
 
     def summary(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a run is about, for the list."""
+        """Return the summary of a run, for the list."""
         request = (run["state"] or {}).get("request") or {}
         result = run["result"] if isinstance(run["result"], dict) else {}
         incident = str(request.get("incident", ""))
@@ -134,7 +134,7 @@ class IncidentProduct:
         return {"title": title, "display_status": status, "accepts_messages": False}
 
     def details(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a team found and did."""
+        """Return the findings and actions of a team."""
         result = run["result"] if isinstance(run["result"], dict) else {}
         state = run["state"] or {}
         steps = result.get("steps") or state.get("reports") or []
@@ -189,7 +189,7 @@ def _read_request(request: Mapping[str, Any]) -> tuple[str, str | None, dict[str
     incident = request.get("incident", request.get("message"))
     runbook, inputs = request.get("runbook"), request.get("inputs", {})
     if not isinstance(incident, str) or not incident.strip():
-        raise LoomOpsError("cannot start a run: `incident` is missing or empty. Describe what is wrong.")
+        raise LoomOpsError("cannot start a run: `incident` is missing or empty. Describe the problem.")
     if request.get("plan", "all") != "all":
         raise LoomOpsError("cannot start a run: `plan` is not `all`, which runs every step. Leave it out for a plan.")
     if runbook is not None and (not isinstance(runbook, str) or "/" in runbook or runbook.startswith(".")):

@@ -1,1 +1,1 @@
-"""What earlier runs have found out."""
+"""The facts that earlier runs have learned."""

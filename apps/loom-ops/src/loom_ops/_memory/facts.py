@@ -1,4 +1,4 @@
-"""What is known from earlier runs: facts that a planner gets as untrusted text.
+"""Facts from earlier runs, which a planner gets as untrusted text.
 
 A fact is never overwritten: a newer one of the same kind and scope supersedes it, and it stays
 readable. A fact may expire. Words are found by SQLite's full-text search (BM25). The facts are
@@ -62,16 +62,16 @@ _FIND: Final = f"""{_SELECT}
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that a run found out.
+    """Something that a run has learned.
 
     Args:
-        kind: For instance `cause`, `remedy`, `note`.
-        scope: What it is about, for instance a service.
-        source_run: The run that found it out.
-        learned_at: When (UTC, ISO 8601).
-        expires_at: Until when it is valid (UTC, ISO 8601); None when it does not expire.
+        kind: For example `cause`, `remedy`, `note`.
+        scope: The subject, for example a service.
+        source_run: The run that learned it.
+        learned_at: The time (UTC, ISO 8601).
+        expires_at: The end of its validity (UTC, ISO 8601); None when it does not expire.
         superseded_by: The number of the fact that replaced it; its own number when that one was
-            forgotten.
+            removed.
     """
 
     number: int
@@ -105,7 +105,7 @@ class Memory:
     def learn(
         self, kind: str, scope: str, text: str, *, source_run: str, at: str, expires_at: str | None = None
     ) -> int:
-        """Store a fact and return its number; it supersedes what was known of its kind and scope.
+        """Store a fact and return its number; it supersedes the older facts of its kind and scope.
 
         The same fact of the same run is stored once.
 
@@ -123,7 +123,7 @@ class Memory:
         return number
 
     def facts(self, at: str, *, with_old: bool = False) -> list[Fact]:
-        """Return what is known at a time (UTC, ISO 8601), in the order in which it was learned.
+        """Return the facts that are valid at a time (UTC, ISO 8601), in the order learned.
 
         Args:
             with_old: Also return facts that were superseded or have expired.
@@ -139,7 +139,7 @@ class Memory:
         return [Fact(*row) for row in self._tables.rows(_FIND, (query, at, limit))]
 
     def forget(self, number: int) -> bool:
-        """Remove a fact; return whether it was there. What it had superseded stays superseded."""
+        """Remove a fact; return whether it existed. The facts that it superseded stay superseded."""
         with self._tables.transaction() as db:
             db.execute("UPDATE memory SET superseded_by = number WHERE superseded_by = ?", (number,))
             db.execute("DELETE FROM memory WHERE number = ?", (number,))
@@ -147,7 +147,7 @@ class Memory:
 
 
 def as_untrusted_text(facts: list[Fact]) -> str:
-    """Return facts as text for a model: quoted data that it must not take for instructions."""
+    """Return facts as text for a model: quoted data, marked as not being instructions."""
     if not facts:
         return "Nothing is known from earlier runs."
     lines = [f"> [{fact.kind}, {fact.scope}, from {fact.source_run}] {' '.join(fact.text.split())}" for fact in facts]

@@ -1,1 +1,1 @@
-"""A runbook: read from Markdown, checked, its inputs filled in, found by name."""
+"""Runbooks: parse Markdown, lint, fill in the inputs, find one by name."""

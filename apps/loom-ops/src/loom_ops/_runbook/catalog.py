@@ -19,7 +19,7 @@ __all__ = ["choose_runbook", "find_runbook", "known_runbooks"]
 
 
 def known_runbooks(site: Site) -> list[tuple[str, str]]:
-    """Return source and text of every runbook: the site's own, then the other starters."""
+    """Return source and text of every runbook: those of the site, then the other starters."""
     own: dict[str, tuple[str, str]] = {}
     if site.runbooks.is_dir():
         for path in sorted(site.runbooks.glob("*.md")):
@@ -44,15 +44,17 @@ def find_runbook(site: Site, named: str) -> tuple[str, str]:
     path = Path(named)
     if path.suffix == ".md" or path.exists():
         return named, read_text(path, named)
-    raise LoomOpsError(f"cannot find the runbook {named!r}: the known ones are {', '.join(known)}.")
+    raise LoomOpsError(
+        f"cannot find the runbook {named!r}: there is none of that name. Known runbooks: {', '.join(known)}."
+    )
 
 
 def choose_runbook(site: Site, incident: str) -> tuple[str, str]:
-    """Return source and text of the runbook that fits an incident best.
+    """Return source and text of the best matching runbook for an incident.
 
     Raises:
-        LoomOpsError: None fits.
-        RunbookError: A runbook of the site has errors; it could be the one that is needed.
+        LoomOpsError: None matches.
+        RunbookError: A runbook of the site has errors; it could be the matching one.
     """
     words = set(re.findall(r"[a-z0-9]+", incident.lower()))
     best: tuple[int, str, str] | None = None

@@ -1,4 +1,4 @@
-"""A runbook that is being read: its parts so far, every problem, typed access to YAML keys."""
+"""A runbook while it is parsed: its parts so far, every problem, typed access to YAML keys."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_DURATION_S: Final = 366 * 86_400.0
 
 @dataclass(slots=True)
 class Draft:
-    """A runbook that is being read. Mistakes are collected as problems, not raised."""
+    """A runbook while it is parsed. Errors are collected as problems, not raised."""
 
     problems: list[Problem] = field(default_factory=list)
     title: str = ""
@@ -41,7 +41,7 @@ class Draft:
     steps: list[Step] = field(default_factory=list)
 
     def error(self, line: int, text: str, fix: str) -> None:
-        """Record a mistake that keeps the runbook from being used."""
+        """Record an error; the runbook cannot be used."""
         self.problems.append(Problem(line, text, fix))
 
     def check_keys(self, keys: Keys, known: set[str] | frozenset[str], where: str) -> None:

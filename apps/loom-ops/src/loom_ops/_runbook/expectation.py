@@ -1,4 +1,4 @@
-"""What a check expects: a comparison such as `< 0.5`, `>= 14d`, `< 90%` or `== 200`."""
+"""The expectation of a check: a comparison such as `< 0.5`, `>= 14d`, `< 90%` or `== 200`."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Expectation:
     number: float
 
     def holds(self, value: float) -> bool:
-        """Return whether a value is as expected. NaN never is."""
+        """Return whether a value meets the expectation. NaN never does."""
         return not math.isnan(value) and _COMPARE[self.sign](value, self.number)
 
 
 def parse_expectation(text: str) -> Expectation:
-    """Read a comparison.
+    """Parse a comparison.
 
     Raises:
         ValueError: It is not a comparison.

@@ -25,7 +25,7 @@ _POLICY_KEYS: Final = {"group", "count", "ttl", "not_requester", "on_timeout"}
 
 
 def read_front_matter(draft: Draft, keys: Keys) -> None:
-    """Put what the front matter says into the draft."""
+    """Put the values of the front matter into the draft."""
     draft.check_keys(keys, _FRONT_KEYS, "the front matter")
     if keys.get("loom", 1) != 1:
         draft.error(
@@ -112,7 +112,7 @@ def _read_secret(draft: Draft, name: str, keys: Keys, line: int) -> None:
     if len(kinds) != 1:
         draft.error(
             line,
-            f"secret {name} does not say where it is",
+            f"secret {name} has no location",
             "Write {env: VARIABLE} or {file: PATH}, never the secret itself",
         )
         return

@@ -1,8 +1,8 @@
-"""The values of a runbook's inputs for one run, each checked before it is put anywhere.
+"""The values of a runbook's inputs for one run, each checked before it is used.
 
-A value is matched whole. It never becomes more than one argument of a command, and no shell reads
-it; a value that begins with `-` is refused all the same, because the program could take it for an
-option.
+A pattern must match the whole value. A value never becomes more than one argument of a command, and
+no shell reads it; a value that begins with `-` is still refused, because the program could take it
+for an option.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def input_values(
 
     Args:
         given: The values that the user gave.
-        environment: Where inputs with `env` are looked up; the variables of this process when None.
+        environment: The variables for inputs with `env`; None for those of this process.
 
     Raises:
         LoomOpsError: A value is missing, unknown or not allowed. The value itself is shown,

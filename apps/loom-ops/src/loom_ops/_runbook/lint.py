@@ -1,4 +1,4 @@
-"""Judge a runbook beyond its form: what would fail, or could not be undone, when it is run."""
+"""Lint a runbook: find what would fail, or could not be undone, when it is run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NEEDS_EXPECT: Final = ("tls", "disk", "file-age", "prometheus")
 
 
 class CommandRules(Protocol):
-    """The allow rules, as far as `lint` needs them."""
+    """The part of the allow rules that `lint` needs."""
 
     @property
     def source(self) -> str:
@@ -34,14 +34,14 @@ class CommandRules(Protocol):
 
 
 def lint(runbook: Runbook, rules: CommandRules | None = None) -> list[Problem]:
-    """Return what is wrong, in the order of the lines.
+    """Return the problems, in the order of the lines.
 
     Args:
-        rules: The allow rules; without them, whether a command could be started is not judged.
+        rules: The allow rules; None to skip checking whether commands may be started.
     """
     problems = [*_steps(runbook, rules), *_inputs(runbook)]
     if not any(isinstance(step, Check) for step in runbook.steps):
-        text = "there is no check: nobody can tell whether it helped"
+        text = "there is no check, so the result cannot be verified"
         problems.append(Problem(1, text, "Add a ```check block", "warning"))
     return sorted(problems)
 
@@ -75,10 +75,10 @@ def _run(step: Run, runbook: Runbook, rules: CommandRules | None) -> Iterator[Pr
     if step.timeout_s is None:
         yield Problem(step.line, f"step {step.id} has no timeout: it could hang", "Add timeout=120s")
     if step.effect == "write" and not step.declares_undo:
-        text = f"step {step.id} writes and does not say how to undo it"
+        text = f"step {step.id} writes and declares no undo"
         yield Problem(step.line, text, "Add undo=ID or undo=none")
     if step.effect == "write" and not step.reason:
-        text = f"step {step.id} gives no reason to the person who is to approve it"
+        text = f"step {step.id} has no reason for the person who approves it"
         yield Problem(step.line, text, "Add reason:", "warning")
     if step.argv and step.argv[0].rpartition("/")[2] in _SHELLS:
         text = f"step {step.id} starts a shell, which parses its arguments again"

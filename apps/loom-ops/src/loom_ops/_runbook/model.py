@@ -1,4 +1,4 @@
-"""A runbook as data. `parse` reads it, `lint` judges it, `render` fills in its inputs."""
+"""A runbook as data. `parse` reads it, `lint` checks it, `render` fills in its inputs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CHECK_KINDS: Final[dict[CheckKind, tuple[frozenset[str], frozenset[str]]]] = {
     "prometheus": (frozenset({"url", "query"}), frozenset({"headers"})),
     "command": (frozenset({"argv"}), frozenset({"body"})),
 }
-"""For each kind of check its required and its optional keys, beside the common ones."""
+"""For each kind of check, its required and its optional keys, in addition to the common ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Input:
 
     Args:
         type: The type of the value; an integer or a number is written into commands as in JSON.
-        pattern: What the whole text of the value must match.
+        pattern: The pattern that the whole text of the value must match.
         enum: The allowed values; empty for any.
         default: The value when none is given; None when one must be given.
         variable: The environment variable that is read before the default is used.
@@ -71,7 +71,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class SecretSource:
-    """Where a secret is, never its value.
+    """The location of a secret, never its value.
 
     Args:
         location: The name of an environment variable, or the path of a file.
@@ -91,7 +91,7 @@ class ApprovalPolicy:
         group: The name of a group of people in the configuration.
         count: How many different people must approve.
         ttl_s: Seconds until the request expires.
-        not_requester: Whoever asked for the run may not approve it (four-eyes principle).
+        not_requester: The person who requested the run may not approve it (four-eyes principle).
         on_timeout: What an expired request counts as. There is no `allow`.
     """
 
@@ -105,13 +105,13 @@ class ApprovalPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A measurement, and what it is expected to give.
+    """A measurement and its expectation.
 
     Args:
         options: The keys of its kind (see `CHECK_KINDS`), with slots.
-        expect: A comparison such as `< 0.5`, with slots; None when any answer will do.
+        expect: A comparison such as `< 0.5`, with slots; None when any answer passes.
         retries: How often it is repeated while it fails, `interval_s` apart.
-        hold_s: What `for:` says. It is not evaluated; `lint` warns about it.
+        hold_s: The value of `for:`. It is not evaluated; `lint` warns about it.
     """
 
     id: str
@@ -139,8 +139,8 @@ class Run:
         effect: A `write` step always waits for an approval.
         approve: The name of its approval policy.
         undo: The id of the step that undoes it; None when nothing does.
-        declares_undo: Whether `undo=` is written at all, be it `undo=none`.
-        timeout_s: Seconds that it may take; None when the runbook does not say.
+        declares_undo: Whether `undo=` is given, including `undo=none`.
+        timeout_s: Seconds that it may take; None when the runbook does not set it.
         environment: Variables for the command, with slots and references to secrets.
     """
 
@@ -191,10 +191,9 @@ class Runbook:
     Args:
         name: The name of its file, without the suffix.
         source: Its file, as it is shown.
-        kind: A `remedy` repairs something broken: once every check passes there is nothing (more)
-            to do. A `change` is wanted for its own sake: every check must pass before it and after
-            it.
-        match: Words of an incident that it is meant for.
+        kind: A `remedy` repairs something broken: it ends once every check passes. A `change` is
+            made while everything works: every check must pass before it and after it.
+        match: Words of the incidents that it is for.
         steps: In the order of the file.
     """
 

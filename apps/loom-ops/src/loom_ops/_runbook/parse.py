@@ -1,13 +1,12 @@
-"""Read a runbook from Markdown, and report everything that is wrong with it at once.
+"""Parse a runbook from Markdown, and report all its problems at once.
 
 Theory of operation. The text is front matter (YAML between two lines `---`, see `front_matter`) and
 Markdown (see `body`). markdown-it gives the headings, the fenced blocks and the numbered lists with
-their lines; everything else is prose and stays prose. At the end `references` checks what the steps
-refer to.
+their lines; everything else is prose. At the end `references` checks the references of the steps.
 
 Nothing is guessed: an unknown key, word, kind or reference is a problem with a line. Problems are
-collected, not raised, so that `lint` shows all of them; `require_runbook` raises when there is an
-error among them.
+collected, not raised, so that `lint` shows all of them; `require_runbook` raises when one is an
+error.
 
 Not covered here: whether allow rules match (`lint`), and values of inputs (`inputs`).
 """
@@ -34,7 +33,7 @@ MAX_BYTES: Final = 1_000_000
 
 
 def require_runbook(text: str, source: str) -> Runbook:
-    """Read a runbook that is to be used.
+    """Parse a runbook for use.
 
     Raises:
         RunbookError: It has errors.
@@ -46,7 +45,7 @@ def require_runbook(text: str, source: str) -> Runbook:
 
 
 def parse_runbook(text: str, source: str) -> tuple[Runbook | None, list[Problem]]:
-    """Read a runbook.
+    """Parse a runbook.
 
     Returns:
         The runbook, None when an error was found; and every problem, in the order of the lines.

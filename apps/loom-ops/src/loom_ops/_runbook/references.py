@@ -1,4 +1,4 @@
-"""Check what the steps of a runbook refer to: inputs, approval policies, undo steps."""
+"""Check the references of a runbook's steps: inputs, approval policies, undo steps."""
 
 from __future__ import annotations
 

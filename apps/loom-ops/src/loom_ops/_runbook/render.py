@@ -1,7 +1,7 @@
 """Fill the steps of a runbook with the inputs of one run, as arguments of tool calls.
 
-References to secrets are left as they are: only the executor resolves them, in variables and
-headers, so that no rendered step holds a secret.
+References to secrets are not resolved: only the executor resolves them, in variables and headers,
+so that no rendered step holds a secret.
 """
 
 from __future__ import annotations

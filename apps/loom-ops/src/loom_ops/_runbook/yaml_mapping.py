@@ -14,7 +14,7 @@ _MAX_NODES = 10_000
 
 
 class Keys(dict[str, Any]):
-    """A mapping that knows the line of each of its keys (from 1)."""
+    """A mapping with the line of each of its keys (from 1)."""
 
     lines: dict[str, int]
     line: int
@@ -27,7 +27,7 @@ class _BadYamlError(Exception):
 
 
 def read_mapping(text: str, first_line: int) -> tuple[Keys, list[Problem]]:
-    """Read a mapping; what cannot be read comes back as a problem and an empty mapping.
+    """Parse a mapping; for invalid YAML, return an empty mapping and the problem.
 
     Args:
         text: The YAML.
@@ -85,7 +85,7 @@ def _scalar(node: yaml.Node, line: int) -> Any:
         return loader.construct_object(node)
     except yaml.YAMLError as exc:
         raise _BadYamlError(line, f"the value {node.value!r} cannot be read ({exc})", "Put quotes around it") from exc
-    except ValueError as exc:  # for instance the date 2026-13-45
+    except ValueError as exc:  # for example the date 2026-13-45
         raise _BadYamlError(line, f"the value {node.value!r} cannot be read ({exc})", "Put quotes around it") from exc
     finally:
         loader.dispose()

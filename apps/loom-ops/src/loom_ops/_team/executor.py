@@ -5,13 +5,13 @@ it is recorded before it starts and after it ended, and a step that writes waits
 approval (see `_approvals/gate.py`).
 
 A *remedy* is run only while something is broken: when every check passes before the first step that
-writes, there is nothing to do; when every check passes after one, the rest is left out. A *change*
-is run only while everything is well: a check that fails before the first step that writes prevents
-it, and one that fails afterwards has it undone.
+writes, there is nothing to do; when every check passes after one, the rest is skipped. A *change*
+is run only while every check passes: a check that fails before the first step that writes prevents
+it, and one that fails afterwards starts the rollback.
 
 Rollback. A step that was denied, expired or failed, a failing check, or the verifier (a signal
-`stop`) starts the rollback: the `undo` of each step that wrote is run, the last first, each with an
-approval of its own. An undo step that fails is reported, and the others follow.
+`stop`) starts the rollback: the `undo` of each step that wrote is run, the last first, each with
+its own approval. An undo step that fails is reported, and the others follow.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def executor_step(
 
     Args:
         is_stopped: Returns whether a run has received the signal `stop`.
-        wake: Lets the verifier of an executor's run check again: now if it waits, or (True) also
-            when it waits later.
+        wake: Wakes the verifier of an executor's run, so that it checks again: now if it waits, or (True)
+            also when it waits later.
     """
 
     async def execute(state: ExecutorState, ctx: RunContext) -> _Result:  # the name is stored
@@ -110,7 +110,7 @@ def _last_checks(state: ExecutorState) -> list[dict[str, Any]]:
 
 
 def _verdict_before_writing(state: ExecutorState) -> tuple[Outcome, str] | None:
-    """Return how it ends before anything was written; None when the plan continues."""
+    """Return the outcome before the first write; None when the plan continues."""
     checks = _last_checks(state)
     failing = [report for report in checks if not report["ok"]]
     if state.request.runbook.kind == "change" and failing:
@@ -137,7 +137,7 @@ async def _after_writing(state: ExecutorState, ctx: RunContext) -> _Result:
 
 
 def _end_of_plan(state: ExecutorState) -> _Result:
-    """End a plan of which every step was run."""
+    """End a plan after its last step."""
     if not _has_written(state):
         verdict = _verdict_before_writing(state)
         return _complete(state, *(verdict or ("done", "every step was run")))

@@ -1,4 +1,4 @@
-"""How an incident can end."""
+"""The outcomes of an incident."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Outcome = Literal[
     "not_recovered",
     "rolled_back",
 ]
-"""How the executor ended. Before `denied`, `failed`, `stopped`, `not_recovered` it rolls back."""
+"""The executor's outcome. Before `denied`, `failed`, `stopped`, `not_recovered` it rolls back."""
 
 GOOD: Final = frozenset({"recovered", "done", "nothing_to_do"})
 

@@ -1,8 +1,8 @@
 """The planner: a model reads the incident and the runbook, and writes which steps to run.
 
-The model chooses and orders; it cannot invent. A plan is a list of step ids of the runbook, with
-every check in it. A plan that is not valid goes back to the model with the reason, three times. One
-model request is one step.
+The model selects and orders steps; it cannot add any. A plan is a list of step ids of the runbook
+that includes every check. An invalid plan is returned to the model with the reason, three times.
+One model request is one step.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def planner_step(model: Model) -> Callable[[PlannerState, RunContext], Coroutine
         refused = (*state.refused, (answer[:MAX_REFUSED_CHARACTERS], why or ""))
         if len(refused) >= MAX_REQUESTS:
             return Fail(
-                f"the model {model.name} wrote no valid plan in {MAX_REQUESTS} requests; the last one: {why}", "planner"
+                f"the model {model.name} wrote no valid plan in {MAX_REQUESTS} requests; the last problem: {why}",
+                "planner",
             )
         return Continue(PlannerState(state.request, state.known, refused))
 
@@ -88,7 +89,7 @@ def planner_step(model: Model) -> Callable[[PlannerState, RunContext], Coroutine
 
 
 def prompt_text(state: PlannerState) -> str:
-    """Return what the model is asked."""
+    """Return the prompt for the model."""
     runbook = state.request.runbook
     lines = [
         f"Incident: {state.request.incident}",

@@ -1,4 +1,4 @@
-"""The draft of a postmortem: what was asked, done and found; people add the causes."""
+"""The draft of a postmortem: what was requested, done and found; people add the causes."""
 
 from __future__ import annotations
 

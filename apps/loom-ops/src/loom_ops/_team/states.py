@@ -1,8 +1,7 @@
-"""What each role of a team stores between its steps; a later process needs nothing else.
+"""The states that the roles of a team store between steps; a later process needs nothing else.
 
-A team works on the text of the runbook as it was when the run started: the text is part of the
-states, so that editing the file in the meantime does not change a run that is approved step by
-step.
+A team uses the text of the runbook from the start of the run: the text is part of the states, so
+that editing the file does not change a run that is approved step by step.
 
 The fields are stored. A new field needs a default; another change needs a new version and an
 upcaster.
@@ -39,11 +38,11 @@ ExecutorPhase = Literal["forward", "back"]
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What was asked for.
+    """The request of a run.
 
     Args:
-        incident: In the words of the person who asked.
-        requester: The person who asked.
+        incident: The incident, in the words of the requester.
+        requester: The person who requested the run.
         source: The file of the runbook, as it is shown.
         text: The text of the runbook.
         inputs: The checked values of the runbook's inputs.
@@ -79,7 +78,7 @@ class PlannerState:
     """The state of the planner.
 
     Args:
-        known: What earlier runs found out, as text for the model.
+        known: The facts of earlier runs, as text for the model.
         refused: Plans that were not valid, each with the reason.
     """
 
@@ -96,9 +95,9 @@ class ExecutorState:
         plan: Step ids, in order.
         position: The index of the next step of the plan.
         reports: The report of each step that was run, in order, undo steps included.
-        phase: `back` while what was done is being undone.
+        phase: `back` during the rollback.
         undo: The ids of the undo steps that are still to be run.
-        ends_as: The outcome at the end; known in phase `back`.
+        ends_as: The final outcome; known in phase `back`.
         why: The reason for that outcome.
     """
 
@@ -132,7 +131,7 @@ EXECUTOR_UPCASTERS: Final[Mapping[int, Callable[[Any], Any]]] = {1: _executor_fr
 
 
 def steps_to_undo(runbook: Runbook, reports: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the ids of the undo steps for what is not undone yet, the last step first."""
+    """Return the ids of the undo steps for the steps that are not undone yet, the last one first."""
     undo: list[str] = []
     for report in reports:
         step = runbook.step(report["id"])
@@ -154,7 +153,7 @@ class VerifierState:
         rounds: How often it has run the checks.
         held: The checks that passed in the first round.
         failures: In how many rounds in a row one of those has failed since.
-        stopped: Whether it has asked the executor to stop.
+        stopped: Whether it has signalled the executor to stop.
         last: The results of the last round.
     """
 
@@ -172,7 +171,7 @@ class SupervisorState:
     """The state of the supervisor.
 
     Args:
-        known: What earlier runs found out, for the planner.
+        known: The facts of earlier runs, for the planner.
         plan: Step ids, in order; known once the planner has ended.
         reason: The planner's reason for them.
     """

@@ -1,4 +1,4 @@
-"""The supervisor: starts the planner, then executor and verifier in parallel, then closes."""
+"""The supervisor: starts the planner, then executor and verifier in parallel, then finishes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tools of a team: everything that its roles do outside of their states.
+"""The tools of a team: every effect of its roles outside their states.
 
 Only `run_command` changes something on the site; the gate (see `_approvals/gate.py`) has people
 approve each call of it. An interrupted `run_command` is in doubt and is not repeated automatically.
@@ -34,7 +34,7 @@ __all__ = ["OutputPaths", "team_tools"]
 
 @dataclass(frozen=True, slots=True)
 class OutputPaths:
-    """Where a team writes what outlives a run: facts into the database, drafts into a folder."""
+    """The output locations of a team: a database for facts, a folder for drafts."""
 
     database: Path
     postmortems: Path
@@ -56,8 +56,8 @@ def team_tools(context: ExecutionContext, paths: OutputPaths) -> ToolRegistry:
         interval_s: float,
     ) -> dict[str, Any]:
         """Run one check."""
-        asked = Check(id, 0, "", kind, options, expect, timeout_s, retries, interval_s)
-        return (await run_check(asked, context)).as_json()
+        described = Check(id, 0, "", kind, options, expect, timeout_s, retries, interval_s)
+        return (await run_check(described, context)).as_json()
 
     async def command(
         argv: list[str], effect: Effect, timeout_s: float | None, environment: dict[str, str]
@@ -88,23 +88,23 @@ def team_tools(context: ExecutionContext, paths: OutputPaths) -> ToolRegistry:
         argv: list[str], timeout_s: float | None, environment: dict[str, str], **shown: Any
     ) -> dict[str, Any]:
         """Run a command that changes something."""
-        del shown  # its id, reason, undo and approval: what a person was shown
+        del shown  # id, reason, undo and approval, for the person who decides
         return await command(argv, "write", timeout_s, environment)
 
     @tools.tool("do_by_hand", idempotent=True)
     async def by_hand(id: str, text: str) -> dict[str, Any]:  # noqa: A002 - an argument of the call
-        """Record that a person did a step by hand: their approval says so."""
+        """Record that a person did a step by hand, as their approval confirms."""
         del id
         return {"ok": True, "text": f"done by hand: {' '.join(text.split())[:200]}"}
 
     @tools.tool("write_postmortem", idempotent=True)
     async def postmortem(run_id: str, result: dict[str, Any]) -> dict[str, Any]:
-        """Write the draft of a postmortem beside the database."""
+        """Write the draft of a postmortem next to the database."""
         return {"path": str(write_postmortem(paths.postmortems, run_id, result, paths.database))}
 
     @tools.tool("learn", idempotent=True)
     async def learn(run_id: str, result: dict[str, Any]) -> dict[str, Any]:
-        """Store what helped."""
+        """Store the outcome as a fact."""
         outcome = outcome_text(result["outcome"])
         text = f"{result['incident']}: {outcome}, {result['why']}, by {', '.join(result['plan'])}"
         with closing(Memory(paths.database)) as memory:

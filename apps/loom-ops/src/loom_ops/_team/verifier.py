@@ -1,10 +1,10 @@
 """The verifier: runs the checks while the executor works, can stop it, and confirms the result.
 
-It measures with tool calls of its own and ignores what the executor reports. A check that passed in
+It measures with its own tool calls and ignores the reports of the executor. A check that passed in
 its first round and fails in two rounds in a row afterwards stops the executor (a signal), which
-then undoes what it did. While the executor waits for a person the verifier waits, too, durably,
-without keeping a process alive; the executor's signal `look` ends that, when the executor resumes
-and when it has ended.
+then rolls back. While the executor waits for a person, the verifier waits, too, durably, without
+keeping a process alive; the executor's signal `look` ends that wait when the executor resumes and
+when it has ended.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def verifier_step(
 
     Args:
         status_of: Returns the status of a run.
-        stop: Asks a run to stop.
+        stop: Signals a run to stop.
         round_s: Seconds between two rounds while the executor works.
     """
 

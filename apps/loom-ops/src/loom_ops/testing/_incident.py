@@ -1,8 +1,8 @@
 """The incident of the kill sweep: a command line in its own process, killed at one point.
 
-The points are the writes of the runner's store, and the places between: before, during and after a
+The points are the writes of the runner's store, and points between them: before, during and after a
 command, around the audit trail, and when postmortem and memory are written. The drill is fast here:
-its check asks which release is deployed, not how long an answer takes.
+its check reads which release is deployed, not how long an answer takes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ = [
 RUN_ID: Final = "inc-001"
 DATABASE: Final = "ops.sqlite"
 OUTPUT: Final = "output.txt"
-"""What the commands printed."""
+"""The output of the commands."""
 Kind = Literal["helps", "does_not_help"]
 BEGIN: Final = ("supervise", "it is slow", "--runbook", "sweep", "--drill", "--mock-llm", "-r", RUN_ID)
 WORK_POINTS: Final = (
@@ -66,9 +66,9 @@ WORK_POINTS: Final = (
 _DECISION_PREFIXES: Final = ("update_approval.", "decide_tool.", "audit.")
 _NEVER: Final = ("request_pause.", "add_run.", "set_budget.", "replace_state.", "decide_tool.", "restart_tool.")
 POINTS: Final = (*(point for point in CRASH_POINTS if not point.startswith(_NEVER)), *WORK_POINTS)
-"""Where a team at work can be killed."""
+"""The points at which a running team can be killed."""
 DECISION_POINTS: Final = tuple(point for point in (*CRASH_POINTS, *WORK_POINTS) if point.startswith(_DECISION_PREFIXES))
-"""Where a command that approves or resolves can be killed."""
+"""The points at which a command that approves or resolves can be killed."""
 
 _GOOD_RELEASE: Final = {"helps": r"2026\.11\.1", "does_not_help": "no such release"}
 _RUNBOOK: Final = """\

@@ -18,14 +18,14 @@ SHOTS = Path(__file__).parents[5] / "build" / "screenshots"
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
-    """Serve an empty folder; give the address with its token."""
+    """Serve an empty folder; return the address with its token."""
     pytest.importorskip("fastapi", reason="the extra loom-ops[serve] is not installed")
     command = [sys.executable, "-m", "loom_ops", "serve", "--port", "0", "--mock-llm"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    said = process.stderr.readline()
-    found = re.search(r"at (http://\S+)$", said.strip())
-    assert found is not None, said
+    output = process.stderr.readline()
+    found = re.search(r"at (http://\S+)$", output.strip())
+    assert found is not None, output
     yield found[1]
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
@@ -34,7 +34,7 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page(address: str) -> Iterator[Any]:
-    """Open the page; it must not complain."""
+    """Open the page; it must report no error."""
     from playwright.sync_api import sync_playwright
 
     complaints: list[str] = []
@@ -62,8 +62,8 @@ def test_an_incident_is_started_approved_and_recovered_on_the_page(page: Any, tm
     request = page.get_by_role("article", name=re.compile("approval inc-.*:sub:executor#1")).first
     request.wait_for()
     shown = request.inner_text()
-    for said in ("$ rollback-service api", "redeploy-service api", "operators", "slow since the last release"):
-        assert said in shown, shown
+    for text in ("$ rollback-service api", "redeploy-service api", "operators", "slow since the last release"):
+        assert text in shown, shown
     shoot(page, "incident-approval")
     request.get_by_label("note").fill("saw the graph")
     request.get_by_role("button", name="Approve", exact=True).click()
@@ -71,8 +71,8 @@ def test_an_incident_is_started_approved_and_recovered_on_the_page(page: Any, tm
     shoot(page, "incident-recovered")
     trail = [sys.executable, "-m", "loom_ops", "audit", "export"]
     for _ in range(60):  # it is written just after the run has ended
-        said = subprocess.run(trail, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-        if '"kind": "run.ended"' in said:
+        output = subprocess.run(trail, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        if '"kind": "run.ended"' in output:
             break
         page.wait_for_timeout(100)
-    assert '"note": "saw the graph"' in said and '"via": "http"' in said
+    assert '"note": "saw the graph"' in output and '"via": "http"' in output

@@ -1,1 +1,1 @@
-"""One conversation: start it, continue it, its status, its approvals, forks and undo."""
+"""One conversation: start and continue it, read its status, approve, fork and undo."""

@@ -38,15 +38,15 @@ def select_requests(
     all.
 
     Args:
-        store: the database.
-        run_id: the run.
-        number: which request of it; None for the only pending one of the run and its children.
-        verb: what is to be done, for messages.
-        every: all pending ones.
+        store: The database.
+        run_id: The run.
+        number: The number of the request; None for the only pending one of the run and its children.
+        verb: The command, for messages: `approve` or `deny`.
+        every: Select all pending requests.
 
     Raises:
-        LoomRunError: nothing is pending, or it is not clear which one is meant.
-        UnknownRun: there is no such run.
+        LoomRunError: Nothing is pending, or it is not clear which one is meant.
+        UnknownRun: There is no such run.
     """
     Runs(store).get(run_id)
     if number is not None:
@@ -59,7 +59,7 @@ def select_requests(
     pending = approval_requests(store, run_id)
     if not pending:
         raise LoomRunError(
-            f"cannot {verb} anything of {run_id!r}: no call of it waits for approval. See loom-run approvals.",
+            f"cannot {verb} a call of {run_id!r}: none waits for approval. See loom-run approvals.",
             run_id=run_id,
         )
     if len(pending) > 1 and not every:
@@ -84,8 +84,8 @@ def decide(
     """Record a person's decision.
 
     Raises:
-        RunnerError: it was decided before, has expired, or there is no such request.
-        LoomRunError: the edited arguments do not fit the tool.
+        RunnerError: It was decided before, has expired, or there is no such request.
+        LoomRunError: The edited arguments do not fit the tool.
     """
     if arguments is not None and tools is not None and request.get("tool") in tools:
         try:
@@ -111,10 +111,10 @@ def decide(
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
-    """Read arguments that a person wrote.
+    """Parse the arguments of a tool call that a person wrote.
 
     Raises:
-        LoomRunError: they are not a JSON object.
+        LoomRunError: They are not a JSON object.
     """
     try:
         value = json.loads(text)
@@ -126,9 +126,9 @@ def parse_arguments(text: str) -> dict[str, Any]:
 
 
 def request_label(request: Request) -> str:
-    """Name a request the way that commands accept it, and what it is about."""
-    what = argument_text(request["arguments"])
-    return printable(f"{request_name(request)} ({request['tool']} {what})")
+    """Name a request as commands accept it, with its tool and main argument."""
+    argument = argument_text(request["arguments"])
+    return printable(f"{request_name(request)} ({request['tool']} {argument})")
 
 
 def _has_ended(run: Mapping[str, Any]) -> bool:

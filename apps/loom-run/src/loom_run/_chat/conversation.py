@@ -65,7 +65,7 @@ class Listener(Protocol):
 
 @dataclass(slots=True)
 class RunOptions:
-    """Say how one command or request drives a conversation.
+    """Hold how one command or request drives a conversation.
 
     Args:
         listener: receives what happens.
@@ -84,7 +84,7 @@ class RunOptions:
 
     @contextmanager
     def tracing(self, runner: AgentRunner, run_id: str) -> Iterator[None]:
-        """Record what happens in the block, when a page is wanted.
+        """Record what happens in the block, if a trace was requested.
 
         A page that cannot be written at the end does not lose the answer: the reason goes to
         `trace_error`.
@@ -116,15 +116,15 @@ class Conversation:
         return Setup.from_json(self.read().state.setup).tools(Path(self.store.address))
 
     def exists(self) -> bool:
-        """Report whether there is such a run."""
+        """Return whether the run exists."""
         return self._runs.find(self.run_id) is not None
 
     def read(self) -> Turn:
         """Read the conversation as it is now.
 
         Raises:
-            UnknownRun: there is no such run.
-            LoomRunError: the run is not a chat of `loom-run`.
+            UnknownRun: There is no such run.
+            LoomRunError: The run is not a chat of `loom-run`.
         """
         run = self._runs.find(self.run_id)
         if run is None:
@@ -167,7 +167,7 @@ class Conversation:
         person who types it again.
 
         Raises:
-            LoomRunError: the last message has no answer yet and this is another one.
+            LoomRunError: The last message has no answer yet, and this message differs from it.
         """
         before = self.read()
         unread = self._unread_message()
@@ -182,14 +182,14 @@ class Conversation:
             return await self._resume(before, change, limits, options, sent=sent)
         if not is_answered:
             raise LoomRunError(
-                f"cannot send another message to {self.run_id!r}: its last one has no answer yet (the run is"
+                f"cannot send a new message to {self.run_id!r}: the last one has no answer yet (the run is"
                 f" {before.status}). Finish it first: loom-run resume {self.run_id}. Or choose another --run-id.",
                 run_id=self.run_id,
             )
         return await self._resume(before, change, limits, options, sent=(MESSAGE_SIGNAL, {"text": message}))
 
     async def resume(self, change: SetupChange, limits: Limits, options: RunOptions) -> Turn:
-        """Resume the run; one that has answered and has no new message stays as it is."""
+        """Resume the run; do nothing when the last message is answered and there is no new one."""
         before = self.read()
         if before.status == "answered" and self._unread_message() is None:
             return before
@@ -202,7 +202,7 @@ class Conversation:
 
     @asynccontextmanager
     async def _runner(self, setup: Setup, options: RunOptions) -> AsyncIterator[AgentRunner]:
-        """Build the runner; the MCP servers of the run are started for the time of the block."""
+        """Build the runner; the MCP servers of the run are started for the duration of the block."""
         database = Path(self.store.address)
         async with mcp_servers(setup.mcp, database=database) as servers:
             for problem in servers.problems:

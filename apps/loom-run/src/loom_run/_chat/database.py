@@ -12,7 +12,7 @@ def latest_chat(store: SQLiteStore) -> str:
     """Return the run id of the chat that was updated last.
 
     Raises:
-        LoomRunError: there is none.
+        LoomRunError: There is none.
     """
     for record in store.reader.list_runs(limit=1000):
         if _is_chat(record.state):
@@ -29,9 +29,9 @@ def chat_run_id(store: SQLiteStore, name: str, *, existing: bool = True) -> str:
     be called `demo` by users who do not know of each other. The chat then has the id `chat:demo`.
 
     Args:
-        store: the database.
-        name: the name that the user gives.
-        existing: return the name unchanged when there is no such chat.
+        store: The database.
+        name: The name that the user gives.
+        existing: Return the name unchanged when there is no such chat.
     """
     record = store.reader.get_run(name)
     if record is None or _is_chat(record.state):
@@ -41,7 +41,7 @@ def chat_run_id(store: SQLiteStore, name: str, *, existing: bool = True) -> str:
 
 
 def new_run_id() -> str:
-    """Make an id for a chat that has no name."""
+    """Return an id for a chat that has no name."""
     return f"chat-{secrets.token_hex(4)}"
 
 

@@ -13,18 +13,18 @@ async def fork_chat(
     either.
 
     Args:
-        store: the database.
-        run_id: the run to fork.
-        turn: after the answer to this message of the user, from 1.
-        step: after this step, from 0.
-        name: the id of the new run.
+        store: The database.
+        run_id: The run to fork.
+        turn: Start after the answer to this message of the user, counted from 1.
+        step: Start after this step, counted from 0.
+        name: The id of the new run.
 
     Returns:
         The id of the new run.
 
     Raises:
-        LoomRunError: that turn has no answer yet.
-        RunnerError: there is no such run or step, or the id is taken.
+        LoomRunError: That turn has no answer yet.
+        RunnerError: There is no such run or step, or the id is taken.
     """
     last = Runs(store).get(run_id)["step_index"] - 1
     if turn is not None:

@@ -1,4 +1,4 @@
-"""The status of a conversation: what a command prints about it, and its exit code."""
+"""The status of a conversation: what commands print, and their exit code."""
 
 import re
 from collections.abc import Mapping
@@ -93,7 +93,7 @@ class Turn:
 
     @property
     def limit(self) -> str | None:
-        """The limit that was reached, in one sentence without a full stop; None when none was."""
+        """The limit that was reached, as a sentence without a full stop; None when none was."""
         if self.status != "limit" or self.error is None:
             return None
         part, value = self._exhausted()
@@ -106,7 +106,7 @@ class Turn:
         if part == "cost_usd":
             return f"${used.cost_usd or 0:.4f} spent; the limit is ${float(value):.2f}"
         if part == "time_s":
-            return f"it has worked for {value} s, which is the limit"
+            return f"the run has worked for {value} s, which is the limit"
         return str(self.error["message"]).rstrip(".")
 
     @property
@@ -141,10 +141,10 @@ class Turn:
 
 
 def chat_state(run_id: str, state: Any) -> AgentState:
-    """Read the conversation out of a run's state.
+    """Decode the conversation in a run's state.
 
     Raises:
-        LoomRunError: the run is not a chat of `loom-run`.
+        LoomRunError: The run is not a chat of `loom-run`.
     """
     if not isinstance(state, dict) or "conversation" not in state:
         raise LoomRunError(

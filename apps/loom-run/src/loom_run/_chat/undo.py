@@ -14,7 +14,7 @@ _UNDONE = {"created": "removed", "changed": "restored", "deleted": "restored"}
 
 
 def open_change_log(store: SQLiteStore) -> ChangeLog:
-    """Open the log of what the runs of a database have changed."""
+    """Open the log of the file changes made by the runs of a database."""
 
     def created_at(run_id: str) -> str:
         record = store.reader.get_run(run_id)
@@ -37,17 +37,17 @@ def list_changes(store: SQLiteStore, run_id: str) -> Iterator[str]:
 
 
 def undo_changes(store: SQLiteStore, run_id: str, *, every: bool = False, force: bool = False) -> Iterator[str]:
-    """Undo the last change of a run, or all of them; one line for each file.
+    """Undo the last change of a run, or all of them; yield one line for each file.
 
     Raises:
-        RunBusy: a process is driving the run.
-        ToolError: a file was changed since.
+        RunBusy: A process is driving the run.
+        ToolError: A file has been changed since.
     """
     run = Runs(store).get(run_id)
     if run["status"] == "running" and run["held_by"] is not None and not force:
         raise RunBusy(
-            f"cannot undo what {run_id!r} changed: a process is driving it, or was killed a moment ago. Wait until it"
-            " stops; if you know that it is gone, use --force.",
+            f"cannot undo what {run_id!r} changed: a process is driving the run, or was killed a moment ago. Wait"
+            " until it stops; if you know that it is gone, use --force.",
             run_id=run_id,
         )
     undone = open_change_log(store).undo(run_id, every=every, force=force)
@@ -59,4 +59,4 @@ def undo_changes(store: SQLiteStore, run_id: str, *, every: bool = False, force:
 
 
 def _nothing_to_undo(run_id: str) -> str:
-    return f"{run_id} has changed nothing, or everything was undone"
+    return f"{run_id} has changed no files, or every change is undone"

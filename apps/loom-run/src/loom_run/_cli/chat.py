@@ -116,7 +116,7 @@ def resume(*, run: str | None, run_id: str | None, db: str, output: Output, **op
 
 
 class _Drive:
-    """Hold what the options of one command mean for a conversation."""
+    """Hold what the options of one command set for a conversation."""
 
     change: "SetupChange"
     limits: "Limits"
@@ -151,7 +151,7 @@ def _drive(
     options: dict[str, Any],
     leads: bool = False,
 ) -> int:
-    """Send a message, or hold a session when there is none."""
+    """Send a message, or start a session when there is none."""
     from loom_run._chat.conversation import Conversation
     from loom_run._chat.database import chat_run_id, latest_chat, new_run_id
 
@@ -226,7 +226,7 @@ def _resolve(turn: "Turn", conversation: "Conversation", command: _Drive, db: st
 def _report(turn: "Turn", command: _Drive, db: str, *, in_session: bool = False) -> int:
     """Write how the turn ended: the answer to stdout, the rest to stderr. Returns the exit code.
 
-    A session continues by itself, so there the commands of the session are named.
+    In a session, the suggested commands are those of the session.
     """
     from loom_run._report.turn_ending import ending, usage_text
 
@@ -250,12 +250,12 @@ def _report(turn: "Turn", command: _Drive, db: str, *, in_session: bool = False)
             again = command_text("chat -r", turn.run_id, db)
             write_error(ending(turn, again=again, resume="/resume" if in_session else resume_text))
     if trace_error is not None:
-        write_error(f"the answer is stored; only the page was not written: {trace_error}")
+        write_error(f"the answer is stored, but the page was not written: {trace_error}")
     return code
 
 
 def _message(message: str | None, *, may_ask: bool) -> str | None:
-    """Check the message; None when a person at a terminal is to be asked for it."""
+    """Check the message; None when it is to be typed at the terminal."""
     if message == "-":
         message = _read_input()
     if message is None:
@@ -272,7 +272,7 @@ def _message(message: str | None, *, may_ask: bool) -> str | None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Report whether a stream is a terminal."""
+    """Return whether a stream is a terminal."""
     return stream is not None and stream.isatty()  # it is None when the shell closed it
 
 

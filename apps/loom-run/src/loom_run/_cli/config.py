@@ -10,7 +10,7 @@ __all__ = ["config"]
 
 
 @click.command()
-@click.option("--show", is_flag=True, help="Print every setting; this is the default.")
+@click.option("--show", is_flag=True, help="Print every setting (the default).")
 @click.option("--workspace", type=click.Path(path_type=Path), metavar="DIR", help="The folder with the loom.toml.")
 @output_option
 def config(*, show: bool, workspace: Path | None, output: Output | None) -> None:

@@ -1,4 +1,4 @@
-"""The commands with which a person decides: about tool calls, and about a run and its changes."""
+"""The commands that decide about tool calls, and those that cancel, fork or undo."""
 
 import click
 from loom_runner.cli_base import plural, run_async, write_error, write_line
@@ -9,7 +9,7 @@ from loom_run._errors import LOOM_RUN, LoomRunError
 
 __all__ = ["approve", "cancel", "deny", "fork", "undo"]
 
-_all_option = click.option("--all", "every", is_flag=True, help="All calls that wait, when there are several.")
+_all_option = click.option("--all", "every", is_flag=True, help="Decide about all pending calls of the run.")
 
 
 @click.command()
@@ -26,7 +26,7 @@ def approve(*, call: str | None, run_id: str | None, every: bool, edit: str | No
     `loom-run approvals` lists them.
     """
     if edit is not None and every:
-        raise click.UsageError("--edit is about one call: name it, without --all")
+        raise click.UsageError("--edit changes one call: name it, and omit --all")
     _decide("approve" if edit is None else "edit", required_run(call, run_id), db, note=note, every=every, edit=edit)
 
 
@@ -37,7 +37,7 @@ def approve(*, call: str | None, run_id: str | None, every: bool, edit: str | No
 @click.option("--note", default="", metavar="TEXT", help="The reason; the model reads it.")
 @db_option
 def deny(*, call: str | None, run_id: str | None, every: bool, note: str, db: str) -> None:
-    """Deny a tool call: it is not run, and the model is told. Then use `loom-run resume`."""
+    """Deny a tool call. `loom-run resume` then continues without it; the model is informed."""
     _decide("deny", required_run(call, run_id), db, note=note, every=every)
 
 
@@ -67,18 +67,19 @@ def _decide(decision: str, call: str, db: str, *, note: str, every: bool, edit: 
 
 @click.command()
 @run_argument
-@click.option("--all", "every", is_flag=True, help="Every change of the run, not only the last one.")
+@click.option("--all", "every", is_flag=True, help="Undo every change of the run, not only the last one.")
 @click.option(
     "--force",
     is_flag=True,
-    help="Also where a file was changed since (its present content is lost), or a process may be driving the run.",
+    help="Undo even if a file has been changed since (its present content is lost) or a process may be driving the"
+    " run.",
 )
-@click.option("--list", "only_list", is_flag=True, help="Show what would be undone, and do nothing.")
+@click.option("--list", "only_list", is_flag=True, help="Only list the changes that can be undone.")
 @db_option
 def undo(*, run: str | None, run_id: str | None, every: bool, force: bool, only_list: bool, db: str) -> None:
-    """Undo what a run has changed in files.
+    """Undo the last change of a run to files, or with --all every change.
 
-    The last change, or with --all every one. It refuses where a file was changed since.
+    A file that has been changed since is refused, unless --force is given.
     """
     name = required_run(run, run_id)
     from loom_run._chat.database import chat_run_id
@@ -113,12 +114,14 @@ def cancel(*, run: str | None, run_id: str | None, note: str, db: str) -> None:
 
 @click.command()
 @run_argument
-@click.option("--turn", type=click.IntRange(min=1), metavar="N", help="After the answer to the Nth message.")
-@click.option("--step", type=click.IntRange(min=0), metavar="N", help="After step N; steps are counted from 0.")
+@click.option(
+    "--turn", type=click.IntRange(min=1), metavar="N", help="Fork after the answer to message N, counted from 1."
+)
+@click.option("--step", type=click.IntRange(min=0), metavar="N", help="Fork after step N, counted from 0.")
 @click.option("--to", metavar="ID", help="The id of the new run.")
 @db_option
 def fork(*, run: str | None, run_id: str | None, turn: int | None, step: int | None, to: str | None, db: str) -> None:
-    """Start another conversation from the middle of one.
+    """Start a new conversation from a point of an existing one.
 
     The first one stays as it is, and files are not changed back. Without --turn and --step the new
     one starts from the latest step.

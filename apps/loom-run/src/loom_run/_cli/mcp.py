@@ -10,9 +10,12 @@ from loom_run._cli.options import DEFAULT_DB
 
 __all__ = ["mcp"]
 
-_file = click.option("--mcp-config", metavar="FILE", help="The file of servers; by default .mcp.json of the workspace.")
+_file = click.option("--mcp-config", metavar="FILE", help="The file of servers; by default .mcp.json in the workspace.")
 _workspace = click.option(
-    "--workspace", type=click.Path(path_type=Path), metavar="DIR", help="The folder with the .mcp.json."
+    "--workspace",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder with .mcp.json; by default the current one.",
 )
 
 
@@ -26,7 +29,7 @@ def mcp() -> None:
 @_workspace
 @output_option
 def list_servers(*, mcp_config: str | None, workspace: Path | None, output: Output | None) -> None:
-    """List the servers of the file. Nothing is started."""
+    """List the servers in the file without starting them."""
     from loom_agents.mcp import read_mcp_config
 
     from loom_run._errors import LOOM_RUN
@@ -55,7 +58,7 @@ def list_servers(*, mcp_config: str | None, workspace: Path | None, output: Outp
         "replaces": lambda row: ", ".join(row["replaces"]) or "-",
         "where": lambda row: _safe(row["where"] or "cannot be used"),
     }
-    write_rows(rows, columns, choose_output(output), empty="the file names no servers")
+    write_rows(rows, columns, choose_output(output), empty="the file lists no servers")
     for line in (*config.problems.values(), *config.warnings):
         write_error(_safe(line))
 
@@ -63,7 +66,7 @@ def list_servers(*, mcp_config: str | None, workspace: Path | None, output: Outp
 @mcp.command()
 @_file
 @_workspace
-@click.option("--trust", is_flag=True, help="Trust the file from now on: the programs that it names may be started.")
+@click.option("--trust", is_flag=True, help="Trust the file from now on: the programs it names may be started.")
 @click.option("--tools", "with_tools", is_flag=True, help="Print every tool with its description.")
 @output_option
 def check(
@@ -72,7 +75,8 @@ def check(
     """Start every server, list its tools, and stop it again. Exit code 1 when one of them cannot be
     used.
 
-    The descriptions come from the servers, and models read them: review them once.
+    The exit code is 1 when one of them cannot be used. The descriptions of tools come from the servers and are sent
+    to the model: review them once.
     """
     from loom_run._config.mcp_servers import find_mcp_file, mcp_servers
     from loom_run._config.trust import TrustPrompt
@@ -89,9 +93,9 @@ def check(
         "state": lambda row: row["state"],
         "tools": lambda row: str(len(row["tools"])),
         "start": lambda row: f"{row['started_in_s']:.1f} s" if row["state"] == "ready" else "-",
-        "server says": lambda row: _safe(row["info"] or row["reason"]),
+        "message": lambda row: _safe(row["info"] or row["reason"]),
     }
-    write_rows(rows, columns, style, empty="the file names no servers")
+    write_rows(rows, columns, style, empty="the file lists no servers")
     if style == "text":
         for row in rows if with_tools else []:
             for tool in row["tools"]:

@@ -38,7 +38,7 @@ db_option = click.option(
     metavar="FILE",
     help=f"The database with the runs; {DEFAULT_DB} by default.",
 )
-run_id_option = click.option("--run-id", "-r", metavar="ID", help="The run; without it a new one is started.")
+run_id_option = click.option("--run-id", "-r", metavar="ID", help="The id of the run; without it a new run is started.")
 run_argument = _together(
     click.argument("run", required=False, metavar="[RUN]"),
     click.option("--run-id", "-r", metavar="ID", help="The run, when it is not the first argument."),
@@ -61,18 +61,20 @@ setup_options = _together(
         metavar="DIR",
         help="The folder to work in; the current one for a new run.",
     ),
-    click.option("--test-command", metavar="CMD", help="What run_tests starts; pytest for a new run."),
+    click.option("--test-command", metavar="CMD", help="The command that run_tests starts; pytest for a new run."),
     click.option(
         "--mode",
         type=click.Choice(MODES),
-        help="Which calls need approval: ask, all that do more than read (for a new run); edits, those except changes"
-        " of files; auto, none; read-only, all that do more than read are denied.",
+        help="Which calls need approval. ask: all that do more than read (the default of a new run); edits: the same,"
+        " except file changes; auto: none; read-only: all that do more than read are denied.",
     ),
-    click.option("--allow", multiple=True, metavar="RULE", help="Run these calls: TOOL or TOOL(PATTERN)."),
+    click.option(
+        "--allow", multiple=True, metavar="RULE", help="Run these calls without approval: TOOL or TOOL(PATTERN)."
+    ),
     click.option("--ask", multiple=True, metavar="RULE", help="Ask for approval of these calls."),
     click.option("--deny", multiple=True, metavar="RULE", help="Deny these calls; --deny overrides the others."),
     click.option(
-        "--mcp-config", metavar="FILE", help="MCP servers for more tools; .mcp.json for a new run. `none` for none."
+        "--mcp-config", metavar="FILE", help="The file of MCP servers; .mcp.json for a new run, `none` for no servers."
     ),
     click.option("--trust", is_flag=True, help="Trust the project's loom.toml and .mcp.json, which start programs."),
 )
@@ -119,7 +121,7 @@ def required_run(run: str | None, run_id: str | None) -> str:
     """Return the run that the argument or the option names.
 
     Raises:
-        UsageError: neither or both name one.
+        UsageError: Neither or both name one.
     """
     if (run is None) == (run_id is None):
         raise click.UsageError("name one run: as the argument, or with --run-id")

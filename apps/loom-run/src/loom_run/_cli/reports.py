@@ -1,4 +1,4 @@
-"""The commands that only read: they change neither a run nor a file of the workspace."""
+"""The commands that only read."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ __all__ = ["approvals", "doctor", "explain", "export", "runs", "show"]
 @db_option
 @output_option
 def explain(*, run: str | None, run_id: str | None, db: str, output: Output | None) -> None:
-    """Explain what happened: processes, retries, tool calls."""
+    """Explain what happened in a run: processes, retries, tool calls."""
     name = required_run(run, run_id)
     from loom_run._chat.database import chat_run_id
     from loom_run._report.explanation import write_explanation
@@ -30,7 +30,7 @@ def explain(*, run: str | None, run_id: str | None, db: str, output: Output | No
 @db_option
 @output_option
 def runs(*, db: str, output: Output | None) -> None:
-    """List the chats of a database, the latest first."""
+    """List the chats in a database, the latest first."""
     from loom_run._report.chat_list import write_chats
 
     with LOOM_RUN.open_database(db, read_only=True) as store, LOOM_RUN.translate_agent_errors():
@@ -42,7 +42,7 @@ def runs(*, db: str, output: Output | None) -> None:
 @db_option
 @output_option
 def show(*, run: str | None, run_id: str | None, db: str, output: Output | None) -> None:
-    """Print a conversation, tool calls included."""
+    """Print a conversation with its tool calls."""
     name = required_run(run, run_id)
     from loom_run._chat.database import chat_run_id
     from loom_run._report.transcript import write_transcript
@@ -53,8 +53,8 @@ def show(*, run: str | None, run_id: str | None, db: str, output: Output | None)
 
 @click.command()
 @click.argument("run", required=False, metavar="[RUN]")
-@click.option("--run-id", "-r", metavar="ID", help="Only those of this run and its child runs.")
-@click.option("--all", "every", is_flag=True, help="Also those that are decided.")
+@click.option("--run-id", "-r", metavar="ID", help="List only the calls of this run and its child runs.")
+@click.option("--all", "every", is_flag=True, help="List decided calls too.")
 @db_option
 @output_option
 def approvals(*, run: str | None, run_id: str | None, every: bool, db: str, output: Output | None) -> None:
@@ -76,12 +76,17 @@ def approvals(*, run: str | None, run_id: str | None, every: bool, db: str, outp
     type=click.Choice(["markdown", "json", "script"]),
     default="markdown",
     show_default=True,
-    help="For a person, for a program, or as a script for --mock-llm=FILE.",
+    help="The format: for a person, for a program, or a script for --mock-llm=FILE.",
 )
-@click.option("--to", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it to this file.")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write to this file instead of standard output.",
+)
 @db_option
 def export(*, run: str | None, run_id: str | None, form: str, to: Path | None, db: str) -> None:
-    """Export a whole conversation, tool calls and their results included."""
+    """Export a whole conversation with its tool calls and their results."""
     name = required_run(run, run_id)
     from loom_run._chat.conversation import Conversation
     from loom_run._chat.database import chat_run_id
@@ -104,7 +109,7 @@ def export(*, run: str | None, run_id: str | None, form: str, to: Path | None, d
 @db_option
 @output_option
 def doctor(*, model: str | None, db: str, output: Output | None) -> int:
-    """Check that everything needed is there.
+    """Check that everything that a chat needs is available.
 
     The model and its key, the database, git, the tests, the settings: one line for each, exit code
     1 when something is missing that a chat needs.

@@ -1,4 +1,4 @@
-"""`loom-run serve`: chats over HTTP, and a page to watch them and to decide about tool calls."""
+"""`loom-run serve`: chats over HTTP, and a page to watch them and decide about tool calls."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""What a run is set up with: settings, agents, prompts, MCP servers, and trust in project files."""
+"""The setup of a run: settings, agents, prompts, MCP servers, and trust in project files."""

@@ -30,7 +30,7 @@ def find_mcp_file(workspace: Path, named: str | None, trust: TrustPrompt, *, is_
         is_explicit: the user named the file with this command, which counts as trust.
 
     Raises:
-        LoomRunError: a named file is missing, or nobody has trusted it.
+        LoomRunError: A named file is missing, or is not trusted.
     """
     if named == NONE:
         return None
@@ -60,11 +60,11 @@ def mcp_servers(file: Path | str | None, *, database: Path) -> McpServers:
     written at once.
 
     Args:
-        file: from `find_mcp_file`; None for no servers.
-        database: the database of the run; what servers send beside text is stored next to it.
+        file: From `find_mcp_file`; None for no servers.
+        database: The database of the run; content other than text that servers send is stored next to it.
 
     Raises:
-        McpConfigError: the file is broken.
+        McpConfigError: The file is broken.
     """
     config = McpConfig() if file is None else read_mcp_config(Path(file))
     for warning in config.warnings:

@@ -30,7 +30,7 @@ __all__ = ["GUARDED", "PROJECT_FILE", "Settings", "load_settings", "user_folder"
 PROJECT_FILE: Final = "loom.toml"
 USER_FILE: Final = "config.toml"
 GUARDED: Final = ("allow", "mcp_config", "mode", "test_command")
-"""What a project may not decide alone: which programs start, and what runs without approval."""
+"""The settings that a project may set only when it is trusted: they start programs or skip approval."""
 
 MODES: Final = ("ask", "edits", "auto", "read-only")
 """The values of `loom_agents.Mode`, repeated so that `--help` need not import it; a test compares
@@ -40,7 +40,7 @@ them.
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Hold what is set below the flags; None and empty values are not set.
+    """Hold the settings of the layers below the options; None and empty values are not set.
 
     Args:
         agents: for each agent of `supervise` its `prompt`, `tools`, `model`, `max_requests`,
@@ -74,21 +74,21 @@ _AGENT_NAMES: Final = ("prompt", "tools", "model", "max_requests", "max_tokens",
 
 
 def user_folder() -> Path:
-    """Return the folder with the user's own settings. It need not exist."""
+    """Return the folder with the user's settings. It need not exist."""
     from platformdirs import user_config_path
 
     return user_config_path("loom")
 
 
 def load_settings(workspace: Path | None = None, *, environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the layers below the flags.
+    """Read the layers below the options.
 
     Args:
-        workspace: the folder with the `loom.toml`; the current folder when it is not given.
-        environment: the variables; those of the process when they are not given.
+        workspace: The folder with the `loom.toml`; the current folder when it is not given.
+        environment: The variables; those of the process when they are not given.
 
     Raises:
-        LoomRunError: a file cannot be read, or has an unknown or wrong setting.
+        LoomRunError: A file cannot be read, or has an unknown or wrong setting.
     """
     project = (workspace or Path()) / PROJECT_FILE
     merged: dict[str, Any] = {}
@@ -104,7 +104,7 @@ def load_settings(workspace: Path | None = None, *, environment: Mapping[str, st
     for name, value in _from_environment(os.environ if environment is None else environment).items():
         merged[name] = value
         origins[name] = _variable(name)
-    if guarded is not None:  # a variable of the environment is the user's own decision
+    if guarded is not None:  # an environment variable is set by the user
         remaining = tuple(name for name in guarded[2] if origins[name].startswith(str(project)))
         guarded = (guarded[0], guarded[1], remaining) if remaining else None
     return Settings(**merged, origins=origins, guarded=guarded)

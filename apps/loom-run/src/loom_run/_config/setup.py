@@ -1,4 +1,4 @@
-"""What a run needs to be built again in another process; stored in its state as JSON."""
+"""The setup of a run, stored in its state as JSON, so that another process can build the same agent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -45,19 +45,19 @@ class AgentParts:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Say which model works in which folder, and what it may do.
+    """Hold which model works in which folder, and what it may do.
 
     Args:
-        workspace: the folder, absolute.
+        workspace: The folder, absolute.
         model: `mock`, `script:` and the absolute path of a script, or `provider:model`.
-        test_command: what `run_tests` starts; None for the workspace's pytest.
-        mode: what needs approval.
-        rules: exceptions from it, each as `allow TOOL(PATTERN)`, `ask ...` or `deny ...`.
-        mcp: the file of its MCP servers, absolute; None for no servers.
-        max_requests: model requests in one turn.
-        compact_at: the length in tokens beyond which the beginning of a conversation is summarized.
-        agents: the agents it may delegate to; none for an agent that works alone.
-        agent: which of them this run is; None for the one that the user talks with.
+        test_command: What `run_tests` starts; None for the workspace's pytest.
+        mode: Which calls need approval.
+        rules: Exceptions to the mode, each as `allow TOOL(PATTERN)`, `ask ...` or `deny ...`.
+        mcp: The file of its MCP servers, absolute; None for no servers.
+        max_requests: Model requests in one turn.
+        compact_at: The length in tokens beyond which the beginning of a conversation is summarized.
+        agents: The agents it may delegate to; empty for an agent that works alone.
+        agent: The one of them that this run is; None for the agent that the user talks to.
     """
 
     workspace: str
@@ -82,14 +82,14 @@ class Setup:
         """Build the agent's step, tools and policy. The tools have no access to the run's database.
 
         Args:
-            database: the database of the run.
-            record: a script file to write the model's replies to.
-            servers: the MCP servers of the run, started; their tools are added to the local ones.
-            changes: the log for the tools that write.
+            database: The database of the run.
+            record: The script file to write the model's replies to.
+            servers: The MCP servers of the run, started; their tools are added to the local ones.
+            changes: The log for the tools that write.
 
         Raises:
-            WorkspaceError: the folder is gone.
-            ScriptError: the script cannot be read.
+            WorkspaceError: The folder no longer exists.
+            ScriptError: The script cannot be read.
         """
         tools, table = self.tools(database, changes), None
         if servers is not None and servers.servers:
@@ -127,7 +127,7 @@ class Setup:
         )
 
     def tools(self, database: Path, changes: ChangeLog | None = None) -> "ToolRegistry":
-        """Build the tools; without `changes` only to be listed, not to be called."""
+        """Build the tools; without `changes` they can only be listed, not called."""
         log = ChangeLog(undo_path(database)) if changes is None else changes
         return workspace_tools(self._workspace(database), test_command=self.test_command, changes=log)
 
@@ -181,12 +181,12 @@ class Setup:
 
 
 def undo_path(database: Path) -> Path:
-    """Return the path of the undo log of a database, beside it."""
+    """Return the path of the undo log of a database, in the same folder."""
     return database.with_name(f"{database.name}-undo")
 
 
 def parse_rule(text: str) -> Rule:
-    """Read a rule as it is stored."""
+    """Parse a rule in its stored form."""
     how, _, rest = text.partition(" ")
     assert how in {"allow", "ask", "deny"}
     return Rule.parse(how, rest)  # type: ignore[arg-type]  # one of the three

@@ -1,4 +1,4 @@
-"""What a command line changes about the setup of a run."""
+"""The changes that a command line makes to the setup of a run."""
 
 import shlex
 from collections.abc import Mapping
@@ -53,10 +53,10 @@ class SetupChange:
         """Build the setup of a new run: the command line first, then the settings.
 
         Args:
-            leads: the run leads a team of agents.
+            leads: The run leads a team of agents.
 
         Raises:
-            LoomRunError: no model is named, or a file of the project is not trusted.
+            LoomRunError: No model is named, or a file of the project is not trusted.
         """
         defaults = self.settings
         self.trust.require(defaults)
@@ -97,7 +97,7 @@ class SetupChange:
         """Return the stored setup of a run with the options of the command line applied.
 
         Raises:
-            LoomRunError: the file of MCP servers has changed and nobody has trusted it since.
+            LoomRunError: The file of MCP servers has changed since it was trusted.
         """
         setup = _apply(self, stored)
         named = self.mcp or setup.mcp
@@ -110,10 +110,10 @@ class SetupChange:
 
 
 def checked_rules(**texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Read the rules of a command line, by what they do, and return them in their stored form.
+    """Check the rules of a command line, given by their effect, and return them in their stored form.
 
     Raises:
-        AgentError: one is not TOOL or TOOL(PATTERN).
+        AgentError: A rule is not TOOL or TOOL(PATTERN).
     """
     return tuple(f"{how} {parse_rule(f'{how} {text}')}" for how, given in texts.items() for text in given)
 
@@ -143,7 +143,7 @@ def _apply(change: SetupChange, stored: Mapping[str, Any]) -> Setup:
 def _provider_model(name: str) -> str:
     provider, _, model = name.partition(":")
     if not provider or not model or provider == "script":
-        raise LoomRunError(f"cannot use --model {name!r}: it is not PROVIDER:MODEL, such as openai:gpt-5.")
+        raise LoomRunError(f"cannot use --model {name!r}: it is not PROVIDER:MODEL, for example openai:gpt-5.")
     return name
 
 

@@ -23,8 +23,8 @@ class TrustPrompt:
     """Decide whether files of projects are trusted.
 
     Args:
-        given: the user gave `--trust` with this command.
-        may_ask: a person sits at a terminal.
+        given: The user gave `--trust` with this command.
+        may_ask: The process has a terminal at which to ask.
     """
 
     given: bool = False
@@ -32,16 +32,16 @@ class TrustPrompt:
 
     @classmethod
     def at_terminal(cls, *, given: bool) -> "TrustPrompt":
-        """Build it for this process's own terminal, if it has one."""
+        """Build it for the terminal of this process, if it has one."""
         return cls(given, may_ask=all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)))
 
     def trusts(self, file: Path, digest: str, what: str) -> bool:
-        """Report whether a file is trusted; ask when somebody can answer.
+        """Return whether a file is trusted; ask the user if there is a terminal.
 
         Args:
-            file: the file.
+            file: The file.
             digest: SHA-256 of its bytes.
-            what: what it would do, for a person: "start MCP servers".
+            what: What the file would do, for the question: "start MCP servers".
         """
         from loom_agents.mcp import TrustedFiles
 
@@ -54,10 +54,10 @@ class TrustPrompt:
         return True
 
     def require(self, settings: Settings) -> None:
-        """Refuse a project's settings that nobody has trusted.
+        """Refuse a project's settings that are not trusted.
 
         Raises:
-            LoomRunError: they are not trusted.
+            LoomRunError: The file is not trusted.
         """
         if settings.guarded is None:
             return

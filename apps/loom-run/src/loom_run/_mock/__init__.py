@@ -1,1 +1,1 @@
-"""The offline model behind `--mock-llm`: it searches and quotes, alone or as a team."""
+"""The offline model for `--mock-llm`: it searches and quotes, alone or as a team."""

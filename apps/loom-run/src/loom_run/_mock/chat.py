@@ -1,7 +1,7 @@
 """The model behind a bare `--mock-llm`: it searches the workspace, reads the best match and quotes
 it.
 
-It understands nothing. Everything that it says is what the tools found, so that a first run on any
+It does not understand text. Its replies contain only what the tools found, so that a first run on any
 folder shows a real search and a real file read, the same ones every time.
 """
 
@@ -22,8 +22,8 @@ def mock_model(agent: str | None = None, *, leads: bool = False) -> ScriptedMode
     """Build the mock.
 
     Args:
-        agent: which agent of a team it plays; None for the one that the user talks with.
-        leads: that one leads a team.
+        agent: The agent of a team that it mocks; None for the one that the user talks to.
+        leads: The agent leads a team.
     """
     if agent == "verifier":
         return ScriptedModel(verify_reply, name="mock")
@@ -39,12 +39,12 @@ def _reply(request: ModelRequest) -> ModelReply:
         return ModelReply(f"{last.name} failed: {last.payload}")
     if not isinstance(last.payload, Mapping) or last.payload.keys().isdisjoint({"matches", "files", "lines"}):
         text = last.payload if isinstance(last.payload, str) else json.dumps(last.payload, ensure_ascii=False)
-        return ModelReply(f"{last.name} answers: {shorten(text, 2000)}")  # of an MCP server, in a form of its own
+        return ModelReply(f"{last.name} answers: {shorten(text, 2000)}")  # an MCP server, with its own result format
     if last.name in {"search_docs", "grep"} and last.payload["matches"]:
         best = last.payload["matches"][0]
         text = f"The best match is {best['path']}:{best['line']}. I read it."
         return _call(text, request, "read_file", path=best["path"], offset=best["line"], limit=QUOTED_LINES)
-    # The longest words carry the most meaning.
+    # Search for the longest words: they are the most specific.
     words = sorted(set(re.findall(r"\w{4,}", question)), key=lambda word: (len(word), word))[-3:]
     if last.name == "search_docs" and words:
         return _call("No document matches. I search all files.", request, "grep", pattern=_any_of(words))

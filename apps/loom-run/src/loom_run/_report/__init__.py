@@ -1,1 +1,1 @@
-"""What a person or a program reads: progress, transcripts, explanations, exports, checks."""
+"""The output for people and programs: progress, transcripts, explanations, exports, checks."""

@@ -20,12 +20,12 @@ from loom_run._config.setup import undo_path
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Hold the result of one check. `bad` keeps something from working; `warn` may.
+    """Hold the result of one check. `bad`: something cannot work; `warn`: something may not work.
 
     Args:
-        name: what was checked.
-        verdict: the result.
-        text: what was found, and what to do.
+        name: What was checked.
+        verdict: The result.
+        text: What was found, and what to do.
     """
 
     name: str
@@ -41,8 +41,8 @@ def run_checks(db: str, model: str | None) -> Iterator[Check]:
     """Check this machine, the current folder, the database and the model.
 
     Args:
-        db: the database; it need not exist.
-        model: a model to check, in place of the configured one.
+        db: The database; it need not exist.
+        model: A model to check, in place of the configured one.
     """
     yield Check("python", "ok", f"{sys.version.split()[0]} in {sys.prefix}")
     yield _program("git", "git_status, git_diff and git_commit do not work without it")
@@ -52,7 +52,7 @@ def run_checks(db: str, model: str | None) -> Iterator[Check]:
     yield _undo(db)
     yield _tests()
     is_terminal = sys.stdin is not None and sys.stdin.isatty()
-    where = "approvals are asked for in place" if is_terminal else "a run that needs approval ends with exit code 3"
+    where = "approvals are requested at once" if is_terminal else "a run that needs approval ends with exit code 3"
     yield Check("terminal", "ok", where)
 
 

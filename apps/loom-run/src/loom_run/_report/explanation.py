@@ -1,4 +1,4 @@
-"""What happened to a run, in the terms of a chat."""
+"""Explain what happened in a run, in the terms of a chat."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -19,12 +19,12 @@ from loom_run._text import printable
 
 
 def write_explanation(store: SQLiteStore, run_id: str, output: Output, *, again: str, resume: str) -> None:
-    """Explain what happened to a run. `again` and `resume` as for `ending`."""
+    """Explain what happened in a run. `again` and `resume` are those of `ending`."""
     explanation = _explanation(store, run_id, again=again, resume=resume)
     if output != "text":
         write_json(explanation.data, output)
         return
-    rows = [row for row in explanation.lines() if row[0] != "child"]  # the lines about agents say more
+    rows = [row for row in explanation.lines() if row[0] != "child"]  # the lines about agents have more details
     rows += [("agent", line, "") for line in _team_lines(explanation.data["team"])]
     rows += [("approval", line, "") for line in map(_decisions, explanation.data["approvals"])]
     if explanation.data["status"] == "answered":
@@ -60,7 +60,7 @@ def _explanation(store: SQLiteStore, run_id: str, *, again: str, resume: str) ->
 
 
 def _decisions(request: Mapping[str, Any]) -> str:
-    """Say in one line what needed approval and who decided."""
+    """Describe in one line which call needed approval and who decided."""
     made = [
         f"{decision_text(decision)} by {decision['by']}" + (f": {decision['note']}" if decision["note"] else "")
         for decision in request["decisions"]
@@ -99,7 +99,7 @@ def _team_lines(team: list[dict[str, Any]], depth: int = 0) -> Iterator[str]:
 
 
 def _in_chat_terms(text: str) -> str:
-    """Say what a chat waits for without the names of signals."""
+    """Replace the names of signals and budgets by the terms of a chat."""
     for signal, words in {
         MESSAGE_SIGNAL: "the next message",
         INPUT_SIGNAL: "an answer of the user",

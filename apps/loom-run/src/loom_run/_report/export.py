@@ -1,4 +1,4 @@
-"""Export a conversation: as Markdown, as JSON, or as a script that plays it again."""
+"""Export a conversation: as Markdown, as JSON, or as a script that replays it."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ Form: TypeAlias = Literal["markdown", "json", "script"]
 
 
 def export_chat(turn: Turn, form: Form) -> str:
-    """Write a conversation in one form; the text ends with a line feed."""
+    """Render a conversation in one format; the text ends with a line feed."""
     if form == "json":
         messages = turn.state.to_json()["conversation"]["messages"]
         whole = turn.to_json() | {"messages": messages, "setup": dict(turn.state.setup)}

@@ -81,14 +81,14 @@ class Progress:
         if event.kind == "run_started":
             self._started.add(event.run_id)
             if not is_new:
-                return None  # it waited for child runs, and is resumed
+                return None  # it waited for child runs
             if event.run_id != self._root and data["status"] == "created":
                 return f"{self._who(event)}starts"
         if event.kind == "run_ended" and event.run_id != self._root:
             return f"{self._who(event)}{'answers' if data['status'] == 'completed' else 'is ' + data['status']}"
         if event.kind == "run_started" and data["status"] != "created":
             gone = data.get("taken_over_from")
-            why = f"process {gone} disappeared in the middle of it" if gone else f"it was {data['status']}"
+            why = f"process {gone} disappeared during the step" if gone else f"it was {data['status']}"
             return f"resuming {event.run_id} in step {event.step_index}: {why}"
         if event.kind == "tool_finished":
             return self._who(event) + self._tool_line(event.run_id, data)

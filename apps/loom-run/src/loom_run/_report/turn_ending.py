@@ -1,4 +1,4 @@
-"""How a turn ended, in one line, and what to type next."""
+"""Describe in one line how a turn ended, and the next command."""
 
 from loom_agents import Usage
 from loom_runner.cli_base import plural, shorten
@@ -10,17 +10,17 @@ from loom_run._text import printable
 
 
 def ending(turn: Turn, *, again: str, resume: str) -> str:
-    """Say in one line how a turn ended and what to type next.
+    """Describe in one line how a turn ended, and the next command.
 
     Args:
-        turn: the conversation.
-        again: the command that sends another message.
-        resume: the command that resumes the run.
+        turn: The conversation.
+        again: The command that sends another message.
+        resume: The command that resumes the run.
     """
     name = turn.run_id
     if turn.status == "answered":
         if turn.was_stored:
-            return f'{name} had answered this before; nothing was run.  Continue: {again} "..."'
+            return f'{name} has already answered this; nothing was run.  Continue: {again} "..."'
         return f'{plural(turn.step_index, "step")}, {usage_text(turn.state.total_usage)}.  Continue: {again} "..."'
     if turn.status == "limit" and turn.limit is not None:
         return f"{name} stopped: {turn.limit}.  Resume: {with_limit_option(resume, turn)}"

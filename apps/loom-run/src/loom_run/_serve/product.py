@@ -1,4 +1,4 @@
-"""Chats served over HTTP: what a client may ask of them, and what it is shown."""
+"""Chats served over HTTP: what a client may request, and what it receives."""
 
 import json
 from collections.abc import Mapping
@@ -46,8 +46,8 @@ class ServedChats:
     of the command line.
 
     Args:
-        store: the database.
-        change: the setup of chats that are started here; its trust prompt cannot ask anybody.
+        store: The database.
+        change: The setup of chats that are started here; its trust prompt has no terminal.
     """
 
     store: SQLiteStore
@@ -59,7 +59,7 @@ class ServedChats:
         return "loom-run"
 
     async def decide(self, request: Mapping[str, Any], decision: Decision, caller: Caller) -> dict[str, Any]:
-        """Record a decision; who may decide follows from the scopes of the token alone."""
+        """Record a decision; the scopes of the token alone determine who may decide."""
         return await LocalEngine(self.store).decide(
             run_id=request["run_id"],
             number=request["number"],
@@ -81,7 +81,7 @@ class ServedChats:
         first = next((m["text"] for m in _messages(conversation.read().state) if m["role"] == "user"), None)
         if message != first:
             raise LoomRunError(
-                f"cannot start {run_id!r}: there is a chat with this id that started with another message."
+                f"cannot start {run_id!r}: a chat with this id exists that started with another message."
                 " Choose another id, or send it a message.",
                 run_id=run_id,
             )
@@ -96,11 +96,11 @@ class ServedChats:
         await Conversation(self.store, run_id).resume(self._no_change(), {}, _options(observer))
 
     def new_run_id(self) -> str:
-        """Make an id for a chat."""
+        """Return an id for a new chat."""
         return new_run_id()
 
     def summary(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Describe a run for the list; a run of another program only by its status."""
+        """Describe a run for the list; for a run of another program, only its status."""
         state = _state(run)
         if state is None:
             return {"title": "", "display_status": run["status"], "accepts_messages": False}
@@ -133,7 +133,7 @@ def _parse(request: Mapping[str, Any]) -> tuple[str, Limits]:
     unknown = sorted(request.keys() - {"message", *_LIMITS})
     if unknown:
         known = ", ".join(("message", *_LIMITS))
-        raise LoomRunError(f"cannot start a chat: {unknown[0]!r} is unknown. Known members: {known}.")
+        raise LoomRunError(f"cannot start a chat: the member {unknown[0]!r} is unknown. Known members: {known}.")
     message = request.get("message")
     if not isinstance(message, str) or not message.strip():
         raise LoomRunError("cannot start a chat: `message` is missing or empty. Give a message.")

@@ -1,4 +1,4 @@
-"""Ask the person at the terminal for what a run waits for, and resume it."""
+"""Ask the user at the terminal for what a run waits for, and resume it."""
 
 import json
 from collections.abc import Callable
@@ -24,13 +24,13 @@ KEYS = "[y]es, [n]o, [e]dit, [a]lways in this run, [l]ater"
 
 @dataclass(frozen=True, slots=True)
 class ApprovalPrompts:
-    """Ask a person at a terminal.
+    """Ask the user at the terminal for decisions and answers.
 
     Args:
-        read: shows a prompt and returns a line; EOFError when the person leaves.
-        progress: shows the run that is resumed.
-        edit: lets the person change a text; None when nothing was saved.
-        hint: what an interrupted command says.
+        read: Shows a prompt and returns a line; raises EOFError when the user leaves.
+        progress: Shows the run that is resumed.
+        edit: Opens a text in an editor; returns None when nothing was saved.
+        hint: The hint to print when the command is interrupted.
     """
 
     read: Callable[[str], str]

@@ -28,7 +28,7 @@ def terminal_reader(commands: Mapping[str, str] | None = None) -> Callable[[str]
     leaves.
 
     Args:
-        commands: the commands that may be typed in place of a message, each with its meaning.
+        commands: The commands that may be typed in place of a message, each with its description.
     """
     can_edit = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
     if not can_edit or os.environ.get("TERM", "dumb") == "dumb":

@@ -27,11 +27,11 @@ from loom_run._text import printable
 __all__ = ["COMMANDS", "Session"]
 
 COMMANDS: Final[Mapping[str, str]] = {
-    "/help": "show this",
-    "/model": "show the model and the folder; /model P:M uses another model from now on",
-    "/cost": "tokens and cost so far",
+    "/help": "show this list",
+    "/model": "show the model and the folder; /model P:M changes the model from now on",
+    "/cost": "show tokens and cost so far",
     "/tools": "list the tools, and which of them need approval",
-    "/diff": "what has changed in the folder since the last commit, and what this chat changed",
+    "/diff": "show the changes in the folder since the last commit, and those of this chat",
     "/undo": "undo the last change of this chat",
     "/approve": "decide about calls that wait for approval",
     "/resume": "resume a turn that was interrupted, stopped or failed",
@@ -42,7 +42,7 @@ RESUME_HINT: Final = "Resume: /resume"
 
 @dataclass(slots=True)
 class Session:
-    """Chat with a person at a terminal.
+    """Chat with the user at the terminal.
 
     Args:
         conversation: the run; created with the first message when it does not exist.
@@ -62,10 +62,10 @@ class Session:
     report: Callable[[Turn], object]
 
     def run(self, read: Callable[[str], str]) -> int:
-        """Chat until the person leaves.
+        """Chat until the user leaves.
 
         Args:
-            read: shows a prompt and returns a line; EOFError ends the session.
+            read: Shows a prompt and returns a line; an EOFError that it raises ends the session.
         """
         setup = self._setup()
         self.change = self.change.without_trust()
@@ -78,7 +78,7 @@ class Session:
             try:
                 text = self._read(read)
             except KeyboardInterrupt:
-                write_error("")  # drops the line that was begun, as shells do
+                write_error("")  # discards the unfinished line, as shells do
                 continue
             except EOFError:
                 write_error("")
@@ -124,7 +124,7 @@ class Session:
         return await self.conversation.start(text, self.change.new_setup(), limits, self.options)
 
     def _finish(self, turn: Turn, read: Callable[[str], str]) -> None:
-        """Ask in place for what the turn waits for, then report how it ended."""
+        """Ask at once for what the turn waits for, then report how it ended."""
         prompts = ApprovalPrompts(read, self.progress, hint=RESUME_HINT)
         turn, self.change = prompts.resolve(turn, self.conversation, self.change, self.limits, self.options)
         self.report(turn)
@@ -139,7 +139,7 @@ class Session:
             case "/help":
                 self._help()
             case "/cost" | "/diff" | "/undo" | "/approve" | "/resume" if not self.conversation.exists():
-                write_error("there is no message yet: type one first")
+                write_error("the chat has no message yet: type one first")
             case "/cost":
                 write_error(usage_text(self.conversation.read().state.usage))
             case "/diff":
@@ -189,8 +189,8 @@ class Session:
         wide = max(len(tool.name) for tool in tools)
         for tool in tools:
             mark = "reads" if tool.read_only else "acts"
-            about = shorten(" ".join(tool.description.split()).partition(". ")[0], 100)
-            write_error(printable(f"  {tool.name:<{wide}}  {mark:<5}  {about}"))
+            summary = shorten(" ".join(tool.description.split()).partition(". ")[0], 100)
+            write_error(printable(f"  {tool.name:<{wide}}  {mark:<5}  {summary}"))
         for problem in problems:
             write_error(printable(f"  {problem}"))
         write_error(f"  {plural(len(tools), 'tool')}; in mode {setup.mode}")

@@ -46,9 +46,9 @@ class Finding:
     """One thing that is likely wrong.
 
     Args:
-        rule: the name of the rule that found it.
-        span_id: the call that it concerns, or None for the whole trace.
-        message: one sentence.
+        rule: The name of the rule that found it.
+        span_id: The call that it concerns, or None for the whole trace.
+        message: One sentence.
         severity: "error", "warning" or "info".
     """
 
@@ -68,8 +68,8 @@ def analyze(trace: TraceData, rules: Iterable[Rule] = ()) -> tuple[Finding, ...]
     Sort findings by severity, then by their order in the trace.
 
     Args:
-        trace: any trace.
-        rules: callables that take the `SpanTree` and return findings, texts, one of them, or None.
+        trace: Any trace.
+        rules: Callables that take the `SpanTree` and return findings, texts, one of them, or None.
     """
     tree = SpanTree(trace)
     found: list[Finding] = []

@@ -67,8 +67,8 @@ def stats_of(trace: TraceData, order: Order = "self") -> Stats:
     """Compute the statistics of a trace.
 
     Args:
-        trace: any trace.
-        order: what the rows are sorted by, largest first (names from a to z).
+        trace: Any trace.
+        order: What the rows are sorted by, largest first (names from a to z).
     """
     tree = SpanTree(trace)
     self_times, nested = tree.self_times_ns(), tree.is_inside_same_call()

@@ -32,18 +32,18 @@ class Capture:
     """What the index has about one capture.
 
     Args:
-        id: the name of its file without the ending; ids sort by time.
-        name: title of the trace.
+        id: The name of its file without the ending; ids sort by time.
+        name: Title of the trace.
         started_at: UTC, ISO 8601 with microseconds.
-        status: of the trace; "open" while its process records, "interrupted" when that process is
+        status: Of the trace; "open" while its process records, "interrupted" when that process is
             gone.
-        path: its journal, for `read_journal` and `flow-xray view`.
+        path: Its journal, for `read_journal` and `flow-xray view`.
         duration_ms: None while it is open.
-        size_bytes: of the journal when the capture ended.
-        spans, model_calls, errors, tokens: counts of the trace.
-        cost_usd: of the calls whose cost the program recorded; None when there is none. Nothing is
+        size_bytes: Of the journal when the capture ended.
+        spans, model_calls, errors, tokens: Counts of the trace.
+        cost_usd: Of the calls whose cost the program recorded; None when there is none. Nothing is
             priced here.
-        meta: facts about the whole trace: `trace.meta` outside any span.
+        meta: Facts about the whole trace: `trace.meta` outside any span.
     """
 
     id: str
@@ -73,9 +73,9 @@ def end_of(capture_id: str, trace: TraceData, size: int) -> dict[str, Any]:
     """Return the index entry for the end of a capture.
 
     Args:
-        capture_id: its id.
-        trace: what was recorded.
-        size: of its journal, in bytes.
+        capture_id: Its id.
+        trace: What was recorded.
+        size: Of its journal, in bytes.
     """
     facts = summary_of(trace)
     meta = {key: value for key, value in trace.meta.items() if key not in ("journal", "tags", "lines")}

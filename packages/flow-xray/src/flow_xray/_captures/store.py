@@ -53,15 +53,15 @@ class TraceStore:
             print(capture.started_at, capture.name, capture.status)
 
     Args:
-        folder: created when it does not exist.
-        max_count, max_age_s, max_bytes: captures beyond these limits are removed, oldest first;
+        folder: Created when it does not exist.
+        max_count, max_age_s, max_bytes: Captures beyond these limits are removed, oldest first;
             None is no limit.
-        redact: rules in addition to the built-in ones, for every capture.
-        limits: how much of a value is recorded, for every capture.
-        clock: returns the Unix time in seconds.
+        redact: Rules in addition to the built-in ones, for every capture.
+        limits: How much of a value is recorded, for every capture.
+        clock: Returns the Unix time in seconds.
 
     Raises:
-        TraceOutputError: the folder cannot be created or written to.
+        TraceOutputError: The folder cannot be created or written to.
     """
 
     def __init__(
@@ -98,11 +98,11 @@ class TraceStore:
         """Record the `with` block as one capture.
 
         Args:
-            name: title of the trace.
-            caller: a W3C `traceparent`, as in `trace.capture`.
+            name: Title of the trace.
+            caller: A W3C `traceparent`, as in `trace.capture`.
 
         Raises:
-            TraceOutputError: its journal cannot be opened.
+            TraceOutputError: Its journal cannot be opened.
 
         Durability: as with `trace.capture(journal=...)`; the capture is in the index from its start
         on.
@@ -159,8 +159,8 @@ class TraceStore:
         """Return the captures, newest first, from the index alone.
 
         Args:
-            name: only captures of this name.
-            status: only captures with this status.
+            name: Only captures of this name.
+            status: Only captures with this status.
         """
         known, _ = self._index.read()
         found = [capture_of(each, self._path(each["id"])) for each in known.values()]
@@ -171,7 +171,7 @@ class TraceStore:
         """Return the trace of a capture.
 
         Raises:
-            TraceFormatError: there is no such capture, or it cannot be read.
+            TraceFormatError: There is no such capture, or it cannot be read.
         """
         if Path(capture_id).name != capture_id:
             raise TraceFormatError(
@@ -195,7 +195,7 @@ class TraceStore:
         """Repair what a crash left, and remove captures beyond the limits; return how many.
 
         Raises:
-            OSError: the folder cannot be written.
+            OSError: The folder cannot be written.
         """
         self._count_since = self._bytes_since = 0
         with self._index.locked():

@@ -109,11 +109,11 @@ def read_trace(*paths: str, is_partial_fine: bool = False) -> "TraceResult":
     """Read trace files of any format; print on stderr what could not be read.
 
     Args:
-        *paths: of the files; several make one trace.
-        is_partial_fine: read the intact part of a damaged file; the caller prints what is missing.
+        *paths: Of the files; several make one trace.
+        is_partial_fine: Read the intact part of a damaged file; the caller prints what is missing.
 
     Raises:
-        TraceFormatError: a file is no trace, or cannot be read.
+        TraceFormatError: A file is no trace, or cannot be read.
     """
     from flow_xray._result import read_trace_files
 
@@ -153,7 +153,7 @@ def refuse_to_replace(target: str) -> None:
     """Refuse to replace a file that is not a page of flow-xray, when the user did not name it.
 
     Raises:
-        TraceOutputError: another file is there.
+        TraceOutputError: Another file is there.
     """
     try:
         with open(target, "rb") as stream:  # noqa: PTH123  as above

@@ -61,9 +61,9 @@ class Follower:
     """The page of some files; it is built again when they have changed and the page is requested.
 
     Args:
-        paths: journals, or other files that `flow-xray view` reads.
-        prices: a price file, or None.
-        clock: a monotonic time in seconds.
+        paths: Journals, or other files that `flow-xray view` reads.
+        prices: A price file, or None.
+        clock: A monotonic time in seconds.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Follower:
         """Return the page of the present content of the files.
 
         Raises:
-            FlowXrayError: a file cannot be read.
+            FlowXrayError: A file cannot be read.
         """
         with self._lock:
             version = self._current_version()
@@ -192,7 +192,7 @@ def follow(options: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C.
 
     Raises:
-        FlowXrayError: a file cannot be read.
+        FlowXrayError: A file cannot be read.
     """
     extra = [name for name in ("html", "json", "chrome", "speedscope", "context") if getattr(options, name)]
     if extra:

@@ -43,7 +43,7 @@ def _run(options: argparse.Namespace) -> int:
     """Run what the options name and return its exit code.
 
     Raises:
-        TraceOutputError: the journal cannot be opened (nothing has run), or the page cannot be
+        TraceOutputError: The journal cannot be opened (nothing has run), or the page cannot be
             written (the script has run).
     """
     script: str | None = options.script

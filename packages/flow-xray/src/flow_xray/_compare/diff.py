@@ -46,7 +46,7 @@ class TraceDiff:
         """Return both traces as one offline page that opens at their difference.
 
         Args:
-            path: where the page is also written.
+            path: Where the page is also written.
 
         Raises:
             TraceOutputError: `path` cannot be written.

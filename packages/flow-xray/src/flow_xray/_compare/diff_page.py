@@ -27,10 +27,10 @@ def build_diff_page(
     """Return the HTML text of the comparison of two frozen traces.
 
     Args:
-        before: the earlier trace.
-        after: the later one.
-        ignore: member names to leave out, as in `TraceResult.diff`.
-        totals: name, before and after of each total.
+        before: The earlier trace.
+        after: The later one.
+        ignore: Member names to leave out, as in `TraceResult.diff`.
+        totals: Name, before and after of each total.
     """
 
     def rows(old: Blocks, new: Blocks) -> Json:

@@ -40,7 +40,7 @@ class Allowed:
         """Read `10%`, `500` or a number.
 
         Raises:
-            ValueError: it is neither, or below 0.
+            ValueError: It is neither, or below 0.
         """
         text = str(given).strip()
         try:
@@ -63,9 +63,9 @@ class Verdict:
     """The result of a check.
 
     Args:
-        diff: of the golden trace and the new one.
-        exceeded: a line for each total that grew beyond its limit, or that is not known.
-        is_passed: no limit is exceeded, and nothing changed (unless only the limits count).
+        diff: Of the golden trace and the new one.
+        exceeded: A line for each total that grew beyond its limit, or that is not known.
+        is_passed: No limit is exceeded, and nothing changed (unless only the limits count).
     """
 
     diff: TraceDiff
@@ -88,11 +88,11 @@ def check_against(
     """Compare a trace with its golden trace.
 
     Args:
-        golden: the trace that is right.
-        new: the trace to check.
-        limits: how far each of TOTALS may grow; one without a limit may grow freely.
-        ignore: as in `TraceResult.diff`.
-        limits_only: let changed calls pass.
+        golden: The trace that is right.
+        new: The trace to check.
+        limits: How far each of TOTALS may grow; one without a limit may grow freely.
+        ignore: As in `TraceResult.diff`.
+        limits_only: Let changed calls pass.
     """
     found = diff(golden, new, ignore)
     lines = [line for name, limit in (limits or {}).items() if (line := _exceeds(found, name, limit))]
@@ -125,7 +125,7 @@ def write_golden(path: str, trace: TraceData) -> None:
     """Write a golden trace file; create its folder when it is missing.
 
     Raises:
-        TraceOutputError: it cannot be written.
+        TraceOutputError: It cannot be written.
     """
     folder = os.path.dirname(path)  # noqa: PTH120  pathlib costs 9 ms at import
     if folder and not os.path.isdir(folder):  # noqa: PTH112  as above

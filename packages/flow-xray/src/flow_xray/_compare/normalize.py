@@ -75,8 +75,8 @@ def normal(value: Json, ignore: Collection[str] = (), depth: int = 0) -> Json:
     Args:
         value: JSON; a text that contains JSON is normalised as JSON, so the order of its keys does
             not count.
-        ignore: names of members to leave out, at any depth.
-        depth: levels above the value; deeper than any recorded value it is compared as text.
+        ignore: Names of members to leave out, at any depth.
+        depth: Levels above the value; deeper than any recorded value it is compared as text.
     """
     if isinstance(value, str):
         return _normal_text(value, ignore, depth)

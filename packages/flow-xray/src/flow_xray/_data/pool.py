@@ -65,10 +65,10 @@ def pack(value: Json, put: Callable[[Json], Key], lists: Lists | None = None) ->
     """Return `value` with messages and long texts replaced by references.
 
     Args:
-        value: plain JSON.
-        put: stores a packed value and returns its key; it must return the same key for an equal
+        value: Plain JSON.
+        put: Stores a packed value and returns its key; it must return the same key for an equal
             value.
-        lists: when given, lists of references are pooled, too.
+        lists: When given, lists of references are pooled, too.
     """
     kind = type(value)
     if kind is str:
@@ -88,7 +88,7 @@ def unpack(value: Json, pool: Mapping[Key, Json]) -> Json:
     """Return `value` with every reference resolved; the pooled values are resolved already.
 
     Raises:
-        KeyError: a reference has no value in the pool.
+        KeyError: A reference has no value in the pool.
     """
     if isinstance(value, dict):
         if len(value) == 1:

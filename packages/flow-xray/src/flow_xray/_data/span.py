@@ -29,9 +29,9 @@ class Span(_Recorded):
 
     Args:
         id: 16 lower-case hex digits, unique in the trace (a W3C span id).
-        parent_id: id of the calling span; None for a root. A span whose parent is not in the trace
+        parent_id: Id of the calling span; None for a root. A span whose parent is not in the trace
             is a root, too.
-        name: what was called.
+        name: What was called.
         kind: "function", "agent", "llm", "tool", "step", "wait", "retrieval" or any name of yours.
         started_at_ns: Unix time in nanoseconds.
         duration_ns: None while the span is open, and when it was interrupted.
@@ -41,11 +41,11 @@ class Span(_Recorded):
         output: JSON value frozen when the call returned.
         error: {"type", "message", "traceback"}, and {"origin": span id} when a span below raised
             it.
-        meta: facts about the call: model, input_tokens (cache included), output_tokens,
+        meta: Facts about the call: model, input_tokens (cache included), output_tokens,
             cache_read_tokens, cost_usd, messages, run_id, ... Unknown keys are shown as they are.
-        tags: marks {"name", "at_ns", ...} in the order in which they were set.
-        thread: name of the thread or lane in which it ran.
-        code: location of the called function, "path/file.py:12"; empty when it is not known.
+        tags: Marks {"name", "at_ns", ...} in the order in which they were set.
+        thread: Name of the thread or lane in which it ran.
+        code: Location of the called function, "path/file.py:12"; empty when it is not known.
     """
 
     id: str

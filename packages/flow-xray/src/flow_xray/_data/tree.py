@@ -14,7 +14,7 @@ class SpanTree:
     """The calls of a trace: `for span in tree` visits parents before children, siblings by start.
 
     Args:
-        trace: the trace; spans that are not frozen are frozen first.
+        trace: The trace; spans that are not frozen are frozen first.
     """
 
     __slots__ = ("_below", "_index", "_parents", "spans", "trace")

@@ -58,11 +58,11 @@ def fill(
     """Set the members of a span from OpenTelemetry attributes; they are not frozen yet.
 
     Args:
-        span: has its id, name and times.
-        given: the attributes.
-        events: the events inside the span, in order.
-        is_error: the status code is an error.
-        message: the description of the status.
+        span: Has its id, name and times.
+        given: The attributes.
+        events: The events inside the span, in order.
+        is_error: The status code is an error.
+        message: The description of the status.
     """
     attributes = _Attributes(given)
     messages = [each for event in events if (each := event_message(event.name, event.attributes)) is not None]

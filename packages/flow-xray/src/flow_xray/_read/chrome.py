@@ -19,7 +19,7 @@ def read_chrome(whole: Any, path: str) -> TraceData:
     """Return the trace in Chrome trace events: the object, or its list of events alone.
 
     Raises:
-        TraceFormatError: no event in it has a begin and an end.
+        TraceFormatError: No event in it has a begin and an end.
     """
     events = whole["traceEvents"] if isinstance(whole, dict) else whole
     lanes: dict[tuple[str, str], str] = {}

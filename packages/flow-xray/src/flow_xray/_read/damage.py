@@ -19,7 +19,7 @@ def expect_object(value: Json) -> dict[str, Json]:
     """Return a JSON object.
 
     Raises:
-        TypeError: it is something else.
+        TypeError: It is something else.
     """
     if not isinstance(value, dict):
         raise TypeError(f"an object was expected, not {type(value).__name__}")

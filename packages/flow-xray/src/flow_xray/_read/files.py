@@ -29,12 +29,12 @@ def read_files(paths: Sequence[str], *, is_partial_fine: bool = False) -> TraceD
     """Return the one trace in these files.
 
     Args:
-        paths: of the files.
-        is_partial_fine: return the intact part of a damaged trace file; the caller shows
+        paths: Of the files.
+        is_partial_fine: Return the intact part of a damaged trace file; the caller shows
             `meta["notes"]`.
 
     Raises:
-        TraceFormatError: a file cannot be read, or its format is not known.
+        TraceFormatError: A file cannot be read, or its format is not known.
     """
     contents: list[tuple[bytes, str]] = []
     for path in paths:

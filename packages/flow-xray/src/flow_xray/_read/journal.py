@@ -38,7 +38,7 @@ def read_journals(paths: Sequence[str]) -> TraceData:
     """Return the one trace in several journals; see `flow_xray.read_journal`.
 
     Raises:
-        TraceFormatError: a file cannot be read, is not a journal, or a newer flow-xray wrote it.
+        TraceFormatError: A file cannot be read, is not a journal, or a newer flow-xray wrote it.
     """
     if not paths:
         raise TypeError("cannot read a journal: because no path was given. Give the path of a .xray file.")

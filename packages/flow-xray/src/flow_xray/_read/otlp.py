@@ -25,12 +25,12 @@ def read_otlp(requests: list[Any], path: str, *, is_cut: bool = False) -> TraceD
     """Return the trace in export requests.
 
     Args:
-        requests: decoded JSON, one or many.
-        path: named in error messages.
-        is_cut: the last line of the file was incomplete.
+        requests: Decoded JSON, one or many.
+        path: Named in error messages.
+        is_cut: The last line of the file was incomplete.
 
     Raises:
-        TraceFormatError: it has no span that can be read.
+        TraceFormatError: It has no span that can be read.
     """
     spans: dict[str, Span] = {}
     traces: Counter[str] = Counter()

@@ -99,7 +99,7 @@ def _after(text: str, at: int, mark: str = "") -> int:
     """Return the position after a mark and the space around it.
 
     Raises:
-        ValueError: something else is there.
+        ValueError: Something else is there.
     """
     at = _SPACE.match(text, at).end()  # type: ignore[union-attr]  # the pattern also matches nothing
     if not text.startswith(mark, at):

@@ -15,7 +15,7 @@ def load(text: str | bytes) -> TraceData:
     """Read a trace file.
 
     Raises:
-        TraceFormatError: it is not one, is damaged, or a newer flow-xray wrote it.
+        TraceFormatError: It is not one, is damaged, or a newer flow-xray wrote it.
     """
     try:
         whole = json.loads(text, parse_constant=str)

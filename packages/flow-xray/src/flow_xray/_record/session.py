@@ -62,17 +62,17 @@ class Session:
     """Record spans until it is closed.
 
     Args:
-        name: title of the trace.
-        redactor: applied to every value before it is stored.
-        limits: how much of a value is recorded.
-        journal: where each start and end is also written at once, or None.
-        outer: the position in an outer session that records the same spans.
-        clock: returns a monotonic time in nanoseconds; its first reading is mapped to `wall_ns`.
+        name: Title of the trace.
+        redactor: Applied to every value before it is stored.
+        limits: How much of a value is recorded.
+        journal: Where each start and end is also written at once, or None.
+        outer: The position in an outer session that records the same spans.
+        clock: Returns a monotonic time in nanoseconds; its first reading is mapped to `wall_ns`.
         wall_ns: Unix time that belongs to the first reading of `clock`.
-        caller: trace id and span id of a call in another process that is the parent of the roots.
+        caller: Trace id and span id of a call in another process that is the parent of the roots.
 
     Raises:
-        TraceOutputError: the journal cannot be written.
+        TraceOutputError: The journal cannot be written.
 
     Another recorder (OpenTelemetry) may set `foreign_caller`: it takes the innermost span of this
     session and returns the id of an own span that is open inside it, or None.
@@ -177,11 +177,11 @@ class Session:
         """Record that a call began.
 
         Args:
-            parent: the innermost open span of this session, or None.
-            name: what is called; redacted already.
-            kind: as in `Span`.
-            given: the input, frozen already.
-            code: location of the called function.
+            parent: The innermost open span of this session, or None.
+            name: What is called; redacted already.
+            kind: As in `Span`.
+            given: The input, frozen already.
+            code: Location of the called function.
         """
         caller = parent.id if parent is not None else self.outer_id()
         if self.foreign_caller is not None:
@@ -356,7 +356,7 @@ def open_journal(path: "str | os.PathLike[str]") -> "JournalWriter":
     """Open a journal for appending.
 
     Raises:
-        TraceOutputError: the path cannot be written, or holds something else than a journal.
+        TraceOutputError: The path cannot be written, or holds something else than a journal.
     """
     from flow_xray._write.journal import JournalWriter
 

@@ -59,16 +59,16 @@ class Trace:
         """Trace a function, coroutine function, generator or async generator.
 
         Args:
-            fn: the function, when used without arguments.
-            name: shown instead of the function's qualified name.
+            fn: The function, when used without arguments.
+            name: Shown instead of the function's qualified name.
             kind: "function", "agent", "llm", "tool", "retrieval", ... decides how the page shows
                 it.
-            redact: rules in addition to the session's: keys, compiled patterns, callables
+            redact: Rules in addition to the session's: keys, compiled patterns, callables
                 `(key, value) -> value`.
             capture_output: False leaves the returned value out of the trace.
 
         Raises:
-            TypeError: the decorated object is not callable.
+            TypeError: The decorated object is not callable.
         """
         rules = _as_rules(redact)
 
@@ -89,7 +89,7 @@ class Trace:
         `result.value` is what the call returned, frozen.
 
         Raises:
-            BaseException: what `fn` raises; `TraceResult.of(error)` gives the trace of that call.
+            BaseException: What `fn` raises; `TraceResult.of(error)` gives the trace of that call.
         """
         name = _name_of(fn)
         with self.capture(name=name) as session:
@@ -104,7 +104,7 @@ class Trace:
         """Await `fn` in a session of its own and return the trace.
 
         Raises:
-            BaseException: what `fn` raises; `TraceResult.of(error)` gives the trace of that call.
+            BaseException: What `fn` raises; `TraceResult.of(error)` gives the trace of that call.
         """
         name = _name_of(fn)
         with self.capture(name=name) as session:
@@ -134,21 +134,21 @@ class Trace:
         `session.result()` gives the trace, also before the end of the block.
 
         Args:
-            name: title of the trace.
-            journal: a `.xray` file; every start and end is appended to it at once, so a killed
+            name: Title of the trace.
+            journal: A `.xray` file; every start and end is appended to it at once, so a killed
                 process loses at most the record that it was writing.
-            redact: rules in addition to the built-in ones: keys, compiled patterns, callables
+            redact: Rules in addition to the built-in ones: keys, compiled patterns, callables
                 `(key, value) -> value`.
-            limits: how much of a value is recorded.
-            lines: also record which lines of the traced functions ran, for the branches that the
+            limits: How much of a value is recorded.
+            lines: Also record which lines of the traced functions ran, for the branches that the
                 run did not take. From Python 3.12 on nearly free; before, it slows down every call
                 of the block.
-            caller: a W3C `traceparent` (of a request's header, say): the span of another process
+            caller: A W3C `traceparent` (of a request's header, say): the span of another process
                 that is the parent of this session's roots. Without it the environment variable
                 TRACEPARENT counts. An invalid one is ignored.
 
         Raises:
-            TraceOutputError: the journal cannot be opened.
+            TraceOutputError: The journal cannot be opened.
 
         Durability: a record survives the death of the process at once; it survives the death of the
         machine when the system has written it back.
@@ -199,10 +199,10 @@ class Trace:
         """Record the `with` block as one span; without a session the span is thrown away.
 
         Args:
-            name: what is done.
-            kind: as in `@trace`.
-            input: what it works on; frozen at once.
-            **meta: facts about the call: model, run_id, ...
+            name: What is done.
+            kind: As in `@trace`.
+            input: What it works on; frozen at once.
+            **meta: Facts about the call: model, run_id, ...
         """
         position = current_position.get()
         if position is None or position[0].closed:
@@ -281,13 +281,13 @@ class Trace:
         """Set what later sessions start with.
 
         Args:
-            redact: rules for every session; they replace those of an earlier call.
-            limits: how much of a value is recorded.
-            **sizes: single limits by name: max_string, max_items, max_depth, max_nodes.
+            redact: Rules for every session; they replace those of an earlier call.
+            limits: How much of a value is recorded.
+            **sizes: Single limits by name: max_string, max_items, max_depth, max_nodes.
 
         Raises:
-            TypeError: there is no such limit, or a rule is invalid.
-            ValueError: a limit is below 0.
+            TypeError: There is no such limit, or a rule is invalid.
+            ValueError: A limit is below 0.
         """
         unknown = sorted(sizes.keys() - Limits.__annotations__.keys())
         if unknown:

@@ -41,11 +41,11 @@ class Limits:
     """How much of one value is recorded.
 
     Args:
-        max_string: characters of one text; of a longer one three quarters are head, the rest is
+        max_string: Characters of one text; of a longer one three quarters are head, the rest is
             tail.
-        max_items: members of one collection, cut the same way.
-        max_depth: levels of nesting.
-        max_nodes: values in one input or output, all levels together.
+        max_items: Members of one collection, cut the same way.
+        max_depth: Levels of nesting.
+        max_nodes: Values in one input or output, all levels together.
     """
 
     max_string: int = 20_000

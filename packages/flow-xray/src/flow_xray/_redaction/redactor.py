@@ -64,9 +64,9 @@ class Redactor:
     """Mask what must not be recorded.
 
     Args:
-        rules: in addition to the built-in ones: a key, a compiled pattern, a callable, or an
+        rules: In addition to the built-in ones: a key, a compiled pattern, a callable, or an
             iterable of them.
-        base: a redactor whose rules and memory this one shares and extends.
+        base: A redactor whose rules and memory this one shares and extends.
     """
 
     __slots__ = (

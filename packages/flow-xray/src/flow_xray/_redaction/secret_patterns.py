@@ -106,8 +106,8 @@ def may_hold_secret(text: str, own: "tuple[str, ...]" = ()) -> bool:
     """Return whether one of the slower patterns could match; searching for words is much faster.
 
     Args:
-        text: any text.
-        own: the user's keys, in lower case.
+        text: Any text.
+        own: The user's keys, in lower case.
     """
     low = text.lower()
     for stem in _STEMS:

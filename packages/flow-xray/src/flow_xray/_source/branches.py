@@ -37,10 +37,10 @@ def branch_facts(
     """Return the branches that could be decided, in the order of the source.
 
     Args:
-        functions: of the index, by id.
-        executed: id of each function that ran -> its code location as recorded.
-        called: pairs of functions of which one was recorded inside the other.
-        lines: the recorded lines of each file as text (`TraceData.meta["lines"]`), or None.
+        functions: Of the index, by id.
+        executed: Id of each function that ran -> its code location as recorded.
+        called: Pairs of functions of which one was recorded inside the other.
+        lines: The recorded lines of each file as text (`TraceData.meta["lines"]`), or None.
     """
     ran_by_file = (
         {file: lines_in(text) for file, text in lines.items() if isinstance(text, str)}

@@ -57,8 +57,8 @@ class SourceCoverage:
     """A trace joined with its source.
 
     Args:
-        trace: a trace whose spans have a code location.
-        index: the functions of its source.
+        trace: A trace whose spans have a code location.
+        index: The functions of its source.
     """
 
     __slots__ = ("_below", "_on_paths", "_ran", "_tree", "branches", "edges", "executed", "index", "notes")
@@ -226,7 +226,7 @@ def coverage_of(trace: TraceData, sources: Iterable[str]) -> SourceCoverage:
     """Index the source under some roots and join it with a trace.
 
     Args:
-        trace: a trace whose spans have a code location, as recorded ones do.
-        sources: files or folders.
+        trace: A trace whose spans have a code location, as recorded ones do.
+        sources: Files or folders.
     """
     return SourceCoverage(trace, SourceIndex(list(sources)))

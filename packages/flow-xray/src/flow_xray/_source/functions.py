@@ -8,9 +8,9 @@ class Branch:
     """One way through a function: a block under `if`, `else`, `for`, `while`, `except`, `case`.
 
     Args:
-        line: of the keyword that opens it.
-        lines: of the block, first and last.
-        calls: ids of the functions of the index that its first statement calls by name.
+        line: Of the keyword that opens it.
+        lines: Of the block, first and last.
+        calls: Ids of the functions of the index that its first statement calls by name.
     """
 
     line: int

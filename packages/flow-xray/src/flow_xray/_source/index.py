@@ -79,11 +79,11 @@ class SourceIndex:
     """The functions under some roots.
 
     Args:
-        roots: files or folders.
+        roots: Files or folders.
 
     Attributes:
-        functions: by id.
-        notes: files that could not be read, in words.
+        functions: By id.
+        notes: Files that could not be read, in words.
     """
 
     __slots__ = ("_by_method", "_classes", "_modules", "_pending", "_source", "functions", "notes")

@@ -29,7 +29,7 @@ def usage_of(response: object) -> dict[str, int | float | str]:
     """Return the counts in a model's response, and its model, provider and cost where it has them.
 
     Args:
-        response: a response with `usage` (an attribute, a key or a method), a usage object itself,
+        response: A response with `usage` (an attribute, a key or a method), a usage object itself,
             a dict of either, or a list of pydantic-ai messages, whose responses are added up.
 
     Returns:

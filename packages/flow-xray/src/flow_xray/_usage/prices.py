@@ -69,12 +69,12 @@ def priced(trace: _Trace, path: "str | os.PathLike[str] | None" = None) -> _Trac
     """Return the trace with `cost_usd` and `cost_source` added to calls whose price is known.
 
     Args:
-        trace: a frozen trace; it is not changed.
-        path: a price file; it is asked before genai-prices, and replaces costs that were computed
+        trace: A frozen trace; it is not changed.
+        path: A price file; it is asked before genai-prices, and replaces costs that were computed
             earlier.
 
     Raises:
-        TraceFormatError: the price file cannot be read.
+        TraceFormatError: The price file cannot be read.
     """
     pricers: list[Pricer] = [] if path is None else [_file_pricer(os.fspath(path))]
     counted = [(index, counts) for index, span in enumerate(trace.spans) if (counts := _counts(span, path is not None))]

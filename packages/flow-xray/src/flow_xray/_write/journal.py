@@ -46,8 +46,8 @@ class JournalWriter:
     """Append the records of one session to a file.
 
     Raises:
-        OSError: the file cannot be opened.
-        TraceOutputError: the file exists and is not a journal.
+        OSError: The file cannot be opened.
+        TraceOutputError: The file exists and is not a journal.
 
     Durability: when a method returns, the operating system has its record; it survives the death of
     the process.

@@ -1,4 +1,4 @@
-"""The Telegram bot: shows which steps wait, takes decisions by buttons, and resumes the runs.
+"""The Telegram bot: shows the steps that wait, accepts decisions by buttons, and resumes the runs.
 
 Theory of operation. One task reads updates by long polling; another looks every few seconds for
 requests without a message, and for messages whose request was decided elsewhere. An update is
@@ -9,7 +9,7 @@ The person is the name that the site maps the Telegram user id to; the decision 
 whether they may. A user who is not mapped is refused, and the refusal is recorded. Buttons of a
 request that was decided, or has expired, only show that.
 
-Telegram may be slow, broken or ask to wait; the bot then waits, and runs are not affected.
+Telegram may be slow, fail or limit the rate; the bot then waits, and runs are not affected.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ async def serve_telegram(bot: Bot, product: IncidentProduct, *, look_s: float = 
 
 
 async def _repeat(work: Callable[[], Awaitable[None]], pause_s: float) -> None:
-    """Do it again and again; after an error of Telegram wait, each time longer."""
+    """Repeat the work forever; after an error of Telegram, wait longer each time."""
     error_pause_s = 1.0
     while True:
         try:
@@ -167,7 +167,7 @@ class _TelegramInterface:
             await self.bot.edit_message_text(text[:MAX_CHARACTERS], message.chat, message.message)
         except BadRequest as exc:
             name = f"{message.run_id}#{message.number}"
-            write_error(f"Telegram: the message about {name} was not updated: {exc.message}")
+            write_error(f"Telegram: the message for {name} was not updated: {exc.message}")
         self.tables.set_closed(message.code)
 
     # ------------------------------------------------------------------ updates
@@ -222,7 +222,7 @@ class _TelegramInterface:
     async def _alert(self, query: CallbackQuery, text: str) -> None:
         try:
             await self.bot.answer_callback_query(query.id, text[:MAX_ALERT_CHARACTERS], show_alert=True)
-        except BadRequest as exc:  # a press can be answered for some seconds only
+        except BadRequest as exc:  # a button press can be answered for a few seconds only
             write_error(f"Telegram: cannot answer a button: {exc.message}")
 
     def _answer(self, text: str) -> str:
@@ -246,7 +246,7 @@ class _TelegramInterface:
     # ------------------------------------------------------------------ runs
 
     def _resume(self, run_id: str) -> None:
-        """Drive a run in a task of its own."""
+        """Drive a run in a separate task."""
         if run_id in self._tasks and not self._tasks[run_id].done():
             return
         self._tasks[run_id] = asyncio.create_task(self._drive(run_id))

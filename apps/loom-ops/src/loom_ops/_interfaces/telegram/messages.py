@@ -23,7 +23,7 @@ _VERDICTS: Final = {"approve": "approved", "deny": "denied"}
 
 
 def approval_text(request: Request) -> str:
-    """Return the message that asks for an approval."""
+    """Return the message that requests an approval."""
     policy = request["policy"]
     lines = [f"{root_run_id(request['run_id'])} waits for approval", f"what: {step_text(request)}"]
     if policy.get("argv"):
@@ -47,11 +47,11 @@ def decision_text(request: Request) -> str:
 
 def unknown_user_text(user_id: int | str) -> str:
     """Return the answer to a user whom the settings do not map to a person."""
-    return f"You are not known here. Ask for your number to be added: {user_id}"
+    return f"You are not registered here. Ask the operator to add your number: {user_id}"
 
 
 def approval_buttons(request: Request) -> InlineKeyboardMarkup:
-    """Return the buttons; they carry a code, and what is decided is read from the database."""
+    """Return the buttons; they hold a code, and the request is read from the database."""
     code = code_of(request["run_id"], request["number"])
     verdicts = (("Approve", "approve"), ("Deny", "deny"))
     pair = [InlineKeyboardButton(text, callback_data=f"{code}:{verdict}") for text, verdict in verdicts]

@@ -1,4 +1,4 @@
-"""What the Telegram interface stores: the next update, and the message about each request."""
+"""The tables of the Telegram interface: the next update, and the message for each request."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _CLOSE: Final = "UPDATE telegram_asked SET is_settled = 1 WHERE code = ?"
 
 @dataclass(frozen=True, slots=True)
 class ApprovalMessage:
-    """A message that asks for an approval.
+    """A message that requests an approval.
 
     Args:
-        code: What its buttons carry.
+        code: The code in its buttons.
         run_id, number: The request.
         chat, message: Telegram's ids.
     """
@@ -54,7 +54,7 @@ class ApprovalMessage:
 
 
 def code_of(run_id: str, number: int) -> str:
-    """Return the name of a request in 24 characters; a button may carry 64 bytes."""
+    """Return a code of 24 characters for a request; a button may hold 64 bytes."""
     return hashlib.sha256(f"{run_id}#{number}".encode()).hexdigest()[:24]
 
 
@@ -87,12 +87,12 @@ class TelegramTables:
             db.execute(_SET_NEXT_UPDATE, (update + 1,))
 
     def add_message(self, run_id: str, number: int, chat: int, message: int) -> None:
-        """Record the message that asks for an approval."""
+        """Record the message that requests an approval."""
         with self._tables.transaction() as db:
             db.execute(_ADD, (code_of(run_id, number), run_id, number, chat, message))
 
     def find(self, code: str) -> ApprovalMessage | None:
-        """Return the message whose buttons carry a code."""
+        """Return the message whose buttons hold a code."""
         rows = self._tables.rows(_BY_CODE, (code,))
         return ApprovalMessage(*rows[0]) if rows else None
 

@@ -39,8 +39,8 @@ class Blocks:
     """The data of one trace.
 
     Args:
-        trace: frozen.
-        letter: with which the names of its blocks begin.
+        trace: Frozen.
+        letter: With which the names of its blocks begin.
     """
 
     def __init__(self, trace: TraceData, letter: str = "x") -> None:

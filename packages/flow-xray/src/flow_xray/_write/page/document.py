@@ -38,11 +38,11 @@ def build_page(
     """Return the HTML text of a frozen trace.
 
     Args:
-        trace: what the page shows.
-        context: the coverage of the source: "nodes" (id, name, file, line, executed), "edges"
+        trace: What the page shows.
+        context: The coverage of the source: "nodes" (id, name, file, line, executed), "edges"
             (from, to, how: executed, possible or runtime) and "branches" (file, line, text, taken).
-        other: an earlier, frozen trace that this one is compared with.
-        rows: returns the rows of the comparison, given the blocks of the earlier and of the later
+        other: An earlier, frozen trace that this one is compared with.
+        rows: Returns the rows of the comparison, given the blocks of the earlier and of the later
             trace.
     """
     blocks = Blocks(trace)
