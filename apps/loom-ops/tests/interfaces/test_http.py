@@ -63,9 +63,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def test_an_incident_is_started_approved_and_ended_over_http(server: Server, tmp_path: Path) -> None:
     assert server.ask("POST", "/v1/runs", {"run_id": "inc-001", "incident": "incident: API latency"})[0] == 202
-    (asked,) = server.until("/v1/approvals", lambda found: found["approvals"])["approvals"]
-    assert asked["policy"]["argv"] == ["rollback-service", "api"]
-    assert (asked["name"], asked["ancestors"]) == ("executor", ["inc-001"])
+    (request,) = server.until("/v1/approvals", lambda found: found["approvals"])["approvals"]
+    assert request["policy"]["argv"] == ["rollback-service", "api"]
+    assert (request["name"], request["ancestors"]) == ("executor", ["inc-001"])
     assert server.ask("GET", "/v1/runs/inc-001")[1]["display_status"] == "waiting"
     path = "/v1/runs/inc-001:sub:executor/approvals/1"
     assert server.ask("POST", path, {"decision": "approve", "note": "go", "arguments_hash": "0" * 32})[0] == 409
