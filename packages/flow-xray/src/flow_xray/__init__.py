@@ -8,10 +8,10 @@
     result = trace.run(search, "loom")      # await trace.arun(...) in async code
     result.to_html("trace.html")
 
-`trace` records; a `TraceResult` holds `Span`s and writes files; `read_journal` reads the journal of a
-killed process. `TraceResult.diff` returns the `TraceDiff` of two runs; `TraceResult.analyze` returns
-`Finding`s, including those of custom rules on a `SpanTree`; a `TraceStore` holds many captures in a
-folder. pytest discovers the fixture `xray_golden`.
+`trace` records; a `TraceResult` holds `Span`s and writes files; `read_journal` reads the journal of
+a killed process. `TraceResult.diff` returns the `TraceDiff` of two runs; `TraceResult.analyze`
+returns `Finding`s, including those of custom rules on a `SpanTree`; a `TraceStore` holds many
+captures in a folder. pytest discovers the fixture `xray_golden`.
 
 Loaded only when imported: `flow_xray.asgi.TraceMiddleware`, `flow_xray.otel.XraySpanProcessor`.
 """

@@ -55,9 +55,10 @@ class TraceResult(TraceData):
     def priced(self, prices: "str | os.PathLike[str] | None" = None) -> "TraceResult":
         """Return this trace with `cost_usd` in every model call whose price is known.
 
-        A cost that the program recorded is kept. Otherwise the price comes from the price file, then
-        from `genai-prices` (extra `[prices]`) at the time of the call; without a price, the call
-        stays unpriced. Every written form is priced this way; call this method to use a price file.
+        A cost that the program recorded is kept. Otherwise the price comes from the price file,
+        then from `genai-prices` (extra `[prices]`) at the time of the call; without a price, the
+        call stays unpriced. Every written form is priced this way; call this method to use a price
+        file.
 
         Args:
             prices: A JSON file, in USD for a million tokens: {"models": {NAME: {"input": 3,
@@ -215,9 +216,9 @@ class TraceResult(TraceData):
 def read_journal(*paths: "str | os.PathLike[str]") -> TraceResult:
     """Return the trace that a journal holds so far; the file may still be written to.
 
-    Several journals are joined into one trace: those of a process and of the processes that it started
-    with `trace.environment()`. `result.meta["journal"]` has the number of sessions, of processes and of
-    damaged records, and whether the journal is complete.
+    Several journals are joined into one trace: those of a process and of the processes that it
+    started with `trace.environment()`. `result.meta["journal"]` has the number of sessions, of
+    processes and of damaged records, and whether the journal is complete.
 
     Raises:
         TraceFormatError: A file cannot be read, is not a journal, or a newer flow-xray wrote it.

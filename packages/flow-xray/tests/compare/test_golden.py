@@ -116,7 +116,7 @@ def test_a_total_that_was_zero_exceeds_any_percentage(check):
 
 def test_an_unknown_cost_does_not_pass_a_cost_limit(check):
     code, out = check(tokens(100), tokens(100, cost=False), "--max-cost-increase", "10%")
-    assert (code, "! cost of 1 model call of run is not known" in out) == (1, True)
+    assert (code, "! cost of 1 model call of run is unknown" in out) == (1, True)
     assert check(tokens(100), tokens(100, cost=False))[0] == 0
 
 

@@ -34,12 +34,13 @@ def approval_requests(store: SQLiteStore, run_id: str | None = None, *, pending_
 def select_requests(
     store: SQLiteStore, run_id: str, number: int | None, verb: str, *, every: bool = False
 ) -> list[Request]:
-    """Find the requests that a command names: the one with this number, the only pending one, or all.
+    """Find the requests of a command: the one with this number, the only pending one, or all.
 
     Args:
         store: The database.
         run_id: The run.
-        number: The number of the request; None for the only pending one of the run and its children.
+        number: The number of the request; None for the only pending one of the run and its
+            children.
         verb: The command, for messages: `approve` or `deny`.
         every: Select all pending requests.
 

@@ -39,10 +39,10 @@ from loom_run._config.setup_change import SetupChange
 from loom_run._errors import LoomRunError
 
 PROGRAM: Final = "loom-run/chat"
-"""The name of the agent in the rows of its runs; a delegated task has this name and that of its agent."""
+"""The agent's name in the rows of its runs; child runs append the name of their agent."""
 
 Limits: TypeAlias = dict[str, Any]
-"""Limits of a command: max_tokens, max_cost_usd, max_requests (in one turn), time_s; those that are given."""
+"""The given limits: max_tokens, max_cost_usd, max_requests (in one turn), time_s."""
 
 
 class Listener(Protocol):
@@ -53,7 +53,7 @@ class Listener(Protocol):
         ...
 
     def note(self, text: str) -> None:
-        """Take a notice that is not an event of the run, such as an MCP server that cannot be used."""
+        """Take a notice that is not an event of the run, such as an unusable MCP server."""
         ...
 
 
@@ -79,7 +79,8 @@ class RunOptions:
     def tracing(self, runner: AgentRunner, run_id: str) -> Iterator[None]:
         """Record what happens in the block, if a trace was requested.
 
-        A page that cannot be written at the end does not lose the answer: the reason goes to `trace_error`.
+        A page that cannot be written at the end does not lose the answer: the reason goes to
+        `trace_error`.
         """
         if self.trace is None:
             yield
@@ -154,8 +155,9 @@ class Conversation:
     ) -> Turn:
         """Send another message, or the same one again.
 
-        A message equal to the last one resumes its turn, or returns the stored answer. A new one opens the
-        next turn when the last is answered; with `repeat`, so does an equal one, because a person typed it again.
+        A message equal to the last one resumes its turn, or returns the stored answer. A new one
+        opens the next turn when the last is answered; with `repeat`, so does an equal one, because
+        a person typed it again.
 
         Raises:
             LoomRunError: The last message has no answer yet, and this message differs from it.
@@ -193,7 +195,7 @@ class Conversation:
 
     @asynccontextmanager
     async def _runner(self, setup: Setup, options: RunOptions) -> AsyncIterator[AgentRunner]:
-        """Build the runner; the MCP servers of the run are started for the duration of the block."""
+        """Build the runner; the MCP servers of the run are running during the block."""
         database = Path(self.store.address)
         async with mcp_servers(setup.mcp, database=database) as servers:
             for problem in servers.problems:
@@ -227,12 +229,13 @@ class Conversation:
         *,
         sent: tuple[str, dict[str, Any]] | None = None,
     ) -> Turn:
-        """Send a signal, if any, and resume; nothing is sent when the setup or the path of the page is wrong."""
+        """Send a signal, if any, and resume; with an invalid setup or page path, send nothing."""
         setup = _with_max_requests(change.applied_to(before.state.setup), limits)
         opens_turn = sent is not None and sent[0] == MESSAGE_SIGNAL
         steps = None
         if opens_turn or "max_requests" in limits:
-            # A step is a model request; those of earlier turns, and of other agents, do not count for this turn.
+            # A step is a model request; those of earlier turns, and of other agents, do not count
+            # for this turn.
             spent = await self.store.spent_by_descendants(self.run_id)
             earlier = before.step_index + spent.steps
             steps = earlier + setup.max_requests - (0 if opens_turn else before.state.turn_requests)
@@ -262,7 +265,7 @@ class Conversation:
     def _status(
         self, status: RunStatus, wait: dict[str, Any] | None, error: dict[str, Any] | None
     ) -> tuple[ChatStatus, tuple[Request, ...], dict[str, Any] | None]:
-        """Return the status of the run; while it waits for a child run that needs the user, the child's status."""
+        """Return the status of the run, or of the child run for which it needs the user."""
         found = chat_status(status, wait, error)
         if found not in {"approval", "waiting"}:
             return found, (), error

@@ -25,8 +25,8 @@ def latest_chat(store: SQLiteStore) -> str:
 def chat_run_id(store: SQLiteStore, name: str, *, existing: bool = True) -> str:
     """Return the run id of the chat with this name.
 
-    That is the name itself, unless a run of another program has that id in this database: two users who do not
-    know of each other may both choose `demo`. The chat then has the id `chat:demo`.
+    That is the name itself, unless a run of another program has that id in this database: two users
+    who do not know of each other may both choose `demo`. The chat then has the id `chat:demo`.
 
     Args:
         store: The database.

@@ -9,7 +9,7 @@ from loom_run._errors import LoomRunError
 async def fork_chat(
     store: SQLiteStore, run_id: str, *, turn: int | None = None, step: int | None = None, name: str | None = None
 ) -> str:
-    """Create a run that starts after a turn or a step of another run, by default after its latest step.
+    """Create a run that starts after a turn or a step of another run, by default its latest step.
 
     Args:
         store: The database.

@@ -35,9 +35,9 @@ class Turn:
 
     Args:
         run_id: The run.
-        status: `answered` when the last message has an answer; `limit` when the budget is used up; `approval` when
-            tool calls wait for approval; `question` when the model asked the user something; otherwise the status
-            of the run.
+        status: `answered` when the last message has an answer; `limit` when the budget is used up;
+            `approval` when tool calls wait for approval; `question` when the model asked the user
+            something; otherwise the status of the run.
         step_index: The number of committed steps.
         state: The conversation.
         was_stored: The answer was already stored; nothing ran now.
@@ -57,7 +57,7 @@ class Turn:
 
     @property
     def answer(self) -> str | None:
-        """The answer to the last message; None while it has none, even if earlier messages have one."""
+        """The answer to the last message; None while it has none."""
         return self.state.answer if self.status == "answered" else None
 
     @property
@@ -113,7 +113,7 @@ class Turn:
         return LIMIT_OPTIONS.get(self._exhausted()[0])
 
     def _exhausted(self) -> tuple[str, str]:
-        """Return the part of the budget that is used up, and its limit; empty strings when none is."""
+        """Return the exhausted part of the budget and its limit; empty strings when none is."""
         found = re.search(r"budget of (\w+) ([\d.e+]+)", str((self.error or {}).get("message", "")))
         return (found[1], found[2].rstrip(".")) if found else ("", "")
 
@@ -153,7 +153,7 @@ def chat_state(run_id: str, state: Any) -> AgentState:
 def chat_status(
     status: RunStatus, wait: Mapping[str, Any] | None, error: Mapping[str, Any] | None = None
 ) -> ChatStatus:
-    """Return the status of a conversation, given its run's status, what it waits for and why it stopped."""
+    """Return the status of a conversation, from the status, wait and error of its run."""
     if status in {"paused", "failed"} and error is not None and error["category"] == "limit":
         return "limit"
     signal = (wait or {}).get("signal")

@@ -1,4 +1,7 @@
-"""The commands that drive a run: chat, supervise, resume. They import heavy modules lazily, for a fast `--help`."""
+"""The commands that drive a run: chat, supervise, resume.
+
+They import heavy modules lazily, for a fast `--help`.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -54,11 +57,12 @@ NOT_TEXT = "cannot chat: the message is not valid text. Write it in UTF-8."
 def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, output: Output, **options: Any) -> int:
     """Send a message and print the answer.
 
-    With `-` as the message, it is read from standard input. Without a message, at a terminal, an interactive
-    session starts; Ctrl-D ends it.
+    With `-` as the message, it is read from standard input. Without a message, at a terminal, an
+    interactive session starts; Ctrl-D ends it.
 
-    A new --run-id starts a chat; an existing one continues that chat. The same message again finishes its turn or
-    prints the stored answer; a new message opens the next turn, or answers the question of the model.
+    A new --run-id starts a chat; an existing one continues that chat. The same message again
+    finishes its turn or prints the stored answer; a new message opens the next turn, or answers the
+    question of the model.
     """
     with errors_as_json(output, run_id):
         text = _message(message, may_ask=output == "text")
@@ -77,9 +81,9 @@ def chat(*, message: str | None, run_id: str | None, latest: bool, db: str, outp
 def supervise(*, message: str, run_id: str | None, db: str, output: Output, **options: Any) -> int:
     """Let a team work on a task: plan, delegate, merge, verify.
 
-    The agents are those of loom.toml ([agents.NAME]: prompt, tools, model, limits); by default a researcher, a coder
-    and a verifier. Each delegated task is a child run, RUN:sub:AGENT; all share the limits of the run. `loom-run
-    chat -r RUN` continues the conversation with the supervisor.
+    The agents are those of loom.toml ([agents.NAME]: prompt, tools, model, limits); by default a
+    researcher, a coder and a verifier. Each delegated task is a child run, RUN:sub:AGENT; all share
+    the limits of the run. `loom-run chat -r RUN` continues the conversation with the supervisor.
     """
     with errors_as_json(output, run_id):
         text = _message(message, may_ask=False)
@@ -95,8 +99,9 @@ def supervise(*, message: str, run_id: str | None, db: str, output: Output, **op
 def resume(*, run: str | None, run_id: str | None, db: str, output: Output, **options: Any) -> int:
     """Resume a run that has not ended.
 
-    Use it after a run was killed, interrupted or paused, stopped at a limit or failed, and after you have approved or
-    denied the call that it waits for. Recorded steps and tool calls are not repeated.
+    Use it after a run was killed, interrupted or paused, stopped at a limit or failed, and after
+    you have approved or denied the call that it waits for. Recorded steps and tool calls are not
+    repeated.
     """
     name = required_run(run, run_id)
     with errors_as_json(output, name):
@@ -184,7 +189,7 @@ def _drive(
 
 @contextmanager
 def errors_as_json(output: Output, run_id: str | None) -> Iterator[None]:
-    """Print a failure also as JSON on stdout, if the command prints JSON; stderr has the line either way."""
+    """Print a failure as JSON, too, if the command prints JSON; stderr always has the line."""
     try:
         yield
     except (RunnerError, click.ClickException, Interrupted) as exc:
@@ -204,7 +209,7 @@ def errors_as_json(output: Output, run_id: str | None) -> Iterator[None]:
 
 
 def _resolve(turn: "Turn", conversation: "Conversation", command: _Drive, db: str) -> "Turn":
-    """Ask a person at the terminal for what the run waits for; without a terminal, return the turn unchanged."""
+    """Ask at the terminal for what the run waits for; without one, return the turn unchanged."""
     waits = turn.question is not None or bool(turn.pending)
     if not (waits and command.output == "text" and is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         return turn

@@ -16,8 +16,8 @@ __all__ = ["config"]
 def config(*, show: bool, workspace: Path | None, output: Output | None) -> None:
     """Print the settings, and where each one is set.
 
-    Options override LOOM_* environment variables, which override the project's loom.toml, which overrides the
-    user's config.toml.
+    Options override LOOM_* environment variables, which override the project's loom.toml, which
+    overrides the user's config.toml.
     """
     del show
     from loom_run._config.settings import PROJECT_FILE, USER_FILE, load_settings, user_folder

@@ -22,8 +22,8 @@ _all_option = click.option("--all", "every", is_flag=True, help="Decide about al
 def approve(*, call: str | None, run_id: str | None, every: bool, edit: str | None, note: str, db: str) -> None:
     """Approve a tool call. `loom-run resume` then runs it.
 
-    Name the call as RUN#NUMBER, or only RUN if a single call of the run and its child runs waits for approval.
-    `loom-run approvals` lists the calls.
+    Name the call as RUN#NUMBER, or only RUN if a single call of the run and its child runs waits
+    for approval. `loom-run approvals` lists the calls.
     """
     if edit is not None and every:
         raise click.UsageError("--edit changes one call: name it, and omit --all")
@@ -97,7 +97,10 @@ def undo(*, run: str | None, run_id: str | None, every: bool, force: bool, only_
 @click.option("--note", default="", metavar="TEXT", help="The reason, for the record.")
 @db_option
 def cancel(*, run: str | None, run_id: str | None, note: str, db: str) -> None:
-    """Cancel a run and its child runs permanently. A process that drives it stops at its next write."""
+    """Cancel a run and its child runs permanently.
+
+    A process that drives the run stops at its next write.
+    """
     name = required_run(run, run_id)
     from loom_runner import LocalEngine
 
@@ -121,8 +124,8 @@ def cancel(*, run: str | None, run_id: str | None, note: str, db: str) -> None:
 def fork(*, run: str | None, run_id: str | None, turn: int | None, step: int | None, to: str | None, db: str) -> None:
     """Start a new conversation from a point of an existing one.
 
-    The existing conversation does not change, and files are not restored. Without --turn and --step the new one
-    starts after the latest step.
+    The existing conversation does not change, and files are not restored. Without --turn and --step
+    the new one starts after the latest step.
     """
     name = required_run(run, run_id)
     from loom_run._chat.database import chat_run_id

@@ -17,8 +17,8 @@ __all__ = ["cli"]
 def cli() -> None:
     """A chat agent on your repository that you can kill and resume.
 
-    Every step is committed before the next one starts. Kill the process at any time: the same command, or
-    `loom-run resume`, continues without repeating what is recorded.
+    Every step is committed before the next one starts. Kill the process at any time: the same
+    command, or `loom-run resume`, continues without repeating what is recorded.
     """
 
 

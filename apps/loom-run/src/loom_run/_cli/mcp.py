@@ -74,8 +74,8 @@ def check(
 ) -> int:
     """Start every server, list its tools, and stop it again.
 
-    The exit code is 1 when one of them cannot be used. The descriptions of tools come from the servers and are sent
-    to the model: review them once.
+    The exit code is 1 when one of them cannot be used. The descriptions of tools come from the
+    servers and are sent to the model: review them once.
     """
     from loom_run._config.mcp_servers import find_mcp_file, mcp_servers
     from loom_run._config.trust import TrustPrompt
@@ -138,7 +138,7 @@ async def _check(servers: Any) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _config_file(mcp_config: str | None, workspace: Path | None) -> Path:
-    """Return the file of servers: that of the option, else that of the settings, else that of the workspace."""
+    """Return the file of servers: from the option, else the settings, else the workspace."""
     if mcp_config:
         return Path(mcp_config)
     from loom_run._config.mcp_servers import MCP_FILE

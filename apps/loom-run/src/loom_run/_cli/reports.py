@@ -111,8 +111,8 @@ def export(*, run: str | None, run_id: str | None, form: str, to: Path | None, d
 def doctor(*, model: str | None, db: str, output: Output | None) -> int:
     """Check that everything that a chat needs is available.
 
-    Prints one line each for the model and its key, the database, git, the tests, the settings. The exit code is 1
-    when something required is missing.
+    Prints one line each for the model and its key, the database, git, the tests, the settings. The
+    exit code is 1 when something required is missing.
     """
     from loom_run._report.doctor import run_checks
 

@@ -25,9 +25,9 @@ __all__ = ["serve"]
 def serve(*, db: str, **options: Any) -> int:
     """Serve chats over HTTP, with a page.
 
-    Clients start chats, watch them live and decide about tool calls. The server drives the runs, so they continue
-    when a client disconnects. Ctrl-C or SIGTERM stops the server; resume unfinished runs with `loom-run resume`, or
-    from the page after the next start.
+    Clients start chats, watch them live and decide about tool calls. The server drives the runs, so
+    they continue when a client disconnects. Ctrl-C or SIGTERM stops the server; resume unfinished
+    runs with `loom-run resume`, or from the page after the next start.
     """
 
     def build(store: "SQLiteStore") -> "ServedChats":

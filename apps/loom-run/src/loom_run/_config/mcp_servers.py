@@ -1,4 +1,4 @@
-"""The MCP servers of a command: those of a named file, or of the workspace's own `.mcp.json` once it is trusted."""
+"""The MCP servers of a command: from a named file, or from the trusted `.mcp.json`."""
 
 import hashlib
 from pathlib import Path
@@ -22,7 +22,8 @@ def find_mcp_file(workspace: Path, named: str | None, trust: TrustPrompt, *, is_
 
     Args:
         workspace: The folder that the agent works in.
-        named: The file that a flag or a setting names; `none` for no servers, None to look in the workspace.
+        named: The file that a flag or a setting names; `none` for no servers, None to look in the
+            workspace.
         trust: Decides whether the file is trusted.
         is_explicit: The user named the file with this command, which counts as trust.
 
@@ -53,11 +54,12 @@ def find_mcp_file(workspace: Path, named: str | None, trust: TrustPrompt, *, is_
 
 
 def mcp_servers(file: Path | str | None, *, database: Path) -> McpServers:
-    """Build the servers of a file, to be started with `async with`; warnings about the file are written at once.
+    """Build the servers of a file, to be started with `async with`, and print its warnings.
 
     Args:
         file: From `find_mcp_file`; None for no servers.
-        database: The database of the run; content other than text that servers send is stored next to it.
+        database: The database of the run; content other than text that servers send is stored next
+            to it.
 
     Raises:
         McpConfigError: The file is broken.

@@ -5,9 +5,9 @@
     process   LOOM_MODEL, LOOM_MODE, LOOM_DB, ...
     command   --model, --mode, --db, ...
 
-All layers use the same names, those of the options with `_` for `-`; `[agents.NAME]` describes an agent
-for `supervise`. An unknown name is an error with its line, because a misspelled setting would have no
-effect. Nothing here changes the environment or a file.
+All layers use the same names, those of the options with `_` for `-`; `[agents.NAME]` describes an
+agent for `supervise`. An unknown name is an error with its line, because a misspelled setting would
+have no effect. Nothing here changes the environment or a file.
 
 A `loom.toml` comes with the repository. Its settings that could start a program or approve one
 (`GUARDED`) take effect only after the user has trusted the file; see `Settings.guarded`.
@@ -30,10 +30,10 @@ __all__ = ["GUARDED", "PROJECT_FILE", "Settings", "load_settings", "user_folder"
 PROJECT_FILE: Final = "loom.toml"
 USER_FILE: Final = "config.toml"
 GUARDED: Final = ("allow", "mcp_config", "mode", "test_command")
-"""The settings that a project may set only when it is trusted: they start programs or skip approval."""
+"""The settings that need a trusted project, because they start programs or skip approval."""
 
 MODES: Final = ("ask", "edits", "auto", "read-only")
-"""The values of `loom_agents.Mode`, repeated so that `--help` need not import it; a test compares them."""
+"""The values of `loom_agents.Mode`, repeated to keep `--help` fast; a test compares them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,11 @@ class Settings:
     """Hold the settings of the layers below the options; None and empty values are not set.
 
     Args:
-        agents: For each agent of `supervise`, those of `prompt`, `tools`, `model`, `max_requests`, `max_tokens` and
-            `max_cost_usd` that are set.
+        agents: For each agent of `supervise`, those of `prompt`, `tools`, `model`, `max_requests`,
+            `max_tokens` and `max_cost_usd` that are set.
         origins: The source of each setting, for a person.
-        guarded: The project's file, the SHA-256 of its bytes, and which of `GUARDED` it sets; None when none.
+        guarded: The project's file, the SHA-256 of its bytes, and which of `GUARDED` it sets; None
+            when none.
     """
 
     model: str | None = None
@@ -108,7 +109,7 @@ def load_settings(workspace: Path | None = None, *, environment: Mapping[str, st
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, int], str]:
-    """Read one file: its values, the line of each, and the hash of its bytes. A missing file sets nothing."""
+    """Return the values of a file, their lines, and the hash of its bytes; empty if missing."""
     try:
         data = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -165,7 +166,7 @@ def _value(file: Path, text: str, table: tuple[str, ...], name: str, value: Any)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Read `LOOM_*`. Lists of rules and agents belong in files; an empty variable counts as not set."""
+    """Read `LOOM_*`, except lists of rules and agents; an empty variable counts as not set."""
     found: dict[str, Any] = {}
     for name in _NAMES:
         text = environment.get(_variable(name), "")

@@ -26,7 +26,8 @@ class SetupChange:
         mock_llm: The path of a script, or empty for the mock.
         test_command: The test command, in shell syntax.
         mode: Which calls need approval.
-        rules: Exceptions, as in `Setup`; each is added to those of the run, or replaces the one for the same calls.
+        rules: Exceptions, as in `Setup`; each is added to those of the run, or replaces the one for
+            the same calls.
         mcp: The file of MCP servers; `none` for no servers.
         compact_at: The length in tokens beyond which a conversation is summarized.
         settings: The settings for new runs, for options that are not given.
@@ -75,7 +76,7 @@ class SetupChange:
         return self._with_mcp_file(setup, self.mcp or defaults.mcp_config)
 
     def without_trust(self) -> "SetupChange":
-        """Return the same change for later turns, in which `--trust` does not cover files changed meanwhile."""
+        """Return this change for later turns, in which `--trust` does not cover changed files."""
         return replace(self, trust=replace(self.trust, given=False), trust_is_used=True)
 
     def default_limits(self) -> dict[str, Any]:
@@ -105,7 +106,7 @@ class SetupChange:
 
 
 def checked_rules(**texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Check the rules of a command line, given by their effect, and return them in their stored form.
+    """Check the rules of a command line, by their effect, and return their stored form.
 
     Raises:
         AgentError: A rule is not TOOL or TOOL(PATTERN).

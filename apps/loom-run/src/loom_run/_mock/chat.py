@@ -1,7 +1,7 @@
-"""The model for `--mock-llm` without a file: it searches the workspace, reads the best match and quotes it.
+"""The model for `--mock-llm` without a file: it searches the workspace and quotes the best match.
 
-It does not understand text. Its replies contain only what the tools found, so that a first run on any
-folder shows a real search and a real file read, the same ones every time.
+It does not understand text. Its replies contain only what the tools found, so that a first run on
+any folder shows a real search and a real file read, the same ones every time.
 """
 
 import json

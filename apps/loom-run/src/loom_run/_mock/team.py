@@ -1,7 +1,7 @@
-"""The mocks of a team: one that leads, and one that verifies. The others are the mock that searches and quotes.
+"""The mocks of a team: one that leads, and one that verifies.
 
-They do not understand text either, but the work is real: the researcher searches, and the verifier checks that
-the quoted line is in the file.
+The other agents are the mock that searches and quotes. They do not understand text either, but the
+work is real: the researcher searches, and the verifier checks that the quoted line is in the file.
 """
 
 import re

@@ -16,9 +16,11 @@ class Progress:
     """Show the events of a run.
 
     Args:
-        output: `text` for a person; `json` writes nothing before the end; `jsonl` writes every event as it occurs.
-        is_live: Stdout is a terminal, so text is written piece by piece. Otherwise only the finished answer is
-            written there, because the text of a model before it calls a tool is not the answer.
+        output: `text` for a person; `json` writes nothing before the end; `jsonl` writes every
+            event as it occurs.
+        is_live: Stdout is a terminal, so text is written piece by piece. Otherwise only the
+            finished answer is written there, because the text of a model before it calls a tool is
+            not the answer.
     """
 
     def __init__(self, output: Output, *, is_live: bool) -> None:
@@ -51,7 +53,7 @@ class Progress:
             write_error(line)
 
     def note(self, text: str) -> None:
-        """Show a notice that is not an event of the run, such as an MCP server that cannot be used."""
+        """Show a notice that is not an event of the run, such as an unusable MCP server."""
         if self._output == "jsonl":
             write_json({"type": "note", "text": text}, "jsonl")
             return

@@ -42,7 +42,8 @@ class _Relay:
 class ServedChats:
     """Serve the chats of one database.
 
-    A client chooses the message and the limits. Folder, model, mode and MCP servers are those of the command line.
+    A client chooses the message and the limits. Folder, model, mode and MCP servers are those of
+    the command line.
 
     Args:
         store: The database.

@@ -41,7 +41,7 @@ class ApprovalPrompts:
     def resolve(
         self, turn: Turn, conversation: Conversation, change: SetupChange, limits: Limits, options: RunOptions
     ) -> tuple[Turn, SetupChange]:
-        """Ask for what the run waits for and resume it, until it waits for nothing that the user can provide.
+        """Ask for what the run waits for and resume it, until the user has nothing to provide.
 
         Returns:
             The turn at its end, and the setup with the rules for what is always allowed.
@@ -71,7 +71,7 @@ class ApprovalPrompts:
                 return text.encode("utf-8", "replace").decode()
 
     def _decide_all(self, turn: Turn, conversation: Conversation) -> tuple[str, ...] | None:
-        """Ask about every pending call. Return new rules; None when the user wants to decide later."""
+        """Ask about every pending call. Return new rules; None when the user postpones."""
         rules: list[str] = []
         for request in turn.pending:
             if f"allow {request['tool']}" in rules:

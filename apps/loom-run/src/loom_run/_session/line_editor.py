@@ -1,4 +1,4 @@
-"""Read what the user types, with history, several lines and completion where the terminal supports them."""
+"""Read lines with history, continuation and completion, if the terminal supports them."""
 
 import contextlib
 import importlib
@@ -22,7 +22,7 @@ MORE_PROMPT: Final = ". "
 
 
 def terminal_reader(commands: Mapping[str, str] | None = None) -> Callable[[str], str]:
-    """Return a function that shows a prompt and returns what was typed; it raises EOFError when the user leaves.
+    """Return a function that prompts for a line; it raises EOFError when the user leaves.
 
     Args:
         commands: The commands that may be typed in place of a message, each with its description.

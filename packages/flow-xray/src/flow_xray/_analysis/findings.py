@@ -69,7 +69,8 @@ def analyze(trace: TraceData, rules: Iterable[Rule] = ()) -> tuple[Finding, ...]
 
     Args:
         trace: Any trace.
-        rules: Callables that take the `SpanTree` and return findings or texts, a single one, or None.
+        rules: Callables that take the `SpanTree` and return findings or texts, a single one, or
+            None.
     """
     tree = SpanTree(trace)
     found: list[Finding] = []

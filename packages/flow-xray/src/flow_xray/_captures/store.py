@@ -213,7 +213,7 @@ class TraceStore:
         return len(removed)
 
     def _repair(self, known: dict[str, dict[str, Any]]) -> int:
-        """Add an end to captures whose process has ended, and add journals that are not in the index.
+        """Add missing ends of captures whose process has ended, and journals missing in the index.
 
         Returns:
             The number of captures in the index whose journal has been removed.

@@ -111,7 +111,7 @@ class Follower:
         }
 
     def _current_version(self) -> str:
-        """Return the state that the page depends on: file sizes, and whether a process is writing."""
+        """Return a key of the page's content: file sizes, and whether a process is writing."""
         sizes = "-".join(str(os.stat(path).st_size) if os.path.exists(path) else "none" for path in self._paths)  # noqa: PTH110,PTH116  paths as given
         if self._is_closed and self._version.removesuffix(_GONE) == sizes:
             return self._version

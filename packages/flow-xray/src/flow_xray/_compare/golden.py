@@ -1,7 +1,8 @@
 """Check a trace against a golden one, with limits for the increase of its totals.
 
 A golden trace is a trace file for a repository: indented, span ids by position, no paths of this
-machine in `code`. It is rewritten only when the check would fail, so an update changes nothing else.
+machine in `code`. It is rewritten only when the check would fail, so an update changes nothing
+else.
 """
 
 import json

@@ -1,9 +1,9 @@
 """Read a journal: every complete record, even after the process was killed.
 
-A truncated or damaged record is skipped and counted; reading continues at the next line. A span without
-an end is *interrupted*; in a session that was closed in order it is *open* (a task or thread
-outlived the session). Meta and tags come from their own records until an end record brings the
-final ones.
+A truncated or damaged record is skipped and counted; reading continues at the next line. A span
+without an end is *interrupted*; in a session that was closed in order it is *open* (a task or
+thread outlived the session). Meta and tags come from their own records until an end record brings
+the final ones.
 """
 
 import json

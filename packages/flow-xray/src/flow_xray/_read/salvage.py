@@ -67,7 +67,7 @@ def _resolved(value: Json, pool: LossyPool) -> Json:
 
 
 def _members(text: str) -> tuple[dict[str, Any], bool]:
-    """Return the members of a JSON object up to the end of its text, and whether it is truncated."""
+    """Return the members of a JSON object that may be truncated, and whether it is."""
     decoder = json.JSONDecoder(parse_constant=str)
     found: dict[str, Any] = {}
     at = _after(text, 0, "{")

@@ -167,7 +167,7 @@ class Session:
         return freeze(value, self.redactor if redactor is None else redactor, self.limits)
 
     def freeze_object(self, value: object) -> dict[str, Json]:
-        """Return a bounded, redacted JSON copy of a mapping; empty when `value` is not a mapping."""
+        """Return a bounded, redacted JSON copy of a mapping; empty for any other value."""
         frozen = self.freeze(value)
         return frozen if isinstance(frozen, dict) else {}
 

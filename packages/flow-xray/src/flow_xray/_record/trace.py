@@ -61,8 +61,8 @@ class Trace:
         Args:
             fn: The function, when used without arguments.
             name: Shown instead of the function's qualified name.
-            kind: "function", "agent", "llm", "tool", "retrieval", ...; determines how the page shows
-                it.
+            kind: "function", "agent", "llm", "tool", "retrieval", ...; determines how the page
+                shows it.
             redact: Rules in addition to the session's: keys, compiled patterns, callables
                 `(key, value) -> value`.
             capture_output: False omits the returned value from the trace.
@@ -89,7 +89,8 @@ class Trace:
         `result.value` is the return value of the call, frozen.
 
         Raises:
-            BaseException: Any exception of `fn`; `TraceResult.of(error)` returns the trace of that call.
+            BaseException: Any exception of `fn`; `TraceResult.of(error)` returns the trace of that
+                call.
         """
         name = _name_of(fn)
         with self.capture(name=name) as session:
@@ -104,7 +105,8 @@ class Trace:
         """Await `fn` in a new session and return the trace.
 
         Raises:
-            BaseException: Any exception of `fn`; `TraceResult.of(error)` returns the trace of that call.
+            BaseException: Any exception of `fn`; `TraceResult.of(error)` returns the trace of that
+                call.
         """
         name = _name_of(fn)
         with self.capture(name=name) as session:
@@ -140,9 +142,9 @@ class Trace:
             redact: Rules in addition to the built-in ones: keys, compiled patterns, callables
                 `(key, value) -> value`.
             limits: How much of a value is recorded.
-            lines: Also record which lines of the traced functions ran, to find the branches that the
-                run did not take. Nearly free from Python 3.12 on; before, it slows down every call
-                of the block.
+            lines: Also record which lines of the traced functions ran, to find the branches that
+                the run did not take. Nearly free from Python 3.12 on; before, it slows down every
+                call of the block.
             caller: A W3C `traceparent` (of a request's header, say): the span of another process
                 that is the parent of this session's roots. By default, the environment variable
                 TRACEPARENT is used. An invalid one is ignored.

@@ -261,7 +261,7 @@ class _Freezer:
         ]
 
     def _remember_text(self, value: object) -> None:
-        """Remember the value of a pair or an option as a secret, unless it may be an ordinary word."""
+        """Remember the value of a pair or an option as a secret, unless it may be a plain word."""
         text = value.decode("latin-1") if isinstance(value, bytes) else value
         if isinstance(text, str) and any(looks_random(word) for word in text.split()):
             self._redactor.remember(text)

@@ -4,8 +4,8 @@ Four mechanisms, applied to every value while it is frozen:
 
 1. *Keys.* The value under a key that names a secret (`api_key`, `x-api-key`, `dbPassword`, ...) is
    masked at any depth, whatever its type. None and booleans stay: they reveal nothing and help to
-   explain a run. A pair `("authorization", value)`, an object `{"name": "api_key", "value": ...}` and an
-   option `["--token", ...]` are members, too.
+   explain a run. A pair `("authorization", value)`, an object `{"name": "api_key", "value": ...}`
+   and an option `["--token", ...]` are members, too.
 2. *Texts.* The same keys inside a text: JSON, `key=value`, `key: value`, queries, XML, forms,
    options; the user part of a URL; known forms (API keys, JWT, PEM blocks, bearer headers) and
    custom patterns.

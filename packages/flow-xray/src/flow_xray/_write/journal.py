@@ -1,10 +1,10 @@
 """The journal: a trace that is written to disk while it is recorded.
 
-Theory of operation. A `.xray` file is a sequence of records, each one line: `<length of the JSON in
-bytes>:<JSON>`, written by one `write` to a file opened for appending. A killed process therefore
-leaves every record before the one that it was writing. The length reveals a truncated record even where
-its beginning is valid JSON; the line end lets a reader continue after a damaged record. The JSON is
-ASCII, so bytes and characters are the same.
+Theory of operation. A `.xray` file is a sequence of records, each one line:
+`<length of the JSON in bytes>:<JSON>`, written by one `write` to a file opened for appending. A
+killed process therefore leaves every record before the one that it was writing. The length reveals
+a truncated record even where its beginning is valid JSON; the line end lets a reader continue after
+a damaged record. The JSON is ASCII, so bytes and characters are the same.
 
     {"t": "flow-xray", "version": 1, "session", "name", "trace_id", "started_at_ns", "pid",
      "python"}
