@@ -1,4 +1,4 @@
-"""Requests as captures, to the last byte, whatever the application or the client does."""
+"""Requests as captures, up to the last byte, including errors of the application and the client."""
 
 import asyncio
 import shutil
@@ -50,7 +50,7 @@ async def body(send, content=b"", more=False):
     await send({"type": "http.response.body", "body": content, "more_body": more})
 
 
-def test_a_request_is_one_capture_with_what_happened_in_it(store):
+def test_a_request_is_one_capture_with_its_calls(store):
     async def app(scope, receive, send):
         work(1)
         await start(send)
@@ -164,7 +164,7 @@ def test_a_cancelled_request_is_recorded_as_cancelled(store):
 
 
 @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-def test_other_connections_pass_untouched(store, kind):
+def test_other_connections_are_passed_on_unchanged(store, kind):
     seen = []
 
     async def app(scope, receive, send):
@@ -185,7 +185,7 @@ def test_a_request_that_is_skipped_is_not_recorded(store):
     assert store.captures() == []
 
 
-def test_requests_at_the_same_time_have_captures_of_their_own(store):
+def test_concurrent_requests_have_separate_captures(store):
     async def app(scope, receive, send):
         for _ in range(3):
             work(scope["path"])

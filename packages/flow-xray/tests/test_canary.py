@@ -1,4 +1,4 @@
-"""Secrets put everywhere a program can put them are in nothing that flow-xray writes or prints."""
+"""Secrets in every place of a program appear in nothing that flow-xray writes or prints."""
 
 import asyncio
 import base64
@@ -43,7 +43,7 @@ class Client:
 
 
 class Settings:
-    """What a pydantic model looks like from outside; test_freeze.py has a real one."""
+    """An imitation of a pydantic model; test_freeze.py has a real one."""
 
     __pydantic_fields_set__ = frozenset()
 
@@ -88,7 +88,7 @@ def many(*values, **named):
 
 
 def spellings(c):
-    """Every spelling of a secret that is more than `key: value`."""
+    """Every form of a secret other than `key: value`."""
     return [
         {"apiKey": c["camel"], "X-API-KEY": c["upper"], "Authorization": f"Basic {c['basic']}"},
         [("authorization", c["pair"]), (b"x-api-key", c["pair-bytes"].encode())],
@@ -137,7 +137,7 @@ def program():
 
 
 def many_raises():
-    raise KeyError("password=canary-line-77fffb")  # the source line stands in the traceback
+    raise KeyError("password=canary-line-77fffb")  # the source line is in the traceback
 
 
 def everything_in(page):

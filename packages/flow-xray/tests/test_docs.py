@@ -1,4 +1,4 @@
-"""The page of the documentation runs: its files are written, its commands print what it shows."""
+"""Run the documentation page: write its files, and compare the output of its commands."""
 
 import os
 import re
@@ -24,12 +24,12 @@ def steps(text):
 
 
 def matches(expected, given):
-    """Compare with `...` standing for anything, and any run of spaces like any other."""
+    """Compare; `...` matches anything, and runs of spaces are equal."""
     parts = [re.escape(" ".join(part.split())) for part in expected.split("...")]
     return re.fullmatch(".*?".join(parts), " ".join(given.split()), re.DOTALL) is not None
 
 
-def test_every_example_of_the_page_gives_what_the_page_shows(tmp_path):
+def test_every_example_of_the_page_has_the_output_shown(tmp_path):
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("COV", "PYTEST"))}
     path = os.pathsep.join([str(Path(sys.executable).parent), plain.get("PATH", "")])
     environment = {**plain, "PATH": path, "PYTHONPATH": str(tmp_path), "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -56,7 +56,7 @@ def test_every_example_of_the_page_gives_what_the_page_shows(tmp_path):
     assert seen > 20
 
 
-def test_the_comparison_would_see_a_difference():
+def test_the_comparison_detects_a_difference():
     assert matches("a ... b\nc", "a  xyz b\n c\n")
     assert not matches("a ... b", "a b c")
     assert not matches("a", "")

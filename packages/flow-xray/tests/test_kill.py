@@ -1,4 +1,4 @@
-"""A recorder killed at random moments leaves every ended call; the check would see a loss."""
+"""A recorder killed at random moments keeps every ended call, and the check detects a loss."""
 
 import os
 import random
@@ -22,8 +22,8 @@ def test_a_killed_recorder_leaves_every_ended_call(turn, tmp_path, capsys):
     moment = chance.choice((0, 1, 2, 5, 40)) + chance.random()
     report = testing.kill_once(tmp_path / "run.xray", moment=moment, view=command)
     assert report.faults == ()
-    assert report.told >= int(moment)
-    assert report.spans > report.told or not report.told
+    assert report.reported >= int(moment)
+    assert report.spans > report.reported or not report.reported
     assert '"status"' in capsys.readouterr().out
 
 
@@ -47,21 +47,21 @@ def journal(tmp_path):
 
 
 def test_the_check_reports_what_is_missing(journal):
-    assert testing.judge(journal, [0, 1, 2]).faults == ()
-    assert testing.judge(journal, [0, 7]).faults == ("call 7 had ended and is not in the journal",)
+    assert testing.check_journal(journal, [0, 1, 2]).faults == ()
+    assert testing.check_journal(journal, [0, 7]).faults == ("call 7 had ended and is not in the journal",)
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(line for line in lines if b'"name":"above"' not in line))
-    assert any("has no parent in the journal" in fault for fault in testing.judge(journal, []).faults)
+    assert any("has no parent in the journal" in fault for fault in testing.check_journal(journal, []).faults)
     journal.write_bytes(b"".join(line.replace(b'"took"', b'"tuuk"') for line in lines))
-    faults = testing.judge(journal, [0]).faults
+    faults = testing.check_journal(journal, [0]).faults
     assert "4 records are damaged, and only the last one may be" in faults
     assert any("call 0 had ended" in fault for fault in faults)
     journal.write_bytes(b"".join(line.replace(b'"output":{"number":0}', b'"output":{"number":9}') for line in lines))
-    assert testing.judge(journal, [0]).faults == ("call 0 has another output: {'number': 9}",)
+    assert testing.check_journal(journal, [0]).faults == ("call 0 has another output: {'number': 9}",)
 
 
 def test_the_check_reports_a_missing_page(journal):
-    assert testing.judge(journal, [], view=lambda arguments: 8).faults[0] == "flow-xray view ended with 8"
+    assert testing.check_journal(journal, [], view=lambda arguments: 8).faults[0] == "flow-xray view ended with 8"
 
 
 def test_a_program_that_ends_before_the_kill_is_an_error(tmp_path):
@@ -71,20 +71,20 @@ def test_a_program_that_ends_before_the_kill_is_an_error(tmp_path):
 
 
 def test_the_recorded_program_does_what_the_check_expects(tmp_path, monkeypatch):
-    told = []
+    reported = []
     write = os.write
 
     def tell(file, content):
         if file != 1:
             return write(file, content)
-        told.append(int(content))
-        if len(told) > 30:
+        reported.append(int(content))
+        if len(reported) > 30:
             raise KeyboardInterrupt
         return len(content)
 
     monkeypatch.setattr(os, "write", tell)
     with pytest.raises(KeyboardInterrupt):
         testing.main(["--record", str(tmp_path / "run.xray")])
-    report = testing.judge(tmp_path / "run.xray", told[1:])
+    report = testing.check_journal(tmp_path / "run.xray", reported[1:])
     assert report.faults == ()
     assert report.interrupted == 0

@@ -1,4 +1,4 @@
-"""Spans of OpenTelemetry in a session: one tree with ours, redacted, on disk at once."""
+"""OpenTelemetry spans in a session: one tree with traced calls, redacted, on disk at once."""
 
 import asyncio
 import json
@@ -67,7 +67,7 @@ def test_nothing_is_recorded_outside_a_session(tracer_of):
         processor.result()
 
 
-def test_a_session_that_is_given_gets_the_spans_of_other_threads(tracer_of):
+def test_a_given_session_records_the_spans_of_other_threads(tracer_of):
     with trace.capture(name="late") as session:
         tracer = tracer_of(XraySpanProcessor(session))
         ready = threading.Thread(target=lambda: tracer.start_span("elsewhere").end(), name="worker")
@@ -185,7 +185,7 @@ def test_an_unopenable_journal_is_an_error_at_once(tmp_path):
         XraySpanProcessor(session, journal=tmp_path / "run.xray")
 
 
-def test_without_the_sdk_the_import_says_what_to_install():
+def test_without_the_sdk_the_import_error_names_the_extra():
     import subprocess
     import sys
 

@@ -49,7 +49,7 @@ def project(tmp_path):
     return run
 
 
-def test_the_first_run_says_how_to_write_the_golden_trace_and_the_update_writes_it(project, tmp_path):
+def test_the_first_run_explains_how_to_write_the_golden_trace_and_the_update_writes_it(project, tmp_path):
     code, out = project("search('loom')")
     assert code == 1
     assert "there is no golden trace goldens/agent.json: run `pytest --update-goldens` once" in out
@@ -133,9 +133,13 @@ def test_it_works_with_workers_and_without_names(project, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("../up", "is no file name"), ("", "is no file name"), ("agent", "test_agent has a golden trace of this name")],
+    [
+        ("../up", "is not a file name"),
+        ("", "is not a file name"),
+        ("agent", "test_agent has a golden trace of this name"),
+    ],
 )
-def test_a_name_must_be_a_file_name_of_its_own(project, name, words):
+def test_a_name_must_be_a_unique_file_name(project, name, words):
     more = f"def test_z(xray_golden):\n    with xray_golden({name!r}):\n        search('z')\n"
     body = "search('loom')\n\n" + more
     code, out = project(body, "--update-goldens")
@@ -158,7 +162,7 @@ def test_a_broken_golden_trace_is_a_one_line_error(project, tmp_path):
     assert (code, words in out, "direct cause" in out, "During handling" in out) == (1, True, False, False)
 
 
-def test_the_plugin_loads_nothing_until_it_is_asked():
+def test_the_plugin_loads_nothing_until_it_is_used():
     code = "import sys, flow_xray.pytest_plugin; print([m for m in sys.modules if m in ('flow_xray._compare.golden', 'flow_xray._compare.diff', 'difflib')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout in ("[]\n", "['difflib']\n")  # pytest itself may load difflib

@@ -1,4 +1,4 @@
-"""A whole trace: constructed, written, read back."""
+"""A trace: constructed, written, read back."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 from flow_xray import Span, TraceFormatError, TraceOutputError, TraceResult
 
 
-def test_a_trace_made_by_hand_is_frozen_and_redacted_when_it_is_written(make_span, tmp_path):
+def test_a_constructed_trace_is_frozen_and_redacted_when_it_is_written(make_span, tmp_path):
     span = make_span(
         input={"api_key": "plain-secret-1", "when": {1, 1}},
         error={"type": "E", "message": "plain-secret-1", "traceback": ""},
@@ -20,10 +20,10 @@ def test_a_trace_made_by_hand_is_frozen_and_redacted_when_it_is_written(make_spa
     assert (tmp_path / "t.json").read_text() == text
     assert (tmp_path / "t.html").read_text() == page
     assert "plain-secret" not in text
-    assert span.input["api_key"] == "plain-secret-1"  # the caller's own data is not touched
+    assert span.input["api_key"] == "plain-secret-1"  # the caller's data is unchanged
 
 
-def test_json_comes_back_unchanged(make_span):
+def test_json_is_restored_unchanged(make_span):
     root = make_span("root", kind="agent", duration_ns=None, status="open")
     message = {"role": "user", "content": "hi " * 200}
     child = make_span(
@@ -57,7 +57,7 @@ def test_a_span_of_an_unknown_parent_is_a_root(make_span):
     assert TraceResult(spans=[span]).roots == [span]
 
 
-def test_find_gives_the_spans_of_a_name(make_span):
+def test_find_returns_the_spans_of_a_name(make_span):
     spans = [make_span("a"), make_span("b"), make_span("a")]
     assert list(TraceResult(spans=spans).find("a")) == [spans[0], spans[2]]
 

@@ -1,4 +1,4 @@
-"""The tables of loom-ops in the database of the runs: opened by loom_runner, with errors of loom-ops."""
+"""The tables of loom-ops in the database of the runs, with the errors of loom-ops."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Tables:
 
     @contextmanager
     def transaction(self) -> Iterator[Any]:
-        """Yield the connection in a write transaction, which is committed at the end or rolled back.
+        """Yield the connection in a write transaction, committed at the end or rolled back.
 
         Raises:
             LoomOpsError: The store refuses, as `error`.

@@ -12,7 +12,7 @@ GROUPS = {"oncall": ("alice", "bob")}
     [
         (ALICE, {"group": "oncall"}, "eve", None),
         (ALICE, {"group": "oncall", "not_requester": True}, "bob", None),
-        (ALICE, {"group": "oncall", "not_requester": True}, "alice", "somebody else must approve"),
+        (ALICE, {"group": "oncall", "not_requester": True}, "alice", "another person must approve"),
         (EVE, {"group": "oncall"}, "alice", "not in the group 'oncall'"),
         (ALICE, {"group": "dba"}, "bob", "nobody is in it"),
         (ALICE, {}, "alice", None),

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 
 class BotApi:
-    """The part of the Bot API that the tests need: updates to return, calls received, errors to raise."""
+    """A fake of the Bot API: updates to return, calls received, errors to raise."""
 
     def __init__(self) -> None:
         self.updates: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ from loom_ops._notify.webhook import SIGNATURE_HEADER, send_webhook, signature
 
 
 def verify_signature(secret: str, body: bytes, header: str, *, now: int) -> bool:
-    """What a receiver does: it accepts a body that was signed with the secret in the last five minutes."""
+    """Return whether a body was signed with the secret in the last five minutes."""
     found = re.fullmatch(r"t=([0-9]{1,15}),v1=([0-9a-f]{64})", header)
     if found is None or abs(now - int(found[1])) > 300:
         return False

@@ -174,7 +174,7 @@ def test_one_person_cannot_approve_twice(cli: CommandLine) -> None:
 def test_the_requester_cannot_approve_when_another_person_must(cli: CommandLine) -> None:
     cli.runbook(**{"group: operators": "group: operators, not_requester: true"})
     cli.start()
-    assert "somebody else must approve it" in cli.approve(code=5)
+    assert "another person must approve it" in cli.approve(code=5)
     assert cli.resume(3)["status"] == "waiting" and cli.commands == []
 
 

@@ -20,7 +20,7 @@ def printable(text: str) -> str:
 
 
 def tool_line(name: str, arguments: Mapping[str, Any], result: str, time: str, *, width: int) -> str:
-    """Format one tool call as a line: name, main argument, result, time; a long argument is shortened."""
+    """Format one tool call as a line: name, main argument (shortened), result, time."""
     result_width = max(20 if width >= 80 else 12, len(result))
     room = max(10, min(40, width - 2 - 12 - 1 - 2 - result_width - 2 - _TIME_COLUMNS))
     what = shorten_argument(argument_text(arguments), room)
@@ -28,7 +28,7 @@ def tool_line(name: str, arguments: Mapping[str, Any], result: str, time: str, *
 
 
 def argument_text(arguments: Mapping[str, Any]) -> str:
-    """Return the most informative argument: a query in quotes, a path unchanged, a task with its agent."""
+    """Return the most informative argument: a quoted query, a path, a task with its agent."""
     if isinstance(arguments.get("agent"), str) and isinstance(arguments.get("task"), str):
         return f"{arguments['agent']}: {arguments['task']}"
     for name in ("query", "pattern", "message", "question"):

@@ -1,4 +1,4 @@
-"""`loom-run mcp`: servers are listed without starting anything, checked as real processes, and trusted once."""
+"""`loom-run mcp`: listing servers without starting them, checking them, trusting them."""
 
 import json
 import subprocess

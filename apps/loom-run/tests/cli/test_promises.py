@@ -1,7 +1,8 @@
 """Errors of the published alphas, one regression test each.
 
-Other files test the rest: the OpenAI path (`test_providers`), edited and expired requests (`test_approvals`), children
-that were killed (`test_delegation` and `test_kill_sweep` of loom-agents), MCP and HTTP (`test_mcp*`, `test_serve*`).
+Other files test the rest: the OpenAI path (`test_providers`), edited and expired requests
+(`test_approvals`), children that were killed (`test_delegation` and `test_kill_sweep` of
+loom-agents), MCP and HTTP (`test_mcp*`, `test_serve*`).
 """
 
 import json

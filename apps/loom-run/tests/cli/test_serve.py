@@ -1,4 +1,4 @@
-"""`loom-run serve` as a real process: chats over HTTP, decisions from other processes, the end by a signal."""
+"""`loom-run serve` as a real process: chats, decisions from elsewhere, the end by a signal."""
 
 import hashlib
 import json

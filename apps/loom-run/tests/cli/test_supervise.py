@@ -1,4 +1,4 @@
-"""A team: a supervisor and agents that work in parallel, with one tree in explain, one budget, one list of approvals."""
+"""A team in parallel: one tree in explain, one budget, one list of approvals."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The layers of settings: which one wins, which lines are refused, and what a project may set only when trusted."""
+"""The layers of settings: precedence, refused lines, and settings that need trust."""
 
 import json
 from collections.abc import Callable

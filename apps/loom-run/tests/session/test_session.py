@@ -24,7 +24,7 @@ Run = Callable[..., Any]
 
 
 def _chat(project: Path, capsys: Any, option: str, *lines: Any) -> tuple[list[str], str]:
-    """Type lines; an exception class among them is raised instead. Returns the answers and the text on stderr."""
+    """Type lines (an exception class is raised instead); return the answers and stderr."""
     waiting = list(lines)
     answers: list[str] = []
 

@@ -8,10 +8,10 @@
     result = trace.run(search, "loom")      # await trace.arun(...) in async code
     result.to_html("trace.html")
 
-`trace` records; a `TraceResult` holds `Span`s and writes files; `read_journal` reads what a killed
-process left. `TraceResult.diff` gives the `TraceDiff` of two runs; `TraceResult.analyze` gives
-`Finding`s, also those of your own rules on a `SpanTree`; a `TraceStore` holds many captures in a
-folder. pytest finds the fixture `xray_golden` by itself.
+`trace` records; a `TraceResult` holds `Span`s and writes files; `read_journal` reads the journal of
+a killed process. `TraceResult.diff` returns the `TraceDiff` of two runs; `TraceResult.analyze`
+returns `Finding`s, including those of custom rules on a `SpanTree`; a `TraceStore` holds many
+captures in a folder. pytest discovers the fixture `xray_golden`.
 
 Loaded only when imported: `flow_xray.asgi.TraceMiddleware`, `flow_xray.otel.XraySpanProcessor`.
 """
@@ -60,7 +60,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> object:
-    """Load at first use what recording does not need."""
+    """Load names that recording does not need, at their first use."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -5,18 +5,18 @@
     └── TraceOutputError   a journal or trace file cannot be written (also an OSError)
 
 A recording session raises none of them once it is open: the traced program continues, and one
-warning says what could not be recorded.
+warning describes what could not be recorded.
 """
 
 
 class FlowXrayError(Exception):
-    """Base of every error that flow_xray raises on purpose."""
+    """Base of all errors of flow_xray."""
 
 
 class TraceFormatError(FlowXrayError, ValueError):
     """A file is not a trace, is damaged beyond use, or was written by a newer flow-xray.
 
-    A journal whose last record is torn is *not* an error: everything before it is read.
+    A journal whose last record is truncated is *not* an error: everything before it is read.
     """
 
 

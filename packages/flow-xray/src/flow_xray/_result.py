@@ -1,6 +1,4 @@
-"""`TraceResult`: a trace with everything that can be done with it.
-
-What it does is in the folders below.
+"""`TraceResult`: a trace and its operations, which are implemented in these folders.
 
     _data, _redaction    the trace itself: spans, frozen values
     _read                from_json, read_journal
@@ -30,10 +28,10 @@ class TraceResult(TraceData):
         name: Title of the trace.
         spans: In any order; `Span.parent_id` makes them a tree. A span whose parent is not here is
             a root.
-        value: JSON of what the traced call returned.
+        value: The return value of the traced call, as JSON.
         meta: JSON facts about the whole trace (run_id, status, ...).
         trace_id: 32 hex digits; random when not given.
-        is_frozen: The values are JSON and redacted already, as those of a session or a file are.
+        is_frozen: The values are already redacted JSON, like those of a session or a file.
             Spans that you construct yourself are frozen and redacted when the trace is written.
     """
 
@@ -57,10 +55,10 @@ class TraceResult(TraceData):
     def priced(self, prices: "str | os.PathLike[str] | None" = None) -> "TraceResult":
         """Return this trace with `cost_usd` in every model call whose price is known.
 
-        A cost that the program recorded stays. Otherwise the price file is asked, then
-        `genai-prices` (extra `[prices]`) with the price at the time of the call; a call that
-        neither knows stays unpriced. Every written form is priced this way; call this method
-        yourself to give a price file.
+        A cost that the program recorded is kept. Otherwise the price comes from the price file,
+        then from `genai-prices` (extra `[prices]`) at the time of the call; without a price, the
+        call stays unpriced. Every written form is priced this way; call this method to use a price
+        file.
 
         Args:
             prices: A JSON file, in USD for a million tokens: {"models": {NAME: {"input": 3,
@@ -85,8 +83,8 @@ class TraceResult(TraceData):
         """Compare this trace with a later one.
 
         The difference is true when a call was added, removed, moved or changed. Calls are aligned,
-        so an inserted one shifts nothing. Times, token counts, cost, ids and temporary paths are no
-        change: the comparison leaves them out, and both traces keep them as they are.
+        so an inserted one shifts nothing. Times, token counts, cost, ids and temporary paths are
+        not compared; both traces keep them.
 
         Args:
             other: The later trace.
@@ -98,13 +96,13 @@ class TraceResult(TraceData):
         return diff(self, other, ignore)
 
     def analyze(self, rules: "Iterable[Rule]" = ()) -> "tuple[Finding, ...]":
-        """Return what is likely wrong.
+        """Return likely problems.
 
-        That is: errors, slow and repeated calls, calls after the budget was used up, token counts
+        These are errors, slow and repeated calls, calls after the budget was used up, token counts
         that differ.
 
         Args:
-            rules: Callables of yours that take the `SpanTree` and return findings or texts.
+            rules: Custom rules: callables that take the `SpanTree` and return findings or texts.
         """
         from flow_xray._analysis.findings import analyze
 
@@ -114,7 +112,7 @@ class TraceResult(TraceData):
         """Return the trace as JSON text in the format `flow-xray/1`.
 
         Args:
-            path: Where the text is also written.
+            path: The file to write the text to; None for none.
 
         Raises:
             TraceOutputError: `path` cannot be written.
@@ -125,7 +123,7 @@ class TraceResult(TraceData):
 
     @staticmethod
     def from_json(text: "str | bytes") -> "TraceResult":
-        """Read what `to_json` wrote.
+        """Read the text that `to_json` returned.
 
         Raises:
             TraceFormatError: The text is not a trace, or a newer flow-xray wrote it.
@@ -142,10 +140,10 @@ class TraceResult(TraceData):
     ) -> str:
         """Return the trace as one offline HTML page.
 
-        The page needs no server and no network; it is one file that can be sent to somebody.
+        The page is one file that needs no server and no network.
 
         Args:
-            path: Where the page is also written.
+            path: The file to write the page to; None for none.
             source: Files or folders of the program's source. The graph then also shows what could
                 have run and which branches were not taken. Nothing of the source is executed.
 
@@ -166,7 +164,7 @@ class TraceResult(TraceData):
         """Return Chrome trace events, which Perfetto and DevTools open.
 
         Args:
-            path: Where the text is also written.
+            path: The file to write the text to; None for none.
 
         Raises:
             TraceOutputError: `path` cannot be written.
@@ -179,7 +177,7 @@ class TraceResult(TraceData):
         """Return a speedscope file: a flame graph of each lane.
 
         Args:
-            path: Where the text is also written.
+            path: The file to write the text to; None for none.
 
         Raises:
             TraceOutputError: `path` cannot be written.
@@ -189,10 +187,10 @@ class TraceResult(TraceData):
         return _written(speedscope(self.priced()), path)
 
     def to_otlp(self, path: "str | os.PathLike[str] | None" = None) -> str:
-        """Return OTLP/JSON, which OpenTelemetry backends take.
+        """Return OTLP/JSON, which OpenTelemetry backends accept.
 
         Args:
-            path: Where the text is also written.
+            path: The file to write the text to; None for none.
 
         Raises:
             TraceOutputError: `path` cannot be written.
@@ -205,7 +203,7 @@ class TraceResult(TraceData):
         """Return a Graphviz graph of who called whom, folded by function.
 
         Args:
-            path: Where the text is also written.
+            path: The file to write the text to; None for none.
 
         Raises:
             TraceOutputError: `path` cannot be written.
@@ -218,9 +216,9 @@ class TraceResult(TraceData):
 def read_journal(*paths: "str | os.PathLike[str]") -> TraceResult:
     """Return the trace that a journal holds so far; the file may still be written to.
 
-    Several journals make one trace: those of a process and of the processes that it started with
-    `trace.environment()`. `result.meta["journal"]` says how many sessions and processes it holds,
-    how many records were damaged, and whether it is complete.
+    Several journals are joined into one trace: those of a process and of the processes that it
+    started with `trace.environment()`. `result.meta["journal"]` has the number of sessions, of
+    processes and of damaged records, and whether the journal is complete.
 
     Raises:
         TraceFormatError: A file cannot be read, is not a journal, or a newer flow-xray wrote it.
@@ -231,15 +229,15 @@ def read_journal(*paths: "str | os.PathLike[str]") -> TraceResult:
 
 
 def read_trace_files(paths: Sequence[str], *, is_partial_fine: bool = False) -> TraceResult:
-    """Return the trace in files of any known format; several make one trace.
+    """Return the trace in files of any known format; several are joined into one trace.
 
     Args:
         paths: Of the files.
-        is_partial_fine: Read what is intact of a damaged trace file; `meta["notes"]` says what is
-            missing.
+        is_partial_fine: Read the intact part of a damaged trace file; `meta["notes"]` describes the
+            rest.
 
     Raises:
-        TraceFormatError: A file cannot be read, or its format is not known.
+        TraceFormatError: A file cannot be read, or its format is unknown.
     """
     from flow_xray._read.files import read_files
 

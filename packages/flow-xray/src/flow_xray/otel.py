@@ -1,4 +1,4 @@
-"""Record what OpenTelemetry instruments: pydantic-ai, OpenInference, Logfire, your own spans.
+"""Record OpenTelemetry spans: those of pydantic-ai, OpenInference, Logfire, or custom ones.
 
     from flow_xray.otel import XraySpanProcessor
 
@@ -6,7 +6,7 @@
     provider.add_span_processor(XraySpanProcessor())
 
 `XraySpanProcessor()` records a span in the session that is open where the span starts;
-`XraySpanProcessor(journal="run.xray")` records in a session of its own, until `shutdown()`.
+`XraySpanProcessor(journal="run.xray")` records in a separate session, until `shutdown()`.
 
 Needs the extra `[otel]`. A span is written to disk when it starts and when it ends, so a killed
 process leaves its open spans, too. Spans of both kinds make one tree: a traced function that runs
@@ -65,7 +65,7 @@ class XraySpanProcessor(SpanProcessor):
     Args:
         session: Records the spans that start where no session is open; without it they are not
             recorded.
-        journal: Opens a session of its own that appends to this `.xray` file; `shutdown()` closes
+        journal: Opens a separate session that appends to this `.xray` file; `shutdown()` closes
             it.
         name: Title of that session.
         redact: Its rules, in addition to the built-in ones.
@@ -118,10 +118,10 @@ class XraySpanProcessor(SpanProcessor):
         return True
 
     def result(self) -> TraceResult:
-        """Return what the session of this processor has recorded so far.
+        """Return the trace of the session of this processor so far.
 
         Raises:
-            LookupError: It has no session; ask the session that is open around the spans.
+            LookupError: It has no session; use the session that is open around the spans.
         """
         if self._session is None:
             raise LookupError(

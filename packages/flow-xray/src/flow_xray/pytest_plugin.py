@@ -68,8 +68,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 class XrayGolden:
     """Record and compare: `with xray_golden("name"): ...`, or `xray_golden.check(result, "name")`.
 
-    The golden trace is `goldens/<name>.json` beside the test file; without a name it is named after
-    the test. When the check fails, the test fails with the difference, and
+    The golden trace is `goldens/<name>.json` next to the test file; the default name is that of the
+    test. When the check fails, the test fails with the difference, and
     `goldens/<name>.diff.html` shows it.
     """
 
@@ -130,13 +130,13 @@ class XrayGolden:
         Args:
             result: The trace.
             name: Of the golden trace.
-            max_tokens_increase: How far the tokens may grow: "10%", or a number.
+            max_tokens_increase: The allowed increase of the tokens: "10%", or a number.
             max_cost_increase: The same for the cost; a number is in USD.
             max_duration_increase: The same for the duration; a number is in ms.
             max_calls_increase: The same for the number of calls.
             ignore: Members to leave out, at any depth; also "input", "output", "error", "status",
                 "meta".
-            limits_only: Let changed calls pass.
+            limits_only: Ignore changed calls.
         """
         __tracebackhide__ = True
         from flow_xray._compare.golden import check_against, write_golden
@@ -185,12 +185,12 @@ class XrayGolden:
     def _path(self, name: str | None) -> Path:
         """Return the path of the golden trace.
 
-        Refuse a name that is no file name or that another test uses.
+        Refuse a name that is not a file name or that another test uses.
         """
         given = self._default_name if name is None else name
         if not re.fullmatch(r"\w[\w .\[\]=+-]*", given) or given.endswith("."):
             raise ValueError(
-                f"cannot use {name!r} as the name of a golden trace: because it is no file name. "
+                f"cannot use {name!r} as the name of a golden trace: because it is not a file name. "
                 "Give letters, digits, spaces, dots or hyphens."
             )
         path = self._folder / f"{given}.json"

@@ -24,7 +24,7 @@ from flow_xray._data.span import Json
 from flow_xray._record.trace import trace
 from flow_xray._result import read_journal
 
-__all__ = ["KillReport", "judge", "kill_once", "main"]
+__all__ = ["KillReport", "check_journal", "kill_once", "main"]
 
 _LONGEST_S = 60
 
@@ -34,14 +34,14 @@ class KillReport:
     """The state of the journal of one killed process.
 
     Args:
-        told: Number of calls that the process had reported as ended.
+        reported: Number of calls that the process had reported as ended.
         spans: Number of spans in the journal.
         interrupted: Number of spans without an end.
         damaged: Number of records that could not be read; more than one is a fault.
-        faults: Descriptions of what is wrong; empty when nothing is.
+        faults: Descriptions of the errors; empty when there are none.
     """
 
-    told: int
+    reported: int
     spans: int
     interrupted: int
     damaged: int
@@ -55,30 +55,32 @@ def kill_once(journal: Path, *, moment: float, view: Callable[[Sequence[str]], i
         journal: Its path; must not exist.
         moment: When to kill: the integer part is the number of calls to wait for, the rest a
             fraction of 5 ms.
-        view: Runs `flow-xray` with arguments; by default the command itself, without its output.
+        view: Runs `flow-xray` with arguments; by default the command, with its output discarded.
     """
     command = [sys.executable, "-m", "flow_xray.testing", "--record", str(journal)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603  this very module
         assert process.stdout is not None
-        told = bytearray()
-        while told.count(b"\n") <= int(moment):  # the first line says that the journal is open
-            told += os.read(process.stdout.fileno(), 65_536) or _ended(process)
+        reported = bytearray()
+        while reported.count(b"\n") <= int(moment):  # the first line says that the journal is open
+            reported += os.read(process.stdout.fileno(), 65_536) or _ended(process)
         if moment % 1:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=(moment % 1) * 0.005)
         process.send_signal(signal.SIGKILL)
-        told += process.stdout.read()
+        reported += process.stdout.read()
         process.wait(timeout=_LONGEST_S)
-    numbers = [int(line) for line in bytes(told).split(b"\n")[1:-1]]
-    return judge(journal, numbers, view)
+    numbers = [int(line) for line in bytes(reported).split(b"\n")[1:-1]]
+    return check_journal(journal, numbers, view)
 
 
-def judge(journal: Path, told: Sequence[int], view: Callable[[Sequence[str]], int] | None = None) -> KillReport:
+def check_journal(
+    journal: Path, reported: Sequence[int], view: Callable[[Sequence[str]], int] | None = None
+) -> KillReport:
     """Compare a journal with the calls that were reported as ended.
 
     Args:
         journal: Of a killed process.
-        told: The numbers of these calls.
+        reported: The numbers of these calls.
         view: As for `kill_once`.
     """
     faults: list[str] = []
@@ -95,7 +97,7 @@ def judge(journal: Path, told: Sequence[int], view: Callable[[Sequence[str]], in
         for span in result.spans
         if isinstance(span.input, dict) and "number" in span.input and span.status in ("ok", "error")
     }
-    for number in told:
+    for number in reported:
         span = ended.get(number)
         if span is None:
             faults.append(f"call {number} had ended and is not in the journal")
@@ -109,7 +111,7 @@ def judge(journal: Path, told: Sequence[int], view: Callable[[Sequence[str]], in
     ]
     faults += [f"{span.name} is open, and its process is dead" for span in result.spans if span.status == "open"]
     interrupted = sum(span.status == "interrupted" for span in result.spans)
-    return KillReport(len(told), len(result.spans), interrupted, damaged, tuple(faults))
+    return KillReport(len(reported), len(result.spans), interrupted, damaged, tuple(faults))
 
 
 def _ended(process: "subprocess.Popen[bytes]") -> bytes:
@@ -196,10 +198,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for fault in report.faults:
                 sys.stdout.write(f"FAULT kill {number} (seed {options.seed}): {fault}\n")
     faulty = sum(bool(each.faults) for each in reports)
-    told, spans = sum(each.told for each in reports), sum(each.spans for each in reports)
+    reported, spans = sum(each.reported for each in reports), sum(each.spans for each in reports)
     cut, torn = sum(each.interrupted for each in reports), sum(each.damaged for each in reports)
     sys.stdout.write(
-        f"{len(reports):,} kills (seed {options.seed}): {told:,} ended calls reported, {spans:,} spans read, "
+        f"{len(reports):,} kills (seed {options.seed}): {reported:,} ended calls reported, {spans:,} spans read, "
         f"{cut:,} interrupted, {torn:,} torn records; {faulty:,} journals with faults\n"
     )
     return 1 if faulty else 0

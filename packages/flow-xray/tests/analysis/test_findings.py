@@ -1,4 +1,4 @@
-"""Findings: what each rule finds and does not find, and rules of the user."""
+"""Findings: the built-in rules, their limits, and custom rules."""
 
 import json
 
@@ -32,7 +32,7 @@ def test_a_clean_run_has_no_findings(found, make_span):
 ERROR = {"type": "ValueError", "message": "no", "traceback": ""}
 
 
-def test_an_error_is_found_where_it_was_raised_and_a_retry_softens_it(found, make_span):
+def test_an_error_is_reported_where_it_was_raised_and_a_successful_retry_lowers_its_severity(found, make_span):
     root = make_span("main", status="error", error={**ERROR, "origin": "x"})
     first = make_span("fetch", parent=root, status="error", error=ERROR, input={"u": 1})
     other = make_span("fetch", parent=root, status="error", error=ERROR, input={"u": 2})
@@ -55,7 +55,7 @@ def test_a_slow_call_is_far_from_similar_calls_and_not_just_the_slowest(found, m
     assert found(*[span for n in range(9) for span in calls(f"f{n}", 900 if n == 5 else 100, kind="function")]) == []
 
 
-def test_a_repeated_call_is_found_and_its_output_decides_the_severity(found, make_span):
+def test_a_repeated_call_is_reported_and_its_output_determines_the_severity(found, make_span):
     def ask(question, answer, **more):
         return make_span("ask", kind="llm", input={"q": question}, output=answer, **more)
 
@@ -103,7 +103,7 @@ def test_a_sum_that_does_not_add_up_is_found(found, make_span):
     ]
 
 
-def test_rules_of_the_user_give_findings_or_texts(found, make_span):
+def test_custom_rules_return_findings_or_texts(found, make_span):
     def no_shell(tree):
         return [Finding("no_shell", span.id, "a shell was used", "error") for span in tree if span.name == "shell"]
 
@@ -138,7 +138,7 @@ def test_a_rule_that_raises_is_a_finding_and_the_others_still_run(make_span):
         ("broken", "error"), ("foreign", "error"), ("grave", "error"), ("late", "error"), ("lambda", "warning"),
     ]  # fmt: skip
     assert "hunter2x9" not in found[0].message
-    assert "7 is no finding" in found[1].message
+    assert "7 is not a finding" in found[1].message
 
 
 def test_a_rule_can_walk_the_tree(make_span):
@@ -167,7 +167,7 @@ def file(tmp_path, make_span):
     return str(path)
 
 
-def test_the_command_lists_findings_and_fails_only_when_asked(file, capsys):
+def test_the_command_lists_findings_and_fails_only_with_the_option(file, capsys):
     assert main(["analyze", file]) == 0
     assert capsys.readouterr().out.startswith("error    error: fetch raised ValueError: no  [")
     assert main(["analyze", file, "--fail-on", "error", "--output", "json"]) == 1
@@ -175,7 +175,7 @@ def test_the_command_lists_findings_and_fails_only_when_asked(file, capsys):
     assert (finding["rule"], finding["severity"]) == ("error", "error")
 
 
-def test_the_command_applies_rules_of_the_user(file, capsys, tmp_path):
+def test_the_command_applies_custom_rules(file, capsys, tmp_path):
     rules = tmp_path / "rules.py"
     rules.write_text("def quiet(tree):\n    return 'too quiet'\nNUMBER = 5\n")
     assert main(["analyze", file, "--rule", f"{rules}:quiet", "--fail-on", "warning"]) == 1

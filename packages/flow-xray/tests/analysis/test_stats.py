@@ -53,7 +53,7 @@ def test_open_calls_have_no_time_and_an_empty_trace_has_no_rows(make_span):
 @pytest.mark.parametrize(
     ("numbers", "share", "value"), [([], 0.5, 0), ([7], 0.95, 7), ([1, 3], 0.5, 2), (list(range(101)), 0.95, 95)]
 )
-def test_quantiles_lie_between_neighbours(numbers, share, value):
+def test_quantiles_are_interpolated_between_neighbours(numbers, share, value):
     assert quantile(numbers, share) == value
 
 
@@ -185,4 +185,4 @@ def test_an_invalid_number_of_rows_is_an_error(file, capsys):
         with pytest.raises(SystemExit) as caught:
             main(["stats", file, f"--top={given}"])
         assert caught.value.code == 2
-        assert "because it is no number of 1 or more" in capsys.readouterr().err
+        assert "because it is not a number of 1 or more" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Traces for the page: small and large, broken and hostile. The fixture `scenes` has them."""
+"""Traces for the page: small and large, damaged and hostile; the fixture `scenes` returns them."""
 
 import math
 import random
@@ -29,7 +29,7 @@ ATTACKS = [
 
 
 class Maker:
-    """Makes spans with consecutive ids."""
+    """Create spans with consecutive ids."""
 
     def __init__(self, first: int = 0xA0000000) -> None:
         self.spans: list[Span] = []
@@ -74,7 +74,7 @@ def single() -> TraceResult:
 
 
 def failed() -> TraceResult:
-    """An agent run that fails after retries: the error travels up through the callers."""
+    """An agent run that fails after retries: the error propagates to the callers."""
     make = Maker()
     system = {
         "role": "system",
@@ -86,7 +86,7 @@ def failed() -> TraceResult:
         "content": "First I read the runbook for API latency.",
         "tool_calls": [{"id": "c1", "name": "read_runbook", "arguments": {"path": "api-latency.md"}}],
     }
-    told = {
+    result = {
         "role": "tool",
         "tool_call_id": "c1",
         "name": "read_runbook",
@@ -111,7 +111,13 @@ def failed() -> TraceResult:
         meta=usage(2140, 212, cost=0.0096) | {"cache_read_tokens": 1200},
     )
     make(
-        "read_runbook", root, at=9.4, took=0.004, kind="tool", input={"path": "api-latency.md"}, output=told["content"]
+        "read_runbook",
+        root,
+        at=9.4,
+        took=0.004,
+        kind="tool",
+        input={"path": "api-latency.md"},
+        output=result["content"],
     )
     make(
         "plan",
@@ -119,7 +125,7 @@ def failed() -> TraceResult:
         at=9.5,
         took=7.1,
         kind="llm",
-        input={"messages": [system, user, asks, told]},
+        input={"messages": [system, user, asks, result]},
         output=decides,
         meta=usage(2480, 96, cost=0.0089),
     )
@@ -191,7 +197,7 @@ def chat() -> TraceResult:
     numbers = random.Random(3)
     history: list[Any] = [{"role": "system", "content": "You help with a code base. Be brief."}]
     root = make("chat", at=0, took=412, kind="agent")
-    asked = [
+    questions = [
         "Where is the parser?",
         "Why does it fail on tabs?",
         "Show the failing line.",
@@ -208,7 +214,7 @@ def chat() -> TraceResult:
     at = 0.5
     for turn in range(40):
         history.append(
-            {"role": "user", "content": f"{asked[turn % 5]}" + ("" if turn < 5 else f" (round {turn // 5 + 1})")}
+            {"role": "user", "content": f"{questions[turn % 5]}" + ("" if turn < 5 else f" (round {turn // 5 + 1})")}
         )
         if turn % 3 == 1:
             call = {
@@ -260,7 +266,7 @@ def chat() -> TraceResult:
 
 
 def parallel() -> TraceResult:
-    """Real overlap: tasks of one thread side by side, and threads of a pool."""
+    """Calls that overlap: tasks of one thread, and threads of a pool."""
     make = Maker()
     root = make("review", at=0, took=9.4, kind="agent")
     make("split", root, at=0.1, took=0.5)

@@ -16,7 +16,7 @@ START = 1_795_233_600_000_000_000
 
 def openinference(number, name, parent, at_s, took_s, attributes):
     """One span as an OpenInference exporter writes it."""
-    told = {bool: "boolValue", int: "intValue", float: "doubleValue", str: "stringValue"}
+    kinds = {bool: "boolValue", int: "intValue", float: "doubleValue", str: "stringValue"}
     return {
         "traceId": "ab" * 16,
         "spanId": f"{number:016x}",
@@ -24,7 +24,7 @@ def openinference(number, name, parent, at_s, took_s, attributes):
         "name": name,
         "startTimeUnixNano": str(START + int(at_s * 1e9)),
         "endTimeUnixNano": str(START + int((at_s + took_s) * 1e9)),
-        "attributes": [{"key": key, "value": {told[type(value)]: value}} for key, value in attributes.items()],
+        "attributes": [{"key": key, "value": {kinds[type(value)]: value}} for key, value in attributes.items()],
         "status": {},
     }
 

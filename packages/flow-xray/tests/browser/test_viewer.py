@@ -1,4 +1,4 @@
-"""The page in a real browser: what a person can do with it, and what a hostile trace cannot."""
+"""The page in a real browser: its functions, and its safety with a hostile trace."""
 
 import json
 import math
@@ -22,7 +22,7 @@ def agent_run(make_span):
         "content": "First the runbook.",
         "tool_calls": [{"id": "c1", "name": "read_runbook", "arguments": {"path": "api.md"}}],
     }
-    told = {"role": "tool", "tool_call_id": "c1", "name": "read_runbook", "content": "1. Roll back."}
+    result = {"role": "tool", "tool_call_id": "c1", "name": "read_runbook", "content": "1. Roll back."}
     usage = {
         "model": "m-large",
         "input_tokens": 2140,
@@ -51,7 +51,7 @@ def agent_run(make_span):
     tool = make_span("read_runbook", parent=root, kind="tool", at_s=13, duration_ns=4_000_000, input={"path": "api.md"}, output="1. Roll back.",
                      meta={"run_id": "inc-1", "step_index": 3, "attempt": 2, "max_attempts": 3, "idempotency_key": "inc-1/3/read_runbook#0", "approved_by": "on-call"},
                      tags=[{"name": "retry", "at_ns": 1_795_233_613_001_000_000, "why": "in doubt"}])  # fmt: skip
-    decide = make_span("decide", parent=root, kind="llm", at_s=14, duration_ns=9_100_000_000, input={"messages": [system, user, asks, told]},
+    decide = make_span("decide", parent=root, kind="llm", at_s=14, duration_ns=9_100_000_000, input={"messages": [system, user, asks, result]},
                        output={"role": "assistant", "content": "Roll back, then verify."}, meta={"model": "m-large", "input_tokens": 1980, "output_tokens": 96})  # fmt: skip
     check = make_span("verifier", parent=root, kind="agent", at_s=30, duration_ns=100 * 10**9, status="error",
                       error={"type": "HealthError", "message": "p95 1.92 s > 0.5", "traceback": "", "origin": f"{0xA0000006:016x}"})  # fmt: skip
@@ -468,7 +468,7 @@ def test_a_hundred_thousand_spans_open_in_a_second_and_stay_light_in_every_view(
     large = scenes.large()
     page = open_page(large)
     usable_ms = page.evaluate("performance.now()")
-    assert usable_ms < 4_000  # the bar is 1 s on a quiet machine (benchmarks); a loaded one is allowed more
+    assert usable_ms < 4_000  # the limit is 1 s on an idle machine (benchmarks); a loaded one may take longer
     press(page, "End")
     assert selected(page) == large.spans[-1].name
     page.locator(".scroller").evaluate("e => e.scrollTop = e.scrollHeight / 2")
@@ -478,7 +478,7 @@ def test_a_hundred_thousand_spans_open_in_a_second_and_stay_light_in_every_view(
         page.get_by_role("tab", name=view).click()
         page.wait_for_selector(f"[role=tabpanel][aria-labelledby=tab-{view}]")
         settle(page)
-        assert time.perf_counter() - started < 4, view  # about 0.1 s on a quiet machine
+        assert time.perf_counter() - started < 4, view  # about 0.1 s on an idle machine
         assert elements(page) < 3_000, view
     page.get_by_role("tab", name="Tree").click()
     started = time.perf_counter()

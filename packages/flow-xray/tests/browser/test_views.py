@@ -31,7 +31,7 @@ def go(page, view):
 
 
 def line(page):
-    """The text of the chart about the bar under the pointer, or about the selected one."""
+    """The text of the chart for the bar under the pointer, or for the selected one."""
     settle(page)
     return page.locator(".chart-line").inner_text()
 
@@ -57,7 +57,7 @@ def inspected(page):
     return page.locator(".inspector h2 .title").inner_text()
 
 
-def test_the_timeline_shows_what_really_ran_at_the_same_time(open_page, scenes):
+def test_the_timeline_shows_calls_that_overlapped(open_page, scenes):
     page = open_page(scenes.parallel(), view="Timeline")
     assert page.get_by_role("group", name="Timeline, 4 lanes, 29 calls").is_visible()
     at_3_s = [name for name in bars_at(page, 3 / 9.4) if name != "review"]  # the selected one, where there is no bar
@@ -128,7 +128,7 @@ def test_two_fingers_zoom_the_timeline(open_page, scenes):
     page.get_by_label("Close the inspector").click()
     finger("pointerdown", 4, 320)
     finger("pointerup", 4, 320)
-    assert line(page).startswith("plan · llm · 7.1 s")  # what was under the second finger is under it still
+    assert line(page).startswith("plan · llm · 7.1 s")  # the call under the second finger has not moved
 
 
 def test_the_selection_is_the_same_in_every_view(open_page, scenes):
@@ -390,13 +390,16 @@ def test_a_long_chat_is_in_order_and_only_visible_blocks_are_in_the_document(ope
 
 def test_a_tool_result_without_a_name_is_not_shown_twice(open_page, make_span):
     asks = {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "find", "arguments": '{"q": "x"}'}}]}
-    told = {"role": "tool", "tool_call_id": "c1", "content": "found it"}
+    result = {"role": "tool", "tool_call_id": "c1", "content": "found it"}
     user = {"role": "user", "content": "Find x."}
     spans = [
         make_span("ask", kind="llm", input={"messages": [user]}, output=asks),
         make_span("find", kind="tool", input={"q": "x"}, output="found it"),
         make_span(
-            "ask", kind="llm", input={"messages": [user, asks, told]}, output={"role": "assistant", "content": "Here."}
+            "ask",
+            kind="llm",
+            input={"messages": [user, asks, result]},
+            output={"role": "assistant", "content": "Here."},
         ),
     ]
     page = open_page(TraceResult(spans=spans), view="Transcript")

@@ -182,7 +182,7 @@ def test_the_capture_of_a_killed_process_is_interrupted_and_can_be_read(tmp_path
     assert len(store.captures()) == 2
 
 
-def test_a_lost_or_torn_index_is_repaired(open_store, tmp_path):
+def test_a_lost_or_truncated_index_is_repaired(open_store, tmp_path):
     store = open_store()
     fill(store, "a", "b")
     index = tmp_path / "traces" / "index.jsonl"

@@ -25,7 +25,7 @@ def journal(tmp_path):
     return path
 
 
-def test_view_writes_the_page_beside_the_journal_and_prints_a_summary(journal, capsys):
+def test_view_writes_the_page_next_to_the_journal_and_prints_a_summary(journal, capsys):
     assert main(["view", str(journal), "--format", "text"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("demo  error  2 spans, 1 model call, 1 error, ")
@@ -52,8 +52,8 @@ def test_view_reads_a_json_trace(tmp_path, capsys, make_span):
     [
         (None, 2, "there is no such file"),
         (b"", 8, "it is empty"),
-        (b"\x00\x01", 8, "its format is not known"),
-        (b"\xff\xfe{", 8, "its format is not known"),
+        (b"\x00\x01", 8, "its format is unknown"),
+        (b"\xff\xfe{", 8, "its format is unknown"),
         (b"[1, 2]", 8, "JSON of another kind"),
         (b"[]", 8, "JSON of another kind"),
         (b'{"format":"flow-xray/1","spans":[{"id":"1"', 8, "x.xray': because it is not JSON"),
@@ -88,7 +88,7 @@ def test_a_folder_and_an_unwritable_page_are_errors(tmp_path, capsys, journal):
     assert main(["view", str(journal), str(tmp_path)]) == 8
     assert main(["view", str(journal), "--html", str(tmp_path / "no" / "p.html")]) == 1
     err = capsys.readouterr().err
-    assert "it is a folder and no TraceStore" in err
+    assert "it is a folder, but not of a TraceStore" in err
     assert "Is a directory" in err
     assert "cannot write" in err
 
@@ -125,7 +125,7 @@ def test_numbers_of_a_damaged_file_come_with_a_note(journal, capsys, command):
     assert "note: 1 record was damaged and left out\n" in capsys.readouterr().err
 
 
-def test_usage_is_shown_when_nothing_is_asked(capsys):
+def test_usage_is_shown_without_arguments(capsys):
     assert main([]) == 2
     assert "usage: flow-xray" in capsys.readouterr().err
 
@@ -135,11 +135,11 @@ def test_usage_is_shown_when_nothing_is_asked(capsys):
     [
         (
             ["run", "x.py", "word", "--flag"],
-            "'word' and '--flag' are none of its options. Put arguments of the script after --.",
+            "'word' and '--flag' are not options of run. Put arguments of the script after --.",
         ),
         (["view", "x", "--flag"], "unrecognized arguments: --flag"),
         (["view"], "required: FILE"),
-        (["stats", "x", "--top", "0"], "no number of 1 or more"),
+        (["stats", "x", "--top", "0"], "not a number of 1 or more"),
         (["bogus"], "invalid choice: 'bogus'"),
         (["view", "x", "--", "y"], "cannot take arguments after --"),
     ],
@@ -214,8 +214,8 @@ def test_run_runs_a_module(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "a script or -m MODULE is needed"),
-        (["x.py", "-m", "y"], "a script or -m MODULE is needed, and not both"),
+        ([], "it needs either a script or -m MODULE"),
+        (["x.py", "-m", "y"], "it needs either a script or -m MODULE"),
         (["none.py"], "there is no such file"),
     ],
 )

@@ -90,7 +90,7 @@ def test_a_closed_journal_is_finished_and_one_whose_process_is_gone_is_interrupt
     state = follower.state()
     assert (running["is_finished"], state["is_finished"]) == (False, True)
     assert state["ending"] == "interrupted: its process is gone"
-    assert state["version"] != running["version"]  # the page no longer says that it runs
+    assert state["version"] != running["version"]  # the page no longer shows it as running
     follower.page()
     assert follower.state()["version"] == state["version"]
 
@@ -105,7 +105,7 @@ def test_another_host_is_refused(journal, host):
 
 
 @pytest.mark.parametrize("path", ["/", "/secret", "/wrong/", "/secret/x", "/../etc/passwd"])
-def test_without_the_token_there_is_no_page(journal, path):
+def test_a_wrong_token_has_no_page(journal, path):
     with trace.capture(journal=journal):
         pass
     with serving(journal) as port:
@@ -127,7 +127,7 @@ def test_a_file_that_breaks_later_is_an_error_response(journal):
         get(port, "/secret/")
         journal.write_bytes(b"nonsense")
         answer, content = get(port, "/secret/")
-        assert (answer.status, "its format is not known" in content) == (500, True)
+        assert (answer.status, "its format is unknown" in content) == (500, True)
         journal.unlink()
         assert get(port, "/secret/")[0].status == 500
         assert json.loads(get(port, "/secret/state")[1])["is_finished"] is True

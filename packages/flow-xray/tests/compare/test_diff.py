@@ -105,7 +105,7 @@ def test_nothing_below_an_inserted_call_is_listed():
         ({"created_at": 5, "latency_ms": 1.5}, {"created_at": 6, "latency_ms": 9.5}),
     ],
 )
-def test_volatile_values_are_no_change_and_stay_in_the_trace(old, new):
+def test_volatile_values_are_not_compared_and_stay_in_the_trace(old, new):
     before, after = run(("a", old, old)), run(("a", new, new))
     assert not before.diff(after)
     assert before.spans[1].input == old
@@ -119,7 +119,7 @@ def test_volatile_values_are_no_change_and_stay_in_the_trace(old, new):
      ({"created": True}, {"created": False}), ({"updated": 3}, {"updated": 4}), ({"timeout_ms": 5}, {"timeout_ms": 6}),
      ('{"a": 1}', '{"a": 2}'), ("db.example:8080", "db.example:8081"), ("/srv/a1/x", "/srv/a2/x")],
 )  # fmt: skip
-def test_real_differences_are_not_taken_for_volatile_ones(old, new):
+def test_real_differences_are_not_treated_as_volatile(old, new):
     assert seen(run(("a", 0, old)).diff(run(("a", 0, new)))) == [("changed", "a")]
 
 
@@ -191,7 +191,7 @@ def test_recorded_text_is_text_in_output_and_page():
 
 @pytest.fixture
 def files(tmp_path):
-    """Return a function that writes traces as golden.json and new.json and gives their paths."""
+    """Return a function that writes traces as golden.json and new.json and returns their paths."""
 
     def write(golden, new):
         paths = [tmp_path / "golden.json", tmp_path / "new.json"]

@@ -1,4 +1,4 @@
-"""The page of a difference: every call of both runs in one order, beside both traces."""
+"""The page of a difference: every call of both runs in one order, with both traces."""
 
 import pytest
 from flow_xray import Span, TraceResult
@@ -6,7 +6,7 @@ from flow_xray import Span, TraceResult
 
 @pytest.fixture
 def run(make_span):
-    """Return a function that makes a trace from an outline: (name, output, [callees])."""
+    """Return a function that builds a trace from an outline: (name, output, [callees])."""
 
     def make(*outline, name="run"):
         spans = []
@@ -25,7 +25,7 @@ def run(make_span):
 
 @pytest.fixture
 def rows(read_block):
-    """Return a function that gives (mark, depth, name before, name after) of each row."""
+    """Return a function that returns (mark, depth, name before, name after) of each row."""
 
     def read(before, after):
         page = before.diff(after).to_html()

@@ -1,4 +1,4 @@
-"""`flow-xray check`: what fails, what passes, and what a golden trace file is."""
+"""`flow-xray check`: failures, passes, and the golden trace file."""
 
 import json
 
@@ -109,23 +109,23 @@ def test_limits_are_a_percentage_or_a_number(check, limit, code):
     assert (found, "allowed +" in out) == (code, bool(code))
 
 
-def test_a_total_that_was_nothing_exceeds_any_percentage(check):
+def test_a_total_that_was_zero_exceeds_any_percentage(check):
     code, out = check(tokens(0), tokens(3), "--max-tokens-increase", "900%")
     assert (code, "from nothing to 3" in out) == (1, True)
 
 
 def test_an_unknown_cost_does_not_pass_a_cost_limit(check):
     code, out = check(tokens(100), tokens(100, cost=False), "--max-cost-increase", "10%")
-    assert (code, "! cost of 1 model call of run is not known" in out) == (1, True)
+    assert (code, "! cost of 1 model call of run is unknown" in out) == (1, True)
     assert check(tokens(100), tokens(100, cost=False))[0] == 0
 
 
-def test_limits_only_lets_changed_calls_pass(check):
+def test_limits_only_ignores_changed_calls(check):
     assert check(GOLDEN, run(read("a")), "--limits-only")[0] == 0
     assert check(run(read("a")), GOLDEN, "--limits-only", "--max-calls-increase", "0")[0] == 1
 
 
-def test_the_page_goes_where_it_is_asked_and_replaces_nothing_of_another_kind(check, tmp_path, capsys):
+def test_the_page_is_written_to_the_given_path_and_replaces_no_file_of_another_kind(check, tmp_path, capsys):
     assert check(GOLDEN, GOLDEN, "--html", str(tmp_path / "p.html"))[0] == 0
     assert (tmp_path / "p.html").exists()
     (tmp_path / "new.diff.html").write_text("mine")
@@ -133,12 +133,12 @@ def test_the_page_goes_where_it_is_asked_and_replaces_nothing_of_another_kind(ch
     run(read("z")).to_json(tmp_path / "new.json")
     capsys.readouterr()
     assert main(["check", str(tmp_path / "golden.json"), str(tmp_path / "new.json")]) == 1
-    assert "a file of another kind is there" in capsys.readouterr().err
+    assert "a file of another kind exists there" in capsys.readouterr().err
     assert (tmp_path / "new.diff.html").read_text() == "mine"
 
 
 @pytest.mark.parametrize("limit", ["many", "-1", "nan", "inf%", "%", "", "10%%", "1e999"])
-def test_a_limit_that_is_no_number_is_a_one_line_error(tmp_path, capsys, limit):
+def test_a_limit_that_is_not_a_number_is_a_one_line_error(tmp_path, capsys, limit):
     GOLDEN.to_json(tmp_path / "g.json")
     assert main(["check", str(tmp_path / "g.json"), str(tmp_path / "g.json"), f"--max-tokens-increase={limit}"]) == 2
     out, err = capsys.readouterr()
@@ -147,7 +147,7 @@ def test_a_limit_that_is_no_number_is_a_one_line_error(tmp_path, capsys, limit):
 
 @pytest.mark.parametrize("which", ["golden", "new"])
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\x00\xff", b'{"a": 1}', b'{"format": "flow-xray/9"}', b"[]"])
-def test_a_file_that_is_no_trace_is_neither_a_pass_nor_a_change(tmp_path, capsys, which, content):
+def test_a_file_that_is_not_a_trace_is_neither_a_pass_nor_a_change(tmp_path, capsys, which, content):
     paths = {"golden": tmp_path / "golden.json", "new": tmp_path / "new.json"}
     for path in paths.values():
         GOLDEN.to_json(path)

@@ -1,4 +1,4 @@
-"""The short text beside a span's name."""
+"""The short text next to a span's name."""
 
 import pytest
 from flow_xray import Span
@@ -17,7 +17,7 @@ from flow_xray._data.detail import detail_of
         ({"input": {"state": {"deep": 1}}}, ""),
         ({"input": "x" * 500}, "x" * 95 + "…"),
         ({"meta": {"model": "m-1", "input_tokens": 2140, "output_tokens": 212}}, "2,140 → 212 · m-1"),
-        ({"meta": {"model": "x", "input_tokens": 2140, "output_tokens": 212}}, "2,140 → 212"),  # it is the name
+        ({"meta": {"model": "x", "input_tokens": 2140, "output_tokens": 212}}, "2,140 → 212"),  # the model is the name
         ({"meta": {"input_tokens": 5}}, "5 → ?"),
         ({"meta": {"attempt": 2}, "input": {"n": 1}}, "attempt 2 · 1"),
         ({"meta": {"attempt": 1}, "input": {"n": 1}}, "1"),

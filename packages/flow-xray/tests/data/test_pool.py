@@ -45,7 +45,7 @@ def test_with_lists_a_history_grows_with_its_length_and_not_with_its_square():
     assert sizes[1] < 2.2 * sizes[0]
 
 
-def test_lists_with_a_common_beginning_come_back_unchanged():
+def test_lists_with_a_common_beginning_are_restored_unchanged():
     messages = [{"role": "user", "content": str(n)} for n in range(8)]
     value = [messages, messages[:6], [*messages[:6], messages[0]], messages[::-1], messages, messages[:3], []]
     assert restored(*packed(value, Lists())) == value
@@ -66,6 +66,6 @@ json_values = st.recursive(
 
 
 @given(json_values, st.booleans())
-def test_every_value_comes_back_also_those_that_look_like_references(value, has_lists):
+def test_every_value_is_restored_including_those_that_look_like_references(value, has_lists):
     value = [value, [{"role": "user", "content": value}] * 4, value]
     assert restored(*packed(value, Lists() if has_lists else None)) == value

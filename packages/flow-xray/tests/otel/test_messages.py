@@ -99,7 +99,7 @@ def test_an_image_and_unknown_parts_of_a_flattened_message_stay():
 
 
 @pytest.mark.parametrize(
-    ("name", "told", "message"),
+    ("name", "attributes", "message"),
     [
         ("gen_ai.user.message", {"content": "hi"}, {"role": "user", "content": "hi"}),
         ("gen_ai.user.message", {"gen_ai.event.content": '{"content": "hi"}'}, {"role": "user", "content": "hi"}),
@@ -110,8 +110,8 @@ def test_an_image_and_unknown_parts_of_a_flattened_message_stay():
         ("something else", {"content": "hi"}, None),
     ],
 )  # fmt: skip
-def test_an_event_of_the_older_conventions_is_a_message(name, told, message):
-    assert event_message(name, told) == message
+def test_an_event_of_the_older_conventions_is_a_message(name, attributes, message):
+    assert event_message(name, attributes) == message
 
 
 def test_a_result_that_only_has_the_id_of_its_call_gets_the_name_of_its_tool():
@@ -123,7 +123,7 @@ def test_a_result_that_only_has_the_id_of_its_call_gets_the_name_of_its_tool():
     assert with_tool_names([parts, {**result, "name": "g"}])[1]["name"] == "g"
 
 
-def test_text_that_is_no_json_is_unchanged():
+def test_text_that_is_not_json_is_unchanged():
     assert decoded('{"a": 1}') == {"a": 1}
     for value in ("{cut", "text", "7", 7, None):
         assert decoded(value) == value

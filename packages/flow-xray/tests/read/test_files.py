@@ -88,7 +88,7 @@ def test_a_trace_whose_members_are_in_another_order_is_read(tmp_path, make_span)
 
 
 @pytest.mark.parametrize("content", ['{"a": 1}\n{"b": 2}', '{"resourceSpans": []}\nnonsense\n{"resourceSpans": []}'])
-def test_lines_that_are_no_requests_are_refused(tmp_path, content):
+def test_lines_that_are_not_requests_are_refused(tmp_path, content):
     (tmp_path / "t.jsonl").write_text(content)
     with pytest.raises(TraceFormatError):
         read_trace_files([str(tmp_path / "t.jsonl")])

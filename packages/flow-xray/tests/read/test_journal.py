@@ -1,4 +1,4 @@
-"""The journal: what is on disk while a program runs, after a kill, and after other failures."""
+"""The journal: its content while a program runs, after a kill, and after other failures."""
 
 import json
 import os
@@ -81,7 +81,7 @@ def test_a_journal_can_be_cut_anywhere_and_everything_before_the_cut_is_read(tmp
         part = parse_journal(content[:size])
         whole_records = [json.loads(line.partition(b":")[2]) for line in content[:size].split(b"\n")[:-1]]
         ended = {each["id"] for each in whole_records if each["t"] == "end"}
-        # A record that lacks only its line end is whole.
+        # A record that lacks only its line end is complete.
         assert {span.id for span in part.spans if span.status == "ok"} >= ended
         assert sum(span.status == "interrupted" for span in part.spans) <= 1
         assert part.meta["journal"]["damaged_records"] <= 1
@@ -140,7 +140,7 @@ def test_a_journal_grows_linearly_with_the_conversation(tmp_path):
     assert sizes[1][1] < 2.2 * sizes[0][1]
 
 
-def test_a_second_session_appends_and_loses_nothing_even_after_a_torn_record(tmp_path):
+def test_a_second_session_appends_and_loses_nothing_even_after_a_truncated_record(tmp_path):
     path = tmp_path / "run.xray"
     record(path, 1)
     path.write_bytes(path.read_bytes()[:-30])
@@ -158,10 +158,10 @@ def test_a_span_that_outlives_a_session_closed_in_order_is_open(tmp_path):
     assert read_journal(path).spans[0].status == "open"
 
 
-def test_a_file_of_another_kind_is_not_touched(tmp_path):
+def test_a_file_of_another_kind_is_not_changed(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("my notes")
-    with pytest.raises(TraceOutputError, match="it is no journal"), trace.capture(journal=path):
+    with pytest.raises(TraceOutputError, match="it is not a journal"), trace.capture(journal=path):
         pass
     assert path.read_text() == "my notes"
 
@@ -243,7 +243,7 @@ def test_the_journal_of_an_outer_session_gets_the_spans_of_an_inner_one(tmp_path
     assert read_journal(path).spans == outer.result().spans
 
 
-def test_a_fork_gets_ids_of_its_own(tmp_path):
+def test_a_fork_gets_its_own_ids(tmp_path):
     path = tmp_path / "run.xray"
     script = textwrap.dedent(
         f"""
@@ -279,10 +279,10 @@ def test_a_forked_child_does_not_end_the_spans_of_its_parent(tmp_path):
             try:
                 with trace.span("parent") as span:
                     if os.fork() == 0:
-                        span.set_output("said by the child")
+                        span.set_output("set by the child")
                         raise ValueError("only in the child")
                     os.wait()
-                    span.set_output("said by the parent")
+                    span.set_output("set by the parent")
             except ValueError:
                 os._exit(0)
         """
@@ -291,7 +291,7 @@ def test_a_forked_child_does_not_end_the_spans_of_its_parent(tmp_path):
     for journal in (path, around):
         assert journal.read_text().count('"t":"end"') == 1
         [span] = read_journal(journal).spans
-        assert (span.status, span.error, span.output) == ("ok", None, "said by the parent")
+        assert (span.status, span.error, span.output) == ("ok", None, "set by the parent")
 
 
 def test_a_killed_process_leaves_every_finished_span(tmp_path):
@@ -390,7 +390,7 @@ def test_reading_nothing_is_refused():
         read_journal()
 
 
-def test_values_that_look_like_the_marks_of_the_pool_come_back(tmp_path):
+def test_values_that_look_like_pool_references_are_restored(tmp_path):
     path = tmp_path / "run.xray"
     values = [{"$ref": "x"}, {"$raw": {}}, {"$more": [[], []]}, {"$more": 1}]
     with trace.capture(journal=path):

@@ -1,4 +1,4 @@
-"""OTLP/JSON: what is written for other tools, and how their files are read."""
+"""OTLP/JSON: writing it for other tools, and reading their files."""
 
 import base64
 import json
@@ -28,8 +28,8 @@ def otel_span(number, name, parent=None, *, at_s=0, took_s=1, events=(), **attri
         "endTimeUnixNano": str(START + int((at_s + took_s) * 1e9)),
         "attributes": [attribute(key.replace("__", "."), value) for key, value in attributes.items()],
         "events": [
-            {"name": event, "timeUnixNano": str(START), "attributes": [attribute(*pair) for pair in told.items()]}
-            for event, told in events
+            {"name": event, "timeUnixNano": str(START), "attributes": [attribute(*pair) for pair in values.items()]}
+            for event, values in events
         ],
         "status": {},
     }
@@ -90,13 +90,13 @@ def recorded():
     return session.result()
 
 
-def told(whole, name):
+def span_named(whole, name):
     [span] = [each for each in whole["resourceSpans"][0]["scopeSpans"][0]["spans"] if each["name"] == name][:1]
     return span, {each["key"]: next(iter(each["value"].values())) for each in span["attributes"]}
 
 
 def test_a_model_call_has_the_current_names_and_its_messages_as_one_text(recorded):
-    span, attributes = told(json.loads(recorded.to_otlp()), "chat")
+    span, attributes = span_named(json.loads(recorded.to_otlp()), "chat")
     assert attributes[names.OPERATION] == "chat"
     assert attributes["gen_ai.request.model"] == attributes["gen_ai.response.model"] == "m-1"
     assert attributes["gen_ai.provider.name"] == "openai"
@@ -120,7 +120,7 @@ def test_a_model_call_has_the_current_names_and_its_messages_as_one_text(recorde
     assert len(span["attributes"]) < 30
 
 
-def test_no_old_or_foreign_name_is_written(recorded):
+def test_only_current_names_are_written(recorded):
     written = {
         each["key"]
         for span in json.loads(recorded.to_otlp())["resourceSpans"][0]["scopeSpans"][0]["spans"]
@@ -131,7 +131,7 @@ def test_no_old_or_foreign_name_is_written(recorded):
     assert "gen_ai.system" not in written
 
 
-def test_what_is_written_is_read_again(recorded, tmp_path):
+def test_a_written_file_can_be_read_again(recorded, tmp_path):
     path = tmp_path / "t.json"
     recorded.to_otlp(path)
     again = read_trace_files([str(path)])
@@ -305,12 +305,12 @@ def test_an_exception_a_status_and_a_span_without_an_end_are_written(read):
         events=[("exception", {"exception.type": "KeyError", "exception.message": "x", "exception.stacktrace": "tb"})],
     )
     failed["status"] = {"code": "STATUS_CODE_ERROR"}
-    said = otel_span(2, "g", error__type="timeout")
-    said["status"] = {"code": 2, "message": "too slow"}
+    timed_out = otel_span(2, "g", error__type="timeout")
+    timed_out["status"] = {"code": 2, "message": "too slow"}
     handled = otel_span(3, "h", events=[("exception", {"exception.type": "KeyError"})])
     pending = otel_span(4, "i")
     del pending["endTimeUnixNano"]
-    f, g, h, i = read(request(failed, said, handled, pending)).spans
+    f, g, h, i = read(request(failed, timed_out, handled, pending)).spans
     assert (f.status, f.error) == ("error", {"type": "KeyError", "message": "x", "traceback": "tb"})
     assert g.error == {"type": "timeout", "message": "too slow", "traceback": ""}
     assert (h.status, h.error) == ("ok", None)
@@ -348,7 +348,7 @@ def test_snake_case_and_base64_ids_are_read(read):
     assert result.spans[0].meta["attributes"] == {"a": [1]}
 
 
-def test_secrets_in_what_comes_in_are_masked(read):
+def test_secrets_in_imported_files_are_masked(read):
     result = read(request(otel_span(1, "t", gen_ai__operation__name="execute_tool", gen_ai__tool__call__arguments='{"api_key": "canary-77"}', db__password="canary-78",
                                     events=[("log", {"authorization": "canary-79"})])))  # fmt: skip
     assert "canary" not in result.to_json()
@@ -387,7 +387,7 @@ def test_chrome_events_of_another_program_become_a_tree(tmp_path):
     assert result.meta["notes"][0].startswith("2 Chrome events were left out")
 
 
-def test_our_chrome_events_are_read_back(tmp_path, recorded):
+def test_chrome_events_of_flow_xray_are_read_back(tmp_path, recorded):
     recorded.to_chrome(tmp_path / "c.json")
     again = read_trace_files([str(tmp_path / "c.json")])
     assert sorted((span.name, span.kind, span.status) for span in again.spans) == sorted(

@@ -1,4 +1,4 @@
-"""Lines that ran: which are recorded, only on request, and not beside another tracer."""
+"""Recording of lines: which ones, only on request, and not with another tracer."""
 
 import asyncio
 import sys
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.interpreter
 
 @pytest.fixture
 def untraced():
-    """Remove a coverage tool; beside it nothing would be recorded."""
+    """Remove a coverage tool, with which nothing would be recorded."""
     before = sys.gettrace()
     sys.settrace(None)
     yield
@@ -103,7 +103,7 @@ def test_lines_are_recorded_only_on_request_and_the_tracer_is_removed_afterwards
         assert [sys.monitoring.get_tool(tool) for tool in (3, 4)] == [None, None]
 
 
-def test_another_tracer_is_left_alone(untraced):
+def test_another_tracer_is_not_replaced(untraced):
     if sys.version_info >= (3, 12):
         for tool in (3, 4):
             sys.monitoring.use_tool_id(tool, "other")
@@ -130,11 +130,11 @@ def test_lines_are_written_as_ranges(lines, text):
     assert lines_in(text) == set(lines)
 
 
-def test_text_that_is_no_range_is_left_out():
+def test_text_that_is_not_a_range_is_ignored():
     assert lines_in("a,3-,-4,5-b,7") == {3, 7}
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="there sys.monitoring is asked")
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="there sys.monitoring is used")
 def test_only_lines_of_watched_functions_are_reported(monkeypatch):
     """The tracer of Python 3.11, called by the test, so that a coverage tool can stay."""
     given = []

@@ -58,7 +58,7 @@ def test_a_failing_journal_stops_with_one_warning_and_recording_continues(clock)
 
 
 @pytest.mark.parametrize(
-    ("error", "is_told_to_stop"),
+    ("error", "is_cancelled"),
     [
         (asyncio.CancelledError(), True),
         (KeyboardInterrupt(), True),
@@ -67,5 +67,5 @@ def test_a_failing_journal_stops_with_one_warning_and_recording_continues(clock)
         (ValueError(), False),
     ],
 )
-def test_a_stopped_call_is_cancelled_not_failed(error, is_told_to_stop):
-    assert is_cancellation(error) is is_told_to_stop
+def test_a_stopped_call_is_cancelled_not_failed(error, is_cancelled):
+    assert is_cancellation(error) is is_cancelled

@@ -78,7 +78,7 @@ def test_nothing_stays_patched_when_the_last_session_is_closed():
     assert (threading.Thread.start, ThreadPoolExecutor.submit) == before
 
 
-def test_another_patch_that_came_later_is_left_alone():
+def test_a_later_patch_by_another_library_is_kept():
     original = threading.Thread.start
     try:
         with trace.capture():

@@ -153,7 +153,7 @@ def test_calls_after_the_session_are_not_recorded():
     assert asyncio.run(main()).spans == []
 
 
-def test_configure_sets_what_later_sessions_start_with():
+def test_configure_sets_the_defaults_of_later_sessions():
     try:
         trace.configure(redact=["badge"], max_string=10)
         result = trace.run(trace(lambda badge, text: None), "b", "x" * 30)
@@ -211,7 +211,7 @@ def test_an_output_that_was_set_is_cut_by_the_limits_of_its_session():
     assert session.spans[0].output == long
 
 
-def test_a_span_by_hand_takes_any_output_and_freezes_it_when_it_is_written():
+def test_a_constructed_span_takes_any_output_and_freezes_it_when_it_is_written():
     span = Span("00000000000000a1", None, "call")
     span.set_output({"password": "open-sesame", "thing": object})
     assert span.output["thing"] is object

@@ -88,7 +88,7 @@ def test_a_callable_object_and_a_partial_can_be_traced():
     assert [span.output for span in session.spans] == [1, 3, 2]
 
 
-def test_what_cannot_be_called_is_refused():
+def test_an_object_that_is_not_callable_is_refused():
     with pytest.raises(TypeError, match="cannot trace 'text': because it is not callable"):
         trace("text")
 
@@ -167,7 +167,7 @@ def test_an_exception_whose_text_raises_is_still_recorded():
     assert session.spans[0].error["type"].endswith("Mute")
 
 
-def test_output_can_be_left_out():
+def test_output_can_be_omitted():
     @trace(capture_output=False)
     def secretive():
         return "for your eyes only"
@@ -187,7 +187,7 @@ def test_a_secret_default_is_known_even_when_it_is_not_passed():
     assert session.spans[0].output == "ada used [redacted]"
 
 
-def test_a_functions_own_rules_apply_to_its_arguments_output_and_error():
+def test_the_rules_of_a_function_apply_to_its_arguments_output_and_error():
     @trace(redact={"badge"})
     def enter(badge):
         raise ValueError(f"badge={badge} refused")
@@ -354,7 +354,7 @@ def test_yield_from_and_contextmanager_work_on_traced_generators():
     ]
 
 
-def test_a_generator_may_be_finished_by_another_context_than_the_one_that_began_it():
+def test_a_generator_may_be_finished_in_another_context():
     import contextvars
 
     with trace.capture() as session:
@@ -455,7 +455,7 @@ def test_a_coroutine_driven_and_closed_in_one_context_restores_the_position():
     assert spans_of(session) == [("outer", "", "cancelled"), ("inner", "outer", "cancelled"), ("leaf", "", "ok")]
 
 
-def test_the_traceback_of_a_group_has_none_of_our_frames():
+def test_the_traceback_of_a_group_has_no_frames_of_flow_xray():
     @trace
     def one():
         raise ValueError("first")

@@ -79,7 +79,7 @@ def test_keys_with_the_same_text_are_both_recorded():
     assert freeze({1: "number", "1": "text"}) == {"1": "number", "1 (str)": "text"}
 
 
-def test_what_changes_later_does_not_change_what_was_frozen():
+def test_later_changes_do_not_affect_a_frozen_value():
     value = {"list": [1]}
     frozen = freeze(value)
     value["list"].append(2)
@@ -170,7 +170,7 @@ anything = st.recursive(
 
 
 @given(anything)
-def test_whatever_is_frozen_is_strict_json_and_frozen_again_the_same(value):
+def test_a_frozen_value_is_strict_json_and_freezing_it_again_changes_nothing(value):
     frozen = freeze(value, Redactor())
     assert json.loads(json.dumps(frozen, allow_nan=False)) == frozen
     assert freeze(frozen, Redactor()) == frozen
@@ -186,7 +186,7 @@ def test_a_class_that_raises_when_it_is_inspected_is_described():
     assert freeze({"a": [Hidden(), 1]})["a"][1] == 1
 
 
-def test_a_pydantic_model_gives_its_fields_without_its_secrets():
+def test_a_pydantic_model_is_recorded_by_its_fields_without_secrets():
     pydantic = pytest.importorskip("pydantic")
 
     class Settings(pydantic.BaseModel):

@@ -111,7 +111,7 @@ def test_a_secret_inside_a_text_is_masked(text):
         "password: str",
     ],
 )
-def test_an_ordinary_text_is_left_alone(text):
+def test_ordinary_text_is_unchanged(text):
     assert Redactor().text(text) == text
 
 
@@ -158,7 +158,7 @@ class Shown:
     "secret",
     [f'"api_key": "{KEY}"', f"password={KEY}", f"-----BEGIN PRIVATE KEY-----\n{KEY}\n-----END PRIVATE KEY-----"],
 )
-def test_no_cut_divides_a_secret_from_what_marks_it(kind, secret):
+def test_no_cut_separates_a_secret_from_its_key(kind, secret):
     for limit in (60, 400):
         for before in (*range(0, limit + 40, 9), 8_000, 9_000):
             for after in (0, 20, 9_000):
@@ -206,7 +206,7 @@ def test_short_secrets_do_not_mask_ordinary_words():
     assert freeze("the end", redactor) == "the end"
 
 
-def test_own_keys_patterns_and_callables_are_applied():
+def test_custom_keys_patterns_and_callables_are_applied():
     rules = ["customer", re.compile(r"\b\d{4}-\d{4}\b"), lambda key, value: "…" if key == "body" else value]
     frozen = freeze({"customer": "Ada", "note": "card 1234-5678, customer=Ada L", "body": "long"}, Redactor(rules))
     assert frozen == {"customer": MASK, "note": f"card {MASK}, customer={MASK} L", "body": "…"}
@@ -227,7 +227,7 @@ def test_a_rule_of_another_type_is_refused():
         Redactor([7])
 
 
-def test_a_derived_redactor_shares_what_was_seen():
+def test_a_derived_redactor_shares_the_known_secrets():
     base = Redactor()
     derived = Redactor("badge", base)
     freeze({"badge": "blue-badge-77"}, derived)

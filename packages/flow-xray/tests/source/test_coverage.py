@@ -1,4 +1,4 @@
-"""A run beside its source: what ran, what could have, callers, blast radius, branches."""
+"""A run and its source: what ran, what could have run, callers, blast radius, branches."""
 
 import json
 import os
@@ -109,7 +109,7 @@ def named(context):
     return {(names[edge.source], names[edge.target], edge.how) for edge in context.edges}
 
 
-def test_edges_are_executed_possible_or_only_seen_at_run_time(project):
+def test_edges_are_executed_possible_or_runtime(project):
     folder, result, _ = project
     context = coverage_of(result, [str(folder)])
     edges = named(context)
@@ -146,12 +146,12 @@ def test_branches_that_were_not_taken_are_known_from_lines_or_from_calls(project
             ('case "hello":', True, how),
             ("case _:", False, how),
         }
-        assert not [text for text, _, _ in facts if text.startswith("while")], "one line cannot be told apart"
+        assert not [text for text, _, _ in facts if text.startswith("while")], "one line cannot be distinguished"
     else:
         assert len(facts) == 3, "calls say nothing about the others"
 
 
-def test_the_ids_of_what_ran_are_those_of_the_spans_also_from_another_machine(project, tmp_path):
+def test_functions_have_the_ids_of_their_spans_also_from_another_machine(project, tmp_path):
     folder, result, _ = project
     elsewhere = TraceResult(name="x", is_frozen=True, spans=[
         Span(each.id, each.parent_id, each.name, each.kind, code=each.code.replace(str(folder), "/ci/build/7"))
@@ -181,7 +181,7 @@ def test_blast_radius_is_everything_that_may_call_a_function(project):
     assert len(context.reach(hidden.id, back=True)) == 1, "through the call that only the run knows"
 
 
-def test_unreadable_source_is_left_out_with_a_note(tmp_path):
+def test_unreadable_source_is_omitted_with_a_note(tmp_path):
     (tmp_path / "good.py").write_text("def a(): b()\ndef b(): return '\\( warned about'\n")
     (tmp_path / "bad.py").write_text("def (:")
     (tmp_path / "nul.py").write_bytes(b"\0\xff")
@@ -264,7 +264,7 @@ def test_bad_input_is_a_one_line_error(project, capsys, monkeypatch, arguments, 
     assert (out, err.count("\n"), words in err) == ("", 1, True)
 
 
-def test_view_puts_the_coverage_into_the_page_and_notes_what_does_not_match(project, capsys, monkeypatch, tmp_path):
+def test_view_adds_the_coverage_to_the_page_and_notes_mismatches(project, capsys, monkeypatch, tmp_path):
     folder, result, _ = project
     monkeypatch.chdir(folder)
     page = tmp_path / "p.html"
@@ -281,7 +281,7 @@ def test_view_puts_the_coverage_into_the_page_and_notes_what_does_not_match(proj
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_run_records_lines_when_it_is_asked(tmp_path):
+def test_run_records_lines_with_the_option(tmp_path):
     (tmp_path / "script.py").write_text(
         "from flow_xray import trace\n@trace\ndef f(x):\n    if x:\n        return 1\n    else:\n        return 2\nf(0)\n"
     )

@@ -63,7 +63,7 @@ def test_every_provider_is_counted_in_the_same_way(answer, expected):
 @pytest.mark.parametrize(
     "answer", [None, {}, "text", 7, Object(usage=None), {"usage": {"input_tokens": True, "output_tokens": -1}}]
 )
-def test_a_response_without_counts_gives_none(answer):
+def test_a_response_without_counts_has_none(answer):
     assert usage_of(answer) == {}
 
 
@@ -72,7 +72,7 @@ class Broken:
         raise RuntimeError("gone")
 
 
-def test_a_response_that_cannot_be_inspected_gives_none():
+def test_a_response_that_cannot_be_inspected_has_none():
     for answer in (Broken(), {"usage": Broken()}, [Broken()], Object(usage=lambda needed: None)):
         assert usage_of(answer) == {}
 
@@ -123,8 +123,8 @@ def test_the_responses_in_a_list_of_pydantic_ai_messages_are_added_up():
         model_name="m-1",
         provider_name="openai",
     )
-    asked = messages.ModelRequest([messages.UserPromptPart("?")])
-    assert usage_of([asked, answer, asked, answer]) == {
+    question = messages.ModelRequest([messages.UserPromptPart("?")])
+    assert usage_of([question, answer, question, answer]) == {
         "input_tokens": 200, "output_tokens": 10, "cache_read_tokens": 80, "reasoning_tokens": 4, "model": "m-1", "provider": "openai",
     }  # fmt: skip
 
@@ -152,7 +152,7 @@ def test_a_response_whose_usage_raises_does_not_stop_the_program():
     assert "input_tokens" not in session.spans[0].meta
 
 
-def test_an_unknown_usage_value_is_recorded_as_it_is():
+def test_an_unknown_usage_value_is_recorded_unchanged():
     with trace.capture() as session, trace.span("chat"):
         trace.meta(usage={"pages": 3})
     assert session.spans[0].meta == {"usage": {"pages": 3}}

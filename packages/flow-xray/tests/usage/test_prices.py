@@ -51,7 +51,7 @@ def costs(trace, path=None):
         ("other", {}, None),
     ],
 )
-def test_a_price_file_gives_the_cost_of_the_models_that_it_names(call, price_file, no_library, model, more, cost):
+def test_a_price_file_determines_the_cost_of_its_models(call, price_file, no_library, model, more, cost):
     [found] = costs(TraceResult(spans=[call(model, **more)]), price_file())
     assert found == (cost if cost is None else pytest.approx(cost))
 
@@ -135,9 +135,9 @@ def test_an_unknown_model_or_impossible_counts_are_unpriced_and_not_free(call, l
     assert costs(trace) == [None, None]
 
 
-def test_pricing_asks_no_network(call, library, monkeypatch):
+def test_pricing_does_not_use_the_network(call, library, monkeypatch):
     def refuse(*_args, **_kwargs):
-        raise AssertionError("the network was asked")
+        raise AssertionError("the network was used")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 
 def trace_of(*calls):
-    """Make a trace of (start, duration, parent's number) triples on one thread."""
+    """Build a trace from (start, duration, parent's number) triples on one thread."""
     spans = []
     for n, (start, took, parent) in enumerate(calls):
         above = None if parent is None else f"{parent + 1:016x}"
@@ -63,7 +63,7 @@ def test_speedscope_opens_and_closes_in_order(triples):
         assert at <= profile["endValue"]
 
 
-def test_chrome_events_carry_time_kind_values_and_errors(make_span):
+def test_chrome_events_have_time_kind_values_and_errors(make_span):
     root = make_span("root", kind="agent", at_s=0, duration_ns=None, status="interrupted", thread="MainThread")
     tool = make_span("tool", parent=root, kind="tool", at_s=1, status="error", input={"a": 1}, meta={"attempt": 2},
                      error={"type": "E", "message": "m", "traceback": ""}, thread="MainThread")  # fmt: skip

@@ -1,4 +1,4 @@
-"""The page as a file: its order, its blocks, its policy. `browser/` tests it in a browser."""
+"""The page as a file: order, blocks, policy. `browser/` tests it in a browser."""
 
 import base64
 import gzip
@@ -63,7 +63,7 @@ def test_the_page_has_no_external_address(make_span):
     assert outside <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1998/Math/MathML", "http://www.w3.org/1999/xhtml", "http://www.w3.org/1999/xlink"}  # fmt: skip
 
 
-def test_nothing_of_the_data_is_markup(make_span):
+def test_no_data_becomes_markup(make_span):
     attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>"
     page = TraceResult(
         name=attack,
@@ -74,7 +74,7 @@ def test_nothing_of_the_data_is_markup(make_span):
     assert page.count("<img") == 0
 
 
-def test_the_same_trace_gives_the_same_bytes(make_span):
+def test_the_same_trace_produces_the_same_bytes(make_span):
     trace = TraceResult(name="x", spans=[make_span(input={"a": 1})], trace_id="0" * 32)
     assert trace.to_html() == trace.to_html()
 
@@ -128,7 +128,7 @@ def test_a_chunk_has_one_list_for_each_facet(make_span):
     }
 
 
-def test_strange_numbers_and_ids_are_taken(make_span):
+def test_unusual_numbers_and_ids_are_accepted(make_span):
     span = make_span(meta={"input_tokens": -5, "output_tokens": 2**40, "cost_usd": True, "cache_read_tokens": "many"})
     span.id = "not hex at all \ud800"
     page = TraceResult(spans=[span]).to_html()
@@ -137,7 +137,7 @@ def test_strange_numbers_and_ids_are_taken(make_span):
     assert head["count"] == 1
 
 
-def test_a_cost_that_no_float_holds_is_no_cost(make_span):
+def test_a_cost_too_large_for_a_float_is_not_a_cost(make_span):
     page = TraceResult(spans=[make_span(kind="llm", meta={"cost_usd": 10**400})], is_frozen=True).to_html()
     assert json.loads(block(page, "x-head"))["count"] == 1
 
@@ -161,7 +161,7 @@ def test_models_and_code_locations_are_separate_tables(make_span, read_block):
     assert (head["models"], head["codes"]) == (["m-1", "m-2"], ["", "agent.py:12"])
 
 
-def test_the_details_beside_the_names_are_a_block_of_lines(make_span):
+def test_the_details_next_to_the_names_are_a_block_of_lines(make_span):
     spans = [
         make_span(input={"a": "two\nlines"}),
         make_span(input={"a": "\u2028\x85x"}),

@@ -12,13 +12,13 @@ def unpacked(content, count, size):
 
 
 @given(st.lists(st.integers(0, 2**63 - 1)))
-def test_planes_give_the_numbers_back(values):
+def test_numbers_are_restored_from_planes(values):
     content, count = planes(values)
     assert unpacked(content, count, len(values)) == values
 
 
 @given(st.lists(st.integers(-(2**61), 2**61)))
-def test_differences_give_the_numbers_back(values):
+def test_numbers_are_restored_from_differences(values):
     total, out = 0, []
     for step in differences(values):
         total += -(step + 1) // 2 if step % 2 else step // 2
@@ -30,7 +30,7 @@ def test_signs_are_folded():
     assert [fold(value) for value in (0, -1, 1, -2, 2)] == [0, 1, 2, 3, 4]
 
 
-def test_a_number_too_large_is_cut_and_no_error():
+def test_a_number_that_is_too_large_is_clamped():
     assert unpacked(*planes([2**80]), 1) == [2**63 - 1]
 
 
@@ -40,6 +40,6 @@ def test_only_needed_planes_are_stored():
     assert planes([]) == (b"", 0)
 
 
-def test_times_that_grow_steadily_take_almost_no_room():
+def test_steadily_growing_times_take_little_space():
     content, _ = planes(differences(range(0, 100_000_000, 1_000)))
     assert len(zlib.compress(content)) < 1_000

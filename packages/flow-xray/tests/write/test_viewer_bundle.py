@@ -1,4 +1,4 @@
-"""The committed bundle belongs to its source: built again, it is the same, byte for byte."""
+"""The committed bundle matches its source: a new build has the same bytes."""
 
 import json
 import re
@@ -14,7 +14,7 @@ VIEWER = PACKAGE / "viewer"
 BUNDLE = PACKAGE / "src" / "flow_xray" / "_write" / "page"
 
 
-def test_the_bundle_can_stand_inside_a_page():
+def test_the_bundle_can_be_embedded_in_a_page():
     script = (BUNDLE / "viewer.js").read_text(encoding="ascii")
     style = (BUNDLE / "viewer.css").read_text(encoding="utf-8")
     assert "</script" not in script.lower()
@@ -39,7 +39,7 @@ def test_the_lock_file_has_no_download_address():
 
 @pytest.fixture(scope="session")
 def viewer(tmp_path_factory):
-    """Give the viewer's folder with its tools installed: itself, or a copy after `npm ci`."""
+    """Return the viewer's folder with its tools installed: itself, or a copy after `npm ci`."""
     if (VIEWER / "node_modules").is_dir():
         return VIEWER
     root = tmp_path_factory.mktemp("bundle") / "viewer"
@@ -97,7 +97,7 @@ def luminance(colour):
 
 
 @pytest.mark.parametrize("theme", [0, 1, 2], ids=["light", "dark by the system", "dark by choice"])
-def test_every_colour_of_text_can_be_read_on_its_ground(theme):
+def test_every_text_colour_has_enough_contrast_on_its_background(theme):
     """WCAG 2.2, contrast (minimum): 4.5 to 1."""
     block = re.findall(r":root[^{]*\{([^}]*)\}", (VIEWER / "src" / "style.css").read_text())[theme]
     colours = dict(re.findall(r"--([\w-]+): (#\w+)", block))

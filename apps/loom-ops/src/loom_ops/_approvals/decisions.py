@@ -126,8 +126,8 @@ class DecisionService:
 
         Args:
             call: The number of the call in its run.
-            how: `result` when the command was done, `retry` to start it again, `skip` to record it as
-                failed.
+            how: `result` when the command was done, `retry` to start it again, `skip` to record it
+                as failed.
 
         Raises:
             LoomOpsError: The person may not; exit code 5.

@@ -87,7 +87,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class AuditHead:
-    """Number and hash of the newest entry: kept elsewhere, it shows that later entries were removed."""
+    """Number and hash of the newest entry. Kept elsewhere, it shows removed entries."""
 
     number: int
     hash: str

@@ -82,7 +82,7 @@ class AuditTrail:
         self._tables.close()
 
     def append(self, facts: Sequence[AuditFact]) -> int:
-        """Write the facts that are not recorded yet, in the given order; return how many were written.
+        """Write the facts that are not recorded yet, in the given order; return their number.
 
         Durability: they are on disk when this returns, all or none.
         """

@@ -50,8 +50,8 @@ class Rule:
         params: For each slot, the pattern that its whole value must match.
         effect: `read` when the command changes nothing; only such commands run without an approval.
         timeout_s: The longest timeout that the command may have.
-        environment: The variables of this process that it gets in addition to PATH, HOME, LANG, LC_ALL
-            and TZ.
+        environment: The variables of this process that it gets in addition to PATH, HOME, LANG,
+            LC_ALL and TZ.
         folder: Its working directory, below the workspace.
     """
 

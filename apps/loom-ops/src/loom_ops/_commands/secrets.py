@@ -1,9 +1,9 @@
 """Secrets by reference: read directly before use, inside the executor, and masked in outputs.
 
-A runbook names the location of a secret (`{env: VARIABLE}` or `{file: PATH}`). Its value is put into a
-command's variables or a request's headers, and nowhere else: not into the arguments of a command,
-which every user of the machine can read, nor into rows, traces or a model's context. `Vault.mask`
-removes the known values from outputs.
+A runbook names the location of a secret (`{env: VARIABLE}` or `{file: PATH}`). Its value is put
+into a command's variables or a request's headers, and nowhere else: not into the arguments of a
+command, which every user of the machine can read, nor into rows, traces or a model's context.
+`Vault.mask` removes the known values from outputs.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ class Memory:
         return [Fact(*row) for row in self._tables.rows(_FIND, (query, at, limit))]
 
     def forget(self, number: int) -> bool:
-        """Remove a fact; return whether it existed. The facts that it superseded stay superseded."""
+        """Remove a fact; return whether it existed. Facts that it superseded stay superseded."""
         with self._tables.transaction() as db:
             db.execute("UPDATE memory SET superseded_by = number WHERE superseded_by = ?", (number,))
             db.execute("DELETE FROM memory WHERE number = ?", (number,))

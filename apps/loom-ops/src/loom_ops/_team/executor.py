@@ -45,8 +45,8 @@ def executor_step(
 
     Args:
         is_stopped: Returns whether a run has received the signal `stop`.
-        wake: Wakes the verifier of an executor's run, so that it checks again: now if it waits, or (True)
-            also when it waits later.
+        wake: Wakes the verifier of an executor's run, so that it checks again: now if it waits, or
+            (True) also when it waits later.
     """
 
     async def execute(state: ExecutorState, ctx: RunContext) -> _Result:  # the name is stored

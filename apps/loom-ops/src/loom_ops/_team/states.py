@@ -131,7 +131,7 @@ EXECUTOR_UPCASTERS: Final[Mapping[int, Callable[[Any], Any]]] = {1: _executor_fr
 
 
 def steps_to_undo(runbook: Runbook, reports: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the ids of the undo steps for the steps that are not undone yet, the last one first."""
+    """Return the ids of the undo steps for the steps that are not undone yet, last first."""
     undo: list[str] = []
     for report in reports:
         step = runbook.step(report["id"])

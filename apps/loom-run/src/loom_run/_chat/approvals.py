@@ -40,7 +40,8 @@ def select_requests(
     Args:
         store: The database.
         run_id: The run.
-        number: The number of the request; None for the only pending one of the run and its children.
+        number: The number of the request; None for the only pending one of the run and its
+            children.
         verb: The command, for messages: `approve` or `deny`.
         every: Select all pending requests.
 

@@ -202,7 +202,7 @@ class Conversation:
 
     @asynccontextmanager
     async def _runner(self, setup: Setup, options: RunOptions) -> AsyncIterator[AgentRunner]:
-        """Build the runner; the MCP servers of the run are started for the duration of the block."""
+        """Build the runner; the MCP servers of the run are running during the block."""
         database = Path(self.store.address)
         async with mcp_servers(setup.mcp, database=database) as servers:
             for problem in servers.problems:

@@ -75,8 +75,8 @@ def check(
     """Start every server, list its tools, and stop it again. Exit code 1 when one of them cannot be
     used.
 
-    The exit code is 1 when one of them cannot be used. The descriptions of tools come from the servers and are sent
-    to the model: review them once.
+    The exit code is 1 when one of them cannot be used. The descriptions of tools come from the
+    servers and are sent to the model: review them once.
     """
     from loom_run._config.mcp_servers import find_mcp_file, mcp_servers
     from loom_run._config.trust import TrustPrompt

@@ -61,7 +61,8 @@ def mcp_servers(file: Path | str | None, *, database: Path) -> McpServers:
 
     Args:
         file: From `find_mcp_file`; None for no servers.
-        database: The database of the run; content other than text that servers send is stored next to it.
+        database: The database of the run; content other than text that servers send is stored next
+            to it.
 
     Raises:
         McpConfigError: The file is broken.

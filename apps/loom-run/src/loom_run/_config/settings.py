@@ -30,7 +30,7 @@ __all__ = ["GUARDED", "PROJECT_FILE", "Settings", "load_settings", "user_folder"
 PROJECT_FILE: Final = "loom.toml"
 USER_FILE: Final = "config.toml"
 GUARDED: Final = ("allow", "mcp_config", "mode", "test_command")
-"""The settings that a project may set only when it is trusted: they start programs or skip approval."""
+"""The settings that need a trusted project, because they start programs or skip approval."""
 
 MODES: Final = ("ask", "edits", "auto", "read-only")
 """The values of `loom_agents.Mode`, repeated so that `--help` need not import it; a test compares

@@ -1,4 +1,4 @@
-"""The setup of a run, stored in its state as JSON, so that another process can build the same agent."""
+"""The setup of a run, stored in its state, so that any process can build the same agent."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

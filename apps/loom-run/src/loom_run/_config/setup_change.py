@@ -110,7 +110,7 @@ class SetupChange:
 
 
 def checked_rules(**texts: tuple[str, ...]) -> tuple[str, ...]:
-    """Check the rules of a command line, given by their effect, and return them in their stored form.
+    """Check the rules of a command line, by their effect, and return their stored form.
 
     Raises:
         AgentError: A rule is not TOOL or TOOL(PATTERN).

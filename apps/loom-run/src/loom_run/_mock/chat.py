@@ -1,8 +1,8 @@
 """The model behind a bare `--mock-llm`: it searches the workspace, reads the best match and quotes
 it.
 
-It does not understand text. Its replies contain only what the tools found, so that a first run on any
-folder shows a real search and a real file read, the same ones every time.
+It does not understand text. Its replies contain only what the tools found, so that a first run on
+any folder shows a real search and a real file read, the same ones every time.
 """
 
 import json

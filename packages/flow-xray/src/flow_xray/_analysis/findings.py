@@ -1,4 +1,4 @@
-"""Findings: what is likely wrong with a run, as data.
+"""Findings: likely problems of a run, as data.
 
 | rule | reports | severity |
 |---|---|---|
@@ -13,8 +13,8 @@ A budget is set by the program: `trace.meta(budget={"tokens": 10_000, "cost_usd"
 20})` on the call that it applies to, or on the trace; or by a mark in time,
 `trace.tag("budget_exceeded")`.
 
-A rule of yours is a callable that takes the `SpanTree` and returns findings or texts. A rule that
-raises is itself a finding, and the other rules still run.
+A custom rule is a callable that takes the `SpanTree` and returns findings or texts. A rule that
+raises is reported as a finding, and the other rules still run.
 """
 
 import json
@@ -43,7 +43,7 @@ _BUDGET_MARKS: Final = frozenset({"budget_exceeded", "budget_exhausted", "limit_
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is likely wrong.
+    """One likely problem.
 
     Args:
         rule: The name of the rule that found it.
@@ -63,13 +63,14 @@ class Finding:
 
 
 def analyze(trace: TraceData, rules: Iterable[Rule] = ()) -> tuple[Finding, ...]:
-    """Apply the built-in rules and yours.
+    """Apply the built-in rules and custom ones.
 
     Sort findings by severity, then by their order in the trace.
 
     Args:
         trace: Any trace.
-        rules: Callables that take the `SpanTree` and return findings, texts, one of them, or None.
+        rules: Callables that take the `SpanTree` and return findings or texts, a single one, or
+            None.
     """
     tree = SpanTree(trace)
     found: list[Finding] = []
@@ -95,7 +96,7 @@ def _finding(given: object, name: str) -> Finding:
     if isinstance(given, str):
         given = Finding(name, None, given)
     if not isinstance(given, Finding) or given.severity not in SEVERITIES:
-        raise TypeError(f"{given!r} is no finding. Return Finding(rule, span_id, message, severity).")
+        raise TypeError(f"{given!r} is not a finding. Return Finding(rule, span_id, message, severity).")
     return Finding(given.rule, given.span_id, Redactor().text(str(given.message)), given.severity)
 
 
@@ -183,7 +184,7 @@ def _note_budget(
     ends: dict[int, tuple[int, str]],
     calls: Callable[[], list[Span]],
 ) -> None:
-    """Add the time at which the budget of a span was used up, if it has one and it was."""
+    """Record the time at which the budget of a span was used up, if it was."""
     for tag in tags:
         if isinstance(tag, dict) and tag.get("name") in _BUDGET_MARKS and type(at := tag.get("at_ns")) is int:
             ends.setdefault(index, (at, f"the mark {tag['name']}"))

@@ -1,8 +1,8 @@
 """A report to paste into an issue: short Markdown in which recorded text is inert.
 
-Recorded text is foreign. It is written in code spans and fenced blocks whose fences are longer than
-any run of backticks inside, so no link, mention, image or HTML in it takes effect, and a table
-stays a table.
+Recorded text is untrusted. It is written in code spans and fenced blocks whose fences are longer
+than any run of backticks inside, so no link, mention, image or HTML in it takes effect, and tables
+stay intact.
 """
 
 import re

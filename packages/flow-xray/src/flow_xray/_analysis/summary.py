@@ -47,7 +47,7 @@ def summary_line(facts: dict[str, Json]) -> str:
 
 
 def notes_of(trace: TraceData) -> list[Json]:
-    """Return what could not be read of the files of the trace, as texts."""
+    """Return notes about what could not be read in the files of the trace."""
     notes = trace.meta.get("notes")
     found: list[Json] = list(notes) if isinstance(notes, list) else []
     journal = trace.meta.get("journal")

@@ -1,4 +1,4 @@
-"""One capture: its index entry, and what is read from its journal; the report over several."""
+"""One capture: its index entry and the facts read from its journal; the report over several."""
 
 import json
 import os
@@ -29,7 +29,7 @@ PROCESS_ID: Final = os.urandom(6).hex()
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """What the index has about one capture.
+    """The index entry of one capture.
 
     Args:
         id: The name of its file without the ending; ids sort by time.

@@ -4,8 +4,8 @@
     {"t": "end", "id", "status", "duration_ms", "spans", ...}       when it is closed
 
 Every process appends whole lines while it holds the lock on the file `lock`. A process that removes
-captures rewrites the index under the same lock: into a file beside it, which is then renamed. A
-reader skips a line that a crash left torn, and the next writer begins a new line after it.
+captures rewrites the index under the same lock: into a temporary file, which is then renamed. A
+reader skips a line that a crash truncated, and the next writer begins a new line after it.
 """
 
 import json
@@ -22,7 +22,7 @@ _BEGIN_MEMBERS: Final = ("id", "name", "started_at", "pid", "process")
 
 
 class Index:
-    """What is known about the captures in a folder.
+    """The list of the captures in a folder.
 
     Durability: when a call returns, the operating system has the line; it survives the death of the
     process.
@@ -70,7 +70,7 @@ class Index:
             os.close(file)
 
     def read(self) -> tuple[dict[str, dict[str, Any]], int]:
-        """Return the captures by id, with the members of their lines, and the number of lines."""
+        """Return the members of the lines of each capture, by id, and the number of lines."""
         try:
             lines = (self._folder / _INDEX).read_bytes().split(b"\n")
         except FileNotFoundError:
@@ -81,7 +81,7 @@ class Index:
                 each = json.loads(line)
                 capture_id, kind = str(each["id"]), each["t"]
             except (ValueError, KeyError, TypeError):
-                continue  # torn by a crash, or empty after the last line end
+                continue  # truncated by a crash, or empty after the last line end
             if kind == "begin" and isinstance(each.get("name"), str) and isinstance(each.get("started_at"), str):
                 known[capture_id] = {**each, **known.get(capture_id, {})}
             elif kind == "end" and capture_id in known:

@@ -1,10 +1,10 @@
-"""A folder of captures: what a service recorded, request by request, with limits on its size.
+"""A folder of captures: the recordings of a service, one per request, with limits on its size.
 
-Theory of operation. Each capture is a journal of its own (`20261121T071500.123456Z-1f2e3d4c.xray`),
-so a killed process loses nothing of other captures and at most one record of its own. An index
+Theory of operation. Each capture is a separate journal (`20261121T071500.123456Z-1f2e3d4c.xray`),
+so a killed process loses at most one record of its own capture and nothing of others. An index
 (module `index`) lists the captures, so that listing 1,000 of them opens one file. The next cleanup
-repairs what a crash left out of the index: a capture without an end whose process is gone is read
-once and gets one (*interrupted*); a journal that is not in the index is added.
+repairs the index after a crash: a capture without an end whose process has ended is read once and
+gets an end (*interrupted*); a journal that is not in the index is added.
 
 Cleanup runs when the store is opened and then after every tenth of the limit, so a folder may
 exceed its limit by a tenth. Open captures are never removed. A store that can no longer be written
@@ -175,7 +175,7 @@ class TraceStore:
         """
         if Path(capture_id).name != capture_id:
             raise TraceFormatError(
-                f"cannot load {capture_id!r}: because it is no id of a capture. Give the id of one of captures()."
+                f"cannot load {capture_id!r}: because it is not the id of a capture. Give an id from captures()."
             )
         return read_journal(self._path(capture_id))
 
@@ -192,7 +192,7 @@ class TraceStore:
     # ------------------------------------------------------------------ cleanup
 
     def tidy(self) -> int:
-        """Repair what a crash left, and remove captures beyond the limits; return how many.
+        """Repair the index after a crash and remove captures beyond the limits; return how many.
 
         Raises:
             OSError: The folder cannot be written.
@@ -213,7 +213,7 @@ class TraceStore:
         return len(removed)
 
     def _repair(self, known: dict[str, dict[str, Any]]) -> int:
-        """Add an end to captures whose process is gone, and journals that are not in the index.
+        """Add missing ends of captures whose process has ended, and journals missing in the index.
 
         Returns:
             The number of captures in the index whose journal has been removed.

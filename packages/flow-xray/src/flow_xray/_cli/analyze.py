@@ -14,9 +14,9 @@ def register(commands: Commands) -> None:
     """Add the command to the parser."""
     analyze = commands.add_parser(
         "analyze",
-        help="list what is likely wrong",
+        help="list likely problems",
         description="List findings: errors, slow calls, identical calls, calls after the budget was used up, token "
-        "counts that do not add up, and what your own rules find.",
+        "counts that do not add up, and the findings of custom rules.",
     )
     analyze.add_argument(
         "--fail-on",

@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, the parser, output, reading traces.
+"""Shared by the commands: exit codes, the parser, output, reading traces.
 
 No command is imported here.
 
@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
         return super().format_usage()
 
     def error(self, message: str) -> NoReturn:
-        """Print in one line what is wrong with the arguments, and exit."""
+        """Print the error in the arguments in one line, and exit."""
         is_complete = message.startswith("cannot ")
         print_error(message if is_complete else f"{self.prog}: {message}. Try `{self.prog} --help`.")
         raise SystemExit(USAGE)
@@ -68,7 +68,7 @@ def _wrapped(usage: str | None) -> str | None:
 
 def print_output(text: str) -> None:
     """Print a line or more to stdout."""
-    if sys.stdout is not None:  # closed by the caller, who wants no output
+    if sys.stdout is not None:  # None when the caller closed it
         try:
             sys.stdout.write(text + "\n")
         except UnicodeEncodeError:  # a terminal or a pipe whose encoding lacks a character
@@ -79,7 +79,7 @@ def print_output(text: str) -> None:
 
 def print_error(message: str) -> None:
     """Print one line to stderr."""
-    with suppress(OSError, AttributeError):  # a stderr that is full or closed is no reason for a traceback
+    with suppress(OSError, AttributeError):  # a full or closed stderr must not cause a traceback
         sys.stderr.write(message + "\n")
         sys.stderr.flush()
 
@@ -91,7 +91,7 @@ def usage_error(message: str) -> int:
 
 
 def is_json_output(options: argparse.Namespace) -> bool:
-    """Return whether to print JSON: as `--format` says, else when stdout is no terminal."""
+    """Return whether to print JSON: as `--format` says, else if stdout is not a terminal."""
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     return options.format == "json" or (options.format is None and not is_terminal)
 
@@ -101,7 +101,7 @@ def add_prices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prices",
         metavar="FILE",
-        help='your prices: {"models": {NAME: {"input": USD, "output": USD}}}, for a million tokens',
+        help='a price file: {"models": {NAME: {"input": USD, "output": USD}}}, for a million tokens',
     )
 
 
@@ -109,11 +109,11 @@ def read_trace(*paths: str, is_partial_fine: bool = False) -> "TraceResult":
     """Read trace files of any format; print on stderr what could not be read.
 
     Args:
-        *paths: Of the files; several make one trace.
-        is_partial_fine: Read the intact part of a damaged file; the caller prints what is missing.
+        *paths: The paths of the files; several are joined into one trace.
+        is_partial_fine: Read the intact part of a damaged file; the caller prints the notes.
 
     Raises:
-        TraceFormatError: A file is no trace, or cannot be read.
+        TraceFormatError: A file is not a trace, or cannot be read.
     """
     from flow_xray._result import read_trace_files
 
@@ -142,9 +142,7 @@ def sources_exist(paths: list[str]) -> bool:
     """
     for path in paths:
         if not os.path.exists(path):  # noqa: PTH110  as above
-            print_error(
-                f"cannot read the source {path!r}: because there is no such file or folder. Give the folder of it."
-            )
+            print_error(f"cannot read the source {path!r}: because there is no such file or folder. Give another path.")
             return False
     return True
 
@@ -153,7 +151,7 @@ def refuse_to_replace(target: str) -> None:
     """Refuse to replace a file that is not a page of flow-xray, when the user did not name it.
 
     Raises:
-        TraceOutputError: Another file is there.
+        TraceOutputError: Another file exists at this path.
     """
     try:
         with open(target, "rb") as stream:  # noqa: PTH123  as above
@@ -162,5 +160,5 @@ def refuse_to_replace(target: str) -> None:
         return
     if head and b'content="flow-xray"' not in head:
         raise TraceOutputError(
-            f"cannot write {target!r}: because a file of another kind is there. Give another path with --html."
+            f"cannot write {target!r}: because a file of another kind exists there. Give another path with --html."
         )

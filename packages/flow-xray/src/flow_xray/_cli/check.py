@@ -1,7 +1,7 @@
 """`flow-xray check`: compare a trace with a golden one in a build.
 
 Exit codes: 0 nothing changed, 1 a call changed or a limit is exceeded, 2 the comparison was not
-possible (a file is missing or is no trace, a limit is invalid), so that a build never takes a
+possible (a file is missing or is not a trace, a limit is invalid), so that a build never takes a
 broken golden trace for a pass or for a change.
 """
 
@@ -30,25 +30,27 @@ def register(commands: Commands) -> None:
     check = commands.add_parser(
         "check",
         help="fail when a new trace differs from a golden one",
-        description="Compare NEW with GOLDEN. Exit code 1, and a page beside NEW, when a call changed or a limit is "
-        "exceeded; 2 when one of them cannot be read. LIMIT is a percentage (10%) or a number (500; cost in USD, "
-        "duration in ms).",
+        description="Compare NEW with GOLDEN. When a call changed or a limit is exceeded, write a page next to NEW and "
+        "exit with 1; exit with 2 when one of them cannot be read. LIMIT is a percentage (10%) or a number (500; cost "
+        "in USD, duration in ms).",
     )
     check.add_argument("golden", metavar="GOLDEN", help="the golden trace (written with --update)")
     check.add_argument("new", metavar="NEW", help="a journal or a trace file of the run to check")
     for name in TOTALS:
-        check.add_argument(f"--max-{name}-increase", metavar="LIMIT", help=f"how far {name} may grow")
-    check.add_argument("--limits-only", action="store_true", help="let changed calls pass; only the limits count")
+        check.add_argument(f"--max-{name}-increase", metavar="LIMIT", help=f"the allowed increase of {name}")
+    check.add_argument("--limits-only", action="store_true", help="ignore changed calls; check only the limits")
     check.add_argument(
         "--ignore",
         metavar="NAME",
         action="append",
         default=[],
-        help="a member to ignore, at any depth",
+        help="a member to ignore, at any depth; repeatable",
     )
     check.add_argument("--prices", metavar="FILE", help="a price file, as for `flow-xray view`")
-    check.add_argument("--html", metavar="OUT", help="the page to write (default: beside NEW, NEW.diff.html)")
-    check.add_argument("--update", action="store_true", help="make NEW the golden trace, if it would not pass")
+    check.add_argument(
+        "--html", metavar="OUT", help="the page to write (default: next to NEW, with the ending .diff.html)"
+    )
+    check.add_argument("--update", action="store_true", help="make NEW the golden trace, unless it passes")
     check.set_defaults(execute=_check)
 
 

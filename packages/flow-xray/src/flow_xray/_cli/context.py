@@ -1,4 +1,4 @@
-"""`flow-xray context`: a run beside its source."""
+"""`flow-xray context`: compare a run with its source."""
 
 import argparse
 import json
@@ -29,10 +29,10 @@ def register(commands: Commands) -> None:
     """Add the command to the parser."""
     context = commands.add_parser(
         "context",
-        help="show a run beside its source",
-        description="Read the source (nothing of it is executed) and show which calls ran, which could have, which the "
-        "source does not explain, and which branches the run did not take. With --function: its callers, its callees "
-        "and everything that may call it (its blast radius).",
+        help="compare a run with its source",
+        description="Read the source, without executing it, and show which functions ran, which could have run, which "
+        "calls the source does not explain, and which branches the run did not take. With --function, show its "
+        "callers, its callees and everything that may call it (its blast radius).",
     )
     context.add_argument("file", metavar="FILE", nargs="+", help="a trace file, as for `flow-xray view`")
     context.add_argument(
@@ -40,9 +40,11 @@ def register(commands: Commands) -> None:
         metavar="PATH",
         action="append",
         required=True,
-        help="a folder or file of the source; may be repeated",
+        help="a folder or file of the source; repeatable",
     )
-    context.add_argument("--function", metavar="NAME", help="a function by its name, the end of it, or file.py:line")
+    context.add_argument(
+        "--function", metavar="NAME", help="a function: its name, the end of its name, or file.py:line"
+    )
     context.add_argument("--output", choices=("text", "json"), default="text", help="the output format (default: text)")
     context.set_defaults(execute=_context)
 
@@ -72,7 +74,7 @@ def _unknown(name: str, found: "SourceCoverage") -> str:
 
     names = sorted({each.name for each in found.index.functions.values()})
     near = difflib.get_close_matches(name, names, 3)
-    hint = f"Did you mean {', '.join(near)}?" if near else "Give a name, the end of it, or file.py:line."
+    hint = f"Did you mean {', '.join(near)}?" if near else "Give a name, the end of a name, or file.py:line."
     return f"cannot show {name!r}: because the source has no such function. {hint}"
 
 

@@ -1,4 +1,4 @@
-"""`flow-xray diff`: what changed between two traces."""
+"""`flow-xray diff`: the differences of two traces."""
 
 import argparse
 
@@ -9,18 +9,18 @@ def register(commands: Commands) -> None:
     """Add the command to the parser."""
     diff = commands.add_parser(
         "diff",
-        help="show what changed between two traces",
-        description="Show which calls were added, removed, moved or changed. Exit code 1 when there are any.",
+        help="show the differences of two traces",
+        description="Show which calls were added, removed, moved or changed. The exit code is 1 when there are any.",
     )
-    diff.add_argument("before", metavar="A", help="a journal or a trace file")
-    diff.add_argument("after", metavar="B", help="the same, of the later run")
+    diff.add_argument("before", metavar="A", help="a journal or a trace file of the earlier run")
+    diff.add_argument("after", metavar="B", help="a journal or a trace file of the later run")
     diff.add_argument("--html", metavar="OUT", help="write the difference as a page")
     diff.add_argument(
         "--ignore",
         metavar="NAME",
         action="append",
         default=[],
-        help="a member to ignore, at any depth",
+        help="a member to ignore, at any depth; repeatable",
     )
     diff.set_defaults(execute=_diff)
 

@@ -1,4 +1,4 @@
-"""`flow-xray export`: a trace in the format of another tool."""
+"""`flow-xray export`: write a trace in the format of another tool."""
 
 import argparse
 from typing import Final
@@ -23,7 +23,7 @@ def register(commands: Commands) -> None:
         "export",
         help="write a trace for other tools",
         description="Write a trace as OTLP/JSON (any OpenTelemetry backend), Chrome trace events (Perfetto, DevTools), "
-        "speedscope, Graphviz dot, or JSON of flow-xray.",
+        "speedscope, Graphviz dot, or the JSON format of flow-xray.",
     )
     export.add_argument("file", metavar="FILE", nargs="+", help="a trace file, as for `flow-xray view`")
     export.add_argument("--to", choices=_FORMATS, required=True, help="the format to write")

@@ -1,10 +1,10 @@
 """`flow-xray view --follow`: a page on this machine that is updated while a journal grows.
 
 A small web server on 127.0.0.1, on a free port, under a random path. A request with another Host is
-refused: it comes from a web page whose name was made to resolve to this machine. The page is the
-one that `view` writes, with a second, small script that asks once a second whether the journal has
-grown, and reloads; the selected span and view are in the address of the page and stay. The script
-stops asking when every session of the journal is closed, or its process is gone.
+refused: it comes from a web page whose name resolves to this machine (DNS rebinding). The page is
+the one that `view` writes, with a second, small script that polls once a second whether the journal
+has grown, and reloads; the selected span and view are kept in the address of the page. The script
+stops polling when every session of the journal is closed, or its process has ended.
 """
 
 import argparse
@@ -58,7 +58,7 @@ _SCRIPT: Final = """
 
 
 class Follower:
-    """The page of some files; it is built again when they have changed and the page is requested.
+    """The page of some files; a request rebuilds it when they have changed.
 
     Args:
         paths: Journals, or other files that `flow-xray view` reads.
@@ -99,7 +99,7 @@ class Follower:
             return self._page
 
     def state(self) -> dict[str, object]:
-        """Return the JSON that the script of the page asks for."""
+        """Return the JSON that the script of the page polls."""
         version = self._current_version()
         is_closed = self._is_closed and version == self._version
         is_gone = not is_closed and version.endswith(_GONE)
@@ -111,7 +111,7 @@ class Follower:
         }
 
     def _current_version(self) -> str:
-        """Return what the page depends on: file sizes, and whether a process is writing."""
+        """Return a key of the page's content: file sizes, and whether a process is writing."""
         sizes = "-".join(str(os.stat(path).st_size) if os.path.exists(path) else "none" for path in self._paths)  # noqa: PTH110,PTH116  paths as given
         if self._is_closed and self._version.removesuffix(_GONE) == sizes:
             return self._version

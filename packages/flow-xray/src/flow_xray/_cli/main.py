@@ -1,4 +1,4 @@
-"""`flow-xray`: the commands, and what they have in common when something goes wrong."""
+"""`flow-xray`: the commands and their common error handling."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ _COMMANDS = (run, view, export, diff, check, stats, report, analyze, context)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code; print one clear line when something is wrong."""
+    """Run a command and return its exit code; print an error as one clear line."""
     try:
         code = _main(list(sys.argv[1:] if arguments is None else arguments))
         _flush()
@@ -45,8 +45,8 @@ def _main(given: list[str]) -> int:
         options, unknown = parser.parse_known_args(head)
         if unknown and options.command == "run":
             words = " and ".join(map(repr, unknown))
-            verb = "is none" if len(unknown) == 1 else "are none"
-            parser.error(f"cannot run: because {words} {verb} of its options. Put arguments of the script after --.")
+            verb = "is not an option" if len(unknown) == 1 else "are not options"
+            parser.error(f"cannot run: because {words} {verb} of run. Put arguments of the script after --.")
         if unknown:
             parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     except SystemExit:  # argparse has printed the help or the error
@@ -63,7 +63,7 @@ def _main(given: list[str]) -> int:
 
 
 class _Version(argparse.Action):
-    """`--version`: reads the version of the installed package only when it is asked for."""
+    """`--version`: reads the version of the installed package only when the option is given."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from flow_xray._data.version import package_version
@@ -95,6 +95,6 @@ def _flush() -> None:
 
 
 def _discard_stdout() -> None:
-    """Drop what is left in the buffer, else the interpreter prints an error when it exits."""
+    """Discard the rest of the buffer, else the interpreter prints an error when it exits."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,4 +1,4 @@
-"""`flow-xray report`: a Markdown text to paste into an issue."""
+"""`flow-xray report`: a Markdown report to paste into an issue."""
 
 import argparse
 

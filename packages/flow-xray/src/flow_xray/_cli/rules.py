@@ -1,4 +1,4 @@
-"""What `stats`, `report` and `analyze` share: options, rules of the user, the analyzed trace."""
+"""Shared by `stats`, `report` and `analyze`: options, custom rules, the analyzed trace."""
 
 import argparse
 import os
@@ -21,7 +21,7 @@ def add_analysis_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.py:NAME",
         action="append",
         default=[],
-        help="a rule of yours: a function of a Python file (or module:name) that takes the SpanTree",
+        help="a custom rule: a function that takes the SpanTree, as FILE.py:NAME or MODULE:NAME; repeatable",
     )
 
 
@@ -33,7 +33,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 def analyzed_trace(options: argparse.Namespace) -> "tuple[TraceResult, tuple[Finding, ...]] | None":
     """Read the trace, price it and analyze it.
 
-    None when a file or a rule is missing, which is printed.
+    None when a file or a rule is missing; the error is printed.
     """
     if not files_exist(*options.file):
         return None

@@ -1,8 +1,8 @@
 """`flow-xray run`: run a script or module as `__main__` in a session, and always write its trace.
 
-The journal exists from the first span on, so a killed script leaves its trace, too. A script that
-ends (returns, raises, exits, or gets SIGINT or SIGTERM) gets its page, and the journal is removed
-unless it was asked for.
+The journal is written from the first span on, so a killed script leaves its trace, too. When a
+script ends (it returns, raises, exits, or gets SIGINT or SIGTERM), its page is written, and the
+journal is removed unless `--journal` was given.
 """
 
 import argparse
@@ -21,7 +21,7 @@ def register(commands: Commands) -> None:
     run = commands.add_parser(
         "run",
         help="run a script and write its trace",
-        description="Run a script as __main__ and write the trace of its traced functions, whatever it raises. "
+        description="Run a script as __main__ and write the trace of its traced functions, even if it raises. "
         "Arguments of the script come after --.",
         usage="flow-xray run [--html OUT] [--json OUT] [--journal FILE] [--lines] (SCRIPT | -m MODULE) "
         "[-- ARGUMENTS ...]",
@@ -33,14 +33,14 @@ def register(commands: Commands) -> None:
     run.add_argument(
         "--journal",
         metavar="FILE",
-        help="write the journal here and do not remove it (default: beside the page, removed at the end)",
+        help="write the journal to FILE and keep it (default: next to the page, removed at the end)",
     )
     run.add_argument("--lines", action="store_true", help="record which lines ran, for `flow-xray context`")
     run.set_defaults(execute=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run what the options name and return its exit code.
+    """Run the script or module in the options and return its exit code.
 
     Raises:
         TraceOutputError: The journal cannot be opened (nothing has run), or the page cannot be
@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace) -> int:
     script: str | None = options.script
     if (script is None) == (options.module is None):
         return usage_error(
-            "cannot run: because a script or -m MODULE is needed, and not both. Put arguments of the script after --."
+            "cannot run: because it needs either a script or -m MODULE. Put arguments of the script after --."
         )
     if script is not None and not os.path.isfile(script):  # noqa: PTH113  a script path, used as given
         return usage_error(f"cannot run {script!r}: because there is no such file. Give the path of a Python file.")
@@ -61,7 +61,7 @@ def _run(options: argparse.Namespace) -> int:
     html = os.fspath(options.html)
     journal = options.journal or os.path.splitext(html)[0] + ".xray"  # noqa: PTH122  as above
     if not options.journal and os.path.exists(journal):  # noqa: PTH110  as above
-        os.replace(journal, journal + ".before")  # noqa: PTH105  of a killed run; the last one is kept
+        os.replace(journal, journal + ".before")  # noqa: PTH105  the journal of a killed run; only the last one is kept
     name = os.path.basename(script) if script is not None else str(options.module)  # noqa: PTH119  as above
     before_argv, before_path = sys.argv, list(sys.path)
     previous = signal.signal(signal.SIGTERM, _exit_on_signal)
@@ -105,7 +105,7 @@ def _run_as_main(name: str, script: str | None, module: str | None, arguments: l
         return 1
     except KeyboardInterrupt:
         return 130
-    except BaseException as error:  # noqa: BLE001  whatever the script raises; the page is written in any case
+    except BaseException as error:  # noqa: BLE001  the page is written whatever the script raises
         _print_traceback(error)
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""`flow-xray stats`: numbers of a trace by kind and name, and by model."""
+"""`flow-xray stats`: statistics of a trace by kind and name, and by model."""
 
 import argparse
 import json
@@ -19,12 +19,12 @@ def register(commands: Commands) -> None:
     """Add the command to the parser."""
     stats = commands.add_parser(
         "stats",
-        help="print numbers by kind and name",
+        help="print statistics by kind and name",
         description="Print one row for each kind and name: calls, errors, time (total; self: without the calls inside; "
         "p50 and p95 of one call), tokens, cost.",
     )
-    stats.add_argument("--sort", choices=ORDERS, default="self", help="largest first (default: self)")
-    stats.add_argument("--top", metavar="N", type=_positive, default=40, help="rows of the table (default: 40)")
+    stats.add_argument("--sort", choices=ORDERS, default="self", help="the sort order, largest first (default: self)")
+    stats.add_argument("--top", metavar="N", type=_positive, default=40, help="the number of rows (default: 40)")
     add_analysis_options(stats)
     add_output(stats)
     stats.set_defaults(execute=_stats)
@@ -32,7 +32,7 @@ def register(commands: Commands) -> None:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"cannot use {text!r}: because it is no number of 1 or more")
+        raise argparse.ArgumentTypeError(f"cannot use {text!r}: because it is not a number of 1 or more")
     return int(text)
 
 
@@ -106,7 +106,7 @@ def _cells_of_model(row: "ModelRow") -> tuple[str, ...]:
 def _aligned(rows: "Sequence[Sequence[str]]", left: int) -> list[str]:
     """Return rows as lines with aligned columns.
 
-    A column that is empty below its head is left out.
+    A column that is empty below its head is omitted.
     """
     filled = [index for index in range(len(rows[0])) if index < left or any(row[index] for row in rows[1:])]
     widths = {index: max(len(row[index]) for row in rows) for index in filled}

@@ -32,15 +32,15 @@ def register(commands: Commands) -> None:
         "view",
         help="turn a journal or a trace file into a page",
         description="Turn a journal (.xray, also of a killed or a running program), a JSON trace, OTLP/JSON "
-        "(OpenTelemetry, also one request a line) or Chrome trace events into one HTML file.",
+        "(OpenTelemetry, also one request per line) or Chrome trace events into one HTML file.",
     )
     view.add_argument(
         "file",
         metavar="FILE",
         nargs="+",
-        help="a journal or trace file; several make one trace; a folder of a TraceStore",
+        help="a journal or trace file; several are joined into one trace; or the folder of a TraceStore, to list it",
     )
-    view.add_argument("--html", metavar="OUT", help="the page to write (default: beside FILE, with the ending .html)")
+    view.add_argument("--html", metavar="OUT", help="the page to write (default: next to FILE, with the ending .html)")
     view.add_argument("--json", metavar="OUT", help="also write the trace as JSON")
     view.add_argument("--chrome", metavar="OUT", help="also write Chrome trace events (Perfetto, DevTools)")
     view.add_argument("--speedscope", metavar="OUT", help="also write a speedscope flame graph")
@@ -50,7 +50,7 @@ def register(commands: Commands) -> None:
         metavar="PATH",
         action="append",
         default=[],
-        help="the source (a folder or file): the graph also shows what could have run",
+        help="a folder or file of the source: the graph also shows what could have run; repeatable",
     )
     view.add_argument(
         "--follow",
@@ -117,7 +117,9 @@ def _list(folder: str, *, as_json: bool) -> int:
     from flow_xray._data.format import human_duration
 
     if not is_store(folder):
-        raise TraceFormatError(f"cannot read {folder!r}: because it is a folder and no TraceStore. Give a file in it.")
+        raise TraceFormatError(
+            f"cannot read {folder!r}: because it is a folder, but not of a TraceStore. Give a file in it."
+        )
     store = TraceStore(folder)
     captures = store.captures()
     if as_json:

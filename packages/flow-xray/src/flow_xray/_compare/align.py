@@ -1,12 +1,12 @@
-"""Which call of one run is which call of another.
+"""Match the calls of one run with those of another.
 
 Theory of operation. The two trees are walked from their roots, level by level, without recursion.
 The children of a matched pair are aligned in two passes: first those that are equal in name, kind
 and (normalised) input, then, in the gaps between them, those that are equal in name and kind. So an
-inserted or removed call moves nothing else. Calls that are left on both sides with an equal input
+inserted or removed call moves nothing else. Unmatched calls of both sides with an equal input have
 changed their position: they are matched, and count as moved when one came after a sibling that it
-was entirely before, or the other way round. Calls that overlap in time may change their order;
-equal ones among them are paired by their outputs.
+was entirely before, or vice versa. Calls that overlap in time may change their order; equal ones
+among them are paired by their outputs.
 """
 
 import json
@@ -28,7 +28,7 @@ _MAX_UNEQUAL: Final = 200  # in a group of equal parallel calls
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A call in the one run, in the other, or in both; `path` is the names from the root."""
+    """A call in either run, or in both; `path` is the names from the root."""
 
     path: str
     before: Span | None
@@ -67,9 +67,9 @@ class _Tree:
 
 
 def align(before: TraceData, after: TraceData, ignore: Collection[str] = ()) -> list[Pair]:
-    """Return every call of both runs, the same calls as pairs.
+    """Return every call of both runs, matching calls as pairs.
 
-    Of a subtree in one run only its top.
+    Of a subtree in one run only, return its top.
     """
     old, new = _Tree(before, ignore), _Tree(after, ignore)
     pairs: list[Pair] = []
@@ -112,7 +112,7 @@ def _moved(displaced: Sequence[int], found: Mapping[int, int], old: _Tree, new: 
     """Return the displaced calls that changed their order with a sibling that they do not overlap.
 
     Calls that overlap in one of the runs do not depend on each other, so their order does not
-    count.
+    matter.
     """
     moved: set[int] = set()
     rows = [(old.times(one), new.times(other), one) for one, other in found.items()]
@@ -130,7 +130,7 @@ def _moved(displaced: Sequence[int], found: Mapping[int, int], old: _Tree, new: 
 
 
 def _swap_parallel(found: dict[int, int], old: _Tree, new: _Tree) -> None:
-    """Pair equal calls that ran in parallel by their outcomes; their order does not count."""
+    """Pair equal calls that ran in parallel by their outcomes; their order does not matter."""
     groups: dict[Hashable, list[int]] = {}
     for one, other in found.items():
         if old.fine[one] == new.fine[other]:
@@ -154,7 +154,7 @@ def _matched(ours: Sequence[int], theirs: Sequence[int], old: _Tree, new: _Tree)
     for gap_ours, gap_theirs in gaps:
         fine_new = {new.fine[index] for index in gap_theirs}
         fine_old = {old.fine[index] for index in gap_ours}
-        _blocks(  # without those that only changed their position
+        _blocks(  # without the calls that only changed their position
             [index for index in gap_ours if old.fine[index] not in fine_new],
             [index for index in gap_theirs if new.fine[index] not in fine_old],
             old.coarse,

@@ -1,4 +1,4 @@
-"""How the two calls of a pair differ: one line for each innermost value that is not the same."""
+"""The differences of the two calls of a pair: one line for each innermost value that differs."""
 
 import json
 from collections.abc import Collection
@@ -21,7 +21,7 @@ _MAX_FACTS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference: what happened to the call at `path`, and each fact that is not the same."""
+    """One difference: what happened to the call at `path`, and each fact that differs."""
 
     what: Literal["added", "removed", "changed", "moved"]
     path: str

@@ -1,4 +1,4 @@
-"""What changed between two runs: calls added, removed, moved or changed, and the totals."""
+"""The differences of two runs: calls added, removed, moved or changed, and the totals."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ _MARKS: Final = {"added": "+", "removed": "-", "changed": "~", "moved": ">"}
 
 @dataclass(frozen=True, slots=True)
 class TraceDiff:
-    """The difference of two traces; true when there is one."""
+    """The difference of two traces; true when a call changed."""
 
     before_name: str
     after_name: str
@@ -30,7 +30,7 @@ class TraceDiff:
     traces: tuple[TraceData, TraceData] | None = field(default=None, repr=False, compare=False)
 
     def __bool__(self) -> bool:
-        """Return whether a call changed; times and totals alone are no change."""
+        """Return whether a call changed; times and totals alone do not count."""
         return bool(self.changes)
 
     def to_text(self) -> str:
@@ -46,7 +46,7 @@ class TraceDiff:
         """Return both traces as one offline page that opens at their difference.
 
         Args:
-            path: Where the page is also written.
+            path: The file to write the page to; None for none.
 
         Raises:
             TraceOutputError: `path` cannot be written.

@@ -1,8 +1,8 @@
-"""The page of a difference: the later trace with the earlier one beside it, row by row.
+"""The page of a difference: the later trace and the earlier one side by side, row by row.
 
 `align` returns the pairs level by level. The page shows them in the order of the tree: a call of
 both runs at its position in the later run, a call of only the earlier run after the sibling that it
-followed. A call of one run only comes with everything below it.
+followed. A call of one run only includes everything below it.
 """
 
 from collections.abc import Collection

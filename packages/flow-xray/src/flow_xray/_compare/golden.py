@@ -1,8 +1,8 @@
-"""Check a trace against a golden one, with limits for how far its totals may grow.
+"""Check a trace against a golden one, with limits for the increase of its totals.
 
-A golden trace is a trace file in a form for a repository: indented, span ids by position, no paths
-of this machine in `code`. It is rewritten only when the check would fail, so an update changes
-nothing else.
+A golden trace is a trace file for a repository: indented, span ids by position, no paths of this
+machine in `code`. It is rewritten only when the check would fail, so an update changes nothing
+else.
 """
 
 import json
@@ -30,14 +30,14 @@ _RUN_SPECIFIC: Final = ("journal", "lines", "pid")
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """How far one total may grow: a number in its unit, or percent of what it was."""
+    """The allowed increase of one total: a number in its unit, or a percentage of the old value."""
 
     number: float
     is_percent: bool
 
     @staticmethod
     def of(given: str | float) -> "Allowed":
-        """Read `10%`, `500` or a number.
+        """Parse `10%`, `500` or a number.
 
         Raises:
             ValueError: It is neither, or below 0.
@@ -49,7 +49,7 @@ class Allowed:
             number = math.nan
         if isinstance(given, bool) or not (number >= 0 and math.isfinite(number)):
             raise ValueError(
-                f"cannot use {given!r} as a limit: because it is no number of 0 or more. Write 10% or 500."
+                f"cannot use {given!r} as a limit: because it is not a number of 0 or more. Write 10% or 500."
             )
         return Allowed(number, text.endswith("%"))
 
@@ -64,7 +64,7 @@ class Verdict:
 
     Args:
         diff: Of the golden trace and the new one.
-        exceeded: A line for each total that grew beyond its limit, or that is not known.
+        exceeded: A line for each total that grew beyond its limit, or that is unknown.
         is_passed: No limit is exceeded, and nothing changed (unless only the limits count).
     """
 
@@ -88,17 +88,17 @@ def check_against(
     """Compare a trace with its golden trace.
 
     Args:
-        golden: The trace that is right.
+        golden: The expected trace.
         new: The trace to check.
-        limits: How far each of TOTALS may grow; one without a limit may grow freely.
+        limits: The allowed increase of each of TOTALS; one without a limit is not checked.
         ignore: As in `TraceResult.diff`.
-        limits_only: Let changed calls pass.
+        limits_only: Ignore changed calls.
     """
     found = diff(golden, new, ignore)
     lines = [line for name, limit in (limits or {}).items() if (line := _exceeds(found, name, limit))]
     if "cost" in (limits or {}):
         lines += [
-            f"! cost of {count:,} model {'call' if count == 1 else 'calls'} of {trace.name} is not known; give prices"
+            f"! cost of {count:,} model {'call' if count == 1 else 'calls'} of {trace.name} is unknown; give prices"
             for trace in (golden, new)
             if (count := _unpriced(trace))
         ]

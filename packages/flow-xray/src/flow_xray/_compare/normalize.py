@@ -1,9 +1,9 @@
-"""Normalise values: replace what differs between two runs of the same program that behaved alike.
+"""Normalise values: replace what differs between two equal runs of the same program.
 
 Values are normalised only for a comparison; recorded values never change. The patterns are narrow:
 a number is a duration only with a unit and a decimal point, or after a word such as "took"; a port
-only after a local host, or in the range of ephemeral ports; of a temporary path the stable end is
-compared.
+only after a local host, or in the range of ephemeral ports; of a temporary path, only the stable
+end is compared.
 """
 
 import json
@@ -70,11 +70,11 @@ _MAX_DEPTH: Final = 64
 
 
 def normal(value: Json, ignore: Collection[str] = (), depth: int = 0) -> Json:
-    """Return a value with placeholders for what changes from run to run, without ignored members.
+    """Return a value with placeholders for volatile parts, without ignored members.
 
     Args:
         value: JSON; a text that contains JSON is normalised as JSON, so the order of its keys does
-            not count.
+            not matter.
         ignore: Names of members to leave out, at any depth.
         depth: Levels above the value; deeper than any recorded value it is compared as text.
     """
@@ -106,7 +106,7 @@ def _normal_text(text: str, ignore: Collection[str], depth: int) -> str:
 
 @lru_cache(maxsize=8_192)
 def _without_volatile(text: str) -> str:
-    """Replace what changes from run to run; equal texts are common, so results are cached."""
+    """Replace volatile parts; equal texts are common, so results are cached."""
     low = text.lower()
     if "tmp" in low or "/t/" in low or "temp" in low or "/shm" in low:
         text = _TEMPORARY.sub(lambda found: _stable_end(found[1]), text)

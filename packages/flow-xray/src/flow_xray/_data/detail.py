@@ -1,4 +1,4 @@
-"""The short text beside a span's name: what distinguishes this call from its neighbours."""
+"""The short text next to a span's name, which distinguishes this call from its neighbours."""
 
 from flow_xray._data.span import Json, Span
 

@@ -1,4 +1,4 @@
-"""Numbers and texts in the form in which people read them."""
+"""Format numbers and texts for people."""
 
 
 def human_cost(usd: float) -> str:

@@ -1,7 +1,7 @@
 """The order of the tree: parents before children, siblings by start.
 
 The order is found without recursion, so a depth of 10,000 works like one of 10. Spans whose parents
-form a cycle (only a foreign file can contain one) are roots.
+form a cycle (only files of other programs contain one) are roots.
 """
 
 from array import array

@@ -9,7 +9,7 @@ that looks like a reference is wrapped: `{"$raw": {"$ref": ...}}`. Pooled values
 pooled values, always earlier ones.
 
 References alone still grow with the square, because each call has the list of all of them. With
-`Lists`, a list that begins like a pooled one is written as what it adds,
+`Lists`, a list that begins like a pooled one is written as the items that it adds,
 `{"$more": [{"$ref": key}, [...]]}`, and is pooled itself.
 
 The walk is recursive: its depth is bounded by the freezer (32 levels), which every value has
@@ -41,9 +41,9 @@ class Lists:
         self._keys: dict[int, Key] = {}
 
     def pooled(self, items: list[Json], put: Callable[[Json], Key]) -> Json:
-        """Return a reference to a list of references; any other list, and a short one, as it is.
+        """Return a reference to a list of references; return any other or a short list unchanged.
 
-        The list is stored as what it adds to the longest pooled list with the same beginning.
+        The list is stored as the items that it adds to the longest pooled list with its beginning.
         """
         if len(items) < _MIN_LIST or not all(type(item) is dict and _REF in item for item in items):
             return items

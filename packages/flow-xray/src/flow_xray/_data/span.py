@@ -14,7 +14,7 @@ STATUSES: tuple[Status, ...] = ("ok", "error", "open", "interrupted", "cancelled
 
 
 class _Recorded:
-    """The place for the recorder's `freeze`.
+    """Holds the recorder's `freeze`.
 
     It is no member of a span: never compared, printed or written.
     """
@@ -31,8 +31,8 @@ class Span(_Recorded):
         id: 16 lower-case hex digits, unique in the trace (a W3C span id).
         parent_id: Id of the calling span; None for a root. A span whose parent is not in the trace
             is a root, too.
-        name: What was called.
-        kind: "function", "agent", "llm", "tool", "step", "wait", "retrieval" or any name of yours.
+        name: The name of the call.
+        kind: "function", "agent", "llm", "tool", "step", "wait", "retrieval" or a custom name.
         started_at_ns: Unix time in nanoseconds.
         duration_ns: None while the span is open, and when it was interrupted.
         status: "open" is still running; "interrupted" ended with its process; "cancelled" was

@@ -2,7 +2,7 @@
 
 
 def package_version() -> str:
-    """Return the version of flow-xray, or "unknown" when its source is used without being installed."""
+    """Return the version of flow-xray, or "unknown" when the package is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

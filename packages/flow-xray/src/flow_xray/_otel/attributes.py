@@ -1,8 +1,8 @@
 """Convert the attributes and events of an OpenTelemetry span into the members of a `Span`.
 
 The result is the same for every instrumentation: a kind, an input with messages, an output, tokens
-counted one way, cost. An attribute that is not known here stays in `meta["attributes"]`; one whose
-JSON was cut off stays as text.
+counted the same way, cost. An unknown attribute stays in `meta["attributes"]`; one with truncated
+JSON stays as text.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Chat messages between our traces and OpenTelemetry: read in every form in use, written in one.
+"""Convert chat messages of OpenTelemetry: read every form in use, write one.
 
 The form that is written is that of the GenAI conventions: `{"role", "parts": [{"type": "text",
 "content"}, {"type": "tool_call", "id", "name", "arguments"}, {"type": "tool_call_response", "id",
@@ -18,7 +18,7 @@ from flow_xray._otel.names import MESSAGE_EVENT
 def decoded(value: Any) -> Any:
     """Return the JSON in a text that is an object or a list.
 
-    Anything else, also a cut text, as it is.
+    Return anything else, including truncated text, unchanged.
     """
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         try:

@@ -1,10 +1,10 @@
-"""The attribute names of OpenTelemetry traces: this is the one place where they are listed.
+"""The attribute names of OpenTelemetry traces, listed only here.
 
-The current names of the GenAI conventions are *written*. *Read* are also their older names and
-those of OpenInference, Traceloop (OpenLLMetry), pydantic-ai, Langfuse and the Vercel AI SDK. A
-tuple lists the names that are read for one fact, in order of preference; when its first name is a
-current GenAI name, it is the one that is written. What has no name there (cost, status, our own
-kinds) is written under `flow_xray.`.
+The current names of the GenAI conventions are *written*. Older names and those of OpenInference,
+Traceloop (OpenLLMetry), pydantic-ai, Langfuse and the Vercel AI SDK are also *read*. A tuple lists
+the names that are read for one fact, in order of preference; when its first name is a current GenAI
+name, it is the one that is written. Facts without a name there (cost, status, our own kinds) are
+written under `flow_xray.`.
 
 Source: semantic-conventions-genai (development status), openinference-semantic-conventions 0.1.42,
 the attributes that pydantic-ai 2 and the Traceloop instrumentations set.

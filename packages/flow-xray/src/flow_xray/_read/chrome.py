@@ -1,8 +1,8 @@
 """Read Chrome trace events: events of a profile with a name, a lane and a duration become spans.
 
 Complete events (`X`) and pairs of begin and end (`B`/`E`, and `b`/`e` by id) are read; an event
-inside another one of its lane is its child. Counters, flows and samples are left out, and a note
-says how many. Source: the Trace Event Format.
+inside another one of its lane is its child. Counters, flows and samples are omitted, and a note
+gives their number. Source: the Trace Event Format.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What the readers share about damaged files: the text for a lost value, and type checks."""
+"""Shared by the readers, for damaged files: the text for a lost value, and type checks."""
 
 from typing import Final
 

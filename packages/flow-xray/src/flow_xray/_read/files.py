@@ -1,4 +1,4 @@
-"""Read a trace file of any format; its content decides, not its name.
+"""Read a trace file of any format, which is detected from its content, not its name.
 
 | begins with | format |
 |---|---|
@@ -7,8 +7,8 @@
 | `{"resourceSpans": [...]}`, also one a line | OTLP/JSON of OpenTelemetry |
 | `{"traceEvents": [...]}` or `[{"ph": ...}]` | Chrome trace events |
 
-What cannot be read of a foreign file is left out and listed in `meta["notes"]`; of a trace file of
-our own only when the caller asks for its intact part.
+The unreadable parts of another program's file are omitted and listed in `meta["notes"]`; those of a
+flow-xray file only when the caller requests its intact part.
 """
 
 import json
@@ -34,7 +34,7 @@ def read_files(paths: Sequence[str], *, is_partial_fine: bool = False) -> TraceD
             `meta["notes"]`.
 
     Raises:
-        TraceFormatError: A file cannot be read, or its format is not known.
+        TraceFormatError: A file cannot be read, or its format is unknown.
     """
     contents: list[tuple[bytes, str]] = []
     for path in paths:
@@ -62,7 +62,7 @@ def _parsed(content: bytes, path: str, is_partial_fine: bool) -> TraceData:
     if not content:
         raise TraceFormatError(f"cannot read {path!r}: because it is empty. Give {_FORMATS}.")
     if content.lstrip()[:1] not in (b"{", b"["):
-        raise TraceFormatError(f"cannot read {path!r}: because its format is not known. Give {_FORMATS}.")
+        raise TraceFormatError(f"cannot read {path!r}: because its format is unknown. Give {_FORMATS}.")
     if b'"flow-xray/' in content[:100]:
         return _trace_file(content, path, is_partial_fine)
     documents, is_cut = _documents(content, path)
@@ -124,9 +124,9 @@ def _is_chrome(first: Any) -> bool:
 
 
 def _joined(traces: list[TraceData]) -> TraceData:
-    """Make one trace of several.
+    """Join several traces into one.
 
-    The first one gives the name, and a span in two of them counts once.
+    It has the name of the first one, and a span in two of them counts once.
     """
     first = traces[0]
     if len(traces) == 1:

@@ -1,9 +1,9 @@
-"""Read a journal: every complete record, whatever happened to the process.
+"""Read a journal: every complete record, even after the process was killed.
 
-A torn or damaged record is skipped and counted; reading continues at the next line. A span without
-an end is *interrupted*; in a session that was closed in order it is *open* (a task or thread
-outlived the session). Meta and tags come from their own records until an end record brings the
-final ones.
+A truncated or damaged record is skipped and counted; reading continues at the next line. A span
+without an end is *interrupted*; in a session that was closed in order it is *open* (a task or
+thread outlived the session). Meta and tags come from their own records until an end record brings
+the final ones.
 """
 
 import json
@@ -21,7 +21,7 @@ from flow_xray._write.journal import MAGIC, VERSION
 
 @dataclass(slots=True)
 class _State:
-    """What is known after some of the records."""
+    """The state after some of the records."""
 
     spans: dict[str, Span] = field(default_factory=dict)
     pool: LossyPool = field(default_factory=LossyPool)

@@ -1,13 +1,13 @@
-"""Whether the process that writes a journal is still running."""
+"""Check whether the process that writes a journal is still running."""
 
 import os
 import sys
 
 
 def is_alive(pid: object) -> bool:
-    """Return whether a process of this machine is running, also one of another user.
+    """Return whether a process of this machine is running, including one of another user.
 
-    On Windows the answer is always yes: signal 0, which asks elsewhere, would interrupt the
+    On Windows the result is always True: signal 0, which checks this elsewhere, would interrupt the
     process.
     """
     if not isinstance(pid, int) or pid <= 0:

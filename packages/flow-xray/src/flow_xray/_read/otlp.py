@@ -1,8 +1,8 @@
-"""Read OTLP/JSON: what an OpenTelemetry exporter or the collector's file exporter wrote.
+"""Read OTLP/JSON, as written by an OpenTelemetry exporter or the collector's file exporter.
 
-A file is one `ExportTraceServiceRequest`, or one a line. It may still be written to: an incomplete
-last line is left out, and a note says so. Names are read in camelCase and snake_case, ids in hex
-and base64, 64-bit numbers as text. Every value is frozen and redacted. Source: the OTLP
+A file is one `ExportTraceServiceRequest`, or one per line. It may still be written to: an
+incomplete last line is omitted, and a note reports it. Names are read in camelCase and snake_case,
+ids in hex and base64, 64-bit numbers as text. Every value is frozen and redacted. Source: the OTLP
 specification, JSON protobuf encoding.
 """
 

@@ -1,8 +1,8 @@
-"""Read the intact part of a damaged trace file: one that was cut, or has invalid spans.
+"""Read the intact part of a damaged trace file: one that was truncated, or has invalid spans.
 
-The members stand in the order in which `_write.trace_file` writes them, the pool before the spans,
-so what comes before a cut can be read without the rest. Nothing is guessed: a span is read
-completely or left out, and `meta["notes"]` says what was left out.
+The members are in the order in which `_write.trace_file` writes them, the pool before the spans, so
+the part before a cut can be read without the rest. Nothing is guessed: a span is read completely or
+omitted, and `meta["notes"]` reports the omissions.
 """
 
 import json
@@ -67,7 +67,7 @@ def _resolved(value: Json, pool: LossyPool) -> Json:
 
 
 def _members(text: str) -> tuple[dict[str, Any], bool]:
-    """Return the members of a JSON object up to where its text breaks off, and whether it does."""
+    """Return the members of a JSON object that may be truncated, and whether it is."""
     decoder = json.JSONDecoder(parse_constant=str)
     found: dict[str, Any] = {}
     at = _after(text, 0, "{")

@@ -1,8 +1,8 @@
 """Traced generators: every step of one runs inside its span.
 
-A generator runs in whatever context calls `next`. The position is set around each single step and
-set back after it, so that what the consumer does between two items is not recorded as the
-generator's work, and nothing is held across a `yield`. The span is open until the generator is
+A generator runs in the context that calls `next`. The position is set around each single step and
+restored after it, so that calls of the consumer between two items are not recorded as those of the
+generator, and nothing is held across a `yield`. The span is open until the generator is
 exhausted, closed or collected.
 """
 
@@ -84,7 +84,7 @@ class Stream:
         items: Json = list(self._items)
         texts = [item for item in self._items if isinstance(item, str)]
         if texts and len(texts) == len(self._items):
-            # Redacted again as one text: a secret may have been split over several items.
+            # Redact the joined text again: a secret may have been split over several items.
             items = self.session.freeze("".join(texts), self._redactor)
         if self._count > len(self._items):
             cut = f"… [{self._count - len(self._items):,} items cut] …"

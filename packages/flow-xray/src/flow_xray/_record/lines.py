@@ -1,12 +1,12 @@
 """Record which lines of the traced functions ran, to find the branches that were not taken.
 
-Off unless a session asks for it (`trace.capture(lines=True)`), because it costs. From Python 3.12
-on, `sys.monitoring` reports each line of a watched function once, which costs next to nothing.
-Before, `sys.settrace` is the only way: every call of the program is checked, and every line of a
-watched function is reported. There, a debugger or a coverage tool that is tracing already is left
-alone, and nothing is recorded.
+Off unless a session enables it (`trace.capture(lines=True)`), because it costs time. From Python
+3.12 on, `sys.monitoring` reports each line of a watched function once, at almost no cost. Before,
+`sys.settrace` is the only way: every call of the program is checked, and every line of a watched
+function is reported. If a debugger or a coverage tool is tracing already, it is not replaced, and
+nothing is recorded.
 
-Only functions that `@trace` wraps are watched, with what is defined inside them.
+Only functions that `@trace` wraps are watched, with the functions defined inside them.
 """
 
 import sys

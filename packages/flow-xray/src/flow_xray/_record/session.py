@@ -1,8 +1,8 @@
 """The recording session: the current position in the tree, opening and closing spans.
 
 Theory of operation. One context variable holds the position of the running code: a session and its
-innermost open span. Every entry sets it to the new position, and every exit sets it back to the
-position it found, *by value*. No token is stored: a token belongs to one context, and generators,
+innermost open span. Every entry sets it to the new position, and every exit restores the previous
+position, *by value*. No token is stored: a token belongs to one context, and generators,
 callbacks and garbage collection finish in another one.
 
 A closed session records nothing more: code that still runs under it (a forgotten task, a thread)
@@ -35,7 +35,7 @@ current_position: Final[ContextVar["Position | None"]] = ContextVar("flow_xray_p
 
 
 def restore(before: "Position | None", own: Position, error: BaseException) -> None:
-    """Set the position back to `before` when the code with the position `own` has failed.
+    """Restore the position `before` when the code with the position `own` has failed.
 
     A coroutine that is closed or collected receives its GeneratorExit in an arbitrary context; a
     position that is not its own stays unchanged there.
@@ -75,7 +75,7 @@ class Session:
         TraceOutputError: The journal cannot be written.
 
     Another recorder (OpenTelemetry) may set `foreign_caller`: it takes the innermost span of this
-    session and returns the id of an own span that is open inside it, or None.
+    session and returns the id of its own span that is open inside it, or None.
     """
 
     __slots__ = (
@@ -167,7 +167,7 @@ class Session:
         return freeze(value, self.redactor if redactor is None else redactor, self.limits)
 
     def freeze_object(self, value: object) -> dict[str, Json]:
-        """Return a bounded, redacted JSON copy of a mapping; empty when `value` is none."""
+        """Return a bounded, redacted JSON copy of a mapping; empty for any other value."""
         frozen = self.freeze(value)
         return frozen if isinstance(frozen, dict) else {}
 
@@ -178,7 +178,7 @@ class Session:
 
         Args:
             parent: The innermost open span of this session, or None.
-            name: What is called; redacted already.
+            name: The name of the call; redacted already.
             kind: As in `Span`.
             given: The input, frozen already.
             code: Location of the called function.
@@ -213,7 +213,7 @@ class Session:
         span.duration_ns = max(0, took)
         span.status = status
         if not span.id.startswith(_id_prefix):
-            return  # this is a forked child; its parent owns the span and records the end itself
+            return  # this is a forked child; its parent owns the span and records the end
         if self.journal is not None:
             self.write_record(self.journal.end, span)
         if self.outer is not None:
@@ -328,7 +328,7 @@ class Session:
                 )
 
     def result(self) -> TraceResult:
-        """Return what has been recorded so far."""
+        """Return the trace recorded so far."""
         meta = dict(self.meta)
         if self.tags:
             meta["tags"] = list(self.tags)
@@ -356,7 +356,7 @@ def open_journal(path: "str | os.PathLike[str]") -> "JournalWriter":
     """Open a journal for appending.
 
     Raises:
-        TraceOutputError: The path cannot be written, or holds something else than a journal.
+        TraceOutputError: The path cannot be written, or holds something other than a journal.
     """
     from flow_xray._write.journal import JournalWriter
 

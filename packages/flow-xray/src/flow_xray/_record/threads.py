@@ -48,7 +48,7 @@ def _install() -> None:
         target = getattr(self, "_target", None)
         is_pool_worker = getattr(target, "__module__", None) == "concurrent.futures.thread"
         if current_position.get() is not None and not is_pool_worker:
-            # A worker of a pool outlives the call that created it; its tasks bring their own
+            # A worker of a pool outlives the call that created it; its tasks have their own
             # context.
             run = self.run
             self.run = functools.partial(copy_context().run, run)  # type: ignore[method-assign]  # for this one thread

@@ -1,4 +1,4 @@
-"""`trace`: the one object through which a program is recorded."""
+"""`trace`: the object that records a program."""
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Trace:
-    """Record calls. Use the ready-made `trace`; there is no need for another one.
+    """Record calls. Use the instance `trace`; there is no need for another one.
 
         @trace(kind="tool")
         def search(query): ...
@@ -61,11 +61,11 @@ class Trace:
         Args:
             fn: The function, when used without arguments.
             name: Shown instead of the function's qualified name.
-            kind: "function", "agent", "llm", "tool", "retrieval", ... decides how the page shows
-                it.
+            kind: "function", "agent", "llm", "tool", "retrieval", ...; determines how the page
+                shows it.
             redact: Rules in addition to the session's: keys, compiled patterns, callables
                 `(key, value) -> value`.
-            capture_output: False leaves the returned value out of the trace.
+            capture_output: False omits the returned value from the trace.
 
         Raises:
             TypeError: The decorated object is not callable.
@@ -84,12 +84,13 @@ class Trace:
         return decorate if fn is None else decorate(fn)
 
     def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> TraceResult:
-        """Call `fn` in a session of its own and return the trace.
+        """Call `fn` in a new session and return the trace.
 
-        `result.value` is what the call returned, frozen.
+        `result.value` is the return value of the call, frozen.
 
         Raises:
-            BaseException: What `fn` raises; `TraceResult.of(error)` gives the trace of that call.
+            BaseException: Any exception of `fn`; `TraceResult.of(error)` returns the trace of that
+                call.
         """
         name = _name_of(fn)
         with self.capture(name=name) as session:
@@ -101,10 +102,11 @@ class Trace:
         return session.result()
 
     async def arun(self, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> TraceResult:
-        """Await `fn` in a session of its own and return the trace.
+        """Await `fn` in a new session and return the trace.
 
         Raises:
-            BaseException: What `fn` raises; `TraceResult.of(error)` gives the trace of that call.
+            BaseException: Any exception of `fn`; `TraceResult.of(error)` returns the trace of that
+                call.
         """
         name = _name_of(fn)
         with self.capture(name=name) as session:
@@ -131,7 +133,7 @@ class Trace:
     ) -> Iterator[Session]:
         """Record everything traced inside the `with` block.
 
-        `session.result()` gives the trace, also before the end of the block.
+        `session.result()` returns the trace, also before the end of the block.
 
         Args:
             name: Title of the trace.
@@ -140,12 +142,12 @@ class Trace:
             redact: Rules in addition to the built-in ones: keys, compiled patterns, callables
                 `(key, value) -> value`.
             limits: How much of a value is recorded.
-            lines: Also record which lines of the traced functions ran, for the branches that the
-                run did not take. From Python 3.12 on nearly free; before, it slows down every call
-                of the block.
+            lines: Also record which lines of the traced functions ran, to find the branches that
+                the run did not take. Nearly free from Python 3.12 on; before, it slows down every
+                call of the block.
             caller: A W3C `traceparent` (of a request's header, say): the span of another process
-                that is the parent of this session's roots. Without it the environment variable
-                TRACEPARENT counts. An invalid one is ignored.
+                that is the parent of this session's roots. By default, the environment variable
+                TRACEPARENT is used. An invalid one is ignored.
 
         Raises:
             TraceOutputError: The journal cannot be opened.
@@ -196,12 +198,12 @@ class Trace:
         input: object = None,  # noqa: A002  the name of the span's member
         **meta: object,
     ) -> Iterator[Span]:
-        """Record the `with` block as one span; without a session the span is thrown away.
+        """Record the `with` block as one span; without a session the span is discarded.
 
         Args:
-            name: What is done.
+            name: The name of the span.
             kind: As in `@trace`.
-            input: What it works on; frozen at once.
+            input: Its input; frozen at once.
             **meta: Facts about the call: model, run_id, ...
         """
         position = current_position.get()
@@ -259,7 +261,7 @@ class Trace:
 
             subprocess.run(command, env={**os.environ, **trace.environment()})
 
-        The child writes a journal of its own; `read_journal(ours, theirs)` makes one trace of both.
+        The child writes its own journal; `read_journal(ours, theirs)` joins both into one trace.
         Empty when nothing is being recorded. Source: W3C Trace Context, in the variable
         TRACEPARENT.
         """
@@ -278,7 +280,7 @@ class Trace:
         return position is not None and not position[0].closed
 
     def configure(self, *, redact: Rules | None = None, limits: Limits | None = None, **sizes: int) -> None:
-        """Set what later sessions start with.
+        """Set the defaults of later sessions.
 
         Args:
             redact: Rules for every session; they replace those of an earlier call.
@@ -312,7 +314,7 @@ def _caller(traceparent: str | None) -> tuple[str, str] | None:
 
 
 def _with_counts(values: dict[str, object]) -> dict[str, object]:
-    """Replace `usage` by the counts in it; leave it when there are none."""
+    """Replace `usage` by the counts in it; keep it when there are none."""
     from flow_xray._usage.counts import usage_of
 
     counts = usage_of(values["usage"])

@@ -10,7 +10,7 @@ watchers: Final[list[Callable[[list[CodeType]], None]]] = []
 
 
 def register(code: CodeType) -> None:
-    """Remember the code of a traced function, and pass it to the watchers."""
+    """Store the code of a traced function, and pass it to the watchers."""
     traced_code.add(code)
     for watch in watchers:
         watch([code])

@@ -16,5 +16,5 @@ def parse(text: str) -> tuple[str, str] | None:
 
 
 def written(trace_id: str, span_id: str) -> str:
-    """Return the traceparent of a call, with the flag that says that it is recorded."""
+    """Return the traceparent of a call, with the sampled flag set."""
     return f"00-{trace_id}-{span_id}-01"

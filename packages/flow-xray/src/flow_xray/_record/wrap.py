@@ -1,12 +1,12 @@
-"""What `@trace` puts around a function: one wrapper for each kind of function.
+"""The wrappers of `@trace`: one for each kind of function.
 
 Theory of operation. Every wrapper does the same steps: read the current position; if nothing is
 being recorded, call the function and return; freeze the arguments; run the function with its own
-span as the position; freeze the result and set the position back by value.
+span as the position; freeze the result and restore the position by value.
 
 * A coroutine has its own context for each task, so the position set before the first await holds
   until its end.
-* A generator runs in whatever context calls `next`; see `generators`.
+* A generator runs in the context that calls `next`; see `generators`.
 """
 
 import functools
@@ -24,7 +24,7 @@ _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSIT
 
 
 class Plan:
-    """What is known about a traced function before its first call."""
+    """The facts about a traced function that are known before its first call."""
 
     __slots__ = (
         "_names",
@@ -87,7 +87,7 @@ class Plan:
         return session.open_span(parent, self.name, self.kind, given, self.code), redactor
 
     def output(self, session: Session, redactor: Redactor, value: object) -> Json:
-        """Freeze what the call returned."""
+        """Freeze the return value of the call."""
         return session.freeze(value, redactor) if self.capture_output else NOT_CAPTURED
 
 

@@ -1,8 +1,8 @@
 """Freeze: turn any Python value into plain JSON, at once, bounded, and with secrets masked.
 
-Theory of operation. A recorder must never cause a failure, must not keep references to what the
-program changes later, and must not let a secret reach memory that is written to disk. So one walk
-does everything: it copies, converts, cuts and redacts. Rules:
+Theory of operation. A recorder must never cause a failure, must not keep references to values that
+the program changes later, and must not let a secret reach memory that is written to disk. So one
+walk does everything: it copies, converts, cuts and redacts. Rules:
 
 * Scalars stay. Floats without a JSON form become "NaN", "Infinity", "-Infinity".
 * Text is redacted first and cut second: head and tail stay, the middle is replaced by its length.
@@ -10,7 +10,7 @@ does everything: it copies, converts, cuts and redacts. Rules:
   are read from the instance, so no property and no serialiser runs; a field with `repr=False` is
   not recorded. Other objects become their `repr`.
 * A `repr` that raises, a cycle, a level too deep, and the items above the limits become a short
-  text that says so. Nothing is dropped silently, and the result is always valid JSON.
+  text that describes this. Nothing is dropped silently, and the result is always valid JSON.
 * The number of visited values is bounded for the whole call, so a large graph takes a bounded time.
 
 Not covered: a `repr` that never returns.
@@ -38,7 +38,7 @@ _PLAIN_INT: Final = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of one value is recorded.
+    """The limits on the recorded part of a value.
 
     Args:
         max_string: Characters of one text; of a longer one three quarters are head, the rest is
@@ -261,7 +261,7 @@ class _Freezer:
         ]
 
     def _remember_text(self, value: object) -> None:
-        """Remember the value of a pair or an option, unless it may be an ordinary word."""
+        """Remember the value of a pair or an option as a secret, unless it may be a plain word."""
         text = value.decode("latin-1") if isinstance(value, bytes) else value
         if isinstance(text, str) and any(looks_random(word) for word in text.split()):
             self._redactor.remember(text)

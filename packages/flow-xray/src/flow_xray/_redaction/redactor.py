@@ -1,18 +1,18 @@
-"""Redaction: what looks like a secret is masked before anything is stored.
+"""Redaction: values that look like secrets are masked before anything is stored.
 
 Four mechanisms, applied to every value while it is frozen:
 
 1. *Keys.* The value under a key that names a secret (`api_key`, `x-api-key`, `dbPassword`, ...) is
-   masked at any depth, whatever its type. None and booleans stay: they reveal nothing and explain
-   much. A pair `("authorization", value)`, an object `{"name": "api_key", "value": ...}` and an
-   option `["--token", ...]` are members, too.
+   masked at any depth, whatever its type. None and booleans stay: they reveal nothing and help to
+   explain a run. A pair `("authorization", value)`, an object `{"name": "api_key", "value": ...}`
+   and an option `["--token", ...]` are members, too.
 2. *Texts.* The same keys inside a text: JSON, `key=value`, `key: value`, queries, XML, forms,
-   options; the user part of a URL; known forms (API keys, JWT, PEM blocks, bearer headers) and your
-   own patterns.
-3. *Memory.* A text that was once masked under its key is masked wherever it occurs later in the
+   options; the user part of a URL; known forms (API keys, JWT, PEM blocks, bearer headers) and
+   custom patterns.
+3. *Memory.* A text that was masked under its key is masked wherever it occurs later in the
    session: in an exception message, an output, a log line, also quoted for a URL or as JSON.
-4. *Your callables.* A callable `(key, value) -> value` gets every member of every object first. If
-   it raises, the value is masked: a broken rule must not leak.
+4. *Callables.* A callable `(key, value) -> value` gets every member of every object first. If it
+   raises, the value is masked: a broken rule must not leak.
 
 `input_tokens`, `max_tokens` and the like stay: a plural is a count, not a secret.
 
@@ -61,10 +61,10 @@ _VALUES: Final = ("value", "Value", "values")
 
 
 class Redactor:
-    """Mask what must not be recorded.
+    """Mask values that must not be recorded.
 
     Args:
-        rules: In addition to the built-in ones: a key, a compiled pattern, a callable, or an
+        rules: Rules in addition to the built-in ones: a key, a compiled pattern, a callable, or an
             iterable of them.
         base: A redactor whose rules and memory this one shares and extends.
     """
@@ -373,7 +373,7 @@ class Redactor:
         return frozenset(found) if found else _NONE
 
     def secret_members(self, members: Mapping[Any, object]) -> "frozenset[int | str]":
-        """Return the key of a secret that another member names, as in {"name", "value"}."""
+        """Return the key of a secret that is named by another member, as in {"name", "value"}."""
         for value in _VALUES:
             if value in members:
                 names = (members.get(name) for name in _NAMES)

@@ -1,7 +1,7 @@
-"""What a secret looks like: the keys that name one, and the forms of known kinds of secret.
+"""Patterns of secrets: the keys that name one, and the forms of known kinds of secret.
 
 A key is classified by its words (`xApiKey`, `X-API-KEY` and `x_api_key` have the same three), so
-the answer is the same for a member of an object, a header, a query parameter and `key=value` inside
+the result is the same for a member of an object, a header, a query parameter and `key=value` inside
 a text.
 """
 
@@ -10,7 +10,7 @@ from functools import cache
 from typing import Final, Literal, TypeAlias
 
 Weight: TypeAlias = Literal[0, 1, 2, 3]
-"""What is masked under a key: 0 nothing, 1 texts, 2 all but None and booleans, 3 everything."""
+"""Masking under a key: 0 nothing, 1 texts, 2 all but None and booleans, 3 everything."""
 
 _HIDING: Final = frozenset(
     {
@@ -122,7 +122,7 @@ def may_hold_secret(text: str, own: "tuple[str, ...]" = ()) -> bool:
 
 
 def has_mark(text: str) -> bool:
-    """Return whether a text holds the beginning of a secret of a known form."""
+    """Return whether a text contains the beginning of a secret of a known form."""
     for mark in _MARKS:  # noqa: SIM110  a generator costs three times as much here
         if mark in text:
             return True
@@ -164,7 +164,7 @@ def shapes() -> "re.Pattern[str]":
 
 @cache
 def headers() -> "re.Pattern[str]":
-    """Match a header that carries a secret, up to the end of its line."""
+    """Match a header with a secret, up to the end of its line."""
     return re.compile(
         r"""\b((?:proxy-)?authorization|(?:set-)?cookie)(\\*["']?\s*:\s*\\*["']?)[^\r\n"'\\]+""", re.IGNORECASE
     )
@@ -187,7 +187,7 @@ def users() -> "re.Pattern[str]":
 
 @cache
 def keys_in_text() -> "re.Pattern[str]":
-    """Match a key in a text and what separates it from its value.
+    """Match a key in a text and the separator before its value.
 
     A key has at most 80 characters and never begins inside a word, so no text takes quadratic time.
     """

@@ -1,1 +1,1 @@
-"""A trace beside its source: the index of functions, and what of it ran."""
+"""Compare a trace with its source: the index of functions, and the coverage of a run."""

@@ -1,4 +1,4 @@
-"""Which branches of the functions that ran were taken.
+"""Determine which branches of the functions that ran were taken.
 
 With recorded lines (`trace.capture(lines=True)`) every branch is decided. Without them, only a
 branch whose first statement calls a traced function that nothing else in its function calls: it was
@@ -78,7 +78,7 @@ def _by_calls(
     branch: Branch,
     called: Collection[tuple[str, str]],
 ) -> bool | None:
-    """Return what the calls in a branch prove, or None when they prove nothing."""
+    """Return whether the calls in a branch prove that it was taken or not, or None."""
     elsewhere = [call for other in function.branches if other is not branch for call in other.calls]
     for callee in branch.calls:
         is_recorded = callee in executed or functions[callee].is_traced

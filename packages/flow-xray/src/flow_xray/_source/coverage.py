@@ -1,4 +1,4 @@
-"""A run against its source: what ran, what could have run, and the branches that were not taken.
+"""Coverage of a run: what ran, what could have run, and the branches that were not taken.
 
 An edge is *executed* when the source explains a recorded call (directly, or through functions that
 are not traced), *runtime* when it does not (a registry, `getattr`, a callback from a library), and
@@ -19,7 +19,7 @@ from flow_xray._source.functions import Function
 from flow_xray._source.index import SourceIndex
 from flow_xray._source.matching import line_of, matched
 
-_MAX_HOPS: Final = 3  # from a function that ran to one that did not and is shown beside it
+_MAX_HOPS: Final = 3  # from a function that ran to one that did not and is shown next to it
 _MAX_NODES: Final = 2_000
 
 
@@ -36,7 +36,7 @@ class Node:
 
     @property
     def location(self) -> str:
-        """Where it is in the source now: "file:line"."""
+        """Its current location in the source: "file:line"."""
         return f"{self.file}:{self.line}"
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One way through a function: a block under `if`, `else`, `for`, `while`, `except`, `case`.
+    """One branch of a function: a block under `if`, `else`, `for`, `while`, `except`, `case`.
 
     Args:
         line: Of the keyword that opens it.

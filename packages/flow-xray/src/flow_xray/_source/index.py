@@ -2,7 +2,7 @@
 
 None of it is executed.
 
-Theory of operation. Each file gives its functions, its imports and its classes. The line of a
+Theory of operation. The functions, imports and classes of each file are collected. The line of a
 function is that of its first decorator, as `co_firstlineno` has it at run time. Then each reference
 is resolved, in this order:
 
@@ -13,8 +13,8 @@ is resolved, in this order:
 * `anything.name(...)`: every method of that name in the index, when there are at most
   `_MAX_GUESSES`.
 
-A function that is only named (a callback, a list of tools) counts as a possible call. Not covered:
-what is reached by `getattr`, a registry of texts or an import at run time; the run shows it as
+A function that is only referenced (a callback, a list of tools) counts as a possible call. Not
+covered: calls through `getattr`, a registry of names or an import at run time; a run shows them as
 *runtime*.
 """
 
@@ -43,7 +43,7 @@ _MAX_GUESSES: Final = 4
 
 @dataclass(slots=True)
 class _Scope:
-    """What the names in a module or function refer to."""
+    """The targets of the names in a module or function."""
 
     names: dict[str, str]  # bare name -> id of a function, class or module ("m:...")
     above: "_Scope | None" = None
@@ -83,7 +83,7 @@ class SourceIndex:
 
     Attributes:
         functions: By id.
-        notes: Files that could not be read, in words.
+        notes: Descriptions of the files that could not be read.
     """
 
     __slots__ = ("_by_method", "_classes", "_modules", "_pending", "_source", "functions", "notes")
@@ -120,7 +120,7 @@ class SourceIndex:
             with open(file, "rb") as stream:  # noqa: PTH123  pathlib costs 9 ms
                 content = stream.read()
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # warnings about foreign source are not ours to show
+                warnings.simplefilter("ignore")  # do not show warnings about the user's source
                 tree = ast.parse(content, file)
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
             self.notes.append(f"{file} was left out: {type(error).__name__}: {error}")
@@ -135,7 +135,7 @@ class SourceIndex:
         self._collect(tree, file, scope, package)
 
     def _collect(self, tree: ast.Module, file: str, module: _Scope, package: str) -> None:
-        """Add what a module defines; functions inside functions get a scope of their own."""
+        """Add the definitions of a module; functions inside functions get their own scope."""
         stack: list[tuple[ast.AST, _Scope, _Class | None, str]] = [(tree, module, None, "")]
         while stack:
             parent, scope, owner, prefix = stack.pop()

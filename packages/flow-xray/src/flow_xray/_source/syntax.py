@@ -1,4 +1,4 @@
-"""What the index needs of files and syntax trees: module names, statements, branches."""
+"""Helpers of the index for files and syntax trees: module names, statements, branches."""
 
 import ast
 import os
@@ -40,9 +40,9 @@ def module_names(file: str, root: str) -> list[str]:
 
 
 def statements(parent: ast.AST) -> Iterator[ast.stmt]:
-    """Yield the statements of a module, class or function, also those under `if` and `try`.
+    """Yield the statements of a module, class or function, including those under `if` and `try`.
 
-    Those of nested functions and classes are not among them.
+    Those of nested functions and classes are not included.
     """
     stack: list[ast.AST] = list(getattr(parent, "body", []))[::-1]
     while stack:
@@ -58,7 +58,7 @@ def statements(parent: ast.AST) -> Iterator[ast.stmt]:
 def own_nodes(function: FunctionNode) -> Iterator[ast.AST]:
     """Yield the nodes of a function's body.
 
-    Of a nested function only what runs when it is defined.
+    Of a nested function, yield only the nodes that run when it is defined.
     """
     stack: list[ast.AST] = [*reversed(function.body)]
     while stack:
@@ -107,7 +107,7 @@ def _begins(lines: Sequence[str], line: int, word: str) -> bool:
 
 
 def dotted_name(node: ast.expr) -> str | None:
-    """Return `a.b.c` of such an expression, else None."""
+    """Return the text `a.b.c` of such an expression, else None."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
@@ -116,7 +116,7 @@ def dotted_name(node: ast.expr) -> str | None:
 
 
 def absolute(node: ast.ImportFrom, package: str) -> str:
-    """Return the module that `from ... import` names, also a relative one."""
+    """Return the absolute name of the module in `from ... import`."""
     if not node.level:
         return node.module or ""
     above = package.split(".") if package else []

@@ -1,1 +1,1 @@
-"""Token counts read from a model's response, and what they cost."""
+"""Token counts read from a model's response, and their cost."""

@@ -34,7 +34,7 @@ def usage_of(response: object) -> dict[str, int | float | str]:
 
     Returns:
         input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, model,
-        provider, cost_usd; what is not known is left out. Empty when there are no counts.
+        provider, cost_usd; unknown members are omitted. Empty when there are no counts.
 
     It never raises.
     """

@@ -1,4 +1,4 @@
-"""Cost of model calls, computed when a trace is written and never before.
+"""Cost of model calls, computed only when a trace is written.
 
 A call has a cost when the program recorded one (`cost_usd`), when a price file has its model, or
 when `genai-prices` (extra `[prices]`) has it. Every other call is *unpriced*: it has no `cost_usd`,
@@ -70,7 +70,7 @@ def priced(trace: _Trace, path: "str | os.PathLike[str] | None" = None) -> _Trac
 
     Args:
         trace: A frozen trace; it is not changed.
-        path: A price file; it is asked before genai-prices, and replaces costs that were computed
+        path: A price file; it is used before genai-prices, and replaces costs that were computed
             earlier.
 
     Raises:
@@ -89,7 +89,7 @@ def priced(trace: _Trace, path: "str | os.PathLike[str] | None" = None) -> _Trac
     for index, counts in counted:
         span = spans[index]
         if span.kind != "llm" and span.id in sums:
-            continue  # the sum of the calls below it, which have costs of their own
+            continue  # the sum of the calls below it, which have their own costs
         provider = span.meta.get("provider")
         at = datetime.fromtimestamp(span.started_at_ns / 1e9, UTC)
         for pricer in pricers:
@@ -191,7 +191,7 @@ def _price(given: object, names: Mapping[str, str], factor: float, where: str) -
 
 @cache
 def _library_pricer() -> Pricer | None:
-    """Return a pricer that asks genai-prices, or None when it is not installed."""
+    """Return a pricer that uses genai-prices, or None when it is not installed."""
     try:
         import genai_prices
 

@@ -1,7 +1,7 @@
 """Write a trace as a Graphviz graph, folded by function: nodes are functions, edges are calls.
 
 A tree of 100,000 calls is too large for `dot` and for a reader. Folded by name and kind it shows
-the structure of the program: who called whom how often, how long it took, what failed.
+the structure of the program: who called whom, how often, how long it took, what failed.
 """
 
 from dataclasses import dataclass

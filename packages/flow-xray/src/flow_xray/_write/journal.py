@@ -1,10 +1,10 @@
 """The journal: a trace that is written to disk while it is recorded.
 
-Theory of operation. A `.xray` file is a sequence of records, each one line: `<length of the JSON in
-bytes>:<JSON>`, written by one `write` to a file opened for appending. A killed process therefore
-leaves every record before the one that it was writing. The length reveals a torn record even where
-its beginning is valid JSON; the line end lets a reader continue after a damaged record. The JSON is
-ASCII, so bytes and characters are the same.
+Theory of operation. A `.xray` file is a sequence of records, each one line:
+`<length of the JSON in bytes>:<JSON>`, written by one `write` to a file opened for appending. A
+killed process therefore leaves every record before the one that it was writing. The length reveals
+a truncated record even where its beginning is valid JSON; the line end lets a reader continue after
+a damaged record. The JSON is ASCII, so bytes and characters are the same.
 
     {"t": "flow-xray", "version": 1, "session", "name", "trace_id", "started_at_ns", "pid",
      "python"}
@@ -76,11 +76,11 @@ class JournalWriter:
         head = os.read(self._file, 64)
         if MAGIC not in head:
             raise TraceOutputError(
-                f"cannot append to {self.path!r}: because it is no journal. Give another path, or remove the file."
+                f"cannot append to {self.path!r}: because it is not a journal. Give another path, or remove the file."
             )
         os.lseek(self._file, -1, os.SEEK_END)
         if os.read(self._file, 1) != b"\n":
-            os.write(self._file, b"\n")  # end the line of a record that a killed process left torn
+            os.write(self._file, b"\n")  # end the line of a record that a killed process left truncated
 
     def header(self, name: str, trace_id: str, started_at_ns: int) -> None:
         """Write the first record of a session."""
@@ -92,7 +92,7 @@ class JournalWriter:
         )
 
     def start(self, span: Span) -> None:
-        """Write that a span began."""
+        """Record the start of a span."""
         key = (span.name, span.kind, span.thread, span.code)
         head = self._heads.get(key)
         if head is None:
@@ -115,7 +115,7 @@ class JournalWriter:
         self.end(span, f',"name":{quote(span.name)},"kind":{quote(span.kind)},"input":{self._packed(span.input)}')
 
     def end(self, span: Span, more: str = "") -> None:
-        """Write that a span ended, with its result, meta and tags."""
+        """Record the end of a span, with its result, meta and tags."""
         parts = [f'{{"t":"end","id":"{span.id}","took":{span.duration_ns},"status":"{span.status}"{more}']
         if span.output is not None:
             parts.append(f'"output":{self._packed(span.output)}')
@@ -128,7 +128,7 @@ class JournalWriter:
         self._write(",".join(parts) + "}")
 
     def close(self, at_ns: int, value: Json) -> None:
-        """Write that the session ended in order, and close the file.
+        """Record the orderly end of the session, and close the file.
 
         A forked child only closes it.
         """

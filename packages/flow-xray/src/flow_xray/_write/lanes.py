@@ -1,4 +1,4 @@
-"""Lanes: calls spread over rows so that those of one row lie inside each other or apart.
+"""Lanes: calls distributed over rows so that those of one row are nested or disjoint.
 
 Chrome's and speedscope's viewers draw what runs on one lane as a stack. Calls of one thread need
 not nest: tasks overlap. So every call gets a lane of its thread, that of its caller if it fits
@@ -13,7 +13,7 @@ from flow_xray._data.trace_data import TraceData
 
 @dataclass(slots=True)
 class Lane:
-    """Calls of one thread that lie inside each other or apart, by start, and the end of each."""
+    """Calls of one thread that are nested or disjoint, by start, and the end of each."""
 
     thread: str
     spans: list[Span] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Lane:
 
 
 def lanes_of(trace: TraceData) -> list[Lane]:
-    """Spread the calls of a trace over lanes.
+    """Distribute the calls of a trace over lanes.
 
     A call without an end lasts to the end of the trace.
     """

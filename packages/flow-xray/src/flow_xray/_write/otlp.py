@@ -1,4 +1,4 @@
-"""Write OTLP/JSON: one export request that any OpenTelemetry backend takes (`POST /v1/traces`).
+"""Write OTLP/JSON: one export request for any OpenTelemetry backend (`POST /v1/traces`).
 
 Names are those of the GenAI conventions. Messages are one JSON text each, because the SDKs and many
 backends keep only 128 attributes of a span. What OpenTelemetry has no attribute for (the kind, a
@@ -109,7 +109,9 @@ def _attributes_of(span: Span) -> dict[str, Any]:
         if "origin" in span.error:
             written[names.OWN_ORIGIN] = span.error["origin"]
     attributes = meta.pop("attributes", None)
-    if isinstance(attributes, dict):  # of a span that came from OpenTelemetry: written as they were read
+    if isinstance(
+        attributes, dict
+    ):  # a span that came from OpenTelemetry: its attributes are written as they were read
         written = {
             **{
                 key: value if isinstance(value, str | int | float) else _json(value)
@@ -196,7 +198,7 @@ def _value(value: Any) -> dict[str, Any]:
 
 
 def _plain(value: Json) -> Any:
-    """Return a scalar as it is, and anything else as one JSON text."""
+    """Return a scalar unchanged, and anything else as one JSON text."""
     return _json(value) if isinstance(value, dict | list) else value
 
 

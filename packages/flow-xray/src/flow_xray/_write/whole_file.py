@@ -7,9 +7,9 @@ from flow_xray._errors import TraceOutputError
 
 
 def write_whole(path: "str | os.PathLike[str]", content: bytes) -> None:
-    """Write a file beside its target and rename it; a link stays a link.
+    """Write a temporary file next to the target and rename it; a link stays a link.
 
-    What is not a regular file (`/dev/stdout`, a pipe) is written to directly.
+    A target that is not a regular file (`/dev/stdout`, a pipe) is written to directly.
 
     Raises:
         TraceOutputError: The file cannot be written; what was there before is unchanged.

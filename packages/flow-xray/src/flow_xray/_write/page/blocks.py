@@ -8,9 +8,9 @@ one that it is compared with.
 * `x-cols`: one packed column for each fact (module `columns`), spans in pre-order: a subtree is a
   range, and a parent comes before its children.
 * `x-ids`: the ids, as differences in planes of bytes.
-* `x-det`: the short text beside each name, each different one once, one a line; the page decodes
+* `x-det`: the short text next to each name, each different one once, one per line; the page decodes
   only those that it draws.
-* `x-p0..n`: what the inspector shows of the spans, about 1 MB of JSON each, inflated when it is
+* `x-p0..n`: the values of the spans for the inspector, about 1 MB of JSON each, inflated when
   needed. A chunk has all inputs, then all outputs and so on, because similar values compress well:
   a quarter less than span by span.
 * `x-v0..n`: the pooled values (messages, long texts), likewise.
@@ -40,7 +40,7 @@ class Blocks:
 
     Args:
         trace: Frozen.
-        letter: With which the names of its blocks begin.
+        letter: The first letter of the names of its blocks.
     """
 
     def __init__(self, trace: TraceData, letter: str = "x") -> None:

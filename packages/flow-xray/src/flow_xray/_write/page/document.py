@@ -38,7 +38,7 @@ def build_page(
     """Return the HTML text of a frozen trace.
 
     Args:
-        trace: What the page shows.
+        trace: The trace of the page.
         context: The coverage of the source: "nodes" (id, name, file, line, executed), "edges"
             (from, to, how: executed, possible or runtime) and "branches" (file, line, text, taken).
         other: An earlier, frozen trace that this one is compared with.
