@@ -94,7 +94,7 @@ class ChildRuns:
         run_id = child_run_id(parent_id, child.name)
         driver = self.driver(child.program)
         program = driver.agent.program
-        text, _ = program.begin(child.input)
+        text = program.begin(child.input)
         known = await self._store.get_run(run_id)
         if known is not None and (known.parent_run_id != parent_id or not is_same_input(program, known, text)):
             raise RunExists(

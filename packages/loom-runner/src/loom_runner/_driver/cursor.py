@@ -23,6 +23,8 @@ class Cursor:
     """A claimed run and its position.
 
     Attributes:
+        state: The value that the next attempt is given.
+        committed: The committed state, as JSON.
         attempt: The attempt of the step, from 0, over all processes.
         tries_used: Failed attempts that count against the retry policy.
         due_at: When the next attempt may begin (microseconds since 1970).
@@ -37,6 +39,7 @@ class Cursor:
     task: asyncio.Task[Any] | None
     step_index: int
     state: Any
+    committed: str
     attempt: int
     tries_used: int = 0
     due_at: int | None = None

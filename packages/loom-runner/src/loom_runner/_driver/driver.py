@@ -91,7 +91,7 @@ class Driver:
         claim = await self._store.create_run(new, self._lease_request())
         if claim is not None:
             meter = Meter(budget or Budget())
-            cursor = self._cursor(claim, 0, state, attempt=0, invocation=invocation, meter=meter)
+            cursor = self._cursor(claim, 0, state, new.state, attempt=0, invocation=invocation, meter=meter)
             self._notify(cursor, "run_started", status="created", fence=claim.fence, taken_over_from=None)
             return await self._drive(run_id, invocation, cursor=cursor)
         record = await existing_run(self._settings, new)
@@ -225,6 +225,7 @@ class Driver:
             claim,
             seen.step_index,
             state,
+            text,
             attempt=seen.failures + crashes,
             invocation=invocation,
             meter=await self._meter(seen),
@@ -304,6 +305,7 @@ class Driver:
         claim: Claim,
         step_index: int,
         state: Any,
+        committed: str,
         *,
         attempt: int,
         invocation: Invocation,
@@ -314,7 +316,7 @@ class Driver:
         ledger = Ledger(self._store, claim, clock=self._clock, gate=agent.gate, observers=observers)
         loop = asyncio.get_running_loop()
         run = RunningRun(claim.run_id, ledger, agent.tools, observers, self._clock, loop, meter)
-        return Cursor(claim, run, asyncio.current_task(), step_index, state, attempt)
+        return Cursor(claim, run, asyncio.current_task(), step_index, state, committed, attempt)
 
     def _lease_request(self) -> LeaseRequest:
         settings, program = self._settings, self._program

@@ -21,6 +21,7 @@ from the table in `_model/statuses.py`.
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -116,7 +117,7 @@ class Endings:
         meter.count_step(ended_at - started_at)
         cursor.step_index = step_index + 1
         if advance.state_text is not None:
-            cursor.state = advance.state
+            cursor.state, cursor.committed = advance.state, advance.state_text
         if cursor.run.observers:
             duration_ms = (ended_at - started_at) / 1000
             self._notify(
@@ -193,9 +194,14 @@ class Endings:
         await self._store.end_attempt(cursor.claim, end)
         meter.mark_committed()
         self._notify(cursor, "attempt_failed", error=error.as_json(), retry_in_s=delay_s)
+        self._discard_changes(cursor)
         cursor.attempt += 1
         cursor.due_at = due_at
         return None
+
+    def _discard_changes(self, cursor: Cursor) -> None:
+        """Read the committed state again: an attempt may have changed its object in place."""
+        cursor.state = self._program.read_state(cursor.committed)
 
     async def fail(self, cursor: Cursor, started_at: int, fail: Fail) -> RunResult:
         error = ErrorInfo("Fail", fail.message, fail.error_category, self._program.code_at)
@@ -268,6 +274,8 @@ class Endings:
             end = replace(end, tokens=meter.tokens, cost_usd=meter.cost_usd)
         await self._store.end_attempt(cursor.claim, end)
         meter.mark_committed()
+        with contextlib.suppress(StateError):  # the attempt has ended; the state is decoded again on resume
+            self._discard_changes(cursor)
         self._notify(cursor, "run_ended", status=end.status, reason=end.note)
         wait = end.wait or cursor.wait
         return RunResult(

@@ -24,7 +24,8 @@ __all__ = ["existing_run", "is_run_of_agent", "is_same_input", "new_run"]
 
 def new_run(settings: Settings, run_id: str, initial: Any, budget: Budget | None) -> tuple[NewRun, Any]:
     """Return the row of a new run, and its state."""
-    text, state = settings.program.begin(initial)
+    text = settings.program.begin(initial)
+    state = settings.program.read_state(text)  # the run must not change the caller's object
     limits = None if budget is None or budget.is_unlimited else json.dumps(budget.as_json())
     now = settings.clock.now_us()
     return NewRun(run_id, settings.agent.name, text, text, now, limits, settings.program.version), state

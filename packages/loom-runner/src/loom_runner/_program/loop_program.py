@@ -51,9 +51,8 @@ class LoopProgram(ProgramCode):
             hint, f"the result of {self.name!r}", codec_functions.encode_result, codec_functions.decode_result
         )
 
-    def begin(self, initial: Any) -> tuple[str, Any]:
-        text, arguments = self._entry.encode(self._entry.bind(initial))
-        return text, (self._entry, arguments)
+    def begin(self, initial: Any) -> str:
+        return self._entry.encode(self._entry.bind(initial))[0]
 
     def read_input(self, text: str) -> Any:
         value = json.loads(text)

@@ -55,8 +55,8 @@ class Program(Protocol):
     def upgraded(self, text: str, version: int, what: str) -> str:
         """Convert a stored state of an older version to the current one."""
 
-    def begin(self, initial: Any) -> tuple[str, Any]:
-        """Return the first state, as JSON text and as a value, for what the caller starts with."""
+    def begin(self, initial: Any) -> str:
+        """Return the first state, as JSON, for the value that a run is started with."""
 
     def read_input(self, text: str) -> Any:
         """Decode JSON that a person typed; the value is for `begin`."""

@@ -68,8 +68,8 @@ class StepProgram(ProgramCode):
         self._states = codec_for(state_type, f"the state {what}", functions.encode_state, functions.decode_state)
         self._results = codec_for(result_type, f"the result {what}", functions.encode_result, functions.decode_result)
 
-    def begin(self, initial: Any) -> tuple[str, Any]:
-        return self._states.encode(initial)
+    def begin(self, initial: Any) -> str:
+        return self._states.encode(initial)[0]
 
     def read_input(self, text: str) -> Any:
         return self._states.decode(text, reject_unknown_fields=True)
