@@ -336,15 +336,18 @@ def test_a_context_is_of_no_use_after_its_step(drive, tools, store):
 # ---------------------------------------------------------------------- doubt
 
 
+class Crash(BaseException):
+    """Ends a process in the middle of a call, as far as the ledger can see."""
+
+
 def in_doubt(store, tools, clock, **declared):
-    """A run whose tool call started and whose process was then cancelled in the middle."""
+    """A run whose process ended in the middle of its tool call."""
     ran = []
 
     async def charge(n: int) -> str:
         ran.append(n)
         if len(ran) == 1:
-            asyncio.current_task().cancel()
-            await asyncio.sleep(60)
+            raise Crash
         return f"receipt {len(ran)}"
 
     tools.add(Tool(name="charge", function=charge, **declared))
@@ -356,7 +359,7 @@ def in_doubt(store, tools, clock, **declared):
             return Complete(exc.error_category)
 
     runner = AgentRunner(step=step, store=store, tools=tools, clock=clock, name="agent")
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(Crash):
         asyncio.run(runner.start(run_id="r", initial_state=State()))
     [doubt] = read_tool_calls(store.reader, "r", in_doubt=True)
     return runner, ran, doubt.number

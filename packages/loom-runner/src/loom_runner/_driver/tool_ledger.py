@@ -27,6 +27,7 @@ thread after its timeout.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import inspect
 import json
@@ -58,6 +59,7 @@ __all__ = ["Ledger", "arguments_text"]
 _IN_DOUBT: Final = ErrorInfo(
     "ToolFailed", "the call was interrupted and its outcome is unknown; it was not repeated", "in_doubt"
 )
+_CANCELLED: Final = ErrorInfo("Cancelled", "the call was cancelled, because its attempt ended", "cancelled")
 
 
 class Ledger:
@@ -235,6 +237,12 @@ class Ledger:
             async with limit:
                 value = await execute()
         except (LeaseLost, StoreError):
+            raise
+        except asyncio.CancelledError:
+            if tool.is_repeatable and tool.is_async:
+                end = ToolEnd("failed", self._clock.now_us(), error=_CANCELLED, retryable=True)
+                with contextlib.suppress(LeaseLost, StoreError):
+                    await asyncio.shield(self._finish(start, attempt, end))
             raise
         except OutcomeUnknown as exc:
             return await self._outcome_unknown(tool, start, attempt, execute, exc, is_repeat=is_repeat)

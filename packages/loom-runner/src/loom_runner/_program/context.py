@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -36,6 +35,11 @@ _QUIET_TURNS: Final = 5
 three.
 """
 
+_MAX_WAIT_S: Final = 30.0
+"""How long a failed attempt waits for calls that must not be repeated and have no timeout."""
+_CANCEL_WAIT_S: Final = 1.0
+"""How long an attempt waits for calls that it has cancelled."""
+
 _in_tool: Final[ContextVar[bool]] = ContextVar("loom_runner.in_tool", default=False)
 
 
@@ -64,10 +68,12 @@ class RunningRun:
 class _Calls:
     """The managed calls of one attempt."""
 
-    ordinals: dict[str, int]
-    shared: dict[str, asyncio.Future[None]]
-    in_flight: int = 0
-    all_ended: asyncio.Future[None] | None = None
+    ordinals: dict[str, int] = field(default_factory=dict)
+    shared: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+    created: dict[object, tuple[Tool, Coroutine[Any, Any, Any]]] = field(default_factory=dict)
+    """Calls that no task has begun to await."""
+    running: dict[asyncio.Task[Any] | None, Tool] = field(default_factory=dict)
+    """The calls in flight, by the task that awaits them."""
     suspended: list[StepSuspended] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -179,14 +185,23 @@ class RunContext:
         returns.
         """
         tool = self._run.tools.get(name) if isinstance(name, str) else name
+        self._require_loop(tool)
         checked = tool.check(arguments)
-        return self._managed(tool, arguments, self._key_of(tool, _key), (), checked, own_key=_key is not None)
+        token = object()
+        call = self._managed(
+            tool, arguments, self._key_of(tool, _key), (), checked, token=token, own_key=_key is not None
+        )
+        self._managed_calls().created[token] = tool, call
+        return call
 
     def call_managed(
         self, tool: Tool, recorded: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Coroutine[Any, Any, Any]:
         """Call the function of a `@tool` with the original values of its arguments (see `tool`)."""
-        return self._decoded(tool, self._managed(tool, recorded, self._key_of(tool, None), args, kwargs))
+        token = object()
+        call = self._decoded(tool, recorded, self._key_of(tool, None), args, kwargs, token=token)
+        self._managed_calls().created[token] = tool, call
+        return call
 
     def require_thread(self, tool: Tool) -> None:
         """Refuse a blocking wait on the thread of the event loop."""
@@ -225,21 +240,83 @@ class RunContext:
         return self._stopped
 
     @property
-    def has_calls_in_flight(self) -> bool:
-        return self._calls is not None and self._calls.in_flight > 0
+    def has_open_calls(self) -> bool:
+        return self._calls is not None and bool(self._calls.running or self._calls.created)
 
     async def wait_for_calls(self) -> None:
-        """Wait for calls that the step started and did not await: their ends are recorded before
-        the step.
+        """Wait for calls that the step started in tasks and did not await: their ends are recorded
+        before the step.
+
+        Raises:
+            UsageError: A call was neither awaited nor started in a task.
         """
         calls = self._managed_calls()
-        if calls.in_flight:
-            calls.all_ended = self._run.loop.create_future()
-            await calls.all_ended
+        await asyncio.sleep(0)  # a task that was just created begins
+        if calls.created:
+            tool, _ = next(iter(calls.created.values()))
+            self._close_created()
+            raise UsageError(
+                f"cannot commit step {self.step_index} of {self.run_id!r}: it calls {tool.name} without await, so the "
+                f"call did not run. Write: await ctx.call_tool({tool.name!r}, ...)."
+            )
+        while calls.running:
+            calls.changed.clear()
+            await calls.changed.wait()
+
+    async def end_calls(self, *, is_cancelled: bool = False) -> None:
+        """Refuse further calls of an attempt that has failed, and wait until those in flight have
+        ended, so that nothing of it happens later.
+
+        Calls that may be repeated are cancelled, and all if the step was cancelled. The others may
+        end within their timeout (30 s without one), so that their results are recorded; then they
+        are cancelled, too, and are in doubt.
+        """
+        self._is_over = True
+        calls = self._calls
+        if calls is None:
+            return
+        if calls.created:
+            await asyncio.sleep(0)  # tasks that were just created begin, and are refused
+            self._close_created()
+        patience_s = 0.0
+        for task, tool in calls.running.items():
+            if is_cancelled or (tool.is_repeatable and tool.is_async):
+                _cancel(task)
+            else:
+                patience_s = max(patience_s, tool.timeout_s or _MAX_WAIT_S)
+        await self._calls_ended(patience_s or _CANCEL_WAIT_S)
+        if calls.running:
+            for task in calls.running:
+                _cancel(task)
+            await self._calls_ended(_CANCEL_WAIT_S)
+
+    async def _calls_ended(self, patience_s: float) -> None:
+        calls = self._managed_calls()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
+                while calls.running:
+                    calls.changed.clear()
+                    await calls.changed.wait()
+
+    def _close_created(self) -> None:
+        created = self._managed_calls().created
+        for _, call in created.values():
+            call.close()
+        created.clear()
+
+    def _require_loop(self, tool: Tool) -> None:
+        """Refuse a call in a sync step, which runs on a thread and cannot await it."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise UsageError(
+                f"cannot call {tool.name} in step {self.step_index} of {self.run_id!r}: a sync step cannot await it. "
+                f"Make the step async: async def step(state, ctx), and: await ctx.call_tool({tool.name!r}, ...)."
+            ) from None
 
     def _managed_calls(self) -> _Calls:
         if self._calls is None:
-            self._calls = _Calls({}, {})
+            self._calls = _Calls()
         return self._calls
 
     def _key_of(self, tool: Tool, own: str | None) -> str:
@@ -250,8 +327,17 @@ class RunContext:
         ordinals[tool.name] = ordinal + 1
         return f"{tool.name}/{ordinal}"
 
-    async def _decoded(self, tool: Tool, call: Awaitable[Any]) -> Any:
-        payload = await call
+    async def _decoded(
+        self,
+        tool: Tool,
+        recorded: Mapping[str, Any],
+        key: str,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        token: object,
+    ) -> Any:
+        payload = await self._managed(tool, recorded, key, args, kwargs, token=token)
         codec = tool.result_codec
         return payload if codec.is_plain else codec.decode(json.dumps(payload))
 
@@ -263,8 +349,10 @@ class RunContext:
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
         *,
+        token: object,
         own_key: bool = False,
     ) -> Any:
+        self._managed_calls().created.pop(token, None)
         if self._stopped is not None:
             raise self._stopped
         if self._is_over:
@@ -293,8 +381,8 @@ class RunContext:
     async def _guarded(
         self, tool: Tool, recorded: Mapping[str, Any], key: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
-        calls = self._managed_calls()
-        calls.in_flight += 1
+        calls, task = self._managed_calls(), asyncio.current_task()
+        calls.running[task] = tool
         try:
             return await self._run.tool_calls.call(
                 tool,
@@ -307,10 +395,8 @@ class RunContext:
         except StepSuspended as suspended:
             raise await self._wait_for_others(suspended) from None
         finally:
-            calls.in_flight -= 1
+            del calls.running[task]
             calls.changed.set()
-            if not calls.in_flight and calls.all_ended is not None and not calls.all_ended.done():
-                calls.all_ended.set_result(None)
 
     async def _wait_for_others(self, suspended: StepSuspended) -> BaseException:
         """Wait until every other call of the step has ended or is suspended, too; return the error
@@ -326,7 +412,7 @@ class RunContext:
         quiet_turns = 0
         try:
             while quiet_turns < _QUIET_TURNS and self._stopped is None:
-                if len(calls.suspended) < calls.in_flight:
+                if len(calls.suspended) < len(calls.running):
                     calls.changed.clear()
                     await calls.changed.wait()
                     quiet_turns = 0
@@ -356,12 +442,17 @@ class RunContext:
         function: Callable[..., Any] = tool.function
         token = _in_tool.set(True)
         try:
-            if inspect.iscoroutinefunction(function):
+            if tool.is_async:
                 return await function(*args, **named)
             result = await in_thread(function, *args, **named)
             return await result if isinstance(result, Awaitable) else result
         finally:
             _in_tool.reset(token)
+
+
+def _cancel(task: asyncio.Task[Any] | None) -> None:
+    if task is not None and task is not asyncio.current_task():
+        task.cancel()
 
 
 def current_run() -> RunContext | None:

@@ -41,7 +41,8 @@ NO_LIMITS: Final = StepLimits()
 
 
 async def run_step(program: Program, state: Any, context: RunContext, limits: StepLimits = NO_LIMITS) -> Advance:
-    """Run one step, and wait for the tool calls that it started and did not await.
+    """Run one step, and wait for the tool calls that it started and did not await. The attempt ends
+    when everything that it started has ended, also if it fails.
 
     Args:
         program: The step function or loop.
@@ -64,15 +65,17 @@ async def run_step(program: Program, state: Any, context: RunContext, limits: St
             advance = await program.advance(state, context)
         else:
             advance = await _in_time(program, state, context, limits)
-        if context.has_calls_in_flight:
+        if context.has_open_calls:
             await context.wait_for_calls()
         if context.stopped is not None:
             raise context.stopped
     except (Exception, SystemExit) as exc:
+        await context.end_calls()
         if context.stopped is None or context.stopped is exc:
             raise
         raise context.stopped from exc
     except asyncio.CancelledError:
+        await context.end_calls(is_cancelled=True)
         raise
     except BaseException as exc:
         if isinstance(context.stopped, StepSuspended) and context.stopped is not exc:

@@ -94,6 +94,11 @@ class Tool:
         """Whether an interrupted call may be repeated."""
         return self.idempotent or self.read_only
 
+    @cached_property
+    def is_async(self) -> bool:
+        """Whether cancelling a call stops it; a function on a thread is not stopped."""
+        return inspect.iscoroutinefunction(self.function)
+
     @property
     def doubt_policy(self) -> OnDoubt:
         return self.on_doubt or ("retry" if self.is_repeatable else "ask")

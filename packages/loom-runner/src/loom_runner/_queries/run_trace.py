@@ -293,8 +293,10 @@ def _each_try(calls: list[ToolRecord], tries: list[ToolTry]) -> list[ToolRecord]
 
 def _tool(run: RunRecord, call: ToolRecord, parent: RowSpan) -> RowSpan:
     status: SpanStatus = "interrupted" if call.is_in_doubt else "open"
-    if call.status in ("done", "failed"):
-        status = "ok" if call.status == "done" else "error"
+    if call.status == "done":
+        status = "ok"
+    elif call.status == "failed":
+        status = "cancelled" if call.error is not None and call.error.category == "cancelled" else "error"
     return RowSpan(
         tool_id(run.run_id, call.step_index, call.key, call.tries),
         parent.id,

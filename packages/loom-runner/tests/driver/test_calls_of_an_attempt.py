@@ -1,0 +1,246 @@
+"""An attempt ends when every call that it started has ended; nothing of it happens later."""
+
+import asyncio
+
+import pytest
+from loom import tailrec
+from loom_runner import AgentRunner, Complete, Continue, RetryPolicy, SQLiteStore, ToolRegistry, tool
+
+RETRY = RetryPolicy(initial_s=0.001)
+
+
+class Shop:
+    """Tools whose effects are counted: `flaky` fails at first, the others take a moment."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.effects: list[str] = []
+        self.running = self.most_running = 0
+        self.tools = ToolRegistry()
+        self.error = error
+        self.released = asyncio.Event()
+        self.tools.tool("flaky", idempotent=True)(self.flaky)
+        self.tools.tool("ship")(self.ship)
+        self.tools.tool("search", idempotent=True)(self.search)
+        self.tools.tool("wait_forever")(self.wait_forever)
+
+    async def flaky(self) -> str:
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        return "ok"
+
+    async def ship(self) -> str:
+        await asyncio.sleep(0.05)
+        self.effects.append("shipped")
+        return "parcel"
+
+    async def search(self) -> str:
+        self.running += 1
+        self.most_running = max(self.running, self.most_running)
+        try:
+            await asyncio.sleep(0.05)
+            self.effects.append("searched")
+            return "found"
+        finally:
+            self.running -= 1
+
+    async def wait_forever(self) -> None:
+        await asyncio.Event().wait()
+
+
+def run(step, shop, **options):
+    """Run one run; return its result, its tool calls, and the runner."""
+
+    async def main():
+        runner = AgentRunner(step=step, store=SQLiteStore(":memory:"), tools=shop.tools, **options)
+        result = await runner.start(run_id="r")
+        seen = list(shop.effects)
+        await asyncio.sleep(0.1)
+        assert shop.effects == seen, "an effect came after the run had ended"
+        return result, {call["name"]: call for call in runner.tool_calls("r")}, runner
+
+    return asyncio.run(main())
+
+
+async def by_gather(ctx, *names):
+    return await asyncio.gather(*(ctx.call_tool(name) for name in names))
+
+
+async def by_task_group(ctx, *names):
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(ctx.call_tool(name)) for name in names]
+    return [task.result() for task in tasks]
+
+
+async def by_tasks(ctx, *names):
+    tasks = [asyncio.create_task(ctx.call_tool(name)) for name in names]
+    return [await task for task in tasks]
+
+
+@pytest.mark.parametrize("together", [by_gather, by_tasks])
+def test_a_call_that_must_not_be_repeated_finishes_before_its_attempt_fails(together):
+    async def step(state, ctx):
+        return Complete(await together(ctx, "flaky", "ship"))
+
+    shop = Shop(ValueError("card refused"))
+    result, calls, runner = run(step, shop)
+    assert (result.status, shop.effects) == ("failed", ["shipped"])
+    assert (calls["ship"]["status"], calls["ship"]["result"], runner.doubts("r")) == ("done", "parcel", [])
+    (attempt,) = runner.attempts("r")
+    assert attempt["duration_ms"] >= calls["ship"]["duration_ms"] >= 50
+
+
+@pytest.mark.parametrize("together", [by_gather, by_tasks])
+def test_its_result_is_used_by_the_next_attempt(together):
+    async def step(state, ctx):
+        return Complete(await together(ctx, "flaky", "ship"))
+
+    shop = Shop(ConnectionError("busy"))
+    result, _, runner = run(step, shop, retry=RETRY)
+    assert (result.status, result.result, shop.effects) == ("completed", ["ok", "parcel"], ["shipped"])
+    assert len(runner.attempts("r")) == 2
+
+
+@pytest.mark.parametrize("together", [by_gather, by_tasks, by_task_group])
+def test_a_call_that_may_be_repeated_is_cancelled_and_never_runs_twice_at_once(together):
+    async def step(state, ctx):
+        return Complete(await together(ctx, "flaky", "search"))
+
+    shop = Shop(ConnectionError("busy"))
+    retry = RetryPolicy(initial_s=0.001, should_retry=lambda error: True)
+    result, calls, _ = run(step, shop, retry=retry)
+    assert (result.status, result.result, shop.effects) == ("completed", ["ok", "found"], ["searched"])
+    assert (shop.most_running, calls["search"]["tries"], calls["search"]["status"]) == (1, 2, "done")
+
+
+def test_a_cancelled_call_of_a_failed_run_is_recorded_as_cancelled():
+    async def step(state, ctx):
+        return Complete(await by_gather(ctx, "flaky", "search"))
+
+    result, calls, runner = run(step, Shop(ValueError("no")))
+    assert (result.status, calls["search"]["status"]) == ("failed", "failed")
+    assert calls["search"]["error"]["category"] == "cancelled"
+    assert runner.doubts("r") == []
+
+
+def test_a_call_that_does_not_end_is_cancelled_after_its_timeout_and_in_doubt(monkeypatch):
+    monkeypatch.setattr("loom_runner._program.context._MAX_WAIT_S", 0.05)
+
+    async def step(state, ctx):
+        return Complete(await by_gather(ctx, "flaky", "wait_forever"))
+
+    result, calls, runner = run(step, Shop(ValueError("no")))
+    assert (result.status, calls["wait_forever"]["status"]) == ("failed", "in_doubt")
+    assert [doubt["name"] for doubt in runner.doubts("r")] == ["wait_forever"]
+
+
+def test_a_failed_attempt_starts_no_further_calls():
+    async def step(state, ctx):
+        async def two():
+            await ctx.call_tool("search")
+            await ctx.call_tool("ship")
+
+        return Complete(await asyncio.gather(two(), ctx.call_tool("flaky")))
+
+    _, calls, _ = run(step, Shop(ValueError("no")))
+    assert set(calls) == {"flaky", "search"}
+
+
+def test_a_call_in_a_task_that_nobody_awaits_ends_before_the_step():
+    async def step(state, ctx):
+        shop.task = asyncio.create_task(ctx.call_tool("ship"))
+        return Complete("done")
+
+    shop = Shop()
+    result, calls, _ = run(step, shop)
+    assert (result.status, shop.effects, calls["ship"]["status"]) == ("completed", ["shipped"], "done")
+
+
+@pytest.mark.parametrize("outcome", [Complete("done"), Continue({"n": 1})])
+def test_a_call_without_await_fails_the_step_and_names_the_tool(outcome):
+    async def step(state, ctx):
+        ctx.call_tool("ship")
+        return outcome
+
+    shop = Shop()
+    result, calls, _ = run(step, shop)
+    assert (result.status, result.error.type, shop.effects, calls) == ("failed", "UsageError", [], {})
+    assert "calls ship without await" in result.error.message
+    assert "await ctx.call_tool('ship', ...)" in result.error.message
+
+
+def test_a_tool_function_without_await_fails_the_step_and_names_the_tool():
+    @tool
+    async def pay() -> str:
+        return "paid"
+
+    async def step(state, ctx):
+        pay()
+        return Complete("done")
+
+    result, calls, _ = run(step, Shop())
+    assert (result.status, calls) == ("failed", {})
+    assert "calls pay without await" in result.error.message
+
+
+def test_a_sync_step_that_calls_a_tool_is_told_to_be_async():
+    def step(state, ctx):
+        ctx.call_tool("ship")
+        return Complete("done")
+
+    result, calls, _ = run(step, Shop())
+    assert (result.status, calls) == ("failed", {})
+    assert "Make the step async" in result.error.message
+
+
+def test_a_loop_ends_its_calls_too():
+    effects, errors = [], [ConnectionError("busy")]
+
+    @tool(idempotent=True)
+    async def flaky() -> str:
+        if errors:
+            raise errors.pop()
+        return "ok"
+
+    @tool(idempotent=True)
+    async def slow() -> str:
+        await asyncio.sleep(0.05)
+        effects.append("slow")
+        return "slow"
+
+    @tailrec
+    async def loop(n: int, found: list[str] | None = None) -> list[str]:
+        if found is not None:
+            return found
+        return await loop(n, list(await asyncio.gather(flaky(), slow())))
+
+    async def main():
+        runner = AgentRunner(loop=loop, store=SQLiteStore(":memory:"), retry=RETRY)
+        result = await runner.start(run_id="r", initial_state=1)
+        await asyncio.sleep(0.1)
+        return result
+
+    assert (asyncio.run(main()).result, effects) == (["ok", "slow"], ["slow"])
+
+
+def test_a_run_whose_task_is_cancelled_leaves_nothing_running():
+    shop = Shop()
+
+    async def step(state, ctx):
+        shop.tasks = [asyncio.create_task(ctx.call_tool(name)) for name in ("search", "wait_forever")]
+        await asyncio.sleep(60)
+        return Complete(None)
+
+    async def main():
+        runner = AgentRunner(step=step, store=SQLiteStore(":memory:"), tools=shop.tools)
+        task = asyncio.create_task(runner.start(run_id="r"))
+        while not shop.running:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert all(task.done() for task in shop.tasks) and not shop.effects
+        return runner.get("r")["status"], {call["name"]: call["status"] for call in runner.tool_calls("r")}
+
+    status, calls = asyncio.run(main())
+    assert (status, calls) == ("paused", {"search": "failed", "wait_forever": "in_doubt"})
