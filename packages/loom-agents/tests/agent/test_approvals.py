@@ -73,7 +73,7 @@ def test_an_edit_waits_for_a_word_and_happens_after_it(desk: Desk) -> None:
 def test_a_denial_reaches_the_model_with_its_note_and_nothing_happens(desk: Desk) -> None:
     desk.start()
     desk.decide(1, "deny", note="use sub()")
-    assert desk.answers(desk.resume())[0] == ("denied", "not run, and not waiting for anybody: use sub()")
+    assert desk.answers(desk.resume())[0] == ("denied", "not run, and not waiting for a decision: use sub()")
     assert "a + b" in desk.app
 
 
@@ -103,7 +103,7 @@ def test_a_rule_that_denies_says_which_one_and_asks_nobody(desk: Desk) -> None:
     outcome, text = desk.answers(result)[0]
     assert (outcome, text) == (
         "denied",
-        f"not run, and not waiting for anybody: the rule {rule} forbids it. Do not try to do the same in another way.",
+        f"not run, and not waiting for a decision: the rule {rule} forbids it. Do not try to do the same in another way.",
     )
     assert "a + b" in desk.app
 

@@ -207,7 +207,7 @@ def test_a_price_that_is_not_known_cannot_be_kept_within_a_limit() -> None:
     result, _ = desk.start(budget=Budget(cost_usd=1.0))
     assert (result.status, result.error and result.error.category) == ("failed", "limit")
     assert result.error is not None
-    assert "the price of a request is not known" in result.error.message
+    assert "the price of a request is unknown" in result.error.message
 
 
 def test_a_model_that_only_calls_tools_is_stopped() -> None:

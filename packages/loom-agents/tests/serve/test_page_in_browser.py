@@ -126,7 +126,7 @@ def test_a_run_is_started_watched_approved_by_a_click_and_answered(open_page: An
     page.get_by_label("message").fill("again")
     page.get_by_label("message").press("Control+Enter")
     page.get_by_role("article", name="approval run-0#2").get_by_role("button", name="Deny").click()
-    page.get_by_text("Done: not run, and not waiting for anybody").wait_for()
+    page.get_by_text("Done: not run, and not waiting for a decision").wait_for()
 
 
 def test_arguments_are_edited_and_what_is_no_json_is_said(open_page: Any) -> None:
