@@ -477,7 +477,7 @@ def test_a_file_of_tokens_gives_each_their_scopes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "names nobody"),
+        ("", "it has no tokens"),
         ("x", "not TOML"),
         ("a = 1", "exactly `sha256` and `scopes`"),
         ('[a]\nsha256 = "00"\nscopes = ["read"]', "not 64 hexadecimal digits"),
