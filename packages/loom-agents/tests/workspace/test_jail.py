@@ -128,6 +128,6 @@ def test_the_applications_own_files_are_neither_listed_nor_read(workspace: Works
     (workspace.root / "alias.md").symlink_to(workspace.root / "runs.sqlite")
     own = Workspace.at(workspace.root, private=[workspace.root / "docs" / ".." / "runs.sqlite"])
     for path in ("runs.sqlite", "runs.sqlite-wal", "alias.md"):
-        with pytest.raises(WorkspaceError, match="belongs to the program"):
+        with pytest.raises(WorkspaceError, match="private file of the application"):
             own.open(path)
     assert [file.path for file in walk(own) if file.path.startswith("runs")] == ["runs.sqlite.md"]

@@ -55,14 +55,14 @@ def test_a_file_whose_name_looks_like_an_option_is_only_a_file(workspace: Worksp
     assert answer["status"] != "passed"
 
 
-def test_an_interpreter_without_pytest_is_said_plainly(workspace: Workspace) -> None:
+def test_an_interpreter_without_pytest_is_a_clear_error(workspace: Workspace) -> None:
     runner = SuiteRunner(workspace, (sys.executable, "-I", "-S", "-m", "pytest"))
     with pytest.raises(ToolError, match="no pytest"):
         asyncio.run(runner.run_tests("."))
 
 
-def test_a_command_that_does_not_start_is_said_plainly(workspace: Workspace) -> None:
-    with pytest.raises(ToolError, match="does not start"):
+def test_a_command_that_does_not_start_is_a_clear_error(workspace: Workspace) -> None:
+    with pytest.raises(ToolError, match="cannot be started"):
         asyncio.run(SuiteRunner(workspace, ("no-such-program",)).run_tests("."))
 
 

@@ -92,7 +92,7 @@ class Delegation:
                 "type": "object",
                 "properties": {
                     "agent": {"type": "string", "enum": [agent.name for agent in self.agents]},
-                    "task": {"type": "string", "description": "everything that the agent needs to know"},
+                    "task": {"type": "string", "description": "Everything that the agent needs to know."},
                 },
                 "required": ["agent", "task"],
                 "additionalProperties": False,

@@ -17,7 +17,9 @@ ASK_USER: Final = ToolSpec(
     "Ask the user a question and wait for the answer. Use it only for what you cannot find out yourself.",
     {
         "type": "object",
-        "properties": {"question": {"type": "string", "description": "what you want to know, in one or two sentences"}},
+        "properties": {
+            "question": {"type": "string", "description": "What you want to know, in one or two sentences."}
+        },
         "required": ["question"],
         "additionalProperties": False,
     },

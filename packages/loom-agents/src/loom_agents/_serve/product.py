@@ -90,5 +90,5 @@ class Product(Protocol):
         ...
 
     def details(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the content for the page of one run: `messages` (as stored), `usage` and `answer`, where they exist."""
+        """Return the content for the page of a run: `messages` (as stored), `usage` and `answer`, where they exist."""
         ...
