@@ -31,7 +31,7 @@ def wanted(template: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("point", [*TOOL_POINTS, "start_tool.inside", "end_tool.before", "commit_step.after"])
-def test_killed_at_a_point_of_a_tool_it_leaves_what_an_undisturbed_one_leaves(
+def test_a_session_killed_in_a_tool_leaves_the_same_as_an_undisturbed_one(
     tmp_path: Path, template: Path, wanted: dict[str, Any], point: str
 ) -> None:
     was_killed, problems = kill_once(tmp_path, template, wanted, point=point)
@@ -47,7 +47,7 @@ def wanted_of_team(template: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "point", ["file.renamed", "tests.running", "start_tool.after", "end_tool.inside", "tool.finished"]
 )
-def test_a_team_killed_at_a_point_leaves_what_an_undisturbed_one_leaves(
+def test_a_killed_team_leaves_the_same_as_an_undisturbed_one(
     tmp_path: Path, template: Path, wanted_of_team: dict[str, Any], point: str
 ) -> None:
     was_killed, problems = kill_once(tmp_path, template, wanted_of_team, point=point, kind="team")
@@ -55,7 +55,7 @@ def test_a_team_killed_at_a_point_leaves_what_an_undisturbed_one_leaves(
     assert problems == []
 
 
-def test_the_undisturbed_session_did_what_it_says(wanted: dict[str, Any]) -> None:
+def test_the_undisturbed_session_did_all_its_work(wanted: dict[str, Any]) -> None:
     assert wanted["files"]["app.py"][1] == "def add(a, b):\n    return a + b\n"
     assert wanted["files"]["docs/notes.md"][1] == "New.\n"
     assert [line.split()[0] for line in wanted["branch"][0].splitlines()] == ["Add", "first"]
@@ -63,7 +63,7 @@ def test_the_undisturbed_session_did_what_it_says(wanted: dict[str, Any]) -> Non
     assert '"status": "passed"' in "".join(wanted["calls"])
 
 
-def test_a_difference_is_found(tmp_path: Path, template: Path, wanted: dict[str, Any]) -> None:
+def test_a_difference_is_reported(tmp_path: Path, template: Path, wanted: dict[str, Any]) -> None:
     trial = Trial(tmp_path, template)
     trial.process("change.put")
     (tmp_path / "workspace" / "left.tmp").write_text("x")
@@ -82,7 +82,7 @@ def test_random_kills_lose_and_repeat_nothing() -> None:
     assert str(report).endswith("0 workspace, 0 history, 0 repeated, 0 asked, 0 failed")
 
 
-def test_the_command_ends_with_1_when_a_promise_was_broken(
+def test_the_command_exits_with_1_when_there_are_problems(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reports = iter([AgentSweepReport(5), AgentSweepReport(5, 1, 1, ["history: x"])])
