@@ -1,4 +1,6 @@
-"""The page in a real Chromium with a real server: watch a run, decide about its call, and lose the connection."""
+"""The page in a real Chromium with a real server: watch a run, decide about its call, and lose the
+connection.
+"""
 
 import shutil
 import signal
@@ -55,7 +57,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 @pytest.fixture
 def open_page(chromium: Any, served: Served) -> Iterator[Callable[..., Any]]:
-    """Open the page with the server's token; errors in the page and requests to other servers fail the test."""
+    """Open the page with the server's token; errors in the page and requests to other servers fail
+    the test.
+    """
     problems: list[str] = []
     contexts: list[Any] = []
 

@@ -1,4 +1,6 @@
-"""The HTTP interface as a real server on loopback: permissions, events without gaps or repeats, approvals, shutdown."""
+"""The HTTP interface as a real server on loopback: permissions, events without gaps or repeats,
+approvals, shutdown.
+"""
 
 import hashlib
 import http.client

@@ -1,4 +1,6 @@
-"""A session that edits under approval, tests and commits, killed with SIGKILL in the middle of each of its tools."""
+"""A session that edits under approval, tests and commits, killed with SIGKILL in the middle of each
+of its tools.
+"""
 
 import os
 import shutil
@@ -98,7 +100,9 @@ class Killed(BaseException):
 
 @pytest.fixture
 def crash_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process run the session: a crash raises `Killed`, and the patches of the tools are undone."""
+    """Let this process run the session: a crash raises `Killed`, and the patches of the tools are
+    undone.
+    """
     for target, name in (
         (ChangeRows, "intend"),
         (ChangeRows, "mark"),

@@ -43,7 +43,7 @@ def test_tests_that_hang_are_stopped(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc", "link_folder", "none.py", "--collect-only", "-p", ".env", ""])
-def test_a_path_without_tests_or_outside_is_refused(workspace: Workspace, path: str) -> None:
+def test_a_path_that_names_no_test_is_refused(workspace: Workspace, path: str) -> None:
     with pytest.raises(ToolError):
         asyncio.run(_runner(workspace).run_tests(path))
 

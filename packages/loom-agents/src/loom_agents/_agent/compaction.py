@@ -1,8 +1,9 @@
 """Shorten a long conversation: the model summarizes its beginning, in a separate step.
 
-The step is like any other: one request, whose reply is committed, so that a crash does not repeat it. The
-summary replaces the messages that it covers; the user's last message, and the latest exchange with its
-tool results, stay unchanged. The replaced messages are still in the earlier checkpoints of the run.
+The step is like any other: one request, whose reply is committed, so that a crash does not repeat
+it. The summary replaces the messages that it covers; the user's last message, and the latest
+exchange with its tool results, stay unchanged. The replaced messages are still in the earlier
+checkpoints of the run.
 
 The length of a conversation is estimated from its text, so every process makes the same decision.
 """
@@ -50,7 +51,8 @@ def tokens_of(messages: Sequence[Message]) -> int:
 
 
 def split(messages: tuple[Message, ...], limit_tokens: int) -> Split | None:
-    """Split a conversation that is too long; None when it is not, or when too little would be replaced.
+    """Split a conversation that is too long; None when it is not, or when too little would be
+    replaced.
 
     Args:
         messages: The conversation; every tool call in it is answered.
@@ -98,7 +100,9 @@ def with_summary(parts: Split, text: str, limit_tokens: int) -> tuple[Message, .
 
 
 def _carried_message(parts: Split) -> UserMessage | None:
-    """Return the user's last message, when it is in the old part: it is kept, before the kept part."""
+    """Return the user's last message, when it is in the old part: it is kept, before the kept
+    part.
+    """
     if any(isinstance(message, UserMessage) for message in parts.kept):
         return None
     return next((message for message in reversed(parts.old) if isinstance(message, UserMessage)), None)

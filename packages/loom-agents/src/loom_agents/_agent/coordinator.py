@@ -2,33 +2,33 @@
 
 Theory of operation
 -------------------
-A model's reply and the tool calls in it must not be committed together. A reply costs money and cannot be
-reproduced; its tools may run for minutes and may be killed. So a step ends with the reply: it is
-committed, with the tool calls in it, before any of them starts. The next step runs these calls first and
-then sends the next request:
+A model's reply and the tool calls in it must not be committed together. A reply costs money and
+cannot be reproduced; its tools may run for minutes and may be killed. So a step ends with the
+reply: it is committed, with the tool calls in it, before any of them starts. The next step runs
+these calls first and then sends the next request:
 
     step 0:                     ask the model -> calls search_docs
     step 1: run search_docs,    ask the model -> calls read_file, run_tests
     step 2: run both at once,   ask the model -> answers the user, the turn is over
 
-One step is one model request. When a process crashes during step 2, the next one finds the same two calls
-in the state: recorded results are read from the runner's ledger, and the interrupted call is in doubt and
-handled as its tool declares. A request whose reply is committed is never repeated.
+One step is one model request. When a process crashes during step 2, the next one finds the same two
+calls in the state: recorded results are read from the runner's ledger, and the interrupted call is
+in doubt and handled as its tool declares. A request whose reply is committed is never repeated.
 
-The coordinator guarantees that every tool call is answered exactly once, by its id, in the order of the
-calls (`tool_calls`). For invalid arguments, unknown tools and failed tools the answer is an error, and the
-run continues.
+The coordinator guarantees that every tool call is answered exactly once, by its id, in the order of
+the calls (`tool_calls`). For invalid arguments, unknown tools and failed tools the answer is an
+error, and the run continues.
 
-A question to the user (`ask_user`) stays open: the other calls are answered, then the run waits for the
-signal `input`.
+A question to the user (`ask_user`) stays open: the other calls are answered, then the run waits for
+the signal `input`.
 
 Tasks for other agents (`delegate`) start after the other calls are answered: the run waits for its
 children, and the next step starts with their answers.
 
 A turn ends with an answer to the user. A conversation then waits for the signal `message`, whose
-payload is the text or `{"text": ...}`, and continues with the same state; with `keeps_open=False`, as
-in a child run, the run completes instead. Limits are enforced by the runner: each reply is reported to
-`ctx.budget`, and a run that has used up its budget pauses before the next step.
+payload is the text or `{"text": ...}`, and continues with the same state; with `keeps_open=False`,
+as in a child run, the run completes instead. Limits are enforced by the runner: each reply is
+reported to `ctx.budget`, and a run that has used up its budget pauses before the next step.
 """
 
 import json
@@ -76,11 +76,13 @@ class Coordinator:
         tools: The tools that the model may call.
         system: The system prompt.
         setup: Replaces the `setup` of the state; None keeps it.
-        tool_table: A hash of each remote tool, by its name; a run emits an event when they have changed.
+        tool_table: A hash of each remote tool, by its name; a run emits an event when they have
+            changed.
         keeps_open: Whether the run waits for another message after an answer, or completes with it.
         asks: Whether the model may ask the user questions (`ask_user`).
         delegation: The agents that the model may delegate to (`delegate`).
-        compact_at_tokens: The length above which the beginning of a conversation is summarized in a separate step.
+        compact_at_tokens: The length above which the beginning of a conversation is summarized in a
+            separate step.
     """
 
     def __init__(
@@ -127,7 +129,8 @@ class Coordinator:
             return Continue((await self._compact(answered, parts, ctx)).to_json())
         reply = await self._request(ModelRequest(self._system, answered.messages, self._specs), ctx)
         taken = [call.id for m in answered.messages if isinstance(m, AssistantMessage) for call in m.tool_calls]
-        # A summary may have replaced the messages with earlier calls; those that started a child are in `delegated`.
+        # A summary may have replaced the messages with earlier calls; those that started a child
+        # are in `delegated`.
         calls = renumbered(reply.tool_calls, [*taken, *answered.delegated])
         message = AssistantMessage(storable(reply.text), calls, reply.model, reply.finish_reason, reply.details)
         after = replace(answered, messages=(*answered.messages, message), usage=answered.usage + reply.usage)
@@ -197,7 +200,9 @@ class Coordinator:
         return replace(state.with_answers(child_answer(call, child) for call, child in found), children_usage=used)
 
     def _with_tool_table(self, state: AgentState, ctx: RunContext) -> AgentState:
-        """Record which remote tools the model knows; emit an event when they differ from those of the last step."""
+        """Record which remote tools the model knows; emit an event when they differ from those of
+        the last step.
+        """
         before, now = state.tool_table, self._tool_table
         if now is None or before == now:
             return state
@@ -241,7 +246,9 @@ def message_text(payload: Any) -> str:
 
 
 def turn_result(state: AgentState) -> dict[str, Any]:
-    """Return the result of a completed run: the answer, the model that gave it, and the usage of the run."""
+    """Return the result of a completed run: the answer, the model that gave it, and the usage of
+    the run.
+    """
     last = state.messages[-1]
     model = last.model if isinstance(last, AssistantMessage) else ""
     return {"answer": state.answer, "model": model, "turn": state.turn, "usage": state.total_usage.to_json()}

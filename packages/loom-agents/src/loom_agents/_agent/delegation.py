@@ -1,10 +1,11 @@
 """Delegation: each call of `delegate` starts a child run.
 
-The calls of one reply run concurrently. The children are started in the transaction that commits the
-step, so a crash leaves all of them or none, and the next process finds the same ones. The first task of
-an agent is the run `<parent>:sub:<agent>`, the next one `<parent>:sub:<agent>-2`, and so on (a number
-that would give the name of another agent is skipped); the state records the child of each call. A child
-gets what remains of its parent's budget, or the budget of its profile if that is less.
+The calls of one reply run concurrently. The children are started in the transaction that commits
+the step, so a crash leaves all of them or none, and the next process finds the same ones. The first
+task of an agent is the run `<parent>:sub:<agent>`, the next one `<parent>:sub:<agent>-2`, and so on
+(a number that would give the name of another agent is skipped); the state records the child of each
+call. A child gets what remains of its parent's budget, or the budget of its profile if that is
+less.
 """
 
 import itertools
@@ -135,10 +136,12 @@ class Delegation:
 
 
 def _free_name(agent: str, taken: Collection[str]) -> str:
-    """Return the name of an agent's next child: the name of the agent, or the first free name with a number.
+    """Return the name of an agent's next child: the name of the agent, or the first free name with
+    a number.
 
-    The names of the other agents count as taken: `coder-2` is the second child of `coder` only when no agent is called
-    `coder-2`. The number of children is not used, so two agents cannot get the same name.
+    The names of the other agents count as taken: `coder-2` is the second child of `coder` only when
+    no agent is called `coder-2`. The number of children is not used, so two agents cannot get the
+    same name.
     """
     numbered = (f"{agent}-{number}" for number in itertools.count(2))
     return next(name for name in itertools.chain((agent,), numbered) if name not in taken)

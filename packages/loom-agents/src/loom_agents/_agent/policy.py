@@ -9,17 +9,17 @@ A *mode* decides about all calls:
 | `auto` | runs | runs | runs |
 | `read-only` | runs | denied | denied |
 
-Reading is a call of a tool that is declared read-only. `run_tests` runs in all modes except `read-only`,
-because the owner of the workspace chose its command, not the model. A tool that is declared
-`needs_approval` needs approval in all modes except `read-only`, in which it is denied.
+Reading is a call of a tool that is declared read-only. `run_tests` runs in all modes except
+`read-only`, because the owner of the workspace chose its command, not the model. A tool that is
+declared `needs_approval` needs approval in all modes except `read-only`, in which it is denied.
 
-A *rule* decides about some calls: `allow`, `ask` or `deny`, then `tool` or `tool(pattern)`; both may
-have wildcards. Rules take precedence over the mode. If several match, `deny` overrides `ask`, and `ask`
-overrides `allow`. The pattern is
+A *rule* decides about some calls: `allow`, `ask` or `deny`, then `tool` or `tool(pattern)`; both
+may have wildcards. Rules take precedence over the mode. If several match, `deny` overrides `ask`,
+and `ask` overrides `allow`. The pattern is
 
-* for tools with a path: a glob as in `list_files` (`src/**`). It is compared with the path as written and
-  with all links resolved; `allow` must match both, `deny` and `ask` one of them. A patch has the paths of
-  all its files.
+* for tools with a path: a glob as in `list_files` (`src/**`). It is compared with the path as
+  written and with all links resolved; `allow` must match both, `deny` and `ask` one of them. A
+  patch has the paths of all its files.
 * for other tools: wildcards over the arguments as JSON text, keys sorted;
 * `name=pattern`: wildcards over one argument.
 """

@@ -1,8 +1,9 @@
 """Model requests as spans: the one in progress, and the recorded ones of a run.
 
 A live request is traced while it runs. Earlier requests, also of other processes, are read from the
-states of the run: the state of each step holds the reply that the step committed and the usage so far.
-`describe_step` reads them; `loom_runner` finds it by its entry point when it draws the trace of a run.
+states of the run: the state of each step holds the reply that the step committed and the usage so
+far. `describe_step` reads them; `loom_runner` finds it by its entry point when it draws the trace
+of a run.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,7 +33,8 @@ def describe_step(before: Any, after: Any, result: Any) -> list[Span]:
         result: The result of the run when the step completed it.
 
     Returns:
-        One span without id and times; no span when the state is not of an agent, or no request was sent.
+        One span without id and times; no span when the state is not of an agent, or no request was
+        sent.
     """
     if not isinstance(before, Mapping) or not isinstance(result if after is None else after, Mapping):
         return []

@@ -1,4 +1,6 @@
-"""The state of an agent's run: the conversation and its usage. Everything else is derived from it."""
+"""The state of an agent's run: the conversation and its usage. Everything else is derived from
+it.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,10 +29,10 @@ class AgentState:
         messages: The conversation so far.
         usage: The usage of all requests of the run.
         children_usage: The usage of its child runs.
-        setup: JSON from which the application builds the same model and tools again; the coordinator does
-            not read it.
-        questions: Questions of tools to a person, by the id of the call: the tool's `payload`, and the answer as
-            `input` when there is one (see `_tools.input_requests`).
+        setup: JSON from which the application builds the same model and tools again; the
+            coordinator does not read it.
+        questions: Questions of tools to a person, by the id of the call: the tool's `payload`, and
+            the answer as `input` when there is one (see `_tools.input_requests`).
         tool_table: A hash of each remote tool that the model knows, by its name.
         delegated: The name of the child run of each `delegate` call so far, by its id.
     """
@@ -101,7 +103,9 @@ class AgentState:
         return replace(self, messages=(*self.messages, UserMessage(text)))
 
     def with_answers(self, answers: Iterable[ToolMessage]) -> "AgentState":
-        """Return the state with answers to open tool calls, all of them in the order of the calls."""
+        """Return the state with answers to open tool calls, all of them in the order of the
+        calls.
+        """
         tail: list[ToolMessage] = list(answers)
         head = list(self.messages)
         while head and isinstance(head[-1], ToolMessage):
@@ -113,7 +117,9 @@ class AgentState:
         return replace(self, messages=(*head, *sorted(tail, key=lambda answer: order.index(answer.call_id))))
 
     def with_input(self, answer: Any) -> "AgentState":
-        """Return the state with a person's answer to questions of tools: by call id, or one for the first question."""
+        """Return the state with a person's answer to questions of tools: by call id, or one for the
+        first question.
+        """
         open_ones = [call_id for call_id, entry in self.questions.items() if "input" not in entry]
         by_id = answer if isinstance(answer, Mapping) and any(call_id in answer for call_id in open_ones) else None
         if by_id is None:

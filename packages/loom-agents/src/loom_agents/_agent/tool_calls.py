@@ -1,8 +1,8 @@
 """Answer the tool calls of a reply: each of them once, by its id, in the order of the calls.
 
-Invalid arguments, unknown tools, and calls that fail, are denied or were interrupted give an answer to
-the model; they do not end the run. Only the runner ends or suspends the step: for a call in doubt that
-needs a decision, a pending approval, or a lost lease.
+Invalid arguments, unknown tools, and calls that fail, are denied or were interrupted give an answer
+to the model; they do not end the run. Only the runner ends or suspends the step: for a call in
+doubt that needs a decision, a pending approval, or a lost lease.
 """
 
 import asyncio
@@ -49,7 +49,8 @@ def refusal(call: ToolCall) -> ToolMessage | None:
     if call.malformed is not None:
         return failed(call, f"cannot call {call.name}: this is not a JSON object: {_brief(call)}")
     if hidden := next((name for name in call.arguments if name.startswith("_") or name == KEY_PARAMETER), None):
-        # These names are reserved for the runner: a model that sets them could approve its call or imitate another.
+        # These names are reserved for the runner: a model that sets them could approve its call or
+        # imitate another.
         return failed(call, f"cannot call {call.name}: it has no argument {hidden!r}.")
     return None
 
@@ -74,7 +75,8 @@ async def _answer(call: ToolCall, tools: ToolRegistry, ctx: RunContext, answer: 
         if exc.error_category in _INTERRUPTED:
             outcome = "interrupted"
         elif exc.error_category in _DENIED:
-            # Without the second half, some models report to the user that the call is still waiting.
+            # Without the second half, some models report to the user that the call is still
+            # waiting.
             outcome, text = "denied", f"not run, and not waiting for a decision: {exc.message}"
         return ToolMessage(call.id, call.name, outcome, storable(text))
     return ToolMessage(call.id, call.name, "success", payload)

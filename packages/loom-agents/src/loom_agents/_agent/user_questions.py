@@ -1,4 +1,5 @@
-"""Questions of the model to the user: a person answers a call of `ask_user`, in any process, at any time.
+"""Questions of the model to the user: a person answers a call of `ask_user`, in any process, at any
+time.
 
 The run waits for the signal `input`. Its payload is the answer as text, `{"text": ...}`, or
 `{CALL_ID: ...}`; the first two answer the first open question.

@@ -1,12 +1,13 @@
 """Run one command that cannot outlive the process that started it.
 
-This is a separate program, started in a new session with `python -I -S launcher.py FD LIMITS COMMAND...`.
-FD is one end of a socket pair; the caller holds the other end. LIMITS is a list such as `CORE=0,CPU=60` of
-resources for `setrlimit`; they are set here, because a hook between fork and exec is not safe in a process
-with threads. The launcher sends the command's exit code through the socket and then waits. When the
-caller's end closes, because it has read the code or because the caller was killed with SIGKILL, the
-launcher kills its process group, itself included. So tests of a killed process never run beside those of a
-resumed run, and a process id is never used after it could belong to another process.
+This is a separate program, started in a new session with
+`python -I -S launcher.py FD LIMITS COMMAND...`. FD is one end of a socket pair; the caller holds
+the other end. LIMITS is a list such as `CORE=0,CPU=60` of resources for `setrlimit`; they are set
+here, because a hook between fork and exec is not safe in a process with threads. The launcher sends
+the command's exit code through the socket and then waits. When the caller's end closes, because it
+has read the code or because the caller was killed with SIGKILL, the launcher kills its process
+group, itself included. So tests of a killed process never run beside those of a resumed run, and a
+process id is never used after it could belong to another process.
 """
 
 import os

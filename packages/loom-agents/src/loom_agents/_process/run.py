@@ -1,4 +1,6 @@
-"""Run a command with a timeout, in a process group that ends with it, and keep a bounded part of its output."""
+"""Run a command with a timeout, in a process group that ends with it, and keep a bounded part of
+its output.
+"""
 
 import asyncio
 import contextlib
@@ -27,9 +29,10 @@ class Ended:
     """Describe how a command ended.
 
     Args:
-        exit_code: The exit code; negative for a signal, None when the command was killed at the timeout.
-        output: Standard output and error in the order of writing; when that is too long, its beginning and its end,
-            with a line between them that tells how much is omitted.
+        exit_code: The exit code; negative for a signal, None when the command was killed at the
+            timeout.
+        output: Standard output and error in the order of writing; when that is too long, its
+            beginning and its end, with a line between them that tells how much is omitted.
         output_bytes: The number of bytes that the command wrote.
         is_truncated: Whether something is omitted from `output`.
         timed_out: Whether the command was killed at the timeout.
@@ -59,7 +62,9 @@ class Limits:
     open_files: int = 1024
 
     def as_argument(self) -> str:
-        """Return the limits in the form of the launcher; without core files, which could contain secrets."""
+        """Return the limits in the form of the launcher; without core files, which could contain
+        secrets.
+        """
         return f"CORE=0,CPU={self.cpu_s},FSIZE={self.file_bytes},NOFILE={self.open_files}"
 
 
@@ -77,7 +82,8 @@ async def run_process(
 ) -> Ended:
     """Run a command to its end, its timeout, or the cancellation of this task.
 
-    In all three cases no process of its group is left, and none is left when this process is killed with SIGKILL.
+    In all three cases no process of its group is left, and none is left when this process is killed
+    with SIGKILL.
 
     Args:
         command: Program and arguments; no shell is used.
@@ -123,7 +129,8 @@ async def run_process(
                     async with asyncio.timeout(grace_s):
                         await _exit_code(ours)
         finally:
-            # The launcher waits for this, so the group still exists and its id cannot be that of another one.
+            # The launcher waits for this, so the group still exists and its id cannot be that of
+            # another one.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -160,7 +167,9 @@ class _Capture:
         self.total = 0
 
     async def drain(self, pipe: IO[bytes] | None) -> None:
-        """Read until no process has the pipe open for writing, or until cancelled; then close the pipe."""
+        """Read until no process has the pipe open for writing, or until cancelled; then close the
+        pipe.
+        """
         reader = asyncio.StreamReader()
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), pipe

@@ -1,8 +1,8 @@
 """Check the host name and the size of every request, and add security headers to the responses.
 
-The check of the host name prevents DNS rebinding: a web page that reaches a server on this machine by
-a name of the attacker that resolves to 127.0.0.1. It is plain ASGI, because a middleware that reads
-responses would delay streams.
+The check of the host name prevents DNS rebinding: a web page that reaches a server on this machine
+by a name of the attacker that resolves to 127.0.0.1. It is plain ASGI, because a middleware that
+reads responses would delay streams.
 """
 
 import json

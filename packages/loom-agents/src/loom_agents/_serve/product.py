@@ -1,4 +1,6 @@
-"""The interface between a product and the server: how runs are started, resumed, decided about and shown."""
+"""The interface between a product and the server: how runs are started, resumed, decided about and
+shown.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,8 +33,8 @@ class Decision:
 class Product(Protocol):
     """Drives runs and describes them. `loom-run` and `loom-ops` each implement it.
 
-    `start`, `send_message` and `resume` drive the run until it stops, and then return. They raise an
-    error for an invalid request before the run starts. Each passes the observer to the runner.
+    `start`, `send_message` and `resume` drive the run until it stops, and then return. They raise
+    an error for an invalid request before the run starts. Each passes the observer to the runner.
 
     Optional attributes:
 
@@ -52,7 +54,9 @@ class Product(Protocol):
         ...
 
     async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer) -> None:
-        """Start a run with the request of the client, or resume it if it was started with the same request."""
+        """Start a run with the request of the client, or resume it if it was started with the same
+        request.
+        """
         ...
 
     async def send_message(self, run_id: str, message: str, observer: Observer) -> None:
@@ -71,7 +75,8 @@ class Product(Protocol):
         """Record a caller's decision about a pending request, and return the request after it.
 
         Args:
-            request: As `Runs.approvals` returns it: run_id, number, tool, arguments, policy, decisions, ...
+            request: As `Runs.approvals` returns it: run_id, number, tool, arguments, policy,
+                decisions, ...
 
         Raises:
             NotPermittedError: The caller may not decide about it; the message says why.
@@ -90,5 +95,7 @@ class Product(Protocol):
         ...
 
     def details(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the content for the page of a run: `messages` (as stored), `usage` and `answer`, where they exist."""
+        """Return the content for the page of a run: `messages` (as stored), `usage` and `answer`,
+        where they exist.
+        """
         ...

@@ -1,4 +1,6 @@
-"""Run the server: on loopback with a generated token, on other interfaces only with a token file."""
+"""Run the server: on loopback with a generated token, on other interfaces only with a token
+file.
+"""
 
 import asyncio
 import ipaddress
@@ -38,7 +40,8 @@ async def serve(
         product: The product to serve.
         host: The interface to listen on.
         port: The port; 0 is any free one.
-        token_file: The permissions (see `tokens`); without it, one token with every scope is generated.
+        token_file: The permissions (see `tokens`); without it, one token with every scope is
+            generated.
         allowed_hosts: Further host names of this server.
         on_ready: Called once with the address and the generated token, when the server accepts
             requests.
@@ -76,7 +79,9 @@ async def serve(
 
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
-            """Handle signals in the event loop: the handlers of uvicorn would also cancel the work."""
+            """Handle signals in the event loop: the handlers of uvicorn would also cancel the
+            work.
+            """
             with _handling_signals(self.handle_exit):
                 yield
 
@@ -86,7 +91,9 @@ async def serve(
 
 @contextmanager
 def _handling_signals(handle: Callable[[int, None], None]) -> Iterator[None]:
-    """Handle SIGTERM and SIGINT within the block; do nothing in a thread other than the main thread."""
+    """Handle SIGTERM and SIGINT within the block; do nothing in a thread other than the main
+    thread.
+    """
     loop, handled = asyncio.get_running_loop(), []
     try:
         for number in (signal.SIGTERM, signal.SIGINT):

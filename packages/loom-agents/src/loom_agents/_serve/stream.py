@@ -2,18 +2,18 @@
 
 Theory of operation
 -------------------
-Every event with an id comes from the event log of the database (`EventLog`), never from memory: its id
-is the number of the entry. A client that reconnects with `Last-Event-ID` gets the entries after that
-number in the same order, no matter which process wrote them and which server sends them. Two clients of
-a run read the same rows and cannot see different histories.
+Every event with an id comes from the event log of the database (`EventLog`), never from memory: its
+id is the number of the entry. A client that reconnects with `Last-Event-ID` gets the entries after
+that number in the same order, no matter which process wrote them and which server sends them. Two
+clients of a run read the same rows and cannot see different histories.
 
-Deltas of a model's text are sent as they arrive, without an id. They are not stored; a client that missed
-some finds the complete text in the run after its step is committed. So an id never skips an event that
-was not sent.
+Deltas of a model's text are sent as they arrive, without an id. They are not stored; a client that
+missed some finds the complete text in the run after its step is committed. So an id never skips an
+event that was not sent.
 
-Nothing is buffered for a slow client: each stream reads more entries when its socket has accepted the
-previous ones. The hub only wakes the streams: when a run in this process publishes an event, and when the
-data version of the database shows that another process has written.
+Nothing is buffered for a slow client: each stream reads more entries when its socket has accepted
+the previous ones. The hub only wakes the streams: when a run in this process publishes an event,
+and when the data version of the database shows that another process has written.
 """
 
 import asyncio
@@ -121,7 +121,8 @@ async def event_stream(
 ) -> AsyncIterator["ServerSentEvent"]:
     """Yield the events after a number, and then new ones as they occur.
 
-    The stream of one run ends when the run has ended and everything was sent; its last event is `end`.
+    The stream of one run ends when the run has ended and everything was sent; its last event is
+    `end`.
 
     Args:
         log: The event log.

@@ -1,9 +1,9 @@
 """Drive the served runs, each in a separate task, so that no client has to stay connected.
 
 A request starts a task and is answered when the runner has claimed the run or has refused it. After
-that the rows show the progress, and the task continues whether or not a client is connected. When the
-server stops, the tasks are cancelled: the step in progress is not committed, and `resume` runs it
-again, here or on the command line.
+that the rows show the progress, and the task continues whether or not a client is connected. When
+the server stops, the tasks are cancelled: the step in progress is not committed, and `resume` runs
+it again, here or on the command line.
 """
 
 import asyncio

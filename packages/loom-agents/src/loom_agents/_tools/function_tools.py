@@ -1,7 +1,8 @@
-"""Build a tool from a function: a JSON Schema from its signature and docstring, and a check of the arguments.
+"""Build a tool from a function: a JSON Schema from its signature and docstring, and a check of the
+arguments.
 
-Only `str`, `int`, `float` and `bool` parameters are supported, so that a command starts without loading a
-schema library. A tool with other arguments is declared with its schema.
+Only `str`, `int`, `float` and `bool` parameters are supported, so that a command starts without
+loading a schema library. A tool with other arguments is declared with its schema.
 """
 
 import functools
@@ -23,13 +24,15 @@ _KINDS: Final[dict[type, str]] = {str: "string", int: "integer", float: "number"
 def described_tool(function: Callable[..., Any], **declared: Any) -> Tool:
     """Build a tool from a function.
 
-    The model gets its name, its description (the first part of the docstring) and the meaning of each parameter
-    (*Args* of the docstring). A `ToolError` that it raises is an answer to the model, not a failure of the run.
+    The model gets its name, its description (the first part of the docstring) and the meaning of
+    each parameter (*Args* of the docstring). A `ToolError` that it raises is an answer to the
+    model, not a failure of the run.
 
     Args:
-        function: Sync or async; its parameters are `str`, `int`, `float` or `bool`. The runner fills in a
-            parameter called `idempotency_key`, which the model does not see.
-        **declared: Options of `Tool`: `read_only`, `idempotent`, `on_doubt`, `needs_approval`, `timeout_s`.
+        function: Sync or async; its parameters are `str`, `int`, `float` or `bool`. The runner
+            fills in a parameter called `idempotency_key`, which the model does not see.
+        **declared: Options of `Tool`: `read_only`, `idempotent`, `on_doubt`, `needs_approval`,
+            `timeout_s`.
 
     Raises:
         AgentError: A parameter has another type.
@@ -62,7 +65,8 @@ def described_tool(function: Callable[..., Any], **declared: Any) -> Tool:
 
 
 def check_arguments(name: str, schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the arguments from a model against a schema of `described_tool`; a number in quotes is read as a number.
+    """Check the arguments from a model against a schema of `described_tool`; a number in quotes is
+    read as a number.
 
     Raises:
         ToolFailed: With the category `invalid_arguments`; the message is for the model.

@@ -1,9 +1,10 @@
 """Questions of a tool to a person, which another process may answer days later.
 
-An MCP server may answer a call with questions instead of a result (`InputRequiredResult`). No process
-waits for the answers: the questions are the recorded payload of the call, the run waits for the signal
-`input`, and the process that resumes it repeats the call with the answers and the opaque `request_state`
-of the server. Each round of a call has its own key (`id`, `id/1`, `id/2`), so that each is recorded once.
+An MCP server may answer a call with questions instead of a result (`InputRequiredResult`). No
+process waits for the answers: the questions are the recorded payload of the call, the run waits for
+the signal `input`, and the process that resumes it repeats the call with the answers and the opaque
+`request_state` of the server. Each round of a call has its own key (`id`, `id/1`, `id/2`), so that
+each is recorded once.
 
     payload of a call   {"input_required": {"confirm": {"message": "Delete 3 files?", "schema": {...}}},
                          "request_state": "..."}
@@ -28,7 +29,8 @@ def question_payload(questions: Mapping[str, Mapping[str, Any]], request_state: 
     """Build the payload of a call that asks questions.
 
     Args:
-        questions: By the server's key, each with `message` and either `schema` (of the answer) or `url` (to visit).
+        questions: By the server's key, each with `message` and either `schema` (of the answer) or
+            `url` (to visit).
         request_state: The opaque state of the server, which is sent back unchanged.
     """
     return {_MARK: {key: dict(question) for key, question in questions.items()}, "request_state": request_state}
@@ -58,9 +60,9 @@ def input_argument(payload: Mapping[str, Any], answer: Any) -> dict[str, Any]:
 
     Args:
         payload: The questions.
-        answer: An object with an answer for each key. For a single question the answer alone is enough: an object
-            with `action`, the content of the form, or the single value that it asks for, also as text. A question
-            without a valid answer is cancelled.
+        answer: An object with an answer for each key. For a single question the answer alone is
+            enough: an object with `action`, the content of the form, or the single value that it
+            asks for, also as text. A question without a valid answer is cancelled.
     """
     questions: Mapping[str, Any] = payload[_MARK]
     if isinstance(answer, str):

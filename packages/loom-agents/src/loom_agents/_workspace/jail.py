@@ -5,17 +5,17 @@ Theory of operation
 A path from a model is untrusted. It must pass four checks, in this order:
 
 1. *form*: relative (or absolute but under the workspace), no `..`, no NUL, not empty;
-2. *name*: no part of it names a secret (`secret_names`), and it is not a private file of the application, such as the
-   database with all conversations;
-3. *links*: the path with all links resolved must be under the workspace, which is itself resolved, and must pass
-   check 2 again, so that `notes.txt -> .env` is refused by its target;
-4. *opening*: the resolved path is opened part by part, each relative to the previous folder and none through a link.
-   If a link is swapped in after check 3, opening the path fails. Only regular files are opened, without blocking, so
-   that a named pipe cannot hang a run. A tool that writes gets the folder opened in the same way, and works relative
-   to it (`folder`).
+2. *name*: no part of it names a secret (`secret_names`), and it is not a private file of the
+   application, such as the database with all conversations;
+3. *links*: the path with all links resolved must be under the workspace, which is itself resolved,
+   and must pass check 2 again, so that `notes.txt -> .env` is refused by its target;
+4. *opening*: the resolved path is opened part by part, each relative to the previous folder and
+   none through a link. If a link is swapped in after check 3, opening the path fails. Only regular
+   files are opened, without blocking, so that a named pipe cannot hang a run. A tool that writes
+   gets the folder opened in the same way, and works relative to it (`folder`).
 
-Not covered: a hard link has no target that could be checked, so a hard link to a secret under another name is
-readable; so is a secret inside a file with an ordinary name.
+Not covered: a hard link has no target that could be checked, so a hard link to a secret under
+another name is readable; so is a secret inside a file with an ordinary name.
 """
 
 import contextlib
@@ -41,8 +41,8 @@ class Workspace:
 
     Args:
         root: The folder with all links resolved; use `Workspace.at`.
-        private: Resolved paths of files that no tool may see. The files whose names continue with `-` are also
-            private: SQLite names the files next to a database so.
+        private: Resolved paths of files that no tool may see. The files whose names continue with
+            `-` are also private: SQLite names the files next to a database so.
     """
 
     root: Path
@@ -72,7 +72,8 @@ class Workspace:
         return any(real == path or real.startswith(f"{path}-") for path in self.private)
 
     def resolve(self, path: str) -> Path:
-        """Convert a path from a model to a real path inside the workspace (checks 1 to 3). It need not exist.
+        """Convert a path from a model to a real path inside the workspace (checks 1 to 3). It need
+        not exist.
 
         Raises:
             WorkspaceError: The path leads outside, or names a secret.
@@ -135,7 +136,9 @@ class Workspace:
             os.close(handle)
 
     def shown(self, real: Path) -> str:
-        """Return a path inside the workspace in the form that the model uses: relative, with slashes."""
+        """Return a path inside the workspace in the form that the model uses: relative, with
+        slashes.
+        """
         return real.relative_to(self.root).as_posix()
 
     def _relative(self, path: str) -> PurePosixPath:
@@ -145,7 +148,8 @@ class Workspace:
         if ".." in asked.parts:
             raise _refused(path, "'..' is not allowed")
         if asked.is_absolute():
-            # The path may go through a link to the workspace, so the folder is compared after it is resolved.
+            # The path may go through a link to the workspace, so the folder is compared after it is
+            # resolved.
             try:
                 asked = PurePosixPath(Path(os.path.realpath(asked.parent)).relative_to(self.root) / asked.name)
             except (OSError, ValueError) as exc:
@@ -153,7 +157,9 @@ class Workspace:
         return asked
 
     def _descend(self, parts: tuple[str, ...]) -> int:
-        """Open `parts` below the root, with no part through a link, and return a file descriptor."""
+        """Open `parts` below the root, with no part through a link, and return a file
+        descriptor.
+        """
         if not parts:
             return os.open(self.root, os.O_RDONLY | _FOLDER)
         with self.folder(parts[:-1]) as handle:

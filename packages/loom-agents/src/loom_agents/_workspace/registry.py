@@ -24,12 +24,12 @@ def workspace_tools(
 ) -> ToolRegistry:
     """Build the tools for one workspace: files, search, git, `run_tests`, and tools that write.
 
-    An interrupted call of these tools is repeated without asking a person: tools that read change nothing, and tools
-    that write are idempotent by the key of the call.
+    An interrupted call of these tools is repeated without asking a person: tools that read change
+    nothing, and tools that write are idempotent by the key of the call.
 
-    `run_tests` is not idempotent: tests may write files, and two runs may end differently. It is repeated nevertheless,
-    because the owner of the workspace chose its command and not the model, tests are meant to be run any number of
-    times, and no process of the interrupted run is left.
+    `run_tests` is not idempotent: tests may write files, and two runs may end differently. It is
+    repeated nevertheless, because the owner of the workspace chose its command and not the model,
+    tests are meant to be run any number of times, and no process of the interrupted run is left.
 
     Args:
         workspace: The folder that the tools are restricted to.

@@ -1,7 +1,7 @@
 """The `run_tests` tool: one command, which the owner of the workspace chooses and not the model.
 
-The model only chooses which tests to run, by a path that is checked by the jail. The command runs without a shell,
-with a timeout, and in a process group of which no process is left afterwards.
+The model only chooses which tests to run, by a path that is checked by the jail. The command runs
+without a shell, with a timeout, and in a process group of which no process is left afterwards.
 """
 
 import sys
@@ -16,14 +16,17 @@ from loom_agents._workspace.jail import Workspace
 MAX_OUTPUT_BYTES = 24_000
 DEFAULT_TIMEOUT_S = 300.0
 
-# No byte code and no cache folder are written next to the tests, so that a repeated run has as few effects as possible.
+# No byte code and no cache folder are written next to the tests, so that a repeated run has as few
+# effects as possible.
 _ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1"}
 _PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 _NO_TESTS_FOUND = 5
 
 
 def default_test_command(workspace: Workspace) -> tuple[str, ...]:
-    """Return the default command of a workspace: pytest of its virtual environment, else of this one."""
+    """Return the default command of a workspace: pytest of its virtual environment, else of this
+    one.
+    """
     for python in (".venv/bin/python", "venv/bin/python"):
         if (workspace.root / python).is_file():
             return (python, *_PYTEST)

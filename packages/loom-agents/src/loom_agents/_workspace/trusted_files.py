@@ -1,8 +1,9 @@
 """Store which files of a project the user trusts.
 
-A file that came with a repository can name commands to run, or hosts to send secrets to. It is used only after the
-user has trusted it once. That is valid for the exact bytes of the file, so the user is asked again when, for
-example, `git pull` changes it. It is stored in a file of the user, never in the project.
+A file that came with a repository can name commands to run, or hosts to send secrets to. It is used
+only after the user has trusted it once. That is valid for the exact bytes of the file, so the user
+is asked again when, for example, `git pull` changes it. It is stored in a file of the user, never
+in the project.
 """
 
 import contextlib

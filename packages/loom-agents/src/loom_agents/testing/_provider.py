@@ -17,7 +17,8 @@ class FakeProvider:
     Attributes:
         url: The base URL for a client.
         requests: The bodies of the requests so far.
-        plays: Functions that send the remaining replies; each is called with the handler of its request.
+        plays: Functions that send the remaining replies; each is called with the handler of its
+            request.
     """
 
     def __init__(self) -> None:

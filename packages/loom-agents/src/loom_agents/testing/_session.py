@@ -1,8 +1,8 @@
-"""The sessions of the kill sweep: one agent reads, edits with approval, patches, runs tests and commits; or a team of
-agents does so.
+"""The sessions of the kill sweep: one agent reads, edits with approval, patches, runs tests and
+commits; or a team of agents does so.
 
-Every process of a session can be made to crash at one point. The points are the writes of the runner's store, the
-events around each tool call, and places in the middle of a tool's work.
+Every process of a session can be made to crash at one point. The points are the writes of the
+runner's store, the events around each tool call, and places in the middle of a tool's work.
 """
 
 import asyncio
@@ -135,7 +135,8 @@ def open_store(folder: Path) -> SQLiteStore:
 
 
 def drive(folder: str, kind: Kind, point: str | None, nth: int) -> None:
-    """Start or resume the session until it ends, waits, or crashes when `point` is reached for the nth time.
+    """Start or resume the session until it ends, waits, or crashes when `point` is reached for the
+    nth time.
 
     The process must run nothing else: tools are patched in it.
     """
@@ -157,7 +158,9 @@ def drive(folder: str, kind: Kind, point: str | None, nth: int) -> None:
 
 
 class _CrashPoint:
-    """Count how often each point is reached, and kill the process when `point` is reached for the nth time."""
+    """Count how often each point is reached, and kill the process when `point` is reached for the
+    nth time.
+    """
 
     def __init__(self, point: str | None, nth: int) -> None:
         self._point = point

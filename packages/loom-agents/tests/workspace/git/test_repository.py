@@ -58,7 +58,8 @@ def test_neither_status_nor_diff_shows_secrets(repository: Workspace) -> None:
 
 def test_status_and_diff_change_nothing(repository: Workspace) -> None:
     index = repository.root / ".git" / "index"
-    # An hour ago, so that git cannot take the unchanged file for one that is as young as the index and leave it alone.
+    # An hour ago, so that git cannot take the unchanged file for one that is as young as the index
+    # and leave it alone.
     os.utime(repository.root / "README.md", (time.time() - 3600,) * 2)
     before = (index.read_bytes(), index.stat().st_mtime_ns)
     asyncio.run(GitTools(repository).git_status())

@@ -1,12 +1,12 @@
 """The `git_commit` tool: commit the changes of a run on a branch of this run.
 
-It never moves a branch of the user, and changes neither the working tree nor the index: the commit is built in a
-temporary index, from the branch `loom/<run>` (or from HEAD when that does not exist yet) and the files that the run
-has changed. The branch is moved by compare-and-set. No hook and no editor runs, nothing is signed, and git asks no
-questions.
+It never moves a branch of the user, and changes neither the working tree nor the index: the commit
+is built in a temporary index, from the branch `loom/<run>` (or from HEAD when that does not exist
+yet) and the files that the run has changed. The branch is moved by compare-and-set. No hook and no
+editor runs, nothing is signed, and git asks no questions.
 
-The commit has the call's idempotency key as a trailer. An interrupted call is repeated, and finds the commit that it
-may have created before.
+The commit has the call's idempotency key as a trailer. An interrupted call is repeated, and finds
+the commit that it may have created before.
 """
 
 import hashlib
@@ -50,7 +50,8 @@ class CommitTool:
     changes: ChangeLog
 
     async def git_commit(self, message: str, idempotency_key: str = "") -> dict[str, Any]:
-        """Commit the files that you changed, on the branch of this run. Nothing else is committed, nothing is pushed.
+        """Commit the files that you changed, on the branch of this run. Nothing else is committed,
+        nothing is pushed.
 
         Args:
             message: The first line says what the commit does; details after a blank line.
@@ -133,7 +134,9 @@ class CommitTool:
 
 
 def branch_of(run_id: str) -> str:
-    """Return the branch of a run: `loom/` and its id. If characters had to be replaced for git, a hash is appended."""
+    """Return the branch of a run: `loom/` and its id. If characters had to be replaced for git, a
+    hash is appended.
+    """
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", run_id).strip("-.")
     name = re.sub(r"\.{2,}", ".", name).removesuffix(".lock")[:80]
     if name != run_id:

@@ -1,7 +1,7 @@
 """Tools that read the workspace's git repository. They change nothing, not even git's index.
 
-Files that are secret by their name are left out, and so are files outside the workspace when it is a part of a
-repository.
+Files that are secret by their name are left out, and so are files outside the workspace when it is
+a part of a repository.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,8 @@ from loom_agents._workspace.secret_names import SECRET_FOLDERS, SECRET_NAMES
 MAX_OUTPUT_BYTES = 40_000
 TIMEOUT_S = 30.0
 
-# No refresh of the index, no pager, no questions, and no watcher or diff program from the configuration.
+# No refresh of the index, no pager, no questions, and no watcher or diff program from the
+# configuration.
 _ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_PAGER": "cat", "LC_ALL": "C"}
 _GIT = (
     *("git", "--no-pager"),

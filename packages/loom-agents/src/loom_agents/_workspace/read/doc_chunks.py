@@ -1,7 +1,8 @@
 """Split a document into chunks for the search: one per heading; long ones are split at blank lines.
 
-Headings are the hash lines of Markdown and the underlined titles of Markdown and reStructuredText. Nothing inside a
-fenced code block is a heading, and a code block is not split unless it alone is longer than a chunk may be.
+Headings are the hash lines of Markdown and the underlined titles of Markdown and reStructuredText.
+Nothing inside a fenced code block is a heading, and a code block is not split unless it alone is
+longer than a chunk may be.
 """
 
 import re
@@ -75,7 +76,9 @@ def _headings(lines: list[str]) -> Iterator[_Heading]:
 
 
 def _is_title(lines: list[str], number: int) -> bool:
-    """Report whether the line of this number can be a title: text after a blank line or an overline."""
+    """Report whether the line of this number can be a title: text after a blank line or an
+    overline.
+    """
     if number < 1 or not lines[number - 1].strip() or lines[number - 1].lstrip()[0] in "|#>-*+=`":
         return False
     before = lines[number - 2].strip() if number > 1 else ""
@@ -83,7 +86,9 @@ def _is_title(lines: list[str], number: int) -> bool:
 
 
 def _split(lines: list[str], first: int, end: int, heading: str) -> Iterator[Chunk]:
-    """Yield the lines from `first` to before `end` in chunks of limited size, without blank chunks."""
+    """Yield the lines from `first` to before `end` in chunks of limited size, without blank
+    chunks.
+    """
     part_lines: list[str] = []
     first_line, size, fence = first, 0, ""
     for number in range(first, end):

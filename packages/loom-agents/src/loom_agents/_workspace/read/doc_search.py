@@ -1,8 +1,8 @@
 """Search the documents of a workspace by words, with SQLite FTS5 in memory, ranked by BM25.
 
-The index is built by the first search and updated by each later one: files with the same size and modification time
-are not read again. A query consists of words, never FTS syntax. A document matches if it has any of them; rare words
-have more weight.
+The index is built by the first search and updated by each later one: files with the same size and
+modification time are not read again. A query consists of words, never FTS syntax. A document
+matches if it has any of them; rare words have more weight.
 """
 
 import re
@@ -36,7 +36,9 @@ _STOP_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """The weight of a word in each column for BM25: a heading describes a chunk better than its text."""
+    """The weight of a word in each column for BM25: a heading describes a chunk better than its
+    text.
+    """
 
     heading: float = 4.0
     path: float = 2.0
@@ -142,13 +144,17 @@ class DocumentSearch:
 
 
 def query_words(query: str) -> list[str]:
-    """Return the words of a query without repeats and stop words; all of them when there are only stop words."""
+    """Return the words of a query without repeats and stop words; all of them when there are only
+    stop words.
+    """
     words = list(dict.fromkeys(re.findall(r"\w+", query.casefold())))[:64]
     return [word for word in words if word not in _STOP_WORDS] or words
 
 
 def best_line(text: str, words: list[str]) -> int:
-    """Return the index of the first line with the most words that begin with a word of the query."""
+    """Return the index of the first line with the most words that begin with a word of the
+    query.
+    """
     counts = [
         len({word for word in words if re.search(rf"\b{re.escape(word)}", line.casefold())})
         for line in text.split("\n")

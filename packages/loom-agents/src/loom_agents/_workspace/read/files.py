@@ -1,7 +1,7 @@
 """Tools that read files: list them, read one, search in them.
 
-Every answer reports what it omits: `truncated`, the number of all items in `total`, and `next_offset`, the `offset`
-with which the same call returns the next items.
+Every answer reports what it omits: `truncated`, the number of all items in `total`, and
+`next_offset`, the `offset` with which the same call returns the next items.
 """
 
 import asyncio
@@ -68,7 +68,8 @@ class FileTools:
         """List files of the workspace, except those that .gitignore excludes.
 
         Args:
-            glob: Which paths, for example `src/**/*.py`; a glob without a slash matches in every folder.
+            glob: Which paths, for example `src/**/*.py`; a glob without a slash matches in every
+                folder.
             offset: How many paths to skip.
             limit: How many paths, at most 1000.
         """
@@ -91,7 +92,8 @@ class FileTools:
         _check_pattern(pattern)
         visible = [file for file in walk(self.workspace) if matches(file.path, glob)]
         paths = [file.path for file in visible if file.size_bytes <= GREP_MAX_FILE_BYTES]
-        # A regular expression can take forever and cannot be interrupted, so it runs in a separate process.
+        # A regular expression can take forever and cannot be interrupted, so it runs in a separate
+        # process.
         request = json.dumps({"pattern": pattern, "paths": paths, "offset": offset, "limit": limit})
         ended = await run_process(
             (sys.executable, "-I", "-S", str(Path(grep_worker.__file__))),
@@ -146,7 +148,8 @@ def _refuse_binary(path: str, file: BinaryIO) -> None:
 
 
 def _window(file: BinaryIO, offset: int, limit: int) -> tuple[list[str], list[int], int]:
-    """Read some lines and count all. Return the lines, the numbers of truncated ones, and the count.
+    """Read some lines and count all. Return the lines, the numbers of truncated ones, and the
+    count.
 
     Memory is bounded by the size of the answer, even for a file that is one huge line.
     """

@@ -1,8 +1,10 @@
-"""Search files for a regular expression, in a separate program, so that a pattern that never ends can be stopped.
+"""Search files for a regular expression, in a separate program, so that a pattern that never ends
+can be stopped.
 
-Reads one JSON object from standard input (`pattern, paths, offset, limit`; the paths are relative to the current
-folder and were chosen by the caller) and writes one to standard output (`matches, total, long_lines`: how many lines
-were too long to be searched). It imports only the standard library, because it runs with `python -I -S`.
+Reads one JSON object from standard input (`pattern, paths, offset, limit`; the paths are relative
+to the current folder and were chosen by the caller) and writes one to standard output
+(`matches, total, long_lines`: how many lines were too long to be searched). It imports only the
+standard library, because it runs with `python -I -S`.
 """
 
 import json

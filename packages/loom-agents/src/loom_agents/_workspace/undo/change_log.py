@@ -2,26 +2,33 @@
 
 Theory of operation
 -------------------
-A change is the work of one tool call on one or more files, identified by the call's idempotency key. Its steps:
+A change is the work of one tool call on one or more files, identified by the call's idempotency
+key. Its steps:
 
-1. *plan*: read the files and compute their new content (nothing is written; a refusal ends the change here);
-2. *intend*: store the old and new images of every file and the tool's answer under the key, in one durable transaction;
-3. *put*: replace the old image of each file by the new one (`file_images.put`, atomic for each file);
+1. *plan*: read the files and compute their new content (nothing is written; a refusal ends the
+   change here);
+2. *intend*: store the old and new images of every file and the tool's answer under the key, in one
+   durable transaction;
+3. *put*: replace the old image of each file by the new one (`file_images.put`, atomic for each
+   file);
 4. *mark*: set the status of the change to done.
 
-A process may crash between any two steps. A repeated call with the same key finds the change. If it is done, the
-stored answer is returned and nothing is written. If it is intended, every file has its old or its new image, and those
-with the old one are put. So a call takes effect once, however often it is repeated. If a file has neither image,
-someone else changed it in the meantime: the files that were put are restored, and the call fails with an error. The
-same happens when the disk is full. A change is never left half applied without an error.
+A process may crash between any two steps. A repeated call with the same key finds the change. If it
+is done, the stored answer is returned and nothing is written. If it is intended, every file has its
+old or its new image, and those with the old one are put. So a call takes effect once, however often
+it is repeated. If a file has neither image, someone else changed it in the meantime: the files that
+were put are restored, and the call fails with an error. The same happens when the disk is full. A
+change is never left half applied without an error.
 
-*Undo* is the reverse: the change is marked first, then every file with its new image is restored, then the change is
-marked again. It refuses when a file has neither image, unless it is forced. After a crash, it can be repeated.
+*Undo* is the reverse: the change is marked first, then every file with its new image is restored,
+then the change is marked again. It refuses when a file has neither image, unless it is forced.
+After a crash, it can be repeated.
 
-*Storage.* One SQLite file next to the run's database, `<database>-undo` (`change_rows`); the tools cannot access it.
+*Storage.* One SQLite file next to the run's database, `<database>-undo` (`change_rows`); the tools
+cannot access it.
 
-*Not covered.* If someone restores a file to its old image between a crash and the repeated call, the change is applied
-again. Extended attributes and hard links are lost by a change.
+*Not covered.* If someone restores a file to its old image between a crash and the repeated call,
+the change is applied again. Extended attributes and hard links are lost by a change.
 """
 
 import threading
@@ -36,7 +43,8 @@ from loom_agents._workspace.jail import Workspace
 from loom_agents._workspace.undo.change_rows import Change, ChangeRows, FileChange, Plan
 from loom_agents._workspace.undo.file_images import Image, put, remove_folders, take
 
-# One change at a time in this process: two calls of one reply may change the same file, one after the other.
+# One change at a time in this process: two calls of one reply may change the same file, one after
+# the other.
 _lock = threading.RLock()
 
 
@@ -46,8 +54,9 @@ class ChangeLog:
     Args:
         path: The file; created with the first change.
         now: Returns the current time, UTC.
-        created_at: Returns the creation time of a run, which distinguishes runs with the same id when the database is
-            deleted and created again. Without it, delete this file together with the database.
+        created_at: Returns the creation time of a run, which distinguishes runs with the same id
+            when the database is deleted and created again. Without it, delete this file together
+            with the database.
     """
 
     def __init__(
@@ -75,7 +84,8 @@ class ChangeLog:
             The answer of the plan; for a repeated call the stored answer.
 
         Raises:
-            ToolError: The plan refuses, or someone else changed a file in the meantime; nothing is changed then.
+            ToolError: The plan refuses, or someone else changed a file in the meantime; nothing is
+                changed then.
 
         Durability: the change and the data to undo it are on disk when this returns.
         """
@@ -93,11 +103,15 @@ class ChangeLog:
             return dict(known.answer)
 
     def call_name(self, key: str, run_id: str) -> str:
-        """Return a name of a call that is unique, even if a run in another database has the same id."""
+        """Return a name of a call that is unique, even if a run in another database has the same
+        id.
+        """
         return f"{key}@{self._created_at(run_id)}"
 
     def changed_paths(self, run_id: str) -> list[str]:
-        """Return the paths of the files with changes of a run and its children that are not undone, sorted."""
+        """Return the paths of the files with changes of a run and its children that are not undone,
+        sorted.
+        """
         return self._rows.changed_paths(run_id)
 
     def standing(self, run_id: str, *, latest: int | None = None) -> list[Change]:
@@ -115,7 +129,8 @@ class ChangeLog:
         Args:
             run_id: The run; the changes of its children are included.
             every: Undo all changes.
-            force: Also undo changes of files that were changed since; their present content is lost.
+            force: Also undo changes of files that were changed since; their present content is
+                lost.
 
         Returns:
             The changes that were undone; empty when there are none.
@@ -185,7 +200,9 @@ class ChangeLog:
         return None
 
     def _check_unchanged(self, changes: Sequence[Change]) -> None:
-        """Check for each change, the latest first, that undoing it will find the image that it wrote."""
+        """Check for each change, the latest first, that undoing it will find the image that it
+        wrote.
+        """
         now: dict[tuple[str, str], Image | None] = {}
         for change in changes:
             workspace = Workspace.at(Path(change.root))

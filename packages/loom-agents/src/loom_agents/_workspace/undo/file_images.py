@@ -1,8 +1,9 @@
 """Images of complete files: read them from a workspace, and write or restore them.
 
-Writing is atomic: the new content is written to a temporary file in the same folder, made durable, and renamed over
-the old file. A process that crashes in between leaves the old file and at most the temporary file, which the next
-attempt replaces because it has the same name. All paths are relative to the opened folder, never through a link.
+Writing is atomic: the new content is written to a temporary file in the same folder, made durable,
+and renamed over the old file. A process that crashes in between leaves the old file and at most the
+temporary file, which the next attempt replaces because it has the same name. All paths are relative
+to the opened folder, never through a link.
 """
 
 import contextlib
@@ -22,7 +23,9 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Hold the content of a file, and whether it is executable. A file that does not exist is None instead."""
+    """Hold the content of a file, and whether it is executable. A file that does not exist is None
+    instead.
+    """
 
     data: bytes
     executable: bool = False
@@ -59,7 +62,8 @@ def put(workspace: Workspace, path: str, image: Image | None, *, key: str) -> No
         workspace: The workspace.
         path: The path, relative to the workspace and without links.
         image: The new image.
-        key: Determines the name of the temporary file, so that a repeated attempt replaces what a crash left.
+        key: Determines the name of the temporary file, so that a repeated attempt replaces what a
+            crash left.
 
     Raises:
         OSError: The file cannot be written; it is unchanged.
@@ -123,7 +127,9 @@ def _write(folder: int, temporary: str, name: str, image: Image) -> None:
 
 
 def _give_mode(handle: int, before: os.stat_result | None, *, executable: bool) -> None:
-    """Keep the mode and the owner of the file that is replaced; the executable bit is the image's."""
+    """Keep the mode and the owner of the file that is replaced; the executable bit is the
+    image's.
+    """
     if before is not None:
         with contextlib.suppress(PermissionError):
             os.fchown(handle, before.st_uid, before.st_gid)

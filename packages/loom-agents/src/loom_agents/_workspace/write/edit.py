@@ -1,8 +1,9 @@
 """Replace one part of a text and keep the rest of the file unchanged, byte for byte.
 
-`read_file` shows text with plain line feeds, and a model writes text in the same form. The file may have other line
-endings, a byte order mark, or bytes that are not UTF-8. So the match is searched in the text without carriage returns,
-and only the matched part is replaced, with the line endings that it had.
+`read_file` shows text with plain line feeds, and a model writes text in the same form. The file may
+have other line endings, a byte order mark, or bytes that are not UTF-8. So the match is searched in
+the text without carriage returns, and only the matched part is replaced, with the line endings that
+it had.
 """
 
 import bisect
@@ -109,7 +110,9 @@ def _has_returns(text: str) -> bool:
 
 
 def _return_places(text: str) -> list[int]:
-    """Return the offsets in the plain text of the line feeds that lost a carriage return, in order."""
+    """Return the offsets in the plain text of the line feeds that lost a carriage return, in
+    order.
+    """
     return [found.start() - index for index, found in enumerate(re.finditer("\r\n", text))]
 
 

@@ -1,11 +1,11 @@
 """Parse a unified diff and apply it exactly: every context line must match.
 
-Line numbers in the header of a hunk are only a hint, because models often count wrong: a hunk is applied at the stated
-line if its old lines match there, or else at the only place where they match. A hunk that matches at several places or
-at none is refused; there is no approximate match.
+Line numbers in the header of a hunk are only a hint, because models often count wrong: a hunk is
+applied at the stated line if its old lines match there, or else at the only place where they match.
+A hunk that matches at several places or at none is refused; there is no approximate match.
 
-Plain diffs and git diffs are supported: changed, new, deleted and renamed files, and the executable bit. Binary diffs,
-links and submodules are refused.
+Plain diffs and git diffs are supported: changed, new, deleted and renamed files, and the executable
+bit. Binary diffs, links and submodules are refused.
 """
 
 import re
@@ -242,7 +242,9 @@ class _Reader:
         return Hunk(number, start, tuple(old), tuple(new), new_ends)
 
     def _continues(self) -> bool:
-        """Report whether a removed line follows where the hunk should end; `---` begins the next file."""
+        """Report whether a removed line follows where the hunk should end; `---` begins the next
+        file.
+        """
         line = self._peek(0)
         return line.startswith("-") and not (line.startswith("--- ") and self._peek(1).startswith("+++ "))
 

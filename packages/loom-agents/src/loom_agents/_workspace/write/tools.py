@@ -1,7 +1,8 @@
-"""Tools that change files of the workspace. Each call is one change in the log: applied once, and undone as a unit.
+"""Tools that change files of the workspace. Each call is one change in the log: applied once, and
+undone as a unit.
 
-The tools use the runner's idempotency key, so an interrupted call is repeated without asking a person, and its changes
-are not applied twice (see `change_log`).
+The tools use the runner's idempotency key, so an interrupted call is repeated without asking a
+person, and its changes are not applied twice (see `change_log`).
 """
 
 import difflib
@@ -43,7 +44,8 @@ class WriteTools:
 
         Args:
             path: The file, relative to the workspace.
-            old: The text to replace, with enough surrounding lines that it occurs only once in the file.
+            old: The text to replace, with enough surrounding lines that it occurs only once in the
+                file.
             new: The text that replaces it; empty removes it.
         """
 
@@ -56,7 +58,8 @@ class WriteTools:
         return self._apply("edit_file", idempotency_key, plan)
 
     def write_file(self, path: str, text: str, idempotency_key: str = "") -> dict[str, Any]:
-        """Write a complete text file, which is created or replaced. To change a part of a file, use edit_file.
+        """Write a complete text file, which is created or replaced. To change a part of a file, use
+        edit_file.
 
         Args:
             path: The file, relative to the workspace; missing folders are created.
@@ -75,10 +78,12 @@ class WriteTools:
         return self._apply("write_file", idempotency_key, plan)
 
     def apply_patch(self, patch: str, idempotency_key: str = "") -> dict[str, Any]:
-        """Apply a unified diff to one or several files: all of it, or nothing when one hunk does not match.
+        """Apply a unified diff to one or several files: all of it, or nothing when one hunk does
+        not match.
 
         Args:
-            patch: The diff, with `--- a/FILE`, `+++ b/FILE` (/dev/null for a new or deleted file) and `@@` lines.
+            patch: The diff, with `--- a/FILE`, `+++ b/FILE` (/dev/null for a new or deleted file)
+                and `@@` lines.
         """
 
         def plan() -> Plan:
