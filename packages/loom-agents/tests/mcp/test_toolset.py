@@ -1,4 +1,6 @@
-"""The tools of MCP servers in a registry: names, schemas, results, and questions across processes."""
+"""The tools of MCP servers in a registry: names, schemas, results, and questions across
+processes.
+"""
 
 import asyncio
 import contextlib
@@ -34,7 +36,9 @@ def real(**settings: Any) -> McpServerConfig:
 
 @pytest.fixture
 def use(tmp_path: Path) -> Callable[..., Any]:
-    """Start servers, give the registry and the servers to a coroutine function, and return its result."""
+    """Start servers, give the registry and the servers to a coroutine function, and return its
+    result.
+    """
 
     def use(work: Callable[..., Any], *servers: McpServerConfig, local: ToolRegistry | None = None) -> Any:
         async def using() -> Any:
@@ -475,7 +479,7 @@ def test_a_blob_that_cannot_be_written_leaves_no_file(tmp_path: Path, monkeypatc
 
 def test_a_question_may_be_a_url_to_open(tmp_path: Path) -> None:
     question = {"input_required": {"q": {"message": "Sign in?", "url": "https://h/x"}}, "request_state": None}
-    assert input_question(question) == "Sign in? (open https://h/x, then say yes or no)"
+    assert input_question(question) == "Sign in? (open https://h/x, then answer yes or no)"
     assert input_argument(question, "yes")["responses"] == {"q": {"action": "accept"}}
     assert input_argument(question, "no")["responses"] == {"q": {"action": "decline"}}
     kinds = {"n": {"type": "integer"}, "e": {"enum": ["a", "b"]}, "t": {"type": "string"}}

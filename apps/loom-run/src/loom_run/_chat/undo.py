@@ -20,7 +20,7 @@ def open_change_log(store: SQLiteStore) -> ChangeLog:
         record = store.reader.get_run(run_id)
         return "" if record is None else str(record.created_at)
 
-    return ChangeLog(undo_path(Path(store.address)), born=created_at)
+    return ChangeLog(undo_path(Path(store.address)), created_at=created_at)
 
 
 def list_changes(store: SQLiteStore, run_id: str) -> Iterator[str]:

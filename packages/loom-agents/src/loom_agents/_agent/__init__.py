@@ -1,1 +1,3 @@
-"""The agent: its step, state, tool calls, delegation, compaction, questions to the user and policy."""
+"""The agent: its step, state, tool calls, delegation, compaction, questions to the user and
+policy.
+"""

@@ -10,7 +10,7 @@ from loom_agents._agent.policy import Policy
 from loom_agents._errors import ModelError
 
 EARLIER_NAME: Final = "Coordinator.step"
-"""The program name in the rows of earlier versions, whatever the agent was."""
+"""The program name that earlier versions stored in the rows of every agent."""
 
 
 def build_agent(
@@ -23,13 +23,14 @@ def build_agent(
     policy: Policy | None = None,
     children: Mapping[str, Agent | Callable[[], Any]] | None = None,
 ) -> Agent:
-    """Build an agent whose step is a coordinator's. Start it with `AgentState(...).to_json()`.
+    """Build an agent with the step of a coordinator. Its initial state is
+    `AgentState(...).to_json()`.
 
     Args:
         coordinator: The step.
         tools: The registry that the coordinator was built with.
-        name: Identifies the agent in a database, so every agent of a program needs a name of its
-            own, those that others delegate to included.
+        name: Identifies the agent in a database, so every agent of a program needs a unique name,
+            including those that others delegate to.
         aliases: Earlier names of the agent; by default the one that earlier versions stored.
         retry: When a failed step is tried again; by default when the error of the model is
             retryable.

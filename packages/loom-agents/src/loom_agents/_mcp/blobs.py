@@ -1,4 +1,6 @@
-"""Store content that is too large for a conversation: images, audio, and the full text of truncated results."""
+"""Store content that is too large for a conversation: images, audio, and the full text of truncated
+results.
+"""
 
 import contextlib
 import hashlib

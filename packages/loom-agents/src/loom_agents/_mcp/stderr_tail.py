@@ -1,4 +1,6 @@
-"""Read everything that a server writes to stderr, because a full pipe would block it, and keep only the end."""
+"""Read everything that a server writes to stderr, because a full pipe would block it, and keep only
+the end.
+"""
 
 import asyncio
 import os

@@ -3,7 +3,8 @@
     async with McpServers(read_mcp_config(Path(".mcp.json")), blobs=BlobFolder(folder)) as servers:
         tools = servers.registry(workspace_tools(workspace))
 
-A server that cannot be used is reported in `problems`; the run continues with the tools that are available.
+A server that cannot be used is reported in `problems`; the run continues with the tools that are
+available.
 """
 
 import asyncio
@@ -63,7 +64,9 @@ class OfferedTool:
 
     @property
     def is_idempotent(self) -> bool:
-        """Whether repeating a call has no further effect, as the file declares, else as the server does."""
+        """Whether repeating a call has no further effect, as the file declares, else as the server
+        does.
+        """
         if self.server.config.effect is not None:
             return self.server.config.effect == "idempotent"
         return bool(self.offer.annotations and self.offer.annotations.idempotent_hint)
@@ -142,7 +145,8 @@ class OfferedTool:
 
 
 class McpServers:
-    """Start the servers of a configuration at the beginning of an `async with` block and stop them at its end.
+    """Start the servers of a configuration at the beginning of an `async with` block and stop them
+    at its end.
 
     Attributes:
         servers: All valid servers, started or not.
@@ -177,7 +181,9 @@ class McpServers:
         await self._stop()
 
     def registry(self, local: ToolRegistry) -> ToolRegistry:
-        """Return the local tools and those of the servers, without the local tools that a server's tool replaces."""
+        """Return the local tools and those of the servers, without the local tools that a server's
+        tool replaces.
+        """
         names = self.names(local)
         merged = ToolRegistry()
         for tool in local:
@@ -206,7 +212,9 @@ class McpServers:
         await asyncio.gather(*(server.stop() for server in self.servers))
 
     def _usable(self, server: McpServer) -> list[OfferedTool]:
-        """Leave out tools that a provider would reject, because it would reject the whole request."""
+        """Leave out tools that a provider would reject, because it would reject the whole
+        request.
+        """
         from jsonschema import Draft202012Validator
         from jsonschema.exceptions import SchemaError
         from jsonschema.validators import validator_for
