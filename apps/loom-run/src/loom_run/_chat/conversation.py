@@ -64,7 +64,7 @@ class RunOptions:
     Args:
         listener: Receives the events.
         max_steps: Pause after this many steps.
-        trace: Where to write the trace of the run as an HTML page; None for no page.
+        trace: The file for the trace of the run, an HTML page; None for no page.
         record: The script file to write the model's replies to.
         trace_error: Set afterwards: why the page could not be written although the run succeeded.
     """
