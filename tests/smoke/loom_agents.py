@@ -1,4 +1,6 @@
-"""Let an agent with a scripted model call real tools, send it another message, undo what it changed."""
+"""Let an agent with a scripted model call real tools, send it another message, undo what it
+changed.
+"""
 
 import asyncio
 from pathlib import Path

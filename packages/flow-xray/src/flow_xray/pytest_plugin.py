@@ -4,8 +4,8 @@
         with xray_golden("agent", max_tokens_increase="10%"):
             agent("What is new?")
 
-`pytest --update-goldens` writes the golden traces, into `goldens/` beside the test file. This module
-loads nothing of flow_xray before a test uses the fixture. PYTEST_DONT_REWRITE
+`pytest --update-goldens` writes the golden traces, into `goldens/` beside the test file. This
+module loads nothing of flow_xray before a test uses the fixture. PYTEST_DONT_REWRITE
 """
 
 import re

@@ -1,7 +1,8 @@
 """The rows of the undo log: what an agent changed, with what files were and became.
 
-One SQLite file beside the run's database, readable by its owner only. Images are kept by their content, once each,
-compressed. When the runner's database is encrypted (`KeyRing`), images and answers are, too; names of files are not.
+One SQLite file beside the run's database, readable by its owner only. Images are kept by their
+content, once each, compressed. When the runner's database is encrypted (`KeyRing`), images and
+answers are, too; names of files are not.
 """
 
 import base64
@@ -111,8 +112,9 @@ class ChangeRows:
     Args:
         path: the file; it is made with the first change.
         now: tells the time, UTC.
-        born: tells when a run of this database began; empty for one that it does not know. A database that was made
-            anew may have a run of the same name, whose calls have the same keys: those of the old one are not its own.
+        born: tells when a run of this database began; empty for one that it does not know. A
+            database that was made anew may have a run of the same name, whose calls have the same
+            keys: those of the old one are not its own.
     """
 
     def __init__(self, path: Path, now: Callable[[], datetime], born: Callable[[str], str]) -> None:
@@ -199,7 +201,9 @@ class ChangeRows:
             return None if row is None else self._change(db, row)
 
     def intend(self, workspace: Workspace, key: str, run_id: str, tool: str, plan: Plan) -> Change:
-        """Write down what a call is going to change; an earlier try of it that failed is forgotten."""
+        """Write down what a call is going to change; an earlier try of it that failed is
+        forgotten.
+        """
         born = self._born(run_id)
         at = self._now().isoformat(timespec="microseconds").replace("+00:00", "Z")
         files = tuple(replace(file, new_folders=missing_folders(workspace, file.path)) for file in plan.files)
