@@ -1,6 +1,4 @@
-"""A session that edits under approval, tests and commits, killed with SIGKILL in the middle of each
-of its tools.
-"""
+"""A session that edits, tests and commits is killed with SIGKILL during each of its tools."""
 
 import os
 import shutil
@@ -100,9 +98,7 @@ class Killed(BaseException):
 
 @pytest.fixture
 def crash_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process run the session: a crash raises `Killed`, and the patches of the tools are
-    undone.
-    """
+    """Let a crash raise `Killed` in this process, and undo the patches of the tools."""
     for target, name in (
         (ChangeRows, "intend"),
         (ChangeRows, "mark"),

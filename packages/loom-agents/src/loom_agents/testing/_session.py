@@ -135,8 +135,7 @@ def open_store(folder: Path) -> SQLiteStore:
 
 
 def drive(folder: str, kind: Kind, point: str | None, nth: int) -> None:
-    """Start or resume the session until it ends, waits, or crashes when `point` is reached for the
-    nth time.
+    """Run the session until it ends, waits, or crashes at the nth time at `point`.
 
     The process must run nothing else: tools are patched in it.
     """
@@ -158,9 +157,7 @@ def drive(folder: str, kind: Kind, point: str | None, nth: int) -> None:
 
 
 class _CrashPoint:
-    """Count how often each point is reached, and kill the process when `point` is reached for the
-    nth time.
-    """
+    """Count how often each point is reached, and kill the process at the nth time at `point`."""
 
     def __init__(self, point: str | None, nth: int) -> None:
         self._point = point
