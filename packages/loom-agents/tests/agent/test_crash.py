@@ -1,6 +1,4 @@
-"""An agent that is killed with SIGKILL at every event, and during a tool call, ends like an
-uninterrupted one.
-"""
+"""An agent that is killed at any point ends like an uninterrupted one."""
 
 import json
 import signal

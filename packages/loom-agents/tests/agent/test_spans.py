@@ -30,9 +30,7 @@ def look() -> str:
 
 
 def spans_of_run(*, keeps_open: bool) -> tuple[list[Span], list[Span]]:
-    """Run a conversation; return the spans that were traced live, and those that are read from the
-    rows.
-    """
+    """Run a conversation; return the spans traced live, and those read from the rows."""
     tools = ToolRegistry()
     tools.add(described_tool(look, read_only=True))
     state = AgentState().with_user("What is that?").to_json()
@@ -86,9 +84,7 @@ def test_the_price_of_a_request_is_unknown_when_a_sum_is() -> None:
 
 
 def test_a_page_drawn_from_the_rows_alone_shows_each_model_request_in_its_step() -> None:
-    """Through the entry point of the installed package, as any process that draws the page finds
-    it.
-    """
+    """Draw the page with the entry point of the installed package, as any process does."""
     tools = ToolRegistry()
     tools.add(described_tool(look, read_only=True))
     with SQLiteStore(":memory:") as store:

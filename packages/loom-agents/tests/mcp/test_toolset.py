@@ -1,6 +1,4 @@
-"""The tools of MCP servers in a registry: names, schemas, results, and questions across
-processes.
-"""
+"""The tools of MCP servers in a registry: names, schemas, results, questions."""
 
 import asyncio
 import contextlib
@@ -36,9 +34,7 @@ def real(**settings: Any) -> McpServerConfig:
 
 @pytest.fixture
 def use(tmp_path: Path) -> Callable[..., Any]:
-    """Start servers, give the registry and the servers to a coroutine function, and return its
-    result.
-    """
+    """Start servers, call a coroutine function with registry and servers, return its result."""
 
     def use(work: Callable[..., Any], *servers: McpServerConfig, local: ToolRegistry | None = None) -> Any:
         async def using() -> Any:

@@ -1,6 +1,4 @@
-"""The page in a real Chromium with a real server: watch a run, decide about its call, and lose the
-connection.
-"""
+"""The page in Chromium: watch a run, decide about its call, lose the connection."""
 
 import shutil
 import signal
@@ -57,9 +55,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 @pytest.fixture
 def open_page(chromium: Any, served: Served) -> Iterator[Callable[..., Any]]:
-    """Open the page with the server's token; errors in the page and requests to other servers fail
-    the test.
-    """
+    """Open the page; errors in it and requests to other servers fail the test."""
     problems: list[str] = []
     contexts: list[Any] = []
 

@@ -1,6 +1,4 @@
-"""The HTTP interface as a real server on loopback: permissions, events without gaps or repeats,
-approvals, shutdown.
-"""
+"""The HTTP interface on loopback: permissions, streams of events, approvals, shutdown."""
 
 import hashlib
 import http.client

@@ -1,6 +1,4 @@
-"""A session that edits under approval, tests and commits, killed with SIGKILL in the middle of each
-of its tools.
-"""
+"""A session that edits, tests and commits is killed with SIGKILL during each of its tools."""
 
 import os
 import shutil

@@ -51,8 +51,7 @@ def tokens_of(messages: Sequence[Message]) -> int:
 
 
 def split(messages: tuple[Message, ...], limit_tokens: int) -> Split | None:
-    """Split a conversation that is too long; None when it is not, or when too little would be
-    replaced.
+    """Split a conversation that is too long; None when there is too little to replace.
 
     Args:
         messages: The conversation; every tool call in it is answered.
@@ -100,9 +99,7 @@ def with_summary(parts: Split, text: str, limit_tokens: int) -> tuple[Message, .
 
 
 def _carried_message(parts: Split) -> UserMessage | None:
-    """Return the user's last message, when it is in the old part: it is kept, before the kept
-    part.
-    """
+    """Return the user's last message if it is in the old part: it is kept before the kept part."""
     if any(isinstance(message, UserMessage) for message in parts.kept):
         return None
     return next((message for message in reversed(parts.old) if isinstance(message, UserMessage)), None)

@@ -200,9 +200,7 @@ class Coordinator:
         return replace(state.with_answers(child_answer(call, child) for call, child in found), children_usage=used)
 
     def _with_tool_table(self, state: AgentState, ctx: RunContext) -> AgentState:
-        """Record which remote tools the model knows; emit an event when they differ from those of
-        the last step.
-        """
+        """Record the remote tools that the model knows; emit an event when they have changed."""
         before, now = state.tool_table, self._tool_table
         if now is None or before == now:
             return state
@@ -246,9 +244,7 @@ def message_text(payload: Any) -> str:
 
 
 def turn_result(state: AgentState) -> dict[str, Any]:
-    """Return the result of a completed run: the answer, the model that gave it, and the usage of
-    the run.
-    """
+    """Return the result of a completed run: the answer, its model, and the usage of the run."""
     last = state.messages[-1]
     model = last.model if isinstance(last, AssistantMessage) else ""
     return {"answer": state.answer, "model": model, "turn": state.turn, "usage": state.total_usage.to_json()}

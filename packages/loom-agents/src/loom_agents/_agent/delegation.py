@@ -136,8 +136,7 @@ class Delegation:
 
 
 def _free_name(agent: str, taken: Collection[str]) -> str:
-    """Return the name of an agent's next child: the name of the agent, or the first free name with
-    a number.
+    """Return the name of an agent's next child: that of the agent, or a free one with a number.
 
     The names of the other agents count as taken: `coder-2` is the second child of `coder` only when
     no agent is called `coder-2`. The number of children is not used, so two agents cannot get the

@@ -23,8 +23,7 @@ def build_agent(
     policy: Policy | None = None,
     children: Mapping[str, Agent | Callable[[], Any]] | None = None,
 ) -> Agent:
-    """Build an agent with the step of a coordinator. Its initial state is
-    `AgentState(...).to_json()`.
+    """Build an agent with the step of a coordinator; its state is `AgentState(...).to_json()`.
 
     Args:
         coordinator: The step.

@@ -1,6 +1,4 @@
-"""The state of an agent's run: the conversation and its usage. Everything else is derived from
-it.
-"""
+"""The state of an agent's run, from which everything else is derived."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -103,9 +101,7 @@ class AgentState:
         return replace(self, messages=(*self.messages, UserMessage(text)))
 
     def with_answers(self, answers: Iterable[ToolMessage]) -> "AgentState":
-        """Return the state with answers to open tool calls, all of them in the order of the
-        calls.
-        """
+        """Return the state with answers to open tool calls, in the order of the calls."""
         tail: list[ToolMessage] = list(answers)
         head = list(self.messages)
         while head and isinstance(head[-1], ToolMessage):
@@ -117,9 +113,7 @@ class AgentState:
         return replace(self, messages=(*head, *sorted(tail, key=lambda answer: order.index(answer.call_id))))
 
     def with_input(self, answer: Any) -> "AgentState":
-        """Return the state with a person's answer to questions of tools: by call id, or one for the
-        first question.
-        """
+        """Return the state with answers to questions of tools, by call id or to the first one."""
         open_ones = [call_id for call_id, entry in self.questions.items() if "input" not in entry]
         by_id = answer if isinstance(answer, Mapping) and any(call_id in answer for call_id in open_ones) else None
         if by_id is None:

@@ -1,5 +1,4 @@
-"""Questions of the model to the user: a person answers a call of `ask_user`, in any process, at any
-time.
+"""Questions of the model to the user, who answers a call of `ask_user` at any time.
 
 The run waits for the signal `input`. Its payload is the answer as text, `{"text": ...}`, or
 `{CALL_ID: ...}`; the first two answer the first open question.

@@ -46,9 +46,7 @@ def _cleaned(name: str) -> str:
 
 
 def _is_ambiguous(tool: ServerTool) -> bool:
-    """Report whether the joined name could come from another pair: `a__b`, `c` and `a`, `b__c` both
-    give `a__b__c`.
-    """
+    """Report whether another pair may give the same name: `a__b`, `c` and `a`, `b__c` do."""
     return "__" in tool[0] or "__" in tool[1]
 
 

@@ -235,17 +235,13 @@ def renumbered(calls: Sequence[ToolCall], taken: Iterable[str]) -> tuple[ToolCal
 
 
 def call_json(call: ToolCall) -> dict[str, Any]:
-    """Return the JSON form of a tool call in scripts and events; malformed arguments are the
-    model's text.
-    """
+    """Return the JSON of a tool call in scripts and events; malformed arguments as text."""
     arguments = dict(call.arguments) if call.malformed is None else call.malformed
     return {"id": call.id, "name": call.name, "arguments": arguments}
 
 
 def storable(text: str) -> str:
-    """Replace what UTF-8 cannot encode (halves of surrogate pairs), so that the text can be
-    stored.
-    """
+    """Replace what UTF-8 cannot encode (halves of surrogate pairs)."""
     return text.encode("utf-8", "replace").decode()
 
 

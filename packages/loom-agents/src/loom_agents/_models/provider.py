@@ -204,9 +204,7 @@ def _parameters(request: ModelRequest) -> Any:
 
 
 def _history(request: ModelRequest, model: str) -> list[Any]:
-    """Convert the conversation to the messages of pydantic-ai; the tool results of one reply share
-    a message.
-    """
+    """Convert the conversation to pydantic-ai; the tool results of a reply share a message."""
     messages = _load("messages")
     history: list[Any] = []
     parts: list[Any] = [messages.SystemPromptPart(content=request.system)] if request.system else []

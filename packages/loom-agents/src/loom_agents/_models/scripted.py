@@ -38,8 +38,7 @@ class ScriptedModel:
 
     @classmethod
     def from_file(cls, path: Path, *, agent: str | None = None) -> "ScriptedModel":
-        """Read a script (JSON, or YAML by its suffix) in the format that the package's README
-        describes.
+        """Read a script (JSON, or YAML by its suffix); the README describes the format.
 
         Args:
             path: The file.

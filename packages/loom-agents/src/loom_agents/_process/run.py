@@ -1,6 +1,4 @@
-"""Run a command with a timeout, in a process group that ends with it, and keep a bounded part of
-its output.
-"""
+"""Run a command with a timeout in a process group; keep a limited part of its output."""
 
 import asyncio
 import contextlib
@@ -62,9 +60,7 @@ class Limits:
     open_files: int = 1024
 
     def as_argument(self) -> str:
-        """Return the limits in the form of the launcher; without core files, which could contain
-        secrets.
-        """
+        """Return the limits for the launcher, without core files, which could contain secrets."""
         return f"CORE=0,CPU={self.cpu_s},FSIZE={self.file_bytes},NOFILE={self.open_files}"
 
 
@@ -167,9 +163,7 @@ class _Capture:
         self.total = 0
 
     async def drain(self, pipe: IO[bytes] | None) -> None:
-        """Read until no process has the pipe open for writing, or until cancelled; then close the
-        pipe.
-        """
+        """Read until the end of the stream, or until cancelled; then close the pipe."""
         reader = asyncio.StreamReader()
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), pipe

@@ -1,6 +1,4 @@
-"""Describe an entry of the event log to a client: the entry itself, and the present content of its
-row.
-"""
+"""Describe an entry of the event log to a client, with the present content of its row."""
 
 import json
 from collections.abc import Mapping, Sequence

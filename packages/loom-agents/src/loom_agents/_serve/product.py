@@ -1,6 +1,4 @@
-"""The interface between a product and the server: how runs are started, resumed, decided about and
-shown.
-"""
+"""The interface of a product: how its runs are started, resumed, decided about and shown."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -54,9 +52,7 @@ class Product(Protocol):
         ...
 
     async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer) -> None:
-        """Start a run with the request of the client, or resume it if it was started with the same
-        request.
-        """
+        """Start a run with the request of the client, or resume it if the request is the same."""
         ...
 
     async def send_message(self, run_id: str, message: str, observer: Observer) -> None:
@@ -95,7 +91,5 @@ class Product(Protocol):
         ...
 
     def details(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the content for the page of a run: `messages` (as stored), `usage` and `answer`,
-        where they exist.
-        """
+        """Return what the page of a run shows: `messages` (as stored), `usage` and `answer`."""
         ...

@@ -1,6 +1,4 @@
-"""Run the server: on loopback with a generated token, on other interfaces only with a token
-file.
-"""
+"""Run the server. On interfaces other than loopback it needs a token file."""
 
 import asyncio
 import ipaddress
@@ -79,9 +77,7 @@ async def serve(
 
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
-            """Handle signals in the event loop: the handlers of uvicorn would also cancel the
-            work.
-            """
+            """Handle signals in the event loop: uvicorn's handlers would cancel the work."""
             with _handling_signals(self.handle_exit):
                 yield
 
@@ -91,9 +87,7 @@ async def serve(
 
 @contextmanager
 def _handling_signals(handle: Callable[[int, None], None]) -> Iterator[None]:
-    """Handle SIGTERM and SIGINT within the block; do nothing in a thread other than the main
-    thread.
-    """
+    """Handle SIGTERM and SIGINT within the block, in the main thread only."""
     loop, handled = asyncio.get_running_loop(), []
     try:
         for number in (signal.SIGTERM, signal.SIGINT):

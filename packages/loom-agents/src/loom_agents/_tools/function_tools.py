@@ -1,5 +1,4 @@
-"""Build a tool from a function: a JSON Schema from its signature and docstring, and a check of the
-arguments.
+"""Build a tool from a function: a JSON Schema of its signature, and a check of arguments.
 
 Only `str`, `int`, `float` and `bool` parameters are supported, so that a command starts without
 loading a schema library. A tool with other arguments is declared with its schema.
@@ -65,8 +64,7 @@ def described_tool(function: Callable[..., Any], **declared: Any) -> Tool:
 
 
 def check_arguments(name: str, schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the arguments from a model against a schema of `described_tool`; a number in quotes is
-    read as a number.
+    """Check arguments against a schema of `described_tool`, and convert numbers in quotes.
 
     Raises:
         ToolFailed: With the category `invalid_arguments`; the message is for the model.

@@ -72,8 +72,7 @@ class Workspace:
         return any(real == path or real.startswith(f"{path}-") for path in self.private)
 
     def resolve(self, path: str) -> Path:
-        """Convert a path from a model to a real path inside the workspace (checks 1 to 3). It need
-        not exist.
+        """Convert a path from a model to a real path, which need not exist (checks 1 to 3).
 
         Raises:
             WorkspaceError: The path leads outside, or names a secret.
@@ -136,9 +135,7 @@ class Workspace:
             os.close(handle)
 
     def shown(self, real: Path) -> str:
-        """Return a path inside the workspace in the form that the model uses: relative, with
-        slashes.
-        """
+        """Return a path in the form that the model uses: relative, with slashes."""
         return real.relative_to(self.root).as_posix()
 
     def _relative(self, path: str) -> PurePosixPath:
@@ -157,9 +154,7 @@ class Workspace:
         return asked
 
     def _descend(self, parts: tuple[str, ...]) -> int:
-        """Open `parts` below the root, with no part through a link, and return a file
-        descriptor.
-        """
+        """Open a path below the root, with no part through a link; return a file descriptor."""
         if not parts:
             return os.open(self.root, os.O_RDONLY | _FOLDER)
         with self.folder(parts[:-1]) as handle:

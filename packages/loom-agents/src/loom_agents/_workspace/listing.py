@@ -1,6 +1,4 @@
-"""List the files that tools show: all files of the workspace except ignored ones, secrets and
-links.
-"""
+"""List the files that tools show: all except ignored files, secrets and links."""
 
 import os
 from collections.abc import Iterator
@@ -21,9 +19,7 @@ _ALWAYS_HIDDEN = {".git", ".hg", ".svn", ".venv", "node_modules", "__pycache__"}
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """Hold one visible file: its path in the form that the model uses, and its size and time to
-    detect changes.
-    """
+    """Hold one visible file: its path, and its size and time to detect changes."""
 
     path: str
     size_bytes: int
@@ -32,9 +28,7 @@ class ListedFile:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """Hold one .gitignore. Its patterns are matched with paths relative to its folder: `above` +
-    path - `prefix`.
-    """
+    """Hold one .gitignore, which gets paths relative to it: `above` + path - `prefix`."""
 
     prefix: str
     above: str
@@ -46,9 +40,7 @@ class _Rules:
 
 
 def walk(workspace: Workspace) -> Iterator[ListedFile]:
-    """Yield every visible file, sorted by path within each folder. Links are neither followed nor
-    shown.
-    """
+    """Yield every visible file, sorted by path within each folder, without links."""
     root = f"{workspace.root}/"
     for file in _walk(workspace.root, "", _rules_above(workspace.root)):
         if not workspace.is_private(root + file.path):
@@ -103,9 +95,7 @@ def _ignore_rules(file: Path) -> "GitIgnoreSpec | None":
 
 
 def _is_ignored(path: str, rules: tuple[_Rules, ...]) -> bool:
-    """Report whether a path is ignored; the innermost .gitignore with a matching pattern decides,
-    as in git.
-    """
+    """Report whether a path is ignored: the innermost .gitignore that matches decides."""
     for rule in reversed(rules):
         verdict = rule.verdict(path)
         if verdict is not None:
@@ -114,8 +104,7 @@ def _is_ignored(path: str, rules: tuple[_Rules, ...]) -> bool:
 
 
 def matches(path: str, glob: str) -> bool:
-    """Report whether a path matches a glob: `*`, `?` and `[...]` match within a folder, `**` across
-    folders.
+    """Report whether a path matches a glob; only `**` matches across folders.
 
     A glob without a slash matches in every folder, as in .gitignore. For any glob the time is at
     most proportional to the product of both lengths.

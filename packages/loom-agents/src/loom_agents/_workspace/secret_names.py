@@ -50,9 +50,7 @@ HARMLESS_NAMES = (".env.example", ".env.sample", ".env.template", "*.pub", "secr
 
 
 def is_secret(parts: tuple[str, ...]) -> bool:
-    """Report whether a relative path, given by its parts, names a secret file or is in a folder of
-    secrets.
-    """
+    """Report whether a relative path names a secret file or is in a folder of secrets."""
     folded = [_folded(part) for part in parts]
     if any(part in SECRET_FOLDERS for part in folded):
         return True

@@ -24,9 +24,7 @@ _NO_TESTS_FOUND = 5
 
 
 def default_test_command(workspace: Workspace) -> tuple[str, ...]:
-    """Return the default command of a workspace: pytest of its virtual environment, else of this
-    one.
-    """
+    """Return the default command: pytest of the workspace's environment, else of this one."""
     for python in (".venv/bin/python", "venv/bin/python"):
         if (workspace.root / python).is_file():
             return (python, *_PYTEST)

@@ -1,5 +1,4 @@
-"""A stdio MCP server of the 2025 protocol without any library, that starts in milliseconds and
-misbehaves on request.
+"""A stdio MCP server (protocol of 2025) without a library, which misbehaves on request.
 
 Its arguments: `tools=N` (that many, in pages of 50), `long` (80-character names), `mute` (never
 answers), `exit=CODE`, `flood` (writes megabytes to stderr), `garbage` (writes lines that are not

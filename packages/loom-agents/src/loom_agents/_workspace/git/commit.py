@@ -134,9 +134,7 @@ class CommitTool:
 
 
 def branch_of(run_id: str) -> str:
-    """Return the branch of a run: `loom/` and its id. If characters had to be replaced for git, a
-    hash is appended.
-    """
+    """Return the branch of a run: `loom/` and its id, with a hash if git forbids the id."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", run_id).strip("-.")
     name = re.sub(r"\.{2,}", ".", name).removesuffix(".lock")[:80]
     if name != run_id:

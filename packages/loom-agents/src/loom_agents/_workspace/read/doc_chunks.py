@@ -76,9 +76,7 @@ def _headings(lines: list[str]) -> Iterator[_Heading]:
 
 
 def _is_title(lines: list[str], number: int) -> bool:
-    """Report whether the line of this number can be a title: text after a blank line or an
-    overline.
-    """
+    """Report whether this line can be a title: text after a blank line or an overline."""
     if number < 1 or not lines[number - 1].strip() or lines[number - 1].lstrip()[0] in "|#>-*+=`":
         return False
     before = lines[number - 2].strip() if number > 1 else ""
@@ -86,9 +84,7 @@ def _is_title(lines: list[str], number: int) -> bool:
 
 
 def _split(lines: list[str], first: int, end: int, heading: str) -> Iterator[Chunk]:
-    """Yield the lines from `first` to before `end` in chunks of limited size, without blank
-    chunks.
-    """
+    """Yield the lines from `first` to before `end` as chunks of limited size."""
     part_lines: list[str] = []
     first_line, size, fence = first, 0, ""
     for number in range(first, end):

@@ -36,9 +36,7 @@ _STOP_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """The weight of a word in each column for BM25: a heading describes a chunk better than its
-    text.
-    """
+    """The weights for BM25: a heading describes a chunk better than its text."""
 
     heading: float = 4.0
     path: float = 2.0
@@ -144,17 +142,13 @@ class DocumentSearch:
 
 
 def query_words(query: str) -> list[str]:
-    """Return the words of a query without repeats and stop words; all of them when there are only
-    stop words.
-    """
+    """Return the words of a query, without stop words unless there are no others."""
     words = list(dict.fromkeys(re.findall(r"\w+", query.casefold())))[:64]
     return [word for word in words if word not in _STOP_WORDS] or words
 
 
 def best_line(text: str, words: list[str]) -> int:
-    """Return the index of the first line with the most words that begin with a word of the
-    query.
-    """
+    """Return the index of the line with the most words of the query."""
     counts = [
         len({word for word in words if re.search(rf"\b{re.escape(word)}", line.casefold())})
         for line in text.split("\n")

@@ -148,8 +148,7 @@ def _refuse_binary(path: str, file: BinaryIO) -> None:
 
 
 def _window(file: BinaryIO, offset: int, limit: int) -> tuple[list[str], list[int], int]:
-    """Read some lines and count all. Return the lines, the numbers of truncated ones, and the
-    count.
+    """Return the lines from `offset`, the numbers of truncated lines, and the count of all.
 
     Memory is bounded by the size of the answer, even for a file that is one huge line.
     """

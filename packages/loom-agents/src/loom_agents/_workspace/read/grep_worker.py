@@ -1,5 +1,4 @@
-"""Search files for a regular expression, in a separate program, so that a pattern that never ends
-can be stopped.
+"""Search files for a regular expression, in a separate program that can be stopped.
 
 Reads one JSON object from standard input (`pattern, paths, offset, limit`; the paths are relative
 to the current folder and were chosen by the caller) and writes one to standard output

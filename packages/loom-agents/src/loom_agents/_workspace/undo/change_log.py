@@ -103,15 +103,11 @@ class ChangeLog:
             return dict(known.answer)
 
     def call_name(self, key: str, run_id: str) -> str:
-        """Return a name of a call that is unique, even if a run in another database has the same
-        id.
-        """
+        """Return a unique name of a call, even if another database has a run with this id."""
         return f"{key}@{self._created_at(run_id)}"
 
     def changed_paths(self, run_id: str) -> list[str]:
-        """Return the paths of the files with changes of a run and its children that are not undone,
-        sorted.
-        """
+        """Return the paths that a run and its children changed, without undone changes, sorted."""
         return self._rows.changed_paths(run_id)
 
     def standing(self, run_id: str, *, latest: int | None = None) -> list[Change]:
@@ -200,9 +196,7 @@ class ChangeLog:
         return None
 
     def _check_unchanged(self, changes: Sequence[Change]) -> None:
-        """Check for each change, the latest first, that undoing it will find the image that it
-        wrote.
-        """
+        """Check that undoing each change, the latest first, will find the image that it wrote."""
         now: dict[tuple[str, str], Image | None] = {}
         for change in changes:
             workspace = Workspace.at(Path(change.root))

@@ -23,9 +23,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Hold the content of a file, and whether it is executable. A file that does not exist is None
-    instead.
-    """
+    """Hold the content of a file and whether it is executable. None is a missing file."""
 
     data: bytes
     executable: bool = False
@@ -127,9 +125,7 @@ def _write(folder: int, temporary: str, name: str, image: Image) -> None:
 
 
 def _give_mode(handle: int, before: os.stat_result | None, *, executable: bool) -> None:
-    """Keep the mode and the owner of the file that is replaced; the executable bit is the
-    image's.
-    """
+    """Copy mode and owner of the replaced file; the image decides whether it is executable."""
     if before is not None:
         with contextlib.suppress(PermissionError):
             os.fchown(handle, before.st_uid, before.st_gid)

@@ -110,9 +110,7 @@ def _has_returns(text: str) -> bool:
 
 
 def _return_places(text: str) -> list[int]:
-    """Return the offsets in the plain text of the line feeds that lost a carriage return, in
-    order.
-    """
+    """Return the offsets in the plain text at which a carriage return was removed."""
     return [found.start() - index for index, found in enumerate(re.finditer("\r\n", text))]
 
 

@@ -242,9 +242,7 @@ class _Reader:
         return Hunk(number, start, tuple(old), tuple(new), new_ends)
 
     def _continues(self) -> bool:
-        """Report whether a removed line follows where the hunk should end; `---` begins the next
-        file.
-        """
+        """Report whether a removed line follows the hunk; `---` may begin the next file."""
         line = self._peek(0)
         return line.startswith("-") and not (line.startswith("--- ") and self._peek(1).startswith("+++ "))
 

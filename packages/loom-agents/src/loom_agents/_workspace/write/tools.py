@@ -1,5 +1,4 @@
-"""Tools that change files of the workspace. Each call is one change in the log: applied once, and
-undone as a unit.
+"""Tools that change files of the workspace. Each call is one change, undone as a unit.
 
 The tools use the runner's idempotency key, so an interrupted call is repeated without asking a
 person, and its changes are not applied twice (see `change_log`).
