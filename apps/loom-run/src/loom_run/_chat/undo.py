@@ -28,7 +28,7 @@ def list_changes(store: SQLiteStore, run_id: str) -> Iterator[str]:
     first.
     """
     Runs(store).get(run_id)
-    changes = open_change_log(store).standing(run_id)
+    changes = open_change_log(store).active(run_id)
     if not changes:
         write_error(_nothing_to_undo(run_id))
     for change in changes:

@@ -39,7 +39,7 @@ def _written(workspace: Workspace, log: ChangeLog, path: str, text: str) -> None
     def plan() -> Plan:
         return Plan([FileChange(path, take(workspace, path), Image(text.encode()))], {})
 
-    log.make(workspace, key=f"{path}/{text}", run_id="run", tool="write_file", plan=plan)
+    log.apply(workspace, key=f"{path}/{text}", run_id="run", tool="write_file", plan=plan)
 
 
 def _committed(workspace: Workspace, log: ChangeLog, message: str = "Do it", key: str = "") -> dict[str, object]:

@@ -42,7 +42,7 @@ def _plan(workspace: Workspace, **files: str | None) -> Callable[[], Plan]:
 
 
 def _make(log: ChangeLog, workspace: Workspace, key: str, run: str = "demo", **files: str | None) -> Any:
-    return log.make(workspace, key=key, run_id=run, tool="write", plan=_plan(workspace, **files))
+    return log.apply(workspace, key=key, run_id=run, tool="write", plan=_plan(workspace, **files))
 
 
 def _text(workspace: Workspace, path: str) -> str | None:
@@ -112,7 +112,7 @@ def test_a_file_that_someone_changed_between_the_attempts_is_kept(
     with pytest.raises(ToolError, match="'b': someone else changed it in the meantime. Nothing was changed"):
         _make(log, workspace, "k", a="1\n", b="2\n")
     assert (_text(workspace, "a"), _text(workspace, "b")) == (None, "mine\n")
-    assert log.standing("demo") == []
+    assert log.active("demo") == []
 
 
 def test_a_full_disk_changes_nothing_and_the_next_attempt_starts_again(
@@ -138,7 +138,7 @@ def test_files_that_cannot_be_restored_are_reported_and_undone_later(
     with monkeypatch.context() as patched, pytest.raises(ToolError, match="cannot be restored.*Read-only"):
         patched.setattr(change_log, "put", refuse)
         _make(log, workspace, "k", a="1\n", b="2\n")
-    assert [change.status for change in log.standing("demo")] == ["intended"]
+    assert [change.status for change in log.active("demo")] == ["intended"]
     log.undo("demo")
     assert (_text(workspace, "a"), _text(workspace, "b")) == (None, None)
 
@@ -195,9 +195,9 @@ def test_changes_of_children_are_included_and_those_of_other_runs_are_not(log: C
     for run in ("team", "team:sub:coder", "team2", "te"):
         _make(log, workspace, run, run, **{run.replace(":", "_"): "x\n"})
     assert log.changed_paths("team") == ["team", "team_sub_coder"]
-    assert [change.run_id for change in log.standing("team")] == ["team:sub:coder", "team"]
-    assert [change.run_id for change in log.standing("team", latest=1)] == ["team:sub:coder"]
-    assert ChangeLog(log.path.with_name("none")).standing("team") == []
+    assert [change.run_id for change in log.active("team")] == ["team:sub:coder", "team"]
+    assert [change.run_id for change in log.active("team", latest=1)] == ["team:sub:coder"]
+    assert ChangeLog(log.path.with_name("none")).active("team") == []
     assert ChangeLog(log.path.with_name("none")).changed_paths("team") == []
 
 
@@ -236,7 +236,7 @@ def test_a_log_that_cannot_be_written_prevents_the_change(workspace: Workspace, 
 
 def test_a_stored_change_reads_back_as_it_was(log: ChangeLog, workspace: Workspace) -> None:
     _make(log, workspace, "1", a="1\n")
-    (change,) = log.standing("demo")
+    (change,) = log.active("demo")
     assert change == Change(
         1,
         "1",
@@ -283,7 +283,7 @@ def test_the_log_of_an_encrypted_database_is_encrypted(
         plan=lambda: Plan([FileChange("a", take(workspace, "a"), Image(b"canary after\n"))], {"diff": "canary"}),
     )
     assert b"canary" not in log.path.read_bytes()
-    assert sealed.standing("demo")[0].answer == {"diff": "canary"}
+    assert sealed.active("demo")[0].answer == {"diff": "canary"}
     monkeypatch.delenv("LOOM_RUNNER_KEY")
     with pytest.raises(AgentError, match="LOOM_RUNNER_KEY"):
         ChangeLog(log.path).undo("demo")
@@ -301,7 +301,7 @@ def test_a_recreated_database_does_not_use_the_changes_of_the_old_one(log: Chang
     (workspace.root / "a").unlink()
     _make(second, workspace, "k", a="2\n")
     assert _text(workspace, "a") == "2\n"
-    assert [change.number for change in second.standing("demo")] == [2]
+    assert [change.number for change in second.active("demo")] == [2]
     assert second.changed_paths("demo") == ["a"]
     assert first.call_name("k", "demo") != second.call_name("k", "demo")
     second.undo("demo", every=True)

@@ -70,7 +70,7 @@ class ChangeLog:
         self._created_at = created_at
         self._rows = ChangeRows(path, now, created_at)
 
-    def make(self, workspace: Workspace, *, key: str, run_id: str, tool: str, plan: Callable[[], Plan]) -> Any:
+    def apply(self, workspace: Workspace, *, key: str, run_id: str, tool: str, plan: Callable[[], Plan]) -> Any:
         """Apply a change once, even if earlier attempts with the same key were interrupted.
 
         Args:
@@ -110,14 +110,14 @@ class ChangeLog:
         """Return the paths that a run and its children changed, without undone changes, sorted."""
         return self._rows.changed_paths(run_id)
 
-    def standing(self, run_id: str, *, latest: int | None = None) -> list[Change]:
+    def active(self, run_id: str, *, latest: int | None = None) -> list[Change]:
         """Return the changes of a run and its children that are not undone, the latest first.
 
         Args:
             run_id: The run.
             latest: The most changes to return; None for all.
         """
-        return self._rows.standing(run_id, latest=latest)
+        return self._rows.active(run_id, latest=latest)
 
     def undo(self, run_id: str, *, every: bool = False, force: bool = False) -> list[Change]:
         """Undo the last change of a run, or all of them, the latest first.
@@ -137,7 +137,7 @@ class ChangeLog:
         Durability: the files are on disk when this returns; after a crash, the same call continues.
         """
         with _lock:
-            changes = self.standing(run_id, latest=None if every else 1)
+            changes = self.active(run_id, latest=None if every else 1)
             if not force:
                 self._check_unchanged(changes)
             for change in changes:

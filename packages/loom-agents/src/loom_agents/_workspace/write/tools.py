@@ -99,7 +99,7 @@ class WriteTools:
     def _apply(self, tool: str, key: str, plan: Callable[[], Plan]) -> dict[str, Any]:
         run = current_run()
         run_id = "" if run is None else run.run_id
-        answer = self.changes.make(
+        answer = self.changes.apply(
             self.workspace, key=key or f"{tool}/{uuid.uuid4().hex}", run_id=run_id, tool=tool, plan=plan
         )
         return dict(answer)
