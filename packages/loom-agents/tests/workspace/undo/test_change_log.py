@@ -275,7 +275,7 @@ def test_the_log_of_an_encrypted_database_is_encrypted(
     monkeypatch.setenv("LOOM_RUNNER_KEY", "one:" + base64.b64encode(b"k" * 32).decode())
     (workspace.root / "a").write_text("canary before\n")
     sealed = ChangeLog(log.path)
-    sealed.make(
+    sealed.apply(
         workspace,
         key="1",
         run_id="demo",
