@@ -28,7 +28,9 @@ SCRIPT = [
 
 def runner() -> AgentRunner:
     tools = workspace_tools(Workspace.at(Path("workspace")), changes=ChangeLog(Path("changes.sqlite")))
-    return build_agent_runner(Coordinator(ScriptedModel(SCRIPT), tools), tools, SQLiteStore("runs.sqlite"))
+    return build_agent_runner(
+        Coordinator(ScriptedModel(SCRIPT), tools), tools, SQLiteStore("runs.sqlite"), name="agent"
+    )
 
 
 async def main() -> None:

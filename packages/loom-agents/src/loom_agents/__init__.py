@@ -8,7 +8,7 @@
 
     tools = workspace_tools(Workspace.at(Path(".")))
     coordinator = Coordinator(ScriptedModel(["Hello."]), tools)
-    runner = build_agent_runner(coordinator, tools, SQLiteStore("runs.sqlite"))
+    runner = build_agent_runner(coordinator, tools, SQLiteStore("runs.sqlite"), name="helper")
     asyncio.run(runner.start(run_id="demo", initial_state=AgentState().with_user("Hi!").to_json()))
 
 `Coordinator` is the step, `Model` the protocol of language models, `AgentState` the state of a run

@@ -32,7 +32,9 @@ class Harness:
     def runner(self, mode: Mode = "ask", *rules: Rule) -> AgentRunner:
         tools = workspace_tools(self.workspace, changes=ChangeLog(self.folder / "log"))
         coordinator = Coordinator(ScriptedModel(self.script), tools)
-        return build_agent_runner(coordinator, tools, self.store, policy=Policy(self.workspace, mode, rules))
+        return build_agent_runner(
+            coordinator, tools, self.store, name="agent", policy=Policy(self.workspace, mode, rules)
+        )
 
     def start(self, mode: Mode = "ask", *rules: Rule) -> RunResult:
         state = AgentState().with_user("go").to_json()

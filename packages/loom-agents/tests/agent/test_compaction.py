@@ -119,7 +119,7 @@ class Harness:
             if event.kind == "emitted":
                 self.events.append(event.data["event"])
 
-        self.runner = build_agent_runner(coordinator, tools, SQLiteStore(":memory:"), observers=[listen])
+        self.runner = build_agent_runner(coordinator, tools, SQLiteStore(":memory:"), name="agent", observers=[listen])
         asyncio.run(self.runner.start(run_id="r", initial_state=AgentState().with_user("go").to_json()))
 
     def look(self) -> str:

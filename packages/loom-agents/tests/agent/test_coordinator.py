@@ -45,7 +45,7 @@ class Harness:
         coordinator = Coordinator(self.model, self.tools, **options)
         policy = RetryPolicy(max_attempts=3, initial_s=0, should_retry=lambda e: getattr(e, "retryable", False))
         self.runner = build_agent_runner(
-            coordinator, self.tools, self.store, observers=[self.events.append], retry=policy
+            coordinator, self.tools, self.store, name="agent", observers=[self.events.append], retry=policy
         )
 
     async def note(self, text: str) -> dict[str, str]:

@@ -47,7 +47,7 @@ script = ScriptedModel([
     ModelReply("done"),
 ])
 store = SQLiteStore("runs.sqlite", durability="process")
-runner = build_agent_runner(Coordinator(script, tools), tools, store, observers=[observer])
+runner = build_agent_runner(Coordinator(script, tools), tools, store, name="agent", observers=[observer])
 state = AgentState().with_user("go")
 result = asyncio.run(runner.start(run_id="r", initial_state=state.to_json()))
 print(json.dumps({"state": result.state, "wait": result.wait, "steps": result.step_index, "events": seen}))

@@ -49,7 +49,6 @@ class Team:
                     tools,
                     self.store,
                     name=name,
-                    aliases=(),
                 )
 
             return make
@@ -59,7 +58,7 @@ class Team:
             ScriptedModel(lead), tools, asks=True, delegation=delegation, compact_at_tokens=compact_at_tokens
         )
         self.runner = build_agent_runner(
-            coordinator, tools, self.store, children={name: maker(name) for name in children}
+            coordinator, tools, self.store, name="agent", children={name: maker(name) for name in children}
         )
 
     def note(self, text: str) -> str:
@@ -243,11 +242,11 @@ store = SQLiteStore("runs.sqlite", durability="process")
 profiles = (AgentProfile("one", "One."), AgentProfile("two", "Two."))
 def maker(name):
     script = [ModelReply("", (ToolCall("n", "note", {"text": name}),)), f"answer of {name}"]
-    return build_agent(Coordinator(ScriptedModel(script), tools, keeps_open=False), tools, name=name, aliases=())
+    return build_agent(Coordinator(ScriptedModel(script), tools, keeps_open=False), tools, name=name)
 delegation = Delegation(profiles, lambda profile, task: AgentState().with_user(task).to_json())
 call = lambda i, a: ToolCall(i, "delegate", {"agent": a, "task": "go"})
 lead = ScriptedModel([ModelReply("", (call("a", "one"), call("b", "two"))), ModelReply("", (call("c", "one"),)), "merged"])
-runner = build_agent_runner(Coordinator(lead, tools, delegation=delegation), tools, store, observers=[observer],
+runner = build_agent_runner(Coordinator(lead, tools, delegation=delegation), tools, store, name="lead", observers=[observer],
     children={p.name: maker(p.name) for p in profiles})
 result = asyncio.run(runner.start(run_id="team", initial_state=AgentState().with_user("go").to_json()))
 children = {row["run_id"]: row["result"] for row in runner.list() if row["run_id"] != "team"}

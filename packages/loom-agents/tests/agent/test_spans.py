@@ -36,7 +36,7 @@ def spans_of_run(*, keeps_open: bool) -> tuple[list[Span], list[Span]]:
     state = AgentState().with_user("What is that?").to_json()
     with SQLiteStore(":memory:") as store:
         coordinator = Coordinator(ScriptedModel(REPLIES), tools, keeps_open=keeps_open)
-        runner = build_agent_runner(coordinator, tools, store)
+        runner = build_agent_runner(coordinator, tools, store, name="agent")
         with trace.capture(name="t") as session:
             asyncio.run(runner.start(run_id="r", initial_state=state))
         states = [state, *(step["state"] for step in runner.history("r"))]
@@ -88,7 +88,9 @@ def test_a_page_drawn_from_the_rows_alone_shows_each_model_request_in_its_step()
     tools = ToolRegistry()
     tools.add(described_tool(look, read_only=True))
     with SQLiteStore(":memory:") as store:
-        runner = build_agent_runner(Coordinator(ScriptedModel(REPLIES), tools, keeps_open=True), tools, store)
+        runner = build_agent_runner(
+            Coordinator(ScriptedModel(REPLIES), tools, keeps_open=True), tools, store, name="agent"
+        )
         asyncio.run(runner.start(run_id="r", initial_state=AgentState().with_user("What is that?").to_json()))
         drawn = trace_of(store.reader, "r")
 

@@ -14,7 +14,9 @@ class Harness:
         tools = ToolRegistry()
         tools.add(Tool(name="note", function=self.note, input_schema={"type": "object"}, idempotent=True))
         coordinator = Coordinator(ScriptedModel(replies), tools, asks=True)
-        self.runner = build_agent_runner(coordinator, tools, SQLiteStore(":memory:"), observers=[self.events.append])
+        self.runner = build_agent_runner(
+            coordinator, tools, SQLiteStore(":memory:"), name="agent", observers=[self.events.append]
+        )
         asyncio.run(self.runner.start(run_id="r", initial_state=AgentState().with_user("hi").to_json()))
 
     def note(self, text: str) -> str:

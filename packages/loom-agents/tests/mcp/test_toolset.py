@@ -310,7 +310,7 @@ def test_a_question_of_a_tool_suspends_the_run_and_the_next_process_resumes_it_w
             with contextlib.closing(SQLiteStore(tmp_path / "runs.sqlite")) as store:
                 model = ScriptedModel([ModelReply("", (ToolCall("1", "real__delete", asked),)), "It is gone."])
                 step = Coordinator(model, tools, tool_table=servers.table(ToolRegistry()))
-                runner = build_agent_runner(step, tools, store, observers=[seen.append])
+                runner = build_agent_runner(step, tools, store, name="agent", observers=[seen.append])
                 if response is None:
                     state = AgentState().with_user("delete it").to_json()
                     return await runner.start(run_id="r", initial_state=state)
@@ -338,7 +338,7 @@ def test_tools_that_changed_between_two_processes_are_reported_by_an_event(use: 
         async def work(tools: ToolRegistry, servers: McpServers) -> Any:
             with contextlib.closing(SQLiteStore(tmp_path / "runs.sqlite")) as store:
                 step = Coordinator(ScriptedModel(["one", "two"]), tools, tool_table=servers.table(ToolRegistry()))
-                runner = build_agent_runner(step, tools, store, observers=[seen.append])
+                runner = build_agent_runner(step, tools, store, name="agent", observers=[seen.append])
                 if first:
                     return await runner.start(run_id="r", initial_state=AgentState().with_user("hi").to_json())
                 await runner.signal(run_id="r", name="message", payload="again")

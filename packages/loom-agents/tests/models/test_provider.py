@@ -191,7 +191,7 @@ def test_a_run_survives_a_limit_a_lost_connection_and_duplicate_ids(provider: An
     coordinator = Coordinator(ProviderModel("openai-chat:gpt-5-mini"), tools, system="be kind")
     store = SQLiteStore(":memory:")
     policy = RetryPolicy(max_attempts=3, initial_s=0, should_retry=lambda e: getattr(e, "retryable", False))
-    runner = build_agent_runner(coordinator, tools, store, retry=policy)
+    runner = build_agent_runner(coordinator, tools, store, name="agent", retry=policy)
     state = AgentState().with_user("what is this about?").to_json()
     result = asyncio.run(runner.start(run_id="r", initial_state=state))
     after = AgentState.from_json(result.state)
