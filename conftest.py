@@ -1,4 +1,6 @@
-"""What every test folder shares: components that may be missing, and no surprise from the caller's environment."""
+"""What every test folder shares: components that may be missing, and no surprise from the caller's
+environment.
+"""
 
 import os
 import shutil
@@ -7,8 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-#: Marker name -> is it on this machine? `@pytest.mark.needs("chromium")` skips with a reason when it is not,
-#: and fails when LOOM_REQUIRE_ALL is set, so that CI cannot pass by leaving something out.
+#: Marker name -> is it on this machine? `@pytest.mark.needs("chromium")` skips with a reason when
+#: it is not, and fails when LOOM_REQUIRE_ALL is set, so that CI cannot pass by leaving something
+#: out.
 COMPONENTS: dict[str, Callable[[], bool]] = {
     "chromium": lambda: shutil.which("chromium") is not None,
     "node": lambda: shutil.which("node") is not None and shutil.which("npm") is not None,
@@ -40,7 +43,9 @@ def pytest_runtest_protocol() -> Iterator[None]:
 
 
 def pytest_sessionfinish() -> None:
-    """Write what the coverage tool has seen: a worker that does not end within seconds is killed."""
+    """Write what the coverage tool has seen: a worker that does not end within seconds is
+    killed.
+    """
     if (coverage := sys.modules.get("coverage")) and (current := coverage.Coverage.current()):
         current.save()
 

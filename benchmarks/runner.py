@@ -5,11 +5,12 @@
     python benchmarks/runner.py --only step         the rows whose name holds a word
     python benchmarks/runner.py --json
 
-The rival of a step is the loop that a careful person writes: the same driver (apsw), the same pragmas, one transaction
-of two statements (the run's row is updated where its step is still the expected one, the step's row is inserted), JSON
-states, an awaited coroutine. Ours and the rival take turns, so a slow moment of the machine hits both, and the faster
-quarter of the samples counts, so other programs do not; times are of the clock on the wall, because waiting for the
-disk is what is measured. Exit code 1 when a bar is missed.
+The rival of a step is the loop that a careful person writes: the same driver (apsw), the same
+pragmas, one transaction of two statements (the run's row is updated where its step is still the
+expected one, the step's row is inserted), JSON states, an awaited coroutine. Ours and the rival
+take turns, so a slow moment of the machine hits both, and the faster quarter of the samples counts,
+so other programs do not; times are of the clock on the wall, because waiting for the disk is what
+is measured. Exit code 1 when a bar is missed.
 """
 
 from __future__ import annotations

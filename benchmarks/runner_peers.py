@@ -1,17 +1,20 @@
-"""The runner beside LangGraph's SQLite saver and DBOS on SQLite: the same scenario, each in a process of its own.
+"""The runner beside LangGraph's SQLite saver and DBOS on SQLite: the same scenario, each in a
+process of its own.
 
     python benchmarks/runner_peers.py                  installs the peers into a temporary environment, then the table
     python benchmarks/runner_peers.py --steps 200      shorter
     python benchmarks/runner_peers.py --python PATH    an environment that has the peers already
     python benchmarks/runner_peers.py --json
 
-The scenario: a loop of a few hundred steps over a tiny state, each step stored before the next begins; a conversation
-that grows by 768 bytes a turn; and a tool whose process is killed (kill -9) between its effect and its record. Each
-program is written as its own guide writes it: LangGraph as a graph of one node with `durability="sync"`, DBOS as a
-workflow of steps. What a stored step survives differs, and the table says it. The effects of the killed tool are
-counted in a file: what happened twice without anybody being asked is in the table.
+The scenario: a loop of a few hundred steps over a tiny state, each step stored before the next
+begins; a conversation that grows by 768 bytes a turn; and a tool whose process is killed (kill -9)
+between its effect and its record. Each program is written as its own guide writes it: LangGraph as
+a graph of one node with `durability="sync"`, DBOS as a workflow of steps. What a stored step
+survives differs, and the table says it. The effects of the killed tool are counted in a file: what
+happened twice without anybody being asked is in the table.
 
-Without a package index the peers' rows say so, and ours are measured alone. It never fails: nothing here is a bar.
+Without a package index the peers' rows say so, and ours are measured alone. It never fails: nothing
+here is a bar.
 """
 
 from __future__ import annotations

@@ -5,10 +5,10 @@
     python benchmarks/tailcalls.py --peer-python PATH    the same rows with the `loom` that another environment has
     python benchmarks/tailcalls.py --json
 
-Every sample runs the hand-written loop and the compiled function one after the other, so that a slow moment of the
-machine hits both; a row shows the median of the samples' ratios. Coroutines are driven with `send`, so no event loop is
-in the measurement, and the process clock is read, so that other programs are not.
-Exit code 1 when a bar is missed. See `benchmarks/README.md` for the peer.
+Every sample runs the hand-written loop and the compiled function one after the other, so that a
+slow moment of the machine hits both; a row shows the median of the samples' ratios. Coroutines are
+driven with `send`, so no event loop is in the measurement, and the process clock is read, so that
+other programs are not. Exit code 1 when a bar is missed. See `benchmarks/README.md` for the peer.
 """
 
 from __future__ import annotations
@@ -279,7 +279,9 @@ def measure(row: Row, n: int, samples: int) -> dict[str, Any]:
 
 
 def measure_decoration(number: int) -> dict[str, Any]:
-    """Measure what the decorator costs each time an enclosing function runs (its plan is made once)."""
+    """Measure what the decorator costs each time an enclosing function runs (its plan is made
+    once).
+    """
 
     def make(decorator: Callable[[Any], Any]) -> Any:
         @decorator
@@ -308,7 +310,9 @@ def measure_decoration(number: int) -> dict[str, Any]:
 
 
 def all_rows(n: int, samples: int) -> list[dict[str, Any]]:
-    """Measure everything; a row that fails carries its error, so that a peer's table is complete too."""
+    """Measure everything; a row that fails carries its error, so that a peer's table is complete
+    too.
+    """
     rows: list[dict[str, Any]] = []
     with no_collection():
         for row in ROWS:

@@ -1,4 +1,5 @@
-"""Stop a runaway agent: the budget is a part of the state, so every step sees it and none can forget it.
+"""Stop a runaway agent: the budget is a part of the state, so every step sees it and none can
+forget it.
 
 python3 examples/agent_loop_with_budget.py
 """

@@ -1,4 +1,5 @@
-"""Hooks around every step: they compose around the step, outside the loop, so the loop stays three lines.
+"""Hooks around every step: they compose around the step, outside the loop, so the loop stays three
+lines.
 
 python3 examples/agent_loop_with_hooks.py
 """

@@ -1,6 +1,7 @@
 """An agent that asks a model, calls the tool the model names, and goes on until the model answers.
 
-The state is a value and one step makes the next one. The model here is a small script, so the example runs offline.
+The state is a value and one step makes the next one. The model here is a small script, so the
+example runs offline.
 
     python3 examples/agent_tool_loop.py
 """
@@ -46,7 +47,9 @@ TOOLS: dict[str, Callable[[str], Awaitable[str]]] = {"word_count": word_count, "
 
 
 async def ask_model(state: AgentState) -> ToolCall | str:
-    """Answer like a model: a tool call, or the final text. It reads the conversation and nothing else."""
+    """Answer like a model: a tool call, or the final text. It reads the conversation and nothing
+    else.
+    """
     await asyncio.sleep(0)
     results = [line for line in state.lines if " -> " in line]
     if not results:

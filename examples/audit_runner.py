@@ -1,10 +1,12 @@
-"""Payments that need two people: what ran, how often, who allowed it and why, all from one SQLite file.
+"""Payments that need two people: what ran, how often, who allowed it and why, all from one SQLite
+file.
 
     python examples/audit_runner.py
 
-You see a run that stops before it pays, because the policy (a gate) asks for two approvals above 1,000. It waits in the
-database, not in a process. Ann and Bob approve, the run goes on, and the payment is made once. Then the audit: the
-requests with their decisions, the ledger, and every row of the run as lines of JSON.
+You see a run that stops before it pays, because the policy (a gate) asks for two approvals above
+1,000. It waits in the database, not in a process. Ann and Bob approve, the run goes on, and the
+payment is made once. Then the audit: the requests with their decisions, the ledger, and every row
+of the run as lines of JSON.
 """
 
 import asyncio

@@ -4,8 +4,9 @@
     loom-runner run examples/durable_tailrec_agent.py:agent_loop --run-id pages
     loom-runner tool-calls --run-id pages
 
-Every tail call is a checkpoint: its arguments, of their hinted types, are the state. `fetch` is an ordinary function
-outside a run; inside one the same line is a recorded call that is never repeated once its result is on record.
+Every tail call is a checkpoint: its arguments, of their hinted types, are the state. `fetch` is an
+ordinary function outside a run; inside one the same line is a recorded call that is never repeated
+once its result is on record.
 """
 
 import asyncio

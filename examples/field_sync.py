@@ -1,11 +1,12 @@
-"""Readings from the field go to a server over a network that comes and goes. No model anywhere: a plain state machine.
+"""Readings from the field go to a server over a network that comes and goes. No model anywhere: a
+plain state machine.
 
     python examples/field_sync.py
 
-You see sessions: the device wakes up, sends what it can, loses the network in the middle, and goes to sleep. The run
-stands in a file on the device, so each session begins where the last one ended. Some answers of the server get lost on
-the way back; the reading is then sent again under the same key, and the server knows it. At the end every reading is
-there once.
+You see sessions: the device wakes up, sends what it can, loses the network in the middle, and goes
+to sleep. The run stands in a file on the device, so each session begins where the last one ended.
+Some answers of the server get lost on the way back; the reading is then sent again under the same
+key, and the server knows it. At the end every reading is there once.
 """
 
 import asyncio

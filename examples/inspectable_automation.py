@@ -1,10 +1,12 @@
-"""A pipeline that polls, transforms and notifies; when something breaks at 3 in the morning, the rows say what.
+"""A pipeline that polls, transforms and notifies; when something breaks at 3 in the morning, the
+rows say what.
 
     python examples/inspectable_automation.py
 
-You see a service that answers with an error twice. The step is tried again, each attempt is on record with its error
-and its waiting time, and the notification goes out once although its step was tried twice. Then the questions one asks
-the next morning: what happened, which attempts failed, which calls were made.
+You see a service that answers with an error twice. The step is tried again, each attempt is on
+record with its error and its waiting time, and the notification goes out once although its step was
+tried twice. Then the questions one asks the next morning: what happened, which attempts failed,
+which calls were made.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """A protocol session: one function per state, and each names the next state by a tail call.
 
-The functions of one group call each other in constant stack, so a session may go on for as long as the peer likes.
+The functions of one group call each other in constant stack, so a session may go on for as long as
+the peer likes.
 
     python3 examples/protocol_session.py
 """

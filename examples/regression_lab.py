@@ -3,9 +3,10 @@
     python examples/regression_lab.py           shows it: the same run passes, a changed prompt fails, readably
     pytest examples/regression_lab.py           as a gate in CI; `pytest --update-goldens` writes the golden run
 
-You see a support agent whose prompt somebody "improved". The gate names each place in which the run differs (arguments
-of a tool call, states, result) and writes a page that shows both runs side by side. The model is a script: what the
-agent does is decided by code, so the same code gives the same run.
+You see a support agent whose prompt somebody "improved". The gate names each place in which the run
+differs (arguments of a tool call, states, result) and writes a page that shows both runs side by
+side. The model is a script: what the agent does is decided by code, so the same code gives the same
+run.
 """
 
 import tempfile

@@ -2,9 +2,10 @@
 
     python examples/resumable_agent.py
 
-You see two processes. The first is killed (kill -9) while the agent calls a tool for the third time. The second resumes
-from the last committed step: no step is lost, no recorded call is made again. Then `explain` tells what happened. The
-model is a script, so nothing goes over a network; put a real one into `think`.
+You see two processes. The first is killed (kill -9) while the agent calls a tool for the third
+time. The second resumes from the last committed step: no step is lost, no recorded call is made
+again. Then `explain` tells what happened. The model is a script, so nothing goes over a network;
+put a real one into `think`.
 
 From the command line, in your own time:
 
@@ -47,7 +48,9 @@ def think(state: State) -> str:
 
 @tools.tool("weather", read_only=True)
 async def weather(city: str) -> str:
-    """Ask a weather service. Read-only, so it may be asked again when nobody knows whether it answered."""
+    """Ask a weather service. Read-only, so it may be asked again when nobody knows whether it
+    answered.
+    """
     print(f"  process {os.getpid()} asks for the weather in {city}", flush=True)
     if city == os.environ.get("KILL_AT"):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,7 +1,9 @@
-"""Retry with backoff: the attempt is the state, and the tail call stands where the retry is decided.
+"""Retry with backoff: the attempt is the state, and the tail call stands where the retry is
+decided.
 
-`async with` opens one connection per attempt: ``blocks="step"`` says that the block covers one step, so the connection
-is closed before the next attempt begins. Without the word the same code runs the same way and warns.
+`async with` opens one connection per attempt: ``blocks="step"`` says that the block covers one
+step, so the connection is closed before the next attempt begins. Without the word the same code
+runs the same way and warns.
 
     python3 examples/retry_with_backoff.py
 """

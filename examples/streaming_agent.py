@@ -1,4 +1,5 @@
-"""An agent that streams its events while it moves from state to state: `@tailstream` and an async generator.
+"""An agent that streams its events while it moves from state to state: `@tailstream` and an async
+generator.
 
 python3 examples/streaming_agent.py
 """

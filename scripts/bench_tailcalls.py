@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The door to `benchmarks/tailcalls.py`: `python3 scripts/bench_tailcalls.py --n 100000 --samples 5`.
+"""The door to `benchmarks/tailcalls.py`:
+`python3 scripts/bench_tailcalls.py --n 100000 --samples 5`.
 
 It works from the repository root and from packages/loom-tailcalls, whose `scripts` is this folder.
 """

@@ -30,7 +30,9 @@ def file_of(module: str, root: Path) -> Path:
 
 
 def siblings(package: str) -> tuple[str, str]:
-    """Two modules of the first folder below a package that has two; of the package itself if it is flat."""
+    """Two modules of the first folder below a package that has two; of the package itself if it is
+    flat.
+    """
     (source,) = ROOT.glob(f"[pa]*/*/src/{package}")
     for folder in (*sorted(path for path in source.rglob("*") if path.is_dir()), source):
         modules = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("__"))
@@ -72,7 +74,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def lint(root: Path, contract: str | None = None) -> tuple[int, str]:
-    """Exit code and output, without line breaks, of `lint-imports`: for one contract, or for all."""
+    """Exit code and output, without line breaks, of `lint-imports`: for one contract, or for
+    all.
+    """
     command = [str(Path(sys.executable).parent / "lint-imports"), "--no-logo", "--no-cache"]
     command += ["--contract", contract] if contract else []
     environment = {**os.environ, "PYTHONPATH": str(root), "COLUMNS": "200"}

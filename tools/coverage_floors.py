@@ -1,9 +1,10 @@
-"""Hold each package to its own floor of branch coverage: `[tool.loom.coverage_floor]` in pyproject.toml, in percent.
+"""Hold each package to its own floor of branch coverage: `[tool.loom.coverage_floor]` in
+pyproject.toml, in percent.
 
-One number for the whole tree would let a well-tested package hide an untested one. The data files of
-all processes of the test run (`.coverage.*`) are combined first. A process that was killed while it
-wrote its file leaves a broken one: it is reported, deleted and left out. Exit code 1 when a package
-is below its floor or has none.
+One number for the whole tree would let a well-tested package hide an untested one. The data files
+of all processes of the test run (`.coverage.*`) are combined first. A process that was killed while
+it wrote its file leaves a broken one: it is reported, deleted and left out. Exit code 1 when a
+package is below its floor or has none.
 """
 
 import io

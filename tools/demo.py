@@ -1,8 +1,9 @@
-"""`make demo`: an agent works on this repository, is killed in the middle of a tool call, and goes on.
+"""`make demo`: an agent works on this repository, is killed in the middle of a tool call, and goes
+on.
 
-Nothing is staged but the model, which plays `demo_script.json`: the search, the file, the tests, the SIGKILL, the
-database and the trace are real. The tool calls are read from the database before and after, so that a repeated one
-would be seen.
+Nothing is staged but the model, which plays `demo_script.json`: the search, the file, the tests,
+the SIGKILL, the database and the trace are real. The tool calls are read from the database before
+and after, so that a repeated one would be seen.
 """
 
 import json

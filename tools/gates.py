@@ -2,8 +2,8 @@
 
     python tools/gates.py          checks the whole tree; one line per finding, exit 1 if there is any
 
-Each function takes the repository root and yields findings, so that a test can plant a violation in a small
-tree and see it caught (tests/test_gates.py).
+Each function takes the repository root and yields findings, so that a test can plant a violation in
+a small tree and see it caught (tests/test_gates.py).
 """
 
 import ast
@@ -118,7 +118,9 @@ def one_version(root: Path) -> Iterator[Finding]:
 
 
 def versions_from_metadata(root: Path) -> Iterator[Finding]:
-    """No module contains its own version: `importlib.metadata.version` reads that of the installed package."""
+    """No module contains its own version: `importlib.metadata.version` reads that of the installed
+    package.
+    """
     for package in packages(root):
         for path, tree in _modules(package):
             for node in ast.walk(tree):
@@ -132,7 +134,9 @@ def versions_from_metadata(root: Path) -> Iterator[Finding]:
 
 
 def public_api(root: Path) -> Iterator[Finding]:
-    """`__all__` is there, small, true, and everything in it is documented (its order is ruff's RUF022)."""
+    """`__all__` is there, small, true, and everything in it is documented (its order is ruff's
+    RUF022).
+    """
     for package in packages(root):
         init = package.source / "__init__.py"
         tree = ast.parse(init.read_text(encoding="utf-8"))
@@ -165,7 +169,9 @@ def _declared_all(tree: ast.Module) -> list[str] | None:
 
 
 def _bound_names(tree: ast.Module) -> dict[str, str]:
-    """Name bound in the module -> the name that it has where it is defined. Lazy tables (`_LAZY = {...}`) count."""
+    """Name bound in the module -> the name that it has where it is defined. Lazy tables
+    (`_LAZY = {...}`) count.
+    """
     bound: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -201,9 +207,11 @@ def _definitions(
 
 
 def error_tree(root: Path) -> Iterator[Finding]:
-    """One base class per package; every other exception derives from it and is in the errors module's drawing.
+    """One base class per package; every other exception derives from it and is in the errors
+    module's drawing.
 
-    A direct child of BaseException is control flow (as asyncio.CancelledError is), not an error: it is left out.
+    A direct child of BaseException is control flow (as asyncio.CancelledError is), not an error: it
+    is left out.
     """
     for package in packages(root):
         classes = {
@@ -236,7 +244,9 @@ def error_tree(root: Path) -> Iterator[Finding]:
 
 
 def _errors_module(package: Package) -> Path:
-    """Return the module of the errors: `errors.py` when other packages tell the errors apart, else `_errors.py`."""
+    """Return the module of the errors: `errors.py` when other packages tell the errors apart, else
+    `_errors.py`.
+    """
     public = package.source / "errors.py"
     return public if public.exists() else package.source / "_errors.py"
 
@@ -323,7 +333,9 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 def no_coined_words(root: Path) -> Iterator[Finding]:
-    """No module, class, function, parameter or variable has a word in its name that the glossary has replaced."""
+    """No module, class, function, parameter or variable has a word in its name that the glossary
+    has replaced.
+    """
     for package in packages(root):
         for path, tree in _modules(package):
             named = [(1, path.stem), *(pair for node in ast.walk(tree) for pair in _named(node))]
@@ -367,7 +379,8 @@ def no_placeholder_docstrings(root: Path) -> Iterator[Finding]:
 
 
 def markdown_width(root: Path) -> Iterator[Finding]:
-    """No line of Markdown prose is wider than 100 columns; tables, code, headings and long links are left alone.
+    """No line of Markdown prose is wider than 100 columns; tables, code, headings and long links
+    are left alone.
 
     For docstrings and comments the same rule is ruff's W505 (`max-doc-length`).
     """

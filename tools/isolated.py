@@ -76,7 +76,9 @@ def build_wheels() -> None:
 
 
 def interpreter(version: str) -> str | None:
-    """Find a Python of that version, on the PATH or among pyenv's; a shim without a Python does not count."""
+    """Find a Python of that version, on the PATH or among pyenv's; a shim without a Python does not
+    count.
+    """
     candidates = [shutil.which(f"python{version}")]
     if pyenv := shutil.which("pyenv"):
         prefix = subprocess.run([pyenv, "root"], capture_output=True, text=True, check=True).stdout.strip()
@@ -98,7 +100,9 @@ def environment(name: str, python: str) -> str:
 
 
 def install(python: str, chosen: list[Path], *, extras: bool, tools: tuple[str, ...] = ()) -> None:
-    """Install the wheels of these packages with the dependencies that they declare, and these tools."""
+    """Install the wheels of these packages with the dependencies that they declare, and these
+    tools.
+    """
     fresh = [f"--reinstall-package={folder.name}" for folder in folders()]  # a wheel of the same version may be cached
     wheels = [
         str(next(WHEELS.glob(f"{folder.name.replace('-', '_')}-*.whl")))
@@ -112,7 +116,9 @@ def install(python: str, chosen: list[Path], *, extras: bool, tools: tuple[str, 
 
 
 def isolated_environment(python: str) -> dict[str, str]:
-    """The variables for a program of that environment: its commands come first; no settings of the caller's."""
+    """The variables for a program of that environment: its commands come first; no settings of the
+    caller's.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOOM_", "PYTHON"))}
     path = f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"
     return {**kept, "VIRTUAL_ENV": str(Path(python).parent.parent), "PATH": path}
@@ -137,7 +143,9 @@ def normal(name: str) -> str:
 
 
 def brought_by_extras(folder: Path) -> set[str]:
-    """The distributions that the extras of a package name, also through an extra of another package of ours."""
+    """The distributions that the extras of a package name, also through an extra of another package
+    of ours.
+    """
     found: set[str] = set()
     waiting = [each for extra in project_of(folder).get("optional-dependencies", {}).values() for each in extra]
     ours = {other.name: other for other in folders()}
@@ -153,7 +161,9 @@ def brought_by_extras(folder: Path) -> set[str]:
 
 
 def import_failures(python: str, folder: Path, *, may_lack: set[str]) -> Iterator[str]:
-    """Import every module; a module may fail only because one of these distributions is not installed."""
+    """Import every module; a module may fail only because one of these distributions is not
+    installed.
+    """
     done = subprocess.run(
         [python, "-I", "-c", IMPORT_EACH, *modules(folder)], cwd=BUILD, capture_output=True, text=True, check=False
     )

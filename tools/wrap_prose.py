@@ -1,12 +1,14 @@
-"""Wrap prose at 100 columns: paragraphs of docstrings, comments and Markdown that have a wider line.
+"""Wrap prose at 100 columns: paragraphs of docstrings, comments and Markdown that have a wider
+line.
 
     python tools/wrap_prose.py PATH ...           rewrite files (folders: every .py and .md that git tracks)
     python tools/wrap_prose.py --check PATH ...   only name the files that would change; exit 1 if there are any
 
-Only a paragraph with a line that is too wide is touched, and only its line breaks: the words, and for Python the
-syntax tree apart from white space in docstrings, stay the same (this is checked before a file is written). Left alone
-are tables, headings, fenced and indented code, doctests, literal blocks (what follows `::` or is indented below a
-paragraph), HTML, and link definitions. Code between backticks and the target of a link are never broken.
+Only a paragraph with a line that is too wide is touched, and only its line breaks: the words, and
+for Python the syntax tree apart from white space in docstrings, stay the same (this is checked
+before a file is written). Left alone are tables, headings, fenced and indented code, doctests,
+literal blocks (what follows `::` or is indented below a paragraph), HTML, and link definitions.
+Code between backticks and the target of a link are never broken.
 """
 
 import argparse
@@ -35,7 +37,9 @@ _RULE = re.compile(r"(\s*# )(-{8,})( \S.*)$")
 
 
 def _units(text: str) -> list[str]:
-    """Split prose into pieces that a line break may separate: words, code in backticks, links with their target."""
+    """Split prose into pieces that a line break may separate: words, code in backticks, links with
+    their target.
+    """
     units: list[str] = []
     for word in text.split():
         if units and _is_open(units[-1]):
@@ -180,7 +184,9 @@ def wrap_markdown(text: str, width: int = WIDTH) -> str:
 
 
 def _is_code(line: str, block: list[str], in_list: bool) -> bool:
-    """Tell whether a line after a blank one is indented code; inside a list it is not that easy, so only deep ones."""
+    """Tell whether a line after a blank one is indented code; inside a list it is not that easy, so
+    only deep ones.
+    """
     return not block and line.startswith("        " if in_list else "    ")
 
 
@@ -322,7 +328,9 @@ def _comment_lines(text: str) -> set[int]:
 
 
 def _meaning(text: str) -> tuple[str, list[str]]:
-    """Return what must not change: the tree, with equal white space in docstrings, and the words of comments."""
+    """Return what must not change: the tree, with equal white space in docstrings, and the words of
+    comments.
+    """
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):

@@ -1,4 +1,6 @@
-"""Record a trace, also one that a killed process leaves; write a page and a file of it and read them back."""
+"""Record a trace, also one that a killed process leaves; write a page and a file of it and read
+them back.
+"""
 
 import os
 import signal

@@ -1,4 +1,6 @@
-"""Let an agent with a scripted model call real tools, send it another message, undo what it changed."""
+"""Let an agent with a scripted model call real tools, send it another message, undo what it
+changed.
+"""
 
 import asyncio
 from pathlib import Path
@@ -26,7 +28,9 @@ SCRIPT = [
 
 def runner() -> AgentRunner:
     tools = workspace_tools(Workspace.at(Path("workspace")), changes=ChangeLog(Path("changes.sqlite")))
-    return build_agent_runner(Coordinator(ScriptedModel(SCRIPT), tools), tools, SQLiteStore("runs.sqlite"))
+    return build_agent_runner(
+        Coordinator(ScriptedModel(SCRIPT), tools), tools, SQLiteStore("runs.sqlite"), name="agent"
+    )
 
 
 async def main() -> None:

@@ -1,4 +1,6 @@
-"""Chat with the built-in mock, stop after a step, resume, and look at the run from other processes."""
+"""Chat with the built-in mock, stop after a step, resume, and look at the run from other
+processes.
+"""
 
 import json
 import subprocess

@@ -1,4 +1,6 @@
-"""Run a step agent on SQLite, kill the process inside a step, resume it, and explain what happened."""
+"""Run a step agent on SQLite, kill the process inside a step, resume it, and explain what
+happened.
+"""
 
 import json
 import signal

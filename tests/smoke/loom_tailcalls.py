@@ -1,4 +1,6 @@
-"""Compile tail calls and run them deep: a coroutine, a method, a stream, a step as a value; check a file."""
+"""Compile tail calls and run them deep: a coroutine, a method, a stream, a step as a value; check a
+file.
+"""
 
 import asyncio
 import inspect

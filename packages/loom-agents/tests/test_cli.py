@@ -1,4 +1,4 @@
-"""The kit that the commands of products are made of."""
+"""The module for building the commands of products."""
 
 import sys
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_a_database_is_created_and_can_be_read(tmp_path: Path) -> None:
         (AgentError("x"), ExitCode.USAGE),
     ],
 )
-def test_an_error_of_an_agent_becomes_one_of_the_product(error: AgentError, code: ExitCode) -> None:
+def test_an_error_of_an_agent_becomes_an_error_of_the_product(error: AgentError, code: ExitCode) -> None:
     with pytest.raises(DemoError, match="^x$") as caught, DEMO.translate_agent_errors():
         raise error
     assert caught.value.exit_code == code

@@ -1,4 +1,4 @@
-"""The README's program and script do what the README says."""
+"""The program and the script in the README work as documented."""
 
 import re
 import subprocess

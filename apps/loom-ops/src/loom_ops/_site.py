@@ -54,8 +54,8 @@ class Site:
         folder: The workspace; relative paths start from it.
         rules: The file of allow rules.
         runbooks: The folder of the site's own runbooks.
-        groups: For each group the names of its people.
-        telegram_people: For each Telegram user id the name of the person.
+        groups: The names of the people of each group.
+        telegram_people: The name of the person of each Telegram user id.
         is_written: Whether there is a settings file.
     """
 
@@ -87,7 +87,7 @@ def load_site(folder: Path, file: Path | None = None) -> Site:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as exc:
         if file is not None:
-            raise LoomOpsError(f"cannot read {file}: there is no such file. Create it, or leave --config out.") from exc
+            raise LoomOpsError(f"cannot read {file}: there is no such file. Create it, or omit --config.") from exc
         return Site(folder, folder / DEFAULT_RULES, folder / DEFAULT_RUNBOOKS)
     except (OSError, UnicodeDecodeError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"

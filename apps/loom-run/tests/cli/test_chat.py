@@ -171,7 +171,7 @@ def test_control_characters_of_a_model_do_not_reach_the_terminal(loom_run: Run, 
 def test_the_database_is_hidden_from_the_agent(loom_run: Run, script: Run) -> None:
     calls = [{"name": "list_files", "arguments": {}}, {"name": "read_file", "arguments": {"path": "runs.sqlite"}}]
     ended = loom_run("chat", "look", "-r", "demo", script({"tool_calls": calls}, "done"))
-    assert "belongs to the program" in ended.err
+    assert "private file of the application" in ended.err
     listed = loom_run("show", "demo", "--output", "json").json["messages"][2]["payload"]["files"]
     assert [file["path"] for file in listed] == ["README.md", "script.json", "tests/test_ok.py"]
 

@@ -198,7 +198,7 @@ def test_commands_show_and_undo_changes(project: Path, capsys: Any, script: Run)
     assert "README.md restored" in err
     assert "no file differs from the last commit" in err
     assert "no call waits for approval" in err
-    assert re.search(r"edit_file +acts +Replace one piece", err)
+    assert re.search(r"edit_file +acts +Replace one part", err)
     assert re.search(r"grep +reads", err)
     assert "orcas" not in (project / "README.md").read_text()
 

@@ -26,8 +26,8 @@ class TraceResult(TraceData):
 
     Args:
         name: Title of the trace.
-        spans: In any order; `Span.parent_id` makes them a tree. A span whose parent is not here is
-            a root.
+        spans: The spans in any order; `Span.parent_id` makes them a tree. A span whose parent is
+            missing is a root.
         value: The return value of the traced call, as JSON.
         meta: JSON facts about the whole trace (run_id, status, ...).
         trace_id: 32 hex digits; random when not given.
@@ -232,7 +232,7 @@ def read_trace_files(paths: Sequence[str], *, is_partial_fine: bool = False) -> 
     """Return the trace in files of any known format; several are joined into one trace.
 
     Args:
-        paths: Of the files.
+        paths: The paths of the files.
         is_partial_fine: Read the intact part of a damaged trace file; `meta["notes"]` describes the
             rest.
 

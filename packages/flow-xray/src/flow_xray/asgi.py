@@ -6,11 +6,11 @@
     app = TraceMiddleware(app, TraceStore("traces", max_count=1_000))
 
 A capture stays open until the application has sent the last byte, so a streamed response is
-recorded to its end, with what happened while it was streamed. A `traceparent` header makes the
-request a child of the client's span. A client that disconnects is recorded as a tag; an exception
-is recorded and raised again; a status of 500 or more is an error. Bodies and headers are not
-recorded. WebSockets and the lifespan are passed through. When the store cannot be written to, one
-warning says so, and requests are served without being recorded.
+recorded to its end, including the calls made while it was streamed. A `traceparent` header makes
+the request a child of the client's span. A client that disconnects is recorded as a tag; an
+exception is recorded and raised again; a status of 500 or more is an error. Bodies and headers are
+not recorded. WebSockets and the lifespan are passed through. When the store cannot be written to,
+one warning is emitted, and requests are served without being recorded.
 """
 
 import warnings
@@ -43,7 +43,7 @@ class TraceMiddleware:
 
     Args:
         app: The application.
-        store: Where captures are stored; a folder is used as a store without limits.
+        store: The store of the captures; a folder is used as a store without limits.
         skip: Returns whether a request, given its scope, is not recorded (health checks).
     """
 

@@ -4,8 +4,8 @@
         with xray_golden("agent", max_tokens_increase="10%"):
             agent("What is new?")
 
-`pytest --update-goldens` writes the golden traces, into `goldens/` beside the test file. This module
-loads nothing of flow_xray before a test uses the fixture. PYTEST_DONT_REWRITE
+`pytest --update-goldens` writes the golden traces, into `goldens/` beside the test file. This
+module loads nothing of flow_xray before a test uses the fixture. PYTEST_DONT_REWRITE
 """
 
 import re
@@ -102,7 +102,7 @@ class XrayGolden:
         """Record the `with` block and compare it; a block that raises is not compared.
 
         Args:
-            name: Of the golden trace.
+            name: The name of the golden trace.
             redact: Rules in addition to the built-in ones, as in `trace.capture`.
             **options: Those of `check`.
         """
@@ -129,7 +129,7 @@ class XrayGolden:
 
         Args:
             result: The trace.
-            name: Of the golden trace.
+            name: The name of the golden trace.
             max_tokens_increase: The allowed increase of the tokens: "10%", or a number.
             max_cost_increase: The same for the cost; a number is in USD.
             max_duration_increase: The same for the duration; a number is in ms.

@@ -53,15 +53,15 @@ def kill_once(journal: Path, *, moment: float, view: Callable[[Sequence[str]], i
 
     Args:
         journal: Its path; must not exist.
-        moment: When to kill: the integer part is the number of calls to wait for, the rest a
-            fraction of 5 ms.
+        moment: The time of the kill: the integer part is the number of calls to wait for, the rest
+            a fraction of 5 ms.
         view: Runs `flow-xray` with arguments; by default the command, with its output discarded.
     """
     command = [sys.executable, "-m", "flow_xray.testing", "--record", str(journal)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603  this very module
         assert process.stdout is not None
         reported = bytearray()
-        while reported.count(b"\n") <= int(moment):  # the first line says that the journal is open
+        while reported.count(b"\n") <= int(moment):  # the first line reports that the journal is open
             reported += os.read(process.stdout.fileno(), 65_536) or _ended(process)
         if moment % 1:
             with suppress(subprocess.TimeoutExpired):
@@ -79,8 +79,8 @@ def check_journal(
     """Compare a journal with the calls that were reported as ended.
 
     Args:
-        journal: Of a killed process.
-        reported: The numbers of these calls.
+        journal: The journal of a killed process.
+        reported: The numbers of the calls that were reported as ended.
         view: As for `kill_once`.
     """
     faults: list[str] = []

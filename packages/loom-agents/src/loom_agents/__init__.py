@@ -8,10 +8,11 @@
 
     tools = workspace_tools(Workspace.at(Path(".")))
     coordinator = Coordinator(ScriptedModel(["Hello."]), tools)
-    runner = build_agent_runner(coordinator, tools, SQLiteStore("runs.sqlite"))
+    runner = build_agent_runner(coordinator, tools, SQLiteStore("runs.sqlite"), name="helper")
     asyncio.run(runner.start(run_id="demo", initial_state=AgentState().with_user("Hi!").to_json()))
 
-`Coordinator` is the step, `Model` the protocol of language models, `AgentState` the state of a run between steps.
+`Coordinator` is the step, `Model` the protocol of language models, `AgentState` the state of a run
+between steps.
 
 * `_agent/`: the step, its state, tool calls, delegation, compaction, questions to the user, policy;
 * `_models/`: the model protocol, messages, scripted models, providers;
@@ -21,7 +22,8 @@
 * `_mcp/`: the MCP client;
 * `_serve/`: the HTTP server.
 
-Public modules: `loom_agents.cli`, `loom_agents.mcp`, `loom_agents.process`, `loom_agents.serve`, `loom_agents.testing`.
+Public modules: `loom_agents.cli`, `loom_agents.mcp`, `loom_agents.process`, `loom_agents.serve`,
+`loom_agents.testing`.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -27,7 +27,7 @@ class AgentError(Exception):
 
 
 class McpConfigError(AgentError):
-    """An MCP configuration file cannot be read. An invalid server in it is not an error: it is left out."""
+    """An MCP configuration file cannot be read. An invalid server in it is only left out."""
 
 
 class MessageFormatError(AgentError):
@@ -48,7 +48,7 @@ class ModelError(AgentError):
 
 
 class NotPermittedError(AgentError):
-    """The caller of an HTTP request is not permitted to do this, for instance to decide about this tool call."""
+    """The caller of an HTTP request is not permitted to do this, such as to decide about a call."""
 
 
 class ScriptError(ModelError):
@@ -56,7 +56,7 @@ class ScriptError(ModelError):
 
 
 class ToolError(AgentError):
-    """A tool refused a call or failed. The model reads the text, so it should name what to do instead."""
+    """A tool refused a call or failed. The text is for the model: it names what to do instead."""
 
 
 class WorkspaceError(ToolError):

@@ -1,4 +1,4 @@
-"""MCP servers as tools of an agent: read a file of servers, start them, add their tools to a registry.
+"""MCP servers as tools of an agent: read their configuration, start them, add their tools.
 
     async with McpServers(read_mcp_config(Path(".mcp.json")), blobs=BlobFolder(folder)) as servers:
         tools = servers.registry(workspace_tools(workspace))

@@ -1,4 +1,4 @@
-"""Run commands that cannot outlive the process that wanted them; for packages above this one."""
+"""Run commands that cannot outlive the process that started them."""
 
 from loom_agents._process.run import Ended, Limits, run_process
 

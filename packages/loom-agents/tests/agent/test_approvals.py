@@ -1,4 +1,4 @@
-"""Calls that a person decides about: policy, runner and tools together."""
+"""Calls that need an approval: policy, runner and tools together."""
 
 import asyncio
 from pathlib import Path
@@ -23,7 +23,7 @@ from loom_runner import AgentRunner, RunnerError, RunResult, SQLiteStore
 EDIT = {"path": "src/app.py", "old": "a + b", "new": "a - b"}
 
 
-class Desk:
+class Harness:
     def __init__(self, workspace: Workspace, folder: Path, *calls: ToolCall) -> None:
         self.workspace, self.folder = workspace, folder
         self.script = [ModelReply("", calls), "done"]
@@ -32,7 +32,9 @@ class Desk:
     def runner(self, mode: Mode = "ask", *rules: Rule) -> AgentRunner:
         tools = workspace_tools(self.workspace, changes=ChangeLog(self.folder / "log"))
         coordinator = Coordinator(ScriptedModel(self.script), tools)
-        return build_agent_runner(coordinator, tools, self.store, policy=Policy(self.workspace, mode, rules))
+        return build_agent_runner(
+            coordinator, tools, self.store, name="agent", policy=Policy(self.workspace, mode, rules)
+        )
 
     def start(self, mode: Mode = "ask", *rules: Rule) -> RunResult:
         state = AgentState().with_user("go").to_json()
@@ -54,68 +56,70 @@ class Desk:
 
 
 @pytest.fixture
-def desk(workspace: Workspace, tmp_path: Path) -> Desk:
-    return Desk(workspace, tmp_path, ToolCall("e", "edit_file", EDIT), ToolCall("r", "read_file", {"path": "keep.log"}))
+def harness(workspace: Workspace, tmp_path: Path) -> Harness:
+    return Harness(
+        workspace, tmp_path, ToolCall("e", "edit_file", EDIT), ToolCall("r", "read_file", {"path": "keep.log"})
+    )
 
 
-def test_an_edit_waits_for_a_word_and_happens_after_it(desk: Desk) -> None:
-    waiting = desk.start()
+def test_an_edit_waits_for_approval(harness: Harness) -> None:
+    waiting = harness.start()
     assert (waiting.status, waiting.wait and waiting.wait["approvals"]) == ("waiting", [1])
-    (request,) = desk.runner().approvals("r")
+    (request,) = harness.runner().approvals("r")
     assert (request["tool"], request["arguments"], request["reason"]) == ("edit_file", EDIT, "mode ask")
-    assert "a + b" in desk.app
-    assert desk.resume().status == "waiting"
-    desk.decide(1, "approve")
-    assert [outcome for outcome, _ in desk.answers(desk.resume())] == ["success", "success"]
-    assert "a - b" in desk.app
+    assert "a + b" in harness.app
+    assert harness.resume().status == "waiting"
+    harness.decide(1, "approve")
+    assert [outcome for outcome, _ in harness.answers(harness.resume())] == ["success", "success"]
+    assert "a - b" in harness.app
 
 
-def test_a_denial_reaches_the_model_with_its_note_and_nothing_happens(desk: Desk) -> None:
-    desk.start()
-    desk.decide(1, "deny", note="use sub()")
-    assert desk.answers(desk.resume())[0] == ("denied", "not run, and not waiting for anybody: use sub()")
-    assert "a + b" in desk.app
+def test_a_denial_reaches_the_model_with_its_note_and_nothing_changes(harness: Harness) -> None:
+    harness.start()
+    harness.decide(1, "deny", note="use sub()")
+    assert harness.answers(harness.resume())[0] == ("denied", "not run, and not waiting for a decision: use sub()")
+    assert "a + b" in harness.app
 
 
-def test_edited_arguments_are_the_ones_that_are_used(desk: Desk) -> None:
-    desk.start()
-    desk.decide(1, "edit", arguments=EDIT | {"new": "a * b"})
-    assert desk.answers(desk.resume())[0][0] == "success"
-    assert "a * b" in desk.app
+def test_edited_arguments_are_used(harness: Harness) -> None:
+    harness.start()
+    harness.decide(1, "edit", arguments=EDIT | {"new": "a * b"})
+    assert harness.answers(harness.resume())[0][0] == "success"
+    assert "a * b" in harness.app
 
 
-def test_a_request_is_answered_once(desk: Desk) -> None:
-    desk.start()
-    desk.decide(1, "approve")
+def test_a_request_is_decided_once(harness: Harness) -> None:
+    harness.start()
+    harness.decide(1, "approve")
     with pytest.raises(RunnerError, match="approved already"):
-        desk.decide(1, "deny")
+        harness.decide(1, "deny")
 
 
-def test_a_changed_mode_or_rule_decides_about_what_waits(desk: Desk) -> None:
-    desk.start()
-    assert desk.answers(desk.resume("edits"))[0][0] == "success"
-    assert "a - b" in desk.app
+def test_a_changed_mode_or_rule_decides_about_pending_requests(harness: Harness) -> None:
+    harness.start()
+    assert harness.answers(harness.resume("edits"))[0][0] == "success"
+    assert "a - b" in harness.app
 
 
-def test_a_rule_that_denies_says_which_one_and_asks_nobody(desk: Desk) -> None:
+def test_a_denying_rule_is_named_and_no_request_is_made(harness: Harness) -> None:
     rule = "deny edit_file(src/**)"
-    result = desk.start("auto", Rule.parse("deny", "edit_file(src/**)"))
-    outcome, text = desk.answers(result)[0]
+    result = harness.start("auto", Rule.parse("deny", "edit_file(src/**)"))
+    outcome, text = harness.answers(result)[0]
     assert (outcome, text) == (
         "denied",
-        f"not run, and not waiting for anybody: the rule {rule} forbids it. Do not try to do the same in another way.",
+        f"not run, and not waiting for a decision: the rule {rule} forbids it. Do not try to do the same in another way.",
     )
-    assert "a + b" in desk.app
+    assert "a + b" in harness.app
 
 
-def test_a_mode_that_only_looks_denies_what_does_more(desk: Desk) -> None:
-    assert [outcome for outcome, _ in desk.answers(desk.start("read-only"))] == ["denied", "success"]
+def test_the_read_only_mode_denies_changes(harness: Harness) -> None:
+    assert [outcome for outcome, _ in harness.answers(harness.start("read-only"))] == ["denied", "success"]
 
 
 @pytest.mark.parametrize("argument", ["idempotency_key", "_key", "_approved"])
-def test_a_model_cannot_speak_for_the_runner(workspace: Workspace, tmp_path: Path, argument: str) -> None:
-    desk = Desk(workspace, tmp_path, ToolCall("e", "edit_file", EDIT | {argument: "x"}))
-    outcome, text = desk.answers(desk.start("auto"))[0]
+def test_a_model_cannot_set_arguments_of_the_runner(workspace: Workspace, tmp_path: Path, argument: str) -> None:
+    harness = Harness(workspace, tmp_path, ToolCall("e", "edit_file", EDIT | {argument: "x"}))
+    outcome, text = harness.answers(harness.start("auto"))[0]
     assert outcome == "failed"
     assert f"has no argument '{argument}'" in text
-    assert "a + b" in desk.app
+    assert "a + b" in harness.app

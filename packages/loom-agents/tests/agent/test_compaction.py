@@ -34,11 +34,11 @@ def turn(number: int) -> tuple[Message, ...]:
     return (UserMessage(f"question {number}"), *exchange(number), AssistantMessage(f"answer {number}"))
 
 
-def test_a_short_conversation_stays() -> None:
+def test_a_short_conversation_is_not_split() -> None:
     assert split(turn(1), 1_000) is None
 
 
-def test_the_beginning_goes_and_the_end_stays_at_a_whole_exchange() -> None:
+def test_the_beginning_is_replaced_and_complete_exchanges_are_kept() -> None:
     messages = (*turn(1), *turn(2), *turn(3), UserMessage("question 4"), *exchange(4))
     parts = split(messages, 300)
     assert parts is not None
@@ -52,7 +52,7 @@ def test_the_beginning_goes_and_the_end_stays_at_a_whole_exchange() -> None:
     assert tokens_of(short) < 300
 
 
-def test_a_long_turn_is_with_summary_in_its_middle_and_counts_on() -> None:
+def test_a_long_turn_is_summarized_in_its_middle_and_its_counts_continue() -> None:
     messages = (UserMessage("go"), *(message for n in range(8) for message in exchange(n)))
     parts = split(messages, 400)
     assert parts is not None
@@ -85,12 +85,12 @@ def test_a_kept_user_message_is_counted_once() -> None:
         (ToolMessage("c", "grep", "success", "x" * 4_000),),
     ],
 )
-def test_what_would_not_get_shorter_is_left(messages: tuple[Message, ...]) -> None:
+def test_a_conversation_that_would_not_get_shorter_is_not_split(messages: tuple[Message, ...]) -> None:
     assert tokens_of(messages) > 300
     assert split(messages, 300) is None
 
 
-def test_a_summary_is_cut_to_its_share_and_stored() -> None:
+def test_a_summary_is_truncated_to_its_share_and_stored() -> None:
     parts = Split(turn(1), turn(2))
     (summary, *_) = short = with_summary(parts, "s" * 10_000, 300)
     assert isinstance(summary, SummaryMessage)
@@ -98,7 +98,7 @@ def test_a_summary_is_cut_to_its_share_and_stored() -> None:
     assert load_messages(dump_messages(short)) == short
 
 
-class Desk:
+class Harness:
     def __init__(self, script: Any, limit: int) -> None:
         self.requests: list[ModelRequest] = []
         self.events: list[dict[str, Any]] = []
@@ -119,7 +119,7 @@ class Desk:
             if event.kind == "emitted":
                 self.events.append(event.data["event"])
 
-        self.runner = build_agent_runner(coordinator, tools, SQLiteStore(":memory:"), observers=[listen])
+        self.runner = build_agent_runner(coordinator, tools, SQLiteStore(":memory:"), name="agent", observers=[listen])
         asyncio.run(self.runner.start(run_id="r", initial_state=AgentState().with_user("go").to_json()))
 
     def look(self) -> str:
@@ -131,29 +131,36 @@ class Desk:
         return AgentState.from_json(self.runner.get("r")["state"])
 
 
-def test_the_summary_is_a_step_of_its_own_and_the_run_goes_on_with_it() -> None:
+def test_the_summary_is_a_separate_step_and_the_run_continues_with_it() -> None:
     look = [ModelReply("", (ToolCall(f"c{n}", "look"),)) for n in range(4)]
-    desk = Desk([*look[:3], "the summary", look[3], "done"], 250)
-    assert desk.state.answer == "done"
-    assert [len(step["state"]["conversation"]["messages"]) for step in desk.runner.history("r")] == [2, 4, 6, 4, 5, 7]
-    summing = desk.requests[3]
+    harness = Harness([*look[:3], "the summary", look[3], "done"], 250)
+    assert harness.state.answer == "done"
+    assert [len(step["state"]["conversation"]["messages"]) for step in harness.runner.history("r")] == [
+        2,
+        4,
+        6,
+        4,
+        5,
+        7,
+    ]
+    summing = harness.requests[3]
     assert summing.tools == ()
     assert summing.messages[-1] == UserMessage("Summarize the conversation up to here.")
-    after = desk.requests[4]
+    after = harness.requests[4]
     assert after.system == "work"
     assert after.messages[:2] == (SummaryMessage("the summary", 0, 3, 2), UserMessage("go"))
-    assert {"type": "compacting", "messages": 5, "tokens": tokens_of(summing.messages[:-1])} in desk.events
-    assert "the summary" not in "".join(event.get("text", "") for event in desk.events)
-    assert desk.state.turn_requests == 5
-    assert desk.state.usage.requests == 6
-    steps = desk.runner.history("r")
+    assert {"type": "compacting", "messages": 5, "tokens": tokens_of(summing.messages[:-1])} in harness.events
+    assert "the summary" not in "".join(event.get("text", "") for event in harness.events)
+    assert harness.state.turn_requests == 5
+    assert harness.state.usage.requests == 6
+    steps = harness.runner.history("r")
     (span,) = describe_step(steps[2]["state"], steps[3]["state"], None)
     assert (span.name, span.output) == ("summary", {"text": "the summary", "tool_calls": []})
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 900), min_size=1, max_size=30), st.integers(50, 400))
-def test_whatever_is_with_summary_the_counts_stay_and_it_comes_to_an_end(sizes: list[int], limit: int) -> None:
+def test_any_summary_keeps_the_counts_and_compaction_ends(sizes: list[int], limit: int) -> None:
     messages: list[Message] = [UserMessage("go")]
     for number, size in enumerate(sizes):
         more = (UserMessage("x" * size),) if size % 3 == 0 else exchange(number, "x" * size)
@@ -173,4 +180,4 @@ def test_whatever_is_with_summary_the_counts_stay_and_it_comes_to_an_end(sizes: 
         assert not isinstance(shorter.messages[1], ToolMessage)
         state = shorter
     else:
-        raise AssertionError("it is summed up for ever")
+        raise AssertionError("compaction does not end")

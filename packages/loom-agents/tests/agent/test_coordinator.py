@@ -31,8 +31,8 @@ def calling(*calls: ToolCall, text: str = "") -> ModelReply:
     return ModelReply(text, calls)
 
 
-class Desk:
-    """An agent on a store in memory, with tools that leave a mark."""
+class Harness:
+    """An agent on a store in memory, with tools that record their calls."""
 
     def __init__(self, script: Script, **options: Any) -> None:
         self.effects: list[str] = []
@@ -45,7 +45,7 @@ class Desk:
         coordinator = Coordinator(self.model, self.tools, **options)
         policy = RetryPolicy(max_attempts=3, initial_s=0, should_retry=lambda e: getattr(e, "retryable", False))
         self.runner = build_agent_runner(
-            coordinator, self.tools, self.store, observers=[self.events.append], retry=policy
+            coordinator, self.tools, self.store, name="agent", observers=[self.events.append], retry=policy
         )
 
     async def note(self, text: str) -> dict[str, str]:
@@ -77,25 +77,25 @@ class Desk:
 
 
 def test_a_greeting_is_answered_in_one_step_and_waits_for_the_next_message() -> None:
-    desk = Desk(["hello"])
-    result, state = desk.start()
+    harness = Harness(["hello"])
+    result, state = harness.start()
     assert (result.status, result.step_index, result.wait) == ("waiting", 1, {"signal": "message", "until": None})
     assert state.messages == (UserMessage("hi"), AssistantMessage("hello", model="scripted"))
     assert state.answer == "hello"
 
 
-def test_an_errand_completes_with_its_answer() -> None:
-    result, _ = Desk(["done"], keeps_open=False).start()
+def test_a_task_completes_with_its_answer() -> None:
+    result, _ = Harness(["done"], keeps_open=False).start()
     assert result.status == "completed"
     assert result.result["answer"] == "done"
     assert result.result["usage"]["requests"] == 1
 
 
-def test_the_next_message_goes_on_with_the_same_conversation() -> None:
-    desk = Desk(["one", "two"])
-    desk.start()
-    asyncio.run(desk.runner.signal(run_id="r", name="message", payload={"text": "and?"}))
-    result, state = desk.resume()
+def test_the_next_message_continues_the_conversation() -> None:
+    harness = Harness(["one", "two"])
+    harness.start()
+    asyncio.run(harness.runner.signal(run_id="r", name="message", payload={"text": "and?"}))
+    result, state = harness.resume()
     assert [m.text for m in state.messages if not isinstance(m, ToolMessage)] == ["hi", "one", "and?", "two"]
     assert (state.turn, state.usage.requests, result.step_index) == (2, 2, 2)
 
@@ -104,24 +104,24 @@ def test_the_next_message_goes_on_with_the_same_conversation() -> None:
     ("payload", "text"),
     [("and?", "and?"), (3, "3"), (None, "null"), ({"text": 3}, '{"text": 3}'), ({"text": "a"}, "a")],
 )
-def test_a_message_that_was_written_by_hand_is_taken_as_it_is(payload: Any, text: str) -> None:
-    desk = Desk(["one", "two"])
-    desk.start()
-    asyncio.run(desk.runner.signal(run_id="r", name="message", payload=payload))
-    _, state = desk.resume()
+def test_any_payload_of_a_message_signal_is_accepted(payload: Any, text: str) -> None:
+    harness = Harness(["one", "two"])
+    harness.start()
+    asyncio.run(harness.runner.signal(run_id="r", name="message", payload=payload))
+    _, state = harness.resume()
     assert (state.last_user_text, state.answer) == (text, "two")
 
 
-def test_one_step_is_one_model_request_and_the_tools_of_the_reply_before() -> None:
+def test_one_step_is_one_model_request_and_the_tools_of_the_previous_reply() -> None:
     requests: list[ModelRequest] = []
 
     def script(request: ModelRequest) -> ModelReply | str:
         requests.append(request)
         return calling(ToolCall("1", "note", {"text": "a"})) if len(requests) == 1 else "done"
 
-    desk = Desk(script, system="be kind")
-    result, state = desk.start()
-    assert (result.step_index, desk.effects) == (2, ["a"])
+    harness = Harness(script, system="be kind")
+    result, state = harness.start()
+    assert (result.step_index, harness.effects) == (2, ["a"])
     assert [spec.name for spec in requests[0].tools] == ["note", "fails"]
     assert requests[0].system == "be kind"
     assert requests[1].messages[-1] == ToolMessage("1", "note", "success", {"noted": "a"})
@@ -129,7 +129,7 @@ def test_one_step_is_one_model_request_and_the_tools_of_the_reply_before() -> No
 
 def test_several_calls_run_at_once_and_are_answered_in_their_order() -> None:
     both = asyncio.Event()
-    desk = Desk([calling(ToolCall("slow", "first"), ToolCall("fast", "second")), "done"])
+    harness = Harness([calling(ToolCall("slow", "first"), ToolCall("fast", "second")), "done"])
 
     async def first() -> str:
         await asyncio.wait_for(both.wait(), 5)
@@ -140,19 +140,19 @@ def test_several_calls_run_at_once_and_are_answered_in_their_order() -> None:
         return "second"
 
     for function in (first, second):
-        desk.tools.add(Tool(name=function.__name__, function=function, input_schema={}, read_only=True))
-    desk.start()
-    assert [(m.call_id, m.payload) for m in desk.results()] == [("slow", "first"), ("fast", "second")]
+        harness.tools.add(Tool(name=function.__name__, function=function, input_schema={}, read_only=True))
+    harness.start()
+    assert [(m.call_id, m.payload) for m in harness.results()] == [("slow", "first"), ("fast", "second")]
 
 
 def test_duplicate_and_empty_call_ids_are_renumbered_over_the_whole_conversation() -> None:
     same = ToolCall("x", "note", {"text": "a"})
-    desk = Desk([calling(same, same, ToolCall("", "note", {"text": "b"})), calling(same), "done"])
-    _, state = desk.start()
-    assert [m.call_id for m in desk.results()] == ["x", "x-2", "call", "x-3"]
-    assert desk.effects == ["a", "a", "b", "a"]
+    harness = Harness([calling(same, same, ToolCall("", "note", {"text": "b"})), calling(same), "done"])
+    _, state = harness.start()
+    assert [m.call_id for m in harness.results()] == ["x", "x-2", "call", "x-3"]
+    assert harness.effects == ["a", "a", "b", "a"]
     asked = [call.id for m in state.messages if isinstance(m, AssistantMessage) for call in m.tool_calls]
-    assert asked == [m.call_id for m in desk.results()]
+    assert asked == [m.call_id for m in harness.results()]
 
 
 @pytest.mark.parametrize(
@@ -170,61 +170,63 @@ def test_duplicate_and_empty_call_ids_are_renumbered_over_the_whole_conversation
         (ToolCall("1", "no\ud800te"), "failed", "no such tool"),
     ],
 )
-def test_what_goes_wrong_with_a_call_is_told_to_the_model(call: ToolCall, outcome: str, text: str) -> None:
-    desk = Desk([calling(call), "I see"])
-    result, state = desk.start()
-    [message] = desk.results()
+def test_errors_of_a_call_are_reported_to_the_model(call: ToolCall, outcome: str, text: str) -> None:
+    harness = Harness([calling(call), "I see"])
+    result, state = harness.start()
+    [message] = harness.results()
     assert (message.outcome, state.answer) == (outcome, "I see")
     assert text in message.payload
-    assert desk.effects == []
+    assert harness.effects == []
 
 
 def test_a_model_cannot_approve_its_own_call() -> None:
-    desk = Desk([calling(ToolCall("1", "launch", {"_approved": "the model"})), "done"])
-    desk.tools.add(Tool(name="launch", function=lambda: desk.effects.append("!"), input_schema={}, needs_approval=True))
-    desk.start()
-    assert desk.effects == []
+    harness = Harness([calling(ToolCall("1", "launch", {"_approved": "the model"})), "done"])
+    harness.tools.add(
+        Tool(name="launch", function=lambda: harness.effects.append("!"), input_schema={}, needs_approval=True)
+    )
+    harness.start()
+    assert harness.effects == []
 
 
 def test_usage_of_all_requests_is_summed() -> None:
     usage = Usage(1, 100, 60, 10, 0.25)
-    desk = Desk([ModelReply("", (ToolCall("1", "note", {"text": "a"}),), usage), ModelReply("done", usage=usage)])
-    assert desk.start()[1].usage == Usage(2, 200, 120, 20, 0.5)
+    harness = Harness([ModelReply("", (ToolCall("1", "note", {"text": "a"}),), usage), ModelReply("done", usage=usage)])
+    assert harness.start()[1].usage == Usage(2, 200, 120, 20, 0.5)
 
 
-def test_a_used_up_budget_pauses_the_run_and_more_lets_it_go_on() -> None:
-    desk = Desk([calling(ToolCall("1", "note", {"text": "a"})), "done"])
-    result, state = desk.start(budget=Budget(tokens=1))
+def test_a_used_up_budget_pauses_the_run_and_a_larger_one_resumes_it() -> None:
+    harness = Harness([calling(ToolCall("1", "note", {"text": "a"})), "done"])
+    result, state = harness.start(budget=Budget(tokens=1))
     assert (result.status, result.error and result.error.category) == ("paused", "limit")
-    assert (desk.effects, [call.id for call in state.pending]) == ([], ["1"])
-    result, state = desk.resume(budget=Budget(tokens=1000))
-    assert (state.answer, desk.effects) == ("done", ["a"])
+    assert (harness.effects, [call.id for call in state.pending]) == ([], ["1"])
+    result, state = harness.resume(budget=Budget(tokens=1000))
+    assert (state.answer, harness.effects) == ("done", ["a"])
 
 
-def test_a_price_that_is_not_known_cannot_be_kept_within_a_limit() -> None:
+def test_a_cost_limit_needs_a_known_price() -> None:
     unknown = Usage(1, 10, 0, 5, None)
-    desk = Desk([ModelReply("", (ToolCall("1", "note", {"text": "a"}),), unknown), "done"])
-    result, _ = desk.start(budget=Budget(cost_usd=1.0))
+    harness = Harness([ModelReply("", (ToolCall("1", "note", {"text": "a"}),), unknown), "done"])
+    result, _ = harness.start(budget=Budget(cost_usd=1.0))
     assert (result.status, result.error and result.error.category) == ("failed", "limit")
     assert result.error is not None
-    assert "the price of a request is not known" in result.error.message
+    assert "the price of a request is unknown" in result.error.message
 
 
 def test_a_model_that_only_calls_tools_is_stopped() -> None:
-    desk = Desk(lambda request: calling(ToolCall("", "note", {"text": "again"})))
-    result, state = desk.start(budget=Budget(steps=5))
+    harness = Harness(lambda request: calling(ToolCall("", "note", {"text": "again"})))
+    result, state = harness.start(budget=Budget(steps=5))
     assert (result.status, result.error and result.error.category) == ("paused", "limit")
-    assert (state.usage.requests, len(desk.effects)) == (5, 4)
+    assert (state.usage.requests, len(harness.effects)) == (5, 4)
 
 
-def test_an_empty_reply_is_tried_again_and_then_fails() -> None:
-    desk = Desk([""])
-    result, _ = desk.start()
+def test_an_empty_reply_is_retried_and_then_fails() -> None:
+    harness = Harness([""])
+    result, _ = harness.start()
     assert (result.status, result.error.type if result.error else "") == ("failed", "ModelError")
-    assert len(desk.runner.attempts("r")) == 3
+    assert len(harness.runner.attempts("r")) == 3
 
 
-def test_a_model_that_fails_for_a_while_does_not_run_the_tools_again() -> None:
+def test_a_temporary_model_error_does_not_repeat_the_tools() -> None:
     replies = iter([calling(ToolCall("1", "note", {"text": "a"})), ModelError("429", retryable=True), "done"])
 
     def script(request: ModelRequest) -> ModelReply | str:
@@ -233,38 +235,38 @@ def test_a_model_that_fails_for_a_while_does_not_run_the_tools_again() -> None:
             raise reply
         return reply
 
-    desk = Desk(script)
-    result, state = desk.start()
-    assert (state.answer, result.step_index, desk.effects) == ("done", 2, ["a"])
-    recorded = [event.data["recorded"] for event in desk.events if event.kind == "tool_finished"]
+    harness = Harness(script)
+    result, state = harness.start()
+    assert (state.answer, result.step_index, harness.effects) == ("done", 2, ["a"])
+    recorded = [event.data["recorded"] for event in harness.events if event.kind == "tool_finished"]
     assert recorded == [False, True]
 
 
-def test_a_model_error_that_does_not_pass_fails_the_run_at_once() -> None:
+def test_a_permanent_model_error_fails_the_run_at_once() -> None:
     def script(request: ModelRequest) -> str:
         raise ModelError("401")
 
-    result, _ = Desk(script).start()
+    result, _ = Harness(script).start()
     assert result.status == "failed"
 
 
 def test_a_call_in_doubt_that_is_not_repeated_is_answered_as_interrupted(tmp_path: Path) -> None:
-    desk = Desk([calling(ToolCall("1", "launch")), "I see"])
+    harness = Harness([calling(ToolCall("1", "launch")), "I see"])
 
     async def launch() -> None:
-        desk.effects.append("!")
+        harness.effects.append("!")
         raise asyncio.CancelledError
 
-    desk.tools.add(Tool(name="launch", function=launch, input_schema={}, on_doubt="fail"))
+    harness.tools.add(Tool(name="launch", function=launch, input_schema={}, on_doubt="fail"))
     with pytest.raises(asyncio.CancelledError):
-        desk.start()
-    _, state = desk.resume()
-    [message] = desk.results()
-    assert (message.outcome, desk.effects, state.answer) == ("interrupted", ["!"], "I see")
+        harness.start()
+    _, state = harness.resume()
+    [message] = harness.results()
+    assert (message.outcome, harness.effects, state.answer) == ("interrupted", ["!"], "I see")
 
 
-def test_a_call_in_doubt_that_asks_parks_the_run_and_the_others_finish() -> None:
-    desk = Desk([calling(ToolCall("1", "launch"), ToolCall("2", "note", {"text": "a"})), "I see"])
+def test_a_call_in_doubt_that_asks_suspends_the_run_and_the_others_finish() -> None:
+    harness = Harness([calling(ToolCall("1", "launch"), ToolCall("2", "note", {"text": "a"})), "I see"])
     stops = [True]
 
     async def launch() -> str:
@@ -272,30 +274,30 @@ def test_a_call_in_doubt_that_asks_parks_the_run_and_the_others_finish() -> None
             raise asyncio.CancelledError
         return "launched"
 
-    desk.tools.add(Tool(name="launch", function=launch, input_schema={}, on_doubt="ask"))
+    harness.tools.add(Tool(name="launch", function=launch, input_schema={}, on_doubt="ask"))
     with pytest.raises(asyncio.CancelledError):
-        desk.start()
-    result, _ = desk.resume()
+        harness.start()
+    result, _ = harness.resume()
     assert result.wait == {"doubt": 1}
-    assert desk.effects == ["a"]
-    asyncio.run(desk.runner.resolve(run_id="r", call=1, how="skip", decided_by="eve"))
-    _, state = desk.resume()
-    assert [m.outcome for m in desk.results()] == ["interrupted", "success"]
-    assert desk.effects == ["a"]
+    assert harness.effects == ["a"]
+    asyncio.run(harness.runner.resolve(run_id="r", call=1, how="skip", decided_by="eve"))
+    _, state = harness.resume()
+    assert [m.outcome for m in harness.results()] == ["interrupted", "success"]
+    assert harness.effects == ["a"]
 
 
 def test_the_text_is_streamed_as_events_and_the_calls_are_announced() -> None:
-    desk = Desk([calling(ToolCall("1", "note", {"text": "a"}), text="let me see"), "all done"])
-    desk.start()
-    emitted = [event.data["event"] for event in desk.events if event.kind == "emitted"]
+    harness = Harness([calling(ToolCall("1", "note", {"text": "a"}), text="let me see"), "all done"])
+    harness.start()
+    emitted = [event.data["event"] for event in harness.events if event.kind == "emitted"]
     assert "".join(e["text"] for e in emitted if e["type"] == "text") == "let me seeall done"
     assert {"type": "tool_calls", "tool_calls": [{"id": "1", "name": "note", "arguments": {"text": "a"}}]} in emitted
 
 
 def test_a_trace_shows_each_request_with_its_messages_and_tokens() -> None:
-    desk = Desk([calling(ToolCall("1", "note", {"text": "a"})), "done"])
+    harness = Harness([calling(ToolCall("1", "note", {"text": "a"})), "done"])
     with trace.capture(name="t") as session:
-        desk.start()
+        harness.start()
     spans = [span for span in session.result().spans if span.kind == "llm"]
     assert [span.name for span in spans] == ["scripted", "scripted"]
     assert spans[1].meta["input_tokens"] > 0
@@ -305,6 +307,6 @@ def test_a_trace_shows_each_request_with_its_messages_and_tokens() -> None:
 
 
 def test_the_setup_of_this_process_replaces_the_stored_one() -> None:
-    desk = Desk(["one"], setup={"model": "new"})
-    _, state = desk.start(setup={"model": "old"})
+    harness = Harness(["one"], setup={"model": "new"})
+    _, state = harness.start(setup={"model": "old"})
     assert state.setup == {"model": "new"}

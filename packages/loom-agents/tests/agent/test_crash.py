@@ -1,4 +1,4 @@
-"""An agent that is killed with SIGKILL at every event, and in the middle of a tool, ends like one that was not."""
+"""An agent that is killed at any point ends like an uninterrupted one."""
 
 import json
 import signal
@@ -47,7 +47,7 @@ script = ScriptedModel([
     ModelReply("done"),
 ])
 store = SQLiteStore("runs.sqlite", durability="process")
-runner = build_agent_runner(Coordinator(script, tools), tools, store, observers=[observer])
+runner = build_agent_runner(Coordinator(script, tools), tools, store, name="agent", observers=[observer])
 state = AgentState().with_user("go")
 result = asyncio.run(runner.start(run_id="r", initial_state=state.to_json()))
 print(json.dumps({"state": result.state, "wait": result.wait, "steps": result.step_index, "events": seen}))
@@ -89,12 +89,13 @@ def test_a_tool_that_took_effect_before_the_kill_is_repeated_with_its_key_only(t
     times = Counter(name for name, _, _ in _effects(tmp_path))
     others = {name: times[name] for name in ("one", "two", "three") if name != tool}
     assert times[tool] == 2
-    # The two calls of the first reply run side by side: the other one may have been cut off too, after its effect.
+    # The two calls of the first reply run side by side: the other one may have been cut off too,
+    # after its effect.
     assert all(count == 1 or (count == 2 and {name, tool} == {"one", "two"}) for name, count in others.items())
     assert len({key for name, _, key in _effects(tmp_path) if name == tool}) == 1
 
 
-def test_a_tool_that_may_not_be_repeated_is_answered_as_interrupted(tmp_path: Path) -> None:
+def test_a_tool_that_is_not_repeatable_is_answered_as_interrupted(tmp_path: Path) -> None:
     assert _run(tmp_path, die_in="three", on_doubt="fail").returncode == -signal.SIGKILL
     ended = _run(tmp_path, on_doubt="fail")
     assert Counter(name for name, _, _ in _effects(tmp_path)) == {"one": 1, "two": 1, "three": 1}

@@ -1,4 +1,4 @@
-"""An agent that gives work to others: child runs, side by side, whatever becomes of them."""
+"""An agent that delegates tasks: concurrent child runs and all their outcomes."""
 
 import asyncio
 import json
@@ -49,7 +49,6 @@ class Team:
                     tools,
                     self.store,
                     name=name,
-                    aliases=(),
                 )
 
             return make
@@ -59,7 +58,7 @@ class Team:
             ScriptedModel(lead), tools, asks=True, delegation=delegation, compact_at_tokens=compact_at_tokens
         )
         self.runner = build_agent_runner(
-            coordinator, tools, self.store, children={name: maker(name) for name in children}
+            coordinator, tools, self.store, name="agent", children={name: maker(name) for name in children}
         )
 
     def note(self, text: str) -> str:
@@ -109,7 +108,7 @@ def test_the_next_delegation_to_an_agent_is_another_run() -> None:
 
 
 def children_of(*agents: str, earlier: dict[str, str] | None = None) -> list[str]:
-    """Name the child run of one call for each agent, all in one reply."""
+    """Return the names of the child runs for one call of each agent, all in one reply."""
     profiles = tuple(AgentProfile(name, "Works.") for name in ("coder", "coder-2", "coder-3", "coder-2-2"))
     calls = [delegate(f"call-{number}", agent) for number, agent in enumerate(agents)]
     children, names = Delegation(profiles, first_state).children(calls, earlier or {})
@@ -124,7 +123,7 @@ def test_an_agent_whose_name_ends_with_a_number_does_not_share_a_child_with_anot
     assert children_of("coder-3", "coder", "coder") == ["coder-3", "coder", "coder-4"]
 
 
-def test_the_children_of_earlier_replies_keep_their_names_and_nobody_else_gets_them() -> None:
+def test_the_children_of_earlier_replies_keep_their_unique_names() -> None:
     earlier = {"old-1": "coder", "old-2": "coder-2"}  # as every version has stored them
     assert children_of("coder", earlier=earlier) == ["coder-4"]  # coder-3 is the name of an agent
     assert children_of("coder-2", earlier=earlier) == ["coder-2-3"]  # so is coder-2-2
@@ -138,7 +137,7 @@ def test_no_two_calls_ever_share_a_child(agents: list[str], first: int) -> None:
     assert len(set(names)) == len(names)
 
 
-def test_a_call_id_that_went_with_a_summary_is_not_answered_by_the_earlier_child() -> None:
+def test_a_repeated_call_id_after_a_summary_is_not_answered_by_the_earlier_child() -> None:
     long = calling(delegate("call-1", task="x" * 4_000))
     lead = [long, calling(ToolCall("n", "note", {"text": "x"})), "summary", calling(delegate("call-1")), "done"]
     team = Team(*lead, compact_at_tokens=600, researcher=["found"])
@@ -147,7 +146,7 @@ def test_a_call_id_that_went_with_a_summary_is_not_answered_by_the_earlier_child
     assert team.state.answer == "done"
 
 
-def test_what_the_children_used_is_added_up() -> None:
+def test_the_usage_of_children_is_summed() -> None:
     paid = ModelReply("found", usage=Usage(1, 10, 2, 5, 0.5))
     team = Team(calling(delegate("a"), delegate("b")), "done", researcher=[paid])
     team.start()
@@ -166,7 +165,7 @@ def test_a_child_that_fails_is_an_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({}, "there is no such agent. Agents: researcher, verifier."),
         ({"agent": "nobody", "task": "x"}, "'nobody': there is no such agent"),
@@ -177,12 +176,12 @@ def test_a_child_that_fails_is_an_answer() -> None:
         ({"agent": "researcher", "task": "x", "_key": 1}, "no argument '_key'"),
     ],
 )
-def test_an_invalid_delegation_is_answered_at_once(arguments: dict[str, Any], said: str) -> None:
+def test_an_invalid_delegation_is_answered_at_once(arguments: dict[str, Any], message: str) -> None:
     team = Team(calling(ToolCall("a", "delegate", arguments)), "sorry", researcher=["found"])
     team.start()
     ((outcome, text),) = team.answers
     assert outcome == "failed"
-    assert said in text
+    assert message in text
 
 
 def test_a_question_to_the_user_waits_until_the_children_are_done() -> None:
@@ -205,7 +204,7 @@ def test_children_have_what_remains_of_the_budget() -> None:
     assert result.status == "waiting"
 
 
-def test_a_profile_has_a_budget_of_its_own() -> None:
+def test_a_profile_has_its_own_budget() -> None:
     child = ModelReply("", (ToolCall("n", "note", {"text": "x"}),), Usage(1, 3, 0, 3))
     team = Team(calling(delegate("a", "verifier")), "done", verifier=[child, "found"])
     team.start()
@@ -213,7 +212,7 @@ def test_a_profile_has_a_budget_of_its_own() -> None:
     assert RESEARCHER.budget is None
 
 
-def test_a_profile_is_stored_as_it_was_and_says_its_purpose() -> None:
+def test_a_stored_profile_reads_back_as_it_was_and_has_a_purpose() -> None:
     assert AgentProfile.from_json(json.loads(json.dumps(VERIFIER.to_json()))) == VERIFIER
     assert AgentProfile.from_json(RESEARCHER.to_json()) == RESEARCHER
     assert RESEARCHER.purpose == "Find things out."
@@ -243,11 +242,11 @@ store = SQLiteStore("runs.sqlite", durability="process")
 profiles = (AgentProfile("one", "One."), AgentProfile("two", "Two."))
 def maker(name):
     script = [ModelReply("", (ToolCall("n", "note", {"text": name}),)), f"answer of {name}"]
-    return build_agent(Coordinator(ScriptedModel(script), tools, keeps_open=False), tools, name=name, aliases=())
+    return build_agent(Coordinator(ScriptedModel(script), tools, keeps_open=False), tools, name=name)
 delegation = Delegation(profiles, lambda profile, task: AgentState().with_user(task).to_json())
 call = lambda i, a: ToolCall(i, "delegate", {"agent": a, "task": "go"})
 lead = ScriptedModel([ModelReply("", (call("a", "one"), call("b", "two"))), ModelReply("", (call("c", "one"),)), "merged"])
-runner = build_agent_runner(Coordinator(lead, tools, delegation=delegation), tools, store, observers=[observer],
+runner = build_agent_runner(Coordinator(lead, tools, delegation=delegation), tools, store, name="lead", observers=[observer],
     children={p.name: maker(p.name) for p in profiles})
 result = asyncio.run(runner.start(run_id="team", initial_state=AgentState().with_user("go").to_json()))
 children = {row["run_id"]: row["result"] for row in runner.list() if row["run_id"] != "team"}

@@ -20,7 +20,7 @@ def _policy(workspace: Workspace, *rules: str, mode: Mode = "ask") -> Policy:
         ("read-only", "allow", "deny", "deny", "deny", "deny"),
     ],
 )
-def test_a_mode_says_it_for_all_calls(
+def test_a_mode_decides_about_all_calls(
     workspace: Workspace, mode: Mode, look: str, edit: str, tests: str, commit: str, marked: str
 ) -> None:
     policy = _policy(workspace, mode=mode)
@@ -33,7 +33,7 @@ def test_a_mode_says_it_for_all_calls(
     assert policy.decide("server__tool", {}, read_only=True, marked=True).how == marked
 
 
-def test_deny_wins_over_ask_and_ask_over_allow_whatever_their_order(workspace: Workspace) -> None:
+def test_deny_overrides_ask_and_ask_overrides_allow_in_any_order(workspace: Workspace) -> None:
     rules = ("allow edit_file(src/**)", "deny edit_file(src/keep/**)", "ask edit_file(src/a.py)")
     for order in (rules, rules[::-1]):
         policy = _policy(workspace, *order)
@@ -47,7 +47,7 @@ def test_deny_wins_over_ask_and_ask_over_allow_whatever_their_order(workspace: W
     "path",
     ["docs/guide.md", "./docs/guide.md", "docs//guide.md", "DOCS/Guide.md", "{root}/docs/guide.md", "in/guide.md"],
 )
-def test_no_spelling_of_a_path_gets_around_a_deny(workspace: Workspace, path: str) -> None:
+def test_no_spelling_of_a_path_evades_a_deny(workspace: Workspace, path: str) -> None:
     (workspace.root / "in").symlink_to(workspace.root / "docs")
     for rule in ("deny edit_file(docs/**)", "deny edit_file(path=docs/**)", "deny *(docs/*)"):
         policy = _policy(workspace, "allow edit_file", rule)
@@ -58,7 +58,7 @@ def test_no_spelling_of_a_path_gets_around_a_deny(workspace: Workspace, path: st
 @pytest.mark.parametrize(
     "path", ["src/../docs/guide.md", "src/link", "../src/app.py", "SRC/app.py", "/etc/src/x", "src"]
 )
-def test_a_path_that_is_not_surely_allowed_is_asked_about(workspace: Workspace, path: str) -> None:
+def test_a_path_needs_approval_unless_every_spelling_is_allowed(workspace: Workspace, path: str) -> None:
     (workspace.root / "src" / "link").symlink_to(workspace.root / "docs" / "guide.md")
     policy = _policy(workspace, "allow edit_file(src/*.py)", mode="ask")
     assert policy.decide("edit_file", {"path": path}).how == "ask"
@@ -75,7 +75,7 @@ def test_a_patch_is_allowed_when_all_its_files_are_and_denied_when_one_is(worksp
     assert named_paths("apply_patch", {"patch": PATCH.format("x")}) == ["src/app.py", "x"]
 
 
-def test_other_arguments_are_compared_whole_or_one_by_name(workspace: Workspace) -> None:
+def test_other_arguments_are_compared_as_json_or_one_by_name(workspace: Workspace) -> None:
     policy = _policy(
         workspace, "allow k8s__*(namespace=test-*)", 'deny *(*"force": true*)', "ask git_commit(*WIP*)", mode="auto"
     )
@@ -89,18 +89,18 @@ def test_other_arguments_are_compared_whole_or_one_by_name(workspace: Workspace)
     assert ask.decide("k8s__apply", {"namespace": ["test-1"]}).how == "ask"
 
 
-def test_a_rule_may_open_one_tool_in_a_mode_that_only_looks(workspace: Workspace) -> None:
+def test_a_rule_can_allow_one_tool_in_the_read_only_mode(workspace: Workspace) -> None:
     policy = _policy(workspace, "allow run_tests", mode="read-only")
     assert policy.decide("run_tests", {"path": "."}).how == "allow"
     assert policy.decide("run_tests_now", {"path": "."}).how == "deny"
 
 
 @pytest.mark.parametrize("text", ["", "edit_file(", "edit_file()", "a b", "(src)", "edit_file(src)x", "ed;it"])
-def test_a_rule_that_is_none_is_refused(text: str) -> None:
+def test_an_invalid_rule_is_refused(text: str) -> None:
     with pytest.raises(AgentError, match="neither TOOL nor"):
         Rule.parse("allow", text)
 
 
 @pytest.mark.parametrize("text", ["edit_file", "edit_file(src/**)", "server__*", "t(a=b(c))", "*"])
-def test_a_rule_is_written_as_it_was_read(text: str) -> None:
+def test_the_text_of_a_rule_is_the_text_it_was_parsed_from(text: str) -> None:
     assert str(Rule.parse("deny", text)) == text

@@ -6,7 +6,7 @@ from loom_agents._models.messages import AssistantMessage, ToolCall, ToolMessage
 CALLS = (ToolCall("1", "grep", {"pattern": "x"}), ToolCall("2", "grep", malformed="{"))
 
 
-def test_a_state_comes_back_from_json_as_it_was() -> None:
+def test_a_state_reads_back_from_json_as_it_was() -> None:
     state = AgentState(
         (UserMessage("hi"), AssistantMessage("", CALLS, "m"), ToolMessage("1", "grep", "success", {"a": [1]})),
         Usage(1, 2, 3, 4, None),
@@ -25,7 +25,7 @@ def test_pending_calls_are_those_without_an_answer() -> None:
     assert AgentState((*asked, ToolMessage("1", "grep", "success", 1))).pending == CALLS[1:]
 
 
-def test_a_turn_is_answered_when_the_assistant_has_spoken_without_asking_for_tools() -> None:
+def test_a_turn_is_answered_by_a_reply_without_tool_calls() -> None:
     state = AgentState().with_user("hi")
     assert (state.answer, state.turn, state.last_user_text) == (None, 1, "hi")
     asking = AgentState((*state.messages, AssistantMessage("wait", CALLS)))

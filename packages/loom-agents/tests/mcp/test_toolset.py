@@ -1,4 +1,4 @@
-"""The tools of MCP servers in a registry: names, schemas, results, and questions across processes."""
+"""The tools of MCP servers in a registry: names, schemas, results, questions."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ def real(**settings: Any) -> McpServerConfig:
 
 @pytest.fixture
 def use(tmp_path: Path) -> Callable[..., Any]:
-    """Start servers, give the registry and the servers to a coroutine function, and return its result."""
+    """Start servers, call a coroutine function with registry and servers, return its result."""
 
     def use(work: Callable[..., Any], *servers: McpServerConfig, local: ToolRegistry | None = None) -> Any:
         async def using() -> Any:
@@ -310,7 +310,7 @@ def test_a_question_of_a_tool_suspends_the_run_and_the_next_process_resumes_it_w
             with contextlib.closing(SQLiteStore(tmp_path / "runs.sqlite")) as store:
                 model = ScriptedModel([ModelReply("", (ToolCall("1", "real__delete", asked),)), "It is gone."])
                 step = Coordinator(model, tools, tool_table=servers.table(ToolRegistry()))
-                runner = build_agent_runner(step, tools, store, observers=[seen.append])
+                runner = build_agent_runner(step, tools, store, name="agent", observers=[seen.append])
                 if response is None:
                     state = AgentState().with_user("delete it").to_json()
                     return await runner.start(run_id="r", initial_state=state)
@@ -338,7 +338,7 @@ def test_tools_that_changed_between_two_processes_are_reported_by_an_event(use: 
         async def work(tools: ToolRegistry, servers: McpServers) -> Any:
             with contextlib.closing(SQLiteStore(tmp_path / "runs.sqlite")) as store:
                 step = Coordinator(ScriptedModel(["one", "two"]), tools, tool_table=servers.table(ToolRegistry()))
-                runner = build_agent_runner(step, tools, store, observers=[seen.append])
+                runner = build_agent_runner(step, tools, store, name="agent", observers=[seen.append])
                 if first:
                     return await runner.start(run_id="r", initial_state=AgentState().with_user("hi").to_json())
                 await runner.signal(run_id="r", name="message", payload="again")
@@ -475,7 +475,7 @@ def test_a_blob_that_cannot_be_written_leaves_no_file(tmp_path: Path, monkeypatc
 
 def test_a_question_may_be_a_url_to_open(tmp_path: Path) -> None:
     question = {"input_required": {"q": {"message": "Sign in?", "url": "https://h/x"}}, "request_state": None}
-    assert input_question(question) == "Sign in? (open https://h/x, then say yes or no)"
+    assert input_question(question) == "Sign in? (open https://h/x, then answer yes or no)"
     assert input_argument(question, "yes")["responses"] == {"q": {"action": "accept"}}
     assert input_argument(question, "no")["responses"] == {"q": {"action": "decline"}}
     kinds = {"n": {"type": "integer"}, "e": {"enum": ["a", "b"]}, "t": {"type": "string"}}

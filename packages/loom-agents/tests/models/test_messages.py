@@ -30,12 +30,12 @@ _messages = st.one_of(
 
 
 @given(st.lists(_messages, max_size=6).map(tuple))
-def test_a_conversation_comes_back_from_json_as_it_was(messages: tuple[Message, ...]) -> None:
+def test_a_conversation_reads_back_from_json_as_it_was(messages: tuple[Message, ...]) -> None:
     assert load_messages(json.loads(json.dumps(dump_messages(messages)))) == messages
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"format": "loom-messages/2", "messages": []}, "x"])
-def test_another_format_is_refused_by_its_name(data: object) -> None:
+def test_another_format_is_refused_and_named(data: object) -> None:
     with pytest.raises(MessageFormatError, match="loom-messages/1"):
         load_messages(data)
 
@@ -51,7 +51,7 @@ def test_a_damaged_conversation_is_refused(messages: object) -> None:
 @pytest.mark.parametrize(
     "arguments", ["{", "[1]", '"x"', "nope", '{"a": NaN}', '{"a": "\\ud800"}', "[" * 100_000, "1", "null"]
 )
-def test_arguments_that_are_no_json_object_are_kept_as_malformed(arguments: str) -> None:
+def test_arguments_that_are_not_a_json_object_are_kept_as_malformed(arguments: str) -> None:
     call = ToolCall.parse("1", "grep", arguments)
     assert call.malformed == arguments
     assert call.arguments == {}
@@ -78,7 +78,7 @@ def test_call_ids_are_unique_in_the_conversation_and_the_calls_otherwise_the_sam
     assert all(call.id for call in fresh)
 
 
-def test_ids_that_are_unique_already_stay() -> None:
+def test_unique_ids_are_not_changed() -> None:
     calls = (ToolCall("x", "a"), ToolCall("y", "b"))
     assert renumbered(calls, {"z"}) == calls
 

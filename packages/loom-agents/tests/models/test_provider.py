@@ -44,7 +44,7 @@ def test_a_reply_streams_and_its_usage_is_counted(provider: Any, name: str) -> N
     assert sent["messages"] == [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hello"}]
 
 
-def test_the_price_is_told_when_it_is_known_and_never_taken_for_nothing(provider: Any) -> None:
+def test_a_known_price_is_reported_and_an_unknown_one_is_not_zero(provider: Any) -> None:
     provider.streams({"content": "a"})
     provider.streams({"content": "a"})
     known, unknown = _ask("openai-chat:gpt-5-mini")[0].usage.cost_usd, _ask("ollama:qwen3")[0].usage.cost_usd
@@ -53,7 +53,7 @@ def test_the_price_is_told_when_it_is_known_and_never_taken_for_nothing(provider
     assert unknown is None
 
 
-def test_tool_calls_come_with_their_arguments_also_when_those_are_garbage(provider: Any) -> None:
+def test_tool_calls_have_their_arguments_even_if_malformed(provider: Any) -> None:
     provider.calls(("a", "grep", '{"pattern": "x"}'), ("b", "grep", '{"pattern": '))
     reply, _ = _ask("openai-chat:gpt-5-mini")
     assert reply.tool_calls == (
@@ -64,7 +64,7 @@ def test_tool_calls_come_with_their_arguments_also_when_those_are_garbage(provid
 
 
 @pytest.mark.parametrize(("finish", "reason"), [("length", "length"), ("content_filter", "refused")])
-def test_a_reply_that_stopped_early_says_why(provider: Any, finish: str, reason: str) -> None:
+def test_a_reply_that_stopped_early_has_a_reason(provider: Any, finish: str, reason: str) -> None:
     provider.streams({"content": "I was"}, finish=finish)
     assert _ask("openai-chat:gpt-5-mini")[0].finish_reason == reason
 
@@ -73,7 +73,7 @@ def test_a_reply_that_stopped_early_says_why(provider: Any, finish: str, reason:
     ("status", "retryable"),
     [(400, False), (401, False), (403, False), (404, False), (429, True), (500, True), (502, True), (503, True)],
 )
-def test_an_error_is_one_request_and_says_whether_to_try_again(provider: Any, status: int, retryable: bool) -> None:
+def test_an_error_is_one_request_and_reports_whether_a_retry_helps(provider: Any, status: int, retryable: bool) -> None:
     provider.fails(status, "the server\nsays no")
     with pytest.raises(ModelError, match="the server says no") as caught:
         _ask("openai-chat:gpt-5-mini")
@@ -82,7 +82,7 @@ def test_an_error_is_one_request_and_says_whether_to_try_again(provider: Any, st
     assert "\n" not in str(caught.value)
 
 
-def test_a_used_up_account_is_not_tried_again(provider: Any) -> None:
+def test_an_exceeded_quota_is_not_retried(provider: Any) -> None:
     import json
 
     def play(handler: Any) -> None:
@@ -103,13 +103,13 @@ def test_a_used_up_account_is_not_tried_again(provider: Any) -> None:
 
 
 @pytest.mark.parametrize("body", [b"data: {garbage\n\n", b"<html>proxy error</html>", b""])
-def test_garbage_instead_of_a_reply_is_a_model_error(provider: Any, body: bytes) -> None:
+def test_an_unreadable_reply_is_a_model_error(provider: Any, body: bytes) -> None:
     provider.says(body)
     with pytest.raises(ModelError):
         _ask("openai-chat:gpt-5-mini")
 
 
-def test_nobody_there_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_is_a_retryable_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     with pytest.raises(ModelError) as caught:
@@ -118,7 +118,7 @@ def test_nobody_there_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("name", ["gpt-5", "nobody:gpt-5", "", ":"])
-def test_an_unknown_model_is_said_in_one_line(name: str) -> None:
+def test_an_unknown_model_is_an_error_of_one_line(name: str) -> None:
     with pytest.raises(ModelError, match=f"cannot use the model '{name}': .*PROVIDER:MODEL") as caught:
         ProviderModel(name)
     assert "\n" not in str(caught.value)
@@ -143,13 +143,13 @@ def test_a_missing_key_is_named(monkeypatch: pytest.MonkeyPatch, name: str, vari
 
 
 @pytest.mark.parametrize("name", ["openai:gpt-5", "openai-chat:gpt-5"])
-def test_a_server_of_ones_own_needs_no_key(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_a_private_server_needs_no_key(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     assert ProviderModel(name).name == name
 
 
-def test_the_whole_conversation_goes_out_in_order_and_every_call_is_answered(provider: Any) -> None:
+def test_the_complete_conversation_is_sent_in_order_and_every_call_is_answered(provider: Any) -> None:
     calls = (ToolCall("a", "grep", {"pattern": "x"}), ToolCall("b", "grep", malformed="{"))
     conversation = (
         UserMessage("find x"),
@@ -169,7 +169,7 @@ def test_the_whole_conversation_goes_out_in_order_and_every_call_is_answered(pro
     assert "outcome unknown" in sent[3]["content"]
 
 
-def test_what_a_provider_wants_back_is_given_back_to_it_and_to_no_other() -> None:
+def test_details_of_a_provider_are_sent_back_only_to_it() -> None:
     thought = {"part_kind": "thinking", "content": "hm", "signature": "s1", "provider_name": "anthropic"}
     call = {"part_kind": "tool-call", "tool_name": "grep", "args": "{}", "tool_call_id": "old"}
     response = {"kind": "response", "parts": [thought, call]}
@@ -191,7 +191,7 @@ def test_a_run_survives_a_limit_a_lost_connection_and_duplicate_ids(provider: An
     coordinator = Coordinator(ProviderModel("openai-chat:gpt-5-mini"), tools, system="be kind")
     store = SQLiteStore(":memory:")
     policy = RetryPolicy(max_attempts=3, initial_s=0, should_retry=lambda e: getattr(e, "retryable", False))
-    runner = build_agent_runner(coordinator, tools, store, retry=policy)
+    runner = build_agent_runner(coordinator, tools, store, name="agent", retry=policy)
     state = AgentState().with_user("what is this about?").to_json()
     result = asyncio.run(runner.start(run_id="r", initial_state=state))
     after = AgentState.from_json(result.state)

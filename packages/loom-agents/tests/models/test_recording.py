@@ -35,14 +35,14 @@ def _converse(model: RecordingModel | ScriptedModel, first: int = 0) -> list[Mod
     return replies
 
 
-def test_a_recording_is_a_script_that_says_the_same(tmp_path: Path) -> None:
-    said = _converse(RecordingModel(ScriptedModel(REPLIES), tmp_path / "r.json"))
+def test_a_recording_is_a_script_with_the_same_replies(tmp_path: Path) -> None:
+    original = _converse(RecordingModel(ScriptedModel(REPLIES), tmp_path / "r.json"))
     again = _converse(ScriptedModel.from_file(tmp_path / "r.json"))
-    assert [(r.text, r.tool_calls, r.usage) for r in again] == [(r.text, r.tool_calls, r.usage) for r in said]
+    assert [(r.text, r.tool_calls, r.usage) for r in again] == [(r.text, r.tool_calls, r.usage) for r in original]
     assert json.loads((tmp_path / "r.json").read_text())["format"] == "loom-script/1"
 
 
-def test_a_resumed_run_goes_on_with_the_recording_of_the_killed_one(tmp_path: Path) -> None:
+def test_a_resumed_run_continues_the_recording_of_the_killed_one(tmp_path: Path) -> None:
     whole = tmp_path / "whole.json"
     _converse(RecordingModel(ScriptedModel(REPLIES), whole))
     parts = tmp_path / "parts.json"
@@ -64,7 +64,7 @@ def test_a_conversation_that_was_not_recorded_from_its_beginning_is_refused(tmp_
         _converse(RecordingModel(ScriptedModel(REPLIES), tmp_path / "r.json"), first=1)
 
 
-def test_a_file_that_is_no_script_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_script_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "notes.json").write_text("{}")
     with pytest.raises(ScriptError, match="top level"):
         RecordingModel(ScriptedModel([]), tmp_path / "notes.json")

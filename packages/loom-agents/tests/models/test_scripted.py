@@ -32,12 +32,12 @@ def test_the_position_is_read_from_the_conversation() -> None:
     assert _ask(ScriptedModel(script))[0].finish_reason == "tool_calls"
 
 
-def test_a_script_that_is_too_short_says_so() -> None:
+def test_a_script_that_is_too_short_is_an_error() -> None:
     with pytest.raises(ScriptError, match="has 0 replies and this is request 1"):
         _ask(ScriptedModel([]))
 
 
-def test_a_function_sees_the_request() -> None:
+def test_a_function_gets_the_request() -> None:
     reply, _ = _ask(ScriptedModel(lambda request: request.system.upper(), name="echo"))
     assert (reply.text, reply.model) == ("BE KIND", "echo")
 
@@ -100,7 +100,7 @@ def test_a_yaml_script_is_the_same(tmp_path: Path) -> None:
         ('{"format": "loom-script/1", "replies": ["a"], "more": 1}', "more"),
     ],
 )
-def test_a_wrong_script_is_refused_with_the_place(tmp_path: Path, content: str, place: str) -> None:
+def test_an_invalid_script_is_refused_with_the_place(tmp_path: Path, content: str, place: str) -> None:
     (tmp_path / "bad.json").write_text(content)
     with pytest.raises(ScriptError, match=place) as caught:
         ScriptedModel.from_file(tmp_path / "bad.json")
@@ -108,7 +108,7 @@ def test_a_wrong_script_is_refused_with_the_place(tmp_path: Path, content: str, 
 
 
 @pytest.mark.parametrize("name", ["missing.json", "folder", "latin.json", "bad.yaml"])
-def test_a_file_that_is_no_script_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_not_a_script_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "latin.json").write_bytes(b"\xe9")
     (tmp_path / "bad.yaml").write_text("a: [\nb: {")

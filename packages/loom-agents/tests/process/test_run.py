@@ -39,7 +39,7 @@ def _wait_until_gone(pid: int) -> None:
         time.sleep(0.02)
 
 
-def test_output_exit_code_and_input_come_through(tmp_path: Path) -> None:
+def test_input_output_and_exit_code_are_passed_through(tmp_path: Path) -> None:
     code = "import sys; print(sys.stdin.read()); print('err', file=sys.stderr); sys.exit(3)"
     ended = _run(*_python(code), folder=tmp_path, stdin=b"hello")
     assert ended.exit_code == 3
@@ -61,7 +61,7 @@ def test_a_command_that_takes_too_long_is_killed_with_its_children(tmp_path: Pat
         _wait_until_gone(int(pid))
 
 
-def test_a_child_that_is_left_behind_does_not_hold_the_answer_up(tmp_path: Path) -> None:
+def test_a_child_that_is_left_behind_does_not_delay_the_result(tmp_path: Path) -> None:
     code = "import subprocess; p = subprocess.Popen(['sleep', '600']); print(p.pid)"
     started = time.monotonic()
     ended = _run(*_python(code), folder=tmp_path)
@@ -70,7 +70,7 @@ def test_a_child_that_is_left_behind_does_not_hold_the_answer_up(tmp_path: Path)
     _wait_until_gone(int(ended.output))
 
 
-def test_a_child_that_left_the_group_does_not_hold_the_answer_up(tmp_path: Path) -> None:
+def test_a_child_that_left_the_group_does_not_delay_the_result(tmp_path: Path) -> None:
     code = "import subprocess; p = subprocess.Popen(['sleep', '30'], start_new_session=True); print(p.pid)"
     started = time.monotonic()
     ended = _run(*_python(code), folder=tmp_path)
@@ -79,11 +79,11 @@ def test_a_child_that_left_the_group_does_not_hold_the_answer_up(tmp_path: Path)
     assert time.monotonic() - started < 15
 
 
-def test_a_signal_shows_as_a_negative_code(tmp_path: Path) -> None:
+def test_a_signal_gives_a_negative_exit_code(tmp_path: Path) -> None:
     assert _run(*_python("import os; os.kill(os.getpid(), 9)"), folder=tmp_path).exit_code == -9
 
 
-def test_too_much_output_keeps_both_ends_and_says_what_is_missing(tmp_path: Path) -> None:
+def test_too_much_output_keeps_both_ends_and_reports_what_is_omitted(tmp_path: Path) -> None:
     ended = _run(*_python("print('BEGIN' + 'x' * 1_000_000 + 'END')"), folder=tmp_path, max_output_bytes=1000)
     assert ended.is_truncated
     assert ended.output_bytes == 1_000_009
@@ -93,7 +93,7 @@ def test_too_much_output_keeps_both_ends_and_says_what_is_missing(tmp_path: Path
     assert len(ended.output) < 1100
 
 
-def test_output_of_exactly_the_limit_is_whole(tmp_path: Path) -> None:
+def test_output_of_exactly_the_limit_is_complete(tmp_path: Path) -> None:
     ended = _run(*_python("print('y' * 999)"), folder=tmp_path, max_output_bytes=1000)
     assert not ended.is_truncated
     assert ended.output == b"y" * 999 + b"\n"
@@ -141,7 +141,7 @@ def test_a_command_does_not_outlive_an_agent_that_is_killed(tmp_path: Path) -> N
     _wait_until_gone(int((tmp_path / "pid2").read_text()))
 
 
-def test_an_agent_that_dies_with_the_code_unread_leaves_no_launcher(tmp_path: Path) -> None:
+def test_an_agent_killed_before_it_reads_the_code_leaves_no_launcher(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     command = [sys.executable, "-I", "-S", launcher.__file__, str(theirs.fileno()), "", "true"]
     process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), start_new_session=True)

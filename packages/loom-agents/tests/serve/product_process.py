@@ -1,6 +1,7 @@
-"""Serve a small product for the tests: `product_process.py DATABASE [PORT]`. It prints its address and token.
+"""Serve a small product for the tests: `product_process.py DATABASE [PORT]`.
 
-Its model streams three words and calls a tool: `slow` when the message says so, else `touch`, which needs an approval.
+Its model streams three words and calls a tool: `slow` if the message asks for it, else `touch`,
+which needs an approval.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The committed page is what its source says: built again, it is the same, byte for byte."""
+"""The committed page matches its source: a new build is the same, byte for byte."""
 
 import json
 import re
@@ -28,14 +28,14 @@ def test_the_page_never_writes_markup_and_loads_nothing() -> None:
     assert "url(" not in style
 
 
-def test_the_lock_file_names_no_place() -> None:
+def test_the_lock_file_names_no_registry() -> None:
     lock = json.loads((PAGE / "package-lock.json").read_text())
     assert all("resolved" not in package for package in lock["packages"].values())
     assert lock["packages"][""]["dependencies"].keys() == {"preact"}
 
 
 @pytest.mark.needs("node")
-def test_a_new_build_is_the_committed_bundle_and_the_types_hold(tmp_path: Path) -> None:
+def test_a_new_build_is_the_committed_bundle_and_passes_the_type_check(tmp_path: Path) -> None:
     root = PAGE
     if not (PAGE / "node_modules").is_dir():
         root = tmp_path / "page"
@@ -48,14 +48,14 @@ def test_a_new_build_is_the_committed_bundle_and_the_types_hold(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-def test_every_colour_of_text_can_be_read_on_its_ground(theme: int) -> None:
+def test_every_text_colour_has_enough_contrast_with_its_background(theme: int) -> None:
     """WCAG 2.2, contrast (minimum): 4.5 to 1."""
     block = re.findall(r":root \{([^}]*)\}", (PAGE / "src" / "style.css").read_text())[theme]
     colours = dict(re.findall(r"--([\w-]+): (#\w+)", block))
     for name in ("ink", "mute", "accent", "bad", "good", "wait"):
-        for ground in ("panel", "bg"):
-            lighter, darker = sorted((_luminance(colours[name]), _luminance(colours[ground])), reverse=True)
-            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, f"{name} on {ground}"
+        for background in ("panel", "bg"):
+            lighter, darker = sorted((_luminance(colours[name]), _luminance(colours[background])), reverse=True)
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, f"{name} on {background}"
 
 
 def _luminance(colour: str) -> float:

@@ -1,4 +1,4 @@
-"""The page in a real Chromium, against a real server: watch a run, decide about its call, and lose the line."""
+"""The page in Chromium: watch a run, decide about its call, lose the connection."""
 
 import shutil
 import signal
@@ -55,8 +55,8 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 @pytest.fixture
 def open_page(chromium: Any, served: Served) -> Iterator[Callable[..., Any]]:
-    """Open the page with the server's token; it fails the test when it complains or asks for anything elsewhere."""
-    complaints: list[str] = []
+    """Open the page; errors in it and requests to other servers fail the test."""
+    problems: list[str] = []
     contexts: list[Any] = []
 
     def opened(*, theme: str = "light", width: int = 1200, token: bool = True) -> Any:
@@ -64,11 +64,11 @@ def open_page(chromium: Any, served: Served) -> Iterator[Callable[..., Any]]:
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(10_000)
-        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
         page.on(
             "console",
             lambda message: (
-                complaints.append(message.text)
+                problems.append(message.text)
                 if message.type == "error"
                 and "Failed to load resource" not in message.text
                 and "ERR_" not in message.text
@@ -78,7 +78,7 @@ def open_page(chromium: Any, served: Served) -> Iterator[Callable[..., Any]]:
         page.on(
             "request",
             lambda request: (
-                complaints.append(request.url) if not request.url.startswith((served.address, "data:")) else None
+                problems.append(request.url) if not request.url.startswith((served.address, "data:")) else None
             ),
         )
         page.goto(f"{served.address}#token={served.token}" if token else served.address)
@@ -87,7 +87,7 @@ def open_page(chromium: Any, served: Served) -> Iterator[Callable[..., Any]]:
     yield opened
     for context in contexts:
         context.close()
-    assert complaints == []
+    assert problems == []
 
 
 def shoot(page: Any, name: str) -> None:
@@ -126,10 +126,10 @@ def test_a_run_is_started_watched_approved_by_a_click_and_answered(open_page: An
     page.get_by_label("message").fill("again")
     page.get_by_label("message").press("Control+Enter")
     page.get_by_role("article", name="approval run-0#2").get_by_role("button", name="Deny").click()
-    page.get_by_text("Done: not run, and not waiting for anybody").wait_for()
+    page.get_by_text("Done: not run, and not waiting for a decision").wait_for()
 
 
-def test_arguments_are_edited_and_what_is_no_json_is_said(open_page: Any) -> None:
+def test_arguments_are_edited_and_invalid_json_is_reported(open_page: Any) -> None:
     page = open_page()
     start(page, "one")
     page.get_by_role("button", name="Edit arguments").click()
@@ -141,7 +141,7 @@ def test_arguments_are_edited_and_what_is_no_json_is_said(open_page: Any) -> Non
     page.get_by_text("Done: touched two").wait_for()
 
 
-def test_two_pages_see_the_same_and_the_second_to_decide_is_told(open_page: Any) -> None:
+def test_two_pages_show_the_same_and_a_second_decision_is_refused(open_page: Any) -> None:
     one, two = open_page(), open_page(theme="dark", width=700)
     start(one, "both")
     two.get_by_label("waiting for approval").get_by_role("article").wait_for()
@@ -156,7 +156,7 @@ def test_two_pages_see_the_same_and_the_second_to_decide_is_told(open_page: Any)
     assert lines[0] == lines[1]
 
 
-def test_a_page_that_lost_the_line_comes_back_without_a_gap_or_a_repeat(open_page: Any, served: Served) -> None:
+def test_a_page_reconnects_without_a_gap_or_a_repeat(open_page: Any, served: Served) -> None:
     page = open_page()
     start(page, "line")
     before = page.get_by_label("timeline").get_by_role("listitem").all_inner_texts()
@@ -174,7 +174,7 @@ def test_a_page_that_lost_the_line_comes_back_without_a_gap_or_a_repeat(open_pag
     assert after[-1].endswith("(wait)")
 
 
-def test_a_run_is_cancelled_by_a_click_and_its_trace_is_a_page(open_page: Any, served: Served) -> None:
+def test_a_run_is_cancelled_by_a_click_and_its_trace_opens(open_page: Any, served: Served) -> None:
     page = open_page()
     page.get_by_label("message").fill("slow")
     page.get_by_role("button", name="Start").click()

@@ -1,4 +1,4 @@
-"""The HTTP interface as a real server on loopback: permissions, events without gaps or repeats, approvals, shutdown."""
+"""The HTTP interface on loopback: permissions, streams of events, approvals, shutdown."""
 
 import hashlib
 import http.client
@@ -56,7 +56,7 @@ class Server:
         self.port = int(address.rstrip("/").rpartition(":")[2])
 
     def end(self, how: int = signal.SIGTERM) -> str:
-        """End the server; give what it wrote to stderr."""
+        """Stop the server and return its output on stderr."""
         self.process.send_signal(how)
         _, err = self.process.communicate(timeout=20)
         return err
@@ -83,7 +83,7 @@ class Server:
 
     @contextmanager
     def stream(self, path: str, last: str | None = None) -> Iterator[Iterator[dict[str, Any]]]:
-        """Open a stream of events and give them one by one, until it ends."""
+        """Open a stream of events and yield them until it ends."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         headers = {"authorization": f"Bearer {self.token}"} | ({"last-event-id": last} if last is not None else {})
         connection.request("GET", path, headers=headers)
@@ -119,7 +119,7 @@ def _events(response: Any) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Give one server for the tests that leave it as it is."""
+    """A server that is shared by the tests that do not stop it."""
     started = Server(tmp_path_factory.mktemp("serve") / "runs.sqlite")
     started.start()
     yield started
@@ -128,7 +128,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Server]:
-    """Give a server that a test may end."""
+    """A server that a test may stop."""
     started = Server(tmp_path / "runs.sqlite")
     started.start()
     yield started
@@ -136,7 +136,7 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
         started.end()
 
 
-def test_a_run_is_started_asked_about_approved_and_answered(server: Server) -> None:
+def test_a_run_is_started_approved_and_answered(server: Server) -> None:
     accepted = server.post("/v1/runs", {"message": "the file"}, idempotency_key="whole")
     assert (accepted.status, accepted.json) == (202, {"run_id": "whole", "events": "/v1/runs/whole/events"})
     run = server.until("whole", "waiting")
@@ -161,7 +161,7 @@ def test_a_run_is_started_asked_about_approved_and_answered(server: Server) -> N
     assert (page.headers["content-type"], page.text[:15].lower()) == ("text/html; charset=utf-8", "<!doctype html>")
 
 
-def test_a_denial_goes_to_the_model_with_its_note_and_edited_arguments_are_used(server: Server) -> None:
+def test_a_denial_reaches_the_model_with_its_note_and_edited_arguments_are_used(server: Server) -> None:
     for run_id, body, answer in [
         ("denied", {"decision": "deny", "note": "not today"}, "not today"),
         ("edited", {"decision": "edit", "arguments": {"text": "another"}}, "touched another"),
@@ -172,7 +172,7 @@ def test_a_denial_goes_to_the_model_with_its_note_and_edited_arguments_are_used(
         assert answer in server.until(run_id, "answered")["answer"]
 
 
-def test_a_decision_is_made_once_about_the_arguments_that_were_seen(server: Server) -> None:
+def test_a_decision_is_made_once_about_the_arguments_that_were_shown(server: Server) -> None:
     server.post("/v1/runs", {"message": "x", "run_id": "once"})
     (request,) = server.until("once", "waiting")["approvals"]
     where = "/v1/runs/once/approvals/1"
@@ -193,7 +193,7 @@ def test_a_decision_is_made_once_about_the_arguments_that_were_seen(server: Serv
         assert server.post(where, wrong).status == 400, wrong
 
 
-def test_long_arguments_and_results_are_cut_in_events_and_whole_in_the_run(server: Server) -> None:
+def test_long_arguments_and_results_are_truncated_in_events_and_complete_in_the_run(server: Server) -> None:
     server.post("/v1/runs", {"message": "x" * 5000, "run_id": "long"})
     server.until("long", "waiting")
     server.post("/v1/runs/long/approvals/1", {"decision": "approve"})
@@ -206,7 +206,7 @@ def test_long_arguments_and_results_are_cut_in_events_and_whole_in_the_run(serve
         assert shown["total_characters"] > 5000
 
 
-def test_a_product_may_object_to_who_decides(server: Server) -> None:
+def test_a_product_can_refuse_a_caller(server: Server) -> None:
     server.post("/v1/runs", {"message": "the crown", "run_id": "crown"})
     server.until("crown", "waiting")
     refused = server.post("/v1/runs/crown/approvals/1", {"decision": "approve"})
@@ -215,7 +215,7 @@ def test_a_product_may_object_to_who_decides(server: Server) -> None:
     assert server.post("/v1/runs/crown/approvals/1", {"decision": "deny"}).status == 200
 
 
-def test_a_run_may_be_sent_twice_and_a_message_opens_the_next_turn(server: Server) -> None:
+def test_a_start_request_is_idempotent_and_a_message_starts_the_next_turn(server: Server) -> None:
     for _ in range(2):
         assert server.post("/v1/runs", {"message": "a", "run_id": "twice"}).status == 202
         server.until("twice", "waiting")
@@ -228,7 +228,7 @@ def test_a_run_may_be_sent_twice_and_a_message_opens_the_next_turn(server: Serve
     assert (taken.status, taken.json["error"]["type"]) == (409, "RunExists")
 
 
-def test_what_is_wrong_with_a_request_is_said_and_starts_nothing(server: Server) -> None:
+def test_an_invalid_request_is_refused_and_starts_nothing(server: Server) -> None:
     before = len(server.get("/v1/runs?limit=1000").json["runs"])
     for path, body in [
         ("/v1/runs", {}),
@@ -253,7 +253,7 @@ def test_what_is_wrong_with_a_request_is_said_and_starts_nothing(server: Server)
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", "Basic abc", "Bearer \xff"])
-def test_without_a_good_token_nothing_is_shown(server: Server, authorization: str) -> None:
+def test_without_a_valid_token_nothing_is_shown(server: Server, authorization: str) -> None:
     for path in ("/v1/runs", "/v1/events", "/v1/approvals", "/metrics", "/v1/session", "/v1/runs/x/trace.html"):
         answer = server.ask("GET", path, token="", **({"authorization": authorization} if authorization else {}))
         assert answer.status == 401, path
@@ -263,18 +263,18 @@ def test_without_a_good_token_nothing_is_shown(server: Server, authorization: st
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[::2]:80", "localhost.evil:80"])
-def test_a_request_under_another_name_is_refused(server: Server, host: str) -> None:
+def test_a_request_to_another_host_name_is_refused(server: Server, host: str) -> None:
     assert server.get("/v1/runs", host=host).status == 421
     assert server.get("/", host=host).status == 421
 
 
-def test_the_servers_own_names_are_taken(server: Server) -> None:
+def test_the_names_of_the_server_are_accepted(server: Server) -> None:
     for host in ("localhost", f"127.0.0.1:{server.port}", "LOCALHOST:1", "[::1]:80"):
         assert server.get("/healthz", host=host).status == 200
     assert [host_name(host) for host in ("a:1", "[::1]:2", "A")] == ["a", "[::1]", "a"]
 
 
-def test_a_body_that_is_too_long_is_refused_however_it_comes(server: Server) -> None:
+def test_a_body_that_is_too_long_is_refused_with_or_without_its_length(server: Server) -> None:
     assert server.post("/v1/runs", {"message": "x" * 1_000_001}).status == 413
     with socket.create_connection(("127.0.0.1", server.port)) as raw:
         head = f"POST /v1/runs HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {server.token}\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -288,7 +288,7 @@ def test_a_body_that_is_too_long_is_refused_however_it_comes(server: Server) -> 
         assert b" 413 " in raw.recv(4096).partition(b"\r\n")[0]
 
 
-def test_a_stream_cut_at_every_event_goes_on_without_a_gap_or_a_repeat(server: Server) -> None:
+def test_a_stream_interrupted_at_every_event_continues_without_a_gap_or_a_repeat(server: Server) -> None:
     server.post("/v1/runs", {"message": "cut", "run_id": "cut"})
     server.until("cut", "waiting")
     server.post("/v1/runs/cut/approvals/1", {"decision": "approve"})
@@ -313,8 +313,8 @@ def test_a_stream_cut_at_every_event_goes_on_without_a_gap_or_a_repeat(server: S
             assert list(events) == whole[index + 1 :]
 
 
-def test_a_live_stream_that_is_cut_again_and_again_sees_what_an_uncut_one_sees(server: Server) -> None:
-    """Each event is read by a connection of its own, while the run is at work."""
+def test_a_live_stream_with_many_interruptions_gets_the_same_events_as_one_without(server: Server) -> None:
+    """Read each event with a new connection while the run continues."""
     server.post("/v1/runs", {"message": "live", "run_id": "live"})
     seen: list[Any] = []
     last, decided = "0", False
@@ -330,7 +330,7 @@ def test_a_live_stream_that_is_cut_again_and_again_sees_what_an_uncut_one_sees(s
 
 
 @pytest.mark.parametrize("last", ["x", "-1", "99999999", "1e3", "9" * 40, "\u00b2"])
-def test_an_id_that_makes_no_sense_gets_everything_again(server: Server, last: str) -> None:
+def test_an_unknown_event_id_gets_all_events_again(server: Server, last: str) -> None:
     server.post("/v1/runs", {"message": "x", "run_id": "resync"})
     server.until("resync", "waiting")
     with server.stream("/v1/runs/resync/events") as events:
@@ -340,7 +340,7 @@ def test_an_id_that_makes_no_sense_gets_everything_again(server: Server, last: s
         assert next(event for event in events if "id" in event) == first
 
 
-def test_two_clients_of_one_run_see_the_same_and_pieces_of_text_come_live(server: Server) -> None:
+def test_two_clients_of_a_run_get_the_same_events_and_live_deltas(server: Server) -> None:
     with server.stream("/v1/events") as one, server.stream("/v1/events") as two:
         server.post("/v1/runs", {"message": "both", "run_id": "both"})
 
@@ -358,7 +358,7 @@ def test_two_clients_of_one_run_see_the_same_and_pieces_of_text_come_live(server
         assert "touch " in [event["data"].get("text") for event in first if event["event"] == "live"]
 
 
-def test_what_another_process_does_is_seen(server: Server) -> None:
+def test_events_of_another_process_are_sent(server: Server) -> None:
     code = f"""
 import asyncio
 from loom_agents import AgentState
@@ -382,7 +382,7 @@ def test_a_cancelled_run_stops_at_once(server: Server) -> None:
     assert server.post("/v1/runs/stop/cancel", {"note": 3}).status == 400
 
 
-def test_run_ids_may_hold_anything_printable(server: Server) -> None:
+def test_run_ids_may_have_any_printable_characters(server: Server) -> None:
     from urllib.parse import quote
 
     for name in ("a/b", "chat:x y", "\u00e9\u4e2d"):
@@ -391,7 +391,7 @@ def test_run_ids_may_hold_anything_printable(server: Server) -> None:
         assert server.until(quote(name, safe=""), "waiting")["run_id"] == name
 
 
-def test_metrics_count(server: Server) -> None:
+def test_metrics_count_runs_streams_and_events(server: Server) -> None:
     assert server.post("/v1/runs", {"run_id": "counted", "message": "x"}).status == 202
     families = {family.name: family for family in text_string_to_metric_families(server.get("/metrics").text)}
     assert families["loom_runs"].type == "gauge"
@@ -401,7 +401,7 @@ def test_metrics_count(server: Server) -> None:
     assert families["loom_events"].samples[0].value >= 1
 
 
-def test_the_page_holds_no_data_and_loads_nothing_from_elsewhere(server: Server) -> None:
+def test_the_page_has_no_data_and_loads_nothing_from_other_servers(server: Server) -> None:
     page = server.ask("GET", "/", token="")
     assert page.status == 200
     assert "tiny &lt;product&gt;" in page.text
@@ -413,7 +413,7 @@ def test_the_page_holds_no_data_and_loads_nothing_from_elsewhere(server: Server)
     assert server.get("/docs").status == 404
 
 
-def test_a_browsers_cookie_stands_for_the_token_and_changes_need_the_pages_header(server: Server) -> None:
+def test_a_cookie_replaces_the_token_and_changes_need_the_header_of_the_page(server: Server) -> None:
     opened = server.post("/v1/session")
     assert opened.json == {"name": "local", "scopes": ["admin", "approve", "read", "run"]}
     cookie = opened.headers["set-cookie"]
@@ -444,7 +444,7 @@ def test_sigterm_with_open_streams_ends_in_time_and_the_run_can_be_resumed(own_s
     assert own_server.post("/v1/runs/r/resume").status == 202
 
 
-def test_events_go_on_at_the_next_server(own_server: Server) -> None:
+def test_events_continue_at_the_next_server(own_server: Server) -> None:
     own_server.post("/v1/runs", {"message": "x", "run_id": "r"})
     own_server.until("r", "waiting")
     with own_server.stream("/v1/runs/r/events") as events:
@@ -459,7 +459,7 @@ def test_events_go_on_at_the_next_server(own_server: Server) -> None:
         assert [*seen, *(next(event for event in events if "id" in event) for _ in range(4))] == whole
 
 
-def test_a_file_of_tokens_gives_each_their_scopes(tmp_path: Path) -> None:
+def test_a_token_file_gives_each_caller_its_scopes(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"secret").hexdigest()
     file = tmp_path / "tokens.toml"
     file.write_text(f'[alice]\nsha256 = "{digest}"\nscopes = ["read", "approve"]\n')
@@ -475,9 +475,9 @@ def test_a_file_of_tokens_gives_each_their_scopes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("", "names nobody"),
+        ("", "it has no tokens"),
         ("x", "not TOML"),
         ("a = 1", "exactly `sha256` and `scopes`"),
         ('[a]\nsha256 = "00"\nscopes = ["read"]', "not 64 hexadecimal digits"),
@@ -486,10 +486,10 @@ def test_a_file_of_tokens_gives_each_their_scopes(tmp_path: Path) -> None:
         (f'[a]\nsha256 = "{"0" * 64}"\nscopes = ["read"]\ntoken = "x"', "exactly"),
     ],
 )
-def test_a_wrong_file_of_tokens_is_one_clear_error(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_token_file_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "t.toml").write_text(text)
     with pytest.raises(AgentError, match="^cannot (read|use) ") as error:
         Tokens.of_file(tmp_path / "t.toml")
-    assert said in str(error.value)
+    assert message in str(error.value)
     with pytest.raises(AgentError, match="no such file"):
         Tokens.of_file(tmp_path / "none.toml")

@@ -1,4 +1,4 @@
-"""A session that edits under approval, tests and commits, killed with SIGKILL in the middle of each of its tools."""
+"""A session that edits, tests and commits is killed with SIGKILL during each of its tools."""
 
 import os
 import shutil
@@ -98,7 +98,9 @@ class Killed(BaseException):
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process take the place of one that dies: what it plants is taken out again afterwards."""
+    """Let this process take the place of one that dies: what it plants is taken out again
+    afterwards.
+    """
     for place, name in (
         (ChangeRows, "intend"),
         (ChangeRows, "mark"),

@@ -34,8 +34,8 @@ def test_schema_and_description_come_from_the_function() -> None:
     assert TOOL.schema() == {
         "type": "object",
         "properties": {
-            "path": {"type": "string", "description": "where it is, relative."},
-            "limit": {"type": "integer", "description": "how many.", "default": 10},
+            "path": {"type": "string", "description": "Where it is, relative."},
+            "limit": {"type": "integer", "description": "How many.", "default": 10},
             "ratio": {"type": "number", "description": "", "default": 0.5},
             "deep": {"type": "boolean", "description": "", "default": False},
         },

@@ -52,17 +52,17 @@ def test_a_path_that_leads_outside_is_refused(workspace: Workspace, path: str) -
         "secrets.yaml",
     ],
 )
-def test_a_secret_is_refused_whatever_the_spelling(workspace: Workspace, path: str) -> None:
+def test_a_secret_is_refused_in_any_spelling(workspace: Workspace, path: str) -> None:
     with pytest.raises(WorkspaceError, match="secrets"):
         workspace.open(path)
 
 
 @pytest.mark.parametrize("path", [".env.example", "id_rsa.pub", "src/secrets.py", "environment.md", "keyboard.txt"])
-def test_a_harmless_name_is_no_secret(path: str) -> None:
+def test_a_harmless_name_is_not_a_secret(path: str) -> None:
     assert not is_secret(tuple(path.split("/")))
 
 
-def test_an_absolute_path_inside_the_workspace_is_understood(workspace: Workspace) -> None:
+def test_an_absolute_path_inside_the_workspace_is_accepted(workspace: Workspace) -> None:
     with workspace.open(str(workspace.root / "docs" / "guide.md")) as file:
         assert file.readline() == b"# Guide\n"
 
@@ -122,12 +122,12 @@ def test_a_workspace_must_be_a_folder(tmp_path: Path, name: str) -> None:
         Workspace.at(tmp_path / name)
 
 
-def test_the_applications_own_files_are_neither_listed_nor_read(workspace: Workspace) -> None:
+def test_private_files_of_the_application_are_neither_listed_nor_read(workspace: Workspace) -> None:
     for name in ("runs.sqlite", "runs.sqlite-wal", "runs.sqlite.md"):
         (workspace.root / name).write_text("x")
     (workspace.root / "alias.md").symlink_to(workspace.root / "runs.sqlite")
     own = Workspace.at(workspace.root, private=[workspace.root / "docs" / ".." / "runs.sqlite"])
     for path in ("runs.sqlite", "runs.sqlite-wal", "alias.md"):
-        with pytest.raises(WorkspaceError, match="belongs to the program"):
+        with pytest.raises(WorkspaceError, match="private file of the application"):
             own.open(path)
     assert [file.path for file in walk(own) if file.path.startswith("runs")] == ["runs.sqlite.md"]

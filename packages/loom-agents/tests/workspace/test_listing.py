@@ -49,7 +49,7 @@ def test_the_listing_is_what_git_would_show(workspace: Workspace) -> None:
     assert sorted(file.path for file in walk(workspace)) == sorted(set(shown) - hidden)
 
 
-def test_a_link_that_points_at_its_own_folder_ends(workspace: Workspace) -> None:
+def test_a_link_to_its_own_folder_is_not_followed(workspace: Workspace) -> None:
     (workspace.root / "docs" / "again").symlink_to(workspace.root)
     assert len(list(walk(workspace))) == 8
 
@@ -73,11 +73,11 @@ def test_a_link_that_points_at_its_own_folder_ends(workspace: Workspace) -> None
         ("b.py", "[ab].py", True),
     ],
 )
-def test_globs_mean_what_they_mean_elsewhere(path: str, glob: str, expected: bool) -> None:
+def test_globs_match_within_and_across_folders(path: str, glob: str, expected: bool) -> None:
     assert matches(path, glob) is expected
 
 
-def test_a_hostile_glob_takes_no_time() -> None:
+def test_a_hostile_glob_takes_little_time() -> None:
     started = time.perf_counter()
     assert not matches("/".join(["a" * 50] * 40), "/".join(["**", "*a" * 20 + "b"] * 15))
     assert time.perf_counter() - started < 1

@@ -1,7 +1,7 @@
 from loom_agents import Workspace, workspace_tools
 
 
-def test_the_tools_are_declared_by_what_they_do(workspace: Workspace) -> None:
+def test_the_tools_are_declared_by_their_effects(workspace: Workspace) -> None:
     tools = {tool.name: tool for tool in workspace_tools(workspace)}
     assert sorted(tools) == ["git_diff", "git_status", "grep", "list_files", "read_file", "run_tests", "search_docs"]
     assert all(tool.read_only for name, tool in tools.items() if name != "run_tests")

@@ -25,7 +25,7 @@ def test_failing_tests_are_an_answer_and_not_an_error(workspace: Workspace) -> N
     assert answer["summary"].startswith("1 failed, 1 passed")
 
 
-def test_a_folder_without_tests_says_so(workspace: Workspace) -> None:
+def test_a_folder_without_tests_is_reported(workspace: Workspace) -> None:
     assert asyncio.run(_runner(workspace).run_tests("docs"))["status"] == "no tests found"
 
 
@@ -43,7 +43,7 @@ def test_tests_that_hang_are_stopped(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc", "link_folder", "none.py", "--collect-only", "-p", ".env", ""])
-def test_a_path_that_is_not_a_test_here_is_refused(workspace: Workspace, path: str) -> None:
+def test_a_path_that_names_no_test_is_refused(workspace: Workspace, path: str) -> None:
     with pytest.raises(ToolError):
         asyncio.run(_runner(workspace).run_tests(path))
 
@@ -55,18 +55,18 @@ def test_a_file_whose_name_looks_like_an_option_is_only_a_file(workspace: Worksp
     assert answer["status"] != "passed"
 
 
-def test_an_interpreter_without_pytest_is_said_plainly(workspace: Workspace) -> None:
+def test_an_interpreter_without_pytest_is_a_clear_error(workspace: Workspace) -> None:
     runner = SuiteRunner(workspace, (sys.executable, "-I", "-S", "-m", "pytest"))
     with pytest.raises(ToolError, match="no pytest"):
         asyncio.run(runner.run_tests("."))
 
 
-def test_a_command_that_does_not_start_is_said_plainly(workspace: Workspace) -> None:
-    with pytest.raises(ToolError, match="does not start"):
+def test_a_command_that_does_not_start_is_a_clear_error(workspace: Workspace) -> None:
+    with pytest.raises(ToolError, match="cannot be started"):
         asyncio.run(SuiteRunner(workspace, ("no-such-program",)).run_tests("."))
 
 
-def test_the_workspaces_own_environment_comes_first(workspace: Workspace) -> None:
+def test_the_environment_of_the_workspace_is_preferred(workspace: Workspace) -> None:
     assert default_test_command(workspace)[0] == sys.executable
     own = workspace.root / ".venv" / "bin"
     own.mkdir(parents=True)
@@ -74,7 +74,7 @@ def test_the_workspaces_own_environment_comes_first(workspace: Workspace) -> Non
     assert default_test_command(workspace)[0] == ".venv/bin/python"
 
 
-def test_output_of_fifty_megabytes_is_cut_and_counted(workspace: Workspace) -> None:
+def test_output_of_fifty_megabytes_is_truncated_and_counted(workspace: Workspace) -> None:
     code = "import sys\nfor n in range(500): sys.stdout.write('x' * 99_999 + '\\n')\nprint('the end')"
     runner = SuiteRunner(workspace, (sys.executable, "-I", "-S", "-c", code), 60.0)
     answer = asyncio.run(runner.run_tests("."))
@@ -84,7 +84,7 @@ def test_output_of_fifty_megabytes_is_cut_and_counted(workspace: Workspace) -> N
     assert answer["output"].endswith("the end\n")
 
 
-def test_output_that_is_no_text_is_shown_as_far_as_it_goes(workspace: Workspace) -> None:
+def test_output_that_is_not_utf8_is_shown_with_replacements(workspace: Workspace) -> None:
     code = "import sys; sys.stdout.buffer.write(bytes(range(256)))"
     answer = asyncio.run(SuiteRunner(workspace, (sys.executable, "-I", "-S", "-c", code), 60.0).run_tests("."))
     assert answer["status"] == "passed"

@@ -1,11 +1,11 @@
-"""A file of a project starts nothing before somebody has said so, for these bytes."""
+"""A file of a project is trusted only after the user trusted exactly these bytes."""
 
 from pathlib import Path
 
 from loom_agents._workspace.trusted_files import TrustedFiles
 
 
-def test_a_word_holds_for_one_file_with_these_bytes(tmp_path: Path) -> None:
+def test_trust_is_valid_for_one_file_with_its_bytes(tmp_path: Path) -> None:
     trusted, file = TrustedFiles(tmp_path / "new" / "trust.json"), tmp_path / ".mcp.json"
     assert not trusted.trusts(file, "aa")
     trusted.trust(file, "aa")
@@ -15,7 +15,7 @@ def test_a_word_holds_for_one_file_with_these_bytes(tmp_path: Path) -> None:
     assert trusted.knows(file)
 
 
-def test_words_about_other_files_stay(tmp_path: Path) -> None:
+def test_trust_of_other_files_is_kept(tmp_path: Path) -> None:
     trusted = TrustedFiles(tmp_path / "trust.json")
     trusted.trust(tmp_path / "a", "aa")
     trusted.trust(tmp_path / "b", "bb")
@@ -23,7 +23,7 @@ def test_words_about_other_files_stay(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["trust.json"]
 
 
-def test_a_link_is_the_file_that_it_leads_to(tmp_path: Path) -> None:
+def test_a_link_is_trusted_as_its_target(tmp_path: Path) -> None:
     trusted = TrustedFiles(tmp_path / "trust.json")
     (tmp_path / "real").touch()
     (tmp_path / "link").symlink_to(tmp_path / "real")
@@ -31,7 +31,7 @@ def test_a_link_is_the_file_that_it_leads_to(tmp_path: Path) -> None:
     assert trusted.trusts(tmp_path / "real", "aa")
 
 
-def test_a_damaged_file_holds_no_words(tmp_path: Path) -> None:
+def test_a_damaged_file_trusts_nothing(tmp_path: Path) -> None:
     for text in ("{", "[]", '{"files": 3}', "\0"):
         (tmp_path / "trust.json").write_text(text)
         trusted = TrustedFiles(tmp_path / "trust.json")

@@ -94,7 +94,8 @@ class CommandError(RunnerError):
 
     Args:
         message: *cannot X: because Y. Do Z.*
-        exit_code: The exit code of the command, one of `loom_runner.cli_base.ExitCode`; 2 is *usage*.
+        exit_code: The exit code of the command, one of `loom_runner.cli_base.ExitCode`; 2 is
+            *usage*.
         run_id: The run concerned.
     """
 

@@ -72,7 +72,9 @@ def parent_run_id(run_id: str) -> str | None:
 
 
 def ancestor_run_ids(run_id: str) -> list[str]:
-    """Return the ids of a child's parent, of that one's parent, and so on; empty if the run is not a child."""
+    """Return the ids of a child's parent, of that one's parent, and so on; empty if the run is not
+    a child.
+    """
     found = []
     while (parent := parent_run_id(run_id)) is not None:
         found.append(parent)

@@ -1,6 +1,7 @@
 """A run is driven by the agent that its row names, and by no other."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from loom_runner import (
     Sleep,
     Spawn,
     SQLiteStore,
+    Tool,
+    ToolRegistry,
     UsageError,
     Worker,
 )
@@ -244,7 +247,10 @@ def test_a_bare_old_name_that_was_driven_from_another_file_is_refused(store, clo
     clock.at_us += 60_000_000
     with pytest.raises(UsageError, match=r"program 'charge', last driven from billing.py:5, and this is"):
         asyncio.run(runner.resume(run_id="r"))
-    adopted = AgentRunner(step=charge, store=store, clock=clock, aliases=["charge"])
+    with pytest.raises(UsageError, match=r"Say in which file it was: aliases=\('FILE:charge',\)"):
+        Agent(step=charge, aliases=["charge"])
+    adopted = AgentRunner(step=charge, store=store, clock=clock, aliases=["billing:charge"])
+    assert asyncio.run(Worker(adopted, clock=clock).run(until_idle=True)) == 0
     assert asyncio.run(adopted.resume(run_id="r")).result == "charged"
 
 
@@ -284,3 +290,147 @@ def test_continue_is_still_a_continue(store, clock):
         asyncio.run(engine.resume(two, run_id="r"))
     assert asyncio.run(engine.resume(one, run_id="r")).result == 2
     assert seen == [0, 1, 2]
+
+
+def test_a_bare_old_child_is_resumed_by_its_own_agent_only(store, clock):
+    async def parent(state: State, ctx) -> Spawn[State] | Complete[str]:
+        return Spawn(state, [Child("a", State(), program="worker")])
+
+    child = Agent("worker", step=charge)
+    lead = Agent("lead", step=parent, children={"worker": child})
+    engine = LocalEngine(store, clock=clock)
+    asyncio.run(engine.start(lead, run_id="r", initial_state=State()))
+    set_program(store, "charge", "r:sub:a")
+    clock.at_us += 60_000_000
+    for stranger in (Agent("stranger", step=charge), Agent("another lead", step=parent, children={"worker": child})):
+        with pytest.raises(UsageError, match="its own module, or its parent 'r'"):
+            asyncio.run(engine.resume(stranger, run_id="r:sub:a"))
+    assert program_of(store, "r:sub:a") == "charge"
+    assert asyncio.run(engine.resume(lead, run_id="r:sub:a")).result == "charged"
+    assert program_of(store, "r:sub:a") == "worker"
+
+
+def test_a_fork_of_a_bare_old_run_belongs_to_the_file_of_the_run_that_it_is_a_fork_of(store, clock):
+    runner = AgentRunner(step=charge, store=store, clock=clock)
+    asyncio.run(runner.start(run_id="r", initial_state=State()))
+    asyncio.run(runner.fork(run_id="r", new_run_id="f", step=0))
+    for run_id in "rf":
+        set_program(store, "charge", run_id)
+    store._file.db.execute("UPDATE leases SET code_at = 'billing.py:5'")
+    clock.at_us += 60_000_000
+    with pytest.raises(UsageError, match="it is a run of program 'charge'"):
+        asyncio.run(runner.resume(run_id="f"))
+    store._file.db.execute("UPDATE leases SET code_at = '_test_identity.py:5'")  # as files were named earlier
+    assert asyncio.run(runner.resume(run_id="f")).result == "charged"
+
+
+# ------------------------------------------------------------------ one name, two programs
+
+
+def test_two_agents_of_one_function_that_may_do_different_things_do_not_share_a_name(store, clock):
+    safe, dangerous = ToolRegistry(), ToolRegistry()
+    dangerous.add(Tool(name="delete", function=lambda: None))
+    engine = LocalEngine(store, clock=clock)
+    agents = [
+        Agent("safe", step=charge, tools=safe),
+        Agent("dangerous", step=charge, tools=dangerous, aliases=("safe",)),
+    ]
+    worker = Worker(*(AgentRunner.of(agent, engine) for agent in agents), clock=clock)
+    with pytest.raises(UsageError, match="two agents named 'safe'"):
+        asyncio.run(worker.run(until_idle=True))
+
+
+def test_an_agent_that_is_built_twice_is_one_program(store, clock):
+    def build(text="a"):
+        async def step(state: State, ctx) -> Complete[str]:
+            return Complete(text)
+
+        return Agent("built", step=step, tools=ToolRegistry())
+
+    engine = LocalEngine(store, clock=clock)
+    runners = [AgentRunner.of(Agent(f"lead {n}", step=charge, children={"kid": build}), engine) for n in (1, 2)]
+    runners += [AgentRunner.of(build(), engine) for _ in range(2)]
+    assert asyncio.run(Worker(*runners, clock=clock).run(until_idle=True)) == 0
+    worker = Worker(*(AgentRunner.of(build(text), engine) for text in "ab"), clock=clock)
+    with pytest.raises(UsageError, match="two agents named 'built'"):
+        asyncio.run(worker.run(until_idle=True))
+
+
+def test_an_agent_whose_children_are_agents_like_it(store, clock):
+    async def halve(state: State, ctx) -> Spawn[State] | Complete[int]:
+        if ctx.children or state.n < 2:
+            return Complete(1 + sum(child.result for child in ctx.children.values()))
+        return Spawn(state, [Child(name, State(state.n // 2), program="half") for name in "ab"])
+
+    def build():
+        return AgentRunner(name="halves", step=halve, store=store, clock=clock, children={"half": build})
+
+    result = asyncio.run(asyncio.wait_for(build().start(run_id="r", initial_state=State(4)), 30))
+    assert result.result == 7
+    with pytest.raises(UsageError, match="run of program 'halves'"):
+        asyncio.run(AgentRunner(step=charge, store=store, clock=clock).resume(run_id="r"))
+    set_program(store, "another:program")
+    with pytest.raises(UsageError, match="run of program 'another:program'"):
+        asyncio.run(asyncio.wait_for(build().resume(run_id="r"), 30))
+    assert asyncio.run(asyncio.wait_for(Worker(build(), clock=clock).run(until_idle=True), 30)) == 0
+
+
+def test_two_files_of_one_name_in_two_folders_do_not_run_each_others_runs(place):
+    for name in ("billing", "cleanup"):
+        (place.folder / name).mkdir()
+        (place.folder / name / "agent.py").write_text(MODULE.format(name=name))
+    assert place.run("run", "billing/agent.py", "--run-id", "b", "--max-steps", "1").returncode == 0
+    refused = place.run("resume", "cleanup/agent.py", "--run-id", "b")
+    assert refused.returncode == 2
+    assert "last driven from billing/agent.py, and this is 'agent:step' of cleanup/agent.py" in refused.stderr
+    with SQLiteStore(place.folder / "runs.sqlite", "process") as store:
+        store._file.db.execute("UPDATE leases SET ended_as = 'interrupted'")
+    assert place.run("worker", "cleanup/agent.py", "--until-idle").returncode == 0
+    assert (place.folder / "effects.txt").read_text().split() == ["billing"]
+    (place.folder / "billing").rename(place.folder / "invoices")
+    assert place.run("resume", "invoices/agent.py", "--run-id", "b").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (["prof.py"], "prof:step"),
+        (["-m", "cProfile", "-o", "out", "prof.py"], "prof:step"),
+        (["-c", "import runpy; runpy.run_path('prof.py', run_name='<run_path>')"], "prof:step"),
+        (["-c", "import prof"], "prof:step"),
+        (["pkg/mod.py"], "pkg.mod:step"),
+        (["-m", "pkg.mod"], "pkg.mod:step"),
+        (["-c", "import pkg.mod"], "pkg.mod:step"),
+        (["-c", "from loom_runner._cli.agent_module import load_module; load_module('pkg/mod.py')"], "pkg.mod:step"),
+    ],
+)
+def test_the_name_does_not_depend_on_how_the_module_is_started(tmp_path, start, name):
+    text = (
+        "from functools import partial\nfrom loom_runner import Agent\nasync def step(state, ctx): ...\n"
+        "print(Agent(step=step).name, Agent(step=partial(step)).name, Agent(step=partial(step)).program.code_at)\n"
+    )
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "__init__.py").touch()
+    for file in ("prof.py", "pkg/mod.py"):
+        (tmp_path / file).write_text(text)
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, *start], cwd=tmp_path, capture_output=True, text=True, check=True, env=env)
+    file = name.partition(":")[0].rpartition(".")[2]
+    assert done.stdout == f"{name} {name} {file}.py:3\n"
+
+
+def test_starting_a_renamed_agent_names_the_alias_that_is_missing(store, clock):
+    asyncio.run(AgentRunner(step=charge, store=store, clock=clock).start(run_id="r", initial_state=State()))
+    for verb in ("start", "enqueue"):
+        with pytest.raises(RunExists, match=f"cannot {verb} 'r': .* aliases=\\('.*test_identity:charge',\\)"):
+            runner = AgentRunner(step=renamed, store=store, clock=clock)
+            asyncio.run(getattr(runner, verb)(run_id="r", initial_state=State()))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"name": 5}, {"name": "x" * 201}, {"aliases": None}, {"aliases": ["a", 5]}, {"step": "s"}, {"step": int}],
+)
+def test_an_agent_of_the_wrong_types_is_refused(arguments):
+    with pytest.raises(UsageError, match="cannot define an agent"):
+        Agent(**{"step": charge, **arguments})

@@ -63,8 +63,8 @@ close
 open
 close
 gave up: request 2 failed
-reported: block-scope in line 52
-reported: exception-context in line 52
+reported: block-scope in line 54
+reported: exception-context in line 54
 """,
 }
 

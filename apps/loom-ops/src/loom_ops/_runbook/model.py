@@ -194,7 +194,7 @@ class Runbook:
         kind: A `remedy` repairs something broken: it ends once every check passes. A `change` is
             made while everything works: every check must pass before it and after it.
         match: Words of the incidents that it is for.
-        steps: In the order of the file.
+        steps: The steps, in the order of the file.
     """
 
     name: str

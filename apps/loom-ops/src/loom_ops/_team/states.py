@@ -152,7 +152,7 @@ class VerifierState:
         executor: The id of the run that it watches.
         rounds: How often it has run the checks.
         held: The checks that passed in the first round.
-        failures: In how many rounds in a row one of those has failed since.
+        failures: The number of consecutive rounds in which one of those has failed since.
         stopped: Whether it has signalled the executor to stop.
         last: The results of the last round.
     """

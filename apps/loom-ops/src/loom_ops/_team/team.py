@@ -75,8 +75,7 @@ class Team:
         tools = team_tools(context, OutputPaths(self.database, self.database.parent / "postmortems"))
 
         def agent(role: str, step: Any, state: type, **more: Any) -> Agent:
-            aliases = [step.__qualname__]  # the names that earlier versions stored
-            return Agent(f"loom-ops/{role}", step=step, aliases=aliases, tools=tools, state_type=state, **more)
+            return Agent(f"loom-ops/{role}", step=step, tools=tools, state_type=state, **more)
 
         executor = agent(
             "executor",

@@ -17,7 +17,7 @@ Decision: TypeAlias = Literal["approve", "deny", "edit"]
 
 
 def current_user() -> str:
-    """Return the name of the user of this process, as far as the system knows it."""
+    """Return the name of the user of this process; `unknown` when it has none."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -214,7 +214,7 @@ class Conversation:
                 def build() -> Agent:
                     child = setup.for_agent(profile).build(database=database, servers=servers, changes=changes)
                     name = f"{PROGRAM}/{profile.name}"
-                    return build_agent(child.coordinator, child.tools, name=name, aliases=(), policy=child.policy)
+                    return build_agent(child.coordinator, child.tools, name=name, policy=child.policy)
 
                 return build
 

@@ -20,7 +20,7 @@ def open_change_log(store: SQLiteStore) -> ChangeLog:
         record = store.reader.get_run(run_id)
         return "" if record is None else str(record.created_at)
 
-    return ChangeLog(undo_path(Path(store.address)), born=created_at)
+    return ChangeLog(undo_path(Path(store.address)), created_at=created_at)
 
 
 def list_changes(store: SQLiteStore, run_id: str) -> Iterator[str]:
@@ -28,7 +28,7 @@ def list_changes(store: SQLiteStore, run_id: str) -> Iterator[str]:
     first.
     """
     Runs(store).get(run_id)
-    changes = open_change_log(store).standing(run_id)
+    changes = open_change_log(store).active(run_id)
     if not changes:
         write_error(_nothing_to_undo(run_id))
     for change in changes:

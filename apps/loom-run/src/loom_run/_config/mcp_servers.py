@@ -60,7 +60,7 @@ def mcp_servers(file: Path | str | None, *, database: Path) -> McpServers:
     written at once.
 
     Args:
-        file: From `find_mcp_file`; None for no servers.
+        file: The result of `find_mcp_file`; None for no servers.
         database: The database of the run; content other than text that servers send is stored next
             to it.
 

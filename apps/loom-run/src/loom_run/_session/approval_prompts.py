@@ -91,7 +91,7 @@ class ApprovalPrompts:
             try:
                 self._decide(request, key, conversation)
             except RunnerError as exc:
-                write_error(" ".join(str(exc).split()))  # somebody else decided first, or it expired
+                write_error(" ".join(str(exc).split()))  # another person decided first, or it expired
         return tuple(rules)
 
     def _read_key(self) -> str:

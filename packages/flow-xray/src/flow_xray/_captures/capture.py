@@ -32,17 +32,17 @@ class Capture:
     """The index entry of one capture.
 
     Args:
-        id: The name of its file without the ending; ids sort by time.
-        name: Title of the trace.
+        id: The name of its file without the extension; ids sort by time.
+        name: The title of the trace.
         started_at: UTC, ISO 8601 with microseconds.
-        status: Of the trace; "open" while its process records, "interrupted" when that process is
-            gone.
+        status: The status of the trace; "open" while its process records, "interrupted" when that
+            process has ended without closing it.
         path: Its journal, for `read_journal` and `flow-xray view`.
         duration_ms: None while it is open.
-        size_bytes: Of the journal when the capture ended.
+        size_bytes: The size of the journal when the capture ended.
         spans, model_calls, errors, tokens: Counts of the trace.
-        cost_usd: Of the calls whose cost the program recorded; None when there is none. Nothing is
-            priced here.
+        cost_usd: The sum of the costs that the program recorded; None when there are none. Nothing
+            is priced here.
         meta: Facts about the whole trace: `trace.meta` outside any span.
     """
 
@@ -75,7 +75,7 @@ def end_of(capture_id: str, trace: TraceData, size: int) -> dict[str, Any]:
     Args:
         capture_id: Its id.
         trace: What was recorded.
-        size: Of its journal, in bytes.
+        size: The size of its journal, in bytes.
     """
     facts = summary_of(trace)
     meta = {key: value for key, value in trace.meta.items() if key not in ("journal", "tags", "lines")}

@@ -53,7 +53,7 @@ class TraceStore:
             print(capture.started_at, capture.name, capture.status)
 
     Args:
-        folder: Created when it does not exist.
+        folder: The folder; created when it does not exist.
         max_count, max_age_s, max_bytes: Captures beyond these limits are removed, oldest first;
             None is no limit.
         redact: Rules in addition to the built-in ones, for every capture.

@@ -91,7 +91,7 @@ def usage_error(message: str) -> int:
 
 
 def is_json_output(options: argparse.Namespace) -> bool:
-    """Return whether to print JSON: as `--format` says, else if stdout is not a terminal."""
+    """Return whether to print JSON: with `--format json`, or by default into a pipe."""
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
     return options.format == "json" or (options.format is None and not is_terminal)
 

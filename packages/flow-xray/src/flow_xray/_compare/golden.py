@@ -63,7 +63,7 @@ class Verdict:
     """The result of a check.
 
     Args:
-        diff: Of the golden trace and the new one.
+        diff: The difference of the golden trace and the new one.
         exceeded: A line for each total that grew beyond its limit, or that is unknown.
         is_passed: No limit is exceeded, and nothing changed (unless only the limits count).
     """

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-_MAX_LINES: Final = 100_000  # in one range; a foreign file may name any numbers
+_MAX_LINES: Final = 100_000  # in one range; an imported file may contain any numbers
 
 
 def ranges(lines: Iterable[int]) -> str:

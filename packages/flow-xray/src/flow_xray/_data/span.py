@@ -16,7 +16,7 @@ STATUSES: tuple[Status, ...] = ("ok", "error", "open", "interrupted", "cancelled
 class _Recorded:
     """Holds the recorder's `freeze`.
 
-    It is no member of a span: never compared, printed or written.
+    It is not a member of a span: never compared, printed or written.
     """
 
     __slots__ = ("freeze_output",)

@@ -58,7 +58,7 @@ def fill(
     """Set the members of a span from OpenTelemetry attributes; they are not frozen yet.
 
     Args:
-        span: Has its id, name and times.
+        span: A span with its id, name and times.
         given: The attributes.
         events: The events inside the span, in order.
         is_error: The status code is an error.
@@ -103,7 +103,7 @@ def fill(
     if isinstance(tool_name, str) and tool_name not in span.name:
         meta["tool"] = tool_name
     elif isinstance(tool_name, str) and span.kind == "tool":
-        span.name = tool_name  # "execute_tool search", "running tool": the kind says that it is a tool
+        span.name = tool_name  # "execute_tool search", "running tool": the kind shows that it is a tool
     _set_end(span, attributes, events, is_error=is_error, message=message)
     span.tags = [
         {"name": event.name, "at_ns": event.at_ns, **{key: decoded(value) for key, value in event.attributes.items()}}

@@ -176,7 +176,7 @@ def event_message(name: str, attributes: Mapping[str, Any]) -> dict[str, Any] | 
 
 
 def written_message(value: Json, default_role: str) -> dict[str, Json] | None:
-    """Return a message in the form of the GenAI conventions; None when it is no message."""
+    """Return a message in the form of the GenAI conventions; None when it is not a message."""
     if isinstance(value, str):
         return {"role": default_role, "parts": [_text(value)]}
     if not isinstance(value, dict):

@@ -29,7 +29,7 @@ def read_files(paths: Sequence[str], *, is_partial_fine: bool = False) -> TraceD
     """Return the one trace in these files.
 
     Args:
-        paths: Of the files.
+        paths: The paths of the files.
         is_partial_fine: Return the intact part of a damaged trace file; the caller shows
             `meta["notes"]`.
 

@@ -26,7 +26,7 @@ def read_otlp(requests: list[Any], path: str, *, is_cut: bool = False) -> TraceD
 
     Args:
         requests: Decoded JSON, one or many.
-        path: Named in error messages.
+        path: The file name for error messages.
         is_cut: The last line of the file was incomplete.
 
     Raises:

@@ -65,7 +65,7 @@ class Session:
         name: Title of the trace.
         redactor: Applied to every value before it is stored.
         limits: How much of a value is recorded.
-        journal: Where each start and end is also written at once, or None.
+        journal: The journal to which each start and end is written at once, or None.
         outer: The position in an outer session that records the same spans.
         clock: Returns a monotonic time in nanoseconds; its first reading is mapped to `wall_ns`.
         wall_ns: Unix time that belongs to the first reading of `clock`.

@@ -273,7 +273,7 @@ class Redactor:
         return "".join([*parts, text[done:]]) if parts else text
 
     def _masked_value(self, found: "re.Match[str]", weight: Weight) -> str | None:
-        """Return what replaces a value in a text, or None when it is no secret."""
+        """Return what replaces a value in a text, or None when it is not a secret."""
         value = found[0]
         if value.startswith(MASK) or value in _NO_SECRETS:
             return None

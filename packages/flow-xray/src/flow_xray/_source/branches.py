@@ -37,7 +37,7 @@ def branch_facts(
     """Return the branches that could be decided, in the order of the source.
 
     Args:
-        functions: Of the index, by id.
+        functions: The functions of the index, by id.
         executed: Id of each function that ran -> its code location as recorded.
         called: Pairs of functions of which one was recorded inside the other.
         lines: The recorded lines of each file as text (`TraceData.meta["lines"]`), or None.

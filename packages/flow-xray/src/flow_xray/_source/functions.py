@@ -8,8 +8,8 @@ class Branch:
     """One branch of a function: a block under `if`, `else`, `for`, `while`, `except`, `case`.
 
     Args:
-        line: Of the keyword that opens it.
-        lines: Of the block, first and last.
+        line: The line of the keyword that opens it.
+        lines: The first and the last line of the block.
         calls: Ids of the functions of the index that its first statement calls by name.
     """
 

@@ -82,7 +82,7 @@ class SourceIndex:
         roots: Files or folders.
 
     Attributes:
-        functions: By id.
+        functions: The functions by id.
         notes: Descriptions of the files that could not be read.
     """
 

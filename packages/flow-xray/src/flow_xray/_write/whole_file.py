@@ -12,7 +12,7 @@ def write_whole(path: "str | os.PathLike[str]", content: bytes) -> None:
     A target that is not a regular file (`/dev/stdout`, a pipe) is written to directly.
 
     Raises:
-        TraceOutputError: The file cannot be written; what was there before is unchanged.
+        TraceOutputError: The file cannot be written; an existing file is unchanged.
     """
     given = os.fspath(path)
     target = os.path.realpath(given)

@@ -1,1 +1,1 @@
-"""The agent: its step, state, tool calls, delegation, compaction, questions to the user and policy."""
+"""The agent: step, state, tool calls, delegation, compaction, questions to the user, policy."""

@@ -1,10 +1,11 @@
-"""Shorten a long conversation: the model summarizes its beginning, in a step of its own.
+"""Shorten a long conversation: the model summarizes its beginning, in a separate step.
 
-The step is like any other: one request, its reply committed, and no second request after a crash. The
-summary replaces the messages that it is about; the user's last message, and the latest exchange with
-its tool results, stay unchanged. The replaced messages are still in the earlier checkpoints of the run.
+The step is like any other: one request, whose reply is committed, so that a crash does not repeat
+it. The summary replaces the messages that it covers; the user's last message, and the latest
+exchange with its tool results, stay unchanged. The replaced messages are still in the earlier
+checkpoints of the run.
 
-The length of a conversation is estimated from its text, so that every process comes to the same decision.
+The length of a conversation is estimated from its text, so every process makes the same decision.
 """
 
 import json
@@ -24,8 +25,8 @@ from loom_agents._models.messages import (
 )
 
 COMPACT_AT_TOKENS: Final = 100_000
-KEPT_SHARE: Final = 0.25  # of the limit: the most that is kept of the end, and the longest summary
-MIN_SHARE: Final = 0.3  # of the limit: to replace less is not worth a request, and would be done again and again
+KEPT_SHARE: Final = 0.25  # of the limit: the longest end that is kept, and the longest summary
+MIN_SHARE: Final = 0.3  # of the limit: replacing less is not worth a request, and would be repeated at every step
 
 SYSTEM: Final = (
     "You summarize a conversation between a user and an agent, so that the agent can continue it. Keep: what the user"
@@ -38,23 +39,23 @@ REQUEST: Final = "Summarize the conversation up to here."
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Hold a conversation in two parts: what is to be summarized, and what is kept."""
+    """Hold a conversation in two parts: one to summarize and one to keep."""
 
     old: tuple[Message, ...]
     kept: tuple[Message, ...]
 
 
 def tokens_of(messages: Sequence[Message]) -> int:
-    """Estimate how many tokens messages have: one for four characters."""
+    """Estimate the number of tokens in messages: one per four characters."""
     return math.ceil(sum(map(_characters, messages)) / CHARACTERS_PER_TOKEN)
 
 
 def split(messages: tuple[Message, ...], limit_tokens: int) -> Split | None:
-    """Split a conversation that is too long; None when it is not, or when too little would be replaced.
+    """Split a conversation that is too long; None when there is too little to replace.
 
     Args:
         messages: The conversation; every tool call in it is answered.
-        limit_tokens: The longest that it may be.
+        limit_tokens: The longest conversation that is not split.
     """
     if tokens_of(messages) <= limit_tokens:
         return None
@@ -71,16 +72,16 @@ def split(messages: tuple[Message, ...], limit_tokens: int) -> Split | None:
 
 
 def with_summary(parts: Split, text: str, limit_tokens: int) -> tuple[Message, ...]:
-    """Replace the old part by a summary. The user's last message stays, wherever it was.
+    """Replace the old part by a summary, but keep the user's last message.
 
     Args:
         parts: The conversation.
-        text: The summary; its end is cut when it is too long.
-        limit_tokens: The longest that the conversation may be.
+        text: The summary; it is truncated when it is too long.
+        limit_tokens: The longest conversation that is not split.
     """
     max_characters = int(limit_tokens * KEPT_SHARE * CHARACTERS_PER_TOKEN)
     carried = _carried_message(parts)
-    turns, replies, turn_replies, earlier = 0, 1, 0, 0  # the summary is a reply, too
+    turns, replies, turn_replies, earlier = 0, 1, 0, 0  # the summary is also a reply
     for message in parts.old:
         if isinstance(message, SummaryMessage):
             turns, replies, earlier = turns + message.turns, replies + message.replies, message.turn_replies
@@ -98,7 +99,7 @@ def with_summary(parts: Split, text: str, limit_tokens: int) -> tuple[Message, .
 
 
 def _carried_message(parts: Split) -> UserMessage | None:
-    """Return the user's last message, when it is in the old part: it is kept, before the kept part."""
+    """Return the user's last message if it is in the old part: it is kept before the kept part."""
     if any(isinstance(message, UserMessage) for message in parts.kept):
         return None
     return next((message for message in reversed(parts.old) if isinstance(message, UserMessage)), None)

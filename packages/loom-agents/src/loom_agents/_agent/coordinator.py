@@ -1,35 +1,34 @@
-"""The agent's transition: answer the open tool calls, then ask the model once.
+"""The step of an agent: answer the open tool calls, then send one request to the model.
 
 Theory of operation
 -------------------
-A model's reply and the work that it asks for must not be committed together. A reply is paid for and
-cannot be obtained again word for word; its tools may run for minutes and may be killed. So the reply
-ends its step: it is committed, with the tool calls in it, before any of them starts. The next step
-starts by answering those calls and then asks the model again:
+A model's reply and the tool calls in it must not be committed together. A reply costs money and
+cannot be reproduced; its tools may run for minutes and may be killed. So a step ends with the
+reply: it is committed, with the tool calls in it, before any of them starts. The next step runs
+these calls first and then sends the next request:
 
     step 0:                     ask the model -> calls search_docs
     step 1: run search_docs,    ask the model -> calls read_file, run_tests
     step 2: run both at once,   ask the model -> answers the user, the turn is over
 
-One step is one model request. When a process dies in the middle of step 2, the next one finds the same
-two calls in the state: those with a recorded result are read from the runner's ledger, the interrupted
-one is in doubt and is treated as its tool declares. The model is not asked again for a reply that is
-committed.
+One step is one model request. When a process crashes during step 2, the next one finds the same two
+calls in the state: recorded results are read from the runner's ledger, and the interrupted call is
+in doubt and handled as its tool declares. A request whose reply is committed is never repeated.
 
-The coordinator guarantees that every tool call is answered exactly once, by its id, in the order of the
-calls (`tool_calls`). Bad arguments, unknown tools and tools that fail are answers, too; the run
-continues.
+The coordinator guarantees that every tool call is answered exactly once, by its id, in the order of
+the calls (`tool_calls`). For invalid arguments, unknown tools and failed tools the answer is an
+error, and the run continues.
 
-A question to the user (`ask_user`) stays open: the other calls are answered, then the run waits for the
-signal `input`.
+A question to the user (`ask_user`) stays open: the other calls are answered, then the run waits for
+the signal `input`.
 
-Tasks for other agents (`delegate`) are started when the other calls are answered: the run waits for its
+Tasks for other agents (`delegate`) start after the other calls are answered: the run waits for its
 children, and the next step starts with their answers.
 
 A turn ends with an answer to the user. A conversation then waits for the signal `message`, whose
-payload is the text or `{"text": ...}`, and continues with the same state; with `keeps_open=False`, as
-in a child run, the run completes instead. Limits are enforced by the runner: each reply is reported to
-`ctx.budget`, and a run that has used up its budget pauses before the next step.
+payload is the text or `{"text": ...}`, and continues with the same state; with `keeps_open=False`,
+as in a child run, the run completes instead. Limits are enforced by the runner: each reply is
+reported to `ctx.budget`, and a run that has used up its budget pauses before the next step.
 """
 
 import json
@@ -64,7 +63,7 @@ from loom_agents._tools.input_requests import asks_for_input, input_question
 MESSAGE_SIGNAL = "message"
 
 UNKNOWN_COST = (
-    "the price of a request is not known, so the cost limit cannot be enforced. Use a model whose price is known,"
+    "the price of a request is unknown, so the cost limit cannot be enforced. Use a model with a known price,"
     " or limit the tokens instead."
 )
 
@@ -76,12 +75,14 @@ class Coordinator:
         model: Answers the requests.
         tools: The tools that the model may call.
         system: The system prompt.
-        setup: Replaces the `setup` of the state from now on; None leaves it as it is.
-        tool_table: A hash of each remote tool, by its name; a run that knew other ones gets an event.
+        setup: Replaces the `setup` of the state; None keeps it.
+        tool_table: A hash of each remote tool, by its name; a run emits an event when they have
+            changed.
         keeps_open: Whether the run waits for another message after an answer, or completes with it.
         asks: Whether the model may ask the user questions (`ask_user`).
-        delegation: The agents that the model may give tasks to (`delegate`).
-        compact_at_tokens: The length beyond which the beginning of a conversation is summarized, in a step of its own.
+        delegation: The agents that the model may delegate to (`delegate`).
+        compact_at_tokens: The length above which the beginning of a conversation is summarized in a
+            separate step.
     """
 
     def __init__(
@@ -110,9 +111,9 @@ class Coordinator:
         self._specs = (*specs, *([ASK_USER] if asks else []), *([delegation.spec()] if delegation else []))
 
     async def step(self, state: Any, ctx: RunContext) -> Continue[Any] | Wait[Any] | Spawn[Any] | Complete[Any] | Fail:
-        """Run one transition on the stored form of an `AgentState`.
+        """Run one step on the stored form of an `AgentState`.
 
-        The state is plain JSON here, so that no schema library is needed to read it back.
+        The state is plain JSON here, so that no schema library is needed to read it.
         """
         before = self._receive(AgentState.from_json(state), ctx)
         answered = await self._answer_calls(before, ctx)
@@ -128,7 +129,8 @@ class Coordinator:
             return Continue((await self._compact(answered, parts, ctx)).to_json())
         reply = await self._request(ModelRequest(self._system, answered.messages, self._specs), ctx)
         taken = [call.id for m in answered.messages if isinstance(m, AssistantMessage) for call in m.tool_calls]
-        # Calls that a summary replaced are not among the messages; those that started a child are still on record.
+        # A summary may have replaced the messages with earlier calls; those that started a child
+        # are in `delegated`.
         calls = renumbered(reply.tool_calls, [*taken, *answered.delegated])
         message = AssistantMessage(storable(reply.text), calls, reply.model, reply.finish_reason, reply.details)
         after = replace(answered, messages=(*answered.messages, message), usage=answered.usage + reply.usage)
@@ -139,7 +141,7 @@ class Coordinator:
         return Complete(turn_result(after), state=after.to_json())
 
     def _receive(self, state: AgentState, ctx: RunContext) -> AgentState:
-        """Add what the run was waiting for to the state."""
+        """Add the signal that the run waited for to the state."""
         if self._setup is not None:
             state = replace(state, setup=self._setup)
         state = self._with_tool_table(state, ctx)
@@ -161,8 +163,8 @@ class Coordinator:
         ctx.emit({"type": "tool_calls", "tool_calls": [call_json(call) for call in calls]})
         questions = [call for call in calls if self._asks and call.name == ASK_USER.name]
         tasks = [call for call in calls if self._delegation and call.name == DELEGATE]
-        wrong = [message for call in questions if (message := check_question(call)) is not None]
-        wrong += [message for call in tasks if (message := self._check_task(call)) is not None]
+        errors = [message for call in questions if (message := check_question(call)) is not None]
+        errors += [message for call in tasks if (message := self._check_task(call)) is not None]
         inputs = {call_id: entry["input"] for call_id, entry in state.questions.items() if "input" in entry}
         ready = [
             call
@@ -171,7 +173,7 @@ class Coordinator:
         ]
         done = await answer_calls(tuple(ready), self._tools, ctx, inputs)
         asking = {message.call_id: {"payload": message.payload} for message in done if asks_for_input(message.payload)}
-        after = state.with_answers((*wrong, *(message for message in done if message.call_id not in asking)))
+        after = state.with_answers((*errors, *(message for message in done if message.call_id not in asking)))
         unanswered = {call_id: entry for call_id, entry in state.questions.items() if call_id not in inputs}
         after = replace(after, questions=unanswered | asking)
         for call_id, entry in asking.items():
@@ -198,7 +200,7 @@ class Coordinator:
         return replace(state.with_answers(child_answer(call, child) for call, child in found), children_usage=used)
 
     def _with_tool_table(self, state: AgentState, ctx: RunContext) -> AgentState:
-        """Record which remote tools the model knows; emit an event when they differ from those of the last step."""
+        """Record the remote tools that the model knows; emit an event when they have changed."""
         before, now = state.tool_table, self._tool_table
         if now is None or before == now:
             return state
@@ -236,13 +238,13 @@ class Coordinator:
 
 
 def message_text(payload: Any) -> str:
-    """Return the user's text in the payload of a `message` signal, which a person may have written by hand."""
+    """Return the user's text in the payload of a `message` signal, which may be any JSON."""
     text = payload.get("text") if isinstance(payload, Mapping) else payload
     return text if isinstance(text, str) else json.dumps(payload, ensure_ascii=False)
 
 
 def turn_result(state: AgentState) -> dict[str, Any]:
-    """Return the result of a completed run: the answer, the model that gave it, and the usage of the run."""
+    """Return the result of a completed run: the answer, its model, and the usage of the run."""
     last = state.messages[-1]
     model = last.model if isinstance(last, AssistantMessage) else ""
     return {"answer": state.answer, "model": model, "turn": state.turn, "usage": state.total_usage.to_json()}

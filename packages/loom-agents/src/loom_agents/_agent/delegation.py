@@ -1,10 +1,11 @@
-"""Work that an agent delegates: each call of `delegate` is a run of its own, the child of this one.
+"""Delegation: each call of `delegate` starts a child run.
 
-The calls of one reply run side by side. The children are started in the transaction that commits the
-step, so a crash leaves all of them or none, and the next process finds the same ones. The first task
-of an agent is the run `<parent>:sub:<agent>`, the next one `<parent>:sub:<agent>-2`, and so on (a
-number that would make the name of another agent is skipped); the state records which call has which
-child. A child gets what remains of its parent's budget, or less when its profile says so.
+The calls of one reply run concurrently. The children are started in the transaction that commits
+the step, so a crash leaves all of them or none, and the next process finds the same ones. The first
+task of an agent is the run `<parent>:sub:<agent>`, the next one `<parent>:sub:<agent>-2`, and so on
+(a number that would give the name of another agent is skipped); the state records the child of each
+call. A child gets what remains of its parent's budget, or the budget of its profile if that is
+less.
 """
 
 import itertools
@@ -28,12 +29,12 @@ class AgentProfile:
 
     Args:
         name: Its name.
-        prompt: Its instructions; their first line tells the other agents what it is for.
-        tools: The tools that it has, by name or with wildcards; None for all.
+        prompt: Its instructions; the first line describes its purpose to the other agents.
+        tools: Its tools, as names or patterns with wildcards; None for all.
         model: Its model; None for that of its parent.
-        max_requests: Model requests for one task.
-        max_tokens: Tokens for one task.
-        max_cost_usd: Cost of one task.
+        max_requests: The most model requests for one task.
+        max_tokens: The most tokens for one task.
+        max_cost_usd: The highest cost of one task.
     """
 
     name: str
@@ -46,7 +47,7 @@ class AgentProfile:
 
     @property
     def purpose(self) -> str:
-        """What it is for, in one line."""
+        """Its purpose, in one line."""
         return self.prompt.strip().partition("\n")[0][:200]
 
     @property
@@ -71,7 +72,7 @@ class AgentProfile:
 
 @dataclass(frozen=True, slots=True)
 class Delegation:
-    """Say which agents there are to delegate to, and how their runs start.
+    """Define the agents that a model may delegate to, and how their runs start.
 
     Args:
         agents: The agents; each is a key of the runner's `children=`.
@@ -86,13 +87,13 @@ class Delegation:
         agents = "; ".join(f"{agent.name}: {agent.purpose}" for agent in self.agents)
         return ToolSpec(
             DELEGATE,
-            "Give a task to another agent and get its answer. It knows nothing but the task. Call it several times in"
-            f" one reply for independent tasks: they are done at the same time. Agents: {agents}",
+            "Give a task to another agent and get its answer. The agent knows only the task. Call this tool several"
+            f" times in one reply for independent tasks: they run at the same time. Agents: {agents}",
             {
                 "type": "object",
                 "properties": {
                     "agent": {"type": "string", "enum": [agent.name for agent in self.agents]},
-                    "task": {"type": "string", "description": "everything that the agent needs to know"},
+                    "task": {"type": "string", "description": "Everything that the agent needs to know."},
                 },
                 "required": ["agent", "task"],
                 "additionalProperties": False,
@@ -117,7 +118,7 @@ class Delegation:
         """Return the child runs that calls start.
 
         Args:
-            calls: Valid ones, in order.
+            calls: Valid calls, in order.
             earlier: The names of the children of earlier calls, by call id.
 
         Returns:
@@ -135,10 +136,11 @@ class Delegation:
 
 
 def _free_name(agent: str, taken: Collection[str]) -> str:
-    """Return the name of an agent's next child: the agent's own, or the first numbered one that is free.
+    """Return the name of an agent's next child: that of the agent, or a free one with a number.
 
-    The names of the other agents count as taken: `coder-2` is the second child of `coder` only when no agent is called
-    `coder-2`. Nothing is derived from how many children there are, so two agents cannot arrive at the same name.
+    The names of the other agents count as taken: `coder-2` is the second child of `coder` only when
+    no agent is called `coder-2`. The number of children is not used, so two agents cannot get the
+    same name.
     """
     numbered = (f"{agent}-{number}" for number in itertools.count(2))
     return next(name for name in itertools.chain((agent,), numbered) if name not in taken)
@@ -151,11 +153,11 @@ def child_answer(call: ToolCall, child: Any) -> ToolMessage:
     if child.status == "completed":
         payload = {"agent": call.arguments["agent"], "run_id": child.run_id, "answer": child.result["answer"]}
         return ToolMessage(call.id, call.name, "success", payload)
-    why = child.error.message if child.error else child.status
-    return failed(call, f"{call.arguments['agent']} did not finish ({child.run_id} is {child.status}): {why}")
+    reason = child.error.message if child.error else child.status
+    return failed(call, f"{call.arguments['agent']} did not finish ({child.run_id} is {child.status}): {reason}")
 
 
 def child_usage(child: Any) -> Usage:
-    """Return the usage of a completed child and its own children."""
+    """Return the usage of a completed child and its children."""
     result = child.result if child is not None and isinstance(child.result, Mapping) else {}
     return Usage.from_json(result.get("usage", {})) if child is not None else Usage()

@@ -1,4 +1,4 @@
-"""Decide which tool calls run, which need approval, and which are denied: modes and rules. Nothing here has effects.
+"""Decide which tool calls run, which need approval, and which are denied, by modes and rules.
 
 A *mode* decides about all calls:
 
@@ -9,17 +9,17 @@ A *mode* decides about all calls:
 | `auto` | runs | runs | runs |
 | `read-only` | runs | denied | denied |
 
-Reading is what a tool declares as read-only. `run_tests` runs in all modes but the last, because its
-command was chosen by the owner of the workspace and not by the model. A tool that its owner marked
-(`needs_approval`) needs approval in all modes but the last, in which it is denied.
+Reading is a call of a tool that is declared read-only. `run_tests` runs in all modes except
+`read-only`, because the owner of the workspace chose its command, not the model. A tool that is
+declared `needs_approval` needs approval in all modes except `read-only`, in which it is denied.
 
-A *rule* decides about some calls: `allow`, `ask` or `deny`, then `tool` or `tool(pattern)`; both may
-have wildcards. Rules come before the mode; of several that match, `deny` overrides `ask`, and `ask`
-overrides `allow`. The pattern is
+A *rule* decides about some calls: `allow`, `ask` or `deny`, then `tool` or `tool(pattern)`; both
+may have wildcards. Rules take precedence over the mode. If several match, `deny` overrides `ask`,
+and `ask` overrides `allow`. The pattern is
 
-* for tools with a path: a glob as in `list_files` (`src/**`). A path is compared as it is written and
-  as it is after all links; `allow` must match all of them, `deny` and `ask` one. A patch has the paths
-  of all its files.
+* for tools with a path: a glob as in `list_files` (`src/**`). It is compared with the path as
+  written and with all links resolved; `allow` must match both, `deny` and `ask` one of them. A
+  patch has the paths of all its files.
 * for other tools: wildcards over the arguments as JSON text, keys sorted;
 * `name=pattern`: wildcards over one argument.
 """
@@ -55,8 +55,8 @@ class Rule:
 
     Args:
         how: The decision.
-        tool: Which tools; wildcards are allowed.
-        pattern: Which calls of them; None for all.
+        tool: The name of the tool, or a pattern with wildcards.
+        pattern: The pattern for its calls; None for all.
     """
 
     how: How
@@ -68,7 +68,7 @@ class Rule:
         """Read `tool` or `tool(pattern)`.
 
         Raises:
-            AgentError: It is neither.
+            AgentError: The text is neither.
         """
         found = _RULE.fullmatch(text)
         if found is None or found[2] == "":
@@ -98,7 +98,7 @@ class Policy:
         workspace: Resolves the paths.
         mode: Decides about all calls.
         rules: Exceptions for some calls.
-        ttl_s: How long a request for approval stays valid; None for ever.
+        ttl_s: Seconds until a request for approval expires; None for no limit.
     """
 
     workspace: Workspace
@@ -109,7 +109,7 @@ class Policy:
     def gate(self, call: PendingCall) -> Allow | Ask | Deny:
         """Decide about a call of a run: the `gate` of an `AgentRunner`."""
         if INPUT_ARGUMENT in call.arguments:
-            return Allow()  # it was allowed before, and a person has just answered its question
+            return Allow()  # the call was allowed before, and a person has now answered its question
         marked = call.tool.needs_approval
         verdict = self.decide(call.name, call.arguments, read_only=call.tool.read_only, marked=marked)
         if verdict.how == "ask":
@@ -124,10 +124,10 @@ class Policy:
         """Decide about one call.
 
         Args:
-            tool: Its name.
-            arguments: The arguments of the model.
-            read_only: The tool changes nothing.
-            marked: The tool is declared `needs_approval`.
+            tool: The name of the tool.
+            arguments: The arguments from the model.
+            read_only: Whether the tool is declared read-only.
+            marked: Whether the tool is declared `needs_approval`.
         """
         for how in ("deny", "ask", "allow"):
             rules = [rule for rule in self.rules if rule.how == how and fnmatchcase(tool, rule.tool)]
@@ -176,7 +176,7 @@ class Policy:
         return fnmatchcase(text.casefold(), pattern.casefold())
 
     def _spellings(self, path: str) -> Iterable[str]:
-        """Return a path as it is written, relative to the workspace, and as it is after all links."""
+        """Return a path as written, relative to the workspace, and with all links resolved."""
         root = self.workspace.root.as_posix()
         yield str(PurePosixPath(path.removeprefix(f"{root}/")))
         try:
@@ -186,7 +186,7 @@ class Policy:
 
 
 def named_paths(tool: str, arguments: Mapping[str, Any]) -> list[str] | None:
-    """Return the paths that a call is about; None for a tool without paths."""
+    """Return the paths in the arguments of a call; None for a tool without paths."""
     if tool == "apply_patch":
         try:
             patches = parse_patch(str(arguments.get("patch", "")))

@@ -1,7 +1,7 @@
 """Build an agent from a coordinator, and its runner."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from loom_runner import Agent, AgentRunner, LocalEngine, RetryPolicy, RunEvent, Store, ToolRegistry
 
@@ -9,28 +9,25 @@ from loom_agents._agent.coordinator import Coordinator
 from loom_agents._agent.policy import Policy
 from loom_agents._errors import ModelError
 
-EARLIER_NAME: Final = "Coordinator.step"
-"""The program name in the rows of earlier versions, whatever the agent was."""
-
 
 def build_agent(
     coordinator: Coordinator,
     tools: ToolRegistry,
     *,
-    name: str = "agent",
-    aliases: Sequence[str] = (EARLIER_NAME,),
+    name: str,
+    aliases: Sequence[str] = (),
     retry: RetryPolicy | None = None,
     policy: Policy | None = None,
     children: Mapping[str, Agent | Callable[[], Any]] | None = None,
 ) -> Agent:
-    """Build an agent whose step is a coordinator's. Start it with `AgentState(...).to_json()`.
+    """Build an agent with the step of a coordinator; its state is `AgentState(...).to_json()`.
 
     Args:
         coordinator: The step.
         tools: The registry that the coordinator was built with.
-        name: Identifies the agent in a database, so every agent of a program needs a name of its
-            own, those that others delegate to included.
-        aliases: Earlier names of the agent; by default the one that earlier versions stored.
+        name: Identifies the agent in a database, so every agent of a program needs a unique name,
+            including those that others delegate to.
+        aliases: Earlier names of the agent.
         retry: When a failed step is tried again; by default when the error of the model is
             retryable.
         policy: Which tool calls run, need approval, or are denied. Without it, calls of tools that
@@ -54,8 +51,8 @@ def build_agent_runner(
     tools: ToolRegistry,
     store: Store,
     *,
-    name: str = "agent",
-    aliases: Sequence[str] = (EARLIER_NAME,),
+    name: str,
+    aliases: Sequence[str] = (),
     observers: Sequence[Callable[[RunEvent], None]] = (),
     retry: RetryPolicy | None = None,
     policy: Policy | None = None,

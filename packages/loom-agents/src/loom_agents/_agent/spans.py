@@ -1,9 +1,9 @@
-"""Model requests as spans: the one in progress, and those that a run has on record.
+"""Model requests as spans: the one in progress, and the recorded ones of a run.
 
-A live request is traced while it runs. Requests of other processes, killed ones included, are found in
-the states of the run: each step's state holds the reply that the step committed and the usage until
-then. `describe_step` reads them; `loom_runner` finds it by its entry point when it draws the trace of a
-run.
+A live request is traced while it runs. Earlier requests, also of other processes, are read from the
+states of the run: the state of each step holds the reply that the step committed and the usage so
+far. `describe_step` reads them; `loom_runner` finds it by its entry point when it draws the trace
+of a run.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,7 +33,8 @@ def describe_step(before: Any, after: Any, result: Any) -> list[Span]:
         result: The result of the run when the step completed it.
 
     Returns:
-        One span without id and times, or none: the state is not an agent's, or no request was sent.
+        One span without id and times; no span when the state is not of an agent, or no request was
+        sent.
     """
     if not isinstance(before, Mapping) or not isinstance(result if after is None else after, Mapping):
         return []
@@ -81,6 +82,6 @@ def reply_meta(usage: Usage, model: str, finish_reason: str) -> dict[str, Any]:
 
 
 def _completed(before: AgentState, result: Mapping[str, Any]) -> AgentState:
-    """Return the state that a completed run would have: its last step stores a result instead."""
+    """Return the state after the last step of a completed run, which stores a result instead."""
     reply = AssistantMessage(result["answer"], model=result["model"])
     return AgentState((*before.messages, reply), Usage.from_json(result["usage"]))

@@ -1,4 +1,4 @@
-"""The state of an agent's run: the conversation and its usage. Everything else is derived from it."""
+"""The state of an agent's run, from which everything else is derived."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,10 +27,10 @@ class AgentState:
         messages: The conversation so far.
         usage: The usage of all requests of the run.
         children_usage: The usage of its child runs.
-        setup: What the application needs to build the same model and tools again, as JSON; the coordinator
-            does not read it.
-        questions: What tools ask a person, by the id of their call: the tool's `payload`, and the answer as `input`
-            once there is one (see `_tools.input_requests`).
+        setup: JSON from which the application builds the same model and tools again; the
+            coordinator does not read it.
+        questions: Questions of tools to a person, by the id of the call: the tool's `payload`, and
+            the answer as `input` when there is one (see `_tools.input_requests`).
         tool_table: A hash of each remote tool that the model knows, by its name.
         delegated: The name of the child run of each `delegate` call so far, by its id.
     """
@@ -61,14 +61,14 @@ class AgentState:
 
     @property
     def question(self) -> str | None:
-        """The first question of the model, or of a tool, that the user has not answered; None when there is none."""
+        """The first unanswered question of the model or of a tool; None when there is none."""
         open_ones = [question_text(call) for call in self.pending if is_question(call)]
         open_ones += [input_question(entry["payload"]) for entry in self.questions.values() if "input" not in entry]
         return open_ones[0] if open_ones else None
 
     @property
     def turn(self) -> int:
-        """How many messages the user has sent."""
+        """The number of messages that the user has sent."""
         return sum(
             message.turns if isinstance(message, SummaryMessage) else isinstance(message, UserMessage)
             for message in self.messages
@@ -76,7 +76,7 @@ class AgentState:
 
     @property
     def turn_requests(self) -> int:
-        """How many requests got a reply since the user's last message."""
+        """The number of requests that got a reply since the user's last message."""
         count = 0
         for index, message in enumerate(reversed(self.messages)):
             if isinstance(message, UserMessage):
@@ -101,7 +101,7 @@ class AgentState:
         return replace(self, messages=(*self.messages, UserMessage(text)))
 
     def with_answers(self, answers: Iterable[ToolMessage]) -> "AgentState":
-        """Return the state with answers to open tool calls, all of them in the order of the calls."""
+        """Return the state with answers to open tool calls, in the order of the calls."""
         tail: list[ToolMessage] = list(answers)
         head = list(self.messages)
         while head and isinstance(head[-1], ToolMessage):
@@ -113,7 +113,7 @@ class AgentState:
         return replace(self, messages=(*head, *sorted(tail, key=lambda answer: order.index(answer.call_id))))
 
     def with_input(self, answer: Any) -> "AgentState":
-        """Return the state with a person's answer to questions of tools: by call id, or one for the first question."""
+        """Return the state with answers to questions of tools, by call id or to the first one."""
         open_ones = [call_id for call_id, entry in self.questions.items() if "input" not in entry]
         by_id = answer if isinstance(answer, Mapping) and any(call_id in answer for call_id in open_ones) else None
         if by_id is None:

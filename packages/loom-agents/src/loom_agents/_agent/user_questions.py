@@ -1,4 +1,4 @@
-"""Questions of the model to the user: a person answers a call of `ask_user`, in any process, at any time.
+"""Questions of the model to the user, who answers a call of `ask_user` at any time.
 
 The run waits for the signal `input`. Its payload is the answer as text, `{"text": ...}`, or
 `{CALL_ID: ...}`; the first two answer the first open question.
@@ -14,10 +14,12 @@ from loom_agents._models.protocol import ToolSpec
 INPUT_SIGNAL: Final = "input"
 ASK_USER: Final = ToolSpec(
     "ask_user",
-    "Ask the user a question and wait for the answer. Only for what you cannot find out yourself.",
+    "Ask the user a question and wait for the answer. Use it only for what you cannot find out yourself.",
     {
         "type": "object",
-        "properties": {"question": {"type": "string", "description": "what you want to know, in one or two sentences"}},
+        "properties": {
+            "question": {"type": "string", "description": "What you want to know, in one or two sentences."}
+        },
         "required": ["question"],
         "additionalProperties": False,
     },
@@ -30,7 +32,7 @@ def is_question(call: ToolCall) -> bool:
 
 
 def check_question(call: ToolCall) -> ToolMessage | None:
-    """Answer an invalid question; None for a valid one."""
+    """Return an error for an invalid question; None for a valid one."""
     text = call.arguments.get("question")
     if (refused := refusal(call)) is not None:
         return refused
@@ -45,7 +47,7 @@ def question_text(call: ToolCall) -> str:
 
 
 def answer_questions(open_calls: tuple[ToolCall, ...], payload: Any) -> tuple[ToolMessage, ...]:
-    """Turn the payload of the signal into answers of open questions."""
+    """Convert the payload of the signal to answers to open questions."""
     questions = [call for call in open_calls if is_question(call)]
     if isinstance(payload, Mapping) and any(call.id in payload for call in questions):
         return tuple(_answer(call, payload[call.id]) for call in questions if call.id in payload)

@@ -1,14 +1,15 @@
 """Read `.mcp.json`: the MCP servers and how to connect to each of them.
 
-The file has the format that editors and other agents use: an object `mcpServers` with one member for each server. A
-stdio server has `command`, `args`, `env` and `cwd`; an HTTP server has `url` and `headers`. `${NAME}` and
-`${NAME:-default}` are replaced in all of them. Settings that only this agent knows are in the member `loom`:
+The file has the format that editors and other agents use: an object `mcpServers` with one member
+for each server. A stdio server has `command`, `args`, `env` and `cwd`; an HTTP server has `url` and
+`headers`. `${NAME}` and `${NAME:-default}` are replaced in all of them. Settings that only this
+agent knows are in the member `loom`:
 
     {"mcpServers": {"docs": {"command": "docs-memory-mcp", "args": ["serve", "."], "env": {"TOKEN": "${DOCS_TOKEN}"},
                              "loom": {"effect": "read", "tools": {"deny": ["forget"]}, "replaces": ["search_docs"]}}}}
 
-A file that is not JSON is an error. An invalid server is not: it is reported as a problem under its name, and the
-other servers are used.
+A file that is not JSON is an error. An invalid server is not: it is reported as a problem under its
+name, and the other servers are used.
 """
 
 import hashlib
@@ -57,7 +58,8 @@ class McpServerConfig:
         allow: The only tools that are used, by the server's names for them; None is all.
         deny: Tools that are not used.
         replaces: Local tools that the server's tools of the same name replace.
-        shown: The command or the URL as written in the file, with the names of variables and not their values.
+        shown: The command or the URL as written in the file, with the names of variables and not
+            their values.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Convert the result of an MCP server to the payload of a tool call: plain JSON that a model can read.
+"""Convert the result of an MCP server to the payload of a tool call: JSON for a model.
 
-Structured content takes precedence over text: servers that send it often repeat it as text, and that copy is left
-out. Images and audio are stored next to the run; the payload only refers to them.
+Structured content takes precedence over text: servers that send it often repeat it as text, and
+that copy is left out. Images and audio are stored next to the run; the payload only refers to them.
 """
 
 import base64
@@ -72,7 +72,7 @@ def _store(data: str, mime_type: str, blobs: Blobs) -> dict[str, Any]:
 
 
 def _truncate(value: Any, blobs: Blobs) -> Any:
-    """Return the value, or, when it is longer than `MAX_TEXT`, its beginning and a description of the stored value."""
+    """Return the value, or the beginning of its text when that is longer than `MAX_TEXT`."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(text) <= MAX_TEXT:
         return value

@@ -2,21 +2,22 @@
 
 Theory of operation
 -------------------
-A connection of the SDK consists of nested cancel scopes, and a scope must be exited by the task that entered it. So
-every server has one task, its supervisor, that opens the connection, waits, and closes it; no other task does that:
+A connection of the SDK consists of nested cancel scopes, and a scope must be exited by the task
+that entered it. So every server has one task, its supervisor, that opens the connection, waits, and
+closes it; no other task does that:
 
     supervisor:   start ──> list all tools ──> ready ──(exited)──> wait ──> start ...
                      └─> failed                  └──(stopped)──> closed
 
-Callers use the current connection. A call to a server that has exited fails at once; the result depends on how far
-the call got:
+Callers use the current connection. A call to a server that has exited fails at once; the result
+depends on how far the call got:
 
     not sent                         an error for the model: the server is not running
     sent, the tool is repeatable     the call is sent once more, on the next connection
     sent, the tool is not            the call is in doubt, as after a crash of this process
 
-Not covered: when this process is killed with SIGKILL, a server notices the end of its stdin, as the protocol
-specifies; a server that does not read its stdin keeps running.
+Not covered: when this process is killed with SIGKILL, a server notices the end of its stdin, as the
+protocol specifies; a server that does not read its stdin keeps running.
 """
 
 import asyncio
@@ -103,7 +104,7 @@ class McpServer:
         self._supervisor: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the server and return when it is ready or has failed; a failure only sets `state` and `reason`."""
+        """Start the server and return when it is ready or has failed (see `state` and `reason`)."""
         self._supervisor = asyncio.create_task(self._supervise(), name=f"mcp-server-{self.config.name}")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.config.start_timeout_s + 0.1):
@@ -134,7 +135,8 @@ class McpServer:
             tool: The server's name of the tool.
             arguments: The arguments, already validated against the tool's schema.
             is_repeatable: Whether an interrupted call may be sent again.
-            answers: `responses` and `request_state` of an earlier round (see `_tools.input_requests`).
+            answers: `responses` and `request_state` of an earlier round (see
+                `_tools.input_requests`).
             on_progress: Receives the progress reports of the call.
 
         Raises:
@@ -195,7 +197,7 @@ class McpServer:
         )
 
     async def _connection_for(self, tool: str) -> _Connection:
-        """Return the current connection; wait for a start in progress, but not for a later restart."""
+        """Return the current connection; wait for a start in progress, but not for a delay."""
         while self.state == "starting" or (self._connection is not None and self._connection.ended.is_set()):
             await self._next_change()
         if self._connection is not None:
@@ -216,7 +218,7 @@ class McpServer:
         return OutcomeUnknown(f"{text}; it is unknown whether {tool} took effect")
 
     async def _next_connection(self, previous: _Connection) -> None:
-        """Wait until the previous connection is closed and the next start has ended or is delayed."""
+        """Wait until the previous connection is closed and no start is in progress."""
         while self._connection is previous or self.state == "starting":
             await self._next_change()
 
@@ -282,7 +284,7 @@ class McpServer:
         return f"it did not answer within {self.config.start_timeout_s:g} s"
 
     async def _wait_for_end(self, connection: _Connection) -> None:
-        """Wait until the connection ends. When only stderr has ended, send a request to find out."""
+        """Wait until the connection ends; when only stderr has ended, find out by a request."""
         events = [connection.ended, self._stopping]
         if self.config.transport == "stdio":
             events.append(self.stderr.ended)
@@ -354,7 +356,7 @@ class McpServer:
 
 
 async def _decline(context: "ClientRequestContext", params: "ElicitRequestParams") -> "ElicitResult":
-    """Decline a question that a server of the old protocol asks during a call: no user is there to answer it."""
+    """Decline a question during a call (old protocol): no user is there to answer it."""
     from mcp_types import ElicitResult
 
     del context, params

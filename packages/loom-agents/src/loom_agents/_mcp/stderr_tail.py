@@ -1,4 +1,4 @@
-"""Read everything that a server writes to stderr, because a full pipe would block it, and keep only the end."""
+"""Read all of a server's stderr, because a full pipe would block it, and keep the end."""
 
 import asyncio
 import os

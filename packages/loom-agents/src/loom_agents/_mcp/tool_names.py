@@ -1,8 +1,9 @@
 """The names that a model sees for the tools of MCP servers: `server__tool`, at most 64 characters.
 
-Providers reject a request if a single tool name has a dot, a space or more than 64 characters. Characters that they
-reject are replaced, and a name that is too long or not unique gets a hash of the original names. The beginning and
-the end of a long name are kept, because tools of one server often differ only in their last letters.
+Providers reject a request if a single tool name has a dot, a space or more than 64 characters.
+Characters that they reject are replaced, and a name that is too long or not unique gets a hash of
+the original names. The beginning and the end of a long name are kept, because tools of one server
+often differ only in their last letters.
 """
 
 import hashlib
@@ -23,8 +24,8 @@ ServerTool: TypeAlias = tuple[str, str]
 def model_names(tools: Iterable[ServerTool], *, taken: Iterable[str] = ()) -> dict[ServerTool, str]:
     """Return the name of each tool for the model.
 
-    A name depends on its tool alone, unless two tools would have the same name; then the tools whose names had to be
-    changed get a hash.
+    A name depends on its tool alone, unless two tools would have the same name; then the tools
+    whose names had to be changed get a hash.
 
     Args:
         tools: All tools of all servers.
@@ -45,7 +46,7 @@ def _cleaned(name: str) -> str:
 
 
 def _is_ambiguous(tool: ServerTool) -> bool:
-    """Report whether the joined name could come from another pair: `a__b`, `c` and `a`, `b__c` both give `a__b__c`."""
+    """Report whether another pair may give the same name: `a__b`, `c` and `a`, `b__c` do."""
     return "__" in tool[0] or "__" in tool[1]
 
 

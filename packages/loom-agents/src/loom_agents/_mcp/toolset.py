@@ -3,7 +3,8 @@
     async with McpServers(read_mcp_config(Path(".mcp.json")), blobs=BlobFolder(folder)) as servers:
         tools = servers.registry(workspace_tools(workspace))
 
-A server that cannot be used is reported in `problems`; the run continues with the tools that are available.
+A server that cannot be used is reported in `problems`; the run continues with the tools that are
+available.
 """
 
 import asyncio
@@ -56,14 +57,14 @@ class OfferedTool:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether it changes nothing, as the file declares, else as the server does."""
+        """Whether it changes nothing, as the file declares, else the server."""
         if self.server.config.effect is not None:
             return self.server.config.effect == "read"
         return bool(self.offer.annotations and self.offer.annotations.read_only_hint)
 
     @property
     def is_idempotent(self) -> bool:
-        """Whether repeating a call has no further effect, as the file declares, else as the server does."""
+        """Whether a repeated call has no further effect, as the file declares, else the server."""
         if self.server.config.effect is not None:
             return self.server.config.effect == "idempotent"
         return bool(self.offer.annotations and self.offer.annotations.idempotent_hint)
@@ -142,7 +143,7 @@ class OfferedTool:
 
 
 class McpServers:
-    """Start the servers of a configuration at the beginning of an `async with` block and stop them at its end.
+    """Run the servers of a configuration within an `async with` block.
 
     Attributes:
         servers: All valid servers, started or not.
@@ -177,7 +178,7 @@ class McpServers:
         await self._stop()
 
     def registry(self, local: ToolRegistry) -> ToolRegistry:
-        """Return the local tools and those of the servers, without the local tools that a server's tool replaces."""
+        """Return the tools of the servers and the local tools that they do not replace."""
         names = self.names(local)
         merged = ToolRegistry()
         for tool in local:
@@ -206,7 +207,7 @@ class McpServers:
         await asyncio.gather(*(server.stop() for server in self.servers))
 
     def _usable(self, server: McpServer) -> list[OfferedTool]:
-        """Leave out tools that a provider would reject, because it would reject the whole request."""
+        """Return the valid tools; for an invalid one, a provider would reject the whole request."""
         from jsonschema import Draft202012Validator
         from jsonschema.exceptions import SchemaError
         from jsonschema.validators import validator_for

@@ -1,8 +1,8 @@
 """The messages of a conversation, independent of any provider, and their stored form.
 
-A conversation is a tuple of messages. Every tool call of an assistant message is answered by one tool
-message with the same call id before the next assistant message. The stored form includes the version of
-the format, so that old rows stay readable and newer ones are rejected.
+A conversation is a tuple of messages. Every tool call of an assistant message is answered by one
+tool message with the same call id before the next assistant message. The stored form includes the
+version of the format, so that old rows stay readable and newer ones are rejected.
 """
 
 import json
@@ -90,7 +90,8 @@ class ToolCall:
         id: Unique in the conversation; the answer has the same one.
         name: The tool.
         arguments: Its arguments by name.
-        malformed: The arguments as the model wrote them, when they were not a JSON object; `arguments` is empty then.
+        malformed: The arguments as the model wrote them, when they were not a JSON object;
+            `arguments` is empty then.
     """
 
     id: str
@@ -145,7 +146,8 @@ class ToolMessage:
     Args:
         call_id: The id of the call that it answers.
         name: The tool.
-        outcome: How the call ended; `interrupted` means that it is unknown whether the call took effect.
+        outcome: How the call ended; `interrupted` means that it is unknown whether the call took
+            effect.
         payload: The tool's JSON value; the error text when the outcome is not `success`.
     """
 
@@ -233,15 +235,13 @@ def renumbered(calls: Sequence[ToolCall], taken: Iterable[str]) -> tuple[ToolCal
 
 
 def call_json(call: ToolCall) -> dict[str, Any]:
-    """Return the JSON form of a tool call in scripts and events; malformed arguments are the model's text."""
+    """Return the JSON of a tool call in scripts and events; malformed arguments as text."""
     arguments = dict(call.arguments) if call.malformed is None else call.malformed
     return {"id": call.id, "name": call.name, "arguments": arguments}
 
 
 def storable(text: str) -> str:
-    """Replace what UTF-8 cannot encode (halves of surrogate pairs), so that the text can be
-    stored.
-    """
+    """Replace what UTF-8 cannot encode (halves of surrogate pairs)."""
     return text.encode("utf-8", "replace").decode()
 
 

@@ -1,7 +1,7 @@
 """The protocol of language models: one request in, one reply out.
 
-A model does not store the conversation, retry, or run tools: the runner retries, and the coordinator
-does the rest. So one request is one HTTP request, and one step of the run.
+A model does not store the conversation, retry, or run tools: the runner retries, and the
+coordinator does the rest. So one request is one HTTP request, and one step of the run.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,8 +36,8 @@ class ModelRequest:
         system: The system prompt.
         messages: The conversation so far; every tool call in it is answered.
         tools: The tools that the reply may call.
-        earlier_replies: How many earlier replies of the model are not among the messages; a script needs it to find
-            its position.
+        earlier_replies: How many earlier replies of the model are not among the messages; a script
+            needs it to find its position.
     """
 
     system: str

@@ -1,12 +1,13 @@
 """Models of providers, through pydantic-ai, which only this module uses.
 
-Only its direct interface is used, with one HTTP request for each call: the runner retries instead of the
-provider's library, and the coordinator runs the tools and keeps the conversation. What a provider needs
-back unchanged (such as signatures of thoughts and ids) is stored with a message as `details` and sent
-back only to the same provider.
+Only its direct interface is used, with one HTTP request for each call: the runner retries instead
+of the provider's library, and the coordinator runs the tools and keeps the conversation. What a
+provider needs back unchanged (such as signatures of thoughts and ids) is stored with a message as
+`details` and sent back only to the same provider.
 
-pydantic-ai is an extra (`loom-agents[openai]`, `[anthropic]`, `[google]`) and takes a second to load,
-so it is imported when a model is created. Its types are `Any`, because type checks must pass without it.
+pydantic-ai is an extra (`loom-agents[openai]`, `[anthropic]`, `[google]`) and takes a second to
+load, so it is imported when a model is created. Its types are `Any`, because type checks must pass
+without it.
 """
 
 import importlib
@@ -31,7 +32,8 @@ from loom_agents._models.protocol import ModelReply, ModelRequest, OnDelta
 DETAILS_FORMAT = "pydantic-ai/2"
 DEFAULT_OLLAMA_URL = "http://localhost:11434/v1"
 
-# The environment variables for the key of each provider that this package has an extra for; one of them is enough.
+# The environment variables for the key of each provider that this package has an extra for; one of
+# them is enough.
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "openai": ("OPENAI_API_KEY",),
     "openai-chat": ("OPENAI_API_KEY",),
@@ -58,9 +60,10 @@ _TRANSIENT = (
 class ProviderModel:
     """Send requests to a provider's model, named `provider:model`.
 
-    `openai:` uses the Responses API, `openai-chat:` the Chat Completions API that most servers support (with
-    OPENAI_BASE_URL), `ollama:` a local Ollama (set OLLAMA_BASE_URL for another machine), and `anthropic:` and
-    `google:` the APIs of these providers. Keys come from the providers' usual environment variables.
+    `openai:` uses the Responses API, `openai-chat:` the Chat Completions API that most servers
+    support (with OPENAI_BASE_URL), `ollama:` a local Ollama (set OLLAMA_BASE_URL for another
+    machine), and `anthropic:` and `google:` the APIs of these providers. Keys come from the
+    providers' usual environment variables.
 
     Args:
         name: Provider and model.
@@ -84,13 +87,14 @@ class ProviderModel:
         """Send one HTTP request and stream the reply's text.
 
         Raises:
-            ModelError: There is no reply; `retryable` for rate limits, overload, lost connections and replies that
-                cannot be read.
+            ModelError: There is no reply; `retryable` for rate limits, overload, lost connections
+                and replies that cannot be read.
         """
         direct, messages, exceptions = _load("direct"), _load("messages"), _load("exceptions")
         history = _history(request, self._name)
         try:
-            # Entering the model closes its connections at the end: the next request may be on another event loop.
+            # Entering the model closes its connections at the end: the next request may be on
+            # another event loop.
             async with (
                 self._model,
                 direct.model_request_stream(
@@ -175,7 +179,8 @@ def _build_model(name: str) -> Any:
             return models.infer_model(name)  # its error suggests the most similar known model
         return models.infer_model(name, provider)
     except Exception as exc:
-        # Unknown names, missing extras, and errors of a provider's client, whose types cannot be imported here.
+        # Unknown names, missing extras, and errors of a provider's client, whose types cannot be
+        # imported here.
         text = " ".join(str(exc).split())[:300]
         raise ModelError(f"cannot use the model {name!r}: {text}. Write PROVIDER:MODEL, such as openai:gpt-5.") from exc
 
@@ -199,7 +204,7 @@ def _parameters(request: ModelRequest) -> Any:
 
 
 def _history(request: ModelRequest, model: str) -> list[Any]:
-    """Convert the conversation to the messages of pydantic-ai; the tool results of one reply share a message."""
+    """Convert the conversation to pydantic-ai; the tool results of a reply share a message."""
     messages = _load("messages")
     history: list[Any] = []
     parts: list[Any] = [messages.SystemPromptPart(content=request.system)] if request.system else []
@@ -253,8 +258,9 @@ def _arguments(call: ToolCall) -> dict[str, Any]:
 def _is_incomplete(response: Any) -> bool:
     """Report whether the connection ended before the reply did.
 
-    pydantic-ai reports such a reply as finished. It has neither of the two things that a provider sends at the end:
-    the finish reason and the token counts. Some servers never send one of the two.
+    pydantic-ai reports such a reply as finished. It has neither of the two things that a provider
+    sends at the end: the finish reason and the token counts. Some servers never send one of the
+    two.
     """
     return not (response.provider_details or {}).get("finish_reason") and not response.usage.output_tokens
 

@@ -13,9 +13,9 @@ from loom_agents._models.script_file import read_script, reply_json, script_json
 class RecordingModel:
     """Forward requests to another model and write its replies to a script file.
 
-    A reply's position in the script is its position in the conversation. So a run that was killed and resumed in
-    another process gives the same script as an uninterrupted one, and an existing recording of another conversation
-    is replaced from the first reply.
+    A reply's position in the script is its position in the conversation. So a run that was killed
+    and resumed in another process gives the same script as an uninterrupted one, and an existing
+    recording of another conversation is replaced from the first reply.
 
     Args:
         model: The model that answers the requests.
@@ -24,7 +24,8 @@ class RecordingModel:
     Raises:
         ScriptError: The file exists and is not a script, or its folder does not exist.
 
-    Durability: the file is replaced atomically after each reply; a crash leaves the previous version.
+    Durability: the file is replaced atomically after each reply; a crash leaves the previous
+    version.
     """
 
     def __init__(self, model: Model, path: Path) -> None:

@@ -1,7 +1,7 @@
 """A model that replies from a script: deterministic, offline, without dependencies.
 
-The position in the script is the number of replies in the conversation; nothing is counted in memory.
-So a run that was killed continues with the right reply in the next process.
+The position in the script is the number of replies in the conversation; nothing is counted in
+memory. So a run that was killed continues with the right reply in the next process.
 """
 
 import math
@@ -20,8 +20,8 @@ class ScriptedModel:
     """Reply from a list, a function or a script file.
 
     Args:
-        script: The replies in order (a string stands for a reply without tool calls), or a function that
-            returns the reply to a request.
+        script: The replies in order (a string stands for a reply without tool calls), or a function
+            that returns the reply to a request.
         name: Shown in the trace and stored with each reply.
 
     Token counts of a reply without `usage` are estimates: one token per four characters.
@@ -38,7 +38,7 @@ class ScriptedModel:
 
     @classmethod
     def from_file(cls, path: Path, *, agent: str | None = None) -> "ScriptedModel":
-        """Read a script (JSON, or YAML by its suffix) in the format that the package's README describes.
+        """Read a script (JSON, or YAML by its suffix); the README describes the format.
 
         Args:
             path: The file.

@@ -1,4 +1,4 @@
-"""Run a command with a timeout, in a process group that ends with it, and keep a bounded part of its output."""
+"""Run a command with a timeout in a process group; keep a limited part of its output."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from typing import IO
 
 from loom_agents._process import launcher
 
-# What a command needs to find its programs and its language. It gets no keys or tokens of this process.
+# The environment variables that a command gets: no keys or tokens of this process.
 PASSED_ON = ("PATH", "HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM", "VIRTUAL_ENV", "USER")
 
 _LAST_OUTPUT_S = 1.0
@@ -27,12 +27,13 @@ class Ended:
     """Describe how a command ended.
 
     Args:
-        exit_code: None when it was killed at the timeout; negative for a signal.
-        output: Standard output and error in the order of writing; when that is too long, the first quarter and the
-            end, with a line between them that says how much is omitted.
-        output_bytes: How much the command wrote in all.
-        is_truncated: Something is omitted from `output`.
-        timed_out: It was killed at the timeout.
+        exit_code: The exit code; negative for a signal, None when the command was killed at the
+            timeout.
+        output: Standard output and error in the order of writing; when that is too long, its
+            beginning and its end, with a line between them that tells how much is omitted.
+        output_bytes: The number of bytes that the command wrote.
+        is_truncated: Whether something is omitted from `output`.
+        timed_out: Whether the command was killed at the timeout.
         duration_ms: How long it ran.
     """
 
@@ -46,11 +47,11 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limit what a command may use; the kernel enforces it.
+    """Limit the resources of a command; the kernel enforces the limits.
 
     Args:
         cpu_s: Processor time of each process.
-        file_bytes: The size of any file that it writes.
+        file_bytes: The size of each file that it writes.
         open_files: Open files of each process.
     """
 
@@ -59,7 +60,7 @@ class Limits:
     open_files: int = 1024
 
     def as_argument(self) -> str:
-        """Return the limits as the launcher reads them; a core file, which could contain secrets, is never written."""
+        """Return the limits for the launcher, without core files, which could contain secrets."""
         return f"CORE=0,CPU={self.cpu_s},FSIZE={self.file_bytes},NOFILE={self.open_files}"
 
 
@@ -77,33 +78,34 @@ async def run_process(
 ) -> Ended:
     """Run a command to its end, its timeout, or the cancellation of this task.
 
-    In all three cases no process of its group is left; nor is there one when this process is killed with SIGKILL.
+    In all three cases no process of its group is left, and none is left when this process is killed
+    with SIGKILL.
 
     Args:
-        command: Program and arguments; there is no shell.
-        folder: Its working directory.
-        timeout_s: How long it may run before the group is killed.
-        max_output_bytes: How much of the output to keep.
-        stdin: Its standard input.
-        environment: Variables in addition to those that are passed on.
-        passed_on: The variables of this process that the command gets.
-        limits: What the command may use.
-        grace_s: How long the group has, after SIGTERM, before it is killed.
+        command: Program and arguments; no shell is used.
+        folder: The working directory.
+        timeout_s: Seconds until the group is killed.
+        max_output_bytes: The most bytes of output to keep.
+        stdin: The standard input.
+        environment: Variables in addition to `passed_on`.
+        passed_on: The names of the variables of this process that the command gets.
+        limits: Limits for the resources of the command.
+        grace_s: Seconds at the timeout between SIGTERM and SIGKILL; 0 sends no SIGTERM.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     started = time.monotonic()
-    kept = _Kept(max_output_bytes)
+    capture = _Capture(max_output_bytes)
     code = None
     with ours:
-        with theirs, tempfile.TemporaryFile() as given:
-            given.write(stdin)
-            given.seek(0)
+        with theirs, tempfile.TemporaryFile() as stdin_file:
+            stdin_file.write(stdin)
+            stdin_file.seek(0)
             limit = "" if limits is None else limits.as_argument()
             starter = (sys.executable, "-I", "-S", str(Path(launcher.__file__)), str(theirs.fileno()), limit)
             process = subprocess.Popen(  # noqa: S603, ASYNC220 - no shell; starting it takes a millisecond
                 (*starter, *command),
-                stdin=given,
+                stdin=stdin_file,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
@@ -111,7 +113,7 @@ async def run_process(
                 start_new_session=True,
                 pass_fds=(theirs.fileno(),),
             )
-        draining = asyncio.create_task(kept.drain(process.stdout))
+        draining = asyncio.create_task(capture.drain(process.stdout))
         try:
             async with asyncio.timeout(timeout_s):
                 code = await _exit_code(ours)
@@ -123,7 +125,8 @@ async def run_process(
                     async with asyncio.timeout(grace_s):
                         await _exit_code(ours)
         finally:
-            # The launcher waits for this, so the group still exists and its number cannot be somebody else's.
+            # The launcher waits for this, so the group still exists and its id cannot be that of
+            # another one.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -131,7 +134,7 @@ async def run_process(
             await asyncio.wait({draining}, timeout=_LAST_OUTPUT_S)
             draining.cancel()
     duration_ms = round((time.monotonic() - started) * 1000)
-    return Ended(code, kept.output(), kept.total, kept.omitted > 0, code is None, duration_ms)
+    return Ended(code, capture.output(), capture.total, capture.omitted > 0, code is None, duration_ms)
 
 
 async def _exit_code(line: socket.socket) -> int:
@@ -149,7 +152,7 @@ def _environment(passed_on: Sequence[str]) -> dict[str, str]:
     return {name: os.environ[name] for name in passed_on if name in os.environ}
 
 
-class _Kept:
+class _Capture:
     """Keep the beginning and the end of a stream in bounded memory."""
 
     def __init__(self, limit: int) -> None:
@@ -160,7 +163,7 @@ class _Kept:
         self.total = 0
 
     async def drain(self, pipe: IO[bytes] | None) -> None:
-        """Read until no process can write any more, or until cancelled; then close the pipe."""
+        """Read until the end of the stream, or until cancelled; then close the pipe."""
         reader = asyncio.StreamReader()
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), pipe

@@ -55,7 +55,8 @@ _DECISIONS: Final = ("approve", "deny", "edit")
 
 
 def build_app(product: Product, tokens: Tokens) -> FastAPI:
-    """Build the application. It opens the event log when it starts, and stops its work when it stops.
+    """Build the application. It opens the event log when it starts, and stops its work when it
+    stops.
 
     Args:
         product: What is served.
@@ -70,7 +71,9 @@ def build_app(product: Product, tokens: Tokens) -> FastAPI:
 
 
 def cookie_name(request: Request) -> str:
-    """Return the name of this server's cookie: browsers share cookies between the ports of a host."""
+    """Return the name of this server's cookie: browsers share cookies between the ports of a
+    host.
+    """
     return f"loom_{request.url.port or 0}"
 
 
@@ -133,7 +136,9 @@ class _Routes:
     # ------------------------------------------------------------------ the requests
 
     def add_to(self, app: FastAPI) -> None:
-        """Register every route. Those below a run come before the run itself, whose id may contain slashes."""
+        """Register every route. Those below a run come before the run itself, whose id may contain
+        slashes.
+        """
         read, run, approve = (Depends(self.require(scope)) for scope in ("read", "run", "approve"))
         anyone = Depends(self._caller)
         app.get("/", response_class=HTMLResponse)(self._page)
@@ -327,8 +332,8 @@ def _accepted(run_id: str) -> JSONResponse:
 
 
 def _request_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to a request what a client needs: the name of its run and the ids of the runs above that, and a hash of the
-    arguments, which the client sends back with a decision about exactly these.
+    """Add to a request what a client needs: the name of its run and the ids of the runs above that,
+    and a hash of the arguments, which the client sends back with a decision about exactly these.
     """
     text = json.dumps(row["arguments"], sort_keys=True, ensure_ascii=False)
     return {

@@ -1,4 +1,4 @@
-"""Describe an entry of the event log to a client: the entry, and what the row that it is about holds now."""
+"""Describe an entry of the event log to a client, with the present content of its row."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from loom_runner.store import LoggedEvent
 __all__ = ["EventViews"]
 
 _MAX_CHARACTERS: Final = 4000
-"""Longer arguments and results are cut; the page of the run has all of them."""
+"""Longer arguments and results are truncated; the page of the run has all of them."""
 
 
 class EventViews:
-    """Read the rows that events are about."""
+    """Describe events with the rows that they refer to."""
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
@@ -73,7 +73,7 @@ def _request(row: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _shortened(value: Any) -> Any:
-    """Return the value, or the beginning of its text if that is long."""
+    """Return the value, or the beginning of its JSON text when that is long."""
     text = json.dumps(value, ensure_ascii=False)
     if len(text) <= _MAX_CHARACTERS:
         return value

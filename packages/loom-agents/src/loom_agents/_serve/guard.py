@@ -1,8 +1,8 @@
-"""Check every request: its host name is known and its body not too long. Add headers for browsers.
+"""Check the host name and the size of every request, and add security headers to the responses.
 
 The check of the host name prevents DNS rebinding: a web page that reaches a server on this machine
-by a name of its own that resolves to 127.0.0.1. It is plain ASGI, because a middleware that reads
-responses would delay streams.
+by a name of the attacker that resolves to 127.0.0.1. It is plain ASGI, because a middleware that
+reads responses would delay streams.
 """
 
 import json
@@ -27,10 +27,10 @@ _HEADERS: Final = [
 
 
 class Guard:
-    """Pass on requests that are addressed to this server and are not too long.
+    """Forward requests that are addressed to this server and are not too large.
 
     Args:
-        app: The application behind it.
+        app: The application that gets the requests.
         hosts: The host names of the server, without ports.
     """
 
@@ -48,7 +48,7 @@ class Guard:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
         if host_name(host) not in self._hosts:
-            await _refuse(send, 421, f"cannot answer: this server is not {host!r}. Use its own name.")
+            await _refuse(send, 421, f"cannot answer: {host!r} is not a name of this server.")
             return
         length = headers.get(b"content-length", "0")
         if not length.isdigit() or int(length) > MAX_BODY_BYTES:
@@ -61,7 +61,7 @@ class Guard:
             message = await receive()
             read += len(message.get("body", b""))
             if read > MAX_BODY_BYTES:
-                raise ValueError(_TOO_LONG)  # `safe` replaces whatever the application makes of it
+                raise ValueError(_TOO_LONG)  # `safe` replaces the response of the application
             return message
 
         async def safe(message: Message) -> None:

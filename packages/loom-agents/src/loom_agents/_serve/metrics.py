@@ -19,7 +19,7 @@ __all__ = ["metrics_text"]
 
 
 class _RunMetrics:
-    """Read the metrics out of the database and this process, at every scrape."""
+    """Collect the metrics of the database and of this process at every scrape."""
 
     def __init__(self, runs: Runs, log: EventLog, hub: Hub, worker: Worker) -> None:
         self._runs = runs

@@ -1,4 +1,4 @@
-"""What a product provides so that its runs can be served: how they are started, resumed, decided about and shown."""
+"""The interface of a product: how its runs are started, resumed, decided about and shown."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class Decision:
     """A decision about a request for approval, as a client sent it.
 
     Attributes:
-        kind: What was decided.
+        kind: The decision.
         note: A reason, or "".
-        arguments: With `edit`: the arguments to use instead.
+        arguments: For `edit`, the arguments to use instead.
     """
 
     kind: Literal["approve", "deny", "edit"]
@@ -29,16 +29,16 @@ class Decision:
 
 
 class Product(Protocol):
-    """Drive runs and describe them. `loom-run` and `loom-ops` each have one.
+    """Drives runs and describes them. `loom-run` and `loom-ops` each implement it.
 
-    `start`, `send_message` and `resume` drive the run until it stops, and return. They raise what
-    is wrong with a request before the run begins to work. Each passes the observer to the runner.
+    `start`, `send_message` and `resume` drive the run until it stops, and then return. They raise
+    an error for an invalid request before the run starts. Each passes the observer to the runner.
 
     Optional attributes:
 
-    * `start_routes`: further paths (`/v1/...`) that start a run, each with a function that turns
-      the body of such a request into one for `start`;
-    * `prompt`: the text in the empty field for a first message.
+    * `start_routes`: further paths (`/v1/...`) that start a run, each with a function that converts
+      the body of such a request to one for `start`;
+    * `prompt`: the placeholder of the field for a first message.
     """
 
     @property
@@ -52,7 +52,7 @@ class Product(Protocol):
         ...
 
     async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer) -> None:
-        """Start a run with what the client sent, or resume it if it was started with the same."""
+        """Start a run with the request of the client, or resume it if the request is the same."""
         ...
 
     async def send_message(self, run_id: str, message: str, observer: Observer) -> None:
@@ -64,18 +64,19 @@ class Product(Protocol):
         ...
 
     def new_run_id(self) -> str:
-        """Return an id for a run that the client did not name."""
+        """Return an id for a run for which the client sent none."""
         ...
 
     async def decide(self, request: Mapping[str, Any], decision: Decision, caller: Caller) -> dict[str, Any]:
         """Record a caller's decision about a pending request, and return the request after it.
 
         Args:
-            request: As `Runs.approvals` returns it: run_id, number, tool, arguments, policy, decisions, ...
+            request: As `Runs.approvals` returns it: run_id, number, tool, arguments, policy,
+                decisions, ...
 
         Raises:
             NotPermittedError: The caller may not decide about it; the message says why.
-            RunnerError: It cannot be decided (any more).
+            RunnerError: It cannot be decided, or not any more.
 
         Durability: the decision is on disk when this returns.
         """
@@ -90,5 +91,5 @@ class Product(Protocol):
         ...
 
     def details(self, run: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the page of one run shows: `messages` (as stored), `usage`, `answer`, as far as there are."""
+        """Return what the page of a run shows: `messages` (as stored), `usage` and `answer`."""
         ...

@@ -1,4 +1,4 @@
-"""Run the server: on loopback with a generated token, on other interfaces only with a token file."""
+"""Run the server. On interfaces other than loopback it needs a token file."""
 
 import asyncio
 import ipaddress
@@ -32,13 +32,13 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Open streams end at once then. A step in progress is not committed; `resume` runs it again.
+    Open streams then end at once. A step in progress is not committed; `resume` runs it again.
 
     Args:
-        product: What is served.
+        product: The product to serve.
         host: The interface to listen on.
         port: The port; 0 is any free one.
-        token_file: Who may do what (see `tokens`); without it, one token with every scope is
+        token_file: The permissions (see `tokens`); without it, one token with every scope is
             generated.
         allowed_hosts: Further host names of this server.
         on_ready: Called once with the address and the generated token, when the server accepts
@@ -59,7 +59,7 @@ async def serve(
         )
     else:
         tokens, token = Tokens.generated("local")
-    listening = _listening(host, port)
+    listener = _listener(host, port)
     hosts = {*_LOCAL_NAMES, *allowed_hosts, *([] if host in ("0.0.0.0", "::") else [_bracketed(host)])}  # noqa: S104
     config = uvicorn.Config(
         Guard(build_app(product, tokens), hosts),
@@ -73,21 +73,21 @@ async def serve(
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            on_ready(f"http://{_bracketed(host)}:{listening.getsockname()[1]}/", token)
+            on_ready(f"http://{_bracketed(host)}:{listener.getsockname()[1]}/", token)
 
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
-            """Handle signals by the loop: handlers beside uvicorn's own would cancel the work."""
+            """Handle signals in the event loop: uvicorn's handlers would cancel the work."""
             with _handling_signals(self.handle_exit):
                 yield
 
-    with listening:
-        await Server(config).serve(sockets=[listening])
+    with listener:
+        await Server(config).serve(sockets=[listener])
 
 
 @contextmanager
 def _handling_signals(handle: Callable[[int, None], None]) -> Iterator[None]:
-    """Handle SIGTERM and SIGINT in the block; in a thread that gets no signals, do nothing."""
+    """Handle SIGTERM and SIGINT within the block, in the main thread only."""
     loop, handled = asyncio.get_running_loop(), []
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -100,15 +100,15 @@ def _handling_signals(handle: Callable[[int, None], None]) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listener(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with ExitStack() as undo:
-            listening = undo.enter_context(socket.socket(family, kind, protocol))
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
+            listener = undo.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
             undo.pop_all()
-            return listening
+            return listener
     except (OSError, OverflowError) as exc:
         reason = (getattr(exc, "strerror", None) or str(exc)).lower()
         raise AgentError(f"cannot serve on {host}:{port}: {reason}. Choose another --host or --port.") from exc

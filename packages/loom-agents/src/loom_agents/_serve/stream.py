@@ -1,19 +1,19 @@
-"""Streams of events that can be cut at any point and continued exactly there.
+"""Streams of events that continue without a gap after a lost connection.
 
 Theory of operation
 -------------------
-Everything that a stream sends with an id comes from the event log of the database (`EventLog`),
-never from memory: the number of the entry is the id. A client that returns with `Last-Event-ID` gets
-the entries after that number, in the same order, whichever process wrote them and whichever server it
-asks. Two clients of a run read the same rows and cannot see different histories.
+Every event with an id comes from the event log of the database (`EventLog`), never from memory: its
+id is the number of the entry. A client that reconnects with `Last-Event-ID` gets the entries after
+that number in the same order, no matter which process wrote them and which server sends them. Two
+clients of a run read the same rows and cannot see different histories.
 
 Deltas of a model's text are sent as they arrive, without an id. They are not stored; a client that
-missed some finds the whole text in the run once its step is committed. So an id never moves past
-something that was not sent.
+missed some finds the complete text in the run after its step is committed. So an id never skips an
+event that was not sent.
 
-Nothing is pushed to a slow client: each stream reads on when its own socket has accepted what came
-before. The hub only wakes the streams: when a run in this process publishes an event, and when the
-database's change mark shows that another process has written.
+Nothing is buffered for a slow client: each stream reads more entries when its socket has accepted
+the previous ones. The hub only wakes the streams: when a run in this process publishes an event,
+and when the data version of the database shows that another process has written.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ _FINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 
 
 class Hub:
-    """Wake streams when something happened, and pass on what is not stored."""
+    """Wake streams when there are new events, and forward events that are not stored."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
@@ -53,7 +53,7 @@ class Hub:
         return len(self._inboxes)
 
     def publish(self, event: RunEvent) -> None:
-        """Pass on an event of a run that this process drives."""
+        """Forward an event of a run that this process drives."""
         emitted = event.data.get("event") if event.kind == "emitted" else None
         for inbox in self._inboxes:
             if emitted is not None and inbox.run_id in (None, event.run_id):
@@ -61,12 +61,12 @@ class Hub:
             inbox.has_news.set()
 
     def wake(self) -> None:
-        """Let every stream read the log."""
+        """Wake every stream, so that it reads the log."""
         for inbox in self._inboxes:
             inbox.has_news.set()
 
     async def watch(self) -> None:
-        """Wake the streams when another process has written, until cancelled."""
+        """Wake the streams whenever another process has written, until cancelled."""
         while True:
             await asyncio.sleep(POLL_INTERVAL_S)
             if self._inboxes and self._log.has_changed():
@@ -74,7 +74,7 @@ class Hub:
 
     @contextmanager
     def subscription(self, run_id: str | None) -> Iterator["Inbox"]:
-        """Subscribe to one run, or to all."""
+        """Subscribe to one run, or to all runs."""
         inbox = Inbox(run_id)
         self._inboxes.add(inbox)
         try:
@@ -84,7 +84,7 @@ class Hub:
 
 
 class Inbox:
-    """What one stream has not sent yet."""
+    """Hold what one stream has not yet sent."""
 
     __slots__ = ("deltas", "has_news", "run_id")
 
@@ -119,19 +119,20 @@ async def event_stream(
     is_unknown: bool = False,
     stopping: "anyio.Event | None" = None,
 ) -> AsyncIterator["ServerSentEvent"]:
-    """Yield the events after a number, then those to come.
+    """Yield the events after a number, and then new ones as they occur.
 
-    The stream of one run ends when the run has ended and everything was sent; its last event is `end`.
+    The stream of one run ends when the run has ended and everything was sent; its last event is
+    `end`.
 
     Args:
-        log: The events.
-        hub: Wakes the stream.
-        views: Describes an event.
-        run_id: The run; None for all.
+        log: The event log.
+        hub: The hub that wakes the stream.
+        views: Describes the events.
+        run_id: The run; None for all runs.
         after: The number of the last event that the client has.
-        is_unknown: The client's number does not exist here; a `resync` event tells it to drop what
-            it has, and it gets everything.
-        stopping: Set when the server stops. The stream ends then, and the client reconnects.
+        is_unknown: Whether the client's number does not exist here; the client then gets a `resync`
+            event, which tells it to discard what it has, and all events.
+        stopping: Set when the server stops; the stream then ends, and the client reconnects.
     """
     from sse_starlette import ServerSentEvent
 

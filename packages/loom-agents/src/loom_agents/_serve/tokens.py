@@ -1,16 +1,16 @@
-"""Who may do what over HTTP: bearer tokens with scopes.
+"""Permissions over HTTP: bearer tokens with scopes.
 
 | scope | allows |
 |---|---|
 | `read` | read runs, events, approvals, traces and metrics |
 | `run` | start runs, send messages, resume, cancel |
 | `approve` | decide about tool calls; the decision is recorded under the token's name |
-| `admin` | all of that |
+| `admin` | all of these |
 
-A token file is TOML. It contains hashes, so reading it gives no access:
+A token file is TOML. It contains only hashes, so reading it gives no access:
 
     [alice]
-    sha256 = "9f86d0..."            # of the token; `printf %s TOKEN | sha256sum` writes it
+    sha256 = "9f86d0..."            # of the token: the output of `printf %s TOKEN | sha256sum`
     scopes = ["read", "approve"]
 """
 
@@ -35,18 +35,18 @@ _TOKEN_BYTES: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a request, and what they may do."""
+    """Hold the name and the scopes of the caller of a request."""
 
     name: str
     scopes: frozenset[Scope]
 
     def may(self, scope: Scope) -> bool:
-        """Return whether a request of this scope is allowed."""
+        """Report whether a request with this scope is allowed."""
         return scope in self.scopes or "admin" in self.scopes
 
 
 class Tokens:
-    """The tokens of one server, as hashes, and the sessions of its page."""
+    """Hold the tokens of one server, as hashes, and the sessions of its page."""
 
     def __init__(self, callers: Mapping[str, Caller]) -> None:
         self._callers = dict(callers)
@@ -54,7 +54,7 @@ class Tokens:
 
     @classmethod
     def generated(cls, name: str) -> "tuple[Tokens, str]":
-        """Generate one token with every scope; its text is returned and not stored."""
+        """Generate one token with every scope; the token is returned and not stored."""
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         return cls({_digest(token): Caller(name, frozenset(SCOPES))}), token
 
@@ -63,7 +63,7 @@ class Tokens:
         """Read a token file.
 
         Raises:
-            AgentError: It cannot be read, or has unknown members.
+            AgentError: The file cannot be read, or is not valid.
         """
         try:
             entries = tomllib.loads(path.read_text())
@@ -76,26 +76,26 @@ class Tokens:
             digest, caller = _entry(path, name, entry)
             callers[digest] = caller
         if not callers:
-            raise AgentError(f"cannot use {path}: it names nobody. Add a table [NAME].")
+            raise AgentError(f"cannot use {path}: it has no tokens. Add a table [NAME].")
         return cls(callers)
 
     def caller(self, token: str) -> Caller | None:
-        """Return whose token this is; None if nobody's."""
-        given = _digest(token)
+        """Return the caller with this token; None for an unknown token."""
+        token_digest = _digest(token)
         found = None
         for digest, caller in self._callers.items():
-            if hmac.compare_digest(digest, given):
+            if hmac.compare_digest(digest, token_digest):
                 found = caller
         return found
 
     def open_session(self, caller: Caller) -> str:
-        """Create the secret of a browser's cookie, valid until the server stops."""
+        """Return the secret for a browser's cookie, valid until the server stops."""
         session = secrets.token_urlsafe(_TOKEN_BYTES)
         self._sessions[_digest(session)] = caller
         return session
 
     def of_session(self, session: str) -> Caller | None:
-        """Return whose session this is; None if nobody's."""
+        """Return the caller with this session; None for an unknown session."""
         return self._sessions.get(_digest(session))
 
 

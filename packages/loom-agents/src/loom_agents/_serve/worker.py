@@ -1,7 +1,7 @@
-"""Drive the runs that are served, each in its own task, so that no client has to stay connected.
+"""Drive the served runs, each in a separate task, so that no client has to stay connected.
 
-A request starts a task and is answered when the runner has claimed the run, or has refused it. From
-then on the rows show what happens, and the task continues whether or not a client follows it. When
+A request starts a task and is answered when the runner has claimed the run or has refused it. After
+that the rows show the progress, and the task continues whether or not a client is connected. When
 the server stops, the tasks are cancelled: the step in progress is not committed, and `resume` runs
 it again, here or on the command line.
 """
@@ -44,11 +44,11 @@ class Worker:
         return len(self._tasks)
 
     async def begin(self, run_id: str, work: Work) -> None:
-        """Start to drive a run; return when it works or has ended.
+        """Start to drive a run; return when the runner has claimed it or the work has ended.
 
         Raises:
-            RunBusy: This process drives it already.
-            Exception: The work raised it before the run worked.
+            RunBusy: This process is already driving the run.
+            Exception: The work raised it before the run started.
         """
         if run_id in self._tasks:
             raise RunBusy(f"cannot drive {run_id!r}: this server is driving it already. Wait for it.", run_id=run_id)
@@ -68,10 +68,10 @@ class Worker:
             task.result()
 
     async def resume(self, run_id: str) -> str | None:
-        """Resume a run, after the work on it that is in progress if there is any.
+        """Resume a run; if this process is driving it, after that work has ended.
 
         Returns:
-            Why it cannot be resumed; None when it is.
+            Why it cannot be resumed; None when it is resumed.
         """
         if run_id in self._tasks:
             self._to_resume.add(run_id)
@@ -79,18 +79,18 @@ class Worker:
         try:
             await self.begin(run_id, lambda observer: self._product.resume(run_id, observer))
         except RunBusy:
-            return None  # another process drives it, and sees the same rows
+            return None  # another process drives it and reads the same rows
         except (RunnerError, AgentError) as exc:
             return " ".join(str(exc).split())
         return None
 
     def stop_driving(self, run_id: str) -> None:
-        """Stop to drive a run; its step is not committed."""
+        """Stop driving a run; the step in progress is not committed."""
         if run_id in self._tasks:
             self._tasks[run_id].cancel()
 
     async def stop(self) -> None:
-        """Stop to drive all runs."""
+        """Stop driving all runs."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -106,7 +106,7 @@ class Worker:
         except Exception as exc:
             if not has_begun.is_set():
                 raise
-            # The run's own rows hold the errors of its steps; this one did not get that far.
+            # Errors of steps are in the rows of the run; this error is not.
             is_expected = isinstance(exc, RunnerError | AgentError)
             logger = logging.getLogger("loom_agents.serve")
             logger.warning("the work on %r ended: %s", run_id, exc, exc_info=not is_expected)

@@ -1,1 +1,1 @@
-"""What every tool uses: a tool from a function, and tools that ask a person for input."""
+"""Parts of all tools: building a tool from a function, and asking a person for input."""

@@ -1,8 +1,7 @@
-"""Turn a plain function into a tool: JSON Schema from its signature and docstring, and a check of what a model sends.
+"""Build a tool from a function: a JSON Schema of its signature, and a check of arguments.
 
-Only the four types of parameters that our tools have are supported (`str`, `int`, `float`, `bool`);
-this keeps a schema library out of the start of a command. A tool with richer arguments brings its
-own schema.
+Only `str`, `int`, `float` and `bool` parameters are supported, so that a command starts without
+loading a schema library. A tool with other arguments is declared with its schema.
 """
 
 import functools
@@ -24,13 +23,15 @@ _KINDS: Final[dict[type, str]] = {str: "string", int: "integer", float: "number"
 def described_tool(function: Callable[..., Any], **declared: Any) -> Tool:
     """Build a tool from a function.
 
-    Its name, its description (the docstring's first part) and the meaning of each parameter (the docstring's *Args*)
-    go to the model. A `ToolError` that it raises is an answer to the model, not a failure of the run.
+    The model gets its name, its description (the first part of the docstring) and the meaning of
+    each parameter (*Args* of the docstring). A `ToolError` that it raises is an answer to the
+    model, not a failure of the run.
 
     Args:
-        function: Sync or async; its parameters are `str`, `int`, `float` or `bool`. A parameter called
-            `idempotency_key` is filled in by the runner and hidden from the model.
-        **declared: How the runner treats it: `read_only`, `idempotent`, `on_doubt`, `needs_approval`, `timeout_s`.
+        function: Sync or async; its parameters are `str`, `int`, `float` or `bool`. The runner
+            fills in a parameter called `idempotency_key`, which the model does not see.
+        **declared: Options of `Tool`: `read_only`, `idempotent`, `on_doubt`, `needs_approval`,
+            `timeout_s`.
 
     Raises:
         AgentError: A parameter has another type.
@@ -63,10 +64,10 @@ def described_tool(function: Callable[..., Any], **declared: Any) -> Tool:
 
 
 def check_arguments(name: str, schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the arguments of a model against a schema of `described_tool`; a number in quotes is read as a number.
+    """Check arguments against a schema of `described_tool`, and convert numbers in quotes.
 
     Raises:
-        ToolFailed: With the category `invalid_arguments`; the text tells the model what is wrong.
+        ToolFailed: With the category `invalid_arguments`; the message is for the model.
     """
     known: Mapping[str, Any] = schema["properties"]
     for argument in arguments:
@@ -74,14 +75,14 @@ def check_arguments(name: str, schema: Mapping[str, Any], arguments: Mapping[str
             raise _invalid(name, f"it has no argument {argument!r}", f"Arguments: {', '.join(known) or 'none'}.")
     for argument in schema["required"]:
         if argument not in arguments:
-            raise _invalid(name, f"the argument {argument!r} is missing", "Give it.")
+            raise _invalid(name, f"the argument {argument!r} is missing", "Add it.")
     checked = {}
     for argument, value in arguments.items():
         kind = known[argument]["type"]
         if value is None and argument not in schema["required"]:
             continue  # some models write null for an argument that they omit
         if isinstance(value, str) and kind in {"integer", "number"}:
-            value = _number(value)  # noqa: PLW2901 - the number that was meant
+            value = _number(value)  # noqa: PLW2901 - the intended number
         if not _fits(value, kind):
             shown = repr(value) if len(repr(value)) < 60 else type(value).__name__
             raise _invalid(name, f"the argument {argument!r} is {shown}", f"It must be a JSON {kind}.")
@@ -96,7 +97,7 @@ def _fits(value: Any, kind: str) -> bool:
 
 
 def _number(text: str) -> Any:
-    """Read a number that came in quotes; return the text itself when it is not a number."""
+    """Convert a number in quotes; return any other text unchanged."""
     if re.fullmatch(r"-?\d{1,18}", text.strip()):
         return int(text)
     return float(text) if re.fullmatch(r"-?\d{1,18}\.\d{1,18}", text.strip()) else text
@@ -117,7 +118,7 @@ def _schema(function: Callable[..., Any], meanings: Mapping[str, str]) -> dict[s
         if kind is None:
             raise AgentError(
                 f"cannot build a tool from {function.__name__}: its parameter {parameter.name!r} is not annotated with"
-                " str, int, float or bool. Declare the tool with a schema of its own."
+                " str, int, float or bool. Declare the tool with a schema instead."
             )
         properties[parameter.name] = {"type": kind, "description": meanings.get(parameter.name, "")}
         if parameter.default is inspect.Parameter.empty:
@@ -128,7 +129,7 @@ def _schema(function: Callable[..., Any], meanings: Mapping[str, str]) -> dict[s
 
 
 def _docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
-    """Split a docstring into what the function does and what each argument means."""
+    """Split a docstring into the description of the function and the meaning of each argument."""
     text, _, rest = (inspect.getdoc(function) or "").partition("\nArgs:\n")
     arguments = rest.partition("\n\n")[0]
     meanings = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", arguments, re.MULTILINE)

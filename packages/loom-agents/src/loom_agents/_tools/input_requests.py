@@ -1,10 +1,10 @@
 """Questions of a tool to a person, which another process may answer days later.
 
-An MCP server may answer a call with questions instead of a result (`InputRequiredResult`). No process
-waits for the answers: the questions are the recorded payload of the call, the run waits for the signal
-`input`, and whoever resumes it repeats the call with the answers and the server's own sealed
-`request_state`. The rounds of one call have keys of their own (`id`, `id/1`, `id/2`), so that each is
-recorded once.
+An MCP server may answer a call with questions instead of a result (`InputRequiredResult`). No
+process waits for the answers: the questions are the recorded payload of the call, the run waits for
+the signal `input`, and the process that resumes it repeats the call with the answers and the opaque
+`request_state` of the server. Each round of a call has its own key (`id`, `id/1`, `id/2`), so that
+each is recorded once.
 
     payload of a call   {"input_required": {"confirm": {"message": "Delete 3 files?", "schema": {...}}},
                          "request_state": "..."}
@@ -26,31 +26,32 @@ _NO: Final = ("no", "n", "false")
 
 
 def question_payload(questions: Mapping[str, Mapping[str, Any]], request_state: str | None) -> dict[str, Any]:
-    """Build the payload of a call that asks.
+    """Build the payload of a call that asks questions.
 
     Args:
-        questions: By the server's key, each with `message` and either `schema` (of the answer) or `url` (to visit).
-        request_state: Opaque to us; sent back to the server unchanged.
+        questions: By the server's key, each with `message` and either `schema` (of the answer) or
+            `url` (to visit).
+        request_state: The opaque state of the server, which is sent back unchanged.
     """
     return {_MARK: {key: dict(question) for key, question in questions.items()}, "request_state": request_state}
 
 
 def asks_for_input(payload: Any) -> bool:
-    """Report whether a payload asks instead of answering."""
+    """Report whether a payload contains questions instead of a result."""
     return isinstance(payload, Mapping) and set(payload) == {_MARK, "request_state"} and bool(payload[_MARK])
 
 
 def input_question(payload: Mapping[str, Any]) -> str:
-    """Write the questions for a person, and the form of an answer."""
+    """Return the questions as text for a person, with the form of the answers."""
     lines = []
     for key, question in payload[_MARK].items():
         if "url" in question:
-            wanted = f"open {question['url']}, then say yes or no"
+            form = f"open {question['url']}, then answer yes or no"
         else:
             fields = question.get("schema", {}).get("properties", {})
-            wanted = ", ".join(f"{name}: {_kind(field)}" for name, field in fields.items()) or "yes or no"
+            form = ", ".join(f"{name}: {_kind(field)}" for name, field in fields.items()) or "yes or no"
         prefix = f"{key}: " if len(payload[_MARK]) > 1 else ""
-        lines.append(f"{prefix}{question['message']} ({wanted})")
+        lines.append(f"{prefix}{question['message']} ({form})")
     return "\n".join(lines)
 
 
@@ -59,9 +60,9 @@ def input_argument(payload: Mapping[str, Any], answer: Any) -> dict[str, Any]:
 
     Args:
         payload: The questions.
-        answer: An object with an answer for each key. With one question its answer alone is enough: an object with
-            `action`, the content of the form, or the one value that it asks for, also as text. A question without
-            an answer that fits is cancelled.
+        answer: An object with an answer for each key. For a single question the answer alone is
+            enough: an object with `action`, the content of the form, or the single value that it
+            asks for, also as text. A question without a valid answer is cancelled.
     """
     questions: Mapping[str, Any] = payload[_MARK]
     if isinstance(answer, str):
@@ -91,7 +92,7 @@ def _response(question: Mapping[str, Any], answer: Any) -> dict[str, Any]:
 
 
 def _converted(field: Mapping[str, Any], answer: Any) -> Any:
-    """Convert an answer to the type of a field; None when it does not fit."""
+    """Convert an answer to the type of a field; None when that is not possible."""
     kind = field.get("type", "string")
     if kind == "boolean":
         words = {True: True, False: False} | dict.fromkeys(_YES, True) | dict.fromkeys(_NO, False)
@@ -102,7 +103,7 @@ def _converted(field: Mapping[str, Any], answer: Any) -> Any:
 
 
 def _parse(answer: str) -> Any:
-    """Read a text as JSON when it is an object or a number, as a person may write it."""
+    """Parse a person's answer as JSON when it is an object or a number."""
     try:
         value = json.loads(answer)
     except ValueError:

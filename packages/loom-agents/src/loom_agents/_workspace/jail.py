@@ -1,21 +1,21 @@
-"""The path jail: the only door through which tools reach files.
+"""The path jail: all access of tools to files goes through it.
 
 Theory of operation
 -------------------
-A model's path is text from outside. It goes through four gates, in this order:
+A path from a model is untrusted. It must pass four checks, in this order:
 
-1. *form*: relative (or absolute but under the workspace), no `..`, no NUL, nothing empty;
-2. *name*: no part of it names a secret (`_secrets_names`), and it is none of the private files of the application,
-   such as the database with everybody's conversations;
-3. *links*: the path with all links resolved must lie under the workspace, which is itself resolved, and must pass
-   gate 2 again, so that `notes.txt -> .env` is refused by its target;
-4. *opening*: the resolved path is opened part by part, each relative to the folder before it and none through a
-   link. A link that is swapped in after gate 3 makes the opening fail instead of leading outside. Only regular files
-   are opened, without blocking, so that a named pipe cannot hang a run. What writes gets the folder opened the same
-   way, and does its work relative to it (`folder`).
+1. *form*: relative (or absolute but under the workspace), no `..`, no NUL, not empty;
+2. *name*: no part of it names a secret (`secret_names`), and it is not a private file of the
+   application, such as the database with all conversations;
+3. *links*: the path with all links resolved must be under the workspace, which is itself resolved,
+   and must pass check 2 again, so that `notes.txt -> .env` is refused by its target;
+4. *opening*: the resolved path is opened part by part, each relative to the previous folder and
+   none through a link. If a link is swapped in after check 3, opening the path fails. Only regular
+   files are opened, without blocking, so that a named pipe cannot hang a run. A tool that writes
+   gets the folder opened in the same way, and works relative to it (`folder`).
 
-Not covered: a hard link has no target to look at, so a hard link to a secret under another name is readable; so is
-a secret inside a file with an ordinary name.
+Not covered: a hard link has no target that could be checked, so a hard link to a secret under
+another name is readable; so is a secret inside a file with an ordinary name.
 """
 
 import contextlib
@@ -37,12 +37,12 @@ _FOLDER = getattr(os, "O_DIRECTORY", 0)
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """Hold the one folder that tools may read.
+    """The folder that tools may access.
 
     Args:
         root: The folder with all links resolved; use `Workspace.at`.
-        private: Files inside it that no tool may see, resolved; so are those whose names go on with `-`, which is how
-            SQLite names what it keeps beside a database.
+        private: Resolved paths of files that no tool may see. The files whose names continue with
+            `-` are also private: SQLite names the files next to a database so.
     """
 
     root: Path
@@ -53,7 +53,7 @@ class Workspace:
         """Open a folder as the workspace.
 
         Args:
-            folder: The folder; it may be named through links.
+            folder: The folder; its path may contain links.
             private: Files that no tool may see, wherever they are.
 
         Raises:
@@ -68,11 +68,11 @@ class Workspace:
         return cls(root, tuple(os.path.realpath(path) for path in private))
 
     def is_private(self, real: str) -> bool:
-        """Say whether a path without links is one of the application's own files."""
+        """Report whether a path without links is a private file of the application."""
         return any(real == path or real.startswith(f"{path}-") for path in self.private)
 
     def resolve(self, path: str) -> Path:
-        """Turn a model's path into a real one inside the workspace (gates 1 to 3). It need not exist.
+        """Convert a path from a model to a real path, which need not exist (checks 1 to 3).
 
         Raises:
             WorkspaceError: The path leads outside, or names a secret.
@@ -85,15 +85,15 @@ class Workspace:
         except (OSError, ValueError) as exc:
             raise _refused(path, "it is not a path on this machine") from exc
         if self.is_private(str(real)):
-            raise _refused(path, "it belongs to the program that runs you")
+            raise _refused(path, "it is a private file of the application")
         if not real.is_relative_to(self.root):
             raise _refused(path, "it leads outside the workspace through a link")
         if is_secret(real.relative_to(self.root).parts):
-            raise _refused(path, "it is a link to something that may hold secrets")
+            raise _refused(path, "it is a link to a file that may hold secrets")
         return real
 
     def open(self, path: str) -> BinaryIO:
-        """Open a file for reading (all four gates).
+        """Open a file for reading (all four checks).
 
         Raises:
             WorkspaceError: The path is refused, missing, or not a regular file.
@@ -111,14 +111,14 @@ class Workspace:
 
     @contextlib.contextmanager
     def folder(self, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
-        """Open a folder below the root, no part through a link, and close it afterwards.
+        """Open a folder below the root, with no part through a link, and close it afterwards.
 
         Args:
             parts: Its path.
-            make: Make the folders that are missing.
+            make: Create missing folders.
 
         Yields:
-            A file descriptor, for the `dir_fd` of what works in it.
+            A file descriptor to use as `dir_fd`.
         """
         handle = os.open(self.root, os.O_RDONLY | _FOLDER)
         try:
@@ -135,7 +135,7 @@ class Workspace:
             os.close(handle)
 
     def shown(self, real: Path) -> str:
-        """Name a path inside the workspace the way that the model does: relative, with slashes."""
+        """Return a path in the form that the model uses: relative, with slashes."""
         return real.relative_to(self.root).as_posix()
 
     def _relative(self, path: str) -> PurePosixPath:
@@ -145,7 +145,8 @@ class Workspace:
         if ".." in asked.parts:
             raise _refused(path, "'..' is not allowed")
         if asked.is_absolute():
-            # The workspace may have been named through a link, so the folder is compared resolved.
+            # The path may go through a link to the workspace, so the folder is compared after it is
+            # resolved.
             try:
                 asked = PurePosixPath(Path(os.path.realpath(asked.parent)).relative_to(self.root) / asked.name)
             except (OSError, ValueError) as exc:
@@ -153,7 +154,7 @@ class Workspace:
         return asked
 
     def _descend(self, parts: tuple[str, ...]) -> int:
-        """Open `parts` below the root, no part through a link. Returns a file descriptor."""
+        """Open a path below the root, with no part through a link; return a file descriptor."""
         if not parts:
             return os.open(self.root, os.O_RDONLY | _FOLDER)
         with self.folder(parts[:-1]) as handle:
@@ -170,5 +171,5 @@ def _unreadable(path: str, exc: OSError) -> WorkspaceError:
     if exc.errno == errno.ENOENT:
         return WorkspaceError(f"cannot read {path!r}: there is no such file. Use list_files to see what exists.")
     if exc.errno == errno.ELOOP:
-        return WorkspaceError(f"cannot read {path!r}: it changed into a link meanwhile.")
+        return WorkspaceError(f"cannot read {path!r}: it was replaced by a link in the meantime.")
     return WorkspaceError(f"cannot read {path!r}: {exc.strerror or exc}.")

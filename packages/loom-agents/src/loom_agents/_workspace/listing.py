@@ -1,4 +1,4 @@
-"""Which files a tool shows: everything in the workspace that .gitignore, secrets and links do not hide."""
+"""List the files that tools show: all except ignored files, secrets and links."""
 
 import os
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from loom_agents._workspace.secret_names import is_secret
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
-# Folders that hold nothing a person wrote, hidden even where no .gitignore says so.
+# Folders without files that a person wrote; they are hidden even without a .gitignore.
 _ALWAYS_HIDDEN = {".git", ".hg", ".svn", ".venv", "node_modules", "__pycache__"}
 
 
 @dataclass(frozen=True, slots=True)
 class ListedFile:
-    """Hold one visible file: its path as the model names it, and what tells whether it changed."""
+    """Hold one visible file: its path, and its size and time to detect changes."""
 
     path: str
     size_bytes: int
@@ -28,19 +28,19 @@ class ListedFile:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """Hold one .gitignore. Paths are given to it as seen from its own folder: `above` + the path without `prefix`."""
+    """Hold one .gitignore, which gets paths relative to it: `above` + path - `prefix`."""
 
     prefix: str
     above: str
     spec: "GitIgnoreSpec"
 
     def verdict(self, path: str) -> bool | None:
-        """Say whether the path is ignored; None without an opinion."""
+        """Report whether the path is ignored; None when no pattern matches it."""
         return self.spec.check_file(self.above + path.removeprefix(self.prefix)).include
 
 
 def walk(workspace: Workspace) -> Iterator[ListedFile]:
-    """Give every visible file, sorted by path within each folder. Links are never followed nor shown."""
+    """Yield every visible file, sorted by path within each folder, without links."""
     root = f"{workspace.root}/"
     for file in _walk(workspace.root, "", _rules_above(workspace.root)):
         if not workspace.is_private(root + file.path):
@@ -48,7 +48,7 @@ def walk(workspace: Workspace) -> Iterator[ListedFile]:
 
 
 def _rules_above(root: Path) -> tuple[_Rules, ...]:
-    """Read the rules of the repository that the workspace is a part of, outermost first."""
+    """Read the rules of the repository folders above the workspace, outermost first."""
     top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
     if top is None or top == root:
         return ()
@@ -80,7 +80,7 @@ def _walk(folder: Path, prefix: str, rules: tuple[_Rules, ...]) -> Iterator[List
                 facts = entry.stat()
                 entry.name.encode()
             except (OSError, UnicodeEncodeError):
-                continue  # gone meanwhile, or a name that no model could repeat
+                continue  # deleted in the meantime, or with a name that is not valid text
             yield ListedFile(path, facts.st_size, facts.st_mtime_ns)
 
 
@@ -91,11 +91,11 @@ def _ignore_rules(file: Path) -> "GitIgnoreSpec | None":
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         return GitIgnoreSpec.from_lines(lines)
     except (OSError, ValueError):
-        return None  # git skips what it cannot read, too
+        return None  # git also ignores files that it cannot read
 
 
 def _is_ignored(path: str, rules: tuple[_Rules, ...]) -> bool:
-    """Ask the innermost .gitignore first; the first one with an opinion decides, as in git."""
+    """Report whether a path is ignored: the innermost .gitignore that matches decides."""
     for rule in reversed(rules):
         verdict = rule.verdict(path)
         if verdict is not None:
@@ -104,27 +104,27 @@ def _is_ignored(path: str, rules: tuple[_Rules, ...]) -> bool:
 
 
 def matches(path: str, glob: str) -> bool:
-    """Say whether a path fits a glob: `*`, `?` and `[...]` stay within a folder, `**` crosses any number of them.
+    """Report whether a path matches a glob; only `**` matches across folders.
 
-    A glob without a slash is looked for in every folder, as in .gitignore. The time is bounded by the product of
-    both lengths, whatever the glob.
+    A glob without a slash matches in every folder, as in .gitignore. For any glob the time is at
+    most proportional to the product of both lengths.
     """
-    wanted = glob.removeprefix("./").removeprefix("/").split("/")
+    patterns = glob.removeprefix("./").removeprefix("/").split("/")
     if "/" not in glob:
-        wanted.insert(0, "**")
+        patterns.insert(0, "**")
     parts = path.split("/")
-    at = want = 0
-    star, resumed = -1, 0  # the last `**`, and the part from which it was last tried
-    while at < len(parts):
-        if want < len(wanted) and wanted[want] == "**":
-            star, resumed = want, at
-            want += 1
-        elif want < len(wanted) and fnmatchcase(parts[at], wanted[want]):
-            at += 1
-            want += 1
+    part = pattern = 0
+    star, retried = -1, 0  # the last `**`, and the part from which it was last tried
+    while part < len(parts):
+        if pattern < len(patterns) and patterns[pattern] == "**":
+            star, retried = pattern, part
+            pattern += 1
+        elif pattern < len(patterns) and fnmatchcase(parts[part], patterns[pattern]):
+            part += 1
+            pattern += 1
         elif star >= 0:
-            resumed += 1
-            at, want = resumed, star + 1
+            retried += 1
+            part, pattern = retried, star + 1
         else:
             return False
-    return all(part == "**" for part in wanted[want:])
+    return all(rest == "**" for rest in patterns[pattern:])

@@ -1,4 +1,4 @@
-"""The local tools of an agent that works on a folder, each declared to the runner by what it does to the world."""
+"""The local tools of an agent that works on a folder, declared to the runner by their effects."""
 
 from collections.abc import Sequence
 
@@ -22,28 +22,27 @@ def workspace_tools(
     test_timeout_s: float = DEFAULT_TIMEOUT_S,
     changes: ChangeLog | None = None,
 ) -> ToolRegistry:
-    """Build the tools for one workspace: files, search, git, `run_tests`, and those that write.
+    """Build the tools for one workspace: files, search, git, `run_tests`, and tools that write.
 
-    Those that look change nothing, and those that write know by the key of a call what it did already; so an
-    interrupted call is made again without asking.
+    An interrupted call of these tools is repeated without asking a person: tools that read change
+    nothing, and tools that write are idempotent by the key of the call.
 
-    `run_tests` is not idempotent by nature: tests may write files, and two runs may end differently. It is made again
-    all the same, because its command was chosen by the owner of the workspace and not by the model, tests are
-    written to be run any number of times, nothing of the interrupted run is still alive, and a person who is asked at
-    night whether tests may be run again has only one answer.
+    `run_tests` is not idempotent: tests may write files, and two runs may end differently. It is
+    repeated nevertheless, because the owner of the workspace chose its command and not the model,
+    tests are meant to be run any number of times, and no process of the interrupted run is left.
 
     Args:
-        workspace: The folder that the tools are locked into.
-        test_command: Program and arguments of the test runner; pytest when it is not given.
-        test_timeout_s: After this many seconds the tests are stopped.
-        changes: Where the tools that write keep what they change; without it there are none.
+        workspace: The folder that the tools are restricted to.
+        test_command: Program and arguments of the test runner; by default pytest.
+        test_timeout_s: Seconds until the tests are stopped.
+        changes: The log of the changes; without it there are no tools that write.
     """
     files, git = FileTools(workspace), GitTools(workspace)
     command = tuple(test_command) if test_command else default_test_command(workspace)
     suite = SuiteRunner(workspace, command, test_timeout_s)
     registry = ToolRegistry()
-    look = (DocumentSearch(workspace).search_docs, files.read_file, files.list_files, files.grep)
-    for function in (*look, git.git_status, git.git_diff):
+    readers = (DocumentSearch(workspace).search_docs, files.read_file, files.list_files, files.grep)
+    for function in (*readers, git.git_status, git.git_diff):
         registry.add(described_tool(function, read_only=True))
     registry.add(described_tool(suite.run_tests, on_doubt="retry"))
     if changes is not None:

@@ -1,7 +1,8 @@
-"""Which file names hold secrets by convention. One table; the jail, the listings and the tests read it.
+"""The names of files that hold secrets by convention.
 
-Names are compared after Unicode folding and without trailing dots and blanks, because some file systems treat
-`.ENV` or `.env.` as `.env`. A secret in a file with an ordinary name is not recognised here.
+Names are compared after Unicode folding and without trailing dots and spaces, because some file
+systems treat `.ENV` or `.env.` as `.env`. A secret in a file with an ordinary name is not
+recognised.
 """
 
 import unicodedata
@@ -49,7 +50,7 @@ HARMLESS_NAMES = (".env.example", ".env.sample", ".env.template", "*.pub", "secr
 
 
 def is_secret(parts: tuple[str, ...]) -> bool:
-    """Say whether a relative path, given by its parts, names a secret file or lies in a folder of secrets."""
+    """Report whether a relative path names a secret file or is in a folder of secrets."""
     folded = [_folded(part) for part in parts]
     if any(part in SECRET_FOLDERS for part in folded):
         return True

@@ -1,7 +1,7 @@
-"""The `run_tests` tool: one command, chosen by the owner of the workspace, never by the model.
+"""The `run_tests` tool: one command, which the owner of the workspace chooses and not the model.
 
-The model may only say which tests, and that path goes through the jail. The command runs without a shell, with a
-time-out, and in a process group of which nothing is left afterwards.
+The model only chooses which tests to run, by a path that is checked by the jail. The command runs
+without a shell, with a timeout, and in a process group of which no process is left afterwards.
 """
 
 import sys
@@ -16,17 +16,18 @@ from loom_agents._workspace.jail import Workspace
 MAX_OUTPUT_BYTES = 24_000
 DEFAULT_TIMEOUT_S = 300.0
 
-# Nothing is written beside the tests: no byte code, no cache folder. It makes a repeat as harmless as it can be.
+# No byte code and no cache folder are written next to the tests, so that a repeated run has as few
+# effects as possible.
 _ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1"}
 _PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 _NO_TESTS_FOUND = 5
 
 
 def default_test_command(workspace: Workspace) -> tuple[str, ...]:
-    """Give the command for a workspace whose owner named none: pytest of its own environment, else of this one."""
-    for place in (".venv/bin/python", "venv/bin/python"):
-        if (workspace.root / place).is_file():
-            return (place, *_PYTEST)
+    """Return the default command: pytest of the workspace's environment, else of this one."""
+    for python in (".venv/bin/python", "venv/bin/python"):
+        if (workspace.root / python).is_file():
+            return (python, *_PYTEST)
     return (sys.executable, *_PYTEST)
 
 
@@ -35,9 +36,9 @@ class SuiteRunner:
     """Run the tests of one workspace.
 
     Args:
-        workspace: Where they are.
-        command: Program and arguments; the path of the wanted tests is added at the end.
-        timeout_s: After this many seconds the tests are stopped.
+        workspace: The workspace.
+        command: Program and arguments; the path of the tests is appended.
+        timeout_s: Seconds until the tests are stopped.
     """
 
     workspace: Workspace
@@ -45,16 +46,16 @@ class SuiteRunner:
     timeout_s: float = DEFAULT_TIMEOUT_S
 
     async def run_tests(self, path: str = ".") -> dict[str, Any]:
-        """Run the project's tests and report how they ended.
+        """Run the project's tests and report the result.
 
         Args:
             path: A test file, a folder, or one test as `file.py::name`; `.` for all.
         """
-        wanted = self._checked(path)
+        target = self._checked(path)
         program = self.command[0]
         if "/" in program and not Path(program).is_absolute():
             program = str(self.workspace.root / program)
-        command = (program, *self.command[1:], wanted)
+        command = (program, *self.command[1:], target)
         ended = await run_process(
             command,
             folder=self.workspace.root,
@@ -67,7 +68,7 @@ class SuiteRunner:
         lines = [line for line in output.splitlines() if line.strip()]
         return {
             "path": path,
-            "command": " ".join((*self.command, wanted)),
+            "command": " ".join((*self.command, target)),
             "status": self._status(ended),
             "exit_code": ended.exit_code,
             "summary": lines[-1].strip("= ") if lines else "",
@@ -77,7 +78,7 @@ class SuiteRunner:
         }
 
     def _checked(self, path: str) -> str:
-        """Give the path as an argument that cannot be taken for an option."""
+        """Check the path and return it as an argument that cannot be parsed as an option."""
         file, *names = path.split("::")
         real = self.workspace.resolve(file)
         if not real.exists():
@@ -95,7 +96,7 @@ class SuiteRunner:
 
     def _check_started(self, ended: Ended, output: str) -> None:
         if ended.exit_code == 127 and "cannot start" in output:
-            raise ToolError(f"cannot run tests: {self.command[0]} does not start. Tell the user.")
+            raise ToolError(f"cannot run tests: {self.command[0]} cannot be started. Tell the user.")
         if ended.exit_code == 1 and "No module named pytest" in output and ended.output_bytes < 500:
             raise ToolError(
                 f"cannot run tests: {self.command[0]} has no pytest. Tell the user to install it, or to name"

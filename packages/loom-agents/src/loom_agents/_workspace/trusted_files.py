@@ -1,8 +1,9 @@
-"""Remember which files of a project may start programs.
+"""Store which files of a project the user trusts.
 
-A file that came with a repository can name commands to run, or hosts to send secrets to. It is used only after a
-person has said so once; the word holds for the exact bytes of the file, so a file that a `git pull` changed is asked
-about again. The words are kept in a file of the user, never in the project.
+A file that came with a repository can name commands to run, or hosts to send secrets to. It is used
+only after the user has trusted it once. That is valid for the exact bytes of the file, so the user
+is asked again when, for example, `git pull` changes it. It is stored in a file of the user, never
+in the project.
 """
 
 import contextlib
@@ -18,16 +19,16 @@ __all__ = ["TrustedFiles"]
 
 @dataclass(frozen=True, slots=True)
 class TrustedFiles:
-    """Hold the words of one user.
+    """The files that one user trusts.
 
     Args:
-        path: Where they are kept; made with the first word.
+        path: The file that stores them; created when the first file is trusted.
     """
 
     path: Path
 
     def trusts(self, file: Path, digest: str) -> bool:
-        """Say whether the user has trusted this file with these bytes.
+        """Report whether the user has trusted this file with these bytes.
 
         Args:
             file: The file.
@@ -37,17 +38,17 @@ class TrustedFiles:
         return isinstance(entry, dict) and entry.get("sha256") == digest
 
     def knows(self, file: Path) -> bool:
-        """Say whether the user has trusted this file with any bytes."""
+        """Report whether the user has trusted this file with any bytes."""
         return str(file.resolve()) in self._read()
 
     def trust(self, file: Path, digest: str) -> None:
-        """Keep the user's word. What it says about other files stays."""
-        words = {**self._read(), str(file.resolve()): {"sha256": digest, "at": datetime.now(UTC).isoformat()}}
+        """Store that the user trusts this file; the entries of other files are kept."""
+        entries = {**self._read(), str(file.resolve()): {"sha256": digest, "at": datetime.now(UTC).isoformat()}}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".trust-")
         try:
             with os.fdopen(handle, "w") as out:
-                json.dump({"format": "loom-trust/1", "files": words}, out, indent=1)
+                json.dump({"format": "loom-trust/1", "files": entries}, out, indent=1)
             Path(name).replace(self.path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -55,10 +56,10 @@ class TrustedFiles:
             raise
 
     def _read(self) -> dict[str, object]:
-        """Read the words; a file that is missing or damaged holds none, which only asks again."""
+        """Read the entries. A missing or damaged file has none; then the user is asked again."""
         try:
-            whole = json.loads(self.path.read_bytes())
+            document = json.loads(self.path.read_bytes())
         except (OSError, ValueError):
             return {}
-        files = whole.get("files") if isinstance(whole, dict) else None
+        files = document.get("files") if isinstance(document, dict) else None
         return files if isinstance(files, dict) else {}

@@ -15,12 +15,13 @@ __all__ = ["FakeProvider"]
 
 
 class FakeProvider:
-    """Play an OpenAI-compatible server on loopback: one prepared item for each request.
+    """Serve an OpenAI-compatible API on loopback; each request gets the next prepared reply.
 
     Attributes:
-        url: the base URL to point a client at.
-        requests: the bodies of the requests so far.
-        plays: what is still to come; each is called with the request's handler.
+        url: The base URL for a client.
+        requests: The bodies of the requests so far.
+        plays: Functions that send the remaining replies; each is called with the handler of its
+            request.
     """
 
     def __init__(self) -> None:

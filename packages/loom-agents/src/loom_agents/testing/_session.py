@@ -115,16 +115,16 @@ def build(
     kept = open_store(folder) if store is None else store
     if kind == "alone":
         coordinator = Coordinator(ScriptedModel(_REPLIES), tools, keeps_open=False)
-        return build_agent_runner(coordinator, tools, kept, observers=[listen], policy=policy)
+        return build_agent_runner(coordinator, tools, kept, name="agent", observers=[listen], policy=policy)
 
     def member(name: str) -> Agent:
         coordinator = Coordinator(ScriptedModel(_MEMBERS[name]), tools, keeps_open=False)
-        return build_agent(coordinator, tools, name=name, aliases=(), policy=policy)
+        return build_agent(coordinator, tools, name=name, policy=policy)
 
     delegation = Delegation(_PROFILES, lambda _, task: AgentState().with_user(task).to_json())
     lead = Coordinator(ScriptedModel(_LEAD), tools, keeps_open=False, delegation=delegation)
     children = {name: member(name) for name in _MEMBERS}
-    return build_agent_runner(lead, tools, kept, observers=[listen], policy=policy, children=children)
+    return build_agent_runner(lead, tools, kept, name="agent", observers=[listen], policy=policy, children=children)
 
 
 def open_store(folder: Path) -> SQLiteStore:

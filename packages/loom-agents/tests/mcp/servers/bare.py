@@ -1,8 +1,9 @@
-"""A stdio MCP server of the 2025 protocol without any library, that starts in milliseconds and misbehaves on request.
+"""A stdio MCP server (protocol of 2025) without a library, which misbehaves on request.
 
-Its arguments: `tools=N` (that many, in pages of 50), `long` (80-character names), `mute` (never answers), `exit=CODE`,
-`flood` (writes megabytes to stderr), `garbage` (writes lines that are not JSON), `effects=FILE` (a line for each call that takes effect),
-`once=FILE` (dies only in its first process), `silent` (closes stderr), `loop` (lists endless pages), `schema` (has an invalid one).
+Its arguments: `tools=N` (that many, in pages of 50), `long` (80-character names), `mute` (never
+answers), `exit=CODE`, `flood` (writes megabytes to stderr), `garbage` (writes lines that are not
+JSON), `effects=FILE` (a line for each call that takes effect), `once=FILE` (dies only in its first
+process), `silent` (closes stderr), `loop` (lists endless pages), `schema` (has an invalid one).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""An MCP server made with the official library: `real.py stdio`, or `real.py http PORT`. It asks a person before it deletes."""
+"""An MCP server made with the official library: `real.py stdio`, or `real.py http PORT`."""
 
 import sys
 from pathlib import Path

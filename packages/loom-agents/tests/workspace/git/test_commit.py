@@ -39,14 +39,14 @@ def _written(workspace: Workspace, log: ChangeLog, path: str, text: str) -> None
     def plan() -> Plan:
         return Plan([FileChange(path, take(workspace, path), Image(text.encode()))], {})
 
-    log.make(workspace, key=f"{path}/{text}", run_id="run", tool="write_file", plan=plan)
+    log.apply(workspace, key=f"{path}/{text}", run_id="run", tool="write_file", plan=plan)
 
 
 def _committed(workspace: Workspace, log: ChangeLog, message: str = "Do it", key: str = "") -> dict[str, object]:
     return asyncio.run(CommitTool(workspace, log).git_commit(message, key))
 
 
-def test_a_commit_holds_what_the_run_changed_and_touches_nothing_else(repository: Workspace, log: ChangeLog) -> None:
+def test_a_commit_has_the_changes_of_the_run_and_nothing_else(repository: Workspace, log: ChangeLog) -> None:
     root = repository.root
     (root / "docs/guide.md").write_text("the user is in the middle of this\n")
     (root / "staged.txt").write_text("staged\n")
@@ -66,7 +66,9 @@ def test_a_commit_holds_what_the_run_changed_and_touches_nothing_else(repository
     assert _git(root, "show", f"{BRANCH}:src/app.py") == "x = 1"
 
 
-def test_the_next_commit_goes_on_top_and_an_empty_one_is_refused(repository: Workspace, log: ChangeLog) -> None:
+def test_the_next_commit_has_the_previous_one_as_parent_and_an_empty_one_is_refused(
+    repository: Workspace, log: ChangeLog
+) -> None:
     with pytest.raises(ToolError, match="has changed no file"):
         _committed(repository, log)
     _written(repository, log, "src/app.py", "x = 1\n")
@@ -124,14 +126,14 @@ def test_a_repository_without_a_commit_and_a_folder_inside_a_repository_work(tmp
     assert _committed(inner, log)["files"] == ["inner/a.txt"]
 
 
-def test_without_a_repository_the_answer_says_so(workspace: Workspace, log: ChangeLog) -> None:
+def test_without_a_repository_a_commit_is_an_error(workspace: Workspace, log: ChangeLog) -> None:
     _written(workspace, log, "a.txt", "x\n")
     with pytest.raises(ToolError, match="not in a git repository"):
         _committed(workspace, log)
 
 
 @pytest.mark.parametrize("message", ["", "  \n", "x" * 10_001, "a\0b"])
-def test_a_message_that_is_none_is_refused(repository: Workspace, log: ChangeLog, message: str) -> None:
+def test_an_invalid_message_is_refused(repository: Workspace, log: ChangeLog, message: str) -> None:
     with pytest.raises(ToolError, match="the message is not 1 to"):
         _committed(repository, log, message)
 
@@ -148,7 +150,7 @@ def test_a_message_that_is_none_is_refused(repository: Workspace, log: ChangeLog
         ("a@{b", "loom/a-b-"),
     ],
 )
-def test_a_branch_has_a_name_that_git_takes(run_id: str, branch: str) -> None:
+def test_git_accepts_the_name_of_a_branch(run_id: str, branch: str) -> None:
     name = branch_of(run_id)
     assert name.startswith(branch[:-6] if run_id.startswith("team") else branch)
     assert subprocess.run(["git", "check-ref-format", "--branch", name], capture_output=True).returncode == 0

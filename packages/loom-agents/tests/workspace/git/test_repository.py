@@ -21,7 +21,7 @@ def _run(folder: Path, *arguments: str) -> None:
 
 @pytest.fixture
 def repository(workspace: Workspace) -> Workspace:
-    """Give the sample project as a repository in which everything is tracked, secrets included."""
+    """The sample project as a repository in which everything is tracked, including secrets."""
     _run(workspace.root, "init", "-q", "-b", "main")
     _run(workspace.root, "add", "-A", "-f")
     _run(workspace.root, "commit", "-qm", "first")
@@ -36,7 +36,7 @@ def test_status_names_the_branch_and_changed_files(repository: Workspace) -> Non
     assert answer["truncated"] is False
 
 
-def test_diff_shows_what_is_changed_and_what_is_staged(repository: Workspace) -> None:
+def test_diff_shows_unstaged_and_staged_changes(repository: Workspace) -> None:
     (repository.root / "src" / "app.py").write_text("def add(a, b):\n    return b + a\n")
     assert "+    return b + a" in asyncio.run(GitTools(repository).git_diff())["output"]
     assert asyncio.run(GitTools(repository).git_diff("docs"))["output"] == ""
@@ -45,7 +45,7 @@ def test_diff_shows_what_is_changed_and_what_is_staged(repository: Workspace) ->
     assert "+    return b + a" in asyncio.run(GitTools(repository).git_diff("src/app.py", staged=True))["output"]
 
 
-def test_secrets_are_shown_by_neither(repository: Workspace) -> None:
+def test_neither_status_nor_diff_shows_secrets(repository: Workspace) -> None:
     for name in (".env", "config/.ENV", "keys/id_rsa"):
         (repository.root / name).write_text("TOKEN=hunter3\n")
     (repository.root / "server.PEM").write_text("hunter3\n")
@@ -56,9 +56,10 @@ def test_secrets_are_shown_by_neither(repository: Workspace) -> None:
         asyncio.run(tools.git_diff(".env"))
 
 
-def test_looking_changes_nothing(repository: Workspace) -> None:
+def test_status_and_diff_change_nothing(repository: Workspace) -> None:
     index = repository.root / ".git" / "index"
-    # An hour ago, so that git cannot take the unchanged file for one that is as young as the index and leave it alone.
+    # An hour ago, so that git cannot take the unchanged file for one that is as young as the index
+    # and leave it alone.
     os.utime(repository.root / "README.md", (time.time() - 3600,) * 2)
     before = (index.read_bytes(), index.stat().st_mtime_ns)
     asyncio.run(GitTools(repository).git_status())
@@ -66,7 +67,7 @@ def test_looking_changes_nothing(repository: Workspace) -> None:
     assert (index.read_bytes(), index.stat().st_mtime_ns) == before
 
 
-def test_a_program_that_the_repository_names_for_differences_is_not_started(repository: Workspace) -> None:
+def test_a_diff_program_of_the_repository_is_not_started(repository: Workspace) -> None:
     (repository.root / "README.md").write_text("changed\n")
     (repository.root / ".gitattributes").write_text("*.md diff=evil\n")
     for key in ("diff.external", "diff.evil.command", "diff.evil.textconv", "core.fsmonitor"):
@@ -76,7 +77,7 @@ def test_a_program_that_the_repository_names_for_differences_is_not_started(repo
     assert not (repository.root / "started").exists()
 
 
-def test_a_workspace_that_is_a_part_of_a_repository_shows_only_itself(repository: Workspace) -> None:
+def test_a_workspace_inside_a_repository_shows_only_its_files(repository: Workspace) -> None:
     (repository.root / "README.md").write_text("changed\n")
     (repository.root / "docs" / "guide.md").write_text("changed\n")
     part = GitTools(Workspace.at(repository.root / "docs"))
@@ -85,7 +86,7 @@ def test_a_workspace_that_is_a_part_of_a_repository_shows_only_itself(repository
     assert "a/guide.md" in asyncio.run(part.git_diff("guide.md"))["output"]
 
 
-def test_a_long_difference_is_cut_and_marked_as_cut(repository: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_diff_is_truncated_and_marked(repository: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repository_module, "MAX_OUTPUT_BYTES", 1000)
     (repository.root / "README.md").write_text("line\n" * 5000)
     answer = asyncio.run(GitTools(repository).git_diff())
@@ -94,7 +95,7 @@ def test_a_long_difference_is_cut_and_marked_as_cut(repository: Workspace, monke
     assert "bytes omitted" in answer["output"]
 
 
-def test_a_folder_without_a_repository_is_said_plainly(workspace: Workspace) -> None:
+def test_a_folder_without_a_repository_is_a_clear_error(workspace: Workspace) -> None:
     with pytest.raises(ToolError, match="not in a git repository"):
         asyncio.run(GitTools(workspace).git_status())
 

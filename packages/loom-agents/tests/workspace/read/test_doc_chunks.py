@@ -21,7 +21,7 @@ text three
 """
 
 
-def test_every_heading_begins_a_piece_with_its_trail_and_line() -> None:
+def test_every_heading_starts_a_chunk_with_its_headings_and_line() -> None:
     assert [(c.heading, c.line) for c in chunks(TEXT)] == [
         ("", 1),
         ("One", 3),
@@ -31,11 +31,11 @@ def test_every_heading_begins_a_piece_with_its_trail_and_line() -> None:
     ]
 
 
-def test_a_hash_in_a_code_block_is_no_heading() -> None:
+def test_a_hash_in_a_code_block_is_not_a_heading() -> None:
     assert "# not a heading" in next(c for c in chunks(TEXT) if c.heading == "One > Two").text
 
 
-def test_a_table_rule_and_front_matter_are_no_titles() -> None:
+def test_a_table_rule_and_front_matter_are_not_titles() -> None:
     assert {c.heading for c in chunks("---\ntitle: x\n---\n\n| a | b |\n|---|---|\n\n* item\n---\n")} == {""}
 
 
@@ -44,7 +44,7 @@ def test_restructured_text_levels_follow_first_use() -> None:
     assert [c.heading for c in chunks(text)][-3:] == ["Title > A", "Title > A > B", "Title > C"]
 
 
-def test_a_long_section_is_cut_at_blank_lines() -> None:
+def test_a_long_section_is_split_at_blank_lines() -> None:
     text = "# Long\n" + "\n\n".join("word " * 60 for _ in range(20))
     pieces = list(chunks(text))
     assert len(pieces) > 2
@@ -55,7 +55,7 @@ def test_a_long_section_is_cut_at_blank_lines() -> None:
 @given(
     st.lists(st.sampled_from(["# a", "## b", "text", "", "```", "~~~", "====", "----", "x" * 900, " "]), max_size=60)
 )
-def test_pieces_hold_every_line_once_at_the_line_that_they_name(lines: list[str]) -> None:
+def test_chunks_have_every_line_once_at_the_stated_line(lines: list[str]) -> None:
     seen: dict[int, str] = {}
     for piece in chunks("\n".join(lines)):
         for number, line in enumerate(piece.text.split("\n"), start=piece.line):

@@ -12,7 +12,7 @@ def search(workspace: Workspace) -> DocumentSearch:
     return DocumentSearch(workspace)
 
 
-def test_a_heading_weighs_more_than_a_mention(search: DocumentSearch) -> None:
+def test_a_heading_has_more_weight_than_a_mention(search: DocumentSearch) -> None:
     found = search.search_docs("how does resume work?")
     assert [(m["path"], m["line"]) for m in found["matches"]] == [("README.md", 5), ("docs/guide.md", 9)]
     assert found["matches"][0]["heading"] == "Sample > Resume"
@@ -32,7 +32,7 @@ def test_ignored_and_secret_files_are_not_searched(search: DocumentSearch) -> No
     assert search.search_docs("hidden hunter2")["total"] == 0
 
 
-def test_a_changed_new_or_deleted_document_is_seen_by_the_next_search(
+def test_the_next_search_finds_changed_and_new_documents_and_no_deleted_ones(
     search: DocumentSearch, workspace: Workspace
 ) -> None:
     assert search.search_docs("walrus")["total"] == 0
@@ -48,11 +48,11 @@ def test_a_changed_new_or_deleted_document_is_seen_by_the_next_search(
 @pytest.mark.parametrize(
     "query", ['" OR 1', "NEAR(a b)", "resume*", "-x", "heading:resume", "'", "", "!!", "^a AND NOT"]
 )
-def test_a_query_is_words_and_never_syntax(search: DocumentSearch, query: str) -> None:
+def test_a_query_has_words_and_no_syntax(search: DocumentSearch, query: str) -> None:
     assert isinstance(search.search_docs(query)["matches"], list)
 
 
-def test_results_come_in_pages(search: DocumentSearch) -> None:
+def test_results_are_paged(search: DocumentSearch) -> None:
     first = search.search_docs("whales", limit=1)
     assert first["truncated"]
     second = search.search_docs("whales", offset=first["next_offset"], limit=50)
@@ -73,12 +73,12 @@ def test_an_empty_folder_has_no_documents(tmp_path: Path) -> None:
     assert found == {"matches": [], "documents": 0, "total": 0, "truncated": False, "next_offset": None}
 
 
-def test_words_that_only_ask_are_left_out_unless_there_is_nothing_else() -> None:
+def test_stop_words_are_left_out_unless_there_are_no_others() -> None:
     assert query_words("How does the Runner resume? resume!") == ["runner", "resume"]
     assert query_words("who are you") == ["who", "are", "you"]
 
 
-def test_a_text_that_a_program_wrote_does_not_win_every_search(workspace: Workspace) -> None:
+def test_a_generated_text_does_not_match_every_search(workspace: Workspace) -> None:
     (workspace.root / "data.txt").write_text("whales " * 1_000)
     (workspace.root / "trace.html").write_text("<script>" + "whales " * 1_000)
     answer = DocumentSearch(workspace).search_docs("whales")

@@ -13,7 +13,7 @@ def tools(workspace: Workspace) -> FileTools:
     return FileTools(workspace)
 
 
-def test_a_whole_file_is_read_and_says_so(tools: FileTools) -> None:
+def test_a_complete_file_is_read_and_not_marked_as_truncated(tools: FileTools) -> None:
     answer = tools.read_file("src/app.py")
     assert answer == {
         "path": "src/app.py",
@@ -27,7 +27,7 @@ def test_a_whole_file_is_read_and_says_so(tools: FileTools) -> None:
     }
 
 
-def test_pages_follow_each_other_without_gap(tools: FileTools, workspace: Workspace) -> None:
+def test_pages_continue_without_a_gap(tools: FileTools, workspace: Workspace) -> None:
     (workspace.root / "long.txt").write_text("".join(f"line {n}\n" for n in range(1, 26)))
     text, offset = "", 1
     while offset:
@@ -38,14 +38,14 @@ def test_pages_follow_each_other_without_gap(tools: FileTools, workspace: Worksp
     assert text == (workspace.root / "long.txt").read_text()
 
 
-def test_an_answer_has_a_bounded_size_whatever_the_limit(tools: FileTools, workspace: Workspace) -> None:
+def test_an_answer_has_a_bounded_size_for_any_limit(tools: FileTools, workspace: Workspace) -> None:
     (workspace.root / "big.txt").write_text(("x" * 99 + "\n") * 5000)
     page = tools.read_file("big.txt", limit=10_000)
     assert len(page["text"]) <= files.MAX_TEXT_CHARACTERS
     assert (page["truncated"], page["total"], page["next_offset"]) == (True, 5000, 401)
 
 
-def test_a_line_of_many_megabytes_is_cut_and_named(tools: FileTools, workspace: Workspace) -> None:
+def test_a_line_of_many_megabytes_is_truncated_and_reported(tools: FileTools, workspace: Workspace) -> None:
     (workspace.root / "min.js").write_text("first\n" + "y" * 30_000_000 + "\nlast\n")
     page = tools.read_file("min.js")
     assert page["cut_lines"] == [2]
@@ -110,7 +110,7 @@ def test_grep_shows_the_part_of_a_long_line_that_matches(tools: FileTools, works
     assert len(match["text"]) < 320
 
 
-def test_grep_says_which_files_it_left_out(
+def test_grep_reports_which_files_it_left_out(
     tools: FileTools, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "GREP_MAX_FILE_BYTES", 60)
@@ -133,9 +133,7 @@ def test_a_pattern_that_never_ends_is_stopped(
         asyncio.run(tools.grep("(a+)+$", "trap.txt"))
 
 
-def test_the_worker_reads_no_file_that_became_a_link_or_a_pipe(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_worker_reads_no_link_and_no_pipe(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workspace.root)
     os.mkfifo("pipe")
     (workspace.root / "binary").write_bytes(b"whales\0")
@@ -145,7 +143,7 @@ def test_the_worker_reads_no_file_that_became_a_link_or_a_pipe(
     assert grep_worker.search(r"whales", ["README.md"], 1, 10) == {"matches": [], "total": 1, "long_lines": 0}
 
 
-def test_lines_that_a_program_wrote_are_not_searched_and_are_counted(workspace: Workspace) -> None:
+def test_generated_lines_are_counted_and_not_searched(workspace: Workspace) -> None:
     (workspace.root / "trace.html").write_text("<p>whales</p>\n" + "whales " * 3_000)
     answer = asyncio.run(FileTools(workspace).grep("whales", "*.html"))
     assert ([match["line"] for match in answer["matches"]], answer["skipped_lines"]) == ([1], 1)

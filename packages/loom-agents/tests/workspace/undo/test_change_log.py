@@ -21,7 +21,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing catches it."""
+    """Replaces SIGKILL in a test; nothing catches it."""
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def _plan(workspace: Workspace, **files: str | None) -> Callable[[], Plan]:
 
 
 def _make(log: ChangeLog, workspace: Workspace, key: str, run: str = "demo", **files: str | None) -> Any:
-    return log.make(workspace, key=key, run_id=run, tool="write", plan=_plan(workspace, **files))
+    return log.apply(workspace, key=key, run_id=run, tool="write", plan=_plan(workspace, **files))
 
 
 def _text(workspace: Workspace, path: str) -> str | None:
@@ -50,11 +50,11 @@ def _text(workspace: Workspace, path: str) -> str | None:
     return file.read_text() if file.exists() else None
 
 
-def _dying_put(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException) -> None:
-    """Let the `at`th put fail, after its own work when `at` is negative."""
+def _fail_put(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException) -> None:
+    """Let the `at`th call of `put` fail, or the `-at`th one after it has written the file."""
     count = 0
 
-    def dying(*args: Any, **named: Any) -> None:
+    def failing(*args: Any, **named: Any) -> None:
         nonlocal count
         count += 1
         if count == at:
@@ -63,7 +63,7 @@ def _dying_put(monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException) -
         if count == -at:
             raise error
 
-    monkeypatch.setattr(change_log, "put", dying)
+    monkeypatch.setattr(change_log, "put", failing)
 
 
 def test_the_same_key_changes_once_and_answers_twice(log: ChangeLog, workspace: Workspace) -> None:
@@ -74,13 +74,13 @@ def test_the_same_key_changes_once_and_answers_twice(log: ChangeLog, workspace: 
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, -1, -2, -3])
-def test_killed_at_any_file_the_next_try_finishes_the_change(
+def test_killed_at_any_file_the_next_attempt_finishes_the_change(
     log: ChangeLog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     (workspace.root / "gone").write_text("x\n")
     files: dict[str, str | None] = {"a__b": "1\n", "README.md": "2\n", "gone": None}
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        _dying_put(patched, at, Killed())
+        _fail_put(patched, at, Killed())
         _make(log, workspace, "k", **files)
     _make(log, workspace, "k", **files)
     assert [_text(workspace, path) for path in ("a/b", "README.md", "gone")] == ["1\n", "2\n", None]
@@ -90,7 +90,7 @@ def test_killed_at_any_file_the_next_try_finishes_the_change(
     assert _text(workspace, "gone") == "x\n"
 
 
-def test_killed_while_the_content_is_written_nothing_of_it_stays(
+def test_killed_while_a_file_is_written_no_part_of_it_stays(
     log: ChangeLog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = set(workspace.root.iterdir())
@@ -102,48 +102,48 @@ def test_killed_while_the_content_is_written_nothing_of_it_stays(
     assert set(workspace.root.iterdir()) == before | {workspace.root / "a"}
 
 
-def test_a_file_that_somebody_changed_between_the_tries_is_left_alone(
+def test_a_file_that_someone_changed_between_the_attempts_is_kept(
     log: ChangeLog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        _dying_put(patched, -1, Killed())
+        _fail_put(patched, -1, Killed())
         _make(log, workspace, "k", a="1\n", b="2\n")
     (workspace.root / "b").write_text("mine\n")
-    with pytest.raises(ToolError, match="'b': somebody else changed it meanwhile. Nothing was changed"):
+    with pytest.raises(ToolError, match="'b': someone else changed it in the meantime. Nothing was changed"):
         _make(log, workspace, "k", a="1\n", b="2\n")
     assert (_text(workspace, "a"), _text(workspace, "b")) == (None, "mine\n")
-    assert log.standing("demo") == []
+    assert log.active("demo") == []
 
 
-def test_a_full_disk_leaves_nothing_and_the_next_try_begins_again(
+def test_a_full_disk_changes_nothing_and_the_next_attempt_starts_again(
     log: ChangeLog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched, pytest.raises(ToolError, match="No space left.*Nothing was changed"):
-        _dying_put(patched, 2, OSError(errno.ENOSPC, "No space left on device"))
+        _fail_put(patched, 2, OSError(errno.ENOSPC, "No space left on device"))
         _make(log, workspace, "k", a="1\n", b="2\n")
     assert (_text(workspace, "a"), _text(workspace, "b")) == (None, None)
     _make(log, workspace, "k", a="1\n", b="2\n")
     assert (_text(workspace, "a"), _text(workspace, "b")) == ("1\n", "2\n")
 
 
-def test_what_cannot_be_brought_back_is_said_and_undone_later(
+def test_files_that_cannot_be_restored_are_reported_and_undone_later(
     log: ChangeLog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refusing(space: Workspace, path: str, *rest: Any, **named: Any) -> None:
+    def refuse(space: Workspace, path: str, *rest: Any, **named: Any) -> None:
         if path == "b" or not (space.root / "a").exists():
             put(space, path, *rest, **named)
         if path == "b" or rest == (None,):
             raise OSError(errno.EROFS, "Read-only file system")
 
-    with monkeypatch.context() as patched, pytest.raises(ToolError, match="cannot be brought back.*Read-only"):
-        patched.setattr(change_log, "put", refusing)
+    with monkeypatch.context() as patched, pytest.raises(ToolError, match="cannot be restored.*Read-only"):
+        patched.setattr(change_log, "put", refuse)
         _make(log, workspace, "k", a="1\n", b="2\n")
-    assert [change.status for change in log.standing("demo")] == ["intended"]
+    assert [change.status for change in log.active("demo")] == ["intended"]
     log.undo("demo")
     assert (_text(workspace, "a"), _text(workspace, "b")) == (None, None)
 
 
-def test_undo_takes_the_latest_back_then_the_one_before(log: ChangeLog, workspace: Workspace) -> None:
+def test_undo_reverts_the_latest_change_then_the_one_before(log: ChangeLog, workspace: Workspace) -> None:
     _make(log, workspace, "1", a="1\n")
     _make(log, workspace, "2", a="2\n")
     (undone,) = log.undo("demo")
@@ -154,7 +154,7 @@ def test_undo_takes_the_latest_back_then_the_one_before(log: ChangeLog, workspac
     assert log.undo("demo") == []
 
 
-def test_undo_of_all_goes_back_to_the_beginning(log: ChangeLog, workspace: Workspace) -> None:
+def test_undo_of_all_changes_restores_the_first_state(log: ChangeLog, workspace: Workspace) -> None:
     for key, text in enumerate(("1\n", "2\n", "3\n")):
         _make(log, workspace, str(key), a=text, README__md=text)
     assert len(log.undo("demo", every=True)) == 3
@@ -173,35 +173,35 @@ def test_undo_refuses_when_the_file_was_changed_since_unless_forced(log: ChangeL
 
 
 @pytest.mark.parametrize("at", [1, -1, 2, -2])
-def test_undo_killed_in_the_middle_goes_on(
+def test_a_killed_undo_continues(
     log: ChangeLog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     _make(log, workspace, "1", a="1\n", b="1\n")
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        _dying_put(patched, at, Killed())
+        _fail_put(patched, at, Killed())
         log.undo("demo")
     assert len(log.undo("demo")) == 1
     assert (_text(workspace, "a"), _text(workspace, "b"), log.undo("demo")) == (None, None, [])
 
 
-def test_a_call_that_was_taken_back_is_not_made_again(log: ChangeLog, workspace: Workspace) -> None:
+def test_a_call_that_was_undone_is_not_repeated(log: ChangeLog, workspace: Workspace) -> None:
     _make(log, workspace, "1", a="1\n")
     log.undo("demo")
-    with pytest.raises(ToolError, match="taken back"):
+    with pytest.raises(ToolError, match="made before and then undone"):
         _make(log, workspace, "1", a="1\n")
 
 
-def test_changes_of_children_count_and_those_of_other_runs_do_not(log: ChangeLog, workspace: Workspace) -> None:
+def test_changes_of_children_are_included_and_those_of_other_runs_are_not(log: ChangeLog, workspace: Workspace) -> None:
     for run in ("team", "team:sub:coder", "team2", "te"):
         _make(log, workspace, run, run, **{run.replace(":", "_"): "x\n"})
     assert log.changed_paths("team") == ["team", "team_sub_coder"]
-    assert [change.run_id for change in log.standing("team")] == ["team:sub:coder", "team"]
-    assert [change.run_id for change in log.standing("team", latest=1)] == ["team:sub:coder"]
-    assert ChangeLog(log.path.with_name("none")).standing("team") == []
+    assert [change.run_id for change in log.active("team")] == ["team:sub:coder", "team"]
+    assert [change.run_id for change in log.active("team", latest=1)] == ["team:sub:coder"]
+    assert ChangeLog(log.path.with_name("none")).active("team") == []
     assert ChangeLog(log.path.with_name("none")).changed_paths("team") == []
 
 
-def test_two_edits_of_one_file_at_once_both_count(log: ChangeLog, workspace: Workspace) -> None:
+def test_concurrent_edits_of_one_file_all_take_effect(log: ChangeLog, workspace: Workspace) -> None:
     (workspace.root / "many").write_text("".join(f"line {n}\n" for n in range(8)))
     tools = WriteTools(workspace, log)
     threads = [
@@ -214,7 +214,7 @@ def test_two_edits_of_one_file_at_once_both_count(log: ChangeLog, workspace: Wor
     assert _text(workspace, "many") == "".join(f"LINE {n}\n" for n in range(8))
 
 
-def test_a_log_that_is_damaged_or_too_new_is_said(log: ChangeLog, workspace: Workspace) -> None:
+def test_a_log_that_is_damaged_or_too_new_is_an_error(log: ChangeLog, workspace: Workspace) -> None:
     log.path.write_bytes(b"x" * 5000)
     with pytest.raises(AgentError, match="is damaged"):
         _make(log, workspace, "1", a="1\n")
@@ -227,7 +227,7 @@ def test_a_log_that_is_damaged_or_too_new_is_said(log: ChangeLog, workspace: Wor
         log.undo("demo")
 
 
-def test_a_log_that_cannot_be_written_stops_the_change_before_it_begins(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_prevents_the_change(workspace: Workspace, tmp_path: Path) -> None:
     log = ChangeLog(tmp_path / "no-folder" / "log")
     with pytest.raises(AgentError, match="cannot open"):
         _make(log, workspace, "1", a="1\n")
@@ -236,7 +236,7 @@ def test_a_log_that_cannot_be_written_stops_the_change_before_it_begins(workspac
 
 def test_a_stored_change_reads_back_as_it_was(log: ChangeLog, workspace: Workspace) -> None:
     _make(log, workspace, "1", a="1\n")
-    (change,) = log.standing("demo")
+    (change,) = log.active("demo")
     assert change == Change(
         1,
         "1",
@@ -250,7 +250,7 @@ def test_a_stored_change_reads_back_as_it_was(log: ChangeLog, workspace: Workspa
     )
 
 
-def test_nobody_else_may_read_what_files_held(
+def test_other_users_cannot_read_stored_contents(
     log: ChangeLog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = workspace.root / "private.txt"
@@ -258,24 +258,24 @@ def test_nobody_else_may_read_what_files_held(
     secret.chmod(0o600)
     modes = []
 
-    def watched(*names: Any, src_dir_fd: int, dst_dir_fd: int) -> None:
+    def watch(*names: Any, src_dir_fd: int, dst_dir_fd: int) -> None:
         modes.append(stat.S_IMODE(os.stat(names[0], dir_fd=src_dir_fd).st_mode))
         rename(*names, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
     rename = os.rename
-    monkeypatch.setattr("os.rename", watched)
+    monkeypatch.setattr("os.rename", watch)
     _make(log, workspace, "1", **{"private.txt": "after\n"})
     assert modes == [0o600]
     assert stat.S_IMODE(log.path.stat().st_mode) == 0o600
 
 
-def test_a_log_beside_an_encrypted_database_is_encrypted_too(
+def test_the_log_of_an_encrypted_database_is_encrypted(
     log: ChangeLog, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOOM_RUNNER_KEY", "one:" + base64.b64encode(b"k" * 32).decode())
     (workspace.root / "a").write_text("canary before\n")
     sealed = ChangeLog(log.path)
-    sealed.make(
+    sealed.apply(
         workspace,
         key="1",
         run_id="demo",
@@ -283,7 +283,7 @@ def test_a_log_beside_an_encrypted_database_is_encrypted_too(
         plan=lambda: Plan([FileChange("a", take(workspace, "a"), Image(b"canary after\n"))], {"diff": "canary"}),
     )
     assert b"canary" not in log.path.read_bytes()
-    assert sealed.standing("demo")[0].answer == {"diff": "canary"}
+    assert sealed.active("demo")[0].answer == {"diff": "canary"}
     monkeypatch.delenv("LOOM_RUNNER_KEY")
     with pytest.raises(AgentError, match="LOOM_RUNNER_KEY"):
         ChangeLog(log.path).undo("demo")
@@ -294,16 +294,14 @@ def test_a_log_beside_an_encrypted_database_is_encrypted_too(
     assert _text(workspace, "a") == "canary before\n"
 
 
-def test_a_database_that_was_made_anew_does_not_take_old_changes_for_its_own(
-    log: ChangeLog, workspace: Workspace
-) -> None:
-    first = ChangeLog(log.path, born=lambda run: "monday")
-    second = ChangeLog(log.path, born=lambda run: "tuesday")
+def test_a_recreated_database_does_not_use_the_changes_of_the_old_one(log: ChangeLog, workspace: Workspace) -> None:
+    first = ChangeLog(log.path, created_at=lambda run: "monday")
+    second = ChangeLog(log.path, created_at=lambda run: "tuesday")
     _make(first, workspace, "k", a="1\n")
     (workspace.root / "a").unlink()
     _make(second, workspace, "k", a="2\n")
     assert _text(workspace, "a") == "2\n"
-    assert [change.number for change in second.standing("demo")] == [2]
+    assert [change.number for change in second.active("demo")] == [2]
     assert second.changed_paths("demo") == ["a"]
     assert first.call_name("k", "demo") != second.call_name("k", "demo")
     second.undo("demo", every=True)

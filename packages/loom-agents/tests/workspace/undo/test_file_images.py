@@ -9,7 +9,7 @@ from loom_agents._workspace.jail import Workspace
 from loom_agents._workspace.undo.file_images import Image, missing_folders, put, remove_folders, take
 
 
-def test_a_file_is_taken_and_put_as_a_whole(workspace: Workspace) -> None:
+def test_a_file_is_read_and_written_with_its_mode(workspace: Workspace) -> None:
     image = take(workspace, "src/app.py")
     assert image is not None
     assert (image.executable, image.data[:7]) == (False, b"def add")
@@ -21,9 +21,7 @@ def test_a_file_is_taken_and_put_as_a_whole(workspace: Workspace) -> None:
     assert take(workspace, "bin/tool") is None
 
 
-def test_a_write_that_the_system_refuses_leaves_the_old_file_alone(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_write_keeps_the_old_file(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*names: Any, **folders: Any) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
@@ -44,7 +42,7 @@ def test_only_empty_folders_are_removed(workspace: Workspace) -> None:
     assert sorted(Path(path).name for path in (workspace.root / "a").iterdir()) == ["mine.txt"]
 
 
-def test_a_folder_and_a_pipe_are_no_files(workspace: Workspace) -> None:
+def test_a_folder_and_a_pipe_are_refused(workspace: Workspace) -> None:
     os.mkfifo(workspace.root / "pipe")
     for path in ("src", "pipe"):
         with pytest.raises(ToolError):

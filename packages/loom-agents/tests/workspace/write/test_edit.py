@@ -34,30 +34,30 @@ def test_a_byte_order_mark_and_bytes_that_are_no_text_stay() -> None:
     assert _edited(b"caf\xe9\nold\n", "old", "new") == b"caf\xe9\nnew\n"
 
 
-def test_new_text_that_another_encoding_would_garble_is_refused() -> None:
+def test_new_text_that_does_not_fit_the_encoding_is_refused() -> None:
     with pytest.raises(ToolError, match="not UTF-8"):
         _edited(b"caf\xe9\nold\n", "old", "n\xe9w")
 
 
-def test_no_match_shows_the_lines_that_are_near() -> None:
-    with pytest.raises(ToolError) as refused:
+def test_without_a_match_a_similar_line_is_shown() -> None:
+    with pytest.raises(ToolError) as error:
         replaced("app.py", "def add(a, b):\n    return a + b\n", "def add(a,b):\n", "x")
-    assert str(refused.value) == (
-        "cannot edit 'app.py': `old` is not in it. Near is line 1: 'def add(a, b):'. Copy the text exactly"
+    assert str(error.value) == (
+        "cannot edit 'app.py': `old` is not in it. A similar line is line 1: 'def add(a, b):'. Copy the text exactly"
         " as read_file shows it."
     )
 
 
-def test_no_match_and_nothing_near_says_how_long_the_file_is() -> None:
-    with pytest.raises(ToolError, match="`old` is not in it, which has 1 line"):
+def test_without_a_similar_line_the_length_of_the_file_is_shown() -> None:
+    with pytest.raises(ToolError, match="`old` is not in it; the file has 1 line"):
         replaced("app.py", "def add(a, b):\n", "zzzzzzzzzz", "x")
 
 
 def test_several_matches_are_counted_and_placed() -> None:
-    with pytest.raises(ToolError) as refused:
+    with pytest.raises(ToolError) as error:
         replaced("f", "x\ny\nx\n" * 5, "x\n", "z")
-    assert "`old` is in it 10 times, in lines 1, 3, 4, 6, 7, ..." in str(refused.value)
-    assert "Add lines around it" in str(refused.value)
+    assert "`old` occurs 10 times, in lines 1, 3, 4, 6, 7, ..." in str(error.value)
+    assert "Add surrounding lines" in str(error.value)
 
 
 def test_matches_that_overlap_are_several() -> None:
@@ -65,9 +65,9 @@ def test_matches_that_overlap_are_several() -> None:
         replaced("f", "aaa", "aa", "b")
 
 
-@pytest.mark.parametrize(("old", "new", "said"), [("", "x", "empty"), ("a", "a", "same"), ("a\r\n", "a\n", "same")])
-def test_an_edit_that_says_nothing_is_refused(old: str, new: str, said: str) -> None:
-    with pytest.raises(ToolError, match=said):
+@pytest.mark.parametrize(("old", "new", "message"), [("", "x", "empty"), ("a", "a", "same"), ("a\r\n", "a\n", "same")])
+def test_an_edit_without_a_change_is_refused(old: str, new: str, message: str) -> None:
+    with pytest.raises(ToolError, match=message):
         replaced("f", "a\nb\n", old, new)
 
 

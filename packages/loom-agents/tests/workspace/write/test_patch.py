@@ -21,16 +21,16 @@ def test_a_hunk_changes_its_lines() -> None:
     assert _applied(SIMPLE) == "one\ntwo\nTHREE\nfour\nfive\n"
 
 
-def test_a_hunk_with_a_wrong_line_number_goes_to_the_only_place_where_it_fits() -> None:
+def test_a_hunk_with_a_wrong_line_number_is_applied_at_the_only_place_that_matches() -> None:
     assert _applied(SIMPLE.replace("-2,3 +2,3", "-90,3 +90,3")) == "one\ntwo\nTHREE\nfour\nfive\n"
 
 
-def test_a_hunk_that_fits_in_two_other_places_is_refused() -> None:
-    with pytest.raises(ToolError, match=r"hunk 1 of 'f' \(line 9\) does not fit: its old lines are there 2 times"):
+def test_a_hunk_that_matches_at_two_other_places_is_refused() -> None:
+    with pytest.raises(ToolError, match=r"hunk 1 of 'f' \(line 9\) does not match: its old lines occur 2 times"):
         _applied("--- f\n+++ f\n@@ -9 +9 @@\n-x\n+y\n", "x\nz\nx\n")
 
 
-def test_a_hunk_whose_context_differs_in_a_blank_is_refused() -> None:
+def test_a_hunk_whose_context_differs_in_a_space_is_refused() -> None:
     with pytest.raises(ToolError, match="Nothing was changed"):
         _applied(SIMPLE.replace(" two", " two "))
 
@@ -68,14 +68,14 @@ def test_new_deleted_renamed_files_and_modes_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("patch", "said"),
+    ("patch", "message"),
     [
         ("", "no `--- a/FILE`"),
         ("hello", "no `--- a/FILE`"),
         ("--- a/f\n+++ b/f\n", "has no hunk"),
-        ("--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n+d\n", "hunk 1 says -1,2 +1,2"),
-        ("--- a/f\n+++ b/f\n@@ -1,2 +1,1 @@\n a\n", "hunk 1 says"),
-        ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n-b\n+c\n", "hunk 1 says"),
+        ("--- a/f\n+++ b/f\n@@ -1,2 +1,2 @@\n a\n-b\n+c\n+d\n", "hunk 1 states -1,2 +1,2"),
+        ("--- a/f\n+++ b/f\n@@ -1,2 +1,1 @@\n a\n", "hunk 1 states"),
+        ("--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n-b\n+c\n", "hunk 1 states"),
         ("@@ -1 +1 @@\n-a\n+b\n", "before the name"),
         ("diff --git a/f b/f\nnew file mode 120000\n", "120000"),
         ("diff --git a/f b/f\nGIT binary patch\n", "binary"),
@@ -84,10 +84,10 @@ def test_new_deleted_renamed_files_and_modes_are_read() -> None:
         (SIMPLE + SIMPLE, "names 'f' twice"),
     ],
 )
-def test_a_bad_patch_is_refused_with_the_place(patch: str, said: str) -> None:
-    with pytest.raises(ToolError, match="cannot apply the patch") as refused:
+def test_an_invalid_patch_is_refused_with_the_line(patch: str, message: str) -> None:
+    with pytest.raises(ToolError, match="cannot apply the patch") as error:
         parse_patch(patch)
-    assert said in str(refused.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not on this machine")
@@ -97,7 +97,7 @@ def test_a_bad_patch_is_refused_with_the_place(patch: str, said: str) -> None:
     after=st.lists(st.sampled_from("abcd"), max_size=12),
     end=st.booleans(),
 )
-def test_what_git_diff_writes_is_applied_as_git_means_it(
+def test_a_git_diff_applied_to_the_old_file_gives_the_new_one(
     before: list[str], after: list[str], end: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder: Path = tmp_path_factory.mktemp("d")

@@ -24,7 +24,7 @@ def _files(workspace: Workspace) -> dict[str, bytes]:
     }
 
 
-def test_an_edit_changes_the_one_place_and_shows_it(tools: WriteTools) -> None:
+def test_an_edit_changes_one_place_and_returns_the_diff(tools: WriteTools) -> None:
     answer = tools.edit_file("src/app.py", "a + b", "a - b")
     assert (tools.workspace.root / "src" / "app.py").read_text() == "def add(a, b):\n    return a - b\n"
     assert answer["files"] == [{"path": "src/app.py", "what": "changed", "added_lines": 1, "removed_lines": 1}]
@@ -56,7 +56,7 @@ def test_a_replaced_file_keeps_line_endings_and_mark(tools: WriteTools) -> None:
     assert file.read_bytes() == b"\xef\xbb\xbfx\r\ny\r\n"
 
 
-def test_a_link_inside_the_workspace_leads_to_its_target_and_stays_a_link(tools: WriteTools) -> None:
+def test_a_link_inside_the_workspace_changes_its_target_and_stays_a_link(tools: WriteTools) -> None:
     tools.edit_file("link_in", "# Sample", "# Changed")
     assert (tools.workspace.root / "link_in").is_symlink()
     assert (tools.workspace.root / "README.md").read_text().startswith("# Changed")
@@ -69,7 +69,7 @@ def test_a_link_inside_the_workspace_leads_to_its_target_and_stays_a_link(tools:
         "/etc/passwd", "", "src", ".", "loom.toml", "sub/.MCP.json", "docs/../x", "a\0b", "README.md/x", "\udcff.txt",
     ],
 )  # fmt: skip
-def test_a_path_that_is_not_the_agents_is_not_written(tools: WriteTools, path: str) -> None:
+def test_a_path_that_the_agent_may_not_write_is_refused(tools: WriteTools, path: str) -> None:
     before = _files(tools.workspace), (tools.workspace.root.parent / "outside.txt").read_text()
     with pytest.raises(ToolError):
         tools.write_file(path, "x\n")
@@ -82,23 +82,23 @@ def test_the_database_and_the_log_of_changes_are_not_written(tmp_path: Path) -> 
     workspace = Workspace.at(tmp_path, private=[tmp_path / "runs.sqlite"])
     tools = WriteTools(workspace, ChangeLog(tmp_path / "runs.sqlite-undo"))
     for path in ("runs.sqlite", "runs.sqlite-undo", "runs.sqlite-wal"):
-        with pytest.raises(WorkspaceError, match="belongs to the program"):
+        with pytest.raises(WorkspaceError, match="private file of the application"):
             tools.write_file(path, "x")
 
 
-def test_a_folder_that_becomes_a_link_meanwhile_leads_nowhere(
+def test_a_folder_that_is_replaced_by_a_link_is_not_followed(
     tools: WriteTools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, outside = tools.workspace.root, tools.workspace.root.parent / "elsewhere"
     outside.mkdir()
     real = file_images.put
 
-    def swapped(workspace: Workspace, path: str, *rest: Any, **named: Any) -> None:
+    def swap(workspace: Workspace, path: str, *rest: Any, **named: Any) -> None:
         (root / "docs").rename(root / "docs2")
         (root / "docs").symlink_to(outside)
         real(workspace, path, *rest, **named)
 
-    monkeypatch.setattr("loom_agents._workspace.undo.change_log.put", swapped)
+    monkeypatch.setattr("loom_agents._workspace.undo.change_log.put", swap)
     with pytest.raises(ToolError):
         tools.write_file("docs/new.md", "x\n")
     assert list(outside.iterdir()) == []
@@ -136,12 +136,12 @@ def test_a_patch_renames_and_changes_the_mode(tools: WriteTools) -> None:
 
 
 @pytest.mark.parametrize(
-    ("patch", "said"),
+    ("patch", "message"),
     [
         ("--- a/none\n+++ b/none\n@@ -1 +1 @@\n-a\n+b\n", "no such file"),
-        ("--- /dev/null\n+++ b/README.md\n@@ -0,0 +1 @@\n+x\n", "exists already"),
-        ("--- a/sub/y.txt\n+++ /dev/null\n@@ -0,0 +0,0 @@\n", "it keeps"),
-        ("diff --git a/sub/y.txt b/keep.log\nrename from sub/y.txt\nrename to keep.log\n", "exists already"),
+        ("--- /dev/null\n+++ b/README.md\n@@ -0,0 +1 @@\n+x\n", "already exists"),
+        ("--- a/sub/y.txt\n+++ /dev/null\n@@ -0,0 +0,0 @@\n", "not all of its lines"),
+        ("diff --git a/sub/y.txt b/keep.log\nrename from sub/y.txt\nrename to keep.log\n", "already exists"),
         ("diff --git a/keep.log b/keep.log\nold mode 100644\nnew mode 100644\n", "changes nothing"),
         ("--- a/.env\n+++ b/.env\n@@ -1 +1 @@\n-TOKEN=hunter2\n+TOKEN=x\n", "secrets"),
         ("--- a/../outside.txt\n+++ b/../outside.txt\n@@ -1 +1 @@\n-outside\n+x\n", "not allowed"),
@@ -151,27 +151,25 @@ def test_a_patch_renames_and_changes_the_mode(tools: WriteTools) -> None:
         ),
     ],
 )
-def test_a_patch_that_makes_no_sense_here_changes_nothing(tools: WriteTools, patch: str, said: str) -> None:
+def test_a_patch_that_cannot_be_applied_changes_nothing(tools: WriteTools, patch: str, message: str) -> None:
     before = _files(tools.workspace)
-    with pytest.raises(ToolError, match=said):
+    with pytest.raises(ToolError, match=message):
         tools.apply_patch(patch)
     assert _files(tools.workspace) == before
 
 
-def test_what_says_nothing_new_and_what_is_too_large_is_refused(
-    tools: WriteTools, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(ToolError, match="holds exactly this already"):
+def test_unchanged_and_too_large_contents_are_refused(tools: WriteTools, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ToolError, match="already has exactly this content"):
         tools.write_file("keep.log", "log\n")
     monkeypatch.setattr("loom_agents._workspace.write.tools.MAX_FILE_BYTES", 10)
     monkeypatch.setattr("loom_agents._workspace.undo.file_images.MAX_FILE_BYTES", 10)
-    with pytest.raises(ToolError, match="may have 10 bytes"):
+    with pytest.raises(ToolError, match="may have at most 10 bytes"):
         tools.write_file("big", "x" * 11)
-    with pytest.raises(ToolError, match="the most is 10"):
+    with pytest.raises(ToolError, match="the limit is 10"):
         tools.edit_file("README.md", "Sample", "x")
 
 
-def test_a_long_diff_says_what_it_leaves_out(tools: WriteTools) -> None:
+def test_a_long_diff_is_truncated_with_its_total(tools: WriteTools) -> None:
     answer = tools.write_file("long.txt", "line\n" * 5_000)
     assert len(answer["diff"]) == 8_000
     assert answer["truncated"] is True

@@ -215,7 +215,7 @@ class ChildRuns:
     @staticmethod
     async def _driven(driver: ChildDriver, run_id: str, invocation: Invocation) -> None:
         try:
-            await driver.resume(run_id, invocation)
+            await driver.resume(run_id, invocation, through_parent=True)
         except (RunBusy, LeaseLost):
             return  # another process has it
 

@@ -29,7 +29,7 @@ from loom_runner._driver.children import ChildRuns
 from loom_runner._driver.cursor import Cursor
 from loom_runner._driver.endings import Endings
 from loom_runner._driver.heartbeat import Heartbeat
-from loom_runner._driver.new_runs import existing_run, is_run_of_agent, new_run
+from loom_runner._driver.new_runs import alias_for, existing_run, is_run_of, new_run
 from loom_runner._driver.stepper import Stepper
 from loom_runner._driver.tool_ledger import Ledger
 from loom_runner._driver.waits import Waits
@@ -39,7 +39,7 @@ from loom_runner._model.records import Claim, LeaseRequest, RunRecord, Spent
 from loom_runner._model.results import RunResult
 from loom_runner._model.statuses import TERMINAL, move
 from loom_runner._model.waits import ChildrenWait, before_step
-from loom_runner._program.agent import Agent, check_names
+from loom_runner._program.agent import Agent, check_names, is_same_program
 from loom_runner._program.context import RunningRun
 from loom_runner._store.lookup import find_run
 from loom_runner.errors import LeaseLost, RunBusy, StateError, UsageError
@@ -94,7 +94,7 @@ class Driver:
             cursor = self._cursor(claim, 0, state, new.state, attempt=0, invocation=invocation, meter=meter)
             self._notify(cursor, "run_started", status="created", fence=claim.fence, taken_over_from=None)
             return await self._drive(run_id, invocation, cursor=cursor)
-        record = await existing_run(self._settings, new)
+        record = await existing_run(self._settings, new, "start")
         if record.status in TERMINAL or record.status == "failed":
             return self._stored(record, was_stored=True)
         return await self._drive(run_id, invocation, record=record)
@@ -106,14 +106,16 @@ class Driver:
         new, _ = new_run(self._settings, run_id, initial, budget)
         if await self._store.add_run(new):
             return self._stored(await find_run(self._store, run_id, "enqueue"))
-        return self._stored(await existing_run(self._settings, new), was_stored=True)
+        return self._stored(await existing_run(self._settings, new, "enqueue"), was_stored=True)
 
-    async def resume(self, run_id: str, invocation: Invocation, budget: Budget | None = None) -> RunResult:
+    async def resume(
+        self, run_id: str, invocation: Invocation, budget: Budget | None = None, *, through_parent: bool = False
+    ) -> RunResult:
         """Continue a run; if it has ended, return its stored result."""
         record = await find_run(self._store, run_id, "resume")
-        if not is_run_of_agent(self.agent, record):
-            other = self._driver_of(record)
-            return await other.resume(run_id, invocation.for_child(self.observers), budget)
+        if not await is_run_of(self._settings, record, through_parent=through_parent):
+            other = await self._driver_of(record)
+            return await other.resume(run_id, invocation.for_child(self.observers), budget, through_parent=True)
         if record.status in TERMINAL:
             return self._stored(record, was_stored=True)
         if budget is not None:
@@ -123,22 +125,44 @@ class Driver:
             await self.raise_budgets(record, (await self._meter(record)).remaining, budget)
         return await self._drive(run_id, invocation, record=record)
 
-    def _driver_of(self, record: RunRecord) -> Driver:
-        """Return the driver of a child run that is resumed with its parent's agent.
+    async def _driver_of(self, record: RunRecord) -> Driver:
+        """Return the driver of a child run that is resumed with the agent of an ancestor.
 
         Raises:
             UsageError: The run belongs to another program.
         """
-        for driver in self.all_related():
-            if driver is not self and is_run_of_agent(driver.agent, record):
+        related = self.all_related()
+        for driver in related:
+            if driver is not self and record.program in driver.agent.names:
                 return driver
-        at = f", last driven from {record.code_at}" if record.code_at else ""
-        raise UsageError(
-            f"cannot resume {record.run_id!r}: it is a run of program {record.program!r}{at}, and this is "
-            f"{self.agent.name!r}. Resume it with its own module; if the program was renamed, add the old name: "
-            f"aliases=({record.program!r},).",
-            run_id=record.run_id,
+        parent = None if record.parent_run_id is None else await self._store.get_run(record.parent_run_id)
+        if parent is not None and isinstance(parent.wait, ChildrenWait) and record.run_id in parent.wait.children:
+            key = dict(zip(parent.wait.children, parent.wait.programs, strict=True))[record.run_id]
+            for driver in related:  # a child of an earlier version, whose row has a bare name
+                child = driver.child_driver(key) if parent.program in driver.known_names else None
+                if child is not None and record.program == child.agent.unqualified_name:
+                    return child
+        raise UsageError(self._foreign(record), run_id=record.run_id)
+
+    def _foreign(self, record: RunRecord) -> str:
+        at, ours, parent = record.module or record.code_at, self._settings.module(), record.parent_run_id
+        theirs = f"program {record.program!r}" + (f", last driven from {at}" if at else "")
+        this = f"{self.agent.name!r}" + (f" of {ours}" if ours else "")
+        own = "its own module" + (f", or its parent {parent!r}" if parent else "")
+        return (
+            f"cannot resume {record.run_id!r}: it is a run of {theirs}, and this is {this}. Resume it with {own}; if "
+            f"the program was renamed, add the old name to its Agent or AgentRunner: aliases=({alias_for(record)!r},)."
         )
+
+    @property
+    def known_names(self) -> tuple[str, ...]:
+        """The names that rows of the agent's runs may have, also those of earlier versions."""
+        return (*self.agent.names, self.agent.unqualified_name)
+
+    def child_driver(self, key: str) -> Driver | None:
+        """Return the driver of a program of children by its key; None if there is no such key."""
+        driver = self._children.driver(key) if key in self._settings.children else None
+        return driver if isinstance(driver, Driver) else None
 
     async def _drive(
         self, run_id: str, invocation: Invocation, *, cursor: Cursor | None = None, record: RunRecord | None = None
@@ -358,7 +382,8 @@ def _closure(first: Driver, next_ones: Callable[[Driver], Iterable[ChildDriver]]
     found: list[Driver] = [first]
     for driver in found:
         for each in next_ones(driver):
-            if isinstance(each, Driver) and all(each is not other for other in found):
+            is_known = any(each is other or is_same_program(each.agent, other.agent) for other in found)
+            if isinstance(each, Driver) and not is_known:
                 found.append(each)
     return found
 

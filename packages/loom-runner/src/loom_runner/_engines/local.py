@@ -73,6 +73,7 @@ class LocalEngine:
         self._max_crashes = max_crashes
         self._is_stopping = False
         self._drivers: dict[int, Driver] = {}
+        self._made: dict[Callable[[], Any], Any] = {}
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -106,7 +107,11 @@ class LocalEngine:
         """
 
         def make() -> Driver:
-            child = given if isinstance(given, Agent) or hasattr(given, "engine") else given()
+            child = given
+            if not isinstance(given, Agent) and not hasattr(given, "engine"):
+                if given not in self._made:  # one agent, however many others delegate to it
+                    self._made[given] = given()
+                child = self._made[given]
             if isinstance(child, Agent):
                 return self.driver(child)
             engine, agent = getattr(child, "engine", None), getattr(child, "agent", None)

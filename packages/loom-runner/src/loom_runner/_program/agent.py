@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.retention import parse_keep
 from loom_runner._model.retry import RetryPolicy
 from loom_runner._program.codec import UNHINTED
 from loom_runner._program.custom_codec import CodecFunctions
+from loom_runner._program.identity import is_same_function
 from loom_runner._program.loop_program import LoopProgram
 from loom_runner._program.state_versions import Versions
 from loom_runner._program.step_program import StepProgram
@@ -15,13 +17,15 @@ from loom_runner._program.tools import ToolRegistry
 from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from loom_runner._model.retention import Keep
     from loom_runner._program.gate import Gate
     from loom_runner._program.state_versions import Upcaster
 
-__all__ = ["Agent", "check_names"]
+__all__ = ["Agent", "check_names", "is_same_program"]
+
+_MAX_NAME: Final = 200
 
 
 class Agent:
@@ -39,6 +43,8 @@ class Agent:
             JSON. A sync step runs on a thread.
         loop: A `@tailrec` function instead; every tail call is a step, its arguments are the state.
         aliases: Earlier names of the agent. Runs with these names are resumed, and get the new one.
+            For a run of an earlier version, whose row has the bare name of a function, it is
+            `FILE:FUNCTION`.
         tools: The tools that `ctx.call_tool` finds by name.
         state_type: The type of the state, if the hints do not say it.
         result_type: The type of the result, likewise.
@@ -86,8 +92,13 @@ class Agent:
             raise UsageError("cannot define an agent: give it either step= or loop=.")
         if not (step_timeout_s is None or step_timeout_s > 0):
             raise UsageError("cannot define an agent: step_timeout_s is above 0.")
-        if isinstance(aliases, str):
+        if isinstance(aliases, str) or not isinstance(aliases, Iterable):
             raise UsageError(f"cannot define an agent: aliases is a sequence of names, for instance ({aliases!r},).")
+        function = loop if step is None else step
+        if not callable(function) or isinstance(function, type):
+            raise UsageError(
+                f"cannot define an agent: {function!r} is not a function. Pass step=FUNCTION or loop=FUNCTION."
+            )
         codec_functions = CodecFunctions(encode_state, decode_state, encode_result, decode_result)
         versions = Versions(state_version, dict(upcasters or {}))
         self.program: StepProgram | LoopProgram
@@ -103,9 +114,14 @@ class Agent:
             self.program = LoopProgram(loop, result_type, versions=versions, codec_functions=codec_functions)
         self.name = self.program.default_name if name is None else name
         self.aliases = tuple(aliases)
+        self.is_named = name is not None
         for each in self.names:
-            if not each or not each.isprintable() or each != each.strip():
-                raise UsageError(f"cannot define an agent named {each!r}: a name has printable characters.")
+            _check_name(each)
+        if self.unqualified_name in self.aliases:
+            raise UsageError(
+                f"cannot use the alias {self.unqualified_name!r}: it is the name of a function in every database of "
+                f"earlier versions. Say in which file it was: aliases=('FILE:{self.unqualified_name}',)."
+            )
         self.tools = ToolRegistry() if tools is None else tools
         self.retry = retry or RetryPolicy()
         self.gate = gate
@@ -127,6 +143,23 @@ class Agent:
         return f"Agent({self.name!r}, at {self.program.code_at})"
 
 
+def _check_name(name: object) -> None:
+    if not isinstance(name, str) or not 0 < len(name) <= _MAX_NAME or not name.isprintable() or name != name.strip():
+        raise UsageError(
+            f"cannot define an agent named {str(name)[:40]!r}: a name is a string of 1 to {_MAX_NAME} printable "
+            "characters without spaces at its ends. Choose one with name=."
+        )
+
+
+def is_same_program(one: Agent, other: Agent) -> bool:
+    """Return whether two agents do the same: one agent, or one that was built twice."""
+    return one is other or (
+        is_same_function(one.program.function, other.program.function)
+        and one.tools == other.tools
+        and one.gate == other.gate
+    )
+
+
 def check_names(agents: Iterable[Agent], where: str) -> None:
     """Refuse different agents with the same name.
 
@@ -140,7 +173,7 @@ def check_names(agents: Iterable[Agent], where: str) -> None:
     for agent in agents:
         for name in agent.names:
             other = owners.setdefault(name, agent)
-            if other is not agent and other.program.function != agent.program.function:
+            if not is_same_program(other, agent):
                 raise UsageError(
                     f"cannot use two agents named {name!r} in {where}: {other.program.code_at} and "
                     f"{agent.program.code_at}. Give each its own name: Agent(name=...) or AgentRunner(name=...)."

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import sys
 import types
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,11 +14,15 @@ if TYPE_CHECKING:
 
     from loom_runner._program.state_versions import Versions
 
-__all__ = ["LOADED_FILE_PREFIX", "ProgramCode", "module_name"]
+__all__ = ["LOADED_FILE_PREFIX", "ProgramCode", "is_same_function", "module_name"]
 
 LOADED_FILE_PREFIX: Final = "loom_agent_"
 """The prefix of the module name of an agent file whose stem cannot be one; its agents are named by
 the stem.
+"""
+_RUN_AS_FILE: Final = frozenset({"__main__", "__mp_main__", "<run_path>"})
+"""Names of a module that do not say what it is: of a script, also in a spawned process or under
+`runpy`.
 """
 
 
@@ -30,11 +33,12 @@ class ProgramCode:
         self.function = function
         self.version = versions.current
         self.upgraded = versions.upgraded
+        function = _underlying(function)
         self.name: str = getattr(function, "__qualname__", None) or type(function).__qualname__
 
     @cached_property
     def _code(self) -> types.CodeType | None:
-        code = getattr(inspect.unwrap(self.function), "__code__", None)
+        code = getattr(inspect.unwrap(_underlying(self.function)), "__code__", None)
         return code if isinstance(code, types.CodeType) else None
 
     @property
@@ -58,22 +62,56 @@ class ProgramCode:
 
     @property
     def default_name(self) -> str:
-        """`module:function`, with the file's stem as the module if it was run or loaded as a
-        file.
-        """
-        return f"{module_name(self.function)}:{self.name}"
+        """`module:function`, the same however its module was started."""
+        return f"{module_name(_underlying(self.function))}:{self.name}"
 
 
 def module_name(function: Callable[..., Any]) -> str:
-    """Return the module of a function, the same whether its file was run, loaded by path, or
-    imported.
+    """Return the module of a function, the same whether its file was run, loaded by path, spawned,
+    or imported: its path from the outermost package, or the stem of a file outside packages.
     """
+    names: dict[str, Any] = getattr(inspect.unwrap(function), "__globals__", {})
     name: str = getattr(function, "__module__", None) or type(function).__module__
-    module = sys.modules.get(name)
-    spec = getattr(module, "__spec__", None)
+    spec, file = names.get("__spec__"), names.get("__file__")
     if name == "__main__" and spec is not None:  # python -m package.module
         return str(spec.name).removesuffix(".__main__")
-    if name == "__main__" or name.startswith(LOADED_FILE_PREFIX):
-        file = getattr(module, "__file__", None)
-        return Path(file).stem if file else name
+    if file and (name in _RUN_AS_FILE or name.startswith(LOADED_FILE_PREFIX) or "." not in name):
+        return _dotted(Path(file))
     return name
+
+
+def _dotted(file: Path) -> str:
+    """Return the dotted name of a module by its file."""
+    folder = file.absolute().parent
+    parts = [] if file.stem == "__init__" else [file.stem]
+    while (folder / "__init__.py").exists():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(parts)
+
+
+def _underlying(function: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(function, partial):
+        function = function.func
+    return function
+
+
+def is_same_function(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Return whether two functions do the same: one function, or two of one `def` with equal
+    variables, as a factory that is called twice makes them.
+    """
+    if one == other:
+        return True
+    if not (isinstance(one, types.FunctionType) and isinstance(other, types.FunctionType)):
+        return False
+    if one.__code__ is not other.__code__:
+        return False
+    try:
+        return bool(_variables(one) == _variables(other))
+    except Exception:  # noqa: BLE001  (values that cannot be compared, or a variable without a value)
+        return False
+
+
+def _variables(function: types.FunctionType) -> object:
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    return cells, function.__defaults__, function.__kwdefaults__

@@ -169,6 +169,12 @@ class ToolRegistry:
     def __init__(self) -> None:
         self._tools: dict[str, Tool] = {}
 
+    def __eq__(self, other: object) -> bool:
+        """Registries with the same tools are equal."""
+        return isinstance(other, ToolRegistry) and self._tools == other._tools
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
     def tool(
         self,
         name: str | None = None,

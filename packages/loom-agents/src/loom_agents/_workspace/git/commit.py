@@ -1,11 +1,12 @@
-"""The `git_commit` tool: what the run has changed becomes a commit on the run's own branch.
+"""The `git_commit` tool: commit the changes of a run on a branch of this run.
 
-It never moves a branch of the user, and touches neither the working tree nor the index: the commit is put together
-in an index of its own, from the branch `loom/<run>` (or from HEAD when that does not exist yet) and the files that
-the run has changed. The branch is moved by compare-and-set. No hook runs, no editor, no signing, no question.
+It never moves a branch of the user, and changes neither the working tree nor the index: the commit
+is built in a temporary index, from the branch `loom/<run>` (or from HEAD when that does not exist
+yet) and the files that the run has changed. The branch is moved by compare-and-set. No hook and no
+editor runs, nothing is signed, and git asks no questions.
 
-The commit carries the call's idempotency key as a trailer. A call that was cut off is made again, and finds the
-commit that it made before.
+The commit has the call's idempotency key as a trailer. An interrupted call is repeated, and finds
+the commit that it may have created before.
 """
 
 import hashlib
@@ -38,18 +39,19 @@ _IDENTITY = {
 
 @dataclass(frozen=True, slots=True)
 class CommitTool:
-    """Commit what a run has changed in one workspace.
+    """Commit the changes of a run in one workspace.
 
     Args:
-        workspace: Where the files are; it may be a folder inside a repository.
-        changes: Knows what the run has changed.
+        workspace: The workspace; it may be a folder inside a repository.
+        changes: The log of the changes of runs.
     """
 
     workspace: Workspace
     changes: ChangeLog
 
     async def git_commit(self, message: str, idempotency_key: str = "") -> dict[str, Any]:
-        """Commit the files that you changed, on the branch of this run. Nothing else is committed, nothing is pushed.
+        """Commit the files that you changed, on the branch of this run. Nothing else is committed,
+        nothing is pushed.
 
         Args:
             message: The first line says what the commit does; details after a blank line.
@@ -65,21 +67,21 @@ class CommitTool:
         head = await self._git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", may_fail=True)
         tip = await self._git("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}", may_fail=True)
         if tip:
-            made = await self._git(
+            existing = await self._git(
                 "rev-list", "--fixed-strings", f"--grep={TRAILER}: {key}", "-1", f"refs/heads/{branch}"
             )
-            if made:
-                return await self._told(made, branch)
+            if existing:
+                return await self._describe(existing, branch)
             await self._check_not_checked_out(branch)
         paths = await self._not_ignored(self.changes.changed_paths(run_id))
         if not paths:
             raise ToolError("cannot commit: this run has changed no file. Use edit_file or write_file first.")
-        commit = await self._made(tip or head, paths, f"{message}\n\n{TRAILER}: {key}\n")
+        commit = await self._build(tip or head, paths, f"{message}\n\n{TRAILER}: {key}\n")
         await self._git("update-ref", "-m", "loom-run", f"refs/heads/{branch}", commit, tip or "0" * len(commit))
-        return await self._told(commit, branch)
+        return await self._describe(commit, branch)
 
-    async def _made(self, parent: str, paths: list[str], message: str) -> str:
-        """Put the commit together without touching the user's index. Returns its name."""
+    async def _build(self, parent: str, paths: list[str], message: str) -> str:
+        """Create the commit without changing the user's index, and return its hash."""
         with tempfile.TemporaryDirectory() as folder:
             index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
             if parent:
@@ -94,8 +96,8 @@ class CommitTool:
             parents = ("-p", parent) if parent else ()
             return await self._git("commit-tree", tree, *parents, environment=identity, stdin=message.encode())
 
-    async def _told(self, commit: str, branch: str) -> dict[str, Any]:
-        """Say what a commit holds."""
+    async def _describe(self, commit: str, branch: str) -> dict[str, Any]:
+        """Return the branch, the hash and the files of a commit."""
         files = await self._git("show", "--format=", "--name-only", "-z", commit)
         return {"branch": branch, "commit": commit, "files": [name for name in files.split("\0") if name.strip()]}
 
@@ -103,8 +105,8 @@ class CommitTool:
         trees = await self._git("worktree", "list", "--porcelain")
         if f"branch refs/heads/{branch}" in trees.splitlines():
             raise ToolError(
-                f"cannot commit: the branch {branch} is checked out, and moving it would confuse the files"
-                " there. Tell the user to switch to another branch."
+                f"cannot commit: the branch {branch} is checked out, and its files would not match the new commit."
+                " Tell the user to switch to another branch."
             )
 
     async def _not_ignored(self, paths: list[str]) -> list[str]:
@@ -112,7 +114,7 @@ class CommitTool:
             return []
         listed = "".join(f"{path}\0" for path in paths).encode()
         ended = await run_git(self.workspace.root, "check-ignore", "-z", "--stdin", stdin=listed)
-        if ended.exit_code not in {0, 1}:  # 1: none of them is
+        if ended.exit_code not in {0, 1}:  # 1: no path is ignored
             raise _failed("check-ignore", ended)
         ignored = set(ended.output.decode("utf-8", "replace").split("\0"))
         return [path for path in paths if path not in ignored]
@@ -132,7 +134,7 @@ class CommitTool:
 
 
 def branch_of(run_id: str) -> str:
-    """Name the branch of a run: `loom/` and its id; what git does not allow is replaced, and a mark added."""
+    """Return the branch of a run: `loom/` and its id, with a hash if git forbids the id."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", run_id).strip("-.")
     name = re.sub(r"\.{2,}", ".", name).removesuffix(".lock")[:80]
     if name != run_id:
@@ -144,4 +146,4 @@ def _failed(verb: str, ended: Ended) -> ToolError:
     output = " ".join(ended.output.decode("utf-8", "replace").split())[:300]
     if "not a git repository" in output:
         return ToolError("cannot commit: the workspace is not in a git repository.")
-    return ToolError(f"cannot commit: git {verb} said: {output or f'exit code {ended.exit_code}'}")
+    return ToolError(f"cannot commit: git {verb} failed: {output or f'exit code {ended.exit_code}'}")

@@ -1,6 +1,7 @@
-"""Tools that look at the workspace's git repository. They change nothing, not even git's index.
+"""Tools that read the workspace's git repository. They change nothing, not even git's index.
 
-Secrets are left out by name, as everywhere; so are files outside the workspace when that is a part of a repository.
+Files that are secret by their name are left out, and so are files outside the workspace when it is
+a part of a repository.
 """
 
 from collections.abc import Mapping
@@ -16,13 +17,14 @@ from loom_agents._workspace.secret_names import SECRET_FOLDERS, SECRET_NAMES
 MAX_OUTPUT_BYTES = 40_000
 TIMEOUT_S = 30.0
 
-# No refresh of the index, no pager, no question, no watcher, no program that a configuration names for differences.
+# No refresh of the index, no pager, no questions, and no watcher or diff program from the
+# configuration.
 _ENVIRONMENT = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_PAGER": "cat", "LC_ALL": "C"}
 _GIT = (
     *("git", "--no-pager"),
     *("-c", "core.fsmonitor=false"),
     *("-c", "core.quotePath=false"),
-    *("-c", "core.hooksPath=/dev/null"),  # no hook runs, not even when a branch moves
+    *("-c", "core.hooksPath=/dev/null"),  # no hook runs, not even when a branch is moved
     *("-c", "diff.autoRefreshIndex=false"),  # `git diff` writes the index without asking for an optional lock
 )
 _NO_SECRETS = (
@@ -33,24 +35,24 @@ _NO_SECRETS = (
 
 @dataclass(frozen=True, slots=True)
 class GitTools:
-    """Look at the repository that one workspace is in."""
+    """Read the repository that contains the workspace."""
 
     workspace: Workspace
 
     async def git_status(self) -> dict[str, Any]:
-        """Show the branch, and which files are changed, staged or new."""
+        """Show the branch and the changed, staged and new files."""
         return await self._git("status", "--porcelain=v1", "--branch", "--untracked-files=all", "--", ".", *_NO_SECRETS)
 
     async def git_diff(self, path: str = ".", staged: bool = False) -> dict[str, Any]:
-        """Show what was changed since the last commit, or since staging.
+        """Show the changes that are not staged, or the staged changes.
 
         Args:
             path: A file or folder; `.` for all.
-            staged: Show what is staged instead of what is not.
+            staged: Show the staged changes instead of the others.
         """
-        wanted = f":(literal){self.workspace.shown(self.workspace.resolve(path))}"
+        pathspec = f":(literal){self.workspace.shown(self.workspace.resolve(path))}"
         options = ("--no-ext-diff", "--no-textconv", "--no-color", "--relative", *(("--cached",) if staged else ()))
-        return await self._git("diff", *options, "--", wanted, *_NO_SECRETS)
+        return await self._git("diff", *options, "--", pathspec, *_NO_SECRETS)
 
     async def _git(self, verb: str, *arguments: str) -> dict[str, Any]:
         ended = await run_git(self.workspace.root, verb, *arguments)
@@ -60,14 +62,14 @@ class GitTools:
         if "not a git repository" in output and ended.exit_code != 0:
             raise ToolError(f"cannot show the {verb}: the workspace is not in a git repository.")
         if ended.exit_code != 0:
-            raise ToolError(f"cannot show the {verb}: git said: {' '.join(output.split())[:300]}")
+            raise ToolError(f"cannot show the {verb}: git failed: {' '.join(output.split())[:300]}")
         return {"output": output, "output_bytes": ended.output_bytes, "truncated": ended.is_truncated}
 
 
 async def run_git(
     folder: Path, verb: str, *arguments: str, environment: Mapping[str, str] | None = None, stdin: bytes = b""
 ) -> Ended:
-    """Run git in a folder so that it asks nobody and starts nothing of its own."""
+    """Run git in a folder so that it asks no questions and starts no hooks or other programs."""
     return await run_process(
         (*_GIT, verb, *arguments),
         folder=folder,

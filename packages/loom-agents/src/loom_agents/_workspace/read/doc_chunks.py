@@ -1,7 +1,8 @@
-"""Cut a document into pieces that can be found and quoted: one per heading, long ones at blank lines.
+"""Split a document into chunks for the search: one per heading; long ones are split at blank lines.
 
-Headings are the hash lines of Markdown and the underlined titles of Markdown and reStructuredText. Nothing inside a
-fenced code block is a heading, and a fence is not cut unless it alone is longer than a piece may be.
+Headings are the hash lines of Markdown and the underlined titles of Markdown and reStructuredText.
+Nothing inside a fenced code block is a heading, and a code block is not split unless it alone is
+longer than a chunk may be.
 """
 
 import re
@@ -17,12 +18,12 @@ _UNDERLINE = re.compile(r"([=\-~^\"'*+#])\1{2,}[ \t]*$")
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Hold one piece of a document.
+    """Hold one chunk of a document.
 
     Args:
-        heading: The headings it stands under, outermost first, joined by ` > `.
+        heading: The headings above it, outermost first, joined by ` > `.
         line: The number of its first line, from 1.
-        text: Its lines as they are in the file, the heading's own line included.
+        text: Its lines as they are in the file, including the line of the heading.
     """
 
     heading: str
@@ -38,23 +39,23 @@ class _Heading:
 
 
 def chunks(text: str) -> Iterator[Chunk]:
-    """Cut `text` into pieces that together are the whole of it, in order."""
+    """Split `text` into chunks, in order."""
     lines = text.split("\n")
     headings = list(_headings(lines))
     trail: list[_Heading] = []
     starts = [heading.line for heading in headings]
-    yield from _pieces(lines, 1, starts[0] if starts else len(lines) + 1, "")
+    yield from _split(lines, 1, starts[0] if starts else len(lines) + 1, "")
     for index, heading in enumerate(headings):
         while trail and trail[-1].level >= heading.level:
             trail.pop()
         trail.append(heading)
         end = starts[index + 1] if index + 1 < len(starts) else len(lines) + 1
-        yield from _pieces(lines, heading.line, end, " > ".join(part.title for part in trail))
+        yield from _split(lines, heading.line, end, " > ".join(part.title for part in trail))
 
 
 def _headings(lines: list[str]) -> Iterator[_Heading]:
     fence = ""
-    underlines: list[str] = []  # reStructuredText gives levels in the order of first use
+    underlines: list[str] = []  # in reStructuredText, the order of first use determines the level
     for number, line in enumerate(lines, start=1):
         mark = _FENCE.match(line)
         if fence:
@@ -75,34 +76,34 @@ def _headings(lines: list[str]) -> Iterator[_Heading]:
 
 
 def _is_title(lines: list[str], number: int) -> bool:
-    """Whether the line of this number can be underlined: text of its own, after a blank line or an overline."""
+    """Report whether this line can be a title: text after a blank line or an overline."""
     if number < 1 or not lines[number - 1].strip() or lines[number - 1].lstrip()[0] in "|#>-*+=`":
         return False
     before = lines[number - 2].strip() if number > 1 else ""
     return not before or bool(_UNDERLINE.match(before))
 
 
-def _pieces(lines: list[str], first: int, end: int, heading: str) -> Iterator[Chunk]:
-    """Give the lines from `first` to before `end`, in pieces of bounded size, blank ones left out."""
-    piece: list[str] = []
-    begin, size, fence = first, 0, ""
+def _split(lines: list[str], first: int, end: int, heading: str) -> Iterator[Chunk]:
+    """Yield the lines from `first` to before `end` as chunks of limited size."""
+    part_lines: list[str] = []
+    first_line, size, fence = first, 0, ""
     for number in range(first, end):
         line = lines[number - 1]
-        at_gap = not fence and not line.strip()
-        if piece and size + len(line) > MAX_CHUNK_CHARACTERS and (at_gap or size > 2 * MAX_CHUNK_CHARACTERS):
-            yield from _chunk(heading, begin, piece)
-            piece, begin, size = [], number, 0
+        is_break = not fence and not line.strip()
+        if part_lines and size + len(line) > MAX_CHUNK_CHARACTERS and (is_break or size > 2 * MAX_CHUNK_CHARACTERS):
+            yield from _chunk(heading, first_line, part_lines)
+            part_lines, first_line, size = [], number, 0
         if mark := _FENCE.match(line):
             fence = ("" if mark[1].startswith(fence) else fence) if fence else mark[1]
-        piece.append(line)
+        part_lines.append(line)
         size += len(line) + 1
-    yield from _chunk(heading, begin, piece)
+    yield from _chunk(heading, first_line, part_lines)
 
 
-def _chunk(heading: str, begin: int, piece: list[str]) -> Iterator[Chunk]:
-    while piece and not piece[0].strip():
-        del piece[0]
-        begin += 1
-    text = "\n".join(piece).rstrip()
+def _chunk(heading: str, first_line: int, part_lines: list[str]) -> Iterator[Chunk]:
+    while part_lines and not part_lines[0].strip():
+        del part_lines[0]
+        first_line += 1
+    text = "\n".join(part_lines).rstrip()
     if text:
-        yield Chunk(heading, begin, text)
+        yield Chunk(heading, first_line, text)

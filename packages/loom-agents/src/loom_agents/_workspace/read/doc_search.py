@@ -1,7 +1,8 @@
-"""Search the documents of a workspace by words: SQLite FTS5 in memory, ranked by BM25, nothing to install or serve.
+"""Search the documents of a workspace by words, with SQLite FTS5 in memory, ranked by BM25.
 
-The index is built on the first search and brought up to date on each one: files whose size and time are the same
-are not read again. A query is words, never FTS syntax; every word may match and the better ones weigh more.
+The index is built by the first search and updated by each later one: files with the same size and
+modification time are not read again. A query consists of words, never FTS syntax. A document
+matches if it has any of them; rare words have more weight.
 """
 
 import re
@@ -18,11 +19,11 @@ from loom_agents._workspace.read.doc_chunks import chunks
 
 DOCUMENT_SUFFIXES = (".md", ".markdown", ".rst", ".txt", ".adoc")
 MAX_DOCUMENT_BYTES = 2_000_000
-MAX_LINE_CHARACTERS = 5_000  # a text with longer lines was written by a program, and would win every search
+MAX_LINE_CHARACTERS = 5_000  # a text with longer lines is generated, and would match every search
 MAX_RESULTS = 50
 SNIPPET_TOKENS = 24
 
-# Words that say how something is asked, not what is looked for.
+# Words that occur in most questions and do not describe the subject.
 _STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -35,7 +36,7 @@ _STOP_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """Say how much a word counts in each column for BM25: a heading says more about a piece than its text."""
+    """The weights for BM25: a heading describes a chunk better than its text."""
 
     heading: float = 4.0
     path: float = 2.0
@@ -57,7 +58,7 @@ class DocumentSearch:
 
         Args:
             query: Words, in any order.
-            offset: How many matches to leave out at the start.
+            offset: How many matches to skip.
             limit: How many matches, at most 50.
         """
         if offset < 0 or limit < 1:
@@ -83,7 +84,7 @@ class DocumentSearch:
         if self._db is None:
             self._db = apsw.Connection(":memory:")
             self._db.execute(
-                "CREATE VIRTUAL TABLE piece USING fts5("
+                "CREATE VIRTUAL TABLE chunk USING fts5("
                 'heading, path, text, line UNINDEXED, tokenize = "porter unicode61 remove_diacritics 2")'
             )
         documents = {file.path: file for file in walk(self._workspace) if file.path.lower().endswith(DOCUMENT_SUFFIXES)}
@@ -101,25 +102,25 @@ class DocumentSearch:
 
     def _forget(self, db: apsw.Connection, path: str) -> None:
         if self._indexed.pop(path, None):
-            db.execute("DELETE FROM piece WHERE path = ?", (path,))
+            db.execute("DELETE FROM chunk WHERE path = ?", (path,))
 
     def _add(self, db: apsw.Connection, file: ListedFile) -> None:
         try:
             with self._workspace.open(file.path) as handle:
                 data = handle.read(MAX_DOCUMENT_BYTES)
         except ToolError:
-            return  # gone or changed meanwhile; the next search looks again
-        is_written = max(map(len, data.split(b"\n"))) <= MAX_LINE_CHARACTERS
-        if b"\0" not in data[:8192] and is_written:
+            return  # deleted or changed in the meantime; the next search reads it again
+        is_generated = max(map(len, data.split(b"\n"))) > MAX_LINE_CHARACTERS
+        if b"\0" not in data[:8192] and not is_generated:
             rows = [(c.heading, file.path, c.text, c.line) for c in chunks(data.decode("utf-8", "replace"))]
-            db.executemany("INSERT INTO piece (heading, path, text, line) VALUES (?, ?, ?, ?)", rows)
+            db.executemany("INSERT INTO chunk (heading, path, text, line) VALUES (?, ?, ?, ?)", rows)
         self._indexed[file.path] = file
 
     def _find(self, db: apsw.Connection, words: list[str], offset: int, limit: int) -> list[dict[str, Any]]:
         weights = _Weights()
         rows = db.execute(
-            "SELECT path, heading, line, text, -bm25(piece, ?, ?, ?) AS score,"
-            "  snippet(piece, 2, '', '', ' ... ', ?) FROM piece WHERE piece MATCH ?"
+            "SELECT path, heading, line, text, -bm25(chunk, ?, ?, ?) AS score,"
+            "  snippet(chunk, 2, '', '', ' ... ', ?) FROM chunk WHERE chunk MATCH ?"
             " ORDER BY score DESC, path, line LIMIT ? OFFSET ?",
             (weights.heading, weights.path, weights.text, SNIPPET_TOKENS, _match(words), limit, offset),
         )
@@ -135,19 +136,19 @@ class DocumentSearch:
         ]
 
     def _count(self, db: apsw.Connection, words: list[str]) -> int:
-        count = db.execute("SELECT count(*) FROM piece WHERE piece MATCH ?", (_match(words),)).get
+        count = db.execute("SELECT count(*) FROM chunk WHERE chunk MATCH ?", (_match(words),)).get
         assert isinstance(count, int)
         return count
 
 
 def query_words(query: str) -> list[str]:
-    """Give the words of a query that carry meaning, without repeats; all of them when none does."""
+    """Return the words of a query, without stop words unless there are no others."""
     words = list(dict.fromkeys(re.findall(r"\w+", query.casefold())))[:64]
     return [word for word in words if word not in _STOP_WORDS] or words
 
 
 def best_line(text: str, words: list[str]) -> int:
-    """Give the index of the line in which the most words of the query begin a word; the first one when none does."""
+    """Return the index of the line with the most words of the query."""
     counts = [
         len({word for word in words if re.search(rf"\b{re.escape(word)}", line.casefold())})
         for line in text.split("\n")

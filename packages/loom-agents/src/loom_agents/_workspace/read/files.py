@@ -1,7 +1,7 @@
-"""Tools that look at files: list them, read one, search in them. Nothing here changes anything.
+"""Tools that read files: list them, read one, search in them.
 
-Every answer says what it leaves out: `truncated`, how many there are in `total`, and `next_offset`, the `offset`
-with which the same call goes on.
+Every answer reports what it omits: `truncated`, the number of all items in `total`, and
+`next_offset`, the `offset` with which the same call returns the next items.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ GREP_MAX_FILE_BYTES = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class FileTools:
-    """Look at the files of one workspace."""
+    """Read the files of one workspace."""
 
     workspace: Workspace
 
@@ -65,11 +65,12 @@ class FileTools:
         return answer
 
     def list_files(self, glob: str = "**", offset: int = 0, limit: int = 200) -> dict[str, Any]:
-        """List files of the workspace; those that .gitignore hides are left out.
+        """List files of the workspace, except those that .gitignore excludes.
 
         Args:
-            glob: Which paths, for example `src/**/*.py`; a glob without a slash looks in every folder.
-            offset: How many paths to leave out at the start.
+            glob: Which paths, for example `src/**/*.py`; a glob without a slash matches in every
+                folder.
+            offset: How many paths to skip.
             limit: How many paths, at most 1000.
         """
         offset, limit = _paging(offset, limit, first=0, most=MAX_PATHS)
@@ -84,19 +85,20 @@ class FileTools:
         Args:
             pattern: A Python regular expression; write `(?i)` at its start to ignore case.
             glob: In which paths, for example `docs/**/*.md`.
-            offset: How many matches to leave out at the start.
+            offset: How many matches to skip.
             limit: How many matches, at most 200.
         """
         offset, limit = _paging(offset, limit, first=0, most=MAX_MATCHES)
         _check_pattern(pattern)
         visible = [file for file in walk(self.workspace) if matches(file.path, glob)]
         paths = [file.path for file in visible if file.size_bytes <= GREP_MAX_FILE_BYTES]
-        # A regular expression can take for ever and cannot be interrupted, so it works in a process of its own.
-        order = json.dumps({"pattern": pattern, "paths": paths, "offset": offset, "limit": limit})
+        # A regular expression can take forever and cannot be interrupted, so it runs in a separate
+        # process.
+        request = json.dumps({"pattern": pattern, "paths": paths, "offset": offset, "limit": limit})
         ended = await run_process(
             (sys.executable, "-I", "-S", str(Path(grep_worker.__file__))),
             folder=self.workspace.root,
-            stdin=order.encode(),
+            stdin=request.encode(),
             timeout_s=GREP_TIMEOUT_S,
             max_output_bytes=4_000_000,
         )
@@ -110,7 +112,7 @@ class FileTools:
         found = await asyncio.to_thread(json.loads, ended.output)
         answer = {"matches": found["matches"], **_rest(offset, len(found["matches"]), found["total"])}
         if found["long_lines"]:
-            answer["skipped_lines"] = found["long_lines"]  # of pages with data in them, minified code and the like
+            answer["skipped_lines"] = found["long_lines"]  # of generated files, such as minified code
         if len(paths) < len(visible):
             answer["skipped_files"] = len(visible) - len(paths)
             answer["skipped_because"] = f"larger than {GREP_MAX_FILE_BYTES} bytes"
@@ -130,7 +132,7 @@ def _paging(offset: int, limit: int, *, first: int, most: int) -> tuple[int, int
     if offset < first:
         raise ToolError(f"cannot start at offset {offset}: the first one is {first}.")
     if limit < 1:
-        raise ToolError(f"cannot give {limit} of them: `limit` is at least 1.")
+        raise ToolError(f"cannot return {limit} of them: `limit` is at least 1.")
     return offset, min(limit, most)
 
 
@@ -146,9 +148,9 @@ def _refuse_binary(path: str, file: BinaryIO) -> None:
 
 
 def _window(file: BinaryIO, offset: int, limit: int) -> tuple[list[str], list[int], int]:
-    """Read the wanted lines and count all of them. Returns the lines, the numbers of cut ones, and the count.
+    """Return the lines from `offset`, the numbers of truncated lines, and the count of all.
 
-    Memory stays bounded by the answer's size, also for a file that is one huge line.
+    Memory is bounded by the size of the answer, even for a file that is one huge line.
     """
     lines: list[str] = []
     cut: list[int] = []
@@ -156,16 +158,16 @@ def _window(file: BinaryIO, offset: int, limit: int) -> tuple[list[str], list[in
     full = False
     while piece := file.readline(MAX_LINE_CHARACTERS * 4):
         number += 1
-        whole = piece
+        start = piece
         rest = 0
         while not piece.endswith(b"\n") and (piece := file.readline(1 << 20)):
             rest += len(piece)
         if number < offset or len(lines) == limit or full:
             continue
-        text = whole.decode("utf-8", "replace").replace("\r\n", "\n")
+        text = start.decode("utf-8", "replace").replace("\r\n", "\n")
         if rest or len(text) > MAX_LINE_CHARACTERS:
             cut.append(number)
-            text = text[:MAX_LINE_CHARACTERS] + f" [line cut: {len(whole) + rest} bytes]\n"
+            text = text[:MAX_LINE_CHARACTERS] + f" [line cut: {len(start) + rest} bytes]\n"
         if lines and taken + len(text) > MAX_TEXT_CHARACTERS:
             full = True
             continue

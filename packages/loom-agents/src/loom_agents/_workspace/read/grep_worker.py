@@ -1,8 +1,9 @@
-"""Search files for a regular expression: a program of its own, so that a pattern that never ends can be stopped.
+"""Search files for a regular expression, in a separate program that can be stopped.
 
-Reads one JSON object from standard input (`pattern, paths, offset, limit`; the paths are relative to the current
-folder and were chosen by the caller) and writes one to standard output (`matches, total, long_lines`: how many lines
-were too long to be searched). It imports only the standard library, because it runs with `python -I -S`.
+Reads one JSON object from standard input (`pattern, paths, offset, limit`; the paths are relative
+to the current folder and were chosen by the caller) and writes one to standard output
+(`matches, total, long_lines`: how many lines were too long to be searched). It imports only the
+standard library, because it runs with `python -I -S`.
 """
 
 import json
@@ -14,14 +15,14 @@ import warnings
 from typing import Any
 
 MAX_SHOWN_CHARACTERS = 300
-MAX_SEARCHED_CHARACTERS = 20_000  # a longer line was written by a program: a page with its data, minified code
+MAX_SEARCHED_CHARACTERS = 20_000  # longer lines are in generated files, such as minified code
 
 
 def search(pattern: str, paths: list[str], offset: int, limit: int) -> dict[str, Any]:
-    """Count all matching lines and give those from `offset` on, at most `limit`."""
+    """Count all matching lines and return at most `limit` of them, starting at `offset`."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a pattern of doubtful style is the model's business
-        wanted = re.compile(pattern)
+        warnings.simplefilter("ignore")  # a warning about the model's pattern would not reach the model
+        expression = re.compile(pattern)
     found: list[dict[str, Any]] = []
     total = long_lines = 0
     root = os.path.realpath(".")
@@ -30,7 +31,7 @@ def search(pattern: str, paths: list[str], offset: int, limit: int) -> dict[str,
             if len(line) > MAX_SEARCHED_CHARACTERS:
                 long_lines += 1
                 continue
-            hit = wanted.search(line)
+            hit = expression.search(line)
             if hit is None:
                 continue
             if offset <= total < offset + limit:
@@ -41,7 +42,7 @@ def search(pattern: str, paths: list[str], offset: int, limit: int) -> dict[str,
 
 def _lines(root: str, path: str) -> list[str]:
     if os.path.realpath(path) != os.path.join(root, path):  # noqa: PTH118 - pathlib is half of the start-up time
-        return []  # became a link meanwhile
+        return []  # replaced by a link in the meantime
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         with os.fdopen(handle, "rb") as file:
@@ -52,7 +53,7 @@ def _lines(root: str, path: str) -> list[str]:
 
 
 def _shown(line: str, start: int) -> str:
-    """Give the part of a long line around the match."""
+    """Return the part of a long line around the match."""
     line = line.rstrip("\r")
     if len(line) <= MAX_SHOWN_CHARACTERS:
         return line

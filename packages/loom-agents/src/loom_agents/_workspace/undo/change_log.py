@@ -1,27 +1,34 @@
-"""What an agent changed in a workspace, so that every change happens once and can be taken back.
+"""The log of an agent's changes in a workspace: every change is applied once and can be undone.
 
 Theory of operation
 -------------------
-A change is the work of one tool call on one or more files, named by the call's idempotency key. It goes:
+A change is the work of one tool call on one or more files, identified by the call's idempotency
+key. Its steps:
 
-1. *plan*: read the files, work out what each shall be (nothing is written; a refusal ends here);
-2. *intend*: store both images of every file and the tool's answer under the key, in one durable transaction;
-3. *put*: bring each file from its image before to its image after (`file_images.put`, atomic for each);
-4. *close*: mark the change as done.
+1. *plan*: read the files and compute their new content (nothing is written; a refusal ends the
+   change here);
+2. *intend*: store the old and new images of every file and the tool's answer under the key, in one
+   durable transaction;
+3. *put*: replace the old image of each file by the new one (`file_images.put`, atomic for each
+   file);
+4. *mark*: set the status of the change to done.
 
-A process may die between any two of these. The same call, made again with the same key, finds the change: done, it
-gives the stored answer and touches nothing; intended, every file is either as before or as after, and those that
-are as before are put. So a call takes effect once, however often it is made. When a file is neither, somebody
-changed it meanwhile: what was put is brought back, and the call fails and says so. A disk that is full ends the same
-way. There is no state in which half of a change stays without a word.
+A process may crash between any two steps. A repeated call with the same key finds the change. If it
+is done, the stored answer is returned and nothing is written. If it is intended, every file has its
+old or its new image, and those with the old one are put. So a call takes effect once, however often
+it is repeated. If a file has neither image, someone else changed it in the meantime: the files that
+were put are restored, and the call fails with an error. The same happens when the disk is full. A
+change is never left half applied without an error.
 
-*Undo* goes the same road backwards: marked first, then every file that is as after is brought back, then closed.
-It refuses when a file is not as the change left it, unless it is forced; killed, it is done again.
+*Undo* is the reverse: the change is marked first, then every file with its new image is restored,
+then the change is marked again. It refuses when a file has neither image, unless it is forced.
+After a crash, it can be repeated.
 
-*Where.* One SQLite file beside the run's database, `<database>-undo` (`_change_rows`); the tools do not see it.
+*Storage.* One SQLite file next to the run's database, `<database>-undo` (`change_rows`); the tools
+cannot access it.
 
-*Not covered.* Somebody who brings a file back by hand, between a kill and the next try, to exactly what it was before:
-the change is made then. Extended attributes and hard links do not survive a change.
+*Not covered.* If someone restores a file to its old image between a crash and the repeated call,
+the change is applied again. Extended attributes and hard links are lost by a change.
 """
 
 import threading
@@ -36,18 +43,20 @@ from loom_agents._workspace.jail import Workspace
 from loom_agents._workspace.undo.change_rows import Change, ChangeRows, FileChange, Plan
 from loom_agents._workspace.undo.file_images import Image, put, remove_folders, take
 
-# One at a time in this process: two calls of one reply may want the same file, and the second must see the first.
-_turn = threading.RLock()
+# One change at a time in this process: two calls of one reply may change the same file, one after
+# the other.
+_lock = threading.RLock()
 
 
 class ChangeLog:
-    """Keep the changes of all runs of one database.
+    """Log the changes of all runs of one database.
 
     Args:
-        path: The file; it is made with the first change.
-        now: Tells the time, UTC.
-        born: Tells when a run began, so that a run of the same name in a database that was made anew does not take
-            the changes of the old one for its own. Without it, remove this file together with the database.
+        path: The file; created with the first change.
+        now: Returns the current time, UTC.
+        created_at: Returns the creation time of a run, which distinguishes runs with the same id
+            when the database is deleted and created again. Without it, delete this file together
+            with the database.
     """
 
     def __init__(
@@ -55,95 +64,97 @@ class ChangeLog:
         path: Path,
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        born: Callable[[str], str] = lambda _: "",
+        created_at: Callable[[str], str] = lambda _: "",
     ) -> None:
         self.path = path
-        self._born = born
-        self._rows = ChangeRows(path, now, born)
+        self._created_at = created_at
+        self._rows = ChangeRows(path, now, created_at)
 
-    def make(self, workspace: Workspace, *, key: str, run_id: str, tool: str, plan: Callable[[], Plan]) -> Any:
-        """Make a change once, whatever happened to earlier tries of the same key.
+    def apply(self, workspace: Workspace, *, key: str, run_id: str, tool: str, plan: Callable[[], Plan]) -> Any:
+        """Apply a change once, even if earlier attempts with the same key were interrupted.
 
         Args:
-            workspace: Where.
-            key: Names the call; the same in every try.
+            workspace: The workspace.
+            key: Identifies the call; the same for every attempt.
             run_id: The run.
             tool: The tool.
-            plan: Says what to change; called when nothing is known about the key.
+            plan: Returns the change; called when no change with the key is stored.
 
         Returns:
-            The answer of the plan, or of the try that came through.
+            The answer of the plan; for a repeated call the stored answer.
 
         Raises:
-            ToolError: The plan refuses, or a file was changed by somebody else meanwhile; nothing is changed then.
+            ToolError: The plan refuses, or someone else changed a file in the meantime; nothing is
+                changed then.
 
-        Durability: the change is on disk when this returns, and so is what undoes it.
+        Durability: the change and the data to undo it are on disk when this returns.
         """
-        with _turn:
+        with _lock:
             known = self._rows.find(key, run_id)
             if known is None or known.status == "failed":
                 known = self._rows.intend(workspace, key, run_id, tool, plan())
             if known.status == "done":
                 return dict(known.answer)
             if known.status != "intended":
-                raise ToolError(f"cannot repeat {tool}: this change was made before and then taken back.")
+                raise ToolError(f"cannot repeat {tool}: this change was made before and then undone.")
             self._put(workspace, known)
-            with suppress(ToolError):  # the files are as they shall be, and whoever looks at them sees it
+            with suppress(ToolError):  # the files have their new images, which a repeated call finds out
                 self._rows.mark(known, "done")
             return dict(known.answer)
 
     def call_name(self, key: str, run_id: str) -> str:
-        """Name a call so that no other one has the name, not even of a run of the same name in another database."""
-        return f"{key}@{self._born(run_id)}"
+        """Return a unique name of a call, even if another database has a run with this id."""
+        return f"{key}@{self._created_at(run_id)}"
 
     def changed_paths(self, run_id: str) -> list[str]:
-        """Name the files that a run and its children have changed and not taken back, in order."""
+        """Return the paths that a run and its children changed, without undone changes, sorted."""
         return self._rows.changed_paths(run_id)
 
-    def standing(self, run_id: str, *, latest: int | None = None) -> list[Change]:
-        """Read the changes of a run and its children that were not taken back, the latest first.
+    def active(self, run_id: str, *, latest: int | None = None) -> list[Change]:
+        """Return the changes of a run and its children that are not undone, the latest first.
 
         Args:
             run_id: The run.
-            latest: At most so many.
+            latest: The most changes to return; None for all.
         """
-        return self._rows.standing(run_id, latest=latest)
+        return self._rows.active(run_id, latest=latest)
 
     def undo(self, run_id: str, *, every: bool = False, force: bool = False) -> list[Change]:
-        """Take back the last change of a run, or all of them, the latest first.
+        """Undo the last change of a run, or all of them, the latest first.
 
         Args:
-            run_id: The run; changes of its children count as its own.
-            every: Take back all.
-            force: Also when a file was changed since; what it holds now is lost then.
+            run_id: The run; the changes of its children are included.
+            every: Undo all changes.
+            force: Also undo changes of files that were changed since; their present content is
+                lost.
 
         Returns:
-            What was taken back; empty when there is nothing.
+            The changes that were undone; empty when there are none.
 
         Raises:
-            ToolError: A file is not as the change left it; nothing is taken back then.
+            ToolError: A file was changed since; nothing is undone then.
 
-        Durability: the files are on disk when this returns; killed in the middle, the same call goes on.
+        Durability: the files are on disk when this returns; after a crash, the same call continues.
         """
-        with _turn:
-            wanted = self.standing(run_id, latest=None if every else 1)
+        with _lock:
+            changes = self.active(run_id, latest=None if every else 1)
             if not force:
-                self._check_unchanged(wanted)
-            for change in wanted:
+                self._check_unchanged(changes)
+            for change in changes:
                 self._rows.mark(change, "undoing")
                 workspace = Workspace.at(Path(change.root))
                 failed = self._restore(workspace, change.key, change.files)
                 if failed is not None:
                     raise ToolError(
-                        f"cannot undo change {change.number}: {failed}. Mend that, and undo again to go on."
+                        f"cannot undo change {change.number}: {failed}. Fix that, and undo again to continue."
                     )
                 self._rows.mark(change, "undone")
-            return wanted
+            return changes
 
     # ------------------------------------------------------------------ the files
 
     def _put(self, workspace: Workspace, change: Change) -> None:
-        """Bring all files to their images after; bring back what was put when that fails."""
+        """Give all files their new images; if that fails, restore those that were put."""
         reached: list[FileChange] = []
         try:
             found = [(file, take(workspace, file.path)) for file in change.files]
@@ -153,7 +164,7 @@ class ChangeLog:
             for file, now in found:
                 if now not in (file.before, file.after):
                     raise ToolError(
-                        f"cannot change {file.path!r}: somebody else changed it meanwhile. Nothing was"
+                        f"cannot change {file.path!r}: someone else changed it in the meantime. Nothing was"
                         " changed. Read it again."
                     )
             for file, now in found:
@@ -165,8 +176,8 @@ class ChangeLog:
             if left is not None:
                 names = ", ".join(file.path for file in change.files)
                 raise ToolError(
-                    f"cannot change {names}: {exc}; and what was changed of it cannot be brought back"
-                    f" ({left}). Tell the user: loom-run undo does it when that is mended."
+                    f"cannot change {names}: {exc}; and files that were already changed cannot be restored"
+                    f" ({left}). Tell the user to fix that and to run loom-run undo."
                 ) from exc
             self._rows.mark(change, "failed")
             if isinstance(exc, ToolError):
@@ -174,7 +185,7 @@ class ChangeLog:
             raise ToolError(f"cannot change the files: {exc.strerror or exc}. Nothing was changed.") from exc
 
     def _restore(self, workspace: Workspace, key: str, files: Sequence[FileChange]) -> str | None:
-        """Bring files back to what they were before; what the system said when it refused."""
+        """Restore the old images of files; return the error of the system, or None."""
         try:
             for file in reversed(files):
                 put(workspace, file.path, file.before, key=key)
@@ -185,7 +196,7 @@ class ChangeLog:
         return None
 
     def _check_unchanged(self, changes: Sequence[Change]) -> None:
-        """Walk backwards through what the files will be, and refuse where one is not as it was left."""
+        """Check that undoing each change, the latest first, will find the image that it wrote."""
         now: dict[tuple[str, str], Image | None] = {}
         for change in changes:
             workspace = Workspace.at(Path(change.root))
@@ -195,7 +206,7 @@ class ChangeLog:
                 if found not in (file.after, file.before):
                     raise ToolError(
                         f"cannot undo change {change.number} ({change.tool} {file.path}): the file was changed"
-                        " since. Nothing was undone. Look at it; --force brings the old content back and drops what"
-                        " is there now."
+                        " since. Nothing was undone. Check the file; --force restores the old content and discards"
+                        " the present one."
                     )
                 now[place] = file.before

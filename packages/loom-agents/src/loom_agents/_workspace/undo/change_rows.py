@@ -1,7 +1,8 @@
 """The rows of the undo log: what an agent changed, with what files were and became.
 
-One SQLite file beside the run's database, readable by its owner only. Images are kept by their content, once each,
-compressed. When the runner's database is encrypted (`KeyRing`), images and answers are, too; names of files are not.
+One SQLite file beside the run's database, readable by its owner only. Images are kept by their
+content, once each, compressed. When the runner's database is encrypted (`KeyRing`), images and
+answers are, too; names of files are not.
 """
 
 import base64
@@ -44,13 +45,13 @@ CREATE TABLE file (
 
 @dataclass(frozen=True, slots=True)
 class FileChange:
-    """Hold what happens to one file.
+    """Hold the change of one file.
 
     Args:
-        path: relative, without links.
-        before: what it was; None for no file.
-        after: what it shall be; None for no file.
-        new_folders: how many of the folders above it come with it.
+        path: The path, relative to the workspace, without links.
+        before: The file before the change; None for no file.
+        after: The file after the change; None for no file.
+        new_folders: The number of folders above it that are created with it.
     """
 
     path: str
@@ -60,7 +61,7 @@ class FileChange:
 
     @property
     def what(self) -> Literal["created", "changed", "deleted"]:
-        """Say in one word what happens to it."""
+        """Return what happens to the file."""
         if self.before is None:
             return "created"
         return "deleted" if self.after is None else "changed"
@@ -71,14 +72,14 @@ class Change:
     """Hold one change as it is stored.
 
     Args:
-        number: counts the changes of a database, from 1.
-        run_id: the run that made it; empty outside a run.
-        tool: the tool that made it.
-        root: the workspace.
-        at: when, UTC, ISO 8601.
-        status: how far it is.
-        answer: what the tool answered.
-        files: what happened to each file.
+        number: The number of the change in its database, from 1.
+        run_id: The run that made it; empty outside a run.
+        tool: The tool that made it.
+        root: The workspace.
+        at: The time, UTC, ISO 8601.
+        status: How far it is.
+        answer: The answer of the tool.
+        files: The change of each file.
     """
 
     number: int
@@ -93,13 +94,13 @@ class Change:
 
     @property
     def touched(self) -> list[tuple[str, str]]:
-        """Name the files, and what happened to each: created, changed or deleted."""
+        """Return each file with what happened to it: created, changed or deleted."""
         return [(file.path, file.what) for file in self.files]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Hold what a call wants to change, and what it will answer."""
+    """Hold what a call will change, and what it will answer."""
 
     files: Sequence[FileChange]
     answer: Mapping[str, Any]
@@ -109,20 +110,21 @@ class ChangeRows:
     """Read and write the changes of all runs of one database.
 
     Args:
-        path: the file; it is made with the first change.
-        now: tells the time, UTC.
-        born: tells when a run of this database began; empty for one that it does not know. A database that was made
-            anew may have a run of the same name, whose calls have the same keys: those of the old one are not its own.
+        path: The file; it is created with the first change.
+        now: Returns the time, UTC.
+        created_at: Returns when a run of this database was created; empty for an unknown one. A
+            database that was created again may have a run of the same id, whose calls have the same
+            keys; changes of the earlier run do not belong to it.
     """
 
-    def __init__(self, path: Path, now: Callable[[], datetime], born: Callable[[str], str]) -> None:
+    def __init__(self, path: Path, now: Callable[[], datetime], created_at: Callable[[str], str]) -> None:
         self.path = path
         self._now = now
-        self._born = born
+        self._created_at = created_at
         self._keys = KeyRing.from_environment()
 
     def changed_paths(self, run_id: str) -> list[str]:
-        """Name the files that a run and its children have changed and not taken back, in order."""
+        """Return the files that a run and its children have changed and not undone, in order."""
         if not self.path.exists():
             return []
         with self._opened() as db:
@@ -133,8 +135,8 @@ class ChangeRows:
             )
             return [str(path) for (path,) in rows]
 
-    def standing(self, run_id: str, *, latest: int | None = None) -> list[Change]:
-        """Read the changes of a run and its children that were not taken back, the latest first.
+    def active(self, run_id: str, *, latest: int | None = None) -> list[Change]:
+        """Read the changes of a run and its children that are not undone, the latest first.
 
         Args:
             run_id: the run.
@@ -172,7 +174,7 @@ class ChangeRows:
                 with db:
                     if db.pragma("user_version") < _VERSION:
                         db.execute(f"{_SCHEMA}; PRAGMA user_version = {_VERSION}")
-            db.create_scalar_function("born_of", lambda *run: self._born(str(run[0])), 1)
+            db.create_scalar_function("born_of", lambda *run: self._created_at(str(run[0])), 1)
             yield db
         except (apsw.NotADBError, apsw.CorruptError) as exc:
             raise AgentError(
@@ -194,24 +196,26 @@ class ChangeRows:
         with self._opened() as db:
             row = db.execute(
                 "SELECT number, key, run, tool, root, at, status, answer FROM change WHERE key = ? AND born = ?",
-                (key, self._born(run_id)),
+                (key, self._created_at(run_id)),
             ).fetchone()
             return None if row is None else self._change(db, row)
 
     def intend(self, workspace: Workspace, key: str, run_id: str, tool: str, plan: Plan) -> Change:
-        """Write down what a call is going to change; an earlier try of it that failed is forgotten."""
-        born = self._born(run_id)
+        """Record what a call will change; an earlier try of it that failed is
+        forgotten.
+        """
+        created_at = self._created_at(run_id)
         at = self._now().isoformat(timespec="microseconds").replace("+00:00", "Z")
         files = tuple(replace(file, new_folders=missing_folders(workspace, file.path)) for file in plan.files)
         with self._opened() as db, db:
             earlier = "SELECT number FROM change WHERE key = ? AND born = ?"
-            for (old,) in db.execute(earlier, (key, born)).fetchall():
+            for (old,) in db.execute(earlier, (key, created_at)).fetchall():
                 db.execute("DELETE FROM file WHERE change = ?", (old,))
                 db.execute("DELETE FROM change WHERE number = ?", (old,))
             db.execute(
                 "INSERT INTO change (key, run, born, tool, root, at, status, answer)"
                 " VALUES (?, ?, ?, ?, ?, ?, 'intended', ?)",
-                (key, run_id, born, tool, str(workspace.root), at, self._sealed_text(plan.answer)),
+                (key, run_id, created_at, tool, str(workspace.root), at, self._sealed_text(plan.answer)),
             )
             number = db.last_insert_rowid()
             for file in files:

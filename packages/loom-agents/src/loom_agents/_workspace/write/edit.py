@@ -1,8 +1,9 @@
-"""Replace one piece of a text, and leave everything else of the file as it is, byte for byte.
+"""Replace one part of a text and keep the rest of the file unchanged, byte for byte.
 
-A model sees text with plain line feeds (`read_file` shows it so) and answers in it. The file may have other line
-endings, a byte order mark, or bytes that are no UTF-8. So the match is looked for in the text without carriage
-returns, and only the matched piece is written anew, with the line endings that were there.
+`read_file` shows text with plain line feeds, and a model writes text in the same form. The file may
+have other line endings, a byte order mark, or bytes that are not UTF-8. So the match is searched in
+the text without carriage returns, and only the matched part is replaced, with the line endings that
+it had.
 """
 
 import bisect
@@ -13,22 +14,22 @@ from dataclasses import dataclass
 from loom_agents._errors import ToolError
 
 BYTE_ORDER_MARK = "\ufeff"
-MAX_NEAR_LINES = 20_000  # difflib is slow; beyond this a file is not searched for what is near
+MAX_COMPARED_LINES = 20_000  # difflib is slow; in longer files no similar line is searched
 
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """Hold a text with one piece replaced, and the number of the first changed line, from 1."""
+    """Hold a text with one part replaced, and the number of the first changed line, from 1."""
 
     text: str
     line: int
 
 
 def as_text(path: str, data: bytes) -> str:
-    """Read a file's bytes so that `as_bytes` gives the very same ones back.
+    """Decode the bytes of a file so that `as_bytes` returns the same bytes.
 
     Raises:
-        ToolError: It is not a text file.
+        ToolError: The file is not a text file.
     """
     if b"\0" in data[:8192]:
         raise ToolError(f"cannot edit {path!r}: it is not a text file.")
@@ -36,21 +37,21 @@ def as_text(path: str, data: bytes) -> str:
 
 
 def as_bytes(text: str) -> bytes:
-    """Write a text that `as_text` gave."""
+    """Encode a text from `as_text`."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def replaced(path: str, text: str, old: str, new: str) -> Replaced:
-    """Replace the only place where `old` stands.
+    """Replace the only occurrence of `old`.
 
     Args:
-        path: Names the file in messages.
-        text: The whole file, as `as_text` gives it.
-        old: What to replace; its line endings do not matter.
-        new: What to write there.
+        path: The path of the file in messages.
+        text: The complete file, from `as_text`.
+        old: The text to replace, with any line endings.
+        new: The new text.
 
     Raises:
-        ToolError: `old` is not there, or more than once; the text says where to look.
+        ToolError: `old` does not occur, or occurs more than once; the message names the lines.
     """
     old, new = _plain(old), _plain(new)
     if not old:
@@ -65,8 +66,8 @@ def replaced(path: str, text: str, old: str, new: str) -> Replaced:
         lines = [str(plain.count("\n", 0, place) + 1) for place in places[:5]]
         more = ", ..." if len(places) > 5 else ""
         raise ToolError(
-            f"cannot edit {path!r}: `old` is in it {len(places)} times, in lines {', '.join(lines)}{more}."
-            " Add lines around it, so that it stands there once."
+            f"cannot edit {path!r}: `old` occurs {len(places)} times, in lines {', '.join(lines)}{more}."
+            " Add surrounding lines, so that it occurs only once."
         )
     check_encodable(path, text, new)
     start, end = places[0], places[0] + len(old)
@@ -79,7 +80,7 @@ def replaced(path: str, text: str, old: str, new: str) -> Replaced:
 
 
 def with_endings_of(before: str, text: str) -> str:
-    """Give a text the line endings and the byte order mark of the one that it replaces."""
+    """Return a text with the line endings and the byte order mark of the text that it replaces."""
     if _has_returns(before) and before.count("\r\n") == before.count("\n"):
         text = _plain(text).replace("\n", "\r\n")
     if before.startswith(BYTE_ORDER_MARK) and not text.startswith(BYTE_ORDER_MARK):
@@ -88,15 +89,15 @@ def with_endings_of(before: str, text: str) -> str:
 
 
 def check_encodable(path: str, text: str, new: str) -> None:
-    """Refuse to put UTF-8 into a file of another encoding.
+    """Refuse to write UTF-8 to a file with another encoding.
 
     Raises:
         ToolError: The file is not UTF-8 and the new text is not plain ASCII.
     """
     if re.search(r"[\udc80-\udcff]", text) and not new.isascii():
         raise ToolError(
-            f"cannot edit {path!r}: it is not UTF-8, and the new text has characters that would not fit in."
-            " Write plain ASCII there."
+            f"cannot edit {path!r}: it is not UTF-8, and the new text has characters that are not ASCII."
+            " Write plain ASCII."
         )
 
 
@@ -109,7 +110,7 @@ def _has_returns(text: str) -> bool:
 
 
 def _return_places(text: str) -> list[int]:
-    """Where the line feeds that lost their carriage return stand in the plain text, in order."""
+    """Return the offsets in the plain text at which a carriage return was removed."""
     return [found.start() - index for index, found in enumerate(re.finditer("\r\n", text))]
 
 
@@ -124,16 +125,16 @@ def _places(plain: str, old: str) -> list[int]:
 
 def _not_found(path: str, plain: str, old: str) -> ToolError:
     lines = plain.split("\n")
-    wanted = max(old.split("\n"), key=lambda line: len(line.strip()))
-    near = difflib.get_close_matches(wanted, set(lines), n=1) if len(lines) <= MAX_NEAR_LINES else []
-    if near:
-        number = lines.index(near[0]) + 1
+    longest = max(old.split("\n"), key=lambda line: len(line.strip()))
+    similar = difflib.get_close_matches(longest, set(lines), n=1) if len(lines) <= MAX_COMPARED_LINES else []
+    if similar:
+        number = lines.index(similar[0]) + 1
         return ToolError(
-            f"cannot edit {path!r}: `old` is not in it. Near is line {number}: {near[0][:200]!r}."
+            f"cannot edit {path!r}: `old` is not in it. A similar line is line {number}: {similar[0][:200]!r}."
             " Copy the text exactly as read_file shows it."
         )
     count = len(plain.splitlines())
     return ToolError(
-        f"cannot edit {path!r}: `old` is not in it, which has {count} line{'' if count == 1 else 's'}."
+        f"cannot edit {path!r}: `old` is not in it; the file has {count} line{'' if count == 1 else 's'}."
         " Copy the text exactly as read_file shows it."
     )

@@ -1,11 +1,11 @@
-"""Read a unified diff and apply it exactly: every context line must be there, word for word.
+"""Parse a unified diff and apply it exactly: every context line must match.
 
-Line numbers in a hunk's header are taken as a hint, because models count badly: a hunk goes where its old lines stand
-at the stated line, or else in the only other place where they stand. Two such places are refused, and so is a hunk
-whose lines are nowhere; nothing is ever fitted in approximately.
+Line numbers in the header of a hunk are only a hint, because models often count wrong: a hunk is
+applied at the stated line if its old lines match there, or else at the only place where they match.
+A hunk that matches at several places or at none is refused; there is no approximate match.
 
-Read are plain diffs and those of git: changed, new, deleted and renamed files, and the executable bit. Binary diffs,
-links and submodules are refused.
+Plain diffs and git diffs are supported: changed, new, deleted and renamed files, and the executable
+bit. Binary diffs, links and submodules are refused.
 """
 
 import re
@@ -22,13 +22,13 @@ _MODES = {"100644": False, "100755": True}
 
 @dataclass(frozen=True, slots=True)
 class Hunk:
-    """Hold one hunk: where it thinks it stands, and its lines without their ends.
+    """Hold one hunk: its stated place, and its lines without line endings.
 
     Args:
-        number: Which hunk of its file, from 1.
+        number: The number of the hunk in its file, from 1.
         start: The line of the old file at which it begins, from 1.
-        old: The lines that must be there.
-        new: The lines that come in their place.
+        old: The lines that must match.
+        new: The lines that replace them.
         new_ends: Whether the last new line ends with a line feed.
     """
 
@@ -41,13 +41,13 @@ class Hunk:
 
 @dataclass(frozen=True, slots=True)
 class FilePatch:
-    """Hold what a diff says about one file.
+    """Hold the part of a diff for one file.
 
     Args:
         source: Its path before; None for a new file.
         target: Its path after; None for a deleted file.
-        hunks: What changes in it.
-        executable: Its new mode; None leaves it.
+        hunks: The changes of its content.
+        executable: Whether it becomes executable; None keeps its mode.
     """
 
     source: str | None
@@ -57,15 +57,15 @@ class FilePatch:
 
     @property
     def path(self) -> str:
-        """The path that a message names."""
+        """The path to show in messages."""
         return self.target or self.source or ""
 
 
 def parse_patch(text: str) -> tuple[FilePatch, ...]:
-    """Read a unified diff.
+    """Parse a unified diff.
 
     Raises:
-        ToolError: It is not one, or asks for more than this can do; the text names the line.
+        ToolError: It is not a unified diff, or has unsupported parts; the message names the line.
     """
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     reader = _Reader(lines)
@@ -75,21 +75,23 @@ def parse_patch(text: str) -> tuple[FilePatch, ...]:
     named = [path for patch in patches for path in {patch.source, patch.target} if path is not None]
     for path in named:
         if named.count(path) > 1:
-            raise ToolError(f"cannot apply the patch: it names {path!r} twice. Put its hunks together.")
+            raise ToolError(f"cannot apply the patch: it names {path!r} twice. Combine its hunks.")
     return patches
 
 
 def apply_hunks(patch: FilePatch, text: str) -> str:
-    """Change a text by the hunks of one file; line endings of untouched lines stay.
+    """Apply the hunks of one file to its text; other lines keep their line endings.
 
     Args:
-        patch: What to change.
-        text: The whole file; empty for a new one.
+        patch: The changes.
+        text: The complete file; empty for a new one.
 
     Raises:
-        ToolError: A hunk does not fit; nothing is changed.
+        ToolError: A hunk does not match.
     """
-    lines = re.findall(r"[^\n]*\n|[^\n]+$", text)  # not `splitlines`, which also breaks at form feeds and the like
+    lines = re.findall(
+        r"[^\n]*\n|[^\n]+$", text
+    )  # not `splitlines`, which also splits at form feeds and other characters
     ending = "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
     result: list[str] = []
     done = 0
@@ -101,45 +103,45 @@ def apply_hunks(patch: FilePatch, text: str) -> str:
         is_last = place + len(hunk.old) == len(lines)
         for index, line in enumerate(hunk.new):
             ends = hunk.new_ends or not is_last or index < len(hunk.new) - 1
-            whole = kept.get(line, line + ending)
-            whole = whole if whole.endswith("\n") else whole + ending
-            result.append(whole if ends else whole.rstrip("\r\n"))
+            full = kept.get(line, line + ending)
+            full = full if full.endswith("\n") else full + ending
+            result.append(full if ends else full.rstrip("\r\n"))
         done = place + len(hunk.old)
     return "".join([*result, *lines[done:]])
 
 
 def _place(patch: FilePatch, hunk: Hunk, lines: list[str], first: int) -> int:
-    """Find where a hunk goes: the index of its first line, not before `first`."""
+    """Return the place of a hunk: the index of its first line, not before `first`."""
     stated = max(hunk.start - 1, 0)
     size = len(hunk.old)
     if size == 0:
         if hunk.start > len(lines):
-            raise _misfit(patch, hunk, f"the file has {len(lines)} lines")
-        return max(hunk.start, first)  # a hunk that only adds names the line before it
+            raise _mismatch(patch, hunk, f"the file has {len(lines)} lines")
+        return max(hunk.start, first)  # a hunk that only adds lines states the line before them
 
-    def fits(place: int) -> bool:
+    def matches(place: int) -> bool:
         return place >= first and tuple(lines[place : place + size]) == hunk.old
 
-    if fits(stated):
+    if matches(stated):
         return stated
-    places = [place for place in range(first, len(lines) - size + 1) if fits(place)]
+    places = [place for place in range(first, len(lines) - size + 1) if matches(place)]
     if not places:
-        raise _misfit(patch, hunk, "its old lines are not there")
+        raise _mismatch(patch, hunk, "its old lines are not in the file")
     if len(places) > 1:
         where = ", ".join(str(place + 1) for place in places[:5])
-        raise _misfit(patch, hunk, f"its old lines are there {len(places)} times, from lines {where}")
+        raise _mismatch(patch, hunk, f"its old lines occur {len(places)} times, at lines {where}")
     return places[0]
 
 
-def _misfit(patch: FilePatch, hunk: Hunk, reason: str) -> ToolError:
+def _mismatch(patch: FilePatch, hunk: Hunk, reason: str) -> ToolError:
     return ToolError(
-        f"cannot apply the patch: hunk {hunk.number} of {patch.path!r} (line {hunk.start}) does not fit:"
-        f" {reason}. Nothing was changed. Read the file again and give the lines as they are."
+        f"cannot apply the patch: hunk {hunk.number} of {patch.path!r} (line {hunk.start}) does not match:"
+        f" {reason}. Nothing was changed. Read the file again and use its exact lines."
     )
 
 
 class _Reader:
-    """Walk over the lines of a diff, one file after the other."""
+    """Parse the lines of a diff, file by file."""
 
     def __init__(self, lines: list[str]) -> None:
         self._lines = lines
@@ -154,7 +156,7 @@ class _Reader:
             elif line.startswith("--- ") and self._peek(1).startswith("+++ "):
                 found.append(self._plain_file())
             elif _HUNK.match(line):
-                raise self._wrong("a hunk stands before the name of its file")
+                raise self._wrong("a hunk is before the name of its file")
             else:
                 self._at += 1  # prose, `index ...`, `From ...`
         return found
@@ -188,7 +190,7 @@ class _Reader:
                     executable=patch.executable,
                 )
             elif _HUNK.match(line):
-                raise self._wrong("a hunk stands before `---` and `+++`")
+                raise self._wrong("a hunk is before `---` and `+++`")
             self._at += 1
         return patch
 
@@ -214,12 +216,12 @@ class _Reader:
         head = _HUNK.match(self._lines[self._at])
         assert head is not None
         at = self._at
-        start, want_old, want_new = int(head[1]), int(head[2] or 1), int(head[4] or 1)
+        start, old_count, new_count = int(head[1]), int(head[2] or 1), int(head[4] or 1)
         old: list[str] = []
         new: list[str] = []
         new_ends = True
         self._at += 1
-        while self._at < len(self._lines) and (len(old) < want_old or len(new) < want_new):
+        while self._at < len(self._lines) and (len(old) < old_count or len(new) < new_count):
             sign, text = self._lines[self._at][:1], self._lines[self._at][1:]
             if sign == "\\":
                 new_ends = new_ends and self._lines[self._at - 1][:1] == "-"
@@ -231,16 +233,16 @@ class _Reader:
             else:
                 break
             self._at += 1
-        if (len(old), len(new)) != (want_old, want_new) or self._peek(0)[:1] in {"+", " "} or self._continues():
-            counted = f"-{head[1]},{want_old} +{head[3]},{want_new}"
-            raise self._wrong(f"hunk {number} says {counted} and has other numbers of lines", at)
+        if (len(old), len(new)) != (old_count, new_count) or self._peek(0)[:1] in {"+", " "} or self._continues():
+            counted = f"-{head[1]},{old_count} +{head[3]},{new_count}"
+            raise self._wrong(f"hunk {number} states {counted} but has other numbers of lines", at)
         if self._peek(0).startswith("\\"):
             new_ends = self._lines[self._at - 1][:1] == "-"
             self._at += 1
         return Hunk(number, start, tuple(old), tuple(new), new_ends)
 
     def _continues(self) -> bool:
-        """Whether a removed line follows where the hunk should be over; `---` begins the next file."""
+        """Report whether a removed line follows the hunk; `---` may begin the next file."""
         line = self._peek(0)
         return line.startswith("-") and not (line.startswith("--- ") and self._peek(1).startswith("+++ "))
 

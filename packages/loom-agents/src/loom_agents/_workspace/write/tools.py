@@ -1,7 +1,7 @@
-"""Tools that change files of the workspace. Each call is one change of the log: made once, and undone as a whole.
+"""Tools that change files of the workspace. Each call is one change, undone as a unit.
 
-The tools take the runner's idempotency key, so a call that was cut off is made again without asking: what it did
-already is not done twice (see `_changes`).
+The tools use the runner's idempotency key, so an interrupted call is repeated without asking a
+person, and its changes are not applied twice (see `change_log`).
 """
 
 import difflib
@@ -22,63 +22,67 @@ from loom_agents._workspace.write.patch import FilePatch, apply_hunks, parse_pat
 
 MAX_DIFF_CHARACTERS = 8_000
 
-# What decides about the agent's own rights. A person writes these.
-_OWN_RULES = frozenset({"loom.toml", ".mcp.json"})
+# Files that set the permissions of the agent. Only a person may write them.
+_PERMISSION_FILES = frozenset({"loom.toml", ".mcp.json"})
 
 
 @dataclass(frozen=True, slots=True)
 class WriteTools:
-    """Change the files of one workspace, and keep what they were.
+    """Change the files of one workspace, and log the changes.
 
     Args:
-        workspace: Where they are.
-        changes: Where the changes are kept.
+        workspace: The workspace.
+        changes: The log of the changes.
     """
 
     workspace: Workspace
     changes: ChangeLog
 
     def edit_file(self, path: str, old: str, new: str, idempotency_key: str = "") -> dict[str, Any]:
-        """Replace one piece of a text file. Read the file first, and copy `old` from it exactly.
+        """Replace one part of a text file. Read the file first, and copy `old` from it exactly.
 
         Args:
             path: The file, relative to the workspace.
-            old: The text to replace, with enough lines around it that it stands there only once.
-            new: The text to write in its place; empty removes it.
+            old: The text to replace, with enough surrounding lines that it occurs only once in the
+                file.
+            new: The text that replaces it; empty removes it.
         """
 
         def plan() -> Plan:
             name = self._target(path)
             before = self._existing(path, name)
-            done = replaced(path, as_text(path, before.data), old, new)
-            return self._plan(FileChange(name, before, Image(as_bytes(done.text), before.executable)), line=done.line)
+            edit = replaced(path, as_text(path, before.data), old, new)
+            return self._plan(FileChange(name, before, Image(as_bytes(edit.text), before.executable)), line=edit.line)
 
-        return self._made("edit_file", idempotency_key, plan)
+        return self._apply("edit_file", idempotency_key, plan)
 
     def write_file(self, path: str, text: str, idempotency_key: str = "") -> dict[str, Any]:
-        """Write a whole text file: a new one, or all of an old one. To change a part, use edit_file.
+        """Write a complete text file, which is created or replaced. To change a part of a file, use
+        edit_file.
 
         Args:
-            path: The file, relative to the workspace; missing folders are made.
-            text: What it shall hold.
+            path: The file, relative to the workspace; missing folders are created.
+            text: The new content of the file.
         """
 
         def plan() -> Plan:
             name = self._target(path)
             before = take(self.workspace, name)
-            kept = text if before is None else with_endings_of(as_text(path, before.data), text)
-            after = Image(kept.encode("utf-8"), before is not None and before.executable)
+            content = text if before is None else with_endings_of(as_text(path, before.data), text)
+            after = Image(content.encode("utf-8"), before is not None and before.executable)
             if before == after:
-                raise ToolError(f"cannot write {path!r}: it holds exactly this already.")
+                raise ToolError(f"cannot write {path!r}: it already has exactly this content.")
             return self._plan(FileChange(name, before, after))
 
-        return self._made("write_file", idempotency_key, plan)
+        return self._apply("write_file", idempotency_key, plan)
 
     def apply_patch(self, patch: str, idempotency_key: str = "") -> dict[str, Any]:
-        """Apply a unified diff to one or several files: all of it, or nothing when one hunk does not fit.
+        """Apply a unified diff to one or several files: all of it, or nothing when one hunk does
+        not match.
 
         Args:
-            patch: The diff, with `--- a/FILE`, `+++ b/FILE` (/dev/null for a new or deleted file) and `@@` lines.
+            patch: The diff, with `--- a/FILE`, `+++ b/FILE` (/dev/null for a new or deleted file)
+                and `@@` lines.
         """
 
         def plan() -> Plan:
@@ -90,12 +94,12 @@ class WriteTools:
                 raise ToolError("cannot apply the patch: it changes nothing.")
             return self._plan(*files)
 
-        return self._made("apply_patch", idempotency_key, plan)
+        return self._apply("apply_patch", idempotency_key, plan)
 
-    def _made(self, tool: str, key: str, plan: Callable[[], Plan]) -> dict[str, Any]:
+    def _apply(self, tool: str, key: str, plan: Callable[[], Plan]) -> dict[str, Any]:
         run = current_run()
         run_id = "" if run is None else run.run_id
-        answer = self.changes.make(
+        answer = self.changes.apply(
             self.workspace, key=key or f"{tool}/{uuid.uuid4().hex}", run_id=run_id, tool=tool, plan=plan
         )
         return dict(answer)
@@ -103,7 +107,7 @@ class WriteTools:
     def _plan(self, *files: FileChange, line: int | None = None) -> Plan:
         for file in files:
             if file.after is not None and len(file.after.data) > MAX_FILE_BYTES:
-                raise ToolError(f"cannot write {file.path!r}: a file may have {MAX_FILE_BYTES} bytes.")
+                raise ToolError(f"cannot write {file.path!r}: a file may have at most {MAX_FILE_BYTES} bytes.")
         changed = [{"path": file.path, "what": file.what, **_counts(file)} for file in files]
         diff = "".join(unified(file) for file in files)
         answer: dict[str, Any] = {"files": changed, "diff": diff[:MAX_DIFF_CHARACTERS]}
@@ -121,26 +125,27 @@ class WriteTools:
         if target is None:
             assert source is not None
             if text:
-                raise ToolError(f"cannot apply the patch: {source!r} has lines that it keeps. Read the file again.")
+                raise ToolError(
+                    f"cannot apply the patch: it deletes {source!r} but not all of its lines. Read the file again."
+                )
             return [FileChange(source, before, None)]
         executable = before is not None and before.executable if patch.executable is None else patch.executable
         after = Image(as_bytes(text), executable)
         if source == target:
             return [FileChange(target, before, after)]
-        there = take(self.workspace, target)
-        if there is not None:
-            raise ToolError(f"cannot apply the patch: {target!r} exists already.")
+        if take(self.workspace, target) is not None:
+            raise ToolError(f"cannot apply the patch: {target!r} already exists.")
         moved = [] if source is None else [FileChange(source, before, None)]
         return [*moved, FileChange(target, None, after)]
 
     def _target(self, path: str) -> str:
-        """Check a path for writing, and give the real one, relative to the workspace."""
+        """Check a path for writing, and return the real path, relative to the workspace."""
         real = self.workspace.resolve(path)
         name = self.workspace.shown(real)
         if real == self.workspace.root or real.is_dir():
             raise WorkspaceError(f"cannot write {path!r}: it is a folder. Name a file.")
-        if real.name.casefold() in _OWN_RULES:
-            raise WorkspaceError(f"cannot write {path!r}: it says what you may do; a person writes it.")
+        if real.name.casefold() in _PERMISSION_FILES:
+            raise WorkspaceError(f"cannot write {path!r}: it sets your permissions; only a person may write it.")
         try:
             name.encode()
         except UnicodeEncodeError as exc:
@@ -157,7 +162,7 @@ class WriteTools:
 
 
 def unified(file: FileChange) -> str:
-    """Show a change of one file as a unified diff; empty for what is not text."""
+    """Return a change of one file as a unified diff, or one line for a file that is not text."""
     sides: list[list[str]] = []
     for image in (file.before, file.after):
         data = b"" if image is None else image.data
