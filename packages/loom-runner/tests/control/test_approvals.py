@@ -398,7 +398,7 @@ def test_a_step_that_stops_waiting_for_a_call_continues_without_it(desk):
 
 
 def test_a_run_whose_process_dies_after_the_approval_was_used_is_not_asked_about_again(desk):
-    class Died(BaseException):
+    class Died(KeyboardInterrupt):
         pass
 
     def die():

@@ -22,7 +22,7 @@ from loom_runner._model.records import LeaseRequest, Owner
 from loom_runner.testing import FakeClock, crash_at
 
 
-class Died(BaseException):
+class Died(KeyboardInterrupt):
     """The process is gone at this point."""
 
 

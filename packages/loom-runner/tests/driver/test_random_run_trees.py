@@ -47,7 +47,7 @@ WRITES = (
 )
 
 
-class Died(BaseException):
+class Died(KeyboardInterrupt):
     """The process is gone at this point."""
 
 

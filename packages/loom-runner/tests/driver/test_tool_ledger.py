@@ -336,7 +336,7 @@ def test_a_context_is_of_no_use_after_its_step(drive, tools, store):
 # ---------------------------------------------------------------------- doubt
 
 
-class Crash(BaseException):
+class Crash(KeyboardInterrupt):
     """Ends a process in the middle of a call, as far as the ledger can see."""
 
 

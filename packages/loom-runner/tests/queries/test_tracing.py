@@ -147,7 +147,8 @@ def test_a_run_that_never_began_leaves_no_page(runner, tmp_path):
 
 def test_a_page_is_written_also_when_the_run_is_interrupted(store, tmp_path):
     async def step(state: State, ctx: RunContext) -> Complete[int]:
-        raise asyncio.CancelledError
+        asyncio.current_task().cancel()
+        await asyncio.sleep(60)
 
     runner = AgentRunner(step=step, store=store)
     with pytest.raises(asyncio.CancelledError), runner.tracing("r", tmp_path / "t.html"):

@@ -29,12 +29,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.clock import to_iso
+from loom_runner._model.error_text import message_of
 from loom_runner._model.outcomes import Sleep, Wait
 from loom_runner._model.records import AttemptEnd, AttemptRecord, Cancelling, ErrorInfo, StepCommit
 from loom_runner._model.results import RunResult
+from loom_runner._model.retry import retry_after_s
 from loom_runner._model.statuses import CANCELLABLE, move
 from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait, WaitFacts, ready_at
-from loom_runner.errors import PauseRequested, StateError, ToolCallMismatch, UnknownTool, UsageError
+from loom_runner.errors import PauseRequested, StateError, ToolCallMismatch, ToolFailed, UnknownTool, UsageError
 
 if TYPE_CHECKING:
     from loom_runner._driver.children import ChildRuns
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from loom_runner._driver.settings import Settings
     from loom_runner._model.outcomes import Fail
     from loom_runner._model.records import NewRun
+    from loom_runner._model.retry import RetryPolicy
     from loom_runner._program.protocol import Advance, Program
     from loom_runner._program.tool_calls import StepSuspended
 
@@ -181,11 +184,12 @@ class Endings:
         """Record a failed attempt; return the result if there is no further one."""
         now = max(started_at, self._clock.now_us())
         error = _describe(exc, self._program)
+        policy = self._policy_for(exc)
         cursor.tries_used += 1
-        retry = not isinstance(exc, _NEVER_RETRIED) and cursor.tries_used < self._retry.max_attempts
-        if not (retry and self._retry.should_retry(exc)):
+        retry = not isinstance(exc, _NEVER_RETRIED) and cursor.tries_used < policy.max_attempts
+        if not (retry and policy.should_retry(exc)):
             return await self._end_failed(cursor, started_at, now, error)
-        delay_s = self._retry.delay_s(cursor.tries_used, self._clock.chance())
+        delay_s = max(policy.delay_s(cursor.tries_used, self._clock.chance()), retry_after_s(exc) or 0.0)
         due_at = now + int(delay_s * 1_000_000)
         failed = self._attempt(cursor, started_at, now, error, due_at)
         meter = cursor.run.meter
@@ -198,6 +202,13 @@ class Endings:
         cursor.attempt += 1
         cursor.due_at = due_at
         return None
+
+    def _policy_for(self, exc: BaseException) -> RetryPolicy:
+        """Return the policy of the tool that failed the step, if it has its own."""
+        if isinstance(exc, ToolFailed) and exc.tool is not None:
+            with contextlib.suppress(UnknownTool):
+                return self._settings.agent.tools.get(exc.tool).retry or self._retry
+        return self._retry
 
     def _discard_changes(self, cursor: Cursor) -> None:
         """Read the committed state again: an attempt may have changed its object in place."""
@@ -311,7 +322,7 @@ def _describe(exc: BaseException, program: Program) -> ErrorInfo:
     own = [frame for frame in frames if Path(frame.filename).name == file] or frames
     where = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else program.code_at
     text = "".join(traceback.format_list(frames[-20:])) if frames else None
-    return ErrorInfo(type(exc).__name__, str(exc), category, where, text)
+    return ErrorInfo(type(exc).__name__, message_of(exc), category, where, text)
 
 
 def _is_ours(filename: str) -> bool:

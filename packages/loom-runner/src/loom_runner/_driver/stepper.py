@@ -118,15 +118,15 @@ class Stepper:
             except BudgetTimeUsedUp as exc:
                 context.close()
                 return await endings.limit(cursor, exc.limit)
-            except (Exception, SystemExit) as exc:  # noqa: BLE001  (recorded as a failed attempt)
+            except (KeyboardInterrupt, asyncio.CancelledError):
+                context.close()
+                raise
+            except BaseException as exc:  # noqa: BLE001  (recorded as a failed attempt)
                 context.close()
                 ended = await endings.failed(cursor, started_at, exc)
                 if ended is not None:
                     return ended
                 continue
-            except BaseException:
-                context.close()
-                raise
             if advance.fail is not None:
                 return await endings.fail(cursor, started_at, advance.fail)
             ended = await endings.commit(cursor, advance, started_at, signal_key, children)

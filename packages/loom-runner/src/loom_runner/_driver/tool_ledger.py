@@ -32,21 +32,24 @@ import hashlib
 import inspect
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.approvals import ApprovalRecord, as_of
+from loom_runner._model.error_text import message_of
 from loom_runner._model.events import ObserverGroup, Observers, RunEvent
 from loom_runner._model.records import Claim, ErrorInfo, ToolEnd, ToolRecord, ToolStart
-from loom_runner._model.retry import is_transient
+from loom_runner._model.retry import is_transient, retry_after_s
 from loom_runner._program.codec import json_text
 from loom_runner._program.gate import Ask, Deny, PendingCall, verdict_on
+from loom_runner._program.threads import is_being_cancelled
 from loom_runner._program.tool_calls import StepSuspended
 from loom_runner._program.tools import Done, NotDone
 from loom_runner.errors import LeaseLost, OutcomeUnknown, PayloadTooLarge, StoreError, ToolCallMismatch, ToolFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from loom_runner._model.clock import Clock
     from loom_runner._program.gate import Gate
@@ -238,29 +241,39 @@ class Ledger:
                 value = await execute()
         except (LeaseLost, StoreError):
             raise
-        except asyncio.CancelledError:
-            if tool.is_repeatable and tool.is_async:
-                end = ToolEnd("failed", self._clock.now_us(), error=_CANCELLED, retryable=True)
-                with contextlib.suppress(LeaseLost, StoreError):
-                    await asyncio.shield(self._finish(start, attempt, end))
+        except asyncio.CancelledError as exc:
+            if is_being_cancelled():
+                if tool.is_repeatable and tool.is_async:
+                    end = ToolEnd("failed", self._clock.now_us(), error=_CANCELLED, retryable=True)
+                    with contextlib.suppress(LeaseLost, StoreError):
+                        await asyncio.shield(self._finish(start, attempt, end))
+                raise
+            error, retryable = ErrorInfo("CancelledError", "it awaited a task that was cancelled", "error"), False
+            cause = exc
+        except (StepSuspended, KeyboardInterrupt):
             raise
         except OutcomeUnknown as exc:
             return await self._outcome_unknown(tool, start, attempt, execute, exc, is_repeat=is_repeat)
         except ToolFailed as exc:
             error, retryable = ErrorInfo("ToolFailed", exc.message, exc.error_category), exc.retryable
             cause = exc
-        except Exception as exc:  # noqa: BLE001  (whatever a tool raises is its result)
+        except BaseException as exc:  # noqa: BLE001  (whatever a tool raises is its result)
             cause = exc
             if limit.expired():
                 error = ErrorInfo("TimeoutError", f"no answer within {tool.timeout_s:g} s", "timeout")
                 retryable = tool.is_repeatable
             else:
                 passing = is_transient(exc)
-                error = ErrorInfo(type(exc).__name__, str(exc), "transient" if passing else "error")
+                error = ErrorInfo(type(exc).__name__, message_of(exc), "transient" if passing else "error")
                 retryable = passing and tool.is_repeatable
         else:
             try:
+                if (failed := _failed_envelope(value, tool)) is not None:
+                    raise failed
                 text = _payload_text(value)
+            except ToolFailed as exc:
+                error, retryable = ErrorInfo("ToolFailed", exc.message, exc.error_category), exc.retryable
+                cause = exc
             except (TypeError, ValueError, RecursionError) as exc:
                 message = f"it ran, but its result is not JSON ({exc})"
                 error, retryable = ErrorInfo(type(exc).__name__, message, "bad_result"), False
@@ -274,7 +287,7 @@ class Ledger:
                     error, retryable = ErrorInfo("PayloadTooLarge", message, "bad_result"), False
                     cause = exc
         await self._finish(start, attempt, ToolEnd("failed", self._clock.now_us(), error=error, retryable=retryable))
-        raise self._failure(start, error, retryable=retryable) from cause
+        raise self._failure(start, error, retryable=retryable, after_s=retry_after_s(cause)) from cause
 
     async def _outcome_unknown(
         self,
@@ -305,11 +318,14 @@ class Ledger:
         what = {"result": end.result} if end.status == "done" else {"error": end.error}
         self._notify("tool_finished", start, attempt, status=end.status, recorded=False, **what)
 
-    def _failure(self, start: ToolStart, error: ErrorInfo, *, retryable: bool) -> ToolFailed:
+    def _failure(
+        self, start: ToolStart, error: ErrorInfo, *, retryable: bool, after_s: float | None = None
+    ) -> ToolFailed:
         return ToolFailed(
             f"tool {start.name} failed: {error.message or error.type}",
             error_category=error.category,
             retryable=retryable,
+            retry_after_s=after_s,
             tool=start.name,
             run_id=self._claim.run_id,
             step_index=start.step_index,
@@ -362,6 +378,18 @@ def arguments_text(name: str, arguments: Mapping[str, Any]) -> str:
             error_category="invalid_arguments",
             tool=name,
         ) from exc
+
+
+def _failed_envelope(value: Any, tool: Tool) -> ToolFailed | None:
+    """Return the failure that a result stands for: `{"is_error": true, "error": "why"}`."""
+    if not isinstance(value, Mapping) or (value.get("is_error") is not True and value.get("isError") is not True):
+        return None
+    why = next((value[name] for name in ("error", "message", "content") if value.get(name)), "it reported an error")
+    return ToolFailed(
+        why if isinstance(why, str) else json.dumps(why, ensure_ascii=False, default=str),
+        error_category=str(value.get("error_category") or "error"),
+        retryable=value.get("retryable") is True and tool.is_repeatable,
+    )
 
 
 def _payload_text(value: Any) -> str:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner.errors import ToolFailed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["RetryPolicy", "is_transient"]
+__all__ = ["RetryPolicy", "is_transient", "retry_after_s"]
+
+_MAX_RETRY_AFTER_S: Final = 86_400.0
+"""A longer time is not taken from a server."""
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether a retry may help: timeouts, broken connections, and tools that say so."""
+    """Return whether a retry may help: timeouts, broken connections, and tools that say so; a group
+    if all its members are.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_transient(member) for member in error.exceptions)
     if isinstance(error, ToolFailed):
         return error.retryable
     if isinstance(
@@ -24,10 +33,37 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, TimeoutError | ConnectionError | OSError)
 
 
+def retry_after_s(error: BaseException) -> float | None:
+    """Return the seconds after which a server, or the tool, asks to be tried again; None if it does
+    not say.
+
+    They are the attribute `retry_after_s` or `retry_after` of the error, or the header
+    `Retry-After` (in seconds) of its response; for a group the longest.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return max((found for each in error.exceptions if (found := retry_after_s(each)) is not None), default=None)
+    headers: Any
+    for headers in (getattr(error, "headers", None), getattr(getattr(error, "response", None), "headers", None)):
+        for name in ("retry-after", "Retry-After"):
+            with contextlib.suppress(AttributeError, TypeError, ValueError, KeyError):
+                return _seconds(headers[name])
+    for name in ("retry_after_s", "retry_after"):
+        with contextlib.suppress(AttributeError, TypeError, ValueError):
+            return _seconds(getattr(error, name))
+    return None
+
+
+def _seconds(value: Any) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if not 0 <= seconds <= _MAX_RETRY_AFTER_S:
+        raise ValueError(value)
+    return float(seconds)
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """When a failed step is tried again. A retry is another attempt of the same step; its due time
-    is stored.
+    is stored. If a server asks for a longer delay (`retry_after_s`), that is used.
 
     Args:
         max_attempts: The number of attempts in total; 1 never retries.

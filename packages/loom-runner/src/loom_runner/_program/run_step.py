@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._program.context import set_current_run
-from loom_runner._program.tool_calls import StepSuspended
+from loom_runner._program.threads import is_being_cancelled
 from loom_runner.errors import BudgetTimeUsedUp
 
 if TYPE_CHECKING:
@@ -69,18 +69,21 @@ async def run_step(program: Program, state: Any, context: RunContext, limits: St
             await context.wait_for_calls()
         if context.stopped is not None:
             raise context.stopped
-    except (Exception, SystemExit) as exc:
+    except asyncio.CancelledError as exc:
+        if is_being_cancelled():
+            await context.end_calls(is_cancelled=True)
+            raise
+        await context.end_calls()
+        if context.stopped is not None:
+            raise context.stopped from exc
+        raise RuntimeError(f"CancelledError: step {context.step_index} awaited a task that was cancelled") from exc
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:
         await context.end_calls()
         if context.stopped is None or context.stopped is exc:
             raise
         raise context.stopped from exc
-    except asyncio.CancelledError:
-        await context.end_calls(is_cancelled=True)
-        raise
-    except BaseException as exc:
-        if isinstance(context.stopped, StepSuspended) and context.stopped is not exc:
-            raise context.stopped from exc
-        raise
     return advance
 
 

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["in_thread"]
+__all__ = ["in_thread", "is_being_cancelled"]
+
+
+def is_being_cancelled() -> bool:
+    """Return whether somebody cancels the current task; a `CancelledError` may also come from a
+    task that it awaits.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def in_thread(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -39,8 +47,8 @@ async def in_thread(function: Callable[..., Any], /, *args: Any, **kwargs: Any) 
         error: BaseException | None = None
         try:
             value = context.run(function, *args, **kwargs)
-        except StopIteration as exc:  # a future cannot hold it
-            error = RuntimeError(f"the function raised StopIteration({exc})")
+        except (StopIteration, GeneratorExit) as exc:  # they mean something else to a coroutine
+            error = RuntimeError(f"the function raised {type(exc).__name__}({exc})")
         except BaseException as exc:  # noqa: BLE001  (raised in the caller)
             error = exc
         with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits any more

@@ -19,6 +19,8 @@ from loom_runner.errors import ToolFailed, UnknownTool, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from loom_runner._model.retry import RetryPolicy
+
 __all__ = ["Done", "NotDone", "OnDoubt", "Reconcile", "Tool", "ToolRegistry"]
 
 OnDoubt = Literal["retry", "ask", "fail"]
@@ -65,6 +67,7 @@ class Tool:
         reconcile: Finds out about an interrupted call, before `on_doubt` applies:
             `reconcile(key, arguments)` returns `Done(result)`, `NotDone()`, or None if unknown.
         timeout_s: Seconds after which the call fails with the category `timeout`.
+        retry: When a step that this tool has failed is tried again; by default as the agent says.
         input_schema: JSON Schema of the arguments. If it is given, the arguments are not checked.
         result_hint: The type of the payload; plain JSON by default.
     """
@@ -78,6 +81,7 @@ class Tool:
     on_doubt: OnDoubt | None = None
     reconcile: Reconcile | None = field(default=None, repr=False)
     timeout_s: float | None = None
+    retry: RetryPolicy | None = None
     input_schema: Mapping[str, Any] | None = None
     result_hint: Any = field(default=inspect.Parameter.empty, repr=False)
 
@@ -186,6 +190,7 @@ class ToolRegistry:
         on_doubt: OnDoubt | None = None,
         reconcile: Reconcile | None = None,
         timeout_s: float | None = None,
+        retry: RetryPolicy | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Register the decorated function, which stays a plain function. The arguments are those of
         `Tool`.
@@ -203,6 +208,7 @@ class ToolRegistry:
                     on_doubt=on_doubt,
                     reconcile=reconcile,
                     timeout_s=timeout_s,
+                    retry=retry,
                 )
             )
             return function
