@@ -1,6 +1,5 @@
 """Addresses of databases, as `open_store`, `open_side_tables`, `SQLiteStore` and `EventLog` take them."""
 
-import os
 import subprocess
 import sys
 import tempfile

@@ -15,7 +15,7 @@ __all__ = ["check_file", "database_exists", "sqlite_path"]
 
 # The last alternative is credentials without a scheme (`user:password@host`), which no message may
 # show. All other names with a colon are paths, for instance `12:30.sqlite` or `C:/runs.sqlite`.
-_URL: Final = re.compile(r"[^/:]*://|[^/:]{2,}:/|(?:sqlite|file):|[^/:]*:[^/]*@", re.IGNORECASE)
+_URL: Final = re.compile(r"[^/:]*://|[^/:]{2,}:/|(?:sqlite|file):|[^/:]*:[^/\\]*@", re.IGNORECASE)
 
 
 def sqlite_path(address: str | os.PathLike[str]) -> str:
