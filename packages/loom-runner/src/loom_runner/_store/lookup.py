@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loom_runner._model.arguments import check_type
 from loom_runner.errors import UnknownRun
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ async def find_run(store: Store, run_id: str, verb: str) -> RunRecord:
 
     Raises:
         UnknownRun: There is no such run.
+        UsageError: The id is not a string.
     """
+    check_type(f"{verb} a run", "run_id", run_id, str, "a string")
     record = await store.get_run(run_id) if _is_encodable(run_id) else None
     if record is None:
         raise unknown_run(store.reader, run_id, verb)
@@ -30,6 +33,7 @@ async def find_run(store: Store, run_id: str, verb: str) -> RunRecord:
 
 def read_run(reader: StoreReader, run_id: str, verb: str) -> RunRecord:
     """Return a run's row, like `find_run`, from a reader."""
+    check_type(f"{verb} a run", "run_id", run_id, str, "a string")
     record = reader.get_run(run_id) if _is_encodable(run_id) else None
     if record is None:
         raise unknown_run(reader, run_id, verb)
