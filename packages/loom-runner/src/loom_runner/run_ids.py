@@ -40,7 +40,7 @@ def check_run_id(run_id: str, verb: str) -> None:
             a character that is not printable.
     """
     if not isinstance(run_id, str):
-        raise UsageError(f"cannot {verb} a run: run_id is {run_id!r:.60}. Pass a string.")
+        raise UsageError(f"cannot {verb} {run_id!r:.60}: a run id is a string.")
     if not run_id.strip() or not run_id.isprintable() or len(run_id) > MAX_LENGTH or "#" in run_id:
         raise UsageError(
             f"cannot {verb} {run_id!r}: a run id has 1 to 200 printable characters, not only spaces, and no '#'."

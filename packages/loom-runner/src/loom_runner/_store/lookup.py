@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loom_runner._model.arguments import check_type
-from loom_runner.errors import UnknownRun
+from loom_runner.errors import UnknownRun, UsageError
 
 if TYPE_CHECKING:
     from loom_runner._model.records import RunRecord
@@ -24,8 +23,7 @@ async def find_run(store: Store, run_id: str, verb: str) -> RunRecord:
         UnknownRun: There is no such run.
         UsageError: The id is not a string.
     """
-    check_type(f"{verb} a run", "run_id", run_id, str, "a string")
-    record = await store.get_run(run_id) if _is_encodable(run_id) else None
+    record = await store.get_run(run_id) if _is_encodable(run_id, verb) else None
     if record is None:
         raise unknown_run(store.reader, run_id, verb)
     return record
@@ -33,8 +31,7 @@ async def find_run(store: Store, run_id: str, verb: str) -> RunRecord:
 
 def read_run(reader: StoreReader, run_id: str, verb: str) -> RunRecord:
     """Return a run's row, like `find_run`, from a reader."""
-    check_type(f"{verb} a run", "run_id", run_id, str, "a string")
-    record = reader.get_run(run_id) if _is_encodable(run_id) else None
+    record = reader.get_run(run_id) if _is_encodable(run_id, verb) else None
     if record is None:
         raise unknown_run(reader, run_id, verb)
     return record
@@ -48,8 +45,10 @@ def unknown_run(reader: StoreReader, run_id: str, verb: str) -> UnknownRun:
     return UnknownRun(f"cannot {verb} {run_id!r}: there is no such run in {reader.description}. {hint}", run_id=run_id)
 
 
-def _is_encodable(run_id: str) -> bool:
+def _is_encodable(run_id: str, verb: str) -> bool:
     """Return whether the id can be encoded as UTF-8; a lone surrogate cannot."""
+    if not isinstance(run_id, str):
+        raise UsageError(f"cannot {verb} {run_id!r:.60}: a run id is a string.")
     try:
         run_id.encode()
     except UnicodeEncodeError:
