@@ -160,7 +160,7 @@ def test_a_conversation_of_a_later_version_is_refused(loom_run: Run, project: Pa
     async def step(state: Any) -> Complete[int]:
         return Complete(1)
 
-    state = {"conversation": {"format": "loom-messages/9", "messages": []}}
+    state = {"conversation": {"format": "loom-messages/9", "messages": []}, "setup": {"workspace": "."}}
     with SQLiteStore("runs.sqlite") as store:
         asyncio.run(AgentRunner(step=step, store=store).start(run_id="later", initial_state=state))
     _refused(loom_run("chat", "hi", "-r", "later", "--mock-llm"), 8, "loom-messages/9")
