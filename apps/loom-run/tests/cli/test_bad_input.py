@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loom_agents import AgentState
 from loom_runner import AgentRunner, Complete, SQLiteStore
 
 Run = Callable[..., Any]
@@ -112,6 +113,23 @@ def test_a_run_of_another_program_is_not_a_chat(loom_run: Run, project: Path) ->
     assert loom_run("explain", "counter", "--output", "text").out.startswith("counter  completed")
 
 
+@pytest.mark.parametrize("setup", [{}, {"agent": "mine"}])
+def test_a_conversation_of_another_program_is_not_a_chat(loom_run: Run, project: Path, setup: dict[str, str]) -> None:
+    async def step(state: Any) -> Complete[Any]:
+        return Complete(state)
+
+    state = AgentState(setup=setup).with_user("hi").to_json()
+    with SQLiteStore("runs.sqlite") as store:
+        asyncio.run(AgentRunner(step=step, store=store).start(run_id="s1", initial_state=state))
+    for command in (["resume", "s1"], ["show", "s1"], ["undo", "s1"], ["fork", "s1"], ["export", "s1"]):
+        ended = loom_run(*command)
+        assert "internal error" not in ended.err, command
+    _refused(loom_run("resume", "s1"), 2, "cannot continue 's1'", "a run of another program")
+    _refused(loom_run("show", "s1"), 2, "a run of another program")
+    assert loom_run("runs", "--output", "json").json == []
+    _refused(loom_run("chat", "-c", "hi", "--mock-llm"), 2, "there is none")
+
+
 def _folder(path: Path) -> None:
     path.mkdir()
 
@@ -142,7 +160,7 @@ def test_a_conversation_of_a_later_version_is_refused(loom_run: Run, project: Pa
     async def step(state: Any) -> Complete[int]:
         return Complete(1)
 
-    state = {"conversation": {"format": "loom-messages/9", "messages": []}}
+    state = {"conversation": {"format": "loom-messages/9", "messages": []}, "setup": {"workspace": "."}}
     with SQLiteStore("runs.sqlite") as store:
         asyncio.run(AgentRunner(step=step, store=store).start(run_id="later", initial_state=state))
     _refused(loom_run("chat", "hi", "-r", "later", "--mock-llm"), 8, "loom-messages/9")

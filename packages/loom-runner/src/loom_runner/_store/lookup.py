@@ -21,7 +21,7 @@ async def find_run(store: Store, run_id: str, verb: str) -> RunRecord:
 
     Raises:
         UnknownRun: There is no such run.
-        UsageError: The id is not a text.
+        UsageError: The id is not a string.
     """
     record = await store.get_run(run_id) if _is_encodable(run_id, verb) else None
     if record is None:
@@ -53,7 +53,7 @@ def unknown_run(reader: StoreReader, run_id: str, verb: str) -> UnknownRun:
 def _is_encodable(run_id: str, verb: str) -> bool:
     """Return whether the id can be encoded as UTF-8; a lone surrogate cannot."""
     if not isinstance(run_id, str):
-        raise UsageError(f"cannot {verb} a run: a run id is a str, not {type(run_id).__name__}.")
+        raise UsageError(f"cannot {verb} {run_id!r:.60}: a run id is a string.")
     try:
         run_id.encode()
     except UnicodeEncodeError:
