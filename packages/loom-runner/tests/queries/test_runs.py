@@ -48,7 +48,7 @@ def test_a_run_id_that_is_no_text_is_refused(runs, ask, run_id):
     if run_id is None and ask in ("doubts", "approvals"):
         assert getattr(runs, ask)(run_id) == []
         return
-    with pytest.raises(UsageError, match=f"a run id is a str, not {type(run_id).__name__}"):
+    with pytest.raises(UsageError, match="a run id is a string"):
         getattr(runs, ask)(run_id)
 
 

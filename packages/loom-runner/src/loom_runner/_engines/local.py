@@ -13,7 +13,6 @@ from loom_runner._control.lifecycle import cancel_run, pause_run
 from loom_runner._control.resolve import resolve_call
 from loom_runner._control.signals import send_signal
 from loom_runner._driver.driver import Driver
-from loom_runner._driver.new_runs import is_run_of_agent
 from loom_runner._driver.settings import Invocation, Settings
 from loom_runner._model.arguments import check_type
 from loom_runner._model.budget import Budget
@@ -344,7 +343,7 @@ class LocalEngine:
             drivers = itertools.chain(self.drivers(), related)  # related ones are created if none in use fits
         else:
             drivers = itertools.chain(self.driver(agent).all_related())
-        found = next((each.agent for each in drivers if is_run_of_agent(each.agent, record)), None)
+        found = next((each.agent for each in drivers if record.program in each.known_names), None)
         if found is None and agent is not None:
             raise UsageError(
                 f"cannot {verb} {run_id!r}: it is a run of program {record.program!r}, and this is {agent.name!r}. "
