@@ -60,6 +60,10 @@ def _refused(ended: Any, code: int, *parts: str) -> None:
         (["supervise"], "MESSAGE"),
         (["supervise", ""], "empty"),
         (["--bogus"], "--bogus"),
+        (["runs", "--db", "postgresql+psycopg://h/db"], "no store supports the scheme 'postgresql+psycopg'"),
+        (["chat", "hi", "--mock-llm", "--db", "sqlite://x.db"], "begins with sqlite:///"),
+        (["doctor", "--db", " "], "without a name"),
+        (["serve", "--db", "file:x.db"], "no store supports the scheme 'file'"),
     ],
 )
 def test_an_invalid_command_line_is_refused_in_one_line(loom_run: Run, arguments: list[str], part: str) -> None:
@@ -71,6 +75,20 @@ def test_input_that_is_not_text_is_refused(loom_run: Run, monkeypatch: pytest.Mo
     _refused(loom_run("chat", "-", "--mock-llm"), 2, "not valid text")
     monkeypatch.setattr("sys.stdin", None)
     _refused(loom_run("chat", "-", "--mock-llm"), 2, "the message is empty")
+
+
+def test_a_url_names_the_same_database_in_every_command(loom_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOM_DB", "sqlite:///u.db")
+    ended = loom_run("chat", "hi", "-r", "demo", "--mock-llm")
+    assert "--db u.db" in ended.err
+    for command in ("explain", "show", "export", "approvals"):
+        assert loom_run(command, "demo").code == 0
+    assert "u.db, 1 runs" in loom_run("doctor", "--output", "text").out
+
+
+def test_a_name_that_is_too_long_is_one_line(loom_run: Run) -> None:
+    _refused(loom_run("runs", "--db", "x" * 300), 8, "File name too long")
+    assert "File name too long" in loom_run("doctor", "--db", "x" * 300, "--output", "text").out
 
 
 def test_a_refused_chat_leaves_no_run_behind(loom_run: Run) -> None:

@@ -1,4 +1,6 @@
-"""Addresses of databases, as `open_store`, `open_side_tables`, `SQLiteStore` and `EventLog` take them."""
+"""Addresses of databases, as `open_store`, `open_side_tables`, `SQLiteStore` and `EventLog` take
+them.
+"""
 
 import subprocess
 import sys

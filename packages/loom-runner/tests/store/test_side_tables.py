@@ -171,7 +171,7 @@ def test_a_writer_waits_for_another_one(path):
     assert [text for (text,) in one.rows("SELECT text FROM note ORDER BY number")] == ["a", "b"]
 
 
-# ------------------------------------------------------------------ bad input (addresses: test_address.py)
+# ----------------------------------------------------------- bad input (addresses: test_address.py)
 
 
 @pytest.mark.parametrize("open_it", [open_store, opened])
