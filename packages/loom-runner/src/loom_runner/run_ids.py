@@ -51,10 +51,11 @@ def check_new_run_id(run_id: str, verb: str) -> None:
     """Refuse an id that a user cannot give to a new run: one that is not valid, or that of a child.
 
     Raises:
-        UsageError: As for `check_run_id`, or the id contains `:sub:`.
+        UsageError: As for `check_run_id`, or the id contains `:sub:` or ends with `:sub`, so that
+            the ids of its children would look like those of another run.
     """
     check_run_id(run_id, verb)
-    if is_child(run_id):
+    if is_child(f"{run_id}:"):
         raise UsageError(
             f"cannot {verb} {run_id!r}: {_SEPARATOR!r} is reserved for the ids of child runs. Choose another run id; "
             "an existing child is continued by resume.",
@@ -66,10 +67,10 @@ def check_child_name(name: str, verb: str) -> None:
     """Refuse a name that a child run cannot have.
 
     Raises:
-        UsageError: The name is not valid in an id, or contains `:sub:`.
+        UsageError: The name is not valid in an id, or contains `:sub:` or begins with `sub:`.
     """
     check_run_id(name, verb)
-    if _SEPARATOR in name:
+    if is_child(f":{name}"):
         raise UsageError(f"cannot {verb} {name!r}: {_SEPARATOR!r} separates the ids of parents and children.")
 
 
