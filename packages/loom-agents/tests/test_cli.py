@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from loom_agents import AgentError, MessageFormatError, ModelError, ScriptError
 from loom_agents.cli import BareFlags, CommandLine, request_name, requests_in_tree, serve_options
 from loom_runner.cli_base import ExitCode
-from loom_runner.errors import CommandError
+from loom_runner.errors import CommandError, StoreError, UsageError
 
 
 class DemoError(CommandError):
@@ -35,6 +35,19 @@ def test_a_database_is_created_and_can_be_read(tmp_path: Path) -> None:
         pass
     with DEMO.open_database(path, read_only=True) as store:
         assert store.reader.list_runs() == []
+
+
+def test_a_database_is_named_by_a_path_or_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for must_exist in (False, True):
+        with DEMO.open_database("sqlite:///runs.sqlite", must_exist=must_exist) as store:
+            assert store.address == "runs.sqlite"
+    for address in ("my-store://ann:secret@h", "sqlite://runs.sqlite", " "):
+        with pytest.raises(UsageError, match="^cannot open ") as caught:
+            DEMO.require_database(address)
+        assert "secret" not in str(caught.value)
+    with pytest.raises(StoreError, match="File name too long"):
+        DEMO.require_database("x" * 300)
 
 
 @pytest.mark.parametrize(

@@ -234,3 +234,12 @@ def test_the_drill_command_serves_until_it_is_interrupted(shell: Shell) -> None:
     assert drill.stdout is not None and "This is a drill: http://127.0.0.1" in drill.stdout.readline()
     drill.send_signal(signal.SIGINT)
     assert drill.wait(20) == 130 and "Traceback" not in drill.communicate()[1]
+
+
+def test_every_command_takes_a_url_and_refuses_another_scheme(waiting: Shell) -> None:
+    for words in (("runs",), ("explain", "--run-id", "inc-001"), ("audit", "export"), ("memory", "list")):
+        waiting.run(*words, "--db", "sqlite:///ops.sqlite")
+        printed = waiting.run(*words, "--db", "postgresql+psycopg://ann:secret@h/db", code=2)
+        assert "no store supports the scheme 'postgresql+psycopg'" in printed and "secret" not in printed
+        assert len(printed.splitlines()) == 1
+    assert "File name too long" in waiting.run("runs", "--db", "x" * 300, code=8)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loom_agents import AgentState
 from loom_runner import AgentRunner, Complete, SQLiteStore
 
 Run = Callable[..., Any]
@@ -59,6 +60,10 @@ def _refused(ended: Any, code: int, *parts: str) -> None:
         (["supervise"], "MESSAGE"),
         (["supervise", ""], "empty"),
         (["--bogus"], "--bogus"),
+        (["runs", "--db", "postgresql+psycopg://h/db"], "no store supports the scheme 'postgresql+psycopg'"),
+        (["chat", "hi", "--mock-llm", "--db", "sqlite://x.db"], "begins with sqlite:///"),
+        (["doctor", "--db", " "], "without a name"),
+        (["serve", "--db", "file:x.db"], "no store supports the scheme 'file'"),
     ],
 )
 def test_an_invalid_command_line_is_refused_in_one_line(loom_run: Run, arguments: list[str], part: str) -> None:
@@ -70,6 +75,20 @@ def test_input_that_is_not_text_is_refused(loom_run: Run, monkeypatch: pytest.Mo
     _refused(loom_run("chat", "-", "--mock-llm"), 2, "not valid text")
     monkeypatch.setattr("sys.stdin", None)
     _refused(loom_run("chat", "-", "--mock-llm"), 2, "the message is empty")
+
+
+def test_a_url_names_the_same_database_in_every_command(loom_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOM_DB", "sqlite:///u.db")
+    ended = loom_run("chat", "hi", "-r", "demo", "--mock-llm")
+    assert "--db u.db" in ended.err
+    for command in ("explain", "show", "export", "approvals"):
+        assert loom_run(command, "demo").code == 0
+    assert "u.db, 1 runs" in loom_run("doctor", "--output", "text").out
+
+
+def test_a_name_that_is_too_long_is_one_line(loom_run: Run) -> None:
+    _refused(loom_run("runs", "--db", "x" * 300), 8, "File name too long")
+    assert "File name too long" in loom_run("doctor", "--db", "x" * 300, "--output", "text").out
 
 
 def test_a_refused_chat_leaves_no_run_behind(loom_run: Run) -> None:
@@ -112,6 +131,23 @@ def test_a_run_of_another_program_is_not_a_chat(loom_run: Run, project: Path) ->
     assert loom_run("explain", "counter", "--output", "text").out.startswith("counter  completed")
 
 
+@pytest.mark.parametrize("setup", [{}, {"agent": "mine"}])
+def test_a_conversation_of_another_program_is_not_a_chat(loom_run: Run, project: Path, setup: dict[str, str]) -> None:
+    async def step(state: Any) -> Complete[Any]:
+        return Complete(state)
+
+    state = AgentState(setup=setup).with_user("hi").to_json()
+    with SQLiteStore("runs.sqlite") as store:
+        asyncio.run(AgentRunner(step=step, store=store).start(run_id="s1", initial_state=state))
+    for command in (["resume", "s1"], ["show", "s1"], ["undo", "s1"], ["fork", "s1"], ["export", "s1"]):
+        ended = loom_run(*command)
+        assert "internal error" not in ended.err, command
+    _refused(loom_run("resume", "s1"), 2, "cannot continue 's1'", "a run of another program")
+    _refused(loom_run("show", "s1"), 2, "a run of another program")
+    assert loom_run("runs", "--output", "json").json == []
+    _refused(loom_run("chat", "-c", "hi", "--mock-llm"), 2, "there is none")
+
+
 def _folder(path: Path) -> None:
     path.mkdir()
 
@@ -142,7 +178,7 @@ def test_a_conversation_of_a_later_version_is_refused(loom_run: Run, project: Pa
     async def step(state: Any) -> Complete[int]:
         return Complete(1)
 
-    state = {"conversation": {"format": "loom-messages/9", "messages": []}}
+    state = {"conversation": {"format": "loom-messages/9", "messages": []}, "setup": {"workspace": "."}}
     with SQLiteStore("runs.sqlite") as store:
         asyncio.run(AgentRunner(step=step, store=store).start(run_id="later", initial_state=state))
     _refused(loom_run("chat", "hi", "-r", "later", "--mock-llm"), 8, "loom-messages/9")

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
-from loom_runner.cli_base import ExitCode, run_async, write_error
+from loom_runner.cli_base import ExitCode, database_exists, run_async, write_error
 from loom_runner.errors import CommandError
 from loom_runner.run_ids import is_within
 
@@ -80,8 +80,10 @@ class CommandLine:
 
         Raises:
             CommandError: It does not.
+            UsageError: It has no valid address.
+            StoreUnreadable: The system does not say, for instance for lack of permission.
         """
-        if not Path(db).exists():
+        if not database_exists(db):
             raise self.error(
                 f"cannot open {db}: there is no such database. Start with {self.start}, or name another --db."
             )

@@ -23,7 +23,7 @@ from loom_agents import (
     Usage,
     build_agent_runner,
 )
-from loom_runner import AgentRunner, Budget, RunResult, SQLiteStore, Tool, ToolRegistry
+from loom_runner import AgentRunner, Budget, RunResult, SQLiteStore, Tool, ToolRegistry, UsageError
 
 RESEARCHER = AgentProfile("researcher", "Find things out.\nLook first.")
 VERIFIER = AgentProfile("verifier", "Check what others say.", tools=("read_*",), model="x:y", max_tokens=5)
@@ -115,6 +115,14 @@ def children_of(*agents: str, earlier: dict[str, str] | None = None) -> list[str
     assert [names[call.id] for call in calls] == [child.name for child in children]
     assert [child.program for child in children] == list(agents)
     return [child.name for child in children]
+
+
+@pytest.mark.parametrize("name", ["", " ", "a#b", "a:sub:b", "a\nb", "x" * 101, "x" * 250, 5])
+def test_a_profile_whose_name_cannot_be_that_of_a_run_is_refused(name: Any) -> None:
+    with pytest.raises(UsageError, match="^cannot define an agent named") as caught:
+        AgentProfile(name, "Works.")
+    assert "\n" not in str(caught.value)
+    assert AgentProfile("x" * 100, "Works.").name == "x" * 100
 
 
 def test_an_agent_whose_name_ends_with_a_number_does_not_share_a_child_with_another_agent() -> None:

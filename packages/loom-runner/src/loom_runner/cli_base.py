@@ -27,6 +27,7 @@ from loom_runner._cli.output import (
     write_rows,
 )
 from loom_runner._model.formatting import counted, duration, one_line, plural, shorten, size
+from loom_runner._store.address import database_exists, sqlite_path
 
 __all__ = [
     "Amount",
@@ -36,6 +37,7 @@ __all__ = [
     "Output",
     "choose_output",
     "counted",
+    "database_exists",
     "duration",
     "exit_code_of_error",
     "exit_code_of_status",
@@ -47,6 +49,7 @@ __all__ = [
     "run_command",
     "shorten",
     "size",
+    "sqlite_path",
     "styled_status",
     "terminal_width",
     "write_error",

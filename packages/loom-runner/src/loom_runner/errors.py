@@ -37,6 +37,8 @@ RunnerError
 # ruff: noqa: N818  (the names describe the condition; a suffix Error would add nothing)
 from __future__ import annotations
 
+import copyreg
+
 __all__ = [
     "AgentModuleError",
     "BudgetTimeUsedUp",
@@ -83,6 +85,10 @@ class RunnerError(Exception):
         super().__init__(message)
         self.run_id = run_id
         self.step_index = step_index
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle the text and the fields, whatever parameters a subclass has."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class UsageError(RunnerError):

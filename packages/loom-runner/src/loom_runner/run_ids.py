@@ -1,7 +1,8 @@
 """Run ids: which are valid, and how the id of a child run is derived from its parent's.
 
 The id of a child is `<parent>:sub:<name>`, so the ids of a run and all its descendants share a
-prefix. `:sub:` is reserved for the engine. Every program that parses ids uses these functions.
+prefix. `:sub:` is reserved for the engine: `start`, `enqueue` and `fork` refuse an id that contains
+it. Every program that parses ids uses these functions.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from loom_runner.errors import UsageError
 
 __all__ = [
     "ancestor_run_ids",
+    "check_child_name",
+    "check_new_run_id",
     "check_run_id",
     "child_name",
     "child_run_id",
@@ -33,13 +36,42 @@ def check_run_id(run_id: str, verb: str) -> None:
         verb: The operation, for the message: *cannot VERB 'ID'*.
 
     Raises:
-        UsageError: The id is blank, longer than 200 characters, or contains `#` or a character that
-            is not printable.
+        UsageError: The id is not a string, is blank, longer than 200 characters, or contains `#` or
+            a character that is not printable.
     """
+    if not isinstance(run_id, str):
+        raise UsageError(f"cannot {verb} {run_id!r:.60}: a run id is a string.")
     if not run_id.strip() or not run_id.isprintable() or len(run_id) > MAX_LENGTH or "#" in run_id:
         raise UsageError(
             f"cannot {verb} {run_id!r}: a run id has 1 to 200 printable characters, not only spaces, and no '#'."
         )
+
+
+def check_new_run_id(run_id: str, verb: str) -> None:
+    """Refuse an id that a user cannot give to a new run: one that is not valid, or that of a child.
+
+    Raises:
+        UsageError: As for `check_run_id`, or the id contains `:sub:` or ends with `:sub`, so that
+            the ids of its children would look like those of another run.
+    """
+    check_run_id(run_id, verb)
+    if is_child(f"{run_id}:"):
+        raise UsageError(
+            f"cannot {verb} {run_id!r}: {_SEPARATOR!r} is reserved for the ids of child runs. Choose another run id; "
+            "an existing child is continued by resume.",
+            run_id=run_id,
+        )
+
+
+def check_child_name(name: str, verb: str) -> None:
+    """Refuse a name that a child run cannot have.
+
+    Raises:
+        UsageError: The name is not valid in an id, or contains `:sub:` or begins with `sub:`.
+    """
+    check_run_id(name, verb)
+    if is_child(f":{name}"):
+        raise UsageError(f"cannot {verb} {name!r}: {_SEPARATOR!r} separates the ids of parents and children.")
 
 
 def child_run_id(parent_id: str, name: str) -> str:
@@ -48,9 +80,7 @@ def child_run_id(parent_id: str, name: str) -> str:
     Raises:
         UsageError: The name is not valid in an id.
     """
-    if _SEPARATOR in name:
-        raise UsageError(f"cannot start child {name!r}: {_SEPARATOR!r} separates the ids of parents and children.")
-    check_run_id(name, "start child")
+    check_child_name(name, "start child")
     run_id = f"{parent_id}{_SEPARATOR}{name}"
     check_run_id(run_id, "start child")
     return run_id

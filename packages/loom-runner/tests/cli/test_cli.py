@@ -1,5 +1,6 @@
 """The command, with text output and with pipes."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from loom_runner import SQLiteStore
+from loom_runner import AgentRunner, SQLiteStore, Wait
 from loom_runner._queries.tracing import trace_of
 from loom_runner._store.sqlite.schema import APPLICATION_ID, MIGRATIONS
 
@@ -213,6 +214,23 @@ def test_a_run_of_another_program_is_neither_resumed_nor_attached_to(place):
     started = place.call("run", "other.py:other", "--run-id", "r")
     one_line(started, 2, "cannot start 'r'", "another program, 'agent:step'")
     assert json.loads(place.call("get", "--run-id", "r").stdout)["step_index"] == 1
+
+
+def test_a_run_without_a_module_is_resumed_with_one_and_its_program_is_named(place):
+    async def step(state):
+        return Wait(state, "go")
+
+    with SQLiteStore(place.folder / "runs.sqlite") as store:
+        runner = AgentRunner(step=step, store=store, name="product/team")
+        asyncio.run(runner.start(run_id="team", initial_state={}))
+    one_line(place.call("resume", "team"), 2, "a run of program 'product/team'", "names no module", "Give MODULE")
+
+
+def test_the_id_of_a_child_is_not_for_users(place):
+    one_line(place.call("run", "agent.py", "a:sub:b"), 2, "cannot start 'a:sub:b'", "':sub:' is reserved")
+    assert place.call("run", "agent.py", "r").returncode == 0
+    forked = place.call("fork", "r", "--step", "0", "--as", "a:sub:b")
+    one_line(forked, 2, "cannot fork to 'a:sub:b'", "':sub:' is reserved")
 
 
 def test_a_database_of_an_older_format_is_brought_up_to_date_by_resume_with_a_module(place):

@@ -18,7 +18,7 @@ from loom_runner import (
     ToolRegistry,
     Wait,
 )
-from loom_runner._model.records import LeaseRequest, Owner
+from loom_runner._model.records import LeaseRequest, NewRun, Owner
 from loom_runner.testing import FakeClock, crash_at
 
 
@@ -259,8 +259,7 @@ def test_children_that_make_no_sense_fail_the_step_and_start_nothing(house, spaw
 
 
 def test_a_child_of_a_name_that_is_taken_by_another_run_is_refused(house):
-    runner = AgentRunner(step=house.worker, store=house.store, clock=house.clock)
-    asyncio.run(runner.start(run_id="r:sub:a", initial_state=State(0)))
+    assert asyncio.run(house.store.add_run(NewRun("r:sub:a", "other", '{"n":0}', '{"n":0}', 1)))
     result = house.start(two())
     assert (result.status, result.error.type) == ("failed", "RunExists")
 

@@ -29,7 +29,7 @@ def test_an_id_that_cannot_be_printed_or_distinguished_is_refused(run_id):
         run_ids.check_run_id(run_id, "start")
 
 
-@pytest.mark.parametrize("name", ["a:sub:b", "", "a#b"])
+@pytest.mark.parametrize("name", ["a:sub:b", "sub:b", "", "a#b"])
 def test_a_childs_name_cannot_pose_as_a_grandchild(name):
     with pytest.raises(UsageError, match="cannot start child"):
         run_ids.child_run_id("r", name)
@@ -43,3 +43,18 @@ def test_a_childs_id_is_not_too_long_either():
 def test_ancestors_are_the_runs_above_the_nearest_first():
     assert run_ids.ancestor_run_ids("r:sub:a:sub:b") == ["r:sub:a", "r"]
     assert run_ids.ancestor_run_ids("r") == []
+
+
+@pytest.mark.parametrize("run_id", [None, 5, b"r", ["r"]])
+def test_an_id_that_is_not_a_string_is_refused(run_id):
+    with pytest.raises(UsageError, match="cannot start .*: a run id is a string"):
+        run_ids.check_run_id(run_id, "start")
+
+
+def test_a_user_cannot_give_a_run_the_id_of_a_child():
+    run_ids.check_run_id("r:sub:a", "resume")
+    for free in ("r:rollback", "chat:r", "r:submarine", "sub", "sub:r"):
+        run_ids.check_new_run_id(free, "start")
+    for taken in ("r:sub:a", "r:sub:", "r:sub"):  # a child "x" of "r:sub" would be within "r"
+        with pytest.raises(UsageError, match="':sub:' is reserved for the ids of child runs"):
+            run_ids.check_new_run_id(taken, "start")

@@ -8,7 +8,7 @@ import threading
 
 import apsw
 import pytest
-from loom_runner import AgentRunner, Complete, SQLiteStore, StoreError, UsageError
+from loom_runner import AgentRunner, Complete, SQLiteStore, StoreError
 from loom_runner.errors import StoreBusy, StoreTooNew, StoreUnreadable
 from loom_runner.store import open_side_tables, open_store
 
@@ -171,21 +171,7 @@ def test_a_writer_waits_for_another_one(path):
     assert [text for (text,) in one.rows("SELECT text FROM note ORDER BY number")] == ["a", "b"]
 
 
-# ------------------------------------------------------------------ bad input, also of `open_store`
-
-
-@pytest.mark.parametrize("open_it", [open_store, opened])
-def test_an_unknown_scheme_is_refused_without_showing_what_follows(open_it):
-    with pytest.raises(UsageError, match="no store serves the scheme 'mongodb'") as caught:
-        open_it("mongodb://ann:secret@host/db")
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize("open_it", [open_store, opened])
-@pytest.mark.parametrize("address", ["", "sqlite:///", "a\0b"])
-def test_an_address_without_a_name_is_refused(open_it, address):
-    with pytest.raises(UsageError, match="without a name"):
-        open_it(address)
+# ----------------------------------------------------------- bad input (addresses: test_address.py)
 
 
 @pytest.mark.parametrize("open_it", [open_store, opened])
@@ -201,16 +187,6 @@ def test_a_file_that_is_not_a_database_is_refused(open_it, path):
     path.write_text("This is certainly not a database, whatever its name says. " * 20)
     with pytest.raises(StoreUnreadable, match="not a SQLite database"):
         open_it(path)
-
-
-def test_urls_name_relative_and_absolute_files(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with open_store("sqlite:///runs.sqlite") as store:
-        assert store.address == "runs.sqlite"
-    with open_store(f"sqlite:///{tmp_path}/runs.sqlite", read_only=True) as store:
-        assert store.address == str(tmp_path / "runs.sqlite")
-    assert (tmp_path / "runs.sqlite").exists()
-    assert open_store(":memory:", durability="memory").durability == "memory"
 
 
 def test_a_locked_database_is_busy(path, monkeypatch):

@@ -92,7 +92,9 @@ def test_everything_in_an_older_database_is_still_there(tmp_path, version):
 def test_a_run_of_an_older_database_continues(tmp_path, version):
     old_database(tmp_path / "runs.sqlite", version)
     with SQLiteStore(tmp_path / "runs.sqlite", "process") as store:
-        result = asyncio.run(AgentRunner(step=step, store=store, tools=tools, aliases=["step"]).resume(run_id="going"))
+        result = asyncio.run(
+            AgentRunner(step=step, store=store, tools=tools, aliases=["a:step"]).resume(run_id="going")
+        )
         assert (result.status, result.result, result.step_index) == ("completed", "done", 9)
         assert [step.state for step in store.reader.steps("going", limit=5)] == STATES
         assert store.reader.state_after("going", 7) == store.reader.get_run("going").state

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loom_runner.cli_base import database_exists
+from loom_runner.errors import StoreError
+
 from loom_ops._approvals.people import local_person
 from loom_ops._audit.trail import open_trail
 from loom_ops._commands.rules_file import load_rules
@@ -41,13 +44,13 @@ def findings(site: Site, database: Path) -> Iterator[tuple[str, bool, str]]:
             problems = [*problems, *lint(runbook, None if is_starter else rules)]
         errors = [problem for problem in problems if problem.severity == "error"]
         yield "runbook", not errors, f"{source}: {errors[0].text if errors else 'ok'}"
-    if not database.exists():
-        yield "database", True, f"{database} does not exist yet"
-        return
     try:
+        if not database_exists(database):
+            yield "database", True, f"{database} does not exist yet"
+            return
         with open_trail(database) as trail:
             breaks = trail.verify()
-    except LoomOpsError as exc:
+    except (LoomOpsError, StoreError) as exc:
         yield "audit", False, str(exc)
     else:
         yield "audit", not breaks, breaks[0].text if breaks else "the chain is intact"

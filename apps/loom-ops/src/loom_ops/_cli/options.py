@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from loom_runner.cli_base import sqlite_path
 
 if TYPE_CHECKING:
     from loom_ops._site import Site
@@ -34,6 +35,7 @@ DEFAULT_DB: Final = "ops.sqlite"
 
 db_option = click.option(
     "--db",
+    type=sqlite_path,
     default=DEFAULT_DB,
     show_default=True,
     envvar="LOOM_OPS_DB",

@@ -5,6 +5,7 @@ import secrets
 
 from loom_runner import SQLiteStore
 
+from loom_run._chat.turn import is_chat
 from loom_run._errors import LoomRunError
 
 
@@ -15,7 +16,7 @@ def latest_chat(store: SQLiteStore) -> str:
         LoomRunError: There is none.
     """
     for record in store.reader.list_runs(limit=1000):
-        if _is_chat(record.state):
+        if is_chat(json.loads(record.state)):
             return record.run_id
     raise LoomRunError(
         f'cannot continue the latest chat: there is none in {store.description}. Start one: loom-run chat "..."'
@@ -34,7 +35,7 @@ def chat_run_id(store: SQLiteStore, name: str, *, existing: bool = True) -> str:
         existing: Return the name unchanged when there is no such chat.
     """
     record = store.reader.get_run(name)
-    if record is None or _is_chat(record.state):
+    if record is None or is_chat(json.loads(record.state)):
         return name
     prefixed = f"chat:{name}"
     return name if existing and store.reader.get_run(prefixed) is None else prefixed
@@ -43,8 +44,3 @@ def chat_run_id(store: SQLiteStore, name: str, *, existing: bool = True) -> str:
 def new_run_id() -> str:
     """Return an id for a chat that has no name."""
     return f"chat-{secrets.token_hex(4)}"
-
-
-def _is_chat(state: str) -> bool:
-    value = json.loads(state)
-    return isinstance(value, dict) and "conversation" in value

@@ -140,13 +140,22 @@ class Turn:
         }
 
 
+def is_chat(state: Any) -> bool:
+    """Return whether a run's state is that of a chat of `loom-run`: a conversation with its setup.
+
+    Agents of other programs store conversations, too, but not this setup.
+    """
+    setup = state.get("setup") if isinstance(state, dict) and "conversation" in state else None
+    return isinstance(setup, dict) and "workspace" in setup
+
+
 def chat_state(run_id: str, state: Any) -> AgentState:
     """Decode the conversation in a run's state.
 
     Raises:
         LoomRunError: The run is not a chat of `loom-run`.
     """
-    if not isinstance(state, dict) or "conversation" not in state:
+    if not is_chat(state):
         raise LoomRunError(
             f"cannot continue {run_id!r}: it is a run of another program. Choose another --run-id.",
             run_id=run_id,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from loom_runner.cli_base import sqlite_path
 
 from loom_run._config.settings import MODES
 
@@ -32,6 +33,7 @@ def _default_db() -> str:
 
 db_option = click.option(
     "--db",
+    type=sqlite_path,
     default=_default_db,
     envvar="LOOM_DB",
     show_envvar=True,

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from loom_agents import ModelError, ProviderModel
 from loom_runner import RunnerError, SQLiteStore
+from loom_runner.cli_base import database_exists
 
 from loom_run._config.settings import load_settings
 from loom_run._config.setup import undo_path
@@ -87,9 +88,9 @@ def _model(named: str | None) -> Check:
 
 
 def _database(db: str) -> Check:
-    if not Path(db).exists():
-        return Check("database", "ok", f"{db} does not exist yet; the first run creates it")
     try:
+        if not database_exists(db):
+            return Check("database", "ok", f"{db} does not exist yet; the first run creates it")
         with SQLiteStore(db, read_only=True) as store:
             runs = len(store.reader.list_runs(limit=1000))
     except RunnerError as exc:
@@ -99,9 +100,11 @@ def _database(db: str) -> Check:
 
 def _undo(db: str) -> Check:
     file = undo_path(Path(db))
-    if not file.exists():
-        return Check("undo", "ok", "no run has changed a file")
-    return Check("undo", "ok", f"{file} records what runs have changed, {file.stat().st_size:,} bytes")
+    try:
+        text = f"{file} records what runs have changed, {file.stat().st_size:,} bytes"
+    except OSError:
+        text = "no run has changed a file"
+    return Check("undo", "ok", text)
 
 
 def _tests() -> Check:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from loom_runner import Budget, Child
+from loom_runner import Budget, Child, UsageError
+from loom_runner.run_ids import check_child_name
 
 from loom_agents._agent.tool_calls import failed, refusal
 from loom_agents._models.messages import ToolCall, ToolMessage, Usage
@@ -21,6 +22,7 @@ from loom_agents._models.protocol import ToolSpec
 
 DELEGATE: Final = "delegate"
 MAX_TASK_CHARACTERS = 20_000
+MAX_NAME_CHARACTERS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,17 @@ class AgentProfile:
     """Describe an agent that other agents may delegate to.
 
     Args:
-        name: Its name.
+        name: Its name, of at most 100 characters; runs of its tasks are named after it.
         prompt: Its instructions; the first line describes its purpose to the other agents.
         tools: Its tools, as names or patterns with wildcards; None for all.
         model: Its model; None for that of its parent.
         max_requests: The most model requests for one task.
         max_tokens: The most tokens for one task.
         max_cost_usd: The highest cost of one task.
+
+    Raises:
+        UsageError: The name cannot be that of a run: it is too long, blank, contains `#` or `:sub:`
+            or a character that is not printable, or is not a string.
     """
 
     name: str
@@ -44,6 +50,14 @@ class AgentProfile:
     max_requests: int | None = None
     max_tokens: int | None = None
     max_cost_usd: float | None = None
+
+    def __post_init__(self) -> None:
+        check_child_name(self.name, "define an agent named")
+        if len(self.name) > MAX_NAME_CHARACTERS:
+            raise UsageError(
+                f"cannot define an agent named {self.name!r:.60}: the name has {len(self.name)} characters. "
+                f"Use at most {MAX_NAME_CHARACTERS}, because the ids of its runs contain it."
+            )
 
     @property
     def purpose(self) -> str:

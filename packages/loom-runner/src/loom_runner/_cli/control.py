@@ -129,7 +129,8 @@ def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Ou
 def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: str, by: str | None, db: str) -> None:
     """Approve or deny a tool call.
 
-    `resume` then continues the run.
+    `resume` then continues the run. The arguments of --edit are not checked here; the call fails
+    if they do not fit the tool.
     """
     from loom_runner._control.decide import decide_approval
 

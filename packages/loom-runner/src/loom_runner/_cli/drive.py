@@ -32,6 +32,7 @@ from loom_runner._cli.output import (
     write_line,
 )
 from loom_runner._model.formatting import one_line, plural, shorten
+from loom_runner._store.lookup import read_run
 from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -137,8 +138,12 @@ def resume(
     if module is None:
         with open_run_database(db, named.run_id, "resume") as store:
             module = module_of(store.reader, named.run_id)
+            program = read_run(store.reader, named.run_id, "resume").program
         if module is None:
-            raise UsageError(f"cannot resume {named.run_id!r}: the database names no module. Give MODULE.")
+            raise UsageError(
+                f"cannot resume {named.run_id!r}: it is a run of program {program!r}, and the database names no module "
+                "of it. Give MODULE, or resume it with the command of that program."
+            )
         write_error(f"module: {module}, which drove the run last.")  # code that only the database names is executed
     require_database(db, named.run_id, "resume")
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from loom_runner._cli.options import db_option
 from loom_runner._cli.output import write_error, write_line
 from loom_runner._model.formatting import plural
+from loom_runner._store.address import database_exists
 from loom_runner.errors import UnknownRun, UsageError
 
 __all__ = ["ENCRYPTION_COMMANDS"]
@@ -39,7 +38,7 @@ def rekey(db: str) -> None:
     from loom_runner._store.encryption_keys import KeyRing
     from loom_runner._store.sqlite.store import SQLiteStore
 
-    if not Path(db).exists():
+    if not database_exists(db):
         raise UnknownRun(f"cannot rekey: there is no database {db}. Name it with --db.")
     keys = KeyRing.from_environment()
     if keys is None:

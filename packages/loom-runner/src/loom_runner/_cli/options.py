@@ -9,13 +9,13 @@ import contextlib
 import json
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from loom_runner._cli.output import output_option
 from loom_runner._model.formatting import shorten
+from loom_runner._store.address import database_exists, sqlite_path
 from loom_runner._store.lookup import read_run
 from loom_runner.errors import UnknownRun, UsageError
 from loom_runner.run_ids import check_run_id
@@ -49,10 +49,10 @@ DEFAULT_DB = "runs.sqlite"
 
 db_option = click.option(
     "--db",
+    type=sqlite_path,
     metavar="FILE",
     default=DEFAULT_DB,
     show_default=True,
-    callback=lambda _c, _p, value: _db_of(value),
     help="The database file.",
 )
 by_option = click.option("--by", metavar="WHO", default=None, help="Who decides; by default the user's name.")
@@ -128,7 +128,7 @@ def open_database(db: str, verb: str, *, read_only: bool = True) -> Iterator[SQL
     """Open an existing database."""
     from loom_runner._store.sqlite.store import SQLiteStore
 
-    if not Path(db).exists():
+    if not database_exists(db):
         raise UnknownRun(f"cannot {verb}: there is no database {db}. Name it with --db.")
     with SQLiteStore(db, read_only=read_only) as store:
         yield store
@@ -144,7 +144,7 @@ def open_run_database(db: str, run_id: str, verb: str, *, read_only: bool = True
 
 def require_database(db: str, run_id: str, verb: str) -> None:
     """Raise `UnknownRun` if the database does not exist, so that it is not created."""
-    if not Path(db).exists():
+    if not database_exists(db):
         raise UnknownRun(f"cannot {verb} {run_id!r}: there is no database {db}. Name it with --db.", run_id=run_id)
 
 
@@ -181,9 +181,3 @@ def local_time(at: str | None) -> str:
 def json_text(value: Any) -> str:
     """Format a JSON value for people."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def _db_of(value: str) -> str:
-    if "\0" in value or not value:
-        raise UsageError("cannot open a database without a name. Name a file with --db.")
-    return value

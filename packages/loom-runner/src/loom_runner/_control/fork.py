@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from loom_runner._model.arguments import check_type
 from loom_runner._model.clock import SystemClock
 from loom_runner._model.records import NewRun
 from loom_runner._model.waits import SignalWait, TimerWait
+from loom_runner._program.codec import to_plain_json
 from loom_runner._store.lookup import find_run
 from loom_runner.errors import RunExists, UnknownStep, UsageError
-from loom_runner.run_ids import check_run_id
+from loom_runner.run_ids import check_new_run_id, check_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +42,7 @@ async def fork_run(
         patch: A JSON merge patch (RFC 7396) on the state: objects are merged, null removes a
             member.
         check: Called with the patched state and its version; raises if the state is not valid.
+            Without it nothing is checked, and a run with a wrong state cannot be resumed.
 
     Returns:
         The id of the new run. If the step began a wait, the new run begins with the same wait.
@@ -47,8 +50,12 @@ async def fork_run(
     Raises:
         UnknownRun, UnknownStep: There is no such run or step, or its checkpoint was pruned.
         RunExists: The id is taken.
-        UsageError: The step ended the run, so nothing comes after it.
+        UsageError: The step ended the run, so nothing comes after it; or an argument is not valid.
+        StateEncodeError: The patch is not plain JSON.
     """
+    check_type(f"fork {run_id!r}", "step", step, int, "a whole number")
+    if new_run_id is not None:
+        check_new_run_id(new_run_id, "fork to")
     record = await find_run(store, run_id, "fork")
     if step < 0 or step >= record.step_index:
         last = f"The last one is {record.step_index - 1}." if record.step_index else "It has none yet."
@@ -66,7 +73,8 @@ async def fork_run(
         )
     text = store.reader.state_after(run_id, step)
     if patch is not None:
-        text = json.dumps(merged(json.loads(text), patch), ensure_ascii=False, separators=(",", ":"))
+        change = json.loads(to_plain_json(patch, f"the patch of {run_id!r}"))
+        text = json.dumps(merged(json.loads(text), change), ensure_ascii=False, separators=(",", ":"))
     version = record.state_version
     wait = None
     if row is not None and row.step_index == step:

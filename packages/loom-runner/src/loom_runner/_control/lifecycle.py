@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loom_runner._model.arguments import check_type
 from loom_runner._model.clock import SystemClock
 from loom_runner._model.records import ErrorInfo
 from loom_runner._model.statuses import CANCELLABLE, move
@@ -32,9 +33,12 @@ async def cancel_run(
     Raises:
         UnknownRun: There is no such run.
         IllegalMove: It has ended, or failed.
+        UsageError: An argument is not of its type.
 
     Durability: Committed when this returns; after that, nothing more is committed for these runs.
     """
+    for name, value in (("by", by), ("note", note)):
+        check_type(f"cancel {run_id!r}", name, value, str, "a string")
     record = await find_run(store, run_id, "cancel")
     move(record.status, "cancel", run_id=run_id)
     message = f"cancelled by {by}" + (f": {note}" if note else "")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from loom_runner._model.arguments import check_type
 from loom_runner._model.clock import Clock, SystemClock
 from loom_runner._model.records import ErrorInfo, ToolEnd
 from loom_runner._program.codec import to_plain_json
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.lookup import find_run
-from loom_runner.errors import UnknownToolCall
+from loom_runner.errors import UnknownToolCall, UsageError
 
 if TYPE_CHECKING:
     from loom_runner._store.protocol import Store
@@ -36,9 +37,15 @@ async def resolve_call(
     Raises:
         UnknownRun: There is no such run.
         UnknownToolCall: The run has no such call, or it is not in doubt.
+        UsageError: `how` is none of these, or an argument is not of its type.
 
     Durability: The decision is committed when this returns, and cannot be changed.
     """
+    verb = f"resolve a call of {run_id!r}"
+    if how not in ("retry", "skip", "result"):
+        raise UsageError(f"cannot {verb} with {how!r}: it is retry, skip or result.", run_id=run_id)
+    check_type(verb, "the number of the call", number, int, "a whole number")
+    check_type(verb, "decided_by", decided_by, str, "a string")
     await find_run(store, run_id, "resolve a call of")
     now = (clock or SystemClock()).now_us()
     if how == "retry":

@@ -26,6 +26,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
 from loom_runner._driver.settings import Invocation
+from loom_runner._model.arguments import check_type
 from loom_runner._model.clock import SystemClock
 from loom_runner._model.processes import is_gone
 from loom_runner._program.agent import check_names
@@ -65,8 +66,8 @@ class Worker:
         clock: Time, and waiting between two polls.
 
     Raises:
-        UsageError: The runners do not share a store. `run` raises it if two agents have the same
-            name.
+        UsageError: The runners do not share a store, or an argument is not valid. `run` raises it
+            if two agents have the same name.
     """
 
     def __init__(
@@ -78,6 +79,16 @@ class Worker:
         grace_s: float = 10.0,
         clock: Clock | None = None,
     ) -> None:
+        verb = "create a worker"
+        for runner in runners:
+            if not hasattr(runner, "drivers") or not hasattr(runner, "drain"):
+                raise UsageError(
+                    f"cannot {verb}: {runner!r:.60} is not a runner. "
+                    "Pass AgentRunner(...), or AgentRunner.of(agent, engine)."
+                )
+        check_type(verb, "concurrency", concurrency, int, "a whole number from 1 up")
+        for name, value in (("poll_s", poll_s), ("max_poll_s", max_poll_s), ("grace_s", grace_s)):
+            check_type(verb, name, value, int | float, "a number of seconds")
         if not runners or any(runner.store is not runners[0].store for runner in runners):
             raise UsageError("cannot create a worker: give it runners that share one store.")
         if concurrency < 1 or not 0 < poll_s <= max_poll_s or not grace_s >= 0:

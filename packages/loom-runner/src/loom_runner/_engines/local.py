@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from loom_runner._control.decide import decide_approval
@@ -11,20 +14,23 @@ from loom_runner._control.resolve import resolve_call
 from loom_runner._control.signals import send_signal
 from loom_runner._driver.driver import Driver
 from loom_runner._driver.settings import Invocation, Settings
+from loom_runner._model.arguments import check_type
+from loom_runner._model.budget import Budget
 from loom_runner._model.clock import SystemClock
 from loom_runner._model.events import Observers
 from loom_runner._program.agent import Agent
 from loom_runner._queries.runs import Runs
+from loom_runner._queries.verify import readable
 from loom_runner._queries.views import approval_view
+from loom_runner._store.lookup import find_run
 from loom_runner.errors import UsageError
-from loom_runner.run_ids import check_run_id
+from loom_runner.run_ids import check_new_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from loom_runner._engines.protocol import Capability
     from loom_runner._model.approvals import DecisionKind
-    from loom_runner._model.budget import Budget
     from loom_runner._model.clock import Clock
     from loom_runner._model.events import Observer
     from loom_runner._model.results import RunResult
@@ -49,7 +55,7 @@ class LocalEngine:
         module: The agent module as the user named it, for the commands in hints; may be set later.
 
     Raises:
-        UsageError: A number is out of range.
+        UsageError: An argument is not of its type, or a number is out of range.
     """
 
     def __init__(
@@ -62,13 +68,23 @@ class LocalEngine:
         max_crashes: int = 10,
         module: str | None = None,
     ) -> None:
-        if not lease_s > 0 or max_crashes < 1:
-            raise UsageError("cannot create an engine: lease_s is above 0 and max_crashes is at least 1.")
+        verb = "create an engine"
+        if not hasattr(store, "create_run"):
+            raise UsageError(f'cannot {verb}: store is {store!r:.60}. Pass an open store: open_store("runs.sqlite").')
+        check_type(verb, "lease_s", lease_s, int | float, "a number of seconds above 0")
+        check_type(verb, "max_crashes", max_crashes, int, "a whole number from 1 up")
+        if not 0 < lease_s < math.inf or max_crashes < 1:
+            raise UsageError(f"cannot {verb}: lease_s is above 0 and max_crashes is at least 1.")
+        check_type(verb, "observers", observers, Iterable, "a sequence of functions")
+        observers = tuple(observers)
+        for observer in observers:
+            if not callable(observer):
+                raise UsageError(f"cannot {verb}: an observer is {observer!r:.60}. Pass a function of a RunEvent.")
         self.store = store
         self.module = module
         self.runs = Runs(store, clock=clock)
         self.clock = clock or SystemClock()
-        self.observers = Observers(tuple(observers))
+        self.observers = Observers(observers)
         self._lease_s = lease_s
         self._max_crashes = max_crashes
         self._is_stopping = False
@@ -82,6 +98,7 @@ class LocalEngine:
 
     def driver(self, agent: Agent) -> Driver:
         """Return the driver of an agent's runs, the same one in every call."""
+        check_type("use an agent", "agent", agent, Agent, "an Agent, for instance Agent(step=step)")
         driver = self._drivers.get(id(agent))
         if driver is None:
             settings = Settings(
@@ -149,6 +166,7 @@ class LocalEngine:
             budget: Limits for the run and its descendants.
 
         Raises:
+            UsageError: An argument is not of its type, or the id is not valid for a new run.
             RunExists: The id is taken by a run of another agent or with another input.
             RunBusy: A live process drives the run.
             LeaseLost: Another process took the run over.
@@ -158,7 +176,8 @@ class LocalEngine:
         Durability: Every step is committed before the next begins, and the last one before this
         returns.
         """
-        check_run_id(run_id, "start")
+        check_new_run_id(run_id, "start")
+        _check_limits(f"start {run_id!r}", max_steps, wait_s, budget)
         return await self.driver(agent).start(run_id, initial_state, Invocation(max_steps, wait_s), budget)
 
     async def enqueue(
@@ -170,7 +189,8 @@ class LocalEngine:
 
         Durability: The run is committed when this returns.
         """
-        check_run_id(run_id, "enqueue")
+        check_new_run_id(run_id, "enqueue")
+        _check_limits(f"enqueue {run_id!r}", None, 0, budget)
         return await self.driver(agent).enqueue(run_id, initial_state, budget)
 
     async def resume(
@@ -194,6 +214,7 @@ class LocalEngine:
             UsageError: It is a run of another agent.
             StateDecodeError: The current code cannot read the stored state.
         """
+        _check_limits(f"resume {run_id!r}", max_steps, wait_s, budget)
         return await self.driver(agent).resume(run_id, Invocation(max_steps, wait_s), budget)
 
     def stop(self) -> None:
@@ -252,20 +273,84 @@ class LocalEngine:
         via: str = "",
         note: str = "",
         arguments: Mapping[str, Any] | None = None,
+        agent: Agent | None = None,
     ) -> dict[str, Any]:
-        """Decide about an approval request; see `decide_approval`."""
+        """Decide about an approval request; see `decide_approval`.
+
+        Args:
+            agent: The agent of the run, or of its parent, by default one that this engine has
+                driven; its tools check edited arguments. Without it they are not checked, and the
+                call may fail when the run is resumed.
+
+        Raises:
+            ToolFailed: The edited arguments do not fit the tool (category `invalid_arguments`).
+        """
+        own = await self._agent_of(run_id, "decide a request of", agent) if arguments is not None else None
+
+        def check(name: str, edited: Mapping[str, Any]) -> None:
+            if own is not None and name in own.tools:
+                own.tools.get(name).check(edited)
+
         decided = await decide_approval(
-            self.store, run_id, number, how, by=by, via=via, note=note, arguments=arguments, clock=self.clock
+            self.store,
+            run_id,
+            number,
+            how,
+            by=by,
+            via=via,
+            note=note,
+            arguments=arguments,
+            check=check,
+            clock=self.clock,
         )
         return approval_view(decided)
 
-    async def fork(self, *, run_id: str, step: int, new_run_id: str | None = None, patch: Any = None) -> str:
+    async def fork(
+        self, *, run_id: str, step: int, new_run_id: str | None = None, patch: Any = None, agent: Agent | None = None
+    ) -> str:
         """Create a run that begins after a committed step of another one; see `fork_run`.
+
+        Args:
+            agent: The agent of the run, or of its parent, by default one that this engine has
+                driven; its types check the state. Without it the state is not checked, and a run
+                with a wrong one cannot be resumed.
 
         Returns:
             The id of the new run; `resume` drives it.
+
+        Raises:
+            StateDecodeError: The patched state does not fit its type.
         """
-        return await fork_run(self.store, run_id, step, new_run_id=new_run_id, patch=patch, clock=self.clock)
+        own = await self._agent_of(run_id, "fork", agent)
+
+        def check(text: str, version: int) -> None:
+            if own is not None:
+                readable(own.program, text, version, f"run {run_id!r} (step {step})")
+
+        return await fork_run(
+            self.store, run_id, step, new_run_id=new_run_id, patch=patch, check=check, clock=self.clock
+        )
+
+    async def _agent_of(self, run_id: str, verb: str, agent: Agent | None) -> Agent | None:
+        """Return the agent of a run; None if no agent is given and this engine does not have it.
+
+        Raises:
+            UsageError: The run belongs neither to the given agent nor to one of its children.
+        """
+        record = await find_run(self.store, run_id, verb)
+        if agent is None:
+            related = (each for own in list(self._drivers.values()) for each in own.all_related())
+            drivers = itertools.chain(self.drivers(), related)  # related ones are created if none in use fits
+        else:
+            drivers = itertools.chain(self.driver(agent).all_related())
+        found = next((each.agent for each in drivers if record.program in each.known_names), None)
+        if found is None and agent is not None:
+            raise UsageError(
+                f"cannot {verb} {run_id!r}: it is a run of program {record.program!r}, and this is {agent.name!r}. "
+                "Use its own agent.",
+                run_id=run_id,
+            )
+        return found
 
     async def resolve(
         self,
@@ -315,3 +400,9 @@ class LocalEngine:
         for own in list(self._drivers.values()):
             found += [each for each in own.related_in_use() if all(each is not other for other in found)]
         return found
+
+
+def _check_limits(verb: str, max_steps: object, wait_s: object, budget: object) -> None:
+    check_type(verb, "max_steps", max_steps, int | None, "a whole number from 1 up, or None for no limit")
+    check_type(verb, "wait_s", wait_s, int | float, "a number of seconds from 0 up")
+    check_type(verb, "budget", budget, Budget | None, "a Budget, for instance Budget(steps=100)")

@@ -74,8 +74,11 @@ class Engine(Protocol):
         via: str = "",
         note: str = "",
         arguments: Mapping[str, Any] | None = None,
+        agent: Agent | None = None,
     ) -> dict[str, Any]:
-        """Decide about an approval request; return the request."""
+        """Decide about an approval request; return the request. The tools of the agent check edited
+        arguments.
+        """
 
     async def resolve(
         self,

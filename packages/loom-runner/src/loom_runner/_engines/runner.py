@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from loom_runner._control.fork import fork_run
 from loom_runner._engines.local import LocalEngine
+from loom_runner._model.arguments import check_type
 from loom_runner._program.agent import Agent
 from loom_runner._program.codec import UNHINTED
-from loom_runner._queries.verify import readable, verify_run
+from loom_runner._queries.verify import verify_run
 from loom_runner._store.lookup import read_run
 
 if TYPE_CHECKING:
@@ -111,6 +111,9 @@ class AgentRunner:
     @classmethod
     def of(cls, agent: Agent, engine: LocalEngine) -> AgentRunner:
         """Return the runner of an agent on an engine, for instance for a `Worker`."""
+        check_type(
+            "create a runner", "engine", engine, LocalEngine, 'an engine: LocalEngine(open_store("runs.sqlite"))'
+        )
         runner = cls.__new__(cls)
         runner._bind(agent, engine)  # noqa: SLF001  (the same class)
         return runner
@@ -227,35 +230,14 @@ class AgentRunner:
         note: str = "",
         arguments: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Decide about an approval request; see `decide_approval`. Edited arguments are checked by
-        the tool's hints.
-
-        Raises:
-            ToolFailed: The edited arguments do not fit the tool (category `invalid_arguments`).
-        """
-        if arguments is not None:
-            for row in await self.store.approvals(run_id):
-                if row.number == number and row.name in self.tools:
-                    self.tools.get(row.name).check(arguments)
+        """Decide about an approval request; see `LocalEngine.decide`."""
         return await self.engine.decide(
             run_id=run_id, number=number, how=how, by=by, via=via, note=note, arguments=arguments
         )
 
     async def fork(self, *, run_id: str, step: int, new_run_id: str | None = None, patch: Any = None) -> str:
-        """Create a run that begins after a committed step; see `fork_run`.
-
-        Raises:
-            StateDecodeError: The patched state does not fit its type.
-        """
-        return await fork_run(
-            self.store,
-            run_id,
-            step,
-            new_run_id=new_run_id,
-            patch=patch,
-            check=lambda text, version: readable(self.program, text, version, f"run {run_id!r} (step {step})"),
-            clock=self.engine.clock,
-        )
+        """Create a run that begins after a committed step; see `LocalEngine.fork`."""
+        return await self.engine.fork(run_id=run_id, step=step, new_run_id=new_run_id, patch=patch, agent=self.agent)
 
     # ------------------------------------------------------------------ observing
 

@@ -62,4 +62,4 @@ def parse_keep(text: str) -> Keep:
 
 def as_keep(keep: Keep | str) -> Keep:
     """Return a `Keep`, parsed if it is given as text."""
-    return parse_keep(keep) if isinstance(keep, str) else keep
+    return keep if isinstance(keep, Last | Every) else parse_keep(str(keep))

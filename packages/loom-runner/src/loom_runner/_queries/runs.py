@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.clock import SystemClock
+from loom_runner._model.formatting import shorten
 from loom_runner._queries.approvals import read_approvals
 from loom_runner._queries.explain import Explanation, explain
 from loom_runner._queries.views import approval_view, attempt_views, run_view, step_view, tool_view
 from loom_runner._store.in_doubt import read_tool_calls
-from loom_runner._store.lookup import read_run
+from loom_runner._store.lookup import read_run, read_run_if_any
+from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from loom_runner._store.protocol import Store, StoreReader
 
 __all__ = ["Runs"]
+
+_MAX_NUMBER: Final = 10**15
+"""Below the largest integer of SQLite; the commands have the same limit."""
 
 
 class Runs:
@@ -33,10 +38,17 @@ class Runs:
 
     Raises:
         UnknownRun: There is no such run; raised by every method that takes a run id, except `find`.
+        UsageError: An argument is not valid: no store, a run id that is not a text, a negative
+            number.
     """
 
     def __init__(self, store: Store | StoreReader, *, clock: Clock | None = None) -> None:
         self._reader: StoreReader = getattr(store, "reader", store)  # type: ignore[arg-type]  # a reader has none
+        if not hasattr(self._reader, "list_runs"):
+            raise UsageError(
+                f"cannot read the runs of {shorten(repr(store), 40)}: it is no store. "
+                "Pass an open store, for instance open_store('runs.sqlite')."
+            )
         self._clock = clock or SystemClock()
 
     def get(self, run_id: str) -> dict[str, Any]:
@@ -45,21 +57,24 @@ class Runs:
 
     def find(self, run_id: str) -> dict[str, Any] | None:
         """Return a run; None if there is no such run."""
-        record = self._reader.get_run(run_id)
+        record = read_run_if_any(self._reader, run_id, "find")
         return None if record is None else run_view(record)
 
     def list(self, *, limit: int = 100) -> list[dict[str, Any]]:
         """Return the runs of the database, the most recently changed first."""
+        _check_page("list runs", limit=limit)
         return [run_view(record) for record in self._reader.list_runs(limit=limit)]
 
     def history(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
         """Return committed steps, each with the checkpoint after it."""
         self._record(run_id, "show the history of")
+        _check_page("show the history", first=first, limit=limit)
         return [step_view(step) for step in self._reader.steps(run_id, first=first, limit=limit)]
 
     def attempts(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
         """Return every attempt of every step: failed, interrupted and committed ones."""
         record = self._record(run_id, "show the attempts of")
+        _check_page("show the attempts", first=first, limit=limit)
         return attempt_views(self._reader, record, first=first, limit=limit)
 
     def tool_calls(self, run_id: str) -> Sequence[dict[str, Any]]:
@@ -71,6 +86,8 @@ class Runs:
         """Return the tool calls in doubt (started, without a recorded end), of one run or of
         all.
         """
+        if run_id is not None:
+            self._record(run_id, "show the calls in doubt of")
         return [tool_view(call) for call in read_tool_calls(self._reader, run_id, in_doubt=True)]
 
     def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> Sequence[dict[str, Any]]:
@@ -103,3 +120,10 @@ class Runs:
 
     def _record(self, run_id: str, verb: str) -> RunRecord:
         return read_run(self._reader, run_id, verb)
+
+
+def _check_page(verb: str, **numbers: int) -> None:
+    for name, number in numbers.items():
+        if type(number) is not int or not 0 <= number <= _MAX_NUMBER:
+            given = shorten(repr(number), 40)
+            raise UsageError(f"cannot {verb} with {name}={given}: it is a whole number from 0 to {_MAX_NUMBER:,}.")

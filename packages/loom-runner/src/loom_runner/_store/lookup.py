@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loom_runner.errors import UnknownRun
+from loom_runner.errors import UnknownRun, UsageError
 
 if TYPE_CHECKING:
     from loom_runner._model.records import RunRecord
     from loom_runner._store.protocol import Store, StoreReader
 
-__all__ = ["find_run", "read_run", "unknown_run"]
+__all__ = ["find_run", "read_run", "read_run_if_any", "unknown_run"]
 
 
 async def find_run(store: Store, run_id: str, verb: str) -> RunRecord:
@@ -21,8 +21,9 @@ async def find_run(store: Store, run_id: str, verb: str) -> RunRecord:
 
     Raises:
         UnknownRun: There is no such run.
+        UsageError: The id is not a string.
     """
-    record = await store.get_run(run_id) if _is_encodable(run_id) else None
+    record = await store.get_run(run_id) if _is_encodable(run_id, verb) else None
     if record is None:
         raise unknown_run(store.reader, run_id, verb)
     return record
@@ -30,10 +31,15 @@ async def find_run(store: Store, run_id: str, verb: str) -> RunRecord:
 
 def read_run(reader: StoreReader, run_id: str, verb: str) -> RunRecord:
     """Return a run's row, like `find_run`, from a reader."""
-    record = reader.get_run(run_id) if _is_encodable(run_id) else None
+    record = read_run_if_any(reader, run_id, verb)
     if record is None:
         raise unknown_run(reader, run_id, verb)
     return record
+
+
+def read_run_if_any(reader: StoreReader, run_id: str, verb: str) -> RunRecord | None:
+    """Return a run's row, like `read_run`; None if there is no such run."""
+    return reader.get_run(run_id) if _is_encodable(run_id, verb) else None
 
 
 def unknown_run(reader: StoreReader, run_id: str, verb: str) -> UnknownRun:
@@ -44,8 +50,10 @@ def unknown_run(reader: StoreReader, run_id: str, verb: str) -> UnknownRun:
     return UnknownRun(f"cannot {verb} {run_id!r}: there is no such run in {reader.description}. {hint}", run_id=run_id)
 
 
-def _is_encodable(run_id: str) -> bool:
+def _is_encodable(run_id: str, verb: str) -> bool:
     """Return whether the id can be encoded as UTF-8; a lone surrogate cannot."""
+    if not isinstance(run_id, str):
+        raise UsageError(f"cannot {verb} {run_id!r:.60}: a run id is a string.")
     try:
         run_id.encode()
     except UnicodeEncodeError:

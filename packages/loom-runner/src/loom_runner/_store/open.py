@@ -8,7 +8,7 @@ from loom_runner._store.address import sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from os import PathLike
 
     from loom_runner._store.side_tables import Migration, SideTables
     from loom_runner._store.sqlite.store import SQLiteStore
@@ -16,27 +16,28 @@ if TYPE_CHECKING:
 __all__ = ["open_side_tables", "open_store"]
 
 
-def open_store(address: str | Path, **options: Any) -> SQLiteStore:
+def open_store(address: str | PathLike[str], **options: Any) -> SQLiteStore:
     """Open the database at an address; a SQLite file is created if it does not exist.
 
     Args:
-        address: A path, or `sqlite:///relative/path` or `sqlite:////absolute/path`; `:memory:` is a
-            database without a file.
+        address: A path, or `sqlite:///relative/path` or `sqlite:////absolute/path`, where the rest
+            is the path as it is: without %-escapes and parameters. `:memory:` is a database without
+            a file.
         options: The arguments of `SQLiteStore`: `durability`, `read_only`, `keep`, `keys`,
             `max_state_bytes`, `max_payload_bytes`.
 
     Raises:
-        UsageError: No store supports the scheme of the address, or the address names no file.
+        UsageError: No store supports the scheme of the address, the address names no file, or an
+            option is not valid.
         StoreError: The database cannot be opened; see `SQLiteStore`.
     """
-    path = sqlite_path(address)
     from loom_runner._store.sqlite.store import SQLiteStore
 
-    return SQLiteStore(path, **options)
+    return SQLiteStore(address, **options)
 
 
 def open_side_tables(
-    address: str | Path,
+    address: str | PathLike[str],
     name: str,
     migrations: Sequence[Migration],
     *,

@@ -28,7 +28,7 @@ from loom_runner._store.sqlite.side_tables import SQLiteSideTables
 from loom_runner._store.sqlite.store import SQLiteStore
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from os import PathLike
 
     import apsw
 
@@ -116,7 +116,7 @@ class EventLog:
         StoreError: The database cannot be used.
     """
 
-    def __init__(self, address: str | Path) -> None:
+    def __init__(self, address: str | PathLike[str]) -> None:
         path = sqlite_path(address)
         SQLiteStore(path).close()  # creates or migrates the tables that have the triggers
         self._tables = SQLiteSideTables(path, "events", _MIGRATIONS, always=_TRIGGERS)

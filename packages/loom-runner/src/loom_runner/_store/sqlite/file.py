@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from loom_runner._store.address import check_file
 from loom_runner._store.sqlite.named_errors import named, named_errors
 from loom_runner._store.sqlite.schema import APPLICATION_ID, FILLED_IN, MIGRATIONS
 from loom_runner.errors import (
@@ -72,13 +73,7 @@ class SQLiteFile:
 
     def _open(self) -> apsw.Connection:
         if not self.in_memory:
-            file = Path(self.path)
-            if file.is_dir():
-                raise StoreUnreadable(f"cannot open {self.path}: it is a directory. Name a file in it.")
-            if self._read_only and not file.exists():
-                raise StoreUnreadable(f"cannot open {self.path}: there is no such file.")
-            if not file.parent.is_dir():
-                raise StoreUnreadable(f"cannot open {self.path}: there is no folder {file.parent}. Create it first.")
+            check_file(self.path, must_exist=self._read_only)
         db = self._connect()
         try:
             self._check_and_prepare(db)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from loom_runner.errors import StoreBusy, StoreDamaged, StoreError, StoreReadOnly, StoreUnreadable
+from loom_runner.errors import RunnerError, StoreBusy, StoreDamaged, StoreError, StoreReadOnly, StoreUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +27,10 @@ def named_errors(path: str) -> Iterator[None]:
 
 def named(exc: BaseException, path: str) -> BaseException:
     """Translate an error of SQLite; return any other error unchanged."""
+    if isinstance(exc, RunnerError):
+        return exc
+    if isinstance(exc, ImportError) and exc.name == "apsw":
+        return StoreError(f"cannot open {path}: the package apsw cannot be imported ({exc}). Install it again.")
     import apsw
 
     if isinstance(exc, UnicodeDecodeError):
@@ -35,7 +39,7 @@ def named(exc: BaseException, path: str) -> BaseException:
         return exc
     match exc:
         case apsw.NotADBError():
-            return StoreUnreadable(f"cannot open {path}: it is not a SQLite database. Name another file with --db.")
+            return StoreUnreadable(f"cannot open {path}: it is not a SQLite database. Name another file.")
         case apsw.CorruptError():
             return StoreUnreadable(f"cannot read {path}: the database is damaged ({exc}). Restore a copy.")
         case apsw.CantOpenError() | apsw.PermissionsError() | apsw.AuthError():

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from loom_runner._store.address import check_file
 from loom_runner._store.sqlite.named_errors import named_errors
-from loom_runner.errors import StoreTooNew, StoreUnreadable
+from loom_runner.errors import StoreTooNew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,13 +54,9 @@ class SQLiteSideTables:
     def _connected(path: str, *, is_private: bool) -> apsw.Connection:
         import apsw
 
-        file = Path(path)
         if path != ":memory:":
-            if file.is_dir():
-                raise StoreUnreadable(f"cannot open {path}: it is a directory. Name a file in it.")
-            if not file.parent.is_dir():
-                raise StoreUnreadable(f"cannot open {path}: there is no folder {file.parent}. Create it first.")
-            if is_private and not file.exists():
+            check_file(path)
+            if is_private and not Path(path).exists():
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         db = apsw.Connection(path)
         db.set_busy_timeout(_WAIT_FOR_WRITERS_MS)

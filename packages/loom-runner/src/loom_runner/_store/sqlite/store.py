@@ -39,6 +39,7 @@ import time
 from typing import TYPE_CHECKING, Final, Self
 
 from loom_runner._model.retention import as_keep
+from loom_runner._store.address import sqlite_path
 from loom_runner._store.cells import Cells
 from loom_runner._store.encryption_keys import KeyRing
 from loom_runner._store.history import History
@@ -49,10 +50,11 @@ from loom_runner._store.sqlite.runs import RunWrites
 from loom_runner._store.sqlite.signals import SignalWrites
 from loom_runner._store.sqlite.steps import StepWrites
 from loom_runner._store.sqlite.tool_calls import ToolWrites
+from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from os import PathLike
 
     from loom_runner._model.approvals import ApprovalRecord
     from loom_runner._model.records import Owner, RunRecord, SignalRecord, Spent, ToolRecord
@@ -71,7 +73,8 @@ class SQLiteStore(RunWrites, StepWrites, ToolWrites, SignalWrites, KeyWrites):
     """Keep runs in one SQLite file.
 
     Args:
-        path: The file; it is created if it does not exist. `:memory:` is a database without a file.
+        path: The file, as `open_store` takes it; it is created if it does not exist. `:memory:` is
+            a database without a file.
         durability: What a returned write survives: `power` (the loss of power), `process` (kill -9
             of this process) or `memory` (nothing).
         read_only: Open an existing file for reading only.
@@ -83,6 +86,7 @@ class SQLiteStore(RunWrites, StepWrites, ToolWrites, SignalWrites, KeyWrites):
         max_payload_bytes: The same for inputs, tool arguments and payloads, results and signals.
 
     Raises:
+        UsageError: The path names no file, or an argument is not valid. Nothing was created.
         StoreUnreadable: The path is a directory, not a database of this package, or cannot be
             opened.
         StoreReadOnly: The file cannot be written to.
@@ -95,7 +99,7 @@ class SQLiteStore(RunWrites, StepWrites, ToolWrites, SignalWrites, KeyWrites):
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | PathLike[str],
         durability: Durability = "power",
         *,
         read_only: bool = False,
@@ -104,9 +108,15 @@ class SQLiteStore(RunWrites, StepWrites, ToolWrites, SignalWrites, KeyWrites):
         max_state_bytes: int = 64_000_000,
         max_payload_bytes: int = 16_000_000,
     ) -> None:
-        file = SQLiteFile(str(path), durability, read_only=read_only)
-        cells = Cells(file.db, file.path, KeyRing.from_environment() if keys is None else keys, max_payload_bytes)
-        history, kept = History(cells, max_state_bytes), as_keep(keep)
+        for name, limit in (("max_state_bytes", max_state_bytes), ("max_payload_bytes", max_payload_bytes)):
+            if type(limit) is not int or limit < 1:
+                raise UsageError(f"cannot open a store with {name}={limit!r}: it is a number of bytes, 1 or more.")
+        if keys is not None and not isinstance(keys, KeyRing):
+            raise UsageError(f"cannot open a store: its keys are a KeyRing, not {type(keys).__name__}.")
+        keys, kept = KeyRing.from_environment() if keys is None else keys, as_keep(keep)
+        file = SQLiteFile(sqlite_path(path), durability, read_only=read_only)
+        cells = Cells(file.db, file.path, keys, max_payload_bytes)
+        history = History(cells, max_state_bytes)
         super().__init__(file, cells, history, kept)
         self.reader = SQLiteReader(file, cells, history, kept)
         try:
@@ -186,7 +196,7 @@ class SQLiteStore(RunWrites, StepWrites, ToolWrites, SignalWrites, KeyWrites):
                 self._file.close(self._heartbeat)
 
     @staticmethod
-    def rekey(path: str | Path, keys: KeyRing) -> int:
+    def rekey(path: str | PathLike[str], keys: KeyRing) -> int:
         """Encrypt every value of a database with the first key of `keys`; the others decrypt the
         old values.
 
@@ -202,7 +212,7 @@ class SQLiteStore(RunWrites, StepWrites, ToolWrites, SignalWrites, KeyWrites):
 
         Durability: All or nothing, and on disk when this returns.
         """
-        return rekey(str(path), keys)
+        return rekey(sqlite_path(path), keys)
 
     def __enter__(self) -> Self:
         return self

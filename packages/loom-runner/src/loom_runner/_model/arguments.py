@@ -1,0 +1,26 @@
+"""Check the types of arguments, so that a wrong one is reported where it is passed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loom_runner._model.formatting import shorten
+from loom_runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from types import UnionType
+
+__all__ = ["check_type"]
+
+
+def check_type(verb: str, name: str, value: object, kind: type | UnionType, expected: str) -> None:
+    """Refuse a value of another type; a bool is not accepted as a number.
+
+    Args:
+        verb: The operation, for the message: *cannot VERB: NAME is VALUE. Pass EXPECTED.*
+
+    Raises:
+        UsageError: The value is not of this type.
+    """
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise UsageError(f"cannot {verb}: {name} is {shorten(repr(value), 60)}. Pass {expected}.")
