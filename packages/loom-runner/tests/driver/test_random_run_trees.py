@@ -22,6 +22,7 @@ from loom_runner import (
     Sleep,
     Spawn,
     SQLiteStore,
+    StoreError,
     ToolFailed,
     ToolRegistry,
     UsageError,
@@ -47,7 +48,7 @@ WRITES = (
 )
 
 
-class Died(KeyboardInterrupt):
+class Died(StoreError):
     """The process is gone at this point."""
 
 
