@@ -77,7 +77,7 @@ class Mortal:
     def _maybe_die(self):
         self.is_dead = self.is_dead or self._chance.random() < self._rate
         if self.is_dead:
-            raise Died
+            raise Died("the process is gone")
 
 
 def planned(chance, depth=0):
