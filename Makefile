@@ -58,11 +58,13 @@ bench: setup ## measure every claim about speed and size, each beside its rival 
 
 WORKERS ?= 2
 PYTEST_ARGS ?=
+PROSE = $$(git ls-files '*.py' '*.md' ':!packages/loom-tailcalls/tests/proof/corpus')
 
 .PHONY: fmt
 fmt: setup ## format the code, fix what the linter can, and update the tree in CONTRIBUTING.md
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+	$(PY) tools/wrap_prose.py $(PROSE)
 	$(PY) tools/tree.py --write CONTRIBUTING.md
 
 .PHONY: lint
@@ -72,6 +74,7 @@ lint: setup ## every gate: format, rules, types, imports, and the rules of tools
 	$(BIN)/mypy $(wildcard $(addsuffix /src,$(MEMBERS))) tools
 	$(BIN)/lint-imports --no-logo
 	$(PY) tools/gates.py
+	$(PY) tools/wrap_prose.py --check $(PROSE)
 
 .PHONY: test
 test: setup test-workspace test-alone test-pythons ## all tests: with coverage here; each wheel alone; on other Pythons what depends on them

@@ -1,4 +1,6 @@
-"""Arguments of a wrong type are refused where they are passed, with one line that says what to pass."""
+"""Arguments of a wrong type are refused where they are passed, with one line that says what to
+pass.
+"""
 
 from dataclasses import dataclass
 
@@ -158,7 +160,7 @@ def test_a_user_cannot_create_the_id_of_a_child(engine, go):
     assert engine.runs.find("a:sub:b") is None
 
 
-# ------------------------------------------------------------------ edited arguments and patched states
+# -------------------------------------------------------------- edited arguments and patched states
 
 WRONG = {"n": "no number"}
 

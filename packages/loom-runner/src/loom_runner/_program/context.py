@@ -72,8 +72,8 @@ class _Calls:
     shared: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     created: dict[object, tuple[Tool, Coroutine[Any, Any, Any]]] = field(default_factory=dict)
     """Calls that no task has begun to await."""
-    running: dict[asyncio.Task[Any] | None, Tool] = field(default_factory=dict)
-    """The calls in flight, by the task that awaits them."""
+    running: dict[object, tuple[Tool, asyncio.Task[Any] | None]] = field(default_factory=dict)
+    """The calls in flight, each with the task that awaits it."""
     suspended: list[StepSuspended] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -279,14 +279,14 @@ class RunContext:
             await asyncio.sleep(0)  # tasks that were just created begin, and are refused
             self._close_created()
         patience_s = 0.0
-        for task, tool in calls.running.items():
+        for tool, task in calls.running.values():
             if is_cancelled or (tool.is_repeatable and tool.is_async):
                 _cancel(task)
             else:
                 patience_s = max(patience_s, tool.timeout_s or _MAX_WAIT_S)
         await self._calls_ended(patience_s or _CANCEL_WAIT_S)
         if calls.running:
-            for task in calls.running:
+            for _, task in calls.running.values():
                 _cancel(task)
             await self._calls_ended(_CANCEL_WAIT_S)
 
@@ -381,8 +381,8 @@ class RunContext:
     async def _guarded(
         self, tool: Tool, recorded: Mapping[str, Any], key: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
-        calls, task = self._managed_calls(), asyncio.current_task()
-        calls.running[task] = tool
+        calls, call = self._managed_calls(), object()
+        calls.running[call] = tool, asyncio.current_task()
         try:
             return await self._run.tool_calls.call(
                 tool,
@@ -395,7 +395,7 @@ class RunContext:
         except StepSuspended as suspended:
             raise await self._wait_for_others(suspended) from None
         finally:
-            del calls.running[task]
+            del calls.running[call]
             calls.changed.set()
 
     async def _wait_for_others(self, suspended: StepSuspended) -> BaseException:
