@@ -255,10 +255,10 @@ def test_a_call_in_doubt_that_is_not_repeated_is_answered_as_interrupted(tmp_pat
 
     async def launch() -> None:
         harness.effects.append("!")
-        raise asyncio.CancelledError
+        raise KeyboardInterrupt
 
     harness.tools.add(Tool(name="launch", function=launch, input_schema={}, on_doubt="fail"))
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(KeyboardInterrupt):
         harness.start()
     _, state = harness.resume()
     [message] = harness.results()
@@ -271,11 +271,11 @@ def test_a_call_in_doubt_that_asks_suspends_the_run_and_the_others_finish() -> N
 
     async def launch() -> str:
         if stops.pop():
-            raise asyncio.CancelledError
+            raise KeyboardInterrupt
         return "launched"
 
     harness.tools.add(Tool(name="launch", function=launch, input_schema={}, on_doubt="ask"))
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(KeyboardInterrupt):
         harness.start()
     result, _ = harness.resume()
     assert result.wait == {"doubt": 1}

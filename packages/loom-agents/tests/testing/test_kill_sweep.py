@@ -92,7 +92,7 @@ def test_the_command_ends_with_1_when_a_promise_was_broken(
     assert "1 history" in capsys.readouterr().out
 
 
-class Killed(BaseException):
+class Killed(KeyboardInterrupt):
     """Stands for SIGKILL: nothing catches it."""
 
 
