@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -10,8 +11,8 @@ TWO = "CREATE INDEX notes_by_text ON notes (text);"
 BROKEN = "CREATE TABLE half (x); CREATE TABLE half (x);"
 
 
-def opened(path: Path, *migrations: str, **more: object) -> Tables:
-    return Tables(path, "notes", "notes", migrations or [ONE], **more)  # type: ignore[arg-type]
+def opened(path: Path, *migrations: str, **more: Any) -> Tables:
+    return Tables(path, "notes", "notes", migrations or [ONE], **more)
 
 
 def add(tables: Tables, text: str | None) -> None:

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from loom_ops._runbook.parse import require_runbook
@@ -77,7 +77,7 @@ def test_a_state_of_version_1_is_read_with_the_current_names() -> None:
 
 
 def test_every_outcome_is_snake_case_in_json_and_words_for_people() -> None:
-    outcomes = Outcome.__args__  # type: ignore[attr-defined]
+    outcomes = get_args(Outcome)
     assert all(current_outcome(name) == name and " " not in name for name in outcomes)
     assert GOOD < set(outcomes)
     assert outcome_text("nothing_to_do") == "nothing to do" and outcome_text("taken back") == "rolled back"

@@ -7,7 +7,7 @@ PATCH = "--- a/src/app.py\n+++ b/src/app.py\n@@ -1 +1 @@\n-a\n+b\n--- a/{0}\n+++
 
 
 def _policy(workspace: Workspace, *rules: str, mode: Mode = "ask") -> Policy:
-    parsed = [Rule.parse(how, rest) for how, rest in (rule.split(" ", 1) for rule in rules)]  # type: ignore[arg-type]
+    parsed = [Rule.parse(how, rest) for how, rest in (rule.split(" ", 1) for rule in rules)]
     return Policy(workspace, mode, tuple(parsed))
 
 

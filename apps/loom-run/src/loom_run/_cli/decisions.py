@@ -1,11 +1,16 @@
 """The commands that decide about tool calls, and those that cancel, fork or undo."""
 
+from typing import TYPE_CHECKING
+
 import click
 from loom_runner.cli_base import plural, run_async, write_error, write_line
 from loom_runner.run_ids import root_run_id
 
 from loom_run._cli.options import command_text, db_option, required_run, run_argument
 from loom_run._errors import LOOM_RUN, LoomRunError
+
+if TYPE_CHECKING:
+    from loom_run._chat.approvals import Decision
 
 __all__ = ["approve", "cancel", "deny", "fork", "undo"]
 
@@ -41,7 +46,7 @@ def deny(*, call: str | None, run_id: str | None, every: bool, note: str, db: st
     _decide("deny", required_run(call, run_id), db, note=note, every=every)
 
 
-def _decide(decision: str, call: str, db: str, *, note: str, every: bool, edit: str | None = None) -> None:
+def _decide(decision: "Decision", call: str, db: str, *, note: str, every: bool, edit: str | None = None) -> None:
     from loom_run._chat.approvals import approval_requests, decide, parse_arguments, request_label, select_requests
     from loom_run._chat.conversation import Conversation
     from loom_run._chat.database import chat_run_id
@@ -57,7 +62,7 @@ def _decide(decision: str, call: str, db: str, *, note: str, every: bool, edit: 
         requests = select_requests(store, run_id, int(number) if hash_sign else None, verb, every=every)
         tools = None if arguments is None else Conversation(store, requests[0]["run_id"]).tools()
         for request in requests:
-            decide(store, request, decision, via="cli", note=note, arguments=arguments, tools=tools)  # type: ignore[arg-type]  # its callers give one of three
+            decide(store, request, decision, via="cli", note=note, arguments=arguments, tools=tools)
             write_line(f"{decision_text({'how': decision})}: {request_label(request)}")
         root = root_run_id(run_id)
         left = len(approval_requests(store, root))

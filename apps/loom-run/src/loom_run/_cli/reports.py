@@ -1,12 +1,16 @@
 """The commands that only read."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from loom_runner.cli_base import ExitCode, Output, choose_output, output_option, write_error, write_line, write_rows
 
 from loom_run._cli.options import command_text, db_option, required_run, run_argument
 from loom_run._errors import LOOM_RUN, LoomRunError
+
+if TYPE_CHECKING:
+    from loom_run._report.export import Form
 
 __all__ = ["approvals", "doctor", "explain", "export", "runs", "show"]
 
@@ -85,7 +89,7 @@ def approvals(*, run: str | None, run_id: str | None, every: bool, db: str, outp
     help="Write to this file instead of standard output.",
 )
 @db_option
-def export(*, run: str | None, run_id: str | None, form: str, to: Path | None, db: str) -> None:
+def export(*, run: str | None, run_id: str | None, form: "Form", to: Path | None, db: str) -> None:
     """Export a whole conversation with its tool calls and their results."""
     name = required_run(run, run_id)
     from loom_run._chat.conversation import Conversation
@@ -93,7 +97,7 @@ def export(*, run: str | None, run_id: str | None, form: str, to: Path | None, d
     from loom_run._report.export import export_chat
 
     with LOOM_RUN.open_database(db, read_only=True) as store, LOOM_RUN.translate_agent_errors():
-        text = export_chat(Conversation(store, chat_run_id(store, name)).read(), form)  # type: ignore[arg-type]  # a choice
+        text = export_chat(Conversation(store, chat_run_id(store, name)).read(), form)
     if to is None:
         write_line(text.removesuffix("\n"))
         return

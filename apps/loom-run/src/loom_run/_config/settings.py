@@ -21,9 +21,12 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_run._errors import LoomRunError
+
+if TYPE_CHECKING:
+    from loom_agents import Mode
 
 __all__ = ["GUARDED", "PROJECT_FILE", "Settings", "load_settings", "user_folder"]
 
@@ -32,7 +35,7 @@ USER_FILE: Final = "config.toml"
 GUARDED: Final = ("allow", "mcp_config", "mode", "test_command")
 """The settings that need a trusted project, because they start programs or skip approval."""
 
-MODES: Final = ("ask", "edits", "auto", "read-only")
+MODES: Final[tuple["Mode", ...]] = ("ask", "edits", "auto", "read-only")
 """The values of `loom_agents.Mode`, repeated so that `--help` need not import it; a test compares
 them.
 """
@@ -51,7 +54,7 @@ class Settings:
     """
 
     model: str | None = None
-    mode: str | None = None
+    mode: "Mode | None" = None
     db: str | None = None
     test_command: str | None = None
     mcp_config: str | None = None

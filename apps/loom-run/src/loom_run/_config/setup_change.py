@@ -69,7 +69,7 @@ class SetupChange:
             self,
             model=defaults.model if self.mock_llm is None and self.model is None else self.model,
             test_command=defaults.test_command if self.test_command is None else self.test_command,
-            mode=self.mode or defaults.mode,  # type: ignore[arg-type]  # one of the modes: checked when it was read
+            mode=self.mode or defaults.mode,
             rules=(*checked_rules(allow=defaults.allow, ask=defaults.ask, deny=defaults.deny), *self.rules),
         )
         setup = _apply(change, {"workspace": str(Path.cwd()), "model": MOCK})

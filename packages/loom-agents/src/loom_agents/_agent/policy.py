@@ -42,6 +42,7 @@ from loom_agents._workspace.write.patch import parse_patch
 
 Mode: TypeAlias = Literal["ask", "edits", "auto", "read-only"]
 How: TypeAlias = Literal["allow", "ask", "deny"]
+_HOWS: Final[tuple[How, ...]] = ("allow", "ask", "deny")
 
 EDITING_TOOLS: Final = frozenset({"edit_file", "write_file", "apply_patch"})
 TRUSTED_TOOLS: Final = frozenset({"run_tests"})
@@ -64,19 +65,22 @@ class Rule:
     pattern: str | None = None
 
     @classmethod
-    def parse(cls, how: How, text: str) -> "Rule":
-        """Read `tool` or `tool(pattern)`.
+    def parse(cls, how: str, text: str) -> "Rule":
+        """Read `allow`, `ask` or `deny`, and `tool` or `tool(pattern)`.
 
         Raises:
-            AgentError: The text is neither.
+            AgentError: A text is none of these.
         """
+        known = next((each for each in _HOWS if each == how), None)
+        if known is None:
+            raise AgentError(f"cannot read the rule {how!r} {text!r}: it begins with none of {', '.join(_HOWS)}.")
         found = _RULE.fullmatch(text)
         if found is None or found[2] == "":
             raise AgentError(
                 f"cannot read the rule {text!r}: it is neither TOOL nor TOOL(PATTERN). Write for example"
                 " edit_file(src/**)."
             )
-        return cls(how, found[1], found[2])
+        return cls(known, found[1], found[2])
 
     def __str__(self) -> str:
         return self.tool if self.pattern is None else f"{self.tool}({self.pattern})"
