@@ -8,25 +8,18 @@ from __future__ import annotations
 
 from loom_runner._model.approvals import ApprovalRecord, ApprovalStatus, Decision, DecisionKind
 from loom_runner._model.records import (
-    AttemptEnd,
     AttemptRecord,
-    Cancelling,
     Claim,
     ErrorInfo,
     LeaseRecord,
-    LeaseRequest,
     LoggedEvent,
-    NewRun,
     Owner,
     RunRecord,
     RunSummary,
     SignalRecord,
     Spent,
-    StepCommit,
     StepRecord,
-    ToolEnd,
     ToolRecord,
-    ToolStart,
     ToolTry,
 )
 from loom_runner._model.statuses import Status
@@ -40,6 +33,7 @@ from loom_runner._model.waits import (
     ready_at,
     wait_from_json,
 )
+from loom_runner._model.writes import AttemptEnd, Cancelling, LeaseRequest, NewRun, StepCommit, ToolEnd, ToolStart
 from loom_runner._store.open import open_side_tables, open_store
 from loom_runner._store.protocol import Store, StoreReader
 from loom_runner._store.side_tables import Migration, SideTables

@@ -19,7 +19,8 @@ from loom_runner import (
     Wait,
     tool,
 )
-from loom_runner._model.records import LeaseRequest, Owner
+from loom_runner._model.records import Owner
+from loom_runner._model.writes import LeaseRequest
 from loom_runner._queries.approvals import read_approvals
 from loom_runner.testing import CRASH_POINTS, crash_at
 

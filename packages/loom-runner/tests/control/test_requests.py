@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from loom_runner import AgentRunner, Complete, Continue, RunContext, Sleep, ToolRegistry, UnknownRun, UsageError, Wait
 from loom_runner._control.fork import merged
-from loom_runner._model.records import LeaseRequest, Owner
+from loom_runner._model.records import Owner
+from loom_runner._model.writes import LeaseRequest
 from loom_runner.errors import StateError
 
 

@@ -124,7 +124,7 @@ def test_a_cancelled_call_of_a_failed_run_is_recorded_as_cancelled():
 
 
 def test_a_call_that_does_not_end_is_cancelled_after_its_timeout_and_in_doubt(monkeypatch):
-    monkeypatch.setattr("loom_runner._program.context._MAX_WAIT_S", 0.05)
+    monkeypatch.setattr("loom_runner._program.attempt_calls._MAX_WAIT_S", 0.05)
 
     async def step(state, ctx):
         return Complete(await by_gather(ctx, "flaky", "wait_forever"))
@@ -144,6 +144,16 @@ def test_a_failed_attempt_starts_no_further_calls():
 
     _, calls, _ = run(step, Shop(ValueError("no")))
     assert set(calls) == {"flaky", "search"}
+
+
+def test_a_call_that_shares_the_key_of_a_cancelled_one_does_not_begin_after_the_attempt():
+    async def step(state, ctx):
+        shared = [ctx.call_tool("search", _key="one") for _ in range(2)]
+        return Complete(await asyncio.gather(*shared, ctx.call_tool("flaky")))
+
+    shop = Shop(ValueError("no"))
+    result, calls, _ = run(step, shop)
+    assert (result.status, shop.effects, calls["search"]["tries"]) == ("failed", [], 1)
 
 
 def test_a_call_in_a_task_that_nobody_awaits_ends_before_the_step():

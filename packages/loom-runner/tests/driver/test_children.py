@@ -18,7 +18,8 @@ from loom_runner import (
     ToolRegistry,
     Wait,
 )
-from loom_runner._model.records import LeaseRequest, NewRun, Owner
+from loom_runner._model.records import Owner
+from loom_runner._model.writes import LeaseRequest, NewRun
 from loom_runner.testing import FakeClock, crash_at
 
 

@@ -21,7 +21,8 @@ from loom_runner import (
     UsageError,
     Wait,
 )
-from loom_runner._model.records import LeaseRequest, Owner
+from loom_runner._model.records import Owner
+from loom_runner._model.writes import LeaseRequest
 from loom_runner._program.context import Signal
 from loom_runner.errors import LeaseLost, StateError
 

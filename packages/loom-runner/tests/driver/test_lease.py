@@ -8,7 +8,8 @@ from dataclasses import replace
 from loom_runner import AgentRunner, Complete, RunContext, StoreError
 from loom_runner._driver.heartbeat import Heartbeat
 from loom_runner._model.processes import is_gone, this_process
-from loom_runner._model.records import Claim, LeaseRequest, Owner
+from loom_runner._model.records import Claim, Owner
+from loom_runner._model.writes import LeaseRequest
 
 CLAIM = Claim(1, "r", 1, 15.0)
 

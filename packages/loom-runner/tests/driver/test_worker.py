@@ -23,7 +23,8 @@ from loom_runner import (
     Worker,
 )
 from loom_runner._model.processes import this_process
-from loom_runner._model.records import LeaseRequest, Owner
+from loom_runner._model.records import Owner
+from loom_runner._model.writes import LeaseRequest
 
 
 @dataclass(frozen=True)

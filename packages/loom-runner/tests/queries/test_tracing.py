@@ -17,7 +17,8 @@ from loom_runner import (
     UsageError,
     Wait,
 )
-from loom_runner._model.records import LeaseRequest, Owner
+from loom_runner._model.records import Owner
+from loom_runner._model.writes import LeaseRequest
 from loom_runner._queries.tracing import trace_of
 
 pytestmark = pytest.mark.interpreter

@@ -7,7 +7,8 @@ import random
 
 import pytest
 from loom_runner import AgentRunner, Complete, SQLiteStore, ToolRegistry
-from loom_runner._model.records import LeaseRequest, NewRun, Owner, ToolEnd, ToolStart
+from loom_runner._model.records import Owner
+from loom_runner._model.writes import LeaseRequest, NewRun, ToolEnd, ToolStart
 from loom_runner._store.cells import BLOB_ABOVE_BYTES, PLAIN_UP_TO_BYTES
 from loom_runner.errors import PayloadTooLarge, StateEncodeError, StoreDamaged
 

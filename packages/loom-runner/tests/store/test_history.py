@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 from loom_runner import SQLiteStore
-from loom_runner._model.records import LeaseRequest, NewRun, Owner, StepCommit
+from loom_runner._model.records import Owner
+from loom_runner._model.writes import LeaseRequest, NewRun, StepCommit
 from loom_runner.errors import PayloadTooLarge, StateError, StoreDamaged
 
 ALICE = LeaseRequest(Owner("machine", 1, "born"), 15.0, "code-1", "agent.py:1")

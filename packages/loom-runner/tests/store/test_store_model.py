@@ -10,19 +10,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 from loom_runner import SQLiteStore, UnknownRun
-from loom_runner._model.records import (
-    AttemptEnd,
-    AttemptRecord,
-    Claim,
-    ErrorInfo,
-    LeaseRequest,
-    NewRun,
-    Owner,
-    StepCommit,
-    ToolEnd,
-    ToolStart,
-)
+from loom_runner._model.records import AttemptRecord, Claim, ErrorInfo, Owner
 from loom_runner._model.retention import Every, Last, Latest
+from loom_runner._model.writes import AttemptEnd, LeaseRequest, NewRun, StepCommit, ToolEnd, ToolStart
 from loom_runner.errors import LeaseLost
 
 IDS = st.sampled_from(["a", "b", "c"])

@@ -9,7 +9,8 @@ import time
 
 import pytest
 from loom_runner import SQLiteStore
-from loom_runner._model.records import LeaseRequest, Owner
+from loom_runner._model.records import Owner
+from loom_runner._model.writes import LeaseRequest
 
 LATE = LeaseRequest(Owner("elsewhere", 5, "born"), 15.0, "code", "agent.py:1")
 RUN = ("run", "agent.py", "--run-id", "r")

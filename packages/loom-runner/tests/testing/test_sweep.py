@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 from loom_runner import AgentRunner, RunContext, SQLiteStore, UsageError, Wait
-from loom_runner._model.records import ErrorInfo, LeaseRequest, NewRun, Owner
+from loom_runner._model.records import ErrorInfo, Owner
+from loom_runner._model.writes import LeaseRequest, NewRun
 from loom_runner.testing import CRASH_POINTS, EffectLog, crash_at, sweep
 from loom_runner.testing._sweep import POINTS, SweepReport, kill_once
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from loom_runner._model.arguments import check_type
 from loom_runner._model.clock import SystemClock
-from loom_runner._model.records import NewRun
 from loom_runner._model.waits import SignalWait, TimerWait
+from loom_runner._model.writes import NewRun
 from loom_runner._program.codec import to_plain_json
 from loom_runner._store.lookup import find_run
 from loom_runner.errors import RunExists, UnknownStep, UsageError

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from loom_runner._model.arguments import check_type
 from loom_runner._model.clock import Clock, SystemClock
-from loom_runner._model.records import ErrorInfo, ToolEnd
+from loom_runner._model.records import ErrorInfo
+from loom_runner._model.writes import ToolEnd
 from loom_runner._program.codec import to_plain_json
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.lookup import find_run

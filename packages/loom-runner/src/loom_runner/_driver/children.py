@@ -31,9 +31,10 @@ from typing import TYPE_CHECKING, Any
 
 from loom_runner._driver.new_runs import is_same_input
 from loom_runner._model.budget import Budget
-from loom_runner._model.records import NewRun, Spent
+from loom_runner._model.records import Spent
 from loom_runner._model.results import ChildResult
 from loom_runner._model.waits import SETTLED, ChildrenWait
+from loom_runner._model.writes import NewRun
 from loom_runner._program.agent import check_names
 from loom_runner.errors import LeaseLost, RunBusy, RunExists, UsageError
 from loom_runner.run_ids import child_name, child_run_id

@@ -35,10 +35,11 @@ from loom_runner._driver.tool_ledger import Ledger
 from loom_runner._driver.waits import Waits
 from loom_runner._model.budget import NOTHING_SPENT, Budget, Meter
 from loom_runner._model.processes import is_gone, this_process
-from loom_runner._model.records import Claim, LeaseRequest, RunRecord, Spent
+from loom_runner._model.records import Claim, RunRecord, Spent
 from loom_runner._model.results import RunResult
 from loom_runner._model.statuses import TERMINAL, move
 from loom_runner._model.waits import ChildrenWait, before_step
+from loom_runner._model.writes import LeaseRequest
 from loom_runner._program.agent import Agent, check_names, is_same_program
 from loom_runner._program.context import RunningRun
 from loom_runner._store.lookup import find_run

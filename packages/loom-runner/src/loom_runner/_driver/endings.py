@@ -31,11 +31,12 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_runner._model.clock import to_iso
 from loom_runner._model.error_text import message_of
 from loom_runner._model.outcomes import Sleep, Wait
-from loom_runner._model.records import AttemptEnd, AttemptRecord, Cancelling, ErrorInfo, StepCommit
+from loom_runner._model.records import AttemptRecord, ErrorInfo
 from loom_runner._model.results import RunResult
 from loom_runner._model.retry import retry_after_s
 from loom_runner._model.statuses import CANCELLABLE, move
 from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait, WaitFacts, ready_at
+from loom_runner._model.writes import AttemptEnd, Cancelling, StepCommit
 from loom_runner.errors import PauseRequested, StateError, ToolCallMismatch, ToolFailed, UnknownTool, UsageError
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
     from loom_runner._driver.cursor import Cursor
     from loom_runner._driver.settings import Settings
     from loom_runner._model.outcomes import Fail
-    from loom_runner._model.records import NewRun
     from loom_runner._model.retry import RetryPolicy
+    from loom_runner._model.writes import NewRun
     from loom_runner._program.protocol import Advance, Program
     from loom_runner._program.tool_calls import StepSuspended
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from loom_runner._model.records import NewRun, RunRecord
+from loom_runner._model.writes import NewRun
 from loom_runner._program.codec import canonical
 from loom_runner._store.lookup import find_run
 from loom_runner.errors import RunExists, StateError
@@ -17,6 +17,7 @@ from loom_runner.errors import RunExists, StateError
 if TYPE_CHECKING:
     from loom_runner._driver.settings import Settings
     from loom_runner._model.budget import Budget
+    from loom_runner._model.records import RunRecord
     from loom_runner._program.protocol import Program
 
 __all__ = ["alias_for", "existing_run", "is_run_of", "is_same_input", "new_run"]

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from loom_runner._driver.endings import Endings
     from loom_runner._driver.heartbeat import Heartbeat
     from loom_runner._driver.settings import Settings
-    from loom_runner._model.records import NewRun
     from loom_runner._model.results import RunResult
+    from loom_runner._model.writes import NewRun
 
 __all__ = ["Stepper"]
 

@@ -32,16 +32,16 @@ import hashlib
 import inspect
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from loom_runner._driver.payloads import arguments_text, failed_envelope, payload_text
 from loom_runner._model.approvals import ApprovalRecord, as_of
 from loom_runner._model.error_text import message_of
 from loom_runner._model.events import ObserverGroup, Observers, RunEvent
-from loom_runner._model.records import Claim, ErrorInfo, ToolEnd, ToolRecord, ToolStart
+from loom_runner._model.records import Claim, ErrorInfo, ToolRecord
 from loom_runner._model.retry import is_transient, retry_after_s
-from loom_runner._program.codec import json_text
+from loom_runner._model.writes import ToolEnd, ToolStart
 from loom_runner._program.gate import Ask, Deny, PendingCall, verdict_on
 from loom_runner._program.threads import is_being_cancelled
 from loom_runner._program.tool_calls import StepSuspended
@@ -49,7 +49,7 @@ from loom_runner._program.tools import Done, NotDone
 from loom_runner.errors import LeaseLost, OutcomeUnknown, PayloadTooLarge, StoreError, ToolCallMismatch, ToolFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from loom_runner._model.clock import Clock
     from loom_runner._program.gate import Gate
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from loom_runner._program.tools import Tool
     from loom_runner._store.protocol import Store
 
-__all__ = ["Ledger", "arguments_text"]
+__all__ = ["Ledger"]
 
 _IN_DOUBT: Final = ErrorInfo(
     "ToolFailed", "the call was interrupted and its outcome is unknown; it was not repeated", "in_doubt"
@@ -195,7 +195,7 @@ class Ledger:
         if isinstance(answer, NotDone):
             return None
         if isinstance(answer, Done):
-            end = ToolEnd("done", self._clock.now_us(), result=_payload_text(answer.result))
+            end = ToolEnd("done", self._clock.now_us(), result=payload_text(answer.result))
             if not await self._store.decide_tool(record, end, "reconcile"):
                 raise StepSuspended(record.number)  # decided concurrently; the next attempt reads the decision
             self._notify("tool_finished", start, attempt, status="done", recorded=True, result=end.result)
@@ -268,9 +268,9 @@ class Ledger:
                 retryable = passing and tool.is_repeatable
         else:
             try:
-                if (failed := _failed_envelope(value, tool)) is not None:
+                if (failed := failed_envelope(value, tool)) is not None:
                     raise failed
-                text = _payload_text(value)
+                text = payload_text(value)
             except ToolFailed as exc:
                 error, retryable = ErrorInfo("ToolFailed", exc.message, exc.error_category), exc.retryable
                 cause = exc
@@ -362,50 +362,6 @@ def _request(run_id: str, start: ToolStart, ask: Ask) -> ApprovalRecord:
         max(1, ask.needed),
         json.dumps(dict(ask.policy), ensure_ascii=False),
     )
-
-
-def arguments_text(name: str, arguments: Mapping[str, Any]) -> str:
-    """Encode arguments in the canonical form that is hashed.
-
-    Raises:
-        ToolFailed: With the category `invalid_arguments`.
-    """
-    try:
-        return json_text(arguments, default=_jsonable, is_hashed=True)
-    except (TypeError, ValueError, RecursionError) as exc:
-        raise ToolFailed(
-            f"cannot call {name}: its arguments cannot be written as JSON ({exc}).",
-            error_category="invalid_arguments",
-            tool=name,
-        ) from exc
-
-
-def _failed_envelope(value: Any, tool: Tool) -> ToolFailed | None:
-    """Return the failure that a result stands for: `{"is_error": true, "error": "why"}`."""
-    if not isinstance(value, Mapping) or (value.get("is_error") is not True and value.get("isError") is not True):
-        return None
-    why = next((value[name] for name in ("error", "message", "content") if value.get(name)), "it reported an error")
-    return ToolFailed(
-        why if isinstance(why, str) else json.dumps(why, ensure_ascii=False, default=str),
-        error_category=str(value.get("error_category") or "error"),
-        retryable=value.get("retryable") is True and tool.is_repeatable,
-    )
-
-
-def _payload_text(value: Any) -> str:
-    return json_text(value, default=_jsonable)
-
-
-def _jsonable(value: Any) -> Any:
-    """Convert models, dataclasses, dates and similar objects to JSON; any other object is an
-    error.
-    """
-    from pydantic_core import PydanticSerializationError, to_jsonable_python
-
-    try:
-        return to_jsonable_python(value)
-    except PydanticSerializationError as exc:
-        raise TypeError(f"a {type(value).__name__} is not JSON") from exc
 
 
 def _short(text: str) -> str:

@@ -396,10 +396,8 @@ class LocalEngine:
         """Return the drivers of this engine, and those of its child runs that are in use, each
         once.
         """
-        found = []  # type: ignore[var-annotated]
-        for own in list(self._drivers.values()):
-            found += [each for each in own.related_in_use() if all(each is not other for other in found)]
-        return found
+        related = (each for own in list(self._drivers.values()) for each in own.related_in_use())
+        return tuple({id(each): each for each in related}.values())
 
 
 def _check_limits(verb: str, max_steps: object, wait_s: object, budget: object) -> None:

@@ -8,12 +8,13 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from loom_runner._model.events import ObserverGroup, Observers, RunEvent
+from loom_runner._program.attempt_calls import AttemptCalls
 from loom_runner._program.threads import in_thread
 from loom_runner._program.tool_calls import StepSuspended, ToolCalls
 from loom_runner._program.tools import KEY_PARAMETER, Tool, ToolRegistry
@@ -34,11 +35,6 @@ _QUIET_TURNS: Final = 5
 """After how many iterations of the event loop a step has no further call to start; `gather` needs
 three.
 """
-
-_MAX_WAIT_S: Final = 30.0
-"""How long a failed attempt waits for calls that must not be repeated and have no timeout."""
-_CANCEL_WAIT_S: Final = 1.0
-"""How long an attempt waits for calls that it has cancelled."""
 
 _in_tool: Final[ContextVar[bool]] = ContextVar("loom_runner.in_tool", default=False)
 
@@ -62,20 +58,6 @@ class RunningRun:
     clock: Clock
     loop: asyncio.AbstractEventLoop
     meter: Meter
-
-
-@dataclass(slots=True)
-class _Calls:
-    """The managed calls of one attempt."""
-
-    ordinals: dict[str, int] = field(default_factory=dict)
-    shared: dict[str, asyncio.Future[None]] = field(default_factory=dict)
-    created: dict[object, tuple[Tool, Coroutine[Any, Any, Any]]] = field(default_factory=dict)
-    """Calls that no task has begun to await."""
-    running: dict[object, tuple[Tool, asyncio.Task[Any] | None]] = field(default_factory=dict)
-    """The calls in flight, each with the task that awaits it."""
-    suspended: list[StepSuspended] = field(default_factory=list)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 _NO_CHILDREN: Final[Mapping[str, ChildResult]] = MappingProxyType({})
@@ -122,7 +104,7 @@ class RunContext:
         self._run = run
         self._stopped: BaseException | None = None
         self._is_over = False
-        self._calls: _Calls | None = None  # many steps call no tools
+        self._calls: AttemptCalls | None = None  # many steps call no tools
 
     @property
     def idempotency_key(self) -> str:
@@ -187,20 +169,19 @@ class RunContext:
         tool = self._run.tools.get(name) if isinstance(name, str) else name
         self._require_loop(tool)
         checked = tool.check(arguments)
-        token = object()
-        call = self._managed(
-            tool, arguments, self._key_of(tool, _key), (), checked, token=token, own_key=_key is not None
-        )
-        self._managed_calls().created[token] = tool, call
+        calls, token = self._managed_calls(), object()
+        key = calls.next_key(tool) if _key is None else _key
+        call = self._managed(tool, arguments, key, (), checked, token=token, own_key=_key is not None)
+        calls.created[token] = tool, call
         return call
 
     def call_managed(
         self, tool: Tool, recorded: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Coroutine[Any, Any, Any]:
         """Call the function of a `@tool` with the original values of its arguments (see `tool`)."""
-        token = object()
-        call = self._decoded(tool, recorded, self._key_of(tool, None), args, kwargs, token=token)
-        self._managed_calls().created[token] = tool, call
+        calls, token = self._managed_calls(), object()
+        call = self._decoded(tool, recorded, calls.next_key(tool), args, kwargs, token=token)
+        calls.created[token] = tool, call
         return call
 
     def require_thread(self, tool: Tool) -> None:
@@ -241,7 +222,7 @@ class RunContext:
 
     @property
     def has_open_calls(self) -> bool:
-        return self._calls is not None and bool(self._calls.running or self._calls.created)
+        return self._calls is not None and self._calls.are_open
 
     async def wait_for_calls(self) -> None:
         """Wait for calls that the step started in tasks and did not await: their ends are recorded
@@ -250,59 +231,20 @@ class RunContext:
         Raises:
             UsageError: A call was neither awaited nor started in a task.
         """
-        calls = self._managed_calls()
-        await asyncio.sleep(0)  # a task that was just created begins
-        if calls.created:
-            tool, _ = next(iter(calls.created.values()))
-            self._close_created()
+        tool = await self._managed_calls().wait()
+        if tool is not None:
             raise UsageError(
                 f"cannot commit step {self.step_index} of {self.run_id!r}: it calls {tool.name} without await, so the "
                 f"call did not run. Write: await ctx.call_tool({tool.name!r}, ...)."
             )
-        while calls.running:
-            calls.changed.clear()
-            await calls.changed.wait()
 
     async def end_calls(self, *, is_cancelled: bool = False) -> None:
         """Refuse further calls of an attempt that has failed, and wait until those in flight have
-        ended, so that nothing of it happens later.
-
-        Calls that may be repeated are cancelled, and all if the step was cancelled. The others may
-        end within their timeout (30 s without one), so that their results are recorded; then they
-        are cancelled, too, and are in doubt.
+        ended, so that nothing of it happens later (see `AttemptCalls.end`).
         """
         self._is_over = True
-        calls = self._calls
-        if calls is None:
-            return
-        if calls.created:
-            await asyncio.sleep(0)  # tasks that were just created begin, and are refused
-            self._close_created()
-        patience_s = 0.0
-        for tool, task in calls.running.values():
-            if is_cancelled or (tool.is_repeatable and tool.is_async):
-                _cancel(task)
-            else:
-                patience_s = max(patience_s, tool.timeout_s or _MAX_WAIT_S)
-        await self._calls_ended(patience_s or _CANCEL_WAIT_S)
-        if calls.running:
-            for _, task in calls.running.values():
-                _cancel(task)
-            await self._calls_ended(_CANCEL_WAIT_S)
-
-    async def _calls_ended(self, patience_s: float) -> None:
-        calls = self._managed_calls()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                while calls.running:
-                    calls.changed.clear()
-                    await calls.changed.wait()
-
-    def _close_created(self) -> None:
-        created = self._managed_calls().created
-        for _, call in created.values():
-            call.close()
-        created.clear()
+        if self._calls is not None:
+            await self._calls.end(is_cancelled=is_cancelled)
 
     def _require_loop(self, tool: Tool) -> None:
         """Refuse a call in a sync step, which runs on a thread and cannot await it."""
@@ -314,18 +256,10 @@ class RunContext:
                 f"Make the step async: async def step(state, ctx), and: await ctx.call_tool({tool.name!r}, ...)."
             ) from None
 
-    def _managed_calls(self) -> _Calls:
+    def _managed_calls(self) -> AttemptCalls:
         if self._calls is None:
-            self._calls = _Calls()
+            self._calls = AttemptCalls()
         return self._calls
-
-    def _key_of(self, tool: Tool, own: str | None) -> str:
-        if own is not None:
-            return own
-        ordinals = self._managed_calls().ordinals
-        ordinal = ordinals.get(tool.name, 0)
-        ordinals[tool.name] = ordinal + 1
-        return f"{tool.name}/{ordinal}"
 
     async def _decoded(
         self,
@@ -353,14 +287,6 @@ class RunContext:
         own_key: bool = False,
     ) -> Any:
         self._managed_calls().created.pop(token, None)
-        if self._stopped is not None:
-            raise self._stopped
-        if self._is_over:
-            raise LeaseLost(
-                f"cannot call {tool.name}: the attempt of step {self.step_index} of {self.run_id!r} is over.",
-                run_id=self.run_id,
-                step_index=self.step_index,
-            )
         if not own_key:
             return await self._guarded(tool, recorded, key, args, kwargs)
         shared = self._managed_calls().shared
@@ -381,22 +307,26 @@ class RunContext:
     async def _guarded(
         self, tool: Tool, recorded: Mapping[str, Any], key: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
-        calls, call = self._managed_calls(), object()
-        calls.running[call] = tool, asyncio.current_task()
-        try:
-            return await self._run.tool_calls.call(
-                tool,
-                recorded,
+        if self._stopped is not None:
+            raise self._stopped
+        if self._is_over:
+            raise LeaseLost(
+                f"cannot call {tool.name}: the attempt of step {self.step_index} of {self.run_id!r} is over.",
+                run_id=self.run_id,
                 step_index=self.step_index,
-                attempt=self.attempt,
-                key=key,
-                execute=lambda edited: self._execute(tool, key, args, kwargs, edited),
             )
-        except StepSuspended as suspended:
-            raise await self._wait_for_others(suspended) from None
-        finally:
-            del calls.running[call]
-            calls.changed.set()
+        with self._managed_calls().in_flight(tool):
+            try:
+                return await self._run.tool_calls.call(
+                    tool,
+                    recorded,
+                    step_index=self.step_index,
+                    attempt=self.attempt,
+                    key=key,
+                    execute=lambda edited: self._execute(tool, key, args, kwargs, edited),
+                )
+            except StepSuspended as suspended:
+                raise await self._wait_for_others(suspended) from None
 
     async def _wait_for_others(self, suspended: StepSuspended) -> BaseException:
         """Wait until every other call of the step has ended or is suspended, too; return the error
@@ -412,7 +342,7 @@ class RunContext:
         quiet_turns = 0
         try:
             while quiet_turns < _QUIET_TURNS and self._stopped is None:
-                if len(calls.suspended) < len(calls.running):
+                if len(calls.suspended) < calls.running:
                     calls.changed.clear()
                     await calls.changed.wait()
                     quiet_turns = 0
@@ -448,11 +378,6 @@ class RunContext:
             return await result if isinstance(result, Awaitable) else result
         finally:
             _in_tool.reset(token)
-
-
-def _cancel(task: asyncio.Task[Any] | None) -> None:
-    if task is not None and task is not asyncio.current_task():
-        task.cancel()
 
 
 def current_run() -> RunContext | None:

@@ -21,26 +21,21 @@ if TYPE_CHECKING:
 
     from loom_runner._model.approvals import ApprovalRecord
     from loom_runner._model.records import (
-        AttemptEnd,
         AttemptRecord,
         Claim,
         ErrorInfo,
         LeaseRecord,
-        LeaseRequest,
-        NewRun,
         Owner,
         RunRecord,
         RunSummary,
         SignalRecord,
         Spent,
-        StepCommit,
         StepRecord,
-        ToolEnd,
         ToolRecord,
-        ToolStart,
         ToolTry,
     )
     from loom_runner._model.statuses import Status
+    from loom_runner._model.writes import AttemptEnd, LeaseRequest, NewRun, StepCommit, ToolEnd, ToolStart
 
 __all__ = ["Store", "StoreReader"]
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner._model.records import Claim, LeaseRequest, NewRun, Owner, StepCommit, ToolStart
+from loom_runner._model.records import Claim, Owner
+from loom_runner._model.writes import LeaseRequest, NewRun, StepCommit, ToolStart
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator

@@ -20,8 +20,9 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from loom_runner._model.records import AttemptEnd, AttemptRecord, ErrorInfo, ToolEnd
+from loom_runner._model.records import AttemptRecord, ErrorInfo
 from loom_runner._model.retention import Last
+from loom_runner._model.writes import AttemptEnd, ToolEnd
 from loom_runner.errors import LeaseLost, StepPruned, UnknownRun, UnknownStep
 from loom_runner.testing._contract_base import ALICE, BOB, CALL, LARGE, LAST, NEW, STEP, refused, run
 from loom_runner.testing._wait_contract import WaitContract

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from loom_runner._model.approvals import ApprovalRecord, Decision, with_decision
-from loom_runner._model.records import AttemptEnd, Cancelling, ErrorInfo, NewRun, Spent, ToolEnd
+from loom_runner._model.records import ErrorInfo, Spent
 from loom_runner._model.statuses import CANCELLABLE
 from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait
+from loom_runner._model.writes import AttemptEnd, Cancelling, NewRun, ToolEnd
 from loom_runner.errors import LeaseLost, PauseRequested, RunExists
 from loom_runner.testing._contract_base import ALICE, BOB, CALL, LAST, NEW, STEP, ContractBase, refused, run
 

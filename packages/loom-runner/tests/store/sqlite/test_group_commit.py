@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 from loom_runner import AgentRunner, Complete, Continue, SQLiteStore, StoreError, ToolRegistry, UnknownRun
-from loom_runner._model.records import LeaseRequest, NewRun, Owner, StepCommit, ToolEnd, ToolStart
+from loom_runner._model.records import Owner
+from loom_runner._model.writes import LeaseRequest, NewRun, StepCommit, ToolEnd, ToolStart
 from loom_runner.errors import LeaseLost, PayloadTooLarge, StateEncodeError, StoreBusy
 
 pytestmark = pytest.mark.interpreter

@@ -6,18 +6,9 @@ from dataclasses import replace
 
 import pytest
 from loom_runner import SQLiteStore, UsageError
-from loom_runner._model.records import (
-    AttemptEnd,
-    AttemptRecord,
-    ErrorInfo,
-    LeaseRequest,
-    NewRun,
-    Owner,
-    StepCommit,
-    ToolEnd,
-    ToolStart,
-)
+from loom_runner._model.records import AttemptRecord, ErrorInfo, Owner
 from loom_runner._model.retention import Every, Last, Latest, parse_keep
+from loom_runner._model.writes import AttemptEnd, LeaseRequest, NewRun, StepCommit, ToolEnd, ToolStart
 from loom_runner.errors import LeaseLost, StepPruned, UnknownRun, UnknownStep
 
 ALICE = LeaseRequest(Owner("machine", 1, "born"), 15.0, "code-1", "agent.py:1")

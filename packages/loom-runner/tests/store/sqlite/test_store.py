@@ -5,17 +5,8 @@ from dataclasses import replace
 
 import pytest
 from loom_runner import SQLiteStore, UnknownRun
-from loom_runner._model.records import (
-    AttemptEnd,
-    AttemptRecord,
-    ErrorInfo,
-    LeaseRequest,
-    NewRun,
-    Owner,
-    StepCommit,
-    ToolEnd,
-    ToolStart,
-)
+from loom_runner._model.records import AttemptRecord, ErrorInfo, Owner
+from loom_runner._model.writes import AttemptEnd, LeaseRequest, NewRun, StepCommit, ToolEnd, ToolStart
 from loom_runner.errors import LeaseLost
 
 ALICE = LeaseRequest(Owner("machine", 1, "born"), 15.0, "code-1", "agent.py:1")

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from loom_runner._model.records import Claim, ErrorInfo, NewRun, RunRecord
+    from loom_runner._model.records import Claim, ErrorInfo, RunRecord
     from loom_runner._model.statuses import Status
+    from loom_runner._model.writes import NewRun
 
 __all__ = ["RunTreeReads", "RunTreeWrites"]
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from loom_runner._model.records import LeaseRecord, LeaseRequest, NewRun, RunRecord
+    from loom_runner._model.records import LeaseRecord, RunRecord
+    from loom_runner._model.writes import LeaseRequest, NewRun
 
 __all__ = ["RunReads", "RunWrites"]
 

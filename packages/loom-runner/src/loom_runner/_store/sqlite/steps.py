@@ -19,7 +19,8 @@ from loom_runner.errors import PauseRequested, StepPruned, UnknownRun, UnknownSt
 if TYPE_CHECKING:
     import apsw
 
-    from loom_runner._model.records import AttemptEnd, AttemptRecord, Claim, StepCommit, StepRecord
+    from loom_runner._model.records import AttemptRecord, Claim, StepRecord
+    from loom_runner._model.writes import AttemptEnd, StepCommit
     from loom_runner._store.cells import Cell
 
 __all__ = ["StepReads", "StepWrites"]

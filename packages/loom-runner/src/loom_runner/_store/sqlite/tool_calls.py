@@ -12,7 +12,8 @@ from loom_runner._store.sqlite.rows import SELECT_TOOL, SELECT_TRY, to_tool, to_
 if TYPE_CHECKING:
     import apsw
 
-    from loom_runner._model.records import Claim, ToolEnd, ToolRecord, ToolStart, ToolTry
+    from loom_runner._model.records import Claim, ToolRecord, ToolTry
+    from loom_runner._model.writes import ToolEnd, ToolStart
 
 __all__ = ["ToolReads", "ToolWrites"]
 _START_TOOL: Final = """

@@ -1,0 +1,119 @@
+"""The managed calls of one attempt: their keys, which are open, and how the attempt ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
+    from loom_runner._program.tool_calls import StepSuspended
+    from loom_runner._program.tools import Tool
+
+__all__ = ["AttemptCalls"]
+
+_MAX_WAIT_S: Final = 30.0
+"""How long a failed attempt waits for calls that must not be repeated and have no timeout."""
+_CANCEL_WAIT_S: Final = 1.0
+"""How long an attempt waits for calls that it has cancelled."""
+
+
+@dataclass(slots=True)
+class AttemptCalls:
+    """The managed calls of one attempt.
+
+    Attributes:
+        shared: For each key of the step's own the end of the call that uses it.
+        created: Calls that no task has begun to await.
+        suspended: Calls that wait for a decision.
+        changed: Set when a call ends or is suspended.
+    """
+
+    shared: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+    created: dict[object, tuple[Tool, Coroutine[Any, Any, Any]]] = field(default_factory=dict)
+    suspended: list[StepSuspended] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _ordinals: dict[str, int] = field(default_factory=dict)
+    _running: dict[object, tuple[Tool, asyncio.Task[Any] | None]] = field(default_factory=dict)
+
+    def next_key(self, tool: Tool) -> str:
+        """Return the key of the next call of a tool: they are counted in the order of the code."""
+        ordinal = self._ordinals.get(tool.name, 0)
+        self._ordinals[tool.name] = ordinal + 1
+        return f"{tool.name}/{ordinal}"
+
+    @contextlib.contextmanager
+    def in_flight(self, tool: Tool) -> Iterator[None]:
+        """Count a call as running during the block."""
+        call = object()
+        self._running[call] = tool, asyncio.current_task()
+        try:
+            yield
+        finally:
+            del self._running[call]
+            self.changed.set()
+
+    @property
+    def running(self) -> int:
+        """How many calls are running, those that are suspended included."""
+        return len(self._running)
+
+    @property
+    def are_open(self) -> bool:
+        return bool(self._running or self.created)
+
+    async def wait(self) -> Tool | None:
+        """Wait for the calls that run in tasks; return the tool of a call that was neither awaited
+        nor started in a task, if there is one.
+        """
+        await asyncio.sleep(0)  # a task that was just created begins
+        if self.created:
+            tool, _ = next(iter(self.created.values()))
+            self._close_created()
+            return tool
+        while self._running:
+            self.changed.clear()
+            await self.changed.wait()
+        return None
+
+    async def end(self, *, is_cancelled: bool) -> None:
+        """End the calls of a failed attempt; further ones are refused already.
+
+        Calls that may be repeated are cancelled, and all if the step was cancelled. The others may
+        end within their timeout (30 s without one), so that their results are recorded; then they
+        are cancelled, too, and are in doubt.
+        """
+        if self.created:
+            await asyncio.sleep(0)  # tasks that were just created begin, and are refused
+            self._close_created()
+        patience_s = 0.0
+        for tool, task in self._running.values():
+            if is_cancelled or (tool.is_repeatable and tool.is_async):
+                _cancel(task)
+            else:
+                patience_s = max(patience_s, tool.timeout_s or _MAX_WAIT_S)
+        await self._ended_within(patience_s or _CANCEL_WAIT_S)
+        if self._running:
+            for _, task in self._running.values():
+                _cancel(task)
+            await self._ended_within(_CANCEL_WAIT_S)
+
+    async def _ended_within(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._running:
+                    self.changed.clear()
+                    await self.changed.wait()
+
+    def _close_created(self) -> None:
+        for _, call in self.created.values():
+            call.close()
+        self.created.clear()
+
+
+def _cancel(task: asyncio.Task[Any] | None) -> None:
+    if task is not None and task is not asyncio.current_task():
+        task.cancel()
