@@ -16,8 +16,8 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 
-import gates
 import pytest
+import workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -105,7 +105,7 @@ def docstrings() -> Iterator[tuple[str, str]]:
             if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 yield from walk(child, f"{name}.{child.name}")
 
-    for package in gates.packages(ROOT):
+    for package in workspace.packages(ROOT):
         for path in sorted(package.source.rglob("*.py")):
             module = ".".join(path.relative_to(package.source.parent).with_suffix("").parts)
             yield from walk(ast.parse(path.read_text(encoding="utf-8")), module.removesuffix(".__init__"))

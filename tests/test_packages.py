@@ -3,10 +3,10 @@
 import importlib
 from pathlib import Path
 
-import gates
 import pytest
+import workspace
 
-PACKAGES = gates.packages(Path(__file__).resolve().parent.parent)
+PACKAGES = workspace.packages(Path(__file__).resolve().parent.parent)
 
 
 def test_the_nine_packages_are_found() -> None:
@@ -14,7 +14,7 @@ def test_the_nine_packages_are_found() -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
-def test_a_package_offers_its_public_names(package: gates.Package) -> None:
+def test_a_package_offers_its_public_names(package: workspace.Package) -> None:
     module = importlib.import_module(package.name)
 
     assert module.__doc__

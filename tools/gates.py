@@ -13,9 +13,15 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import wrap_prose
+from name_rules import (
+    folders_instead_of_prefixes,
+    no_coined_words,
+    no_placeholder_docstrings,
+    telling_file_names,
+)
+from workspace import Finding, Package, modules, packages, tracked_text
 
 MAX_PUBLIC_NAMES = 40
 
@@ -26,51 +32,7 @@ _HOSTS = re.compile(
 _MACHINE_PATHS = re.compile(r"(?<![\w./~-])/(?:home|root|work|Users|farm)/[A-Za-z_.][\w.-]*")
 
 
-class Finding(NamedTuple):
-    path: Path
-    line: int
-    text: str
-
-
-class Package(NamedTuple):
-    name: str  # import name
-    folder: Path  # where its pyproject.toml is
-    source: Path  # src/<name>
-
-
-def packages(root: Path) -> list[Package]:
-    """Every package of the workspace, found by its manifest."""
-    found: list[Package] = []
-    for group in ("packages", "apps", "servers"):
-        for manifest in sorted((root / group).glob("*/pyproject.toml")):
-            sources = sorted((manifest.parent / "src").glob("*/__init__.py"))
-            found += [Package(source.parent.name, manifest.parent, source.parent) for source in sources]
-    return found
-
-
-def _modules(package: Package) -> Iterator[tuple[Path, ast.Module]]:
-    for path in sorted(package.source.rglob("*.py")):
-        yield path, ast.parse(path.read_text(encoding="utf-8"), str(path))
-
-
 # ------------------------------------------------------------------ hosts and paths
-
-
-def tracked_text(root: Path) -> Iterator[tuple[Path, str]]:
-    """The text of every file that git tracks or would add; binary files are left out."""
-    listing = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=root,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    for name in filter(None, listing.stdout.split("\0")):
-        path = root / name
-        if path.is_file() and not path.is_symlink():
-            content = path.read_bytes()
-            if b"\0" not in content[:8192]:
-                yield path, content.decode("utf-8", "replace")
 
 
 def no_hosts_or_machine_paths(root: Path) -> Iterator[Finding]:
@@ -122,7 +84,7 @@ def versions_from_metadata(root: Path) -> Iterator[Finding]:
     package.
     """
     for package in packages(root):
-        for path, tree in _modules(package):
+        for path, tree in modules(package):
             for node in ast.walk(tree):
                 if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
                     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -193,7 +155,7 @@ def _definitions(
     package: Package,
 ) -> dict[str, list[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]]]:
     found: dict[str, list[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]]] = {}
-    for path, tree in _modules(package):
+    for path, tree in modules(package):
         for node in tree.body:
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 continue
@@ -216,7 +178,7 @@ def error_tree(root: Path) -> Iterator[Finding]:
     for package in packages(root):
         classes = {
             node.name: (path, node)
-            for path, tree in _modules(package)
+            for path, tree in modules(package)
             for node in ast.walk(tree)
             if isinstance(node, ast.ClassDef)
         }
@@ -270,111 +232,6 @@ def _is_exception(name: str, classes: dict[str, tuple[Path, ast.ClassDef]]) -> b
     return any(base != name and _is_exception(base, classes) for base in _bases(classes[name][1]))
 
 
-# ------------------------------------------------------------------ files and folders
-
-MAX_SAME_PREFIX = 2
-FORBIDDEN_FILE_NAMES = frozenset(
-    {
-        "util",
-        "utils",
-        "helper",
-        "helpers",
-        "manager",
-        "managers",
-        "handler",
-        "handlers",
-        "data",
-        "info",
-        "misc",
-        "common",
-    }
-)
-
-
-def folders_instead_of_prefixes(root: Path) -> Iterator[Finding]:
-    """No three modules of a folder share a prefix such as `cli_`: that is a folder."""
-    for package in packages(root):
-        by_prefix: dict[tuple[Path, str], list[Path]] = {}
-        for path in sorted(package.source.rglob("*.py")):
-            first, underscore, _ = path.stem.lstrip("_").partition("_")
-            if underscore and not path.stem.startswith("__"):
-                by_prefix.setdefault((path.parent, first), []).append(path)
-        for (_, prefix), paths in by_prefix.items():
-            if len(paths) > MAX_SAME_PREFIX:
-                names = ", ".join(path.name for path in paths)
-                yield Finding(paths[0], 1, f"shares the prefix {prefix}_ ({names}): make it a folder {prefix}/")
-
-
-def telling_file_names(root: Path) -> Iterator[Finding]:
-    """No module has a name that says nothing about what it holds."""
-    for package in packages(root):
-        for path in sorted(package.source.rglob("*.py")):
-            if path.stem.strip("_") in FORBIDDEN_FILE_NAMES:
-                yield Finding(path, 1, f"is named {path.stem}, which does not say what it holds")
-
-
-# ------------------------------------------------------------------ words
-
-# Words that were coined for earlier versions, each with the standard term of the glossary.
-COINED_WORDS = {
-    "bell": "notification",
-    "desk": "review, approvals",
-    "doubtful": "in doubt",
-    "errand": "task, child run",
-    "heir": "successor",
-    "homework": "pending work",
-    "kin": "run tree",
-    "mend": "fix, repair",
-    "world": "environment",
-}
-PLACEHOLDERS = frozenset({"", "doc", "docs", "docstring", "description", "tbd", "placeholder"})
-_UNFINISHED = re.compile(r"\b(?:TODO|FIXME|XXX|TBD)\b")
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-
-
-def no_coined_words(root: Path) -> Iterator[Finding]:
-    """No module, class, function, parameter or variable has a word in its name that the glossary
-    has replaced.
-    """
-    for package in packages(root):
-        for path, tree in _modules(package):
-            named = [(1, path.stem), *(pair for node in ast.walk(tree) for pair in _named(node))]
-            for line, name in dict.fromkeys(named):
-                for word in {word.lower() for word in _WORD.findall(name)} & COINED_WORDS.keys():
-                    yield Finding(path, line, f"{name} has the word {word}: use {COINED_WORDS[word]}")
-
-
-def _named(node: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and name of what this node gives a name to."""
-    match node:
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            yield node.lineno, node.name
-        case ast.arg():
-            yield node.lineno, node.arg
-        case ast.Name(ctx=ast.Store()):
-            yield node.lineno, node.id
-        case ast.Attribute(ctx=ast.Store()):
-            yield node.lineno, node.attr
-
-
-def no_placeholder_docstrings(root: Path) -> Iterator[Finding]:
-    """No docstring is a placeholder, unfinished, or only the name again."""
-    for package in packages(root):
-        for path, tree in _modules(package):
-            for node in ast.walk(tree):
-                if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                    continue
-                text = ast.get_docstring(node)
-                if text is None:
-                    continue
-                line, name = (1, path.stem) if isinstance(node, ast.Module) else (node.lineno, node.name)
-                words = [word.lower() for word in _WORD.findall(text)]
-                if text.lower().rstrip(".") in PLACEHOLDERS or _UNFINISHED.search(text):
-                    yield Finding(path, line, f"{name} has a placeholder for a docstring")
-                elif "`" not in text and words == [word.lower() for word in _WORD.findall(name)]:
-                    yield Finding(path, line, f"{name} has a docstring that only repeats its name")
-
-
 # ------------------------------------------------------------------ prose
 
 
@@ -382,7 +239,7 @@ def markdown_width(root: Path) -> Iterator[Finding]:
     """No line of Markdown prose is wider than 100 columns; tables, code, headings and long links
     are left alone.
 
-    For docstrings and comments the same rule is ruff's W505 (`max-doc-length`).
+    Docstrings and comments are checked by `tools/wrap_prose.py --check`.
     """
     for path, text in tracked_text(root):
         if path.suffix == ".md":
@@ -398,7 +255,7 @@ def no_foreign_private_modules(root: Path) -> Iterator[Finding]:
     found = packages(root)
     names = {package.name for package in found}
     for package in found:
-        for path, tree in _modules(package):
+        for path, tree in modules(package):
             for node in ast.walk(tree):
                 for line, module, imported in _imports(node):
                     owner, *rest = module.split(".")
@@ -415,7 +272,7 @@ def no_private_names_from_other_modules(root: Path) -> Iterator[Finding]:
     A private *module* of the same package is another matter: it may be imported.
     """
     for package in packages(root):
-        for path, tree in _modules(package):
+        for path, tree in modules(package):
             for node in ast.walk(tree):
                 for line, module, imported in _imports(node):
                     folder = package.source.parent.joinpath(*module.split("."))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import gates
+import workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN = "<!-- tree: made by tools/tree.py -->"
@@ -34,7 +34,7 @@ def folders(folder: Path, depth: int) -> Iterator[tuple[int, str, str]]:
 
 def rows(root: Path) -> Iterator[tuple[int, str, str]]:
     group = ""
-    for package in gates.packages(root):
+    for package in workspace.packages(root):
         if package.folder.parent.name != group:
             group = package.folder.parent.name
             yield 0, group, ""

@@ -14,8 +14,7 @@ from loom_runner._control.resolve import resolve_call
 from loom_runner._control.signals import send_signal
 from loom_runner._driver.driver import Driver
 from loom_runner._driver.settings import Invocation, Settings
-from loom_runner._model.arguments import check_type
-from loom_runner._model.budget import Budget
+from loom_runner._model.arguments import check_limits, check_type
 from loom_runner._model.clock import SystemClock
 from loom_runner._model.events import Observers
 from loom_runner._program.agent import Agent
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from loom_runner._engines.protocol import Capability
     from loom_runner._model.approvals import DecisionKind
+    from loom_runner._model.budget import Budget
     from loom_runner._model.clock import Clock
     from loom_runner._model.events import Observer
     from loom_runner._model.results import RunResult
@@ -177,7 +177,7 @@ class LocalEngine:
         returns.
         """
         check_new_run_id(run_id, "start")
-        _check_limits(f"start {run_id!r}", max_steps, wait_s, budget)
+        check_limits(f"start {run_id!r}", max_steps, wait_s, budget)
         return await self.driver(agent).start(run_id, initial_state, Invocation(max_steps, wait_s), budget)
 
     async def enqueue(
@@ -190,7 +190,7 @@ class LocalEngine:
         Durability: The run is committed when this returns.
         """
         check_new_run_id(run_id, "enqueue")
-        _check_limits(f"enqueue {run_id!r}", None, 0, budget)
+        check_limits(f"enqueue {run_id!r}", None, 0, budget)
         return await self.driver(agent).enqueue(run_id, initial_state, budget)
 
     async def resume(
@@ -214,7 +214,7 @@ class LocalEngine:
             UsageError: It is a run of another agent.
             StateDecodeError: The current code cannot read the stored state.
         """
-        _check_limits(f"resume {run_id!r}", max_steps, wait_s, budget)
+        check_limits(f"resume {run_id!r}", max_steps, wait_s, budget)
         return await self.driver(agent).resume(run_id, Invocation(max_steps, wait_s), budget)
 
     def stop(self) -> None:
@@ -398,9 +398,3 @@ class LocalEngine:
         """
         related = (each for own in list(self._drivers.values()) for each in own.related_in_use())
         return tuple({id(each): each for each in related}.values())
-
-
-def _check_limits(verb: str, max_steps: object, wait_s: object, budget: object) -> None:
-    check_type(verb, "max_steps", max_steps, int | None, "a whole number from 1 up, or None for no limit")
-    check_type(verb, "wait_s", wait_s, int | float, "a number of seconds from 0 up")
-    check_type(verb, "budget", budget, Budget | None, "a Budget, for instance Budget(steps=100)")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loom_runner._model.budget import Budget
 from loom_runner._model.formatting import shorten
 from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from types import UnionType
 
-__all__ = ["check_type"]
+__all__ = ["check_limits", "check_type"]
 
 
 def check_type(verb: str, name: str, value: object, kind: type | UnionType, expected: str) -> None:
@@ -24,3 +25,14 @@ def check_type(verb: str, name: str, value: object, kind: type | UnionType, expe
     """
     if not isinstance(value, kind) or isinstance(value, bool):
         raise UsageError(f"cannot {verb}: {name} is {shorten(repr(value), 60)}. Pass {expected}.")
+
+
+def check_limits(verb: str, max_steps: object, wait_s: object, budget: object) -> None:
+    """Refuse limits of other types for a run.
+
+    Raises:
+        UsageError: One is not of its type.
+    """
+    check_type(verb, "max_steps", max_steps, int | None, "a whole number from 1 up, or None for no limit")
+    check_type(verb, "wait_s", wait_s, int | float, "a number of seconds from 0 up")
+    check_type(verb, "budget", budget, Budget | None, "a Budget, for instance Budget(steps=100)")
