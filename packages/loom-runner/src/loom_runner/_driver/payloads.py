@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from loom_runner._program.codec import json_text
+from loom_runner._program.plain_json import json_text
 from loom_runner.errors import ToolFailed
 
 if TYPE_CHECKING:
