@@ -158,7 +158,10 @@ def test_a_large_plain_value_is_written_and_read_back_as_a_small_one(value):
     assert json.loads(text) == expected == on
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("nan"), {1, 2}, b"bytes", Point(1), Model(x=1), object(), (1, 2), {1: "one"}, Level.HIGH])
+@pytest.mark.parametrize(
+    "value",
+    [float("inf"), float("nan"), {1, 2}, b"bytes", Point(1), Model(x=1), object(), (1, 2), {1: "one"}, Level.HIGH],
+)
 def test_a_large_value_that_is_not_plain_json_is_refused(value):
     codec = Codec(inspect.Parameter.empty, "the state")
     codec.encode(LARGE)

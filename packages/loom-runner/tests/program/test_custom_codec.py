@@ -51,7 +51,7 @@ def test_functions_that_fail_are_named_and_change_nothing(make, store):
     with pytest.raises(StateError, match="cannot read the state of step function 'step': its decode function failed"):
         asyncio.run(make(decode_state=lambda plain: plain["coins"]).resume(run_id="r"))
     result = asyncio.run(make(encode_state=lambda till: till).resume(run_id="r"))
-    assert "cannot store the state of step function 'step': it is not plain JSON" in result.error.message
+    assert "its encode function returned a Till that is not plain JSON" in result.error.message
     result = asyncio.run(make(encode_result=lambda result: 1 / 0).resume(run_id="r"))
     assert "its encode function failed for a Decimal (ZeroDivisionError" in result.error.message
 
@@ -68,7 +68,6 @@ def test_a_loops_state_is_its_arguments(store):
 
     with pytest.raises(UsageError, match="with loop=: hint the loop's parameters"):
         AgentRunner(loop=loop, store=store, **HAND)
-    hand = {name: HAND[name] for name in ("encode_result", "decode_result")}
-    runner = AgentRunner(loop=loop, store=store, **hand)
+    runner = AgentRunner(loop=loop, store=store, encode_result=str, decode_result=int)
     assert asyncio.run(runner.start(run_id="r", initial_state=3)).result == 0
     assert store.reader.get_run("r").result == '"0"'

@@ -50,8 +50,9 @@ class Codec:
         self._schema: Any = None
         self._is_large = False
         if hint is not UNHINTED and hint is not Any:
-            from loom_runner._program.lossless_schema import lossless_schema
             from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+
+            from loom_runner._program.lossless_schema import lossless_schema
 
             try:
                 self._schema = lossless_schema(hint)

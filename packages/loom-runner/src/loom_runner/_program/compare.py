@@ -9,26 +9,36 @@ What is asked of each type is found once, so that comparing a small state costs 
 
 from __future__ import annotations
 
-import copyreg
-import math
 from collections import OrderedDict, defaultdict, deque
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
+from datetime import date, datetime, timedelta
 from enum import Enum
-from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
+
+from loom_runner._program.parts_of_values import (
+    ABSENT,
+    SIMPLE,
+    attribute_names,
+    attributes,
+    excluded_fields,
+    is_cached,
+    is_model,
+    is_or_equal,
+    is_recreated,
+    own_equality,
+    same_datetimes,
+    slots,
+    value_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
-__all__ = ["Comparison", "Difference", "is_model", "is_recreated"]
+__all__ = ["Comparison", "Difference"]
 
 _EQUAL_IS_SAME: Final = frozenset({str, int, bool, type(None), bytes, bytearray, UUID, date, timedelta})
-_ABSENT: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +61,12 @@ class Difference:
     @property
     def is_lost(self) -> bool:
         """Whether nothing comes back."""
-        return self.after is _ABSENT
+        return self.after is ABSENT
 
     @property
     def is_added(self) -> bool:
         """Whether nothing was there."""
-        return self.before is _ABSENT
+        return self.before is ABSENT
 
 
 class Comparison:
@@ -89,23 +99,26 @@ class Comparison:
         if self.same(before, after):
             return None
         for step, owner, one, other in self._parts(before, after):
-            part = one is _ABSENT or other is _ABSENT
-            compare = self._recreated if owner is not None and is_recreated(owner, step) else self
-            if part or not compare.same(one, other):
-                where = f"{path}{step}" if path or not step.startswith(".") else step[1:]
-                return Difference(where, one, other, owner) if part else compare.difference(one, other, where)
+            part = one is ABSENT or other is ABSENT
+            is_whole = part or (owner is not None and is_recreated(owner, step[1:]))
+            if is_whole and not part and self._recreated.same(one, other):
+                continue
+            where = f"{path}{step}" if path or not step.startswith(".") else step[1:]
+            found = Difference(where, one, other, owner) if is_whole else self.difference(one, other, where)
+            if found is not None:
+                return found
         return Difference(path, before, after)
 
     # ------------------------------------------------------------------ one function for each type
 
     def _comparer(self, kind: type) -> Callable[[Any, Any], bool]:
-        simple = _SIMPLE.get(kind)
+        simple = SIMPLE.get(kind)
         if simple is not None:
             return simple
         if issubclass(kind, Enum):
-            return _is_or_equal
+            return is_or_equal
         if issubclass(kind, datetime):
-            return _same_datetime
+            return same_datetimes
         if issubclass(kind, list | tuple | deque):
             return self._same_sequences
         if issubclass(kind, set | frozenset):
@@ -113,29 +126,31 @@ class Comparison:
         if issubclass(kind, dict):
             return self._same_dicts
         if is_model(kind):
-            return self._same_models
+            return self._model_comparer(kind)
         if is_dataclass(kind):
             return self._dataclass_comparer(kind)
         if hasattr(kind, "get_secret_value"):
             return lambda before, after: self.same(before.get_secret_value(), after.get_secret_value())
-        if issubclass(kind, str | int | float | bytes | PurePath):
+        if issubclass(kind, PurePath):
+            return is_or_equal
+        if issubclass(kind, str | int | float | bytes):
             return lambda before, after: bool(before == after) and self._same_attributes(before, after)
         if kind.__eq__ is not object.__eq__:
-            return _own_equality
+            return own_equality
         return self._same_objects
 
     def _dataclass_comparer(self, kind: type) -> Callable[[Any, Any], bool]:
         names = tuple(each.name for each in fields(kind) if each.compare or not self._is_lenient)
-        same, has_dict, count = self.same, "__dict__" in dir(kind) and not _slots(kind), len(fields(kind))
+        same, has_dict, count = self.same, "__dict__" in dir(kind) and not slots(kind), len(fields(kind))
 
         def compare(before: Any, after: Any) -> bool:
             if not has_dict:
                 return all(
-                    same(getattr(before, name, _ABSENT), getattr(after, name, _ABSENT)) for name in names
+                    same(getattr(before, name, ABSENT), getattr(after, name, ABSENT)) for name in names
                 ) and self._same_attributes(before, after)
             one, other = before.__dict__, after.__dict__
             for name in names:
-                x, y = one.get(name, _ABSENT), other.get(name, _ABSENT)
+                x, y = one.get(name, ABSENT), other.get(name, ABSENT)
                 if x is not y:
                     part = type(x)
                     if part is not type(y):
@@ -149,21 +164,30 @@ class Comparison:
 
         return compare
 
-    def _same_models(self, before: Any, after: Any) -> bool:
-        same = self.same
-        one, other = before.__dict__, after.__dict__
-        if one.keys() != other.keys() and not self._same_attributes(before, after):
-            return False
-        excluded = _excluded(type(before))
-        for name, value in one.items():
-            compare = self._recreated.same if name in excluded else same
-            if name in other and not compare(value, other[name]):
+    def _model_comparer(self, kind: type) -> Callable[[Any, Any], bool]:
+        same, recreated, excluded = self.same, self._recreated.same, excluded_fields(kind)
+
+        def compare(before: Any, after: Any) -> bool:
+            one, other = before.__dict__, after.__dict__
+            if len(one) != len(other) and not self._same_attributes(before, after):  # cached properties
                 return False
-        if before.__pydantic_extra__ or after.__pydantic_extra__:
-            if not same(before.__pydantic_extra__, after.__pydantic_extra__):
+            for name, x in one.items():
+                y = other.get(name, ABSENT)
+                part = type(x)
+                if part in _EQUAL_IS_SAME and part is type(y):
+                    if x != y:
+                        return False
+                elif name in excluded:
+                    if not recreated(x, y):
+                        return False
+                elif not same(x, y) and not is_cached(kind, name):
+                    return False
+            extra, private = before.__pydantic_extra__, before.__pydantic_private__
+            if (extra or after.__pydantic_extra__) and not same(extra, after.__pydantic_extra__):
                 return False
-        private, other_private = before.__pydantic_private__, after.__pydantic_private__
-        return not (private or other_private) or self._recreated.same(private or {}, other_private or {})
+            return not (private or after.__pydantic_private__) or recreated(private, after.__pydantic_private__)
+
+        return compare
 
     def _same_sequences(self, before: Any, after: Any) -> bool:
         if len(before) != len(after) or (isinstance(before, deque) and before.maxlen != after.maxlen):
@@ -186,8 +210,8 @@ class Comparison:
         counterparts = {member: member for member in after}
         unmatched = []
         for member in before:
-            other = counterparts.pop(member, _ABSENT)
-            if other is _ABSENT:
+            other = counterparts.pop(member, ABSENT)
+            if other is ABSENT:
                 unmatched.append(member)
             elif not self.same(member, other):
                 return False
@@ -233,14 +257,14 @@ class Comparison:
 
     def _same_attributes(self, before: Any, after: Any) -> bool:
         """Compare what an object has beside its fields or members."""
-        one, other = _attributes(before), _attributes(after)
+        one, other = attributes(before), attributes(after)
         return one.keys() == other.keys() and all(self.same(value, other[name]) for name, value in one.items())
 
     def _same_objects(self, before: Any, after: Any) -> bool:
         """Compare objects that do not say when they are equal."""
         if self._is_lenient or before is after:
             return True
-        has_attributes = hasattr(before, "__dict__") or bool(_slots(type(before)))  # else its content is hidden
+        has_attributes = hasattr(before, "__dict__") or bool(slots(type(before)))  # else its content is hidden
         return has_attributes and self._same_attributes(before, after)
 
     # ------------------------------------------------------------------ where two values differ
@@ -258,152 +282,23 @@ class Comparison:
                 if at < len(after):
                     yield f"[{at}]", None, value, after[at]
         elif is_model(kind) or is_dataclass(kind):
-            names = list(_attribute_names(before))
+            names = list(attribute_names(before))
             if kind is type(after):
-                names += [name for name in _attribute_names(after) if name not in names]
+                names += [name for name in attribute_names(after) if name not in names]
                 for name in names:
-                    yield f".{name}", before, _value(before, name), _value(after, name)
+                    yield f".{name}", before, value_of(before, name), value_of(after, name)
             elif isinstance(before, type(after)):
-                known = set(_attribute_names(after))
+                known = set(attribute_names(after))
                 for name in names:
                     if name not in known:
-                        yield f".{name}", before, _value(before, name), _ABSENT
-        elif kind is type(after) and not isinstance(before, str | int | float | bytes) and _attributes(before):
-            if kind.__eq__ is object.__eq__:
-                for name, value in _attributes(before).items():
-                    yield f".{name}", before, value, _attributes(after).get(name, _ABSENT)
-
-
-# ---------------------------------------------------------------- types whose equality is not enough
-
-
-def _same_floats(before: float, after: float) -> bool:
-    if before == after:
-        return before != 0.0 or math.copysign(1.0, before) == math.copysign(1.0, after)
-    return before != before and after != after  # noqa: PLR0124  (NaN)
-
-
-def _same_complex(before: complex, after: complex) -> bool:
-    return _same_floats(before.real, after.real) and _same_floats(before.imag, after.imag)
-
-
-def _same_decimals(before: Decimal, after: Decimal) -> bool:
-    return before.as_tuple() == after.as_tuple()
-
-
-def _same_datetime(before: datetime, after: datetime) -> bool:
-    return (
-        before.replace(tzinfo=None) == after.replace(tzinfo=None)
-        and _same_zones(before.tzinfo, after.tzinfo)
-        and (before.fold == after.fold or (before.tzinfo is not None and before.utcoffset() == after.utcoffset()))
-    )
-
-
-def _same_time(before: time, after: time) -> bool:
-    same_clock = before.replace(tzinfo=None) == after.replace(tzinfo=None) and before.fold == after.fold
-    return same_clock and _same_zones(before.tzinfo, after.tzinfo)
-
-
-def _same_zones(before: Any, after: Any) -> bool:
-    if before is None or after is None:
-        return before is after
-    if isinstance(before, ZoneInfo) or isinstance(after, ZoneInfo):
-        return type(before) is type(after) and before.key is not None and bool(before.key == after.key)
-    if not (_is_fixed(before) and _is_fixed(after)):
-        return False
-    return bool(before.utcoffset(None) == after.utcoffset(None) and before.tzname(None) == after.tzname(None))
-
-
-def _is_fixed(zone: Any) -> bool:
-    """Whether a zone is an offset from UTC: that of the standard library, or of pydantic."""
-    return isinstance(zone, timezone) or type(zone).__module__.partition(".")[0] == "pydantic_core"
-
-
-def _same_zone_objects(before: ZoneInfo, after: ZoneInfo) -> bool:
-    return _same_zones(before, after)
-
-
-def _is_or_equal(before: Any, after: Any) -> bool:
-    return before is after or bool(before == after)
-
-
-def _own_equality(before: Any, after: Any) -> bool:
-    try:
-        answer = before == after
-        return bool(answer.all()) if hasattr(answer, "all") else bool(answer)
-    except Exception:  # noqa: BLE001  (whatever an `__eq__` raises, it does not say that they are equal)
-        return False
-
-
-_SIMPLE: Final[dict[type, Callable[[Any, Any], bool]]] = {
-    float: _same_floats,
-    complex: _same_complex,
-    Decimal: _same_decimals,
-    datetime: _same_datetime,
-    time: _same_time,
-    ZoneInfo: _same_zone_objects,
-}
-
-
-# ---------------------------------------------------------------- attributes
-
-
-def is_model(kind: type) -> bool:
-    """Whether a class is a pydantic model."""
-    return hasattr(kind, "__pydantic_fields__") and hasattr(kind, "__pydantic_private__")
-
-
-def _excluded(kind: Any) -> frozenset[str]:
-    return frozenset(name for name, each in kind.__pydantic_fields__.items() if each.exclude)
-
-
-def is_recreated(owner: Any, step: str) -> bool:
-    """Whether an attribute is made by the code, not read from what is stored."""
-    kind, name = type(owner), step.removeprefix(".")
-    return is_model(kind) and (name in (owner.__pydantic_private__ or {}) or name in _excluded(kind))
-
-
-def _slots(kind: type) -> list[str]:
-    return list(copyreg._slotnames(kind))  # type: ignore[attr-defined]  # noqa: SLF001  (as `copy` and `pickle` do)
-
-
-def _attributes(value: Any) -> dict[str, Any]:
-    """Return the attributes that an object stores, without those that are computed from others."""
-    kind = type(value)
-    slots = () if is_model(kind) else _slots(kind)  # those of a model are pydantic's own
-    found = {name: getattr(value, name) for name in slots if hasattr(value, name)}
-    for name, each in getattr(value, "__dict__", {}).items():
-        if not isinstance(getattr(kind, name, None), cached_property):
-            found[name] = each
-    return found
-
-
-def _attribute_names(value: Any) -> Iterable[str]:
-    if is_model(type(value)):
-        return [
-            *_stored_attributes(value),
-            *(value.__pydantic_extra__ or {}),
-            *(value.__pydantic_private__ or {}),
-        ]
-    return _attributes(value)
-
-
-def _stored_attributes(model: Any) -> Iterable[str]:
-    kind = type(model)
-    return (name for name in model.__dict__ if not isinstance(getattr(kind, name, None), cached_property))
-
-
-def _value(owner: Any, name: str) -> Any:
-    if is_model(type(owner)):
-        for each in (owner.__dict__, owner.__pydantic_extra__, owner.__pydantic_private__):
-            if each and name in each:
-                return each[name]
-        return _ABSENT
-    return getattr(owner, name, _ABSENT)
+                        yield f".{name}", before, value_of(before, name), ABSENT
+        elif kind is type(after) and kind.__eq__ is object.__eq__:
+            for name, value in attributes(before).items():
+                yield f".{name}", before, value, attributes(after).get(name, ABSENT)
 
 
 def _counterpart(compare: Comparison, key: Any, after: dict[Any, Any]) -> Any:
-    return next((value for other, value in after.items() if compare.same(key, other)), _ABSENT)
+    return next((value for other, value in after.items() if compare.same(key, other)), ABSENT)
 
 
 def _show_key(key: Any) -> str:

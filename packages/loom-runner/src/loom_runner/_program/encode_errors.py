@@ -7,11 +7,13 @@ import typing
 from datetime import datetime, time
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner._program.compare import Difference, is_model, is_recreated
+from loom_runner._program.parts_of_values import is_model, is_recreated
 from loom_runner._program.plain_json import short_error, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from loom_runner._program.compare import Difference
 
 __all__ = ["difference_text", "failure_text", "refused_hint"]
 
@@ -23,7 +25,8 @@ def difference_text(found: Difference) -> str:
     before, after = found.before, found.after
     where = f"{found.path} " if found.path else "it "
     if any(hasattr(each, "get_secret_value") for each in (before, after)):
-        return f"{where}is a secret, and secrets are not stored. Keep it outside, for instance in an environment " + (
+        return (
+            f"{where}is a secret, and secrets are not stored. Keep it outside, for instance in an environment "
             "variable, and read it in the step."
         )
     name = found.path.rpartition(".")[2]

@@ -7,7 +7,7 @@ something:
 | value | is written as |
 |---|---|
 | a datetime or time in a `ZoneInfo` | ISO 8601 and the zone: `2024-07-01T09:00:00+02:00[Europe/Berlin]` (RFC 9557) |
-| bytes that are not UTF-8, or may be taken for a string | `data:;base64,/9g=` (RFC 2397) |
+| bytes that are not UTF-8 | `data:;base64,/9g=` (RFC 2397) |
 | NaN and infinity | `"NaN"`, `"Infinity"`, `"-Infinity"` |
 | an int in a float field | itself, not as a float |
 | a field with `init=False` | is read again, too |
@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import re
 import sys
+import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Final
+from datetime import datetime, time
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 if TYPE_CHECKING:
@@ -30,7 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = ["LosslessSchema", "bytes_text", "lossless_schema"]
 
+_building: Final = threading.Lock()
+_SWITCH: Final = "_SUPPORTS_TYPEDDICT"
 _BASE64: Final = "data:;base64,"
+_DATETIME: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
+_TIME: Final = re.compile(r"\d\d:\d\d")
+_NAMES: Final = ("ref", "metadata")
 _CONSTRAINTS: Final = ("gt", "ge", "lt", "le", "multiple_of", "strict")
 _VALUES: Final = frozenset({"default", "expected", "members", "metadata", "cls", "enum_type", "serialization"})
 """Keys of a core schema that hold values or functions, not schemas."""
@@ -40,6 +47,10 @@ _NEVER_JSON: Final = {
     "is-subclass": "a class cannot be written as JSON",
     "is-instance": "its class says nothing about JSON",
 }
+
+
+class _Empty(TypedDict):
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,7 @@ def lossless_schema(hint: Any) -> LosslessSchema:
         adapter = TypeAdapter(hint)
         if not adapter.pydantic_complete:  # `defer_build` is set
             adapter.rebuild(force=True)
-        schema = _rewritten(adapter.core_schema)
+        schema = _rewritten(adapter.core_schema, None)
     config: Any = {"ser_json_inf_nan": "strings"}
     return LosslessSchema(
         SchemaSerializer(schema, config, _use_prebuilt=False),
@@ -82,94 +93,88 @@ def lossless_schema(hint: Any) -> LosslessSchema:
 def _typed_dicts_of_python_3_11() -> Iterator[None]:
     """Let pydantic accept `typing.TypedDict` on Python 3.11, too.
 
-    It refuses the type there, because `Required` in an annotation that is a string would be
-    missed; then a key is required that need not be, and reading back shows it.
+    It refuses the type there because it misses the bases of generic ones, which a class statement
+    adds and a call does not.
     """
     from pydantic._internal import _generate_schema as module
 
-    name = "_SUPPORTS_TYPEDDICT"
-    if sys.version_info >= (3, 12) or not hasattr(module, name):
+    if sys.version_info >= (3, 12) or not hasattr(module, _SWITCH):
         yield
         return
-    before = getattr(module, name)
-    setattr(module, name, True)
-    try:
-        yield
-    finally:
-        setattr(module, name, before)
+    meta: Any = type(_Empty)
+    with _building:
+        setattr(module, _SWITCH, True)
+        meta.__orig_bases__ = ()
+        try:
+            yield
+        finally:
+            setattr(module, _SWITCH, False)
+            del meta.__orig_bases__
 
 
 # ---------------------------------------------------------------- rewriting
 
 
-def _rewritten(schema: Any, *, in_union: bool = False) -> Any:
-    if isinstance(schema, list):
-        return [_rewritten(each) for each in schema]
-    if isinstance(schema, tuple):  # a choice of a union, with its label
-        return tuple(_rewritten(each) for each in schema)
+def _rewritten(schema: Any, settings: Any) -> Any:
+    """Rewrite a schema, or a collection of schemas.
+
+    Args:
+        settings: The settings of the model or dataclass that the schema is in.
+    """
+    if isinstance(schema, list | tuple):
+        return type(schema)(_rewritten(each, settings) for each in schema)
     if not isinstance(schema, dict):
         return schema
     kind = schema.get("type")
-    if not isinstance(kind, str):  # fields or choices by name
-        return {name: _rewritten(each) for name, each in schema.items()}
-    in_union = in_union or kind == "union"
-    new = {key: each if key in _VALUES else _child(key, each, in_union=in_union) for key, each in schema.items()}
+    if not isinstance(kind, str):  # fields or choices, by name
+        return {name: _rewritten(each, settings) for name, each in schema.items()}
+    settings = schema.get("config", settings)
+    new = {key: each if key in _VALUES else _rewritten(each, settings) for key, each in schema.items()}
     if "config" in new:
         new["config"] = {"ser_json_inf_nan": "strings", **new["config"]}
-    if kind == "dataclass-field":
-        new.pop("init", None) if new.get("init") is False else None
+    if kind == "dataclass-field" and new.get("init") is False:
+        del new["init"]
     elif kind == "decimal":
         new.setdefault("allow_inf_nan", True)
-    elif "serialization" not in new and kind in ("bytes", "datetime", "time", "float"):
-        return _REWRITES[kind](new, in_union)
+    elif kind in _REWRITES and "serialization" not in new:
+        rewrite, setting, value = _REWRITES[kind]
+        if (settings or {}).get(setting, value) == value:
+            return rewrite(new)
     return new
 
 
-def _child(key: str, schema: Any, *, in_union: bool) -> Any:
-    """Rewrite what a key of a schema holds; through the layers of an optional, a union is still a
-    union.
-    """
-    if key == "config" or not isinstance(schema, dict | list | tuple):
-        return schema
-    if in_union and key == "choices" and isinstance(schema, list):
-        return [
-            tuple(_rewritten(each, in_union=True) for each in choice)
-            if isinstance(choice, tuple)
-            else _rewritten(choice, in_union=True)
-            for choice in schema
-        ]
-    return _rewritten(schema)
-
-
 def _wrapped(schema: dict[str, Any], read: Callable[..., Any], write: Callable[..., Any]) -> dict[str, Any]:
-    """Wrap a schema by a function that reads and one that writes; its name for references moves
-    out.
-    """
-    inner = {key: each for key, each in schema.items() if key != "ref"}
+    """Wrap a schema by a function that reads and one that writes; what names it moves out."""
+    inner = {key: each for key, each in schema.items() if key not in _NAMES}
     outer = {
         "type": "function-wrap",
         "function": {"type": "no-info", "function": read},
         "schema": inner,
         "serialization": {"type": "function-wrap", "function": write, "schema": inner, "when_used": "json"},
     }
-    return outer | {key: schema[key] for key in ("ref", "metadata") if key in schema}
+    return outer | {key: schema[key] for key in _NAMES if key in schema}
 
 
-def _rewritten_float(schema: dict[str, Any], in_union: bool) -> dict[str, Any]:  # noqa: FBT001, ARG001
-    inner = {key: each for key, each in schema.items() if key not in ("ref", "metadata")}
+def _with_whole_numbers(schema: dict[str, Any]) -> dict[str, Any]:
+    inner = {key: each for key, each in schema.items() if key not in _NAMES}
     whole = {"type": "int"} | {key: schema[key] for key in _CONSTRAINTS if key in schema}
-    outer = {"type": "union", "choices": [inner, whole]}
-    return outer | {key: schema[key] for key in ("ref", "metadata") if key in schema}
+    return {"type": "union", "choices": [inner, whole]} | {key: schema[key] for key in _NAMES if key in schema}
 
 
-_REWRITES: Final[dict[str, Callable[[dict[str, Any], bool], dict[str, Any]]]] = {
-    "bytes": lambda schema, in_union: _wrapped(
-        schema, _read_bytes, _write_bytes_in_union if in_union else _write_bytes
-    ),
-    "datetime": lambda schema, _: _wrapped(schema, _read_datetime, _write_zoned),
-    "time": lambda schema, _: _wrapped(schema, _read_time, _write_zoned),
-    "float": _rewritten_float,
-}
+# What a string of JSON was read as, for pydantic: in a union it counts as much as the string itself,
+# like the strings that pydantic reads without these functions. An instance of the class would win.
+
+
+class _Bytes(bytes):
+    pass
+
+
+class _Datetime(datetime):
+    pass
+
+
+class _Time(time):
+    pass
 
 
 # ---------------------------------------------------------------- bytes
@@ -181,28 +186,19 @@ def bytes_text(value: bytes | bytearray | memoryview) -> str:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        return _base64_text(data)
-    return _base64_text(data) if text.startswith(_BASE64) else text
-
-
-def _base64_text(data: bytes) -> str:
-    return _BASE64 + base64.b64encode(data).decode()
+        text = _BASE64
+    return _BASE64 + base64.b64encode(data).decode() if text.startswith(_BASE64) else text
 
 
 def _write_bytes(value: Any, handler: Callable[[Any], Any]) -> Any:
-    if type(value) is bytes and (text := bytes_text(value)).startswith(_BASE64):
-        return text
-    return handler(value)
-
-
-def _write_bytes_in_union(value: Any, handler: Callable[[Any], Any]) -> Any:
-    return _base64_text(value) if type(value) is bytes else handler(value)
+    return bytes_text(value) if type(value) is bytes else handler(value)
 
 
 def _read_bytes(value: Any, handler: Callable[[Any], Any]) -> Any:
-    if isinstance(value, str) and value.startswith(_BASE64):
-        return handler(base64.b64decode(value[len(_BASE64) :], validate=True))
-    return handler(value)
+    if not isinstance(value, str):
+        return handler(value)
+    data = base64.b64decode(value[len(_BASE64) :]) if value.startswith(_BASE64) else value.encode()
+    return bytes(handler(_Bytes(data)))
 
 
 # ---------------------------------------------------------------- dates and times
@@ -211,27 +207,42 @@ def _read_bytes(value: Any, handler: Callable[[Any], Any]) -> Any:
 def _write_zoned(value: Any, handler: Callable[[Any], Any]) -> Any:
     text = handler(value)
     zone = getattr(value, "tzinfo", None)
-    return f"{text}[{zone.key}]" if isinstance(zone, ZoneInfo) and zone.key and isinstance(text, str) else text
+    return f"{text}[{zone.key}]" if isinstance(zone, ZoneInfo) and zone.key else text
 
 
 def _read_datetime(value: Any, handler: Callable[[Any], Any]) -> Any:
     text, zone = _zone_of(value)
-    moment: datetime = handler(text)
-    if zone is None:
-        return _with_standard_zone(moment)
-    local = moment.replace(tzinfo=zone)
-    other = local.replace(fold=1)
-    return other if other.utcoffset() == moment.utcoffset() != local.utcoffset() else local
+    if _DATETIME.match(text) is None:
+        return handler(value)
+    try:
+        moment = _Datetime.fromisoformat(text)
+    except ValueError:
+        return handler(value)
+    if zone is not None:
+        offset, moment = moment.utcoffset(), moment.replace(tzinfo=zone)
+        if moment.utcoffset() != offset == moment.replace(fold=1).utcoffset():
+            moment = moment.replace(fold=1)
+    checked: datetime = handler(moment)
+    return datetime.combine(checked.date(), checked.timetz())
 
 
 def _read_time(value: Any, handler: Callable[[Any], Any]) -> Any:
     text, zone = _zone_of(value)
-    clock: time = handler(text)
-    return _with_standard_zone(clock) if zone is None else clock.replace(tzinfo=zone)
+    if _TIME.match(text) is None:
+        return handler(value)
+    try:
+        clock = _Time.fromisoformat(text)
+    except ValueError:
+        return handler(value)
+    checked: time = handler(clock if zone is None else clock.replace(tzinfo=zone))
+    return time(checked.hour, checked.minute, checked.second, checked.microsecond, checked.tzinfo, fold=checked.fold)
 
 
-def _zone_of(value: Any) -> tuple[Any, ZoneInfo | None]:
-    if not isinstance(value, str) or not value.endswith("]"):
+def _zone_of(value: Any) -> tuple[str, ZoneInfo | None]:
+    """Split the text of a time in a zone; the text is empty if it is none."""
+    if not isinstance(value, str):
+        return "", None
+    if not value.endswith("]"):
         return value, None
     text, _, name = value[:-1].partition("[")
     try:
@@ -240,13 +251,13 @@ def _zone_of(value: Any) -> tuple[Any, ZoneInfo | None]:
         raise ValueError(f"this machine has no time zone {name!r} (install tzdata)") from exc
 
 
-def _with_standard_zone(value: Any) -> Any:
-    """Replace pydantic's class for an offset by that of the standard library."""
-    zone = value.tzinfo
-    if zone is None or isinstance(zone, timezone):
-        return value
-    offset: timedelta = zone.utcoffset(None)
-    return value.replace(tzinfo=timezone(offset) if offset else UTC)
+_REWRITES: Final[dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str, str]]] = {
+    "bytes": (lambda schema: _wrapped(schema, _read_bytes, _write_bytes), "val_json_bytes", "utf8"),
+    "datetime": (lambda schema: _wrapped(schema, _read_datetime, _write_zoned), "ser_json_temporal", "iso8601"),
+    "time": (lambda schema: _wrapped(schema, _read_time, _write_zoned), "ser_json_temporal", "iso8601"),
+    "float": (_with_whole_numbers, "ser_json_inf_nan", "strings"),
+}
+"""How a kind of schema is rewritten, unless a setting has another value than this."""
 
 
 # ---------------------------------------------------------------- types without values in JSON

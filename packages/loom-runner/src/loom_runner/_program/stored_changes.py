@@ -52,7 +52,11 @@ def first_change(text: str, value: Any, schema: LosslessSchema, compare: Compari
 
 
 def _plain(value: Any, schema: LosslessSchema, *, round_trip: bool) -> Any:
-    return schema.serializer.to_python(value, mode="json", round_trip=round_trip, warnings=False)
+    write = schema.serializer
+    try:
+        return json.loads(write.to_json(value, round_trip=round_trip, warnings=False))
+    except ValueError:  # text that is not Unicode
+        return write.to_python(value, mode="json", round_trip=round_trip, warnings=False)
 
 
 def _differences(stored: Any, again: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:
@@ -117,9 +121,9 @@ class _Reader:
     def _is_computed(self, path: Path) -> bool:
         part = _plain(self._value, self._schema, round_trip=False)
         for each in path:
-            if isinstance(part, dict) and each in part:
-                part = part[each]
-            elif isinstance(part, list) and isinstance(each, int) and each < len(part):
+            if (isinstance(part, dict) and each in part) or (
+                isinstance(part, list) and isinstance(each, int) and each < len(part)
+            ):
                 part = part[each]
             else:
                 return False
