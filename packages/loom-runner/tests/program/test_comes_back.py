@@ -223,7 +223,7 @@ def cached(value: Computed) -> Computed:
     return value
 
 
-NOON = dt.datetime(2024, 7, 1, 12)
+NOON = dt.datetime(2024, 7, 1, 12)  # noqa: DTZ001  (times without a zone are stored, too)
 SUMMER = NOON.replace(tzinfo=BERLIN)
 SECOND_HALF_PAST_TWO = dt.datetime(2024, 10, 27, 2, 30, tzinfo=BERLIN, fold=1)
 

@@ -116,6 +116,17 @@ class Codec:
             raise self._decode_error(change, text)
         return value
 
+    def converted(self, value: Any) -> Any:
+        """Return a value as its hint describes it: a list for a tuple, a model for a dict.
+
+        Raises:
+            StateEncodeError: It does not fit.
+        """
+        try:
+            return self._schema.validator.validate_python(value, by_alias=True, by_name=True)
+        except (ValueError, TypeError, RecursionError) as exc:
+            raise StateEncodeError(f"cannot store {self.what}: {type_name(value)}: {failure_text(exc)}.") from exc
+
     # ------------------------------------------------------------------ small parts
 
     def _encoded_plain(self, value: Any) -> tuple[str, Any]:

@@ -121,11 +121,9 @@ class _Reader:
     def _is_computed(self, path: Path) -> bool:
         part = _plain(self._value, self._schema, round_trip=False)
         for each in path:
-            if (isinstance(part, dict) and each in part) or (
-                isinstance(part, list) and isinstance(each, int) and each < len(part)
-            ):
+            try:
                 part = part[each]
-            else:
+            except (KeyError, IndexError, TypeError):
                 return False
         return True
 
