@@ -189,10 +189,9 @@ def _with_sorted_sets(value: Any, plain: Any) -> Any:
         if dataclasses.is_dataclass(value):
             return {key: _with_sorted_sets(getattr(value, key, None), each) for key, each in plain.items()}
         if hasattr(type(value), "model_fields"):
-            names = {each.serialization_alias or name: name for name, each in type(value).model_fields.items()}
-            return {
-                key: _with_sorted_sets(getattr(value, names.get(key, key), None), each) for key, each in plain.items()
-            }
+            fields = type(value).model_fields.items()
+            by_alias = {each.serialization_alias or name: getattr(value, name, None) for name, each in fields}
+            return {key: _with_sorted_sets(by_alias.get(key), each) for key, each in plain.items()}
     return plain
 
 

@@ -9,7 +9,7 @@ What is asked of each type is found once, so that comparing a small state costs 
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
@@ -51,12 +51,14 @@ class Difference:
         after: What comes back.
         owner: The object that has the attribute at the end of the path; None for a member of a
             container.
+        owner_after: The object that comes back instead of it, perhaps of another class.
     """
 
     path: str
     before: Any
     after: Any
     owner: Any = None
+    owner_after: Any = None
 
     @property
     def is_lost(self) -> bool:
@@ -104,7 +106,7 @@ class Comparison:
             if is_whole and not part and self._recreated.same(one, other):
                 continue
             where = f"{path}{step}" if path or not step.startswith(".") else step[1:]
-            found = Difference(where, one, other, owner) if is_whole else self.difference(one, other, where)
+            found = Difference(where, one, other, owner, after) if is_whole else self.difference(one, other, where)
             if found is not None:
                 return found
         return Difference(path, before, after)
@@ -135,7 +137,7 @@ class Comparison:
             return is_or_equal
         if issubclass(kind, str | int | float | bytes):
             return lambda before, after: bool(before == after) and self._same_attributes(before, after)
-        if kind.__eq__ is not object.__eq__:
+        if _has_own_equality(kind):
             return own_equality
         return self._same_objects
 
@@ -242,9 +244,8 @@ class Comparison:
                 return False
         if type(before) is dict:
             return True
-        if isinstance(before, defaultdict) and before.default_factory is not after.default_factory:
-            return False
-        return self._same_attributes(before, after)
+        makes_same = getattr(before, "default_factory", None) is getattr(after, "default_factory", None)
+        return makes_same and self._same_attributes(before, after)
 
     def _same_in_any_order(self, before: Any, after: Any) -> bool:
         """Compare dicts whose keys are in another order, as those of a TypedDict are after
@@ -292,7 +293,7 @@ class Comparison:
                 for name in names:
                     if name not in known:
                         yield f".{name}", before, value_of(before, name), ABSENT
-        elif kind is type(after) and kind.__eq__ is object.__eq__:
+        elif kind is type(after) and not _has_own_equality(kind):
             for name, value in attributes(before).items():
                 yield f".{name}", before, value, attributes(after).get(name, ABSENT)
 
@@ -304,3 +305,7 @@ def _counterpart(compare: Comparison, key: Any, after: dict[Any, Any]) -> Any:
 def _show_key(key: Any) -> str:
     text = repr(key)
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _has_own_equality(kind: type) -> bool:
+    return getattr(kind, "__eq__") is not object.__eq__  # noqa: B009  (mypy takes it for a method)

@@ -18,13 +18,13 @@ from loom_runner._program.bound_call import BoundCall, with_own_key
 from loom_runner._program.plain_json import json_text
 from loom_runner._program.threads import in_thread
 from loom_runner._program.tool_calls import StepSuspended, ToolCalls
-from loom_runner._program.tools import Tool, ToolRegistry
 from loom_runner.errors import LeaseLost, UsageError
 
 if TYPE_CHECKING:
     from loom_runner._model.budget import Meter
     from loom_runner._model.clock import Clock
     from loom_runner._model.results import ChildResult
+    from loom_runner._program.tools import Tool, ToolRegistry
 
 __all__ = ["RunContext", "RunningRun", "Signal", "current_run", "running_context", "set_current_run"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections import abc, deque
 from datetime import datetime, time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["difference_text", "failure_text", "refused_hint"]
 
+_INSTEAD: Final = {
+    bytearray: "Use bytes",
+    abc.Iterator: "It can be read only once: use a list",
+    abc.Generator: "It can be read only once: use a list",
+    abc.AsyncIterator: "It can be read only once: use a list",
+    abc.AsyncGenerator: "It can be read only once: use a list",
+}
 _OWN_FUNCTIONS: Final = "or give the agent encode_state= and decode_state="
 
 
@@ -33,15 +41,15 @@ def difference_text(found: Difference) -> str:
     if found.owner is not None and is_recreated(found.owner, name):
         how = "a private attribute" if name.startswith("_") else "excluded from its JSON (exclude=True)"
         return (
-            f"{where}is {how}, so it is not stored, and its value would be lost. Make it a field that is stored, or "
-            f"leave it as the code makes it, {_OWN_FUNCTIONS}."
+            f"{where}is {how}, so it is not stored, and its value would be lost. Make it an ordinary field, or compute "
+            f"it when it is needed, {_OWN_FUNCTIONS}."
         )
     if found.is_lost and found.owner is not None:
-        kind = type(found.owner).__name__
+        if type(found.owner) is type(found.owner_after):
+            return f"{where}would be lost: it is no field of {type_name(found.owner)}. Make it one, {_OWN_FUNCTIONS}."
         return (
-            f"{where}would be lost: the type hint there does not have what {type_name(found.owner)} adds. Hint every "
-            f"class that may occur, for instance {kind} | Other (with a discriminator if their fields are alike), "
-            f"{_OWN_FUNCTIONS}."
+            f"{where}would be lost: {type_name(found.owner)} would come back as {type_name(found.owner_after)}, as its "
+            f"type hint says. {_union_of(found.owner, found.owner_after)}."
         )
     if found.is_lost:
         return f"{where}would be lost: its type hint does not have it. Add it to the type, {_OWN_FUNCTIONS}."
@@ -54,17 +62,25 @@ def _advice(before: Any, after: Any) -> str:
     if isinstance(before, datetime | time) and type(before) is type(after):
         return "Use a zone of zoneinfo.ZoneInfo, or UTC."
     if type(before) is not type(after) and isinstance(before, type(after)) and hasattr(before, "__dict__"):
-        name = type(before).__name__
-        return (
-            f"Hint every class that may occur, for instance {name} | Other (with a discriminator if their fields are "
-            f"alike), {_OWN_FUNCTIONS}."
-        )
+        return f"{_union_of(before, after)}."
     if type(before) is not type(after):
         return (
             "Its type hint does not tell the two apart (JSON has no such type): give the field a more exact one, or "
             f"use a value that JSON has, {_OWN_FUNCTIONS}."
         )
+    if isinstance(before, deque):
+        return f"The limit of a deque (maxlen) is not stored: set it in the step, {_OWN_FUNCTIONS}."
     return f"Its type hint does not keep the difference: use a more exact one, {_OWN_FUNCTIONS}."
+
+
+def _union_of(before: Any, after: Any) -> str:
+    one, other = type(before).__name__, type(after).__name__
+    if one.startswith(f"{other}["):
+        return f"Hint it as {one}, {_OWN_FUNCTIONS}"
+    return (
+        f"Hint the classes that occur, {one} | {other} (with a discriminator if their fields are alike), "
+        f"{_OWN_FUNCTIONS}"
+    )
 
 
 def _shown(value: Any, beside: Any = None) -> str:
@@ -151,8 +167,11 @@ def refused_hint(hint: Any, exc: BaseException) -> str:
     """Say which part of a type hint pydantic does not know."""
     path, part = _refused_part(hint, "", set())
     where = f"{path}: " if path else ""
+    if (instead := _INSTEAD.get(typing.get_origin(part) or part)) is not None:
+        return f"{where}{_name(part)} cannot be written as JSON. {instead}."
+    why = "" if getattr(exc, "code", None) == "schema-for-unknown-type" else f" ({short_error(exc)})"
     return (
-        f"{where}{_name(part)} cannot be written as JSON ({short_error(exc)}) "
+        f"{where}{_name(part)} cannot be written as JSON{why}. "
         "Use a dataclass, a pydantic model, a TypedDict or plain JSON types."
     )
 
