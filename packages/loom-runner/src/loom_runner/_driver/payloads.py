@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._program.plain_json import json_text, short_error, type_name
@@ -154,6 +155,8 @@ def _jsonable(value: Any) -> Any:
 
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes_text(value)
+    if isinstance(value, PurePath):
+        return str(value)
     if isinstance(value, set | frozenset):
         return sorted((json.loads(_canonical_text(each)) for each in value), key=_order)
     try:
