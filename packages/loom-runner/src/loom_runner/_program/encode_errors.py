@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing
 from collections import abc, deque
 from datetime import datetime, time
@@ -84,8 +85,10 @@ def _union_of(before: Any, after: Any) -> str:
 
 
 def _shown(value: Any, beside: Any = None) -> str:
-    """Describe a value in a few words; the content only of short, simple values."""
-    if isinstance(value, str | bytes | bool | int | float | complex | datetime | time | None):
+    """Describe a value in a few words; the content only of what is certainly no secret."""
+    if isinstance(value, str) and type(value) is type(beside):
+        return "another one"
+    if isinstance(value, bool | int | float | complex | datetime | time | None):
         text = repr(value)
         if len(text) <= 60:
             return text if type(value) is type(beside) or value is None else f"{type_name(value)}, {text}"
@@ -106,7 +109,17 @@ def failure_text(exc: BaseException, value: Any = None, schema: Any = None) -> s
             return f"{f'{path}: ' if path else ''}{part}"
         if (wrong := _misfit(value, schema)) is not None:
             return wrong
-    return short_error(exc).replace("Pydantic serializer warnings:; ", "")
+    return _without_content(short_error(exc))
+
+
+def _without_content(text: str) -> str:
+    """Rewrite pydantic's text about a value of the wrong type, which quotes the value."""
+    expected, field = re.search("Expected `([^`]+)`", text), re.search("field_name='([^']+)'", text)
+    if expected is None:
+        return text
+    kind = re.search(r"input_type=(\w+)", text)
+    where = f"{field[1]}: " if field else ""
+    return f"{where}it should be of type {expected[1]}{f', and is of type {kind[1]}' if kind else ''}"
 
 
 def _path(loc: tuple[int | str, ...]) -> str:

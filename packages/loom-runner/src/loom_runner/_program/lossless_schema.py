@@ -276,7 +276,7 @@ def _problems(schema: Any, path: str, definitions: dict[str, Any], seen: frozens
             yield from _problems(definitions[name], path, definitions, seen | {name})
     elif kind in _NEVER_JSON:
         shown = getattr(schema.get("cls"), "__name__", None)
-        yield f"{path + ': ' if path else ''}{f'a {shown}: ' if shown else ''}{_NEVER_JSON[kind]}"
+        yield f"{path + ': ' if path else ''}{f'{shown}: ' if shown else ''}{_NEVER_JSON[kind]}"
     elif "fields" in schema and kind != "dataclass":
         for name, each in _fields(schema["fields"]):
             if not each.get("serialization_exclude"):

@@ -32,7 +32,7 @@ def encode_plain(value: Any, what: str) -> tuple[str, Any]:
         StateEncodeError: See `to_plain_json`. A tuple is refused, too: it would come back as a
             list.
     """
-    if value is None or type(value) in (str, bool, int):
+    if value is None or type(value) in (bool, int):
         return json_text(value), value
     try:
         text = json_text(value)
@@ -71,8 +71,11 @@ def _not_plain(value: Any, what: str, reason: BaseException | None) -> StateEnco
 def _fault(value: Any, path: str) -> tuple[str, str] | None:
     """Find what is not plain JSON: its path, and why."""
     kind = type(value)
-    if kind in (str, bool, int, type(None)) or (kind is float and math.isfinite(value)):
+    if kind in (bool, int, type(None)) or (kind is float and math.isfinite(value)):
         return None
+    if kind is str:
+        is_kept = value.isascii() or json.loads(json.dumps(value)) == value
+        return None if is_kept else (path, "a str with both halves of a surrogate pair would come back as another one")
     if kind is float:
         return path, f"{value} is no number of JSON"
     if kind is list:
