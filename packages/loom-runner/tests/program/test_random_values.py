@@ -124,7 +124,7 @@ def check(hint: Any, value: Any) -> bool:
 def is_alike(one: Any, other: Any) -> bool:
     """Compare values in another way than the code that is tested: by what `repr` shows."""
     if isinstance(one, set | frozenset):
-        return sorted(map(repr, one)) == sorted(map(repr, other))
+        return sorted(map(shown, one)) == sorted(map(shown, other))
     if isinstance(one, dict):
         pairs = zip(*(sorted(each.items(), key=lambda item: repr(item[0])) for each in (one, other)), strict=True)
         return all(is_alike(key, other_key) and is_alike(x, y) for (key, x), (other_key, y) in pairs)
@@ -132,8 +132,14 @@ def is_alike(one: Any, other: Any) -> bool:
         return type(one) is type(other) and all(map(is_alike, one, other))
     if "{" in repr(one):  # the order of a set, deep inside
         return type(one) is type(other)
-    # A fold says nothing where a time is not ambiguous; `test_comes_back` has those that are.
-    return repr(one).replace("fold=1, ", "") == repr(other).replace("fold=1, ", "")
+    return shown(one) == shown(other)
+
+
+def shown(value: Any) -> str:
+    """Return `repr` without folds, which say nothing where a time is not ambiguous
+    (`test_comes_back` has those that are).
+    """
+    return repr(value).replace("fold=1, ", "")
 
 
 @settings(max_examples=150, deadline=None)

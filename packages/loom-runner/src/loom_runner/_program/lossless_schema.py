@@ -161,8 +161,9 @@ def _with_whole_numbers(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "union", "choices": [inner, whole]} | {key: schema[key] for key in _NAMES if key in schema}
 
 
-# What a string of JSON was read as, for pydantic: in a union it counts as much as the string itself,
-# like the strings that pydantic reads without these functions. An instance of the class would win.
+# What a string of JSON was read as, for pydantic: in a union it counts as much as the string
+# itself, like the strings that pydantic reads without these functions. An instance of the class
+# would win.
 
 
 class _Bytes(bytes):

@@ -32,7 +32,7 @@ __all__ = [
 ABSENT: Final = object()
 """Stands for an attribute or a key that is not there."""
 
-# ---------------------------------------------------------------- types whose equality is not enough
+# --------------------------------------------------------------- types whose equality is not enough
 
 
 def _same_floats(before: float, after: float) -> bool:
