@@ -138,8 +138,9 @@ class ToolArguments:
         try:
             model = self._model.model_validate(dict(arguments))
         except ValidationError as exc:
-            first = exc.errors(include_url=False)[0]
-            raise self._refused(f"argument {'.'.join(map(str, first['loc']))!r}: {first['msg']}") from exc
+            errors = exc.errors(include_url=False, include_context=False)[:3]
+            listed = [f"argument {'.'.join(map(str, each['loc']))!r}: {each['msg']}" for each in errors]
+            raise self._refused("; ".join(listed)) from exc
         given = {self._fields[field]: getattr(model, field) for field in model.model_fields_set & self._fields.keys()}
         return given | (model.model_extra or {})
 
