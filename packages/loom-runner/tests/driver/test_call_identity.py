@@ -358,6 +358,10 @@ def test_a_result_with_a_hint_is_the_same_in_every_attempt(run, store, hint, ret
     assert [call.tries for call in store.reader.tool_calls("r")] == [1]
 
 
+ITSELF: list[Any] = []
+ITSELF.append(ITSELF)
+
+
 @dataclass
 class Special(Order):
     more: int = 2
@@ -369,7 +373,9 @@ class Special(Order):
         (int, "x", "it ran, but its result does not fit its hint: .*valid integer"),
         (Order, Special(), "it ran, but its result does not fit its hint: .*more would be lost"),
         (Any, {1: "a", "1": "b"}, "it ran, but its result is not JSON .two keys of its dict are the same in JSON"),
-        (Any, [{"x": float("nan")}], "it ran, but its result is not JSON"),
+        (dict[int, str], {1: "a", "1": "b"}, "it ran, but its result is not JSON .two keys of its dict are the same"),
+        (Any, [{"x": float("nan")}], r"it ran, but its result is not JSON .\[0\]\['x'\] is NaN or infinite"),
+        (Any, ITSELF, "it ran, but its result is not JSON .it is nested too deeply, or contains itself"),
     ],
 )
 def test_a_result_that_would_change_is_an_error_after_the_call(run, hint, returned, why):

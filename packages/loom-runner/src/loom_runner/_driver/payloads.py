@@ -100,13 +100,20 @@ def payload_text(value: Any, tool: Tool) -> str:
 
     Raises:
         StateEncodeError: It does not fit the hint.
-        TypeError, ValueError, RecursionError: It is not JSON.
+        TypeError, ValueError: It is not JSON.
     """
-    codec = tool.result_codec
-    if codec.is_plain:
+    try:
         if (path := _clash(value, "")) is not None:
             raise ValueError(f"two keys of {path or 'its dict'} are the same in JSON")
-        return json_text(value, default=_jsonable)
+        codec = tool.result_codec
+        if codec.is_plain:
+            return json_text(value, default=_jsonable)
+    except RecursionError:
+        raise ValueError("it is nested too deeply, or contains itself") from None
+    except ValueError:
+        if (path := _odd_number(value, "")) is not None:
+            raise ValueError(f"{path or 'it'} is NaN or infinite, which JSON is not: return None or a text") from None
+        raise
     try:
         return codec.encode(value)[0]
     except StateEncodeError:
@@ -140,6 +147,13 @@ def _clash(value: Any, path: str) -> str | None:
     else:
         return None
     return next((found for mark, each in parts if (found := _clash(each, mark)) is not None), None)
+
+
+def _odd_number(value: Any, path: str) -> str | None:
+    if isinstance(value, float):
+        return None if math.isfinite(value) else path
+    found = (_odd_number(part, mark) for mark, part in _parts(value, path))
+    return next((mark for mark in found if mark is not None), None)
 
 
 # ---------------------------------------------------------------- objects
