@@ -92,6 +92,13 @@ class Writes(Reads):
         with self._transaction as db:
             return work(db, *args, **kwargs)
 
+    async def _write_first(
+        self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Write what begins to drive a run. Always grouped, so that runs which are started together
+        write together from their first step on."""
+        return await self._group.write(lambda db: work(db, *args, **kwargs), is_droppable=False)
+
     async def _write_call(
         self,
         is_start: bool,
