@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from loom_runner.errors import StoreError
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GroupCommit"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOST_PER_TRANSACTION: Final = 250
@@ -54,7 +55,9 @@ sync.
 
 @dataclass(slots=True)
 class _Write:
-    work: Callable[[apsw.Connection], Any]
+    work: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
     done: asyncio.Future[Any]
     is_droppable: bool
     result: Any = None
@@ -69,8 +72,11 @@ class GroupCommit:
         self._file = file
         self._queues: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
 
-    def write(self, work: Callable[[apsw.Connection], T], *, is_droppable: bool) -> asyncio.Future[T]:
-        """Run `work` in the transaction of this turn's group; the future is done when it is durable.
+    def write(
+        self, is_droppable: bool, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[T]:
+        """Run `work(db, ...)` in the transaction of this turn's group; the future is done when that
+        is durable.
 
         Args:
             is_droppable: Nothing is written if the future is cancelled before the group is written.
@@ -81,7 +87,7 @@ class GroupCommit:
             queue = self._queues[loop] = []
             loop.call_soon(self._flush, loop)
         done: asyncio.Future[T] = loop.create_future()
-        queue.append(_Write(work, done, is_droppable))
+        queue.append(_Write(work, args, kwargs, done, is_droppable))
         return done
 
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -110,7 +116,7 @@ class GroupCommit:
                 with self._file.transaction as db:
                     for write in writes:
                         self._write_one(db, write)
-            except _PartOfAWriteIsDone:
+            except _PartlyWrittenError:
                 with self._file.transaction as db:
                     for write in writes:
                         self._write_one_with_savepoint(db, write)
@@ -129,19 +135,19 @@ class GroupCommit:
     def _write_one(self, db: apsw.Connection, write: _Write) -> None:
         before = db.total_changes()
         try:
-            write.result = write.work(db)
+            write.result = write.work(db, *write.args, **write.kwargs)
         except Exception as exc:
             if not db.in_transaction:  # SQLite has rolled back the whole transaction, not only this write
                 raise
             if db.total_changes() != before:
-                raise _PartOfAWriteIsDone from exc
+                raise _PartlyWrittenError from exc
             self._set_error(write, exc)
 
     def _write_one_with_savepoint(self, db: apsw.Connection, write: _Write) -> None:
         write.error = None
         db.execute("SAVEPOINT one")
         try:
-            write.result = write.work(db)
+            write.result = write.work(db, *write.args, **write.kwargs)
         except Exception as exc:
             if not db.in_transaction:
                 raise
@@ -154,5 +160,5 @@ class GroupCommit:
         write.error.__cause__ = exc if write.error is not exc else exc.__cause__
 
 
-class _PartOfAWriteIsDone(Exception):
+class _PartlyWrittenError(Exception):
     """A write of a group failed after it had changed something."""

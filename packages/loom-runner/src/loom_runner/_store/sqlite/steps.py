@@ -121,7 +121,7 @@ class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
     async def commit_step(self, claim: Claim, step: StepCommit) -> None:
         # As `_write` does, without its coroutine: this is done once per step.
         if len(self._held) > 1:
-            await self._group.write(lambda db: self._commit_step(db, claim, step), is_droppable=False)
+            await self._group.write(False, self._commit_step, claim, step)
         else:
             with self._transaction as db:
                 self._commit_step(db, claim, step)
