@@ -179,17 +179,18 @@ class Transaction:
     """A context manager: BEGIN IMMEDIATE, then COMMIT, or ROLLBACK if anything is raised. One
     object per file, for speed."""
 
-    __slots__ = ("_db", "_file", "_lock")
+    __slots__ = ("_db", "_execute", "_file", "_lock")
 
     def __init__(self, file: SQLiteFile) -> None:
         self._file = file
         self._lock = file.lock
         self._db = file.db
+        self._execute = file.db.cursor().execute  # a cursor of its own: a new one for each statement costs as much
 
     def __enter__(self) -> apsw.Connection:
         self._lock.acquire()
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            self._execute("BEGIN IMMEDIATE")
         except BaseException as exc:
             self._lock.release()
             named = self._file.named(exc)
@@ -201,7 +202,7 @@ class Transaction:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: TracebackType | None) -> None:
         try:
             if exc is None:
-                self._db.execute("COMMIT")
+                self._execute("COMMIT")
                 return
         except BaseException as failure:
             self._roll_back()

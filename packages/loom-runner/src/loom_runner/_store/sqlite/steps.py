@@ -119,7 +119,12 @@ class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
     """Write `steps` and `attempts`."""
 
     async def commit_step(self, claim: Claim, step: StepCommit) -> None:
-        await self._write(self._commit_step, claim, step)
+        # As `_write` does, without its coroutine: this is done once per step.
+        if len(self._held) > 1:
+            await self._group.write(False, self._commit_step, claim, step)
+        else:
+            with self._transaction as db:
+                self._commit_step(db, claim, step)
 
     def _commit_step(self, db: apsw.Connection, claim: Claim, step: StepCommit) -> None:
         key, fence, index = claim.run_key, claim.fence, step.step_index
@@ -132,10 +137,11 @@ class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
         if state is not None and not (len(state) <= PLAIN_UP_TO_BYTES and self._cells.keys is None and state.isascii()):
             whole, cell = self._history.next(db, key, index, state)
         took = step.ended_at - step.started_at
+        execute = self._execute
         if step.lease_end is None:
-            db.execute(_CONTINUE, (index + 1, whole, step.ended_at, wait, took, took, took, key, fence, index))
+            execute(_CONTINUE, (index + 1, whole, step.ended_at, wait, took, took, took, key, fence, index))
         else:
-            db.execute(
+            execute(
                 _END_SLICE,
                 (
                     index + 1,
@@ -155,7 +161,7 @@ class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
             )
         if db.changes() != 1:
             raise self._refused(db, claim, index)
-        db.execute(
+        execute(
             _STEP,
             ((key << 32) | index, step.outcome, step.attempts, step.started_at, step.ended_at, fence, wait, cell),
         )
