@@ -81,7 +81,9 @@ class Codec:
         if self._schema is None:
             return self._encoded_plain(value)
         try:
-            written = self._write(value, warnings="error", round_trip=True)
+            # Warnings about values of a wrong type would take longer than reading the value, which
+            # finds them too.
+            written = self._write(value, warnings=False, round_trip=True)
             text, read = written.decode(), self._read(written, by_alias=True, by_name=True)
         except (ValueError, TypeError, RecursionError) as exc:  # pydantic's own errors are ValueErrors
             text, read = self._encoded_slowly(value, exc)
@@ -143,7 +145,7 @@ class Codec:
         try:
             if "surrogates" not in str(reason):
                 raise reason
-            plain = self._schema.serializer.to_python(value, mode="json", warnings="error", round_trip=True)
+            plain = self._schema.serializer.to_python(value, mode="json", warnings=False, round_trip=True)
             text = json_text(plain)
             return text, self._validated(text)
         except (ValueError, TypeError, RecursionError) as exc:

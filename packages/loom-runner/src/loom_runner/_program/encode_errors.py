@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import typing
 from collections import abc, deque
 from datetime import datetime, time
@@ -109,17 +108,7 @@ def failure_text(exc: BaseException, value: Any = None, schema: Any = None) -> s
             return f"{f'{path}: ' if path else ''}{part}"
         if (wrong := _misfit(value, schema)) is not None:
             return wrong
-    return _without_content(short_error(exc))
-
-
-def _without_content(text: str) -> str:
-    """Rewrite pydantic's text about a value of the wrong type, which quotes the value."""
-    expected, field = re.search("Expected `([^`]+)`", text), re.search("field_name='([^']+)'", text)
-    if expected is None:
-        return text
-    kind = re.search(r"input_type=(\w+)", text)
-    where = f"{field[1]}: " if field else ""
-    return f"{where}it should be of type {expected[1]}{f', and is of type {kind[1]}' if kind else ''}"
+    return short_error(exc)
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
