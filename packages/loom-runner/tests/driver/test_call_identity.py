@@ -339,7 +339,7 @@ RESULTS: list[tuple[Any, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("hint", "returned", "expected"), RESULTS, ids=lambda each: repr(each)[:40])
+@pytest.mark.parametrize(("hint", "returned", "expected"), RESULTS)
 def test_a_result_with_a_hint_is_the_same_in_every_attempt(run, store, hint, returned, expected):
     got = []
 

@@ -419,7 +419,7 @@ def is_same(one: Any, other: Any) -> bool:
     return Comparison().same(one, other) and repr(one) == repr(other)
 
 
-@pytest.mark.parametrize(("hint", "value"), SAME, ids=lambda each: repr(each)[:60])
+@pytest.mark.parametrize(("hint", "value"), SAME)
 def test_it_comes_back_as_it_went(hint, value):
     codec = Codec(hint, "the state")
     text, on = codec.encode(value)
@@ -430,7 +430,7 @@ def test_it_comes_back_as_it_went(hint, value):
     assert codec.encode(read)[0] == text or isinstance(value, set | frozenset)
 
 
-@pytest.mark.parametrize(("hint", "value", "message"), REFUSED, ids=lambda each: repr(each)[:60])
+@pytest.mark.parametrize(("hint", "value", "message"), REFUSED)
 def test_it_is_refused_by_its_place(hint, value, message):
     with pytest.raises(StateEncodeError, match=message) as caught:
         Codec(hint, "the state").encode(value)
@@ -438,7 +438,7 @@ def test_it_is_refused_by_its_place(hint, value, message):
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("hint", "message"), NEVER, ids=lambda each: repr(each)[:60])
+@pytest.mark.parametrize(("hint", "message"), NEVER)
 def test_a_type_that_can_never_be_stored_is_refused_when_the_agent_is_made(hint, message):
     with pytest.raises(UsageError, match=f"cannot store the state: .*{message}"):
         Codec(hint, "the state")
