@@ -217,21 +217,17 @@ class Driver:
             cursor = record = None
 
     async def _wait_here(self, record: RunRecord, invocation: Invocation) -> bool:
-        """Wait here for a timer or for children; return whether the run may be ready now."""
+        """Drive the children that a run waits for, and wait here as long as this call may; return
+        whether the run may be ready now.
+        """
         if self._settings.stop.is_requested:
             return False
         if isinstance(record.wait, ChildrenWait):
             await self._children.drive(record.wait, invocation)
             record = await find_run(self._store, record.run_id, "resume")
-            return record.status != "waiting" or await self._waits.is_over(record)
-        if record.due_at is None:
-            return False
-        left_s = (record.due_at - self._clock.now_us()) / 1_000_000
-        if left_s > invocation.wait_s:
-            return False
-        invocation.wait_s -= max(0.0, left_s)
-        await self._clock.sleep(max(0.0, left_s))
-        return True
+            if record.status != "waiting" or await self._waits.is_over(record):
+                return True
+        return await self._waits.wait_here(record, invocation)
 
     async def _claimed(self, seen: RunRecord, invocation: Invocation) -> Cursor | None:
         """Claim a run; None if it has changed since it was read.

@@ -34,6 +34,7 @@ from loom_runner._model.outcomes import Sleep, Wait
 from loom_runner._model.records import AttemptRecord, ErrorInfo
 from loom_runner._model.results import RunResult
 from loom_runner._model.retry import retry_after_s
+from loom_runner._model.seconds import in_seconds
 from loom_runner._model.statuses import CANCELLABLE, move
 from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait, WaitFacts, ready_at
 from loom_runner._model.writes import AttemptEnd, Cancelling, StepCommit
@@ -157,7 +158,7 @@ class Endings:
         suspension, facts = advance.suspension, WaitFacts()
         if isinstance(suspension, Wait):
             if suspension.timeout_s is not None:
-                step.due_at = step.ended_at + int(suspension.timeout_s * 1_000_000)
+                step.due_at = step.ended_at + int(in_seconds(suspension.timeout_s) * 1_000_000)
             step.wait = SignalWait(suspension.signal, step.due_at)
             step.note = f"signal {suspension.signal!r}"
             sent = await self._store.signals(cursor.run_id, name=suspension.signal)
@@ -310,7 +311,7 @@ def _due_at(sleep: Sleep[Any], now: int) -> int:
     if sleep.until is not None:
         since = sleep.until - _EPOCH
         return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    return now + int((sleep.delay_s or 0) * 1_000_000)
+    return now + int(in_seconds(sleep.delay_s or 0) * 1_000_000)
 
 
 def _describe(exc: BaseException, program: Program) -> ErrorInfo:

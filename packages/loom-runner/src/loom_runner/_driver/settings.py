@@ -10,7 +10,7 @@ from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from loom_runner._driver.cursor import Cursor
     from loom_runner._model.budget import Budget
@@ -39,7 +39,7 @@ class Invocation:
 
     Attributes:
         max_steps: Steps that it may still run; None is no limit.
-        wait_s: Seconds that it may still spend waiting for timers.
+        wait_s: Seconds that it may still spend waiting for what a run waits for.
         listeners: Observers in addition to those of the driver's settings.
         children: The tasks that drive child runs.
         invocations: The invocation of each child run.
@@ -68,6 +68,11 @@ class Invocation:
     def count_steps(self, steps: int) -> None:
         if self.max_steps is not None:
             self.max_steps -= steps
+
+    def count_waits_of(self, children: Iterable[str]) -> None:
+        """Count the time in which these children, which have not settled, have all waited."""
+        left = [self.invocations[run_id].wait_s for run_id in children if run_id in self.invocations]
+        self.wait_s = min(self.wait_s, max(left, default=self.wait_s))
 
     def for_child(self, *listeners: Observers) -> Invocation:
         """Return the invocation of a child, which may run as many steps as its parent may still

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from loom_runner._driver.children import child_results
 from loom_runner._model.outcomes import Spawn
+from loom_runner._model.seconds import in_seconds
 from loom_runner._model.waits import ChildrenWait, SignalWait
 from loom_runner._program.context import RunContext, Signal, set_current_run
 from loom_runner._program.run_step import NO_LIMITS, StepLimits, run_step
@@ -137,7 +138,12 @@ class Stepper:
     def _limits(self, cursor: Cursor) -> StepLimits:
         """Return how long a step may take: its timeout, and what remains of the budget's time."""
         meter = cursor.run.meter
-        return StepLimits(self._settings.agent.step_timeout_s, meter.remaining.time_s, meter.limit.time_s)
+        left, limit = meter.remaining.time_s, meter.limit.time_s
+        return StepLimits(
+            self._settings.agent.step_timeout_s,
+            None if left is None else in_seconds(left),
+            None if limit is None else in_seconds(limit),
+        )
 
     async def _context_after_wait(self, cursor: Cursor) -> tuple[RunContext, int | None]:
         """Return the context of a step that begins after a wait, and the key of the signal that it

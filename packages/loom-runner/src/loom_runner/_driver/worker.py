@@ -29,6 +29,7 @@ from loom_runner._driver.settings import Invocation
 from loom_runner._model.arguments import check_type
 from loom_runner._model.clock import SystemClock
 from loom_runner._model.processes import is_gone
+from loom_runner._model.seconds import check_seconds
 from loom_runner._program.agent import check_names
 from loom_runner.errors import LeaseLost, RunBusy, RunnerError, StoreError, UsageError
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from loom_runner._driver.driver import Driver
     from loom_runner._model.clock import Clock
     from loom_runner._model.events import Observers
+    from loom_runner._model.seconds import Seconds
     from loom_runner._store.protocol import Store
 
 __all__ = ["Runner", "Worker"]
@@ -60,7 +62,8 @@ class Worker:
     Args:
         runners: One or more, on the same store.
         concurrency: The largest number of runs that are driven at the same time.
-        poll_s: Seconds between two polls while there is work.
+        poll_s: Seconds between two polls while there is work. This and the next two may be a
+            `timedelta`.
         max_poll_s: The longest delay between two polls while nothing changes, in seconds.
         grace_s: Seconds after `stop` in which running steps may end.
         clock: Time, and waiting between two polls.
@@ -74,9 +77,9 @@ class Worker:
         self,
         *runners: Runner,
         concurrency: int = 4,
-        poll_s: float = 0.2,
-        max_poll_s: float = 5.0,
-        grace_s: float = 10.0,
+        poll_s: Seconds = 0.2,
+        max_poll_s: Seconds = 5.0,
+        grace_s: Seconds = 10.0,
         clock: Clock | None = None,
     ) -> None:
         verb = "create a worker"
@@ -87,20 +90,16 @@ class Worker:
                     "Pass AgentRunner(...), or AgentRunner.of(agent, engine)."
                 )
         check_type(verb, "concurrency", concurrency, int, "a whole number from 1 up")
-        for name, value in (("poll_s", poll_s), ("max_poll_s", max_poll_s), ("grace_s", grace_s)):
-            check_type(verb, name, value, int | float, "a number of seconds")
+        self._poll_s = check_seconds(verb, "poll_s", poll_s, is_positive=True)
+        self._max_poll_s = check_seconds(verb, "max_poll_s", max_poll_s, is_positive=True)
+        self._grace_s = check_seconds(verb, "grace_s", grace_s)
         if not runners or any(runner.store is not runners[0].store for runner in runners):
             raise UsageError("cannot create a worker: give it runners that share one store.")
-        if concurrency < 1 or not 0 < poll_s <= max_poll_s or not grace_s >= 0:
-            raise UsageError(
-                "cannot create a worker: concurrency starts at 1, and poll_s is above 0 and at most max_poll_s."
-            )
+        if concurrency < 1 or self._poll_s > self._max_poll_s:
+            raise UsageError(f"cannot {verb}: concurrency starts at 1, and poll_s is at most max_poll_s.")
         self._runners = runners
         self._store = runners[0].store
         self._concurrency = concurrency
-        self._poll_s = poll_s
-        self._max_poll_s = max_poll_s
-        self._grace_s = grace_s
         self._clock = clock or SystemClock()
         self._stopped = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
