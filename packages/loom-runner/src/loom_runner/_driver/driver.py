@@ -281,6 +281,15 @@ class Driver:
 
     # ------------------------------------------------------------------ ending early
 
+    async def release_runs(self) -> None:
+        """Release the runs whose lease could not be released when the database failed.
+
+        Raises:
+            StoreError: The database still fails.
+        """
+        for run_id in list(self._stepper.unreleased):
+            await self._stepper.release(run_id)
+
     def stop_steps(self, run_ids: Iterable[str]) -> None:
         """Stop the steps of runs that were cancelled, without waiting for a heartbeat."""
         for run_id in run_ids:
@@ -313,6 +322,9 @@ class Driver:
         Raises:
             RunBusy: A live process holds it.
         """
+        if record.run_id in self._stepper.unreleased:
+            await self._stepper.release(record.run_id)
+            return None
         move(record.status, "take_over" if record.status == "running" else "claim", run_id=record.run_id)
         gone = record.owner is not None and is_gone(record.owner)
         if record.is_leased and not gone:

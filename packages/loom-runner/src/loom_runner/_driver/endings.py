@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from loom_runner._driver.cursor import Cursor
     from loom_runner._driver.settings import Settings
     from loom_runner._model.outcomes import Fail
+    from loom_runner._model.records import Claim
     from loom_runner._model.retry import RetryPolicy
     from loom_runner._model.writes import NewRun
     from loom_runner._program.protocol import Advance, Program
@@ -277,6 +278,21 @@ class Endings:
                     note=note,
                 ),
             )
+
+    async def release(self, claim: Claim, note: str) -> None:
+        """Release a lease after the database has failed, if the run is still held by it: the write
+        that failed may have been committed.
+        """
+        record = await self._store.get_run(claim.run_id)
+        if record is not None and record.status == "running" and record.fence == claim.fence:
+            end = AttemptEnd(
+                move("running", "interrupt"),
+                self._clock.now_us(),
+                due_at=record.due_at,
+                lease_end="interrupted",
+                note=note,
+            )
+            await self._store.end_attempt(claim, end)
 
     async def _stop(self, cursor: Cursor, end: AttemptEnd) -> RunResult:
         cursor.is_active = False

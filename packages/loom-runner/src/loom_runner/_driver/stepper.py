@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from loom_runner._driver.endings import Endings
     from loom_runner._driver.heartbeat import Heartbeat
     from loom_runner._driver.settings import Settings
+    from loom_runner._model.records import Claim
     from loom_runner._model.results import RunResult
     from loom_runner._model.writes import NewRun
 
@@ -44,6 +45,12 @@ __all__ = ["Stepper"]
 _YIELD_EVERY_US: Final = 5_000
 """Steps that never suspend would block signals and other runs, so the driver yields to the event
 loop this often.
+"""
+
+
+_MAX_RELEASE_S: Final = 1.0
+"""How long a run that is being stopped waits for a locked database. Then its lease ends with the
+process.
 """
 
 
@@ -62,6 +69,7 @@ class Stepper:
         self._children = children
         self._endings = endings
         self._heartbeat = heartbeat
+        self.unreleased: dict[str, Claim] = {}
         self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary()
 
     async def drive(self, cursor: Cursor, max_steps: int | None) -> RunResult:
@@ -72,24 +80,47 @@ class Stepper:
         except LeaseLost:
             raise
         except StoreError:
-            # Release the lease if the store allows it, so that nobody has to wait until it expires.
-            with contextlib.suppress(StoreError, LeaseLost):
-                await self._endings.interrupt(cursor, "stopped: the database could not be written")
+            self.unreleased[cursor.run_id] = cursor.claim
+            with contextlib.suppress(StoreError):
+                await self.release(cursor.run_id)
             raise
         except asyncio.CancelledError:
             if cursor.is_lost:
                 if cursor.task is not None:
                     cursor.task.uncancel()  # `Cursor.stop_step` cancelled it to stop the step
                 raise cursor.lease_lost() from None
-            await self._endings.interrupt(cursor, "stopped")
+            await self._interrupt(cursor, "stopped")
+            raise
+        except GeneratorExit:  # the loop is closed; nothing can be waited for
+            await self._endings.interrupt(cursor, "stopped by GeneratorExit")
             raise
         except BaseException as exc:
-            await self._endings.interrupt(cursor, f"stopped by {type(exc).__name__}")
+            await self._interrupt(cursor, f"stopped by {type(exc).__name__}")
             raise
         finally:
             cursor.is_active = False
             self._heartbeat.drop(cursor.claim)
             set_current_run(None)
+
+    async def release(self, run_id: str) -> None:
+        """Release a run whose lease could not be released when the database failed, so that it is
+        interrupted, and nobody has to wait until its lease expires.
+
+        Raises:
+            StoreError: The database still fails.
+        """
+        claim = self.unreleased.get(run_id)
+        if claim is None:
+            return
+        with contextlib.suppress(LeaseLost):
+            await self._endings.release(claim, "stopped: the database could not be written")
+        self.unreleased.pop(run_id, None)
+
+    async def _interrupt(self, cursor: Cursor, note: str) -> None:
+        """Release the lease of a run that is being stopped, if the database allows it soon."""
+        with contextlib.suppress(TimeoutError, StoreError):
+            async with asyncio.timeout(_MAX_RELEASE_S):
+                await self._endings.interrupt(cursor, note)
 
     async def _steps(self, cursor: Cursor, max_steps: int | None) -> RunResult:
         settings, endings, meter = self._settings, self._endings, cursor.run.meter

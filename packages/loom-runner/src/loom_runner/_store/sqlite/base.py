@@ -16,6 +16,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from loom_runner._store.sqlite.group_commit import GroupCommit
+from loom_runner._store.sqlite.locks import WriteLockedError
 from loom_runner._store.sqlite.rows import NOW_MS
 from loom_runner.errors import LeaseLost
 
@@ -77,7 +78,7 @@ class Writes(Reads):
 
     def __init__(self, file: SQLiteFile, cells: Cells, history: History, keep: Keep) -> None:
         super().__init__(file, cells, history, keep)
-        self._transaction = file.transaction
+        self._transaction = file.quick_transaction
         self._heartbeat: apsw.Connection | None = None
         self._heartbeat_lock = threading.Lock()
         self._is_closed = False
@@ -89,8 +90,11 @@ class Writes(Reads):
         """Run `work` in a write transaction; when this returns, its changes are durable."""
         if len(self._held) > 1:
             return await self._group.write(False, work, *args, **kwargs)
-        with self._transaction as db:
-            return work(db, *args, **kwargs)
+        try:
+            with self._transaction as db:
+                return work(db, *args, **kwargs)
+        except WriteLockedError:  # the group waits for the lock, and the loop goes on
+            return await self._group.write(False, work, *args, **kwargs)
 
     async def _write_first(
         self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -113,8 +117,11 @@ class Writes(Reads):
         """
         if len(self._held) > 1 or self._file.durability == "power":
             return await self._group.write(is_start, work, *args, **kwargs)
-        with self._transaction as db:
-            return work(db, *args, **kwargs)
+        try:
+            with self._transaction as db:
+                return work(db, *args, **kwargs)
+        except WriteLockedError:
+            return await self._group.write(is_start, work, *args, **kwargs)
 
     def _renew_lease(self, db: apsw.Connection, claim: Claim) -> None:
         """Renew the lease inside an open transaction.
