@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from loom_runner._driver.children import child_results
@@ -152,18 +152,18 @@ class Stepper:
                 limits = self._limits(cursor) if is_timed else NO_LIMITS
                 advance = await run_step(program, cursor.state, context, limits)
                 if isinstance(advance.suspension, Spawn):
-                    children = await self._children.prepare(cursor, advance.suspension)
+                    children = await self._prepared(cursor, context, advance.suspension)
             except StepSuspended as suspended:
                 return await endings.suspend(cursor, suspended)
-            except (StoreError, LeaseLost):
-                raise
             except BudgetTimeUsedUp as exc:
                 context.close()
                 return await endings.limit(cursor, exc.limit)
             except (KeyboardInterrupt, asyncio.CancelledError):
                 context.close()
                 raise
-            except BaseException as exc:  # noqa: BLE001  (recorded as a failed attempt)
+            except BaseException as exc:
+                if isinstance(exc, StoreError | LeaseLost) and exc is context.stopped:
+                    raise  # of this store; one that the step's own code raises is an error of the step
                 context.close()
                 ended = await endings.failed(cursor, started_at, exc)
                 if ended is not None:
@@ -175,6 +175,15 @@ class Stepper:
             context.close()
             if ended is not None:
                 return ended
+
+    async def _prepared(
+        self, cursor: Cursor, context: RunContext, spawn: Spawn[Any]
+    ) -> tuple[tuple[NewRun, ...], ChildrenWait]:
+        try:
+            return await self._children.prepare(cursor, spawn)
+        except (StoreError, LeaseLost) as exc:
+            context.stop(exc)
+            raise
 
     def _limits(self, cursor: Cursor) -> StepLimits:
         """Return how long a step may take: its timeout, and what remains of the budget's time."""

@@ -135,7 +135,10 @@ class Ledger:
             if await self._store.tool_call(run_id, start.step_index, start.key) is not None:
                 return None  # it was allowed to start in an earlier attempt
             call = PendingCall(run_id, start.step_index, start.key, tool.name, tool, arguments)
-            verdict = verdict_on(self._gate, call)
+            try:
+                verdict = verdict_on(self._gate, call)
+            except (LeaseLost, StoreError) as exc:  # of another store: the gate is the user's code
+                raise RuntimeError(f"the gate failed for {tool.name}: {type(exc).__name__}: {exc}") from exc
             if isinstance(verdict, Deny):
                 raise self._denial(start, attempt, "denied", verdict.note)
             if isinstance(verdict, Ask):
@@ -240,8 +243,6 @@ class Ledger:
         try:
             async with limit:
                 value = await execute()
-        except (LeaseLost, StoreError):
-            raise
         except asyncio.CancelledError as exc:
             if is_being_cancelled():
                 if tool.is_repeatable and tool.is_async:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.seconds import check_seconds, in_seconds
-from loom_runner.errors import ToolFailed, UsageError
+from loom_runner.errors import StoreBusy, ToolFailed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,8 @@ def is_transient(error: BaseException) -> bool:
         return all(is_transient(member) for member in error.exceptions)
     if isinstance(error, ToolFailed):
         return error.retryable
+    if isinstance(error, StoreBusy):  # of a store of the step's own
+        return True
     if isinstance(
         error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError
     ):
