@@ -12,7 +12,7 @@ ERRORS = [
     StoreUnreadable("theirs"),
     LeaseLost("theirs"),
     RunBusy("theirs"),
-    asyncio.TimeoutError("theirs"),
+    TimeoutError("theirs"),
     GeneratorExit("theirs"),
     StopAsyncIteration("theirs"),
     SystemExit("theirs"),

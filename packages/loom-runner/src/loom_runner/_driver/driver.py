@@ -203,7 +203,7 @@ class Driver:
             first = cursor.step_index
             self._held[run_id] = cursor
             try:
-                result = await self._stepper.drive(cursor, invocation.max_steps)
+                result = await self._stepper.drive(cursor, invocation)
             except LeaseLost:
                 record = await self._store.get_run(run_id)
                 if record is not None and record.status == "cancelled":

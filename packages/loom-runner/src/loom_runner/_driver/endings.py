@@ -11,6 +11,7 @@ from the table in `_model/statuses.py`.
 | returns `Wait`, `Sleep` or `Spawn` | committed; `waiting`, or `running` if the wait is over already |
 | returns `Fail`, or raises an error that is not retried | an attempt row; `failed`, with the state before the step |
 | raises an error that is retried | an attempt row with the time of the next attempt; `running` |
+| is due again later than a worker holds a run | `waiting` for that time; the next attempt is resumed then |
 | calls a tool that is in doubt, or needs an approval | `waiting`; the same attempt is resumed after the decision |
 | begins when a budget is used up | `paused` with the error category `limit`; the step is not run |
 | ends after a pause was requested | committed; `paused` |
@@ -36,7 +37,7 @@ from loom_runner._model.results import RunResult
 from loom_runner._model.retry import retry_after_s
 from loom_runner._model.seconds import in_seconds
 from loom_runner._model.statuses import CANCELLABLE, move
-from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait, WaitFacts, ready_at
+from loom_runner._model.waits import ChildrenWait, DecisionWait, RetryWait, SignalWait, TimerWait, WaitFacts, ready_at
 from loom_runner._model.writes import AttemptEnd, Cancelling, StepCommit
 from loom_runner.errors import PauseRequested, StateError, ToolCallMismatch, ToolFailed, UnknownTool, UsageError
 
@@ -205,6 +206,14 @@ class Endings:
         cursor.attempt += 1
         cursor.due_at = due_at
         return None
+
+    async def back_off(self, cursor: Cursor, due_at: int) -> RunResult:
+        """Give a run back until its next attempt is due."""
+        wait = RetryWait(cursor.attempt, due_at, cursor.wait)
+        note = f"attempt {cursor.attempt} at {to_iso(due_at)}"
+        status = move("running", "back_off")
+        end = AttemptEnd(status, self._clock.now_us(), wait=wait, due_at=due_at, lease_end="waiting", note=note)
+        return await self._stop(cursor, end)
 
     def _policy_for(self, exc: BaseException) -> RetryPolicy:
         """Return the policy of the tool that failed the step, if it has its own."""

@@ -40,6 +40,8 @@ class Invocation:
     Attributes:
         max_steps: Steps that it may still run; None is no limit.
         wait_s: Seconds that it may still spend waiting for what a run waits for.
+        hold_s: Seconds for which a run may be held until its next attempt is due; None is no limit.
+            A run whose next attempt is due later is given back.
         listeners: Observers in addition to those of the driver's settings.
         children: The tasks that drive child runs.
         invocations: The invocation of each child run.
@@ -48,6 +50,7 @@ class Invocation:
 
     max_steps: int | None = None
     wait_s: float = 0.0
+    hold_s: float | None = None
     listeners: tuple[Observers, ...] = ()
     children: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     invocations: dict[str, Invocation] = field(default_factory=dict)
@@ -79,7 +82,7 @@ class Invocation:
         run.
         """
         heard = (*self.listeners, *(each for each in listeners if all(each is not other for other in self.listeners)))
-        return Invocation(self.max_steps, self.wait_s, heard)
+        return Invocation(self.max_steps, self.wait_s, self.hold_s, heard)
 
     def observers_with(self, own: Observers) -> Observers | ObserverGroup:
         """Return the observers of a run of a driver whose observers are `own`."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from loom_runner._driver.cursor import Cursor
     from loom_runner._driver.endings import Endings
     from loom_runner._driver.heartbeat import Heartbeat
-    from loom_runner._driver.settings import Settings
+    from loom_runner._driver.settings import Invocation, Settings
     from loom_runner._model.records import Claim
     from loom_runner._model.results import RunResult
     from loom_runner._model.writes import NewRun
@@ -72,11 +72,12 @@ class Stepper:
         self.unreleased: dict[str, Claim] = {}
         self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary()
 
-    async def drive(self, cursor: Cursor, max_steps: int | None) -> RunResult:
+    async def drive(self, cursor: Cursor, invocation: Invocation) -> RunResult:
         """Run steps until the run stops."""
+        cursor.hold_s = invocation.hold_s
         self._heartbeat.keep(cursor.claim, cursor.report_loss)
         try:
-            return await self._steps(cursor, max_steps)
+            return await self._steps(cursor, invocation.max_steps)
         except LeaseLost:
             raise
         except StoreError:
@@ -132,7 +133,10 @@ class Stepper:
         turn = self._turns.setdefault(cursor.run.loop, _Turn(clock.now_us()))
         while True:
             if cursor.due_at is not None:
-                await clock.sleep(max(0.0, (cursor.due_at - clock.now_us()) / 1_000_000))
+                left_s = (cursor.due_at - clock.now_us()) / 1_000_000
+                if cursor.hold_s is not None and left_s > cursor.hold_s:
+                    return await endings.back_off(cursor, cursor.due_at)
+                await clock.sleep(max(0.0, left_s))
                 cursor.due_at = None
             if is_limited and (reached := meter.reached) is not None:
                 return await endings.limit(cursor, reached)

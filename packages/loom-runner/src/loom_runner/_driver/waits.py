@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.approvals import ApprovalRecord, Decision, as_of, with_decision
-from loom_runner._model.waits import DecisionWait, TimerWait
+from loom_runner._model.waits import DecisionWait, RetryWait, TimerWait
 from loom_runner._program.gate import Allow, Deny, PendingCall
 from loom_runner._store.lookup import find_run
 from loom_runner.errors import UnknownTool
@@ -59,7 +59,7 @@ class Waits:
             return True
         left_s = None if record.ready_at is None else (record.ready_at - began) / 1_000_000
         is_late = left_s is not None and left_s > invocation.wait_s
-        if invocation.wait_s <= 0 or (is_late and isinstance(record.wait, TimerWait)):
+        if invocation.wait_s <= 0 or (is_late and isinstance(record.wait, TimerWait | RetryWait)):
             return False
         timer: asyncio.Future[Any] = asyncio.ensure_future(
             clock.sleep(invocation.wait_s if left_s is None or is_late else left_s)
