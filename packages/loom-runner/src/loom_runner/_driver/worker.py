@@ -154,6 +154,8 @@ class Worker:
                     break
                 delay_s = self._poll_s if new else min(delay_s * 2, self._max_poll_s)
                 await self._wait(self._trouble.left_s or delay_s, mark)
+            if self._tasks:
+                await asyncio.wait(self._tasks.values(), timeout=self._grace_s)
             return begun
         finally:
             await self._end()
@@ -265,13 +267,15 @@ class Worker:
             task.result()
 
     async def _end(self) -> None:
+        """Stop the runs that are still driven, uncommitted."""
         tasks = list(self._tasks.values())
-        if tasks:
-            await asyncio.wait(tasks, timeout=self._grace_s)
+        self._tasks.clear()
         for task in tasks:
             task.cancel()
         if tasks:
-            _, open_ones = await asyncio.wait(tasks, timeout=_MAX_CANCEL_S)
+            ended, open_ones = await asyncio.wait(tasks, timeout=_MAX_CANCEL_S)
+            for task in ended:
+                if not task.cancelled():
+                    task.exception()  # the first error is raised already
             for task in open_ones:
                 _log.warning("%s goes on, although it was cancelled: its step ignores that", task.get_name())
-        self._tasks.clear()
