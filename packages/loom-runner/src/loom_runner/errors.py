@@ -22,6 +22,7 @@ RunnerError
 │   ├── StoreReadOnly         a write to a file that cannot be written
 │   ├── StoreTooNew           written by a later version of this package
 │   └── StoreBusy             another writer kept the database locked for too long, or the disk is full
+│       └── WriteLocked       another writer has it locked at this moment: wait, and try again (internal)
 ├── StateError                a value of a step
 │   ├── StateEncodeError      a state or result that cannot be encoded as JSON of its type
 │   ├── PayloadTooLarge       a state or a payload above the store's limit
@@ -73,6 +74,7 @@ __all__ = [
     "UnknownTool",
     "UnknownToolCall",
     "UsageError",
+    "WriteLocked",
 ]
 
 
@@ -217,6 +219,13 @@ class StoreTooNew(StoreError):
 
 class StoreBusy(StoreError):
     """Nothing was written: the database stayed locked, or the disk is full. A retry is safe."""
+
+
+class WriteLocked(StoreBusy):
+    """Raised inside the store when another process has the database locked at this moment.
+
+    Nothing was written; the store waits, without blocking the event loop, and tries again.
+    """
 
 
 class StateError(RunnerError):

@@ -25,7 +25,9 @@ async def wait_step(state: dict, ctx: RunContext):
 
 
 async def when_waiting(runner, run_id, act):
-    """Start a run and act on it once it waits; fail if the wait is not over long before its time."""
+    """Start a run and act on it once it waits; fail if the wait is not over long before its
+    time.
+    """
     task = asyncio.ensure_future(runner.start(run_id=run_id, initial_state=runner.given, wait_s=3600))
     while (found := runner.store.reader.get_run(run_id)) is None or found.status != "waiting":
         await asyncio.sleep(0)

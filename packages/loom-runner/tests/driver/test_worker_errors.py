@@ -246,7 +246,9 @@ def test_the_next_attempt_finds_the_signal_and_the_count_of_attempts(store, cloc
 
 
 def test_a_back_off_survives_a_crash_without_a_place(store, clock):
-    """A process that died while it waited for the next attempt: the worker that takes over does not wait, too."""
+    """A process that died while it waited for the next attempt: the worker that takes over does not
+    wait, too.
+    """
     runner = backing_off(store, clock)
     record = store.reader.get_run("r")
     store._file.db.execute(

@@ -1,4 +1,6 @@
-"""Lengths of time: seconds or a `timedelta` wherever a caller gives one; anything else is one line."""
+"""Lengths of time: seconds or a `timedelta` wherever a caller gives one; anything else is one
+line.
+"""
 
 import asyncio
 import datetime as dt

@@ -11,8 +11,8 @@ for each signal, at once, is read by a thread here, which then takes these measu
    KeyboardInterrupt, which also ends `time.sleep` or a read from a socket. Nothing of the step is
    committed.
 4. If the process is still there after two more seconds (a call that cannot be interrupted), or
-   `grace_s` after a cancellation that the work ignores (two if it has had that time), it ends at once.
-   Nothing is lost: a transaction is committed or not, and a lease ends with its process.
+   `grace_s` after a cancellation that the work ignores (two if it has had that time), it ends at
+   once. Nothing is lost: a transaction is committed or not, and a lease ends with its process.
 
 A program that installs its own handlers meanwhile (a server) keeps them; nothing is done here then.
 """

@@ -51,7 +51,8 @@ class LocalEngine:
         store: Stores the runs, for instance `open_store("runs.sqlite")`.
         observers: Called with every `RunEvent`; one that raises is removed, and the run continues.
         clock: Time, waiting and random numbers.
-        lease_s: Seconds (or a `timedelta`) for which a run stays reserved for a process that does not renew its lease.
+        lease_s: Seconds (or a `timedelta`) for which a run stays reserved for a process that does
+            not renew its lease.
         max_crashes: A run whose step has crashed its process this often is parked.
         module: The agent module as the user named it, for the commands in hints; may be set later.
 

@@ -16,9 +16,8 @@ import threading
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from loom_runner._store.sqlite.group_commit import GroupCommit
-from loom_runner._store.sqlite.locks import WriteLockedError
 from loom_runner._store.sqlite.rows import NOW_MS
-from loom_runner.errors import LeaseLost
+from loom_runner.errors import LeaseLost, WriteLocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +92,7 @@ class Writes(Reads):
         try:
             with self._transaction as db:
                 return work(db, *args, **kwargs)
-        except WriteLockedError:  # the group waits for the lock, and the loop goes on
+        except WriteLocked:  # the group waits for the lock, and the loop goes on
             return await self._group.write(False, work, *args, **kwargs)
 
     async def _write_first(
@@ -120,7 +119,7 @@ class Writes(Reads):
         try:
             with self._transaction as db:
                 return work(db, *args, **kwargs)
-        except WriteLockedError:
+        except WriteLocked:
             return await self._group.write(is_start, work, *args, **kwargs)
 
     def _renew_lease(self, db: apsw.Connection, claim: Claim) -> None:

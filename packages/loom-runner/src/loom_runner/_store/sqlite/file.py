@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from loom_runner._store.address import check_file
-from loom_runner._store.sqlite.locks import LockWait, WriteLockedError
+from loom_runner._store.sqlite.locks import LockWait
 from loom_runner._store.sqlite.named_errors import is_locked, named, named_errors
 from loom_runner._store.sqlite.schema import APPLICATION_ID, FILLED_IN, MIGRATIONS
 from loom_runner.errors import (
     StoreTooNew,
     StoreUnreadable,
     UsageError,
+    WriteLocked,
 )
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class Transaction:
 
 
 class QuickTransaction(Transaction):
-    """A transaction on the thread of an event loop: it raises `WriteLockedError` if it cannot begin
+    """A transaction on the thread of an event loop: it raises `WriteLocked` if it cannot begin
     soon.
     """
 
@@ -246,7 +247,7 @@ class QuickTransaction(Transaction):
         except BaseException as exc:
             self._lock.release()
             if is_locked(exc):
-                raise WriteLockedError from exc
+                raise WriteLocked(f"cannot write to {self._file.path}: another process writes.") from exc
             named = self._file.named(exc)
             if named is exc:
                 raise

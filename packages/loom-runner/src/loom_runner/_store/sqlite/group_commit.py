@@ -42,8 +42,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from loom_runner._model.records import Claim
-from loom_runner._store.sqlite.locks import WriteLockedError
-from loom_runner.errors import StoreError
+from loom_runner.errors import StoreError, WriteLocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,7 +133,7 @@ class GroupCommit:
                 self._write_together(queue[first : first + _MOST_PER_TRANSACTION])
             if is_late:
                 self._unlocked(loop, is_written=bool(queue))
-        except WriteLockedError as exc:
+        except WriteLocked as exc:
             self._wait_for_lock(loop, queue[first:], exc)
             del queue[first:]
         finally:
@@ -148,7 +147,7 @@ class GroupCommit:
                 else:  # an exception that is not a write's error, for instance Ctrl-C, ended this early
                     write.done.cancel()
 
-    def _wait_for_lock(self, loop: asyncio.AbstractEventLoop, queue: list[_Write], exc: WriteLockedError) -> None:
+    def _wait_for_lock(self, loop: asyncio.AbstractEventLoop, queue: list[_Write], exc: WriteLocked) -> None:
         """Put writes back into the queue, to be tried again, and fail those that wait too long."""
         now = loop.time()
         lock = self._locks.setdefault(loop, _Lock(now))
@@ -192,7 +191,7 @@ class GroupCommit:
                 with self._file.quick_transaction as db:
                     for write in writes:
                         self._write_one_with_savepoint(db, write)
-        except WriteLockedError:
+        except WriteLocked:
             raise
         except Exception as exc:  # noqa: BLE001  (raised in the tasks of the writes)
             for write in writes:  # a separate exception each, because each task adds its frames to it

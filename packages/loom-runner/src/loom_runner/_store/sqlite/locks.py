@@ -5,7 +5,7 @@ otherwise, so waiting costs nothing while nobody else writes. `LockWait` is that
 
 * A plain call (a query, opening a store, a side table) waits on its thread, for up to 30 s.
 * A write of the event loop waits 3 ms, which is enough for most transactions of others, and then
-  raises `WriteLockedError`. `GroupCommit` tries it again later, so the loop is never blocked for
+  raises `WriteLocked`. `GroupCommit` tries it again later, so the loop is never blocked for
   long, however long the lock is held.
 """
 
@@ -14,15 +14,11 @@ from __future__ import annotations
 import time
 from typing import Final
 
-__all__ = ["LockWait", "WriteLockedError"]
+__all__ = ["LockWait"]
 
 _DELAYS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.025, 0.025, 0.05, 0.05)
 _LAST_DELAY_S: Final = 0.1
 _QUICK_TRIES: Final = 2
-
-
-class WriteLockedError(Exception):
-    """Another connection writes; nothing has changed, and `work` was not called."""
 
 
 class LockWait:

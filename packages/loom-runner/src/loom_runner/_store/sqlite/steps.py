@@ -10,12 +10,11 @@ from loom_runner._model.waits import SETTLED, DecisionWait
 from loom_runner._store.cells import PLAIN_UP_TO_BYTES
 from loom_runner._store.sqlite.approvals import ApprovalWrites
 from loom_runner._store.sqlite.base import OF_RUN, STEPS_OF_RUN, Reads
-from loom_runner._store.sqlite.locks import WriteLockedError
 from loom_runner._store.sqlite.readiness import set_ready_at, set_ready_at_of_parent
 from loom_runner._store.sqlite.retention import RetentionWrites
 from loom_runner._store.sqlite.rows import NOW_MS, SELECT_ATTEMPT, SELECT_STEP, SELECT_STEP_BARE, to_attempt, to_step
 from loom_runner._store.sqlite.run_tree import RunTreeWrites
-from loom_runner.errors import PauseRequested, StepPruned, UnknownRun, UnknownStep
+from loom_runner.errors import PauseRequested, StepPruned, UnknownRun, UnknownStep, WriteLocked
 
 if TYPE_CHECKING:
     import apsw
@@ -127,7 +126,7 @@ class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
         try:
             with self._transaction as db:
                 self._commit_step(db, claim, step)
-        except WriteLockedError:
+        except WriteLocked:
             await self._group.write(False, self._commit_step, claim, step)
 
     def _commit_step(self, db: apsw.Connection, claim: Claim, step: StepCommit) -> None:
