@@ -89,7 +89,7 @@ class Driver:
     async def start(self, run_id: str, initial: Any, invocation: Invocation, budget: Budget | None = None) -> RunResult:
         """Create the run and drive it; attach to it if it exists with the same input."""
         new, state = new_run(self._settings, run_id, initial, budget)
-        claim = await self._store.create_run(new, self._lease_request())
+        claim = await self._stepper.claimed(self._store.create_run(new, self._lease_request()))
         if claim is not None:
             meter = Meter(budget or Budget())
             cursor = self._cursor(claim, 0, state, new.state, attempt=0, invocation=invocation, meter=meter)
@@ -238,6 +238,13 @@ class Driver:
         claim = await self._claim(seen)
         if claim is None:
             return None
+        try:
+            return await self._cursor_of(claim, seen, state, text, invocation)
+        except (Exception, asyncio.CancelledError, KeyboardInterrupt):
+            await self._stepper.give_back(claim)
+            raise
+
+    async def _cursor_of(self, claim: Claim, seen: RunRecord, state: Any, text: str, invocation: Invocation) -> Cursor:
         if seen.state_version != self._program.version:
             await self._store.replace_state(claim, text, self._program.version)
         was_lost = seen.status == "running"
@@ -329,7 +336,7 @@ class Driver:
         gone = record.owner is not None and is_gone(record.owner)
         if record.is_leased and not gone:
             raise _busy(record)
-        return await self._store.claim_run(record, self._lease_request(), take_over=gone)
+        return await self._stepper.claimed(self._store.claim_run(record, self._lease_request(), take_over=gone))
 
     # ------------------------------------------------------------------ small parts
 

@@ -31,6 +31,8 @@ from loom_runner._program.tool_calls import StepSuspended
 from loom_runner.errors import BudgetTimeUsedUp, LeaseLost, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from loom_runner._driver.children import ChildRuns
     from loom_runner._driver.cursor import Cursor
     from loom_runner._driver.endings import Endings
@@ -69,7 +71,7 @@ class Stepper:
         self._children = children
         self._endings = endings
         self._heartbeat = heartbeat
-        self.unreleased: dict[str, Claim] = {}
+        self.unreleased: dict[str, tuple[Claim, str]] = {}
         self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary()
 
     async def drive(self, cursor: Cursor, invocation: Invocation) -> RunResult:
@@ -81,7 +83,7 @@ class Stepper:
         except LeaseLost:
             raise
         except StoreError:
-            self.unreleased[cursor.run_id] = cursor.claim
+            self.unreleased[cursor.run_id] = cursor.claim, "stopped: the database could not be written"
             with contextlib.suppress(StoreError):
                 await self.release(cursor.run_id)
             raise
@@ -103,6 +105,28 @@ class Stepper:
             self._heartbeat.drop(cursor.claim)
             set_current_run(None)
 
+    async def claimed(self, write: Coroutine[Any, Any, Claim | None]) -> Claim | None:
+        """Await the write of a claim. If this call is cancelled meanwhile, what it has claimed is
+        released.
+        """
+        task = asyncio.ensure_future(write)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task], timeout=_MAX_RELEASE_S)
+            if not task.done():  # the database is locked
+                task.cancel()
+            elif not task.cancelled() and task.exception() is None and (claim := task.result()) is not None:
+                await self.give_back(claim)
+            raise
+
+    async def give_back(self, claim: Claim) -> None:
+        """Release a run of which no step was begun, if the database allows it soon."""
+        self.unreleased[claim.run_id] = claim, "stopped"
+        with contextlib.suppress(TimeoutError, StoreError):
+            async with asyncio.timeout(_MAX_RELEASE_S):
+                await self.release(claim.run_id)
+
     async def release(self, run_id: str) -> None:
         """Release a run whose lease could not be released when the database failed, so that it is
         interrupted, and nobody has to wait until its lease expires.
@@ -110,11 +134,11 @@ class Stepper:
         Raises:
             StoreError: The database still fails.
         """
-        claim = self.unreleased.get(run_id)
-        if claim is None:
+        if run_id not in self.unreleased:
             return
+        claim, note = self.unreleased[run_id]
         with contextlib.suppress(LeaseLost):
-            await self._endings.release(claim, "stopped: the database could not be written")
+            await self._endings.release(claim, note)
         self.unreleased.pop(run_id, None)
 
     async def _interrupt(self, cursor: Cursor, note: str) -> None:
