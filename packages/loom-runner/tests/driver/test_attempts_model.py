@@ -7,7 +7,6 @@ never produced again; nothing goes on when `start` or `resume` has returned.
 """
 
 import asyncio
-import logging
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -154,7 +153,6 @@ def decided(store, runner):
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, cancellations=CANCELLATIONS)
 def test_what_is_committed_recorded_and_executed_agrees_with_the_model(steps, cancellations):
-    logging.getLogger("loom_runner").setLevel(logging.CRITICAL)
     world, cancellations = World(), list(cancellations)
     with tempfile.TemporaryDirectory() as folder, SQLiteStore(Path(folder) / "runs.sqlite", "process") as store:
         runner = made(store, steps, world)

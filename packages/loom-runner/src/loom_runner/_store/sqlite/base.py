@@ -126,10 +126,11 @@ class Writes(Reads):
         """Renew the lease inside an open transaction.
 
         Raises:
-            LeaseLost: Another process holds the run.
+            LeaseLost: Another process holds the run, or the lease was released.
         """
         db.execute(
-            f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ?", (claim.run_key, claim.fence)
+            f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ? AND renewed_at IS NOT NULL",
+            (claim.run_key, claim.fence),
         )
         if db.changes() != 1:
             raise self._lost(claim)
