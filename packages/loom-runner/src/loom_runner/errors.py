@@ -22,6 +22,7 @@ RunnerError
 │   ├── StoreReadOnly         a write to a file that cannot be written
 │   ├── StoreTooNew           written by a later version of this package
 │   └── StoreBusy             another writer kept the database locked for too long, or the disk is full
+│       └── WriteLocked       another writer has it locked at this moment: wait, and try again (internal)
 ├── StateError                a value of a step
 │   ├── StateEncodeError      a state or result that cannot be encoded as JSON of its type
 │   ├── PayloadTooLarge       a state or a payload above the store's limit
@@ -38,6 +39,7 @@ RunnerError
 from __future__ import annotations
 
 import copyreg
+from datetime import timedelta
 
 __all__ = [
     "AgentModuleError",
@@ -72,6 +74,7 @@ __all__ = [
     "UnknownTool",
     "UnknownToolCall",
     "UsageError",
+    "WriteLocked",
 ]
 
 
@@ -218,6 +221,13 @@ class StoreBusy(StoreError):
     """Nothing was written: the database stayed locked, or the disk is full. A retry is safe."""
 
 
+class WriteLocked(StoreBusy):
+    """Raised inside the store when another process has the database locked at this moment.
+
+    Nothing was written; the store waits, without blocking the event loop, and tries again.
+    """
+
+
 class StateError(RunnerError):
     """A value of a step cannot be stored or read."""
 
@@ -284,8 +294,8 @@ class ToolFailed(ToolError):
             `in_doubt`, `skipped`, or an identifier of the tool's own.
         retryable: Whether a later attempt of the step may run the tool again. A failure that is not
             retryable is recorded and raised again without running the tool.
-        retry_after_s: The earliest time of that attempt, in seconds from now; None is up to the
-            retry policy.
+        retry_after_s: The earliest time of that attempt, in seconds from now, or as a `timedelta`;
+            None is up to the retry policy.
     """
 
     def __init__(
@@ -294,16 +304,21 @@ class ToolFailed(ToolError):
         *,
         error_category: str = "error",
         retryable: bool = False,
-        retry_after_s: float | None = None,
+        retry_after_s: float | timedelta | None = None,
         tool: str | None = None,
         run_id: str | None = None,
         step_index: int | None = None,
     ) -> None:
-        given: object = retry_after_s
-        if given is not None and not (isinstance(given, int | float) and given >= 0):
-            raise UsageError(f"cannot use retry_after_s={retry_after_s!r}: it is a number of seconds, from 0.")
+        after_s = retry_after_s.total_seconds() if isinstance(retry_after_s, timedelta) else retry_after_s
+        given: object = after_s
+        if given is not None and not (
+            isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < float("inf")
+        ):
+            raise UsageError(
+                f"cannot use retry_after_s={retry_after_s!r}: it is a number of seconds from 0, or a timedelta."
+            )
         super().__init__(message, run_id=run_id, step_index=step_index)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = after_s
         self.message = message
         self.error_category = error_category
         self.retryable = retryable

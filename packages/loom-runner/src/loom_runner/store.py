@@ -26,6 +26,7 @@ from loom_runner._model.statuses import Status
 from loom_runner._model.waits import (
     ChildrenWait,
     DecisionWait,
+    RetryWait,
     SignalWait,
     TimerWait,
     WaitFacts,
@@ -56,6 +57,7 @@ __all__ = [
     "Migration",
     "NewRun",
     "Owner",
+    "RetryWait",
     "RunRecord",
     "RunSummary",
     "SideTables",

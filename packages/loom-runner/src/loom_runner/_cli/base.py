@@ -19,10 +19,11 @@ The exit codes, which are the same for all commands:
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import os
-import signal
 import sys
+import threading
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
@@ -128,7 +129,8 @@ def exit_code_of_error(error: BaseException) -> ExitCode:
 
 
 def run_async(work: Coroutine[Any, Any, T], *, hint: str = "", on_sigterm: Callable[[], None] | None = None) -> T:
-    """Run a coroutine; Ctrl-C and SIGTERM cancel it.
+    """Run a coroutine; Ctrl-C and SIGTERM cancel it, also if it blocks the event loop (see
+    `interrupts`).
 
     Args:
         hint: What to do next after an interruption.
@@ -140,29 +142,12 @@ def run_async(work: Coroutine[Any, Any, T], *, hint: str = "", on_sigterm: Calla
     """
     import asyncio
 
-    is_ending = False
-
-    async def guarded() -> T:
-        nonlocal is_ending
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
-
-        def terminate() -> None:
-            nonlocal is_ending
-            if task is None:
-                return
-            if on_sigterm is None or is_ending:
-                task.cancel()
-                return
-            is_ending = True
-            on_sigterm()
-            loop.call_later(grace_s(), task.cancel)
-
-        if task is not None and sys.platform != "win32":
-            loop.add_signal_handler(signal.SIGTERM, terminate)
-        return await work
+    from loom_runner._cli.interrupts import can_watch, run_watched
 
     try:
-        return asyncio.run(guarded())
+        if not can_watch():
+            return asyncio.run(work)
+        return run_watched(work, on_sigterm=on_sigterm, grace_s=grace_s())
     except (KeyboardInterrupt, asyncio.CancelledError) as exc:
         raise Interrupted(f"interrupted. {hint}".strip()) from exc
 
@@ -227,7 +212,18 @@ def run_command(command: click.Command, arguments: Sequence[str] | None = None, 
     if loss := take_write_error():
         write_error(f"cannot write the output: {loss.strerror}. Free some disk space, or redirect the output.")
         code = code or ExitCode.FAILED
+    if code == ExitCode.INTERRUPTED and _other_threads():
+        logging.shutdown()
+        os._exit(code)  # Python would wait for them
     sys.exit(code)
+
+
+def _other_threads() -> bool:
+    """Return whether a thread is left that Python waits for before it ends, for instance one of
+    `asyncio.to_thread` in a step that was interrupted.
+    """
+    main = threading.main_thread()
+    return any(each is not main and not each.daemon and each.is_alive() for each in threading.enumerate())
 
 
 def exit_code_of_command(command: click.Command, arguments: Sequence[str] | None, name: str) -> int:

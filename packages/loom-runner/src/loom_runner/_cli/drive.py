@@ -60,7 +60,12 @@ def _drive_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--budget", metavar="NAME=N,...", help="Limits: steps, tokens, cost_usd, time_s."),
         click.option(
-            "--wait", "wait_s", metavar="SECONDS", type=Amount(min=0), default=0.0, help="How long to wait for timers."
+            "--wait",
+            "wait_s",
+            metavar="SECONDS",
+            type=Amount(min=0),
+            default=0.0,
+            help="How long to wait for signals, decisions and timers.",
         ),
         click.option("--max-steps", type=Count(min=1), help="Pause after this many steps."),
     ):

@@ -147,6 +147,8 @@ class ChildRuns:
             waiting = await self._begin(programs, invocation)
             tasks = [invocation.children[run_id] for run_id in programs if run_id in invocation.children]
             if not tasks:
+                found = await self._store.statuses(list(programs))
+                invocation.count_waits_of(run_id for run_id, (status, _) in found.items() if status not in SETTLED)
                 return
             await self._wait_for_one(tasks, waiting)
             _collect(invocation)

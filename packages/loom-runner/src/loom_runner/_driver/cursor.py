@@ -28,6 +28,7 @@ class Cursor:
         attempt: The attempt of the step, from 0, over all processes.
         tries_used: Failed attempts that count against the retry policy.
         due_at: When the next attempt may begin (microseconds since 1970).
+        hold_s: How long the run may be held until then; None is no limit.
         wait: The wait that ended before the step.
         last_step: The last step of this slice.
         is_active: The lease is held.
@@ -43,6 +44,7 @@ class Cursor:
     attempt: int
     tries_used: int = 0
     due_at: int | None = None
+    hold_s: float | None = None
     wait: WaitFor | None = None
     context: RunContext | None = None
     max_steps: int | None = None

@@ -89,7 +89,7 @@ class Driver:
     async def start(self, run_id: str, initial: Any, invocation: Invocation, budget: Budget | None = None) -> RunResult:
         """Create the run and drive it; attach to it if it exists with the same input."""
         new, state = new_run(self._settings, run_id, initial, budget)
-        claim = await self._store.create_run(new, self._lease_request())
+        claim = await self._stepper.claimed(self._store.create_run(new, self._lease_request()))
         if claim is not None:
             meter = Meter(budget or Budget())
             cursor = self._cursor(claim, 0, state, new.state, attempt=0, invocation=invocation, meter=meter)
@@ -203,7 +203,7 @@ class Driver:
             first = cursor.step_index
             self._held[run_id] = cursor
             try:
-                result = await self._stepper.drive(cursor, invocation.max_steps)
+                result = await self._stepper.drive(cursor, invocation)
             except LeaseLost:
                 record = await self._store.get_run(run_id)
                 if record is not None and record.status == "cancelled":
@@ -217,21 +217,17 @@ class Driver:
             cursor = record = None
 
     async def _wait_here(self, record: RunRecord, invocation: Invocation) -> bool:
-        """Wait here for a timer or for children; return whether the run may be ready now."""
+        """Drive the children that a run waits for, and wait here as long as this call may; return
+        whether the run may be ready now.
+        """
         if self._settings.stop.is_requested:
             return False
         if isinstance(record.wait, ChildrenWait):
             await self._children.drive(record.wait, invocation)
             record = await find_run(self._store, record.run_id, "resume")
-            return record.status != "waiting" or await self._waits.is_over(record)
-        if record.due_at is None:
-            return False
-        left_s = (record.due_at - self._clock.now_us()) / 1_000_000
-        if left_s > invocation.wait_s:
-            return False
-        invocation.wait_s -= max(0.0, left_s)
-        await self._clock.sleep(max(0.0, left_s))
-        return True
+            if record.status != "waiting" or await self._waits.is_over(record):
+                return True
+        return await self._waits.wait_here(record, invocation)
 
     async def _claimed(self, seen: RunRecord, invocation: Invocation) -> Cursor | None:
         """Claim a run; None if it has changed since it was read.
@@ -242,6 +238,13 @@ class Driver:
         claim = await self._claim(seen)
         if claim is None:
             return None
+        try:
+            return await self._cursor_of(claim, seen, state, text, invocation)
+        except (Exception, asyncio.CancelledError, KeyboardInterrupt):
+            await self._stepper.give_back(claim)
+            raise
+
+    async def _cursor_of(self, claim: Claim, seen: RunRecord, state: Any, text: str, invocation: Invocation) -> Cursor:
         if seen.state_version != self._program.version:
             await self._store.replace_state(claim, text, self._program.version)
         was_lost = seen.status == "running"
@@ -285,6 +288,15 @@ class Driver:
 
     # ------------------------------------------------------------------ ending early
 
+    async def release_runs(self) -> None:
+        """Release the runs whose lease could not be released when the database failed.
+
+        Raises:
+            StoreError: The database still fails.
+        """
+        for run_id in list(self._stepper.unreleased):
+            await self._stepper.release(run_id)
+
     def stop_steps(self, run_ids: Iterable[str]) -> None:
         """Stop the steps of runs that were cancelled, without waiting for a heartbeat."""
         for run_id in run_ids:
@@ -317,11 +329,14 @@ class Driver:
         Raises:
             RunBusy: A live process holds it.
         """
+        if record.run_id in self._stepper.unreleased:
+            await self._stepper.release(record.run_id)
+            return None
         move(record.status, "take_over" if record.status == "running" else "claim", run_id=record.run_id)
         gone = record.owner is not None and is_gone(record.owner)
         if record.is_leased and not gone:
             raise _busy(record)
-        return await self._store.claim_run(record, self._lease_request(), take_over=gone)
+        return await self._stepper.claimed(self._store.claim_run(record, self._lease_request(), take_over=gone))
 
     # ------------------------------------------------------------------ small parts
 

@@ -11,6 +11,7 @@ from the table in `_model/statuses.py`.
 | returns `Wait`, `Sleep` or `Spawn` | committed; `waiting`, or `running` if the wait is over already |
 | returns `Fail`, or raises an error that is not retried | an attempt row; `failed`, with the state before the step |
 | raises an error that is retried | an attempt row with the time of the next attempt; `running` |
+| is due again later than a worker holds a run | `waiting` for that time; the next attempt is resumed then |
 | calls a tool that is in doubt, or needs an approval | `waiting`; the same attempt is resumed after the decision |
 | begins when a budget is used up | `paused` with the error category `limit`; the step is not run |
 | ends after a pause was requested | committed; `paused` |
@@ -34,8 +35,9 @@ from loom_runner._model.outcomes import Sleep, Wait
 from loom_runner._model.records import AttemptRecord, ErrorInfo
 from loom_runner._model.results import RunResult
 from loom_runner._model.retry import retry_after_s
+from loom_runner._model.seconds import in_seconds
 from loom_runner._model.statuses import CANCELLABLE, move
-from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait, WaitFacts, ready_at
+from loom_runner._model.waits import ChildrenWait, DecisionWait, RetryWait, SignalWait, TimerWait, WaitFacts, ready_at
 from loom_runner._model.writes import AttemptEnd, Cancelling, StepCommit
 from loom_runner.errors import PauseRequested, StateError, ToolCallMismatch, ToolFailed, UnknownTool, UsageError
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from loom_runner._driver.cursor import Cursor
     from loom_runner._driver.settings import Settings
     from loom_runner._model.outcomes import Fail
+    from loom_runner._model.records import Claim
     from loom_runner._model.retry import RetryPolicy
     from loom_runner._model.writes import NewRun
     from loom_runner._program.protocol import Advance, Program
@@ -157,7 +160,7 @@ class Endings:
         suspension, facts = advance.suspension, WaitFacts()
         if isinstance(suspension, Wait):
             if suspension.timeout_s is not None:
-                step.due_at = step.ended_at + int(suspension.timeout_s * 1_000_000)
+                step.due_at = step.ended_at + int(in_seconds(suspension.timeout_s) * 1_000_000)
             step.wait = SignalWait(suspension.signal, step.due_at)
             step.note = f"signal {suspension.signal!r}"
             sent = await self._store.signals(cursor.run_id, name=suspension.signal)
@@ -203,6 +206,14 @@ class Endings:
         cursor.attempt += 1
         cursor.due_at = due_at
         return None
+
+    async def back_off(self, cursor: Cursor, due_at: int) -> RunResult:
+        """Give a run back until its next attempt is due."""
+        wait = RetryWait(cursor.attempt, due_at, cursor.wait)
+        note = f"attempt {cursor.attempt} at {to_iso(due_at)}"
+        status = move("running", "back_off")
+        end = AttemptEnd(status, self._clock.now_us(), wait=wait, due_at=due_at, lease_end="waiting", note=note)
+        return await self._stop(cursor, end)
 
     def _policy_for(self, exc: BaseException) -> RetryPolicy:
         """Return the policy of the tool that failed the step, if it has its own."""
@@ -277,6 +288,21 @@ class Endings:
                 ),
             )
 
+    async def release(self, claim: Claim, note: str) -> None:
+        """Release a lease after the database has failed, if the run is still held by it: the write
+        that failed may have been committed.
+        """
+        record = await self._store.get_run(claim.run_id)
+        if record is not None and record.status == "running" and record.fence == claim.fence:
+            end = AttemptEnd(
+                move("running", "interrupt"),
+                self._clock.now_us(),
+                due_at=record.due_at,
+                lease_end="interrupted",
+                note=note,
+            )
+            await self._store.end_attempt(claim, end)
+
     async def _stop(self, cursor: Cursor, end: AttemptEnd) -> RunResult:
         cursor.is_active = False
         if cursor.context is not None:
@@ -310,7 +336,7 @@ def _due_at(sleep: Sleep[Any], now: int) -> int:
     if sleep.until is not None:
         since = sleep.until - _EPOCH
         return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    return now + int((sleep.delay_s or 0) * 1_000_000)
+    return now + int(in_seconds(sleep.delay_s or 0) * 1_000_000)
 
 
 def _describe(exc: BaseException, program: Program) -> ErrorInfo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from loom_runner.errors import StoreError
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from loom_runner._store.protocol import Store
 
 __all__ = ["Heartbeat"]
+
+_RETRY_S: Final = 1.0
+"""When a beat that failed is repeated."""
 
 
 class Heartbeat:
@@ -43,20 +46,24 @@ class Heartbeat:
             self._claims.pop(claim, None)
 
     def _beat(self) -> None:
+        wait_s, is_failing = self._every_s, False
         while True:
             with self._wake:
-                self._wake.wait(self._every_s)
+                self._wake.wait(wait_s)
                 if not self._claims:
                     self._thread = None
                     return
                 claims = list(self._claims)
             try:
                 lost = self._store.renew(claims)
-            except StoreError:
-                # The next beat may succeed; if none does, the lease expires, and the next write
-                # raises LeaseLost.
-                logging.getLogger("loom_runner").warning("a lease could not be renewed", exc_info=True)
+            except StoreError as exc:
+                # A later beat may succeed. If none does, the lease expires, and another process may
+                # take the run over.
+                if not is_failing:
+                    logging.getLogger("loom_runner").warning("leases cannot be renewed: %s", exc)
+                wait_s, is_failing = min(self._every_s, _RETRY_S), True
                 continue
+            wait_s, is_failing = self._every_s, False
             for claim in lost:
                 with self._wake:
                     report = self._claims.pop(claim, None)

@@ -10,7 +10,7 @@ from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from loom_runner._driver.cursor import Cursor
     from loom_runner._model.budget import Budget
@@ -39,7 +39,9 @@ class Invocation:
 
     Attributes:
         max_steps: Steps that it may still run; None is no limit.
-        wait_s: Seconds that it may still spend waiting for timers.
+        wait_s: Seconds that it may still spend waiting for what a run waits for.
+        hold_s: Seconds for which a run may be held until its next attempt is due; None is no limit.
+            A run whose next attempt is due later is given back.
         listeners: Observers in addition to those of the driver's settings.
         children: The tasks that drive child runs.
         invocations: The invocation of each child run.
@@ -49,6 +51,7 @@ class Invocation:
 
     max_steps: int | None = None
     wait_s: float = 0.0
+    hold_s: float | None = None
     listeners: tuple[Observers, ...] = ()
     children: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     invocations: dict[str, Invocation] = field(default_factory=dict)
@@ -70,12 +73,17 @@ class Invocation:
         if self.max_steps is not None:
             self.max_steps -= steps
 
+    def count_waits_of(self, children: Iterable[str]) -> None:
+        """Count the time in which these children, which have not settled, have all waited."""
+        left = [self.invocations[run_id].wait_s for run_id in children if run_id in self.invocations]
+        self.wait_s = min(self.wait_s, max(left, default=self.wait_s))
+
     def for_child(self, *listeners: Observers) -> Invocation:
         """Return the invocation of a child, which may run as many steps as its parent may still
         run.
         """
         heard = (*self.listeners, *(each for each in listeners if all(each is not other for other in self.listeners)))
-        return Invocation(self.max_steps, self.wait_s, heard)
+        return Invocation(self.max_steps, self.wait_s, self.hold_s, heard)
 
     def observers_with(self, own: Observers) -> Observers | ObserverGroup:
         """Return the observers of a run of a driver whose observers are `own`."""

@@ -41,6 +41,7 @@ from loom_runner._model.error_text import message_of
 from loom_runner._model.events import ObserverGroup, Observers, RunEvent
 from loom_runner._model.records import Claim, ErrorInfo, ToolRecord
 from loom_runner._model.retry import is_transient, retry_after_s
+from loom_runner._model.seconds import in_seconds
 from loom_runner._model.writes import ToolEnd, ToolStart
 from loom_runner._program.gate import Ask, Deny, PendingCall, verdict_on
 from loom_runner._program.threads import is_being_cancelled
@@ -142,7 +143,10 @@ class Ledger:
             if await self._store.tool_call(run_id, start.step_index, start.key) is not None:
                 return None  # it was allowed to start in an earlier attempt
             call = PendingCall(run_id, start.step_index, start.key, tool.name, tool, arguments)
-            verdict = verdict_on(self._gate, call)
+            try:
+                verdict = verdict_on(self._gate, call)
+            except (LeaseLost, StoreError) as exc:  # of another store: the gate is the user's code
+                raise RuntimeError(f"the gate failed for {tool.name}: {type(exc).__name__}: {exc}") from exc
             if isinstance(verdict, Deny):
                 raise self._denial(start, attempt, "denied", verdict.note)
             if isinstance(verdict, Ask):
@@ -246,13 +250,11 @@ class Ledger:
         is_repeat: bool = False,
     ) -> Any:
         self._notify("tool_started", start, attempt, arguments=start.arguments)
-        limit = asyncio.timeout(tool.timeout_s)
+        limit = asyncio.timeout(tool.limit_s)
         cause: BaseException
         try:
             async with limit:
                 value = await execute()
-        except (LeaseLost, StoreError):
-            raise
         except asyncio.CancelledError as exc:
             if is_being_cancelled():
                 if tool.is_repeatable and tool.is_async:
@@ -272,7 +274,7 @@ class Ledger:
         except BaseException as exc:  # noqa: BLE001  (whatever a tool raises is its result)
             cause = exc
             if limit.expired():
-                error = ErrorInfo("TimeoutError", f"no answer within {tool.timeout_s:g} s", "timeout")
+                error = ErrorInfo("TimeoutError", f"no answer within {tool.limit_s:g} s", "timeout")
                 retryable = tool.is_repeatable
             else:
                 passing = is_transient(exc)
@@ -363,7 +365,7 @@ class Ledger:
 
 
 def _request(run_id: str, start: ToolStart, ask: Ask) -> ApprovalRecord:
-    expires_at = None if ask.ttl_s is None else start.at + int(ask.ttl_s * 1_000_000)
+    expires_at = None if ask.ttl_s is None else start.at + int(in_seconds(ask.ttl_s) * 1_000_000)
     return ApprovalRecord(
         run_id,
         0,

@@ -1,22 +1,29 @@
-"""Whether a waiting run is ready. The definition is in `_model/waits.py`; the store applies it."""
+"""Whether a waiting run is ready, and waiting for that. The definition is in `_model/waits.py`; the
+store applies it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.approvals import ApprovalRecord, Decision, as_of, with_decision
-from loom_runner._model.waits import DecisionWait
+from loom_runner._model.waits import DecisionWait, RetryWait, TimerWait
 from loom_runner._program.gate import Allow, Deny, PendingCall
+from loom_runner._store.lookup import find_run
 from loom_runner.errors import UnknownTool
 
 if TYPE_CHECKING:
-    from loom_runner._driver.settings import Settings
+    from loom_runner._driver.settings import Invocation, Settings
     from loom_runner._model.records import RunRecord
 
 __all__ = ["Waits"]
+
+_LOOK_FOR_STOP_EVERY_S: Final = 0.5
+"""How often a call that waits looks whether the engine is being stopped."""
 
 
 class Waits:
@@ -37,6 +44,48 @@ class Waits:
             return False
         after = await self._store.get_run(record.run_id)
         return after is not None and after.status == "waiting" and self._is_ready(after)
+
+    async def wait_here(self, record: RunRecord, invocation: Invocation) -> bool:
+        """Wait until a run is ready or has changed its status, at most as long as this call may
+        wait; return whether that happened.
+
+        A timer that is due later is not waited for. Changes by other processes are seen, too.
+        """
+        clock, run_id = self._settings.clock, record.run_id
+        began = clock.now_us()
+        mark = self._store.change_mark()
+        record = await find_run(self._store, run_id, "resume")
+        if self._has_moved(record):
+            return True
+        left_s = None if record.ready_at is None else (record.ready_at - began) / 1_000_000
+        is_late = left_s is not None and left_s > invocation.wait_s
+        if invocation.wait_s <= 0 or (is_late and isinstance(record.wait, TimerWait | RetryWait)):
+            return False
+        timer: asyncio.Future[Any] = asyncio.ensure_future(
+            clock.sleep(invocation.wait_s if left_s is None or is_late else left_s)
+        )
+        try:
+            while not timer.done() and not self._settings.stop.is_requested:
+                await self._one_change(mark, timer)
+                mark = self._store.change_mark()
+                if self._has_moved(await find_run(self._store, run_id, "resume")):
+                    return True
+        finally:
+            timer.cancel()
+            invocation.wait_s = max(0.0, invocation.wait_s - (clock.now_us() - began) / 1_000_000)
+        return left_s is not None and not is_late and not self._settings.stop.is_requested
+
+    async def _one_change(self, mark: object, timer: asyncio.Future[Any]) -> None:
+        change = asyncio.ensure_future(self._store.wait_for_change(mark, _LOOK_FOR_STOP_EVERY_S))
+        try:
+            await asyncio.wait([timer, change], return_when=asyncio.FIRST_COMPLETED)
+            if change.done():
+                change.result()  # or its error
+        finally:
+            change.cancel()
+
+    def _has_moved(self, record: RunRecord) -> bool:
+        return record.status != "waiting" or self._is_ready(record)
 
     def _is_ready(self, record: RunRecord) -> bool:
         return record.ready_at is not None and record.ready_at <= self._settings.clock.now_us()

@@ -13,7 +13,14 @@ gets it; the others get `RunBusy` and continue with other runs.
 *Polling.* The worker looks again after it has found a run, whenever the database changes, and
 otherwise after `poll_s`, with increasing delays up to `max_poll_s`, because timers become due and
 leases expire without a change. A run that cannot be resumed (its code cannot read its state, its
-gate still asks) is skipped for a while, longer each time, so that it does not block others.
+gate still asks) is skipped for a while, longer each time, so that it does not block others. A run
+whose next attempt is due later than in a few polls is given back until then, so that it takes up
+none of `concurrency`.
+
+*Errors.* No run ends the worker, whatever it raises. When the database cannot be used (it is
+locked, the disk is full), the worker logs that once, pauses, longer each time up to a minute, and
+continues. It ends only when that cannot pass: the file was deleted or replaced, or is of a later
+version (see `store_trouble`).
 
 *Stopping.* `stop()` is for SIGTERM: no run is begun, every run stops after its step, and steps that
 have not ended within `grace_s` are abandoned uncommitted. The next worker resumes these runs.
@@ -22,15 +29,20 @@ have not ended within `grace_s` are abandoned uncommitted. The next worker resum
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from loom_runner._driver.settings import Invocation
+from loom_runner._driver.store_trouble import StoreTrouble
 from loom_runner._model.arguments import check_type
 from loom_runner._model.clock import SystemClock
+from loom_runner._model.error_text import message_of
 from loom_runner._model.processes import is_gone
+from loom_runner._model.seconds import check_seconds
 from loom_runner._program.agent import check_names
-from loom_runner.errors import LeaseLost, RunBusy, RunnerError, StoreError, UsageError
+from loom_runner._program.threads import is_being_cancelled
+from loom_runner.errors import LeaseLost, RunBusy, RunnerError, StoreDamaged, StoreError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +50,16 @@ if TYPE_CHECKING:
     from loom_runner._driver.driver import Driver
     from loom_runner._model.clock import Clock
     from loom_runner._model.events import Observers
+    from loom_runner._model.seconds import Seconds
     from loom_runner._store.protocol import Store
 
 __all__ = ["Runner", "Worker"]
+
+_log: Final = logging.getLogger("loom_runner")
+_HOLD_POLLS: Final = 5
+"""How many polls a run is held until its next attempt is due."""
+_MAX_CANCEL_S: Final = 5.0
+"""How long a worker waits for the runs that it has cancelled."""
 
 
 class Runner(Protocol):
@@ -60,7 +79,8 @@ class Worker:
     Args:
         runners: One or more, on the same store.
         concurrency: The largest number of runs that are driven at the same time.
-        poll_s: Seconds between two polls while there is work.
+        poll_s: Seconds between two polls while there is work. This and the next two may be a
+            `timedelta`.
         max_poll_s: The longest delay between two polls while nothing changes, in seconds.
         grace_s: Seconds after `stop` in which running steps may end.
         clock: Time, and waiting between two polls.
@@ -74,9 +94,9 @@ class Worker:
         self,
         *runners: Runner,
         concurrency: int = 4,
-        poll_s: float = 0.2,
-        max_poll_s: float = 5.0,
-        grace_s: float = 10.0,
+        poll_s: Seconds = 0.2,
+        max_poll_s: Seconds = 5.0,
+        grace_s: Seconds = 10.0,
         clock: Clock | None = None,
     ) -> None:
         verb = "create a worker"
@@ -87,24 +107,22 @@ class Worker:
                     "Pass AgentRunner(...), or AgentRunner.of(agent, engine)."
                 )
         check_type(verb, "concurrency", concurrency, int, "a whole number from 1 up")
-        for name, value in (("poll_s", poll_s), ("max_poll_s", max_poll_s), ("grace_s", grace_s)):
-            check_type(verb, name, value, int | float, "a number of seconds")
+        self._poll_s = check_seconds(verb, "poll_s", poll_s, is_positive=True)
+        self._max_poll_s = check_seconds(verb, "max_poll_s", max_poll_s, is_positive=True)
+        self._grace_s = check_seconds(verb, "grace_s", grace_s)
         if not runners or any(runner.store is not runners[0].store for runner in runners):
             raise UsageError("cannot create a worker: give it runners that share one store.")
-        if concurrency < 1 or not 0 < poll_s <= max_poll_s or not grace_s >= 0:
-            raise UsageError(
-                "cannot create a worker: concurrency starts at 1, and poll_s is above 0 and at most max_poll_s."
-            )
+        if concurrency < 1 or self._poll_s > self._max_poll_s:
+            raise UsageError(f"cannot {verb}: concurrency starts at 1, and poll_s is at most max_poll_s.")
         self._runners = runners
         self._store = runners[0].store
         self._concurrency = concurrency
-        self._poll_s = poll_s
-        self._max_poll_s = max_poll_s
-        self._grace_s = grace_s
         self._clock = clock or SystemClock()
         self._stopped = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._backoff: dict[str, tuple[int, float]] = {}
+        self._trouble = StoreTrouble(self._poll_s, self._clock)
+        self._is_until_idle = False
         self._drivers: dict[str, Driver] = {}
         self._listeners: tuple[Observers, ...] = ()
 
@@ -118,7 +136,8 @@ class Worker:
             How many times a run was resumed.
 
         Raises:
-            StoreError: The database cannot be used.
+            StoreError: The database cannot be used, and that does not pass by itself; with
+                `until_idle` also if it did not pass within 5 minutes.
         """
         driver_groups = [runner.drivers() for runner in self._runners]
         drivers = [driver for related in driver_groups for driver in related]
@@ -126,15 +145,17 @@ class Worker:
         self._drivers = {name: driver for driver in drivers for name in driver.agent.names}
         self._listeners = tuple(related[0].observers for related in driver_groups)
         begun, delay_s = 0, self._poll_s
+        self._is_until_idle = until_idle
         try:
             while not self._stopped.is_set():
-                mark = self._store.change_mark()
-                new = await self._begin()
+                mark, new = await self._poll()
                 begun += new
-                if until_idle and not new and not self._tasks:
+                if until_idle and mark is not None and not new and not self._tasks:
                     break
                 delay_s = self._poll_s if new else min(delay_s * 2, self._max_poll_s)
-                await self._wait(delay_s, mark)
+                await self._wait(self._trouble.left_s or delay_s, mark)
+            if self._tasks:
+                await asyncio.wait(self._tasks.values(), timeout=self._grace_s)
             return begun
         finally:
             await self._end()
@@ -144,6 +165,24 @@ class Worker:
         for runner in self._runners:
             runner.drain()
         self._stopped.set()
+
+    async def _poll(self) -> tuple[object | None, int]:
+        """Begin runs; return the mark of the database before that, and how many were begun. There
+        is no mark if the database cannot be used.
+        """
+        if self._trouble.left_s:
+            return None, 0
+        try:
+            if self._trouble.is_present:
+                for driver in set(self._drivers.values()):
+                    await driver.release_runs()
+            mark = self._store.change_mark()
+            new = await self._begin()
+        except StoreError as exc:
+            self._trouble.add(exc, is_poll=True, is_until_idle=self._is_until_idle)
+            return None, 0
+        self._trouble.succeeded(is_poll=True)
+        return mark, new
 
     async def _begin(self) -> int:
         free = self._concurrency - len(self._tasks)
@@ -164,23 +203,42 @@ class Worker:
         return len(chosen)
 
     async def _resume(self, run_id: str, driver: Driver) -> None:
+        try:
+            if await self._has_moved(run_id, driver):
+                self._backoff.pop(run_id, None)
+            else:
+                self._back_off(run_id)
+            self._trouble.succeeded(is_poll=False)
+        except StoreError as exc:
+            self._trouble.add(exc, is_poll=False, is_until_idle=self._is_until_idle)
+
+    async def _has_moved(self, run_id: str, driver: Driver) -> bool:
+        """Resume a run; return whether its row has changed."""
         before = await self._store.get_run(run_id)
         try:
-            await driver.resume(run_id, Invocation(listeners=self._listeners))
+            await driver.resume(run_id, Invocation(hold_s=_HOLD_POLLS * self._poll_s, listeners=self._listeners))
         except (RunBusy, LeaseLost):
             pass  # another worker has it
-        except StoreError:
-            raise
         except RunnerError as exc:
-            logging.getLogger("loom_runner").warning("the worker cannot resume %s: %s", run_id, exc)
+            if isinstance(exc, StoreError) and not isinstance(exc, StoreDamaged):
+                raise
+            _log.warning("the worker cannot resume %s: %s", run_id, exc)
+        except asyncio.CancelledError:
+            if is_being_cancelled():
+                raise
+            _log.warning("the worker cannot resume %s: it was cancelled by its own code", run_id)
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  (for instance of a function that creates a child's agent)
+            _log.warning("the worker cannot resume %s: %s", run_id, f"{type(exc).__name__}: {message_of(exc)}")
         after = await self._store.get_run(run_id)
-        if before is not None and after is not None and (before.fence, before.status) == (after.fence, after.status):
-            delay_s = min(2 * self._backoff.get(run_id, (0, self._poll_s))[1], 60.0)
-            self._backoff[run_id] = (self._clock.now_us() + int(delay_s * 1_000_000), delay_s)
-        else:
-            self._backoff.pop(run_id, None)
+        if before is None or after is None:
+            return True
+        return (before.fence, before.status) != (after.fence, after.status)
 
-    async def _wait(self, delay_s: float, mark: object) -> None:
+    def _back_off(self, run_id: str) -> None:
+        delay_s = min(2 * self._backoff.get(run_id, (0, self._poll_s))[1], 60.0)
+        self._backoff[run_id] = (self._clock.now_us() + int(delay_s * 1_000_000), delay_s)
+
+    async def _wait(self, delay_s: float, mark: object | None) -> None:
         """Wait until a run is done, the database changes, the worker is stopped, or the time is
         over.
         """
@@ -188,14 +246,18 @@ class Worker:
             asyncio.ensure_future(self._clock.sleep(delay_s)),
             asyncio.ensure_future(self._stopped.wait()),
         ]
-        if not self._tasks:  # the worker's runs change the database all the time
-            waits.append(asyncio.ensure_future(self._store.wait_for_change(mark, delay_s)))
+        if mark is not None and not self._tasks:  # the worker's runs change the database all the time
+            waits.append(asyncio.ensure_future(self._look_for_change(mark, delay_s)))
         try:
             await asyncio.wait([*waits, *self._tasks.values()], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for each in waits:
                 each.cancel()
         self._collect()
+
+    async def _look_for_change(self, mark: object, delay_s: float) -> None:
+        with contextlib.suppress(StoreError):  # the next poll meets it again
+            await self._store.wait_for_change(mark, delay_s)
 
     def _collect(self) -> None:
         done = {run_id: task for run_id, task in self._tasks.items() if task.done()}
@@ -205,10 +267,15 @@ class Worker:
             task.result()
 
     async def _end(self) -> None:
+        """Stop the runs that are still driven, uncommitted."""
         tasks = list(self._tasks.values())
-        if tasks:
-            await asyncio.wait(tasks, timeout=self._grace_s)
+        self._tasks.clear()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._tasks.clear()
+        if tasks:
+            ended, open_ones = await asyncio.wait(tasks, timeout=_MAX_CANCEL_S)
+            for task in ended:
+                if not task.cancelled():
+                    task.exception()  # the first error is raised already
+            for task in open_ones:
+                _log.warning("%s goes on, although it was cancelled: its step ignores that", task.get_name())

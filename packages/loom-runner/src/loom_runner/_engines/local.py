@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -17,6 +16,7 @@ from loom_runner._driver.settings import Invocation, Settings
 from loom_runner._model.arguments import check_limits, check_type
 from loom_runner._model.clock import SystemClock
 from loom_runner._model.events import Observers
+from loom_runner._model.seconds import check_seconds
 from loom_runner._program.agent import Agent
 from loom_runner._queries.runs import Runs
 from loom_runner._queries.verify import readable
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from loom_runner._model.clock import Clock
     from loom_runner._model.events import Observer
     from loom_runner._model.results import RunResult
+    from loom_runner._model.seconds import Seconds
     from loom_runner._store.protocol import Store
 
 __all__ = ["LocalEngine"]
@@ -50,7 +51,8 @@ class LocalEngine:
         store: Stores the runs, for instance `open_store("runs.sqlite")`.
         observers: Called with every `RunEvent`; one that raises is removed, and the run continues.
         clock: Time, waiting and random numbers.
-        lease_s: Seconds for which a run stays reserved for a process that does not renew its lease.
+        lease_s: Seconds (or a `timedelta`) for which a run stays reserved for a process that does
+            not renew its lease.
         max_crashes: A run whose step has crashed its process this often is parked.
         module: The agent module as the user named it, for the commands in hints; may be set later.
 
@@ -64,17 +66,16 @@ class LocalEngine:
         *,
         observers: Sequence[Observer] = (),
         clock: Clock | None = None,
-        lease_s: float = 15.0,
+        lease_s: Seconds = 15.0,
         max_crashes: int = 10,
         module: str | None = None,
     ) -> None:
         verb = "create an engine"
         if not hasattr(store, "create_run"):
             raise UsageError(f'cannot {verb}: store is {store!r:.60}. Pass an open store: open_store("runs.sqlite").')
-        check_type(verb, "lease_s", lease_s, int | float, "a number of seconds above 0")
         check_type(verb, "max_crashes", max_crashes, int, "a whole number from 1 up")
-        if not 0 < lease_s < math.inf or max_crashes < 1:
-            raise UsageError(f"cannot {verb}: lease_s is above 0 and max_crashes is at least 1.")
+        if max_crashes < 1:
+            raise UsageError(f"cannot {verb}: max_crashes is {max_crashes}. Pass a whole number from 1 up.")
         check_type(verb, "observers", observers, Iterable, "a sequence of functions")
         observers = tuple(observers)
         for observer in observers:
@@ -85,7 +86,7 @@ class LocalEngine:
         self.runs = Runs(store, clock=clock)
         self.clock = clock or SystemClock()
         self.observers = Observers(observers)
-        self._lease_s = lease_s
+        self._lease_s = check_seconds(verb, "lease_s", lease_s, is_positive=True)
         self._max_crashes = max_crashes
         self._is_stopping = False
         self._drivers: dict[int, Driver] = {}
@@ -150,7 +151,7 @@ class LocalEngine:
         run_id: str,
         initial_state: Any = None,
         max_steps: int | None = None,
-        wait_s: float = 0.0,
+        wait_s: Seconds = 0.0,
         budget: Budget | None = None,
     ) -> RunResult:
         """Start a run and drive it until it ends, waits, fails or has run `max_steps` steps.
@@ -161,8 +162,10 @@ class LocalEngine:
 
         Args:
             max_steps: Pause after this many steps; None is no limit. Each child may run as many.
-            wait_s: Seconds that this call may wait for timers (`Sleep`, the timeout of a `Wait`). A
-                run whose timer is due later stays `waiting`, for a later `resume` or a worker.
+            wait_s: Seconds (or a `timedelta`) that this call may wait for what the run waits for: a
+                signal, a decision, child runs, a timer. It continues as soon as that has come, from
+                this process or another one. A run whose timer is due later, or whose wait is not
+                over in time, stays `waiting`, for a later `resume` or a worker.
             budget: Limits for the run and its descendants.
 
         Raises:
@@ -177,8 +180,8 @@ class LocalEngine:
         returns.
         """
         check_new_run_id(run_id, "start")
-        check_limits(f"start {run_id!r}", max_steps, wait_s, budget)
-        return await self.driver(agent).start(run_id, initial_state, Invocation(max_steps, wait_s), budget)
+        waits_s = check_limits(f"start {run_id!r}", max_steps, wait_s, budget)
+        return await self.driver(agent).start(run_id, initial_state, Invocation(max_steps, waits_s), budget)
 
     async def enqueue(
         self, agent: Agent, *, run_id: str, initial_state: Any = None, budget: Budget | None = None
@@ -199,7 +202,7 @@ class LocalEngine:
         *,
         run_id: str,
         max_steps: int | None = None,
-        wait_s: float = 0.0,
+        wait_s: Seconds = 0.0,
         budget: Budget | None = None,
     ) -> RunResult:
         """Continue a run.
@@ -214,8 +217,8 @@ class LocalEngine:
             UsageError: It is a run of another agent.
             StateDecodeError: The current code cannot read the stored state.
         """
-        check_limits(f"resume {run_id!r}", max_steps, wait_s, budget)
-        return await self.driver(agent).resume(run_id, Invocation(max_steps, wait_s), budget)
+        waits_s = check_limits(f"resume {run_id!r}", max_steps, wait_s, budget)
+        return await self.driver(agent).resume(run_id, Invocation(max_steps, waits_s), budget)
 
     def stop(self) -> None:
         """Stop every run of this engine after its current step; `resume` continues them."""

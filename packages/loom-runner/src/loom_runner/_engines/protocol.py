@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from loom_runner._model.approvals import DecisionKind
     from loom_runner._model.budget import Budget
     from loom_runner._model.results import RunResult
+    from loom_runner._model.seconds import Seconds
     from loom_runner._program.agent import Agent
 
 __all__ = ["Capability", "Engine"]
@@ -34,7 +35,7 @@ class Engine(Protocol):
         run_id: str,
         initial_state: Any = None,
         max_steps: int | None = None,
-        wait_s: float = 0.0,
+        wait_s: Seconds = 0.0,
         budget: Budget | None = None,
     ) -> RunResult:
         """Start a run and drive it until it ends, waits, fails or has run `max_steps` steps."""
@@ -50,7 +51,7 @@ class Engine(Protocol):
         *,
         run_id: str,
         max_steps: int | None = None,
-        wait_s: float = 0.0,
+        wait_s: Seconds = 0.0,
         budget: Budget | None = None,
     ) -> RunResult:
         """Continue a run."""

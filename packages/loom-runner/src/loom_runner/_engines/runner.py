@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from loom_runner._model.results import RunResult
     from loom_runner._model.retention import Keep
     from loom_runner._model.retry import RetryPolicy
+    from loom_runner._model.seconds import Seconds
     from loom_runner._program.gate import Gate
     from loom_runner._program.protocol import Program
     from loom_runner._program.state_versions import Upcaster
@@ -67,12 +68,12 @@ class AgentRunner:
         retry: RetryPolicy | None = None,
         observers: Sequence[Observer] = (),
         clock: Clock | None = None,
-        lease_s: float = 15.0,
+        lease_s: Seconds = 15.0,
         max_crashes: int = 10,
         gate: Gate | None = None,
         module: str | None = None,
         children: Mapping[str, Any] | None = None,
-        step_timeout_s: float | None = None,
+        step_timeout_s: Seconds | None = None,
         keep: Keep | str | None = None,
         encode_state: Callable[[Any], Any] | None = None,
         decode_state: Callable[[Any], Any] | None = None,
@@ -156,7 +157,7 @@ class AgentRunner:
         run_id: str,
         initial_state: Any = None,
         max_steps: int | None = None,
-        wait_s: float = 0.0,
+        wait_s: Seconds = 0.0,
         budget: Budget | None = None,
     ) -> RunResult:
         """Start a run and drive it until it ends, waits, fails or has run `max_steps` steps; see
@@ -170,7 +171,7 @@ class AgentRunner:
         return await self.engine.enqueue(self.agent, run_id=run_id, initial_state=initial_state, budget=budget)
 
     async def resume(
-        self, *, run_id: str, max_steps: int | None = None, wait_s: float = 0.0, budget: Budget | None = None
+        self, *, run_id: str, max_steps: int | None = None, wait_s: Seconds = 0.0, budget: Budget | None = None
     ) -> RunResult:
         """Continue a run; see `LocalEngine.resume`."""
         return await self.engine.resume(self.agent, run_id=run_id, max_steps=max_steps, wait_s=wait_s, budget=budget)

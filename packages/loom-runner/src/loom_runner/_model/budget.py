@@ -7,10 +7,13 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.records import Spent
+from loom_runner._model.seconds import in_seconds
 from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from loom_runner._model.seconds import Seconds
 
 __all__ = ["Budget", "Meter"]
 
@@ -24,7 +27,7 @@ class Budget:
         steps: Committed steps.
         tokens: What steps report by `ctx.budget.spend(tokens=...)`.
         cost_usd: What steps report by `ctx.budget.spend(cost_usd=...)`.
-        time_s: Seconds inside steps; time spent waiting does not count.
+        time_s: Seconds inside steps, or a `timedelta`; time spent waiting does not count.
 
     None is no limit.
     """
@@ -32,9 +35,11 @@ class Budget:
     steps: int | None = None
     tokens: int | None = None
     cost_usd: float | None = None
-    time_s: float | None = None
+    time_s: Seconds | None = None
 
     def __post_init__(self) -> None:
+        if self.time_s is not None:
+            object.__setattr__(self, "time_s", in_seconds(self.time_s))
         for field in fields(self):
             value = getattr(self, field.name)
             is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

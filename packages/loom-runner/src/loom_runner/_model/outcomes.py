@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
+from loom_runner._model.formatting import shorten
+from loom_runner._model.seconds import check_seconds
 from loom_runner.errors import OutcomeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from loom_runner._model.budget import Budget
+    from loom_runner._model.seconds import Seconds
 
 __all__ = ["UNCHANGED", "Child", "Complete", "Continue", "Fail", "Outcome", "Sleep", "Spawn", "Wait"]
 
 StateT = TypeVar("StateT")
 ResultT = TypeVar("ResultT")
 
-_MAX_WAIT_S: Final = 3.2e9
 UNCHANGED: Final = object()
 """The state of a `Complete` without one: the run keeps the state before the step."""
 
@@ -67,18 +69,22 @@ class Wait(Generic[StateT]):
     Args:
         state: What the next step starts from.
         signal: The name of the signal to wait for.
-        timeout_s: Seconds from the commit; None waits forever.
+        timeout_s: Seconds from the commit, or a `timedelta`; None waits forever.
     """
 
     state: StateT
     signal: str
-    timeout_s: float | None = None
+    timeout_s: Seconds | None = None
 
     def __post_init__(self) -> None:
-        if not self.signal or not self.signal.isprintable():
-            raise OutcomeError(f"cannot wait for signal {self.signal!r}: a name has printable characters.")
-        if self.timeout_s is not None and not 0 <= self.timeout_s <= _MAX_WAIT_S:
-            raise OutcomeError(f"cannot wait for {self.timeout_s} s: it is a number of seconds from 0 to 100 years.")
+        name: object = self.signal
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise OutcomeError(
+                f"cannot wait for signal {shorten(repr(name), 60)}: a name has printable characters, and is one string."
+            )
+        if self.timeout_s is not None:
+            seconds = check_seconds(f"wait for signal {name!r}", "timeout_s", self.timeout_s, error=OutcomeError)
+            object.__setattr__(self, "timeout_s", seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +97,28 @@ class Sleep(Generic[StateT]):
 
     Args:
         state: What the next step starts from.
-        delay_s: Seconds from the commit.
-        until: A time instead, with a time zone.
+        delay_s: Seconds from the commit, or a `timedelta`.
+        until: A time instead, with a time zone. With a `ZoneInfo` it is that local time, also
+            after a change to or from daylight saving time.
     """
 
     state: StateT
-    delay_s: float | None = None
+    delay_s: Seconds | None = None
     until: datetime | None = None
 
     def __post_init__(self) -> None:
         if (self.delay_s is None) == (self.until is None):
             raise OutcomeError("cannot sleep: give either delay_s= or until=.")
-        if self.delay_s is not None and not 0 <= self.delay_s <= _MAX_WAIT_S:
-            raise OutcomeError(f"cannot sleep for {self.delay_s} s: it is a number of seconds from 0 to 100 years.")
-        if self.until is not None and self.until.tzinfo is None:
-            raise OutcomeError(f"cannot sleep until {self.until}: it has no time zone. Use datetime.now(UTC) + ...")
+        if self.delay_s is not None:
+            object.__setattr__(self, "delay_s", check_seconds("sleep", "delay_s", self.delay_s, error=OutcomeError))
+        until: object = self.until
+        if until is not None and not isinstance(until, datetime):
+            raise OutcomeError(
+                f"cannot sleep until {shorten(repr(until), 60)}: it is a {type(until).__name__}. Pass a datetime with "
+                "a time zone."
+            )
+        if until is not None and until.utcoffset() is None:
+            raise OutcomeError(f"cannot sleep until {until}: it has no time zone. Use datetime.now(UTC) + ...")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner.errors import ToolFailed, UsageError
+from loom_runner._model.seconds import check_seconds, in_seconds
+from loom_runner.errors import StoreBusy, ToolFailed, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from loom_runner._model.seconds import Seconds
 
 __all__ = ["RetryPolicy", "is_transient", "retry_after_s"]
 
@@ -26,6 +29,8 @@ def is_transient(error: BaseException) -> bool:
         return all(is_transient(member) for member in error.exceptions)
     if isinstance(error, ToolFailed):
         return error.retryable
+    if isinstance(error, StoreBusy):  # of a store of the step's own
+        return True
     if isinstance(
         error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError
     ):
@@ -67,35 +72,34 @@ class RetryPolicy:
 
     Args:
         max_attempts: The number of attempts in total; 1 never retries.
-        initial_s: Seconds before the second attempt.
+        initial_s: Seconds before the second attempt, or a `timedelta`.
         factor: How many times longer each delay is than the one before.
-        max_s: The longest delay.
+        max_s: The longest delay, in seconds, or a `timedelta`.
         jitter: The part of a delay that is random, from 0 to 1.
         should_retry: Decides by the exception; by default, transient errors are retried.
     """
 
     max_attempts: int = 3
-    initial_s: float = 0.5
+    initial_s: Seconds = 0.5
     factor: float = 2.0
-    max_s: float = 60.0
+    max_s: Seconds = 60.0
     jitter: float = 0.2
     should_retry: Callable[[BaseException], bool] = is_transient
 
     def __post_init__(self) -> None:
-        if (
-            self.max_attempts < 1
-            or self.initial_s < 0
-            or self.factor < 1
-            or self.max_s < 0
-            or not 0 <= self.jitter <= 1
-        ):
-            raise UsageError(
-                f"cannot use {self}: max_attempts and factor start at 1, times at 0, and jitter lies between 0 and 1."
-            )
+        for name in ("initial_s", "max_s"):
+            object.__setattr__(self, name, check_seconds("use RetryPolicy", name, getattr(self, name)))
+        for name, value in (("max_attempts", self.max_attempts), ("factor", self.factor), ("jitter", self.jitter)):
+            given: object = value
+            if not isinstance(given, int | float) or isinstance(given, bool):
+                raise UsageError(f"cannot use RetryPolicy: {name} is {value!r:.60}. Pass a number.")
+        if not self.max_attempts >= 1 or not self.factor >= 1 or not 0 <= self.jitter <= 1:
+            raise UsageError(f"cannot use {self}: max_attempts and factor start at 1, and jitter lies between 0 and 1.")
 
     def delay_s(self, failures: int, chance: float) -> float:
         """Return the seconds to wait after this many failures (1 or more); `chance` is between 0
         and 1.
         """
-        wait = min(self.initial_s * self.factor ** min(failures - 1, 64), self.max_s)
+        longest, exponent = in_seconds(self.max_s), min(failures - 1, 64)
+        wait = min(in_seconds(self.initial_s) * self.factor**exponent, longest)
         return wait * (1 - self.jitter * chance)

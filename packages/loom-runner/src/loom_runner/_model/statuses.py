@@ -8,9 +8,10 @@ The rules behind the table:
 * `step` commits a step and continues; `complete`, `wait` (for a signal, a time or children) and
   `pause` commit a step and release the lease.
 * All other moves leave the step uncommitted, to be tried again: `retry` (a failed attempt, and more
-  are allowed), `fail` (no more are allowed, or the step returned `Fail`), `ask` (a tool call is in
-  doubt or needs an approval), `limit` (a budget is used up), `interrupt` (Ctrl-C, SIGTERM), `park`
-  (this step has crashed its process too often).
+  are allowed), `back_off` (the next attempt is due later, and the process gives the run back until
+  then), `fail` (no more are allowed, or the step returned `Fail`), `ask` (a tool call is in doubt
+  or needs an approval), `limit` (a budget is used up), `interrupt` (Ctrl-C, SIGTERM), `park` (this
+  step has crashed its process too often).
 * `cancel` is the only move of a running run that does not need the lease; it ends the lease.
 * A failed or parked run keeps the state before the failing step; `claim` tries that step again.
 * A completed or cancelled run never moves.
@@ -34,6 +35,7 @@ Move = Literal[
     "pause",
     "limit",
     "retry",
+    "back_off",
     "fail",
     "ask",
     "interrupt",
@@ -50,6 +52,7 @@ MOVES: Final[dict[Status, dict[Move, Status]]] = {
         "complete": "completed",
         "wait": "waiting",
         "ask": "waiting",
+        "back_off": "waiting",
         "pause": "paused",
         "limit": "paused",
         "interrupt": "paused",

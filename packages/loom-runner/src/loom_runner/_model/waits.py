@@ -1,6 +1,6 @@
 """What a waiting run waits for, and when it is ready. Theory of operation:
 
-A waiting run waits for one of four things. Each is a class here, and a JSON object in the column
+A waiting run waits for one of five things. Each is a class here, and a JSON object in the column
 `wait` of the run; users see the same object:
 
 | class | JSON | the run is ready when |
@@ -9,9 +9,10 @@ A waiting run waits for one of four things. Each is a class here, and a JSON obj
 | `TimerWait` | `{"timer": true, "until": ISO}` | the time has come |
 | `ChildrenWait` | `{"children": [RUN, ...], "needed": N, "programs": [KEY, ...]}` | N of the runs have settled |
 | `DecisionWait` | `{"doubt": CALL, "approvals": [NUMBER, ...], "until": ISO or null}` | all are decided or expired |
+| `RetryWait` | `{"retry": ATTEMPT, "until": ISO}` | the time has come |
 
-A `DecisionWait` leaves the step uncommitted. If the step itself began after a wait, `after` is that
-wait, so that the next attempt finds the same signal.
+A `DecisionWait` and a `RetryWait` leave the step uncommitted. If the step itself began after a
+wait, `after` is that wait, so that the next attempt finds the same signal.
 
 `ready_at` is the only definition of *ready*. A store calls it in the transaction of every write
 that may change the answer (the run begins to wait, a signal is sent, a child settles, a request or
@@ -37,6 +38,7 @@ __all__ = [
     "SETTLED",
     "ChildrenWait",
     "DecisionWait",
+    "RetryWait",
     "SignalWait",
     "TimerWait",
     "WaitFacts",
@@ -117,7 +119,28 @@ class DecisionWait:
         return data
 
 
-WaitFor = SignalWait | TimerWait | ChildrenWait | DecisionWait
+@dataclass(frozen=True, slots=True)
+class RetryWait:
+    """Wait until the next attempt of a step is due (microseconds since 1970), without a process
+    that holds the run.
+
+    Attributes:
+        attempt: The number of the next attempt, from 0.
+        after: The wait that ended before the step began.
+    """
+
+    attempt: int
+    until: int
+    after: WaitFor | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        data: dict[str, Any] = {"retry": self.attempt, "until": _iso(self.until)}
+        if self.after is not None:
+            data["after"] = self.after.as_json()
+        return data
+
+
+WaitFor = SignalWait | TimerWait | ChildrenWait | DecisionWait | RetryWait
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +167,7 @@ def ready_at(wait: WaitFor, facts: WaitFacts) -> int | None:
     match wait:
         case SignalWait():
             return READY_NOW if facts.has_signal else wait.until
-        case TimerWait():
+        case TimerWait() | RetryWait():
             return wait.until
         case ChildrenWait():
             return READY_NOW if facts.settled >= wait.needed else None
@@ -157,7 +180,7 @@ def ready_at(wait: WaitFor, facts: WaitFacts) -> int | None:
 
 def before_step(wait: WaitFor | None) -> WaitFor | None:
     """Return the wait that ended before the step to run next; None when there was none."""
-    return wait.after if isinstance(wait, DecisionWait) else wait
+    return wait.after if isinstance(wait, DecisionWait | RetryWait) else wait
 
 
 def wait_from_json(text: str) -> WaitFor:
@@ -174,6 +197,9 @@ def _parse(data: Mapping[str, Any]) -> WaitFor:
         elif "signal" in data:  # earlier versions wrote the doubt beside the signal
             after = SignalWait(data["signal"])
         return DecisionWait(data.get("doubt"), tuple(data.get("approvals", ())), until, after)
+    if "retry" in data:
+        after = _parse(data["after"]) if "after" in data else None
+        return RetryWait(data["retry"], until or READY_NOW, after)
     if "children" in data:
         return ChildrenWait(tuple(data["children"]), data["needed"], tuple(data["programs"]))
     if "signal" in data:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.retention import parse_keep
 from loom_runner._model.retry import RetryPolicy
+from loom_runner._model.seconds import check_seconds
 from loom_runner._program.codec import UNHINTED
 from loom_runner._program.custom_codec import CodecFunctions
 from loom_runner._program.identity import is_same_function
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from loom_runner._model.retention import Keep
+    from loom_runner._model.seconds import Seconds
     from loom_runner._program.gate import Gate
     from loom_runner._program.state_versions import Upcaster
 
@@ -79,7 +81,7 @@ class Agent:
         retry: RetryPolicy | None = None,
         gate: Gate | None = None,
         children: Mapping[str, Any] | None = None,
-        step_timeout_s: float | None = None,
+        step_timeout_s: Seconds | None = None,
         keep: Keep | str | None = None,
         encode_state: Callable[[Any], Any] | None = None,
         decode_state: Callable[[Any], Any] | None = None,
@@ -90,8 +92,11 @@ class Agent:
     ) -> None:
         if (step is None) == (loop is None):
             raise UsageError("cannot define an agent: give it either step= or loop=.")
-        if not (step_timeout_s is None or step_timeout_s > 0):
-            raise UsageError("cannot define an agent: step_timeout_s is above 0.")
+        timeout_s = (
+            None
+            if step_timeout_s is None
+            else check_seconds("define an agent", "step_timeout_s", step_timeout_s, is_positive=True)
+        )
         if isinstance(aliases, str) or not isinstance(aliases, Iterable):
             raise UsageError(f"cannot define an agent: aliases is a sequence of names, for instance ({aliases!r},).")
         function = loop if step is None else step
@@ -126,7 +131,7 @@ class Agent:
         self.retry = retry or RetryPolicy()
         self.gate = gate
         self.children: Mapping[str, Any] = dict(children or {})
-        self.step_timeout_s = step_timeout_s
+        self.step_timeout_s: float | None = timeout_s
         self.keep = parse_keep(keep) if isinstance(keep, str) else keep
 
     @property

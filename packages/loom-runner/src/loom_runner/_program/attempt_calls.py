@@ -92,9 +92,10 @@ class AttemptCalls:
         patience_s = 0.0
         for tool, task in self._running.values():
             if is_cancelled or (tool.is_repeatable and tool.is_async):
-                _cancel(task)
+                if task is not None and not task.cancelling():  # else it is recording that it was cancelled
+                    _cancel(task)
             else:
-                patience_s = max(patience_s, tool.timeout_s or _MAX_WAIT_S)
+                patience_s = max(patience_s, tool.limit_s or _MAX_WAIT_S)
         await self._ended_within(patience_s or _CANCEL_WAIT_S)
         if self._running:
             for _, task in self._running.values():

@@ -18,7 +18,7 @@ from loom_runner._program.bound_call import BoundCall, with_own_key
 from loom_runner._program.plain_json import json_text
 from loom_runner._program.threads import in_thread
 from loom_runner._program.tool_calls import StepSuspended, ToolCalls
-from loom_runner.errors import LeaseLost, UsageError
+from loom_runner.errors import LeaseLost, StoreError, UsageError
 
 if TYPE_CHECKING:
     from loom_runner._model.budget import Meter
@@ -326,6 +326,9 @@ class RunContext:
                 )
             except StepSuspended as suspended:
                 raise await self._wait_for_others(suspended) from None
+            except (StoreError, LeaseLost) as exc:  # of the engine: what a tool raises is a `ToolFailed`
+                self.stop(exc)
+                raise
 
     async def _wait_for_others(self, suspended: StepSuspended) -> BaseException:
         """Wait until every other call of the step has ended or is suspended, too; return the error

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from loom_runner._model.seconds import check_seconds
+
 if TYPE_CHECKING:
+    from loom_runner._model.seconds import Seconds
     from loom_runner._program.tools import Tool
 
 __all__ = ["Allow", "Ask", "Deny", "Gate", "PendingCall", "Verdict", "verdict_on"]
@@ -48,15 +51,19 @@ class Ask:
 
     Args:
         reason: Why the approval is needed.
-        ttl_s: Seconds until the request expires; None never.
+        ttl_s: Seconds (or a `timedelta`) until the request expires; None never.
         needed: How many different people have to approve. One denial is enough to deny.
         policy: Plain JSON that is stored with the request, for programs that show or decide it.
     """
 
     reason: str = ""
-    ttl_s: float | None = None
+    ttl_s: Seconds | None = None
     needed: int = 1
     policy: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.ttl_s is not None:
+            object.__setattr__(self, "ttl_s", check_seconds("ask for an approval", "ttl_s", self.ttl_s))
 
 
 Verdict = Allow | Deny | Ask

@@ -13,6 +13,7 @@ from loom_runner._program.tools import Tool
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from loom_runner._model.seconds import Seconds
     from loom_runner._program.tools import OnDoubt, Reconcile
 
 __all__ = ["ManagedFunction", "tool"]
@@ -59,7 +60,7 @@ def tool(
     needs_approval: bool = False,
     on_doubt: OnDoubt | None = None,
     reconcile: Reconcile | None = None,
-    timeout_s: float | None = None,
+    timeout_s: Seconds | None = None,
 ) -> Callable[[Callable[P, R]], ManagedFunction[P, R]]: ...
 def tool(
     function: Callable[P, R] | None = None,
@@ -71,7 +72,7 @@ def tool(
     needs_approval: bool = False,
     on_doubt: OnDoubt | None = None,
     reconcile: Reconcile | None = None,
-    timeout_s: float | None = None,
+    timeout_s: Seconds | None = None,
 ) -> ManagedFunction[P, R] | Callable[[Callable[P, R]], ManagedFunction[P, R]]:
     """Turn a function into a tool that needs no registry, for loops written with `@tailrec`.
 

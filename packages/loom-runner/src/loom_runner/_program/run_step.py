@@ -7,7 +7,9 @@ error. Nothing here depends on where a run is stored.
 from __future__ import annotations
 
 import asyncio
+import sysconfig
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._program.context import set_current_run
@@ -15,10 +17,15 @@ from loom_runner._program.threads import is_being_cancelled
 from loom_runner.errors import BudgetTimeUsedUp
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from loom_runner._program.context import RunContext
     from loom_runner._program.protocol import Advance, Program
 
-__all__ = ["NO_LIMITS", "StepLimits", "run_step"]
+__all__ = ["NO_LIMITS", "StepLimits", "blocking_step", "open_steps", "run_step"]
+
+_PACKAGE: Final = Path(__file__).parents[1]
+_STANDARD: Final = frozenset({Path(sysconfig.get_path("stdlib")), Path("<frozen importlib._bootstrap>")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +107,33 @@ async def _in_time(program: Program, state: Any, context: RunContext, limits: St
         if limits.budget_s is not None and limit_s == limits.budget_s:
             raise BudgetTimeUsedUp(f"time_s {limits.budget_time_s:g}") from exc
         raise TimeoutError(f"step {context.step_index} took longer than {limit_s:g} s") from exc
+
+
+def blocking_step(frame: FrameType | None) -> tuple[RunContext, str] | None:
+    """Return the step that a thread executes, and the line of the caller's code that it is in
+    (`agent.py:12`); None if it executes none.
+
+    Args:
+        frame: The innermost frame of the thread.
+    """
+    where = ""
+    while frame is not None:
+        if frame.f_code is run_step.__code__:
+            return frame.f_locals["context"], where
+        path = Path(frame.f_code.co_filename)
+        if not where and _PACKAGE not in path.parents and not _STANDARD.intersection(path.parents):
+            where = f"{path.name}:{frame.f_lineno} in {frame.f_code.co_name}"
+        frame = frame.f_back
+    return None
+
+
+def open_steps(loop: asyncio.AbstractEventLoop) -> list[RunContext]:
+    """Return the steps that tasks of a loop are in."""
+    found = []
+    for task in asyncio.all_tasks(loop):
+        coroutine: Any = task.get_coro()
+        while coroutine is not None:
+            if getattr(coroutine, "cr_code", None) is run_step.__code__ and coroutine.cr_frame is not None:
+                found.append(coroutine.cr_frame.f_locals["context"])
+            coroutine = getattr(coroutine, "cr_await", None)
+    return found

@@ -47,8 +47,10 @@ async def in_thread(function: Callable[..., Any], /, *args: Any, **kwargs: Any) 
         error: BaseException | None = None
         try:
             value = context.run(function, *args, **kwargs)
-        except (StopIteration, GeneratorExit) as exc:  # they mean something else to a coroutine
+        except (StopIteration, GeneratorExit, KeyboardInterrupt) as exc:
+            # They mean something else to a coroutine, and Ctrl-C never arrives on this thread.
             error = RuntimeError(f"the function raised {type(exc).__name__}({exc})")
+            error.__cause__ = exc
         except BaseException as exc:  # noqa: BLE001  (raised in the caller)
             error = exc
         with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits any more

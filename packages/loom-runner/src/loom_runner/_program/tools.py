@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args
 
+from loom_runner._model.seconds import check_seconds, in_seconds
 from loom_runner._program.codec import Codec
 from loom_runner._program.tool_arguments import KEY_PARAMETER, ToolArguments
 from loom_runner.errors import UnknownTool, UsageError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from loom_runner._model.retry import RetryPolicy
+    from loom_runner._model.seconds import Seconds
 
 __all__ = ["Done", "NotDone", "OnDoubt", "Reconcile", "Tool", "ToolRegistry"]
 
@@ -66,7 +68,8 @@ class Tool:
             read-only tools, else `ask`.
         reconcile: Finds out about an interrupted call, before `on_doubt` applies:
             `reconcile(key, arguments)` returns `Done(result)`, `NotDone()`, or None if unknown.
-        timeout_s: Seconds after which the call fails with the category `timeout`.
+        timeout_s: Seconds (or a `timedelta`) after which the call fails with the category
+            `timeout`.
         retry: When a step that this tool has failed is tried again; by default as the agent says.
         input_schema: JSON Schema of the arguments. If it is given, the arguments are not checked.
         result_hint: The type of the payload; plain JSON by default.
@@ -80,7 +83,7 @@ class Tool:
     needs_approval: bool = False
     on_doubt: OnDoubt | None = None
     reconcile: Reconcile | None = field(default=None, repr=False)
-    timeout_s: float | None = None
+    timeout_s: Seconds | None = None
     retry: RetryPolicy | None = None
     input_schema: Mapping[str, Any] | None = None
     result_hint: Any = field(default=inspect.Parameter.empty, repr=False)
@@ -90,8 +93,14 @@ class Tool:
             raise UsageError(f"cannot declare tool {self.name!r}: a name has printable characters, and no '/' or '#'.")
         if self.on_doubt is not None and self.on_doubt not in get_args(OnDoubt):
             raise UsageError(f"cannot declare tool {self.name!r}: on_doubt is one of retry, ask, fail.")
-        if self.timeout_s is not None and self.timeout_s <= 0:
-            raise UsageError(f"cannot declare tool {self.name!r}: timeout_s is {self.timeout_s}; it must be above 0.")
+        if self.timeout_s is not None:
+            verb = f"declare tool {self.name!r}"
+            object.__setattr__(self, "timeout_s", check_seconds(verb, "timeout_s", self.timeout_s, is_positive=True))
+
+    @property
+    def limit_s(self) -> float | None:
+        """The timeout of a call in seconds; None without one."""
+        return None if self.timeout_s is None else in_seconds(self.timeout_s)
 
     @property
     def is_repeatable(self) -> bool:
@@ -159,7 +168,7 @@ class ToolRegistry:
         needs_approval: bool = False,
         on_doubt: OnDoubt | None = None,
         reconcile: Reconcile | None = None,
-        timeout_s: float | None = None,
+        timeout_s: Seconds | None = None,
         retry: RetryPolicy | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Register the decorated function, which stays a plain function. The arguments are those of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from loom_runner._model.clock import to_iso
 from loom_runner._model.formatting import plural, shorten
 from loom_runner._model.processes import is_gone
-from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait
+from loom_runner._model.waits import ChildrenWait, DecisionWait, RetryWait, SignalWait, TimerWait
 from loom_runner._store.in_doubt import read_tool_calls
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def waits_for(run: RunRecord, doubts: Sequence[ToolRecord]) -> str | None:
             return f"signal {name!r}{_until(until)}"
         case TimerWait(until=until):
             return f"the time{_until(until)}"
+        case RetryWait(attempt=attempt, until=until):
+            return f"attempt {attempt} of step {run.step_index}{_until(until, 'at')}"
         case ChildrenWait(children=children, needed=needed):
             return f"{needed} of its children {', '.join(children)}"
         case DecisionWait():
@@ -77,8 +79,8 @@ def _decisions(run: RunRecord, wait: DecisionWait, doubts: Sequence[ToolRecord])
         yield f"{plural(len(wait.approvals), 'approval')} ({names}){_until(wait.until)}"
 
 
-def _until(at: int | None) -> str:
-    return "" if at is None else f" until {clock_time(to_iso(at))}"
+def _until(at: int | None, word: str = "until") -> str:
+    return "" if at is None else f" {word} {clock_time(to_iso(at))}"
 
 
 def next_commands(

@@ -260,3 +260,20 @@ def test_an_error_inside_a_transaction_leaves_nothing_and_the_store_usable(store
         1 / 0
     assert store.reader.get_run("r") is not None
     go(store.commit_step(claim, STEP))
+
+
+def test_a_late_record_of_a_call_does_not_revive_a_released_lease(store, go):
+    from loom_runner._model.records import Owner
+    from loom_runner._model.writes import AttemptEnd, LeaseRequest, NewRun, ToolEnd, ToolStart
+    from loom_runner.errors import LeaseLost
+
+    async def main():
+        lease = LeaseRequest(Owner("machine", 1, "born"), 15.0, "code", "agent.py:1")
+        claim = await store.create_run(NewRun("r", "step", "0", "0", 1), lease)
+        await store.start_tool(claim, ToolStart(0, "fetch/0", "fetch", "{}", "hash", 2))
+        await store.end_attempt(claim, AttemptEnd("paused", 3, lease_end="interrupted", note="stopped"))
+        with pytest.raises(LeaseLost):
+            await store.end_tool(claim, 0, "fetch/0", ToolEnd("done", 4, result="1"))
+
+    go(main())
+    assert store.reader.get_run("r").owner is None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from loom_runner._store.sqlite.group_commit import GroupCommit
 from loom_runner._store.sqlite.rows import NOW_MS
-from loom_runner.errors import LeaseLost
+from loom_runner.errors import LeaseLost, WriteLocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ class Writes(Reads):
 
     def __init__(self, file: SQLiteFile, cells: Cells, history: History, keep: Keep) -> None:
         super().__init__(file, cells, history, keep)
-        self._transaction = file.transaction
+        self._transaction = file.quick_transaction
         self._execute = file.db.cursor().execute
         """For the statements of every step, which return no rows. A new cursor for each would cost
         as much as the statement."""
@@ -92,8 +92,11 @@ class Writes(Reads):
         """Run `work` in a write transaction; when this returns, its changes are durable."""
         if len(self._held) > 1:
             return await self._group.write(False, work, *args, **kwargs)
-        with self._transaction as db:
-            return work(db, *args, **kwargs)
+        try:
+            with self._transaction as db:
+                return work(db, *args, **kwargs)
+        except WriteLocked:  # the group waits for the lock, and the loop goes on
+            return await self._group.write(False, work, *args, **kwargs)
 
     async def _write_first(
         self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -116,17 +119,21 @@ class Writes(Reads):
         """
         if len(self._held) > 1 or self._file.durability == "power":
             return await self._group.write(is_start, work, *args, **kwargs)
-        with self._transaction as db:
-            return work(db, *args, **kwargs)
+        try:
+            with self._transaction as db:
+                return work(db, *args, **kwargs)
+        except WriteLocked:
+            return await self._group.write(is_start, work, *args, **kwargs)
 
     def _renew_lease(self, db: apsw.Connection, claim: Claim) -> None:
         """Renew the lease inside an open transaction.
 
         Raises:
-            LeaseLost: Another process holds the run.
+            LeaseLost: Another process holds the run, or the lease was released.
         """
         db.execute(
-            f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ?", (claim.run_key, claim.fence)
+            f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ? AND renewed_at IS NOT NULL",
+            (claim.run_key, claim.fence),
         )
         if db.changes() != 1:
             raise self._lost(claim)

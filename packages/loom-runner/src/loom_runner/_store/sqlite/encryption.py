@@ -65,7 +65,7 @@ class KeyWrites(KeyReads, Writes):
             )
         if read_only:
             return
-        with self._transaction as db:
+        with self._file.transaction as db:
             db.execute(_WRITE_KEY_CHECK, (self._cells.encrypted(_CHECK_TEXT),))
         if self._read("SELECT 1 FROM sqlite_sequence WHERE name = 'runs'", ()):
             # Deleted runs may remain in free pages, in plain text.

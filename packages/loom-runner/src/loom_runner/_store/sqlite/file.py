@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from loom_runner._store.address import check_file
-from loom_runner._store.sqlite.named_errors import named, named_errors
+from loom_runner._store.sqlite.locks import LockWait
+from loom_runner._store.sqlite.named_errors import is_locked, named, named_errors
 from loom_runner._store.sqlite.schema import APPLICATION_ID, FILLED_IN, MIGRATIONS
 from loom_runner.errors import (
     StoreTooNew,
     StoreUnreadable,
     UsageError,
+    WriteLocked,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +54,10 @@ class SQLiteFile:
         self._target = f"file:/loom-{id(self)}-{next(_memory_names)}?vfs=memdb" if self.in_memory else path
         with self.named_errors():
             self.db = self._open()
+        wait = LockWait(_WAIT_FOR_WRITERS_S)
+        self.db.set_busy_handler(wait)
         self.transaction = Transaction(self)
+        self.quick_transaction = QuickTransaction(self, wait)
 
     def second(self) -> apsw.Connection:
         """Open a connection for another thread, with the same durability."""
@@ -222,3 +227,32 @@ class Transaction:
         if self._db.in_transaction:
             with suppress(Exception):  # the first error is the one to report
                 self._db.execute("ROLLBACK")
+
+
+class QuickTransaction(Transaction):
+    """A transaction on the thread of an event loop: it raises `WriteLocked` if it cannot begin
+    soon.
+    """
+
+    __slots__ = ("_wait",)
+
+    def __init__(self, file: SQLiteFile, wait: LockWait) -> None:
+        super().__init__(file)
+        self._wait = wait
+
+    def __enter__(self) -> apsw.Connection:
+        self._lock.acquire()
+        self._wait.is_quick = True
+        try:
+            self._execute("BEGIN IMMEDIATE")
+        except BaseException as exc:
+            self._lock.release()
+            if is_locked(exc):
+                raise WriteLocked(f"cannot write to {self._file.path}: another process writes.") from exc
+            named = self._file.named(exc)
+            if named is exc:
+                raise
+            raise named from exc
+        finally:
+            self._wait.is_quick = False
+        return self._db

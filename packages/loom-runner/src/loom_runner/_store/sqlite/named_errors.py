@@ -10,7 +10,7 @@ from loom_runner.errors import RunnerError, StoreBusy, StoreDamaged, StoreError,
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["named", "named_errors"]
+__all__ = ["is_locked", "named", "named_errors"]
 
 
 @contextmanager
@@ -23,6 +23,13 @@ def named_errors(path: str) -> Iterator[None]:
         if error is exc:
             raise
         raise error from exc
+
+
+def is_locked(exc: BaseException) -> bool:
+    """Return whether another connection keeps the database locked."""
+    import apsw
+
+    return isinstance(exc, apsw.BusyError | apsw.LockedError)
 
 
 def named(exc: BaseException, path: str) -> BaseException:
@@ -58,5 +65,5 @@ def named(exc: BaseException, path: str) -> BaseException:
                 "check the disk, then resume."
             )
         case apsw.ConnectionClosedError():
-            return StoreError(f"cannot use {path}: the store was closed. Open it again.")
+            return StoreUnreadable(f"cannot use {path}: the store was closed. Open it again.")
     return StoreError(f"cannot use {path}: {type(exc).__name__}: {exc}")

@@ -14,6 +14,7 @@ from loom_runner._model.waits import (
     SETTLED,
     ChildrenWait,
     DecisionWait,
+    RetryWait,
     SignalWait,
     TimerWait,
     WaitFacts,
@@ -86,7 +87,7 @@ def _facts(db: apsw.Connection, run_key: int, wait: WaitFor) -> WaitFacts:
                 (run_key, name),
             ).get
             return WaitFacts(has_signal=found is not None)
-        case TimerWait():
+        case TimerWait() | RetryWait():
             return WaitFacts()
         case ChildrenWait(children=children):
             settled = db.execute(

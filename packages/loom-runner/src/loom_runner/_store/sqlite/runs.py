@@ -21,6 +21,8 @@ __all__ = ["RunReads", "RunWrites"]
 
 _RENEW: Final = f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ? AND renewed_at IS NOT NULL"
 
+_BEAT_WAIT_MS: Final = 2_000
+
 
 class RunReads(Reads):
     """Read `runs` and `leases`."""
@@ -131,6 +133,7 @@ class RunWrites(Writes):
                 return []
             if self._heartbeat is None:
                 self._heartbeat = self._file.second()
+                self._heartbeat.set_busy_timeout(_BEAT_WAIT_MS)  # the heartbeat repeats it
             db = self._heartbeat
             lost = []
             db.execute("BEGIN IMMEDIATE")  # one transaction, and one sync, for all of them

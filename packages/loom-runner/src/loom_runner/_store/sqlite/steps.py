@@ -14,7 +14,7 @@ from loom_runner._store.sqlite.readiness import set_ready_at, set_ready_at_of_pa
 from loom_runner._store.sqlite.retention import RetentionWrites
 from loom_runner._store.sqlite.rows import NOW_MS, SELECT_ATTEMPT, SELECT_STEP, SELECT_STEP_BARE, to_attempt, to_step
 from loom_runner._store.sqlite.run_tree import RunTreeWrites
-from loom_runner.errors import PauseRequested, StepPruned, UnknownRun, UnknownStep
+from loom_runner.errors import PauseRequested, StepPruned, UnknownRun, UnknownStep, WriteLocked
 
 if TYPE_CHECKING:
     import apsw
@@ -122,9 +122,12 @@ class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
         # As `_write` does, without its coroutine: this is done once per step.
         if len(self._held) > 1:
             await self._group.write(False, self._commit_step, claim, step)
-        else:
+            return
+        try:
             with self._transaction as db:
                 self._commit_step(db, claim, step)
+        except WriteLocked:
+            await self._group.write(False, self._commit_step, claim, step)
 
     def _commit_step(self, db: apsw.Connection, claim: Claim, step: StepCommit) -> None:
         key, fence, index = claim.run_key, claim.fence, step.step_index

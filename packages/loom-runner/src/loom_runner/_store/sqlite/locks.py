@@ -1,0 +1,42 @@
+"""What happens while another process has the database locked for writing.
+
+A connection of SQLite calls a function when it finds the database locked. It is not called
+otherwise, so waiting costs nothing while nobody else writes. `LockWait` is that function:
+
+* A plain call (a query, opening a store, a side table) waits on its thread, for up to 30 s.
+* A write of the event loop waits 3 ms, which is enough for most transactions of others, and then
+  raises `WriteLocked`. `GroupCommit` tries it again later, so the loop is never blocked for
+  long, however long the lock is held.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+__all__ = ["LockWait"]
+
+_DELAYS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.025, 0.025, 0.05, 0.05)
+_LAST_DELAY_S: Final = 0.1
+_QUICK_TRIES: Final = 2
+
+
+class LockWait:
+    """The busy handler of one connection.
+
+    Attributes:
+        is_quick: The event loop waits. Set under the lock of the connection.
+    """
+
+    __slots__ = ("_tries", "is_quick")
+
+    def __init__(self, longest_s: float) -> None:
+        self._tries = len(_DELAYS_S) + int(max(0.0, longest_s - sum(_DELAYS_S)) / _LAST_DELAY_S)
+        self.is_quick = False
+
+    def __call__(self, tries: int) -> bool:
+        """Wait before the next try; False gives up."""
+        if tries >= (_QUICK_TRIES if self.is_quick else self._tries):
+            return False
+        time.sleep(_DELAYS_S[tries] if tries < len(_DELAYS_S) else _LAST_DELAY_S)
+        return True
