@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -88,19 +89,44 @@ _RUNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 @click.command("list")
+@click.option("--status", "statuses", metavar="STATUS", multiple=True, help="Only this status; may be repeated.")
+@click.option("--agent", metavar="NAME", help="Only runs of this agent (the column program).")
+@click.option("--prefix", metavar="TEXT", help="Only run ids that begin with this.")
+@click.option("--search", "text", metavar="TEXT", help="Only run ids that contain this.")
 @click.option("--limit", type=Count(min=1), default=100, show_default=True, help="The largest number.")
+@click.option("--after", metavar="RUN", help="Begin after this run, the last one of the previous page.")
 @db_option
 @output_option
-def list_command(limit: int, db: str, output: Output | None) -> None:
-    """List the runs of a database, the most recently changed first."""
+def list_command(
+    *,
+    statuses: tuple[str, ...],
+    agent: str | None,
+    prefix: str | None,
+    text: str | None,
+    limit: int,
+    after: str | None,
+    db: str,
+    output: Output | None,
+) -> None:
+    """List the runs of a database, the most recently changed first.
+
+    A run is interrupted if its process is gone before the run has ended.
+    """
+    from loom_runner._queries.search import search_runs
     from loom_runner._queries.views import run_view
+    from loom_runner._store.lookup import read_run
 
     with open_database(db, "list runs") as store:
-        rows = [run_view(record) for record in store.reader.list_runs(limit=limit)]
+        last = None if after is None else read_run(store.reader, after, "list the runs after")
+        found = search_runs(
+            store.reader, limit=limit, statuses=statuses, agent=agent, prefix=prefix, text=text, after=last
+        )
+        rows = [run_view(record) for record in found]
     mode = choose_output(output)
-    write_rows(rows, _RUNS, mode, empty=f"{db} has no runs.")
+    is_filtered = bool(statuses or agent or prefix or text or after)
+    write_rows(rows, _RUNS, mode, empty=f"{db} has no {'such ' if is_filtered else ''}runs.")
     if len(rows) >= limit and mode == "text":
-        write_error(f"more may follow: --limit {limit * 10}")
+        write_error(f"more may follow: --after {shlex.quote(rows[-1]['run_id'])}, or --limit {limit * 10}")
 
 
 @click.command()
@@ -253,8 +279,10 @@ def children(names: tuple[str, ...], run_id: str | None, db: str, output: Output
 @output_option
 def stats(db: str, output: Output | None) -> None:
     """Count runs, tool calls and approvals by status."""
+    from loom_runner._queries.search import count_rows
+
     with open_database(db, "count") as store:
-        counts = store.reader.counts()
+        counts = count_rows(store.reader)
     mode = choose_output(output)
     if mode != "text":
         write_json(counts, mode)

@@ -22,6 +22,7 @@ from loom_runner._cli.output import (
     write_line,
 )
 from loom_runner._model.formatting import duration, plural
+from loom_runner._queries.liveness import interruption, shown_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,4 +145,6 @@ class _Screen:
         spent_s = time.monotonic() - self._began
         pace = f"  {(run.step_index - self._first) / spent_s:,.1f} steps/s" if spent_s > 1 else ""
         who = f"  process {run.owner.pid}" if run.owner and run.is_leased else ""
-        return f"{click.style(run.run_id, bold=True)}  {styled_status(run.status)}  step {run.step_index:,}{pace}{who}"
+        if (why := interruption(run)) is not None:
+            who = f"  {why}"
+        return f"{click.style(run.run_id, bold=True)}  {styled_status(shown_status(run))}  step {run.step_index:,}{pace}{who}"

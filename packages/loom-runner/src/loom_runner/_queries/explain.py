@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.clock import to_iso
 from loom_runner._model.formatting import duration, one_line, plural, shorten
-from loom_runner._model.processes import is_gone
 from loom_runner._queries.hints import clock_time, module_of, next_commands, waits_for
+from loom_runner._queries.liveness import interruption, is_interrupted, shown_status
 from loom_runner._queries.views import run_view
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.lookup import read_run
@@ -98,7 +98,7 @@ def explain(
         "doubts": [f"{run_id}#{call.number}" for call in doubts],
         "waits": waits_for(run, doubts),
         "children": [
-            {"run_id": child.run_id, "status": child.status, "step_index": child.step_index}
+            {"run_id": child.run_id, "status": shown_status(child), "step_index": child.step_index}
             for child in reader.children(run_id)
         ],
         "error": None if run.error is None else str(run.error),
@@ -125,8 +125,8 @@ def _lease_events(leases: list[LeaseRecord], run: RunRecord) -> list[dict[str, A
         elif lease.ended_as == "waiting":
             waited = "" if after is None else f", {duration(after.taken_at - (lease.ended_at or 0))}"
             events.append(_event("waited", f"{_before(after, run)}: for {lease.note}{waited}", lease.ended_at))
-        elif lease.ended_as is None and (not run.is_leased or is_gone(lease.owner)):
-            text = f"in step {run.step_index}: process {lease.owner.pid} disappeared; nobody has taken over yet"
+        elif lease.ended_as is None and is_interrupted(run):
+            text = f"in step {run.step_index}: {interruption(run)}"
             events.append(_event("interrupted", text, run.updated_at))
         elif lease.ended_as in ("failed", "parked"):
             events.append(_event(lease.ended_as, f"in step {_step(after, run)}", lease.ended_at))

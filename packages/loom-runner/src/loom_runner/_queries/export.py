@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.clock import to_iso
 from loom_runner._queries.approvals import read_approvals
+from loom_runner._queries.liveness import shown_status
 from loom_runner._queries.views import approval_view, attempt_view, each_step, run_view, step_view, tool_view
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.lookup import read_run
@@ -58,7 +59,7 @@ def export_rows(reader: StoreReader, run_id: str) -> Iterator[dict[str, Any]]:
     for signal in reader.signals(run_id):
         yield {"kind": "signal"} | _signal_view(signal)
     for child in reader.children(run_id):
-        yield {"kind": "child", "run_id": child.run_id, "status": child.status}
+        yield {"kind": "child", "run_id": child.run_id, "status": shown_status(child)}
 
 
 def lease_view(lease: LeaseRecord) -> dict[str, Any]:

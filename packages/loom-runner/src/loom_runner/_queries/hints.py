@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from loom_runner._model.clock import to_iso
 from loom_runner._model.formatting import plural, shorten
-from loom_runner._model.processes import is_gone
 from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait
+from loom_runner._queries.liveness import is_interrupted
 from loom_runner._store.in_doubt import read_tool_calls
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def next_commands(
         return {"trace": f"{command} trace --run-id {run_id} --html {shlex.quote(page_name(run.run_id))}{db}"}
     if run.status == "paused" and run.error is not None and run.error.category == "limit":
         return {"resume": f"{resume} --budget {_limit_of(run.error.message)}=N"}
-    is_held = run.is_leased and run.owner is not None and not is_gone(run.owner)
+    is_held = run.status == "running" and not is_interrupted(run)
     if is_held:
         return {"watch": f"{command} watch {run_id}{db}"}
     return {} if run.status == "cancelled" else {"resume": resume}

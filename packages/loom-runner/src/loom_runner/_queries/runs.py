@@ -8,6 +8,7 @@ from loom_runner._model.clock import SystemClock
 from loom_runner._model.formatting import shorten
 from loom_runner._queries.approvals import read_approvals
 from loom_runner._queries.explain import Explanation, explain
+from loom_runner._queries.search import count_rows, search_runs
 from loom_runner._queries.views import approval_view, attempt_views, run_view, step_view, tool_view
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.lookup import read_run, read_run_if_any
@@ -60,10 +61,36 @@ class Runs:
         record = read_run_if_any(self._reader, run_id, "find")
         return None if record is None else run_view(record)
 
-    def list(self, *, limit: int = 100) -> list[dict[str, Any]]:
-        """Return the runs of the database, the most recently changed first."""
+    def list(
+        self,
+        *,
+        limit: int = 100,
+        status: str | Sequence[str] | None = None,
+        agent: str | None = None,
+        prefix: str | None = None,
+        text: str | None = None,
+        after: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the runs that match all conditions, the most recently changed first.
+
+        Args:
+            limit: The largest number.
+            status: A status, or several; `interrupted` are the running ones whose process is gone.
+            agent: The name of the agent (the run's `program`).
+            prefix: The beginning of the run id.
+            text: A part of the run id.
+            after: The id of the last run of the previous page.
+
+        Raises:
+            UsageError: There is no such status, or an argument is not of its type.
+        """
         _check_page("list runs", limit=limit)
-        return [run_view(record) for record in self._reader.list_runs(limit=limit)]
+        wanted = (status,) if isinstance(status, str) else tuple(status or ())
+        last = None if after is None else self._record(after, "list the runs after")
+        found = search_runs(
+            self._reader, limit=limit, statuses=wanted, agent=agent, prefix=prefix, text=text, after=last
+        )
+        return [run_view(record) for record in found]
 
     def history(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
         """Return committed steps, each with the checkpoint after it."""
@@ -102,7 +129,7 @@ class Runs:
 
     def stats(self) -> dict[str, Any]:
         """Count runs, tool calls and approvals by status."""
-        return self._reader.counts()
+        return count_rows(self._reader)
 
     def explain(self, run_id: str) -> Explanation:
         """Explain what happened to a run; `str()` of it is the text, `.data` the facts."""

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.clock import to_iso
+from loom_runner._queries.liveness import interruption, is_interrupted, shown_status
 from loom_runner.errors import StateDecodeError
 
 if TYPE_CHECKING:
@@ -28,10 +29,14 @@ _PAGE_STEPS: Final = 100
 
 
 def run_view(run: RunRecord) -> dict[str, Any]:
-    """Return a run as plain JSON."""
+    """Return a run as plain JSON.
+
+    `status` is `interrupted`, and `interrupted` says why, if the row says *running* and its process
+    is gone.
+    """
     return {
         "run_id": run.run_id,
-        "status": run.status,
+        "status": shown_status(run),
         "step_index": run.step_index,
         "state": _loads(run.state, run),
         "result": None if run.result is None else _loads(run.result, run),
@@ -42,7 +47,10 @@ def run_view(run: RunRecord) -> dict[str, Any]:
         "input": _loads(run.input, run),
         "attempt": run.failures + run.crashes,
         "retry_or_deadline_at": _iso(run.due_at),
-        "held_by": {"pid": run.owner.pid, "lease_left_s": run.lease_left_s} if run.owner and run.is_leased else None,
+        "held_by": {"pid": run.owner.pid, "lease_left_s": run.lease_left_s}
+        if run.owner and run.is_leased and not is_interrupted(run)
+        else None,
+        "interrupted": interruption(run),
         "created_at": to_iso(run.created_at),
         "updated_at": to_iso(run.updated_at),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from loom_runner._model.processes import is_gone
+from loom_runner._queries.liveness import is_interrupted
 from loom_runner._queries.views import attempt_view, run_view, step_view, tool_view
 from loom_runner._store.lookup import read_run
 
@@ -58,10 +58,7 @@ class Watcher:
     @property
     def is_abandoned(self) -> bool:
         """Whether the process that drove the run disappeared and no other has taken over."""
-        run = self.run
-        if run is None or run.status != "running":
-            return False
-        return run.owner is None or not run.is_leased or is_gone(run.owner)
+        return self.run is not None and is_interrupted(self.run)
 
     @property
     def is_idle(self) -> bool:

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from loom_runner._model.run_filter import ALL_RUNS, RunFilter
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -56,9 +58,14 @@ class StoreReader(Protocol):
     def get_run(self, run_id: str) -> RunRecord | None:
         """Return a run's row; None if there is no such run."""
 
-    def list_runs(self, *, limit: int = 100, after: RunRecord | None = None) -> list[RunRecord]:
-        """Return runs, the most recently changed first; `after` is the last run of the previous
-        page.
+    def list_runs(
+        self, *, limit: int = 100, after: RunRecord | None = None, which: RunFilter = ALL_RUNS
+    ) -> list[RunRecord]:
+        """Return the runs that match a filter, the most recently changed first.
+
+        Args:
+            limit: The largest number.
+            after: The last run of the previous page.
         """
 
     def children(self, run_id: str) -> list[RunRecord]:

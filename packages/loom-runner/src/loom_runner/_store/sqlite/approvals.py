@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.approvals import ApprovalRecord, Decision
-from loom_runner._store.sqlite.base import Reads, Writes
+from loom_runner._store.sqlite.base import OF_RUN, Reads, Writes
 from loom_runner._store.sqlite.readiness import set_ready_at_of_run
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class ApprovalReads(Reads):
     """Read `approvals`."""
 
     def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> list[ApprovalRecord]:
-        where = "WHERE (?1 IS NULL OR r.run_id = ?1)"
+        where = "WHERE ?1 IS NULL" if run_id is None else OF_RUN.replace("run_key", "a.run_key", 1)
         if pending_only:
             where += " AND a.status = 'pending'"
         rows = self._read(f"{_SELECT} {where} ORDER BY a.requested_at, r.run_key, a.number", (run_id,))

@@ -30,10 +30,16 @@ class ToolReads(Reads):
     def tool_calls(
         self, run_id: str | None = None, *, open_only: bool = False, first: int = 0, limit: int = -1, whole: bool = True
     ) -> list[ToolRecord]:
-        where = "WHERE (?1 IS NULL OR r.run_id = ?1) AND t.ordinal >= ?2"
+        of_run = (
+            "WHERE t.run_key = (SELECT run_key FROM runs WHERE run_id = ?1)"
+            if run_id is not None
+            else "WHERE ?1 IS NULL"
+        )
+        where = f"{of_run} AND t.ordinal >= ?2"
         if open_only:
             where += " AND t.status IN ('started', 'in_doubt')"
-        rows = self._read(f"{SELECT_TOOL} {where} ORDER BY t.number LIMIT ?3", (run_id, first, limit))
+        order = "t.number" if run_id is None else "t.ordinal"
+        rows = self._read(f"{SELECT_TOOL} {where} ORDER BY {order} LIMIT ?3", (run_id, first, limit))
         payload = self._cells.get if whole else self._cells.preview
         return [to_tool(row, self._cells.get, payload) for row in rows]
 
