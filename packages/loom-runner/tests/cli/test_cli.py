@@ -286,7 +286,7 @@ def test_an_existing_run_with_another_input_is_an_error(place):
             "async def f(n):\n    return 1 + await f(n)",
             "is neither a step(state, ctx) nor a @tailrec loop",
         ),
-        (".", None, "cannot load .: is a directory"),
+        (".", None, "cannot load .: it is a directory"),
     ],
 )
 def test_a_module_that_cannot_be_run_is_one_line(place, name, text, said):

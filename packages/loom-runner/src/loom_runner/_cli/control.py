@@ -27,7 +27,15 @@ from loom_runner._cli.options import (
     resume_hint,
     run_arguments,
 )
-from loom_runner._cli.output import Output, choose_output, styled_status, write_error, write_line, write_rows
+from loom_runner._cli.output import (
+    Output,
+    choose_output,
+    styled_status,
+    user_output_to_stderr,
+    write_error,
+    write_line,
+    write_rows,
+)
 from loom_runner._model.formatting import shorten
 from loom_runner.errors import UsageError
 
@@ -205,7 +213,7 @@ def fork(
     target = None if new_run_id is None else checked_run_id(new_run_id, "make")
     if named.module is not None:  # its types check the patched state
         require_database(db, named.run_id, "fork")
-        with contextlib.closing(load_module(named.module).runner(db, None)) as runner:
+        with user_output_to_stderr(), contextlib.closing(load_module(named.module).runner(db, None)) as runner:
             made = run_async(runner.fork(run_id=named.run_id, step=step, new_run_id=target, patch=change))
     else:
         with open_run_database(db, named.run_id, "fork", read_only=False) as store:

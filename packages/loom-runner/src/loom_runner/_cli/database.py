@@ -12,7 +12,7 @@ import click
 
 from loom_runner._cli.base import Amount, ExitCode, run_async
 from loom_runner._cli.options import open_database, open_run_database, parse_run, query_all_options, query_options
-from loom_runner._cli.output import Output, choose_output, write_error, write_json, write_line
+from loom_runner._cli.output import Output, choose_output, user_output_to_stderr, write_error, write_json, write_line
 from loom_runner._model.formatting import counted, one_line, plural, size
 from loom_runner.errors import UsageError
 
@@ -107,7 +107,7 @@ def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
     with open_database(db, "verify") if name is None else open_run_database(db, name, "verify") as store:
         report = store.reader.verify(name)
     if named is not None and named.module is not None:
-        with contextlib.closing(load_module(named.module).runner(db, None)) as runner:
+        with user_output_to_stderr(), contextlib.closing(load_module(named.module).runner(db, None)) as runner:
             fit = runner.verify_run(named.run_id)
         misfits = tuple(
             Problem(f"step {one['step_index']} of run {name}", one["problem"], name, one["step_index"])

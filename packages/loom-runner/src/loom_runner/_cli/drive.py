@@ -27,6 +27,7 @@ from loom_runner._cli.output import (
     choose_output,
     output_option,
     styled_status,
+    user_output_to_stderr,
     write_error,
     write_json,
     write_line,
@@ -182,8 +183,10 @@ def worker(
     from loom_runner._driver.worker import Worker
 
     mode = choose_output(output)
-    runner = load_module(module).runner(db, durability)
     with contextlib.ExitStack() as stack:
+        if mode != "text":
+            stack.enter_context(user_output_to_stderr())
+        runner = load_module(module).runner(db, durability)
         stack.callback(runner.close)
         stack.callback(runner.observe(_print_event if mode != "text" else _print_end))
 
@@ -213,8 +216,6 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
     from loom_runner._queries.views import run_view
     from loom_runner._store.lookup import read_run
 
-    loaded = load_module(module)
-    runner = loaded.runner(db, durability)
     resume_command = f"loom-runner resume {shlex.quote(module)} --run-id {shlex.quote(run_id)}{db_suffix(db)}"
     was_drained = False
 
@@ -224,6 +225,10 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
         runner.drain()
 
     with contextlib.ExitStack() as stack:
+        if output != "text":
+            stack.enter_context(user_output_to_stderr())
+        loaded = load_module(module)
+        runner = loaded.runner(db, durability)
         stack.callback(runner.close)
         if trace is not None:
             stack.enter_context(runner.tracing(run_id, trace))

@@ -46,10 +46,28 @@ __all__ = [
 ]
 
 DEFAULT_DB = "runs.sqlite"
+_NO_FILES = (":memory:", "-")
+"""Names with a meaning elsewhere. A file of such a name can be given as `./-`."""
+
+
+def database_file(address: str) -> str:
+    """Return the file that `--db` names.
+
+    Raises:
+        UsageError: It names no file: it is empty, `:memory:`, or `-`.
+    """
+    path = sqlite_path(address)
+    if path.strip() in _NO_FILES:
+        raise UsageError(
+            f"cannot use --db {path.strip()}: it is no file, and a run in it could not be resumed or read by another "
+            "command. Name a file, for instance runs.sqlite."
+        )
+    return path
+
 
 db_option = click.option(
     "--db",
-    type=sqlite_path,
+    type=database_file,
     metavar="FILE",
     default=DEFAULT_DB,
     show_default=True,

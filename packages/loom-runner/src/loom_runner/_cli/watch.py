@@ -147,4 +147,5 @@ class _Screen:
         who = f"  process {run.owner.pid}" if run.owner and run.is_leased else ""
         if (why := interruption(run)) is not None:
             who = f"  {why}"
-        return f"{click.style(run.run_id, bold=True)}  {styled_status(shown_status(run))}  step {run.step_index:,}{pace}{who}"
+        head = f"{click.style(run.run_id, bold=True)}  {styled_status(shown_status(run))}"
+        return f"{head}  step {run.step_index:,}{pace}{who}"

@@ -134,7 +134,7 @@ def test_ready_runs_are_those_of_every_kind_the_longest_due_first(store):
 def test_a_search_by_shown_status_tells_a_live_run_from_an_interrupted_one(store):
     fill(store, 80)
     runs = Runs(store)
-    names = {run_id for run_id in by_hand(store, RunFilter(("running",)))}
+    names = set(by_hand(store, RunFilter(("running",))))
     assert {run["run_id"] for run in runs.list(status="interrupted")} == names
     assert runs.list(status="running") == []
     assert len(runs.list(status=["interrupted", "failed"])) == 20

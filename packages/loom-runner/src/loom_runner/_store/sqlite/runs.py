@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.records import AttemptRecord, Claim, ErrorInfo
 from loom_runner._model.run_filter import ALL_RUNS, RunFilter
@@ -84,7 +84,7 @@ class RunReads(Reads):
                 values["statuses"] = json.dumps(list(which.statuses))
             query = _NEWEST_OF.format(conditions=conditions)
         with self._file.lock, self._file.named_errors():
-            rows: list[tuple[int, int]] = self._file.db.execute(query, values).fetchall()
+            rows: list[tuple[Any, ...]] = self._file.db.execute(query, values).fetchall()
         return self._runs_of([key for key, _ in rows])
 
     def _few_keys(self, which: RunFilter) -> list[int] | None:
