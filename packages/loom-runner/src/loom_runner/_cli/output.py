@@ -51,8 +51,13 @@ def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-_answers: TextIO | None = None
-"""Where answers go while stdout belongs to users' code; None means `sys.stdout`."""
+_answers: list[TextIO] = []
+"""Where answers go while stdout belongs to users' code; empty means `sys.stdout`."""
+
+
+def _stdout() -> TextIO | None:
+    """Return the stream for answers; None if the shell closed stdout."""
+    return _answers[0] if _answers else sys.stdout
 
 
 @contextlib.contextmanager
@@ -64,16 +69,16 @@ def user_output_to_stderr() -> Iterator[None]:
     that of stderr, and stays so until the process ends, because code of users may print at exit.
     Where `sys.stdout` has another descriptor (in a test), it is replaced for the block.
     """
-    global _answers
-    if _answers is not None or sys.stdout is None:
+    if _answers or sys.stdout is None:
         yield
         return
     stdout = sys.stdout
     if _descriptor(stdout) == 1:
         stdout.flush()
-        _answers = open(  # noqa: SIM115  (stays open to the end)
+        answers = open(  # noqa: SIM115  (stays open to the end)
             os.dup(1), "w", encoding=stdout.encoding, errors="backslashreplace", closefd=False
         )
+        _answers.append(answers)
         if _descriptor(sys.stderr) == 2:
             os.dup2(2, 1)
         else:
@@ -81,12 +86,12 @@ def user_output_to_stderr() -> Iterator[None]:
         cast("TextIOWrapper", stdout).reconfigure(line_buffering=True)
         yield
         return
-    _answers = stdout
+    _answers.append(stdout)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
-        _answers = None
+        _answers.clear()
 
 
 def _descriptor(stream: TextIO | None) -> int | None:
@@ -98,7 +103,7 @@ def _descriptor(stream: TextIO | None) -> int | None:
 
 def choose_output(output: Output | None) -> Output:
     """Return the given format, by default text for a terminal and JSON for a pipe."""
-    stdout = _answers or sys.stdout
+    stdout = _stdout()
     return output or ("text" if stdout is not None and stdout.isatty() else "json")
 
 
@@ -115,7 +120,7 @@ def write_line(text: str = "") -> None:
     A closed pipe is not an error; another error is reported when the command ends.
     """
     try:
-        click.echo(text, file=_answers)
+        click.echo(text, file=_stdout())
     except OSError as exc:
         discard_stdout(exc)
 
@@ -132,7 +137,7 @@ def write_json(value: Any, output: Output = "json") -> None:
     """Write one JSON value: indented for `json`, on one line for `jsonl`; ASCII unless stdout is
     Unicode.
     """
-    encoding = (getattr(_answers or sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    encoding = (getattr(_stdout(), "encoding", None) or "utf-8").lower().replace("-", "")
     indent = 2 if output == "json" else None
     write_line(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=indent))
 
@@ -222,7 +227,7 @@ def discard_stdout(error: OSError) -> None:
     if not isinstance(error, BrokenPipeError):
         _write_errors.append(error)
     # Otherwise Python reports the closed pipe again when it flushes stdout at exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1 if _answers is None else _answers.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _answers[0].fileno() if _answers else 1)
 
 
 def take_write_error() -> OSError | None:

@@ -93,6 +93,7 @@ class RunReads(Reads):
 
         Many are found faster in the order of the list, which ends after a page.
         """
+        values: tuple[str, ...]
         if which.prefix is not None:
             where, values = "run_id >= ? AND run_id < ?", (which.prefix, _after_prefix(which.prefix))
         elif which.text is not None:
