@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loom_runner._cli.base import Amount, ExitCode, run_async
-from loom_runner._cli.options import open_database, open_run_database, parse_run, query_all_options, query_options
+from loom_runner._cli.options import (
+    db_suffix,
+    open_database,
+    open_run_database,
+    parse_run,
+    query_all_options,
+    query_options,
+)
 from loom_runner._cli.output import Output, choose_output, user_output_to_stderr, write_error, write_json, write_line
 from loom_runner._model.formatting import counted, one_line, plural, size
 from loom_runner.errors import UsageError
@@ -38,7 +46,9 @@ def trace_command(
     name = parse_run(names, run_id, "trace").run_id
     html = html or page_name(name)
     with open_run_database(db, name, "trace") as store:
-        write_trace(store.reader, name, html)
+        folded = write_trace(store.reader, name, html)
+    if folded is not None:
+        write_error(f"{folded}. One by one: loom-runner history {shlex.quote(name)} --first N{db_suffix(db)}")
     mode = choose_output(output)
     if mode == "text":
         write_line(f"{html}  open it in a browser; it needs no network")

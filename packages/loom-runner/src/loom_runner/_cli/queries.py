@@ -153,6 +153,14 @@ def get(*, names: tuple[str, ...], run_id: str | None, db: str, output: Output |
             write_line(f"{key:<21} {value if isinstance(value, str) else json_text(value)}")
 
 
+def _state_text(row: Mapping[str, Any]) -> str:
+    decided = [
+        f"{each['id']} {each['tool']}: {each['how']} by {each['by']}" + (f" ({each['note']})" if each["note"] else "")
+        for each in row["decisions"]
+    ]
+    return "; ".join([*decided, *([] if row["state"] is None else [json_text(row["state"])])])
+
+
 @click.command()
 @query_options
 @_paged
@@ -160,18 +168,18 @@ def history(
     *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, first: int, limit: int
 ) -> None:
     """Show the committed steps and their checkpoints."""
-    from loom_runner._queries.views import step_view
+    from loom_runner._queries.views import step_views
 
     name = parse_run(names, run_id, "show the history of").run_id
     with open_run_database(db, name, "show the history of") as store:
-        rows = [step_view(step) for step in store.reader.steps(name, first=first, limit=limit)]
+        rows = step_views(store.reader, name, first=first, limit=limit)
     columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "step": lambda row: str(row["step_index"]),
         "outcome": lambda row: row["outcome"],
         "tries": lambda row: str(row["attempts"]),
         "at": lambda row: local_time(row["started_at"]),
         "took": lambda row: duration(row["duration_ms"] * 1000),
-        "state": lambda row: "" if row["state"] is None else json_text(row["state"]),
+        "state": _state_text,
     }
     write_rows(rows, columns, choose_output(output), empty=f"{name} has no committed steps from {first} on.")
     if rows and rows[0]["step_index"] > first:

@@ -9,7 +9,7 @@ from loom_runner._model.formatting import shorten
 from loom_runner._queries.approvals import read_approvals
 from loom_runner._queries.explain import Explanation, explain
 from loom_runner._queries.search import count_rows, search_runs
-from loom_runner._queries.views import approval_view, attempt_views, run_view, step_view, tool_view
+from loom_runner._queries.views import approval_view, attempt_views, run_view, step_views, tool_view
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.lookup import read_run, read_run_if_any
 from loom_runner.errors import UsageError
@@ -93,10 +93,12 @@ class Runs:
         return [run_view(record) for record in found]
 
     def history(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
-        """Return committed steps, each with the checkpoint after it."""
+        """Return committed steps, each with the checkpoint after it and the decisions of people about
+        its calls.
+        """
         self._record(run_id, "show the history of")
         _check_page("show the history", first=first, limit=limit)
-        return [step_view(step) for step in self._reader.steps(run_id, first=first, limit=limit)]
+        return step_views(self._reader, run_id, first=first, limit=limit)
 
     def attempts(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
         """Return every attempt of every step: failed, interrupted and committed ones."""

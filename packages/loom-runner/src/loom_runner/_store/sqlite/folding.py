@@ -40,7 +40,7 @@ class FoldReads(Reads):
     """Read sums over the steps of a run."""
 
     def size_of_run(self, run_id: str) -> RunSize:
-        """Count the rows of a run; each number is 0 if there is no such run."""
+        """See `StoreReader`."""
         [(steps, attempts, calls, leases)] = self._read(
             f"""SELECT
                 (SELECT count(*) FROM steps WHERE {SPAN}), (SELECT count(*) FROM attempts WHERE run_key = ?1),
@@ -51,12 +51,7 @@ class FoldReads(Reads):
         return RunSize(steps, attempts, calls, leases)
 
     def notable_steps(self, run_id: str, *, each: int) -> list[int]:
-        """Return the numbers of the steps that a person looks for in a long run, in order.
-
-        The first and the last `each` of: all steps; those that were tried again, or failed; those
-        that did not simply continue; those with a call that failed or was decided about, or with an
-        approval request; those at which a process ended badly. And the `each` slowest steps.
-        """
+        """See `StoreReader`."""
         values = (self._key(run_id), 0, FOREVER, each)
         found: set[int] = set()
         for query in _NOTABLE:
@@ -66,7 +61,7 @@ class FoldReads(Reads):
         return sorted(found)
 
     def folded_steps(self, run_id: str, first: int, stop: int) -> FoldedSteps:
-        """Return the sums over the steps from `first` on and before `stop`."""
+        """See `StoreReader`."""
         values = (self._key(run_id), first, stop)
         rows = self._read(
             f"""SELECT outcome, count(*), sum({_TOOK}), min(started_at), max(ended_at), min(fence), max(fence),
@@ -102,7 +97,7 @@ class FoldReads(Reads):
         )
 
     def fences_of_steps(self, run_id: str, indexes: Sequence[int]) -> list[int]:
-        """Return the fences under which these steps were committed or tried, in order."""
+        """See `StoreReader`."""
         key, wanted = self._key(run_id), json.dumps(list(indexes))
         rows = self._read(
             """SELECT fence FROM steps

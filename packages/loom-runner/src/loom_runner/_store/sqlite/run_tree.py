@@ -49,9 +49,11 @@ interrupted."""
 class RunTreeReads(RunReads):
     """Read runs and their descendants, and which runs are ready."""
 
-    def children(self, run_id: str) -> list[RunRecord]:
-        where = "WHERE r.parent_key = (SELECT run_key FROM runs WHERE run_id = ?) ORDER BY r.run_key"
-        return [to_run(row, self._cells.get) for row in self._read(f"{SELECT_RUN} {where}", (run_id,))]
+    def children(self, run_id: str, *, after: RunRecord | None = None, limit: int = -1) -> list[RunRecord]:
+        where = """WHERE r.parent_key = (SELECT run_key FROM runs WHERE run_id = ?) AND r.run_key > ?
+            ORDER BY r.run_key LIMIT ?"""
+        values = (run_id, 0 if after is None else after.run_key, limit)
+        return [to_run(row, self._cells.get) for row in self._read(f"{SELECT_RUN} {where}", values)]
 
     def statuses(self, run_ids: Sequence[str]) -> dict[str, tuple[Status, int]]:
         rows = self._read(

@@ -109,8 +109,10 @@ class RunReads(Reads):
         found = {row[0]: row for row in self._read(f"{SELECT_RUN} {where}", (json.dumps(list(keys)),))}
         return [to_run(found[key], self._cells.get) for key in keys if key in found]
 
-    def leases(self, run_id: str) -> list[LeaseRecord]:
-        rows = self._read(f"{SELECT_LEASE} {OF_RUN} ORDER BY fence", (run_id,))
+    def leases(self, run_id: str, *, fences: Sequence[int] | None = None) -> list[LeaseRecord]:
+        some = "" if fences is None else "AND fence IN (SELECT value FROM json_each(?2))"
+        values = (run_id,) if fences is None else (run_id, json.dumps(list(fences)))
+        rows = self._read(f"{SELECT_LEASE} {OF_RUN} {some} ORDER BY fence", values)
         return [to_lease(row, self._cells.get) for row in rows]
 
 

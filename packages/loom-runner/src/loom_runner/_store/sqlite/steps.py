@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_runner._model.waits import SETTLED, DecisionWait
 from loom_runner._store.cells import PLAIN_UP_TO_BYTES
 from loom_runner._store.sqlite.approvals import ApprovalWrites
-from loom_runner._store.sqlite.base import OF_RUN, STEPS_OF_RUN, Reads
+from loom_runner._store.sqlite.base import FOREVER, OF_RUN, STEPS_OF_RUN, Reads
 from loom_runner._store.sqlite.readiness import (
     set_ready_at,
     set_ready_at_of_interrupted_run,
@@ -113,9 +113,14 @@ class StepReads(Reads):
             nearest=nearest,
         )
 
-    def attempts(self, run_id: str) -> list[AttemptRecord]:
-        where = f"{OF_RUN} ORDER BY step_index, attempt, rowid"
-        rows = self._read(f"{SELECT_ATTEMPT} {where}", (run_id,))
+    def attempts(
+        self, run_id: str, *, first: int = 0, stop: int = FOREVER, limit: int = -1, newest: bool = False
+    ) -> list[AttemptRecord]:
+        order = ("step_index DESC, attempt DESC, rowid DESC", "step_index, attempt, rowid")[not newest]
+        where = f"{OF_RUN} AND step_index >= ?2 AND step_index < ?3 ORDER BY {order} LIMIT ?4"
+        rows = self._read(f"{SELECT_ATTEMPT} {where}", (run_id, first, stop, limit))
+        if newest:
+            rows.reverse()
         return [to_attempt(row, self._cells.get) for row in rows]
 
 
