@@ -160,7 +160,7 @@ def prune(
     """
     from loom_runner._model.retention import parse_keep
 
-    name = parse_run(names, run_id, "prune").run_id if names or run_id else None
+    name = parse_run(names, run_id, "prune", only_run=True).run_id if names or run_id else None
     what: dict[str, Any] = {"run_id": name, "keep": None if keep is None else parse_keep(keep)}
     if days is not None:
         what["before_us"] = time.time_ns() // 1000 - int(days * 86_400_000_000)

@@ -97,7 +97,7 @@ def run(
     """
     if len(names) == 1 and run_id is None:
         raise UsageError(f"cannot run {shorten(names[0], 60)}: the run id is missing. Give --run-id RUN.")
-    named = parse_run(names, run_id, "run")
+    named = parse_run(names, run_id, "run", only_run=True)
     if named.module is None:
         raise UsageError(f"cannot run {named.run_id!r}: the module is missing. Give MODULE, for instance agent.py.")
 

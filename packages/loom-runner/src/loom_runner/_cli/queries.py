@@ -9,6 +9,7 @@ import click
 
 from loom_runner._cli.base import Count
 from loom_runner._cli.options import (
+    NamedRun,
     db_option,
     db_suffix,
     json_text,
@@ -31,9 +32,12 @@ from loom_runner._cli.output import (
     write_rows,
 )
 from loom_runner._model.formatting import duration, shorten
+from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from loom_runner._store.protocol import StoreReader
 
 __all__ = ["QUERY_COMMANDS"]
 
@@ -133,17 +137,20 @@ def list_command(
 @query_options
 @click.option("--raw", is_flag=True, help="Print only the state, as it is stored.")
 def get(*, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, raw: bool) -> None:
-    """Show a run's row: status, state, result, error."""
+    """Show a run's row: status, state, result, error.
+
+    RUN#3 shows a tool call, RUN#r3 an approval request.
+    """
     from loom_runner._queries.views import run_view
     from loom_runner._store.lookup import read_run
 
-    name = parse_run(names, run_id, "get").run_id
-    with open_run_database(db, name, "get") as store:
-        record = read_run(store.reader, name, "get")
+    named = parse_run(names, run_id, "get")
+    with open_run_database(db, named.run_id, "get") as store:
+        record = read_run(store.reader, named.run_id, "get")
+        view = run_view(record) if named.item is None else _item(store.reader, named)
     if raw:
         write_line(record.state)
         return
-    view = run_view(record)
     mode = choose_output(output)
     if mode != "text":
         write_json(view, mode)
@@ -151,6 +158,21 @@ def get(*, names: tuple[str, ...], run_id: str | None, db: str, output: Output |
     for key, value in view.items():
         if value is not None:
             write_line(f"{key:<21} {value if isinstance(value, str) else json_text(value)}")
+
+
+def _item(reader: StoreReader, named: NamedRun) -> dict[str, Any]:
+    """Return the tool call or the approval request that was named."""
+    from loom_runner._queries.approvals import read_approvals
+    from loom_runner._queries.views import approval_view, tool_view
+    from loom_runner._store.in_doubt import read_tool_calls
+
+    views = [tool_view(call) for call in read_tool_calls(reader, named.run_id, first=named.call or 0, limit=1)]
+    if named.request is not None:
+        views = [approval_view(request) for request in read_approvals(reader, named.run_id)]
+    for view in views:
+        if view["id"] == named.item:
+            return view
+    raise UsageError(f"cannot get {named.item}: the run has no such {'call' if named.call else 'request'}.")
 
 
 def _state_text(row: Mapping[str, Any]) -> str:
@@ -233,15 +255,28 @@ _CALLS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 @click.command("tool-calls")
 @query_options
-def tool_calls(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
-    """Show the tool ledger of a run."""
+@click.option("--first", type=Count(min=0), default=0, help="Begin at this call: 7 for RUN#7.")
+@click.option("--limit", type=Count(min=1), default=1000, show_default=True, help="The largest number.")
+def tool_calls(
+    *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, first: int, limit: int
+) -> None:
+    """Show the tool ledger of a run.
+
+    RUN#3 shows one call of it.
+    """
     from loom_runner._queries.views import tool_view
     from loom_runner._store.in_doubt import read_tool_calls
 
-    name = parse_run(names, run_id, "show the tool calls of").run_id
+    named = parse_run(names, run_id, "show the tool calls of")
+    name = named.run_id
+    first, limit = (first, limit) if named.call is None else (named.call, 1)
     with open_run_database(db, name, "show the tool calls of") as store:
-        rows = [tool_view(call) for call in read_tool_calls(store.reader, name)]
-    write_rows(rows, _CALLS, choose_output(output), empty=f"{name} has called no tools.")
+        found = read_tool_calls(store.reader, name, first=first, limit=limit)
+    rows = [tool_view(call) for call in found if named.call in (None, call.number)]
+    empty = f"{name} has called no tools." if named.call is None and not first else f"{name} has no such call."
+    write_rows(rows, _CALLS, choose_output(output), empty=empty)
+    if len(rows) >= limit > 1:
+        write_error(f"more may follow: --first {found[-1].number + 1}")
 
 
 @click.command()
@@ -255,11 +290,13 @@ def doubts(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
     from loom_runner._store.in_doubt import read_tool_calls
     from loom_runner._store.lookup import read_run
 
-    name = parse_run(names, run_id, "show the calls in doubt of").run_id if names or run_id else None
+    named = parse_run(names, run_id, "show the calls in doubt of") if names or run_id else None
+    name = None if named is None else named.run_id
     with open_database(db, "show calls in doubt") as store:
         if name is not None:
             read_run(store.reader, name, "show the calls in doubt of")
-        rows = [tool_view(call) for call in read_tool_calls(store.reader, name, in_doubt=True)]
+        found = read_tool_calls(store.reader, name, in_doubt=True)
+        rows = [tool_view(call) for call in found if named is None or named.call in (None, call.number)]
     columns = {head: _CALLS[head] for head in ("call", "step", "tool", "tries")} | {
         "since": lambda row: local_time(row["started_at"]),
         "arguments": lambda row: json_text(row["arguments"]),
@@ -267,7 +304,9 @@ def doubts(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
     mode = choose_output(output)
     write_rows(rows, columns, mode, empty="No call is in doubt.")
     if rows and mode == "text":
-        write_error(f"decide: loom-runner resolve '{rows[0]['id']}' --retry | --skip | --result JSON{db_suffix(db)}")
+        write_error(
+            f"decide: loom-runner resolve {shlex.quote(rows[0]['id'])} --retry | --skip | --result JSON{db_suffix(db)}"
+        )
 
 
 @click.command()

@@ -14,6 +14,7 @@ from loom_runner._model.run_filter import RunFilter
 from loom_runner._queries.liveness import is_interrupted
 from loom_runner._queries.search import each_running
 from loom_runner._store.in_doubt import read_tool_calls
+from loom_runner.run_ids import call_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,7 +162,7 @@ def _broken(reader: SQLiteReader, running: list[RunRecord]) -> Iterator[Check]:
         newest = reader.list_runs(limit=_SHOWN, which=RunFilter(statuses=(status,)))
         yield _named(status, counts.get(status, 0), newest, what)
     doubts = read_tool_calls(reader, in_doubt=True)
-    names = ", ".join(f"{call.run_id}#{call.number}" for call in doubts[:_SHOWN])
+    names = ", ".join(call_id(call.run_id, call.number) for call in doubts[:_SHOWN])
     text = f"{plural(len(doubts), 'call')}: {names}; loom-runner doubts" if doubts else "none"
     yield Check("in doubt", "warn" if doubts else "ok", text)
 

@@ -13,6 +13,7 @@ from loom_runner._queries.liveness import shown_status
 from loom_runner._queries.views import approval_view, attempt_view, each_step, run_view, step_view, tool_view
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.lookup import read_run
+from loom_runner.run_ids import call_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +81,7 @@ def lease_view(lease: LeaseRecord) -> dict[str, Any]:
 
 def _try_view(run_id: str, earlier: ToolTry) -> dict[str, Any]:
     return {
-        "id": f"{run_id}#{earlier.number}",
+        "id": call_id(run_id, earlier.number),
         "try": earlier.ordinal,
         "status": earlier.status,
         "started_at": to_iso(earlier.started_at),

@@ -13,6 +13,7 @@ from loom_runner._model.formatting import plural, shorten
 from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait
 from loom_runner._queries.liveness import is_interrupted
 from loom_runner._store.in_doubt import read_tool_calls
+from loom_runner.run_ids import call_id, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,14 +67,14 @@ def waits_for(run: RunRecord, doubts: Sequence[ToolRecord]) -> str | None:
 def _decisions(run: RunRecord, wait: DecisionWait, doubts: Sequence[ToolRecord]) -> Iterator[str]:
     if wait.doubt is not None:
         doubt = next((call for call in doubts if call.number == wait.doubt), None)
-        name = f"{run.run_id}#{wait.doubt}"
+        name = call_id(run.run_id, wait.doubt)
         if doubt is None:
             yield f"nothing: {name} was decided"
         else:
             what = f"{doubt.name} {shorten(doubt.arguments, 80)}"
             yield f"a decision about {name}: {what} was interrupted in step {run.step_index}"
     if wait.approvals:
-        names = ", ".join(f"{run.run_id}#{number}" for number in wait.approvals)
+        names = ", ".join(request_id(run.run_id, number) for number in wait.approvals)
         yield f"{plural(len(wait.approvals), 'approval')} ({names}){_until(wait.until)}"
 
 
@@ -97,8 +98,8 @@ def next_commands(
     resume = f"{command} resume {shlex.quote(module)} --run-id {run_id}{db}"
     if run.status == "waiting":
         if isinstance(wait, DecisionWait) and any(call.number == wait.doubt for call in doubts):
-            call_id = shlex.quote(f"{run.run_id}#{wait.doubt}")
-            return {"decide": f"{command} resolve {call_id} --retry | --skip | --result JSON{db}"}
+            call = shlex.quote(call_id(run.run_id, wait.doubt or 0))
+            return {"decide": f"{command} resolve {call} --retry | --skip | --result JSON{db}"}
         if isinstance(wait, DecisionWait) and wait.approvals:
             return {"decide": f"{command} approvals {run_id}{db}"}
         if isinstance(wait, SignalWait):

@@ -106,10 +106,12 @@ class Runs:
         _check_page("show the attempts", first=first, limit=limit)
         return attempt_views(self._reader, record, first=first, limit=limit)
 
-    def tool_calls(self, run_id: str) -> Sequence[dict[str, Any]]:
-        """Return the tool calls of a run."""
+    def tool_calls(self, run_id: str, *, first: int = 0, limit: int | None = None) -> Sequence[dict[str, Any]]:
+        """Return the tool calls of a run, from the number `first` on; by default all."""
         self._record(run_id, "show the tool calls of")
-        return [tool_view(call) for call in read_tool_calls(self._reader, run_id)]
+        _check_page("show the tool calls", first=first, **({} if limit is None else {"limit": limit}))
+        calls = read_tool_calls(self._reader, run_id, first=first, limit=-1 if limit is None else limit)
+        return [tool_view(call) for call in calls]
 
     def doubts(self, run_id: str | None = None) -> Sequence[dict[str, Any]]:
         """Return the tool calls in doubt (started, without a recorded end), of one run or of

@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 
+_ALL: Final = 1 << 32
+"""A number above that of every step."""
 _PAGE_STEPS: Final = 100
 """Steps per page. Each may contain a state of a megabyte."""
 
@@ -109,9 +111,9 @@ def attempt_views(reader: StoreReader, run: RunRecord, *, first: int = 0, limit:
     """
     steps = reader.steps(run.run_id, first=first, limit=limit, states=False)
     is_last_page = len(steps) < limit
-    stop = None if is_last_page or not steps else steps[-1].step_index + 1
+    stop = _ALL if is_last_page else steps[-1].step_index + 1
     rows: dict[int, list[dict[str, Any]]] = {}
-    for attempt in reader.attempts(run.run_id, first=first, **({} if stop is None else {"stop": stop})):
+    for attempt in reader.attempts(run.run_id, first=first, stop=stop):
         rows.setdefault(attempt.step_index, []).append(attempt_view(attempt))
     for step in steps:
         view = {

@@ -18,11 +18,18 @@ if TYPE_CHECKING:
 __all__ = ["read_tool_calls", "with_liveness"]
 
 
-def read_tool_calls(reader: StoreReader, run_id: str | None = None, *, in_doubt: bool = False) -> list[ToolRecord]:
-    """Return tool calls of one run or of all; with `in_doubt`, only those whose outcome is
-    unknown.
+def read_tool_calls(
+    reader: StoreReader, run_id: str | None = None, *, in_doubt: bool = False, first: int = 0, limit: int = -1
+) -> list[ToolRecord]:
+    """Return tool calls of one run or of all.
+
+    Args:
+        in_doubt: Only those whose outcome is unknown.
+        first: The number of the first call.
+        limit: The largest number of calls read; a negative number is no limit.
     """
-    calls = [with_liveness(call) for call in reader.tool_calls(run_id, open_only=in_doubt)]
+    rows = reader.tool_calls(run_id, open_only=in_doubt, first=first, limit=limit)
+    calls = [with_liveness(call) for call in rows]
     return [call for call in calls if call.is_in_doubt] if in_doubt else calls
 
 

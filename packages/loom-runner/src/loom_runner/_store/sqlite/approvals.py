@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_runner._model.approvals import ApprovalRecord, Decision
 from loom_runner._store.sqlite.base import OF_RUN, Reads, Writes
 from loom_runner._store.sqlite.readiness import set_ready_at_of_run
+from loom_runner.run_ids import request_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -110,7 +111,7 @@ class ApprovalWrites(Writes):
 def _to_approval(row: tuple[Any, ...], get: Callable[[Cell, str], str]) -> ApprovalRecord:
     run_id, number, step_index, key, name, arguments, arguments_hash, requested_at, expires_at = row[:9]
     reason, needed, policy, status, decisions, edited = row[9:]
-    what = f"approval request {run_id}#{number}"
+    what = f"approval request {request_id(run_id, number)}"
     return ApprovalRecord(
         run_id,
         number,
