@@ -16,7 +16,7 @@ from loom_runner._cli.options import (
     db_option,
     db_suffix,
     json_text,
-    open_run_database,
+    open_database,
     parse_run,
     require_database,
     run_arguments,
@@ -130,6 +130,7 @@ def resume(
 
     MODULE is by default the one that drove the run last. A failed run tries its step again.
     """
+    from loom_runner._model.products import product_of, resume_with_product
     from loom_runner._queries.hints import module_of
 
     if len(names) == 1 and run_id is None and Path(names[0]).suffix == ".py":
@@ -137,13 +138,17 @@ def resume(
     named = parse_run(names, run_id, "resume")
     module = named.module
     if module is None:
-        with open_run_database(db, named.run_id, "resume") as store:
-            module = module_of(store.reader, named.run_id)
-            program = read_run(store.reader, named.run_id, "resume").program
+        with open_database(db, f"resume {named.run_id!r}") as store:
+            record = read_run(store.reader, named.run_id, "resume")
+            module = record.module or module_of(store.reader, record)
         if module is None:
+            product = product_of(record.program)
+            what = "Give MODULE, the file or the module of that agent."
+            if product is not None:
+                what = f"Resume it with {product}: {resume_with_product(product, named.run_id, db)}"
             raise UsageError(
-                f"cannot resume {named.run_id!r}: it is a run of program {program!r}, and the database names no module "
-                "of it. Give MODULE, or resume it with the command of that program."
+                f"cannot resume {named.run_id!r}: it is a run of {record.program!r}, and the database names no module "
+                f"of it. {what}"
             )
         write_error(f"module: {module}, which drove the run last.")  # code that only the database names is executed
     require_database(db, named.run_id, "resume")

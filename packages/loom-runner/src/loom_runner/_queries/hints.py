@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from loom_runner._model.clock import to_iso
 from loom_runner._model.formatting import plural, shorten
+from loom_runner._model.products import product_of, resume_with_product
 from loom_runner._model.waits import ChildrenWait, DecisionWait, SignalWait, TimerWait
 from loom_runner._queries.liveness import is_interrupted
 from loom_runner._store.in_doubt import read_tool_calls
@@ -24,21 +25,21 @@ if TYPE_CHECKING:
 __all__ = ["clock_time", "module_of", "next_commands", "open_calls", "page_name", "waits_for"]
 
 
-def module_of(reader: StoreReader, run_id: str) -> str | None:
+def module_of(reader: StoreReader, run: str | RunRecord) -> str | None:
     """Return the agent module that drove a run last, as its user named it; None if none is
     recorded.
 
     A child or a fork that was never driven has the module of its parent or origin.
     """
     seen: set[str] = set()
-    name: str | None = run_id
-    while name is not None and name not in seen:
-        seen.add(name)
-        module = next((lease.module for lease in reversed(reader.leases(name)) if lease.module), None)
+    record = reader.get_run(run) if isinstance(run, str) else run
+    while record is not None and record.run_id not in seen:
+        seen.add(record.run_id)
+        module = record.module or reader.last_module(record.run_id)
         if module is not None:
             return module
-        run = reader.get_run(name)
-        name = None if run is None else run.parent_run_id or (run.forked_from or {}).get("run_id")
+        above = record.parent_run_id or (record.forked_from or {}).get("run_id")
+        record = None if above is None else reader.get_run(above)
     return None
 
 
@@ -96,6 +97,9 @@ def next_commands(
     run_id = shlex.quote(run.run_id)
     wait = run.wait
     resume = f"{command} resume {shlex.quote(module)} --run-id {run_id}{db}"
+    product = product_of(run.program)
+    if product is not None and command != product:
+        resume = resume_with_product(product, run.run_id, database)
     if run.status == "waiting":
         if isinstance(wait, DecisionWait) and any(call.number == wait.doubt for call in doubts):
             call = shlex.quote(call_id(run.run_id, wait.doubt or 0))

@@ -170,6 +170,9 @@ class StoreReader(Protocol):
         numbers.
         """
 
+    def last_module(self, run_id: str) -> str | None:
+        """Return the module of the latest lease that records one."""
+
     def signals(self, run_id: str, *, name: str | None = None) -> list[SignalRecord]:
         """Return a run's signals in the order of arrival; with `name`, those that no step has
         received.

@@ -115,6 +115,10 @@ class RunReads(Reads):
         rows = self._read(f"{SELECT_LEASE} {OF_RUN} {some} ORDER BY fence", values)
         return [to_lease(row, self._cells.get) for row in rows]
 
+    def last_module(self, run_id: str) -> str | None:
+        query = f"SELECT module FROM leases {OF_RUN} AND module IS NOT NULL ORDER BY fence DESC LIMIT 1"
+        return next((module for (module,) in self._read(query, (run_id,))), None)
+
 
 class RunWrites(Writes):
     """Write `runs` and `leases`."""
