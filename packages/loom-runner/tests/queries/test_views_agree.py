@@ -202,7 +202,9 @@ def test_all_views_agree_at_every_stage_of_an_eventful_run(story):
     assert person.meta == {"tools": "deploy", "decided_by": "bob", "notes": "change 42"}
     assert person.output == ["r#r1 deploy approved by bob via loom-runner: change 42"]
     assert person.input[0]["arguments"] == {"env": "production"}
-    assert waits[f"wait for a decision about {doubt['id']}"].meta["decided_by"] == "ann"
+    [charged] = [span for span in trace.spans if span.name == "charge"]
+    assert (charged.duration_ns, charged.meta["decided_by"]) == (killed.duration_ns, "ann"), "not until the decision"
+    assert waits[f"wait for a decision about {doubt['id']} (charge)"].meta["decided_by"] == "ann"
     assert waits["wait for signal 'go'"].output == "now"
     assert "wait for children" in waits
 

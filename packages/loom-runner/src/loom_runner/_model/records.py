@@ -252,12 +252,16 @@ class ToolRecord:
 
     @property
     def ran_until(self) -> int | None:
-        """When the call ended: as recorded, or when its process was last alive; None while it
-        runs.
+        """When the call ended, or, if its process disappeared, when that was last alive; None while
+        it runs.
+
+        The recorded end of a call about which a person has decided is the time of the decision.
         """
-        if self.ended_at is not None or not self.is_in_doubt:
-            return self.ended_at
-        return max(self.started_at, self.alive_until or self.started_at)
+        if self.ended_at is not None:
+            if self.decided_by is None or self.alive_until is None:
+                return self.ended_at
+            return max(self.started_at, min(self.ended_at, self.alive_until))
+        return max(self.started_at, self.alive_until or self.started_at) if self.is_in_doubt else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Explanation", "explain"]
 
 _SHOWN_EVENTS: Final = 40
+_READ_CHILDREN: Final = 1_000
 _READ_EVENTS: Final = 500
 """At most this many of the first, and of the last, leases and attempts are read."""
 
@@ -51,10 +52,13 @@ class Explanation:
         rows = [(event["what"], event["text"], clock_time(event["at"])) for event in events]
         if left_out:
             rows.insert(_SHOWN_EVENTS // 4, ("...", f"{plural(left_out, 'event')} more (--output json has all)", ""))
+        children = self.data["children"]
         rows += [
             ("child", f"{child['run_id']}  {child['status']}  {plural(child['step_index'], 'step')}", "")
-            for child in self.data["children"]
+            for child in children[:_SHOWN_EVENTS]
         ]
+        if len(children) > _SHOWN_EVENTS:
+            rows.append(("child", "and more: loom-runner children lists them", ""))
         rows += [(name, one_line(self.data[name]), "") for name in ("tools", "waits", "error") if self.data[name]]
         if self.data["status"] == "completed":
             rows.append(("result", shorten(json.dumps(self.data["result"], ensure_ascii=False), 200), ""))
@@ -115,7 +119,7 @@ def explain(
         "waits": waits_for(run, doubts),
         "children": [
             {"run_id": child.run_id, "status": shown_status(child), "step_index": child.step_index}
-            for child in reader.children(run_id)
+            for child in reader.children(run_id, limit=_READ_CHILDREN)
         ],
         "error": None if run.error is None else str(run.error),
         "next": next_commands(run, doubts, command=command, module=module or last, database=reader.address),

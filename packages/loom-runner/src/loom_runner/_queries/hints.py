@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["clock_time", "module_of", "next_commands", "open_calls", "page_name", "waits_for"]
 
 
+_SHOWN_CHILDREN = 10
+
+
 def module_of(reader: StoreReader, run: str | RunRecord) -> str | None:
     """Return the agent module that drove a run last, as its user named it; None if none is
     recorded.
@@ -58,7 +61,8 @@ def waits_for(run: RunRecord, doubts: Sequence[ToolRecord]) -> str | None:
         case TimerWait(until=until):
             return f"the time{_until(until)}"
         case ChildrenWait(children=children, needed=needed):
-            return f"{needed} of its children {', '.join(children)}"
+            more = f", and {len(children) - _SHOWN_CHILDREN:,} more" if len(children) > _SHOWN_CHILDREN else ""
+            return f"{needed} of its children {', '.join(children[:_SHOWN_CHILDREN])}{more}"
         case DecisionWait():
             return ", and ".join(_decisions(run, run.wait, doubts))
         case None:

@@ -126,12 +126,6 @@ class RunSpans:
             if lease.ended_as == "waiting" and lease.ended_at is not None:
                 spans.append(self._wait(lease, None if is_last_known else after))
             step_after, previous = stop, lease
-        if self.gaps:
-            folded = sum(span.meta["folded_steps"] for _, _, span in self.gaps)
-            root.meta["folded_steps"] = folded
-            root.meta["folded"] = (
-                f"{folded:,} of {self.run.step_index:,} steps are folded: each row of folded steps shows their sums"
-            )
         return spans
 
     def _root(self) -> RowSpan:

@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 from bisect import bisect_right
+from collections import Counter
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields, replace
 from importlib.metadata import entry_points
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from flow_xray import FlowXrayError, Span, TraceResult, trace
 
+from loom_runner._model.formatting import plural
 from loom_runner._queries.liveness import shown_status
 from loom_runner._queries.row_spans import RowSpan, row_id, step_id, tool_id
 from loom_runner._queries.run_trace import RunSpans, run_tree_spans
@@ -48,6 +50,13 @@ if TYPE_CHECKING:
 __all__ = ["golden_trace", "trace_of", "tracing", "write_diff", "write_trace"]
 
 DESCRIBERS = "loom_runner.describers"
+_FOLDED = {
+    "folded_steps": "step",
+    "folded_attempts": "failed attempt",
+    "folded_calls": "tool call",
+    "folded_runs": "child run",
+}
+"""What a span of folded rows counts, by its fact."""
 
 
 def write_trace(reader: StoreReader, run_id: str, path: str | Path, *, live: TraceResult | None = None) -> str | None:
@@ -158,11 +167,25 @@ def trace_of(reader: StoreReader, run_id: str, *, live: TraceResult | None = Non
         "program": run.program,
         "steps": run.step_index,
     }
-    folded = [span.meta["folded"] for span in spans if "folded" in span.meta]
-    if folded:
-        meta["folded"] = folded[0]
+    folded = _folded(spans)
+    if folded is not None:
+        meta["folded"] = spans[0].meta["folded"] = folded
     value = None if run.result is None else json.loads(run.result)
     return TraceResult(name=run_id, spans=spans, value=value, meta=meta)
+
+
+def _folded(spans: list[Span]) -> str | None:
+    """Return what a trace folds, as a sentence; None if nothing."""
+    sums: Counter[str] = Counter()
+    for span in spans:
+        for name, what in _FOLDED.items():
+            count = span.meta.get(name)
+            if isinstance(count, int):
+                sums[what] += count
+    if not sums:
+        return None
+    counted = ", ".join(plural(count, what) for what, count in sums.items())
+    return f"folded, with their sums in one row each: {counted}"
 
 
 def golden_trace(reader: StoreReader, run_id: str) -> str:
@@ -272,7 +295,7 @@ def _add_up(sums: dict[tuple[str, str, str, str], Span], span: Span, place: Span
             meta={"model": span.meta["model"]} if "model" in span.meta else {},
             thread=place.thread,
         )
-    numbers: dict[str, Any] = {"folded_calls": 1}
+    numbers: dict[str, Any] = {"spans": 1}
     numbers |= {name: value for name, value in span.meta.items() if name.endswith("_tokens") or name == "cost_usd"}
     meta: dict[str, Any] = total.meta
     for name, value in numbers.items():
@@ -287,7 +310,7 @@ def _merge_live(live: list[Span], drawn: list[Span]) -> list[Span]:
     by_id = {span.id: span for span in drawn}
     rows = {span.id: str(span.meta["row_id"]) for span in live if span.meta.get("row_id") in by_id}
     kept = []
-    is_folded = any("folded" in span.meta for span in drawn)
+    is_folded = any("folded_steps" in span.meta for span in drawn)
     folded: set[str] = set()
     for span in live:  # parents come before their children
         if is_folded and (span.parent_id in folded or ("row_id" in span.meta and span.id not in rows)):

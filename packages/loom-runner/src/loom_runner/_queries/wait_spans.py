@@ -76,7 +76,8 @@ def _show_decisions(
     span: RowSpan, lease: LeaseRecord, requests: Sequence[ApprovalRecord], calls: Sequence[ToolRecord]
 ) -> None:
     """Show who was asked what, and what they decided."""
-    span.name = f"wait for {lease.note or 'a person'}"
+    of = f" ({', '.join(call.name for call in calls)})" if calls else ""
+    span.name = f"wait for {lease.note or 'a person'}{of}"
     span.input = [_asked(request) for request in requests] or None
     texts = [text for request in requests for text in decision_texts(request)]
     texts += [f"{call_id(call.run_id, call.number)} {call.name} decided by {call.decided_by}" for call in calls]

@@ -153,7 +153,8 @@ class StoreReader(Protocol):
 
         The first and the last `each` of: all steps; those that were tried again, or failed; those
         that did not simply continue; those with a call that failed or was decided about, or with an
-        approval request; those at which a process ended badly. And the `each` slowest steps.
+        approval request; those at which a process ended badly. And of the steps that took more
+        than ten times the average, the ten slowest.
         """
 
     def folded_steps(self, run_id: str, first: int, stop: int) -> FoldedSteps:

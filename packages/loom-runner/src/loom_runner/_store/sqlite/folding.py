@@ -33,7 +33,11 @@ _NOTABLE: Final = (
     """SELECT DISTINCT first_step FROM leases WHERE run_key = ?1 AND first_step >= ?2 AND first_step < ?3
        AND ended_as IN ('lost', 'failed', 'parked', 'interrupted') ORDER BY first_step {order} LIMIT ?4""",
 )
-_SLOWEST: Final = f"SELECT step_index FROM steps WHERE {SPAN} ORDER BY {_TOOK} DESC LIMIT ?4"
+_SLOWEST: Final = f"""
+    SELECT step_index FROM steps WHERE {SPAN}
+    AND {_TOOK} > 10 * (SELECT work_us / max(step_index - first_step, 1) FROM runs WHERE run_key = ?1)
+    ORDER BY {_TOOK} DESC LIMIT min(?4, 10)
+"""
 
 
 class FoldReads(Reads):
