@@ -168,7 +168,7 @@ def test_tokens_of_folded_steps_are_added_up(store, monkeypatch):
     assert len(folded) < 100
 
 
-def test_live_spans_of_folded_steps_are_left_out(store, tmp_path):
+def test_live_spans_of_folded_steps_are_left_out(store, tmp_path, monkeypatch):
     from flow_xray import trace
 
     async def step(state, ctx):
@@ -178,18 +178,9 @@ def test_live_spans_of_folded_steps_are_left_out(store, tmp_path):
 
     runner = a_runner(store, step)
     pages = []
-    original = tracing.write_trace
-
-    def kept(reader, run_id, path, *, live=None):
-        pages.append(trace_of(reader, run_id, live=live))
-        return original(reader, run_id, path, live=live)
-
-    tracing.write_trace = kept
-    try:
-        with runner.tracing("r", tmp_path / "t.html"):
-            asyncio.run(runner.start(run_id="r", initial_state=0))
-    finally:
-        tracing.write_trace = original
+    monkeypatch.setattr(tracing, "write_trace", lambda *given, live: pages.append(trace_of(*given[:2], live=live)))
+    with runner.tracing("r", tmp_path / "t.html"):
+        asyncio.run(runner.start(run_id="r", initial_state=0))
     [result] = pages
     drawn = {span.id for span in result.spans if span.kind == "step" and "folded_steps" not in span.meta}
     thinking = [span for span in result.spans if span.name == "think"]

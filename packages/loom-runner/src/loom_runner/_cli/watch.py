@@ -22,7 +22,6 @@ from loom_runner._cli.output import (
     write_line,
 )
 from loom_runner._model.formatting import duration, plural
-from loom_runner._queries.liveness import interruption, shown_status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,6 +140,8 @@ class _Screen:
         self._height = len(lines)
 
     def _head(self, run: RunRecord) -> str:
+        from loom_runner._queries.liveness import interruption, shown_status
+
         self._first = run.step_index if self._first is None else self._first
         spent_s = time.monotonic() - self._began
         pace = f"  {(run.step_index - self._first) / spent_s:,.1f} steps/s" if spent_s > 1 else ""
