@@ -1,4 +1,6 @@
-"""Runs of other products and other agents in the same database: shown plainly, resumed by nobody else."""
+"""Runs of other products and other agents in the same database: shown plainly, resumed by nobody
+else.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,6 @@
-"""What agents print never spoils the JSON on stdout, and is still seen; modules that do not load."""
+"""What agents print never spoils the JSON on stdout, and is still seen; modules that do not
+load.
+"""
 
 import json
 

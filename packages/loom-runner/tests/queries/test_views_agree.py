@@ -242,7 +242,9 @@ def test_no_command_calls_a_dead_process_running(story):
 
 
 def test_a_process_that_is_stopped_is_running_until_its_lease_expires(place):
-    """It is not certainly gone; after the lease it is interrupted, whatever the system says of it."""
+    """It is not certainly gone; after the lease it is interrupted, whatever the system says of
+    it.
+    """
     process = place.spawn("run", "agent.py", "r", BLOCK_AT="step-1", LEASE_S="1")
     place.wait_for("reached", process)
     assert json.loads(place.run("get", "r").stdout)["status"] == "running"

@@ -38,7 +38,8 @@ class Explanation:
     Attributes:
         data: The facts as JSON: the run, its `processes`, `events` in order of time (of very many
             only the first and the last, then `events_left_out` is true), `counts` of its rows, a
-            summary of its `tools` calls, its `children`, and the commands that are useful `next`, by label.
+            summary of its `tools` calls, its `children`, and the commands that are useful `next`,
+            by label.
     """
 
     data: dict[str, Any]

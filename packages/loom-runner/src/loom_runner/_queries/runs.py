@@ -93,8 +93,8 @@ class Runs:
         return [run_view(record) for record in found]
 
     def history(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
-        """Return committed steps, each with the checkpoint after it and the decisions of people about
-        its calls.
+        """Return committed steps, each with the checkpoint after it and the decisions of people
+        about its calls.
         """
         self._record(run_id, "show the history of")
         _check_page("show the history", first=first, limit=limit)

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["RunReads", "RunWrites"]
 
 FOREVER_US: Final = 1 << 62
-_FEW: Final = 5_000
+_FEW: Final = 20_000
+"""With 1,000,000 runs, about as many rows are read in the order of the list to find 100 of
+these.
+"""
 _CONDITIONS: Final = {  # the plus signs make SQLite read in the order of the list, not of the ids
     "program": " AND program = :program",
     "prefix": " AND +run_id >= :prefix AND +run_id < :after_prefix",
