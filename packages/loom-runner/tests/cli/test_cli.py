@@ -223,7 +223,7 @@ def test_a_run_without_a_module_is_resumed_with_one_and_its_program_is_named(pla
     with SQLiteStore(place.folder / "runs.sqlite") as store:
         runner = AgentRunner(step=step, store=store, name="product/team")
         asyncio.run(runner.start(run_id="team", initial_state={}))
-    one_line(place.call("resume", "team"), 2, "a run of program 'product/team'", "names no module", "Give MODULE")
+    one_line(place.call("resume", "team"), 2, "a run of 'product/team'", "names no module", "Give MODULE")
 
 
 def test_the_id_of_a_child_is_not_for_users(place):
