@@ -197,6 +197,21 @@ def test_the_command_says_what_it_folds(place):
     assert "folded" in (place.folder / "t.html").read_text("utf-8")
 
 
+def test_a_traced_run_says_what_its_page_folds(place):
+    place.write(
+        "plain.py",
+        """
+        from loom_runner import Complete, Continue
+        async def step(state, ctx):
+            return Complete(state) if state == 300 else Continue(state + 1)
+        def initial_state():
+            return 0
+    """,
+    )
+    done = place.call("run", "plain.py", "r", "--trace", "t.html")
+    assert done.stderr.startswith("trace: t.html  (folded, with their sums in one row each: "), done.stderr
+
+
 def test_a_short_run_is_drawn_whole(store, tmp_path, monkeypatch):
     monkeypatch.setattr(run_trace, "FOLDED_ABOVE", 4_000)
     asyncio.run(a_runner(store, plain).start(run_id="r", initial_state=0))

@@ -223,6 +223,7 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
 
     resume_command = f"loom-runner resume {shlex.quote(module)} --run-id {shlex.quote(run_id)}{db_suffix(db)}"
     was_drained = False
+    folded: list[str] = []
 
     def drain() -> None:
         nonlocal was_drained
@@ -236,7 +237,9 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
         runner = loaded.runner(db, durability)
         stack.callback(runner.close)
         if trace is not None:
-            stack.enter_context(runner.tracing(run_id, trace))
+            from loom_runner._queries.tracing import tracing
+
+            stack.enter_context(tracing(runner.observe, runner.store.reader, run_id, trace, on_folded=folded.append))
         with contextlib.ExitStack() as shown:
             if output == "jsonl":
                 shown.callback(runner.observe(_print_event))
@@ -253,7 +256,7 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
         # Printed before the trace is written, because writing may fail.
         _print_result(result, run_view(record), output, waits=waits_for(record, doubts), after=after, db=db)
     if trace is not None:
-        write_error(f"trace: {trace}")
+        write_error(f"trace: {trace}{''.join(f'  ({text})' for text in folded)}")
     return exit_code_of_status(result.status, result.error.category if result.error else None)
 
 

@@ -140,7 +140,7 @@ def parse_run(names: tuple[str, ...], run_id: str | None, verb: str, *, only_run
     if len(rest) > 1:
         raise UsageError(f"cannot {verb} a run: {shorten(rest[1], 40)!r} is one argument too many. Name one run.")
     module = rest[0] if rest else None
-    run, kind, number = parse_id(name)
+    run, kind, number = (name, "run", 0) if verb == "run" else parse_id(name)
     if kind == "run":
         return NamedRun(module, checked_run_id(name, verb))
     checked_run_id(run, verb)

@@ -77,9 +77,18 @@ def write_trace(reader: StoreReader, run_id: str, path: str | Path, *, live: Tra
 
 @contextmanager
 def tracing(
-    observe: Callable[[Observer], Callable[[], None]], reader: StoreReader, run_id: str, path: str | Path
+    observe: Callable[[Observer], Callable[[], None]],
+    reader: StoreReader,
+    run_id: str,
+    path: str | Path,
+    *,
+    on_folded: Callable[[str], object] | None = None,
 ) -> Iterator[None]:
-    """Record the block and write the run's page at its end, also after an error."""
+    """Record the block and write the run's page at its end, also after an error.
+
+    Args:
+        on_folded: Called with what the page folds, if it folds anything.
+    """
     folder = Path(path).parent
     if not folder.is_dir() or Path(path).is_dir():
         raise UsageError(f"cannot write the trace of {run_id!r} to {path}: it is not a file in an existing folder.")
@@ -95,7 +104,9 @@ def tracing(
             live.close_all()
             recorded = session.result()
             if reader.get_run(run_id) is not None:
-                write_trace(reader, run_id, path, live=recorded)
+                folded = write_trace(reader, run_id, path, live=recorded)
+                if folded is not None and on_folded is not None:
+                    on_folded(folded)
 
 
 class _LiveSpans:
