@@ -72,7 +72,8 @@ def walk(name: str) -> list[tuple[str, str]]:
 
 def passed(folder: Path, package: str, marker: str, program: str) -> list[str]:
     script = OBSERVE.replace("PACKAGE", package).replace("MARKER", repr(marker)) + program
-    # After a command with JSON output, the report is printed to stderr, like all that an agent prints.
+    # After a command with JSON output, the report is printed to stderr, like all that an agent
+    # prints.
     done = subprocess.run(
         [sys.executable, "-c", script],
         cwd=folder,

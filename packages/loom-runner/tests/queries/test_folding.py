@@ -7,15 +7,15 @@ from types import SimpleNamespace
 import pytest
 from flow_xray import Span
 from loom_runner import AgentRunner, Child, Complete, Continue, RetryPolicy, Sleep, Spawn, SQLiteStore, ToolRegistry
-from loom_runner._queries import folded_spans, run_trace, tracing
+from loom_runner._queries import folded_spans, run_trace, tracing, tree_spans
 from loom_runner._queries.tracing import trace_of, write_trace
 
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     """Runs of some hundred rows are long."""
-    for module in (folded_spans, run_trace):
-        monkeypatch.setattr(module, "FOLDED_ABOVE", 60)
+    for module in (folded_spans, run_trace, tree_spans):
+        monkeypatch.setattr(module, "FOLDED_ABOVE", 60, raising=False)
         monkeypatch.setattr(module, "DRAWN_OF_EACH", 5, raising=False)
 
 

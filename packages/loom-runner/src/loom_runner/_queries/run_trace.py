@@ -12,34 +12,31 @@ last renewed its lease: so long it was certainly alive.
 from __future__ import annotations
 
 import json
-from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from loom_runner._model.waits import ChildrenWait
+from loom_runner._queries.call_spans import call_span, calls_of_attempts, each_try
 from loom_runner._queries.folded_spans import (
     DRAWN_OF_EACH,
     FOLDED_ABOVE,
     fold_of_calls,
-    fold_of_children,
     fold_of_steps,
     head_and_tail,
     ranges_to_draw,
 )
 from loom_runner._queries.liveness import is_interrupted, shown_status
-from loom_runner._queries.row_spans import RowSpan, SpanStatus, error_json, row_id, step_id, tool_id
+from loom_runner._queries.row_spans import RowSpan, SpanStatus, error_json, row_id, step_id
 from loom_runner._queries.views import each_step
 from loom_runner._queries.wait_spans import wait_span
 from loom_runner._store.in_doubt import with_liveness
-from loom_runner.run_ids import call_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from loom_runner._model.records import AttemptRecord, LeaseRecord, RunRecord, StepRecord, ToolRecord, ToolTry
+    from loom_runner._model.records import AttemptRecord, LeaseRecord, RunRecord, StepRecord, ToolRecord
     from loom_runner._store.protocol import StoreReader
 
-__all__ = ["RunSpans", "run_tree_spans"]
+__all__ = ["RunSpans"]
 
 # A waiting or paused run is neither active nor failed, so its span is `ok`.
 _RUN_STATUS: dict[str, SpanStatus] = {
@@ -51,9 +48,6 @@ _RUN_STATUS: dict[str, SpanStatus] = {
     "cancelled": "cancelled",
 }
 _ALL: Final = 1 << 32
-_MAX_RUNS: Final = 1_000
-"""The largest number of runs of a tree that are drawn."""
-_PAGE_CHILDREN: Final = 100
 
 
 class RunSpans:
@@ -91,7 +85,7 @@ class RunSpans:
             for attempt in reader.attempts(run.run_id, first=bounds[0], stop=bounds[1]):
                 self._attempts.setdefault(attempt.fence, []).append(attempt)
             calls = [with_liveness(call) for call in reader.tool_calls(run.run_id, steps=bounds)]
-            for call in _each_try(calls, reader.tool_tries(run.run_id, steps=bounds), self.leases):
+            for call in each_try(calls, reader.tool_tries(run.run_id, steps=bounds), self.leases):
                 self._calls.setdefault(call.fence, []).append(call)
         self._approvals = reader.approvals(run.run_id)
         self._decided = reader.tool_calls(run.run_id, decided_only=True)
@@ -233,9 +227,9 @@ class RunSpans:
         for step_index in sorted(attempts):
             spans = sorted(attempts[step_index], key=lambda span: span.started_at_ns)
             yield from spans
-            for span, made in _under(spans, calls.get(step_index, [])):
+            for span, made in calls_of_attempts(spans, calls.get(step_index, [])):
                 first_calls, folded_calls, last_calls = head_and_tail(made)
-                yield from (_tool(self.run, call, span) for call in (*first_calls, *last_calls))
+                yield from (call_span(self.run, call, span) for call in (*first_calls, *last_calls))
                 if folded_calls:
                     yield fold_of_calls(self.run.run_id, folded_calls, span)
 
@@ -350,49 +344,6 @@ class RunSpans:
         return row_id("lease", self.run.run_id, lease.fence)
 
 
-def run_tree_spans(reader: StoreReader, run: RunRecord) -> Iterator[tuple[RunSpans, list[RowSpan]]]:
-    """Yield the rows and the spans of a run and its descendants, parents first."""
-    waiting: deque[tuple[RunRecord, RunSpans | None]] = deque([(run, None)])
-    drawn = 1
-    while waiting:
-        record, parent = waiting.popleft()
-        run_spans = RunSpans(reader, record, parent)
-        spans = run_spans.spans()
-        children, folded = _children(reader, record, run_spans, max(_MAX_RUNS - drawn, 0))
-        drawn += len(children)
-        waiting.extend((child, run_spans) for child in children)
-        yield run_spans, spans if folded is None else [*spans, folded]
-
-
-def _children(
-    reader: StoreReader, run: RunRecord, parent: RunSpans, most: int
-) -> tuple[list[RunRecord], RowSpan | None]:
-    """Return the children to draw: the first, the last, and those that have not completed; and the
-    span of the others.
-    """
-    count = DRAWN_OF_EACH
-    first: list[RunRecord] = []
-    others: list[RunRecord] = []
-    latest: deque[RunRecord] = deque()
-
-    def folded() -> Iterator[RunRecord]:
-        after: RunRecord | None = None
-        while page := reader.children(run.run_id, after=after, limit=_PAGE_CHILDREN):
-            for child in page:
-                if len(first) < min(count, most):
-                    first.append(child)
-                elif child.status != "completed" and len(others) < min(count, most - len(first)):
-                    others.append(child)
-                else:
-                    latest.append(child)
-                    if len(latest) > min(count, most - len(first) - len(others)):
-                        yield latest.popleft()
-            after = page[-1]
-
-    fold = fold_of_children(run, folded(), parent.root)
-    return [*first, *others, *latest], fold
-
-
 def _steps_of(reader: StoreReader, run_id: str, first: int, stop: int) -> Iterator[StepRecord]:
     while first < stop and (page := reader.steps(run_id, first=first, limit=min(stop - first, 100))):
         yield from (step for step in page if step.step_index < stop)
@@ -416,67 +367,6 @@ def _by_fence(steps: Sequence[StepRecord]) -> dict[int, list[StepRecord]]:
     for step in steps:
         found.setdefault(step.fence, []).append(step)
     return found
-
-
-def _under(spans: Sequence[RowSpan], calls: Sequence[ToolRecord]) -> Iterator[tuple[RowSpan, list[ToolRecord]]]:
-    """Yield each attempt with the calls that it started: those between its start and the next
-    attempt's.
-    """
-    starts = [span.started_at_ns // 1000 for span in spans]
-    made: list[list[ToolRecord]] = [[] for _ in spans]
-    for call in calls:
-        place = max((at for at, start in enumerate(starts) if start <= call.started_at), default=0)
-        made[place].append(call)
-    yield from zip(spans, made, strict=True)
-
-
-def _each_try(calls: list[ToolRecord], tries: list[ToolTry], leases: Sequence[LeaseRecord]) -> list[ToolRecord]:
-    """Return each try of a call as a separate call, because each belongs to the attempt that
-    started it.
-    """
-    by_number = {call.number: call for call in calls}
-    ends = {lease.fence: lease.ended_at for lease in leases}
-    earlier = [
-        replace(
-            by_number[each.number],
-            status="in_doubt" if each.ended_at is None else each.status,
-            tries=each.ordinal,
-            started_at=each.started_at,
-            ended_at=each.ended_at,
-            fence=each.fence,
-            result=None,
-            error=each.error,
-            alive_until=ends.get(each.fence),
-        )
-        for each in tries
-    ]
-    return sorted([*calls, *earlier], key=lambda call: call.started_at)
-
-
-def _tool(run: RunRecord, call: ToolRecord, parent: RowSpan) -> RowSpan:
-    status: SpanStatus = "interrupted" if call.is_in_doubt else "open"
-    if call.status == "done":
-        status = "ok"
-    elif call.status == "failed":
-        status = "cancelled" if call.error is not None and call.error.category == "cancelled" else "error"
-    ended_at = call.ran_until
-    meta = {"key": call.key, "call": call_id(run.run_id, call.number), "attempt": call.tries}
-    if call.decided_by is not None:
-        meta["decided_by"] = call.decided_by
-    return RowSpan(
-        tool_id(run.run_id, call.step_index, call.key, call.tries),
-        parent.id,
-        call.name,
-        "tool",
-        call.started_at * 1000,
-        None if ended_at is None else (ended_at - call.started_at) * 1000,
-        status,
-        json.loads(call.arguments),
-        None if call.result is None else json.loads(call.result),
-        error_json(call.error),
-        meta=meta,
-        thread=parent.thread,
-    )
 
 
 def _thread(lease: LeaseRecord) -> str:

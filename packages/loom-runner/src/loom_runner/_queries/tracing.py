@@ -34,7 +34,7 @@ from flow_xray import FlowXrayError, Span, TraceResult, trace
 from loom_runner._model.formatting import plural
 from loom_runner._queries.liveness import shown_status
 from loom_runner._queries.row_spans import RowSpan, row_id, step_id, tool_id
-from loom_runner._queries.run_trace import RunSpans, run_tree_spans
+from loom_runner._queries.tree_spans import run_tree_spans
 from loom_runner._queries.views import each_step
 from loom_runner._store.lookup import read_run
 from loom_runner.errors import UsageError
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from loom_runner._model.events import Observer, RunEvent
+    from loom_runner._queries.run_trace import RunSpans
     from loom_runner._store.protocol import StoreReader
 
 __all__ = ["golden_trace", "trace_of", "tracing", "write_diff", "write_trace"]
