@@ -83,6 +83,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         db = str(Path(folder) / "runs.sqlite")
         command = [sys.executable, "-m", "loom_runner", "run", __file__, "--run-id", "trip", "--db", db]
+        command += ["--output", "text"]  # with JSON, what the agent prints would go to stderr
         killed = subprocess.run(command, env={**os.environ, "KILL_AT": "Faro"}, check=False)
         print(f"the first process ended with {killed.returncode} (that is kill -9)")
         runner = build_runner(db)

@@ -72,10 +72,18 @@ def walk(name: str) -> list[tuple[str, str]]:
 
 def passed(folder: Path, package: str, marker: str, program: str) -> list[str]:
     script = OBSERVE.replace("PACKAGE", package).replace("MARKER", repr(marker)) + program
+    # After a command with JSON output, the report is printed to stderr, like all that an agent
+    # prints.
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", script],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout
     return [f"{package}/{line}" for line in done.stdout.partition("---\n")[2].splitlines()]
 
 

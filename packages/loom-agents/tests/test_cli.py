@@ -101,5 +101,5 @@ def test_the_serve_options_have_the_port_of_the_product() -> None:
 
 def test_the_requests_of_a_run_include_those_of_its_descendants() -> None:
     requests = [{"run_id": run_id, "number": 1} for run_id in ("a", "a:sub:b", "a:sub:b:sub:c", "ab")]
-    assert [request_name(row) for row in requests_in_tree(requests, "a")] == ["a#1", "a:sub:b#1", "a:sub:b:sub:c#1"]
+    assert [request_name(row) for row in requests_in_tree(requests, "a")] == ["a#r1", "a:sub:b#r1", "a:sub:b:sub:c#r1"]
     assert requests_in_tree(requests, None) == requests

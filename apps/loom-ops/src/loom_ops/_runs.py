@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any
 from loom_agents.cli import requests_in_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from loom_agents.cli import Request
     from loom_runner import Runs
 
-__all__ = ["commands_in_doubt", "pending_approvals"]
+__all__ = ["commands_in_doubt", "is_run_of_loom_ops", "pending_approvals"]
+
+
+def is_run_of_loom_ops(run: Mapping[str, Any]) -> bool:
+    """Return whether a run is one of this product. Others may be in the same database, and their
+    states and results have any form.
+    """
+    return str(run["program"]).startswith("loom-ops/")
 
 
 def pending_approvals(runs: Runs, run_id: str) -> list[Request]:

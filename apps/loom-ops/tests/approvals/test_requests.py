@@ -22,11 +22,11 @@ ROWS = [
 @pytest.mark.parametrize(
     ("run_id", "number", "name"),
     [
-        ("inc-001", None, "inc-001:sub:executor#2"),
-        ("inc-001:sub:executor", None, "inc-001:sub:executor#2"),
-        ("inc-001", 1, "inc-001:sub:executor#1"),
-        ("inc-002", 5, "inc-002:sub:executor#5"),
-        ("inc-002:rollback", None, "inc-002:rollback#1"),
+        ("inc-001", None, "inc-001:sub:executor#r2"),
+        ("inc-001:sub:executor", None, "inc-001:sub:executor#r2"),
+        ("inc-001", 1, "inc-001:sub:executor#r1"),
+        ("inc-002", 5, "inc-002:sub:executor#r5"),
+        ("inc-002:rollback", None, "inc-002:rollback#r1"),
     ],
 )
 def test_the_right_request_is_chosen(run_id: str, number: int | None, name: str) -> None:
@@ -39,7 +39,7 @@ def test_the_right_request_is_chosen(run_id: str, number: int | None, name: str)
         (
             "inc-002",
             None,
-            "cannot approve 'inc-002': 2 requests wait: inc-002:sub:executor#4, inc-002:sub:executor#5. ",
+            "cannot approve 'inc-002': 2 requests wait: inc-002:sub:executor#r4, inc-002:sub:executor#r5. ",
         ),
         ("inc-003", None, "cannot approve 'inc-003': it waits for no approval"),
         ("inc-001", 3, "cannot approve 'inc-001': it has no request 3"),

@@ -243,3 +243,17 @@ def test_every_command_takes_a_url_and_refuses_another_scheme(waiting: Shell) ->
         assert "no store supports the scheme 'postgresql+psycopg'" in printed and "secret" not in printed
         assert len(printed.splitlines()) == 1
     assert "File name too long" in waiting.run("runs", "--db", "x" * 300, code=8)
+
+
+def test_runs_of_others_in_the_database_are_shown_plainly_and_not_listed(shell):
+    """States and results of any form, as another program left them."""
+    (shell.folder / "agent.py").write_text(
+        "from loom_runner import Complete\nasync def step(state, ctx): return Complete(state)\n", "utf-8"
+    )
+    for number, state in enumerate(("7", "[1]", '"text"', "null", '{"request": 1}')):
+        words = ("run", "agent.py", f"other-{number}", "--db", "ops.sqlite", "--input", state)
+        subprocess.run([sys.executable, "-m", "loom_runner", *words], cwd=shell.folder, check=True, capture_output=True)
+        for output in ("text", "json"):
+            text = shell.run("explain", "--run-id", f"other-{number}", "--db", "ops.sqlite", "--output", output)
+            assert "completed" in text
+    assert "other" not in shell.run("runs", "--db", "ops.sqlite", "--output", "text")

@@ -64,7 +64,7 @@ def test_an_event_names_the_pending_approvals_and_the_audit_head(store: SQLiteSt
     assert event["database"] == "ops.sqlite" and event["outcome"] is None
     (waiting,) = event["approvals"]
     assert (waiting["id"], waiting["step"], waiting["argv"], waiting["reason"]) == (
-        "x#1",
+        "x#r1",
         "rollback",
         ARGV,
         "it is slow",

@@ -95,9 +95,9 @@ def test_an_approval_of_a_child_is_decided_with_the_run_id_of_the_team(
     assert [request["run_id"] for request in waiting.json["pending"]] == ["team:sub:coder"]
     text = loom_run("resume", "team")
     assert text.code == 3
-    assert "team waits for your approval of 1 call:\n  team:sub:coder#1 (edit_file README.md)" in text.err
+    assert "team waits for your approval of 1 call:\n  team:sub:coder#r1 (edit_file README.md)" in text.err
     approved = loom_run("approve", "--run-id", "team")
-    assert approved.out == "approved: team:sub:coder#1 (edit_file README.md)\n"
+    assert approved.out == "approved: team:sub:coder#r1 (edit_file README.md)\n"
     assert approved.err == "Resume: loom-run resume team\n"
     ended = loom_run("resume", "team")
     assert (ended.code, ended.out) == (0, "merged\n")

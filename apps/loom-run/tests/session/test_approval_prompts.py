@@ -56,7 +56,7 @@ def test_without_a_terminal_it_exits_with_3_and_prints_what_to_type(loom_run: Ru
     assert ended.out == ""
     assert ended.err.splitlines()[-6:] == [
         "demo waits for your approval of 1 call:",
-        "  demo#1 (edit_file README.md)",
+        "  demo#r1 (edit_file README.md)",
         "    README.md",
         "    - about whales",
         "    + about dolphins",
@@ -67,7 +67,7 @@ def test_without_a_terminal_it_exits_with_3_and_prints_what_to_type(loom_run: Ru
 
 def test_approve_and_resume_make_the_change(waiting: Run, project: Path) -> None:
     approved = waiting("approve", "--run-id", "demo")
-    assert (approved.code, approved.out) == (0, "approved: demo#1 (edit_file README.md)\n")
+    assert (approved.code, approved.out) == (0, "approved: demo#r1 (edit_file README.md)\n")
     assert approved.err == "Resume: loom-run resume demo\n"
     ended = waiting("resume", "demo")
     assert (ended.code, ended.out) == (0, "done\n")
@@ -84,12 +84,12 @@ def test_a_denial_is_reported_to_the_model_and_exits_with_5(waiting: Run, projec
     assert "whales" in _readme(project)
     assert "denied" in waiting("show", "demo", "--output", "text").out
     explained = waiting("explain", "demo", "--output", "text").out
-    assert "  approval  demo#1 (edit_file README.md)  denied by " in explained
+    assert "  approval  demo#r1 (edit_file README.md)  denied by " in explained
     assert ": whales are fine\n" in explained
 
 
 def test_arguments_can_be_changed(waiting: Run, project: Path) -> None:
-    assert waiting("approve", "demo#1", "--edit", json.dumps(EDIT | {"new": "of seals"})).code == 0
+    assert waiting("approve", "demo#r1", "--edit", json.dumps(EDIT | {"new": "of seals"})).code == 0
     assert waiting("resume", "demo").code == 0
     assert "A project of seals." in _readme(project)
 
@@ -117,7 +117,7 @@ def test_a_call_is_decided_once(waiting: Run) -> None:
 
 @pytest.mark.parametrize(
     ("call", "expected"),
-    [("demo#7", "no such request"), ("demo#x", "RUN#NUMBER"), ("nobody", "'nobody'"), ("#1", "''")],
+    [("demo#7", "no such request"), ("demo#x", "RUN#rNUMBER"), ("nobody", "'nobody'"), ("#1", "''")],
 )
 def test_an_unknown_call_cannot_be_decided(waiting: Run, call: str, expected: str) -> None:
     ended = waiting("approve", call)
@@ -150,11 +150,11 @@ def test_several_calls_are_listed_and_decided_one_by_one_or_together(loom_run: R
     loom_run("chat", "edit", "-r", "demo", script(calling(("edit_file", EDIT), ("write_file", write)), "done"))
     both = loom_run("approve", "demo")
     assert both.code == 2
-    assert "2 wait: demo#1 (edit_file README.md), demo#2 (write_file new.txt)" in both.err
+    assert "2 wait: demo#r1 (edit_file README.md), demo#r2 (write_file new.txt)" in both.err
     listed = loom_run("approvals", "--output", "text").out
     assert "    + about dolphins" in listed
-    assert "demo#2 (write_file new.txt)  pending  mode ask, expires" in listed
-    one = loom_run("deny", "demo#2")
+    assert "demo#r2 (write_file new.txt)  pending  mode ask, expires" in listed
+    one = loom_run("deny", "demo#r2")
     assert "1 more call of demo waits" in one.err
     assert loom_run("approve", "demo", "--all").code == 0
     assert loom_run("resume", "demo").code == 5

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 from loom_runner.cli_base import ExitCode, database_exists, run_async, write_error
 from loom_runner.errors import CommandError
-from loom_runner.run_ids import is_within
+from loom_runner.run_ids import is_within, request_id
 
 if TYPE_CHECKING:
     from loom_runner import SQLiteStore
@@ -206,5 +206,5 @@ def requests_in_tree(requests: Iterable[Request], run_id: str | None) -> list[Re
 
 
 def request_name(request: Request) -> str:
-    """Return the name of a request for approval, as commands take it: RUN#NUMBER."""
-    return f"{request['run_id']}#{request['number']}"
+    """Return the id of a request for approval, as commands take it: RUN#rNUMBER."""
+    return request_id(request["run_id"], request["number"])

@@ -1,4 +1,7 @@
-"""Run ids: which are valid, and how the id of a child run is derived from its parent's.
+"""Ids of runs, tool calls and approval requests: which are valid, and how they are written.
+
+`RUN#3` is the third tool call of a run, `RUN#r3` its third approval request. A run id contains no
+`#`, so none of the three can be read as another.
 
 The id of a child is `<parent>:sub:<name>`, so the ids of a run and all its descendants share a
 prefix. `:sub:` is reserved for the engine: `start`, `enqueue` and `fork` refuse an id that contains
@@ -7,12 +10,13 @@ it. Every program that parses ids uses these functions.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from loom_runner.errors import UsageError
 
 __all__ = [
     "ancestor_run_ids",
+    "call_id",
     "check_child_name",
     "check_new_run_id",
     "check_run_id",
@@ -22,6 +26,8 @@ __all__ = [
     "is_child",
     "is_within",
     "parent_run_id",
+    "parse_id",
+    "request_id",
     "root_run_id",
 ]
 
@@ -122,6 +128,30 @@ def root_run_id(run_id: str) -> str:
 def descendant_prefix(run_id: str) -> str:
     """Return the prefix that the ids of all descendants of a run share."""
     return f"{run_id}{_SEPARATOR}"
+
+
+def call_id(run_id: str, number: int) -> str:
+    """Return the id of a tool call, `RUN#3`."""
+    return f"{run_id}#{number}"
+
+
+def request_id(run_id: str, number: int) -> str:
+    """Return the id of an approval request, `RUN#r3`."""
+    return f"{run_id}#r{number}"
+
+
+def parse_id(text: str) -> tuple[str, Literal["run", "call", "request"], int]:
+    """Return the run that an id names, what it names, and the number of the call or request (0 for
+    a run).
+
+    The run id is not checked. What follows a `#` without being a number belongs to the run id,
+    which `check_run_id` then refuses.
+    """
+    run_id, hash_sign, number = text.rpartition("#")
+    digits = number.removeprefix("r")
+    if not hash_sign or not digits.isdecimal() or not digits.isascii() or len(digits) > 18:
+        return text, "run", 0
+    return run_id, "request" if number != digits else "call", int(digits)
 
 
 def is_within(run_id: str, ancestor_id: str) -> bool:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from loom_runner._model.approvals import ApprovalRecord, ApprovalStatus, Decision, DecisionKind
+from loom_runner._model.folded import Counted, FoldedCalls, FoldedSteps, RunSize
 from loom_runner._model.records import (
     AttemptRecord,
     Claim,
@@ -22,6 +23,7 @@ from loom_runner._model.records import (
     ToolRecord,
     ToolTry,
 )
+from loom_runner._model.run_filter import RunFilter
 from loom_runner._model.statuses import Status
 from loom_runner._model.waits import (
     ChildrenWait,
@@ -47,10 +49,13 @@ __all__ = [
     "Cancelling",
     "ChildrenWait",
     "Claim",
+    "Counted",
     "Decision",
     "DecisionKind",
     "DecisionWait",
     "ErrorInfo",
+    "FoldedCalls",
+    "FoldedSteps",
     "LeaseRecord",
     "LeaseRequest",
     "LoggedEvent",
@@ -58,7 +63,9 @@ __all__ = [
     "NewRun",
     "Owner",
     "RetryWait",
+    "RunFilter",
     "RunRecord",
+    "RunSize",
     "RunSummary",
     "SideTables",
     "SignalRecord",

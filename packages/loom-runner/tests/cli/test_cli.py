@@ -223,7 +223,7 @@ def test_a_run_without_a_module_is_resumed_with_one_and_its_program_is_named(pla
     with SQLiteStore(place.folder / "runs.sqlite") as store:
         runner = AgentRunner(step=step, store=store, name="product/team")
         asyncio.run(runner.start(run_id="team", initial_state={}))
-    one_line(place.call("resume", "team"), 2, "a run of program 'product/team'", "names no module", "Give MODULE")
+    one_line(place.call("resume", "team"), 2, "a run of 'product/team'", "names no module", "Give MODULE")
 
 
 def test_the_id_of_a_child_is_not_for_users(place):
@@ -286,7 +286,7 @@ def test_an_existing_run_with_another_input_is_an_error(place):
             "async def f(n):\n    return 1 + await f(n)",
             "is neither a step(state, ctx) nor a @tailrec loop",
         ),
-        (".", None, "cannot load .: is a directory"),
+        (".", None, "cannot load .: it is a directory"),
     ],
 )
 def test_a_module_that_cannot_be_run_is_one_line(place, name, text, said):

@@ -64,3 +64,19 @@ def test_a_url_reaches_modules_of_both_kinds_and_the_hints(place, name):
     assert (place.folder / "u.db").exists()
     assert "sqlite:" not in done.stderr
     assert place.call("get", "r", "--db", f"sqlite:///{place.folder}/u.db").returncode == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_the_same_of_names_that_are_no_file(place, name):
+    texts = set()
+    for db in (":memory:", " :memory: ", "sqlite:///:memory:", "-", "sqlite:///-"):
+        done = called(place, name, db)
+        is_one_line(done, 2, "it is no file")
+        texts.add(done.stderr)
+    assert len(texts) == 2
+    assert sorted(path.name for path in place.folder.iterdir()) == ["agent.py"]
+
+
+def test_a_file_of_such_a_name_is_given_with_its_folder(place):
+    assert place.call("run", "agent.py", "r", "--db", "./-").returncode == 0
+    assert place.call("get", "r", "--db", "./-").returncode == 0

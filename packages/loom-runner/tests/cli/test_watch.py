@@ -162,21 +162,21 @@ def test_an_approval_is_listed_and_decided_and_the_run_continues(place):
     place.write("pays.py", ASKING)
     done = place.call("run", "pays.py", "p", "--output", "text")
     assert done.returncode == 3
-    assert "  waits  for 1 approval (p#1)" in done.stdout
+    assert "  waits  for 1 approval (p#r1)" in done.stdout
     assert done.stderr == "decide: loom-runner approvals p\n"
     done = place.call("approvals", "--output", "text")
-    assert done.stdout.splitlines()[1].startswith("p#1      0     pay   pending")
-    assert done.stderr == "decide: loom-runner decide 'p#1' --approve | --deny | --edit JSON\n"
-    assert [row["id"] for row in lines(place.call("approvals", "p", "--output", "jsonl"))] == ["p#1"]
+    assert done.stdout.splitlines()[1].startswith("p#r1     0     pay   pending")
+    assert done.stderr == "decide: loom-runner decide 'p#r1' --approve | --deny | --edit JSON\n"
+    assert [row["id"] for row in lines(place.call("approvals", "p", "--output", "jsonl"))] == ["p#r1"]
     for arguments, said in (
-        (("p#1",), "choose one of --approve, --deny and --edit JSON"),
-        (("p#1", "--edit", "[1]"), "'[1]' is not a JSON object of arguments"),
+        (("p#r1",), "choose one of --approve, --deny and --edit JSON"),
+        (("p#r1", "--edit", "[1]"), "'[1]' is not a JSON object of arguments"),
         (("p#9", "--approve"), "there is no such request"),
         (("q#1", "--approve"), "there is no such run"),
     ):
         done = place.call("decide", *arguments)
         assert (done.returncode, done.stderr.count("\n"), said in done.stderr) == (2, 1, True), done.stderr
-    done = place.call("decide", "p#1", "--edit", '{"amount": 3}', "--by", "ann")
+    done = place.call("decide", "p#r1", "--edit", '{"amount": 3}', "--by", "ann")
     assert (done.returncode, done.stderr) == (0, "approved. resume: loom-runner resume pays.py --run-id p\n")
     assert json.loads(place.call("resume", "p").stdout)["result"] == "paid 3"
     assert place.call("approvals", "--output", "text").stderr == "No call waits for an approval.\n"

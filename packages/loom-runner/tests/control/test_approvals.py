@@ -260,7 +260,7 @@ def test_of_two_people_who_decide_concurrently_one_gets_an_error(desk):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"number": 2}, "cannot approve request 2 of 'r': there is no such request. Requests: 1"),
+        ({"number": 2}, "cannot approve request 2 of 'r': there is no such request. Requests: r#r1"),
         ({"by": " "}, "the person who decides is missing"),
         ({"how": "maybe"}, "cannot decide with 'maybe'"),
     ],

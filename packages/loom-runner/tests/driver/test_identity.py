@@ -129,6 +129,7 @@ def test_two_modules_with_a_step_of_the_same_name_do_not_run_each_others_runs(pl
 
     with SQLiteStore(place.folder / "runs.sqlite", "process") as store:  # as if both had been interrupted
         store._file.db.execute("UPDATE leases SET ended_as = 'interrupted'")
+        store._file.db.execute("UPDATE runs SET ready_at = 0")
     assert place.run("worker", "cleanup.py", "--until-idle").returncode == 0
     with SQLiteStore(place.folder / "runs.sqlite", "process") as store:
         assert store.reader.get_run("b").status == "paused"

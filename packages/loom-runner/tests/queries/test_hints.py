@@ -47,10 +47,10 @@ def commands(run, *doubts):
             "1 of its children r:sub:a, r:sub:b",
             "resume",
         ),
-        ({"approvals": [2, 3], "until": None}, "2 approvals (r#2, r#3)", "decide"),
+        ({"approvals": [2, 3], "until": None}, "2 approvals (r#r2, r#r3)", "decide"),
         ({"doubt": 1}, 'a decision about r#1: pay {"n":1} was interrupted in step 1', "decide"),
         ({"doubt": 9}, "nothing: r#9 was decided", "resume"),
-        ({"doubt": 9, "approvals": [2]}, "nothing: r#9 was decided, and 1 approval (r#2)", "decide"),
+        ({"doubt": 9, "approvals": [2]}, "nothing: r#9 was decided, and 1 approval (r#r2)", "decide"),
     ],
 )
 def test_every_wait_has_its_words_and_its_command(run, wait, said, what):

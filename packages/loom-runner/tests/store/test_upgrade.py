@@ -147,3 +147,12 @@ def test_every_column_is_known_to_hold_what_users_wrote_or_not(store):
     known = {(table, column) for table, columns in open_texts.items() for column in columns} | set(CELLS)
     assert set(found) <= known, set(found) - known
     assert known <= set(found), known - set(found)
+
+
+def test_an_interrupted_run_of_an_older_database_is_ready(tmp_path):
+    old_database(tmp_path / "runs.sqlite", 2)
+    db = apsw.Connection(str(tmp_path / "runs.sqlite"))
+    db.execute("UPDATE leases SET ended_as = 'interrupted' WHERE run_key = 1")
+    db.close()
+    with SQLiteStore(tmp_path / "runs.sqlite", "process") as store:
+        assert [run.run_id for run in store.reader.ready_runs(["step"], 10)] == ["going"]

@@ -84,7 +84,7 @@ def test_a_call_in_doubt_that_is_retried_runs_the_tool_again(place):
 def test_the_history_of_a_crash_can_be_read_before_anybody_resumes(place):
     place.killed(*RUN, DIE_AT="tool-2-after-effect")
     story = place.run("explain", "r", "--output", "text")
-    assert "disappeared; nobody has taken over yet" in story.stdout
+    assert "is gone; resume it" in story.stdout
     assert "resume: loom-runner resume agent.py --run-id r" in story.stderr
     assert [step["step_index"] for step in rows(place, "history")] == [0, 1]
 

@@ -15,6 +15,7 @@ from loom_runner.cli_base import (
 
 from loom_ops._cli.options import db_option, pasteable, run_option
 from loom_ops._errors import LOOM_OPS
+from loom_ops._runs import is_run_of_loom_ops
 
 __all__ = ["REPORT_COMMANDS"]
 
@@ -48,7 +49,7 @@ def explain(*, run_id: str, db: str, output: Output | None) -> None:
             write_json({**explanation.data, "team": team}, chosen)
             return
         write_line(f"{run_id}  {explanation.data['status']}  {explanation.data['summary']}")
-        if not is_child(run_id):
+        if not is_child(run_id) and is_run_of_loom_ops(explanation.data):
             for line in (*timeline_lines(runs, run_id), *status_lines(runs, run_id, command=command)):
                 write_line(line)
             return
@@ -68,7 +69,8 @@ def runs(*, db: str, output: Output | None) -> None:
     from loom_ops._team.outcomes import current_outcome, outcome_text
 
     with LOOM_OPS.open_database(db) as store:
-        found = [run for run in Runs(store).list(limit=MAX_RUNS) if not is_child(run["run_id"])]
+        listed = Runs(store).list(limit=MAX_RUNS)
+        found = [run for run in listed if not is_child(run["run_id"]) and is_run_of_loom_ops(run)]
     rows = []
     for run in found:
         outcome = (run["result"] or {}).get("outcome")

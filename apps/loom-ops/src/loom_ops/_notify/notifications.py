@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from loom_runner.cli_base import write_error
+from loom_runner.run_ids import request_id
 
 from loom_ops._errors import LoomOpsError
 from loom_ops._notify.webhook import send_webhook
@@ -53,7 +54,7 @@ def event_of(runs: Runs, run_id: str, head: str, database: Path) -> dict[str, An
     result = run["result"] or {}
     waiting = [
         {
-            "id": f"{row['run_id']}#{row['number']}",
+            "id": request_id(row["run_id"], row["number"]),
             "step": row["policy"].get("step"),
             "argv": row["policy"].get("argv"),
             "reason": row["reason"],

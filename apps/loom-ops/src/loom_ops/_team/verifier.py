@@ -29,7 +29,7 @@ MAX_WAIT_S: Final = 60.0
 MAX_FAILURES: Final = 2
 LOOK_SIGNAL: Final = "look"
 _ENDED: Final = frozenset({"completed", "failed", "cancelled", "parked"})
-_WORKING: Final = frozenset({"created", "running"})
+_WORKING: Final = frozenset({"created", "running", "interrupted"})
 
 _Result = Continue[VerifierState] | Wait[VerifierState] | Complete[dict[str, Any]]
 

@@ -12,7 +12,9 @@ from loom_runner.cli_base import ExitCode, exit_code_of_status
 from loom_run._config.setup import Setup
 from loom_run._errors import LoomRunError
 
-RunStatus = Literal["created", "running", "waiting", "paused", "completed", "failed", "cancelled", "parked"]
+RunStatus = Literal[
+    "created", "running", "interrupted", "waiting", "paused", "completed", "failed", "cancelled", "parked"
+]
 ChatStatus: TypeAlias = Literal["answered", "limit", "approval", "question"] | RunStatus
 
 LIMIT_OPTIONS: Mapping[str, str] = {

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 from loom_runner.cli_base import plural, run_async, write_error, write_line
-from loom_runner.run_ids import root_run_id
+from loom_runner.run_ids import parse_id, root_run_id
 
 from loom_run._cli.options import command_text, db_option, required_run, run_argument
 from loom_run._errors import LOOM_RUN, LoomRunError
@@ -18,7 +18,7 @@ _all_option = click.option("--all", "every", is_flag=True, help="Decide about al
 
 
 @click.command()
-@click.argument("call", required=False, metavar="[RUN|RUN#NUMBER]")
+@click.argument("call", required=False, metavar="[RUN|RUN#rNUMBER]")
 @click.option("--run-id", "-r", metavar="ID", help="The run, when it is not the first argument.")
 @_all_option
 @click.option("--edit", metavar="JSON", help="Run the call with these arguments instead.")
@@ -36,7 +36,7 @@ def approve(*, call: str | None, run_id: str | None, every: bool, edit: str | No
 
 
 @click.command()
-@click.argument("call", required=False, metavar="[RUN|RUN#NUMBER]")
+@click.argument("call", required=False, metavar="[RUN|RUN#rNUMBER]")
 @click.option("--run-id", "-r", metavar="ID", help="The run, when it is not the first argument.")
 @_all_option
 @click.option("--note", default="", metavar="TEXT", help="The reason; the model reads it.")
@@ -52,14 +52,14 @@ def _decide(decision: "Decision", call: str, db: str, *, note: str, every: bool,
     from loom_run._chat.database import chat_run_id
     from loom_run._report.approvals import decision_text
 
-    name, hash_sign, number = call.rpartition("#")
-    if hash_sign and not (number.isascii() and number.isdecimal() and len(number) < 10):
-        raise LoomRunError(f"cannot {decision} {call!r}: it is not RUN#NUMBER, as loom-run approvals prints it.")
+    name, kind, number = parse_id(call)
+    if "#" in name:
+        raise LoomRunError(f"cannot {decision} {call!r}: it is not RUN#rNUMBER, as loom-run approvals prints it.")
     arguments = None if edit is None else parse_arguments(edit)
     with LOOM_RUN.open_database(db) as store, LOOM_RUN.translate_agent_errors():
-        run_id = chat_run_id(store, name if hash_sign else call)
+        run_id = chat_run_id(store, name)
         verb = "approve" if decision == "edit" else decision
-        requests = select_requests(store, run_id, int(number) if hash_sign else None, verb, every=every)
+        requests = select_requests(store, run_id, None if kind == "run" else number, verb, every=every)
         tools = None if arguments is None else Conversation(store, requests[0]["run_id"]).tools()
         for request in requests:
             decide(store, request, decision, via="cli", note=note, arguments=arguments, tools=tools)

@@ -160,9 +160,11 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as exc:
         if exc.name is not None and (name == exc.name or name.startswith(f"{exc.name}.")):
-            raise AgentModuleError(
-                f"cannot load {name}: there is no such module. Give a file (agent.py) or a name that Python can import."
-            ) from exc
+            hint = "Give a file (agent.py) or a name that Python can import."
+            parent, _, last = name.rpartition(".")
+            if parent in sys.modules and hasattr(sys.modules[parent], last):
+                hint = f"A function of a module is named with a colon: {parent}:{last}."
+            raise AgentModuleError(f"cannot load {name}: there is no such module. {hint}") from exc
         raise _broken(name, exc) from exc
     except BaseException as exc:
         raise _broken(name, exc) from exc
@@ -170,7 +172,7 @@ def _import(name: str) -> ModuleType:
 
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
-        what = "is a directory" if path.is_dir() else "there is no such file"
+        what = "it is a directory" if path.is_dir() else "there is no such file"
         raise AgentModuleError(f"cannot load {path}: {what}. Name the agent's Python file.")
     sys.path.insert(0, str(path.parent.resolve()))
     name = (
@@ -186,15 +188,35 @@ def _import_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException as exc:
-        del sys.modules[name]
-        raise _broken(str(path), exc) from exc
+        sys.modules.pop(name, None)
+        raise _broken(str(path), exc, _package_hint(path, exc)) from exc
     return module
 
 
-def _broken(name: str, exc: BaseException) -> BaseException:
+def _broken(name: str, exc: BaseException, hint: str = "") -> BaseException:
     if isinstance(exc, KeyboardInterrupt):
         return exc
-    return AgentModuleError(f"cannot load {name}: it raised {_one_line(exc)}.")
+    return AgentModuleError(f"cannot load {name}: it raised {_one_line(exc)}.{hint}")
+
+
+def _package_hint(path: Path, exc: BaseException) -> str:
+    """Return how to name a file of a package whose imports need the package; empty if the error is
+    another one.
+    """
+    path = path.resolve()
+    folder = path.parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    is_relative = isinstance(exc, ImportError) and "no known parent package" in str(exc)
+    if is_relative and folder == path.parent:
+        folder = folder.parent  # a package without __init__.py
+    parts = path.relative_to(folder).with_suffix("").parts
+    is_own = isinstance(exc, ModuleNotFoundError) and len(parts) > 1 and (exc.name or "").partition(".")[0] == parts[0]
+    if not (is_relative or is_own):
+        return ""
+    parts = parts[:-1] if parts[-1] == "__init__" else parts
+    where = "" if folder == Path.cwd() else f" in the folder {folder}"
+    return f" The file belongs to a package: name it {'.'.join(parts)}{where}."
 
 
 def _called(target: str, what: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -36,7 +36,7 @@ from loom_runner.errors import LeaseLost, RunBusy, RunnerError, StoreError, Usag
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from loom_runner._model.statuses import Status
+    from loom_runner._queries.liveness import ShownStatus
 
 __all__ = [
     "Amount",
@@ -69,9 +69,10 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-_OF_STATUS: Final[dict[Status, ExitCode]] = {
+_OF_STATUS: Final[dict[ShownStatus, ExitCode]] = {
     "created": ExitCode.DONE,
     "running": ExitCode.DONE,
+    "interrupted": ExitCode.INTERRUPTED,
     "paused": ExitCode.DONE,
     "completed": ExitCode.DONE,
     "waiting": ExitCode.WAITING,
@@ -101,7 +102,7 @@ class Interrupted(BaseException):
     """
 
 
-def exit_code_of_status(status: Status, error_category: str | None = None) -> ExitCode:
+def exit_code_of_status(status: ShownStatus, error_category: str | None = None) -> ExitCode:
     """Return the exit code of a command that leaves a run in this status.
 
     Args:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import shlex
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -27,9 +28,18 @@ from loom_runner._cli.options import (
     resume_hint,
     run_arguments,
 )
-from loom_runner._cli.output import Output, choose_output, styled_status, write_error, write_line, write_rows
+from loom_runner._cli.output import (
+    Output,
+    choose_output,
+    styled_status,
+    user_output_to_stderr,
+    write_error,
+    write_line,
+    write_rows,
+)
 from loom_runner._model.formatting import shorten
 from loom_runner.errors import UsageError
+from loom_runner.run_ids import parse_id, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +61,7 @@ def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str |
     """
     from loom_runner._control.resolve import resolve_call
 
-    run_id, number = parse_call(call, "resolve", "loom-runner doubts")
+    run_id, number = parse_call(call)
     if retry + skip + (result is not None) != 1:
         raise UsageError(f"cannot resolve {call}: choose one of --retry, --skip and --result JSON.")
     value = None if result is None else parse_json(result, "--result")
@@ -99,10 +109,12 @@ def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Ou
     from loom_runner._queries.approvals import read_approvals
     from loom_runner._queries.views import approval_view
 
-    name = parse_run(names, run_id, "show the approvals of").run_id if names or run_id else None
+    named = parse_run(names, run_id, "show the approvals of") if names or run_id else None
+    is_one = named is not None and named.request is not None
     with open_database(db, "show approvals") as store:
-        found = read_approvals(store.reader, name, pending_only=not everything)
-    rows = [approval_view(one) | {"id": f"{one.run_id}#{one.number}"} for one in found]
+        name = None if named is None else named.run_id
+        found = read_approvals(store.reader, name, pending_only=not (everything or is_one))
+    rows = [approval_view(one) for one in found if named is None or named.request in (None, one.number)]
     columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "request": lambda row: row["id"],
         "step": lambda row: str(row["step_index"]),
@@ -115,11 +127,12 @@ def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Ou
     write_rows(rows, columns, mode, empty="No call waits for an approval.")
     pending = [row for row in rows if row["status"] == "pending"]
     if pending and mode == "text":
-        write_error(f"decide: loom-runner decide '{pending[0]['id']}' --approve | --deny | --edit JSON{db_suffix(db)}")
+        first = shlex.quote(pending[0]["id"])
+        write_error(f"decide: loom-runner decide {first} --approve | --deny | --edit JSON{db_suffix(db)}")
 
 
 @click.command()
-@click.argument("request", metavar="RUN#NUMBER")
+@click.argument("request", metavar="RUN#rNUMBER")
 @click.option("--approve", is_flag=True, help="Let the call run.")
 @click.option("--deny", is_flag=True, help="Refuse it; the step sees a ToolFailed with the category denied.")
 @click.option("--edit", metavar="JSON", help="Let it run with these arguments (JSON) instead.")
@@ -133,15 +146,21 @@ def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: s
     if they do not fit the tool.
     """
     from loom_runner._control.decide import decide_approval
+    from loom_runner._queries.hints import open_calls
 
-    run_id, number = parse_call(request, "decide", "loom-runner approvals")
     if approve + deny + (edit is not None) != 1:
         raise UsageError(f"cannot decide {request}: choose one of --approve, --deny and --edit JSON.")
     how: Literal["approve", "deny", "edit"] = "approve" if approve else "deny" if deny else "edit"
     arguments = None if edit is None else parse_json(edit, "--edit")
     if edit is not None and not isinstance(arguments, dict):
         raise UsageError(f"cannot read --edit: {shorten(edit, 60)!r} is not a JSON object of arguments.")
+    run_id, number = parse_request(request)
     with open_run_database(db, run_id, "decide a request of", read_only=False) as store:
+        if parse_id(request)[1] == "call" and number in [call.number for call in open_calls(store.reader, run_id)]:
+            raise UsageError(
+                f"cannot decide {request!r}: it is a tool call in doubt. Decide about it with loom-runner resolve; an "
+                f"approval request is named {request_id(run_id, number)}."
+            )
         work = decide_approval(
             store, run_id, number, how, by=by or user_name(), via="loom-runner", note=note, arguments=arguments
         )
@@ -165,7 +184,7 @@ def cancel(*, names: tuple[str, ...], run_id: str | None, db: str, by: str | Non
     """
     from loom_runner._control.lifecycle import cancel_run
 
-    name = parse_run(names, run_id, "cancel").run_id
+    name = parse_run(names, run_id, "cancel", only_run=True).run_id
     with open_run_database(db, name, "cancel", read_only=False) as store:
         cancelled = run_async(cancel_run(store, name, by=by or user_name(), note=note))
     write_error(f"cancelled: {', '.join(cancelled)}.")
@@ -177,7 +196,7 @@ def pause(*, names: tuple[str, ...], run_id: str | None, db: str) -> None:
     """Pause a run and its children, each after its current step."""
     from loom_runner._control.lifecycle import pause_run
 
-    name = parse_run(names, run_id, "pause").run_id
+    name = parse_run(names, run_id, "pause", only_run=True).run_id
     with open_run_database(db, name, "pause", read_only=False) as store:
         pausing = run_async(pause_run(store, name))
         hint = resume_hint(store, name, db)
@@ -200,12 +219,12 @@ def fork(
     from loom_runner._cli.agent_module import load_module
     from loom_runner._control.fork import fork_run
 
-    named = parse_run(names, run_id, "fork")
+    named = parse_run(names, run_id, "fork", only_run=True)
     change = None if patch is None else parse_json(patch, "--patch")
     target = None if new_run_id is None else checked_run_id(new_run_id, "make")
     if named.module is not None:  # its types check the patched state
         require_database(db, named.run_id, "fork")
-        with contextlib.closing(load_module(named.module).runner(db, None)) as runner:
+        with user_output_to_stderr(), contextlib.closing(load_module(named.module).runner(db, None)) as runner:
             made = run_async(runner.fork(run_id=named.run_id, step=step, new_run_id=target, patch=change))
     else:
         with open_run_database(db, named.run_id, "fork", read_only=False) as store:
@@ -216,12 +235,31 @@ def fork(
     write_error(f"resume: {hint}")
 
 
-def parse_call(text: str, verb: str, source: str) -> tuple[str, int]:
-    """Parse RUN#NUMBER."""
-    run_id, hash_sign, number = text.rpartition("#")
-    if not hash_sign or not number.isdecimal() or not number.isascii() or len(number) > 18:
-        raise UsageError(f"cannot {verb} {shorten(text, 60)!r}: it is not RUN#NUMBER, as {source} prints it.")
-    return checked_run_id(run_id, verb), int(number)
+def parse_call(text: str) -> tuple[str, int]:
+    """Parse the id of a tool call, RUN#3."""
+    run_id, kind, number = parse_id(text)
+    if kind == "request":
+        raise UsageError(
+            f"cannot resolve {shorten(text, 60)!r}: it is an approval request, not a tool call. "
+            f"Decide it with loom-runner decide {shlex.quote(shorten(text, 60))}."
+        )
+    if kind == "run":
+        raise UsageError(
+            f"cannot resolve {shorten(text, 60)!r}: it is not RUN#NUMBER, the id of a tool call. loom-runner doubts "
+            "prints them."
+        )
+    return checked_run_id(run_id, "resolve"), number
+
+
+def parse_request(text: str) -> tuple[str, int]:
+    """Parse the id of an approval request: RUN#r3, or RUN#3 as earlier versions wrote it."""
+    run_id, kind, number = parse_id(text)
+    if kind == "run":
+        raise UsageError(
+            f"cannot decide {shorten(text, 60)!r}: it is not RUN#rNUMBER, the id of an approval request. loom-runner "
+            "approvals prints them."
+        )
+    return checked_run_id(run_id, "decide"), number
 
 
 def user_name() -> str:

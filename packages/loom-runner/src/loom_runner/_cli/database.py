@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loom_runner._cli.base import Amount, ExitCode, run_async
-from loom_runner._cli.options import open_database, open_run_database, parse_run, query_all_options, query_options
-from loom_runner._cli.output import Output, choose_output, write_error, write_json, write_line
+from loom_runner._cli.options import (
+    db_suffix,
+    open_database,
+    open_run_database,
+    parse_run,
+    query_all_options,
+    query_options,
+)
+from loom_runner._cli.output import Output, choose_output, user_output_to_stderr, write_error, write_json, write_line
 from loom_runner._model.formatting import counted, one_line, plural, size
 from loom_runner.errors import UsageError
 
@@ -38,7 +46,9 @@ def trace_command(
     name = parse_run(names, run_id, "trace").run_id
     html = html or page_name(name)
     with open_run_database(db, name, "trace") as store:
-        write_trace(store.reader, name, html)
+        folded = write_trace(store.reader, name, html)
+    if folded is not None:
+        write_error(f"{folded}. One by one: loom-runner history {shlex.quote(name)} --first N{db_suffix(db)}")
     mode = choose_output(output)
     if mode == "text":
         write_line(f"{html}  open it in a browser; it needs no network")
@@ -107,7 +117,7 @@ def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
     with open_database(db, "verify") if name is None else open_run_database(db, name, "verify") as store:
         report = store.reader.verify(name)
     if named is not None and named.module is not None:
-        with contextlib.closing(load_module(named.module).runner(db, None)) as runner:
+        with user_output_to_stderr(), contextlib.closing(load_module(named.module).runner(db, None)) as runner:
             fit = runner.verify_run(named.run_id)
         misfits = tuple(
             Problem(f"step {one['step_index']} of run {name}", one["problem"], name, one["step_index"])
@@ -150,7 +160,7 @@ def prune(
     """
     from loom_runner._model.retention import parse_keep
 
-    name = parse_run(names, run_id, "prune").run_id if names or run_id else None
+    name = parse_run(names, run_id, "prune", only_run=True).run_id if names or run_id else None
     what: dict[str, Any] = {"run_id": name, "keep": None if keep is None else parse_keep(keep)}
     if days is not None:
         what["before_us"] = time.time_ns() // 1000 - int(days * 86_400_000_000)

@@ -16,7 +16,7 @@ from loom_runner._cli.options import (
     db_option,
     db_suffix,
     json_text,
-    open_run_database,
+    open_database,
     parse_run,
     require_database,
     run_arguments,
@@ -27,6 +27,7 @@ from loom_runner._cli.output import (
     choose_output,
     output_option,
     styled_status,
+    user_output_to_stderr,
     write_error,
     write_json,
     write_line,
@@ -101,7 +102,7 @@ def run(
     """
     if len(names) == 1 and run_id is None:
         raise UsageError(f"cannot run {shorten(names[0], 60)}: the run id is missing. Give --run-id RUN.")
-    named = parse_run(names, run_id, "run")
+    named = parse_run(names, run_id, "run", only_run=True)
     if named.module is None:
         raise UsageError(f"cannot run {named.run_id!r}: the module is missing. Give MODULE, for instance agent.py.")
 
@@ -134,6 +135,7 @@ def resume(
 
     MODULE is by default the one that drove the run last. A failed run tries its step again.
     """
+    from loom_runner._model.products import product_of, resume_with_product
     from loom_runner._queries.hints import module_of
 
     if len(names) == 1 and run_id is None and Path(names[0]).suffix == ".py":
@@ -141,13 +143,17 @@ def resume(
     named = parse_run(names, run_id, "resume")
     module = named.module
     if module is None:
-        with open_run_database(db, named.run_id, "resume") as store:
-            module = module_of(store.reader, named.run_id)
-            program = read_run(store.reader, named.run_id, "resume").program
+        with open_database(db, f"resume {named.run_id!r}") as store:
+            record = read_run(store.reader, named.run_id, "resume")
+            module = record.module or module_of(store.reader, record)
         if module is None:
+            product = product_of(record.program)
+            what = "Give MODULE, the file or the module of that agent."
+            if product is not None:
+                what = f"Resume it with {product}: {resume_with_product(product, named.run_id, db)}"
             raise UsageError(
-                f"cannot resume {named.run_id!r}: it is a run of program {program!r}, and the database names no module "
-                "of it. Give MODULE, or resume it with the command of that program."
+                f"cannot resume {named.run_id!r}: it is a run of {record.program!r}, and the database names no module "
+                f"of it. {what}"
             )
         write_error(f"module: {module}, which drove the run last.")  # code that only the database names is executed
     require_database(db, named.run_id, "resume")
@@ -187,8 +193,10 @@ def worker(
     from loom_runner._driver.worker import Worker
 
     mode = choose_output(output)
-    runner = load_module(module).runner(db, durability)
     with contextlib.ExitStack() as stack:
+        if mode != "text":
+            stack.enter_context(user_output_to_stderr())
+        runner = load_module(module).runner(db, durability)
         stack.callback(runner.close)
         stack.callback(runner.observe(_print_event if mode != "text" else _print_end))
 
@@ -218,10 +226,9 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
     from loom_runner._queries.views import run_view
     from loom_runner._store.lookup import read_run
 
-    loaded = load_module(module)
-    runner = loaded.runner(db, durability)
     resume_command = f"loom-runner resume {shlex.quote(module)} --run-id {shlex.quote(run_id)}{db_suffix(db)}"
     was_drained = False
+    folded: list[str] = []
 
     def drain() -> None:
         nonlocal was_drained
@@ -229,9 +236,15 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
         runner.drain()
 
     with contextlib.ExitStack() as stack:
+        if output != "text":
+            stack.enter_context(user_output_to_stderr())
+        loaded = load_module(module)
+        runner = loaded.runner(db, durability)
         stack.callback(runner.close)
         if trace is not None:
-            stack.enter_context(runner.tracing(run_id, trace))
+            from loom_runner._queries.tracing import tracing
+
+            stack.enter_context(tracing(runner.observe, runner.store.reader, run_id, trace, on_folded=folded.append))
         with contextlib.ExitStack() as shown:
             if output == "jsonl":
                 shown.callback(runner.observe(_print_event))
@@ -248,7 +261,7 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
         # Printed before the trace is written, because writing may fail.
         _print_result(result, run_view(record), output, waits=waits_for(record, doubts), after=after, db=db)
     if trace is not None:
-        write_error(f"trace: {trace}")
+        write_error(f"trace: {trace}{''.join(f'  ({text})' for text in folded)}")
     return exit_code_of_status(result.status, result.error.category if result.error else None)
 
 

@@ -18,7 +18,7 @@ from loom_runner._model.formatting import shorten
 from loom_runner._store.address import database_exists, sqlite_path
 from loom_runner._store.lookup import read_run
 from loom_runner.errors import UnknownRun, UsageError
-from loom_runner.run_ids import check_run_id
+from loom_runner.run_ids import call_id, check_run_id, parse_id, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,10 +46,28 @@ __all__ = [
 ]
 
 DEFAULT_DB = "runs.sqlite"
+_NO_FILES = (":memory:", "-")
+"""Names with a meaning elsewhere. A file of such a name can be given as `./-`."""
+
+
+def database_file(address: str) -> str:
+    """Return the file that `--db` names.
+
+    Raises:
+        UsageError: It names no file: it is empty, `:memory:`, or `-`.
+    """
+    path = sqlite_path(address)
+    if path.strip() in _NO_FILES:
+        raise UsageError(
+            f"cannot use --db {path.strip()}: it is no file, and a run in it could not be resumed or read by another "
+            "command. Name a file, for instance runs.sqlite."
+        )
+    return path
+
 
 db_option = click.option(
     "--db",
-    type=sqlite_path,
+    type=database_file,
     metavar="FILE",
     default=DEFAULT_DB,
     show_default=True,
@@ -64,6 +82,17 @@ class NamedRun:
 
     module: str | None
     run_id: str
+    call: int | None = None
+    """The tool call, if a call was named (`RUN#3`)."""
+    request: int | None = None
+    """The approval request, if one was named (`RUN#r3`)."""
+
+    @property
+    def item(self) -> str | None:
+        """The id of the call or the request; None if a run was named."""
+        if self.call is not None:
+            return call_id(self.run_id, self.call)
+        return None if self.request is None else request_id(self.run_id, self.request)
 
 
 def run_arguments_as(usage: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -94,8 +123,12 @@ def query_all_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return run_arguments_as("[[MODULE] RUN]")(output_option(command))
 
 
-def parse_run(names: tuple[str, ...], run_id: str | None, verb: str) -> NamedRun:
+def parse_run(names: tuple[str, ...], run_id: str | None, verb: str, *, only_run: bool = False) -> NamedRun:
     """Parse the arguments that `run_arguments` added.
+
+    Args:
+        only_run: The command changes a run, so an id of a call or a request is refused. Other
+            commands take it as its run.
 
     Raises:
         UsageError: No run is named, there are too many arguments, or the id is not valid.
@@ -106,7 +139,15 @@ def parse_run(names: tuple[str, ...], run_id: str | None, verb: str) -> NamedRun
         raise UsageError(f"cannot {verb} a run: name one, as the last argument or with --run-id RUN.")
     if len(rest) > 1:
         raise UsageError(f"cannot {verb} a run: {shorten(rest[1], 40)!r} is one argument too many. Name one run.")
-    return NamedRun(rest[0] if rest else None, checked_run_id(name, verb))
+    module = rest[0] if rest else None
+    run, kind, number = (name, "run", 0) if verb == "run" else parse_id(name)
+    if kind == "run":
+        return NamedRun(module, checked_run_id(name, verb))
+    checked_run_id(run, verb)
+    if only_run:
+        what = "a tool call" if kind == "call" else "an approval request"
+        raise UsageError(f"cannot {verb} {shorten(name, 60)!r}: it names {what}. Name its run: {shlex.quote(run)}.")
+    return NamedRun(module, run, number if kind == "call" else None, number if kind == "request" else None)
 
 
 def checked_run_id(name: str, verb: str) -> str:

@@ -1,23 +1,25 @@
 """The output of commands: answers on stdout as text or JSON, messages on stderr, tables that fit
 the terminal.
 
-Nothing depends on colour or Unicode.
+Nothing depends on colour or Unicode. While code of users is loaded and run, what it prints goes to
+stderr if the answer is JSON (`user_output_to_stderr`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast
 
 import click
 
 from loom_runner._model.formatting import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from io import TextIOWrapper
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "styled_status",
     "take_write_error",
     "terminal_width",
+    "user_output_to_stderr",
     "write_error",
     "write_json",
     "write_line",
@@ -48,9 +51,60 @@ def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+_answers: list[TextIO] = []
+"""Where answers go while stdout belongs to users' code; empty means `sys.stdout`."""
+
+
+def _stdout() -> TextIO | None:
+    """Return the stream for answers; None if the shell closed stdout."""
+    return _answers[0] if _answers else sys.stdout
+
+
+@contextlib.contextmanager
+def user_output_to_stderr() -> Iterator[None]:
+    """Send what anybody but this module writes to stdout to stderr, so that the JSON on stdout can
+    be parsed.
+
+    This holds for `print`, for C libraries and for child processes: the file descriptor 1 becomes
+    that of stderr, and stays so until the process ends, because code of users may print at exit.
+    Where `sys.stdout` has another descriptor (in a test), it is replaced for the block.
+    """
+    if _answers or sys.stdout is None:
+        yield
+        return
+    stdout = sys.stdout
+    if _descriptor(stdout) == 1:
+        stdout.flush()
+        answers = open(  # noqa: SIM115  (stays open to the end)
+            os.dup(1), "w", encoding=stdout.encoding, errors="backslashreplace", closefd=False
+        )
+        _answers.append(answers)
+        if _descriptor(sys.stderr) == 2:
+            os.dup2(2, 1)
+        else:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        cast("TextIOWrapper", stdout).reconfigure(line_buffering=True)
+        yield
+        return
+    _answers.append(stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _answers.clear()
+
+
+def _descriptor(stream: TextIO | None) -> int | None:
+    try:
+        return None if stream is None else stream.fileno()
+    except (OSError, ValueError):  # it is closed, or no file
+        return None
+
+
 def choose_output(output: Output | None) -> Output:
     """Return the given format, by default text for a terminal and JSON for a pipe."""
-    return output or ("text" if sys.stdout is not None and sys.stdout.isatty() else "json")
+    stdout = _stdout()
+    return output or ("text" if stdout is not None and stdout.isatty() else "json")
 
 
 def prepare_streams() -> None:
@@ -66,7 +120,7 @@ def write_line(text: str = "") -> None:
     A closed pipe is not an error; another error is reported when the command ends.
     """
     try:
-        click.echo(text)
+        click.echo(text, file=_stdout())
     except OSError as exc:
         discard_stdout(exc)
 
@@ -83,7 +137,7 @@ def write_json(value: Any, output: Output = "json") -> None:
     """Write one JSON value: indented for `json`, on one line for `jsonl`; ASCII unless stdout is
     Unicode.
     """
-    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    encoding = (getattr(_stdout(), "encoding", None) or "utf-8").lower().replace("-", "")
     indent = 2 if output == "json" else None
     write_line(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=indent))
 
@@ -173,7 +227,7 @@ def discard_stdout(error: OSError) -> None:
     if not isinstance(error, BrokenPipeError):
         _write_errors.append(error)
     # Otherwise Python reports the closed pipe again when it flushes stdout at exit.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _answers[0].fileno() if _answers else 1)
 
 
 def take_write_error() -> OSError | None:

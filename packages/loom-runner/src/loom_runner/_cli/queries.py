@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from loom_runner._cli.base import Count
 from loom_runner._cli.options import (
+    NamedRun,
     db_option,
     db_suffix,
     json_text,
@@ -30,9 +32,12 @@ from loom_runner._cli.output import (
     write_rows,
 )
 from loom_runner._model.formatting import duration, shorten
+from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from loom_runner._store.protocol import StoreReader
 
 __all__ = ["QUERY_COMMANDS"]
 
@@ -88,36 +93,64 @@ _RUNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 @click.command("list")
+@click.option("--status", "statuses", metavar="STATUS", multiple=True, help="Only this status; may be repeated.")
+@click.option("--agent", metavar="NAME", help="Only runs of this agent (the column program).")
+@click.option("--prefix", metavar="TEXT", help="Only run ids that begin with this.")
+@click.option("--search", "text", metavar="TEXT", help="Only run ids that contain this.")
 @click.option("--limit", type=Count(min=1), default=100, show_default=True, help="The largest number.")
+@click.option("--after", metavar="RUN", help="Begin after this run, the last one of the previous page.")
 @db_option
 @output_option
-def list_command(limit: int, db: str, output: Output | None) -> None:
-    """List the runs of a database, the most recently changed first."""
+def list_command(
+    *,
+    statuses: tuple[str, ...],
+    agent: str | None,
+    prefix: str | None,
+    text: str | None,
+    limit: int,
+    after: str | None,
+    db: str,
+    output: Output | None,
+) -> None:
+    """List the runs of a database, the most recently changed first.
+
+    A run is interrupted if its process is gone before the run has ended.
+    """
+    from loom_runner._queries.search import search_runs
     from loom_runner._queries.views import run_view
+    from loom_runner._store.lookup import read_run
 
     with open_database(db, "list runs") as store:
-        rows = [run_view(record) for record in store.reader.list_runs(limit=limit)]
+        last = None if after is None else read_run(store.reader, after, "list the runs after")
+        found = search_runs(
+            store.reader, limit=limit, statuses=statuses, agent=agent, prefix=prefix, text=text, after=last
+        )
+        rows = [run_view(record) for record in found]
     mode = choose_output(output)
-    write_rows(rows, _RUNS, mode, empty=f"{db} has no runs.")
+    is_filtered = bool(statuses or agent or prefix or text or after)
+    write_rows(rows, _RUNS, mode, empty=f"{db} has no {'such ' if is_filtered else ''}runs.")
     if len(rows) >= limit and mode == "text":
-        write_error(f"more may follow: --limit {limit * 10}")
+        write_error(f"more may follow: --after {shlex.quote(rows[-1]['run_id'])}, or --limit {limit * 10}")
 
 
 @click.command()
 @query_options
 @click.option("--raw", is_flag=True, help="Print only the state, as it is stored.")
 def get(*, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, raw: bool) -> None:
-    """Show a run's row: status, state, result, error."""
+    """Show a run's row: status, state, result, error.
+
+    RUN#3 shows a tool call, RUN#r3 an approval request.
+    """
     from loom_runner._queries.views import run_view
     from loom_runner._store.lookup import read_run
 
-    name = parse_run(names, run_id, "get").run_id
-    with open_run_database(db, name, "get") as store:
-        record = read_run(store.reader, name, "get")
+    named = parse_run(names, run_id, "get")
+    with open_run_database(db, named.run_id, "get") as store:
+        record = read_run(store.reader, named.run_id, "get")
+        view = run_view(record) if named.item is None else _item(store.reader, named)
     if raw:
         write_line(record.state)
         return
-    view = run_view(record)
     mode = choose_output(output)
     if mode != "text":
         write_json(view, mode)
@@ -127,6 +160,29 @@ def get(*, names: tuple[str, ...], run_id: str | None, db: str, output: Output |
             write_line(f"{key:<21} {value if isinstance(value, str) else json_text(value)}")
 
 
+def _item(reader: StoreReader, named: NamedRun) -> dict[str, Any]:
+    """Return the tool call or the approval request that was named."""
+    from loom_runner._queries.approvals import read_approvals
+    from loom_runner._queries.views import approval_view, tool_view
+    from loom_runner._store.in_doubt import read_tool_calls
+
+    views = [tool_view(call) for call in read_tool_calls(reader, named.run_id, first=named.call or 0, limit=1)]
+    if named.request is not None:
+        views = [approval_view(request) for request in read_approvals(reader, named.run_id)]
+    for view in views:
+        if view["id"] == named.item:
+            return view
+    raise UsageError(f"cannot get {named.item}: the run has no such {'call' if named.call else 'request'}.")
+
+
+def _state_text(row: Mapping[str, Any]) -> str:
+    decided = [
+        f"{each['id']} {each['tool']}: {each['how']} by {each['by']}" + (f" ({each['note']})" if each["note"] else "")
+        for each in row["decisions"]
+    ]
+    return "; ".join([*decided, *([] if row["state"] is None else [json_text(row["state"])])])
+
+
 @click.command()
 @query_options
 @_paged
@@ -134,18 +190,18 @@ def history(
     *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, first: int, limit: int
 ) -> None:
     """Show the committed steps and their checkpoints."""
-    from loom_runner._queries.views import step_view
+    from loom_runner._queries.views import step_views
 
     name = parse_run(names, run_id, "show the history of").run_id
     with open_run_database(db, name, "show the history of") as store:
-        rows = [step_view(step) for step in store.reader.steps(name, first=first, limit=limit)]
+        rows = step_views(store.reader, name, first=first, limit=limit)
     columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "step": lambda row: str(row["step_index"]),
         "outcome": lambda row: row["outcome"],
         "tries": lambda row: str(row["attempts"]),
         "at": lambda row: local_time(row["started_at"]),
         "took": lambda row: duration(row["duration_ms"] * 1000),
-        "state": lambda row: "" if row["state"] is None else json_text(row["state"]),
+        "state": _state_text,
     }
     write_rows(rows, columns, choose_output(output), empty=f"{name} has no committed steps from {first} on.")
     if rows and rows[0]["step_index"] > first:
@@ -199,15 +255,28 @@ _CALLS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 @click.command("tool-calls")
 @query_options
-def tool_calls(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> None:
-    """Show the tool ledger of a run."""
+@click.option("--first", type=Count(min=0), default=0, help="Begin at this call: 7 for RUN#7.")
+@click.option("--limit", type=Count(min=1), default=1000, show_default=True, help="The largest number.")
+def tool_calls(
+    *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, first: int, limit: int
+) -> None:
+    """Show the tool ledger of a run.
+
+    RUN#3 shows one call of it.
+    """
     from loom_runner._queries.views import tool_view
     from loom_runner._store.in_doubt import read_tool_calls
 
-    name = parse_run(names, run_id, "show the tool calls of").run_id
+    named = parse_run(names, run_id, "show the tool calls of")
+    name = named.run_id
+    first, limit = (first, limit) if named.call is None else (named.call, 1)
     with open_run_database(db, name, "show the tool calls of") as store:
-        rows = [tool_view(call) for call in read_tool_calls(store.reader, name)]
-    write_rows(rows, _CALLS, choose_output(output), empty=f"{name} has called no tools.")
+        found = read_tool_calls(store.reader, name, first=first, limit=limit)
+    rows = [tool_view(call) for call in found if named.call in (None, call.number)]
+    empty = f"{name} has called no tools." if named.call is None and not first else f"{name} has no such call."
+    write_rows(rows, _CALLS, choose_output(output), empty=empty)
+    if len(rows) >= limit > 1:
+        write_error(f"more may follow: --first {found[-1].number + 1}")
 
 
 @click.command()
@@ -221,11 +290,13 @@ def doubts(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
     from loom_runner._store.in_doubt import read_tool_calls
     from loom_runner._store.lookup import read_run
 
-    name = parse_run(names, run_id, "show the calls in doubt of").run_id if names or run_id else None
+    named = parse_run(names, run_id, "show the calls in doubt of") if names or run_id else None
+    name = None if named is None else named.run_id
     with open_database(db, "show calls in doubt") as store:
         if name is not None:
             read_run(store.reader, name, "show the calls in doubt of")
-        rows = [tool_view(call) for call in read_tool_calls(store.reader, name, in_doubt=True)]
+        found = read_tool_calls(store.reader, name, in_doubt=True)
+        rows = [tool_view(call) for call in found if named is None or named.call in (None, call.number)]
     columns = {head: _CALLS[head] for head in ("call", "step", "tool", "tries")} | {
         "since": lambda row: local_time(row["started_at"]),
         "arguments": lambda row: json_text(row["arguments"]),
@@ -233,7 +304,9 @@ def doubts(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
     mode = choose_output(output)
     write_rows(rows, columns, mode, empty="No call is in doubt.")
     if rows and mode == "text":
-        write_error(f"decide: loom-runner resolve '{rows[0]['id']}' --retry | --skip | --result JSON{db_suffix(db)}")
+        write_error(
+            f"decide: loom-runner resolve {shlex.quote(rows[0]['id'])} --retry | --skip | --result JSON{db_suffix(db)}"
+        )
 
 
 @click.command()
@@ -253,8 +326,10 @@ def children(names: tuple[str, ...], run_id: str | None, db: str, output: Output
 @output_option
 def stats(db: str, output: Output | None) -> None:
     """Count runs, tool calls and approvals by status."""
+    from loom_runner._queries.search import count_rows
+
     with open_database(db, "count") as store:
-        counts = store.reader.counts()
+        counts = count_rows(store.reader)
     mode = choose_output(output)
     if mode != "text":
         write_json(counts, mode)

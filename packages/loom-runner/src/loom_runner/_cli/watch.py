@@ -140,8 +140,13 @@ class _Screen:
         self._height = len(lines)
 
     def _head(self, run: RunRecord) -> str:
+        from loom_runner._queries.liveness import interruption, shown_status
+
         self._first = run.step_index if self._first is None else self._first
         spent_s = time.monotonic() - self._began
         pace = f"  {(run.step_index - self._first) / spent_s:,.1f} steps/s" if spent_s > 1 else ""
         who = f"  process {run.owner.pid}" if run.owner and run.is_leased else ""
-        return f"{click.style(run.run_id, bold=True)}  {styled_status(run.status)}  step {run.step_index:,}{pace}{who}"
+        if (why := interruption(run)) is not None:
+            who = f"  {why}"
+        head = f"{click.style(run.run_id, bold=True)}  {styled_status(shown_status(run))}"
+        return f"{head}  step {run.step_index:,}{pace}{who}"

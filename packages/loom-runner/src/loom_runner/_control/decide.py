@@ -12,6 +12,7 @@ from loom_runner._model.clock import SystemClock, to_iso
 from loom_runner._program.plain_json import to_plain_json
 from loom_runner._store.lookup import find_run
 from loom_runner.errors import UnknownApproval, UsageError
+from loom_runner.run_ids import request_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,7 @@ async def decide_approval(
         rows = await store.approvals(run_id)
         found = [row for row in rows if row.number == number]
         if not found:
-            numbers = ", ".join(str(row.number) for row in rows) or "none"
+            numbers = ", ".join(request_id(run_id, row.number) for row in rows) or "none"
             raise UnknownApproval(f"{what}: there is no such request. Requests: {numbers}.", run_id=run_id)
         seen = found[0]
         now = (clock or SystemClock()).now_us()

@@ -12,6 +12,7 @@ from loom_runner._program.plain_json import to_plain_json
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.lookup import find_run
 from loom_runner.errors import UnknownToolCall, UsageError
+from loom_runner.run_ids import call_id
 
 if TYPE_CHECKING:
     from loom_runner._store.protocol import Store
@@ -58,7 +59,7 @@ async def resolve_call(
         end = ToolEnd("done", now, result=to_plain_json(result, f"the result of {run_id}#{number}"))
     doubts = {call.number: call for call in read_tool_calls(store.reader, run_id, in_doubt=True)}
     if number not in doubts or not await store.decide_tool(doubts[number], end, decided_by):
-        others = ", ".join(f"{run_id}#{other}" for other in doubts if other != number)
+        others = ", ".join(call_id(run_id, other) for other in doubts if other != number)
         raise UnknownToolCall(
             f"cannot resolve {run_id}#{number}: no such call is in doubt. In doubt: {others or 'none'}.", run_id=run_id
         )

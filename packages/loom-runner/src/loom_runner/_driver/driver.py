@@ -35,6 +35,7 @@ from loom_runner._driver.tool_ledger import Ledger
 from loom_runner._driver.waits import Waits
 from loom_runner._model.budget import NOTHING_SPENT, Budget, Meter
 from loom_runner._model.processes import is_gone, this_process
+from loom_runner._model.products import product_of, resume_with_product
 from loom_runner._model.records import Claim, RunRecord, Spent
 from loom_runner._model.results import RunResult
 from loom_runner._model.statuses import TERMINAL, move
@@ -149,6 +150,11 @@ class Driver:
         at, ours, parent = record.module or record.code_at, self._settings.module(), record.parent_run_id
         theirs = f"program {record.program!r}" + (f", last driven from {at}" if at else "")
         this = f"{self.agent.name!r}" + (f" of {ours}" if ours else "")
+        product = product_of(record.program)
+        if product is not None:
+            command = resume_with_product(product, record.run_id, self._store.address)
+            theirs = f"{product} ({record.program})"
+            return f"cannot resume {record.run_id!r}: it is a run of {theirs}. Resume it with: {command}"
         own = "its own module" + (f", or its parent {parent!r}" if parent else "")
         return (
             f"cannot resume {record.run_id!r}: it is a run of {theirs}, and this is {this}. Resume it with {own}; if "

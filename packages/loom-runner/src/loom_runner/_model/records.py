@@ -97,6 +97,7 @@ class RunRecord:
         work_us: The sum of the durations of all committed steps.
         ready_at: When a waiting run can be resumed; None if that is not known.
         code_at: That of the run's last lease; likewise `module`.
+        renewed_at: When the holder last renewed its lease; None if there is none.
     """
 
     run_key: int
@@ -128,6 +129,7 @@ class RunRecord:
     ready_at: int | None = None
     code_at: str | None = None
     module: str | None = None
+    renewed_at: int | None = None
 
     @property
     def is_leased(self) -> bool:
@@ -175,6 +177,10 @@ class RunSummary:
         tool_repeated: How many were repeated after a try whose outcome is unknown.
         tool_decided_by: Who decided about calls in doubt.
         repeated_names: Some of the repeated calls: name and step.
+        steps: How many committed steps are stored.
+        failed_attempts: How many attempts failed; `interrupted_attempts` ended with their process.
+        attempts_us: The sum of the durations of these attempts.
+        leases: How often a process has claimed the run; `processes` is the number of processes.
     """
 
     work_us: int
@@ -185,6 +191,12 @@ class RunSummary:
     tool_repeated: int
     tool_decided_by: tuple[str, ...]
     repeated_names: tuple[tuple[str, int], ...]
+    steps: int = 0
+    failed_attempts: int = 0
+    interrupted_attempts: int = 0
+    attempts_us: int = 0
+    leases: int = 0
+    processes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +222,8 @@ class ToolRecord:
     Attributes:
         number: Its number in the run, from 1; `RUN#NUMBER` identifies the call.
         is_live: Its process still holds the run.
+        alive_until: The last time at which its process was certainly alive: the end of its lease,
+            or its last renewal.
     """
 
     number: int
@@ -230,10 +244,24 @@ class ToolRecord:
     is_live: bool
     decided_by: str | None
     owner: Owner
+    alive_until: int | None = None
 
     @property
     def is_in_doubt(self) -> bool:
         return self.status == "in_doubt" or (self.status == "started" and not self.is_live)
+
+    @property
+    def ran_until(self) -> int | None:
+        """When the call ended, or, if its process disappeared, when that was last alive; None while
+        it runs.
+
+        The recorded end of a call about which a person has decided is the time of the decision.
+        """
+        if self.ended_at is not None:
+            if self.decided_by is None or self.alive_until is None:
+                return self.ended_at
+            return max(self.started_at, min(self.ended_at, self.alive_until))
+        return max(self.started_at, self.alive_until or self.started_at) if self.is_in_doubt else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.clock import to_iso
 from loom_runner._queries.approvals import read_approvals
+from loom_runner._queries.liveness import shown_status
 from loom_runner._queries.views import approval_view, attempt_view, each_step, run_view, step_view, tool_view
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.lookup import read_run
+from loom_runner.run_ids import call_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +60,7 @@ def export_rows(reader: StoreReader, run_id: str) -> Iterator[dict[str, Any]]:
     for signal in reader.signals(run_id):
         yield {"kind": "signal"} | _signal_view(signal)
     for child in reader.children(run_id):
-        yield {"kind": "child", "run_id": child.run_id, "status": child.status}
+        yield {"kind": "child", "run_id": child.run_id, "status": shown_status(child)}
 
 
 def lease_view(lease: LeaseRecord) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def lease_view(lease: LeaseRecord) -> dict[str, Any]:
 
 def _try_view(run_id: str, earlier: ToolTry) -> dict[str, Any]:
     return {
-        "id": f"{run_id}#{earlier.number}",
+        "id": call_id(run_id, earlier.number),
         "try": earlier.ordinal,
         "status": earlier.status,
         "started_at": to_iso(earlier.started_at),

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from loom_runner._model.clock import to_iso
 from loom_runner._model.formatting import plural, shorten
-from loom_runner._model.processes import is_gone
+from loom_runner._model.products import product_of, resume_with_product
 from loom_runner._model.waits import ChildrenWait, DecisionWait, RetryWait, SignalWait, TimerWait
+from loom_runner._queries.liveness import is_interrupted
 from loom_runner._store.in_doubt import read_tool_calls
+from loom_runner.run_ids import call_id, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,21 +25,24 @@ if TYPE_CHECKING:
 __all__ = ["clock_time", "module_of", "next_commands", "open_calls", "page_name", "waits_for"]
 
 
-def module_of(reader: StoreReader, run_id: str) -> str | None:
+_SHOWN_CHILDREN = 10
+
+
+def module_of(reader: StoreReader, run: str | RunRecord) -> str | None:
     """Return the agent module that drove a run last, as its user named it; None if none is
     recorded.
 
     A child or a fork that was never driven has the module of its parent or origin.
     """
     seen: set[str] = set()
-    name: str | None = run_id
-    while name is not None and name not in seen:
-        seen.add(name)
-        module = next((lease.module for lease in reversed(reader.leases(name)) if lease.module), None)
+    record = reader.get_run(run) if isinstance(run, str) else run
+    while record is not None and record.run_id not in seen:
+        seen.add(record.run_id)
+        module = record.module or reader.last_module(record.run_id)
         if module is not None:
             return module
-        run = reader.get_run(name)
-        name = None if run is None else run.parent_run_id or (run.forked_from or {}).get("run_id")
+        above = record.parent_run_id or (record.forked_from or {}).get("run_id")
+        record = None if above is None else reader.get_run(above)
     return None
 
 
@@ -58,7 +63,8 @@ def waits_for(run: RunRecord, doubts: Sequence[ToolRecord]) -> str | None:
         case RetryWait(attempt=attempt, until=until):
             return f"attempt {attempt} of step {run.step_index}{_until(until, 'at')}"
         case ChildrenWait(children=children, needed=needed):
-            return f"{needed} of its children {', '.join(children)}"
+            more = f", and {len(children) - _SHOWN_CHILDREN:,} more" if len(children) > _SHOWN_CHILDREN else ""
+            return f"{needed} of its children {', '.join(children[:_SHOWN_CHILDREN])}{more}"
         case DecisionWait():
             return ", and ".join(_decisions(run, run.wait, doubts))
         case None:
@@ -68,14 +74,14 @@ def waits_for(run: RunRecord, doubts: Sequence[ToolRecord]) -> str | None:
 def _decisions(run: RunRecord, wait: DecisionWait, doubts: Sequence[ToolRecord]) -> Iterator[str]:
     if wait.doubt is not None:
         doubt = next((call for call in doubts if call.number == wait.doubt), None)
-        name = f"{run.run_id}#{wait.doubt}"
+        name = call_id(run.run_id, wait.doubt)
         if doubt is None:
             yield f"nothing: {name} was decided"
         else:
             what = f"{doubt.name} {shorten(doubt.arguments, 80)}"
             yield f"a decision about {name}: {what} was interrupted in step {run.step_index}"
     if wait.approvals:
-        names = ", ".join(f"{run.run_id}#{number}" for number in wait.approvals)
+        names = ", ".join(request_id(run.run_id, number) for number in wait.approvals)
         yield f"{plural(len(wait.approvals), 'approval')} ({names}){_until(wait.until)}"
 
 
@@ -97,10 +103,13 @@ def next_commands(
     run_id = shlex.quote(run.run_id)
     wait = run.wait
     resume = f"{command} resume {shlex.quote(module)} --run-id {run_id}{db}"
+    product = product_of(run.program)
+    if product is not None and command != product:
+        resume = resume_with_product(product, run.run_id, database)
     if run.status == "waiting":
         if isinstance(wait, DecisionWait) and any(call.number == wait.doubt for call in doubts):
-            call_id = shlex.quote(f"{run.run_id}#{wait.doubt}")
-            return {"decide": f"{command} resolve {call_id} --retry | --skip | --result JSON{db}"}
+            call = shlex.quote(call_id(run.run_id, wait.doubt or 0))
+            return {"decide": f"{command} resolve {call} --retry | --skip | --result JSON{db}"}
         if isinstance(wait, DecisionWait) and wait.approvals:
             return {"decide": f"{command} approvals {run_id}{db}"}
         if isinstance(wait, SignalWait):
@@ -109,7 +118,7 @@ def next_commands(
         return {"trace": f"{command} trace --run-id {run_id} --html {shlex.quote(page_name(run.run_id))}{db}"}
     if run.status == "paused" and run.error is not None and run.error.category == "limit":
         return {"resume": f"{resume} --budget {_limit_of(run.error.message)}=N"}
-    is_held = run.is_leased and run.owner is not None and not is_gone(run.owner)
+    is_held = run.status == "running" and not is_interrupted(run)
     if is_held:
         return {"watch": f"{command} watch {run_id}{db}"}
     return {} if run.status == "cancelled" else {"resume": resume}

@@ -1,40 +1,42 @@
 """A run's rows as a tree of plain spans, without live spans.
 
 The tree: the run; below it each process that held the run, and the waits between them; below a
-process its steps, failed attempts and the step in which it disappeared; below a step the tool calls
-of this process; below a wait for children, the children.
+process its attempts of steps: committed, failed and interrupted ones; below an attempt the tool
+calls that it started; below a wait for children, the children. Of a long run, most steps are folded
+(see `folded_spans`).
+
+A process that disappeared has no recorded end. What it was doing then ends, in the trace, when it
+last renewed its lease: so long it was certainly alive.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Final
 
-from loom_runner._model.processes import is_gone
-from loom_runner._model.waits import ChildrenWait, SignalWait
+from loom_runner._model.waits import ChildrenWait
+from loom_runner._queries.call_spans import call_span, calls_of_attempts, each_try
+from loom_runner._queries.folded_spans import (
+    DRAWN_OF_EACH,
+    FOLDED_ABOVE,
+    fold_of_calls,
+    fold_of_steps,
+    head_and_tail,
+    ranges_to_draw,
+)
+from loom_runner._queries.liveness import is_interrupted, shown_status
+from loom_runner._queries.row_spans import RowSpan, SpanStatus, error_json, row_id, step_id
 from loom_runner._queries.views import each_step
-from loom_runner._store.in_doubt import read_tool_calls
+from loom_runner._queries.wait_spans import wait_span
+from loom_runner._store.in_doubt import with_liveness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from loom_runner._model.records import (
-        AttemptRecord,
-        ErrorInfo,
-        LeaseRecord,
-        RunRecord,
-        StepRecord,
-        ToolRecord,
-        ToolTry,
-    )
-    from loom_runner._model.waits import WaitFor
+    from loom_runner._model.records import AttemptRecord, LeaseRecord, RunRecord, StepRecord, ToolRecord
     from loom_runner._store.protocol import StoreReader
 
-__all__ = ["RowSpan", "RunSpans", "row_id", "run_tree_spans", "step_id", "tool_id"]
-
-SpanStatus = Literal["ok", "error", "open", "interrupted", "cancelled"]
+__all__ = ["RunSpans"]
 
 # A waiting or paused run is neither active nor failed, so its span is `ok`.
 _RUN_STATUS: dict[str, SpanStatus] = {
@@ -45,24 +47,7 @@ _RUN_STATUS: dict[str, SpanStatus] = {
     "parked": "error",
     "cancelled": "cancelled",
 }
-
-
-@dataclass(slots=True)
-class RowSpan:
-    """A span with the fields of `flow_xray.Span`."""
-
-    id: str
-    parent_id: str | None
-    name: str
-    kind: str
-    started_at_ns: int
-    duration_ns: int | None
-    status: SpanStatus
-    input: Any = None
-    output: Any = None
-    error: dict[str, Any] | None = None
-    meta: dict[str, Any] = field(default_factory=dict)
-    thread: str = ""
+_ALL: Final = 1 << 32
 
 
 class RunSpans:
@@ -71,58 +56,116 @@ class RunSpans:
     Args:
         parent: The spans of the parent run. This run is below the parent's wait for it, or the step
             that started it.
+
+    Attributes:
+        steps: The committed steps that are drawn.
+        gaps: The ranges of steps that are folded, with their span; set by `spans`.
     """
 
     def __init__(self, reader: StoreReader, run: RunRecord, parent: RunSpans | None = None) -> None:
         self.run = run
-        self._parent = parent
-        self.steps = list(each_step(reader, run.run_id))
-        self.attempts = reader.attempts(run.run_id)
-        self.tools = _each_try(read_tool_calls(reader, run.run_id), reader.tool_tries(run.run_id))
-        self.leases = reader.leases(run.run_id)
         self.root = row_id("run", run.run_id)
-        self.is_abandoned = run.owner is not None and (not run.is_leased or is_gone(run.owner))
+        self.is_interrupted = is_interrupted(run)
+        self.gaps: list[tuple[int, int, RowSpan]] = []
+        self._reader = reader
+        self._parent = parent
+        size = reader.size_of_run(run.run_id)
+        self._ranges = [(0, _ALL)] if size.rows <= FOLDED_ABOVE else ranges_to_draw(reader, run)
+        drawn = [index for first, stop in self._ranges[:-1] for index in range(first, stop)]
+        if size.rows <= FOLDED_ABOVE:
+            self.steps = list(each_step(reader, run.run_id))
+        else:
+            drawn += range(self._ranges[-1][0], min(self._ranges[-1][1], run.step_index + 1))
+            self.steps = [step for each in self._ranges for step in _steps_of(reader, run.run_id, *each)]
+        self.leases = self._read_leases(size.leases, drawn)
+        self._steps_by_fence = _by_fence(self.steps)
+        self._attempts: dict[int, list[AttemptRecord]] = {}
+        self._calls: dict[int, list[ToolRecord]] = {}
+        for bounds in self._ranges:
+            for attempt in reader.attempts(run.run_id, first=bounds[0], stop=bounds[1]):
+                self._attempts.setdefault(attempt.fence, []).append(attempt)
+            calls = [with_liveness(call) for call in reader.tool_calls(run.run_id, steps=bounds)]
+            for call in each_try(calls, reader.tool_tries(run.run_id, steps=bounds), self.leases):
+                self._calls.setdefault(call.fence, []).append(call)
+        self._approvals = reader.approvals(run.run_id)
+        self._decided = reader.tool_calls(run.run_id, decided_only=True)
+        self._signals = [one for one in reader.signals(run.run_id) if one.taken_in_step is not None]
+        self._places: dict[str, str] | None = None
+
+    def _read_leases(self, count: int, drawn: Sequence[int]) -> list[LeaseRecord]:
+        """Return the leases to draw: all, or those of the drawn steps, the first and the last."""
+        if count <= 2 * DRAWN_OF_EACH:
+            return self._reader.leases(self.run.run_id)
+        fences = {1, self.run.fence, *self._reader.fences_of_steps(self.run.run_id, drawn)}
+        # A wait ends with the lease after it.
+        return self._reader.leases(self.run.run_id, fences=sorted(fences | {fence + 1 for fence in fences}))
 
     def spans(self) -> list[RowSpan]:
+        """Return the spans of the run, parents before children."""
+        root = self._root()
+        spans = [root]
+        step_after = 0
+        previous: LeaseRecord | None = None
+        for lease, after in zip(self.leases, [*self.leases[1:], None], strict=True):
+            if previous is not None and lease.fence > previous.fence + 1 and step_after < lease.first_step:
+                spans += self._folds(step_after, lease.first_step, self.root, "", between=True)
+            stop = self.run.step_index if after is None else after.first_step
+            is_last_known = after is None or after.fence > lease.fence + 1
+            if is_last_known and after is not None:
+                stop = max([step.step_index + 1 for step in self._steps_by_fence.get(lease.fence, [])], default=0)
+                stop = max(stop, lease.first_step)
+            spans.append(self._process(lease))
+            spans += self._of_process(lease)
+            spans += self._folds(lease.first_step, stop, self._lease_id(lease), _thread(lease), between=False)
+            if lease.ended_as == "waiting" and lease.ended_at is not None:
+                spans.append(self._wait(lease, None if is_last_known else after))
+            step_after, previous = stop, lease
+        return spans
+
+    def _root(self) -> RowSpan:
         run = self.run
-        status: SpanStatus = _RUN_STATUS.get(run.status, "interrupted" if self.is_abandoned else "open")
-        root = RowSpan(
+        status: SpanStatus = _RUN_STATUS.get(run.status, "interrupted" if self.is_interrupted else "open")
+        ended_at = None if status == "open" else run.updated_at
+        if status == "interrupted":
+            ended_at = max(run.updated_at, run.renewed_at or 0)
+        meta = {"run_id": run.run_id, "status": shown_status(run), "steps": run.step_index}
+        if run.spent_tokens or run.spent_cost_usd:
+            meta |= {"spent_tokens": run.spent_tokens, "spent_cost_usd": run.spent_cost_usd}
+        return RowSpan(
             self.root,
             None if self._parent is None else self._parent.place_of(run.run_id),
             run.run_id,
             "agent",
             run.created_at * 1000,
-            None if status in ("open", "interrupted") else (run.updated_at - run.created_at) * 1000,
+            None if ended_at is None else max(ended_at - run.created_at, 0) * 1000,
             status,
             json.loads(run.input),
             None if run.result is None else json.loads(run.result),
-            _error(run.error),
-            meta={"run_id": run.run_id, "status": run.status, "steps": run.step_index},
+            error_json(run.error),
+            meta=meta,
         )
-        spans = [root]
-        for lease, after in zip(self.leases, [*self.leases[1:], None], strict=True):
-            spans.append(self._process(lease))
-            spans += self._of_process(lease)
-            if lease.ended_as == "waiting" and lease.ended_at is not None:
-                spans.append(self._wait(lease, after))
-        return spans
 
     def place_of(self, child: str) -> str:
         """Return the parent span of a child: the wait for it, else the step that started it, else
         the run.
         """
-        for step in self.steps:
-            if isinstance(step.wait, ChildrenWait) and child in step.wait.children:
-                waits = any(one.fence == step.fence and one.ended_as == "waiting" for one in self.leases)
-                if waits:
-                    return row_id("wait", self.run.run_id, step.fence)
-                return step_id(self.run.run_id, step.fence, step.step_index, step.attempts - 1)
-        return self.root
+        if self._places is None:
+            self._places = {}
+            waits = {lease.fence for lease in self.leases if lease.ended_as == "waiting"}
+            for step in self.steps:
+                if isinstance(step.wait, ChildrenWait):
+                    place = row_id("wait", self.run.run_id, step.fence)
+                    if step.fence not in waits:
+                        place = step_id(self.run.run_id, step.fence, step.step_index, step.attempts - 1)
+                    self._places |= dict.fromkeys(step.wait.children, place)
+        return self._places.get(child, self.root)
 
     def _process(self, lease: LeaseRecord) -> RowSpan:
         status: SpanStatus = "ok"
+        ended_at = lease.ended_at
         if lease.ended_as is None:
-            status = "interrupted" if self.is_abandoned else "open"
+            status = "interrupted" if self.is_interrupted else "open"
+            ended_at = self._alive_until(lease)
         elif lease.ended_as == "lost":
             status = "interrupted"
         elif lease.ended_as in ("failed", "parked"):
@@ -130,56 +173,72 @@ class RunSpans:
         return RowSpan(
             self._lease_id(lease),
             self.root,
-            f"process {lease.owner.pid}",
+            _thread(lease),
             "function",
             lease.taken_at * 1000,
-            None if lease.ended_at is None else max(lease.ended_at - lease.taken_at, 0) * 1000,
+            None if ended_at is None else max(ended_at - lease.taken_at, 0) * 1000,
             status,
             meta={"first_step": lease.first_step, "ended_as": lease.ended_as, "code": lease.code, "at": lease.code_at},
-            thread=f"process {lease.owner.pid}",
+            thread=_thread(lease),
         )
 
+    def _alive_until(self, lease: LeaseRecord) -> int | None:
+        """Return when a process that did not end its lease was last alive; None if it still is."""
+        if lease.ended_at is not None or not self.is_interrupted:
+            return lease.ended_at
+        return self.run.renewed_at or self.run.updated_at
+
     def _of_process(self, lease: LeaseRecord) -> Iterator[RowSpan]:
-        """Yield steps, failed attempts and the interrupted step, each with its tool calls."""
+        """Yield the attempts of a process, each with the tool calls that it started."""
         calls: dict[int, list[ToolRecord]] = {}
-        for call in self.tools:
-            if call.fence == lease.fence:
-                calls.setdefault(call.step_index, []).append(call)
+        for call in self._calls.get(lease.fence, []):
+            calls.setdefault(call.step_index, []).append(call)
+        attempts: dict[int, list[RowSpan]] = {}
+        failed: dict[int, list[AttemptRecord]] = {}
+        for row in self._attempts.get(lease.fence, []):
+            if row.kind == "failed":
+                failed.setdefault(row.step_index, []).append(row)
+        for step_index, rows in failed.items():
+            first, folded, last = head_and_tail(rows)
+            attempts[step_index] = [self._failed(lease, row) for row in (*first, *last)]
+            if folded:
+                span = self._failed(lease, folded[0])
+                span.id, span.name = (
+                    row_id("fold", span.id),
+                    f"{len(folded):,} failed attempts more of step {step_index}",
+                )
+                span.duration_ns = (folded[-1].ended_at - folded[0].ended_at) * 1000
+                span.meta = {"folded_attempts": len(folded)}
+                attempts[step_index].append(span)
+        for step in self._steps_by_fence.get(lease.fence, []):
+            attempts.setdefault(step.step_index, []).append(self._step(lease, step))
+        committed = {step.step_index for step in self._steps_by_fence.get(lease.fence, [])}
         cut_off = self._cut_off(lease)
-        for failed in self.attempts:
-            if failed.fence == lease.fence and failed.kind == "failed":
-                yield self._failed(lease, failed)
-        for step in self.steps:
-            if step.fence == lease.fence:
-                span = self._step(lease, step)
-                yield span
-                yield from (_tool(self.run, call, span) for call in calls.pop(step.step_index, []))
         for step_index, made in calls.items():
-            # Calls of a step that this process did not commit: below its last failed attempt, or
-            # the interrupted step.
-            rows = [
-                row
-                for row in self.attempts
-                if (row.fence, row.step_index, row.kind) == (lease.fence, step_index, "failed")
-            ]
-            span = (
-                self._failed(lease, rows[-1])
-                if rows and cut_off is None
-                else self._interrupted(lease, step_index, made)
-            )
-            if not rows or cut_off is not None:
-                yield span
-                cut_off = None
-            yield from (_tool(self.run, call, span) for call in made)
+            latest = max((row.ended_at for row in failed.get(step_index, [])), default=None)
+            after = [call for call in made if latest is None or call.started_at > latest]
+            if step_index not in committed and step_index != cut_off and after:
+                # An attempt that wrote no row of its own: it waits for a person, or it still runs.
+                attempts.setdefault(step_index, []).append(self._unrecorded(lease, step_index, after))
         if cut_off is not None:
-            yield self._interrupted(lease, cut_off, [])
+            latest = max((row.ended_at for row in failed.get(cut_off, [])), default=0)
+            after = [call for call in calls.get(cut_off, []) if call.started_at > latest]
+            attempts.setdefault(cut_off, []).append(self._unrecorded(lease, cut_off, after))
+        for step_index in sorted(attempts):
+            spans = sorted(attempts[step_index], key=lambda span: span.started_at_ns)
+            yield from spans
+            for span, made in calls_of_attempts(spans, calls.get(step_index, [])):
+                first_calls, folded_calls, last_calls = head_and_tail(made)
+                yield from (call_span(self.run, call, span) for call in (*first_calls, *last_calls))
+                if folded_calls:
+                    yield fold_of_calls(self.run.run_id, folded_calls, span)
 
     def _cut_off(self, lease: LeaseRecord) -> int | None:
         """Return the step in which the process disappeared; None if it did not."""
-        for row in self.attempts:
-            if row.fence == lease.fence and row.kind == "interrupted":
+        for row in self._attempts.get(lease.fence, []):
+            if row.kind == "interrupted":
                 return row.step_index
-        return self.run.step_index if lease.ended_at is None and self.is_abandoned else None
+        return self.run.step_index if lease.ended_at is None and self.is_interrupted else None
 
     def _step(self, lease: LeaseRecord, step: StepRecord) -> RowSpan:
         return RowSpan(
@@ -193,7 +252,7 @@ class RunSpans:
             output=None if step.state is None else json.loads(step.state),
             meta={"outcome": step.outcome, "attempt": step.attempts}
             | ({} if step.wait is None else {"wait": step.wait.as_json()}),
-            thread=f"process {lease.owner.pid}",
+            thread=_thread(lease),
         )
 
     def _failed(self, lease: LeaseRecord, row: AttemptRecord) -> RowSpan:
@@ -206,127 +265,109 @@ class RunSpans:
             started_at * 1000,
             (row.ended_at - started_at) * 1000,
             "error",
-            error=_error(row.error),
+            error=error_json(row.error),
             meta={"attempt": row.attempt + 1},
-            thread=f"process {lease.owner.pid}",
+            thread=_thread(lease),
         )
 
-    def _interrupted(self, lease: LeaseRecord, step_index: int, calls: list[ToolRecord]) -> RowSpan:
-        before = [step.ended_at for step in self.steps if step.fence == lease.fence]
-        started_at = min([call.started_at for call in calls], default=max(before, default=lease.taken_at))
-        attempt = next(
-            (
-                r.attempt
-                for r in self.attempts
-                if r.fence == lease.fence and r.step_index == step_index and r.kind == "interrupted"
-            ),
-            self.run.failures + self.run.crashes,
-        )
-        return RowSpan(
+    def _unrecorded(self, lease: LeaseRecord, step_index: int, calls: Sequence[ToolRecord]) -> RowSpan:
+        """Return the span of an attempt without a row: it was interrupted, waits, or still runs."""
+        before = [lease.taken_at, *(step.ended_at for step in self._steps_by_fence.get(lease.fence, []))]
+        before += [row.ended_at for row in self._attempts.get(lease.fence, []) if row.kind == "failed"]
+        started_at = max(min((call.started_at for call in calls), default=max(before)), *before)
+        cut_off = [row for row in self._attempts.get(lease.fence, []) if row.kind == "interrupted"]
+        attempt = cut_off[0].attempt if cut_off else self.run.failures + self.run.crashes
+        status: SpanStatus = "interrupted"
+        ended_at = self._alive_until(lease)
+        if lease.ended_as == "waiting":
+            status = "ok"
+        elif lease.ended_as == "cancelled":
+            status = "cancelled"
+        elif ended_at is None:
+            status = "open"
+        ends = [ended_at, *(call.ran_until for call in calls)]
+        span = RowSpan(
             step_id(self.run.run_id, lease.fence, step_index, attempt),
             self._lease_id(lease),
             f"step {step_index}",
             "step",
-            max(started_at, max(before, default=0)) * 1000,
-            None,
-            "open" if lease.ended_at is None and not self.is_abandoned else "interrupted",
+            started_at * 1000,
+            None
+            if ended_at is None
+            else (max(started_at, *(end for end in ends if end is not None)) - started_at) * 1000,
+            status,
             meta={"attempt": attempt + 1},
-            thread=f"process {lease.owner.pid}",
+            thread=_thread(lease),
         )
+        if cut_off:
+            span.error = error_json(cut_off[0].error)
+        if lease.ended_as == "waiting":
+            span.meta["outcome"] = f"waits for {lease.note or 'a person'}"
+        return span
 
     def _wait(self, lease: LeaseRecord, after: LeaseRecord | None) -> RowSpan:
-        ended_at = lease.ended_at or 0
-        steps = [step for step in self.steps if step.fence == lease.fence and step.wait]
-        name = _wait_name(steps[-1].wait) if steps else "wait for a person"
-        return RowSpan(
-            row_id("wait", self.run.run_id, lease.fence),
-            self.root,
-            name,
-            "wait",
-            ended_at * 1000,
-            None if after is None else max(after.taken_at - ended_at, 0) * 1000,
-            "open" if after is None else "ok",
+        steps = [step for step in self._steps_by_fence.get(lease.fence, []) if step.wait]
+        step = steps[-1] if steps and after is not None and steps[-1].step_index + 1 == after.first_step else None
+        if after is None and steps and steps[-1].step_index + 1 == self.run.step_index:
+            step = steps[-1]
+        # A wait for a person ends an attempt without committing its step.
+        is_for_person = step is None or (lease.note or "").startswith(("a decision about ", "the approval of "))
+        return wait_span(
+            self.run,
+            lease,
+            after,
+            parent_id=self.root,
+            wait=None if is_for_person or step is None else step.wait,
+            approvals=self._approvals,
+            decided=self._decided,
+            signals=[] if step is None else [one for one in self._signals if one.taken_in_step == step.step_index + 1],
         )
+
+    def _folds(self, first: int, stop: int, parent_id: str, thread: str, *, between: bool) -> Iterator[RowSpan]:
+        """Yield one span for each group of steps in a range that are not drawn.
+
+        Args:
+            between: The steps are those of processes that are not drawn.
+        """
+        for start, end in _gaps(self._ranges, first, stop):
+            sums = self._reader.folded_steps(self.run.run_id, start, end)
+            if not sums.count:  # retention deleted them
+                continue
+            processes = sums.fences[1] - sums.fences[0] + 1 if between else 0
+            span = fold_of_steps(
+                self.run.run_id, start, end, sums, parent_id=parent_id, thread=thread, processes=processes
+            )
+            self.gaps.append((start, end, span))
+            yield span
 
     def _lease_id(self, lease: LeaseRecord) -> str:
         return row_id("lease", self.run.run_id, lease.fence)
 
 
-def run_tree_spans(reader: StoreReader, run: RunRecord, parent: RunSpans | None = None) -> Iterator[RunSpans]:
-    """Yield the spans of a run and its descendants."""
-    run_spans = RunSpans(reader, run, parent)
-    yield run_spans
-    for child in reader.children(run.run_id):
-        yield from run_tree_spans(reader, child, run_spans)
+def _steps_of(reader: StoreReader, run_id: str, first: int, stop: int) -> Iterator[StepRecord]:
+    while first < stop and (page := reader.steps(run_id, first=first, limit=min(stop - first, 100))):
+        yield from (step for step in page if step.step_index < stop)
+        first = page[-1].step_index + 1
 
 
-def _wait_name(wait: WaitFor | None) -> str:
-    match wait:
-        case SignalWait(signal=name):
-            return f"wait for signal {name!r}"
-        case ChildrenWait():
-            return "wait for children"
-        case _:
-            return "sleep"
+def _gaps(ranges: Sequence[tuple[int, int]], first: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Yield the parts of a range that no drawn range covers."""
+    for start, end in ranges:
+        if start >= stop:
+            break
+        if start > first:
+            yield first, start
+        first = max(first, end)
+    if first < stop:
+        yield first, stop
 
 
-def _each_try(calls: list[ToolRecord], tries: list[ToolTry]) -> list[ToolRecord]:
-    """Return each try of a call as a separate call, because each belongs to the process that ran
-    it.
-    """
-    by_number = {call.number: call for call in calls}
-    earlier = [
-        replace(
-            by_number[each.number],
-            status="in_doubt" if each.ended_at is None else each.status,
-            tries=each.ordinal,
-            started_at=each.started_at,
-            ended_at=each.ended_at,
-            fence=each.fence,
-            result=None,
-            error=each.error,
-        )
-        for each in tries
-    ]
-    return sorted([*calls, *earlier], key=lambda call: call.started_at)
+def _by_fence(steps: Sequence[StepRecord]) -> dict[int, list[StepRecord]]:
+    found: dict[int, list[StepRecord]] = {}
+    for step in steps:
+        found.setdefault(step.fence, []).append(step)
+    return found
 
 
-def _tool(run: RunRecord, call: ToolRecord, parent: RowSpan) -> RowSpan:
-    status: SpanStatus = "interrupted" if call.is_in_doubt else "open"
-    if call.status == "done":
-        status = "ok"
-    elif call.status == "failed":
-        status = "cancelled" if call.error is not None and call.error.category == "cancelled" else "error"
-    return RowSpan(
-        tool_id(run.run_id, call.step_index, call.key, call.tries),
-        parent.id,
-        call.name,
-        "tool",
-        call.started_at * 1000,
-        None if call.ended_at is None else (call.ended_at - call.started_at) * 1000,
-        status,
-        json.loads(call.arguments),
-        None if call.result is None else json.loads(call.result),
-        _error(call.error),
-        meta={"key": call.key, "call": f"{run.run_id}#{call.number}", "attempt": call.tries},
-        thread=parent.thread,
-    )
-
-
-def _error(error: ErrorInfo | None) -> dict[str, Any] | None:
-    if error is None:
-        return None
-    return {"type": error.type, "message": error.message, "traceback": error.traceback or ""}
-
-
-def row_id(*parts: object) -> str:
-    """Return a span id that is the same each time the rows are read."""
-    return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()[:16]
-
-
-def step_id(run_id: str, fence: int, step_index: int, attempt: int) -> str:
-    return row_id("step", run_id, fence, step_index, attempt)
-
-
-def tool_id(run_id: str, step_index: int, key: str, ordinal: int) -> str:
-    return row_id("tool", run_id, step_index, key, ordinal)
+def _thread(lease: LeaseRecord) -> str:
+    return f"process {lease.owner.pid}"

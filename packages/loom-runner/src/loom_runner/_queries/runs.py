@@ -8,7 +8,8 @@ from loom_runner._model.clock import SystemClock
 from loom_runner._model.formatting import shorten
 from loom_runner._queries.approvals import read_approvals
 from loom_runner._queries.explain import Explanation, explain
-from loom_runner._queries.views import approval_view, attempt_views, run_view, step_view, tool_view
+from loom_runner._queries.search import count_rows, search_runs
+from loom_runner._queries.views import approval_view, attempt_views, run_view, step_views, tool_view
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.lookup import read_run, read_run_if_any
 from loom_runner.errors import UsageError
@@ -60,16 +61,44 @@ class Runs:
         record = read_run_if_any(self._reader, run_id, "find")
         return None if record is None else run_view(record)
 
-    def list(self, *, limit: int = 100) -> list[dict[str, Any]]:
-        """Return the runs of the database, the most recently changed first."""
+    def list(
+        self,
+        *,
+        limit: int = 100,
+        status: str | Sequence[str] | None = None,
+        agent: str | None = None,
+        prefix: str | None = None,
+        text: str | None = None,
+        after: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return the runs that match all conditions, the most recently changed first.
+
+        Args:
+            limit: The largest number.
+            status: A status, or several; `interrupted` are the running ones whose process is gone.
+            agent: The name of the agent (the run's `program`).
+            prefix: The beginning of the run id.
+            text: A part of the run id.
+            after: The id of the last run of the previous page.
+
+        Raises:
+            UsageError: There is no such status, or an argument is not of its type.
+        """
         _check_page("list runs", limit=limit)
-        return [run_view(record) for record in self._reader.list_runs(limit=limit)]
+        wanted = (status,) if isinstance(status, str) else tuple(status or ())
+        last = None if after is None else self._record(after, "list the runs after")
+        found = search_runs(
+            self._reader, limit=limit, statuses=wanted, agent=agent, prefix=prefix, text=text, after=last
+        )
+        return [run_view(record) for record in found]
 
     def history(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
-        """Return committed steps, each with the checkpoint after it."""
+        """Return committed steps, each with the checkpoint after it and the decisions of people
+        about its calls.
+        """
         self._record(run_id, "show the history of")
         _check_page("show the history", first=first, limit=limit)
-        return [step_view(step) for step in self._reader.steps(run_id, first=first, limit=limit)]
+        return step_views(self._reader, run_id, first=first, limit=limit)
 
     def attempts(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
         """Return every attempt of every step: failed, interrupted and committed ones."""
@@ -77,10 +106,12 @@ class Runs:
         _check_page("show the attempts", first=first, limit=limit)
         return attempt_views(self._reader, record, first=first, limit=limit)
 
-    def tool_calls(self, run_id: str) -> Sequence[dict[str, Any]]:
-        """Return the tool calls of a run."""
+    def tool_calls(self, run_id: str, *, first: int = 0, limit: int | None = None) -> Sequence[dict[str, Any]]:
+        """Return the tool calls of a run, from the number `first` on; by default all."""
         self._record(run_id, "show the tool calls of")
-        return [tool_view(call) for call in read_tool_calls(self._reader, run_id)]
+        _check_page("show the tool calls", first=first, **({} if limit is None else {"limit": limit}))
+        calls = read_tool_calls(self._reader, run_id, first=first, limit=-1 if limit is None else limit)
+        return [tool_view(call) for call in calls]
 
     def doubts(self, run_id: str | None = None) -> Sequence[dict[str, Any]]:
         """Return the tool calls in doubt (started, without a recorded end), of one run or of
@@ -102,7 +133,7 @@ class Runs:
 
     def stats(self) -> dict[str, Any]:
         """Count runs, tool calls and approvals by status."""
-        return self._reader.counts()
+        return count_rows(self._reader)
 
     def explain(self, run_id: str) -> Explanation:
         """Explain what happened to a run; `str()` of it is the text, `.data` the facts."""

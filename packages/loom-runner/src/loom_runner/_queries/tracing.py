@@ -21,15 +21,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from bisect import bisect_right
+from collections import Counter
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flow_xray import FlowXrayError, Span, TraceResult, trace
 
-from loom_runner._queries.run_trace import RowSpan, RunSpans, row_id, run_tree_spans, step_id, tool_id
+from loom_runner._model.formatting import plural
+from loom_runner._queries.liveness import shown_status
+from loom_runner._queries.row_spans import RowSpan, row_id, step_id, tool_id
+from loom_runner._queries.tree_spans import run_tree_spans
+from loom_runner._queries.views import each_step
 from loom_runner._store.lookup import read_run
 from loom_runner.errors import UsageError
 from loom_runner.run_ids import is_within
@@ -39,31 +45,51 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from loom_runner._model.events import Observer, RunEvent
+    from loom_runner._queries.run_trace import RunSpans
     from loom_runner._store.protocol import StoreReader
 
 __all__ = ["golden_trace", "trace_of", "tracing", "write_diff", "write_trace"]
 
 DESCRIBERS = "loom_runner.describers"
+_FOLDED = {
+    "folded_steps": "step",
+    "folded_attempts": "failed attempt",
+    "folded_calls": "tool call",
+    "folded_runs": "child run",
+}
+"""What a span of folded rows counts, by its fact."""
 
 
-def write_trace(reader: StoreReader, run_id: str, path: str | Path, *, live: TraceResult | None = None) -> None:
-    """Write a run's trace page.
+def write_trace(reader: StoreReader, run_id: str, path: str | Path, *, live: TraceResult | None = None) -> str | None:
+    """Write a run's trace page; return what it folds, as a sentence for people, None if nothing.
 
     Raises:
         UnknownRun: There is no such run.
         UsageError: The page cannot be written.
     """
     try:
-        trace_of(reader, run_id, live=live).to_html(path)
+        result = trace_of(reader, run_id, live=live)
+        result.to_html(path)
     except (FlowXrayError, OSError) as exc:
         raise UsageError(f"cannot write the trace of {run_id!r} to {path}: {exc}", run_id=run_id) from exc
+    folded = result.meta.get("folded")
+    return None if folded is None else str(folded)
 
 
 @contextmanager
 def tracing(
-    observe: Callable[[Observer], Callable[[], None]], reader: StoreReader, run_id: str, path: str | Path
+    observe: Callable[[Observer], Callable[[], None]],
+    reader: StoreReader,
+    run_id: str,
+    path: str | Path,
+    *,
+    on_folded: Callable[[str], object] | None = None,
 ) -> Iterator[None]:
-    """Record the block and write the run's page at its end, also after an error."""
+    """Record the block and write the run's page at its end, also after an error.
+
+    Args:
+        on_folded: Called with what the page folds, if it folds anything.
+    """
     folder = Path(path).parent
     if not folder.is_dir() or Path(path).is_dir():
         raise UsageError(f"cannot write the trace of {run_id!r} to {path}: it is not a file in an existing folder.")
@@ -79,7 +105,9 @@ def tracing(
             live.close_all()
             recorded = session.result()
             if reader.get_run(run_id) is not None:
-                write_trace(reader, run_id, path, live=recorded)
+                folded = write_trace(reader, run_id, path, live=recorded)
+                if folded is not None and on_folded is not None:
+                    on_folded(folded)
 
 
 class _LiveSpans:
@@ -140,14 +168,36 @@ def trace_of(reader: StoreReader, run_id: str, *, live: TraceResult | None = Non
     """
     run = read_run(reader, run_id, "trace")
     tree = list(run_tree_spans(reader, run))
-    spans = [_span(row) for run_spans in tree for row in run_spans.spans()]
+    spans = [_span(row) for _, rows in tree for row in rows]
     if live is not None:
         spans += _merge_live(live.spans, spans)
-    for run_spans in tree:
-        spans += _described(run_spans, spans)
-    meta: dict[str, Any] = {"run_id": run_id, "status": run.status, "program": run.program, "steps": run.step_index}
+    for run_spans, _ in tree:
+        spans += _described(reader, run_spans, spans)
+    meta: dict[str, Any] = {
+        "run_id": run_id,
+        "status": shown_status(run),
+        "program": run.program,
+        "steps": run.step_index,
+    }
+    folded = _folded(spans)
+    if folded is not None:
+        meta["folded"] = spans[0].meta["folded"] = folded
     value = None if run.result is None else json.loads(run.result)
     return TraceResult(name=run_id, spans=spans, value=value, meta=meta)
+
+
+def _folded(spans: list[Span]) -> str | None:
+    """Return what a trace folds, as a sentence; None if nothing."""
+    sums: Counter[str] = Counter()
+    for span in spans:
+        for name, what in _FOLDED.items():
+            count = span.meta.get(name)
+            if isinstance(count, int):
+                sums[what] += count
+    if not sums:
+        return None
+    counted = ", ".join(plural(count, what) for what, count in sums.items())
+    return f"folded, with their sums in one row each: {counted}"
 
 
 def golden_trace(reader: StoreReader, run_id: str) -> str:
@@ -162,13 +212,23 @@ def golden_trace(reader: StoreReader, run_id: str) -> str:
         span.duration_ns = None if span.duration_ns is None else 1_000_000
         if span.error is not None:
             span.error = {**span.error, "traceback": ""}
-        for moving in ("code", "at", "call"):
+        for moving in ("code", "at", "call", "sent_at"):
             span.meta.pop(moving, None)
+        if span.kind == "wait" and isinstance(span.input, list):
+            span.input = [_without_times(request) for request in span.input]
         wait = span.meta.get("wait")
         if isinstance(wait, dict):
             span.meta["wait"] = {name: value for name, value in wait.items() if name != "until"}
     plain = TraceResult(name=run_id, spans=result.spans, value=result.value, meta={"run_id": run_id}).to_json()
     return json.dumps(json.loads(plain) | {"trace_id": hashlib.sha256(run_id.encode()).hexdigest()[:32]})
+
+
+def _without_times(request: Any) -> Any:
+    """Return an approval request on a wait span without the times in it."""
+    kept = {name: value for name, value in request.items() if not name.endswith("_at")}
+    if "decisions" in kept:
+        kept["decisions"] = [{**each, "at": ""} for each in kept["decisions"]]
+    return kept
 
 
 def write_diff(before: str, after: str, path: Path) -> None:
@@ -180,9 +240,9 @@ def _span(row: RowSpan) -> Span:
     return Span(**{one.name: getattr(row, one.name) for one in fields(row)})
 
 
-def _described(run_spans: RunSpans, spans: list[Span]) -> list[Span]:
+def _described(reader: StoreReader, run_spans: RunSpans, spans: list[Span]) -> list[Span]:
     """Return the spans of the describers for the committed steps, except where a live span of the
-    kind exists.
+    kind exists. Below a span of folded steps they are added up by name, kind and model.
     """
     describers = list(entry_points(group=DESCRIBERS))
     if not describers:
@@ -194,13 +254,21 @@ def _described(run_spans: RunSpans, spans: list[Span]) -> list[Span]:
         if span.kind == "tool" and span.duration_ns is not None:
             ends[span.parent_id] = max(ends.get(span.parent_id, 0), span.started_at_ns + span.duration_ns)
     found: list[Span] = []
+    sums: dict[tuple[str, str, str, str], Span] = {}
+    gaps = sorted((first, stop, span.id) for first, stop, span in run_spans.gaps)
     before, expected = json.loads(run_spans.run.input), 0
-    for step in run_spans.steps:
+    for step in each_step(reader, run_spans.run.run_id) if gaps else run_spans.steps:
         row = by_id.get(step_id(run_spans.run.run_id, step.fence, step.step_index, step.attempts - 1))
-        if row is None or step.step_index != expected:  # the state before is unknown, because earlier steps were pruned
-            before, expected = None if step.state is None else json.loads(step.state), step.step_index + 1
+        after = None if step.state is None else json.loads(step.state)
+        is_known = step.step_index == expected  # the state before is unknown if retention deleted its step
+        expected = step.step_index + 1
+        if is_known and row is None and (place := _gap_of(gaps, step.step_index)) is not None:
+            for entry in describers:
+                for span in _described_by(entry, before, after, None):
+                    _add_up(sums, span, by_id[place])
+        if row is None or not is_known:
+            before = after if after is not None or not is_known else before
             continue
-        expected += 1
         result = json.loads(run_spans.run.result) if step.outcome == "complete" and run_spans.run.result else None
         facts = [span for entry in describers for span in _described_by(entry, before, row.output, result)]
         for span in facts:
@@ -214,7 +282,37 @@ def _described(run_spans: RunSpans, spans: list[Span]) -> list[Span]:
             span.duration_ns = end - span.started_at_ns
             found.append(span)
         before = row.output if row.output is not None else before
-    return found
+    return found + list(sums.values())
+
+
+def _gap_of(gaps: list[tuple[int, int, str]], step_index: int) -> str | None:
+    """Return the span of the folded steps that contain a step."""
+    at = bisect_right(gaps, step_index, key=lambda gap: gap[0]) - 1
+    return gaps[at][2] if at >= 0 and step_index < gaps[at][1] else None
+
+
+def _add_up(sums: dict[tuple[str, str, str, str], Span], span: Span, place: Span) -> None:
+    """Add a described span of a folded step to the one that stands for all of its name."""
+    key = (place.id, span.name, span.kind, str(span.meta.get("model")))
+    total = sums.get(key)
+    if total is None:
+        total = sums[key] = replace(
+            span,
+            id=row_id("described", *key),
+            parent_id=place.id,
+            started_at_ns=place.started_at_ns,
+            duration_ns=place.duration_ns,
+            input=None,
+            output=None,
+            meta={"model": span.meta["model"]} if "model" in span.meta else {},
+            thread=place.thread,
+        )
+    numbers: dict[str, Any] = {"spans": 1}
+    numbers |= {name: value for name, value in span.meta.items() if name.endswith("_tokens") or name == "cost_usd"}
+    meta: dict[str, Any] = total.meta
+    for name, value in numbers.items():
+        if type(value) in (int, float):
+            meta[name] = meta.get(name, 0) + value
 
 
 def _merge_live(live: list[Span], drawn: list[Span]) -> list[Span]:
@@ -224,7 +322,12 @@ def _merge_live(live: list[Span], drawn: list[Span]) -> list[Span]:
     by_id = {span.id: span for span in drawn}
     rows = {span.id: str(span.meta["row_id"]) for span in live if span.meta.get("row_id") in by_id}
     kept = []
-    for span in live:
+    is_folded = any("folded_steps" in span.meta for span in drawn)
+    folded: set[str] = set()
+    for span in live:  # parents come before their children
+        if is_folded and (span.parent_id in folded or ("row_id" in span.meta and span.id not in rows)):
+            folded.add(span.id)
+            continue
         parent = span.parent_id or drawn[0].id
         if span.id not in rows:
             span.parent_id = rows.get(parent, parent)

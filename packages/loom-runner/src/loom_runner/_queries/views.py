@@ -11,27 +11,45 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.clock import to_iso
+from loom_runner._model.records import ErrorInfo
+from loom_runner._queries.liveness import interruption, is_interrupted, shown_status
 from loom_runner.errors import StateDecodeError
+from loom_runner.run_ids import call_id, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loom_runner._model.approvals import ApprovalRecord
-    from loom_runner._model.records import AttemptRecord, ErrorInfo, RunRecord, StepRecord, ToolRecord
+    from loom_runner._model.records import AttemptRecord, RunRecord, StepRecord, ToolRecord
     from loom_runner._store.protocol import StoreReader
 
-__all__ = ["approval_view", "attempt_view", "attempt_views", "each_step", "run_view", "step_view", "tool_view"]
+__all__ = [
+    "approval_view",
+    "attempt_view",
+    "attempt_views",
+    "each_step",
+    "run_view",
+    "step_view",
+    "step_views",
+    "tool_view",
+]
 
 
+_ALL: Final = 1 << 32
+"""A number above that of every step."""
 _PAGE_STEPS: Final = 100
 """Steps per page. Each may contain a state of a megabyte."""
 
 
 def run_view(run: RunRecord) -> dict[str, Any]:
-    """Return a run as plain JSON."""
+    """Return a run as plain JSON.
+
+    `status` is `interrupted`, and `interrupted` says why, if the row says *running* and its process
+    is gone.
+    """
     return {
         "run_id": run.run_id,
-        "status": run.status,
+        "status": shown_status(run),
         "step_index": run.step_index,
         "state": _loads(run.state, run),
         "result": None if run.result is None else _loads(run.result, run),
@@ -42,7 +60,10 @@ def run_view(run: RunRecord) -> dict[str, Any]:
         "input": _loads(run.input, run),
         "attempt": run.failures + run.crashes,
         "retry_or_deadline_at": _iso(run.due_at),
-        "held_by": {"pid": run.owner.pid, "lease_left_s": run.lease_left_s} if run.owner and run.is_leased else None,
+        "held_by": {"pid": run.owner.pid, "lease_left_s": run.lease_left_s}
+        if run.owner and run.is_leased and not is_interrupted(run)
+        else None,
+        "interrupted": interruption(run),
         "created_at": to_iso(run.created_at),
         "updated_at": to_iso(run.updated_at),
     }
@@ -65,7 +86,7 @@ def step_view(step: StepRecord) -> dict[str, Any]:
 def tool_view(call: ToolRecord) -> dict[str, Any]:
     """Return a managed tool call as plain JSON."""
     return {
-        "id": f"{call.run_id}#{call.number}",
+        "id": call_id(call.run_id, call.number),
         "run_id": call.run_id,
         "step_index": call.step_index,
         "name": call.name,
@@ -77,33 +98,69 @@ def tool_view(call: ToolRecord) -> dict[str, Any]:
         "error": _error(call.error),
         "retryable": call.retryable,
         "started_at": to_iso(call.started_at),
-        "duration_ms": None if call.ended_at is None else (call.ended_at - call.started_at) / 1000,
+        "duration_ms": None if call.ran_until is None else (call.ran_until - call.started_at) / 1000,
         "decided_by": call.decided_by,
     }
 
 
 def attempt_views(reader: StoreReader, run: RunRecord, *, first: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
-    """Return every attempt of the steps from `first` on: failed, interrupted and committed ones."""
-    rows: dict[int, list[AttemptRecord]] = {}
-    for attempt in reader.attempts(run.run_id):
-        rows.setdefault(attempt.step_index, []).append(attempt)
-    views: list[dict[str, Any]] = []
-    for step in reader.steps(run.run_id, first=first, limit=limit, states=False):
-        views += [attempt_view(row) for row in rows.pop(step.step_index, [])]
-        views.append(
-            {
-                "step_index": step.step_index,
-                "attempt": step.attempts - 1,
-                "outcome": step.outcome,
-                "started_at": to_iso(step.started_at),
-                "duration_ms": (step.ended_at - step.started_at) / 1000,
-                "error": None,
-                "retry_at": None,
-                "fence": step.fence,
-            }
-        )
-    views += [attempt_view(row) for row in rows.get(run.step_index, []) if len(views) < limit]
-    return views
+    """Return the attempts of the steps from `first` on: failed, interrupted and committed ones.
+
+    Args:
+        limit: The largest number of steps; all attempts of a step are returned together.
+    """
+    steps = reader.steps(run.run_id, first=first, limit=limit, states=False)
+    is_last_page = len(steps) < limit
+    stop = _ALL if is_last_page else steps[-1].step_index + 1
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for attempt in reader.attempts(run.run_id, first=first, stop=stop):
+        rows.setdefault(attempt.step_index, []).append(attempt_view(attempt))
+    for step in steps:
+        view = {
+            "step_index": step.step_index,
+            "attempt": step.attempts - 1,
+            "outcome": step.outcome,
+            "started_at": to_iso(step.started_at),
+            "duration_ms": (step.ended_at - step.started_at) / 1000,
+            "error": None,
+            "retry_at": None,
+            "fence": step.fence,
+        }
+        rows.setdefault(step.step_index, []).append(view)
+    if is_last_page and run.step_index >= first and (why := interruption(run)) is not None:
+        last = {
+            "step_index": run.step_index,
+            "attempt": run.failures + run.crashes,
+            "outcome": "interrupted",
+            "started_at": None,
+            "duration_ms": None,
+            "error": ErrorInfo("Interrupted", why, "interrupted").as_json(),
+            "retry_at": None,
+            "fence": run.fence,
+        }
+        rows.setdefault(run.step_index, []).append(last)
+    return [view for step_index in sorted(rows) for view in rows[step_index]]
+
+
+def step_views(reader: StoreReader, run_id: str, *, first: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
+    """Return committed steps, each with the decisions that people made about its calls."""
+    steps = reader.steps(run_id, first=first, limit=limit)
+    decisions: dict[int, list[dict[str, Any]]] = {}
+    if steps:
+        for request in reader.approvals(run_id):
+            decisions.setdefault(request.step_index, []).extend(_decisions(request))
+        bounds = (steps[0].step_index, steps[-1].step_index + 1)
+        for call in reader.tool_calls(run_id, decided_only=True, steps=bounds):
+            view = {"id": call_id(run_id, call.number), "tool": call.name, "by": call.decided_by}
+            how = {"done": "result", "failed": "skip"}.get(call.status, "retry")
+            at = None if call.ended_at is None else to_iso(call.ended_at)
+            decisions.setdefault(call.step_index, []).append(view | {"how": how, "at": at, "via": "", "note": ""})
+    return [step_view(step) | {"decisions": decisions.get(step.step_index, [])} for step in steps]
+
+
+def _decisions(request: ApprovalRecord) -> list[dict[str, Any]]:
+    view = {"id": request_id(request.run_id, request.number), "tool": request.name}
+    return [view | asdict(each) | {"at": to_iso(each.at)} for each in request.decisions]
 
 
 def each_step(reader: StoreReader, run_id: str, *, first: int = 0) -> Iterator[StepRecord]:
@@ -147,6 +204,7 @@ def _loads(text: str, run: RunRecord) -> Any:
 def approval_view(approval: ApprovalRecord) -> dict[str, Any]:
     """Return an approval request as plain JSON."""
     return {
+        "id": request_id(approval.run_id, approval.number),
         "run_id": approval.run_id,
         "number": approval.number,
         "status": approval.status,

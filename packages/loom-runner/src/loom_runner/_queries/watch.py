@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from loom_runner._model.processes import is_gone
+from loom_runner._queries.liveness import is_interrupted
 from loom_runner._queries.views import attempt_view, run_view, step_view, tool_view
 from loom_runner._store.lookup import read_run
 
@@ -32,6 +32,10 @@ class Watcher:
     _first_call: int = 0
     _open: dict[int, ToolRecord] = field(default_factory=dict)
     _last_status: tuple[object, ...] = ()
+    _from_step: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._from_step = self.first_step
 
     def changes(self) -> list[dict[str, Any]]:
         """Return rows that are new or changed since the last call: `tool_call`, `attempt`, `step`,
@@ -41,7 +45,7 @@ class Watcher:
         # has all its rows.
         self.run = run = read_run(self.reader, self.run_id, "watch")
         rows = [{"kind": "tool_call"} | tool_view(call) for call in self._calls()]
-        for row in self.reader.attempts(self.run_id):
+        for row in self.reader.attempts(self.run_id, first=self.first_step):
             name = (row.step_index, row.fence, row.attempt)
             if row.step_index >= self.first_step and name not in self._reported:
                 self._reported.add(name)
@@ -58,10 +62,7 @@ class Watcher:
     @property
     def is_abandoned(self) -> bool:
         """Whether the process that drove the run disappeared and no other has taken over."""
-        run = self.run
-        if run is None or run.status != "running":
-            return False
-        return run.owner is None or not run.is_leased or is_gone(run.owner)
+        return self.run is not None and is_interrupted(self.run)
 
     @property
     def is_idle(self) -> bool:
@@ -75,7 +76,8 @@ class Watcher:
 
     def _calls(self) -> list[ToolRecord]:
         """Return the calls that started or ended since the last poll."""
-        new = self.reader.tool_calls(self.run_id, first=self._first_call)
+        bounds = (self._from_step, 1 << 32)
+        new = self.reader.tool_calls(self.run_id, first=self._first_call, steps=bounds)
         now_open = {call.number: call for call in self.reader.tool_calls(self.run_id, open_only=True)}
         again = [call for number, call in self._open.items() if number not in now_open]
         ended = [self.reader.tool_call(call.run_id, call.step_index, call.key) or call for call in again]
@@ -83,6 +85,4 @@ class Watcher:
             self._first_call = new[-1].number + 1
         self._open = now_open
         numbers = {call.number for call in new}
-        return [call for call in new if call.step_index >= self.first_step] + [
-            call for call in ended if call.number not in numbers
-        ]
+        return new + [call for call in ended if call.number not in numbers]

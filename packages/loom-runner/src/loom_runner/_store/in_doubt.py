@@ -15,18 +15,26 @@ if TYPE_CHECKING:
     from loom_runner._model.records import ToolRecord
     from loom_runner._store.protocol import StoreReader
 
-__all__ = ["read_tool_calls"]
+__all__ = ["read_tool_calls", "with_liveness"]
 
 
-def read_tool_calls(reader: StoreReader, run_id: str | None = None, *, in_doubt: bool = False) -> list[ToolRecord]:
-    """Return tool calls of one run or of all; with `in_doubt`, only those whose outcome is
-    unknown.
+def read_tool_calls(
+    reader: StoreReader, run_id: str | None = None, *, in_doubt: bool = False, first: int = 0, limit: int = -1
+) -> list[ToolRecord]:
+    """Return tool calls of one run or of all.
+
+    Args:
+        in_doubt: Only those whose outcome is unknown.
+        first: The number of the first call.
+        limit: The largest number of calls read; a negative number is no limit.
     """
-    calls = [_with_liveness(call) for call in reader.tool_calls(run_id, open_only=in_doubt)]
+    rows = reader.tool_calls(run_id, open_only=in_doubt, first=first, limit=limit)
+    calls = [with_liveness(call) for call in rows]
     return [call for call in calls if call.is_in_doubt] if in_doubt else calls
 
 
-def _with_liveness(call: ToolRecord) -> ToolRecord:
+def with_liveness(call: ToolRecord) -> ToolRecord:
+    """Return a call that is not live if its process is gone."""
     if call.status == "started" and call.is_live and is_gone(call.owner):
         return replace(call, is_live=False)
     return call

@@ -16,10 +16,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from loom_runner._model.run_filter import ALL_RUNS, RunFilter
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loom_runner._model.approvals import ApprovalRecord
+    from loom_runner._model.folded import FoldedSteps, RunSize
     from loom_runner._model.records import (
         AttemptRecord,
         Claim,
@@ -56,13 +59,23 @@ class StoreReader(Protocol):
     def get_run(self, run_id: str) -> RunRecord | None:
         """Return a run's row; None if there is no such run."""
 
-    def list_runs(self, *, limit: int = 100, after: RunRecord | None = None) -> list[RunRecord]:
-        """Return runs, the most recently changed first; `after` is the last run of the previous
-        page.
+    def list_runs(
+        self, *, limit: int = 100, after: RunRecord | None = None, which: RunFilter = ALL_RUNS
+    ) -> list[RunRecord]:
+        """Return the runs that match a filter, the most recently changed first.
+
+        Args:
+            limit: The largest number.
+            after: The last run of the previous page.
         """
 
-    def children(self, run_id: str) -> list[RunRecord]:
-        """Return the child runs of a run, in the order of their creation."""
+    def children(self, run_id: str, *, after: RunRecord | None = None, limit: int = -1) -> list[RunRecord]:
+        """Return the child runs of a run, in the order of their creation.
+
+        Args:
+            after: The last child of the previous page.
+            limit: The largest number; a negative number is no limit.
+        """
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Count runs, tool calls and approvals by status."""
@@ -90,16 +103,34 @@ class StoreReader(Protocol):
             StepPruned: Retention deleted the step. The error names the nearest one that is kept.
         """
 
-    def attempts(self, run_id: str) -> list[AttemptRecord]:
-        """Return the attempts that did not commit."""
+    def attempts(
+        self, run_id: str, *, first: int = 0, stop: int = 1 << 32, limit: int = -1, newest: bool = False
+    ) -> list[AttemptRecord]:
+        """Return the attempts that did not commit, in order.
+
+        Args:
+            first: Only of steps from this number on; `stop` is the first one after them.
+            limit: The largest number; a negative number is no limit.
+            newest: Return the last ones instead of the first.
+        """
 
     def tool_calls(
-        self, run_id: str | None = None, *, open_only: bool = False, first: int = 0, limit: int = -1, whole: bool = True
+        self,
+        run_id: str | None = None,
+        *,
+        open_only: bool = False,
+        decided_only: bool = False,
+        steps: tuple[int, int] | None = None,
+        first: int = 0,
+        limit: int = -1,
+        whole: bool = True,
     ) -> list[ToolRecord]:
         """Return tool calls of one run or of all, in the order of their first start.
 
         Args:
             open_only: Only calls without a recorded end.
+            decided_only: Only calls about which a person has decided after they were in doubt.
+            steps: Only calls of the steps from the first number on and before the second.
             first: The number of the first call.
             limit: The largest number of calls; a negative number is no limit.
             whole: If False, a large argument or result is a JSON object with its hash, size and
@@ -109,14 +140,39 @@ class StoreReader(Protocol):
     def tool_call(self, run_id: str, step_index: int, key: str) -> ToolRecord | None:
         """Return one tool call; None if it is not recorded."""
 
-    def tool_tries(self, run_id: str) -> list[ToolTry]:
-        """Return the earlier tries of calls that were repeated."""
+    def tool_tries(self, run_id: str, *, steps: tuple[int, int] = (0, 1 << 32)) -> list[ToolTry]:
+        """Return the earlier tries of calls that were repeated, of the steps from the first number
+        on and before the second.
+        """
+
+    def size_of_run(self, run_id: str) -> RunSize:
+        """Count the rows of a run."""
+
+    def notable_steps(self, run_id: str, *, each: int) -> list[int]:
+        """Return the numbers of the steps that a person looks for in a long run, in order.
+
+        The first and the last `each` of: all steps; those that were tried again, or failed; those
+        that did not simply continue; those with a call that failed or was decided about, or with an
+        approval request; those at which a process ended badly. And of the steps that took more
+        than ten times the average, the ten slowest.
+        """
+
+    def folded_steps(self, run_id: str, first: int, stop: int) -> FoldedSteps:
+        """Return the sums over the steps from `first` on and before `stop`."""
+
+    def fences_of_steps(self, run_id: str, indexes: Sequence[int]) -> list[int]:
+        """Return the fences under which these steps were committed or tried, in order."""
 
     def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> list[ApprovalRecord]:
         """Return the approval requests of one run or of all, in order."""
 
-    def leases(self, run_id: str) -> list[LeaseRecord]:
-        """Return which processes held the run, in order."""
+    def leases(self, run_id: str, *, fences: Sequence[int] | None = None) -> list[LeaseRecord]:
+        """Return which processes held the run, in order; with `fences`, those with these
+        numbers.
+        """
+
+    def last_module(self, run_id: str) -> str | None:
+        """Return the module of the latest lease that records one."""
 
     def signals(self, run_id: str, *, name: str | None = None) -> list[SignalRecord]:
         """Return a run's signals in the order of arrival; with `name`, those that no step has

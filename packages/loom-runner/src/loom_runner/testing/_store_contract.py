@@ -25,6 +25,7 @@ from loom_runner._model.retention import Last
 from loom_runner._model.writes import AttemptEnd, ToolEnd
 from loom_runner.errors import LeaseLost, StepPruned, UnknownRun, UnknownStep
 from loom_runner.testing._contract_base import ALICE, BOB, CALL, LARGE, LAST, NEW, STEP, refused, run
+from loom_runner.testing._query_contract import QueryContract
 from loom_runner.testing._wait_contract import WaitContract
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["StoreContract"]
 
 
-class StoreContract(WaitContract):
+class StoreContract(WaitContract, QueryContract):
     """The tests of a store. A subclass provides the pytest fixture `store`: an open store without
     runs.
     """

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_agents.cli import request_name
 from loom_runner import RunnerError, Runs
 from loom_runner.cli_base import ExitCode, write_error
-from loom_runner.run_ids import is_child
+from loom_runner.run_ids import is_child, request_id
 from telegram import Bot, CallbackQuery, Update
 from telegram.error import BadRequest, Forbidden, InvalidToken, RetryAfter, TelegramError
 
@@ -166,7 +166,7 @@ class _TelegramInterface:
         try:
             await self.bot.edit_message_text(text[:MAX_CHARACTERS], message.chat, message.message)
         except BadRequest as exc:
-            name = f"{message.run_id}#{message.number}"
+            name = request_id(message.run_id, message.number)
             write_error(f"Telegram: the message for {name} was not updated: {exc.message}")
         self.tables.set_closed(message.code)
 

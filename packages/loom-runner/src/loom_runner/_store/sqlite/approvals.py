@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.approvals import ApprovalRecord, Decision
-from loom_runner._store.sqlite.base import Reads, Writes
+from loom_runner._store.sqlite.base import OF_RUN, Reads, Writes
 from loom_runner._store.sqlite.readiness import set_ready_at_of_run
+from loom_runner.run_ids import request_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -31,7 +32,7 @@ class ApprovalReads(Reads):
     """Read `approvals`."""
 
     def approvals(self, run_id: str | None = None, *, pending_only: bool = False) -> list[ApprovalRecord]:
-        where = "WHERE (?1 IS NULL OR r.run_id = ?1)"
+        where = "WHERE ?1 IS NULL" if run_id is None else OF_RUN.replace("run_key", "a.run_key", 1)
         if pending_only:
             where += " AND a.status = 'pending'"
         rows = self._read(f"{_SELECT} {where} ORDER BY a.requested_at, r.run_key, a.number", (run_id,))
@@ -110,7 +111,7 @@ class ApprovalWrites(Writes):
 def _to_approval(row: tuple[Any, ...], get: Callable[[Cell, str], str]) -> ApprovalRecord:
     run_id, number, step_index, key, name, arguments, arguments_hash, requested_at, expires_at = row[:9]
     reason, needed, policy, status, decisions, edited = row[9:]
-    what = f"approval request {run_id}#{number}"
+    what = f"approval request {request_id(run_id, number)}"
     return ApprovalRecord(
         run_id,
         number,

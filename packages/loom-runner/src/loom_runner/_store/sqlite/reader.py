@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from loom_runner._model.records import RunSummary
+from loom_runner._store.sqlite.folding import FoldReads
 from loom_runner._store.sqlite.retention import RetentionReads
 from loom_runner._store.sqlite.run_tree import RunTreeReads
 from loom_runner._store.sqlite.schema import MIGRATIONS
@@ -16,14 +17,30 @@ from loom_runner.errors import UnknownRun
 __all__ = ["SQLiteReader"]
 
 
-class SQLiteReader(VerifyReads, RunTreeReads, RetentionReads):
+class SQLiteReader(VerifyReads, RunTreeReads, FoldReads, RetentionReads):
     """Read runs, their steps and calls, and facts about the database."""
 
     def summary(self, run_id: str) -> RunSummary:
-        rows = self._read("SELECT run_key, work_us, slowest_step, slowest_us FROM runs WHERE run_id = ?", (run_id,))
+        rows = self._read(
+            """SELECT run_key, work_us, slowest_step, slowest_us, step_index - first_step - dropped_steps
+               FROM runs WHERE run_id = ?""",
+            (run_id,),
+        )
         if not rows:
             raise UnknownRun(f"cannot summarize {run_id!r}: there is no such run in {self.description}.", run_id=run_id)
-        run_key, work_us, slowest_step, slowest_us = rows[0]
+        run_key, work_us, slowest_step, slowest_us, steps = rows[0]
+        attempts = {
+            kind: (count, work_us)
+            for kind, count, work_us in self._read(
+                """SELECT kind, count(*), coalesce(sum(ended_at - started_at), 0) FROM attempts
+                   WHERE run_key = ? GROUP BY kind""",
+                (run_key,),
+            )
+        }
+        [(leases, processes)] = self._read(
+            "SELECT count(*), count(DISTINCT machine || ' ' || process || ' ' || pid) FROM leases WHERE run_key = ?",
+            (run_key,),
+        )
         by_status = dict(
             self._read("SELECT status, count(*) FROM tool_calls WHERE run_key = ? GROUP BY status", (run_key,))
         )
@@ -40,6 +57,12 @@ class SQLiteReader(VerifyReads, RunTreeReads, RetentionReads):
             tool_repeated=self._read(f"SELECT count(DISTINCT t.number) {repeated}", (run_key,))[0][0],
             tool_decided_by=tuple(name for (name,) in self._read(decided, (run_key,))),
             repeated_names=tuple((name, step) for name, step in self._read(names, (run_key,))),
+            steps=steps,
+            failed_attempts=attempts.get("failed", (0, 0))[0],
+            interrupted_attempts=attempts.get("interrupted", (0, 0))[0],
+            attempts_us=sum(spent for _, spent in attempts.values()),
+            leases=leases,
+            processes=processes,
         )
 
     def facts(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "set_ready_at",
+    "set_ready_at_of_interrupted_run",
     "set_ready_at_of_parent",
     "set_ready_at_of_run",
     "set_ready_at_of_run_key",
@@ -47,6 +48,13 @@ def set_ready_at(db: apsw.Connection, run_key: int, wait: WaitFor) -> None:
     """Store when a waiting run is ready."""
     at = ready_at(wait, _facts(db, run_key, wait))
     db.execute("UPDATE runs SET ready_at = ? WHERE run_key = ? AND ready_at IS NOT ?", (at, run_key, at))
+
+
+def set_ready_at_of_interrupted_run(db: apsw.Connection, run_key: int) -> None:
+    """Store when a paused run is ready whose process was asked to end: now, or when its next
+    attempt is due.
+    """
+    db.execute("UPDATE runs SET ready_at = coalesce(due_at, 0) WHERE run_key = ? AND status = 'paused'", (run_key,))
 
 
 def set_ready_at_of_run(db: apsw.Connection, run_id: str) -> None:

@@ -44,6 +44,8 @@ __all__ = ["PruneReport", "RetentionReads", "RetentionWrites"]
 _EVERY_STEPS: Final = 128
 _STEPS_AT_ONCE: Final = 10_000
 _ROWS_AT_ONCE: Final = 200
+_TREES_AT_ONCE: Final = 200
+"""Trees of runs that `prune` deletes in one transaction."""
 _ENDED: Final[tuple[Status, ...]] = ("completed", "failed", "cancelled")
 
 _ROOTS: Final = "SELECT run_key FROM runs WHERE (?1 IS NULL OR run_id = ?1) AND updated_at < ?2"
@@ -62,6 +64,10 @@ _DELETABLE: Final = f"""
 """Runs that may be deleted with all their descendants: they match the given id, time and statuses,
 and have no holder."""
 
+_STEPS_OF: Final = """
+    SELECT coalesce(sum((SELECT count(*) FROM steps
+        WHERE step_key BETWEEN k.value << 32 AND (k.value << 32) + 0xffffffff)), 0) FROM json_each(?) k
+"""
 _NAMED_BLOBS: Final = " UNION ".join(
     f"SELECT substr({column}, 2, 32) FROM {table} WHERE typeof({column}) = 'blob' AND substr({column}, 1, 1) = x'62'"
     for table, column in CELLS
@@ -124,8 +130,8 @@ class RetentionReads(Reads):
                 for _, each in self._read(_DELETABLE, (run_id, before, json.dumps(list(statuses))))
                 for key in json.loads(each)
             ]
-            counts = [self._read(f"SELECT count(*) FROM steps WHERE {SPAN}", (key, 0, FOREVER))[0][0] for key in keys]
-            return PruneReport(len(keys), sum(counts))
+            [(steps,)] = self._read(_STEPS_OF, (json.dumps(keys),))
+            return PruneReport(len(keys), steps)
         dropped = 0
         for (run_key,) in self._read(_ROOTS, (run_id, before)):
             with self._file.lock, self._file.named_errors():
@@ -164,8 +170,10 @@ class RetentionWrites(Writes):
         runs = steps = 0
         if keep is None:
             rows = self._read(_DELETABLE, (run_id, before, json.dumps(list(statuses))))
-            for _, keys in rows:
-                dropped = await self._write(self._delete_tree, json.loads(keys), tuple(statuses))
+            trees = [json.loads(keys) for _, keys in rows]
+            for first in range(0, len(trees), _TREES_AT_ONCE):
+                some = trees[first : first + _TREES_AT_ONCE]
+                dropped = await self._write(self._delete_trees, some, tuple(statuses))
                 runs, steps = runs + dropped[0], steps + dropped[1]
         else:
             for (run_key,) in self._read(_ROOTS, (run_id, before)):
@@ -228,20 +236,28 @@ class RetentionWrites(Writes):
             yield from page
             first = page[-1][0] + 1
 
-    def _delete_tree(self, db: apsw.Connection, keys: Sequence[int], statuses: Sequence[Status]) -> tuple[int, int]:
-        """Delete runs with all their rows, if they are still deletable; return how many runs and
-        steps.
+    def _delete_trees(
+        self, db: apsw.Connection, trees: Sequence[Sequence[int]], statuses: Sequence[Status]
+    ) -> tuple[int, int]:
+        """Delete trees of runs with all their rows, each if it is still deletable; return how many
+        runs and steps.
         """
+        # Every table with rows of runs, including side tables.
+        tables: list[Any] = db.execute(
+            """SELECT m.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c ON c.name = 'run_key'
+               WHERE m.type = 'table' AND m.name <> 'runs'"""
+        ).fetchall()
+        deleted = [self._delete_tree(db, keys, statuses, [name for (name,) in tables]) for keys in trees]
+        return sum(runs for runs, _ in deleted), sum(steps for _, steps in deleted)
+
+    def _delete_tree(
+        self, db: apsw.Connection, keys: Sequence[int], statuses: Sequence[Status], tables: Sequence[str]
+    ) -> tuple[int, int]:
         still = f"""SELECT count(*) FROM runs WHERE run_key IN (SELECT value FROM json_each(?1))
             AND status IN (SELECT value FROM json_each(?2))
             AND (renewed_at IS NULL OR renewed_at + lease_ms <= {NOW_MS})"""
         if db.execute(still, (json.dumps(list(keys)), json.dumps(list(statuses)))).get != len(keys):
             return 0, 0
-        # Every table with rows of runs, including side tables.
-        tables = db.execute(
-            """SELECT m.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c ON c.name = 'run_key'
-               WHERE m.type = 'table' AND m.name <> 'runs'"""
-        ).fetchall()
         steps = 0
         parent = db.execute("SELECT parent_key FROM runs WHERE run_key = ?", (keys[0],)).get
         for key in keys:
@@ -250,7 +266,7 @@ class RetentionWrites(Writes):
             )
             db.execute(f"DELETE FROM steps WHERE {SPAN}", (key, 0, FOREVER))
             steps += db.changes()
-            for (table,) in tables:
+            for table in tables:
                 db.execute(f"DELETE FROM {table} WHERE run_key = ?", (key,))
             db.execute("DELETE FROM runs WHERE run_key = ?", (key,))
         if parent is not None and parent not in keys:

@@ -72,7 +72,8 @@ SELECT_TOOL: Final = f"""
     t.result, t.error,
            t.retryable, t.started_at, t.ended_at, t.fence,
            t.fence = r.fence AND r.renewed_at IS NOT NULL AND {LEASE_LEFT_MS} > 0, t.decided_by,
-           l.machine, l.pid, l.process
+           l.machine, l.pid, l.process,
+           coalesce(l.ended_at, CASE WHEN l.fence = r.fence THEN r.renewed_at * 1000 END)
     FROM tool_calls t JOIN runs r ON r.run_key = t.run_key JOIN leases l ON l.run_key = t.run_key AND l.fence = t.fence
 """
 SELECT_TRY: Final = """
@@ -127,12 +128,13 @@ def to_run(row: Row, get: Callable[[Cell, str], str]) -> RunRecord:
         ready_at=ready_at,
         code_at=code_at,
         module=module,
+        renewed_at=None if renewed_at is None else renewed_at * 1000,
     )
 
 
 def to_tool(row: Row, get: Callable[[Cell, str], str], payload: Callable[[Cell, str], str]) -> ToolRecord:
     (number, run_id, step_index, key, name, arguments, arguments_hash, status, tries, result, error) = row[:11]
-    (retryable, started_at, ended_at, fence, is_live, decided_by, machine, pid, process) = row[11:]
+    (retryable, started_at, ended_at, fence, is_live, decided_by, machine, pid, process, alive_until) = row[11:]
     return ToolRecord(
         number=number,
         run_id=run_id,
@@ -152,6 +154,7 @@ def to_tool(row: Row, get: Callable[[Cell, str], str], payload: Callable[[Cell, 
         is_live=bool(is_live),
         decided_by=decided_by,
         owner=Owner(machine, pid, process),
+        alive_until=alive_until,
     )
 
 

@@ -7,9 +7,10 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from loom_runner._model.records import Owner, Spent
-from loom_runner._store.sqlite.base import Reads, Writes
+from loom_runner._store.sqlite.base import Writes
 from loom_runner._store.sqlite.readiness import set_ready_at, set_ready_at_of_parent
 from loom_runner._store.sqlite.rows import LEASE_LEFT_MS, SELECT_RUN, to_run
+from loom_runner._store.sqlite.runs import RunReads
 from loom_runner.errors import RunExists
 
 if TYPE_CHECKING:
@@ -31,24 +32,28 @@ _TREE: Final = """
 """
 """A run and its descendants; the first parameter is its id."""
 
-_READY: Final = f"""
-    {SELECT_RUN}
-    WHERE r.program IN (SELECT value FROM json_each(?1)) AND (
-        r.status = 'created'
-        OR (r.status = 'running' AND {LEASE_LEFT_MS} <= 0)
-        OR (r.status = 'paused' AND l.ended_as = 'interrupted' AND (r.due_at IS NULL OR r.due_at <= ?2))
-        OR (r.status = 'waiting' AND r.ready_at <= ?2)
-    )
-    ORDER BY coalesce(r.due_at, r.updated_at), r.run_key LIMIT ?3
+_READY_OF: Final = f"""
+    SELECT * FROM (SELECT run_key, coalesce(due_at, updated_at) AS at FROM runs
+        WHERE program = ?1 AND status = 'created' AND status <> 'running' ORDER BY updated_at, run_key LIMIT ?3)
+    UNION ALL SELECT * FROM (SELECT run_key, coalesce(due_at, updated_at) AS at FROM runs r
+        WHERE program = ?1 AND status = 'running' AND {LEASE_LEFT_MS} <= 0 ORDER BY at, run_key LIMIT ?3)
+    UNION ALL SELECT * FROM (SELECT run_key, coalesce(due_at, updated_at) AS at FROM runs
+        WHERE program = ?1 AND ready_at <= ?2 AND status IN ('waiting', 'paused') ORDER BY ready_at, run_key LIMIT ?3)
+    ORDER BY at, run_key LIMIT ?3
 """
+"""The ready runs of program ?1 at time ?2: each part reads at most ?3 rows, through an index. The
+terms that say nothing new are those of partial indexes. A paused run with a `ready_at` was
+interrupted."""
 
 
-class RunTreeReads(Reads):
+class RunTreeReads(RunReads):
     """Read runs and their descendants, and which runs are ready."""
 
-    def children(self, run_id: str) -> list[RunRecord]:
-        where = "WHERE r.parent_key = (SELECT run_key FROM runs WHERE run_id = ?) ORDER BY r.run_key"
-        return [to_run(row, self._cells.get) for row in self._read(f"{SELECT_RUN} {where}", (run_id,))]
+    def children(self, run_id: str, *, after: RunRecord | None = None, limit: int = -1) -> list[RunRecord]:
+        where = """WHERE r.parent_key = (SELECT run_key FROM runs WHERE run_id = ?) AND r.run_key > ?
+            ORDER BY r.run_key LIMIT ?"""
+        values = (run_id, 0 if after is None else after.run_key, limit)
+        return [to_run(row, self._cells.get) for row in self._read(f"{SELECT_RUN} {where}", values)]
 
     def statuses(self, run_ids: Sequence[str]) -> dict[str, tuple[Status, int]]:
         rows = self._read(
@@ -67,7 +72,10 @@ class RunTreeReads(Reads):
         return Spent(steps, tokens, cost_usd, work_us / 1_000_000)
 
     def ready_runs(self, programs: Sequence[str], now: int, *, limit: int = 100) -> list[RunRecord]:
-        return [to_run(row, self._cells.get) for row in self._read(_READY, (json.dumps(list(programs)), now, limit))]
+        rows = sorted(((at, key) for name in set(programs) for key, at in self._read(_READY_OF, (name, now, limit))))[
+            :limit
+        ]
+        return self._runs_of([key for _, key in rows])
 
     def holders(self, programs: Sequence[str]) -> list[tuple[str, str, Owner]]:
         rows = self._read(
@@ -81,7 +89,8 @@ class RunTreeReads(Reads):
 
     def counts(self) -> dict[str, dict[str, int]]:
         rows = self._read(
-            """SELECT 'runs', status, count(*) FROM runs GROUP BY status
+            """SELECT 'runs', status, count(*) FROM runs WHERE status <> 'running' GROUP BY status
+               UNION ALL SELECT 'runs', status, count(*) FROM runs WHERE status = 'running' GROUP BY status
                UNION ALL SELECT 'tool_calls', status, count(*) FROM tool_calls GROUP BY status
                UNION ALL SELECT 'approvals', status, count(*) FROM approvals GROUP BY status""",
             (),

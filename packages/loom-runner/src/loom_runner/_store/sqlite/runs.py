@@ -3,9 +3,12 @@
 # ruff: noqa: S608  (the f-strings join constants of this package; values always travel as parameters)
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import json
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.records import AttemptRecord, Claim, ErrorInfo
+from loom_runner._model.run_filter import ALL_RUNS, RunFilter
+from loom_runner._model.statuses import MOVES
 from loom_runner._store.sqlite.base import OF_RUN, Reads, Writes
 from loom_runner._store.sqlite.rows import LEASE_LEFT_MS, NOW_MS, SELECT_LEASE, SELECT_RUN, to_lease, to_run
 
@@ -19,9 +22,35 @@ if TYPE_CHECKING:
 
 __all__ = ["RunReads", "RunWrites"]
 
+FOREVER_US: Final = 1 << 62
+_FEW: Final = 20_000
+"""With 1,000,000 runs, about as many rows are read in the order of the list to find 100 of
+these.
+"""
+_CONDITIONS: Final = {  # the plus signs make SQLite read in the order of the list, not of the ids
+    "program": " AND program = :program",
+    "prefix": " AND +run_id >= :prefix AND +run_id < :after_prefix",
+    "text": " AND instr(run_id, :text) > 0",
+}
+_NOT_RUNNING: Final = " AND status <> 'running'"
+"""The term of the partial indexes, which SQLite does not derive from `status = 'paused'`."""
+_NEWEST: Final = """SELECT * FROM (
+    SELECT run_key, updated_at FROM runs
+    WHERE status = '{status}' AND (updated_at, run_key) < (:at, :key) {conditions}
+    ORDER BY updated_at DESC, run_key DESC LIMIT :limit)"""
+_NEWEST_OF: Final = """
+    SELECT run_key, updated_at FROM runs
+    WHERE run_key IN (SELECT value FROM json_each(:keys)) AND (updated_at, run_key) < (:at, :key) {conditions}
+    ORDER BY updated_at DESC, run_key DESC LIMIT :limit
+"""
 _RENEW: Final = f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ? AND renewed_at IS NOT NULL"
 
 _BEAT_WAIT_MS: Final = 2_000
+
+
+def _after_prefix(prefix: str) -> str:
+    """Return the least text, in SQLite's order, after all those that begin with a prefix."""
+    return prefix + "\U0010ffff" * 8
 
 
 class RunReads(Reads):
@@ -31,15 +60,69 @@ class RunReads(Reads):
         rows = self._read(f"{SELECT_RUN} WHERE r.run_id = ?", (run_id,))
         return to_run(rows[0], self._cells.get) if rows else None
 
-    def list_runs(self, *, limit: int = 100, after: RunRecord | None = None) -> list[RunRecord]:
-        page = "WHERE (r.updated_at, r.run_key) < (?, ?)" if after else ""
-        start = (after.updated_at, after.run_key) if after else ()
-        rows = self._read(f"{SELECT_RUN} {page} ORDER BY r.updated_at DESC, r.run_key DESC LIMIT ?", (*start, limit))
-        return [to_run(row, self._cells.get) for row in rows]
+    def list_runs(
+        self, *, limit: int = 100, after: RunRecord | None = None, which: RunFilter = ALL_RUNS
+    ) -> list[RunRecord]:
+        start = (FOREVER_US, 0) if after is None else (after.updated_at, after.run_key)
+        keys = self._few_keys(which)
+        values = {
+            "limit": limit,
+            "at": start[0],
+            "key": start[1],
+            "program": which.program,
+            "prefix": which.prefix,
+            "after_prefix": None if which.prefix is None else _after_prefix(which.prefix),
+            "text": which.text,
+            "keys": None if keys is None else json.dumps(keys),
+        }
+        conditions = "".join(sql for name, sql in _CONDITIONS.items() if getattr(which, name) is not None)
+        if keys is None:
+            parts = [
+                _NEWEST.format(status=status, conditions=conditions + ("" if status == "running" else _NOT_RUNNING))
+                for status in MOVES
+                if not which.statuses or status in which.statuses
+            ]
+            query = f"{' UNION ALL '.join(parts)} ORDER BY updated_at DESC, run_key DESC LIMIT :limit"
+        else:
+            if which.statuses:
+                conditions += " AND status IN (SELECT value FROM json_each(:statuses))"
+                values["statuses"] = json.dumps(list(which.statuses))
+            query = _NEWEST_OF.format(conditions=conditions)
+        with self._file.lock, self._file.named_errors():
+            rows: list[tuple[Any, ...]] = self._file.db.execute(query, values).fetchall()
+        return self._runs_of([key for key, _ in rows])
 
-    def leases(self, run_id: str) -> list[LeaseRecord]:
-        rows = self._read(f"{SELECT_LEASE} {OF_RUN} ORDER BY fence", (run_id,))
+    def _few_keys(self, which: RunFilter) -> list[int] | None:
+        """Return the runs that match a filter on the id, if they are few; None if they are many, or
+        there is no such filter.
+
+        Many are found faster in the order of the list, which ends after a page.
+        """
+        values: tuple[str, ...]
+        if which.prefix is not None:
+            where, values = "run_id >= ? AND run_id < ?", (which.prefix, _after_prefix(which.prefix))
+        elif which.text is not None:
+            where, values = "instr(run_id, ?) > 0", (which.text,)
+        else:
+            return None
+        rows = self._read(f"SELECT run_key FROM runs WHERE {where} LIMIT ?", (*values, _FEW + 1))
+        return None if len(rows) > _FEW else [key for (key,) in rows]
+
+    def _runs_of(self, keys: Sequence[int]) -> list[RunRecord]:
+        """Return the runs with these keys, in this order."""
+        where = "WHERE r.run_key IN (SELECT value FROM json_each(?))"
+        found = {row[0]: row for row in self._read(f"{SELECT_RUN} {where}", (json.dumps(list(keys)),))}
+        return [to_run(found[key], self._cells.get) for key in keys if key in found]
+
+    def leases(self, run_id: str, *, fences: Sequence[int] | None = None) -> list[LeaseRecord]:
+        some = "" if fences is None else "AND fence IN (SELECT value FROM json_each(?2))"
+        values = (run_id,) if fences is None else (run_id, json.dumps(list(fences)))
+        rows = self._read(f"{SELECT_LEASE} {OF_RUN} {some} ORDER BY fence", values)
         return [to_lease(row, self._cells.get) for row in rows]
+
+    def last_module(self, run_id: str) -> str | None:
+        query = f"SELECT module FROM leases {OF_RUN} AND module IS NOT NULL ORDER BY fence DESC LIMIT 1"
+        return next((module for (module,) in self._read(query, (run_id,))), None)
 
 
 class RunWrites(Writes):

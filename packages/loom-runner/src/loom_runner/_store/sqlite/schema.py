@@ -256,6 +256,19 @@ MIGRATIONS: Final[tuple[str, ...]] = (
     ALTER TABLE runs ADD COLUMN ready_at INTEGER;
     CREATE INDEX runs_forks_waiting ON runs (run_key) WHERE status = 'waiting' AND forked_from IS NOT NULL;
     """,
+    # 6: lists by status and program, newest first, and ready runs, without scans. Committing a step
+    # changes `updated_at` of a running run, so the indexes on it omit running runs: they are
+    # written when a run starts or ends, and cost a step nothing.
+    """
+    DROP INDEX runs_open;
+    CREATE INDEX runs_running ON runs (program) WHERE status = 'running';
+    CREATE INDEX runs_ready ON runs (program, ready_at) WHERE ready_at IS NOT NULL;
+    CREATE INDEX runs_by_status ON runs (status, updated_at) WHERE status <> 'running';
+    CREATE INDEX runs_by_program ON runs (program, status, updated_at) WHERE status <> 'running';
+    CREATE INDEX approvals_by_status ON approvals (status);
+    UPDATE runs SET ready_at = coalesce(due_at, 0) WHERE status = 'paused' AND (SELECT ended_as FROM leases l
+        WHERE l.run_key = runs.run_key AND l.fence = runs.fence) = 'interrupted';
+    """,
 )
 
 FILLED_IN: Final[dict[int, Callable[[apsw.Connection], None]]] = {5: set_ready_at_of_waiting_runs}

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_runner._model.waits import SETTLED, DecisionWait
 from loom_runner._store.cells import PLAIN_UP_TO_BYTES
 from loom_runner._store.sqlite.approvals import ApprovalWrites
-from loom_runner._store.sqlite.base import OF_RUN, STEPS_OF_RUN, Reads
-from loom_runner._store.sqlite.readiness import set_ready_at, set_ready_at_of_parent
+from loom_runner._store.sqlite.base import FOREVER, OF_RUN, STEPS_OF_RUN, Reads
+from loom_runner._store.sqlite.readiness import (
+    set_ready_at,
+    set_ready_at_of_interrupted_run,
+    set_ready_at_of_parent,
+)
 from loom_runner._store.sqlite.retention import RetentionWrites
 from loom_runner._store.sqlite.rows import NOW_MS, SELECT_ATTEMPT, SELECT_STEP, SELECT_STEP_BARE, to_attempt, to_step
 from loom_runner._store.sqlite.run_tree import RunTreeWrites
@@ -109,9 +113,14 @@ class StepReads(Reads):
             nearest=nearest,
         )
 
-    def attempts(self, run_id: str) -> list[AttemptRecord]:
-        where = f"{OF_RUN} ORDER BY step_index, attempt, rowid"
-        rows = self._read(f"{SELECT_ATTEMPT} {where}", (run_id,))
+    def attempts(
+        self, run_id: str, *, first: int = 0, stop: int = FOREVER, limit: int = -1, newest: bool = False
+    ) -> list[AttemptRecord]:
+        order = ("step_index DESC, attempt DESC, rowid DESC", "step_index, attempt, rowid")[not newest]
+        where = f"{OF_RUN} AND step_index >= ?2 AND step_index < ?3 ORDER BY {order} LIMIT ?4"
+        rows = self._read(f"{SELECT_ATTEMPT} {where}", (run_id, first, stop, limit))
+        if newest:
+            rows.reverse()
         return [to_attempt(row, self._cells.get) for row in rows]
 
 
@@ -180,6 +189,8 @@ class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
             self._end_lease(db, claim, step.ended_at, step.lease_end, step.note)
             if step.status == "waiting" and step.wait is not None:
                 set_ready_at(db, key, step.wait)
+            elif step.lease_end == "interrupted":
+                set_ready_at_of_interrupted_run(db, key)
             elif step.status in SETTLED:
                 set_ready_at_of_parent(db, key)
         keep = self._keep if step.keep is None else step.keep
@@ -232,5 +243,7 @@ class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
             self._end_lease(db, claim, end.at, end.lease_end, end.note)
         if end.status == "waiting" and end.wait is not None:
             set_ready_at(db, claim.run_key, end.wait)
+        elif end.lease_end == "interrupted":
+            set_ready_at_of_interrupted_run(db, claim.run_key)
         elif end.status in SETTLED:
             set_ready_at_of_parent(db, claim.run_key)

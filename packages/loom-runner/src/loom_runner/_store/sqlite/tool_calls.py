@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from loom_runner._store.sqlite.approvals import ApprovalWrites
-from loom_runner._store.sqlite.base import OF_RUN, Reads
+from loom_runner._store.sqlite.base import FOREVER, OF_RUN, Reads
 from loom_runner._store.sqlite.readiness import set_ready_at_of_run
 from loom_runner._store.sqlite.rows import SELECT_TOOL, SELECT_TRY, to_tool, to_try
 
@@ -28,12 +28,30 @@ class ToolReads(Reads):
     """Read `tool_calls` and `tool_tries`."""
 
     def tool_calls(
-        self, run_id: str | None = None, *, open_only: bool = False, first: int = 0, limit: int = -1, whole: bool = True
+        self,
+        run_id: str | None = None,
+        *,
+        open_only: bool = False,
+        decided_only: bool = False,
+        steps: tuple[int, int] | None = None,
+        first: int = 0,
+        limit: int = -1,
+        whole: bool = True,
     ) -> list[ToolRecord]:
-        where = "WHERE (?1 IS NULL OR r.run_id = ?1) AND t.ordinal >= ?2"
+        of_run = (
+            "WHERE t.run_key = (SELECT run_key FROM runs WHERE run_id = ?1)"
+            if run_id is not None
+            else "WHERE ?1 IS NULL"
+        )
+        where = f"{of_run} AND t.ordinal >= ?2"
         if open_only:
             where += " AND t.status IN ('started', 'in_doubt')"
-        rows = self._read(f"{SELECT_TOOL} {where} ORDER BY t.number LIMIT ?3", (run_id, first, limit))
+        if decided_only:
+            where += " AND t.decided_by IS NOT NULL"
+        if steps is not None:
+            where += f" AND t.step_index >= {int(steps[0])} AND t.step_index < {int(steps[1])}"
+        order = "t.number" if run_id is None else "t.ordinal"
+        rows = self._read(f"{SELECT_TOOL} {where} ORDER BY {order} LIMIT ?3", (run_id, first, limit))
         payload = self._cells.get if whole else self._cells.preview
         return [to_tool(row, self._cells.get, payload) for row in rows]
 
@@ -42,8 +60,9 @@ class ToolReads(Reads):
         rows = self._read(f"{SELECT_TOOL} {where}", (run_id, step_index, key))
         return to_tool(rows[0], self._cells.get, self._cells.get) if rows else None
 
-    def tool_tries(self, run_id: str) -> list[ToolTry]:
-        rows = self._read(f"{SELECT_TRY} {OF_RUN} ORDER BY t.ordinal, y.try", (run_id,))
+    def tool_tries(self, run_id: str, *, steps: tuple[int, int] = (0, FOREVER)) -> list[ToolTry]:
+        where = f"{OF_RUN} AND t.step_index >= ?2 AND t.step_index < ?3 ORDER BY t.ordinal, y.try"
+        rows = self._read(f"{SELECT_TRY} {where}", (run_id, *steps))
         return [to_try(row, self._cells.get) for row in rows]
 
 
