@@ -5,14 +5,19 @@ errors.
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
-from contextlib import suppress
+import weakref
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from loom_runner._store.address import check_file
+from loom_runner._store.address import absolute_path, address_of, check_file
+from loom_runner._store.sqlite.forks import ForkedConnection, refuse_after_fork
+from loom_runner._store.sqlite.log_mark import LogMark, copied_without_log, remove_marks
 from loom_runner._store.sqlite.named_errors import named, named_errors
+from loom_runner._store.sqlite.open_files import opening
 from loom_runner._store.sqlite.schema import APPLICATION_ID, FILLED_IN, MIGRATIONS
 from loom_runner.errors import (
     StoreTooNew,
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from loom_runner._store.sqlite.open_files import OpenFile
+
 __all__ = ["Durability", "SQLiteFile"]
 
 Durability = Literal["power", "process", "memory"]
@@ -33,48 +40,175 @@ Durability = Literal["power", "process", "memory"]
 
 _SYNCHRONOUS: Final[dict[Durability, tuple[str, int]]] = {"power": ("FULL", 2), "process": ("NORMAL", 1)}
 _WAIT_FOR_WRITERS_S: Final = 30.0
+_BUSY_MS: Final = int(_WAIT_FOR_WRITERS_S * 1000)
+_PAGES_OF_HEARTBEATS: Final = 10_000
 _memory_names = itertools.count()
 
 
 class SQLiteFile:
-    """An open database of this package. `db` is used under `lock` only; `second` opens a connection
-    for another thread."""
+    """An open database of this package. `db` is used under `lock` only; `heartbeat` returns a
+    connection for another thread, which is used under `heartbeat_lock`.
 
-    def __init__(self, path: str, durability: Durability, *, read_only: bool) -> None:
+    Args:
+        path: The file, as the user named it. It is resolved now, whatever the current folder is
+            later.
+        is_shared: Hold the file (see `open_files`). False for a caller that needs it alone.
+    """
+
+    def __init__(self, path: str, durability: Durability, *, read_only: bool, is_shared: bool = True) -> None:
         if durability not in get_args(Durability):
             raise UsageError(f"cannot open a store with durability {durability!r}: it is power, process or memory.")
         self.in_memory = durability == "memory" or path == ":memory:"
         self.durability: Durability = "memory" if self.in_memory else durability
         self.path = path
+        self._absolute = path if path == ":memory:" else absolute_path(path)
         self.lock = threading.RLock()
+        self.heartbeat_lock = threading.RLock()
+        self.copied_without_log: tuple[str | None, bool] = (None, True)
+        """See the function of this name."""
         self._read_only = read_only
+        self._had_log = False
+        self._pid = os.getpid()
+        self._heartbeat: apsw.Connection | None = None
+        self._open_file: OpenFile | None = None
+        self._mark: LogMark | None = None
         # The name that this process's connections share when there is no file (SQLite's memdb).
-        self._target = f"file:/loom-{id(self)}-{next(_memory_names)}?vfs=memdb" if self.in_memory else path
+        name = f"file:/loom-{id(self)}-{next(_memory_names)}?vfs=memdb"
+        self._target = name if self.in_memory else os.path.realpath(self._absolute)
         with self.named_errors():
-            self.db = self._open()
+            self.db = self._open(is_shared=is_shared)
         self.transaction = Transaction(self)
+        self._all = [self.db]
+        # A store that is forgotten without being closed: see `close`.
+        self._finalizer = weakref.finalize(self, _close, self._open_file, self._all, self._pid)
+        self._finalizer.atexit = False
+        refuse_after_fork(self)
 
-    def second(self) -> apsw.Connection:
-        """Open a connection for another thread, with the same durability."""
-        db = self._connect()
-        self._set_synchronous(db)
+    @property
+    def address(self) -> str:
+        """The path as the user named it, while it leads to the file; else the absolute path."""
+        return address_of(self.path, self._absolute)
+
+    def heartbeat(self) -> apsw.Connection:
+        """Return the connection for the heartbeat's thread, with the same durability."""
+        if self._heartbeat is None:
+            self._heartbeat = self.second()
+            self._all.append(self._heartbeat)
+        return self._heartbeat
+
+    def second(self, *, read_only: bool = False) -> apsw.Connection:
+        """Open another connection. It is closed before `close` is called, except the heartbeat's.
+
+        Raises:
+            StoreReplaced: The file is not the one that was opened.
+            StoreForked: This process did not open it.
+        """
+        if isinstance(self.db, ForkedConnection):
+            self.db.refuse()
+        if self._open_file is not None:
+            self._open_file.check_name()
+        db = self._connect(read_only=read_only)
+        if not read_only:
+            self._set_synchronous(db)
+            db.wal_autocheckpoint(_PAGES_OF_HEARTBEATS)  # the other connection does it earlier, see `log_mark`
         return db
 
-    @staticmethod
-    def close(db: apsw.Connection) -> None:
-        """Close a connection. When the last one closes, SQLite moves the log into the file. If that
-        fails, nothing is lost, because everything committed is in the log."""
-        import apsw
+    def close(self) -> None:
+        """Close all connections. When the last one of all processes closes, SQLite moves the log
+        into the file. If that fails, nothing is lost, because everything committed is in the log.
+        """
+        if self._pid != os.getpid():
+            return
+        with self.lock, self.heartbeat_lock:
+            if self._mark is not None and self._finalizer.alive:
+                self._mark.before_close()
+            self._finalizer()
 
-        with suppress(apsw.Error):
-            db.close()
+    # ------------------------------------------------------------------ checks
+
+    def announce(self) -> None:
+        """Prepare for driving runs: see `log_mark`."""
+        if self._mark is not None:
+            with self.lock:
+                self._mark.announce()
+
+    def check_commit(self) -> None:
+        """Check that what was committed is on disk under the file's name, before it is
+        acknowledged.
+
+        Raises:
+            StoreReplaced: It is not; nothing more is written.
+            StoreUnlocked: Another library released the locks.
+        """
+        if self._open_file is not None:
+            self._open_file.check()
+        if self._mark is not None:
+            self._mark.after_commit()
+
+    def check_usable(self) -> None:
+        """Raise what an earlier check found."""
+        if self._open_file is not None:
+            self._open_file.refuse()
+
+    def examine(self) -> None:
+        """Check all that can be checked of the file and of this process; see `open_files`."""
+        if self._open_file is not None:
+            self._open_file.examine()
+
+    @property
+    def is_committing_alone(self) -> bool:
+        """Whether the commit that happens now is one of this class, and not of a caller."""
+        return self._mark is not None and self._mark.is_writing
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the file has another name now, or none."""
+        return self._open_file is not None and self._open_file.error is not None
+
+    # ------------------------------------------------------------------ forks, see `forks`
+
+    @property
+    def locks(self) -> tuple[Any, ...]:
+        return self.lock, self.heartbeat_lock
+
+    def connections(self) -> list[Any]:
+        return list(self._all)
+
+    def replace_connections(self, by: ForkedConnection) -> None:
+        self._finalizer.detach()
+        self.db = by  # type: ignore[assignment]  # it refuses every use
+        self._heartbeat = by  # type: ignore[assignment]
+        self._open_file = self._mark = None
+        self.transaction.replace_connection(self.db)
 
     # ------------------------------------------------------------------ opening
 
-    def _open(self) -> apsw.Connection:
-        if not self.in_memory:
-            check_file(self.path, must_exist=self._read_only)
-        db = self._connect()
+    def _open(self, *, is_shared: bool) -> apsw.Connection:
+        if self.in_memory:
+            return self._prepared()
+        check_file(self.path, must_exist=self._read_only)
+        self._had_log = _has_content(f"{self._target}-wal")
+        with opening(self._target) as file:
+            db = self._prepared()
+            try:
+                copied, is_known = self.copied_without_log = copied_without_log(db, had_log=self._had_log)
+                if not self._read_only:
+                    self._mark = LogMark(
+                        db,
+                        synchronous=_SYNCHRONOUS[self.durability][1],
+                        busy_ms=_BUSY_MS,
+                        copied=None if is_known else copied,
+                        path=self.path,
+                    )
+                if is_shared:
+                    self._open_file = file.keep()
+            except BaseException:
+                db.close()
+                raise
+        return db
+
+    def _prepared(self) -> apsw.Connection:
+        db = self._connect(read_only=self._read_only)
         try:
             self._check_and_prepare(db)
         except BaseException:
@@ -82,19 +216,19 @@ class SQLiteFile:
             raise
         return db
 
-    def _connect(self) -> apsw.Connection:
+    def _connect(self, *, read_only: bool) -> apsw.Connection:
         import apsw
 
-        flags = apsw.SQLITE_OPEN_READONLY if self._read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         db = apsw.Connection(self._target, flags=flags | (apsw.SQLITE_OPEN_URI if self.in_memory else 0))
-        db.set_busy_timeout(int(_WAIT_FOR_WRITERS_S * 1000))
-        if self._read_only:
+        db.set_busy_timeout(_BUSY_MS)
+        if read_only and not self.in_memory:
             try:
                 db.pragma("user_version")
             except (apsw.CantOpenError, apsw.ReadOnlyError):
                 # A WAL database on a read-only medium, which no process can be writing to.
                 db.close()
-                uri = f"{Path(self.path).resolve().as_uri()}?immutable=1"
+                uri = f"{Path(self._target).as_uri()}?immutable=1"
                 db = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         return db
 
@@ -134,6 +268,8 @@ class SQLiteFile:
                 FILLED_IN[number](db)
             db.pragma("user_version", number)
             db.pragma("application_id", APPLICATION_ID)
+        if self._had_log:
+            remove_marks(db)
         db.execute("COMMIT")
         self._set_synchronous(db)
 
@@ -175,6 +311,28 @@ class SQLiteFile:
         return named(exc, self.path)
 
 
+def _close(file: OpenFile | None, connections: list[apsw.Connection], pid: int) -> None:
+    if pid != os.getpid():
+        return
+    with nullcontext() if file is None else file.closing():
+        for db in connections:
+            _close_one(db)
+
+
+def _close_one(db: apsw.Connection) -> None:
+    import apsw
+
+    with suppress(apsw.Error):
+        db.close()
+
+
+def _has_content(path: str) -> bool:
+    try:
+        return Path(path).stat().st_size > 0
+    except OSError:
+        return False
+
+
 class Transaction:
     """A context manager: BEGIN IMMEDIATE, then COMMIT, or ROLLBACK if anything is raised. One
     object per file, for speed."""
@@ -186,9 +344,14 @@ class Transaction:
         self._lock = file.lock
         self._db = file.db
 
+    def replace_connection(self, db: apsw.Connection) -> None:
+        """Use another connection."""
+        self._db = db
+
     def __enter__(self) -> apsw.Connection:
         self._lock.acquire()
         try:
+            self._file.check_usable()
             self._db.execute("BEGIN IMMEDIATE")
         except BaseException as exc:
             self._lock.release()
@@ -202,6 +365,7 @@ class Transaction:
         try:
             if exc is None:
                 self._db.execute("COMMIT")
+                self._file.check_commit()
                 return
         except BaseException as failure:
             self._roll_back()

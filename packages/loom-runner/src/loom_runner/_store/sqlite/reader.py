@@ -65,6 +65,7 @@ class SQLiteReader(VerifyReads, RunTreeReads, RetentionReads):
                 **count,
                 "blob_bytes": db.execute("SELECT coalesce(sum(size_bytes), 0) FROM blobs").get,
                 "is_encrypted": self.is_encrypted,
+                "copied_without_log": self._file.copied_without_log[0],
                 "key_ids": [] if self._cells.keys is None else list(self._cells.keys.key_ids),
                 "keep": str(self._keep),
             }

@@ -44,6 +44,7 @@ class RunWrites(Writes):
     """Write `runs` and `leases`."""
 
     async def create_run(self, run: NewRun, lease: LeaseRequest) -> Claim | None:
+        self._file.announce()
         return await self._write(self._create_run, run, lease)
 
     def _create_run(self, db: apsw.Connection, run: NewRun, lease: LeaseRequest) -> Claim | None:
@@ -73,6 +74,7 @@ class RunWrites(Writes):
         return claim
 
     async def claim_run(self, seen: RunRecord, lease: LeaseRequest, *, take_over: bool) -> Claim | None:
+        self._file.announce()
         return await self._write(self._claim_run, seen, lease, take_over)
 
     def _claim_run(self, db: apsw.Connection, seen: RunRecord, lease: LeaseRequest, take_over: bool) -> Claim | None:
@@ -126,12 +128,11 @@ class RunWrites(Writes):
         return claim
 
     def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        with self._heartbeat_lock, self._file.named_errors():
+        with self._file.heartbeat_lock, self._file.named_errors():
             if self._is_closed:
                 return []
-            if self._heartbeat is None:
-                self._heartbeat = self._file.second()
-            db = self._heartbeat
+            self._file.check_usable()
+            db = self._file.heartbeat()
             lost = []
             db.execute("BEGIN IMMEDIATE")  # one transaction, and one sync, for all of them
             try:
@@ -144,6 +145,7 @@ class RunWrites(Writes):
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+            self._file.examine()
             return lost
 
     @staticmethod

@@ -1,0 +1,168 @@
+"""A mark in the database file that says: the log beside this file belongs to it. Theory of
+operation:
+
+Between checkpoints, what was committed is in the log (`-wal`). A copy of the database file alone
+opens without any error, and lacks all of that. The mark makes such a copy known. It is a row of
+`about` that only the *file* has, because around each checkpoint this package writes
+
+    the row (commit), the checkpoint, the deletion of the row (commit)
+
+so the file contains the row, and the log contains its deletion. Whoever reads both, SQLite's
+backups included, sees no row; the last connection that closes moves the deletion into the file. Who
+sees the row has the file without its log. The exception is a process that is killed between the two
+commits; then the log still exists, and the next opening for writing deletes the row.
+
+The first mark is written before a process begins to drive runs (`announce`), the others in place of
+SQLite's automatic checkpoints. A checkpoint by another program leaves no mark, so a copy without
+its log may stay unknown; a file that is complete is never called incomplete.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from loom_runner._model.clock import to_iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import apsw
+
+__all__ = ["LogMark", "copied_without_log", "remove_marks"]
+
+_PAGES: Final = 1000
+"""The size of the log at which it is moved into the file; SQLite's default."""
+_RETRY_PAGES: Final = 250
+"""By how much the log grows before the next attempt, when a reader keeps it from being moved."""
+_DELETE: Final = "DELETE FROM about WHERE name = 'needs_log'"
+_PUT: Final = "INSERT OR REPLACE INTO about (name, value) VALUES (?, ?)"
+_FIND: Final = "SELECT value FROM about WHERE name = ?"
+
+
+def copied_without_log(db: apsw.Connection, *, had_log: bool) -> tuple[str | None, bool]:
+    """Return how a database was copied without its log, and whether runs were driven since.
+
+    Args:
+        had_log: There was a log with content before the database was opened.
+    """
+    mark = None if had_log else db.execute(_FIND, ("needs_log",)).get
+    if mark is None:
+        return db.execute(_FIND, ("copied_without_log",)).get, True
+    found = json.loads(mark)
+    return (
+        f"it was copied while process {found['pid']} used it, without its log (the file with -wal): "
+        f"what was committed after {to_iso(found['at'])} is not in it"
+    ), False
+
+
+def remove_marks(db: apsw.Connection) -> None:
+    """Delete the row of a process that was killed while it moved the log, inside an open
+    transaction.
+    """
+    db.execute(_DELETE)
+
+
+class LogMark:
+    """The mark of one open database, and its checkpoints.
+
+    Args:
+        db: The connection, which is used under its lock.
+        synchronous: Its level of `PRAGMA synchronous`.
+        busy_ms: Its time to wait for other writers.
+        copied: See `copied_without_log`; None if the file is complete, or the copy is known.
+        path: The database, for messages.
+    """
+
+    def __init__(self, db: apsw.Connection, *, synchronous: int, busy_ms: int, copied: str | None, path: str) -> None:
+        self._db = db
+        self._synchronous = synchronous
+        self._busy_ms = busy_ms
+        self._copied = copied
+        self._path = path
+        self._pages = 0
+        self._next = _PAGES
+        self._is_announced = False
+        self._is_set = False
+        self.is_writing = False
+        """Set while this module commits, which is no commit of a caller."""
+        db.set_wal_hook(self._count)  # replaces SQLite's automatic checkpoints
+
+    def _count(self, _db: apsw.Connection, _name: str, pages: int) -> int:
+        self._pages = pages
+        return 0
+
+    def announce(self) -> None:
+        """Mark the file before runs are driven, once."""
+        if self._is_announced:
+            return
+        self._is_announced = True
+        if self._copied is not None:
+            logging.getLogger("loom_runner").warning("%s may lack steps: %s", self._path, self._copied)
+        with self._aside():
+            self._move_log()
+
+    def after_commit(self) -> None:
+        """Move the log into the file when it has become long enough."""
+        if self._pages >= self._next:
+            with self._aside():
+                self._move_log()
+            self._next = max(_PAGES, self._pages + _RETRY_PAGES)
+        elif self._pages < _PAGES:
+            self._next = _PAGES
+
+    def before_close(self) -> None:
+        """Delete a row that could not be deleted before."""
+        if self._is_set:
+            with self._aside():
+                self._clear()
+
+    def _move_log(self) -> None:
+        import apsw
+
+        row = json.dumps({"at": time.time_ns() // 1000, "pid": os.getpid()})
+        self._db.execute("BEGIN IMMEDIATE")
+        if self._copied is not None:
+            self._db.execute(_PUT, ("copied_without_log", self._copied))
+            self._copied = None
+        self._db.execute(_PUT, ("needs_log", row))
+        self._is_set = True
+        self._db.execute("COMMIT")
+        self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        remove_marks(self._db)
+        self._db.execute("COMMIT")
+        self._is_set = False
+
+    @contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Wait for nobody, and ignore errors: what callers wrote is committed, and the next attempt
+        may succeed.
+
+        The commits in the block need no sync: that of the checkpoint, and those of later commits,
+        include them.
+        """
+        import apsw
+
+        self.is_writing = True
+        self._db.set_busy_timeout(0)
+        try:
+            if self._synchronous > 1:
+                self._db.pragma("synchronous", 1)
+            yield
+        except apsw.Error:
+            if self._db.in_transaction:
+                with suppress(apsw.Error):
+                    self._db.execute("ROLLBACK")
+        finally:
+            if self._synchronous > 1:
+                self._db.pragma("synchronous", self._synchronous)
+            self._db.set_busy_timeout(self._busy_ms)
+            self.is_writing = False
