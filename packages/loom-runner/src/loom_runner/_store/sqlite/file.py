@@ -160,11 +160,6 @@ class SQLiteFile:
         """Whether the commit that happens now is one of this class, and not of a caller."""
         return self._mark is not None and self._mark.is_writing
 
-    @property
-    def is_replaced(self) -> bool:
-        """Whether the file has another name now, or none."""
-        return self._open_file is not None and self._open_file.error is not None
-
     # ------------------------------------------------------------------ forks, see `forks`
 
     @property

@@ -4,14 +4,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loom_runner._model.records import RunSummary
+from loom_runner._store.sqlite.backup import backup
+from loom_runner._store.sqlite.query import query
 from loom_runner._store.sqlite.retention import RetentionReads
 from loom_runner._store.sqlite.run_tree import RunTreeReads
 from loom_runner._store.sqlite.schema import MIGRATIONS
 from loom_runner._store.sqlite.verify import VerifyReads
 from loom_runner.errors import UnknownRun
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
 
 __all__ = ["SQLiteReader"]
 
@@ -41,6 +47,18 @@ class SQLiteReader(VerifyReads, RunTreeReads, RetentionReads):
             tool_decided_by=tuple(name for (name,) in self._read(decided, (run_key,))),
             repeated_names=tuple((name, step) for name, step in self._read(names, (run_key,))),
         )
+
+    def query(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), *, limit: int, timeout_s: float
+    ) -> list[dict[str, Any]]:
+        """See `Runs.query`."""
+        with self._file.named_errors():
+            return query(self._file, sql, parameters, limit=limit, timeout_s=timeout_s)
+
+    def backup(self, address: str | PathLike[str]) -> int:
+        """See `Runs.backup`."""
+        with self._file.named_errors():
+            return backup(self._file, address)
 
     def facts(self) -> dict[str, Any]:
         """Return facts about the database as JSON, for `doctor`."""
