@@ -17,7 +17,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
 from loom_runner._driver.children import child_results
 from loom_runner._model.outcomes import Spawn
@@ -44,6 +46,13 @@ loop this often.
 """
 
 
+@dataclass(slots=True)
+class _Turn:
+    """When the driver last yielded to an event loop, for all its runs together."""
+
+    began_at: int
+
+
 class Stepper:
     """Run the steps of claimed runs."""
 
@@ -52,6 +61,7 @@ class Stepper:
         self._children = children
         self._endings = endings
         self._heartbeat = heartbeat
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary()
 
     async def drive(self, cursor: Cursor, max_steps: int | None) -> RunResult:
         """Run steps until the run stops."""
@@ -87,7 +97,7 @@ class Stepper:
         is_timed = meter.limit.time_s is not None or settings.agent.step_timeout_s is not None
         cursor.max_steps = max_steps
         cursor.last_step = None if max_steps is None else cursor.step_index + max_steps - 1
-        yielded_at = clock.now_us()
+        turn = self._turns.setdefault(cursor.run.loop, _Turn(clock.now_us()))
         while True:
             if cursor.due_at is not None:
                 await clock.sleep(max(0.0, (cursor.due_at - clock.now_us()) / 1_000_000))
@@ -95,9 +105,9 @@ class Stepper:
             if is_limited and (reached := meter.reached) is not None:
                 return await endings.limit(cursor, reached)
             started_at = clock.now_us()
-            if started_at - yielded_at > _YIELD_EVERY_US:
+            if started_at - turn.began_at > _YIELD_EVERY_US:
                 await asyncio.sleep(0)
-                yielded_at = started_at = clock.now_us()
+                turn.began_at = started_at = clock.now_us()
             if cursor.wait is None:
                 context, signal_key = RunContext(cursor.run, cursor.step_index, cursor.attempt, None), None
             else:

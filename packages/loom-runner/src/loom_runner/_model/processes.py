@@ -36,7 +36,11 @@ def _start_time(pid: int) -> str | None:
 
 def this_process() -> Owner:
     """Return an identity that no other process has, even with the same pid."""
-    pid = os.getpid()
+    return _owner(os.getpid())
+
+
+@cache  # by pid: a forked child is another process
+def _owner(pid: int) -> Owner:
     return Owner(_machine(), pid, _start_time(pid) or "-")
 
 

@@ -70,12 +70,12 @@ class Codec:
             self._is_large = len(text) > _LARGE_CHARACTERS
             return text, value if value is None or isinstance(value, str | int | bool) else json.loads(text)
         try:
-            written = self._adapter.dump_json(value, warnings="error")
+            written = self._adapter.serializer.to_json(value, warnings="error")
             # pydantic writes some wrong values silently: None for anything, a TypedDict without its
             # keys. Decoding detects them. It takes a microsecond, but for a large state it would
             # double the time of a step.
             if len(written) <= _CHECKED_BYTES or b"null" in written:
-                self._adapter.validate_json(written)
+                self._adapter.validator.validate_json(written)
         except (ValueError, TypeError) as exc:  # pydantic's own errors are ValueErrors
             raise StateEncodeError(
                 f"cannot store {self.what}: a {type(value).__name__} does not fit its type ({_first_line(exc)})."
@@ -99,7 +99,7 @@ class Codec:
             ) from exc
 
     def _validated(self, text: str, reject_unknown_fields: bool) -> Any:
-        return self._adapter.validate_json(text, extra="forbid" if reject_unknown_fields else None)
+        return self._adapter.validator.validate_json(text, extra="forbid" if reject_unknown_fields else None)
 
 
 def _encode_large(value: Any) -> tuple[str, Any] | None:

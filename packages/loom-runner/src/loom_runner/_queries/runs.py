@@ -133,7 +133,8 @@ class Runs:
                 store has no SQL.
         """
         _check_page("query", limit=limit)
-        if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float) or not timeout_s > 0:
+        given: object = timeout_s
+        if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:
             raise UsageError(f"cannot query with timeout_s={shorten(repr(timeout_s), 40)}: it is a number above 0.")
         rows: Sequence[dict[str, Any]] = self._of_sqlite("query")(sql, parameters, limit=limit, timeout_s=timeout_s)
         return rows

@@ -58,6 +58,18 @@ def test_a_run_alone_is_written_at_once_without_a_turn_of_the_loop(store, commit
     assert store.reader.get_run("r0").step_index == 1
 
 
+def test_runs_that_are_started_together_share_their_transactions_from_the_first_step_on(store, commits, go):
+    async def step(state, ctx):
+        return Complete(state) if state == 5 else Continue(state + 1)
+
+    async def main():
+        runner = AgentRunner(step=step, store=store)
+        await asyncio.gather(*(runner.start(run_id=f"r{number}", initial_state=0) for number in range(20)))
+
+    go(main())
+    assert len(commits) == 7  # the start, and six steps; a step that never suspends would end its run first
+
+
 def test_the_last_of_many_runs_is_alone_again(store, go):
     async def main():
         claims = await hold(store)

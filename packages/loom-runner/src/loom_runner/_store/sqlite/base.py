@@ -85,9 +85,16 @@ class Writes(Reads):
     async def _write(self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a write transaction; when this returns, its changes are durable."""
         if len(self._held) > 1:
-            return await self._group.write(lambda db: work(db, *args, **kwargs), is_droppable=False)
+            return await self._group.write(False, work, *args, **kwargs)
         with self._transaction as db:
             return work(db, *args, **kwargs)
+
+    async def _write_first(
+        self, work: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Write what begins to drive a run. Always grouped, so that runs which are started together
+        write together from their first step on."""
+        return await self._group.write(False, work, *args, **kwargs)
 
     async def _write_call(
         self,
@@ -102,7 +109,7 @@ class Writes(Reads):
         loop. A start that is cancelled in the queue is not written.
         """
         if len(self._held) > 1 or self._file.durability == "power":
-            return await self._group.write(lambda db: work(db, *args, **kwargs), is_droppable=is_start)
+            return await self._group.write(is_start, work, *args, **kwargs)
         with self._transaction as db:
             return work(db, *args, **kwargs)
 

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import weakref
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -26,6 +26,7 @@ from loom_runner.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -174,7 +175,6 @@ class SQLiteFile:
         self.db = by  # type: ignore[assignment]  # it refuses every use
         self._heartbeat = by  # type: ignore[assignment]
         self._open_file = self._mark = None
-        self.transaction.replace_connection(self.db)
 
     # ------------------------------------------------------------------ opening
 
@@ -191,7 +191,7 @@ class SQLiteFile:
                     self._mark = LogMark(
                         db,
                         synchronous=_SYNCHRONOUS[self.durability][1],
-                        busy_ms=_BUSY_MS,
+                        without_waiting=self._without_waiting,
                         copied=None if is_known else copied,
                         path=self.path,
                     )
@@ -226,6 +226,15 @@ class SQLiteFile:
                 uri = f"{Path(self._target).as_uri()}?immutable=1"
                 db = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         return db
+
+    @contextmanager
+    def _without_waiting(self) -> Iterator[None]:
+        """Do not wait for other writers in the block."""
+        self.db.set_busy_timeout(0)
+        try:
+            yield
+        finally:
+            self.db.set_busy_timeout(_BUSY_MS)
 
     def _check_and_prepare(self, db: apsw.Connection) -> None:
         version = int(db.pragma("user_version"))
@@ -332,16 +341,15 @@ class Transaction:
     """A context manager: BEGIN IMMEDIATE, then COMMIT, or ROLLBACK if anything is raised. One
     object per file, for speed."""
 
-    __slots__ = ("_db", "_file", "_lock")
+    __slots__ = ("_file", "_lock")
 
     def __init__(self, file: SQLiteFile) -> None:
         self._file = file
         self._lock = file.lock
-        self._db = file.db
 
-    def replace_connection(self, db: apsw.Connection) -> None:
-        """Use another connection."""
-        self._db = db
+    @property
+    def _db(self) -> apsw.Connection:
+        return self._file.db
 
     def __enter__(self) -> apsw.Connection:
         self._lock.acquire()

@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Final
 from loom_runner._model.clock import to_iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     import apsw
 
@@ -73,15 +74,23 @@ class LogMark:
     Args:
         db: The connection, which is used under its lock.
         synchronous: Its level of `PRAGMA synchronous`.
-        busy_ms: Its time to wait for other writers.
+        without_waiting: A block in which it does not wait for other writers.
         copied: See `copied_without_log`; None if the file is complete, or the copy is known.
         path: The database, for messages.
     """
 
-    def __init__(self, db: apsw.Connection, *, synchronous: int, busy_ms: int, copied: str | None, path: str) -> None:
+    def __init__(
+        self,
+        db: apsw.Connection,
+        *,
+        synchronous: int,
+        without_waiting: Callable[[], AbstractContextManager[None]],
+        copied: str | None,
+        path: str,
+    ) -> None:
         self._db = db
         self._synchronous = synchronous
-        self._busy_ms = busy_ms
+        self._without_waiting = without_waiting
         self._copied = copied
         self._path = path
         self._pages = 0
@@ -152,11 +161,11 @@ class LogMark:
         import apsw
 
         self.is_writing = True
-        self._db.set_busy_timeout(0)
         try:
             if self._synchronous > 1:
                 self._db.pragma("synchronous", 1)
-            yield
+            with self._without_waiting():
+                yield
         except apsw.Error:
             if self._db.in_transaction:
                 with suppress(apsw.Error):
@@ -164,5 +173,4 @@ class LogMark:
         finally:
             if self._synchronous > 1:
                 self._db.pragma("synchronous", self._synchronous)
-            self._db.set_busy_timeout(self._busy_ms)
             self.is_writing = False

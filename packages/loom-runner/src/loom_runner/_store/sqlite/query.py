@@ -71,7 +71,7 @@ def _rows(
         statements.append(statement)
         return len(statements) == 1
 
-    db.pragma("query_only", True)  # noqa: FBT003  (a value of SQL)
+    db.pragma("query_only", True)
     db.set_authorizer(authorize)
     db.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_PER_CHECK)
     cursor = db.cursor()
@@ -97,7 +97,8 @@ def _rows(
         what = f"{refused[0]} is not allowed" if refused else "it would write"
         raise UsageError(f"cannot query: {what}, because a query only reads. Use SELECT.") from exc
     except (apsw.SQLError, apsw.BindingsError, apsw.MismatchError, apsw.TooBigError, TypeError) as exc:
-        raise UsageError(f"cannot query: {exc}. The tables are named by SELECT name FROM sqlite_schema.") from exc
+        hint = " loom-runner query 'SELECT name, sql FROM sqlite_schema' shows the tables."
+        raise UsageError(f"cannot query: {exc}.{hint if str(exc).startswith('no such') else ''}") from exc
     return rows
 
 

@@ -45,7 +45,7 @@ class RunWrites(Writes):
 
     async def create_run(self, run: NewRun, lease: LeaseRequest) -> Claim | None:
         self._file.announce()
-        return await self._write(self._create_run, run, lease)
+        return await self._write_first(self._create_run, run, lease)
 
     def _create_run(self, db: apsw.Connection, run: NewRun, lease: LeaseRequest) -> Claim | None:
         state = self._history.full(run.state)
@@ -75,7 +75,7 @@ class RunWrites(Writes):
 
     async def claim_run(self, seen: RunRecord, lease: LeaseRequest, *, take_over: bool) -> Claim | None:
         self._file.announce()
-        return await self._write(self._claim_run, seen, lease, take_over)
+        return await self._write_first(self._claim_run, seen, lease, take_over)
 
     def _claim_run(self, db: apsw.Connection, seen: RunRecord, lease: LeaseRequest, take_over: bool) -> Claim | None:
         claim = Claim(seen.run_key, seen.run_id, seen.fence + 1, lease.lease_s)

@@ -119,7 +119,12 @@ class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
     """Write `steps` and `attempts`."""
 
     async def commit_step(self, claim: Claim, step: StepCommit) -> None:
-        await self._write(self._commit_step, claim, step)
+        # As `_write` does, without its coroutine: this is done once per step.
+        if len(self._held) > 1:
+            await self._group.write(False, self._commit_step, claim, step)
+        else:
+            with self._transaction as db:
+                self._commit_step(db, claim, step)
 
     def _commit_step(self, db: apsw.Connection, claim: Claim, step: StepCommit) -> None:
         key, fence, index = claim.run_key, claim.fence, step.step_index
