@@ -200,11 +200,12 @@ def prune(
 @db_option
 @output_option
 def query_command(*, sql: str, limit: int, timeout_s: float, db: str, output: Output | None) -> None:
-    """Answer a question in SQL, also while runs are driven.
+    """Answer a question in SQL.
 
-    SQL is one statement that only reads, for instance "SELECT status, count(*) AS n FROM runs GROUP
-    BY status". The tables may change between versions; "SELECT name, sql FROM sqlite_schema" shows
-    them. Large and encrypted values are bytes, shown as x'...'.
+    This may be done at any time, also while runs are driven. SQL is one statement that only reads,
+    for instance "SELECT status, count(*) AS n FROM runs GROUP BY status". The tables may change
+    between versions; "SELECT name, sql FROM sqlite_schema" shows them. Large and encrypted values
+    are bytes, shown as x'...'.
     """
     from loom_runner._queries.runs import Runs
 
@@ -228,9 +229,10 @@ def _column(name: str) -> Callable[[Mapping[str, Any]], str]:
 @db_option
 @output_option
 def backup_command(path: str, db: str, output: Output | None) -> None:
-    """Write a copy of the database to the new file PATH, also while runs are driven.
+    """Write a copy of the database to the new file PATH.
 
-    The copy is complete in one file. An existing file is not overwritten.
+    This may be done at any time, also while runs are driven. The copy is complete in one file. An
+    existing file is not overwritten.
     """
     from loom_runner._queries.runs import Runs
 

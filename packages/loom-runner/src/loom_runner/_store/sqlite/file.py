@@ -20,6 +20,7 @@ from loom_runner._store.sqlite.named_errors import named, named_errors
 from loom_runner._store.sqlite.open_files import opening
 from loom_runner._store.sqlite.schema import APPLICATION_ID, FILLED_IN, MIGRATIONS
 from loom_runner.errors import (
+    StoreError,
     StoreTooNew,
     StoreUnreadable,
     UsageError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from loom_runner._store.sqlite.log_mark import CopyWithoutLog
     from loom_runner._store.sqlite.open_files import OpenFile
 
 __all__ = ["Durability", "SQLiteFile"]
@@ -65,7 +67,7 @@ class SQLiteFile:
         self._absolute = path if path == ":memory:" else absolute_path(path)
         self.lock = threading.RLock()
         self.heartbeat_lock = threading.RLock()
-        self.copied_without_log: tuple[str | None, bool] = (None, True)
+        self.copied_without_log: CopyWithoutLog | None = None
         """See the function of this name."""
         self._read_only = read_only
         self._had_log = False
@@ -80,8 +82,9 @@ class SQLiteFile:
             self.db = self._open(is_shared=is_shared)
         self.transaction = Transaction(self)
         self._all = [self.db]
-        # A store that is forgotten without being closed: see `close`.
-        self._finalizer = weakref.finalize(self, _close, self._open_file, self._all, self._pid)
+        # For a store that is forgotten without being closed. A connection refers to this object through
+        # its hooks, so the finalizer must not refer to it.
+        self._finalizer = weakref.finalize(self, _close_forgotten, self._open_file, weakref.ref(self.db), self._pid)
         self._finalizer.atexit = False
         refuse_after_fork(self)
 
@@ -106,6 +109,8 @@ class SQLiteFile:
         """
         if isinstance(self.db, ForkedConnection):
             self.db.refuse()
+        if not self._finalizer.alive:
+            raise StoreError(f"cannot use {self.path}: the store was closed. Open it again.")
         if self._open_file is not None:
             self._open_file.check_name()
         db = self._connect(read_only=read_only)
@@ -121,9 +126,13 @@ class SQLiteFile:
         if self._pid != os.getpid():
             return
         with self.lock, self.heartbeat_lock:
-            if self._mark is not None and self._finalizer.alive:
+            if self._finalizer.detach() is None:
+                return
+            if self._mark is not None:
                 self._mark.before_close()
-            self._finalizer()
+            with nullcontext() if self._open_file is None else self._open_file.closing():
+                for db in self._all:
+                    _close_one(db)
 
     # ------------------------------------------------------------------ checks
 
@@ -186,13 +195,13 @@ class SQLiteFile:
         with opening(self._target) as file:
             db = self._prepared()
             try:
-                copied, is_known = self.copied_without_log = copied_without_log(db, had_log=self._had_log)
+                self.copied_without_log = copied_without_log(db, had_log=self._had_log)
                 if not self._read_only:
                     self._mark = LogMark(
                         db,
                         synchronous=_SYNCHRONOUS[self.durability][1],
                         without_waiting=self._without_waiting,
-                        copied=None if is_known else copied,
+                        copied=self.copied_without_log,
                         path=self.path,
                     )
                 if is_shared:
@@ -315,12 +324,11 @@ class SQLiteFile:
         return named(exc, self.path)
 
 
-def _close(file: OpenFile | None, connections: list[apsw.Connection], pid: int) -> None:
-    if pid != os.getpid():
-        return
-    with nullcontext() if file is None else file.closing():
-        for db in connections:
-            _close_one(db)
+def _close_forgotten(file: OpenFile | None, db: weakref.ref[apsw.Connection], pid: int) -> None:
+    if file is not None and pid == os.getpid():
+        with file.closing():
+            if (found := db()) is not None:
+                _close_one(found)
 
 
 def _close_one(db: apsw.Connection) -> None:

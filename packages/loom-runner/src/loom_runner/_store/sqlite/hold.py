@@ -26,6 +26,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import time
 from typing import Final
 
 try:
@@ -33,7 +34,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["canary_is_set", "has_locks", "hold", "let_go", "set_canary"]
+__all__ = ["canary_is_set", "has_locks", "hold", "hold_database", "let_go", "set_canary"]
 
 _SHARED_FIRST: Final = 0x40000002
 _SHARED_SIZE: Final = 510
@@ -53,6 +54,18 @@ def has_locks() -> bool:
 
 def _flock(kind: int, start: int, size: int) -> bytes:
     return struct.pack(_FLOCK, kind, os.SEEK_SET, start, size, 0)
+
+
+def hold_database(database: int) -> None:
+    """Take only the lock on the database, for good; wait for its exclusive user, but not for long."""
+    for _ in range(100 if has_locks() else 0):
+        try:
+            fcntl.fcntl(database, fcntl.F_OFD_SETLK, _flock(fcntl.F_RDLCK, _SHARED_FIRST, _SHARED_SIZE))
+        except OSError as exc:
+            if exc.errno in (errno.EAGAIN, errno.EACCES):
+                time.sleep(0.01)
+                continue
+        return
 
 
 def hold(database: int, shm: int) -> bool:

@@ -24,6 +24,7 @@ import logging
 import os
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from loom_runner._model.clock import to_iso
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-__all__ = ["LogMark", "copied_without_log", "remove_marks"]
+__all__ = ["CopyWithoutLog", "LogMark", "copied_without_log", "remove_marks"]
 
 _PAGES: Final = 1000
 """The size of the log at which it is moved into the file; SQLite's default."""
@@ -45,20 +46,33 @@ _PUT: Final = "INSERT OR REPLACE INTO about (name, value) VALUES (?, ?)"
 _FIND: Final = "SELECT value FROM about WHERE name = ?"
 
 
-def copied_without_log(db: apsw.Connection, *, had_log: bool) -> tuple[str | None, bool]:
-    """Return how a database was copied without its log, and whether runs were driven since.
+@dataclass(frozen=True, slots=True)
+class CopyWithoutLog:
+    """What is known about a database that was copied without its log, for people.
+
+    Attributes:
+        was_driven: Runs were driven in the copy since.
+    """
+
+    text: str
+    was_driven: bool = False
+
+
+def copied_without_log(db: apsw.Connection, *, had_log: bool) -> CopyWithoutLog | None:
+    """Return how a database was copied without its log; None if it is complete.
 
     Args:
         had_log: There was a log with content before the database was opened.
     """
     mark = None if had_log else db.execute(_FIND, ("needs_log",)).get
     if mark is None:
-        return db.execute(_FIND, ("copied_without_log",)).get, True
+        known = db.execute(_FIND, ("copied_without_log",)).get
+        return None if known is None else CopyWithoutLog(str(known), was_driven=True)
     found = json.loads(mark)
-    return (
+    return CopyWithoutLog(
         f"it was copied while process {found['pid']} used it, without its log (the file with -wal): "
         f"what was committed after {to_iso(found['at'])} is not in it"
-    ), False
+    )
 
 
 def remove_marks(db: apsw.Connection) -> None:
@@ -75,7 +89,7 @@ class LogMark:
         db: The connection, which is used under its lock.
         synchronous: Its level of `PRAGMA synchronous`.
         without_waiting: A block in which it does not wait for other writers.
-        copied: See `copied_without_log`; None if the file is complete, or the copy is known.
+        copied: See `copied_without_log`.
         path: The database, for messages.
     """
 
@@ -85,13 +99,13 @@ class LogMark:
         *,
         synchronous: int,
         without_waiting: Callable[[], AbstractContextManager[None]],
-        copied: str | None,
+        copied: CopyWithoutLog | None,
         path: str,
     ) -> None:
         self._db = db
         self._synchronous = synchronous
         self._without_waiting = without_waiting
-        self._copied = copied
+        self._copied = None if copied is None or copied.was_driven else copied.text
         self._path = path
         self._pages = 0
         self._next = _PAGES

@@ -47,6 +47,8 @@ _lock = threading.RLock()
 _files: dict[FileKey, OpenFile] = {}
 _inherited: dict[FileKey, FileKey | None] = {}
 """In a forked process: the files that its parent had open, and their `-shm` files."""
+_inherited_databases: list[int] = []
+"""Descriptors of these files."""
 
 
 class OpenFile:
@@ -235,6 +237,8 @@ class opening:  # noqa: N801  (a context manager)
     def __enter__(self) -> Self:
         watch_for_other_libraries()
         with _lock:
+            for file in [file for file in _files.values() if file.users == 0]:
+                file._forget()  # noqa: SLF001  (this module)
             if self._before is not None and not self._is_open():
                 refuse_other_libraries(self._path, shm_of_ours=self._own_shm())
         return self
@@ -283,10 +287,22 @@ def forget_in_forked_process() -> None:
     _lock = threading.RLock()
     for key, file in _files.items():
         _inherited[key] = file._shm  # noqa: SLF001  (this module)
+        with suppress(OSError):  # a description of its own, without the parent's locks
+            _inherited_databases.append(os.open(f"/proc/self/fd/{file._database_fd}", os.O_RDONLY | _CLOEXEC))  # noqa: SLF001
         file._close_descriptors()  # noqa: SLF001
         file._canary = b""  # noqa: SLF001
     _files.clear()
     opened.clear()
+    if _inherited_databases:
+        atexit.register(_hold_inherited)
+
+
+def _hold_inherited() -> None:
+    """Keep the connections of the parent, which apsw closes at the end of the interpreter, from
+    deleting the log of processes that use the file now.
+    """
+    for descriptor in _inherited_databases:
+        hold.hold_database(descriptor)
 
 
 @atexit.register

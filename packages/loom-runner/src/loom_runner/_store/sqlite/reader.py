@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from os import PathLike
 
+    from loom_runner._store.sqlite.log_mark import CopyWithoutLog
+
 __all__ = ["SQLiteReader"]
 
 
@@ -47,6 +49,11 @@ class SQLiteReader(VerifyReads, RunTreeReads, RetentionReads):
             tool_decided_by=tuple(name for (name,) in self._read(decided, (run_key,))),
             repeated_names=tuple((name, step) for name, step in self._read(names, (run_key,))),
         )
+
+    @property
+    def copied_without_log(self) -> CopyWithoutLog | None:
+        """How the file was copied without its log; None if it is complete."""
+        return self._file.copied_without_log
 
     def query(
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), *, limit: int, timeout_s: float
@@ -83,7 +90,7 @@ class SQLiteReader(VerifyReads, RunTreeReads, RetentionReads):
                 **count,
                 "blob_bytes": db.execute("SELECT coalesce(sum(size_bytes), 0) FROM blobs").get,
                 "is_encrypted": self.is_encrypted,
-                "copied_without_log": self._file.copied_without_log[0],
+                "copied_without_log": self.copied_without_log,
                 "key_ids": [] if self._cells.keys is None else list(self._cells.keys.key_ids),
                 "keep": str(self._keep),
             }
