@@ -90,6 +90,9 @@ def with_other_sqlite(statement):
     return copy
 
 
+with_vacuum = with_other_sqlite("VACUUM INTO ?")
+
+
 def with_api(source, target):
     old, new = sqlite3.connect(source), sqlite3.connect(target)
     old.backup(new)
@@ -102,9 +105,7 @@ def with_backup(source, target):
         Runs(store).backup(target)
 
 
-@pytest.mark.parametrize(
-    "copy", [with_api, with_other_sqlite("VACUUM INTO ?"), with_backup], ids=["api", "vacuum", "ours"]
-)
+@pytest.mark.parametrize("copy", [with_api, with_vacuum, with_backup], ids=["api", "vacuum", "ours"])
 def test_a_copy_that_sqlite_made_is_complete(folder, copy):
     driver = Driver(folder, 600)
     copy(folder / "runs.sqlite", folder / "copy.sqlite")
@@ -152,7 +153,7 @@ def test_a_process_that_died_between_mark_and_deletion_lost_nothing(folder):
     code = """
 import os, signal, apsw
 db = apsw.Connection("runs.sqlite")
-db.execute("INSERT INTO about VALUES ('needs_log', '{\\"at\\": 0, \\"pid\\": 1}')")
+db.execute("INSERT INTO about VALUES ('needs_log', ?)", (f'{{"at": 0, "pid": 1, "schema": {db.pragma("schema_version")}}}',))
 os.kill(os.getpid(), signal.SIGKILL)
 """
     subprocess.run([sys.executable, "-c", code], cwd=folder)
@@ -160,6 +161,22 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert copied(folder / "runs.sqlite") is None
     shutil.copy(folder / "runs.sqlite", folder / "copy.sqlite")
     assert copied(folder / "copy.sqlite") is None
+
+
+@pytest.mark.parametrize("copy", [with_api, with_vacuum], ids=["api", "vacuum"])
+def test_a_copy_that_sqlite_makes_between_mark_and_deletion_is_complete(folder, monkeypatch, copy):
+    path, target = folder / "runs.sqlite", folder / "copy.sqlite"
+    read = "import sys; sys.path.insert(0, sys.argv[1]); import test_log_mark as t; t.{}(*sys.argv[2:])"
+    name = "with_api" if copy is with_api else "with_vacuum"
+    with SQLiteStore(path) as store:
+        monkeypatch.setattr(store._file._mark, "_clear", lambda: None)
+        store._file.announce()
+        here = str(Path(__file__).parent)
+        subprocess.run([sys.executable, "-c", read.format(name), here, str(path), str(target)], check=True)
+        assert store._file.db.execute("SELECT count(*) FROM about WHERE name = 'needs_log'").get == 1
+        shutil.copy(path, folder / "file alone.sqlite")
+    assert copied(target) is None
+    assert "it was copied while process" in copied(folder / "file alone.sqlite")
 
 
 def test_what_is_known_stays_known_after_runs_were_driven(folder, caplog):

@@ -45,6 +45,8 @@ _SYNCHRONOUS: Final[dict[Durability, tuple[str, int]]] = {"power": ("FULL", 2), 
 _WAIT_FOR_WRITERS_S: Final = 30.0
 _BUSY_MS: Final = int(_WAIT_FOR_WRITERS_S * 1000)
 _PAGES_OF_HEARTBEATS: Final = 10_000
+_FIRST_WITH_ABOUT: Final = 3
+"""The format that added the table `about`."""
 _memory_names = itertools.count()
 
 
@@ -195,11 +197,11 @@ class SQLiteFile:
         with opening(self._target) as file:
             db = self._prepared()
             try:
-                self.copied_without_log = copied_without_log(db, had_log=self._had_log)
                 if not self._read_only:
                     self._mark = LogMark(
                         db,
                         synchronous=_SYNCHRONOUS[self.durability][1],
+                        has_readers=self._has_readers,
                         without_waiting=self._without_waiting,
                         copied=self.copied_without_log,
                         path=self.path,
@@ -236,6 +238,9 @@ class SQLiteFile:
                 db = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         return db
 
+    def _has_readers(self) -> bool:
+        return self._open_file is not None and self._open_file.has_readers()
+
     @contextmanager
     def _without_waiting(self) -> Iterator[None]:
         """Do not wait for other writers in the block."""
@@ -256,6 +261,8 @@ class SQLiteFile:
                 f"cannot open {self.path}: its format is {version} and this loom-runner knows up to {len(MIGRATIONS)}. "
                 "Upgrade loom-runner."
             )
+        if version >= _FIRST_WITH_ABOUT and not self.in_memory:
+            self.copied_without_log = copied_without_log(db, had_log=self._had_log)
         if not self._read_only:
             self._prepare(db, version)
         elif version < len(MIGRATIONS):

@@ -34,13 +34,16 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["canary_is_set", "has_locks", "hold", "hold_database", "let_go", "set_canary"]
+__all__ = ["canary_is_set", "has_locks", "has_readers", "hold", "hold_database", "let_go", "set_canary"]
 
 _SHARED_FIRST: Final = 0x40000002
 _SHARED_SIZE: Final = 510
 """The bytes that a reader of a database locks (`SHARED_FIRST` in SQLite's os.h)."""
 _IN_USE: Final = 128
 """The byte of a `-shm` file that every user of it locks (`UNIX_SHM_DMS` in SQLite's os_unix.c)."""
+_READERS: Final = 123
+_READERS_SIZE: Final = 5
+"""The bytes of a `-shm` file that readers lock (`WAL_READ_LOCK(0)` to `(4)` in SQLite's wal.c)."""
 _CANARY: Final = 1 << 40
 """Far behind all bytes that SQLite locks. Each process uses the byte with its own number."""
 _FLOCK: Final = "hhqqi4x"
@@ -100,6 +103,14 @@ def let_go(database: int, shm: int) -> None:
             except OSError as exc:
                 if exc.errno not in _REFUSED:
                     raise
+
+
+def has_readers(shm: int) -> bool:
+    """Return whether any connection, of any process, reads a snapshot of the database now."""
+    try:
+        return fcntl.fcntl(shm, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, _READERS, _READERS_SIZE))[:2] != _FREE
+    except OSError:
+        return False
 
 
 def set_canary(shm: int) -> bytes:

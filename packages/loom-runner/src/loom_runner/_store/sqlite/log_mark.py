@@ -7,14 +7,17 @@ opens without any error, and lacks all of that. The mark makes such a copy known
 
     the row (commit), the checkpoint, the deletion of the row (commit)
 
-so the file contains the row, and the log contains its deletion. Whoever reads both, SQLite's
-backups included, sees no row; the last connection that closes moves the deletion into the file. Who
-sees the row has the file without its log. The exception is a process that is killed between the two
-commits; then the log still exists, and the next opening for writing deletes the row.
+so the file contains the row, and the log contains its deletion. Whoever reads both sees no row; the
+last connection that closes moves the deletion into the file. Who sees the row has the file without
+its log, with two exceptions. A process may be killed between the two commits; then the log still
+exists, and the next opening for writing deletes the row. And SQLite may make a copy between them
+(`VACUUM INTO`, its backups): such a copy has another schema version than the row says.
 
 The first mark is written before a process begins to drive runs (`announce`), the others in place of
-SQLite's automatic checkpoints. A checkpoint by another program leaves no mark, so a copy without
-its log may stay unknown; a file that is complete is never called incomplete.
+SQLite's automatic checkpoints. While somebody reads an older state, a checkpoint would end at that
+state, which has no row, so it is put off; before the first one, this waits 0.1 s for readers. A
+checkpoint by another program leaves no mark, so a copy without its log may stay unknown; a file
+that is complete is never called incomplete.
 """
 
 from __future__ import annotations
@@ -39,8 +42,11 @@ __all__ = ["CopyWithoutLog", "LogMark", "copied_without_log", "remove_marks"]
 
 _PAGES: Final = 1000
 """The size of the log at which it is moved into the file; SQLite's default."""
-_RETRY_PAGES: Final = 250
-"""By how much the log grows before the next attempt, when a reader keeps it from being moved."""
+_RETRY_PAGES: Final = 100
+"""By how much the log grows before the next attempt, when somebody is in the way."""
+_WAIT_FOR_READERS_S: Final = 0.1
+_MOST_PAGES: Final = 10_000
+"""The size at which it is moved in spite of readers."""
 _DELETE: Final = "DELETE FROM about WHERE name = 'needs_log'"
 _PUT: Final = "INSERT OR REPLACE INTO about (name, value) VALUES (?, ?)"
 _FIND: Final = "SELECT value FROM about WHERE name = ?"
@@ -65,7 +71,7 @@ def copied_without_log(db: apsw.Connection, *, had_log: bool) -> CopyWithoutLog 
         had_log: There was a log with content before the database was opened.
     """
     mark = None if had_log else db.execute(_FIND, ("needs_log",)).get
-    if mark is None:
+    if mark is None or json.loads(mark)["schema"] != db.pragma("schema_version"):
         known = db.execute(_FIND, ("copied_without_log",)).get
         return None if known is None else CopyWithoutLog(str(known), was_driven=True)
     found = json.loads(mark)
@@ -88,6 +94,7 @@ class LogMark:
     Args:
         db: The connection, which is used under its lock.
         synchronous: Its level of `PRAGMA synchronous`.
+        has_readers: Return whether somebody reads the database now.
         without_waiting: A block in which it does not wait for other writers.
         copied: See `copied_without_log`.
         path: The database, for messages.
@@ -98,19 +105,23 @@ class LogMark:
         db: apsw.Connection,
         *,
         synchronous: int,
+        has_readers: Callable[[], bool],
         without_waiting: Callable[[], AbstractContextManager[None]],
         copied: CopyWithoutLog | None,
         path: str,
     ) -> None:
         self._db = db
         self._synchronous = synchronous
+        self._has_readers = has_readers
         self._without_waiting = without_waiting
         self._copied = None if copied is None or copied.was_driven else copied.text
         self._path = path
         self._pages = 0
         self._next = _PAGES
         self._is_announced = False
+        self._is_marked = False
         self._is_set = False
+        self._last = 0
         self.is_writing = False
         """Set while this module commits, which is no commit of a caller."""
         db.set_wal_hook(self._count)  # replaces SQLite's automatic checkpoints
@@ -126,36 +137,53 @@ class LogMark:
         self._is_announced = True
         if self._copied is not None:
             logging.getLogger("loom_runner").warning("%s may lack steps: %s", self._path, self._copied)
-        with self._aside():
+        deadline = time.monotonic() + _WAIT_FOR_READERS_S
+        self._move_log()
+        while not self._is_marked and time.monotonic() < deadline:
+            time.sleep(0.001)
             self._move_log()
 
     def after_commit(self) -> None:
         """Move the log into the file when it has become long enough."""
+        self._clear_if_set()
         if self._pages >= self._next:
-            with self._aside():
-                self._move_log()
-            self._next = max(_PAGES, self._pages + _RETRY_PAGES)
-        elif self._pages < _PAGES:
-            self._next = _PAGES
+            self._move_log()
+        elif self._pages < self._last:  # the log was moved, and is written from its beginning
+            self._next = _PAGES if self._is_marked else 0
+        self._last = self._pages
 
     def before_close(self) -> None:
         """Delete a row that could not be deleted before."""
+        self._clear_if_set()
+
+    def _clear_if_set(self) -> None:
         if self._is_set:
             with self._aside():
                 self._clear()
 
     def _move_log(self) -> None:
+        """Mark the file and move the log into it, if nobody is in the way."""
+        is_urgent = self._pages > _MOST_PAGES
+        if is_urgent or not self._has_readers():
+            with self._aside():
+                self._mark_and_move(is_urgent=is_urgent)
+        self._next = max(_PAGES, self._pages + _RETRY_PAGES) if self._is_marked else 0
+
+    def _mark_and_move(self, *, is_urgent: bool) -> None:
         import apsw
 
-        row = json.dumps({"at": time.time_ns() // 1000, "pid": os.getpid()})
         self._db.execute("BEGIN IMMEDIATE")
+        schema = self._db.pragma("schema_version")
+        row = json.dumps({"at": time.time_ns() // 1000, "pid": os.getpid(), "schema": schema})
         if self._copied is not None:
             self._db.execute(_PUT, ("copied_without_log", self._copied))
             self._copied = None
         self._db.execute(_PUT, ("needs_log", row))
         self._is_set = True
         self._db.execute("COMMIT")
-        self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        if is_urgent or not self._has_readers():
+            pages, moved = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._is_marked = self._is_marked or pages == moved
         self._clear()
 
     def _clear(self) -> None:

@@ -116,8 +116,13 @@ class OpenFile:
         Raises:
             StoreReplaced: See `check`.
         """
-        self.refuse()
+        if isinstance(self.error, StoreReplaced):
+            self.refuse()
         self._look()
+
+    def has_readers(self) -> bool:
+        """Return whether somebody reads the database now; False if that cannot be told."""
+        return self.is_held and hold.has_readers(self._shm_fd)
 
     def refuse(self) -> None:
         """Raise what an earlier check found, if it found anything."""

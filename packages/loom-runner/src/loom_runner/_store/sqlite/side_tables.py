@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["SQLiteSideTables"]
 
 _WAIT_FOR_WRITERS_MS: Final = 30_000
+_PAGES_BESIDE_RUNS: Final = 10_000
+"""The size of the log at which it is moved into the file. The store of the runs does it earlier (see
+`log_mark`)."""
 _VERSIONS: Final = """
     CREATE TABLE IF NOT EXISTS side_tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID
 """
@@ -80,6 +83,8 @@ class SQLiteSideTables:
             if db.pragma("journal_mode") != "wal":
                 db.pragma("journal_mode", "wal")  # readers do not wait for writers
             db.pragma("synchronous", "FULL")
+            if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").get:
+                db.wal_autocheckpoint(_PAGES_BESIDE_RUNS)
             self._open_file = file.keep()
         return db
 
