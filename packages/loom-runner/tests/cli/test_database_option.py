@@ -20,6 +20,8 @@ ARGUMENTS = {
     "decide": ("r#1", "--approve"),
     "fork": ("r", "--step", "1", "--as", "f"),
     "worker": ("agent.py", "--until-idle"),
+    "query": ("SELECT 1 AS x",),
+    "backup": ("copy.sqlite",),
 } | dict.fromkeys(("list", "stats", "doctor", "rekey", "prune", "approvals", "doubts", "verify"), ())
 
 
@@ -41,7 +43,8 @@ def test_every_command_takes_a_url_as_it_takes_a_path(place, name):
     place.call("run", "agent.py", "r", "--max-steps", "2")
     by_path = called(place, name, "runs.sqlite")
     (place.folder / "runs.sqlite").unlink()
-    (place.folder / "effects.txt").unlink(missing_ok=True)
+    for made in ("effects.txt", "copy.sqlite"):
+        (place.folder / made).unlink(missing_ok=True)
     place.call("run", "agent.py", "r", "--max-steps", "2")
     by_url = called(place, name, "sqlite:///runs.sqlite")
     assert "no database" not in by_url.stderr

@@ -28,7 +28,7 @@ async def main():
 
 asyncio.run(main())
 """
-WHAT = "it was copied while process {pid} used it, without its log"
+WHAT = "it was copied without it while process {pid} used it, or the log was deleted"
 
 
 class Driver:
@@ -63,7 +63,9 @@ def test_a_copy_of_the_file_alone_is_named(folder, steps):
     shutil.copy(folder / "runs.sqlite", folder / "copy.sqlite")
     driver.end()
     with SQLiteStore(folder / "copy.sqlite", read_only=True) as store:
-        with pytest.raises(UnknownRun, match="there is no such run in .* The database is incomplete: it was copied"):
+        with pytest.raises(
+            UnknownRun, match="there is no such run in .* The database is incomplete: its log .* is missing"
+        ):
             Runs(store).get("other")
     for read_only in (True, False):
         assert WHAT.format(pid=driver.pid) in copied(folder / "copy.sqlite", read_only=read_only)
@@ -176,7 +178,7 @@ def test_a_copy_that_sqlite_makes_between_mark_and_deletion_is_complete(folder, 
         assert store._file.db.execute("SELECT count(*) FROM about WHERE name = 'needs_log'").get == 1
         shutil.copy(path, folder / "file alone.sqlite")
     assert copied(target) is None
-    assert "it was copied while process" in copied(folder / "file alone.sqlite")
+    assert "it was copied without it while process" in copied(folder / "file alone.sqlite")
 
 
 def test_what_is_known_stays_known_after_runs_were_driven(folder, caplog):
@@ -189,7 +191,7 @@ def test_what_is_known_stays_known_after_runs_were_driven(folder, caplog):
 
     with SQLiteStore(folder / "copy.sqlite") as store:
         asyncio.run(AgentRunner(step=step, store=store).start(run_id="new"))
-    assert "copy.sqlite may lack steps: it was copied" in caplog.text
+    assert "copy.sqlite may lack steps: its log (the file with -wal) is missing" in caplog.text
     assert WHAT.format(pid=driver.pid) in copied(folder / "copy.sqlite")
     caplog.clear()
     with SQLiteStore(folder / "copy.sqlite") as store:

@@ -76,8 +76,8 @@ def copied_without_log(db: apsw.Connection, *, had_log: bool) -> CopyWithoutLog 
         return None if known is None else CopyWithoutLog(str(known), was_driven=True)
     found = json.loads(mark)
     return CopyWithoutLog(
-        f"it was copied while process {found['pid']} used it, without its log (the file with -wal): "
-        f"what was committed after {to_iso(found['at'])} is not in it"
+        f"its log (the file with -wal) is missing: it was copied without it while process {found['pid']} used it, or "
+        f"the log was deleted; what was committed after {to_iso(found['at'])} is not in it"
     )
 
 
