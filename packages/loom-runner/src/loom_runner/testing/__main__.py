@@ -2,9 +2,9 @@
 `python -m loom_runner.testing [kill|power|faults|peek] [--number N] [--seed S] [--every K]`.
 
 `kill` (the default) kills an agent at random points a thousand times; `power` simulates a loss of
-power after every operation on the disk; `faults` lets the disk refuse every write, sync and open; `peek`
-kills processes while other SQLite libraries use their database.
-Each counts what is lost or repeated.
+power after every operation on the disk; `faults` lets the disk refuse every write, sync and open;
+`peek` kills processes while other SQLite libraries use their database. Each counts what is lost or
+repeated.
 """
 
 from __future__ import annotations

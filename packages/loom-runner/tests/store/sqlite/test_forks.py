@@ -126,7 +126,9 @@ def test_a_forked_process_that_ends_takes_nothing_from_the_parent(tmp_path, ends
 
 
 def test_a_child_that_outlives_the_parent_takes_nothing_from_the_next_process(tmp_path):
-    """The child has connections of files that other processes have deleted and created again since."""
+    """The child has connections of files that other processes have deleted and created again
+    since.
+    """
     lines = run(
         tmp_path,
         """

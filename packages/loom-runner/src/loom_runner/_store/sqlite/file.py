@@ -84,8 +84,8 @@ class SQLiteFile:
             self.db = self._open(is_shared=is_shared)
         self.transaction = Transaction(self)
         self._all = [self.db]
-        # For a store that is forgotten without being closed. A connection refers to this object through
-        # its hooks, so the finalizer must not refer to it.
+        # For a store that is forgotten without being closed. A connection refers to this object
+        # through its hooks, so the finalizer must not refer to it.
         self._finalizer = weakref.finalize(self, _close_forgotten, self._open_file, weakref.ref(self.db), self._pid)
         self._finalizer.atexit = False
         refuse_after_fork(self)

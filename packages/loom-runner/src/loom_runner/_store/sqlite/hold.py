@@ -60,7 +60,9 @@ def _flock(kind: int, start: int, size: int) -> bytes:
 
 
 def hold_database(database: int) -> None:
-    """Take only the lock on the database, for good; wait for its exclusive user, but not for long."""
+    """Take only the lock on the database, for good; wait for its exclusive user, but not for
+    long.
+    """
     for _ in range(100 if has_locks() else 0):
         try:
             fcntl.fcntl(database, fcntl.F_OFD_SETLK, _flock(fcntl.F_RDLCK, _SHARED_FIRST, _SHARED_SIZE))

@@ -28,7 +28,7 @@ import os
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from loom_runner._model.clock import to_iso
 
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CopyWithoutLog", "LogMark", "copied_without_log", "remove_marks"]
 
-_PAGES: Final = 1000
-"""The size of the log at which it is moved into the file; SQLite's default."""
 _RETRY_PAGES: Final = 100
 """By how much the log grows before the next attempt, when somebody is in the way."""
 _WAIT_FOR_READERS_S: Final = 0.1
@@ -100,6 +98,9 @@ class LogMark:
         path: The database, for messages.
     """
 
+    pages: ClassVar[int] = 1000
+    """The size of the log at which it is moved into the file; SQLite's default."""
+
     def __init__(
         self,
         db: apsw.Connection,
@@ -117,7 +118,7 @@ class LogMark:
         self._copied = None if copied is None or copied.was_driven else copied.text
         self._path = path
         self._pages = 0
-        self._next = _PAGES
+        self._next = self.pages
         self._is_announced = False
         self._is_marked = False
         self._is_set = False
@@ -149,7 +150,7 @@ class LogMark:
         if self._pages >= self._next:
             self._move_log()
         elif self._pages < self._last:  # the log was moved, and is written from its beginning
-            self._next = _PAGES if self._is_marked else 0
+            self._next = self.pages if self._is_marked else 0
         self._last = self._pages
 
     def before_close(self) -> None:
@@ -167,7 +168,7 @@ class LogMark:
         if is_urgent or not self._has_readers():
             with self._aside():
                 self._mark_and_move(is_urgent=is_urgent)
-        self._next = max(_PAGES, self._pages + _RETRY_PAGES) if self._is_marked else 0
+        self._next = max(self.pages, self._pages + _RETRY_PAGES) if self._is_marked else 0
 
     def _mark_and_move(self, *, is_urgent: bool) -> None:
         import apsw
@@ -187,6 +188,8 @@ class LogMark:
         self._clear()
 
     def _clear(self) -> None:
+        if self._synchronous > 1:  # a loss of power must not bring the row back
+            self._db.pragma("synchronous", self._synchronous)
         self._db.execute("BEGIN IMMEDIATE")
         remove_marks(self._db)
         self._db.execute("COMMIT")
@@ -197,8 +200,7 @@ class LogMark:
         """Wait for nobody, and ignore errors: what callers wrote is committed, and the next attempt
         may succeed.
 
-        The commits in the block need no sync: that of the checkpoint, and those of later commits,
-        include them.
+        The first commit in the block needs no sync: that of the checkpoint includes it.
         """
         import apsw
 

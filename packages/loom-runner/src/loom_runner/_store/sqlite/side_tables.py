@@ -27,8 +27,8 @@ __all__ = ["SQLiteSideTables"]
 
 _WAIT_FOR_WRITERS_MS: Final = 30_000
 _PAGES_BESIDE_RUNS: Final = 10_000
-"""The size of the log at which it is moved into the file. The store of the runs does it earlier (see
-`log_mark`)."""
+"""The size of the log at which it is moved into the file. The store of the runs does it earlier
+(see `log_mark`)."""
 _VERSIONS: Final = """
     CREATE TABLE IF NOT EXISTS side_tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID
 """
