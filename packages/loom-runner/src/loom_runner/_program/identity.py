@@ -41,7 +41,7 @@ class ProgramCode:
         code = getattr(inspect.unwrap(_underlying(self.function)), "__code__", None)
         return code if isinstance(code, types.CodeType) else None
 
-    @property
+    @cached_property
     def code_at(self) -> str:
         return f"{Path(self._code.co_filename).name}:{self._code.co_firstlineno}" if self._code else self.name
 

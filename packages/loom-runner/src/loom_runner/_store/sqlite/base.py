@@ -77,6 +77,9 @@ class Writes(Reads):
     def __init__(self, file: SQLiteFile, cells: Cells, history: History, keep: Keep) -> None:
         super().__init__(file, cells, history, keep)
         self._transaction = file.transaction
+        self._execute = file.db.cursor().execute
+        """For the statements of every step, which return no rows. A new cursor for each would cost
+        as much as the statement."""
         self._is_closed = False
         self._group = GroupCommit(file)
         self._held: set[int] = set()

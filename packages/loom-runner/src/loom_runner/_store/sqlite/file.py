@@ -158,7 +158,9 @@ class SQLiteFile:
             self._mark.after_commit()
 
     def check_usable(self) -> None:
-        """Raise what an earlier check found."""
+        """Raise what an earlier check found, or that this process did not open the file."""
+        if isinstance(self.db, ForkedConnection):
+            self.db.refuse()
         if self._open_file is not None:
             self._open_file.refuse()
 
@@ -356,11 +358,12 @@ class Transaction:
     """A context manager: BEGIN IMMEDIATE, then COMMIT, or ROLLBACK if anything is raised. One
     object per file, for speed."""
 
-    __slots__ = ("_file", "_lock")
+    __slots__ = ("_execute", "_file", "_lock")
 
     def __init__(self, file: SQLiteFile) -> None:
         self._file = file
         self._lock = file.lock
+        self._execute = file.db.cursor().execute  # a cursor of its own: a new one for each statement costs as much
 
     @property
     def _db(self) -> apsw.Connection:
@@ -370,7 +373,7 @@ class Transaction:
         self._lock.acquire()
         try:
             self._file.check_usable()
-            self._db.execute("BEGIN IMMEDIATE")
+            self._execute("BEGIN IMMEDIATE")
         except BaseException as exc:
             self._lock.release()
             named = self._file.named(exc)
@@ -382,7 +385,7 @@ class Transaction:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: TracebackType | None) -> None:
         try:
             if exc is None:
-                self._db.execute("COMMIT")
+                self._execute("COMMIT")
                 self._file.check_commit()
                 return
         except BaseException as failure:

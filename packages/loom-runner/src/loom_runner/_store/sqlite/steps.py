@@ -137,10 +137,11 @@ class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
         if state is not None and not (len(state) <= PLAIN_UP_TO_BYTES and self._cells.keys is None and state.isascii()):
             whole, cell = self._history.next(db, key, index, state)
         took = step.ended_at - step.started_at
+        execute = self._execute
         if step.lease_end is None:
-            db.execute(_CONTINUE, (index + 1, whole, step.ended_at, wait, took, took, took, key, fence, index))
+            execute(_CONTINUE, (index + 1, whole, step.ended_at, wait, took, took, took, key, fence, index))
         else:
-            db.execute(
+            execute(
                 _END_SLICE,
                 (
                     index + 1,
@@ -160,7 +161,7 @@ class StepWrites(ApprovalWrites, RunTreeWrites, RetentionWrites):
             )
         if db.changes() != 1:
             raise self._refused(db, claim, index)
-        db.execute(
+        execute(
             _STEP,
             ((key << 32) | index, step.outcome, step.attempts, step.started_at, step.ended_at, fence, wait, cell),
         )
