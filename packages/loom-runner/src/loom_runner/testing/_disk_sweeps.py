@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import apsw
 
-from loom_runner._store.sqlite.log_mark import LogMark
+from loom_runner._store.sqlite.log_mark import LogMark, remove_marks
 from loom_runner._store.sqlite.store import SQLiteStore
 from loom_runner.testing._disk import Disk, Fault, Platter, disk_under
 from loom_runner.testing._effects import EffectLog, memory_folder
@@ -216,6 +216,7 @@ def _integrity(path: Path) -> str:
     with contextlib.closing(db):
         if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'leases'").get:
             db.execute("UPDATE leases SET process = 'gone'")
+            remove_marks(db)  # as an opening of the store would, which comes first outside a sweep
         return str(db.pragma("integrity_check"))
 
 

@@ -10,14 +10,14 @@ opens without any error, and lacks all of that. The mark makes such a copy known
 so the file contains the row, and the log contains its deletion. Whoever reads both sees no row; the
 last connection that closes moves the deletion into the file. Who sees the row has the file without
 its log, with two exceptions. A process may be killed between the two commits; then the log still
-exists, and the next opening for writing deletes the row. And SQLite may make a copy between them
+exists, and the next opening for writing deletes the row. (Only if another program opens and closes
+the file before that, a complete file is called incomplete.) And SQLite may make a copy between them
 (`VACUUM INTO`, its backups): such a copy has another schema version than the row says.
 
 The first mark is written before a process begins to drive runs (`announce`), the others in place of
 SQLite's automatic checkpoints. While somebody reads an older state, a checkpoint would end at that
 state, which has no row, so it is put off; before the first one, this waits 0.1 s for readers. A
-checkpoint by another program leaves no mark, so a copy without its log may stay unknown; a file
-that is complete is never called incomplete.
+checkpoint by another program leaves no mark, so a copy without its log may stay unknown.
 """
 
 from __future__ import annotations
