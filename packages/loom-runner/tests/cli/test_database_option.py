@@ -67,3 +67,27 @@ def test_a_url_reaches_modules_of_both_kinds_and_the_hints(place, name):
     assert (place.folder / "u.db").exists()
     assert "sqlite:" not in done.stderr
     assert place.call("get", "r", "--db", f"sqlite:///{place.folder}/u.db").returncode == 0
+
+
+@pytest.mark.parametrize("place_of_chdir", ["import", "step"])
+def test_a_module_that_changes_the_current_folder_changes_no_path_of_the_command(place, place_of_chdir):
+    (place.folder / "sub").mkdir()
+    change = f"import os; os.chdir({str(place.folder / 'sub')!r})"
+    at_import, in_step = (change, "") if place_of_chdir == "import" else ("", change)
+    place.write(
+        "step.py",
+        f"""
+from loom_runner import Complete
+{at_import}
+async def step(state, ctx):
+    {in_step or "pass"}
+    return Complete(state)
+""",
+    )
+    done = place.call("run", "step.py", "r", "--db", "u.db", "--input", "1", "--trace", "t.html")
+    assert done.returncode == 0, done.stderr
+    assert place.call("get", "r", "--db", "u.db").returncode == 0
+    if place_of_chdir == "step":
+        assert (place.folder / "t.html").exists()
+        assert list((place.folder / "sub").iterdir()) == []
+    assert not list((place.folder / "sub").glob("u.db*"))

@@ -64,7 +64,8 @@ def tracing(
     observe: Callable[[Observer], Callable[[], None]], reader: StoreReader, run_id: str, path: str | Path
 ) -> Iterator[None]:
     """Record the block and write the run's page at its end, also after an error."""
-    folder = Path(path).parent
+    target = Path(path).absolute()  # a step may change the current folder
+    folder = target.parent
     if not folder.is_dir() or Path(path).is_dir():
         raise UsageError(f"cannot write the trace of {run_id!r} to {path}: it is not a file in an existing folder.")
     if not os.access(path if Path(path).exists() else folder, os.W_OK):
@@ -79,7 +80,7 @@ def tracing(
             live.close_all()
             recorded = session.result()
             if reader.get_run(run_id) is not None:
-                write_trace(reader, run_id, path, live=recorded)
+                write_trace(reader, run_id, target, live=recorded)
 
 
 class _LiveSpans:
