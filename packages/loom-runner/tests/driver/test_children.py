@@ -595,3 +595,26 @@ def test_raising_a_parents_budget_raises_that_of_its_open_children(house):
     assert (result.status, house.store.reader.get_run("r:sub:m:sub:a").status) == ("waiting", "paused")
     assert asyncio.run(runner.resume(run_id="r")).status == "waiting"
     assert asyncio.run(runner.resume(run_id="r", budget=Budget(tokens=500))).result == "done"
+
+
+def test_a_child_that_becomes_ready_while_its_sibling_runs_is_resumed(store, go):
+    async def teller(state, ctx):
+        if ctx.signal is None:
+            return Wait(state, signal="begin")
+        await asyncio.sleep(0.02)  # the listener was looked at, and was not ready
+        await runner.signal(run_id="p:sub:listener", name="told")
+        return Complete("told it")
+
+    async def listener(state, ctx):
+        return Wait(state, signal="told") if ctx.signal is None else Complete("heard it")
+
+    async def parent(state, ctx):
+        if ctx.children:
+            return Complete([child.result for child in ctx.children.values()])
+        return Spawn(None, children=[Child("teller", None, program="t"), Child("listener", None, program="l")])
+
+    programs = {"t": AgentRunner(step=teller, store=store), "l": AgentRunner(step=listener, store=store)}
+    runner = AgentRunner(step=parent, store=store, children=programs)
+    assert go(runner.start(run_id="p")).status == "waiting"
+    go(runner.signal(run_id="p:sub:teller", name="begin"))
+    assert go(runner.resume(run_id="p")).result == ["told it", "heard it"]

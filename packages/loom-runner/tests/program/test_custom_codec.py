@@ -1,12 +1,14 @@
 """States and results that are encoded and decoded by functions of the user."""
 
 import asyncio
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 import pytest
 from loom import tailrec
 from loom_runner import AgentRunner, Complete, Continue, RunContext, UsageError
-from loom_runner.errors import StateError
+from loom_runner._program.custom_codec import FunctionCodec
+from loom_runner.errors import StateEncodeError, StateError
 
 
 class Till:
@@ -51,7 +53,7 @@ def test_functions_that_fail_are_named_and_change_nothing(make, store):
     with pytest.raises(StateError, match="cannot read the state of step function 'step': its decode function failed"):
         asyncio.run(make(decode_state=lambda plain: plain["coins"]).resume(run_id="r"))
     result = asyncio.run(make(encode_state=lambda till: till).resume(run_id="r"))
-    assert "cannot store the state of step function 'step': it is not plain JSON" in result.error.message
+    assert "its encode function returned a Till that is not plain JSON" in result.error.message
     result = asyncio.run(make(encode_result=lambda result: 1 / 0).resume(run_id="r"))
     assert "its encode function failed for a Decimal (ZeroDivisionError" in result.error.message
 
@@ -68,7 +70,44 @@ def test_a_loops_state_is_its_arguments(store):
 
     with pytest.raises(UsageError, match="with loop=: hint the loop's parameters"):
         AgentRunner(loop=loop, store=store, **HAND)
-    hand = {name: HAND[name] for name in ("encode_result", "decode_result")}
-    runner = AgentRunner(loop=loop, store=store, **hand)
+    runner = AgentRunner(loop=loop, store=store, encode_result=str, decode_result=int)
     assert asyncio.run(runner.start(run_id="r", initial_state=3)).result == 0
     assert store.reader.get_run("r").result == '"0"'
+
+
+class Machine:
+    """Equal if its `n` is; the client is made anew."""
+
+    def __init__(self, n: int, note: str = "") -> None:
+        self.n = n
+        self.note = note
+        self.client = object()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Machine) and (self.n, self.note) == (other.n, other.note)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_what_the_functions_forget_is_refused_and_what_they_make_anew_is_not():
+    codec = FunctionCodec(lambda machine: {"n": machine.n}, lambda plain: Machine(**plain), "the state")
+    given = Machine(3)
+    text, read = codec.encode(given)
+    assert (text, read, read is given) == ('{"n":3}', given, False)
+    with pytest.raises(StateEncodeError, match="by its encode and decode functions, it is a Machine, and would come"):
+        codec.encode(Machine(3, "lost"))
+    with pytest.raises(StateEncodeError, match="its decode function cannot read what its encode function wrote"):
+        FunctionCodec(lambda machine: [machine.n], lambda plain: Machine(**plain), "the state").encode(given)
+
+
+def test_objects_without_an_equality_may_be_made_anew():
+    @dataclass
+    class Shop:
+        n: int
+        till: Till
+        cache: object = field(default_factory=object, compare=False)
+
+    codec = FunctionCodec(lambda shop: shop.n, lambda n: Shop(n, Till([])), "the state")
+    assert codec.encode(Shop(3, Till([1])))[1].n == 3
+    with pytest.raises(StateEncodeError, match="n is an int, 3, and would come back as 4"):
+        FunctionCodec(lambda shop: shop.n, lambda n: Shop(n + 1, Till([])), "the state").encode(Shop(3, Till([])))

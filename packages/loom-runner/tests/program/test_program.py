@@ -66,7 +66,7 @@ async def pong(n: int) -> str:
 async def unhinted(state):
     if state["n"] == 0:
         return state
-    return await unhinted({"n": state["n"] - 1, "pair": (1, 2)})
+    return await unhinted({"n": state["n"] - 1, "pair": [1, 2]})
 
 
 @pytest.fixture

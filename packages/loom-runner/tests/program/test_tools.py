@@ -88,6 +88,25 @@ def test_arguments_that_do_not_fit_are_named(arguments):
     assert caught.value.error_category == "invalid_arguments"
 
 
+def test_a_misspelt_argument_is_named_beside_the_missing_one():
+    def double(n: int) -> int:
+        return n
+
+    with pytest.raises(
+        ToolFailed, match="argument 'n': Field required; argument 'number': Extra inputs are not permitted"
+    ):
+        Tool(name="double", function=double).check({"number": 1})
+
+
+def test_a_schema_leaves_out_arguments_without_a_name():
+    def join(separator: str, *parts: str, model_name: str = "") -> str:
+        return separator.join(parts)
+
+    schema = Tool(name="join", function=join).schema()
+    assert set(schema["properties"]) == {"separator", "model_name"}
+    assert schema["properties"]["model_name"]["title"] == "Model Name"
+
+
 def test_a_schema_that_was_given_is_shown_and_its_arguments_pass_unchecked():
     remote = Tool(name="remote", function=lambda **given: given, input_schema={"type": "object"})
     assert remote.schema() == {"type": "object"}

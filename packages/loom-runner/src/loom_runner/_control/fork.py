@@ -9,7 +9,7 @@ from loom_runner._model.arguments import check_type
 from loom_runner._model.clock import SystemClock
 from loom_runner._model.waits import SignalWait, TimerWait
 from loom_runner._model.writes import NewRun
-from loom_runner._program.codec import to_plain_json
+from loom_runner._program.plain_json import to_plain_json
 from loom_runner._store.lookup import find_run
 from loom_runner.errors import RunExists, UnknownStep, UsageError
 from loom_runner.run_ids import check_new_run_id, check_run_id

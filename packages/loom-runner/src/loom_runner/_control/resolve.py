@@ -8,7 +8,7 @@ from loom_runner._model.arguments import check_type
 from loom_runner._model.clock import Clock, SystemClock
 from loom_runner._model.records import ErrorInfo
 from loom_runner._model.writes import ToolEnd
-from loom_runner._program.codec import to_plain_json
+from loom_runner._program.plain_json import to_plain_json
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.lookup import find_run
 from loom_runner.errors import UnknownToolCall, UsageError

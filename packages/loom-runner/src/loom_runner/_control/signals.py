@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from loom_runner._model.arguments import check_type
 from loom_runner._model.clock import Clock, SystemClock
-from loom_runner._program.codec import to_plain_json
+from loom_runner._program.plain_json import to_plain_json
 from loom_runner._store.lookup import find_run
 from loom_runner.errors import UsageError
 

@@ -159,17 +159,18 @@ class ChildRuns:
                 continue
             child = invocation.invocations.setdefault(run_id, invocation.for_child(self._settings.observers))
             driver = self.driver(programs[run_id])
+            record = await self._store.get_run(run_id) if status == "waiting" else None
+            is_ready = record is None or await driver.can_resume(record)
             if run_id in invocation.resumed_at:
-                # This call has resumed it before: resume it again only if its wait is over and it
-                # has changed since.
-                record = await self._store.get_run(run_id)
+                # This call has resumed it before: resume it again only if its wait is over, and it
+                # has changed since or its wait was not over then.
                 unmoved = invocation.resumed_at[run_id] == fence
-                if record is None or status != "waiting" or child.is_used_up or unmoved:
+                if record is None or child.is_used_up or unmoved:
                     continue
-                if not await driver.can_resume(record):
+                if not is_ready:
                     waiting.append(record)
                     continue
-            invocation.resumed_at[run_id] = fence
+            invocation.resumed_at[run_id] = fence if is_ready else None
             work = self._driven(driver, run_id, child)
             invocation.children[run_id] = asyncio.create_task(work, name=f"loom-runner {run_id}")
         return waiting

@@ -238,7 +238,7 @@ class Driver:
 
         The cursor is not active if the run was parked instead.
         """
-        state, text = self._read_state(seen)
+        state, text = self._read_state(seen, is_resumed=True)
         claim = await self._claim(seen)
         if claim is None:
             return None
@@ -355,12 +355,12 @@ class Driver:
             self.agent.name,
         )
 
-    def _read_state(self, record: RunRecord) -> tuple[Any, str]:
+    def _read_state(self, record: RunRecord, *, is_resumed: bool = False) -> tuple[Any, str]:
         """Read a stored state in the current version; return the value and its JSON."""
         what = f"run {record.run_id!r} (step {record.step_index})"
         try:
             text = self._program.upgraded(record.state, record.state_version, what)
-            return self._program.read_state(text), text
+            return self._program.read_state(text, is_resumed=is_resumed), text
         except StateError as exc:
             exc.run_id, exc.step_index = record.run_id, record.step_index
             raise

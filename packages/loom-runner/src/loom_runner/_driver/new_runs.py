@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from loom_runner._model.writes import NewRun
-from loom_runner._program.codec import canonical
+from loom_runner._program.plain_json import canonical
 from loom_runner._store.lookup import find_run
 from loom_runner.errors import RunExists, StateError
 

@@ -43,7 +43,8 @@ class Invocation:
         listeners: Observers in addition to those of the driver's settings.
         children: The tasks that drive child runs.
         invocations: The invocation of each child run.
-        resumed_at: The fence that each child had when it was last resumed.
+        resumed_at: The fence that each child had when it was last resumed; None if its wait was not
+            over then.
     """
 
     max_steps: int | None = None
@@ -51,7 +52,7 @@ class Invocation:
     listeners: tuple[Observers, ...] = ()
     children: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     invocations: dict[str, Invocation] = field(default_factory=dict)
-    resumed_at: dict[str, int] = field(default_factory=dict)
+    resumed_at: dict[str, int | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.max_steps is not None and self.max_steps < 1:

@@ -35,7 +35,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner._driver.payloads import arguments_text, failed_envelope, payload_text
+from loom_runner._driver.payloads import arguments_text, earlier_text, failed_envelope, payload_text
 from loom_runner._model.approvals import ApprovalRecord, as_of
 from loom_runner._model.error_text import message_of
 from loom_runner._model.events import ObserverGroup, Observers, RunEvent
@@ -46,7 +46,15 @@ from loom_runner._program.gate import Ask, Deny, PendingCall, verdict_on
 from loom_runner._program.threads import is_being_cancelled
 from loom_runner._program.tool_calls import StepSuspended
 from loom_runner._program.tools import Done, NotDone
-from loom_runner.errors import LeaseLost, OutcomeUnknown, PayloadTooLarge, StoreError, ToolCallMismatch, ToolFailed
+from loom_runner.errors import (
+    LeaseLost,
+    OutcomeUnknown,
+    PayloadTooLarge,
+    StateError,
+    StoreError,
+    ToolCallMismatch,
+    ToolFailed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -108,7 +116,7 @@ class Ledger:
             error = ErrorInfo("PayloadTooLarge", str(exc), "invalid_arguments")
             raise self._failure(start, error, retryable=False) from exc
         if record is not None:
-            self._check(record, start)
+            self._check(record, start, arguments)
             start = replace(start, ordinal=record.tries, arguments=record.arguments)
             if record.status == "done":
                 self._notify("tool_finished", start, attempt, status="done", recorded=True, result=record.result)
@@ -140,7 +148,7 @@ class Ledger:
             if isinstance(verdict, Ask):
                 raise StepSuspended(asks=(_request(run_id, start, verdict),))
             return None
-        self._check(found, start)
+        self._check(found, start, arguments)
         approval = as_of(found, now)
         if approval.status == "expired":
             if found.status != "expired":
@@ -169,12 +177,16 @@ class Ledger:
         await self._store.restart_tool(self._claim, start)
         return start
 
-    def _check(self, record: ToolRecord | ApprovalRecord, start: ToolStart) -> None:
-        if record.name != start.name or record.arguments_hash != start.arguments_hash:
+    def _check(self, record: ToolRecord | ApprovalRecord, start: ToolStart, arguments: Mapping[str, Any]) -> None:
+        is_same = record.name == start.name and (
+            record.arguments_hash == start.arguments_hash
+            or earlier_text(record.arguments, arguments) == start.arguments  # written by a version before 0.7
+        )
+        if not is_same:
             raise ToolCallMismatch(
                 f"cannot call {start.name} in step {start.step_index}: key {start.key!r} was used before with other "
                 f"arguments (then {_short(record.arguments)}, now {_short(start.arguments)}). Derive arguments from "
-                "the state only, or give the call its own key with _key=.",
+                "the state only, or give the call its own key: idempotency_key=.",
                 run_id=self._claim.run_id,
                 step_index=start.step_index,
             )
@@ -195,7 +207,7 @@ class Ledger:
         if isinstance(answer, NotDone):
             return None
         if isinstance(answer, Done):
-            end = ToolEnd("done", self._clock.now_us(), result=payload_text(answer.result))
+            end = ToolEnd("done", self._clock.now_us(), result=payload_text(answer.result, tool))
             if not await self._store.decide_tool(record, end, "reconcile"):
                 raise StepSuspended(record.number)  # decided concurrently; the next attempt reads the decision
             self._notify("tool_finished", start, attempt, status="done", recorded=True, result=end.result)
@@ -270,9 +282,13 @@ class Ledger:
             try:
                 if (failed := failed_envelope(value, tool)) is not None:
                     raise failed
-                text = payload_text(value)
+                text = payload_text(value, tool)
             except ToolFailed as exc:
                 error, retryable = ErrorInfo("ToolFailed", exc.message, exc.error_category), exc.retryable
+                cause = exc
+            except StateError as exc:
+                message = f"it ran, but its result does not fit its hint: {exc}"
+                error, retryable = ErrorInfo(type(exc).__name__, message, "bad_result"), False
                 cause = exc
             except (TypeError, ValueError, RecursionError) as exc:
                 message = f"it ran, but its result is not JSON ({exc})"

@@ -1,9 +1,12 @@
 """Values to JSON and back, by type hints.
 
-A value with a hint is encoded by pydantic: models, dataclasses, TypedDicts, and its other types. A
-value that does not fit its hint is refused when it is written, not when it is read later. A value
-without a hint must be plain JSON, and the run continues with the decoded copy, so that it sees the
-same value whether it was resumed or not.
+A value with a hint is encoded by pydantic: models, dataclasses, TypedDicts, and its other types,
+in a form that loses as little as possible (see `lossless_schema`). A value without a hint must be
+plain JSON.
+
+*It comes back as it went, or it is refused.* Each value is decoded at once and compared with what
+was encoded (see `compare`); a difference is an error that names the place. The run continues with
+the decoded value, so that it sees the same whether it was resumed or not.
 """
 
 from __future__ import annotations
@@ -14,15 +17,18 @@ import typing
 from types import SimpleNamespace
 from typing import Any, Final
 
+from loom_runner._program.compare import Comparison
+from loom_runner._program.encode_errors import difference_text, failure_text, refused_hint
+from loom_runner._program.plain_json import encode_plain, is_exactly, json_text, short_error, type_name
+from loom_runner._program.stored_changes import first_change
 from loom_runner.errors import StateDecodeError, StateEncodeError, UsageError
 
 if typing.TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Codec", "canonical", "hints_of", "json_text", "to_plain_json"]
+__all__ = ["UNHINTED", "Codec", "hints_of"]
 
 UNHINTED: Final = inspect.Parameter.empty
-_CHECKED_BYTES: Final = 65_536
 _LARGE_CHARACTERS: Final = 16_384
 
 
@@ -32,74 +38,139 @@ class Codec:
     Args:
         hint: A type; `inspect.Parameter.empty` or `Any` is a value without a hint.
         what: Describes the value in messages, for instance `the state of step 'agent'`.
+        version: The version of the state that the code writes, for messages.
+
+    Raises:
+        UsageError: No value of the type can be stored; the message names the field.
     """
 
-    def __init__(self, hint: Any, what: str) -> None:
+    def __init__(self, hint: Any, what: str, *, version: int = 1) -> None:
         self.what = what
-        self._adapter: Any = None
+        self._version = version
+        self._schema: Any = None
         self._is_large = False
         if hint is not UNHINTED and hint is not Any:
-            from pydantic import TypeAdapter
             from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
+            from loom_runner._program.lossless_schema import lossless_schema
+
             try:
-                self._adapter = TypeAdapter(hint)
+                self._schema = lossless_schema(hint)
             except (PydanticSchemaGenerationError, PydanticUserError) as exc:
+                raise UsageError(f"cannot store {what}: {refused_hint(hint, exc)}") from exc
+            if self._schema.problem is not None:
                 raise UsageError(
-                    f"cannot store {what}: {_show(hint)} cannot be written as JSON ({_first_line(exc)}) "
-                    "Use a dataclass, a pydantic model, a TypedDict or plain JSON types."
-                ) from exc
+                    f"cannot store {what}: {self._schema.problem}, so it can never be stored. Leave it out of the "
+                    "type and make it in the step, or exclude it: Field(exclude=True)."
+                )
+            self._write, self._read = self._schema.serializer.to_json, self._schema.validator.validate_json
+            self._same = Comparison()
 
     @property
     def is_plain(self) -> bool:
         """Whether there is no hint."""
-        return self._adapter is None
+        return self._schema is None
 
     def encode(self, value: Any) -> tuple[str, Any]:
-        """Encode a value; return the JSON text and the value to continue with.
+        """Encode a value; return the JSON text, and the value that is read back from it.
 
         Raises:
-            StateEncodeError: The value is not of its type, or cannot be written as JSON.
+            StateEncodeError: The value is not of its type, cannot be written as JSON, or would not
+                come back as it is. The message names the place.
         """
-        if self._adapter is None:
-            encoded = _encode_large(value) if self._is_large else None
-            if encoded is not None:
-                self._is_large = len(encoded[0]) > _LARGE_CHARACTERS
-                return encoded
-            text = to_plain_json(value, self.what)
-            self._is_large = len(text) > _LARGE_CHARACTERS
-            return text, value if value is None or isinstance(value, str | int | bool) else json.loads(text)
+        if self._schema is None:
+            return self._encoded_plain(value)
         try:
-            written = self._adapter.serializer.to_json(value, warnings="error")
-            # pydantic writes some wrong values silently: None for anything, a TypedDict without its
-            # keys. Decoding detects them. It takes a microsecond, but for a large state it would
-            # double the time of a step.
-            if len(written) <= _CHECKED_BYTES or b"null" in written:
-                self._adapter.validator.validate_json(written)
-        except (ValueError, TypeError) as exc:  # pydantic's own errors are ValueErrors
-            raise StateEncodeError(
-                f"cannot store {self.what}: a {type(value).__name__} does not fit its type ({_first_line(exc)})."
-            ) from exc
-        return written.decode(), value
+            # Warnings about values of a wrong type would take longer than reading the value, which
+            # finds them too.
+            written = self._write(value, warnings=False, round_trip=True)
+            text, read = written.decode(), self._read(written, by_alias=True, by_name=True)
+        except (ValueError, TypeError, RecursionError) as exc:  # pydantic's own errors are ValueErrors
+            text, read = self._encoded_slowly(value, exc)
+        if not self._same.same(value, read):
+            difference = self._same.difference(value, read)
+            if difference is not None:
+                raise StateEncodeError(f"cannot store {self.what}: {difference_text(difference)}")
+        return text, read
 
-    def decode(self, text: str, *, reject_unknown_fields: bool = False) -> Any:
-        """Decode a value that `encode` wrote, or, with `reject_unknown_fields`, one that a person
-        typed.
+    def decode(self, text: str, *, reject_unknown_fields: bool = False, is_resumed: bool = False) -> Any:
+        """Decode a value.
+
+        Args:
+            text: What `encode` wrote, perhaps by earlier code.
+            reject_unknown_fields: A person typed the text; unknown fields are errors.
+            is_resumed: The run continues with the value: nothing that is stored may get lost
+                because the code has changed.
 
         Raises:
             StateDecodeError: The text does not fit the type; `raw` is the text.
         """
+        if self._schema is None:
+            try:
+                return json.loads(text)
+            except ValueError as exc:
+                raise self._decode_error(short_error(exc), text) from exc
         try:
-            return json.loads(text) if self._adapter is None else self._validated(text, reject_unknown_fields)
-        except ValueError as exc:
-            raise StateDecodeError(
-                f"cannot read {self.what}: what is stored does not fit its type ({_first_line(exc)}). "
-                "The code has changed; restore the old type, or start another run.",
-                raw=text,
+            value = self._validated(text, extra="forbid" if reject_unknown_fields else None)
+        except (ValueError, RecursionError) as exc:
+            raise self._decode_error(failure_text(exc), text) from exc
+        if is_resumed and (change := first_change(text, value, self._schema, self._same)) is not None:
+            raise self._decode_error(change, text)
+        return value
+
+    def converted(self, value: Any) -> Any:
+        """Return a value as its hint describes it: a list for a tuple, a model for a dict.
+
+        Raises:
+            StateEncodeError: It does not fit.
+        """
+        try:
+            return self._schema.validator.validate_python(value, by_alias=True, by_name=True)
+        except (ValueError, TypeError, RecursionError) as exc:
+            raise StateEncodeError(f"cannot store {self.what}: {type_name(value)}: {failure_text(exc)}.") from exc
+
+    # ------------------------------------------------------------------ small parts
+
+    def _encoded_plain(self, value: Any) -> tuple[str, Any]:
+        encoded = (_encode_large(value) if self._is_large else None) or encode_plain(value, self.what)
+        self._is_large = len(encoded[0]) > _LARGE_CHARACTERS
+        return encoded
+
+    def _encoded_slowly(self, value: Any, reason: Exception) -> tuple[str, Any]:
+        """Encode a value with text that is not Unicode, which pydantic does not write.
+
+        Raises:
+            StateEncodeError: That was not the reason.
+        """
+        try:
+            if "surrogates" not in str(reason):
+                raise reason
+            plain = self._schema.serializer.to_python(value, mode="json", warnings=False, round_trip=True)
+            text = json_text(plain)
+            return text, self._validated(text)
+        except (ValueError, TypeError, RecursionError) as exc:
+            raise StateEncodeError(
+                f"cannot store {self.what}: {type_name(value)} does not fit its type "
+                f"({failure_text(exc, value, self._schema)})."
             ) from exc
 
-    def _validated(self, text: str, reject_unknown_fields: bool) -> Any:
-        return self._adapter.validator.validate_json(text, extra="forbid" if reject_unknown_fields else None)
+    def _validated(self, text: str, *, extra: Any = None) -> Any:
+        try:
+            return self._read(text, extra=extra, by_alias=True, by_name=True)
+        except ValueError:
+            if "\\ud" not in text:
+                raise
+            plain = json.loads(text)  # with half of a surrogate pair, which pydantic does not read
+            return self._schema.validator.validate_python(plain, extra=extra, by_alias=True, by_name=True)
+
+    def _decode_error(self, why: str, text: str) -> StateDecodeError:
+        older, newer = self._version, self._version + 1
+        return StateDecodeError(
+            f"cannot read {self.what}: what is stored does not fit its type ({why}). The code has changed; restore the "
+            f"old type, or convert stored states: state_version={newer}, upcasters={{{older}: convert}}, where "
+            "convert(old) takes the stored JSON and returns that of the new type.",
+            raw=text,
+        )
 
 
 def _encode_large(value: Any) -> tuple[str, Any] | None:
@@ -113,59 +184,9 @@ def _encode_large(value: Any) -> tuple[str, Any] | None:
     try:
         written = to_json(value, inf_nan_mode="null")
         read = from_json(written, allow_inf_nan=False)
-        return (written.decode(), read) if read == value else None
+        return (written.decode(), read) if is_exactly(value, read) else None
     except (ValueError, TypeError, RecursionError):  # the slower encoder reports the error, or succeeds
         return None
-
-
-def to_plain_json(value: Any, what: str) -> str:
-    """Encode a value that has no hint.
-
-    Raises:
-        StateEncodeError: It contains something other than the types of JSON.
-    """
-    try:
-        return json_text(value)
-    except (TypeError, ValueError, RecursionError) as exc:
-        raise StateEncodeError(
-            f"cannot store {what}: it is not plain JSON ({_first_line(exc)}). Give it a type hint, or use plain values."
-        ) from exc
-
-
-def json_text(value: Any, *, default: Callable[[Any], Any] | None = None, is_hashed: bool = False) -> str:
-    """Encode a value as JSON for a column.
-
-    A lone surrogate, which occurs in file names and in answers of models but not in UTF-8, is
-    written as its escape sequence.
-
-    Args:
-        default: Converts an object that is not JSON.
-        is_hashed: Use the canonical form. It must never change, because hashes of it are stored.
-    """
-
-    def write(*, ensure_ascii: bool) -> str:
-        separators = (", ", ": ") if is_hashed else (",", ":")
-        return json.dumps(
-            value,
-            default=default,
-            sort_keys=is_hashed,
-            ensure_ascii=ensure_ascii,
-            allow_nan=False,
-            separators=separators,
-        )
-
-    text = write(ensure_ascii=False)
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return write(ensure_ascii=True)
-    return text
-
-
-def canonical(text: str) -> str:
-    """Return the canonical form of a JSON text, so that texts can be compared."""
-    return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
@@ -192,12 +213,3 @@ def hints_of(function: Callable[..., Any]) -> dict[str, Any]:
         except (NameError, AttributeError, TypeError, SyntaxError):
             continue
     return hints
-
-
-def _first_line(exc: BaseException) -> str:
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip() and "://" not in line]
-    return "; ".join(lines[:3])[:300] or type(exc).__name__
-
-
-def _show(hint: Any) -> str:
-    return getattr(hint, "__name__", None) or str(hint)

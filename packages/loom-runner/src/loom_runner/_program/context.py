@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
@@ -15,15 +14,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from loom_runner._model.events import ObserverGroup, Observers, RunEvent
 from loom_runner._program.attempt_calls import AttemptCalls
+from loom_runner._program.bound_call import BoundCall, with_own_key
+from loom_runner._program.plain_json import json_text
 from loom_runner._program.threads import in_thread
 from loom_runner._program.tool_calls import StepSuspended, ToolCalls
-from loom_runner._program.tools import KEY_PARAMETER, Tool, ToolRegistry
 from loom_runner.errors import LeaseLost, UsageError
 
 if TYPE_CHECKING:
     from loom_runner._model.budget import Meter
     from loom_runner._model.clock import Clock
     from loom_runner._model.results import ChildResult
+    from loom_runner._program.tools import Tool, ToolRegistry
 
 __all__ = ["RunContext", "RunningRun", "Signal", "current_run", "running_context", "set_current_run"]
 
@@ -141,7 +142,16 @@ class RunContext:
                 RunEvent("emitted", self.run_id, self.step_index, self.attempt, at, {"event": dict(event)})
             )
 
-    def call_tool(self, name: str | Tool, /, *, _key: str | None = None, **arguments: Any) -> Awaitable[Any]:
+    def call_tool(
+        self,
+        name: str | Tool,
+        /,
+        *args: Any,
+        idempotency_key: str | None = None,
+        _key: str | None = None,
+        _arguments: Mapping[str, Any] | None = None,
+        **arguments: Any,
+    ) -> Awaitable[Any]:
         """Call a registered tool; on a later attempt, return the recorded payload instead.
 
         Calls may run concurrently (`asyncio.gather`, task groups): the keys count the calls of each
@@ -151,7 +161,12 @@ class RunContext:
 
         Args:
             name: A name of the registry, or a `Tool`.
-            _key: An idempotency key of your own, unique in this step.
+            args: Arguments by position. They are recorded by name, like the others.
+            idempotency_key: A key of your own, unique in this step. A parameter of this name of the
+                tool gets it as it is.
+            _key: The same, but the tool's parameter gets the run, the step and the key.
+            _arguments: More arguments by name, for instance one that is called `idempotency_key`
+                and is not the key.
             arguments: The tool's arguments; they are recorded, and compared when the key is used
                 again.
 
@@ -168,10 +183,14 @@ class RunContext:
         """
         tool = self._run.tools.get(name) if isinstance(name, str) else name
         self._require_loop(tool)
-        checked = tool.check(arguments)
+        if idempotency_key is not None:
+            tool, _key = with_own_key(tool, idempotency_key), idempotency_key
+        named = tool.arguments.named(args, {**(_arguments or {}), **arguments})
+        passed, by_name = tool.arguments.passed(tool.check(named))
         calls, token = self._managed_calls(), object()
-        key = calls.next_key(tool) if _key is None else _key
-        call = self._managed(tool, arguments, key, (), checked, token=token, own_key=_key is not None)
+        key, is_own = (calls.next_key(tool), False) if _key is None else (_key, True)
+        bound = BoundCall(tool, named, passed, by_name, key, is_own, idempotency_key)
+        call = self._managed(bound, token)
         calls.created[token] = tool, call
         return call
 
@@ -180,7 +199,7 @@ class RunContext:
     ) -> Coroutine[Any, Any, Any]:
         """Call the function of a `@tool` with the original values of its arguments (see `tool`)."""
         calls, token = self._managed_calls(), object()
-        call = self._decoded(tool, recorded, calls.next_key(tool), args, kwargs, token=token)
+        call = self._decoded(BoundCall(tool, recorded, args, kwargs, calls.next_key(tool)), token)
         calls.created[token] = tool, call
         return call
 
@@ -261,52 +280,32 @@ class RunContext:
             self._calls = AttemptCalls()
         return self._calls
 
-    async def _decoded(
-        self,
-        tool: Tool,
-        recorded: Mapping[str, Any],
-        key: str,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        *,
-        token: object,
-    ) -> Any:
-        payload = await self._managed(tool, recorded, key, args, kwargs, token=token)
-        codec = tool.result_codec
-        return payload if codec.is_plain else codec.decode(json.dumps(payload))
+    async def _decoded(self, bound: BoundCall, token: object) -> Any:
+        payload = await self._managed(bound, token)
+        codec = bound.tool.result_codec
+        return payload if codec.is_plain else codec.decode(json_text(payload))
 
-    async def _managed(
-        self,
-        tool: Tool,
-        recorded: Mapping[str, Any],
-        key: str,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        *,
-        token: object,
-        own_key: bool = False,
-    ) -> Any:
+    async def _managed(self, bound: BoundCall, token: object) -> Any:
         self._managed_calls().created.pop(token, None)
-        if not own_key:
-            return await self._guarded(tool, recorded, key, args, kwargs)
+        if not bound.is_own_key:
+            return await self._guarded(bound)
         shared = self._managed_calls().shared
-        future = shared.get(key)
+        future = shared.get(bound.key)
         if future is not None:
             # A key that is used twice in an attempt is one call; the ledger then compares the
             # arguments.
             with contextlib.suppress(Exception):
                 await asyncio.shield(future)
-            return await self._guarded(tool, recorded, key, args, kwargs)
-        future = shared[key] = self._run.loop.create_future()
+            return await self._guarded(bound)
+        future = shared[bound.key] = self._run.loop.create_future()
         try:
-            return await self._guarded(tool, recorded, key, args, kwargs)
+            return await self._guarded(bound)
         finally:
             if not future.done():
                 future.set_result(None)
 
-    async def _guarded(
-        self, tool: Tool, recorded: Mapping[str, Any], key: str, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Any:
+    async def _guarded(self, bound: BoundCall) -> Any:
+        tool = bound.tool
         if self._stopped is not None:
             raise self._stopped
         if self._is_over:
@@ -319,11 +318,11 @@ class RunContext:
             try:
                 return await self._run.tool_calls.call(
                     tool,
-                    recorded,
+                    bound.recorded,
                     step_index=self.step_index,
                     attempt=self.attempt,
-                    key=key,
-                    execute=lambda edited: self._execute(tool, key, args, kwargs, edited),
+                    key=bound.key,
+                    execute=lambda edited: self._execute(bound, edited),
                 )
             except StepSuspended as suspended:
                 raise await self._wait_for_others(suspended) from None
@@ -356,19 +355,9 @@ class RunContext:
             self.stop(StepSuspended.merged(calls.suspended))
         return self._stopped or suspended
 
-    async def _execute(
-        self,
-        tool: Tool,
-        key: str,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        edited: Mapping[str, Any] | None,
-    ) -> Any:
-        if edited is not None:
-            args, kwargs = (), tool.check(edited)
-        named = dict(kwargs)
-        if tool.takes_key and KEY_PARAMETER not in named:
-            named[KEY_PARAMETER] = f"{self.run_id}/{self.step_index}/{key}"
+    async def _execute(self, bound: BoundCall, edited: Mapping[str, Any] | None) -> Any:
+        tool = bound.tool
+        args, named = bound.arguments(edited, f"{self.run_id}/{self.step_index}/{bound.key}")
         function: Callable[..., Any] = tool.function
         token = _in_tool.set(True)
         try:

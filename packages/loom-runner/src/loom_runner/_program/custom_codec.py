@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from loom_runner._program.codec import Codec, to_plain_json
+from loom_runner._program.codec import Codec
+from loom_runner._program.compare import Comparison
+from loom_runner._program.encode_errors import difference_text
+from loom_runner._program.plain_json import json_text, short_error, type_name
 from loom_runner.errors import StateDecodeError, StateEncodeError, UsageError
 
 __all__ = ["CodecFunctions", "FunctionCodec", "ValueCodec", "codec_for"]
@@ -30,16 +33,22 @@ class ValueCodec(Protocol):
     """Encodes and decodes values; see `Codec`."""
 
     def encode(self, value: Any) -> tuple[str, Any]: ...
-    def decode(self, text: str, *, reject_unknown_fields: bool = False) -> Any: ...
+    def decode(self, text: str, *, reject_unknown_fields: bool = False, is_resumed: bool = False) -> Any: ...
 
 
 class FunctionCodec:
-    """Encode and decode values by functions to and from plain JSON."""
+    """Encode and decode values by functions to and from plain JSON.
+
+    What was encoded is decoded at once, and the run continues with that. If it is not equal to the
+    value, by the value's own `==`, it is refused; objects without an equality of their own, and
+    fields of dataclasses with `compare=False`, may be made anew by the decode function.
+    """
 
     def __init__(self, encode: Callable[[Any], Any], decode: Callable[[Any], Any], what: str) -> None:
         self._encode = encode
         self._decode = decode
         self._what = what
+        self._compare = Comparison(is_lenient=True)
 
     def encode(self, value: Any) -> tuple[str, Any]:
         try:
@@ -49,9 +58,34 @@ class FunctionCodec:
                 f"cannot store {self._what}: its encode function failed for a {type(value).__name__} "
                 f"({type(exc).__name__}: {exc})."
             ) from exc
-        return to_plain_json(plain, self._what), value
+        try:
+            text = json_text(plain)
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise StateEncodeError(
+                f"cannot store {self._what}: its encode function returned {type_name(plain)} that is not plain JSON "
+                f"({short_error(exc)})."
+            ) from exc
+        try:
+            read = self._decode(json.loads(text))
+        except Exception as exc:
+            raise StateEncodeError(
+                f"cannot store {self._what}: its decode function cannot read what its encode function wrote "
+                f"({type(exc).__name__}: {exc})."
+            ) from exc
+        found = self._compare.difference(value, read)
+        if found is not None:
+            raise StateEncodeError(
+                f"cannot store {self._what}: by its encode and decode functions, {difference_text(found)}"
+            )
+        return text, read
 
-    def decode(self, text: str, *, reject_unknown_fields: bool = False) -> Any:  # noqa: ARG002  (the function decides)
+    def decode(
+        self,
+        text: str,
+        *,
+        reject_unknown_fields: bool = False,  # noqa: ARG002  (the function decides)
+        is_resumed: bool = False,  # noqa: ARG002
+    ) -> Any:
         try:
             return self._decode(json.loads(text))
         except Exception as exc:
@@ -63,7 +97,12 @@ class FunctionCodec:
 
 
 def codec_for(
-    hint: Any, what: str, encode: Callable[[Any], Any] | None, decode: Callable[[Any], Any] | None
+    hint: Any,
+    what: str,
+    encode: Callable[[Any], Any] | None,
+    decode: Callable[[Any], Any] | None,
+    *,
+    version: int = 1,
 ) -> ValueCodec:
     """Return a codec that uses the two functions, or the hint if there are none.
 
@@ -74,4 +113,4 @@ def codec_for(
         return FunctionCodec(encode, decode, what)
     if encode is not None or decode is not None:
         raise UsageError(f"cannot store {what}: give both functions, one to encode and one to decode it.")
-    return Codec(hint, what)
+    return Codec(hint, what, version=version)

@@ -64,11 +64,11 @@ class LoopProgram(ProgramCode):
         name = self._entry.only_parameter
         return value if name is None else self._entry.codecs[name].decode(text, reject_unknown_fields=True)
 
-    def read_state(self, text: str) -> Any:
+    def read_state(self, text: str, *, is_resumed: bool = False) -> Any:
         try:
             stored = json.loads(text)
             member = self._find(stored["function"])
-            return member, member.decode(stored["arguments"])
+            return member, member.decode(stored["arguments"], is_resumed=is_resumed)
         except (KeyError, TypeError, ValueError) as exc:
             raise StateDecodeError(
                 f"cannot read the state of {self.name!r}: it is not a stored call.", raw=text
@@ -186,14 +186,17 @@ class _Member:
             parts.append(f"{json.dumps(name)}:{text}")
         return f"{self._head}{','.join(parts)}}}}}", after
 
-    def decode(self, arguments: Mapping[str, Any]) -> dict[str, object]:
+    def decode(self, arguments: Mapping[str, Any], *, is_resumed: bool) -> dict[str, object]:
         if set(arguments) != set(self.codecs):
             raise StateDecodeError(
                 f"cannot continue {self.name!r}: the stored arguments are {', '.join(arguments) or 'none'}, "
                 f"and the function now takes {', '.join(self.codecs) or 'none'}. Restore the old parameters.",
                 raw=json.dumps(dict(arguments)),
             )
-        return {name: codec.decode(json.dumps(arguments[name])) for name, codec in self.codecs.items()}
+        return {
+            name: codec.decode(json.dumps(arguments[name]), is_resumed=is_resumed)
+            for name, codec in self.codecs.items()
+        }
 
 
 def _global_name(function: Callable[..., Any], entry: Callable[..., Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Final, Generic, ParamSpec, TypeVar, overload
 
 from loom_runner._program.codec import hints_of
 from loom_runner._program.context import running_context
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from loom_runner._program.tools import OnDoubt, Reconcile
 
 __all__ = ["ManagedFunction", "tool"]
+
+_SURELY_STORED: Final = (inspect.Parameter.empty, None, str, int, float, bool, bytes, dict, list)
+"""Types that need no check, so that a module with tools loads without pydantic."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -78,19 +81,20 @@ def tool(
 
     def wrap(function: Callable[P, R]) -> ManagedFunction[P, R]:
         hint = hints_of(function).get("return", inspect.Parameter.empty)
-        return ManagedFunction(
-            Tool(
-                name=name or str(getattr(function, "__name__", "")),
-                function=function,
-                description=inspect.getdoc(function) or "",
-                idempotent=idempotent,
-                read_only=read_only,
-                needs_approval=needs_approval,
-                on_doubt=on_doubt,
-                reconcile=reconcile,
-                timeout_s=timeout_s,
-                result_hint=hint,
-            )
+        declared = Tool(
+            name=name or str(getattr(function, "__name__", "")),
+            function=function,
+            description=inspect.getdoc(function) or "",
+            idempotent=idempotent,
+            read_only=read_only,
+            needs_approval=needs_approval,
+            on_doubt=on_doubt,
+            reconcile=reconcile,
+            timeout_s=timeout_s,
+            result_hint=hint,
         )
+        if hint not in _SURELY_STORED:
+            _ = declared.result_codec  # a type that can never be stored is refused here
+        return ManagedFunction(declared)
 
     return wrap if function is None else wrap(function)

@@ -61,8 +61,10 @@ class Program(Protocol):
     def read_input(self, text: str) -> Any:
         """Decode JSON that a person typed; the value is for `begin`."""
 
-    def read_state(self, text: str) -> Any:
-        """Decode a stored state."""
+    def read_state(self, text: str, *, is_resumed: bool = False) -> Any:
+        """Decode a stored state; with `is_resumed`, refuse one of which the code would lose a
+        part.
+        """
 
     def read_result(self, text: str) -> Any:
         """Decode a stored result."""

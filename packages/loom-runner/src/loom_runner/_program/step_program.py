@@ -65,7 +65,9 @@ class StepProgram(ProgramCode):
         if result_type is UNHINTED:
             result_type = _result_hint(hints.get("return"))
         what, functions = f"of step function {self.name!r}", codec_functions
-        self._states = codec_for(state_type, f"the state {what}", functions.encode_state, functions.decode_state)
+        self._states = codec_for(
+            state_type, f"the state {what}", functions.encode_state, functions.decode_state, version=versions.current
+        )
         self._results = codec_for(result_type, f"the result {what}", functions.encode_result, functions.decode_result)
 
     def begin(self, initial: Any) -> str:
@@ -74,8 +76,8 @@ class StepProgram(ProgramCode):
     def read_input(self, text: str) -> Any:
         return self._states.decode(text, reject_unknown_fields=True)
 
-    def read_state(self, text: str) -> Any:
-        return self._states.decode(text)
+    def read_state(self, text: str, *, is_resumed: bool = False) -> Any:
+        return self._states.decode(text, is_resumed=is_resumed)
 
     def read_result(self, text: str) -> Any:
         return self._results.decode(text)

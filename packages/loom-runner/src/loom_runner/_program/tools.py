@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, get_args
 
-from loom_runner._program.codec import Codec, hints_of
-from loom_runner.errors import ToolFailed, UnknownTool, UsageError
+from loom_runner._program.codec import Codec
+from loom_runner._program.tool_arguments import KEY_PARAMETER, ToolArguments
+from loom_runner.errors import UnknownTool, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +48,6 @@ means unknown: `on_doubt` decides."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
-KEY_PARAMETER = "idempotency_key"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +108,13 @@ class Tool:
         return self.on_doubt or ("retry" if self.is_repeatable else "ask")
 
     @cached_property
+    def arguments(self) -> ToolArguments:
+        """The parameters of the function."""
+        return ToolArguments(self.name, self.function, is_described=self.input_schema is not None)
+
+    @property
     def signature(self) -> inspect.Signature:
-        return inspect.signature(self.function)
+        return self.arguments.signature
 
     @cached_property
     def takes_key(self) -> bool:
@@ -119,30 +124,9 @@ class Tool:
     def result_codec(self) -> Codec:
         return Codec(self.result_hint, f"the result of tool {self.name!r}")
 
-    @cached_property
-    def _model(self) -> Any:
-        """A pydantic model of the arguments, from the signature and its hints."""
-        from pydantic import ConfigDict, create_model
-
-        hints = hints_of(self.function)
-        fields: dict[str, Any] = {}
-        extra: Literal["allow", "forbid"] = "forbid"
-        for parameter in self.signature.parameters.values():
-            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                extra = "allow"
-            elif parameter.name != KEY_PARAMETER and parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
-                default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-                fields[parameter.name] = (hints.get(parameter.name, Any), default)
-        config = ConfigDict(extra=extra, arbitrary_types_allowed=True)
-        return create_model(f"{self.name}_arguments", __config__=config, **fields)
-
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of the arguments, from the hints unless it was given."""
-        if self.input_schema is not None:
-            return dict(self.input_schema)
-        schema: dict[str, Any] = self._model.model_json_schema()
-        schema.pop("title", None)
-        return schema
+        return self.arguments.schema() if self.input_schema is None else dict(self.input_schema)
 
     def check(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments, validated and converted by the hints.
@@ -150,21 +134,7 @@ class Tool:
         Raises:
             ToolFailed: With the category `invalid_arguments`; the tool was not run.
         """
-        if self.input_schema is not None:
-            return dict(arguments)
-        from pydantic import ValidationError
-
-        try:
-            model = self._model.model_validate(dict(arguments))
-        except ValidationError as exc:
-            first = exc.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ToolFailed(
-                f"cannot call {self.name}: argument {where!r}: {first['msg']}.",
-                error_category="invalid_arguments",
-                tool=self.name,
-            ) from exc
-        return {name: getattr(model, name) for name in model.model_fields_set} | (model.model_extra or {})
+        return self.arguments.check(arguments)
 
 
 class ToolRegistry:

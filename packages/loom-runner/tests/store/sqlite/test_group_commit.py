@@ -9,6 +9,7 @@ from loom_runner import AgentRunner, Complete, Continue, SQLiteStore, StoreError
 from loom_runner._model.records import Owner
 from loom_runner._model.writes import LeaseRequest, NewRun, StepCommit, ToolEnd, ToolStart
 from loom_runner.errors import LeaseLost, PayloadTooLarge, StateEncodeError, StoreBusy
+from loom_runner.testing import FakeClock
 
 pytestmark = pytest.mark.interpreter
 
@@ -63,7 +64,7 @@ def test_runs_that_are_started_together_share_their_transactions_from_the_first_
         return Complete(state) if state == 5 else Continue(state + 1)
 
     async def main():
-        runner = AgentRunner(step=step, store=store)
+        runner = AgentRunner(step=step, store=store, clock=FakeClock())  # so that no step takes long
         await asyncio.gather(*(runner.start(run_id=f"r{number}", initial_state=0) for number in range(20)))
 
     go(main())
