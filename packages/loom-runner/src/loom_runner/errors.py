@@ -9,6 +9,7 @@ RunnerError
 │   ├── UnknownStep           the run has no committed step of this number
 │   │   └── StepPruned        it had one, and retention deleted it
 │   ├── AgentModuleError      the agent module is missing, broken or offers nothing to run
+│   ├── AnotherSQLite         a second SQLite library in one process, for one file; nothing happened
 │   └── IllegalMove           the run's status does not allow this (see `_model/statuses.py`)
 ├── CommandError              base of the errors of products' commands; has the command's exit code
 ├── RunBusy                   another live process holds the run
@@ -21,6 +22,9 @@ RunnerError
 │   │   └── StoreLocked       it is encrypted, and the key is missing or wrong
 │   ├── StoreReadOnly         a write to a file that cannot be written
 │   ├── StoreTooNew           written by a later version of this package
+│   ├── StoreReplaced         the file was deleted or replaced while it was open; nothing is saved
+│   ├── StoreUnlocked         another SQLite library released the locks of this process
+│   ├── StoreForked           opened by another process, from which this one was forked
 │   └── StoreBusy             another writer kept the database locked for too long, or the disk is full
 │       └── WriteLocked       another writer has it locked at this moment: wait, and try again (internal)
 ├── StateError                a value of a step
@@ -43,6 +47,7 @@ from datetime import timedelta
 
 __all__ = [
     "AgentModuleError",
+    "AnotherSQLite",
     "BudgetTimeUsedUp",
     "CommandError",
     "IllegalMove",
@@ -61,9 +66,12 @@ __all__ = [
     "StoreBusy",
     "StoreDamaged",
     "StoreError",
+    "StoreForked",
     "StoreLocked",
     "StoreReadOnly",
+    "StoreReplaced",
     "StoreTooNew",
+    "StoreUnlocked",
     "StoreUnreadable",
     "ToolCallMismatch",
     "ToolError",
@@ -152,6 +160,14 @@ class AgentModuleError(UsageError):
     """The agent module is missing, cannot be imported, or offers nothing to run."""
 
 
+class AnotherSQLite(UsageError):
+    """A second SQLite library in this process, for instance Python's `sqlite3`, opens a file that a
+    store has open, or a store opens a file that it has open. Nothing was opened.
+
+    Not raised for other processes, and not for a URI with `immutable=1`. Use `Runs(store).query`.
+    """
+
+
 class IllegalMove(UsageError):
     """The run's status does not allow the operation. The message lists what it allows."""
 
@@ -215,6 +231,26 @@ class StoreTooNew(StoreError):
     """A later version of this package wrote the database. Upgrade the package; nothing was
     changed.
     """
+
+
+class StoreReplaced(StoreError):
+    """The database or its log was deleted, moved or replaced while this process had it open.
+
+    Nothing is saved any more, and every later write raises this error. What was committed can still
+    be written to a new file with `Runs(store).backup(path)`.
+    """
+
+
+class StoreUnlocked(StoreError):
+    """A second SQLite library in this process used the database, and released the store's locks.
+
+    What was committed before may be damaged; `loom-runner verify` tells. Every later write raises
+    this error.
+    """
+
+
+class StoreForked(StoreError):
+    """The store was opened by another process, from which this one was forked. Open it again."""
 
 
 class StoreBusy(StoreError):

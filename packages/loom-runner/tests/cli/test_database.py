@@ -173,3 +173,58 @@ def test_a_database_is_encrypted_and_read_with_its_key_only(place, monkeypatch):
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (8, "", 1), (command, done)
     assert place.call("new-key", "a,b").returncode == 2
     assert place.call("rekey", "--db", "nowhere.sqlite").returncode == 2
+
+
+# ---------------------------------------------------------------------- query and backup
+
+
+def test_a_query_prints_rows_as_json_or_as_a_table(place):
+    place.call(*RUN)
+    count = "SELECT status, count(*) AS n FROM runs GROUP BY status"
+    assert json.loads(place.call("query", count).stdout) == [{"status": "completed", "n": 1}]
+    assert place.call("query", count, "--output", "text").stdout.split() == ["status", "n", "completed", "1"]
+    shown = place.call(
+        "query", "SELECT x'00ff' AS bytes, NULL AS nil, 'a' || char(10) || 'b' AS lines", "--output", "text"
+    )
+    assert shown.stdout.splitlines()[1].startswith("x'00ff'")
+    assert len(shown.stdout.splitlines()) == 2
+    none = place.call("query", "SELECT 1 AS x WHERE 0", "--output", "text")
+    assert "No rows." in none.stdout + none.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("DELETE FROM runs",), "DELETE runs is not allowed, because a query only reads"),
+        (
+            ("SELECT nosuch FROM runs",),
+            "no such column: nosuch. loom-runner query 'SELECT name, sql FROM sqlite_schema'",
+        ),
+        (("SELECT 1 AS x UNION ALL SELECT 2", "--limit", "1"), "there are more than 1 rows"),
+        (
+            (
+                "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x FROM c) SELECT count(*) FROM c",
+                "--timeout-s",
+                "0.1",
+            ),
+            "it took more than 0.1 s",
+        ),
+    ],
+)
+def test_a_query_that_is_refused_is_one_line(place, words, part):
+    place.call(*RUN)
+    done = place.call("query", *words)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert part in done.stderr
+
+
+def test_a_backup_is_a_database_and_is_not_overwritten(place):
+    place.call(*RUN)
+    made = json.loads(place.call("backup", "copy.sqlite").stdout)
+    assert made == {"path": "copy.sqlite", "size_bytes": (place.folder / "copy.sqlite").stat().st_size}
+    assert place.call("verify", "--db", "copy.sqlite").returncode == 0
+    again = place.call("backup", "copy.sqlite")
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "the file exists, and is not overwritten" in again.stderr
+    assert place.call("backup", "other.sqlite", "--output", "text").stdout.startswith("other.sqlite  ")
+    assert place.call("backup", "x.sqlite", "--db", "missing.sqlite").returncode == 2

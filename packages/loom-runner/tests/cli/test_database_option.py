@@ -20,6 +20,8 @@ ARGUMENTS = {
     "decide": ("r#1", "--approve"),
     "fork": ("r", "--step", "1", "--as", "f"),
     "worker": ("agent.py", "--until-idle"),
+    "query": ("SELECT 1 AS x",),
+    "backup": ("copy.sqlite",),
 } | dict.fromkeys(("list", "stats", "doctor", "rekey", "prune", "approvals", "doubts", "verify"), ())
 
 
@@ -41,7 +43,8 @@ def test_every_command_takes_a_url_as_it_takes_a_path(place, name):
     place.call("run", "agent.py", "r", "--max-steps", "2")
     by_path = called(place, name, "runs.sqlite")
     (place.folder / "runs.sqlite").unlink()
-    (place.folder / "effects.txt").unlink(missing_ok=True)
+    for made in ("effects.txt", "copy.sqlite"):
+        (place.folder / made).unlink(missing_ok=True)
     place.call("run", "agent.py", "r", "--max-steps", "2")
     by_url = called(place, name, "sqlite:///runs.sqlite")
     assert "no database" not in by_url.stderr
@@ -80,3 +83,27 @@ def test_every_command_says_the_same_of_names_that_are_no_file(place, name):
 def test_a_file_of_such_a_name_is_given_with_its_folder(place):
     assert place.call("run", "agent.py", "r", "--db", "./-").returncode == 0
     assert place.call("get", "r", "--db", "./-").returncode == 0
+
+
+@pytest.mark.parametrize("place_of_chdir", ["import", "step"])
+def test_a_module_that_changes_the_current_folder_changes_no_path_of_the_command(place, place_of_chdir):
+    (place.folder / "sub").mkdir()
+    change = f"import os; os.chdir({str(place.folder / 'sub')!r})"
+    at_import, in_step = (change, "") if place_of_chdir == "import" else ("", change)
+    place.write(
+        "step.py",
+        f"""
+from loom_runner import Complete
+{at_import}
+async def step(state, ctx):
+    {in_step or "pass"}
+    return Complete(state)
+""",
+    )
+    done = place.call("run", "step.py", "r", "--db", "u.db", "--input", "1", "--trace", "t.html")
+    assert done.returncode == 0, done.stderr
+    assert place.call("get", "r", "--db", "u.db").returncode == 0
+    if place_of_chdir == "step":
+        assert (place.folder / "t.html").exists()
+        assert list((place.folder / "sub").iterdir()) == []
+    assert not list((place.folder / "sub").glob("u.db*"))

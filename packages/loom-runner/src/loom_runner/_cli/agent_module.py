@@ -12,9 +12,10 @@ import importlib
 import importlib.util
 import inspect
 import json
+import os
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from loom_runner._program.codec import hints_of
 from loom_runner._program.context import RunContext
 from loom_runner._program.identity import LOADED_FILE_PREFIX
 from loom_runner._program.tools import ToolRegistry
+from loom_runner._store.address import address_of
 from loom_runner._store.sqlite.store import SQLiteStore
 from loom_runner.errors import AgentModuleError, RunnerError, StateDecodeError, UsageError
 
@@ -38,12 +40,17 @@ __all__ = ["AgentModule", "load_module"]
 
 @dataclass(frozen=True, slots=True)
 class AgentModule:
-    """A loaded module and the object that was named in it."""
+    """A loaded module and the object that was named in it.
+
+    Attributes:
+        folder: The current folder before the module was loaded, which may have changed it.
+    """
 
     target: str
     module: ModuleType
     attribute: str
     found: Any
+    folder: str = ""
 
     def runner(self, db: str, durability: Durability | None) -> AgentRunner:
         """Return a runner on a database; its leases record the module, for the commands in hints.
@@ -51,7 +58,8 @@ class AgentModule:
         Raises:
             AgentModuleError: The named object cannot be run.
         """
-        runner = self._runner(db, durability)
+        absolute = db if db == ":memory:" else str(Path(self.folder) / db)
+        runner = self._runner(address_of(db, os.path.normpath(absolute)) if self.folder else db, durability)
         runner.module = self.target
         return runner
 
@@ -128,6 +136,15 @@ def _misfit(error: Exception) -> str:
 
 
 def load_module(target: str) -> AgentModule:
+    """Load what `MODULE[:ATTR]` names; see `_load`."""
+    try:
+        folder = str(Path.cwd())
+    except FileNotFoundError:  # it was deleted
+        folder = ""
+    return replace(_load(target), folder=folder)
+
+
+def _load(target: str) -> AgentModule:
     """Import what `MODULE[:ATTR]` names.
 
     Raises:

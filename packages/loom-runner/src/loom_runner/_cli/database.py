@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from loom_runner._cli.base import Amount, ExitCode, run_async
+from loom_runner._cli.base import Amount, Count, ExitCode, run_async
 from loom_runner._cli.options import (
+    db_option,
     db_suffix,
     open_database,
     open_run_database,
@@ -20,12 +21,21 @@ from loom_runner._cli.options import (
     query_all_options,
     query_options,
 )
-from loom_runner._cli.output import Output, choose_output, user_output_to_stderr, write_error, write_json, write_line
+from loom_runner._cli.output import (
+    Output,
+    choose_output,
+    output_option,
+    user_output_to_stderr,
+    write_error,
+    write_json,
+    write_line,
+    write_rows,
+)
 from loom_runner._model.formatting import counted, one_line, plural, size
 from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["STORE_COMMANDS"]
 
@@ -182,4 +192,69 @@ def prune(
         write_error("delete: the same command with --yes")
 
 
-STORE_COMMANDS: tuple[click.Command, ...] = (trace_command, export_command, verify, prune)
+@click.command("query")
+@click.argument("sql")
+@click.option("--limit", type=Count(min=1), default=10_000, show_default=True, help="The largest number of rows.")
+@click.option(
+    "--timeout-s",
+    type=Amount(min=0.001, max=86400),
+    default=30.0,
+    show_default=True,
+    help="The longest time in seconds.",
+)
+@db_option
+@output_option
+def query_command(*, sql: str, limit: int, timeout_s: float, db: str, output: Output | None) -> None:
+    """Answer a question in SQL.
+
+    This may be done at any time, also while runs are driven. SQL is one statement that only reads,
+    for instance "SELECT status, count(*) AS n FROM runs GROUP BY status". The tables may change
+    between versions; "SELECT name, sql FROM sqlite_schema" shows them. Large and encrypted values
+    are bytes, shown as x'...'.
+    """
+    from loom_runner._queries.runs import Runs
+
+    with open_database(db, "query") as store:
+        found = Runs(store).query(sql, limit=limit, timeout_s=timeout_s)
+    rows = [{name: _plain(value) for name, value in row.items()} for row in found]
+    columns = {name: _column(name) for name in rows[0]} if rows else {}
+    write_rows(rows, columns, choose_output(output), empty="No rows.")
+
+
+def _plain(value: Any) -> Any:
+    return f"x'{value.hex()}'" if isinstance(value, bytes) else value
+
+
+def _column(name: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda row: "" if row[name] is None else one_line(str(row[name]))
+
+
+@click.command("backup")
+@click.argument("path", type=click.Path())
+@db_option
+@output_option
+def backup_command(path: str, db: str, output: Output | None) -> None:
+    """Write a copy of the database to the new file PATH.
+
+    This may be done at any time, also while runs are driven. The copy is complete in one file. An
+    existing file is not overwritten.
+    """
+    from loom_runner._queries.runs import Runs
+
+    with open_database(db, "back up") as store:
+        size_bytes = Runs(store).backup(path)
+    mode = choose_output(output)
+    if mode == "text":
+        write_line(f"{path}  {size(size_bytes)}")
+    else:
+        write_json({"path": path, "size_bytes": size_bytes}, mode)
+
+
+STORE_COMMANDS: tuple[click.Command, ...] = (
+    trace_command,
+    export_command,
+    verify,
+    prune,
+    query_command,
+    backup_command,
+)

@@ -14,6 +14,7 @@ from loom_runner._store.lookup import read_run
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from os import PathLike
     from pathlib import Path
 
     from loom_runner._driver.driver import Driver
@@ -308,6 +309,23 @@ class AgentRunner:
     def stats(self) -> dict[str, Any]:
         """Count runs, tool calls and approvals by status."""
         return self.runs.stats()
+
+    def query(
+        self,
+        sql: str,
+        parameters: Sequence[Any] | Mapping[str, Any] = (),
+        *,
+        limit: int = 10_000,
+        timeout_s: float = 30.0,
+    ) -> Sequence[dict[str, Any]]:
+        """Return the rows of a reading SQL statement; see `Runs.query`."""
+        return self.runs.query(sql, parameters, limit=limit, timeout_s=timeout_s)
+
+    def backup(self, path: str | PathLike[str]) -> int:
+        """Write a copy of the database to a new file, and return its size in bytes; see
+        `Runs.backup`.
+        """
+        return self.runs.backup(path)
 
     def explain_run(self, run_id: str) -> Explanation:
         """Explain what happened to a run; `str()` of it is the text, `.data` the facts."""

@@ -68,6 +68,7 @@ def examine(reader: SQLiteReader, path: str) -> Iterator[Check]:
     yield Check(
         "keys", "ok", f"encrypted, with {', '.join(facts['key_ids'])}" if facts["is_encrypted"] else "not encrypted"
     )
+    yield _copy(facts)
     yield _rows(reader, path, facts)
     yield _disk_space(path, facts)
     yield _file_system(path)
@@ -82,6 +83,14 @@ def _sqlite(facts: dict[str, Any]) -> Check:
     if tuple(int(part) for part in version.split(".")) < _SQLITE_WITHOUT_WAL_BUG:
         return Check("sqlite", "bad", f"{version} can damage a database with several writers; upgrade apsw")
     return Check("sqlite", "ok", f"{version}, through apsw")
+
+
+def _copy(facts: dict[str, Any]) -> Check:
+    copied = facts["copied_without_log"]
+    if copied is None:
+        return Check("copy", "ok", "the file is not a copy without its log")
+    text = f"{copied.text}; copy with loom-runner backup"
+    return Check("copy", "warn", f"{text}; runs were driven since") if copied.was_driven else Check("copy", "bad", text)
 
 
 def _rows(reader: SQLiteReader, path: str, facts: dict[str, Any]) -> Check:

@@ -15,7 +15,8 @@ from loom_runner._store.lookup import read_run, read_run_if_any
 from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
     from pathlib import Path
 
     from loom_runner._model.clock import Clock
@@ -134,6 +135,65 @@ class Runs:
     def stats(self) -> dict[str, Any]:
         """Count runs, tool calls and approvals by status."""
         return count_rows(self._reader)
+
+    def query(
+        self,
+        sql: str,
+        parameters: Sequence[Any] | Mapping[str, Any] = (),
+        *,
+        limit: int = 10_000,
+        timeout_s: float = 30.0,
+    ) -> Sequence[dict[str, Any]]:
+        """Return the rows of a reading SQL statement, each as a dict of its columns.
+
+        This reads what is committed, on a connection of its own, while runs are driven. (A second
+        SQLite library in this process, such as Python's `sqlite3`, is refused: it would lose
+        commits.) The tables are not a stable interface: `loom-runner query "SELECT name, sql FROM
+        sqlite_schema"` shows those of this version. Values are shown as they are stored: large or
+        encrypted ones are bytes.
+
+        Args:
+            sql: One statement that only reads, for instance `SELECT status, count(*) AS n FROM runs
+                GROUP BY status`.
+            parameters: The values for `?`, or a dict of those for `:name`.
+            limit: The largest number of rows; more are an error.
+            timeout_s: The longest time in seconds; more is an error.
+
+        Raises:
+            UsageError: The statement is wrong, would write, or exceeds a limit; or this kind of
+                store has no SQL.
+        """
+        _check_page("query", limit=limit)
+        given: object = timeout_s
+        if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:
+            raise UsageError(f"cannot query with timeout_s={shorten(repr(timeout_s), 40)}: it is a number above 0.")
+        rows: Sequence[dict[str, Any]] = self._of_sqlite("query")(sql, parameters, limit=limit, timeout_s=timeout_s)
+        return rows
+
+    def backup(self, path: str | PathLike[str]) -> int:
+        """Write a copy of the database to a new file, while runs are driven; return its size in
+        bytes.
+
+        The copy has everything that was committed when the copying began, in one file. It works
+        also after the file of an open store was deleted or replaced.
+
+        Args:
+            path: The new file, as `open_store` takes it.
+
+        Raises:
+            UsageError: The file exists or cannot be written, or this kind of store has no backup.
+            StoreError: The database cannot be read.
+
+        Durability: The copy is complete and on disk when this returns; before, it has another name.
+        """
+        size_bytes: int = self._of_sqlite("backup")(path)
+        return size_bytes
+
+    def _of_sqlite(self, name: str) -> Any:
+        method = getattr(self._reader, name, None)
+        if method is None:
+            raise UsageError(f"cannot {name} {self._reader.description}: only a SQLite store can. Use its own tools.")
+        return method
 
     def explain(self, run_id: str) -> Explanation:
         """Explain what happened to a run; `str()` of it is the text, `.data` the facts."""

@@ -90,7 +90,8 @@ def tracing(
     Args:
         on_folded: Called with what the page folds, if it folds anything.
     """
-    folder = Path(path).parent
+    target = Path(path).absolute()  # a step may change the current folder
+    folder = target.parent
     if not folder.is_dir() or Path(path).is_dir():
         raise UsageError(f"cannot write the trace of {run_id!r} to {path}: it is not a file in an existing folder.")
     if not os.access(path if Path(path).exists() else folder, os.W_OK):
@@ -105,7 +106,7 @@ def tracing(
             live.close_all()
             recorded = session.result()
             if reader.get_run(run_id) is not None:
-                folded = write_trace(reader, run_id, path, live=recorded)
+                folded = write_trace(reader, run_id, target, live=recorded)
                 if folded is not None and on_folded is not None:
                     on_folded(folded)
 

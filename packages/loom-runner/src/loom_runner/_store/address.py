@@ -11,7 +11,7 @@ from typing import Final
 from loom_runner._model.formatting import shorten
 from loom_runner.errors import StoreUnreadable, UsageError
 
-__all__ = ["check_file", "database_exists", "sqlite_path"]
+__all__ = ["absolute_path", "address_of", "check_file", "database_exists", "sqlite_path"]
 
 # The last alternative is credentials without a scheme (`user:password@host`), which no message may
 # show. All other names with a colon are paths, for instance `12:30.sqlite` or `C:/runs.sqlite`.
@@ -73,6 +73,30 @@ def database_exists(address: str | os.PathLike[str]) -> bool:
         StoreUnreadable: The system does not say, for instance for lack of permission.
     """
     return _mode_of(sqlite_path(address)) is not None
+
+
+def absolute_path(path: str) -> str:
+    """Return a path that does not depend on the current folder.
+
+    Raises:
+        StoreUnreadable: The path is relative, and the current folder does not exist any more.
+    """
+    try:
+        return os.path.abspath(path)  # noqa: PTH100  (`resolve` follows links, too)
+    except FileNotFoundError as exc:
+        raise StoreUnreadable(
+            f"cannot open {path}: the current folder was deleted. Go to another folder, or name an absolute path."
+        ) from exc
+
+
+def address_of(path: str, absolute: str) -> str:
+    """Return a path as it was given, while it leads to the file at the absolute path; else that
+    path.
+    """
+    try:
+        return path if path == ":memory:" or absolute_path(path) == absolute else absolute
+    except StoreUnreadable:
+        return absolute
 
 
 def check_file(path: str, *, must_exist: bool = False) -> None:

@@ -47,6 +47,8 @@ def unknown_run(reader: StoreReader, run_id: str, verb: str) -> UnknownRun:
     there = [record.run_id for record in reader.list_runs(limit=6)]
     names = ", ".join(there[:5]) + (", ..." if len(there) > 5 else "")
     hint = f"Runs there: {names} (loom-runner list)." if there else "It holds no runs yet."
+    if (copied := getattr(reader, "copied_without_log", None)) is not None:
+        hint += f" The database is incomplete: {copied.text}."
     return UnknownRun(f"cannot {verb} {run_id!r}: there is no such run in {reader.description}. {hint}", run_id=run_id)
 
 

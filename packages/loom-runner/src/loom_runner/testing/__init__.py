@@ -8,9 +8,9 @@
 
     class TestMyStore(StoreContract): ...  # your own implementation of `Store` is correct when it passes
 
-`python -m loom_runner.testing kill | power | faults` counts what is lost or repeated when a small
-agent is killed at random points, when the power fails after any operation on the disk, and when the
-disk refuses any operation.
+`python -m loom_runner.testing kill | power | faults | peek` counts what is lost or repeated when a
+small agent is killed at random points, when the power fails after any operation on the disk, when
+the disk refuses any operation, and when other SQLite libraries use the database.
 """
 
 from loom_runner.testing._clock import FakeClock
@@ -19,6 +19,7 @@ from loom_runner.testing._disk_sweeps import DiskReport, fault_sweep, power_swee
 from loom_runner.testing._effects import EffectLog, memory_folder
 from loom_runner.testing._golden import LoomGolden, comparable_run
 from loom_runner.testing._kill_sweep import KillPoint, SweepReport, Trial, kill_runs, sweep_command
+from loom_runner.testing._peek_sweep import PeekReport, peek_sweep
 from loom_runner.testing._store_contract import StoreContract
 from loom_runner.testing._sweep import sweep
 
@@ -30,6 +31,7 @@ __all__ = [
     "FakeClock",
     "KillPoint",
     "LoomGolden",
+    "PeekReport",
     "StoreContract",
     "SweepReport",
     "Trial",
@@ -38,6 +40,7 @@ __all__ = [
     "fault_sweep",
     "kill_runs",
     "memory_folder",
+    "peek_sweep",
     "power_sweep",
     "sweep",
     "sweep_command",

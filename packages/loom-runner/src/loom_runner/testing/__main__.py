@@ -1,9 +1,10 @@
 """The sweeps, as a command:
-`python -m loom_runner.testing [kill|power|faults] [--number N] [--seed S] [--every K]`.
+`python -m loom_runner.testing [kill|power|faults|peek] [--number N] [--seed S] [--every K]`.
 
 `kill` (the default) kills an agent at random points a thousand times; `power` simulates a loss of
-power after every operation on the disk; `faults` lets the disk refuse every write, sync and open.
-Each counts what is lost or repeated.
+power after every operation on the disk; `faults` lets the disk refuse every write, sync and open;
+`peek` kills processes while other SQLite libraries use their database. Each counts what is lost or
+repeated.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from loom_runner.testing._disk_sweeps import fault_sweep, power_sweep
 from loom_runner.testing._kill_sweep import print_progress, print_report, sweep_parser
+from loom_runner.testing._peek_sweep import peek_sweep
 from loom_runner.testing._sweep import sweep
 
 if TYPE_CHECKING:
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sweep; return 1 if it found problems, else 0."""
     parser = sweep_parser("loom_runner.testing", __doc__, number=1000)
-    parser.add_argument("what", nargs="?", choices=["kill", "power", "faults"], default="kill", help="kill by default")
+    parser.add_argument(
+        "what", nargs="?", choices=["kill", "power", "faults", "peek"], default="kill", help="kill by default"
+    )
     parser.add_argument("--every", type=int, default=1, help="power, faults: every K-th operation only")
     given = parser.parse_args(arguments)
     if given.number < 1 or given.every < 1:
@@ -33,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reports: Sequence[SweepReport | DiskReport]
     if given.what == "kill":
         reports = [sweep(given.number, seed=given.seed, on_progress=print_progress)]
+    elif given.what == "peek":
+        reports = [peek_sweep(given.number, seed=given.seed, on_progress=print_progress)]
     elif given.what == "power":
         reports = [
             power_sweep(durability, every=given.every, seed=given.seed, on_progress=print_progress)

@@ -7,7 +7,7 @@ import apsw
 import pytest
 from loom_runner import AgentRunner, Complete, Continue, SQLiteStore, ToolRegistry
 from loom_runner._store.sqlite import group_commit, locks
-from loom_runner._store.sqlite.locks import LockWait
+from loom_runner._store.sqlite.locks import QUICK, LockWait
 from loom_runner.errors import StoreBusy
 
 
@@ -101,12 +101,12 @@ def test_a_write_of_the_loop_waits_a_moment_and_others_wait_long(monkeypatch):
     slept = []
     monkeypatch.setattr(locks.time, "sleep", slept.append)
     wait = LockWait(30.0)
-    wait.is_quick = True
+    wait.limit = QUICK
     while wait(len(slept)):
         pass
     assert sum(slept) == pytest.approx(0.003)
     slept.clear()
-    wait.is_quick = False
+    wait.limit = wait.patient
     while wait(len(slept)):
         pass
     assert sum(slept) == pytest.approx(30, abs=0.2)

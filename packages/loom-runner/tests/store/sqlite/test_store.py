@@ -143,7 +143,7 @@ def test_the_heartbeat_of_many_runs_is_one_transaction(store, go):
     expire(store)
     store.renew(claims[:1])
     commits = []
-    store._heartbeat.set_commit_hook(lambda: bool(commits.append(1)))
+    store._file.heartbeat().set_commit_hook(lambda: bool(commits.append(1)))
     assert store.renew([*claims, replace(claims[0], fence=9)]) == [replace(claims[0], fence=9)]
     assert len(commits) == 1
     assert all(run.is_leased for run in store.reader.list_runs())

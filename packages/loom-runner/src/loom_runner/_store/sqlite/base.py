@@ -12,7 +12,6 @@ rows inside the open transaction, awaits nothing, and raises to have its changes
 from __future__ import annotations
 
 import json
-import threading
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from loom_runner._store.sqlite.group_commit import GroupCommit
@@ -65,7 +64,7 @@ class Reads:
     @property
     def address(self) -> str:
         """See `StoreReader`."""
-        return self._file.path
+        return self._file.address
 
     def _read(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._file.lock, self._file.named_errors():
@@ -81,8 +80,6 @@ class Writes(Reads):
         self._execute = file.db.cursor().execute
         """For the statements of every step, which return no rows. A new cursor for each would cost
         as much as the statement."""
-        self._heartbeat: apsw.Connection | None = None
-        self._heartbeat_lock = threading.Lock()
         self._is_closed = False
         self._group = GroupCommit(file)
         self._held: set[int] = set()

@@ -76,7 +76,7 @@ class KeyWrites(KeyReads, Writes):
 
 def rekey(path: str, keys: KeyRing) -> int:
     """See `SQLiteStore.rekey`."""
-    file = SQLiteFile(path, "power", read_only=False)
+    file = SQLiteFile(path, "power", read_only=False, is_shared=False)
     db = file.db
     cells = Cells(db, file.path, keys, 0)
     count = 0
@@ -102,5 +102,5 @@ def rekey(path: str, keys: KeyRing) -> int:
             db.execute("VACUUM")
             db.pragma("journal_mode", "wal")
     finally:
-        file.close(db)
+        file.close()
     return count

@@ -5,17 +5,23 @@ errors.
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
-from contextlib import suppress
+import weakref
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from loom_runner._store.address import check_file
-from loom_runner._store.sqlite.locks import LockWait
+from loom_runner._store.address import absolute_path, address_of, check_file
+from loom_runner._store.sqlite.forks import ForkedConnection, refuse_after_fork
+from loom_runner._store.sqlite.locks import QUICK, LockWait
+from loom_runner._store.sqlite.log_mark import LogMark, copied_without_log, remove_marks
 from loom_runner._store.sqlite.named_errors import is_locked, named, named_errors
+from loom_runner._store.sqlite.open_files import opening
 from loom_runner._store.sqlite.schema import APPLICATION_ID, FILLED_IN, MIGRATIONS
 from loom_runner.errors import (
+    StoreError,
     StoreTooNew,
     StoreUnreadable,
     UsageError,
@@ -23,10 +29,14 @@ from loom_runner.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from types import TracebackType
 
     import apsw
+
+    from loom_runner._store.sqlite.log_mark import CopyWithoutLog
+    from loom_runner._store.sqlite.open_files import OpenFile
 
 __all__ = ["Durability", "SQLiteFile"]
 
@@ -35,51 +45,185 @@ Durability = Literal["power", "process", "memory"]
 
 _SYNCHRONOUS: Final[dict[Durability, tuple[str, int]]] = {"power": ("FULL", 2), "process": ("NORMAL", 1)}
 _WAIT_FOR_WRITERS_S: Final = 30.0
+_BUSY_MS: Final = int(_WAIT_FOR_WRITERS_S * 1000)
+_BEAT_WAIT_MS: Final = 2_000
+_PAGES_OF_HEARTBEATS: Final = 10_000
+_FIRST_WITH_ABOUT: Final = 3
+"""The format that added the table `about`."""
 _memory_names = itertools.count()
 
 
 class SQLiteFile:
-    """An open database of this package. `db` is used under `lock` only; `second` opens a connection
-    for another thread."""
+    """An open database of this package. `db` is used under `lock` only; `heartbeat` returns a
+    connection for another thread, which is used under `heartbeat_lock`.
 
-    def __init__(self, path: str, durability: Durability, *, read_only: bool) -> None:
+    Args:
+        path: The file, as the user named it. It is resolved now, whatever the current folder is
+            later.
+        is_shared: Hold the file (see `open_files`). False for a caller that needs it alone.
+    """
+
+    def __init__(self, path: str, durability: Durability, *, read_only: bool, is_shared: bool = True) -> None:
         if durability not in get_args(Durability):
             raise UsageError(f"cannot open a store with durability {durability!r}: it is power, process or memory.")
         self.in_memory = durability == "memory" or path == ":memory:"
         self.durability: Durability = "memory" if self.in_memory else durability
         self.path = path
+        self._absolute = path if path == ":memory:" else absolute_path(path)
         self.lock = threading.RLock()
+        self.heartbeat_lock = threading.RLock()
+        self.copied_without_log: CopyWithoutLog | None = None
+        """See the function of this name."""
         self._read_only = read_only
+        self._had_log = False
+        self._pid = os.getpid()
+        self._heartbeat: apsw.Connection | None = None
+        self._open_file: OpenFile | None = None
+        self._mark: LogMark | None = None
         # The name that this process's connections share when there is no file (SQLite's memdb).
-        self._target = f"file:/loom-{id(self)}-{next(_memory_names)}?vfs=memdb" if self.in_memory else path
+        name = f"file:/loom-{id(self)}-{next(_memory_names)}?vfs=memdb"
+        self._target = name if self.in_memory else os.path.realpath(self._absolute)
         with self.named_errors():
-            self.db = self._open()
-        wait = LockWait(_WAIT_FOR_WRITERS_S)
-        self.db.set_busy_handler(wait)
+            self.db = self._open(is_shared=is_shared)
+        self._lock_wait = LockWait(_WAIT_FOR_WRITERS_S)
+        self.db.set_busy_handler(self._lock_wait)
         self.transaction = Transaction(self)
-        self.quick_transaction = QuickTransaction(self, wait)
+        self.quick_transaction = QuickTransaction(self, self._lock_wait)
+        self._all = [self.db]
+        # For a store that is forgotten without being closed. A connection refers to this object
+        # through its hooks, so the finalizer must not refer to it.
+        self._finalizer = weakref.finalize(self, _close_forgotten, self._open_file, weakref.ref(self.db), self._pid)
+        self._finalizer.atexit = False
+        refuse_after_fork(self)
 
-    def second(self) -> apsw.Connection:
-        """Open a connection for another thread, with the same durability."""
-        db = self._connect()
-        self._set_synchronous(db)
+    @property
+    def address(self) -> str:
+        """The path as the user named it, while it leads to the file; else the absolute path."""
+        return address_of(self.path, self._absolute)
+
+    def heartbeat(self) -> apsw.Connection:
+        """Return the connection for the heartbeat's thread, with the same durability."""
+        if self._heartbeat is None:
+            self._heartbeat = self.second()
+            self._heartbeat.set_busy_timeout(_BEAT_WAIT_MS)  # the heartbeat repeats it
+            self._all.append(self._heartbeat)
+        return self._heartbeat
+
+    def second(self, *, read_only: bool = False) -> apsw.Connection:
+        """Open another connection. It is closed before `close` is called, except the heartbeat's.
+
+        Raises:
+            StoreReplaced: The file is not the one that was opened.
+            StoreForked: This process did not open it.
+        """
+        if isinstance(self.db, ForkedConnection):
+            self.db.refuse()
+        if not self._finalizer.alive:
+            raise StoreError(f"cannot use {self.path}: the store was closed. Open it again.")
+        if self._open_file is not None:
+            self._open_file.check_name()
+        db = self._connect(read_only=read_only)
+        if not read_only:
+            self._set_synchronous(db)
+            db.wal_autocheckpoint(_PAGES_OF_HEARTBEATS)  # the other connection does it earlier, see `log_mark`
         return db
 
-    @staticmethod
-    def close(db: apsw.Connection) -> None:
-        """Close a connection. When the last one closes, SQLite moves the log into the file. If that
-        fails, nothing is lost, because everything committed is in the log."""
-        import apsw
+    def close(self) -> None:
+        """Close all connections. When the last one of all processes closes, SQLite moves the log
+        into the file. If that fails, nothing is lost, because everything committed is in the log.
+        """
+        if self._pid != os.getpid():
+            return
+        with self.lock, self.heartbeat_lock:
+            if self._finalizer.detach() is None:
+                return
+            if self._mark is not None:
+                self._mark.before_close()
+            with nullcontext() if self._open_file is None else self._open_file.closing():
+                for db in self._all:
+                    _close_one(db)
 
-        with suppress(apsw.Error):
-            db.close()
+    # ------------------------------------------------------------------ checks
+
+    def announce(self) -> None:
+        """Prepare for driving runs: see `log_mark`."""
+        if self._mark is not None:
+            with self.lock:
+                self._mark.announce()
+
+    def check_commit(self) -> None:
+        """Check that what was committed is on disk under the file's name, before it is
+        acknowledged.
+
+        Raises:
+            StoreReplaced: It is not; nothing more is written.
+            StoreUnlocked: Another library released the locks.
+        """
+        if self._open_file is not None:
+            self._open_file.check()
+        if self._mark is not None:
+            self._mark.after_commit()
+
+    def check_usable(self) -> None:
+        """Raise what an earlier check found, or that this process did not open the file."""
+        if isinstance(self.db, ForkedConnection):
+            self.db.refuse()
+        if self._open_file is not None:
+            self._open_file.refuse()
+
+    def examine(self) -> None:
+        """Check all that can be checked of the file and of this process; see `open_files`."""
+        if self._open_file is not None:
+            self._open_file.examine()
+
+    @property
+    def is_committing_alone(self) -> bool:
+        """Whether the commit that happens now is one of this class, and not of a caller."""
+        return self._mark is not None and self._mark.is_writing
+
+    # ------------------------------------------------------------------ forks, see `forks`
+
+    @property
+    def locks(self) -> tuple[Any, ...]:
+        return self.lock, self.heartbeat_lock
+
+    def connections(self) -> list[Any]:
+        return list(self._all)
+
+    def replace_connections(self, by: ForkedConnection) -> None:
+        self._finalizer.detach()
+        self.db = by  # type: ignore[assignment]  # it refuses every use
+        self._heartbeat = by  # type: ignore[assignment]
+        self._open_file = self._mark = None
 
     # ------------------------------------------------------------------ opening
 
-    def _open(self) -> apsw.Connection:
-        if not self.in_memory:
-            check_file(self.path, must_exist=self._read_only)
-        db = self._connect()
+    def _open(self, *, is_shared: bool) -> apsw.Connection:
+        if self.in_memory:
+            return self._prepared()
+        check_file(self.path, must_exist=self._read_only)
+        self._had_log = _has_content(f"{self._target}-wal")
+        with opening(self._target) as file:
+            db = self._prepared()
+            try:
+                if not self._read_only:
+                    self._mark = LogMark(
+                        db,
+                        synchronous=_SYNCHRONOUS[self.durability][1],
+                        has_readers=self._has_readers,
+                        without_waiting=self._without_waiting,
+                        copied=self.copied_without_log,
+                        path=self.path,
+                    )
+                if is_shared:
+                    self._open_file = file.keep()
+            except BaseException:
+                db.close()
+                raise
+        return db
+
+    def _prepared(self) -> apsw.Connection:
+        db = self._connect(read_only=self._read_only)
         try:
             self._check_and_prepare(db)
         except BaseException:
@@ -87,21 +231,34 @@ class SQLiteFile:
             raise
         return db
 
-    def _connect(self) -> apsw.Connection:
+    def _connect(self, *, read_only: bool) -> apsw.Connection:
         import apsw
 
-        flags = apsw.SQLITE_OPEN_READONLY if self._read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         db = apsw.Connection(self._target, flags=flags | (apsw.SQLITE_OPEN_URI if self.in_memory else 0))
-        db.set_busy_timeout(int(_WAIT_FOR_WRITERS_S * 1000))
-        if self._read_only:
+        db.set_busy_timeout(_BUSY_MS)
+        if read_only and not self.in_memory:
             try:
                 db.pragma("user_version")
             except (apsw.CantOpenError, apsw.ReadOnlyError):
                 # A WAL database on a read-only medium, which no process can be writing to.
                 db.close()
-                uri = f"{Path(self.path).resolve().as_uri()}?immutable=1"
+                uri = f"{Path(self._target).as_uri()}?immutable=1"
                 db = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         return db
+
+    def _has_readers(self) -> bool:
+        return self._open_file is not None and self._open_file.has_readers()
+
+    @contextmanager
+    def _without_waiting(self) -> Iterator[None]:
+        """Do not wait for other writers in the block."""
+        wait = self._lock_wait
+        limit, wait.limit = wait.limit, 0
+        try:
+            yield
+        finally:
+            wait.limit = limit
 
     def _check_and_prepare(self, db: apsw.Connection) -> None:
         version = int(db.pragma("user_version"))
@@ -114,6 +271,8 @@ class SQLiteFile:
                 f"cannot open {self.path}: its format is {version} and this loom-runner knows up to {len(MIGRATIONS)}. "
                 "Upgrade loom-runner."
             )
+        if version >= _FIRST_WITH_ABOUT and not self.in_memory:
+            self.copied_without_log = copied_without_log(db, had_log=self._had_log)
         if not self._read_only:
             self._prepare(db, version)
         elif version < len(MIGRATIONS):
@@ -139,6 +298,8 @@ class SQLiteFile:
                 FILLED_IN[number](db)
             db.pragma("user_version", number)
             db.pragma("application_id", APPLICATION_ID)
+        if self._had_log:
+            remove_marks(db)
         db.execute("COMMIT")
         self._set_synchronous(db)
 
@@ -180,21 +341,46 @@ class SQLiteFile:
         return named(exc, self.path)
 
 
+def _close_forgotten(file: OpenFile | None, db: weakref.ref[apsw.Connection], pid: int) -> None:
+    if file is not None and pid == os.getpid():
+        with file.closing():
+            if (found := db()) is not None:
+                _close_one(found)
+
+
+def _close_one(db: apsw.Connection) -> None:
+    import apsw
+
+    with suppress(apsw.Error):
+        db.close()
+
+
+def _has_content(path: str) -> bool:
+    try:
+        return Path(path).stat().st_size > 0
+    except OSError:
+        return False
+
+
 class Transaction:
     """A context manager: BEGIN IMMEDIATE, then COMMIT, or ROLLBACK if anything is raised. One
     object per file, for speed."""
 
-    __slots__ = ("_db", "_execute", "_file", "_lock")
+    __slots__ = ("_execute", "_file", "_lock")
 
     def __init__(self, file: SQLiteFile) -> None:
         self._file = file
         self._lock = file.lock
-        self._db = file.db
         self._execute = file.db.cursor().execute  # a cursor of its own: a new one for each statement costs as much
+
+    @property
+    def _db(self) -> apsw.Connection:
+        return self._file.db
 
     def __enter__(self) -> apsw.Connection:
         self._lock.acquire()
         try:
+            self._file.check_usable()
             self._execute("BEGIN IMMEDIATE")
         except BaseException as exc:
             self._lock.release()
@@ -208,6 +394,7 @@ class Transaction:
         try:
             if exc is None:
                 self._execute("COMMIT")
+                self._file.check_commit()
                 return
         except BaseException as failure:
             self._roll_back()
@@ -242,8 +429,9 @@ class QuickTransaction(Transaction):
 
     def __enter__(self) -> apsw.Connection:
         self._lock.acquire()
-        self._wait.is_quick = True
+        self._wait.limit = QUICK
         try:
+            self._file.check_usable()
             self._execute("BEGIN IMMEDIATE")
         except BaseException as exc:
             self._lock.release()
@@ -254,5 +442,5 @@ class QuickTransaction(Transaction):
                 raise
             raise named from exc
         finally:
-            self._wait.is_quick = False
+            self._wait.limit = self._wait.patient
         return self._db

@@ -14,29 +14,31 @@ from __future__ import annotations
 import time
 from typing import Final
 
-__all__ = ["LockWait"]
+__all__ = ["QUICK", "LockWait"]
 
 _DELAYS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.025, 0.025, 0.05, 0.05)
 _LAST_DELAY_S: Final = 0.1
-_QUICK_TRIES: Final = 2
+QUICK: Final = 2
 
 
 class LockWait:
     """The busy handler of one connection.
 
     Attributes:
-        is_quick: The event loop waits. Set under the lock of the connection.
+        limit: The number of tries, set under the lock of the connection: `patient`, `QUICK` on the
+            thread of an event loop, or 0 where it does not matter whether the write takes place.
+        patient: The number of tries that take `longest_s`.
     """
 
-    __slots__ = ("_tries", "is_quick")
+    __slots__ = ("limit", "patient")
 
     def __init__(self, longest_s: float) -> None:
-        self._tries = len(_DELAYS_S) + int(max(0.0, longest_s - sum(_DELAYS_S)) / _LAST_DELAY_S)
-        self.is_quick = False
+        self.patient = len(_DELAYS_S) + int(max(0.0, longest_s - sum(_DELAYS_S)) / _LAST_DELAY_S)
+        self.limit = self.patient
 
     def __call__(self, tries: int) -> bool:
         """Wait before the next try; False gives up."""
-        if tries >= (_QUICK_TRIES if self.is_quick else self._tries):
+        if tries >= self.limit:
             return False
         time.sleep(_DELAYS_S[tries] if tries < len(_DELAYS_S) else _LAST_DELAY_S)
         return True

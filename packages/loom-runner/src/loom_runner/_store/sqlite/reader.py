@@ -4,15 +4,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loom_runner._model.records import RunSummary
+from loom_runner._store.sqlite.backup import backup
 from loom_runner._store.sqlite.folding import FoldReads
+from loom_runner._store.sqlite.query import query
 from loom_runner._store.sqlite.retention import RetentionReads
 from loom_runner._store.sqlite.run_tree import RunTreeReads
 from loom_runner._store.sqlite.schema import MIGRATIONS
 from loom_runner._store.sqlite.verify import VerifyReads
 from loom_runner.errors import UnknownRun
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
+
+    from loom_runner._store.sqlite.log_mark import CopyWithoutLog
 
 __all__ = ["SQLiteReader"]
 
@@ -65,6 +73,23 @@ class SQLiteReader(VerifyReads, RunTreeReads, FoldReads, RetentionReads):
             processes=processes,
         )
 
+    @property
+    def copied_without_log(self) -> CopyWithoutLog | None:
+        """How the file was copied without its log; None if it is complete."""
+        return self._file.copied_without_log
+
+    def query(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), *, limit: int, timeout_s: float
+    ) -> list[dict[str, Any]]:
+        """See `Runs.query`."""
+        with self._file.named_errors():
+            return query(self._file, sql, parameters, limit=limit, timeout_s=timeout_s)
+
+    def backup(self, address: str | PathLike[str]) -> int:
+        """See `Runs.backup`."""
+        with self._file.named_errors():
+            return backup(self._file, address)
+
     def facts(self) -> dict[str, Any]:
         """Return facts about the database as JSON, for `doctor`."""
         import apsw
@@ -88,6 +113,7 @@ class SQLiteReader(VerifyReads, RunTreeReads, FoldReads, RetentionReads):
                 **count,
                 "blob_bytes": db.execute("SELECT coalesce(sum(size_bytes), 0) FROM blobs").get,
                 "is_encrypted": self.is_encrypted,
+                "copied_without_log": self.copied_without_log,
                 "key_ids": [] if self._cells.keys is None else list(self._cells.keys.key_ids),
                 "keep": str(self._keep),
             }

@@ -45,8 +45,6 @@ _NEWEST_OF: Final = """
 """
 _RENEW: Final = f"UPDATE runs SET renewed_at = {NOW_MS} WHERE run_key = ? AND fence = ? AND renewed_at IS NOT NULL"
 
-_BEAT_WAIT_MS: Final = 2_000
-
 
 def _after_prefix(prefix: str) -> str:
     """Return the least text, in SQLite's order, after all those that begin with a prefix."""
@@ -129,6 +127,7 @@ class RunWrites(Writes):
     """Write `runs` and `leases`."""
 
     async def create_run(self, run: NewRun, lease: LeaseRequest) -> Claim | None:
+        self._file.announce()
         return await self._write_first(self._create_run, run, lease)
 
     def _create_run(self, db: apsw.Connection, run: NewRun, lease: LeaseRequest) -> Claim | None:
@@ -158,6 +157,7 @@ class RunWrites(Writes):
         return claim
 
     async def claim_run(self, seen: RunRecord, lease: LeaseRequest, *, take_over: bool) -> Claim | None:
+        self._file.announce()
         return await self._write_first(self._claim_run, seen, lease, take_over)
 
     def _claim_run(self, db: apsw.Connection, seen: RunRecord, lease: LeaseRequest, take_over: bool) -> Claim | None:
@@ -211,13 +211,11 @@ class RunWrites(Writes):
         return claim
 
     def renew(self, claims: Sequence[Claim]) -> list[Claim]:
-        with self._heartbeat_lock, self._file.named_errors():
+        with self._file.heartbeat_lock, self._file.named_errors():
             if self._is_closed:
                 return []
-            if self._heartbeat is None:
-                self._heartbeat = self._file.second()
-                self._heartbeat.set_busy_timeout(_BEAT_WAIT_MS)  # the heartbeat repeats it
-            db = self._heartbeat
+            self._file.check_usable()
+            db = self._file.heartbeat()
             lost = []
             db.execute("BEGIN IMMEDIATE")  # one transaction, and one sync, for all of them
             try:
@@ -230,6 +228,7 @@ class RunWrites(Writes):
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+            self._file.examine()
             return lost
 
     @staticmethod

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner._store.address import check_file
+from loom_runner._store.address import absolute_path, address_of, check_file
+from loom_runner._store.sqlite.forks import refuse_after_fork
 from loom_runner._store.sqlite.named_errors import named_errors
+from loom_runner._store.sqlite.open_files import opening
 from loom_runner.errors import StoreTooNew
 
 if TYPE_CHECKING:
@@ -17,10 +20,15 @@ if TYPE_CHECKING:
     import apsw
 
     from loom_runner._store.side_tables import Migration
+    from loom_runner._store.sqlite.forks import ForkedConnection
+    from loom_runner._store.sqlite.open_files import OpenFile
 
 __all__ = ["SQLiteSideTables"]
 
 _WAIT_FOR_WRITERS_MS: Final = 30_000
+_PAGES_BESIDE_RUNS: Final = 10_000
+"""The size of the log at which it is moved into the file. The store of the runs does it earlier
+(see `log_mark`)."""
 _VERSIONS: Final = """
     CREATE TABLE IF NOT EXISTS side_tables (name TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID
 """
@@ -39,30 +47,45 @@ class SQLiteSideTables:
         functions: Mapping[str, Callable[..., Any]] | None = None,
         is_private: bool = False,
     ) -> None:
-        self.address = path
+        self.path = path
+        self.locks = (threading.RLock(),)
+        self._absolute = path if path == ":memory:" else absolute_path(path)
+        self._pid = os.getpid()
+        self._open_file: OpenFile | None = None
         with named_errors(path):
-            self._db = self._connected(path, is_private=is_private)
+            self._db = self._connected(is_private=is_private)
             try:
                 for function_name, function in (functions or {}).items():
                     self._db.create_scalar_function(function_name, function)
                 self._migrate(name, migrations, always)
             except BaseException:
-                self._db.close()
+                self.close()
                 raise
+        refuse_after_fork(self)
 
-    @staticmethod
-    def _connected(path: str, *, is_private: bool) -> apsw.Connection:
+    @property
+    def address(self) -> str:
+        """See `SideTables`."""
+        return address_of(self.path, self._absolute)
+
+    def _connected(self, *, is_private: bool) -> apsw.Connection:
         import apsw
 
-        if path != ":memory:":
-            check_file(path)
-            if is_private and not Path(path).exists():
-                os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-        db = apsw.Connection(path)
-        db.set_busy_timeout(_WAIT_FOR_WRITERS_MS)
-        if db.pragma("journal_mode") != "wal" and path != ":memory:":
-            db.pragma("journal_mode", "wal")  # readers do not wait for writers
-        db.pragma("synchronous", "FULL")
+        if self.path == ":memory:":
+            return apsw.Connection(":memory:")
+        check_file(self.path)
+        real = os.path.realpath(self._absolute)
+        if is_private and not Path(real).exists():
+            os.close(os.open(real, os.O_CREAT | os.O_WRONLY, 0o600))
+        with opening(real) as file:
+            db = apsw.Connection(real)
+            db.set_busy_timeout(_WAIT_FOR_WRITERS_MS)
+            if db.pragma("journal_mode") != "wal":
+                db.pragma("journal_mode", "wal")  # readers do not wait for writers
+            db.pragma("synchronous", "FULL")
+            if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").get:
+                db.wal_autocheckpoint(_PAGES_BESIDE_RUNS)
+            self._open_file = file.keep()
         return db
 
     def _migrate(self, name: str, migrations: Sequence[Migration], always: str) -> None:
@@ -73,7 +96,7 @@ class SQLiteSideTables:
             version = self._version(name)  # another process may have migrated since
             if version > len(migrations):
                 raise StoreTooNew(
-                    f"cannot use {self.address}: its {name} tables have format {version}, and this version knows up "
+                    f"cannot use {self.path}: its {name} tables have format {version}, and this version knows up "
                     f"to {len(migrations)}. Upgrade the program."
                 )
             for migration in migrations[version:]:
@@ -93,23 +116,40 @@ class SQLiteSideTables:
 
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
-        with named_errors(self.address):
+        with self.locks[0], named_errors(self.path):
+            if self._open_file is not None:
+                self._open_file.refuse()
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
                 self._db.execute("COMMIT")
+                if self._open_file is not None:
+                    self._open_file.check()
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
 
     def rows(self, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
-        with named_errors(self.address):
+        with named_errors(self.path):
             return self._db.execute(sql, values).fetchall()
 
     def change_mark(self) -> object:
-        with named_errors(self.address):
+        with named_errors(self.path):
             return self._db.pragma("data_version")
 
     def close(self) -> None:
-        self._db.close()
+        if self._pid != os.getpid():
+            return
+        file, self._open_file = self._open_file, None
+        with nullcontext() if file is None else file.closing():
+            self._db.close()
+
+    # ------------------------------------------------------------------ forks, see `forks`
+
+    def connections(self) -> list[Any]:
+        return [self._db]
+
+    def replace_connections(self, by: ForkedConnection) -> None:
+        self._open_file = None
+        self._db = by  # type: ignore[assignment]  # it refuses every use

@@ -20,8 +20,10 @@ journal of that switch and undo later commits. `process`: WAL with `NORMAL`, whi
 but not the loss of power. `memory`: no file. The settings are read back after they are set.
 
 *Connections.* One for the driver, under a lock, and one for the heartbeat's thread, opened at the
-first heartbeat. apsw contains its own SQLite, because those of current systems have a bug that can
-damage a WAL database with several writers (fixed in 3.51.3).
+first heartbeat. Each commit is checked before it is acknowledged (see `open_files`), and the file
+is held against other SQLite libraries in the process (see `hold`). apsw contains its own SQLite,
+because those of current systems have a bug that can damage a WAL database with several writers
+(fixed in 3.51.3).
 
 *Modules.* One per group of tables (`runs`, `steps`, `tool_calls`, `signals`, `approvals`,
 `run_tree`), each with its reads and its writes (see `base`). `reader` combines all reads, this
@@ -29,7 +31,7 @@ module all writes. `readiness` maintains `ready_at`, `rows` converts rows to rec
 files, `schema` defines the tables, `retention` deletes rows, `encryption` checks keys. The encoding
 of a text in a column is in `_store/cells.py`, that of a run's states in `_store/history.py`.
 
-*Not supported.* Network file systems; use across `fork()`: open a store after it.
+*Not supported.* Network file systems. Use across `fork()` is refused (see `forks`).
 """
 
 from __future__ import annotations
@@ -183,17 +185,15 @@ class SQLiteStore(RunWrites, StepWrites, ToolWrites, SignalWrites, KeyWrites):
         """
 
         def hook() -> bool:
-            listener()
+            if not self._file.is_committing_alone:
+                listener()
             return False
 
         self._file.db.set_commit_hook(hook)
 
     def close(self) -> None:
-        with self._file.lock, self._heartbeat_lock:
-            self._is_closed = True
-            self._file.close(self._file.db)
-            if self._heartbeat is not None:
-                self._file.close(self._heartbeat)
+        self._is_closed = True
+        self._file.close()
 
     @staticmethod
     def rekey(path: str | PathLike[str], keys: KeyRing) -> int:

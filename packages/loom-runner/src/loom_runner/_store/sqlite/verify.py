@@ -77,11 +77,11 @@ class VerifyReads(RunReads, StepReads, ToolReads, SignalReads, ApprovalReads, Ke
     def verify(self, run_id: str | None = None) -> VerifyReport:
         """Read one run, or the whole database, and report problems.
 
-        Checked of the file: SQLite's integrity check, and the hash of every blob. Checked of a run:
-        its steps are consecutive, except for those that retention deleted; every state can be
-        rebuilt and is JSON; its other texts can be read; every tool call of a committed step has an
-        end, and no call belongs to a step that was not reached; every step was written under a
-        recorded lease.
+        Checked of the file: SQLite's integrity check, the hash of every blob, and whether it is a
+        copy without its log. Checked of a run: its steps are consecutive, except for those that
+        retention deleted; every state can be rebuilt and is JSON; its other texts can be read;
+        every tool call of a committed step has an end, and no call belongs to a step that was not
+        reached; every step was written under a recorded lease.
 
         Raises:
             UnknownRun: There is no such run.
@@ -137,6 +137,9 @@ class VerifyReads(RunReads, StepReads, ToolReads, SignalReads, ApprovalReads, Ke
         for (line,) in self._read("PRAGMA integrity_check(20)", ()):
             if line != "ok":
                 yield Problem(self.description, str(line))
+        copied = self._file.copied_without_log
+        if copied is not None and not copied.was_driven:
+            yield Problem(self.description, copied.text)
         checked["databases"] = 1
         for (address,) in self._read("SELECT hash FROM blobs", ()):
             checked["blobs"] += 1
