@@ -175,7 +175,7 @@ def test_an_approval_is_requested_given_by_a_button_and_the_run_resumes(folder: 
     api.press("nonsense", ALICE)
     api.until("answerCallbackQuery", "does not belong to a request here")
     api.say("/approvals", ALICE)
-    api.until("sendMessage", "inc-001:sub:executor#1: rollback-service api")
+    api.until("sendMessage", "inc-001:sub:executor#r1: rollback-service api")
     api.say("/explain inc-001", EVE)
     api.until("sendMessage", "You are not registered here")
     assert Drill(folder.folder / "ops.sqlite.drill" / "inc-001").commands == []
@@ -225,7 +225,7 @@ def test_requests_are_retried_after_errors_of_telegram(folder: Folder, api: BotA
     ]
     process = folder.process()
     api.say("/approvals", ALICE)
-    api.until("sendMessage", "inc-001:sub:executor#1")
+    api.until("sendMessage", "inc-001:sub:executor#r1")
     assert "trying again" in Folder.end(process)
 
 

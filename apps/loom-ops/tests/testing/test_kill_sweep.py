@@ -56,7 +56,7 @@ def test_only_who_may_approve_a_command_may_resolve_it(tmp_path: Path, wanted: d
     settings.write_text('[groups]\noperators = ["somebody-else"]\n')
     trial.settle()
     assert "ended with 5" in trial.problems[0] and "somebody-else" not in trial.problems[0]
-    assert "cannot resolve inc-001:sub:executor#1" in trial.problems[0]
+    assert "cannot resolve inc-001:sub:executor#2:" in trial.problems[0]
     settings.unlink()
     trial.problems.clear()
     left = trial.finish()

@@ -36,12 +36,12 @@ export function Request({ request, mayDecide, onDecided }: Props) {
   }
 
   return (
-    <article class={`request ${isPending ? "open" : ""}`} aria-label={`approval ${request.run_id}#${request.number}`}>
+    <article class={`request ${isPending ? "open" : ""}`} aria-label={`approval ${request.run_id}#r${request.number}`}>
       <h3>
         <code>{request.tool}</code>
         <span class={`pill t-${tone(request.status)}`}>{request.status}</span>
         <span class="faint">
-          {request.ancestors.length > 0 && `${request.name} `}#{request.number}
+          {request.ancestors.length > 0 && `${request.name} `}#r{request.number}
           {isPending && request.expires_at ? `, ${until(request.expires_at)}` : ""}
           {request.needed > 1 ? `, needs ${request.needed} people` : ""}
         </span>

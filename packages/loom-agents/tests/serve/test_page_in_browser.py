@@ -106,7 +106,7 @@ def test_a_run_is_started_watched_approved_by_a_click_and_answered(open_page: An
     page.get_by_text("No runs yet.").wait_for()
     assert "token" not in page.url
     start(page, "the <b>file</b>")
-    request = page.get_by_role("article", name="approval run-0#1")
+    request = page.get_by_role("article", name="approval run-0#r1")
     assert "it touches" in request.inner_text()
     assert '"text": "the <b>file</b>"' in request.inner_text()
     assert "$ touch 'a file' 'it'\\''s'" in request.inner_text()
@@ -125,7 +125,7 @@ def test_a_run_is_started_watched_approved_by_a_click_and_answered(open_page: An
     shoot(page, "serve-answered")
     page.get_by_label("message").fill("again")
     page.get_by_label("message").press("Control+Enter")
-    page.get_by_role("article", name="approval run-0#2").get_by_role("button", name="Deny").click()
+    page.get_by_role("article", name="approval run-0#r2").get_by_role("button", name="Deny").click()
     page.get_by_text("Done: not run, and not waiting for a decision").wait_for()
 
 

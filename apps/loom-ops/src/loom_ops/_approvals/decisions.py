@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from loom_agents.cli import request_name, requests_in_tree
 from loom_runner.cli_base import ExitCode
-from loom_runner.run_ids import root_run_id
+from loom_runner.run_ids import call_id, root_run_id
 
 from loom_ops._approvals.people import objection
 from loom_ops._approvals.requests import choose_request
@@ -105,7 +105,7 @@ class DecisionService:
 
         Durability: decision and audit entry are on disk when this returns.
         """
-        self._require_permission(verdict, request, person)
+        self._require_permission(f"{verdict} {request_name(request)}", verdict, request, person)
         decided = await self.engine.decide(
             run_id=request["run_id"],
             number=request["number"],
@@ -138,7 +138,7 @@ class DecisionService:
         in_doubt = [row for row in self.runs.doubts(run_id) if row["id"] == f"{run_id}#{call}"]
         for request in self.runs.approvals(run_id):
             if any((request["key"], request["step_index"]) == (row["key"], row["step_index"]) for row in in_doubt):
-                self._require_permission("resolve", request, person)
+                self._require_permission(f"resolve {call_id(run_id, call)}", "resolve", request, person)
         result = {"ok": True, "text": f"{person} confirmed that it was done"} if how == "result" else None
         await self.engine.resolve(run_id=run_id, call=call, how=how, result=result, decided_by=person.name)
         root = root_run_id(run_id)
@@ -165,11 +165,11 @@ class DecisionService:
         with open_trail(self.database) as trail:
             trail.append([AuditFact(name, request["run_id"], at, "approval.refused", person.name, content)])
 
-    def _require_permission(self, verb: str, request: Request, person: Person) -> None:
+    def _require_permission(self, what: str, verb: str, request: Request, person: Person) -> None:
         why = self.refusal(verb, request, person)
         if why is not None:
             raise LoomOpsError(
-                f"cannot {verb} {request_name(request)}: {why}.",
+                f"cannot {what}: {why}.",
                 exit_code=ExitCode.DENIED,
                 run_id=request["run_id"],
             )

@@ -59,7 +59,7 @@ def shoot(page: Any, name: str) -> None:
 def test_an_incident_is_started_approved_and_recovered_on_the_page(page: Any, tmp_path: Path) -> None:
     page.get_by_label("message").fill("incident: API latency")
     page.get_by_role("button", name="Start").click()
-    request = page.get_by_role("article", name=re.compile("approval inc-.*:sub:executor#1")).first
+    request = page.get_by_role("article", name=re.compile("approval inc-.*:sub:executor#r1")).first
     request.wait_for()
     shown = request.inner_text()
     for text in ("$ rollback-service api", "redeploy-service api", "operators", "slow since the last release"):
