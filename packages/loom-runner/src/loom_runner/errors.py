@@ -283,13 +283,21 @@ class StateDecodeError(StateError):
 
     Attributes:
         raw: The stored JSON, which is unchanged.
+        misfit: The value that does not fit, and why; empty if the reason is another one.
     """
 
     def __init__(
-        self, message: str, *, run_id: str | None = None, step_index: int | None = None, raw: str | None = None
+        self,
+        message: str,
+        *,
+        run_id: str | None = None,
+        step_index: int | None = None,
+        raw: str | None = None,
+        misfit: str = "",
     ) -> None:
         super().__init__(message, run_id=run_id, step_index=step_index)
         self.raw = raw
+        self.misfit = misfit
 
 
 class OutcomeError(StateError):

@@ -270,10 +270,10 @@ def test_an_existing_run_with_another_input_is_an_error(place):
         ("raises.py", "\n1 / 0", "it raised ZeroDivisionError: division by zero (raises.py:2)"),
         ("imports.py", "import no_such_thing", "it raised ModuleNotFoundError: No module named 'no_such_thing'"),
         ("exits.py", "raise SystemExit(3)", "it raised SystemExit: 3"),
-        ("empty.py", "def other(): ...", "it has neither build_runner(db_path) nor step(state, ctx)"),
+        ("empty.py", "def other(): ...", "it has no build_runner(db_path), no agent"),
         ("attr.py:nope", "def other(): ...", "attr.py has no nope. It has: other."),
-        ("number.py:x", "x = 3", "x is an int, not a function"),
-        ("none.py", "def build_runner(db): ...", "build_runner returned None, not an AgentRunner"),
+        ("number.py:x", "x = 3", "x is an int. Name a function"),
+        ("none.py", "def build_runner(db): ...", "build_runner returned None. Return an AgentRunner"),
         ("bad.py", "def build_runner(db): raise KeyError('k')", "build_runner() raised KeyError: 'k' (bad.py:1)"),
         (
             "state.py",

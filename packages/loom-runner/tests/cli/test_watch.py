@@ -177,7 +177,10 @@ def test_an_approval_is_listed_and_decided_and_the_run_continues(place):
         done = place.call("decide", *arguments)
         assert (done.returncode, done.stderr.count("\n"), said in done.stderr) == (2, 1, True), done.stderr
     done = place.call("decide", "p#r1", "--edit", '{"amount": 3}', "--by", "ann")
-    assert (done.returncode, done.stderr) == (0, "approved. resume: loom-runner resume pays.py --run-id p\n")
+    assert (done.returncode, done.stderr) == (
+        0,
+        "approved: p#r1 (pay). resume: loom-runner resume pays.py --run-id p\n",
+    )
     assert json.loads(place.call("resume", "p").stdout)["result"] == "paid 3"
     assert place.call("approvals", "--output", "text").stderr == "No call waits for an approval.\n"
     assert [row["status"] for row in lines(place.call("approvals", "p", "--all", "--output", "jsonl"))] == ["used"]

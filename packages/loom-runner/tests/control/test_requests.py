@@ -315,8 +315,9 @@ def test_a_patch_changes_the_state_of_a_fork(notes):
         ({"step": 3}, UsageError, "that step ended the run. Fork after step 2"),
         ({"step": 1, "new_run_id": "r"}, UsageError, "the name is taken"),
         ({"step": 1, "new_run_id": " "}, UsageError, "cannot fork to ' '"),
-        ({"step": 1, "patch": {"words": 3}}, StateError, "does not fit its type"),
+        ({"step": 1, "patch": {"words": 3}}, StateError, r"patched state does not fit its type \(words: .*\). Correct"),
         ({"step": 1, "patch": [1]}, StateError, "does not fit its type"),
+        ({"step": 1, "patch": {"wrods": []}}, StateError, "wrods is stored, and the type has no such field"),
         ({"run_id": "x", "step": 1}, UnknownRun, "cannot fork 'x'"),
     ],
 )

@@ -94,9 +94,16 @@ def test_a_state_of_newer_code_is_refused(make):
     assert caught.value.raw == '{"count":3,"unit":"apples"}'
 
 
-@pytest.mark.parametrize("wrong", [{"state_version": 0}, {"upcasters": TO_2}, {"state_version": 2, "upcasters": TO_3}])
-def test_versions_that_make_no_sense_are_refused(make, wrong):
-    with pytest.raises(UsageError, match="versions count from 1"):
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"state_version": 0}, "versions count from 1"),
+        ({"upcasters": TO_2}, "Pass state_version=2"),
+        ({"state_version": 2, "upcasters": TO_3}, "Pass state_version=3"),
+    ],
+)
+def test_versions_that_make_no_sense_are_refused(make, wrong, why):
+    with pytest.raises(UsageError, match=why):
         make(**wrong)
 
 

@@ -1,8 +1,9 @@
 """Agent modules for the command line: `MODULE[:ATTR]`.
 
 MODULE is a file (`agents/counter.py`) or an importable name (`my_agents.counter`). Without ATTR the
-module offers `build_runner(db_path) -> AgentRunner`, or a `step` function. ATTR names a step
-function, a `@tailrec` loop, a function like `build_runner`, or an `AgentRunner`. The module's
+module offers `build_runner(db_path) -> AgentRunner`, or an `agent`, or a `step` function. ATTR names
+a step function, a `@tailrec` loop, a function like `build_runner`, an `Agent`, or an `AgentRunner`.
+The module's
 `initial_state()` returns the initial state of a run that is started without `--input`.
 """
 
@@ -19,8 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loom_runner._engines.local import LocalEngine
 from loom_runner._engines.runner import AgentRunner
 from loom_runner._model.outcomes import Complete, Continue, Wait
+from loom_runner._program.agent import Agent
 from loom_runner._program.codec import hints_of
 from loom_runner._program.context import RunContext
 from loom_runner._program.identity import LOADED_FILE_PREFIX
@@ -67,8 +70,13 @@ class AgentModule:
         found = self.found
         if isinstance(found, AgentRunner):
             return found
+        if isinstance(found, Agent):
+            return AgentRunner.of(found, LocalEngine(SQLiteStore(db, durability or "power")))
         if not callable(found):
-            raise AgentModuleError(f"cannot run {self.target}: {self.attribute} is {_a(found)}, not a function.")
+            raise AgentModuleError(
+                f"cannot run {self.target}: {self.attribute} is {_a(found)}. Name a function, an Agent or an "
+                f"AgentRunner (there: {_offers(self.module)})."
+            )
         if self.attribute == "build_runner" or _returns_runner(found):
             return self._build(found, db, durability)
         tools = getattr(self.module, "tools", None)
@@ -101,7 +109,7 @@ class AgentModule:
         runner = _called(self.target, self.attribute, build, db, **options)
         if not isinstance(runner, AgentRunner):
             raise AgentModuleError(
-                f"cannot run {self.target}: {self.attribute} returned {_a(runner)}, not an AgentRunner."
+                f"cannot run {self.target}: {self.attribute} returned {_a(runner)}. Return an AgentRunner."
             )
         return runner
 
@@ -120,6 +128,10 @@ class AgentModule:
                 what = f"it does not fit the state of {runner.program.name!r}"
                 raise UsageError(f"cannot use --input: {what} ({_misfit(exc)}). Correct it.") from exc
         initial = getattr(self.module, "initial_state", None)
+        if inspect.iscoroutinefunction(initial):
+            raise AgentModuleError(
+                f"cannot run {self.target}: initial_state() is async. Make it a plain function, and await in the step."
+            )
         if initial is not None:
             return _called(self.target, "initial_state", initial)
         return None
@@ -159,11 +171,11 @@ def _load(target: str) -> AgentModule:
         if not hasattr(module, attribute):
             raise AgentModuleError(f"cannot run {target}: {name} has no {attribute}. It has: {_offers(module)}.")
         return AgentModule(target, module, attribute, getattr(module, attribute))
-    for usual in ("build_runner", "step"):
-        if hasattr(module, usual):
+    for usual in ("build_runner", "agent", "step"):
+        if hasattr(module, usual) and (usual != "agent" or isinstance(module.agent, Agent)):
             return AgentModule(target, module, usual, getattr(module, usual))
     raise AgentModuleError(
-        f"cannot run {target}: it has neither build_runner(db_path) nor step(state, ctx). "
+        f"cannot run {target}: it has no build_runner(db_path), no agent = Agent(...) and no step(state, ctx). "
         f"Add one, or name a function: {name}:NAME (there: {_offers(module)})."
     )
 
@@ -213,7 +225,21 @@ def _import_file(path: Path) -> ModuleType:
 def _broken(name: str, exc: BaseException, hint: str = "") -> BaseException:
     if isinstance(exc, KeyboardInterrupt):
         return exc
+    if (refused := _compiler_error(exc)) is not None:
+        return AgentModuleError(f"cannot load {name}: {refused}")
     return AgentModuleError(f"cannot load {name}: it raised {_one_line(exc)}.{hint}")
+
+
+def _compiler_error(exc: BaseException) -> str | None:
+    """Return the error of `@tailrec` in one line, with the place that it names; None for others.
+    This module does not import the compiler.
+    """
+    fix, line = getattr(exc, "fix", None), getattr(exc, "line", None)
+    if not isinstance(fix, str) or not hasattr(exc, "reason"):
+        return None
+    where = f" ({Path(str(getattr(exc, 'filename', '?'))).name}:{line})" if line is not None else ""
+    first = next(iter(str(exc).splitlines()), "").rstrip(".")
+    return " ".join(f"{first}{where}. {fix}".split())
 
 
 def _package_hint(path: Path, exc: BaseException) -> str:
@@ -248,7 +274,7 @@ def _called(target: str, what: str, function: Callable[..., Any], *args: Any, **
 def _one_line(exc: BaseException) -> str:
     if isinstance(exc, SyntaxError):
         return f"SyntaxError: {exc.msg} ({Path(exc.filename or '?').name}:{exc.lineno})"
-    frames = traceback.extract_tb(exc.__traceback__)
+    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.filename != __file__]
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(exc).__name__}: {' '.join(str(exc).split())[:300]}{where}"
 
@@ -282,6 +308,8 @@ def _offers(module: ModuleType) -> str:
     own = [
         name
         for name, value in vars(module).items()
-        if callable(value) and not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        if not name.startswith("_")
+        and (isinstance(value, Agent) or callable(value))
+        and (isinstance(value, Agent) or getattr(value, "__module__", None) == module.__name__)
     ]
-    return ", ".join(own[:8]) or "nothing"
+    return ", ".join(own[:8]) or "no function"

@@ -166,11 +166,12 @@ def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: s
         )
         after = run_async(work)
         hint = resume_hint(store, run_id, db)
+    what = f"{request_id(run_id, number)} ({after.name})"
     if after.status == "pending":
         deciders = ", ".join(each.by for each in after.decisions)
-        write_error(f"recorded. {after.needed} people are needed; so far: {deciders}.")
+        write_error(f"recorded: {what}. {after.needed} people are needed; so far: {deciders}.")
     else:
-        write_error(f"{after.status}. resume: {hint}")
+        write_error(f"{after.status}: {what}. resume: {hint}")
 
 
 @click.command()

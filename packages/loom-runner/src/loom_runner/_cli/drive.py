@@ -333,7 +333,8 @@ def _print_result(
     db: str,
 ) -> None:
     if result.was_stored:
-        write_error(f"{result.run_id} had {result.status} before; this is the stored result.")
+        verb = "was" if result.status == "cancelled" else "had"
+        write_error(f"{result.run_id} {verb} {result.status} before; this is the stored result.")
     if output != "text":
         kind = {"kind": "result"} if output == "jsonl" else {}
         write_json(kind | dict(view) | {"was_stored": result.was_stored}, output)

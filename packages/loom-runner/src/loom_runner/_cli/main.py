@@ -21,9 +21,9 @@ def main_group() -> None:
     """Run Python agents as durable steps in SQLite; resume them after a crash, and explain what
     happened.
 
-    MODULE is a file or an importable name with build_runner(db_path) or step(state, ctx);
-    MODULE:NAME names a step function or a @tailrec loop. RUN may be given as --run-id RUN. Output
-    to a pipe is JSON.
+    MODULE is a file or an importable name with build_runner(db_path), agent = Agent(...) or
+    step(state, ctx); MODULE:NAME names a step function, a @tailrec loop or an Agent. RUN may be
+    given as --run-id RUN. Output to a pipe is JSON.
     """
 
 

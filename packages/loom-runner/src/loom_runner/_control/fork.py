@@ -11,7 +11,7 @@ from loom_runner._model.waits import SignalWait, TimerWait
 from loom_runner._model.writes import NewRun
 from loom_runner._program.plain_json import to_plain_json
 from loom_runner._store.lookup import find_run
-from loom_runner.errors import RunExists, UnknownStep, UsageError
+from loom_runner.errors import RunExists, StateDecodeError, UnknownStep, UsageError
 from loom_runner.run_ids import check_new_run_id, check_run_id
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ async def fork_run(
             run_id=run_id,
             step_index=step,
         )
-    text = store.reader.state_after(run_id, step)
+    text = before = store.reader.state_after(run_id, step)
     if patch is not None:
         change = json.loads(to_plain_json(patch, f"the patch of {run_id!r}"))
         text = json.dumps(merged(json.loads(text), change), ensure_ascii=False, separators=(",", ":"))
@@ -81,7 +81,18 @@ async def fork_run(
         wait = row.wait
         version = next((each.state_version for each in store.reader.leases(run_id) if each.fence == row.fence), version)
     if check is not None:
-        check(text, version)
+        check(before, version)
+        try:
+            check(text, version)
+        except StateDecodeError as exc:
+            raise StateDecodeError(
+                f"cannot fork {run_id!r} after step {step}: the patched state does not fit its type "
+                f"({exc.misfit or exc}). Correct the patch.",
+                run_id=run_id,
+                step_index=step,
+                raw=text,
+                misfit=exc.misfit,
+            ) from exc
     now = (clock or SystemClock()).now_us()
     origin = json.dumps({"run_id": run_id, "step_index": step})
     names = [new_run_id] if new_run_id is not None else [f"{run_id}-fork-{number}" for number in range(1, 1000)]

@@ -383,6 +383,8 @@ class Driver:
             text = self._program.upgraded(record.state, record.state_version, what)
             return self._program.read_state(text, is_resumed=is_resumed), text
         except StateError as exc:
+            if record.forked_from is not None and record.step_index == record.forked_from["step_index"] + 1:
+                exc.args = (f"{exc} If --patch changed the state of this fork, fork again, with MODULE to check it.",)
             exc.run_id, exc.step_index = record.run_id, record.step_index
             raise
 

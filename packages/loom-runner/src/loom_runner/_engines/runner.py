@@ -276,9 +276,18 @@ class AgentRunner:
         """Return a run: status, step index, state, result, error and wait, as plain JSON."""
         return self.runs.get(run_id)
 
-    def list(self, *, limit: int = 100) -> Sequence[dict[str, Any]]:
-        """Return the runs of the database, the most recently changed first."""
-        return self.runs.list(limit=limit)
+    def list(
+        self,
+        *,
+        limit: int = 100,
+        status: str | Sequence[str] | None = None,
+        agent: str | None = None,
+        prefix: str | None = None,
+        text: str | None = None,
+        after: str | None = None,
+    ) -> Sequence[dict[str, Any]]:
+        """Return runs of the database, the most recently changed first; see `Runs.list`."""
+        return self.runs.list(limit=limit, status=status, agent=agent, prefix=prefix, text=text, after=after)
 
     def history(self, run_id: str, *, first: int = 0, limit: int = 1000) -> Sequence[dict[str, Any]]:
         """Return committed steps, each with the checkpoint after it."""

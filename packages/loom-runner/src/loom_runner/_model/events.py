@@ -20,6 +20,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from loom_runner.errors import UsageError
+
 __all__ = ["EventKind", "Observer", "ObserverGroup", "Observers", "RunEvent"]
 
 EventKind = Literal[
@@ -62,6 +64,8 @@ class Observers:
 
     def add(self, observer: Observer) -> Callable[[], None]:
         """Add an observer; the returned function removes it."""
+        if not callable(observer):
+            raise UsageError(f"cannot observe: {observer!r:.60} is not a function. Pass one that takes an event.")
         self._observers.append(observer)
         return lambda: self._observers.remove(observer) if observer in self._observers else None
 

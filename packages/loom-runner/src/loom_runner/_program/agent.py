@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from loom_runner._model.arguments import check_type
 from loom_runner._model.retention import parse_keep
 from loom_runner._model.retry import RetryPolicy
 from loom_runner._model.seconds import check_seconds
@@ -18,7 +19,7 @@ from loom_runner._program.tools import ToolRegistry
 from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from loom_runner._model.retention import Keep
     from loom_runner._model.seconds import Seconds
@@ -104,6 +105,13 @@ class Agent:
             raise UsageError(
                 f"cannot define an agent: {function!r} is not a function. Pass step=FUNCTION or loop=FUNCTION."
             )
+        verb = "define an agent"
+        check_type(verb, "tools", tools, ToolRegistry | None, "a ToolRegistry, which @tools.tool(...) fills")
+        check_type(verb, "retry", retry, RetryPolicy | None, "a RetryPolicy, for instance RetryPolicy(max_attempts=3)")
+        check_type(verb, "upcasters", upcasters, Mapping | None, "a dict, for instance {1: convert}")
+        check_type(verb, "children", children, Mapping | None, 'a dict, for instance {"report": report_agent}')
+        if gate is not None and not callable(gate):
+            raise UsageError(f"cannot {verb}: gate is {gate!r:.60}. Pass a function; see Gate.")
         codec_functions = CodecFunctions(encode_state, decode_state, encode_result, decode_result)
         versions = Versions(state_version, dict(upcasters or {}))
         self.program: StepProgram | LoopProgram

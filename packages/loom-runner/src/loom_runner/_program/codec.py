@@ -165,11 +165,14 @@ class Codec:
 
     def _decode_error(self, why: str, text: str) -> StateDecodeError:
         older, newer = self._version, self._version + 1
+        default = "give new fields defaults, " if "Field required" in why else ""
         return StateDecodeError(
-            f"cannot read {self.what}: what is stored does not fit its type ({why}). The code has changed; restore the "
-            f"old type, or convert stored states: state_version={newer}, upcasters={{{older}: convert}}, where "
-            "convert(old) takes the stored JSON and returns that of the new type.",
+            f"cannot read {self.what}: what is stored does not fit its type ({why}). The code has changed; {default}"
+            "restore the old type, or convert stored states: pass "
+            f"state_version={newer}, upcasters={{{older}: convert}} to Agent or AgentRunner, where convert(old) takes "
+            "the stored JSON and returns that of the new type.",
             raw=text,
+            misfit=why,
         )
 
 

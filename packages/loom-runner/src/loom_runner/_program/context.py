@@ -181,7 +181,7 @@ class RunContext:
         Durability: the start is committed before the tool runs, the payload before the call
         returns.
         """
-        tool = self._run.tools.get(name) if isinstance(name, str) else name
+        tool = self._run.tools.get(name) if isinstance(name, str) else _checked(name)
         self._require_loop(tool)
         if idempotency_key is not None:
             tool, _key = with_own_key(tool, idempotency_key), idempotency_key
@@ -370,6 +370,15 @@ class RunContext:
             return await result if isinstance(result, Awaitable) else result
         finally:
             _in_tool.reset(token)
+
+
+def _checked(tool: Tool) -> Tool:
+    if not hasattr(tool, "arguments"):
+        raise UsageError(
+            f"cannot call a tool: its name is {tool!r:.60}. Pass its name, for instance "
+            f"ctx.call_tool({getattr(tool, '__name__', 'name')!r}, ...)."
+        )
+    return tool
 
 
 def current_run() -> RunContext | None:

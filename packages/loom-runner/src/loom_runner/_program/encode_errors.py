@@ -55,6 +55,12 @@ def difference_text(found: Difference) -> str:
         return f"{where}would be lost: its type hint does not have it. Add it to the type, {_OWN_FUNCTIONS}."
     if found.is_added:
         return f"{where}would be added. Give the field a value that is stored, {_OWN_FUNCTIONS}."
+    if isinstance(before, type) and type(before) is not type(after):
+        name = before.__name__
+        return f"{where}is the class {name}. Pass an object of it: {name}(...)."
+    if type(before) is dict and (dataclasses.is_dataclass(after) or is_model(type(after))):
+        name = type(after).__name__
+        return f"{where}is a dict, and its type hint says {name}: pass {type_name(after)}."
     return f"{where}is {_shown(before)}, and would come back as {_shown(after, before)}. {_advice(before, after)}"
 
 
@@ -174,7 +180,8 @@ def refused_hint(hint: Any, exc: BaseException) -> str:
     why = "" if getattr(exc, "code", None) == "schema-for-unknown-type" else f" ({short_error(exc)})"
     return (
         f"{where}{_name(part)} cannot be written as JSON{why}. "
-        "Use a dataclass, a pydantic model, a TypedDict or plain JSON types."
+        "Use a dataclass, a pydantic model, a TypedDict or plain JSON types, or keep it outside and make it in the "
+        "step."
     )
 
 

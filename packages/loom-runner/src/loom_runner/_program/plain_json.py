@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import marshal
 import math
 from typing import TYPE_CHECKING, Any
 
-from loom_runner.errors import StateEncodeError
+from loom_runner.errors import StateEncodeError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,32 +62,60 @@ def _not_plain(value: Any, what: str, reason: BaseException | None) -> StateEnco
     if found is None:
         why = "it is nested too deeply" if isinstance(reason, RecursionError) else short_error(reason)
         return StateEncodeError(f"cannot store {what}: it is not plain JSON ({why}). Use plain values.")
-    path, why = found
+    path, why, part = found
     return StateEncodeError(
-        f"cannot store {what}: it is not plain JSON ({f'{path}: ' if path else ''}{why}). Give it a type hint, for "
-        "instance a dataclass, or use None, bool, int, float, str, list, and dict with str keys."
+        f"cannot store {what}: it is not plain JSON ({f'{path}: ' if path else ''}{why}). {_advice(part)}"
     )
 
 
-def _fault(value: Any, path: str) -> tuple[str, str] | None:
-    """Find what is not plain JSON: its path, and why."""
+def _advice(part: Any) -> str:
+    """Say what helps against a value that is not plain JSON."""
+    if inspect.isawaitable(part):
+        return "Write await before the call that made it."
+    if part is not None and not _can_be_hinted(part):
+        return "Keep it outside of the state, and make it in the step."
+    return (
+        "Give it a type hint, for instance a dataclass, or use None, bool, int, float, str, list, and dict with str "
+        "keys."
+    )
+
+
+def _can_be_hinted(part: Any) -> bool:
+    """Whether a type hint would make the value storable."""
+    from loom_runner._program.codec import Codec
+
+    if callable(part) or type(part) is object:
+        return False
+    try:
+        Codec(type(part), "")
+    except UsageError:
+        return False
+    return True
+
+
+def _fault(value: Any, path: str) -> tuple[str, str, Any] | None:
+    """Find what is not plain JSON: its path, why, and the value; None for a key."""
     kind = type(value)
     if kind in (bool, int, type(None)) or (kind is float and math.isfinite(value)):
         return None
     if kind is str:
         is_kept = value.isascii() or json.loads(json.dumps(value)) == value
-        return None if is_kept else (path, "a str with both halves of a surrogate pair would come back as another one")
+        return (
+            None
+            if is_kept
+            else (path, "a str with both halves of a surrogate pair would come back as another one", None)
+        )
     if kind is float:
-        return path, f"{value} is no number of JSON"
+        return path, f"{value} is no number of JSON", None
     if kind is list:
         parts = [(f"{path}[{at}]", each) for at, each in enumerate(value)]
     elif kind is dict:
         odd = next((key for key in value if type(key) is not str), None)
         if odd is not None or None in value:
-            return path, f"a key is {type_name(odd)}, and would come back as a string"
+            return path, f"a key is {type_name(odd)}, and would come back as a string", None
         parts = [(f"{path}[{key!r}]" if path or not key.isidentifier() else key, each) for key, each in value.items()]
     else:
-        return path, f"{type_name(value)} {_comes_back_as(value)}"
+        return path, f"{type_name(value)} {_comes_back_as(value)}", value
     return next((found for where, each in parts if (found := _fault(each, where)) is not None), None)
 
 

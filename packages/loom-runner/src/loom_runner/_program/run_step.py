@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._program.context import set_current_run
 from loom_runner._program.threads import is_being_cancelled
-from loom_runner.errors import BudgetTimeUsedUp
+from loom_runner.errors import BudgetTimeUsedUp, StateError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -87,6 +87,8 @@ async def run_step(program: Program, state: Any, context: RunContext, limits: St
     except KeyboardInterrupt:
         raise
     except BaseException as exc:
+        if isinstance(exc, StateError) and context.has_open_calls:
+            await context.wait_for_calls()
         await context.end_calls()
         if context.stopped is None or context.stopped is exc:
             raise

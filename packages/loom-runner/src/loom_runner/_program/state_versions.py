@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from loom_runner._model.arguments import check_type
 from loom_runner.errors import StateDecodeError, UsageError
 
 __all__ = ["Upcaster", "Versions"]
@@ -28,6 +29,12 @@ class Versions:
     upcasters: Mapping[int, Upcaster] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_type("define an agent", "state_version", self.current, int, "a whole number from 1 up")
+        if self.current >= 1 and any(type(version) is int and version >= self.current for version in self.upcasters):
+            raise UsageError(
+                f"cannot use state_version={self.current} with upcasters from {sorted(self.upcasters)}: an upcaster "
+                f"leads from an older version to the next. Pass state_version={max(self.upcasters) + 1}."
+            )
         if self.current < 1 or any(not 1 <= version < self.current for version in self.upcasters):
             raise UsageError(
                 f"cannot use state_version={self.current} with upcasters from {sorted(self.upcasters)}: versions count "
@@ -73,5 +80,7 @@ class Versions:
             return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         except (TypeError, ValueError) as exc:
             raise StateDecodeError(
-                f"cannot read the state of {what}: its upcasters returned a value that is not JSON ({exc}).", raw=text
+                f"cannot read the state of {what}: its upcasters returned a value that is not JSON ({exc}). "
+                "Return the JSON of the state, for instance a dict, not the state.",
+                raw=text,
             ) from exc

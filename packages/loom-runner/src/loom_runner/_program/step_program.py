@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from loom_runner._model.outcomes import UNCHANGED, Complete, Continue, Fail, Sleep, Spawn, Wait
 from loom_runner._program.codec import UNHINTED, hints_of
+from loom_runner._program.context import RunContext
 from loom_runner._program.custom_codec import CodecFunctions, codec_for
 from loom_runner._program.identity import ProgramCode
 from loom_runner._program.protocol import Advance
 from loom_runner._program.state_versions import Versions
 from loom_runner._program.threads import in_thread
-from loom_runner.errors import OutcomeError, UsageError
+from loom_runner.errors import OutcomeError, StateEncodeError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from loom_runner._program.context import RunContext
 
 __all__ = ["StepProgram"]
 
@@ -55,6 +54,12 @@ class StepProgram(ProgramCode):
         self._takes_context = len(parameters) > 1
         hints = hints_of(step)
         first = parameters[0]
+        if hints.get(first.name) is RunContext or (first.name == "ctx" and first.annotation is first.empty):
+            raise UsageError(
+                f"cannot run {self.name}: its first parameter is the context, {first.name!r}. Write: step(state, ctx)."
+            )
+        if inspect.isasyncgenfunction(step) or inspect.isgeneratorfunction(step):
+            raise UsageError(f"cannot run {self.name}: it is a generator. Return the outcome instead of yield.")
         if state_type is UNHINTED:
             state_type = hints.get(first.name, UNHINTED)
             if state_type is UNHINTED and first.annotation is not first.empty and codec_functions.encode_state is None:
@@ -71,7 +76,15 @@ class StepProgram(ProgramCode):
         self._results = codec_for(result_type, f"the result {what}", functions.encode_result, functions.decode_result)
 
     def begin(self, initial: Any) -> str:
-        return self._states.encode(initial)[0]
+        try:
+            return self._states.encode(initial)[0]
+        except StateEncodeError as exc:
+            if initial is not None:
+                raise
+            raise StateEncodeError(
+                f"cannot begin a run of {self.name}: there is no initial state, and None does not fit its type. "
+                "Pass initial_state=; a module for the command has a function initial_state(), or use --input."
+            ) from exc
 
     def read_input(self, text: str) -> Any:
         return self._states.decode(text, reject_unknown_fields=True)
@@ -107,8 +120,8 @@ class StepProgram(ProgramCode):
                 return Advance("fail", fail=outcome)
         raise OutcomeError(
             f"cannot commit step {context.step_index} of {context.run_id!r}: {self.name} returned "
-            f"{_describe(outcome)}. Return Continue(state), Complete(result), Wait(state, signal), "
-            "Sleep(state, delay_s), Spawn(state, children) or Fail(message).",
+            f"{_describe(outcome)}.{_missing_await(outcome)} Return Continue(state), Complete(result), Wait(state, "
+            "signal), Sleep(state, delay_s), Spawn(state, children) or Fail(message).",
             run_id=context.run_id,
             step_index=context.step_index,
         )
@@ -124,8 +137,14 @@ def _result_hint(hint: Any) -> Any:
     return UNHINTED
 
 
+def _missing_await(outcome: object) -> str:
+    return " Write await before the call that made it." if inspect.isawaitable(outcome) else ""
+
+
 def _describe(value: Any) -> str:
     if value is None:
         return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     name = type(value).__name__
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"

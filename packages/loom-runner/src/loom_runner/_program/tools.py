@@ -175,6 +175,11 @@ class ToolRegistry:
         `Tool`.
         """
 
+        named: object = name
+        if callable(named):
+            own = str(getattr(named, "__name__", "NAME"))
+            raise UsageError(f'cannot declare tool {own!r}: its name is a function. Write @tools.tool("{own}").')
+
         def register(function: Callable[P, R]) -> Callable[P, R]:
             self.add(
                 Tool(

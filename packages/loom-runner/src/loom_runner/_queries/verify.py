@@ -24,7 +24,7 @@ def readable(program: Program, text: str, version: int, what: str) -> Any:
     Raises:
         StateDecodeError: It cannot be read; the message names it `what`.
     """
-    return program.read_state(program.upgraded(text, version, what))
+    return program.read_state(program.upgraded(text, version, what), is_resumed=True)
 
 
 def verify_run(reader: StoreReader, program: Program, record: RunRecord) -> dict[str, Any]:

@@ -49,6 +49,8 @@ def unknown_run(reader: StoreReader, run_id: str, verb: str) -> UnknownRun:
     hint = f"Runs there: {names} (loom-runner list)." if there else "It holds no runs yet."
     if (copied := getattr(reader, "copied_without_log", None)) is not None:
         hint += f" The database is incomplete: {copied.text}."
+    if run_id.endswith(".py"):
+        hint = f"It is a module: name the run after it, {run_id} RUN. {hint}"
     return UnknownRun(f"cannot {verb} {run_id!r}: there is no such run in {reader.description}. {hint}", run_id=run_id)
 
 
