@@ -8,7 +8,7 @@ import marshal
 import math
 from typing import TYPE_CHECKING, Any
 
-from loom_runner.errors import StateEncodeError, UsageError
+from loom_runner.errors import StateEncodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,13 +82,14 @@ def _advice(part: Any) -> str:
 
 def _can_be_hinted(part: Any) -> bool:
     """Whether a type hint would make the value storable."""
-    from loom_runner._program.codec import Codec
+    from pydantic import TypeAdapter
+    from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 
     if callable(part) or type(part) is object:
         return False
     try:
-        Codec(type(part), "")
-    except UsageError:
+        TypeAdapter(type(part))
+    except (PydanticSchemaGenerationError, PydanticUserError):
         return False
     return True
 
