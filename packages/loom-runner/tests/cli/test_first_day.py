@@ -92,6 +92,10 @@ def test_a_refusal_of_the_compiler_is_one_line_with_the_users_place(place):
             "def build_runner():\n    return 1",
             ["build_runner() raised TypeError: build_runner() takes 0 positional arguments but 1 was given."],
         ),
+        (
+            "from loom_runner import *\n@ToolRegistry().tool\ndef add(n): ...",
+            ["UsageError: cannot declare tool 'add': its name is a function. Write @tools.tool(\"add\") (mod.py:2)."],
+        ),
         ("def build_runner(db):\n    return 1", ["build_runner returned an int. Return an AgentRunner."]),
         (
             "async def step(state, ctx): ...\nasync def initial_state(): ...",

@@ -74,7 +74,7 @@ async def returns_a_coroutine(state, ctx):
 @pytest.mark.parametrize("step", [stores_a_tool, stores_a_coroutine, returns_a_coroutine])
 def test_a_coroutine_without_await_is_told_to_be_awaited(store, step):
     error = error_of(store, step)
-    assert "await" in error
+    assert ("Write: await fetch(...)." if step is stores_a_tool else "Write await before the call") in error
     assert "type hint" not in error
     gc.collect()  # the warning about the coroutine belongs to this test
 
@@ -194,6 +194,22 @@ def test_a_tool_is_called_by_its_name(store):
 
     assert "cannot call a tool: its name is <function add" in error_of(store, step)
     assert "Pass its name, for instance ctx.call_tool('add', ...)" in error_of(store, step)
+
+
+def test_wrong_arguments_of_a_tool_are_told_the_right_ones(store):
+    async def step(state, ctx):
+        return Complete(await ctx.call_tool("add", number=1))
+
+    assert "'number': Extra inputs are not permitted. It takes n. (" in error_of(store, step)
+
+
+def test_a_tool_without_a_registry_is_told_to_get_one(store):
+    async def step(state, ctx):
+        return Complete(await ctx.call_tool("fetch", page=1))
+
+    runner = AgentRunner(step=step, store=store)
+    result = asyncio.run(runner.start(run_id="r", initial_state={}))
+    assert "Tools: none. Pass the registry, tools=..., to Agent or AgentRunner." in str(result.error)
 
 
 def test_an_observer_is_a_function(store):

@@ -18,7 +18,7 @@ import sys
 import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._engines.local import LocalEngine
 from loom_runner._engines.runner import AgentRunner
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from loom_runner._store.sqlite.file import Durability
 
 __all__ = ["AgentModule", "load_module"]
+
+_PACKAGE: Final = str(Path(__file__).parents[1]) + os.sep
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,9 +276,9 @@ def _called(target: str, what: str, function: Callable[..., Any], *args: Any, **
 def _one_line(exc: BaseException) -> str:
     if isinstance(exc, SyntaxError):
         return f"SyntaxError: {exc.msg} ({Path(exc.filename or '?').name}:{exc.lineno})"
-    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.filename != __file__]
+    frames = [each for each in traceback.extract_tb(exc.__traceback__) if not each.filename.startswith(_PACKAGE)]
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(exc).__name__}: {' '.join(str(exc).split())[:300]}{where}"
+    return f"{type(exc).__name__}: {' '.join(str(exc).split())[:300].rstrip('.')}{where}"
 
 
 def _a(value: Any) -> str:

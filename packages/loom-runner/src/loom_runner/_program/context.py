@@ -252,9 +252,10 @@ class RunContext:
         """
         tool = await self._managed_calls().wait()
         if tool is not None:
+            call = f"ctx.call_tool({tool.name!r}, ...)" if tool.name in self._run.tools else f"{tool.name}(...)"
             raise UsageError(
                 f"cannot commit step {self.step_index} of {self.run_id!r}: it calls {tool.name} without await, so the "
-                f"call did not run. Write: await ctx.call_tool({tool.name!r}, ...)."
+                f"call did not run. Write: await {call}."
             )
 
     async def end_calls(self, *, is_cancelled: bool = False) -> None:

@@ -140,7 +140,8 @@ class ToolArguments:
         except ValidationError as exc:
             errors = exc.errors(include_url=False, include_context=False)[:3]
             listed = [f"argument {'.'.join(map(str, each['loc']))!r}: {each['msg']}" for each in errors]
-            raise self._refused("; ".join(listed)) from exc
+            names = ", ".join(str(each).partition(":")[0].partition("=")[0] for each in self._parameters)
+            raise self._refused(f"{'; '.join(listed)}. It takes {names or 'no arguments'}") from exc
         given = {self._fields[field]: getattr(model, field) for field in model.model_fields_set & self._fields.keys()}
         return given | (model.model_extra or {})
 

@@ -214,7 +214,7 @@ class ToolRegistry:
         try:
             return self._tools[name]
         except KeyError:
-            names = ", ".join(sorted(self._tools)) or "none"
+            names = ", ".join(sorted(self._tools)) or "none. Pass the registry, tools=..., to Agent or AgentRunner"
             raise UnknownTool(f"cannot call tool {name!r}: it is not registered. Tools: {names}.") from None
 
     def __iter__(self) -> Iterator[Tool]:
