@@ -96,6 +96,10 @@ def test_a_refusal_of_the_compiler_is_one_line_with_the_users_place(place):
             "from loom_runner import *\n@ToolRegistry().tool\ndef add(n): ...",
             ["UsageError: cannot declare tool 'add': its name is a function. Write @tools.tool(\"add\") (mod.py:2)."],
         ),
+        (
+            "from loom_runner import *\n@ToolRegistry().tool('add', timeout_s='5')\ndef add(n): ...",
+            ["timeout_s is '5'. Pass a number of seconds above 0 and up to 100 years, or a timedelta (mod.py:2)."],
+        ),
         ("def build_runner(db):\n    return 1", ["build_runner returned an int. Return an AgentRunner."]),
         (
             "async def step(state, ctx): ...\nasync def initial_state(): ...",
@@ -118,3 +122,18 @@ def test_a_cancelled_run_was_cancelled(place):
     place.call("run", "counts.py", "r", "--max-steps", "1")
     place.call("cancel", "r")
     assert "r was cancelled before; this is the stored result." in place.call("resume", "r").stderr
+
+
+def test_a_signal_of_another_name_than_the_run_waits_for_is_noticed(place):
+    place.write(
+        "waits.py",
+        """
+        from loom_runner import Complete, Wait
+
+        async def step(state, ctx):
+            return Wait(state, signal="go") if ctx.signal is None else Complete(ctx.signal.payload)
+        """,
+    )
+    place.call("run", "waits.py", "w", "--input", "{}")
+    assert place.call("signal", "Go", "w").stderr.startswith("sent to w. It waits for 'go'. resume: ")
+    assert place.call("signal", "go", "w").stderr.startswith("sent to w. resume: ")

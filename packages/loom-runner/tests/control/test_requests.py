@@ -253,7 +253,7 @@ def test_a_run_that_ends_with_the_step_is_not_paused(make, store):
 
 def test_a_run_that_waits_cannot_be_paused(make):
     start(make(nap))
-    with pytest.raises(UsageError, match="cannot pause run 'r': it is waiting, which allows: claim, cancel"):
+    with pytest.raises(UsageError, match="cannot pause run 'r': it is waiting, which allows: resume, cancel"):
         asyncio.run(make().pause(run_id="r"))
 
 

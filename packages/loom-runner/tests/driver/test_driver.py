@@ -513,7 +513,7 @@ def test_keyboard_interrupt_inside_a_step_leaves_the_run_to_be_resumed(make, sto
     with pytest.raises(KeyboardInterrupt):
         start(make(step))
     assert store.reader.get_run("r").status == "paused"
-    assert store.reader.leases("r")[0].note == "stopped by KeyboardInterrupt"
+    assert store.reader.leases("r")[0].note == "stopped by a signal"
 
 
 def test_a_step_that_exits_has_failed_and_does_not_end_the_command(make, store):

@@ -109,6 +109,16 @@ def test_a_dict_for_a_class_is_told_to_be_an_object_of_it(store):
         asyncio.run(runner.start(run_id="r", initial_state=State))
 
 
+def test_a_text_for_a_number_is_told_to_be_one(store):
+    async def step(state: State, ctx) -> Continue[State]:
+        return Continue(State("1"))  # type: ignore[arg-type]
+
+    error = error_of(store, step, State())
+    assert (
+        "n is a str, and would come back as an int, 1. Pass an int, as its type hint says, or hint it as str." in error
+    )
+
+
 def test_a_run_without_its_initial_state_is_told_where_it_comes_from(store):
     async def step(state: State, ctx) -> Continue[State]:
         return Continue(state)

@@ -15,6 +15,7 @@ from loom_runner import (
     ToolRegistry,
     UnknownRun,
 )
+from loom_runner._queries.tracing import trace_of
 from loom_runner._queries.views import each_step
 from loom_runner.errors import StateError
 from loom_runner.testing import FakeClock
@@ -143,3 +144,14 @@ def test_a_very_long_story_shows_its_beginning_and_its_end(store, go):
     assert lines[10] == "20 events more (--output json has all)"
     assert lines[11].startswith("step 30: 2 attempts")
     assert lines[-1].startswith("step 59: 2 attempts")
+
+
+def test_a_run_that_no_process_has_driven_is_explained(runner, store):
+    asyncio.run(runner.engine.enqueue(runner.agent, run_id="new", initial_state=State()))
+    told = runner.explain_run("new")
+    assert (told.data["status"], told.data["events"], told.data["processes"]) == ("created", [], [])
+    assert "0 steps, 0 processes" in str(told)
+    assert [span.status for span in trace_of(store.reader, "new").spans]  # the page is written, too
+    asyncio.run(runner.start(run_id="r", initial_state=State()))
+    fork = asyncio.run(runner.fork(run_id="r", step=0))
+    assert runner.explain_run(fork).data["counts"]["leases"] == 0

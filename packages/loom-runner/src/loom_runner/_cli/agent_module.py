@@ -276,7 +276,7 @@ def _called(target: str, what: str, function: Callable[..., Any], *args: Any, **
 def _one_line(exc: BaseException) -> str:
     if isinstance(exc, SyntaxError):
         return f"SyntaxError: {exc.msg} ({Path(exc.filename or '?').name}:{exc.lineno})"
-    frames = [each for each in traceback.extract_tb(exc.__traceback__) if not each.filename.startswith(_PACKAGE)]
+    frames = [each for each in traceback.extract_tb(exc.__traceback__) if not each.filename.startswith(("<", _PACKAGE))]
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(exc).__name__}: {' '.join(str(exc).split())[:300].rstrip('.')}{where}"
 

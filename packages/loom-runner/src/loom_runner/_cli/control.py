@@ -38,6 +38,8 @@ from loom_runner._cli.output import (
     write_rows,
 )
 from loom_runner._model.formatting import shorten
+from loom_runner._model.waits import SignalWait
+from loom_runner._store.lookup import read_run
 from loom_runner.errors import UsageError
 from loom_runner.run_ids import parse_id, request_id
 
@@ -95,7 +97,9 @@ def signal_command(*, name: str, run: str | None, run_id: str | None, payload: s
     with open_run_database(db, target, "signal", read_only=False) as store:
         run_async(send_signal(store, target, name, value))
         hint = resume_hint(store, target, db)
-    write_error(f"sent to {target}. resume: {hint}")
+        wait = read_run(store.reader, target, "signal").wait
+    other = f" It waits for {wait.signal!r}." if isinstance(wait, SignalWait) and wait.signal != name else ""
+    write_error(f"sent to {target}.{other} resume: {hint}")
 
 
 @click.command()

@@ -116,8 +116,8 @@ def _written(rows: Iterable[Mapping[str, Any]], target: Path) -> int:
 def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output | None) -> int:
     """Read everything once and report problems.
 
-    Without RUN, the whole database. With MODULE, also check that its types fit every state that is
-    kept. The exit code is 1 if there are problems.
+    Without RUN, the whole database. With MODULE RUN, also check that the module's types fit every
+    state of the run that is kept. The exit code is 1 if there are problems.
     """
     from loom_runner._cli.agent_module import load_module
     from loom_runner._store.sqlite.verify import Problem, VerifyReport

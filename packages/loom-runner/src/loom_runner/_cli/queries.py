@@ -47,7 +47,7 @@ _COLOURS = {"interrupted": "yellow", "retried": "yellow", "failed": "red", "erro
 def _paged(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--first", type=Count(min=0), default=0, help="Begin at this step."),
-        click.option("--limit", type=Count(min=1), default=1000, show_default=True, help="The largest number."),
+        click.option("--limit", type=Count(min=1), default=1000, show_default=True, help="Show at most this many."),
     ):
         command = option(command)
     return command
@@ -97,7 +97,7 @@ _RUNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 @click.option("--agent", metavar="NAME", help="Only runs of this agent (the column program).")
 @click.option("--prefix", metavar="TEXT", help="Only run ids that begin with this.")
 @click.option("--search", "text", metavar="TEXT", help="Only run ids that contain this.")
-@click.option("--limit", type=Count(min=1), default=100, show_default=True, help="The largest number.")
+@click.option("--limit", type=Count(min=1), default=100, show_default=True, help="Show at most this many.")
 @click.option("--after", metavar="RUN", help="Begin after this run, the last one of the previous page.")
 @db_option
 @output_option
@@ -256,7 +256,7 @@ _CALLS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 @click.command("tool-calls")
 @query_options
 @click.option("--first", type=Count(min=0), default=0, help="Begin at this call: 7 for RUN#7.")
-@click.option("--limit", type=Count(min=1), default=1000, show_default=True, help="The largest number.")
+@click.option("--limit", type=Count(min=1), default=1000, show_default=True, help="Show at most this many.")
 def tool_calls(
     *, names: tuple[str, ...], run_id: str | None, db: str, output: Output | None, first: int, limit: int
 ) -> None:

@@ -98,7 +98,8 @@ class Stepper:
             await self._endings.interrupt(cursor, "stopped by GeneratorExit")
             raise
         except BaseException as exc:
-            await self._interrupt(cursor, f"stopped by {type(exc).__name__}")
+            is_signal = isinstance(exc, KeyboardInterrupt)
+            await self._interrupt(cursor, f"stopped by {'a signal' if is_signal else type(exc).__name__}")
             raise
         finally:
             cursor.is_active = False

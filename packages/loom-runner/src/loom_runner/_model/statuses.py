@@ -84,7 +84,10 @@ def move(status: Status, verb: Move, *, run_id: str | None = None) -> Status:
     try:
         return MOVES[status][verb]
     except KeyError:
-        allowed = ", ".join(MOVES[status]) or "nothing"
+        allowed = (
+            ", ".join("resume" if each == "claim" else each for each in MOVES[status])
+            or "nothing, because it has ended"
+        )
         what = f"run {run_id!r}" if run_id else "the run"
         raise IllegalMove(f"cannot {verb} {what}: it is {status}, which allows: {allowed}.", run_id=run_id) from None
 

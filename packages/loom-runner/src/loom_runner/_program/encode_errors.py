@@ -69,6 +69,8 @@ def _advice(before: Any, after: Any) -> str:
         return "Use a zone of zoneinfo.ZoneInfo, or UTC."
     if type(before) is not type(after) and isinstance(before, type(after)) and hasattr(before, "__dict__"):
         return f"{_union_of(before, after)}."
+    if {type(before), type(after)} <= {str, int, float, bool} and type(before) is not type(after):
+        return f"Pass {type_name(after)}, as its type hint says, or hint it as {type(before).__name__}."
     if type(before) is not type(after):
         return (
             "Its type hint does not tell the two apart (JSON has no such type): give the field a more exact one, or "

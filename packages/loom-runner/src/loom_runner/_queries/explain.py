@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -145,7 +146,7 @@ def _some_attempts(reader: StoreReader, run_id: str, sums: RunSummary) -> list[A
 
 def _lease_events(leases: list[LeaseRecord], run: RunRecord, is_whole: bool) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
-    for lease, after in zip(leases, [*leases[1:], None], strict=True):
+    for lease, after in itertools.zip_longest(leases, leases[1:]):
         if not is_whole and after is not None and after.fence != lease.fence + 1:
             continue  # the next lease was not read
         if lease.ended_as == "paused":

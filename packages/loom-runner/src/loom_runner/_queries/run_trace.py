@@ -11,6 +11,7 @@ last renewed its lease: so long it was certainly alive.
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING, Final
 
@@ -106,7 +107,7 @@ class RunSpans:
         spans = [root]
         step_after = 0
         previous: LeaseRecord | None = None
-        for lease, after in zip(self.leases, [*self.leases[1:], None], strict=True):
+        for lease, after in itertools.zip_longest(self.leases, self.leases[1:]):
             if previous is not None and lease.fence > previous.fence + 1 and step_after < lease.first_step:
                 spans += self._folds(step_after, lease.first_step, self.root, "", between=True)
             stop = self.run.step_index if after is None else after.first_step
