@@ -8,7 +8,19 @@ import threading
 from dataclasses import dataclass
 
 import pytest
-from loom_runner import AgentRunner, Complete, Continue, RunContext, ToolRegistry, UsageError, tool
+from loom_runner import (
+    AgentRunner,
+    Child,
+    Complete,
+    Continue,
+    Fail,
+    RunContext,
+    Sleep,
+    Spawn,
+    ToolRegistry,
+    UsageError,
+    tool,
+)
 from loom_runner.errors import RunnerError, StateEncodeError
 
 tools = ToolRegistry()
@@ -88,6 +100,39 @@ def test_what_no_hint_makes_storable_is_kept_outside(store, value):
     assert "here: " in error
     assert "Keep it outside of the state, and make it in the step" in error
     assert "type hint" not in error
+
+
+def test_an_object_of_a_plain_class_is_told_to_be_a_dataclass(store):
+    class Own:
+        def __init__(self):
+            self.n = 0
+
+    async def step(state, ctx):
+        return Continue(Own())
+
+    assert "Make its class a dataclass and hint it. Or keep it outside of the state" in error_of(store, step)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "why"),
+    [
+        (lambda: Fail(ValueError("x")), "cannot fail: message is ValueError('x'). Pass a string."),
+        (lambda: Fail("x", 3), "cannot fail: error_category is 3. Pass a string."),
+        (
+            lambda: Spawn({}, [("a", {})]),
+            "cannot spawn ('a', {}): it is no Child. Pass Child(name, input, program=...).",
+        ),
+        (lambda: Spawn({}, {"a": {}}), "cannot spawn {'a': {}}: children is a list of Child(...)."),
+        (lambda: Spawn({}, Child("a", program="p")), "children is a list of Child(...)."),
+        (lambda: Spawn({}, "ab"), "cannot spawn 'ab': children is a list of Child(...)."),
+        (lambda: Sleep({}, until="noon"), "cannot sleep until 'noon': it is a str. Pass a datetime with a time zone."),
+    ],
+)
+def test_an_outcome_of_wrong_parts_is_an_error_of_the_step(store, outcome, why):
+    async def step(state, ctx):
+        return outcome()
+
+    assert why in error_of(store, step)
 
 
 @pytest.mark.parametrize("value", [(1, 2), {1}, State(), b"x"])

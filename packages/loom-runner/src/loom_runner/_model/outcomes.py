@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
@@ -58,6 +59,11 @@ class Fail:
 
     message: str
     error_category: str = "failed"
+
+    def __post_init__(self) -> None:
+        for name, value in (("message", self.message), ("error_category", self.error_category)):
+            if not isinstance(value, str):
+                raise OutcomeError(f"cannot fail: {name} is {shorten(repr(value), 60)}. Pass a string.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +165,14 @@ class Spawn(Generic[StateT]):
     until: Literal["all", "any"] | int = "all"
 
     def __post_init__(self) -> None:
+        children: object = self.children
+        if isinstance(children, str | Mapping | Child) or not isinstance(children, Iterable):
+            raise OutcomeError(f"cannot spawn {shorten(repr(children), 60)}: children is a list of Child(...).")
+        wrong = next((each for each in children if not isinstance(each, Child)), None)
+        if wrong is not None:
+            raise OutcomeError(
+                f"cannot spawn {shorten(repr(wrong), 60)}: it is no Child. Pass Child(name, input, program=...)."
+            )
         names = [child.name for child in self.children]
         if len(set(names)) < len(names):
             raise OutcomeError(f"cannot spawn {', '.join(names)}: two children have the same name.")

@@ -73,7 +73,8 @@ def _advice(part: Any) -> str:
     if inspect.isawaitable(part):
         return "Write await before the call that made it."
     if part is not None and not _can_be_hinted(part):
-        return "Keep it outside of the state, and make it in the step."
+        by_class = "Make its class a dataclass and hint it. Or keep" if hasattr(part, "__dict__") else "Keep"
+        return f"{'Keep' if callable(part) else by_class} it outside of the state, and make it in the step."
     return (
         "Give it a type hint, for instance a dataclass, or use None, bool, int, float, str, list, and dict with str "
         "keys."
