@@ -1,10 +1,10 @@
 """Agent modules for the command line: `MODULE[:ATTR]`.
 
 MODULE is a file (`agents/counter.py`) or an importable name (`my_agents.counter`). Without ATTR the
-module offers `build_runner(db_path) -> AgentRunner`, or an `agent`, or a `step` function. ATTR names
-a step function, a `@tailrec` loop, a function like `build_runner`, an `Agent`, or an `AgentRunner`.
-The module's
-`initial_state()` returns the initial state of a run that is started without `--input`.
+module offers `build_runner(db_path) -> AgentRunner`, or an `agent`, or a `step` function. ATTR
+names a step function, a `@tailrec` loop, a function like `build_runner`, an `Agent`, or an
+`AgentRunner`. The module's `initial_state()` returns the initial state of a run that is started
+without `--input`.
 """
 
 from __future__ import annotations
