@@ -141,7 +141,7 @@ def test_a_request_is_decided_only_once(waiting: WaitingRun) -> None:
 def test_resolving_a_command_in_doubt_requires_the_permission_to_approve_it(waiting: WaitingRun) -> None:
     waiting.decide("approve", ALICE)
     asyncio.run(waiting.interrupt())
-    with pytest.raises(LoomOpsError, match="cannot resolve x#r1: eve is not in the group") as caught:
+    with pytest.raises(LoomOpsError, match="cannot resolve x#1: eve is not in the group") as caught:
         asyncio.run(waiting.service.resolve("x", 1, "retry", EVE))
     assert caught.value.exit_code == ExitCode.DENIED and len(waiting.service.runs.doubts("x")) == 1
     assert asyncio.run(waiting.service.resolve("x", 1, "result", BOB)) == "x"
