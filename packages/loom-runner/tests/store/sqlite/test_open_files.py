@@ -95,6 +95,75 @@ def test_a_commit_is_not_acknowledged_after_the_file_was_lost_and_can_be_rescued
         assert copy.reader.verify().ok
 
 
+def an_older_backup(path, store):
+    Runs(store).backup(f"{path}.backup")
+    drive(store, "after the backup")
+    store._file._mark._move_log()
+    return Path(f"{path}.backup").read_bytes()
+
+
+def another_database(path, store):
+    other = path.parent / "other.sqlite"
+    SQLiteStore(other).close()
+    return other.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "content", [an_older_backup, another_database, lambda *_: b"no database" * 999, lambda *_: b""]
+)
+@pytest.mark.parametrize("finds", ["commit", "heartbeat", "close"])
+def test_a_file_that_is_overwritten_in_place_is_noticed_and_not_written_to(path, store, content, finds):
+    assert drive(store, "before").status == "completed"
+    restored = content(path, store)
+    path.write_bytes(restored)  # cp
+    if finds != "close":
+        with pytest.raises(StoreReplaced, match="its content was overwritten .* copy the file there again"):
+            drive(store, "later") if finds == "commit" else store.renew([])
+        with pytest.raises(StoreReplaced):
+            drive(store, "later still")
+    store.close()
+    assert path.read_bytes() == restored
+    if finds == "close":
+        return
+    for name in ("-wal", "-shm"):  # as the message says
+        Path(f"{path}{name}").unlink()
+    path.write_bytes(restored)
+    if content is an_older_backup:
+        with SQLiteStore(path) as again:
+            assert again.reader.verify().ok
+            assert [run.run_id for run in again.reader.list_runs()] == ["before"]
+            assert drive(again, "later").status == "completed"
+
+
+def test_a_backup_with_which_the_log_agrees_changes_nothing(path, store):
+    assert drive(store, "before").status == "completed"
+    Runs(store).backup(f"{path}.backup")
+    assert drive(store, "after the backup").status == "completed"
+    path.write_bytes(Path(f"{path}.backup").read_bytes())
+    assert drive(store, "later").status == "completed"
+    store.close()
+    with SQLiteStore(path) as again:
+        assert again.reader.verify().ok
+        assert len(again.reader.list_runs()) == 3
+
+
+def test_a_log_that_another_process_moves_is_no_reason_to_stop(path, store):
+    assert drive(store, "before").status == "completed"
+    code = """
+import asyncio, sys
+from loom_runner import AgentRunner, Complete, SQLiteStore
+async def step(state, ctx): return Complete(state)
+with SQLiteStore(sys.argv[1]) as store:
+    for number in range(5):
+        asyncio.run(AgentRunner(step=step, store=store).start(run_id=f"other {number}"))
+        store._file._mark._move_log()
+"""
+    for number in range(3):
+        subprocess.run([sys.executable, "-c", code.replace("other", f"other {number}"), str(path)], check=True)
+        assert drive(store, f"later {number}").status == "completed"
+        store.renew([])
+
+
 def test_the_heartbeat_finds_it_while_a_step_runs(path, store):
     assert drive(store).status == "completed"
     path.unlink()

@@ -214,6 +214,8 @@ class SQLiteFile:
                         without_waiting=self._without_waiting,
                         copied=self.copied_without_log,
                         path=self.path,
+                        before_move=self._check_content,
+                        on_moved=self._moved,
                     )
                 if is_shared:
                     self._open_file = file.keep()
@@ -246,6 +248,14 @@ class SQLiteFile:
                 uri = f"{Path(self._target).as_uri()}?immutable=1"
                 db = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         return db
+
+    def _check_content(self) -> None:
+        if self._open_file is not None:
+            self._open_file.check()
+
+    def _moved(self, moves: int) -> None:
+        if self._open_file is not None:
+            self._open_file.moved(moves)
 
     def _has_readers(self) -> bool:
         return self._open_file is not None and self._open_file.has_readers()

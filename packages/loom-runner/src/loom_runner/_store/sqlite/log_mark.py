@@ -18,6 +18,10 @@ The first mark is written before a process begins to drive runs (`announce`), th
 SQLite's automatic checkpoints. While somebody reads an older state, a checkpoint would end at that
 state, which has no row, so it is put off; before the first one, this waits 0.1 s for readers. A
 checkpoint by another program leaves no mark, so a copy without its log may stay unknown.
+
+With the mark, a number is written that grows at each checkpoint and stays. The number in the file
+(without its log) never becomes smaller, unless the content of the file is overwritten, for instance
+by a backup that somebody copies over it (see `open_files`).
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ import os
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from loom_runner._model.clock import to_iso
@@ -38,7 +43,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-__all__ = ["CopyWithoutLog", "LogMark", "copied_without_log", "remove_marks"]
+__all__ = ["CopyWithoutLog", "LogMark", "copied_without_log", "moves_in_file", "remove_marks"]
 
 _RETRY_PAGES: Final = 100
 """By how much the log grows before the next attempt, when somebody is in the way."""
@@ -48,6 +53,9 @@ _MOST_PAGES: Final = 10_000
 _DELETE: Final = "DELETE FROM about WHERE name = 'needs_log'"
 _PUT: Final = "INSERT OR REPLACE INTO about (name, value) VALUES (?, ?)"
 _FIND: Final = "SELECT value FROM about WHERE name = ?"
+_COUNT: Final = """
+    INSERT INTO about (name, value) VALUES ('moves', 1) ON CONFLICT DO UPDATE SET value = value + 1 RETURNING value
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,21 @@ def copied_without_log(db: apsw.Connection, *, had_log: bool) -> CopyWithoutLog 
     )
 
 
+def moves_in_file(path: str) -> int | None:
+    """Return how often the log was moved into a file, without what is in its log; None if that is
+    not known.
+    """
+    import apsw
+
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    db = apsw.Connection(f"{Path(path).as_uri()}?immutable=1", flags=flags)
+    try:
+        found: int | None = db.execute(_FIND, ("moves",)).get
+        return found
+    finally:
+        db.close()
+
+
 def remove_marks(db: apsw.Connection) -> None:
     """Delete the row of a process that was killed while it moved the log, inside an open
     transaction.
@@ -96,6 +119,8 @@ class LogMark:
         without_waiting: A block in which it does not wait for other writers.
         copied: See `copied_without_log`.
         path: The database, for messages.
+        before_move: Checks that the file is the one that the log belongs to.
+        on_moved: Told the number that is in the file now, after the log was moved.
     """
 
     pages: ClassVar[int] = 1000
@@ -110,8 +135,12 @@ class LogMark:
         without_waiting: Callable[[], AbstractContextManager[None]],
         copied: CopyWithoutLog | None,
         path: str,
+        before_move: Callable[[], None],
+        on_moved: Callable[[int], None],
     ) -> None:
         self._db = db
+        self._before_move = before_move
+        self._on_moved = on_moved
         self._synchronous = synchronous
         self._has_readers = has_readers
         self._without_waiting = without_waiting
@@ -165,6 +194,7 @@ class LogMark:
     def _move_log(self) -> None:
         """Mark the file and move the log into it, if nobody is in the way."""
         is_urgent = self._pages > _MOST_PAGES
+        self._before_move()
         if is_urgent or not self._has_readers():
             with self._aside():
                 self._mark_and_move(is_urgent=is_urgent)
@@ -180,11 +210,14 @@ class LogMark:
             self._db.execute(_PUT, ("copied_without_log", self._copied))
             self._copied = None
         self._db.execute(_PUT, ("needs_log", row))
+        number: int = self._db.execute(_COUNT).get
         self._is_set = True
         self._db.execute("COMMIT")
         if is_urgent or not self._has_readers():
             pages, moved = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._is_marked = self._is_marked or pages == moved
+            if pages == moved:
+                self._on_moved(number)
         self._clear()
 
     def _clear(self) -> None:

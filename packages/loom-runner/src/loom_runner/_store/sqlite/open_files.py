@@ -9,6 +9,10 @@ its log are compared with those at the opening. `examine`, called by the heartbe
 always, and looks for other SQLite libraries. What is found is an error from then on: the process
 must not go on as if it saved anything.
 
+The content of the file changes only when the log is moved into it. If its time of modification has
+changed, the number of these moves is read from it (see `log_mark`): if it is smaller than it was,
+the file was overwritten in place.
+
 *Descriptors.* Closing a descriptor of a file releases SQLite's locks on it (see `hold`), so the
 descriptors here are shared by all stores of the process, and closed when none has the file open.
 """
@@ -24,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from loom_runner._store.sqlite import hold
+from loom_runner._store.sqlite.log_mark import moves_in_file
 from loom_runner._store.sqlite.other_library import (
     FileKey,
     descriptors_of,
@@ -60,11 +65,14 @@ class OpenFile:
         self.users = 0
         self.error: StoreError | None = None
         self.is_held = False
+        self.is_overwritten = False
         self._log: FileKey | None = None
         self._shm: FileKey | None = None
         self._database_fd = self._shm_fd = self._folder_fd = -1
         self._canary = b""
         self._folder_ns = -1
+        self._database_ns = -1
+        self._moves: int | None = None
 
     def check(self) -> None:
         """Check, after a commit, that it is on disk under the name of the database.
@@ -78,6 +86,7 @@ class OpenFile:
         try:
             if self._folder_fd < 0 or os.fstat(self._folder_fd).st_mtime_ns != self._folder_ns:
                 self._look()
+            self._check_content()
             is_locked = not self._canary or hold.canary_is_set(self._shm_fd, self._canary)
         except OSError as exc:
             self.error = StoreError(f"cannot check {self.path}: {exc.strerror}. Nothing more is written.")
@@ -111,7 +120,7 @@ class OpenFile:
             )
 
     def check_name(self) -> None:
-        """Check that the file has the name under which it was opened.
+        """Check that the file has the name under which it was opened, and its content.
 
         Raises:
             StoreReplaced: See `check`.
@@ -119,6 +128,38 @@ class OpenFile:
         if isinstance(self.error, StoreReplaced):
             self.refuse()
         self._look()
+        self._check_content()
+
+    def moved(self, moves: int) -> None:
+        """Remember that this process has moved the log into the file."""
+        self._moves = moves
+        if self._database_fd >= 0:
+            self._database_ns = os.fstat(self._database_fd).st_mtime_ns
+
+    def _check_content(self) -> None:
+        if self._database_fd < 0:
+            return
+        changed_ns = os.fstat(self._database_fd).st_mtime_ns
+        if changed_ns == self._database_ns:
+            return
+        import apsw
+
+        try:
+            moves = moves_in_file(self.path)
+        except (apsw.BusyError, apsw.CantOpenError):  # somebody moves the log at this moment
+            return
+        except apsw.Error:
+            moves = None
+        if self._moves is not None and (moves is None or moves < self._moves):
+            self.is_overwritten = True
+            self._fail(
+                StoreReplaced(
+                    f"cannot save to {self.path}: its content was overwritten by another file (a backup?) while this "
+                    f"process used it. Stop every process that uses it, delete {self.path}-wal and {self.path}-shm, "
+                    "and copy the file there again."
+                )
+            )
+        self._moves, self._database_ns = moves, changed_ns
 
     def has_readers(self) -> bool:
         """Return whether somebody reads the database now; False if that cannot be told."""
@@ -176,6 +217,11 @@ class OpenFile:
         self._log = file_key(f"{self.path}-wal")
         self._folder_ns = -1
 
+    def _is_foreign(self) -> bool:
+        with suppress(StoreError):
+            self.check()
+        return self.is_overwritten
+
     def _let_go(self) -> None:
         if self._database_fd >= 0 and self._shm_fd >= 0:
             hold.let_go(self._database_fd, self._shm_fd)
@@ -203,7 +249,8 @@ class OpenFile:
         """Close the connections of one store in the block. The last one may delete the log."""
         with _lock:
             self.users -= 1
-            if self.users == 0:
+            # The log must not be moved into a file that it does not belong to.
+            if self.users == 0 and not self._is_foreign():
                 self._let_go()
         yield
         with _lock:
@@ -280,7 +327,7 @@ class opening:  # noqa: N801  (a context manager)
             if file is None:
                 file = _files[key] = OpenFile(self._path, key)
             if file.users == 0:
-                file.error = None
+                file.error, file.is_overwritten, file._moves, file._database_ns = None, False, None, -1  # noqa: SLF001
                 file._take()  # noqa: SLF001  (this module)
             file.users += 1
         return file
