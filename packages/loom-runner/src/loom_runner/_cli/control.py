@@ -38,8 +38,6 @@ from loom_runner._cli.output import (
     write_rows,
 )
 from loom_runner._model.formatting import shorten
-from loom_runner._model.waits import SignalWait
-from loom_runner._store.lookup import read_run
 from loom_runner.errors import UsageError
 from loom_runner.run_ids import parse_id, request_id
 
@@ -88,6 +86,8 @@ def signal_command(*, name: str, run: str | None, run_id: str | None, payload: s
     `resume` then continues the run.
     """
     from loom_runner._control.signals import send_signal
+    from loom_runner._model.waits import SignalWait
+    from loom_runner._store.lookup import read_run
 
     if (run is None) == (run_id is None):
         raise UsageError(f"cannot signal {shorten(name, 40)!r}: name one run, with --run-id RUN.")
