@@ -179,6 +179,55 @@ def test_a_call_without_await_fails_the_step_and_names_the_tool(outcome):
     assert "await ctx.call_tool('ship', ...)" in result.error.message
 
 
+def takes_a_number(parcel):
+    return 1 + parcel
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda ctx: Complete({"parcel": ctx.call_tool("ship")}),  # it cannot be stored
+        lambda ctx: Continue({"parcel": ctx.call_tool("ship")}),
+        lambda ctx: ctx.call_tool("ship"),  # it is no outcome
+        lambda ctx: takes_a_number(ctx.call_tool("ship")),
+        lambda ctx: ctx.call_tool("ship")["id"],
+        lambda ctx: ctx.call_tool("ship").id,
+    ],
+)
+def test_a_step_that_uses_a_call_without_await_fails_and_names_the_tool(use):
+    async def step(state, ctx):
+        return use(ctx)
+
+    shop = Shop()
+    result, calls, _ = run(step, shop)
+    assert (result.status, result.error.type, shop.effects, calls) == ("failed", "UsageError", [], {})
+    assert "calls ship without await" in result.error.message
+
+
+def test_a_call_without_await_as_an_argument_is_named():
+    async def step(state, ctx):
+        return Complete(await ctx.call_tool("double", n=ctx.call_tool("ship")))
+
+    shop = Shop()
+    shop.tools.tool("double", idempotent=True)(double)
+    result, calls, _ = run(step, shop)
+    assert (result.status, shop.effects, calls) == ("failed", [], {})
+    assert "calls ship without await" in result.error.message
+
+
+async def double(n: int) -> int:
+    return 2 * n
+
+
+def test_an_error_beside_a_call_that_was_not_yet_awaited_is_kept():
+    async def step(state, ctx):
+        calls = [ctx.call_tool("ship"), int("seven")]
+        return Complete(await asyncio.gather(*calls))
+
+    result, _, _ = run(step, Shop())
+    assert result.error.type == "ValueError"
+
+
 def test_a_tool_function_without_await_fails_the_step_and_names_the_tool():
     @tool
     async def pay() -> str:

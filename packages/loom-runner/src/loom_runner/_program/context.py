@@ -252,18 +252,24 @@ class RunContext:
         """
         tool = await self._managed_calls().wait()
         if tool is not None:
-            raise UsageError(
-                f"cannot commit step {self.step_index} of {self.run_id!r}: it calls {tool.name} without await, so the "
-                f"call did not run. Write: await ctx.call_tool({tool.name!r}, ...)."
-            )
+            raise self._unawaited(tool)
 
-    async def end_calls(self, *, is_cancelled: bool = False) -> None:
+    async def end_calls(self, *, is_cancelled: bool = False) -> UsageError | None:
         """Refuse further calls of an attempt that has failed, and wait until those in flight have
         ended, so that nothing of it happens later (see `AttemptCalls.end`).
+
+        Returns:
+            An error that names a call that was not awaited; None if there is none.
         """
         self._is_over = True
-        if self._calls is not None:
-            await self._calls.end(is_cancelled=is_cancelled)
+        tool = None if self._calls is None else await self._calls.end(is_cancelled=is_cancelled)
+        return None if tool is None else self._unawaited(tool)
+
+    def _unawaited(self, tool: Tool) -> UsageError:
+        return UsageError(
+            f"cannot commit step {self.step_index} of {self.run_id!r}: it calls {tool.name} without await, so the "
+            f"call did not run. Write: await ctx.call_tool({tool.name!r}, ...)."
+        )
 
     def _require_loop(self, tool: Tool) -> None:
         """Refuse a call in a sync step, which runs on a thread and cannot await it."""
