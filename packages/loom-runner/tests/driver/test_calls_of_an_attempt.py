@@ -1,6 +1,8 @@
 """An attempt ends when every call that it started has ended; nothing of it happens later."""
 
 import asyncio
+import contextlib
+import gc
 
 import pytest
 from loom import tailrec
@@ -303,3 +305,27 @@ def test_a_run_whose_task_is_cancelled_leaves_nothing_running():
 
     status, calls = asyncio.run(main())
     assert (status, calls) == ("paused", {"search": "failed", "wait_forever": "in_doubt"})
+
+
+def test_calls_that_had_not_begun_when_the_attempt_failed_end_quietly():
+    async def helper(ctx):
+        while True:
+            with contextlib.suppress(Exception):
+                await ctx.call_tool("ship")
+
+    async def step(state, ctx):
+        asyncio.create_task(ctx.call_tool("ship"))
+        asyncio.create_task(helper(ctx))
+        raise ValueError("no")
+
+    shop, problems = Shop(), []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+        runner = AgentRunner(step=step, store=SQLiteStore(":memory:"), tools=shop.tools)
+        result = await runner.start(run_id="r")
+        gc.collect()
+        return result
+
+    result = asyncio.run(main())
+    assert (result.error.type, shop.effects, problems) == ("ValueError", [], [])

@@ -1,7 +1,7 @@
 """Whatever a step or a tool raises is recorded, and only its run is affected."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from loom_runner import (
@@ -155,6 +155,27 @@ class TooMany(ConnectionError):
     response = Response()
 
 
+class Dated(ConnectionError):
+    headers = {"Retry-After": "Fri, 01 Mar 2024 12:00:30 GMT"}
+
+
+class Past(ConnectionError):
+    headers = {"Retry-After": "Fri, 01 Mar 2024 11:00:00 GMT"}
+
+
+class Wrong(ConnectionError):
+    headers = {"Retry-After": "soon GMT"}
+
+
+class Refused(Exception):
+    """An error of an HTTP client: nothing but its header says that a retry may help."""
+
+    headers = {"retry-after": "20"}
+
+
+NOON_US = int(datetime(2024, 3, 1, 12, tzinfo=UTC).timestamp()) * 1_000_000
+
+
 class Later(ConnectionError):
     retry_after = timedelta(seconds=5)
 
@@ -167,10 +188,39 @@ class Later(ConnectionError):
         (ToolFailed("busy", retryable=True, retry_after_s=9), 9.0),
         (group(TooMany(), Later()), 7.0),
         (ConnectionError(), None),
+        (Dated(), 30.0),
+        (Past(), 0.0),
+        (Wrong(), None),
     ],
 )
 def test_the_time_that_a_server_asks_for_is_found(error, seconds):
-    assert retry_after_s(error) == seconds
+    assert retry_after_s(error, NOON_US) == seconds
+
+
+def test_a_tool_that_says_when_to_try_again_is_tried_again(store, clock):
+    tools, times = ToolRegistry(), []
+
+    @tools.tool("ask", idempotent=True)
+    async def ask() -> str:
+        times.append(clock.at_us)
+        if len(times) == 1:
+            raise ToolFailed("busy", retry_after_s=7)
+        if len(times) == 2:
+            raise Refused
+        return "answer"
+
+    async def step(state, ctx):
+        return Complete(await ctx.call_tool("ask"))
+
+    runner = AgentRunner(step=step, store=store, tools=tools, clock=clock)
+    assert asyncio.run(runner.start(run_id="r")).result == "answer"
+    assert times[1] - times[0] >= 7_000_000
+    assert times[2] - times[1] >= 20_000_000
+
+
+def test_a_tool_may_say_when_and_still_not_be_retried():
+    assert not ToolFailed("busy", retryable=False, retry_after_s=7).retryable
+    assert not ToolFailed("busy").retryable
 
 
 def test_a_retry_waits_as_long_as_the_server_asks_for(store, clock):

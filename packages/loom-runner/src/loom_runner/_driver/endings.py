@@ -193,7 +193,7 @@ class Endings:
         retry = not isinstance(exc, _NEVER_RETRIED) and cursor.tries_used < policy.max_attempts
         if not (retry and policy.should_retry(exc)):
             return await self._end_failed(cursor, started_at, now, error)
-        delay_s = max(policy.delay_s(cursor.tries_used, self._clock.chance()), retry_after_s(exc) or 0.0)
+        delay_s = max(policy.delay_s(cursor.tries_used, self._clock.chance()), retry_after_s(exc, now) or 0.0)
         due_at = now + int(delay_s * 1_000_000)
         failed = self._attempt(cursor, started_at, now, error, due_at)
         meter = cursor.run.meter

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.seconds import check_seconds, in_seconds
@@ -22,8 +24,8 @@ _MAX_RETRY_AFTER_S: Final = 86_400.0
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether a retry may help: timeouts, broken connections, and tools that say so; a group
-    if all its members are.
+    """Return whether a retry may help: timeouts, broken connections, errors that say when to try
+    again (see `retry_after_s`), and tools that say so; a group if all its members are.
     """
     if isinstance(error, BaseExceptionGroup):
         return all(is_transient(member) for member in error.exceptions)
@@ -35,31 +37,42 @@ def is_transient(error: BaseException) -> bool:
         error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError | FileExistsError
     ):
         return False
-    return isinstance(error, TimeoutError | ConnectionError | OSError)
+    return isinstance(error, TimeoutError | ConnectionError | OSError) or bool(retry_after_s(error))
 
 
-def retry_after_s(error: BaseException) -> float | None:
+def retry_after_s(error: BaseException, now_us: int | None = None) -> float | None:
     """Return the seconds after which a server, or the tool, asks to be tried again; None if it does
     not say.
 
     They are the attribute `retry_after_s` or `retry_after` of the error, or the header
-    `Retry-After` (in seconds) of its response; for a group the longest.
+    `Retry-After` (seconds or a date) of its response; for a group the longest.
+
+    Args:
+        error: What a step or a tool raised.
+        now_us: The time, in microseconds since 1970; None is that of this machine.
     """
     if isinstance(error, BaseExceptionGroup):
-        return max((found for each in error.exceptions if (found := retry_after_s(each)) is not None), default=None)
+        times = (retry_after_s(each, now_us) for each in error.exceptions)
+        return max((found for found in times if found is not None), default=None)
     headers: Any
     for headers in (getattr(error, "headers", None), getattr(getattr(error, "response", None), "headers", None)):
         for name in ("retry-after", "Retry-After"):
             with contextlib.suppress(AttributeError, TypeError, ValueError, KeyError):
-                return _seconds(headers[name])
+                return _seconds(headers[name], now_us)
     for name in ("retry_after_s", "retry_after"):
         with contextlib.suppress(AttributeError, TypeError, ValueError):
-            return _seconds(getattr(error, name))
+            return _seconds(getattr(error, name), now_us)
     return None
 
 
-def _seconds(value: Any) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+def _seconds(value: Any, now_us: int | None) -> float:
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, str) and value.endswith("GMT"):  # a date of HTTP
+        now_s = time.time() if now_us is None else now_us / 1_000_000
+        seconds = max(parsedate_to_datetime(value).timestamp() - now_s, 0.0)
+    else:
+        seconds = float(value)
     if not 0 <= seconds <= _MAX_RETRY_AFTER_S:
         raise ValueError(value)
     return float(seconds)

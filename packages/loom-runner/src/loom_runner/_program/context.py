@@ -315,8 +315,11 @@ class RunContext:
         if self._stopped is not None:
             raise self._stopped
         if self._is_over:
+            message = f"cannot call {tool.name}: the attempt of step {self.step_index} of {self.run_id!r} is over."
+            if _current.get() is self:  # in a task that the attempt left behind: it ends quietly
+                raise asyncio.CancelledError(message)
             raise LeaseLost(
-                f"cannot call {tool.name}: the attempt of step {self.step_index} of {self.run_id!r} is over.",
+                message,
                 run_id=self.run_id,
                 step_index=self.step_index,
             )

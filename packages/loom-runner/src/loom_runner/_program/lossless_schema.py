@@ -25,12 +25,12 @@ import sys
 import threading
 from dataclasses import dataclass
 from datetime import datetime, time
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from enum import Enum
 
 __all__ = ["LosslessSchema", "bytes_text", "lossless_schema"]
 
@@ -304,8 +304,8 @@ def _problems(schema: Any, path: str, definitions: dict[str, Any], seen: frozens
             if not each.get("serialization_exclude"):
                 yield from _problems(each["schema"], f"{path}.{name}" if path else name, definitions, seen)
     elif kind == "dict" and (schema.get("keys_schema") or {}).get("type") in _NO_KEYS:
-        shown = schema["keys_schema"]["type"].removesuffix("-schema")
-        yield f"{path + ': ' if path else ''}a key cannot be a {shown} in JSON (use a text, a number or a list of pairs)"
+        where = f"{path}: " if path else ""
+        yield f"{where}a key cannot be a {schema['keys_schema']['type']} in JSON (use a text, or a list of pairs)"
     else:
         for key, mark in (("items_schema", "[]"), ("values_schema", "[]"), ("schema", "")):
             for each in _listed(schema.get(key)):
