@@ -191,7 +191,7 @@ class Endings:
         policy = self._policy_for(exc)
         cursor.tries_used += 1
         retry = not isinstance(exc, _NEVER_RETRIED) and cursor.tries_used < policy.max_attempts
-        if not (retry and policy.should_retry(exc)):
+        if not (retry and policy.retries(exc)):
             return await self._end_failed(cursor, started_at, now, error)
         delay_s = max(policy.delay_s(cursor.tries_used, self._clock.chance()), retry_after_s(exc, now) or 0.0)
         due_at = now + int(delay_s * 1_000_000)
@@ -343,13 +343,21 @@ def _describe(exc: BaseException, program: Program) -> ErrorInfo:
     """Describe an exception: category, line of the user's code, and traceback without frames of
     this package.
     """
-    category = getattr(exc, "error_category", None) or ("state" if isinstance(exc, StateError) else "error")
+    category = _category(exc)
     frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if not _is_ours(frame.filename)]
     file = program.code_at.partition(":")[0]
     own = [frame for frame in frames if Path(frame.filename).name == file] or frames
     where = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else program.code_at
     text = "".join(traceback.format_list(frames[-20:])) if frames else None
     return ErrorInfo(type(exc).__name__, message_of(exc), category, where, text)
+
+
+def _category(exc: BaseException) -> str:
+    with contextlib.suppress(Exception):  # a property of the user's class
+        category = getattr(exc, "error_category", None)
+        if category and isinstance(category, str):
+            return category
+    return "state" if isinstance(exc, StateError) else "error"
 
 
 def _is_ours(filename: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -54,15 +55,23 @@ def retry_after_s(error: BaseException, now_us: int | None = None) -> float | No
     if isinstance(error, BaseExceptionGroup):
         times = (retry_after_s(each, now_us) for each in error.exceptions)
         return max((found for found in times if found is not None), default=None)
-    headers: Any
-    for headers in (getattr(error, "headers", None), getattr(getattr(error, "response", None), "headers", None)):
+    for owner in (error, _attribute(error, "response")):
+        headers = _attribute(owner, "headers")
         for name in ("retry-after", "Retry-After"):
-            with contextlib.suppress(AttributeError, TypeError, ValueError, KeyError):
+            with contextlib.suppress(Exception):
                 return _seconds(headers[name], now_us)
     for name in ("retry_after_s", "retry_after"):
-        with contextlib.suppress(AttributeError, TypeError, ValueError):
-            return _seconds(getattr(error, name), now_us)
+        with contextlib.suppress(Exception):
+            return _seconds(_attribute(error, name), now_us)
     return None
+
+
+def _attribute(owner: Any, name: str) -> Any:
+    """Return an attribute; None if there is none, or if it is a property that fails."""
+    try:
+        return getattr(owner, name, None)
+    except Exception:  # noqa: BLE001  (the code of a user's class)
+        return None
 
 
 def _seconds(value: Any, now_us: int | None) -> float:
@@ -108,6 +117,14 @@ class RetryPolicy:
                 raise UsageError(f"cannot use RetryPolicy: {name} is {value!r:.60}. Pass a number.")
         if not self.max_attempts >= 1 or not self.factor >= 1 or not 0 <= self.jitter <= 1:
             raise UsageError(f"cannot use {self}: max_attempts and factor start at 1, and jitter lies between 0 and 1.")
+
+    def retries(self, error: BaseException) -> bool:
+        """Return whether an error is retried; one for which `should_retry` fails is not."""
+        try:
+            return bool(self.should_retry(error))
+        except Exception:
+            logging.getLogger("loom_runner").warning("should_retry failed, so there is no retry", exc_info=True)
+            return False
 
     def delay_s(self, failures: int, chance: float) -> float:
         """Return the seconds to wait after this many failures (1 or more); `chance` is between 0
