@@ -1,6 +1,7 @@
 """Whatever a step or a tool raises is recorded, and only its run is affected."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -127,21 +128,54 @@ def test_a_worker_goes_on_when_a_step_cancels_itself_or_raises_anything(store):
     assert "awaited a task that was cancelled" in runner.get("cancel")["error"]["message"]
 
 
-def test_an_envelope_of_an_error_is_a_failure(store):
-    tools = ToolRegistry()
+@dataclass
+class Envelope:
+    is_error: bool
+    content: list[dict[str, str]]
 
-    @tools.tool("search")
-    async def search() -> dict:
-        return {"is_error": True, "error": "the index is down", "retryable": False}
+
+TEXTS = [{"type": "text", "text": "the index"}, {"type": "text", "text": "is down"}]
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        {"is_error": True, "error": "the index is down", "retryable": False},
+        {"isError": True, "content": TEXTS},
+        Envelope(is_error=True, content=TEXTS),
+    ],
+)
+def test_an_envelope_of_an_error_is_a_failure(store, envelope):
+    result, calls, _ = with_envelopes(store, envelope)
+    assert (result.status, [call["status"] for call in calls]) == ("failed", ["failed"])
+    assert "tool search failed: the index is down" in result.error.message
+
+
+def test_an_envelope_may_say_when_to_try_again(store, clock):
+    busy = {"is_error": True, "error": "busy", "retry_after_s": 7}
+    result, (call,), times = with_envelopes(store, busy, "found", clock=clock)
+    assert (result.result, call["tries"]) == ("found", 2)
+    assert times[1] - times[0] >= 7_000_000
+    assert with_envelopes(store, busy | {"retryable": False}, "found", clock=clock)[0].status == "failed"
+    assert with_envelopes(store, busy | {"retry_after_s": "soon"}, "found", clock=clock)[0].status == "failed"
+
+
+def with_envelopes(store, *results, clock=None):
+    """Run a step that calls a tool with these results; return the result, the calls and the times."""
+    tools, left, times = ToolRegistry(), list(results), []
+
+    @tools.tool("search", idempotent=True)
+    async def search():
+        times.append(clock.at_us if clock else 0)
+        return left.pop(0)
 
     async def step(state, ctx):
         return Complete(await ctx.call_tool("search"))
 
-    runner = AgentRunner(step=step, store=store, tools=tools)
-    result = asyncio.run(runner.start(run_id="r"))
-    (call,) = runner.tool_calls("r")
-    assert (result.status, call["status"]) == ("failed", "failed")
-    assert "tool search failed: the index is down" in result.error.message
+    runner = AgentRunner(step=step, store=store, tools=tools, clock=clock)
+    run_id = f"r{len(runner.list())}"
+    result = asyncio.run(runner.start(run_id=run_id))
+    return result, runner.tool_calls(run_id), times
 
 
 # ------------------------------------------------------------------ when to retry

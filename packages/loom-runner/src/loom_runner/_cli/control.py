@@ -86,6 +86,7 @@ def signal_command(*, name: str, run: str | None, run_id: str | None, payload: s
     `resume` then continues the run.
     """
     from loom_runner._control.signals import send_signal
+    from loom_runner._model.waits import SignalWait
 
     if (run is None) == (run_id is None):
         raise UsageError(f"cannot signal {shorten(name, 40)!r}: name one run, with --run-id RUN.")
@@ -95,7 +96,14 @@ def signal_command(*, name: str, run: str | None, run_id: str | None, payload: s
     with open_run_database(db, target, "signal", read_only=False) as store:
         run_async(send_signal(store, target, name, value))
         hint = resume_hint(store, target, db)
-    write_error(f"sent to {target}. resume: {hint}")
+        record = store.reader.get_run(target)
+    if record is not None and isinstance(record.wait, SignalWait) and record.wait.signal != name:
+        write_error(
+            f"sent to {target}, which waits for signal {record.wait.signal!r}. This one is kept until a step waits for "
+            f"{name!r}."
+        )
+    else:
+        write_error(f"sent to {target}. resume: {hint}")
 
 
 @click.command()
