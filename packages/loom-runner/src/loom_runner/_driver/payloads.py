@@ -127,7 +127,13 @@ def failed_envelope(value: Any, tool: Tool) -> ToolFailed | None:
     """Return the failure that a result stands for: `{"is_error": true, "error": "why"}`, or an
     object with such attributes.
     """
-    get = value.get if isinstance(value, Mapping) else lambda name: getattr(value, name, None)
+
+    def get(name: str) -> Any:
+        try:
+            return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+        except Exception:  # noqa: BLE001  (a property of the user's class)
+            return None
+
     if get("is_error") is not True and get("isError") is not True:
         return None
     why = next((found for name in ("error", "message", "content") if (found := get(name))), "it reported an error")
@@ -146,8 +152,9 @@ def _reason(why: Any) -> str:
     if isinstance(why, str):
         return why
     if isinstance(why, list):
-        texts = [part.get("text") if isinstance(part, Mapping) else getattr(part, "text", None) for part in why]
-        if texts and all(isinstance(text, str) for text in texts):
+        found = [part.get("text") if isinstance(part, Mapping) else getattr(part, "text", None) for part in why]
+        texts = [text for text in found if isinstance(text, str)]
+        if len(texts) == len(why):
             return " ".join(texts)
     return json.dumps(why, ensure_ascii=False, default=str)
 
