@@ -161,7 +161,9 @@ def test_an_envelope_may_say_when_to_try_again(store, clock):
 
 
 def with_envelopes(store, *results, clock=None):
-    """Run a step that calls a tool with these results; return the result, the calls and the times."""
+    """Run a step that calls a tool with these results; return the result, the calls and the
+    times.
+    """
     tools, left, times = ToolRegistry(), list(results), []
 
     @tools.tool("search", idempotent=True)

@@ -47,8 +47,8 @@ class Invocation:
         invocations: The invocation of each child run.
         resumed_at: The fence that each child had when it was last resumed; None if its wait was not
             over then.
-        is_stopping: Whether the owner of the current task is cancelling it; if not, it is the step that
-            cancels its own task. None if that is not known.
+        is_stopping: Whether the owner of the current task is cancelling it; if not, it is the step
+            that cancels its own task. None if that is not known.
     """
 
     max_steps: int | None = None
