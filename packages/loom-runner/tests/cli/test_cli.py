@@ -280,6 +280,11 @@ def test_an_existing_run_with_another_input_is_an_error(place):
             "def step(s, ctx): ...\ndef initial_state(): raise ValueError('v')",
             "initial_state() raised ValueError",
         ),
+        (
+            "later.py",
+            "def step(s, ctx): ...\nasync def initial_state(): ...",
+            "initial_state() is async. Make it a plain function.",
+        ),
         ("many.py", "def step(a, b, c): ...", "a step takes its state and a context"),
         (
             "loop.py:f",

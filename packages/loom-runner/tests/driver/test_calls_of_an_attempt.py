@@ -194,6 +194,7 @@ def takes_a_number(parcel):
         lambda ctx: takes_a_number(ctx.call_tool("ship")),
         lambda ctx: ctx.call_tool("ship")["id"],
         lambda ctx: ctx.call_tool("ship").id,
+        lambda ctx: asyncio.run(ctx.call_tool("ship")),
     ],
 )
 def test_a_step_that_uses_a_call_without_await_fails_and_names_the_tool(use):
@@ -242,6 +243,29 @@ def test_a_tool_function_without_await_fails_the_step_and_names_the_tool():
     result, calls, _ = run(step, Shop())
     assert (result.status, calls) == ("failed", {})
     assert "calls pay without await" in result.error.message
+    assert "Write: await pay(...)." in result.error.message
+
+
+def test_a_call_of_a_function_instead_of_its_name_is_told_the_name():
+    async def step(state, ctx):
+        return Complete(await ctx.call_tool(shop.ship))
+
+    shop = Shop()
+    result, calls, _ = run(step, shop)
+    assert (result.error.type, calls) == ("UsageError", {})
+    assert "call_tool takes the name of a tool, for instance 'ship'" in result.error.message
+
+
+def test_a_function_that_is_a_tool_may_be_called_by_call_tool():
+    @tool(idempotent=True)
+    async def pay() -> str:
+        return "paid"
+
+    async def step(state, ctx):
+        return Complete(await ctx.call_tool(pay))
+
+    result, calls, _ = run(step, Shop())
+    assert (result.result, calls["pay"]["status"]) == ("paid", "done")
 
 
 def test_a_sync_step_that_calls_a_tool_is_told_to_be_async():

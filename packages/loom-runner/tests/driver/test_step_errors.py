@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from loom import tailrec
 from loom_runner import (
     AgentRunner,
     Complete,
@@ -15,6 +16,7 @@ from loom_runner import (
     ToolRegistry,
     UsageError,
     Worker,
+    tool,
 )
 from loom_runner._model.retry import is_transient, retry_after_s
 
@@ -292,6 +294,25 @@ def test_a_tool_may_have_its_own_policy(store, clock):
     runner = AgentRunner(step=step, store=store, tools=tools, clock=clock, retry=RetryPolicy(max_attempts=1))
     assert asyncio.run(runner.start(run_id="r")).status == "failed"
     assert [round((b - a) / 1_000_000) for a, b in zip(tries, tries[1:], strict=False)] == [1, 2, 4, 8]
+
+
+def test_a_tool_of_a_loop_may_have_its_own_policy(store, clock):
+    tries = []
+
+    @tool(idempotent=True, retry=RetryPolicy(max_attempts=5, initial_s=1, jitter=0))
+    async def ask() -> str:
+        tries.append(clock.at_us)
+        raise ConnectionError("busy")
+
+    @tailrec
+    async def loop(n: int) -> str:
+        if n == 0:
+            return await ask()
+        return await loop(n - 1)
+
+    runner = AgentRunner(loop=loop, store=store, clock=clock, retry=RetryPolicy(max_attempts=1))
+    assert asyncio.run(runner.start(run_id="r", initial_state=1)).status == "failed"
+    assert len(tries) == 5
 
 
 def test_the_time_is_a_number_of_seconds():

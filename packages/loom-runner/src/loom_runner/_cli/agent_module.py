@@ -121,7 +121,11 @@ class AgentModule:
                 raise UsageError(f"cannot use --input: {what} ({_misfit(exc)}). Correct it.") from exc
         initial = getattr(self.module, "initial_state", None)
         if initial is not None:
-            return _called(self.target, "initial_state", initial)
+            state = _called(self.target, "initial_state", initial)
+            if inspect.iscoroutine(state):
+                state.close()
+                raise AgentModuleError(f"cannot run {self.target}: initial_state() is async. Make it a plain function.")
+            return state
         return None
 
 

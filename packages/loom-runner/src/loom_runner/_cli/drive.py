@@ -138,7 +138,7 @@ def resume(
     from loom_runner._model.products import product_of, resume_with_product
     from loom_runner._queries.hints import module_of
 
-    if len(names) == 1 and run_id is None and Path(names[0]).suffix == ".py":
+    if len(names) == 1 and run_id is None and Path(names[0]).suffix == ".py" and Path(names[0]).is_file():
         raise UsageError(f"cannot resume {names[0]}: the run id is missing. Give --run-id RUN.")
     named = parse_run(names, run_id, "resume")
     module = named.module

@@ -188,7 +188,7 @@ class Endings:
         """Record a failed attempt; return the result if there is no further one."""
         now = max(started_at, self._clock.now_us())
         error = _describe(exc, self._program)
-        policy = self._policy_for(exc)
+        policy = self._policy_for(cursor, exc)
         cursor.tries_used += 1
         retry = not isinstance(exc, _NEVER_RETRIED) and cursor.tries_used < policy.max_attempts
         if not (retry and policy.retries(exc)):
@@ -215,11 +215,10 @@ class Endings:
         end = AttemptEnd(status, self._clock.now_us(), wait=wait, due_at=due_at, lease_end="waiting", note=note)
         return await self._stop(cursor, end)
 
-    def _policy_for(self, exc: BaseException) -> RetryPolicy:
+    def _policy_for(self, cursor: Cursor, exc: BaseException) -> RetryPolicy:
         """Return the policy of the tool that failed the step, if it has its own."""
-        if isinstance(exc, ToolFailed) and exc.tool is not None:
-            with contextlib.suppress(UnknownTool):
-                return self._settings.agent.tools.get(exc.tool).retry or self._retry
+        if isinstance(exc, ToolFailed) and cursor.context is not None:
+            return cursor.context.retry_policy(exc.tool) or self._retry
         return self._retry
 
     def _discard_changes(self, cursor: Cursor) -> None:

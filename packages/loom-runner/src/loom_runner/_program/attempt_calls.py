@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
+    from loom_runner._model.retry import RetryPolicy
     from loom_runner._program.tool_calls import StepSuspended
     from loom_runner._program.tools import Tool
 
@@ -29,12 +30,14 @@ class AttemptCalls:
         shared: For each key of the step's own the end of the call that uses it.
         created: Calls that no task has begun to await.
         suspended: Calls that wait for a decision.
+        policies: The retry policies of tools that have their own, by name.
         changed: Set when a call ends or is suspended.
     """
 
     shared: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     created: dict[object, tuple[Tool, Coroutine[Any, Any, Any]]] = field(default_factory=dict)
     suspended: list[StepSuspended] = field(default_factory=list)
+    policies: dict[str, RetryPolicy] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _ordinals: dict[str, int] = field(default_factory=dict)
     _running: dict[object, tuple[Tool, asyncio.Task[Any] | None]] = field(default_factory=dict)
@@ -49,6 +52,8 @@ class AttemptCalls:
     def in_flight(self, tool: Tool) -> Iterator[None]:
         """Count a call as running during the block."""
         call = object()
+        if tool.retry is not None:
+            self.policies[tool.name] = tool.retry
         self._running[call] = tool, asyncio.current_task()
         try:
             yield

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from loom_runner._model.budget import Meter
     from loom_runner._model.clock import Clock
     from loom_runner._model.results import ChildResult
+    from loom_runner._model.retry import RetryPolicy
     from loom_runner._program.tools import Tool, ToolRegistry
 
 __all__ = ["RunContext", "RunningRun", "Signal", "current_run", "running_context", "set_current_run"]
@@ -181,7 +182,7 @@ class RunContext:
         Durability: the start is committed before the tool runs, the payload before the call
         returns.
         """
-        tool = self._run.tools.get(name) if isinstance(name, str) else name
+        tool = self._run.tools.named(name)
         self._require_loop(tool)
         if idempotency_key is not None:
             tool, _key = with_own_key(tool, idempotency_key), idempotency_key
@@ -265,10 +266,16 @@ class RunContext:
         tool = None if self._calls is None else await self._calls.end(is_cancelled=is_cancelled)
         return None if tool is None else self._unawaited(tool)
 
+    def retry_policy(self, tool_name: str | None) -> RetryPolicy | None:
+        """Return the policy of a tool that this attempt has called, if it has its own."""
+        return None if self._calls is None or tool_name is None else self._calls.policies.get(tool_name)
+
     def _unawaited(self, tool: Tool) -> UsageError:
+        is_registered = tool.name in self._run.tools
+        call = f"ctx.call_tool({tool.name!r}, ...)" if is_registered else f"{tool.name}(...)"
         return UsageError(
             f"cannot commit step {self.step_index} of {self.run_id!r}: it calls {tool.name} without await, so the "
-            f"call did not run. Write: await ctx.call_tool({tool.name!r}, ...)."
+            f"call did not run. Write: await {call}."
         )
 
     def _require_loop(self, tool: Tool) -> None:

@@ -101,7 +101,8 @@ def _may_be_of_a_coroutine(error: BaseException) -> bool:
     """Return whether an error may come of the use of a coroutine as if it were its result."""
     if isinstance(error, ToolFailed):
         return error.error_category == "invalid_arguments"
-    return isinstance(error, StateEncodeError | OutcomeError) or "coroutine" in message_of(error)
+    text = message_of(error)
+    return isinstance(error, StateEncodeError | OutcomeError) or "coroutine" in text or "running event loop" in text
 
 
 async def _in_time(program: Program, state: Any, context: RunContext, limits: StepLimits) -> Advance:

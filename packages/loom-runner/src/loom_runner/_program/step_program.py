@@ -127,5 +127,7 @@ def _result_hint(hint: Any) -> Any:
 def _describe(value: Any) -> str:
     if value is None:
         return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     name = type(value).__name__
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
