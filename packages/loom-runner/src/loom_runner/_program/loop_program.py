@@ -144,6 +144,9 @@ class _Member:
         }
         self._head = f'{{"function":{json.dumps(name)},"arguments":{{'
 
+    def __repr__(self) -> str:
+        return self.name
+
     def _hint(self, parameter: inspect.Parameter) -> Any:
         hint = self.hints.get(parameter.name, UNHINTED)
         if hint is UNHINTED:
