@@ -128,6 +128,9 @@ def failed_envelope(value: Any, tool: Tool) -> ToolFailed | None:
     object with such attributes.
     """
 
+    if value is None or isinstance(value, str | int | float | list | tuple):
+        return None
+
     def get(name: str) -> Any:
         try:
             return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
