@@ -337,7 +337,8 @@ class ToolFailed(ToolError):
         error_category: `error`, `transient`, `timeout`, `invalid_arguments`, `bad_result`,
             `in_doubt`, `skipped`, or an identifier of the tool's own.
         retryable: Whether a later attempt of the step may run the tool again. A failure that is not
-            retryable is recorded and raised again without running the tool.
+            retryable is recorded and raised again without running the tool. By default it is
+            retryable if `retry_after_s` is given.
         retry_after_s: The earliest time of that attempt, in seconds from now, or as a `timedelta`;
             None is up to the retry policy.
     """
@@ -347,7 +348,7 @@ class ToolFailed(ToolError):
         message: str,
         *,
         error_category: str = "error",
-        retryable: bool = False,
+        retryable: bool | None = None,
         retry_after_s: float | timedelta | None = None,
         tool: str | None = None,
         run_id: str | None = None,
@@ -365,5 +366,5 @@ class ToolFailed(ToolError):
         self.retry_after_s = after_s
         self.message = message
         self.error_category = error_category
-        self.retryable = retryable
+        self.retryable = after_s is not None if retryable is None else retryable
         self.tool = tool

@@ -280,6 +280,11 @@ def test_an_existing_run_with_another_input_is_an_error(place):
             "def step(s, ctx): ...\ndef initial_state(): raise ValueError('v')",
             "initial_state() raised ValueError",
         ),
+        (
+            "later.py",
+            "def step(s, ctx): ...\nasync def initial_state(): ...",
+            "initial_state() is async. Make it a plain function, and await in the step.",
+        ),
         ("many.py", "def step(a, b, c): ...", "a step takes its state and a context"),
         (
             "loop.py:f",
@@ -410,6 +415,10 @@ def test_a_waiting_run_prints_what_it_waits_for_and_a_signal_continues_it(place)
     story = place.call("explain", "r", "--output", "text")
     assert "waits   signal 'answer'" in story.stdout
     assert "signal: loom-runner signal answer --run-id r --payload JSON" in story.stderr
+    other = place.call("signal", "Answer", "--run-id", "r")
+    assert (
+        "sent to r, which waits for signal 'answer'. This one is kept until a step waits for 'Answer'." in other.stderr
+    )
     assert place.call("signal", "answer", "--run-id", "r", "--payload", "[42]").returncode == 0
     assert json.loads(place.call("resume", "asks.py", "--run-id", "r").stdout)["result"] == [42]
     assert re.search(

@@ -135,5 +135,5 @@ def test_a_signal_of_another_name_than_the_run_waits_for_is_noticed(place):
         """,
     )
     place.call("run", "waits.py", "w", "--input", "{}")
-    assert place.call("signal", "Go", "w").stderr.startswith("sent to w. It waits for 'go'. resume: ")
+    assert place.call("signal", "Go", "w").stderr.startswith("sent to w, which waits for signal 'go'. ")
     assert place.call("signal", "go", "w").stderr.startswith("sent to w. resume: ")

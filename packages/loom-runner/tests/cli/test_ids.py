@@ -125,6 +125,13 @@ def test_the_earlier_form_of_a_request_is_still_accepted(place):
     assert place.call("decide", f"{RUN}#1", "--approve").returncode == 0
 
 
+def test_resume_accepts_an_id_that_looks_like_a_file_which_does_not_exist(place):
+    place.write("eventful.py", AGENT)
+    place.run("run", "eventful.py", "a.py")
+    assert place.call("decide", "a.py#r1", "--approve").returncode == 0
+    assert json.loads(place.call("resume", "a.py").stdout)["run_id"] == "a.py"
+
+
 @pytest.mark.parametrize("command", ["cancel", "pause", "prune", "fork"])
 def test_a_command_that_changes_a_run_takes_no_call_for_it(eventful, command):
     done = eventful.call(command, f"{RUN}#1", *(("--step", "0") if command == "fork" else ()))

@@ -1,6 +1,8 @@
 """An attempt ends when every call that it started has ended; nothing of it happens later."""
 
 import asyncio
+import contextlib
+import gc
 
 import pytest
 from loom import tailrec
@@ -179,6 +181,56 @@ def test_a_call_without_await_fails_the_step_and_names_the_tool(outcome):
     assert "await ctx.call_tool('ship', ...)" in result.error.message
 
 
+def takes_a_number(parcel):
+    return 1 + parcel
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda ctx: Complete({"parcel": ctx.call_tool("ship")}),  # it cannot be stored
+        lambda ctx: Continue({"parcel": ctx.call_tool("ship")}),
+        lambda ctx: ctx.call_tool("ship"),  # it is no outcome
+        lambda ctx: takes_a_number(ctx.call_tool("ship")),
+        lambda ctx: ctx.call_tool("ship")["id"],
+        lambda ctx: ctx.call_tool("ship").id,
+        lambda ctx: asyncio.run(ctx.call_tool("ship")),
+    ],
+)
+def test_a_step_that_uses_a_call_without_await_fails_and_names_the_tool(use):
+    async def step(state, ctx):
+        return use(ctx)
+
+    shop = Shop()
+    result, calls, _ = run(step, shop)
+    assert (result.status, result.error.type, shop.effects, calls) == ("failed", "UsageError", [], {})
+    assert "calls ship without await" in result.error.message
+
+
+def test_a_call_without_await_as_an_argument_is_named():
+    async def step(state, ctx):
+        return Complete(await ctx.call_tool("double", n=ctx.call_tool("ship")))
+
+    shop = Shop()
+    shop.tools.tool("double", idempotent=True)(double)
+    result, calls, _ = run(step, shop)
+    assert (result.status, shop.effects, calls) == ("failed", [], {})
+    assert "calls ship without await" in result.error.message
+
+
+async def double(n: int) -> int:
+    return 2 * n
+
+
+def test_an_error_beside_a_call_that_was_not_yet_awaited_is_kept():
+    async def step(state, ctx):
+        calls = [ctx.call_tool("ship"), int("seven")]
+        return Complete(await asyncio.gather(*calls))
+
+    result, _, _ = run(step, Shop())
+    assert result.error.type == "ValueError"
+
+
 def test_a_tool_function_without_await_fails_the_step_and_names_the_tool():
     @tool
     async def pay() -> str:
@@ -191,6 +243,29 @@ def test_a_tool_function_without_await_fails_the_step_and_names_the_tool():
     result, calls, _ = run(step, Shop())
     assert (result.status, calls) == ("failed", {})
     assert "calls pay without await" in result.error.message
+    assert "Write: await pay(...)." in result.error.message
+
+
+def test_a_call_of_a_function_instead_of_its_name_is_told_the_name():
+    async def step(state, ctx):
+        return Complete(await ctx.call_tool(shop.ship))
+
+    shop = Shop()
+    result, calls, _ = run(step, shop)
+    assert (result.error.type, calls) == ("UsageError", {})
+    assert "call_tool takes the name of a tool, for instance 'ship'" in result.error.message
+
+
+def test_a_function_that_is_a_tool_may_be_called_by_call_tool():
+    @tool(idempotent=True)
+    async def pay() -> str:
+        return "paid"
+
+    async def step(state, ctx):
+        return Complete(await ctx.call_tool(pay))
+
+    result, calls, _ = run(step, Shop())
+    assert (result.result, calls["pay"]["status"]) == ("paid", "done")
 
 
 def test_a_sync_step_that_calls_a_tool_is_told_to_be_async():
@@ -254,3 +329,27 @@ def test_a_run_whose_task_is_cancelled_leaves_nothing_running():
 
     status, calls = asyncio.run(main())
     assert (status, calls) == ("paused", {"search": "failed", "wait_forever": "in_doubt"})
+
+
+def test_calls_that_had_not_begun_when_the_attempt_failed_end_quietly():
+    async def helper(ctx):
+        while True:
+            with contextlib.suppress(Exception):
+                await ctx.call_tool("ship")
+
+    async def step(state, ctx):
+        asyncio.create_task(ctx.call_tool("ship"))
+        asyncio.create_task(helper(ctx))
+        raise ValueError("no")
+
+    shop, problems = Shop(), []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+        runner = AgentRunner(step=step, store=SQLiteStore(":memory:"), tools=shop.tools)
+        result = await runner.start(run_id="r")
+        gc.collect()
+        return result
+
+    result = asyncio.run(main())
+    assert (result.error.type, shop.effects, problems) == ("ValueError", [], [])

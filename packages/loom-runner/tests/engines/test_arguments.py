@@ -96,6 +96,13 @@ def test_an_argument_of_a_wrong_type_is_refused_in_one_line(engine, go, call, me
     assert "\n" not in str(caught.value)
 
 
+async def async_observer(event): ...
+
+
+class AsyncObserver:
+    async def __call__(self, event): ...
+
+
 @pytest.mark.parametrize("store", ["runs.sqlite", None, 5])
 def test_what_is_not_an_open_store_is_refused_at_once(store):
     for make in (lambda: LocalEngine(store), lambda: AgentRunner(step=count, store=store)):
@@ -111,6 +118,8 @@ def test_what_is_not_an_open_store_is_refused_at_once(store):
         ({"max_crashes": "x"}, "max_crashes is 'x'"),
         ({"observers": 5}, "observers is 5"),
         ({"observers": [5]}, "an observer is 5"),
+        ({"observers": [async_observer]}, "observer <function async_observer .* is async, and observers are not"),
+        ({"observers": [AsyncObserver()]}, "observer .*AsyncObse.* is async"),
     ],
 )
 def test_settings_of_an_engine_of_a_wrong_type_are_refused(store, options, message):

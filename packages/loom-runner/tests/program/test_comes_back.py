@@ -54,6 +54,11 @@ class Level(enum.StrEnum):
     HIGH = "high"
 
 
+class Place(enum.Enum):
+    HERE = (1, 2)
+    THEN = dt.date(2024, 1, 1)
+
+
 class Rights(enum.Flag):
     READ = 1
     WRITE = 2
@@ -329,6 +334,10 @@ SAME: list[tuple[Any, Any]] = [
     (ipaddress.IPv4Address, ipaddress.IPv4Address("1.2.3.4")),
     (re.Pattern[str], re.compile("a+")),
     (fractions.Fraction, fractions.Fraction(1, 3)),
+    (Place, Place.HERE),
+    (list[Place | None], [Place.THEN, None]),
+    (dict[str, set[Place]], {"a": {Place.HERE}}),
+    (dict[Place, int], {Place.HERE: 1}),
     (ZoneInfo, BERLIN),
     (str, "a\ud800b"),
     (list[str], ["\udcff", "ä"]),
@@ -364,7 +373,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (Loose, Loose(anything=Colour.RED), "anything is a Colour, and would come back as a str"),
     (Loose, Loose(anything=Level.HIGH), "anything is a Level, and would come back as a str"),
     (Loose, Loose(anything=b"x"), "anything is a bytes, and would come back as a str"),
-    (Loose, Loose(anything={1: 2}), r"anything\[1\] would be lost"),
+    (Loose, Loose(anything={1: 2}), r"anything\[1\] \(the key\) is an int, 1, and would come back as a str"),
     (Loose, Loose(plain={"when": NOON}), r"plain\['when'\] is a datetime"),
     (Loose, Loose(word=Level.HIGH), "word is a Level"),
     (Loose, Loose(whole=True), "whole: Input should be a valid integer|whole is a bool, True, and would come"),
@@ -379,11 +388,10 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (bytes | str, "abc", "it is a str, and would come back as a bytes"),
     (dt.datetime | str, "2024-01-01T00:00:00", "it is a str, and would come back as a datetime"),
     (list[int] | tuple[int, ...], (1, 2), "it is a tuple, and would come back as a list"),
-    (Level | str, Level.HIGH, "it is a Level, and would come back as a str"),
+    (Level | str, Level.HIGH, "it is a Level, and would come back as a str. Hint it as Level alone"),
     (Sequence[int], (1, 2), "it is a tuple, and would come back as a list"),
     (collections.deque[int], collections.deque([1], maxlen=5), "The limit of a deque"),
-    (dict[str | None, int], {None: 1}, r"\[None\] would be lost"),
-    (dict[tuple[int, int], str], {(1, 2): "a"}, "Input should be a valid array"),
+    (dict[str | None, int], {None: 1}, r"\[None\] \(the key\) is None, and would come back as a str"),
     (New, {"a": 1, "b": 2}, r"\['b'\] would be lost"),
     (New, {}, "a: Field required"),
     (Trimmed, having(Trimmed(text="a"), text=" a "), "text is a str, and would come back as another one"),
@@ -403,6 +411,8 @@ REFUSED: list[tuple[Any, Any, str]] = [
 ]
 
 NEVER: list[tuple[Any, str]] = [
+    (dict[tuple[int, int], str], "a key cannot be a tuple in JSON"),
+    (dataclass(type("Keyed", (), {"__annotations__": {"at": dict[frozenset[int], str]}})), "at: a key cannot be a"),
     (Exception, "Exception cannot be written as JSON"),
     (bytearray, "bytearray cannot be written as JSON"),
     (type[Cat], "Cat: a class cannot be written as JSON"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from loom import tailrec
-from loom_runner import AgentRunner, Complete, Continue, RunContext, UsageError, tool
+from loom_runner import AgentRunner, Complete, Continue, Fail, RunContext, Sleep, UsageError, Wait, tool
 from loom_runner.errors import StateError
 
 pytestmark = pytest.mark.interpreter
@@ -236,3 +236,16 @@ def test_the_fingerprint_follows_the_code_and_not_its_comments(store, tmp_path):
     assert fingerprint("# hello\n\ndef step(state, ctx):\n    # here\n    return 1\n") == first
     assert fingerprint("def step(state, ctx):\n    return 2\n") != first
     assert AgentRunner(step=eval("lambda state, ctx: 1"), store=store).program.fingerprint
+
+
+@pytest.mark.parametrize("outcome", [Wait(1, signal="go"), Sleep(1, delay_s=1), Fail("no"), Complete(1)])
+def test_a_loop_that_returns_an_outcome_is_told_that_it_cannot(outcome, store):
+    @tailrec
+    async def loop(n: int):
+        if n == 0:
+            return outcome
+        return await loop(n - 1)
+
+    result = asyncio.run(AgentRunner(loop=loop, store=store).start(run_id="r", initial_state=1))
+    assert (result.status, result.error.type) == ("failed", "OutcomeError")
+    assert f"returned a {type(outcome).__name__}, and a loop returns its result" in result.error.message

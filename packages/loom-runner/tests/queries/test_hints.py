@@ -60,6 +60,20 @@ def test_every_wait_has_its_words_and_its_command(run, wait, said, what):
     assert waits_for(run, []) is None
 
 
+def test_requests_that_are_decided_are_not_waited_for(run):
+    wait = wait_from_json(json.dumps({"approvals": [1, 2, 3], "until": None}))
+    waiting = replace(run, status="waiting", wait=wait)
+
+    def said(*decided):
+        after = next_commands(
+            waiting, [], command="loom-runner", module="a.py", database="runs.sqlite", decided=decided
+        )
+        return waits_for(waiting, [], decided), list(after)
+
+    assert said(1, 3) == ("1 approval (r#r2)", ["decide"])
+    assert said(1, 2, 3) == ("nothing: every approval was decided", ["resume"])
+
+
 def test_the_command_fits_the_status(run, store):
     assert commands(run) == {"trace": "loom-runner trace --run-id r --html r.html"}
     assert commands(replace(run, status="failed")) == {"resume": "loom-runner resume a.py --run-id r"}

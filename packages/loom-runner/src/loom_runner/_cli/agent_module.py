@@ -130,12 +130,15 @@ class AgentModule:
                 what = f"it does not fit the state of {runner.program.name!r}"
                 raise UsageError(f"cannot use --input: {what} ({_misfit(exc)}). Correct it.") from exc
         initial = getattr(self.module, "initial_state", None)
-        if inspect.iscoroutinefunction(initial):
-            raise AgentModuleError(
-                f"cannot run {self.target}: initial_state() is async. Make it a plain function, and await in the step."
-            )
         if initial is not None:
-            return _called(self.target, "initial_state", initial)
+            state = _called(self.target, "initial_state", initial)
+            if inspect.iscoroutine(state):
+                state.close()
+                raise AgentModuleError(
+                    f"cannot run {self.target}: initial_state() is async. Make it a plain function, and await in the "
+                    "step."
+                )
+            return state
         return None
 
 

@@ -87,7 +87,6 @@ def signal_command(*, name: str, run: str | None, run_id: str | None, payload: s
     """
     from loom_runner._control.signals import send_signal
     from loom_runner._model.waits import SignalWait
-    from loom_runner._store.lookup import read_run
 
     if (run is None) == (run_id is None):
         raise UsageError(f"cannot signal {shorten(name, 40)!r}: name one run, with --run-id RUN.")
@@ -97,9 +96,14 @@ def signal_command(*, name: str, run: str | None, run_id: str | None, payload: s
     with open_run_database(db, target, "signal", read_only=False) as store:
         run_async(send_signal(store, target, name, value))
         hint = resume_hint(store, target, db)
-        wait = read_run(store.reader, target, "signal").wait
-    other = f" It waits for {wait.signal!r}." if isinstance(wait, SignalWait) and wait.signal != name else ""
-    write_error(f"sent to {target}.{other} resume: {hint}")
+        record = store.reader.get_run(target)
+    if record is not None and isinstance(record.wait, SignalWait) and record.wait.signal != name:
+        write_error(
+            f"sent to {target}, which waits for signal {record.wait.signal!r}. This one is kept until a step waits for "
+            f"{name!r}."
+        )
+    else:
+        write_error(f"sent to {target}. resume: {hint}")
 
 
 @click.command()

@@ -138,7 +138,7 @@ def resume(
     from loom_runner._model.products import product_of, resume_with_product
     from loom_runner._queries.hints import module_of
 
-    if len(names) == 1 and run_id is None and Path(names[0]).suffix == ".py":
+    if len(names) == 1 and run_id is None and Path(names[0]).suffix == ".py" and Path(names[0]).is_file():
         raise UsageError(f"cannot resume {names[0]}: the run id is missing. Give --run-id RUN.")
     named = parse_run(names, run_id, "resume")
     module = named.module
@@ -222,7 +222,7 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
     output: Output,
 ) -> int:
     from loom_runner._cli.agent_module import load_module
-    from loom_runner._queries.hints import next_commands, open_calls, waits_for
+    from loom_runner._queries.hints import decided_requests, next_commands, open_calls, waits_for
     from loom_runner._queries.views import run_view
     from loom_runner._store.lookup import read_run
 
@@ -257,9 +257,11 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
             raise Interrupted(f"interrupted. Resume: {resume_command}")
         record = read_run(runner.store.reader, run_id, "get")
         doubts = open_calls(runner.store.reader, run_id)
-        after = next_commands(record, doubts, command="loom-runner", module=module, database=db)
+        decided = decided_requests(runner.store.reader, record)
+        after = next_commands(record, doubts, command="loom-runner", module=module, database=db, decided=decided)
+        waits = waits_for(record, doubts, decided)
         # Printed before the trace is written, because writing may fail.
-        _print_result(result, run_view(record), output, waits=waits_for(record, doubts), after=after, db=db)
+        _print_result(result, run_view(record), output, waits=waits, after=after, db=db)
     if trace is not None:
         write_error(f"trace: {trace}{''.join(f'  ({text})' for text in folded)}")
     return exit_code_of_status(result.status, result.error.category if result.error else None)

@@ -188,12 +188,12 @@ class Endings:
         """Record a failed attempt; return the result if there is no further one."""
         now = max(started_at, self._clock.now_us())
         error = _describe(exc, self._program)
-        policy = self._policy_for(exc)
+        policy = self._policy_for(cursor, exc)
         cursor.tries_used += 1
         retry = not isinstance(exc, _NEVER_RETRIED) and cursor.tries_used < policy.max_attempts
-        if not (retry and policy.should_retry(exc)):
+        if not (retry and policy.retries(exc)):
             return await self._end_failed(cursor, started_at, now, error)
-        delay_s = max(policy.delay_s(cursor.tries_used, self._clock.chance()), retry_after_s(exc) or 0.0)
+        delay_s = max(policy.delay_s(cursor.tries_used, self._clock.chance()), retry_after_s(exc, now) or 0.0)
         due_at = now + int(delay_s * 1_000_000)
         failed = self._attempt(cursor, started_at, now, error, due_at)
         meter = cursor.run.meter
@@ -215,11 +215,10 @@ class Endings:
         end = AttemptEnd(status, self._clock.now_us(), wait=wait, due_at=due_at, lease_end="waiting", note=note)
         return await self._stop(cursor, end)
 
-    def _policy_for(self, exc: BaseException) -> RetryPolicy:
+    def _policy_for(self, cursor: Cursor, exc: BaseException) -> RetryPolicy:
         """Return the policy of the tool that failed the step, if it has its own."""
-        if isinstance(exc, ToolFailed) and exc.tool is not None:
-            with contextlib.suppress(UnknownTool):
-                return self._settings.agent.tools.get(exc.tool).retry or self._retry
+        if isinstance(exc, ToolFailed) and cursor.context is not None:
+            return cursor.context.retry_policy(exc.tool) or self._retry
         return self._retry
 
     def _discard_changes(self, cursor: Cursor) -> None:
@@ -343,13 +342,21 @@ def _describe(exc: BaseException, program: Program) -> ErrorInfo:
     """Describe an exception: category, line of the user's code, and traceback without frames of
     this package.
     """
-    category = getattr(exc, "error_category", None) or ("state" if isinstance(exc, StateError) else "error")
+    category = _category(exc)
     frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if not _is_ours(frame.filename)]
     file = program.code_at.partition(":")[0]
     own = [frame for frame in frames if Path(frame.filename).name == file] or frames
     where = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else program.code_at
     text = "".join(traceback.format_list(frames[-20:])) if frames else None
     return ErrorInfo(type(exc).__name__, message_of(exc), category, where, text)
+
+
+def _category(exc: BaseException) -> str:
+    with contextlib.suppress(Exception):  # a property of the user's class
+        category = getattr(exc, "error_category", None)
+        if category and isinstance(category, str):
+            return category
+    return "state" if isinstance(exc, StateError) else "error"
 
 
 def _is_ours(filename: str) -> bool:

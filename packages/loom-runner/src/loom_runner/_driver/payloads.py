@@ -124,15 +124,42 @@ def payload_text(value: Any, tool: Tool) -> str:
 
 
 def failed_envelope(value: Any, tool: Tool) -> ToolFailed | None:
-    """Return the failure that a result stands for: `{"is_error": true, "error": "why"}`."""
-    if not isinstance(value, Mapping) or (value.get("is_error") is not True and value.get("isError") is not True):
+    """Return the failure that a result stands for: `{"is_error": true, "error": "why"}`, or an
+    object with such attributes.
+    """
+
+    if value is None or isinstance(value, str | int | float | list | tuple):
         return None
-    why = next((value[name] for name in ("error", "message", "content") if value.get(name)), "it reported an error")
+
+    def get(name: str) -> Any:
+        try:
+            return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+        except Exception:  # noqa: BLE001  (a property of the user's class)
+            return None
+
+    if get("is_error") is not True and get("isError") is not True:
+        return None
+    why = next((found for name in ("error", "message", "content") if (found := get(name))), "it reported an error")
+    after_s = get("retry_after_s")
+    is_time = isinstance(after_s, int | float) and not isinstance(after_s, bool) and 0 <= after_s < math.inf
     return ToolFailed(
-        why if isinstance(why, str) else json.dumps(why, ensure_ascii=False, default=str),
-        error_category=str(value.get("error_category") or "error"),
-        retryable=value.get("retryable") is True and tool.is_repeatable,
+        _reason(why),
+        error_category=str(get("error_category") or "error"),
+        retryable=(get("retryable") is True or (is_time and get("retryable") is not False)) and tool.is_repeatable,
+        retry_after_s=after_s if is_time else None,
     )
+
+
+def _reason(why: Any) -> str:
+    """Return a reason as text; of a list of texts (`{"type": "text", "text": "..."}`) the texts."""
+    if isinstance(why, str):
+        return why
+    if isinstance(why, list):
+        found = [part.get("text") if isinstance(part, Mapping) else getattr(part, "text", None) for part in why]
+        texts = [text for text in found if isinstance(text, str)]
+        if len(texts) == len(why):
+            return " ".join(texts)
+    return json.dumps(why, ensure_ascii=False, default=str)
 
 
 def _clash(value: Any, path: str) -> str | None:

@@ -47,6 +47,8 @@ class Invocation:
         invocations: The invocation of each child run.
         resumed_at: The fence that each child had when it was last resumed; None if its wait was not
             over then.
+        is_stopping: Whether the owner of the current task is cancelling it; if not, it is the step
+            that cancels its own task. None if that is not known.
     """
 
     max_steps: int | None = None
@@ -56,6 +58,7 @@ class Invocation:
     children: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     invocations: dict[str, Invocation] = field(default_factory=dict)
     resumed_at: dict[str, int | None] = field(default_factory=dict)
+    is_stopping: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
         if self.max_steps is not None and self.max_steps < 1:

@@ -27,6 +27,7 @@ from loom_runner._model.seconds import in_seconds
 from loom_runner._model.waits import ChildrenWait, SignalWait
 from loom_runner._program.context import RunContext, Signal, set_current_run
 from loom_runner._program.run_step import NO_LIMITS, StepLimits, run_step
+from loom_runner._program.threads import forget_cancellation
 from loom_runner._program.tool_calls import StepSuspended
 from loom_runner.errors import BudgetTimeUsedUp, LeaseLost, StoreError
 
@@ -79,7 +80,7 @@ class Stepper:
         cursor.hold_s = invocation.hold_s
         self._heartbeat.keep(cursor.claim, cursor.report_loss)
         try:
-            return await self._steps(cursor, invocation.max_steps)
+            return await self._steps(cursor, invocation)
         except LeaseLost:
             raise
         except StoreError:
@@ -148,12 +149,12 @@ class Stepper:
             async with asyncio.timeout(_MAX_RELEASE_S):
                 await self._endings.interrupt(cursor, note)
 
-    async def _steps(self, cursor: Cursor, max_steps: int | None) -> RunResult:
+    async def _steps(self, cursor: Cursor, invocation: Invocation) -> RunResult:
         settings, endings, meter = self._settings, self._endings, cursor.run.meter
         clock, program, observers = settings.clock, settings.program, cursor.run.observers
         is_limited = not meter.limit.is_unlimited
         is_timed = meter.limit.time_s is not None or settings.agent.step_timeout_s is not None
-        cursor.max_steps = max_steps
+        cursor.max_steps = max_steps = invocation.max_steps
         cursor.last_step = None if max_steps is None else cursor.step_index + max_steps - 1
         turn = self._turns.setdefault(cursor.run.loop, _Turn(clock.now_us()))
         while True:
@@ -187,9 +188,19 @@ class Stepper:
             except BudgetTimeUsedUp as exc:
                 context.close()
                 return await endings.limit(cursor, exc.limit)
-            except (KeyboardInterrupt, asyncio.CancelledError):
+            except KeyboardInterrupt:
                 context.close()
                 raise
+            except asyncio.CancelledError as exc:
+                context.close()
+                if cursor.is_lost or invocation.is_stopping is None or invocation.is_stopping():
+                    raise
+                forget_cancellation()
+                own = RuntimeError(f"CancelledError: step {cursor.step_index} cancelled its own task")
+                own.__traceback__ = exc.__traceback__
+                ended = await endings.failed(cursor, started_at, own)
+                if ended is not None:
+                    return ended
             except BaseException as exc:
                 if isinstance(exc, StoreError | LeaseLost) and exc is context.stopped:
                     raise  # of this store; one that the step's own code raises is an error of the step

@@ -305,7 +305,8 @@ class Ledger:
                     error, retryable = ErrorInfo("PayloadTooLarge", message, "bad_result"), False
                     cause = exc
         await self._finish(start, attempt, ToolEnd("failed", self._clock.now_us(), error=error, retryable=retryable))
-        raise self._failure(start, error, retryable=retryable, after_s=retry_after_s(cause)) from cause
+        after_s = retry_after_s(cause, self._clock.now_us())
+        raise self._failure(start, error, retryable=retryable, after_s=after_s) from cause
 
     async def _outcome_unknown(
         self,

@@ -41,7 +41,7 @@ from loom_runner._model.error_text import message_of
 from loom_runner._model.processes import is_gone
 from loom_runner._model.seconds import check_seconds
 from loom_runner._program.agent import check_names
-from loom_runner._program.threads import is_being_cancelled
+from loom_runner._program.threads import forget_cancellation, is_being_cancelled
 from loom_runner.errors import LeaseLost, RunBusy, RunnerError, StoreDamaged, StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Worker:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._backoff: dict[str, tuple[int, float]] = {}
         self._trouble = StoreTrouble(self._poll_s, self._clock)
-        self._is_until_idle = False
+        self._is_until_idle = self._is_ending = False
         self._drivers: dict[str, Driver] = {}
         self._listeners: tuple[Observers, ...] = ()
 
@@ -145,7 +145,7 @@ class Worker:
         self._drivers = {name: driver for driver in drivers for name in driver.agent.names}
         self._listeners = tuple(related[0].observers for related in driver_groups)
         begun, delay_s = 0, self._poll_s
-        self._is_until_idle = until_idle
+        self._is_until_idle, self._is_ending = until_idle, False
         try:
             while not self._stopped.is_set():
                 mark, new = await self._poll()
@@ -216,7 +216,9 @@ class Worker:
         """Resume a run; return whether its row has changed."""
         before = await self._store.get_run(run_id)
         try:
-            await driver.resume(run_id, Invocation(hold_s=_HOLD_POLLS * self._poll_s, listeners=self._listeners))
+            hold_s = _HOLD_POLLS * self._poll_s
+            invocation = Invocation(hold_s=hold_s, listeners=self._listeners, is_stopping=lambda: self._is_ending)
+            await driver.resume(run_id, invocation)
         except (RunBusy, LeaseLost):
             pass  # another worker has it
         except RunnerError as exc:
@@ -224,11 +226,14 @@ class Worker:
                 raise
             _log.warning("the worker cannot resume %s: %s", run_id, exc)
         except asyncio.CancelledError:
-            if is_being_cancelled():
+            if self._is_ending and is_being_cancelled():
                 raise
+            forget_cancellation()
             _log.warning("the worker cannot resume %s: it was cancelled by its own code", run_id)
+            return False
         except (Exception, SystemExit) as exc:  # noqa: BLE001  (for instance of a function that creates a child's agent)
             _log.warning("the worker cannot resume %s: %s", run_id, f"{type(exc).__name__}: {message_of(exc)}")
+            return False
         after = await self._store.get_run(run_id)
         if before is None or after is None:
             return True
@@ -263,11 +268,15 @@ class Worker:
         done = {run_id: task for run_id, task in self._tasks.items() if task.done()}
         for run_id in done:
             del self._tasks[run_id]
-        for task in done.values():
-            task.result()
+        for run_id, task in done.items():
+            if task.cancelled():  # by the code of its last step; the worker cancels its runs when it ends
+                self._back_off(run_id)
+            else:
+                task.result()
 
     async def _end(self) -> None:
         """Stop the runs that are still driven, uncommitted."""
+        self._is_ending = True
         tasks = list(self._tasks.values())
         self._tasks.clear()
         for task in tasks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -81,6 +82,11 @@ class LocalEngine:
         for observer in observers:
             if not callable(observer):
                 raise UsageError(f"cannot {verb}: an observer is {observer!r:.60}. Pass a function of a RunEvent.")
+            if any(map(inspect.iscoroutinefunction, (observer, getattr(observer, "__call__", None)))):  # noqa: B004
+                raise UsageError(
+                    f"cannot {verb}: observer {observer!r:.60} is async, and observers are not awaited. Pass a plain "
+                    "function, for instance queue.put_nowait of an asyncio.Queue."
+                )
         self.store = store
         self.module = module
         self.runs = Runs(store, clock=clock)

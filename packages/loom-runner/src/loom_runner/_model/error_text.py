@@ -35,7 +35,7 @@ def _members(group: BaseExceptionGroup[BaseException]) -> list[str]:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as exc:  # noqa: BLE001  (a method of the user's class)
+    except BaseException as exc:  # noqa: BLE001  (a method of the user's class)
         return f"(its message cannot be read: {type(exc).__name__})"
 
 

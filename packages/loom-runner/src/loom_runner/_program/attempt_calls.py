@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
+    from loom_runner._model.retry import RetryPolicy
     from loom_runner._program.tool_calls import StepSuspended
     from loom_runner._program.tools import Tool
 
@@ -29,12 +30,14 @@ class AttemptCalls:
         shared: For each key of the step's own the end of the call that uses it.
         created: Calls that no task has begun to await.
         suspended: Calls that wait for a decision.
+        policies: The retry policies of tools that have their own, by name.
         changed: Set when a call ends or is suspended.
     """
 
     shared: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     created: dict[object, tuple[Tool, Coroutine[Any, Any, Any]]] = field(default_factory=dict)
     suspended: list[StepSuspended] = field(default_factory=list)
+    policies: dict[str, RetryPolicy] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _ordinals: dict[str, int] = field(default_factory=dict)
     _running: dict[object, tuple[Tool, asyncio.Task[Any] | None]] = field(default_factory=dict)
@@ -49,6 +52,8 @@ class AttemptCalls:
     def in_flight(self, tool: Tool) -> Iterator[None]:
         """Count a call as running during the block."""
         call = object()
+        if tool.retry is not None:
+            self.policies[tool.name] = tool.retry
         self._running[call] = tool, asyncio.current_task()
         try:
             yield
@@ -71,24 +76,24 @@ class AttemptCalls:
         """
         await asyncio.sleep(0)  # a task that was just created begins
         if self.created:
-            tool, _ = next(iter(self.created.values()))
-            self._close_created()
-            return tool
+            return self._close_created()
         while self._running:
             self.changed.clear()
             await self.changed.wait()
         return None
 
-    async def end(self, *, is_cancelled: bool) -> None:
-        """End the calls of a failed attempt; further ones are refused already.
+    async def end(self, *, is_cancelled: bool) -> Tool | None:
+        """End the calls of a failed attempt; further ones are refused already. Return the tool of a
+        call that was neither awaited nor started in a task, if there is one.
 
         Calls that may be repeated are cancelled, and all if the step was cancelled. The others may
         end within their timeout (30 s without one), so that their results are recorded; then they
         are cancelled, too, and are in doubt.
         """
+        unawaited: Tool | None = None
         if self.created:
             await asyncio.sleep(0)  # tasks that were just created begin, and are refused
-            self._close_created()
+            unawaited = self._close_created()
         patience_s = 0.0
         for tool, task in self._running.values():
             if is_cancelled or (tool.is_repeatable and tool.is_async):
@@ -101,6 +106,7 @@ class AttemptCalls:
             for _, task in self._running.values():
                 _cancel(task)
             await self._ended_within(_CANCEL_WAIT_S)
+        return unawaited
 
     async def _ended_within(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -109,10 +115,13 @@ class AttemptCalls:
                     self.changed.clear()
                     await self.changed.wait()
 
-    def _close_created(self) -> None:
+    def _close_created(self) -> Tool | None:
+        """Close the calls that no task awaits; return the tool of the first."""
+        tools = [tool for tool, _ in self.created.values()]
         for _, call in self.created.values():
             call.close()
         self.created.clear()
+        return tools[0] if tools else None
 
 
 def _cancel(task: asyncio.Task[Any] | None) -> None:

@@ -277,7 +277,12 @@ class Comparison:
         kind = type(before)
         if isinstance(before, dict) and isinstance(after, dict):
             for key, value in before.items():
-                yield f"[{_show_key(key)}]", None, value, _counterpart(self, key, after)
+                other = _counterpart(self, key, after)
+                renamed = _new_key(self, key, before, after) if other is ABSENT else ABSENT
+                if renamed is ABSENT:
+                    yield f"[{_show_key(key)}]", None, value, other
+                else:
+                    yield f"[{_show_key(key)}] (the key)", None, key, renamed
         elif isinstance(before, list | tuple | deque) and kind is type(after):
             for at, value in enumerate(before):
                 if at < len(after):
@@ -300,6 +305,12 @@ class Comparison:
 
 def _counterpart(compare: Comparison, key: Any, after: dict[Any, Any]) -> Any:
     return next((value for other, value in after.items() if compare.same(key, other)), ABSENT)
+
+
+def _new_key(compare: Comparison, key: Any, before: dict[Any, Any], after: dict[Any, Any]) -> Any:
+    """Return the key of another type that comes back instead of one; `ABSENT` if there is none."""
+    others = (other for other in after if type(other) is not type(key))
+    return next((other for other in others if _counterpart(compare, other, before) is ABSENT), ABSENT)
 
 
 def _show_key(key: Any) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from loom_runner._model.budget import Meter
     from loom_runner._model.clock import Clock
     from loom_runner._model.results import ChildResult
+    from loom_runner._model.retry import RetryPolicy
     from loom_runner._program.tools import Tool, ToolRegistry
 
 __all__ = ["RunContext", "RunningRun", "Signal", "current_run", "running_context", "set_current_run"]
@@ -181,7 +182,7 @@ class RunContext:
         Durability: the start is committed before the tool runs, the payload before the call
         returns.
         """
-        tool = self._run.tools.get(name) if isinstance(name, str) else _checked(name)
+        tool = self._run.tools.named(name)
         self._require_loop(tool)
         if idempotency_key is not None:
             tool, _key = with_own_key(tool, idempotency_key), idempotency_key
@@ -252,19 +253,30 @@ class RunContext:
         """
         tool = await self._managed_calls().wait()
         if tool is not None:
-            call = f"ctx.call_tool({tool.name!r}, ...)" if tool.name in self._run.tools else f"{tool.name}(...)"
-            raise UsageError(
-                f"cannot commit step {self.step_index} of {self.run_id!r}: it calls {tool.name} without await, so the "
-                f"call did not run. Write: await {call}."
-            )
+            raise self._unawaited(tool)
 
-    async def end_calls(self, *, is_cancelled: bool = False) -> None:
+    async def end_calls(self, *, is_cancelled: bool = False) -> UsageError | None:
         """Refuse further calls of an attempt that has failed, and wait until those in flight have
         ended, so that nothing of it happens later (see `AttemptCalls.end`).
+
+        Returns:
+            An error that names a call that was not awaited; None if there is none.
         """
         self._is_over = True
-        if self._calls is not None:
-            await self._calls.end(is_cancelled=is_cancelled)
+        tool = None if self._calls is None else await self._calls.end(is_cancelled=is_cancelled)
+        return None if tool is None else self._unawaited(tool)
+
+    def retry_policy(self, tool_name: str | None) -> RetryPolicy | None:
+        """Return the policy of a tool that this attempt has called, if it has its own."""
+        return None if self._calls is None or tool_name is None else self._calls.policies.get(tool_name)
+
+    def _unawaited(self, tool: Tool) -> UsageError:
+        is_registered = tool.name in self._run.tools
+        call = f"ctx.call_tool({tool.name!r}, ...)" if is_registered else f"{tool.name}(...)"
+        return UsageError(
+            f"cannot commit step {self.step_index} of {self.run_id!r}: it calls {tool.name} without await, so the "
+            f"call did not run. Write: await {call}."
+        )
 
     def _require_loop(self, tool: Tool) -> None:
         """Refuse a call in a sync step, which runs on a thread and cannot await it."""
@@ -310,8 +322,11 @@ class RunContext:
         if self._stopped is not None:
             raise self._stopped
         if self._is_over:
+            message = f"cannot call {tool.name}: the attempt of step {self.step_index} of {self.run_id!r} is over."
+            if _current.get() is self:  # in a task that the attempt left behind: it ends quietly
+                raise asyncio.CancelledError(message)
             raise LeaseLost(
-                f"cannot call {tool.name}: the attempt of step {self.step_index} of {self.run_id!r} is over.",
+                message,
                 run_id=self.run_id,
                 step_index=self.step_index,
             )
@@ -371,15 +386,6 @@ class RunContext:
             return await result if isinstance(result, Awaitable) else result
         finally:
             _in_tool.reset(token)
-
-
-def _checked(tool: Tool) -> Tool:
-    if not hasattr(tool, "arguments"):
-        raise UsageError(
-            f"cannot call a tool: its name is {tool!r:.60}. Pass its name, for instance "
-            f"ctx.call_tool({getattr(tool, '__name__', 'name')!r}, ...)."
-        )
-    return tool
 
 
 def current_run() -> RunContext | None:

@@ -6,6 +6,7 @@ import dataclasses
 import typing
 from collections import abc, deque
 from datetime import datetime, time
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._program.parts_of_values import is_model, is_recreated
@@ -25,6 +26,7 @@ _INSTEAD: Final = {
     abc.AsyncIterator: "It can be read only once: use a list",
     abc.AsyncGenerator: "It can be read only once: use a list",
 }
+_BUILT_IN: Final = frozenset({str, int, float, bytes, bool, list, tuple, dict, set, frozenset})
 _OWN_FUNCTIONS: Final = "or give the agent encode_state= and decode_state="
 
 
@@ -67,7 +69,10 @@ def difference_text(found: Difference) -> str:
 def _advice(before: Any, after: Any) -> str:
     if isinstance(before, datetime | time) and type(before) is type(after):
         return "Use a zone of zoneinfo.ZoneInfo, or UTC."
-    if type(before) is not type(after) and isinstance(before, type(after)) and hasattr(before, "__dict__"):
+    if isinstance(before, Enum) and type(after) in _BUILT_IN:
+        return f"Hint it as {type(before).__name__} alone, {_OWN_FUNCTIONS}."
+    is_subclass = type(before) is not type(after) and isinstance(before, type(after)) and hasattr(before, "__dict__")
+    if is_subclass and type(after) not in _BUILT_IN:
         return f"{_union_of(before, after)}."
     if {type(before), type(after)} <= {str, int, float, bool} and type(before) is not type(after):
         return f"Pass {type_name(after)}, as its type hint says, or hint it as {type(before).__name__}."

@@ -11,13 +11,14 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from loom_runner._model.outcomes import Complete, Continue, Fail, Sleep, Spawn, Wait
 from loom_runner._program.codec import UNHINTED, Codec, hints_of
 from loom_runner._program.custom_codec import CodecFunctions, codec_for
 from loom_runner._program.identity import ProgramCode
 from loom_runner._program.protocol import Advance
 from loom_runner._program.state_versions import Versions
 from loom_runner._program.threads import in_thread
-from loom_runner.errors import StateDecodeError, UsageError
+from loom_runner.errors import OutcomeError, StateDecodeError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +78,7 @@ class LoopProgram(ProgramCode):
     def read_result(self, text: str) -> Any:
         return self._results.decode(text)
 
-    async def advance(self, state: Any, context: RunContext) -> Advance:  # noqa: ARG002  (a loop's tools find it)
+    async def advance(self, state: Any, context: RunContext) -> Advance:
         from loom import Return
 
         member, arguments = state
@@ -86,6 +87,15 @@ class LoopProgram(ProgramCode):
         else:
             out = await in_thread(member.delta.step, arguments)
         if isinstance(out, Return):
+            if isinstance(out.value, Continue | Complete | Wait | Sleep | Spawn | Fail):
+                kind = type(out.value).__name__
+                raise OutcomeError(
+                    f"cannot commit step {context.step_index} of {context.run_id!r}: {self.name} returned a {kind}, "
+                    "and a loop returns its result. To wait, sleep or spawn, write a step function, which may return a "
+                    f"{kind}: AgentRunner(step=...).",
+                    run_id=context.run_id,
+                    step_index=context.step_index,
+                )
             text, result = self._results.encode(out.value)
             return Advance("complete", result=result, result_text=text)
         call: TailCall = out
@@ -133,6 +143,9 @@ class _Member:
             for parameter in self.parameters.values()
         }
         self._head = f'{{"function":{json.dumps(name)},"arguments":{{'
+
+    def __repr__(self) -> str:
+        return self.name
 
     def _hint(self, parameter: inspect.Parameter) -> Any:
         hint = self.hints.get(parameter.name, UNHINTED)

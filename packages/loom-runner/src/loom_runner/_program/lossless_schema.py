@@ -11,6 +11,7 @@ something:
 | NaN and infinity | `"NaN"`, `"Infinity"`, `"-Infinity"` |
 | an int in a float field | itself, not as a float |
 | a field with `init=False` | is read again, too |
+| a member of an enum whose values are not all texts or numbers | its name |
 
 Everything else is written as pydantic does. A type or field with its own serializer is not touched.
 """
@@ -29,6 +30,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from enum import Enum
 
 __all__ = ["LosslessSchema", "bytes_text", "lossless_schema"]
 
@@ -47,6 +49,9 @@ _NEVER_JSON: Final = {
     "is-subclass": "a class cannot be written as JSON",
     "is-instance": "its class says nothing about JSON",
 }
+
+_NO_KEYS: Final = frozenset({"tuple", "list", "set", "frozenset", "dict", "typed-dict", "model", "dataclass"})
+"""Kinds of a dict's keys that JSON cannot hold."""
 
 
 class _Empty(TypedDict):
@@ -155,6 +160,21 @@ def _wrapped(schema: dict[str, Any], read: Callable[..., Any], write: Callable[.
     return outer | {key: schema[key] for key in _NAMES if key in schema}
 
 
+def _by_name(schema: dict[str, Any]) -> dict[str, Any]:
+    """Write the members of an enum by name if JSON does not have their values."""
+    members: dict[str, Enum] = schema["cls"].__members__
+    if all(isinstance(each.value, str | int | float) for each in members.values()):
+        return schema
+
+    def write(value: Any, handler: Callable[[Any], Any]) -> Any:
+        return value.name if isinstance(value, schema["cls"]) else handler(value)
+
+    def read(value: Any, handler: Callable[[Any], Any]) -> Any:
+        return handler(members.get(value, value) if isinstance(value, str) else value)
+
+    return _wrapped(schema, read, write)
+
+
 def _with_whole_numbers(schema: dict[str, Any]) -> dict[str, Any]:
     inner = {key: each for key, each in schema.items() if key not in _NAMES}
     whole = {"type": "int"} | {key: schema[key] for key in _CONSTRAINTS if key in schema}
@@ -256,6 +276,7 @@ _REWRITES: Final[dict[str, tuple[Callable[[dict[str, Any]], dict[str, Any]], str
     "bytes": (lambda schema: _wrapped(schema, _read_bytes, _write_bytes), "val_json_bytes", "utf8"),
     "datetime": (lambda schema: _wrapped(schema, _read_datetime, _write_zoned), "ser_json_temporal", "iso8601"),
     "time": (lambda schema: _wrapped(schema, _read_time, _write_zoned), "ser_json_temporal", "iso8601"),
+    "enum": (_by_name, "use_enum_values", ""),
     "float": (_with_whole_numbers, "ser_json_inf_nan", "strings"),
 }
 """How a kind of schema is rewritten, unless a setting has another value than this."""
@@ -282,6 +303,9 @@ def _problems(schema: Any, path: str, definitions: dict[str, Any], seen: frozens
         for name, each in _fields(schema["fields"]):
             if not each.get("serialization_exclude"):
                 yield from _problems(each["schema"], f"{path}.{name}" if path else name, definitions, seen)
+    elif kind == "dict" and (schema.get("keys_schema") or {}).get("type") in _NO_KEYS:
+        where = f"{path}: " if path else ""
+        yield f"{where}a key cannot be a {schema['keys_schema']['type']} in JSON (use a text, or a list of pairs)"
     else:
         for key, mark in (("items_schema", "[]"), ("values_schema", "[]"), ("schema", "")):
             for each in _listed(schema.get(key)):

@@ -13,6 +13,7 @@ from loom_runner._program.tools import Tool
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from loom_runner._model.retry import RetryPolicy
     from loom_runner._model.seconds import Seconds
     from loom_runner._program.tools import OnDoubt, Reconcile
 
@@ -61,6 +62,7 @@ def tool(
     on_doubt: OnDoubt | None = None,
     reconcile: Reconcile | None = None,
     timeout_s: Seconds | None = None,
+    retry: RetryPolicy | None = None,
 ) -> Callable[[Callable[P, R]], ManagedFunction[P, R]]: ...
 def tool(
     function: Callable[P, R] | None = None,
@@ -73,6 +75,7 @@ def tool(
     on_doubt: OnDoubt | None = None,
     reconcile: Reconcile | None = None,
     timeout_s: Seconds | None = None,
+    retry: RetryPolicy | None = None,
 ) -> ManagedFunction[P, R] | Callable[[Callable[P, R]], ManagedFunction[P, R]]:
     """Turn a function into a tool that needs no registry, for loops written with `@tailrec`.
 
@@ -92,6 +95,7 @@ def tool(
             on_doubt=on_doubt,
             reconcile=reconcile,
             timeout_s=timeout_s,
+            retry=retry,
             result_hint=hint,
         )
         if hint not in _SURELY_STORED:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from loom_runner._model.error_text import message_of
 from loom_runner._program.context import set_current_run
 from loom_runner._program.threads import is_being_cancelled
-from loom_runner.errors import BudgetTimeUsedUp, StateError
+from loom_runner.errors import BudgetTimeUsedUp, OutcomeError, StateEncodeError, ToolFailed
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -87,13 +88,21 @@ async def run_step(program: Program, state: Any, context: RunContext, limits: St
     except KeyboardInterrupt:
         raise
     except BaseException as exc:
-        if isinstance(exc, StateError) and context.has_open_calls:
-            await context.wait_for_calls()
-        await context.end_calls()
-        if context.stopped is None or context.stopped is exc:
-            raise
-        raise context.stopped from exc
+        unawaited = await context.end_calls()
+        if context.stopped is not None and context.stopped is not exc:
+            raise context.stopped from exc
+        if unawaited is not None and _may_be_of_a_coroutine(exc):
+            raise unawaited from exc
+        raise
     return advance
+
+
+def _may_be_of_a_coroutine(error: BaseException) -> bool:
+    """Return whether an error may come of the use of a coroutine as if it were its result."""
+    if isinstance(error, ToolFailed):
+        return error.error_category == "invalid_arguments"
+    text = message_of(error)
+    return isinstance(error, StateEncodeError | OutcomeError) or "coroutine" in text or "running event loop" in text
 
 
 async def _in_time(program: Program, state: Any, context: RunContext, limits: StepLimits) -> Advance:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["in_thread", "is_being_cancelled"]
+__all__ = ["forget_cancellation", "in_thread", "is_being_cancelled"]
 
 
 def is_being_cancelled() -> bool:
@@ -25,6 +25,13 @@ def is_being_cancelled() -> bool:
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def forget_cancellation() -> None:
+    """Let the current task go on after it was cancelled."""
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
 
 
 async def in_thread(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

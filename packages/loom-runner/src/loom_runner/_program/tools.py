@@ -217,6 +217,22 @@ class ToolRegistry:
             names = ", ".join(sorted(self._tools)) or "none. Pass the registry, tools=..., to Agent or AgentRunner"
             raise UnknownTool(f"cannot call tool {name!r}: it is not registered. Tools: {names}.") from None
 
+    def named(self, name: str | Tool) -> Tool:
+        """Return the tool of this name; a `Tool` is returned as it is.
+
+        Raises:
+            UnknownTool: There is no such tool.
+            UsageError: It is neither, for instance the function of a tool.
+        """
+        if isinstance(name, str):
+            return self.get(name)
+        given: object = name
+        own = getattr(given, "tool", given)  # of a function marked `@tool`
+        if isinstance(own, Tool):
+            return own
+        known = next((f", for instance {each.name!r}" for each in self if each.function == given), "")
+        raise UsageError(f"cannot call {given!r:.60}: call_tool takes the name of a tool{known}.")
+
     def __iter__(self) -> Iterator[Tool]:
         return iter(self._tools.values())
 

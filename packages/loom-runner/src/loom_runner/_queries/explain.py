@@ -93,6 +93,7 @@ def explain(
     last = module_of(reader, run_id) or "MODULE"
     work_us = sums.work_us + sums.attempts_us
     approvals, decided = reader.approvals(run_id), reader.tool_calls(run_id, decided_only=True)
+    settled = {request.number for request in approvals if request.status != "pending"}
     events = (
         _lease_events(leases, run, len(leases) == sums.leases)
         + _retry_events(attempts, run)
@@ -118,13 +119,15 @@ def explain(
         "tools": _tools(sums, doubts),
         "doubts": [call_id(run_id, call.number) for call in doubts],
         "counts": _counts(run, sums),
-        "waits": waits_for(run, doubts),
+        "waits": waits_for(run, doubts, settled),
         "children": [
             {"run_id": child.run_id, "status": shown_status(child), "step_index": child.step_index}
             for child in reader.children(run_id, limit=_READ_CHILDREN)
         ],
         "error": None if run.error is None else str(run.error),
-        "next": next_commands(run, doubts, command=command, module=module or last, database=reader.address),
+        "next": next_commands(
+            run, doubts, command=command, module=module or last, database=reader.address, decided=settled
+        ),
     }
     return Explanation(data)
 

@@ -17,12 +17,12 @@ from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner.run_ids import call_id, request_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from loom_runner._model.records import RunRecord, ToolRecord
     from loom_runner._store.protocol import StoreReader
 
-__all__ = ["clock_time", "module_of", "next_commands", "open_calls", "page_name", "waits_for"]
+__all__ = ["clock_time", "decided_requests", "module_of", "next_commands", "open_calls", "page_name", "waits_for"]
 
 
 _SHOWN_CHILDREN = 10
@@ -51,8 +51,20 @@ def open_calls(reader: StoreReader, run_id: str) -> list[ToolRecord]:
     return read_tool_calls(reader, run_id, in_doubt=True)
 
 
-def waits_for(run: RunRecord, doubts: Sequence[ToolRecord]) -> str | None:
-    """Return what a waiting run waits for; None if it does not wait."""
+def decided_requests(reader: StoreReader, run: RunRecord) -> frozenset[int]:
+    """Return the numbers of the requests of a run's wait that are decided already."""
+    if not isinstance(run.wait, DecisionWait) or not run.wait.approvals:
+        return frozenset()
+    return frozenset(each.number for each in reader.approvals(run.run_id) if each.status != "pending")
+
+
+def waits_for(run: RunRecord, doubts: Sequence[ToolRecord], decided: Collection[int] = ()) -> str | None:
+    """Return what a waiting run waits for; None if it does not wait.
+
+    Args:
+        doubts: Its calls in doubt.
+        decided: The numbers of its requests that are decided already.
+    """
     if run.status != "waiting":
         return None
     match run.wait:
@@ -66,12 +78,14 @@ def waits_for(run: RunRecord, doubts: Sequence[ToolRecord]) -> str | None:
             more = f", and {len(children) - _SHOWN_CHILDREN:,} more" if len(children) > _SHOWN_CHILDREN else ""
             return f"{needed} of its children {', '.join(children[:_SHOWN_CHILDREN])}{more}"
         case DecisionWait():
-            return ", and ".join(_decisions(run, run.wait, doubts))
+            return ", and ".join(_decisions(run, run.wait, doubts, decided))
         case None:
             return "the time"
 
 
-def _decisions(run: RunRecord, wait: DecisionWait, doubts: Sequence[ToolRecord]) -> Iterator[str]:
+def _decisions(
+    run: RunRecord, wait: DecisionWait, doubts: Sequence[ToolRecord], decided: Collection[int]
+) -> Iterator[str]:
     if wait.doubt is not None:
         doubt = next((call for call in doubts if call.number == wait.doubt), None)
         name = call_id(run.run_id, wait.doubt)
@@ -80,9 +94,12 @@ def _decisions(run: RunRecord, wait: DecisionWait, doubts: Sequence[ToolRecord])
         else:
             what = f"{doubt.name} {shorten(doubt.arguments, 80)}"
             yield f"a decision about {name}: {what} was interrupted in step {run.step_index}"
-    if wait.approvals:
-        names = ", ".join(request_id(run.run_id, number) for number in wait.approvals)
-        yield f"{plural(len(wait.approvals), 'approval')} ({names}){_until(wait.until)}"
+    pending = [number for number in wait.approvals if number not in decided]
+    if pending:
+        names = ", ".join(request_id(run.run_id, number) for number in pending)
+        yield f"{plural(len(pending), 'approval')} ({names}){_until(wait.until)}"
+    elif wait.approvals:
+        yield "nothing: every approval was decided"
 
 
 def _until(at: int | None, word: str = "until") -> str:
@@ -90,7 +107,13 @@ def _until(at: int | None, word: str = "until") -> str:
 
 
 def next_commands(
-    run: RunRecord, doubts: Sequence[ToolRecord], *, command: str, module: str, database: str
+    run: RunRecord,
+    doubts: Sequence[ToolRecord],
+    *,
+    command: str,
+    module: str,
+    database: str,
+    decided: Collection[int] = (),
 ) -> dict[str, str]:
     """Return the commands that are useful next, by label, the most useful first.
 
@@ -98,6 +121,7 @@ def next_commands(
         command: The program that they begin with.
         module: The agent's module, for `resume`.
         database: The file; the default one is omitted.
+        decided: The numbers of the run's requests that are decided already.
     """
     db = "" if database == "runs.sqlite" else f" --db {shlex.quote(database)}"
     run_id = shlex.quote(run.run_id)
@@ -110,7 +134,7 @@ def next_commands(
         if isinstance(wait, DecisionWait) and any(call.number == wait.doubt for call in doubts):
             call = shlex.quote(call_id(run.run_id, wait.doubt or 0))
             return {"decide": f"{command} resolve {call} --retry | --skip | --result JSON{db}"}
-        if isinstance(wait, DecisionWait) and wait.approvals:
+        if isinstance(wait, DecisionWait) and any(number not in decided for number in wait.approvals):
             return {"decide": f"{command} approvals {run_id}{db}"}
         if isinstance(wait, SignalWait):
             return {"signal": f"{command} signal {shlex.quote(wait.signal)} --run-id {run_id} --payload JSON{db}"}
