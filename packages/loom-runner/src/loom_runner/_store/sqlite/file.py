@@ -261,9 +261,14 @@ class SQLiteFile:
             wait.limit = limit
 
     def _check_and_prepare(self, db: apsw.Connection) -> None:
-        version = int(db.pragma("user_version"))
-        is_ours = db.pragma("application_id") == APPLICATION_ID
-        is_empty = not db.execute("SELECT count(*) FROM sqlite_schema").get
+        db.execute("BEGIN")  # one view of the file, which another process may be creating
+        try:
+            version = int(db.pragma("user_version"))
+            is_ours = db.pragma("application_id") == APPLICATION_ID
+            is_empty = not db.execute("SELECT count(*) FROM sqlite_schema").get
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
         if not is_ours and (version or not is_empty):
             raise StoreUnreadable(f"cannot open {self.path}: it is another program's database. Name another file.")
         if version > len(MIGRATIONS):
