@@ -374,3 +374,25 @@ def test_a_run_that_is_stopped_stops_the_calls_that_must_not_be_repeated(togethe
         return runner.get("r")["status"], {call["name"]: call["status"] for call in runner.tool_calls("r")}
 
     assert asyncio.run(main()) == ("paused", {"search": "failed", "wait_forever": "in_doubt"})
+
+
+@pytest.mark.parametrize("together", [by_task_group, by_gather, by_tasks])
+def test_a_run_that_is_stopped_while_a_failed_attempt_waits_for_a_call_leaves_nothing_running(together):
+    shop = Shop(ValueError("card refused"))
+
+    async def step(state, ctx):
+        return Complete(await together(ctx, "flaky", "wait_forever"))
+
+    async def main():
+        runner = AgentRunner(step=step, store=SQLiteStore(":memory:"), tools=shop.tools)
+        task = asyncio.create_task(runner.start(run_id="r"))
+        while shop.error is not None:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return runner.get("r")["status"], {call["name"]: call["status"] for call in runner.tool_calls("r")}
+
+    assert asyncio.run(main()) == ("paused", {"flaky": "failed", "wait_forever": "in_doubt"})

@@ -21,8 +21,8 @@ means that the call was allowed to start.
 
 If the process dies or the run is stopped during a call, its row stays `started`: the call is in
 doubt. If only the step cancels a call that must not be repeated, the call goes on and is recorded
-(see `AttemptCalls.to_end`). Not covered: effects of a tool outside its managed calls, and a tool that continues on its
-thread after its timeout.
+(see `AttemptCalls.to_end`). Not covered: effects of a tool outside its managed calls, and a tool
+that continues on its thread after its timeout.
 """
 
 from __future__ import annotations

@@ -132,11 +132,13 @@ class AttemptCalls:
                     _cancel(task)
             else:
                 patience_s = max(patience_s, tool.limit_s or _MAX_WAIT_S)
-        await self._ended_within(patience_s or _CANCEL_WAIT_S)
-        if self._running:
-            for _, task in self._running.values():
-                _cancel(task)
-            await self._ended_within(_CANCEL_WAIT_S)
+        try:
+            await self._ended_within(patience_s or _CANCEL_WAIT_S)
+        finally:  # also if the run is stopped meanwhile
+            if self._running:
+                for _, task in self._running.values():
+                    _cancel(task)
+                await self._ended_within(_CANCEL_WAIT_S)
 
     async def _ended_within(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

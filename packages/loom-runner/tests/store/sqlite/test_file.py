@@ -178,7 +178,9 @@ def test_many_processes_may_make_the_same_database_at_once(tmp_path):
 
 
 class WithAnotherCreator:
-    """A connection; after it has read the application's id another process creates the database, if SQLite allows that."""
+    """A connection; after it has read the application's id another process creates the database, if
+    SQLite allows that.
+    """
 
     def __init__(self, path: Path) -> None:
         self.db = apsw.Connection(str(path))
