@@ -188,6 +188,8 @@ def test_a_query_prints_rows_as_json_or_as_a_table(place):
     )
     assert shown.stdout.splitlines()[1].startswith("x'00ff'")
     assert len(shown.stdout.splitlines()) == 2
+    infinite = place.call("query", "SELECT 1e999 AS x, -1e999 AS y, 0.5 AS z")
+    assert json.loads(infinite.stdout, parse_constant=pytest.fail) == [{"x": "inf", "y": "-inf", "z": 0.5}]
     none = place.call("query", "SELECT 1 AS x WHERE 0", "--output", "text")
     assert "No rows." in none.stdout + none.stderr
 

@@ -100,6 +100,8 @@ def made(store, steps, world):
                         group.create_task(call)
             case "tasks":
                 tasks = [asyncio.ensure_future(call) for call in calls]
+                for task in tasks:  # else a failure that nobody awaits is logged whenever it is collected
+                    task.add_done_callback(lambda task: task.cancelled() or task.exception())
                 for task in tasks:
                     await task
             case _:

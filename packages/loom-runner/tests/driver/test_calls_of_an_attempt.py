@@ -353,3 +353,145 @@ def test_calls_that_had_not_begun_when_the_attempt_failed_end_quietly():
 
     result = asyncio.run(main())
     assert (result.error.type, shop.effects, problems) == ("ValueError", [], [])
+
+
+def test_a_call_that_must_not_be_repeated_finishes_although_a_task_group_cancels_it():
+    async def step(state, ctx):
+        return Complete(await by_task_group(ctx, "flaky", "ship"))
+
+    shop = Shop(ValueError("card refused"))
+    result, calls, runner = run(step, shop)
+    assert (result.status, shop.effects) == ("failed", ["shipped"])
+    assert (calls["ship"]["status"], calls["ship"]["result"], runner.doubts("r")) == ("done", "parcel", [])
+
+
+def test_its_result_is_used_by_the_next_attempt_of_the_task_group():
+    async def step(state, ctx):
+        return Complete(await by_task_group(ctx, "flaky", "ship"))
+
+    shop = Shop(ConnectionError("busy"))
+    retry = RetryPolicy(initial_s=0.001, should_retry=lambda error: True)
+    result, _, runner = run(step, shop, retry=retry)
+    assert (result.status, result.result, shop.effects) == ("completed", ["ok", "parcel"], ["shipped"])
+    assert len(runner.attempts("r")) == 2
+
+
+async def with_timeout(call):
+    try:
+        async with asyncio.timeout(0.001):
+            return await call
+    except TimeoutError:
+        return "late"
+
+
+def test_a_call_that_a_timeout_of_the_step_cancels_ends_before_the_step_is_committed():
+    async def step(state, ctx):
+        return Complete(await with_timeout(ctx.call_tool("ship")))
+
+    shop = Shop()
+    result, calls, runner = run(step, shop)
+    assert (result.result, shop.effects, calls["ship"]["status"]) == ("late", ["shipped"], "done")
+    assert runner.doubts("r") == []
+
+
+def test_a_second_call_with_its_key_waits_for_the_call_that_a_timeout_has_cancelled():
+    async def step(state, ctx):
+        first = await with_timeout(ctx.call_tool("ship", _key="one"))
+        return Complete([first, await ctx.call_tool("ship", _key="one")])
+
+    shop = Shop()
+    result, calls, _ = run(step, shop)
+    assert (result.status, result.result, shop.effects) == ("completed", ["late", "parcel"], ["shipped"])
+    assert calls["ship"]["tries"] == 1
+
+
+def test_a_cancelled_call_that_goes_on_for_too_long_is_in_doubt(monkeypatch):
+    monkeypatch.setattr("loom_runner._program.attempt_calls._MAX_WAIT_S", 0.05)
+
+    async def step(state, ctx):
+        return Complete(await with_timeout(ctx.call_tool("wait_forever")))
+
+    result, calls, _ = run(step, Shop())
+    assert (result.result, calls["wait_forever"]["status"]) == ("late", "in_doubt")
+
+
+def test_the_timeout_of_a_tool_ends_its_call_that_goes_on():
+    async def step(state, ctx):
+        return Complete(await with_timeout(ctx.call_tool("slow")))
+
+    shop = Shop()
+    shop.tools.tool("slow", timeout_s=0.05)(shop.wait_forever)
+    result, calls, runner = run(step, shop)
+    assert (result.result, calls["slow"]["status"], calls["slow"]["error"]["category"]) == ("late", "failed", "timeout")
+
+
+@pytest.mark.parametrize("options", [{"read_only": True}, {"on_doubt": "retry"}])
+def test_a_call_that_may_be_repeated_is_cancelled_by_the_timeout_of_a_step(options):
+    async def step(state, ctx):
+        return Complete(await with_timeout(ctx.call_tool("look")))
+
+    shop = Shop()
+    shop.tools.tool("look", **options)(shop.search)
+    result, _, _ = run(step, shop)
+    assert (result.result, shop.effects, shop.running) == ("late", [], 0)
+
+
+def test_a_cancelled_call_that_goes_on_and_fails_is_recorded_as_failed():
+    async def step(state, ctx):
+        return Complete(await with_timeout(ctx.call_tool("refuse")))
+
+    async def refuse():
+        await asyncio.sleep(0.05)
+        raise SystemExit("no")
+
+    shop = Shop()
+    shop.tools.tool("refuse")(refuse)
+    result, calls, _ = run(step, shop)
+    assert (result.result, calls["refuse"]["status"], calls["refuse"]["error"]["type"]) == (
+        "late",
+        "failed",
+        "SystemExit",
+    )
+
+
+@pytest.mark.parametrize("together", [by_task_group, by_gather, by_tasks])
+def test_a_run_that_is_stopped_stops_the_calls_that_must_not_be_repeated(together):
+    shop = Shop()
+
+    async def step(state, ctx):
+        return Complete(await together(ctx, "search", "wait_forever"))
+
+    async def main():
+        runner = AgentRunner(step=step, store=SQLiteStore(":memory:"), tools=shop.tools)
+        task = asyncio.create_task(runner.start(run_id="r"))
+        while not shop.running:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()} and not shop.effects
+        return runner.get("r")["status"], {call["name"]: call["status"] for call in runner.tool_calls("r")}
+
+    assert asyncio.run(main()) == ("paused", {"search": "failed", "wait_forever": "in_doubt"})
+
+
+@pytest.mark.parametrize("together", [by_task_group, by_gather, by_tasks])
+def test_a_run_that_is_stopped_while_a_failed_attempt_waits_for_a_call_leaves_nothing_running(together):
+    shop = Shop(ValueError("card refused"))
+
+    async def step(state, ctx):
+        return Complete(await together(ctx, "flaky", "wait_forever"))
+
+    async def main():
+        runner = AgentRunner(step=step, store=SQLiteStore(":memory:"), tools=shop.tools)
+        task = asyncio.create_task(runner.start(run_id="r"))
+        while shop.error is not None:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return runner.get("r")["status"], {call["name"]: call["status"] for call in runner.tool_calls("r")}
+
+    assert asyncio.run(main()) == ("paused", {"flaky": "failed", "wait_forever": "in_doubt"})

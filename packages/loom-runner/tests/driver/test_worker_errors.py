@@ -297,3 +297,49 @@ def test_a_step_that_cannot_be_cancelled_does_not_keep_a_worker_from_ending(stor
 
     asyncio.run(main())
     assert "loom-runner r goes on, although it was cancelled" in caplog.text
+
+
+DAMAGE = {
+    "state": b"zgarbage",
+    "input": b"\x00",
+    "wait": "{not JSON",
+    "error": "[]",
+    "budget": "[1]",
+    "forked_from": "{",
+    "due_at": "abc",
+    "spent_tokens": "abc",
+    "fence": "abc",
+    "run_id": b"\xff",
+    "status": "unknown",
+}
+
+
+@pytest.mark.parametrize(("column", "value"), DAMAGE.items())
+def test_a_row_that_cannot_be_read_does_not_keep_a_worker_from_others(store, clock, caplog, column, value):
+    runner = AgentRunner(step=simple, store=store, clock=clock)
+    enqueued(runner, "a", "b", "c")
+    store._file.db.execute(f"UPDATE runs SET {column} = ? WHERE run_id = 'a'", (value,))  # noqa: S608
+    work(runner, clock, concurrency=1)
+    rows = store._file.db.execute("SELECT status FROM runs WHERE run_key > 1").fetchall()
+    assert rows == [("completed",), ("completed",)]
+    texts = [record.getMessage() for record in caplog.records]
+    assert not [text for text in texts if "pauses" in text]
+
+
+def test_a_run_that_is_claimed_and_then_cannot_be_resumed_is_skipped_for_a_while(store, clock, caplog):
+    runner = AgentRunner(step=simple, store=store, clock=clock)
+    enqueued(runner, "a")
+    store._file.db.execute("UPDATE runs SET spent_tokens = 'abc', budget = '{\"tokens\": 5}'")
+    before = clock.now_us()
+
+    async def main():
+        worker = Worker(runner, clock=clock)
+        task = asyncio.create_task(worker.run())
+        while clock.now_us() - before < 60_000_000:
+            await asyncio.sleep(0)
+        worker.stop()
+        await task
+
+    asyncio.run(main())
+    (fence,) = store._file.db.execute("SELECT fence FROM runs").fetchone()
+    assert 1 < fence < 12

@@ -49,6 +49,28 @@ def test_rows_are_written_and_read_beside_runs(path, store, go):
         assert again.reader.get_run("r").status == "completed"
 
 
+def test_runs_may_come_into_a_file_that_side_tables_created(path):
+    tables = opened(path)
+    with tables.transaction() as db:
+        db.execute("INSERT INTO note (text) VALUES ('a')")
+    with SQLiteStore(path, "process") as store:
+        assert store.reader.list_runs() == []
+        assert tables.rows("SELECT text FROM note") == [("a",)]
+    tables.close()
+
+
+def test_the_switch_to_a_log_waits_for_another_process_that_makes_it(path):
+    other = apsw.Connection(str(path))
+    other.execute("CREATE TABLE theirs (x); BEGIN IMMEDIATE; INSERT INTO theirs VALUES (1)")
+    thread = threading.Thread(target=lambda: opened(path).close())
+    thread.start()
+    thread.join(0.1)
+    other.execute("COMMIT")
+    thread.join()
+    assert other.execute("SELECT count(*) FROM note").get == 0
+    other.close()
+
+
 def test_each_migration_is_applied_once_in_order(path):
     opened(path).close()
     with pytest.raises(StoreError, match="no such column"):

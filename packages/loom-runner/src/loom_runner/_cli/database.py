@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shlex
 import time
 from pathlib import Path
@@ -222,7 +223,9 @@ def query_command(*, sql: str, limit: int, timeout_s: float, db: str, output: Ou
 
 
 def _plain(value: Any) -> Any:
-    return f"x'{value.hex()}'" if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        return f"x'{value.hex()}'"
+    return str(value) if isinstance(value, float) and math.isinf(value) else value  # JSON has no infinity
 
 
 def _column(name: str) -> Callable[[Mapping[str, Any]], str]:

@@ -19,9 +19,10 @@ Before these rules, a call without a row passes the gate (see `_program/gate.py`
 fails, or it needs an approval (see `_model/approvals.py`) and starts in a later attempt. A row
 means that the call was allowed to start.
 
-If the process dies or the step is cancelled during a call, its row stays `started`: the call is in
-doubt. Not covered: effects of a tool outside its managed calls, and a tool that continues on its
-thread after its timeout.
+If the process dies or the run is stopped during a call, its row stays `started`: the call is in
+doubt. If only the step cancels a call that must not be repeated, the call goes on and is recorded
+(see `AttemptCalls.to_end`). Not covered: effects of a tool outside its managed calls, and a tool
+that continues on its thread after its timeout.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ class Ledger:
             if payload is not None:
                 return json.loads(payload)
             start = await self._restarted(start, record)
-        return await self._run(tool, start, attempt, lambda: execute(edited))
+        return await execute.to_end(self._run(tool, start, attempt, lambda: execute(edited)))
 
     async def _approval(
         self, tool: Tool, arguments: Mapping[str, Any], start: ToolStart, attempt: int

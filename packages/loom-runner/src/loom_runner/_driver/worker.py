@@ -192,7 +192,7 @@ class Worker:
         skipped = {run_id for run_id, (until, _) in self._backoff.items() if until > now} | self._tasks.keys()
         programs, limit = list(self._drivers), free + len(skipped)
         found = await self._store.ready_runs(programs, now, limit=limit)
-        ready = [(record.run_id, record.program) for record in found]
+        ready = [(run.run_id, run.program) for run in found]
         if len(ready) < limit:  # the lease of a process that has just ended may not have expired
             holders = await self._store.holders(programs)
             ready += [(run_id, program) for run_id, program, owner in holders if is_gone(owner)]
@@ -213,8 +213,11 @@ class Worker:
             self._trouble.add(exc, is_poll=False, is_until_idle=self._is_until_idle)
 
     async def _has_moved(self, run_id: str, driver: Driver) -> bool:
-        """Resume a run; return whether its row has changed."""
-        before = await self._store.get_run(run_id)
+        """Resume a run; return whether its row has changed. A run that cannot be resumed has not
+        moved, although it may have been claimed.
+        """
+        before = await self._store.statuses((run_id,))
+        why = ""
         try:
             hold_s = _HOLD_POLLS * self._poll_s
             invocation = Invocation(hold_s=hold_s, listeners=self._listeners, is_stopping=lambda: self._is_ending)
@@ -224,20 +227,18 @@ class Worker:
         except RunnerError as exc:
             if isinstance(exc, StoreError) and not isinstance(exc, StoreDamaged):
                 raise
-            _log.warning("the worker cannot resume %s: %s", run_id, exc)
+            why = str(exc)
         except asyncio.CancelledError:
             if self._is_ending and is_being_cancelled():
                 raise
             forget_cancellation()
-            _log.warning("the worker cannot resume %s: it was cancelled by its own code", run_id)
-            return False
+            why = "it was cancelled by its own code"
         except (Exception, SystemExit) as exc:  # noqa: BLE001  (for instance of a function that creates a child's agent)
-            _log.warning("the worker cannot resume %s: %s", run_id, f"{type(exc).__name__}: {message_of(exc)}")
+            why = f"{type(exc).__name__}: {message_of(exc)}"
+        if why:
+            _log.warning("the worker cannot resume %s: %s", run_id, why)
             return False
-        after = await self._store.get_run(run_id)
-        if before is None or after is None:
-            return True
-        return (before.fence, before.status) != (after.fence, after.status)
+        return before != await self._store.statuses((run_id,))
 
     def _back_off(self, run_id: str) -> None:
         delay_s = min(2 * self._backoff.get(run_id, (0, self._poll_s))[1], 60.0)

@@ -8,7 +8,7 @@ interface shows times as ISO 8601.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +23,7 @@ __all__ = [
     "LeaseRecord",
     "LoggedEvent",
     "Owner",
+    "ReadyRun",
     "RunRecord",
     "RunSummary",
     "SignalRecord",
@@ -85,6 +86,13 @@ class Claim:
     run_id: str
     fence: int
     lease_s: float
+
+
+class ReadyRun(NamedTuple):
+    """A run that a process can resume now. Its row is not read, because it may be damaged."""
+
+    run_id: str
+    program: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["AttemptCalls"]
 
 _MAX_WAIT_S: Final = 30.0
-"""How long a failed attempt waits for calls that must not be repeated and have no timeout."""
+"""How long a call that must not be repeated and has no timeout may go on when its attempt has
+failed, or the step has cancelled it.
+"""
 _CANCEL_WAIT_S: Final = 1.0
 """How long an attempt waits for calls that it has cancelled."""
 
@@ -40,6 +42,7 @@ class AttemptCalls:
     policies: dict[str, RetryPolicy] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _ordinals: dict[str, int] = field(default_factory=dict)
+    _executions: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
     _running: dict[object, tuple[Tool, asyncio.Task[Any] | None]] = field(default_factory=dict)
 
     def next_key(self, tool: Tool) -> str:
@@ -61,9 +64,42 @@ class AttemptCalls:
             del self._running[call]
             self.changed.set()
 
+    async def to_end(self, tool: Tool, key: str, execution: Coroutine[Any, Any, Any]) -> Any:
+        """Await the execution of a call that must not be repeated, in a task of its own. If the
+        step cancels the call (a task group of which another task failed, a timeout), the execution
+        goes on, so that its end is recorded; the attempt waits for it.
+        """
+        call, task = object(), asyncio.create_task(_outcome(execution))
+        self._running[call] = tool, task
+        self._executions[key] = task
+
+        def ended(_: object) -> None:
+            execution.close()  # if it was cancelled before it began
+            del self._running[call]
+            self.changed.set()
+
+        task.add_done_callback(ended)
+        try:
+            value, error = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if tool.limit_s is None and not task.done():  # else its timeout ends it
+                timer = asyncio.get_running_loop().call_later(_MAX_WAIT_S, task.cancel)
+                task.add_done_callback(lambda _: timer.cancel())
+            raise
+        if error is not None:
+            raise error
+        return value
+
+    async def ended(self, key: str) -> None:
+        """Wait until the call of a key has ended, also if it was cancelled and goes on."""
+        if key in self._executions:
+            await asyncio.wait((self._executions[key],))
+
     @property
     def running(self) -> int:
-        """How many calls are running, those that are suspended included."""
+        """How many calls and executions of calls are running, calls that are suspended
+        included.
+        """
         return len(self._running)
 
     @property
@@ -101,11 +137,13 @@ class AttemptCalls:
                     _cancel(task)
             else:
                 patience_s = max(patience_s, tool.limit_s or _MAX_WAIT_S)
-        await self._ended_within(patience_s or _CANCEL_WAIT_S)
-        if self._running:
-            for _, task in self._running.values():
-                _cancel(task)
-            await self._ended_within(_CANCEL_WAIT_S)
+        try:
+            await self._ended_within(patience_s or _CANCEL_WAIT_S)
+        finally:  # also if the run is stopped meanwhile
+            if self._running:
+                for _, task in self._running.values():
+                    _cancel(task)
+                await self._ended_within(_CANCEL_WAIT_S)
         return unawaited
 
     async def _ended_within(self, seconds: float) -> None:
@@ -122,6 +160,18 @@ class AttemptCalls:
             call.close()
         self.created.clear()
         return tools[0] if tools else None
+
+
+async def _outcome(execution: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """Return what the execution of a call returned or raised: a task that nobody awaits any more
+    must not raise.
+    """
+    try:
+        return await execution, None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as exc:  # noqa: BLE001  (raised by `to_end`)
+        return None, exc
 
 
 def _cancel(task: asyncio.Task[Any] | None) -> None:

@@ -309,6 +309,7 @@ class RunContext:
             # arguments.
             with contextlib.suppress(Exception):
                 await asyncio.shield(future)
+            await self._managed_calls().ended(bound.key)
             return await self._guarded(bound)
         future = shared[bound.key] = self._run.loop.create_future()
         try:
@@ -330,7 +331,8 @@ class RunContext:
                 run_id=self.run_id,
                 step_index=self.step_index,
             )
-        with self._managed_calls().in_flight(tool):
+        calls = self._managed_calls()
+        with calls.in_flight(tool):
             try:
                 return await self._run.tool_calls.call(
                     tool,
@@ -338,7 +340,7 @@ class RunContext:
                     step_index=self.step_index,
                     attempt=self.attempt,
                     key=bound.key,
-                    execute=lambda edited: self._execute(bound, edited),
+                    execute=_Execute(self, bound, calls),
                 )
             except StepSuspended as suspended:
                 raise await self._wait_for_others(suspended) from None
@@ -374,9 +376,18 @@ class RunContext:
             self.stop(StepSuspended.merged(calls.suspended))
         return self._stopped or suspended
 
-    async def _execute(self, bound: BoundCall, edited: Mapping[str, Any] | None) -> Any:
-        tool = bound.tool
-        args, named = bound.arguments(edited, f"{self.run_id}/{self.step_index}/{bound.key}")
+
+@dataclass(frozen=True, slots=True)
+class _Execute:
+    """See `Execute`."""
+
+    context: RunContext
+    bound: BoundCall
+    calls: AttemptCalls
+
+    async def __call__(self, edited: Mapping[str, Any] | None, /) -> Any:
+        tool, context = self.bound.tool, self.context
+        args, named = self.bound.arguments(edited, f"{context.run_id}/{context.step_index}/{self.bound.key}")
         function: Callable[..., Any] = tool.function
         token = _in_tool.set(True)
         try:
@@ -386,6 +397,10 @@ class RunContext:
             return await result if isinstance(result, Awaitable) else result
         finally:
             _in_tool.reset(token)
+
+    def to_end(self, execution: Coroutine[Any, Any, T], /) -> Awaitable[T]:
+        tool = self.bound.tool
+        return execution if tool.may_be_cut_off else self.calls.to_end(tool, self.bound.key, execution)
 
 
 def current_run() -> RunContext | None:

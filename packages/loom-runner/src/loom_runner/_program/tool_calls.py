@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 
     from loom_runner._model.approvals import ApprovalRecord
     from loom_runner._program.tools import Tool
 
 __all__ = ["Execute", "StepSuspended", "ToolCalls"]
 
-Execute = Callable[[Mapping[str, Any] | None], Awaitable[Any]]
-"""Runs the tool's function, with the arguments of an edited approval, or None for those of the
-step.
-"""
+T = TypeVar("T")
+
+
+class Execute(Protocol):
+    """Runs the tool's function for one call."""
+
+    def __call__(self, edited: Mapping[str, Any] | None, /) -> Awaitable[Any]:
+        """Run it with the arguments of an edited approval, or None for those of the step."""
+
+    def to_end(self, execution: Coroutine[Any, Any, T], /) -> Awaitable[T]:
+        """Await what an engine does from the recorded start of the call to its recorded end. If the
+        call must not be repeated, this goes on when the step cancels the call.
+        """
 
 
 class ToolCalls(Protocol):

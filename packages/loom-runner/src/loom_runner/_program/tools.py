@@ -107,6 +107,13 @@ class Tool:
         """Whether an interrupted call may be repeated."""
         return self.idempotent or self.read_only
 
+    @property
+    def may_be_cut_off(self) -> bool:
+        """Whether a call without a recorded end is simply repeated, so that nothing is lost when
+        the step cancels it.
+        """
+        return self.is_repeatable or self.on_doubt == "retry"
+
     @cached_property
     def is_async(self) -> bool:
         """Whether cancelling a call stops it; a function on a thread is not stopped."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ErrorInfo,
         LeaseRecord,
         Owner,
+        ReadyRun,
         RunRecord,
         RunSummary,
         SignalRecord,
@@ -302,11 +303,12 @@ class Store(Protocol):
     async def spent_by_descendants(self, run_id: str) -> Spent:
         """Return the sum of what all descendants of a run have used."""
 
-    async def ready_runs(self, programs: Sequence[str], now: int, *, limit: int = 100) -> list[RunRecord]:
+    async def ready_runs(self, programs: Sequence[str], now: int, *, limit: int = 100) -> list[ReadyRun]:
         """Return runs of these programs that a process can resume now, the longest due first.
 
         These are created runs, waiting runs whose `ready_at` has passed, interrupted runs, and
-        running ones whose lease has expired.
+        running ones whose lease has expired. One row that cannot be read does not keep the others
+        from being found.
         """
 
     async def holders(self, programs: Sequence[str]) -> list[tuple[str, str, Owner]]:

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import subprocess
@@ -174,6 +175,39 @@ def test_many_processes_may_make_the_same_database_at_once(tmp_path):
     with SQLiteStore(path) as store:
         assert store._file.db.pragma("user_version") == len(MIGRATIONS)
         assert store._file.db.pragma("integrity_check") == "ok"
+
+
+class WithAnotherCreator:
+    """A connection; after it has read the application's id another process creates the database, if
+    SQLite allows that.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.db = apsw.Connection(str(path))
+        self.path, self.has_raced = str(path), False
+
+    def __getattr__(self, name):
+        return getattr(self.db, name)
+
+    def pragma(self, name, *value):
+        found = self.db.pragma(name, *value)
+        if name == "application_id" and not self.has_raced:
+            self.has_raced = True
+            other = apsw.Connection(self.path)
+            with contextlib.suppress(apsw.BusyError), other:
+                other.execute(MIGRATIONS[0])
+                other.pragma("application_id", APPLICATION_ID)
+                other.pragma("user_version", 1)
+            other.close()
+        return found
+
+
+def test_a_file_is_judged_by_one_view_of_it_while_another_process_creates_it(tmp_path):
+    with SQLiteStore(tmp_path / "own.sqlite") as store:
+        db = WithAnotherCreator(tmp_path / "raced.sqlite")
+        store._file._check_and_prepare(db)
+        assert db.has_raced and db.pragma("user_version") == len(MIGRATIONS)
+        db.close()
 
 
 def test_a_copy_of_the_file_is_a_complete_database(tmp_path):

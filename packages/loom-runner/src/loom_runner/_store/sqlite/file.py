@@ -7,7 +7,6 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-import time
 import weakref
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from loom_runner._store.address import absolute_path, address_of, check_file
 from loom_runner._store.sqlite.forks import ForkedConnection, refuse_after_fork
-from loom_runner._store.sqlite.locks import QUICK, LockWait
+from loom_runner._store.sqlite.locks import QUICK, WAIT_FOR_WRITERS_S, LockWait, switch_to_wal
 from loom_runner._store.sqlite.log_mark import LogMark, copied_without_log, remove_marks
 from loom_runner._store.sqlite.named_errors import is_locked, named, named_errors
 from loom_runner._store.sqlite.open_files import opening
@@ -44,12 +43,15 @@ Durability = Literal["power", "process", "memory"]
 """What a returned write survives: the loss of power, the end of the process, or nothing."""
 
 _SYNCHRONOUS: Final[dict[Durability, tuple[str, int]]] = {"power": ("FULL", 2), "process": ("NORMAL", 1)}
-_WAIT_FOR_WRITERS_S: Final = 30.0
-_BUSY_MS: Final = int(_WAIT_FOR_WRITERS_S * 1000)
+_BUSY_MS: Final = int(WAIT_FOR_WRITERS_S * 1000)
 _BEAT_WAIT_MS: Final = 2_000
 _PAGES_OF_HEARTBEATS: Final = 10_000
 _FIRST_WITH_ABOUT: Final = 3
 """The format that added the table `about`."""
+_IS_FREE: Final = """
+    SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema) OR EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'side_tables')
+"""
+"""Whether the tables of this package may be created: side tables may have been created before."""
 _memory_names = itertools.count()
 
 
@@ -85,7 +87,7 @@ class SQLiteFile:
         self._target = name if self.in_memory else os.path.realpath(self._absolute)
         with self.named_errors():
             self.db = self._open(is_shared=is_shared)
-        self._lock_wait = LockWait(_WAIT_FOR_WRITERS_S)
+        self._lock_wait = LockWait(WAIT_FOR_WRITERS_S)
         self.db.set_busy_handler(self._lock_wait)
         self.transaction = Transaction(self)
         self.quick_transaction = QuickTransaction(self, self._lock_wait)
@@ -271,10 +273,15 @@ class SQLiteFile:
             wait.limit = limit
 
     def _check_and_prepare(self, db: apsw.Connection) -> None:
-        version = int(db.pragma("user_version"))
-        is_ours = db.pragma("application_id") == APPLICATION_ID
-        is_empty = not db.execute("SELECT count(*) FROM sqlite_schema").get
-        if not is_ours and (version or not is_empty):
+        db.execute("BEGIN")  # one view of the file, which another process may be creating
+        try:
+            version = int(db.pragma("user_version"))
+            is_ours = db.pragma("application_id") == APPLICATION_ID
+            is_free = bool(db.execute(_IS_FREE).get)
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+        if not is_ours and (version or not is_free):
             raise StoreUnreadable(f"cannot open {self.path}: it is another program's database. Name another file.")
         if version > len(MIGRATIONS):
             raise StoreTooNew(
@@ -314,17 +321,7 @@ class SQLiteFile:
         self._set_synchronous(db)
 
     def _switch_to_wal(self, db: apsw.Connection) -> None:
-        import apsw
-
-        deadline = time.monotonic() + _WAIT_FOR_WRITERS_S
-        while True:  # SQLite does not wait here when another process makes the same switch
-            try:
-                mode = db.pragma("journal_mode", "wal")
-                break
-            except apsw.BusyError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.005)
+        mode = switch_to_wal(db)
         if mode != "wal":
             raise StoreUnreadable(
                 f"cannot make {self.path} durable: its file system has no write-ahead log ({mode}). Use a local disk."

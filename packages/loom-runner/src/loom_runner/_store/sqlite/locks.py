@@ -12,9 +12,14 @@ otherwise, so waiting costs nothing while nobody else writes. `LockWait` is that
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["QUICK", "LockWait"]
+if TYPE_CHECKING:
+    import apsw
+
+__all__ = ["QUICK", "WAIT_FOR_WRITERS_S", "LockWait", "switch_to_wal"]
+
+WAIT_FOR_WRITERS_S: Final = 30.0
 
 _DELAYS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.025, 0.025, 0.05, 0.05)
 _LAST_DELAY_S: Final = 0.1
@@ -42,3 +47,19 @@ class LockWait:
             return False
         time.sleep(_DELAYS_S[tries] if tries < len(_DELAYS_S) else _LAST_DELAY_S)
         return True
+
+
+def switch_to_wal(db: apsw.Connection, longest_s: float = WAIT_FOR_WRITERS_S) -> str:
+    """Switch the database to a write-ahead log; return the mode that it has now. SQLite does not
+    wait when another process makes the same switch, so this tries again.
+    """
+    import apsw
+
+    deadline = time.monotonic() + longest_s
+    while True:
+        try:
+            return str(db.pragma("journal_mode", "wal"))
+        except apsw.BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from loom_runner._model.records import (
     AttemptRecord,
@@ -21,6 +21,7 @@ from loom_runner._model.records import (
     ToolTry,
 )
 from loom_runner._model.waits import wait_from_json
+from loom_runner.errors import StoreDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,7 @@ __all__ = [
     "to_try",
 ]
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 
 NOW_MS: Final = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
@@ -111,15 +113,15 @@ def to_run(row: Row, get: Callable[[Cell, str], str]) -> RunRecord:
         input=_text(given, get, "the input of run", run_id),
         result=_text(result, get, "the result of run", run_id),
         error=_error(error, get, "the error of run", run_id),
-        wait=None if wait is None else wait_from_json(wait),
+        wait=None if wait is None else _parsed(wait, wait_from_json, "the wait of run", run_id),
         fence=fence,
         owner=None if renewed_at is None else Owner(machine, pid, process),
         lease_left_s=0.0 if left_ms is None else left_ms / 1000,
         created_at=created_at,
         updated_at=updated_at,
         parent_run_id=parent,
-        forked_from=_json(forked_from),
-        budget=_json(budget),
+        forked_from=None if forked_from is None else _parsed(forked_from, _object, "the origin of run", run_id),
+        budget=None if budget is None else _parsed(budget, _object, "the budget of run", run_id),
         spent_tokens=spent_tokens,
         spent_cost_usd=spent_cost_usd,
         work_us=work_us,
@@ -169,13 +171,14 @@ def to_step(row: Row, state: str | None) -> StepRecord:
     `_store/history.py`).
     """
     _, step_index, outcome, _, detail, attempts, started_at, ended_at, fence = row
-    wait = None if detail is None else wait_from_json(detail)
+    wait = None if detail is None else _parsed(detail, wait_from_json, "the wait of step", step_index)
     return StepRecord(step_index, outcome, state, wait, attempts, started_at, ended_at, fence)
 
 
 def to_attempt(row: Row, get: Callable[[Cell, str], str]) -> AttemptRecord:
     step_index, attempt, kind, started_at, ended_at, error, retry_at, fence = row
-    info = ErrorInfo.from_json(json.loads(_text(error, get, "the error of an attempt of step", step_index)))
+    what = "the error of an attempt of step"
+    info = _parsed(_text(error, get, what, step_index), _error_info, what, step_index)
     return AttemptRecord(step_index, attempt, kind, started_at, ended_at, info, retry_at, fence)
 
 
@@ -192,14 +195,36 @@ def to_signal(row: Row, get: Callable[[Cell, str], str]) -> SignalRecord:
     return SignalRecord(key, name, payload, sent_at, taken_in_step)
 
 
-def _json(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
-
-
 def _text(cell: Cell | None, get: Callable[[Cell, str], str], what: str, of: object) -> Any:
     return cell if cell is None or isinstance(cell, str) else get(cell, f"{what} {of}")
 
 
 def _error(cell: Cell | None, get: Callable[[Cell, str], str], what: str, of: object) -> ErrorInfo | None:
     text = _text(cell, get, what, of)
-    return None if text is None else ErrorInfo.from_json(json.loads(text))
+    return None if text is None else _parsed(text, _error_info, what, of)
+
+
+def _error_info(text: str) -> ErrorInfo:
+    return ErrorInfo.from_json(json.loads(text))
+
+
+def _object(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError(f"not a JSON object: {text:.40}")
+    return found
+
+
+def _parsed(text: str, parse: Callable[[str], T], what: str, of: object) -> T:
+    """Parse JSON that this package wrote.
+
+    Raises:
+        StoreDamaged: It is something else.
+    """
+    try:
+        return parse(text)
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise StoreDamaged(
+            f"cannot read {what} {of}: it is damaged ({type(exc).__name__}: {exc}). See loom-runner verify, or "
+            "restore a copy."
+        ) from exc

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from loom_runner._model.records import Owner, Spent
+from loom_runner._model.records import Owner, ReadyRun, Spent
 from loom_runner._store.sqlite.base import Writes
 from loom_runner._store.sqlite.readiness import set_ready_at, set_ready_at_of_parent
 from loom_runner._store.sqlite.rows import LEASE_LEFT_MS, SELECT_RUN, to_run
@@ -32,12 +32,14 @@ _TREE: Final = """
 """
 """A run and its descendants; the first parameter is its id."""
 
+_ID: Final = "CAST(run_id AS BLOB)"
+"""A damaged id may be no Unicode."""
 _READY_OF: Final = f"""
-    SELECT * FROM (SELECT run_key, coalesce(due_at, updated_at) AS at FROM runs
+    SELECT * FROM (SELECT run_key, {_ID}, coalesce(due_at, updated_at) AS at FROM runs
         WHERE program = ?1 AND status = 'created' AND status <> 'running' ORDER BY updated_at, run_key LIMIT ?3)
-    UNION ALL SELECT * FROM (SELECT run_key, coalesce(due_at, updated_at) AS at FROM runs r
+    UNION ALL SELECT * FROM (SELECT run_key, {_ID}, coalesce(due_at, updated_at) AS at FROM runs r
         WHERE program = ?1 AND status = 'running' AND {LEASE_LEFT_MS} <= 0 ORDER BY at, run_key LIMIT ?3)
-    UNION ALL SELECT * FROM (SELECT run_key, coalesce(due_at, updated_at) AS at FROM runs
+    UNION ALL SELECT * FROM (SELECT run_key, {_ID}, coalesce(due_at, updated_at) AS at FROM runs
         WHERE program = ?1 AND ready_at <= ?2 AND status IN ('waiting', 'paused') ORDER BY ready_at, run_key LIMIT ?3)
     ORDER BY at, run_key LIMIT ?3
 """
@@ -71,11 +73,11 @@ class RunTreeReads(RunReads):
         )
         return Spent(steps, tokens, cost_usd, work_us / 1_000_000)
 
-    def ready_runs(self, programs: Sequence[str], now: int, *, limit: int = 100) -> list[RunRecord]:
-        rows = sorted(((at, key) for name in set(programs) for key, at in self._read(_READY_OF, (name, now, limit))))[
-            :limit
-        ]
-        return self._runs_of([key for _, key in rows])
+    def ready_runs(self, programs: Sequence[str], now: int, *, limit: int = 100) -> list[ReadyRun]:
+        rows = [(program, *row) for program in set(programs) for row in self._read(_READY_OF, (program, now, limit))]
+        # A damaged time may be a text.
+        rows.sort(key=lambda row: (row[3] if isinstance(row[3], int) else 0, row[1]))
+        return [ReadyRun(run_id.decode(errors="replace"), program) for program, _, run_id, _ in rows[:limit]]
 
     def holders(self, programs: Sequence[str]) -> list[tuple[str, str, Owner]]:
         rows = self._read(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._store.address import absolute_path, address_of, check_file
 from loom_runner._store.sqlite.forks import refuse_after_fork
+from loom_runner._store.sqlite.locks import WAIT_FOR_WRITERS_S, switch_to_wal
 from loom_runner._store.sqlite.named_errors import named_errors
 from loom_runner._store.sqlite.open_files import opening
 from loom_runner.errors import StoreTooNew
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SQLiteSideTables"]
 
-_WAIT_FOR_WRITERS_MS: Final = 30_000
+_WAIT_FOR_WRITERS_MS: Final = int(WAIT_FOR_WRITERS_S * 1000)
 _PAGES_BESIDE_RUNS: Final = 10_000
 """The size of the log at which it is moved into the file. The store of the runs does it earlier
 (see `log_mark`)."""
@@ -81,7 +82,7 @@ class SQLiteSideTables:
             db = apsw.Connection(real)
             db.set_busy_timeout(_WAIT_FOR_WRITERS_MS)
             if db.pragma("journal_mode") != "wal":
-                db.pragma("journal_mode", "wal")  # readers do not wait for writers
+                switch_to_wal(db, _WAIT_FOR_WRITERS_MS / 1000)  # readers do not wait for writers
             db.pragma("synchronous", "FULL")
             if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'about'").get:
                 db.wal_autocheckpoint(_PAGES_BESIDE_RUNS)

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from loom_runner._model.approvals import ApprovalRecord
-    from loom_runner._model.records import Owner, RunRecord, SignalRecord, Spent, ToolRecord
+    from loom_runner._model.records import Owner, ReadyRun, RunRecord, SignalRecord, Spent, ToolRecord
     from loom_runner._model.retention import Keep
     from loom_runner._model.statuses import Status
 
@@ -143,7 +143,7 @@ class SQLiteStore(RunWrites, StepWrites, ToolWrites, SignalWrites, KeyWrites):
     async def spent_by_descendants(self, run_id: str) -> Spent:
         return self.reader.spent_by_descendants(run_id)
 
-    async def ready_runs(self, programs: Sequence[str], now: int, *, limit: int = 100) -> list[RunRecord]:
+    async def ready_runs(self, programs: Sequence[str], now: int, *, limit: int = 100) -> list[ReadyRun]:
         return self.reader.ready_runs(programs, now, limit=limit)
 
     async def holders(self, programs: Sequence[str]) -> list[tuple[str, str, Owner]]:
