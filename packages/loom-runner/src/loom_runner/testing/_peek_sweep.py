@@ -23,6 +23,7 @@ import shutil
 import sqlite3
 import threading
 import time
+import traceback
 from collections import Counter
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -221,7 +222,11 @@ def _drive(folder: str, seed: int, dies_after_s: float | None, peeks_by_attachin
             arguments = (peeks, random.Random(chance.random()), names)  # noqa: S311
             threading.Thread(target=_peek_on, args=arguments, daemon=True).start()
         threading.Timer(dies_after_s, die).start()
-    asyncio.run(_drive_all(runner))
+    try:
+        asyncio.run(_drive_all(runner))
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc()
+        os._exit(1)  # at once: the timer would kill this process, and hide the error
     if dies_after_s is not None:
         die()
     runner.close()

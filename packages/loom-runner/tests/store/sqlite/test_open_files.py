@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,44 @@ with SQLiteStore(sys.argv[1]) as store:
         subprocess.run([sys.executable, "-c", code.replace("other", f"other {number}"), str(path)], check=True)
         assert drive(store, f"later {number}").status == "completed"
         store.renew([])
+
+
+def test_checks_of_several_threads_while_the_log_is_moved_find_nothing(path, store):
+    assert drive(store, "before").status == "completed"
+    file, stop, errors = store._file._open_file, threading.Event(), []
+
+    def look():
+        while not stop.is_set():
+            try:
+                file._database_ns = -1
+                file.check_name()
+            except StoreReplaced as exc:
+                errors.append(exc)
+                return
+
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(300):
+        drive(store, f"r{number}")
+        with store._file.lock:
+            store._file._mark._move_log()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+def test_a_file_that_others_write_without_a_number_is_not_overwritten(path):
+    with SQLiteStore(path) as store:
+        file = store._file._open_file
+        for number in range(3):
+            code = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('pragma user_version = 6'); "
+            subprocess.run(
+                [sys.executable, "-c", code + "db.commit(); db.execute('pragma wal_checkpoint')", str(path)], check=True
+            )
+            file.check()
+        assert drive(store, "r").status == "completed"
 
 
 def test_the_heartbeat_finds_it_while_a_step_runs(path, store):

@@ -88,18 +88,20 @@ def copied_without_log(db: apsw.Connection, *, had_log: bool) -> CopyWithoutLog 
 
 
 def moves_in_file(path: str) -> int | None:
-    """Return how often the log was moved into a file, without what is in its log; None if that is
-    not known.
+    """Return how often the log was moved into a file, without what is in its log; None if the file
+    does not say, or cannot be read.
     """
     import apsw
 
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    db = apsw.Connection(f"{Path(path).as_uri()}?immutable=1", flags=flags)
-    try:
-        found: int | None = db.execute(_FIND, ("moves",)).get
-        return found
-    finally:
-        db.close()
+    with suppress(apsw.Error):
+        db = apsw.Connection(f"{Path(path).as_uri()}?immutable=1", flags=flags)
+        try:
+            found: int | None = db.execute(_FIND, ("moves",)).get
+            return found
+        finally:
+            db.close()
+    return None
 
 
 def remove_marks(db: apsw.Connection) -> None:

@@ -48,6 +48,11 @@ _SETTLED_NS: Final = 100_000_000
 """A time of modification has the resolution of the kernel's clock tick: a folder that was changed
 within this time may change again without a change of its time."""
 
+_TRIES: Final = 5
+_TRY_AFTER_S: Final = 0.03
+"""A file that SQLite writes to at this moment may be unreadable. It is overwritten if it does not
+change any more."""
+
 _lock = threading.RLock()
 _files: dict[FileKey, OpenFile] = {}
 _inherited: dict[FileKey, FileKey | None] = {}
@@ -132,34 +137,34 @@ class OpenFile:
 
     def moved(self, moves: int) -> None:
         """Remember that this process has moved the log into the file."""
-        self._moves = moves
+        self._moves = max(moves, self._moves or 0)
         if self._database_fd >= 0:
             self._database_ns = os.fstat(self._database_fd).st_mtime_ns
 
     def _check_content(self) -> None:
-        if self._database_fd < 0:
+        """Check that the content of the file is the one to which the log belongs."""
+        if self._database_fd < 0 or os.fstat(self._database_fd).st_mtime_ns == self._database_ns:
             return
-        changed_ns = os.fstat(self._database_fd).st_mtime_ns
-        if changed_ns == self._database_ns:
-            return
-        import apsw
-
-        try:
+        for _ in range(_TRIES):
+            known = self._moves  # another thread may move the log while this one reads
+            changed_ns = os.fstat(self._database_fd).st_mtime_ns
             moves = moves_in_file(self.path)
-        except (apsw.BusyError, apsw.CantOpenError):  # somebody moves the log at this moment
-            return
-        except apsw.Error:
-            moves = None
-        if self._moves is not None and (moves is None or moves < self._moves):
-            self.is_overwritten = True
-            self._fail(
-                StoreReplaced(
-                    f"cannot save to {self.path}: its content was overwritten by another file (a backup?) while this "
-                    f"process used it. Stop every process that uses it, delete {self.path}-wal and {self.path}-shm, "
-                    "and copy the file there again."
-                )
+            if known is None or (moves is not None and moves >= known):
+                latest = self._moves
+                self._moves = moves if latest is None else max(latest, moves or 0)
+                self._database_ns = changed_ns
+                return
+            time.sleep(_TRY_AFTER_S)
+            if os.fstat(self._database_fd).st_mtime_ns != changed_ns:
+                return  # somebody writes to it now: the next check will tell
+        self.is_overwritten = True
+        self._fail(
+            StoreReplaced(
+                f"cannot save to {self.path}: its content was overwritten by another file (a backup?) while this "
+                f"process used it. Stop every process that uses it, delete {self.path}-wal and {self.path}-shm, "
+                "and copy the file there again."
             )
-        self._moves, self._database_ns = moves, changed_ns
+        )
 
     def has_readers(self) -> bool:
         """Return whether somebody reads the database now; False if that cannot be told."""
