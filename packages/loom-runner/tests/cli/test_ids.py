@@ -115,14 +115,19 @@ def test_resolve_and_decide_refuse_the_id_of_the_other(eventful):
     assert "it is an approval request, not a tool call. Decide it with loom-runner decide" in wrong.stderr
     wrong = eventful.call("decide", doubt["id"], "--approve")
     assert wrong.returncode == 2
-    assert "it is a tool call in doubt. Decide about it with loom-runner resolve" in wrong.stderr
+    assert "it is the tool call in doubt. Decide about it with loom-runner resolve" in wrong.stderr
     assert eventful.call("resolve", doubt["id"], "--result", "2").returncode == 0
 
 
-def test_the_earlier_form_of_a_request_is_still_accepted(place):
+def test_the_earlier_form_of_a_request_is_accepted_unless_it_is_the_id_of_a_call(place):
     place.write("eventful.py", AGENT)
     place.run("run", "eventful.py", RUN)
-    assert place.call("decide", f"{RUN}#1", "--approve").returncode == 0
+    wrong = place.call("decide", f"{RUN}#1", "--approve")
+    assert wrong.returncode == 2
+    assert f"it is the tool call look. Approval requests are named {RUN}#r1" in wrong.stderr
+    place.write("first.py", AGENT.replace('await ctx.call_tool("look")\n    if', "if"))
+    place.run("run", "first.py", "other")
+    assert place.call("decide", "other#1", "--approve").returncode == 0
 
 
 def test_resume_accepts_an_id_that_looks_like_a_file_which_does_not_exist(place):

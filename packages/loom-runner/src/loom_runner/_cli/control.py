@@ -44,6 +44,8 @@ from loom_runner.run_ids import parse_id, request_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from loom_runner._store.protocol import StoreReader
+
 __all__ = ["CONTROL_COMMANDS"]
 
 
@@ -154,7 +156,6 @@ def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: s
     if they do not fit the tool.
     """
     from loom_runner._control.decide import decide_approval
-    from loom_runner._queries.hints import open_calls
 
     if approve + deny + (edit is not None) != 1:
         raise UsageError(f"cannot decide {request}: choose one of --approve, --deny and --edit JSON.")
@@ -164,11 +165,8 @@ def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: s
         raise UsageError(f"cannot read --edit: {shorten(edit, 60)!r} is not a JSON object of arguments.")
     run_id, number = parse_request(request)
     with open_run_database(db, run_id, "decide a request of", read_only=False) as store:
-        if parse_id(request)[1] == "call" and number in [call.number for call in open_calls(store.reader, run_id)]:
-            raise UsageError(
-                f"cannot decide {request!r}: it is a tool call in doubt. Decide about it with loom-runner resolve; an "
-                f"approval request is named {request_id(run_id, number)}."
-            )
+        if parse_id(request)[1] == "call":
+            _refuse_call(store.reader, run_id, number, request)
         work = decide_approval(
             store, run_id, number, how, by=by or user_name(), via="loom-runner", note=note, arguments=arguments
         )
@@ -269,6 +267,19 @@ def parse_request(text: str) -> tuple[str, int]:
             "approvals prints them."
         )
     return checked_run_id(run_id, "decide"), number
+
+
+def _refuse_call(reader: StoreReader, run_id: str, number: int, text: str) -> None:
+    """Refuse the id of a tool call where that of a request is needed, if there is such a call."""
+    from loom_runner._store.in_doubt import read_tool_calls
+
+    for call in read_tool_calls(reader, run_id):
+        if call.number == number:
+            doubt = "in doubt. Decide about it with loom-runner resolve" if call.status == "in_doubt" else call.name
+            raise UsageError(
+                f"cannot decide {text!r}: it is the tool call {doubt}. Approval requests are named "
+                f"{request_id(run_id, number)}; loom-runner approvals prints them."
+            )
 
 
 def user_name() -> str:
