@@ -149,6 +149,7 @@ class Writes(Reads):
 
     def _end_lease(self, db: apsw.Connection, claim: Claim, at: int, ended_as: str, note: str | None) -> None:
         self._release(claim.run_key)
+        self._file.check_all_next()
         db.execute(
             "UPDATE leases SET ended_at = ?, ended_as = ?, note = ? WHERE run_key = ? AND fence = ?",
             (at, ended_as, self._put(note, "a note"), claim.run_key, claim.fence),

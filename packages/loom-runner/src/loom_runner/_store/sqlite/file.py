@@ -166,6 +166,11 @@ class SQLiteFile:
         if self._mark is not None:
             self._mark.after_commit()
 
+    def check_all_next(self) -> None:
+        """Let the check of the next commit include what is checked rarely."""
+        if self._open_file is not None:
+            self._open_file.check_all_next()
+
     def check_usable(self) -> None:
         """Raise what an earlier check found, or that this process did not open the file."""
         if isinstance(self.db, ForkedConnection):
@@ -253,7 +258,7 @@ class SQLiteFile:
 
     def _check_content(self) -> None:
         if self._open_file is not None:
-            self._open_file.check()
+            self._open_file.check_name()
 
     def _moved(self, moves: int) -> None:
         if self._open_file is not None:

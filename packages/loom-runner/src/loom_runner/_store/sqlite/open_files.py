@@ -6,8 +6,9 @@ that was: nothing of it is on disk under its name. So every commit is checked be
 acknowledged, at the cost of one system call: an entry of the folder that was added, removed or
 renamed changes the folder's time of modification, and only then the inodes of the database and of
 its log are compared with those at the opening. `examine`, called by the heartbeat, compares them
-always, and looks for other SQLite libraries. What is found is an error from then on: the process
-must not go on as if it saved anything.
+always, and looks for other SQLite libraries. Locks and content are checked by a commit at most
+every 10 ms. What is found is an error from then on: the process must not go on as if it saved
+anything.
 
 The content of the file changes only when the log is moved into it. If its time of modification has
 changed, the number of these moves is read from it (see `log_mark`): if it is smaller than it was,
@@ -48,6 +49,9 @@ _SETTLED_NS: Final = 100_000_000
 """A time of modification has the resolution of the kernel's clock tick: a folder that was changed
 within this time may change again without a change of its time."""
 
+_RARELY_S: Final = 0.01
+"""How often commits check what does not lose them at once: the locks, and the content of the file.
+Each check is a system call, and both together would cost a tenth of a step."""
 _TRIES: Final = 5
 _TRY_AFTER_S: Final = 0.03
 """A file that SQLite writes to at this moment may be unreadable. It is overwritten if it does not
@@ -78,6 +82,7 @@ class OpenFile:
         self._folder_ns = -1
         self._database_ns = -1
         self._moves: int | None = None
+        self._next_at = 0.0
 
     def check(self) -> None:
         """Check, after a commit, that it is on disk under the name of the database.
@@ -88,11 +93,15 @@ class OpenFile:
         """
         if self.error is not None:
             self.refuse()
+        is_locked = True
         try:
             if self._folder_fd < 0 or os.fstat(self._folder_fd).st_mtime_ns != self._folder_ns:
                 self._look()
-            self._check_content()
-            is_locked = not self._canary or hold.canary_is_set(self._shm_fd, self._canary)
+            now = time.monotonic()
+            if now >= self._next_at:
+                self._next_at = now + _RARELY_S
+                self._check_content()
+                is_locked = not self._canary or hold.canary_is_set(self._shm_fd, self._canary)
         except OSError as exc:
             self.error = StoreError(f"cannot check {self.path}: {exc.strerror}. Nothing more is written.")
             raise self.error from exc
@@ -105,6 +114,10 @@ class OpenFile:
                 )
             )
 
+    def check_all_next(self) -> None:
+        """Let the next `check` include what is checked rarely."""
+        self._next_at = 0.0
+
     def examine(self) -> None:
         """Check all that can be checked.
 
@@ -112,6 +125,7 @@ class OpenFile:
             StoreReplaced: See `check`.
             StoreUnlocked: See `check`, or another library has the database open in this process.
         """
+        self.check_all_next()
         self.check()
         self.check_name()
         # apsw's SQLite has one descriptor of the -shm file, and this object has one.
@@ -223,6 +237,7 @@ class OpenFile:
         self._folder_ns = -1
 
     def _is_foreign(self) -> bool:
+        self.check_all_next()
         with suppress(StoreError):
             self.check()
         return self.is_overwritten

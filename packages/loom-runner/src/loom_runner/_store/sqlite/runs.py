@@ -231,8 +231,8 @@ class RunWrites(Writes):
             self._file.examine()
             return lost
 
-    @staticmethod
-    def _add_lease(db: apsw.Connection, claim: Claim, lease: LeaseRequest, first_step: int) -> None:
+    def _add_lease(self, db: apsw.Connection, claim: Claim, lease: LeaseRequest, first_step: int) -> None:
+        self._file.check_all_next()
         owner = lease.owner
         db.execute(
             f"""INSERT INTO leases (run_key, fence, machine, pid, process, code, code_at, first_step, module,
