@@ -240,7 +240,7 @@ def ours(folder: Path, durability: Durability, **options: Any) -> AgentRunner:
 
 def step_overhead(durability: Durability, bar: float, sizes: Sizes) -> Row:
     """One step of ours and one by hand."""
-    steps = sizes.step_us_steps if durability == "process" else max(sizes.step_us_steps // 3, 200)
+    steps = sizes.step_us_steps
     mine_us, hand_us = [], []
 
     async def sample(runner: AgentRunner, db: apsw.Connection, number: int) -> None:
