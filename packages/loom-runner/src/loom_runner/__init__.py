@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from loom_runner._model.retry import RetryPolicy
     from loom_runner._program.agent import Agent
     from loom_runner._program.context import RunContext, current_run
-    from loom_runner._program.context import Signal as Signal
     from loom_runner._program.gate import Allow, Ask, Deny, PendingCall
     from loom_runner._program.gate import Gate as Gate
     from loom_runner._program.gate import Verdict as Verdict
     from loom_runner._program.managed_function import tool
+    from loom_runner._program.running_run import Signal as Signal
     from loom_runner._program.tools import Done, NotDone, Tool, ToolRegistry
     from loom_runner._queries.runs import Runs
     from loom_runner._store.encryption_keys import KeyRing
@@ -147,7 +147,7 @@ _TYPES = {
     "ChildResult": "_model.results",
     "Durability": "_store.sqlite.file",
     "Gate": "_program.gate",
-    "Signal": "_program.context",
+    "Signal": "_program.running_run",
     "Verdict": "_program.gate",
 }
 """The same for types that programs only name in hints."""

@@ -23,7 +23,7 @@ from loom_runner import (
 )
 from loom_runner._model.records import Owner
 from loom_runner._model.writes import LeaseRequest
-from loom_runner._program.context import Signal
+from loom_runner._program.running_run import Signal
 from loom_runner.errors import LeaseLost, StateError
 
 pytestmark = pytest.mark.interpreter

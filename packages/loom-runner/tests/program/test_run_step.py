@@ -7,8 +7,8 @@ from loom_runner import Complete, RunContext, ToolRegistry
 from loom_runner._model.budget import Budget, Meter
 from loom_runner._model.clock import SystemClock
 from loom_runner._model.events import Observers
-from loom_runner._program.context import RunningRun
 from loom_runner._program.run_step import StepLimits, run_step
+from loom_runner._program.running_run import RunningRun
 from loom_runner._program.step_program import StepProgram
 from loom_runner._program.tool_calls import StepSuspended
 from loom_runner.errors import BudgetTimeUsedUp, LeaseLost

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from loom_runner._model.records import Claim
     from loom_runner._model.waits import WaitFor
-    from loom_runner._program.context import RunContext, RunningRun
+    from loom_runner._program.context import RunContext
+    from loom_runner._program.running_run import RunningRun
 
 __all__ = ["Cursor"]
 

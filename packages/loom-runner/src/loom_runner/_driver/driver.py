@@ -29,22 +29,22 @@ from loom_runner._driver.children import ChildRuns
 from loom_runner._driver.cursor import Cursor
 from loom_runner._driver.endings import Endings
 from loom_runner._driver.heartbeat import Heartbeat
-from loom_runner._driver.new_runs import alias_for, existing_run, is_run_of, new_run
+from loom_runner._driver.new_runs import existing_run, is_run_of, new_run
+from loom_runner._driver.refusals import busy_run, foreign_run
 from loom_runner._driver.stepper import Stepper
 from loom_runner._driver.tool_ledger import Ledger
 from loom_runner._driver.waits import Waits
 from loom_runner._model.budget import NOTHING_SPENT, Budget, Meter
 from loom_runner._model.processes import is_gone, this_process
-from loom_runner._model.products import product_of, resume_with_product
 from loom_runner._model.records import Claim, RunRecord, Spent
 from loom_runner._model.results import RunResult
 from loom_runner._model.statuses import TERMINAL, move
 from loom_runner._model.waits import ChildrenWait, before_step
 from loom_runner._model.writes import LeaseRequest
 from loom_runner._program.agent import Agent, check_names, is_same_program
-from loom_runner._program.context import RunningRun
+from loom_runner._program.running_run import RunningRun
 from loom_runner._store.lookup import find_run
-from loom_runner.errors import LeaseLost, RunBusy, StateError, UsageError
+from loom_runner.errors import LeaseLost, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -144,22 +144,7 @@ class Driver:
                 child = driver.child_driver(key) if parent.program in driver.known_names else None
                 if child is not None and record.program == child.agent.unqualified_name:
                     return child
-        raise UsageError(self._foreign(record), run_id=record.run_id)
-
-    def _foreign(self, record: RunRecord) -> str:
-        at, ours, parent = record.module or record.code_at, self._settings.module(), record.parent_run_id
-        theirs = f"program {record.program!r}" + (f", last driven from {at}" if at else "")
-        this = f"{self.agent.name!r}" + (f" of {ours}" if ours else "")
-        product = product_of(record.program)
-        if product is not None:
-            command = resume_with_product(product, record.run_id, self._store.address)
-            theirs = f"{product} ({record.program})"
-            return f"cannot resume {record.run_id!r}: it is a run of {theirs}. Resume it with: {command}"
-        own = "its own module" + (f", or its parent {parent!r}" if parent else "")
-        return (
-            f"cannot resume {record.run_id!r}: it is a run of {theirs}, and this is {this}. Resume it with {own}; if "
-            f"the program was renamed, add the old name to its Agent or AgentRunner: aliases=({alias_for(record)!r},)."
-        )
+        raise foreign_run(self._settings, record)
 
     @property
     def known_names(self) -> tuple[str, ...]:
@@ -201,7 +186,7 @@ class Driver:
                 if cursor is None:
                     races += 1
                     if races == _MAX_CLAIM_RACES:
-                        raise _busy(record)
+                        raise busy_run(record)
                     record = None
                     continue
                 if not cursor.is_active:
@@ -341,7 +326,7 @@ class Driver:
         move(record.status, "take_over" if record.status == "running" else "claim", run_id=record.run_id)
         gone = record.owner is not None and is_gone(record.owner)
         if record.is_leased and not gone:
-            raise _busy(record)
+            raise busy_run(record)
         return await self._stepper.claimed(self._store.claim_run(record, self._lease_request(), take_over=gone))
 
     # ------------------------------------------------------------------ small parts
@@ -410,13 +395,3 @@ def _closure(first: Driver, next_ones: Callable[[Driver], Iterable[ChildDriver]]
             if isinstance(each, Driver) and not is_known:
                 found.append(each)
     return found
-
-
-def _busy(record: RunRecord) -> RunBusy:
-    pid = record.owner.pid if record.owner else "unknown"
-    return RunBusy(
-        f"cannot resume {record.run_id!r}: process {pid} drives it (its lease lasts "
-        f"{max(record.lease_left_s, 0):.0f} s more). Wait for it, or stop that process.",
-        run_id=record.run_id,
-        step_index=record.step_index,
-    )

@@ -25,8 +25,9 @@ from loom_runner._driver.children import child_results
 from loom_runner._model.outcomes import Spawn
 from loom_runner._model.seconds import in_seconds
 from loom_runner._model.waits import ChildrenWait, SignalWait
-from loom_runner._program.context import RunContext, Signal, set_current_run
+from loom_runner._program.context import RunContext, set_current_run
 from loom_runner._program.run_step import NO_LIMITS, StepLimits, run_step
+from loom_runner._program.running_run import Signal
 from loom_runner._program.threads import forget_cancellation
 from loom_runner._program.tool_calls import StepSuspended
 from loom_runner.errors import BudgetTimeUsedUp, LeaseLost, StoreError

@@ -14,6 +14,7 @@ from loom_runner._control.resolve import resolve_call
 from loom_runner._control.signals import send_signal
 from loom_runner._driver.driver import Driver
 from loom_runner._driver.settings import Invocation, Settings
+from loom_runner._engines.find_agent import find_agent
 from loom_runner._model.arguments import check_limits, check_type
 from loom_runner._model.clock import SystemClock
 from loom_runner._model.events import Observers
@@ -22,7 +23,6 @@ from loom_runner._program.agent import Agent
 from loom_runner._queries.runs import Runs
 from loom_runner._queries.verify import readable
 from loom_runner._queries.views import approval_view
-from loom_runner._store.lookup import find_run
 from loom_runner.errors import UsageError
 from loom_runner.run_ids import check_new_run_id
 
@@ -294,7 +294,11 @@ class LocalEngine:
         Raises:
             ToolFailed: The edited arguments do not fit the tool (category `invalid_arguments`).
         """
-        own = await self._agent_of(run_id, "decide a request of", agent) if arguments is not None else None
+        own = (
+            await find_agent(self.store, self._related(agent), run_id, "decide a request of", agent)
+            if arguments is not None
+            else None
+        )
 
         def check(name: str, edited: Mapping[str, Any]) -> None:
             if own is not None and name in own.tools:
@@ -330,7 +334,7 @@ class LocalEngine:
         Raises:
             StateDecodeError: The patched state does not fit its type.
         """
-        own = await self._agent_of(run_id, "fork", agent)
+        own = await find_agent(self.store, self._related(agent), run_id, "fork", agent)
 
         def check(text: str, version: int) -> None:
             if own is not None:
@@ -340,26 +344,12 @@ class LocalEngine:
             self.store, run_id, step, new_run_id=new_run_id, patch=patch, check=check, clock=self.clock
         )
 
-    async def _agent_of(self, run_id: str, verb: str, agent: Agent | None) -> Agent | None:
-        """Return the agent of a run; None if no agent is given and this engine does not have it.
-
-        Raises:
-            UsageError: The run belongs neither to the given agent nor to one of its children.
-        """
-        record = await find_run(self.store, run_id, verb)
-        if agent is None:
-            related = (each for own in list(self._drivers.values()) for each in own.all_related())
-            drivers = itertools.chain(self.drivers(), related)  # related ones are created if none in use fits
-        else:
-            drivers = itertools.chain(self.driver(agent).all_related())
-        found = next((each.agent for each in drivers if record.program in each.known_names), None)
-        if found is None and agent is not None:
-            raise UsageError(
-                f"cannot {verb} {run_id!r}: it is a run of program {record.program!r}, and this is {agent.name!r}. "
-                "Use its own agent.",
-                run_id=run_id,
-            )
-        return found
+    def _related(self, agent: Agent | None) -> Iterable[Driver]:
+        """Return the drivers of an agent and its children; without one, of all agents in use."""
+        if agent is not None:
+            return self.driver(agent).all_related()
+        related = (each for own in list(self._drivers.values()) for each in own.all_related())
+        return itertools.chain(self.drivers(), related)  # related ones are created if none in use fits
 
     async def resolve(
         self,

@@ -12,22 +12,22 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from loom_runner._model.events import ObserverGroup, Observers, RunEvent
+from loom_runner._model.events import RunEvent
 from loom_runner._program.attempt_calls import AttemptCalls
 from loom_runner._program.bound_call import BoundCall, with_own_key
 from loom_runner._program.plain_json import json_text
 from loom_runner._program.threads import in_thread
-from loom_runner._program.tool_calls import StepSuspended, ToolCalls
+from loom_runner._program.tool_calls import StepSuspended
 from loom_runner.errors import LeaseLost, StoreError, UsageError
 
 if TYPE_CHECKING:
     from loom_runner._model.budget import Meter
-    from loom_runner._model.clock import Clock
     from loom_runner._model.results import ChildResult
     from loom_runner._model.retry import RetryPolicy
-    from loom_runner._program.tools import Tool, ToolRegistry
+    from loom_runner._program.running_run import RunningRun, Signal
+    from loom_runner._program.tools import Tool
 
-__all__ = ["RunContext", "RunningRun", "Signal", "current_run", "running_context", "set_current_run"]
+__all__ = ["RunContext", "current_run", "running_context", "set_current_run"]
 
 T = TypeVar("T")
 
@@ -39,27 +39,6 @@ three.
 """
 
 _in_tool: Final[ContextVar[bool]] = ContextVar("loom_runner.in_tool", default=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """A signal that a run waited for. `payload` is plain JSON."""
-
-    name: str
-    payload: Any
-
-
-@dataclass(frozen=True, slots=True)
-class RunningRun:
-    """What the steps of a run in this process share."""
-
-    run_id: str
-    tool_calls: ToolCalls
-    tools: ToolRegistry
-    observers: Observers | ObserverGroup
-    clock: Clock
-    loop: asyncio.AbstractEventLoop
-    meter: Meter
 
 
 _NO_CHILDREN: Final[Mapping[str, ChildResult]] = MappingProxyType({})

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from loom_runner._model.records import RunRecord
-    from loom_runner._model.statuses import Status
     from loom_runner._store.protocol import StoreReader
 
 __all__ = ["SHOWN_STATUSES", "count_rows", "each_running", "search_runs"]
@@ -49,7 +48,7 @@ def search_runs(
     for name, value in (("agent", agent), ("prefix", prefix), ("text", text)):
         if value is not None:
             check_type("list runs", name, value, str, "a string")
-    stored = {_stored(status) for status in statuses}
+    stored = {"running" if status == "interrupted" else status for status in statuses}
     which = RunFilter(tuple(status for status in MOVES if status in stored), agent, prefix or None, text or None)
     if not statuses or "running" not in stored or {"running", "interrupted"} <= set(statuses):
         return reader.list_runs(limit=limit, after=after, which=which)
@@ -77,7 +76,3 @@ def each_running(reader: StoreReader) -> Iterator[RunRecord]:
     while page := reader.list_runs(limit=_PAGE_RUNS, after=last, which=RunFilter(("running",))):
         yield from page
         last = page[-1]
-
-
-def _stored(status: str) -> Status:
-    return "running" if status == "interrupted" else status  # type: ignore[return-value]  # it was checked

@@ -1,4 +1,4 @@
-"""One SQLite file: opening it, its durability, transactions, and the translation of SQLite's
+"""One SQLite file: opening it, its durability, its checks, and the translation of SQLite's
 errors.
 """
 
@@ -14,23 +14,22 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from loom_runner._store.address import absolute_path, address_of, check_file
 from loom_runner._store.sqlite.forks import ForkedConnection, refuse_after_fork
-from loom_runner._store.sqlite.locks import QUICK, WAIT_FOR_WRITERS_S, LockWait, switch_to_wal
+from loom_runner._store.sqlite.locks import WAIT_FOR_WRITERS_S, LockWait, switch_to_wal
 from loom_runner._store.sqlite.log_mark import LogMark, copied_without_log, remove_marks
-from loom_runner._store.sqlite.named_errors import is_locked, named, named_errors
+from loom_runner._store.sqlite.named_errors import named, named_errors
 from loom_runner._store.sqlite.open_files import opening
 from loom_runner._store.sqlite.schema import APPLICATION_ID, FILLED_IN, MIGRATIONS
+from loom_runner._store.sqlite.transaction import QuickTransaction, Transaction
 from loom_runner.errors import (
     StoreError,
     StoreTooNew,
     StoreUnreadable,
     UsageError,
-    WriteLocked,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
-    from types import TracebackType
 
     import apsw
 
@@ -200,7 +199,7 @@ class SQLiteFile:
     def replace_connections(self, by: ForkedConnection) -> None:
         self._finalizer.detach()
         self.db = by  # type: ignore[assignment]  # it refuses every use
-        self._heartbeat = by  # type: ignore[assignment]
+        self._heartbeat = by  # type: ignore[assignment]  # likewise
         self._open_file = self._mark = None
 
     # ------------------------------------------------------------------ opening
@@ -372,87 +371,3 @@ def _has_content(path: str) -> bool:
         return Path(path).stat().st_size > 0
     except OSError:
         return False
-
-
-class Transaction:
-    """A context manager: BEGIN IMMEDIATE, then COMMIT, or ROLLBACK if anything is raised. One
-    object per file, for speed."""
-
-    __slots__ = ("_execute", "_file", "_lock")
-
-    def __init__(self, file: SQLiteFile) -> None:
-        self._file = file
-        self._lock = file.lock
-        self._execute = file.db.cursor().execute  # a cursor of its own: a new one for each statement costs as much
-
-    @property
-    def _db(self) -> apsw.Connection:
-        return self._file.db
-
-    def __enter__(self) -> apsw.Connection:
-        self._lock.acquire()
-        try:
-            self._file.check_usable()
-            self._execute("BEGIN IMMEDIATE")
-        except BaseException as exc:
-            self._lock.release()
-            named = self._file.named(exc)
-            if named is exc:
-                raise
-            raise named from exc
-        return self._db
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: TracebackType | None) -> None:
-        try:
-            if exc is None:
-                self._execute("COMMIT")
-                self._file.check_commit()
-                return
-        except BaseException as failure:
-            self._roll_back()
-            named = self._file.named(failure)
-            if named is failure:
-                raise
-            raise named from failure
-        finally:
-            if exc is not None:
-                self._roll_back()
-            self._lock.release()
-        named = self._file.named(exc)
-        if named is not exc:
-            raise named from exc
-
-    def _roll_back(self) -> None:
-        if self._db.in_transaction:
-            with suppress(Exception):  # the first error is the one to report
-                self._db.execute("ROLLBACK")
-
-
-class QuickTransaction(Transaction):
-    """A transaction on the thread of an event loop: it raises `WriteLocked` if it cannot begin
-    soon.
-    """
-
-    __slots__ = ("_wait",)
-
-    def __init__(self, file: SQLiteFile, wait: LockWait) -> None:
-        super().__init__(file)
-        self._wait = wait
-
-    def __enter__(self) -> apsw.Connection:
-        self._lock.acquire()
-        self._wait.limit = QUICK
-        try:
-            self._file.check_usable()
-            self._execute("BEGIN IMMEDIATE")
-        except BaseException as exc:
-            self._lock.release()
-            if is_locked(exc):
-                raise WriteLocked(f"cannot write to {self._file.path}: another process writes.") from exc
-            named = self._file.named(exc)
-            if named is exc:
-                raise
-            raise named from exc
-        finally:
-            self._wait.limit = self._wait.patient
-        return self._db
