@@ -107,6 +107,10 @@ fuzz: setup ## compare N=10000 generated programs with plain recursion (SEED=1 r
 crash: setup ## kill the runner N=1000 times and count what was lost or repeated (SEED=1 repeats a sweep)
 	$(PY) -m loom_runner.testing --number $(or $(N),1000) $(if $(SEED),--seed $(SEED))
 
+.PHONY: redteam
+redteam: setup ## try to get past every defence, and past a planted hole in each (AREA="git people", ONLY=text)
+	$(PY) -m tests.redteam $(AREA) $(if $(ONLY),--only "$(ONLY)")
+
 .PHONY: peek
 peek: setup ## kill the runner N=300 times while other SQLite libraries use its database (SEED=1 repeats a sweep)
 	$(PY) -m loom_runner.testing peek --number $(or $(N),300) $(if $(SEED),--seed $(SEED))

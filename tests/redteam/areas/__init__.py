@@ -1,0 +1,1 @@
+"""The areas: one module each, with `AREA`."""
