@@ -62,6 +62,7 @@ from loom_runner.errors import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from loom_runner._model.approvals import ApprovalRecord
     from loom_runner._model.clock import Clock
     from loom_runner._model.writes import VerifyApproval
     from loom_runner._program.gate import Gate, Verdict

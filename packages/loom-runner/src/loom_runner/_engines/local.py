@@ -358,16 +358,9 @@ class LocalEngine:
         authority: Authority | None = None,
     ) -> None:
         """Decide about a tool call in doubt; see `resolve_call`."""
+        store, clock = self.store, self.clock
         await resolve_call(
-            self.store,
-            run_id,
-            call,
-            how,
-            result=result,
-            decided_by=decided_by,
-            clock=self.clock,
-            via=via,
-            authority=authority,
+            store, run_id, call, how, result=result, decided_by=decided_by, via=via, authority=authority, clock=clock
         )
 
     # ------------------------------------------------------------------ questions
