@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from os import PathLike
 
+    import apsw
+
     from loom_runner._store.side_tables import Migration, SideTables
     from loom_runner._store.sqlite.store import SQLiteStore
 
-__all__ = ["open_side_tables", "open_store"]
+__all__ = ["check_database", "open_side_tables", "open_store"]
 
 
 def open_store(address: str | PathLike[str], **options: Any) -> SQLiteStore:
@@ -66,3 +68,16 @@ def open_side_tables(
     from loom_runner._store.sqlite.side_tables import SQLiteSideTables
 
     return SQLiteSideTables(path, name, migrations, always=always, functions=functions, is_private=is_private)
+
+
+def check_database(connection: apsw.Connection, path: str) -> None:
+    """Prepare a connection of a product to a SQLite file of its own: refuse what is not of loom in
+    it, and restrict the connection, as the openers above do for theirs.
+
+    Raises:
+        StoreForeign: The file holds a trigger, a view or another object that is not of loom.
+    """
+    from loom_runner._store.sqlite.foreign_objects import check_objects, restrict
+
+    restrict(connection)
+    check_objects(connection, path)

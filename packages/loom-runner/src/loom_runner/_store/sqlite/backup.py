@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loom_runner._store.address import absolute_path, check_file, sqlite_path
+from loom_runner._store.sqlite.foreign_objects import restrict
 from loom_runner._store.sqlite.log_mark import remove_marks
 from loom_runner.errors import StoreReplaced, UsageError
 
@@ -75,6 +76,7 @@ def _copy(file: SQLiteFile, part: str) -> None:
     finally:
         copy.close()
     copy = apsw.Connection(part)
+    restrict(copy)
     try:
         copy.pragma("journal_mode", "delete")
         copy.execute("BEGIN IMMEDIATE")

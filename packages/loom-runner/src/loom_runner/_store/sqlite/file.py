@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from loom_runner._store.address import absolute_path, address_of, check_file
+from loom_runner._store.sqlite.foreign_objects import check_objects, restrict
 from loom_runner._store.sqlite.forks import ForkedConnection, refuse_after_fork
 from loom_runner._store.sqlite.locks import WAIT_FOR_WRITERS_S, LockWait, switch_to_wal
 from loom_runner._store.sqlite.log_mark import LogMark, copied_without_log, remove_marks
@@ -253,6 +254,7 @@ class SQLiteFile:
                 db.close()
                 uri = f"{Path(self._target).as_uri()}?immutable=1"
                 db = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        restrict(db)
         return db
 
     def _check_content(self) -> None:
@@ -282,6 +284,8 @@ class SQLiteFile:
             version = int(db.pragma("user_version"))
             is_ours = db.pragma("application_id") == APPLICATION_ID
             is_free = bool(db.execute(_IS_FREE).get)
+            if is_ours or is_free:
+                check_objects(db, self.path)
         finally:
             if db.in_transaction:
                 db.execute("ROLLBACK")

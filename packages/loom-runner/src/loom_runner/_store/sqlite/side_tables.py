@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._store.address import absolute_path, address_of, check_file
+from loom_runner._store.sqlite.foreign_objects import check_objects, register_group, restrict
 from loom_runner._store.sqlite.forks import refuse_after_fork
 from loom_runner._store.sqlite.locks import WAIT_FOR_WRITERS_S, switch_to_wal
 from loom_runner._store.sqlite.named_errors import named_errors
@@ -53,6 +54,7 @@ class SQLiteSideTables:
         self._absolute = path if path == ":memory:" else absolute_path(path)
         self._pid = os.getpid()
         self._open_file: OpenFile | None = None
+        register_group(name, migrations, always, functions or {})
         with named_errors(path):
             self._db = self._connected(is_private=is_private)
             try:
@@ -81,6 +83,8 @@ class SQLiteSideTables:
         with opening(real) as file:
             db = apsw.Connection(real)
             db.set_busy_timeout(_WAIT_FOR_WRITERS_MS)
+            restrict(db)
+            check_objects(db, self.path)
             if db.pragma("journal_mode") != "wal":
                 switch_to_wal(db, _WAIT_FOR_WRITERS_MS / 1000)  # readers do not wait for writers
             db.pragma("synchronous", "FULL")
