@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +12,7 @@ from loom_runner._queries.liveness import shown_status
 from loom_runner._queries.views import approval_view, attempt_view, each_step, run_view, step_view, tool_view
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.lookup import read_run
+from loom_runner._store.stored_json import stored_json
 from loom_runner.run_ids import call_id
 
 if TYPE_CHECKING:
@@ -92,4 +92,4 @@ def _try_view(run_id: str, earlier: ToolTry) -> dict[str, Any]:
 
 
 def _signal_view(signal: SignalRecord) -> dict[str, Any]:
-    return asdict(signal) | {"payload": json.loads(signal.payload), "sent_at": to_iso(signal.sent_at)}
+    return asdict(signal) | {"payload": stored_json(signal.payload), "sent_at": to_iso(signal.sent_at)}

@@ -12,7 +12,6 @@ last renewed its lease: so long it was certainly alive.
 from __future__ import annotations
 
 import itertools
-import json
 from typing import TYPE_CHECKING, Final
 
 from loom_runner._model.waits import ChildrenWait
@@ -30,6 +29,7 @@ from loom_runner._queries.row_spans import RowSpan, SpanStatus, error_json, row_
 from loom_runner._queries.views import each_step
 from loom_runner._queries.wait_spans import wait_span
 from loom_runner._store.in_doubt import with_liveness
+from loom_runner._store.stored_json import stored_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -140,8 +140,8 @@ class RunSpans:
             run.created_at * 1000,
             None if ended_at is None else max(ended_at - run.created_at, 0) * 1000,
             status,
-            json.loads(run.input),
-            None if run.result is None else json.loads(run.result),
+            stored_json(run.input),
+            None if run.result is None else stored_json(run.result),
             error_json(run.error),
             meta=meta,
         )
@@ -250,7 +250,7 @@ class RunSpans:
             step.started_at * 1000,
             (step.ended_at - step.started_at) * 1000,
             "ok",
-            output=None if step.state is None else json.loads(step.state),
+            output=None if step.state is None else stored_json(step.state),
             meta={"outcome": step.outcome, "attempt": step.attempts}
             | ({} if step.wait is None else {"wait": step.wait.as_json()}),
             thread=_thread(lease),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from loom_runner._model.clock import to_iso
@@ -10,6 +9,7 @@ from loom_runner._model.waits import ChildrenWait, SignalWait
 from loom_runner._queries.decisions import decision_texts, is_about_call, requests_of_wait
 from loom_runner._queries.row_spans import RowSpan, row_id
 from loom_runner._queries.views import approval_view
+from loom_runner._store.stored_json import stored_json
 from loom_runner.run_ids import call_id
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def wait_span(
             span.name = f"wait for signal {name!r}"
             came = next((one for one in signals if one.name == name), None)
             if came is not None:
-                span.output = json.loads(came.payload)
+                span.output = stored_json(came.payload)
                 span.meta["sent_at"] = to_iso(came.sent_at)
         case ChildrenWait():
             span.name = "wait for children"
