@@ -26,6 +26,7 @@ from loom_runner._cli.output import (
     write_line,
     write_rows,
 )
+from loom_runner._cli.trust import allow_database, remember_database, trust_option
 from loom_runner._model.formatting import counted, duration, one_line, plural, shorten, size
 from loom_runner._store.address import database_exists, sqlite_path
 
@@ -35,6 +36,7 @@ __all__ = [
     "ExitCode",
     "Interrupted",
     "Output",
+    "allow_database",
     "choose_output",
     "counted",
     "database_exists",
@@ -45,6 +47,7 @@ __all__ = [
     "one_line",
     "output_option",
     "plural",
+    "remember_database",
     "run_async",
     "run_command",
     "shorten",
@@ -52,6 +55,7 @@ __all__ = [
     "sqlite_path",
     "styled_status",
     "terminal_width",
+    "trust_option",
     "write_error",
     "write_json",
     "write_line",

@@ -45,7 +45,7 @@ def open_side_tables(
     *,
     always: str = "",
     functions: Mapping[str, Callable[..., Any]] | None = None,
-    is_private: bool = False,
+    is_private: bool = True,
 ) -> SideTables:
     """Open and migrate a group of tables beside the runs.
 
@@ -57,17 +57,18 @@ def open_side_tables(
         always: SQL that is executed at every opening, for instance to create triggers; it must be
             repeatable.
         functions: Functions for use in SQL, by name.
-        is_private: Create a missing file readable by its owner only.
+        is_private: Has no effect: a missing file is always created readable by its owner only.
 
     Raises:
         UsageError: No store supports the address.
         StoreTooNew: A later version of the program wrote the tables.
         StoreError: The database cannot be used.
     """
+    del is_private
     path = sqlite_path(address)
     from loom_runner._store.sqlite.side_tables import SQLiteSideTables
 
-    return SQLiteSideTables(path, name, migrations, always=always, functions=functions, is_private=is_private)
+    return SQLiteSideTables(path, name, migrations, always=always, functions=functions)
 
 
 def check_database(connection: apsw.Connection, path: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +33,7 @@ def backup(file: SQLiteFile, address: str | os.PathLike[str]) -> int:
         raise UsageError(f"cannot back up to {given}: the file exists, and is not overwritten. Name another file.")
     part = f"{target}.part-{os.getpid()}"
     try:
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _mode(file)))
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         _copy(file, part)
         _sync(part)
         try:
@@ -56,14 +55,6 @@ def backup(file: SQLiteFile, address: str | os.PathLike[str]) -> int:
         for name in (part, f"{part}-wal", f"{part}-shm", f"{part}-journal"):
             with suppress(OSError):
                 Path(name).unlink()
-
-
-def _mode(file: SQLiteFile) -> int:
-    """Return the permissions of the copy: those of the database."""
-    try:
-        return 0o600 if file.in_memory else stat.S_IMODE(Path(file.address).stat().st_mode)
-    except OSError:  # it was deleted
-        return 0o600
 
 
 def _copy(file: SQLiteFile, part: str) -> None:
