@@ -29,6 +29,7 @@ from loom_runner._cli.output import (
 from loom_runner._cli.trust import allow_database, remember_database, trust_option
 from loom_runner._model.formatting import counted, duration, one_line, plural, shorten, size
 from loom_runner._store.address import database_exists, sqlite_path
+from loom_runner._store.origin import user_state_folder
 
 __all__ = [
     "Amount",
@@ -56,6 +57,7 @@ __all__ = [
     "styled_status",
     "terminal_width",
     "trust_option",
+    "user_state_folder",
     "write_error",
     "write_json",
     "write_line",

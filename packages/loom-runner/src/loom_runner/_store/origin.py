@@ -22,9 +22,19 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import apsw
 
-__all__ = ["Origin", "foreign_because", "give_id", "is_recorded", "read_origin", "record", "this_user"]
+__all__ = [
+    "Origin",
+    "foreign_because",
+    "give_id",
+    "is_recorded",
+    "read_origin",
+    "record",
+    "this_user",
+    "user_state_folder",
+]
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
+_RECORDS: Final = "databases"
 _READ: Final = "SELECT name, value FROM about WHERE name IN ('database_id', 'made_by')"
 _ADD: Final = "INSERT OR IGNORE INTO about (name, value) VALUES (?, ?)"
 
@@ -92,14 +102,11 @@ def foreign_because(path: str, origin: Origin) -> str | None:
 
 def record(database_id: str, path: str) -> bool:
     """Record that this user made or trusts a database; return whether that was possible."""
-    if not _ID.fullmatch(database_id):
+    folder = user_state_folder(_RECORDS, create=True)
+    if folder is None or not _ID.fullmatch(database_id):
         return False
-    folder = _folder()
     try:
-        if folder is None:
-            return False
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(folder / database_id, os.O_WRONLY | os.O_CREAT, 0o600)
+        handle = os.open(folder / database_id, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(os.path.realpath(path) + "\n")
     except OSError:
@@ -109,37 +116,49 @@ def record(database_id: str, path: str) -> bool:
 
 def is_recorded(database_id: str) -> bool:
     """Return whether this user made or trusts a database."""
-    folder = _folder()
+    folder = user_state_folder(_RECORDS)
     if folder is None or not _ID.fullmatch(database_id):
         return False
     with suppress(OSError):
-        return _is_of_user(folder) and (folder / database_id).is_file()
+        return (folder / database_id).is_file()
     return False
 
 
-def _folder() -> Path | None:
-    """Return the folder of the records; None without a home."""
+def user_state_folder(name: str, *, create: bool = False) -> Path | None:
+    """Return `$XDG_STATE_HOME/loom/NAME`, if there is one that only this user can write.
+
+    Args:
+        create: Create it if it is missing.
+    """
+    folder = _loom_folder()
+    if folder is None:
+        return None
+    with suppress(OSError):
+        if create:
+            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _is_of_user(folder / name):
+            return folder / name
+    return None
+
+
+def _loom_folder() -> Path | None:
     state = os.environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(state):  # noqa: PTH117  (as the XDG specification says, a relative one is ignored)
         home = os.path.expanduser("~")  # noqa: PTH111  (Path.expanduser raises without a home)
         if not os.path.isabs(home):  # noqa: PTH117
             return None
         state = str(Path(home, ".local", "state"))
-    return Path(state, "loom", "databases")
+    return Path(state, "loom")
 
 
 def _is_of_user(folder: Path) -> bool:
     """Return whether only this user can write to a folder."""
     if not hasattr(os, "getuid"):
-        return True
+        return folder.is_dir()
     found = folder.stat()
     return found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
 def _can_record() -> bool:
-    folder = _folder()
-    with suppress(OSError):
-        if folder is not None:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return os.access(folder, os.W_OK)
-    return False
+    folder = user_state_folder(_RECORDS, create=True)
+    return folder is not None and os.access(folder, os.W_OK)
