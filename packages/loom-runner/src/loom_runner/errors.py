@@ -226,8 +226,8 @@ class StoreLocked(StoreUnreadable):
 
 
 class StoreForeign(StoreUnreadable):
-    """The database holds a trigger, a view or another object that is not of loom, which SQLite would
-    execute. The message names it; nothing was read or changed.
+    """The database holds a trigger, a view or another object that is not of loom, which SQLite
+    would execute. The message names it; nothing was read or changed.
     """
 
 

@@ -92,7 +92,8 @@ def stored_request(store: SQLiteStore, run_id: str) -> RunRequest:
         model = stored_model(request.model)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as exc:
         raise LoomOpsError(f"cannot resume {run_id!r}: it is not a run of loom-ops supervise.", run_id=run_id) from exc
-    # Programs are written into the folder of a drill and started there: it is never taken from a row.
+    # Programs are written into the folder of a drill and started there: it is never taken from a
+    # row.
     drill = None if request.drill is None else str(_drill_folder(Path(store.address), incident_id(run_id)))
     return replace(request, model=model, drill=drill)
 

@@ -63,8 +63,8 @@ def given_setup(
         quiet: Do not show the difference.
 
     Raises:
-        LoomRunError: The file of the settings is not trusted, or no model is set instead of a stored
-            script.
+        LoomRunError: The file of the settings is not trusted, or no model is set instead of a
+            stored script.
     """
     folder = user_state_folder("setups")
     with suppress(OSError):
