@@ -10,7 +10,7 @@ from loom_runner.run_ids import check_new_run_id, child_run_id, parent_run_id
 
 from loom_ops._errors import LoomOpsError
 
-__all__ = ["check_new_incident_id", "is_rollback", "rollback_id", "sibling_id"]
+__all__ = ["check_new_incident_id", "incident_id", "is_rollback", "rollback_id", "sibling_id"]
 
 _ROLLBACK: Final = ":rollback"
 
@@ -42,3 +42,8 @@ def rollback_id(run_id: str) -> str:
 def is_rollback(run_id: str) -> bool:
     """Return whether a run rolls another one back."""
     return run_id.endswith(_ROLLBACK)
+
+
+def incident_id(run_id: str) -> str:
+    """Return the id of the run that a rollback rolls back; of another run, its own id."""
+    return run_id.removesuffix(_ROLLBACK)

@@ -27,7 +27,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
-from loom_runner.cli_base import ExitCode, database_exists, run_async, write_error
+from loom_runner.cli_base import (
+    ExitCode,
+    allow_database,
+    database_exists,
+    remember_database,
+    run_async,
+    write_error,
+)
 from loom_runner.errors import CommandError
 from loom_runner.run_ids import is_within, request_id
 
@@ -99,13 +106,17 @@ class CommandLine:
 
         Raises:
             CommandError: It does not exist and must.
+            StoreForeign: Somebody else may have made it, and it would be written to.
             StoreError: It cannot be used.
         """
         if must_exist:
             self.require_database(db)
         from loom_runner import open_store
 
+        allow_database(db, writes=not read_only)
         with closing(open_store(db, read_only=read_only)) as store:
+            if not read_only:
+                remember_database(store)
             yield store
 
     @contextmanager

@@ -26,9 +26,11 @@ from loom_runner._cli.output import (
     write_line,
     write_rows,
 )
+from loom_runner._cli.trust import allow_database, remember_database, trust_option
 from loom_runner._model.formatting import counted, duration, one_line, plural, shorten, size
 from loom_runner._model.local_user import local_user
 from loom_runner._store.address import database_exists, sqlite_path
+from loom_runner._store.origin import user_state_folder
 
 __all__ = [
     "Amount",
@@ -36,6 +38,7 @@ __all__ = [
     "ExitCode",
     "Interrupted",
     "Output",
+    "allow_database",
     "choose_output",
     "counted",
     "database_exists",
@@ -47,6 +50,7 @@ __all__ = [
     "one_line",
     "output_option",
     "plural",
+    "remember_database",
     "run_async",
     "run_command",
     "shorten",
@@ -54,6 +58,8 @@ __all__ = [
     "sqlite_path",
     "styled_status",
     "terminal_width",
+    "trust_option",
+    "user_state_folder",
     "write_error",
     "write_json",
     "write_line",

@@ -19,6 +19,7 @@ RunnerError
 ├── StoreError                the database
 │   ├── StoreUnreadable       a directory, not a database, damaged, or cannot be opened
 │   │   ├── StoreDamaged      one value cannot be read; the rest can
+│   │   ├── StoreForeign      it holds objects that are not of loom
 │   │   └── StoreLocked       it is encrypted, and the key is missing or wrong
 │   ├── StoreReadOnly         a write to a file that cannot be written
 │   ├── StoreTooNew           written by a later version of this package
@@ -68,6 +69,7 @@ __all__ = [
     "StoreBusy",
     "StoreDamaged",
     "StoreError",
+    "StoreForeign",
     "StoreForked",
     "StoreLocked",
     "StoreReadOnly",
@@ -223,6 +225,12 @@ class StoreDamaged(StoreUnreadable):
 
 class StoreLocked(StoreUnreadable):
     """The database is encrypted and no key was given, or a wrong one. Nothing was changed."""
+
+
+class StoreForeign(StoreUnreadable):
+    """The database holds a trigger, a view or another object that is not of loom, which SQLite
+    would execute. The message names it; nothing was read or changed.
+    """
 
 
 class StoreReadOnly(StoreError):

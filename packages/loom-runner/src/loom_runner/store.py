@@ -37,7 +37,7 @@ from loom_runner._model.waits import (
     wait_from_json,
 )
 from loom_runner._model.writes import AttemptEnd, Cancelling, LeaseRequest, NewRun, StepCommit, ToolEnd, ToolStart
-from loom_runner._store.open import open_side_tables, open_store
+from loom_runner._store.open import check_database, open_side_tables, open_store
 from loom_runner._store.protocol import Store, StoreReader
 from loom_runner._store.side_tables import Migration, SideTables
 
@@ -83,6 +83,7 @@ __all__ = [
     "ToolTry",
     "WaitFacts",
     "WaitFor",
+    "check_database",
     "open_side_tables",
     "open_store",
     "ready_at",

@@ -61,13 +61,14 @@ def test_runs_may_come_into_a_file_that_side_tables_created(path):
 
 def test_the_switch_to_a_log_waits_for_another_process_that_makes_it(path):
     other = apsw.Connection(str(path))
-    other.execute("CREATE TABLE theirs (x); BEGIN IMMEDIATE; INSERT INTO theirs VALUES (1)")
+    other.execute(f"{ONE}; BEGIN IMMEDIATE; INSERT INTO note VALUES (1, 'x')")
     thread = threading.Thread(target=lambda: opened(path).close())
     thread.start()
     thread.join(0.1)
     other.execute("COMMIT")
     thread.join()
-    assert other.execute("SELECT count(*) FROM note").get == 0
+    assert other.execute("SELECT count(*) FROM note").get == 1
+    assert other.execute("SELECT version FROM side_tables").get == 1
     other.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 import click
-from loom_runner.cli_base import Output, choose_output, output_option, write_rows
+from loom_runner.cli_base import Output, allow_database, choose_output, output_option, write_rows
 
 from loom_ops._cli.options import db_option
 from loom_ops._errors import LOOM_OPS, LoomOpsError
@@ -47,6 +47,7 @@ def forget(*, number: int, db: str) -> None:
     from loom_ops._memory.facts import Memory
 
     LOOM_OPS.require_database(db)
+    allow_database(db, writes=True)
     with closing(Memory(db)) as stored:
         was_there = stored.forget(number)
     if not was_there:

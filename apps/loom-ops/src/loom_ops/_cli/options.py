@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from loom_runner.cli_base import sqlite_path
+from loom_runner.cli_base import sqlite_path, trust_option
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from loom_ops._site import Site
 
 __all__ = [
@@ -33,7 +35,7 @@ __all__ = [
 DEFAULT_DB: Final = "ops.sqlite"
 
 
-db_option = click.option(
+_db_option = click.option(
     "--db",
     type=sqlite_path,
     default=DEFAULT_DB,
@@ -43,6 +45,13 @@ db_option = click.option(
     metavar="FILE",
     help="The database of the runs.",
 )
+
+
+def db_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--db` and `--trust`."""
+    return _db_option(trust_option(command))
+
+
 run_option = click.option("--run-id", "-r", required=True, metavar="ID", help="The run.")
 new_run_option = click.option("--run-id", "-r", metavar="ID", help="The id of the run; a new one by default.")
 config_option = click.option(

@@ -40,7 +40,7 @@ def explain(*, run_id: str, db: str, output: Output | None) -> None:
     def command(verb: str, run: str, *more: str) -> str:
         return pasteable(verb, run, db, *more)
 
-    with LOOM_OPS.open_database(db) as store:
+    with LOOM_OPS.open_database(db, read_only=True) as store:
         runs = Runs(store)
         explanation = runs.explain(run_id)
         chosen = choose_output(output)
@@ -68,7 +68,7 @@ def runs(*, db: str, output: Output | None) -> None:
 
     from loom_ops._team.outcomes import current_outcome, outcome_text
 
-    with LOOM_OPS.open_database(db) as store:
+    with LOOM_OPS.open_database(db, read_only=True) as store:
         listed = Runs(store).list(limit=MAX_RUNS)
         found = [run for run in listed if not is_child(run["run_id"]) and is_run_of_loom_ops(run)]
     rows = []

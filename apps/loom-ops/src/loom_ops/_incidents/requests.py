@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loom_runner import UnknownRun
@@ -14,9 +16,9 @@ from loom_ops._approvals.people import local_person
 from loom_ops._clock import now_iso
 from loom_ops._drill import Drill
 from loom_ops._errors import LoomOpsError
-from loom_ops._incidents.models import load_model
+from loom_ops._incidents.models import choose_model, stored_model
 from loom_ops._memory.facts import Memory, as_untrusted_text
-from loom_ops._run_ids import check_new_incident_id
+from loom_ops._run_ids import check_new_incident_id, incident_id
 from loom_ops._runbook.catalog import choose_runbook, find_runbook
 from loom_ops._runbook.inputs import input_values
 from loom_ops._runbook.parse import require_runbook
@@ -24,7 +26,6 @@ from loom_ops._team.states import RunRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from loom_runner import SQLiteStore
 
@@ -63,7 +64,7 @@ def build_request(
         LoomOpsError: No runbook fits, or an input is missing or wrong.
     """
     check_new_incident_id(run_id)
-    load_model(model)  # report a model that cannot be used now, not during the run
+    choose_model(model)  # report a model that cannot be used now, not during the run
     source, text = choose_runbook(site, incident) if runbook is None else find_runbook(site, runbook)
     chosen = require_runbook(text, source)
     is_bare = not (site.is_written or site.runbooks.exists() or site.rules.exists() or inputs)
@@ -73,7 +74,7 @@ def build_request(
             raise LoomOpsError(
                 f"cannot start a drill with {chosen.name}: it has no inputs url and service. Choose another runbook."
             )
-        folder = database.parent / f"{database.name}.drill" / run_id.replace("/", "_")
+        folder = _drill_folder(database, run_id)
         with Drill(folder).serving() as url:
             inputs = {**inputs, "url": url}
     values = input_values(chosen, inputs)
@@ -93,9 +94,18 @@ def stored_request(store: SQLiteStore, run_id: str) -> RunRequest:
     if record is None:
         raise UnknownRun(f"cannot resume {run_id!r}: there is no such run in {store.description}.", run_id=run_id)
     try:
-        return RunRequest(**json.loads(record.input)["request"])
-    except (ValueError, TypeError, LookupError) as exc:
+        request = RunRequest(**json.loads(record.input)["request"])
+        model = stored_model(request.model)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as exc:
         raise LoomOpsError(f"cannot resume {run_id!r}: it is not a run of loom-ops supervise.", run_id=run_id) from exc
+    # Programs are written into the folder of a drill and started there: it is never taken from a
+    # row.
+    drill = None if request.drill is None else str(_drill_folder(Path(store.address), incident_id(run_id)))
+    return replace(request, model=model, drill=drill)
+
+
+def _drill_folder(database: Path, run_id: str) -> Path:
+    return database.parent / f"{database.name}.drill" / run_id.replace("/", "_")
 
 
 def check_same_incident(store: SQLiteStore, run_id: str, incident: str, *, hint: str = "") -> None:

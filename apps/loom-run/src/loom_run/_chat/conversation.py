@@ -1,7 +1,7 @@
 """Start a conversation, and continue one."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from loom_run._chat.approvals import approval_requests
 from loom_run._chat.turn import ChatStatus, RunStatus, Turn, chat_state, chat_status
 from loom_run._chat.undo import open_change_log
 from loom_run._config.mcp_servers import mcp_servers
+from loom_run._config.recorded_setups import given_setup, record_setup
 from loom_run._config.setup import Setup
 from loom_run._config.setup_change import SetupChange
 from loom_run._errors import LoomRunError
@@ -113,7 +114,17 @@ class Conversation:
 
     def tools(self) -> ToolRegistry:
         """Build the tools that the run has."""
-        return Setup.from_json(self.read().state.setup).tools(Path(self.store.address))
+        return self.setup_after(SetupChange(), self.read().state.setup, quiet=True).tools(Path(self.store.address))
+
+    def setup_after(self, change: SetupChange, stored: Mapping[str, Any], *, quiet: bool = False) -> Setup:
+        """Return the stored setup of the run with the options of a command line applied.
+
+        What could start a program comes from the command line and the settings, unless the user
+        gave it to this run before (see `given_setup`).
+        """
+        database_id, settings, trust = self.store.reader.database_id, change.settings, change.trust
+        given = given_setup(database_id, stored, settings, trust, named=change.named, quiet=quiet)
+        return change.applied_to(given)
 
     def exists(self) -> bool:
         """Return whether the run exists."""
@@ -148,6 +159,7 @@ class Conversation:
     async def start(self, message: str, setup: Setup, limits: Limits, options: RunOptions) -> Turn:
         """Start the run with the user's first message."""
         setup = _with_max_requests(setup, limits)
+        record_setup(self.store.reader.database_id, setup.to_json())
         state = AgentState(setup=setup.to_json()).with_user(message).to_json()
         budget = _budget(limits, setup.max_requests)
         async with self._runner(setup, options) as runner:
@@ -239,7 +251,8 @@ class Conversation:
         """Send a signal, if any, and resume; nothing is sent when the setup or the place of the
         page is wrong.
         """
-        setup = _with_max_requests(change.applied_to(before.state.setup), limits)
+        setup = _with_max_requests(self.setup_after(change, before.state.setup), limits)
+        record_setup(self.store.reader.database_id, setup.to_json())
         opens_turn = sent is not None and sent[0] == MESSAGE_SIGNAL
         steps = None
         if opens_turn or "max_requests" in limits:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from loom_runner.cli_base import sqlite_path
+from loom_runner.cli_base import sqlite_path, trust_option
 
 from loom_run._config.settings import MODES
 
@@ -31,7 +31,7 @@ def _default_db() -> str:
     return load_settings().db or DEFAULT_DB
 
 
-db_option = click.option(
+_db_option = click.option(
     "--db",
     type=sqlite_path,
     default=_default_db,
@@ -40,6 +40,14 @@ db_option = click.option(
     metavar="FILE",
     help=f"The database with the runs; {DEFAULT_DB} by default.",
 )
+
+
+def db_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--db`, and `--trust` to a command without `setup_options`, which has it."""
+    has_trust = any(param.name == "trust" for param in getattr(command, "__click_params__", ()))
+    return _db_option(command if has_trust else trust_option(command))
+
+
 run_id_option = click.option("--run-id", "-r", metavar="ID", help="The id of the run; without it a new run is started.")
 run_argument = _together(
     click.argument("run", required=False, metavar="[RUN]"),
@@ -78,7 +86,11 @@ setup_options = _together(
     click.option(
         "--mcp-config", metavar="FILE", help="The file of MCP servers; .mcp.json for a new run, `none` for no servers."
     ),
-    click.option("--trust", is_flag=True, help="Trust the project's loom.toml and .mcp.json, which start programs."),
+    click.option(
+        "--trust",
+        is_flag=True,
+        help="Trust the project's loom.toml and .mcp.json, which start programs, and the database.",
+    ),
 )
 limit_options = _together(
     click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Pause after N steps."),

@@ -83,6 +83,15 @@ class SetupChange:
         """
         return replace(self, trust=replace(self.trust, given=False), trust_is_used=True)
 
+    @property
+    def named(self) -> frozenset[str]:
+        """The parts of a setup that the command line sets, whatever is stored."""
+        has_model = self.model is not None or self.mock_llm is not None
+        given = {"workspace": self.workspace, "mode": self.mode, "test_command": self.test_command, "mcp": self.mcp}
+        return frozenset(name for name, value in given.items() if value is not None) | (
+            {"model"} if has_model else set()
+        )
+
     def default_limits(self) -> dict[str, Any]:
         """Return the limits that the settings give to new runs."""
         defaults = self.settings

@@ -208,5 +208,5 @@ class Session:
     def _setup(self) -> Setup:
         with LOOM_RUN.translate_agent_errors():
             if self.conversation.exists():
-                return self.change.applied_to(self.conversation.read().state.setup)
+                return self.conversation.setup_after(self.change, self.conversation.read().state.setup, quiet=True)
             return self.change.new_setup()

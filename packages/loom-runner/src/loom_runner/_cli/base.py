@@ -257,6 +257,9 @@ def exit_code_of_command(command: click.Command, arguments: Sequence[str] | None
     except BrokenPipeError as exc:
         discard_stdout(exc)
         return ExitCode.DONE
+    except RecursionError:
+        write_error(f"{name}: cannot read a value: it is nested too deeply. See loom-runner verify.")
+        return ExitCode.STORE
     except Exception as exc:
         if isinstance(exc, OSError) and exc.errno == errno.ENOSPC and exc.filename is None:  # click's own help
             discard_stdout(exc)

@@ -36,6 +36,7 @@ from loom_runner._cli.output import (
     write_line,
     write_rows,
 )
+from loom_runner._cli.trust import trust_option
 from loom_runner._model.formatting import shorten
 from loom_runner._model.local_user import local_user
 from loom_runner.errors import UsageError
@@ -56,6 +57,7 @@ __all__ = ["CONTROL_COMMANDS"]
 @click.option("--result", metavar="JSON", help="Record this JSON as the result of the call.")
 @by_option
 @db_option
+@trust_option
 def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str | None, db: str) -> None:
     """Decide about a tool call in doubt.
 
@@ -82,6 +84,7 @@ def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str |
 @click.option("--run-id", metavar="RUN", help="The run, if it is not the last argument.")
 @click.option("--payload", metavar="JSON", help="The payload of the signal, as JSON.")
 @db_option
+@trust_option
 def signal_command(*, name: str, run: str | None, run_id: str | None, payload: str | None, db: str) -> None:
     """Send a signal NAME to a run.
 
@@ -149,6 +152,7 @@ def approvals(*, names: tuple[str, ...], run_id: str | None, db: str, output: Ou
 @click.option("--note", default="", help="The reason; that of a denial reaches the step.")
 @by_option
 @db_option
+@trust_option
 def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: str, by: str | None, db: str) -> None:
     """Approve or deny a tool call.
 
@@ -184,6 +188,7 @@ def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: s
 @run_arguments
 @by_option
 @click.option("--note", default="", help="The reason.")
+@trust_option
 def cancel(*, names: tuple[str, ...], run_id: str | None, db: str, by: str | None, note: str) -> None:
     """Cancel a run and its children permanently.
 
@@ -199,6 +204,7 @@ def cancel(*, names: tuple[str, ...], run_id: str | None, db: str, by: str | Non
 
 @click.command()
 @run_arguments
+@trust_option
 def pause(*, names: tuple[str, ...], run_id: str | None, db: str) -> None:
     """Pause a run and its children, each after its current step."""
     from loom_runner._control.lifecycle import pause_run
@@ -215,6 +221,7 @@ def pause(*, names: tuple[str, ...], run_id: str | None, db: str) -> None:
 @click.option("--step", type=Count(min=0), required=True, help="The new run begins after this step.")
 @click.option("--as", "new_run_id", metavar="NEW", help="The new run's id; by default RUN-fork-1 and so on.")
 @click.option("--patch", metavar="JSON", help="Change the state first, by a JSON merge patch (null removes a member).")
+@trust_option
 def fork(
     *, names: tuple[str, ...], run_id: str | None, db: str, step: int, new_run_id: str | None, patch: str | None
 ) -> None:

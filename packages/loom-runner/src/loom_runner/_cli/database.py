@@ -32,6 +32,7 @@ from loom_runner._cli.output import (
     write_line,
     write_rows,
 )
+from loom_runner._cli.trust import trust_option
 from loom_runner._model.formatting import counted, one_line, plural, size
 from loom_runner.errors import UsageError
 
@@ -152,6 +153,7 @@ def verify(names: tuple[str, ...], run_id: str | None, db: str, output: Output |
 @click.option("--days", type=Amount(min=0, max=36500), help="Only runs that have not changed for this many days.")
 @click.option("--yes", is_flag=True, help="Delete; without this, only print what would be deleted.")
 @click.option("--vacuum", is_flag=True, help="Return free space to the file system afterwards.")
+@trust_option
 def prune(
     *,
     names: tuple[str, ...],

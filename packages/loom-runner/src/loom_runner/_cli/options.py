@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loom_runner._cli.output import output_option
+from loom_runner._cli.trust import allow_database, remember_database
 from loom_runner._model.formatting import shorten
 from loom_runner._store.address import database_exists, sqlite_path
 from loom_runner._store.lookup import read_run
@@ -171,7 +172,10 @@ def open_database(db: str, verb: str, *, read_only: bool = True) -> Iterator[SQL
 
     if not database_exists(db):
         raise UnknownRun(f"cannot {verb}: there is no database {db}. Name it with --db.")
+    is_trusted_now = not read_only and allow_database(db, writes=True, only_product_runs=True)
     with SQLiteStore(db, read_only=read_only) as store:
+        if is_trusted_now:
+            remember_database(store)  # it may have got its id now
         yield store
 
 

@@ -41,6 +41,7 @@ from hashlib import sha256
 from typing import Any, Final, Literal
 
 from loom_runner._model.clock import to_iso
+from loom_runner._model.stored_json import stored_json
 from loom_runner.run_ids import request_id
 
 __all__ = [
@@ -162,14 +163,14 @@ class ApprovalRecord:
             "step_index": self.step_index,
             "tool": self.name,
             "key": self.key,
-            "arguments": json.loads(self.arguments),
+            "arguments": stored_json(self.arguments),
             "arguments_hash": self.arguments_hash,
-            "edited_arguments": None if self.edited is None else json.loads(self.edited),
+            "edited_arguments": None if self.edited is None else stored_json(self.edited),
             "final_hash": self.final_hash,
             "reason": self.reason,
             "needed": self.needed,
             "approvals_missing": 0 if self.status != "pending" else max(0, self.needed - len(self.approvers)),
-            "policy": json.loads(self.policy),
+            "policy": stored_json(self.policy),
             "requested_at": to_iso(self.requested_at),
             "expires_at": None if self.expires_at is None else to_iso(self.expires_at),
             "decisions": [asdict(decision) | {"at": to_iso(decision.at)} for decision in self.decisions],

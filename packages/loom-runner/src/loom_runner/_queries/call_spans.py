@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from loom_runner._model.stored_json import stored_json
 from loom_runner._queries.row_spans import RowSpan, SpanStatus, error_json, tool_id
 from loom_runner.run_ids import call_id
 
@@ -73,8 +73,8 @@ def call_span(run: RunRecord, call: ToolRecord, parent: RowSpan) -> RowSpan:
         call.started_at * 1000,
         None if ended_at is None else (ended_at - call.started_at) * 1000,
         status,
-        json.loads(call.arguments),
-        None if call.result is None else json.loads(call.result),
+        stored_json(call.arguments),
+        None if call.result is None else stored_json(call.result),
         error_json(call.error),
         meta=meta,
         thread=parent.thread,

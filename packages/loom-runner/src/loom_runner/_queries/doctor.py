@@ -70,6 +70,7 @@ def examine(reader: SQLiteReader, path: str) -> Iterator[Check]:
     )
     yield _copy(facts)
     yield _rows(reader, path, facts)
+    yield _readers(facts)
     yield _disk_space(path, facts)
     yield _file_system(path)
     yield _clock(reader)
@@ -103,6 +104,14 @@ def _rows(reader: SQLiteReader, path: str, facts: dict[str, Any]) -> Check:
     return Check(
         "rows", "bad", f"{plural(len(report.problems), 'problem')}: {first.where}: {first.what}; loom-runner verify"
     )
+
+
+def _readers(facts: dict[str, Any]) -> Check:
+    mode = facts["mode"]
+    if mode is None or not mode & 0o077:
+        return Check("access", "ok", "only its owner can read and write the file")
+    what = "change" if mode & 0o022 else "read"
+    return Check("access", "warn", f"others can {what} the file ({mode:04o}): chmod 600 it, its -wal and its -shm")
 
 
 def _disk_space(path: str, facts: dict[str, Any]) -> Check:

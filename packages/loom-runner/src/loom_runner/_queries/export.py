@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.clock import to_iso
+from loom_runner._model.stored_json import stored_json
 from loom_runner._queries.approvals import read_approvals
 from loom_runner._queries.liveness import shown_status
 from loom_runner._queries.views import approval_view, attempt_view, each_step, run_view, step_view, tool_view
@@ -92,4 +92,4 @@ def _try_view(run_id: str, earlier: ToolTry) -> dict[str, Any]:
 
 
 def _signal_view(signal: SignalRecord) -> dict[str, Any]:
-    return asdict(signal) | {"payload": json.loads(signal.payload), "sent_at": to_iso(signal.sent_at)}
+    return asdict(signal) | {"payload": stored_json(signal.payload), "sent_at": to_iso(signal.sent_at)}

@@ -12,9 +12,9 @@ last renewed its lease: so long it was certainly alive.
 from __future__ import annotations
 
 import itertools
-import json
 from typing import TYPE_CHECKING, Final
 
+from loom_runner._model.stored_json import stored_json
 from loom_runner._model.waits import ChildrenWait
 from loom_runner._queries.call_spans import call_span, calls_of_attempts, each_try
 from loom_runner._queries.folded_spans import (
@@ -140,8 +140,8 @@ class RunSpans:
             run.created_at * 1000,
             None if ended_at is None else max(ended_at - run.created_at, 0) * 1000,
             status,
-            json.loads(run.input),
-            None if run.result is None else json.loads(run.result),
+            stored_json(run.input),
+            None if run.result is None else stored_json(run.result),
             error_json(run.error),
             meta=meta,
         )
@@ -250,7 +250,7 @@ class RunSpans:
             step.started_at * 1000,
             (step.ended_at - step.started_at) * 1000,
             "ok",
-            output=None if step.state is None else json.loads(step.state),
+            output=None if step.state is None else stored_json(step.state),
             meta={"outcome": step.outcome, "attempt": step.attempts}
             | ({} if step.wait is None else {"wait": step.wait.as_json()}),
             thread=_thread(lease),

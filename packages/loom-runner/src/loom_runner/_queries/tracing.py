@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from flow_xray import FlowXrayError, Span, TraceResult, trace
 
 from loom_runner._model.formatting import plural
+from loom_runner._model.stored_json import stored_json
 from loom_runner._queries.liveness import shown_status
 from loom_runner._queries.row_spans import RowSpan, row_id, step_id, tool_id
 from loom_runner._queries.tree_spans import run_tree_spans
@@ -183,7 +184,7 @@ def trace_of(reader: StoreReader, run_id: str, *, live: TraceResult | None = Non
     folded = _folded(spans)
     if folded is not None:
         meta["folded"] = spans[0].meta["folded"] = folded
-    value = None if run.result is None else json.loads(run.result)
+    value = None if run.result is None else stored_json(run.result)
     return TraceResult(name=run_id, spans=spans, value=value, meta=meta)
 
 
@@ -221,7 +222,7 @@ def golden_trace(reader: StoreReader, run_id: str) -> str:
         if isinstance(wait, dict):
             span.meta["wait"] = {name: value for name, value in wait.items() if name != "until"}
     plain = TraceResult(name=run_id, spans=result.spans, value=result.value, meta={"run_id": run_id}).to_json()
-    return json.dumps(json.loads(plain) | {"trace_id": hashlib.sha256(run_id.encode()).hexdigest()[:32]})
+    return json.dumps(stored_json(plain) | {"trace_id": hashlib.sha256(run_id.encode()).hexdigest()[:32]})
 
 
 def _without_times(request: Any) -> Any:
@@ -257,10 +258,10 @@ def _described(reader: StoreReader, run_spans: RunSpans, spans: list[Span]) -> l
     found: list[Span] = []
     sums: dict[tuple[str, str, str, str], Span] = {}
     gaps = sorted((first, stop, span.id) for first, stop, span in run_spans.gaps)
-    before, expected = json.loads(run_spans.run.input), 0
+    before, expected = stored_json(run_spans.run.input), 0
     for step in each_step(reader, run_spans.run.run_id) if gaps else run_spans.steps:
         row = by_id.get(step_id(run_spans.run.run_id, step.fence, step.step_index, step.attempts - 1))
-        after = None if step.state is None else json.loads(step.state)
+        after = None if step.state is None else stored_json(step.state)
         is_known = step.step_index == expected  # the state before is unknown if retention deleted its step
         expected = step.step_index + 1
         if is_known and row is None and (place := _gap_of(gaps, step.step_index)) is not None:
@@ -270,7 +271,7 @@ def _described(reader: StoreReader, run_spans: RunSpans, spans: list[Span]) -> l
         if row is None or not is_known:
             before = after if after is not None or not is_known else before
             continue
-        result = json.loads(run_spans.run.result) if step.outcome == "complete" and run_spans.run.result else None
+        result = stored_json(run_spans.run.result) if step.outcome == "complete" and run_spans.run.result else None
         facts = [span for entry in describers for span in _described_by(entry, before, row.output, result)]
         for span in facts:
             if (row.id, span.kind) in live_kinds:

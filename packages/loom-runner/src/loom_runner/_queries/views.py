@@ -6,14 +6,14 @@ The commands `history`, `attempts`, `tool-calls`, `list` and `get` print these o
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.clock import to_iso
 from loom_runner._model.records import ErrorInfo
+from loom_runner._model.stored_json import stored_json
 from loom_runner._queries.liveness import interruption, is_interrupted, shown_status
-from loom_runner.errors import StateDecodeError
+from loom_runner.errors import StateDecodeError, StoreDamaged
 from loom_runner.run_ids import call_id, request_id
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def step_view(step: StepRecord) -> dict[str, Any]:
         "started_at": to_iso(step.started_at),
         "duration_ms": (step.ended_at - step.started_at) / 1000,
         "fence": step.fence,
-        "state": None if step.state is None else json.loads(step.state),
+        "state": None if step.state is None else stored_json(step.state),
         "wait": None if step.wait is None else step.wait.as_json(),
     }
 
@@ -93,8 +93,8 @@ def tool_view(call: ToolRecord) -> dict[str, Any]:
         "key": call.key,
         "status": "in_doubt" if call.is_in_doubt else call.status,
         "tries": call.tries,
-        "arguments": json.loads(call.arguments),
-        "result": None if call.result is None else json.loads(call.result),
+        "arguments": stored_json(call.arguments),
+        "result": None if call.result is None else stored_json(call.result),
         "error": _error(call.error),
         "retryable": call.retryable,
         "started_at": to_iso(call.started_at),
@@ -194,8 +194,8 @@ def _error(error: ErrorInfo | None) -> dict[str, Any] | None:
 
 def _loads(text: str, run: RunRecord) -> Any:
     try:
-        return json.loads(text)
-    except ValueError as exc:
+        return stored_json(text)
+    except StoreDamaged as exc:
         raise StateDecodeError(
             f"cannot read run {run.run_id!r}: its row in the database is damaged ({exc}).", run_id=run.run_id, raw=text
         ) from exc

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from loom_runner._model.clock import to_iso
+from loom_runner._model.stored_json import stored_json
 from loom_runner._model.waits import ChildrenWait, SignalWait
 from loom_runner._queries.decisions import decision_texts, is_about_call, requests_of_wait
 from loom_runner._queries.row_spans import RowSpan, row_id
@@ -61,7 +61,7 @@ def wait_span(
             span.name = f"wait for signal {name!r}"
             came = next((one for one in signals if one.name == name), None)
             if came is not None:
-                span.output = json.loads(came.payload)
+                span.output = stored_json(came.payload)
                 span.meta["sent_at"] = to_iso(came.sent_at)
         case ChildrenWait():
             span.name = "wait for children"

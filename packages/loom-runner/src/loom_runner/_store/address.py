@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from loom_runner._model.formatting import shorten
 from loom_runner.errors import StoreUnreadable, UsageError
 
-__all__ = ["absolute_path", "address_of", "check_file", "database_exists", "sqlite_path"]
+__all__ = ["absolute_path", "address_of", "check_file", "create_private", "database_exists", "sqlite_path"]
 
 # The last alternative is credentials without a scheme (`user:password@host`), which no message may
 # show. All other names with a colon are paths, for instance `12:30.sqlite` or `C:/runs.sqlite`.
@@ -116,6 +117,14 @@ def check_file(path: str, *, must_exist: bool = False) -> None:
         raise StoreUnreadable(f"cannot open {path}: it is a directory. Name a file in it.")
     elif not stat.S_ISREG(mode):
         raise StoreUnreadable(f"cannot open {path}: it is not a regular file. Name another file.")
+
+
+def create_private(path: str) -> None:
+    """Create a missing file that only its owner can read, whatever the umask is. SQLite gives its
+    other files (`-wal`, `-shm`) the same permissions.
+    """
+    with suppress(OSError):  # it exists, or SQLite reports why it cannot be created
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _mode_of(path: str | Path) -> int | None:

@@ -15,6 +15,10 @@ The hash in a `b` cell is not encrypted, so that unreferenced blobs can be found
 is then a keyed hash. A reader needs no knowledge of the writer: every cell except `d` can be read
 separately. Frames and differences carry checksums, so a flipped bit is an error, never a wrong
 text.
+
+A few bytes of zstd can stand for gigabytes. So the size that a frame records is compared with a
+limit before anything is decompressed: the larger one of what the store accepts to write and
+`MAX_TEXT_BYTES`. What the rows of one read expand to together is limited, too.
 """
 
 from __future__ import annotations
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = [
     "BLOB_ABOVE_BYTES",
     "DELTA_HEAD",
+    "MAX_PAGE_BYTES",
+    "MAX_TEXT_BYTES",
     "PLAIN_UP_TO_BYTES",
     "Cell",
     "Cells",
@@ -49,6 +55,13 @@ Cell = str | bytes
 
 PLAIN_UP_TO_BYTES: Final = 4096
 BLOB_ABOVE_BYTES: Final = 65_536
+MAX_TEXT_BYTES: Final = 64_000_000
+"""The largest text that is decompressed by a store with the default limits: as large as the largest
+state that it writes."""
+MAX_PAGE_BYTES: Final = 128_000_000
+"""What rows that are read together may expand to, if that is more than `_MAX_RATIO` times what is
+stored. (JSON becomes 5 to 30 times smaller.)"""
+_MAX_RATIO: Final = 100
 _HEAD_CHARACTERS: Final = 200
 _FRESH_LEVEL: Final = 1
 """A state is compressed at every step; level 3 takes twice the time and saves a sixth of the
@@ -69,13 +82,22 @@ class Cells:
             caller's lock.
         keys: Encrypt with these.
         max_payload_bytes: A larger payload is refused.
+        max_state_bytes: The limit for states, which are written by `History`.
     """
 
-    def __init__(self, db: apsw.Connection, path: str, keys: KeyRing | None, max_payload_bytes: int) -> None:
+    def __init__(
+        self, db: apsw.Connection, path: str, keys: KeyRing | None, max_payload_bytes: int, max_state_bytes: int = 0
+    ) -> None:
         self._db = db
         self._path = path
         self._max_bytes = max_payload_bytes
+        self._max_read_bytes = max(MAX_TEXT_BYTES, max_payload_bytes, max_state_bytes)
+        self._stored_bytes = self._expanded_bytes = 0
         self.keys = keys
+
+    def begin_read(self) -> None:
+        """Count anew what rows expand to: another read begins."""
+        self._stored_bytes = self._expanded_bytes = 0
 
     # ------------------------------------------------------------------ texts
 
@@ -184,7 +206,7 @@ class Cells:
                 return self._decompressed(cell[1:], what)
             case b"d" if before is not None:
                 try:
-                    return apply(before, cell[DELTA_HEAD.size :])
+                    return apply(before, cell[DELTA_HEAD.size :], self._max_read_bytes)
                 except ValueError as exc:
                     raise self.damaged(what, str(exc)) from exc
         raise self.damaged(what, "its first byte is unknown")
@@ -193,9 +215,22 @@ class Cells:
         import zstandard
 
         try:
+            size_bytes = zstandard.frame_content_size(frame)
+            if not 0 <= size_bytes <= self._max_read_bytes:
+                raise self.damaged(what, self._too_large(size_bytes))
+            self._stored_bytes += len(frame)
+            self._expanded_bytes += size_bytes
+            if self._expanded_bytes > max(MAX_PAGE_BYTES, _MAX_RATIO * self._stored_bytes):
+                together = f"{size(self._stored_bytes)} expand to {size(self._expanded_bytes)} in the rows read with it"
+                raise self.damaged(what, together)
             return zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
         except (zstandard.ZstdError, MemoryError) as exc:
             raise self.damaged(what, str(exc)) from exc
+
+    def _too_large(self, size_bytes: int) -> str:
+        if size_bytes < 0:
+            return "its size is not recorded"
+        return f"it expands to {size(size_bytes)}, above the limit of {size(self._max_read_bytes)}"
 
     def damaged(self, what: str, why: str) -> StoreDamaged:
         return StoreDamaged(

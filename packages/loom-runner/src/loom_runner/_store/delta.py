@@ -42,16 +42,24 @@ def difference(before: bytes, data: bytes) -> bytes:
     return _HEAD.pack(prefix, suffix, len(data), zlib.crc32(data)) + frame
 
 
-def apply(before: bytes, delta: bytes) -> bytes:
+def apply(before: bytes, delta: bytes, max_bytes: int = 0xFFFFFFFF) -> bytes:
     """Return the text that was passed to `difference(before, ...)`.
 
+    Args:
+        max_bytes: A larger text is refused before anything is decompressed.
+
     Raises:
-        ValueError: The difference is damaged, or was made from another text.
+        ValueError: The difference is damaged, was made from another text, or is too large.
     """
     import zstandard
 
     try:
         prefix, suffix, size_bytes, checksum = _HEAD.unpack_from(delta)
+        if size_bytes > max_bytes:
+            raise ValueError(f"the difference expands to {size_bytes:,} bytes, above the limit of {max_bytes:,}")
+        frame_bytes = zstandard.frame_content_size(delta[_HEAD.size :])
+        if prefix + suffix > len(before) or prefix + frame_bytes + suffix != size_bytes:
+            raise ValueError("the difference was made from another state than the one before it")
         old = before[prefix : len(before) - suffix]
         new = zstandard.ZstdDecompressor(dict_data=_dictionary(old)).decompress(
             delta[_HEAD.size :], allow_extra_data=False

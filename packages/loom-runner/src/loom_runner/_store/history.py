@@ -175,6 +175,7 @@ class History:
         """
         before: bytes | None = None
         for step_index, stored in rows:
+            self._cells.begin_read()
             if stored is None:
                 yield step_index, None
                 continue
@@ -195,6 +196,7 @@ class History:
         before: bytes | None = None
         is_broken = False
         for step_index, stored in rows:
+            self._cells.begin_read()
             if stored is None:
                 continue
             try:
@@ -208,7 +210,7 @@ class History:
                 before = self._cells.open(cell, name(step_index), before)
                 json.loads(before)
                 is_broken = False
-            except (StoreUnreadable, ValueError) as exc:
+            except (StoreUnreadable, ValueError, RecursionError) as exc:
                 before, is_broken = None, True
                 yield step_index, str(exc)
 

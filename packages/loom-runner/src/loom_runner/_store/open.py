@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from os import PathLike
 
+    import apsw
+
     from loom_runner._store.side_tables import Migration, SideTables
     from loom_runner._store.sqlite.store import SQLiteStore
 
-__all__ = ["open_side_tables", "open_store"]
+__all__ = ["check_database", "open_side_tables", "open_store"]
 
 
 def open_store(address: str | PathLike[str], **options: Any) -> SQLiteStore:
@@ -43,7 +45,7 @@ def open_side_tables(
     *,
     always: str = "",
     functions: Mapping[str, Callable[..., Any]] | None = None,
-    is_private: bool = False,
+    is_private: bool = True,
 ) -> SideTables:
     """Open and migrate a group of tables beside the runs.
 
@@ -55,14 +57,28 @@ def open_side_tables(
         always: SQL that is executed at every opening, for instance to create triggers; it must be
             repeatable.
         functions: Functions for use in SQL, by name.
-        is_private: Create a missing file readable by its owner only.
+        is_private: Has no effect: a missing file is always created readable by its owner only.
 
     Raises:
         UsageError: No store supports the address.
         StoreTooNew: A later version of the program wrote the tables.
         StoreError: The database cannot be used.
     """
+    del is_private
     path = sqlite_path(address)
     from loom_runner._store.sqlite.side_tables import SQLiteSideTables
 
-    return SQLiteSideTables(path, name, migrations, always=always, functions=functions, is_private=is_private)
+    return SQLiteSideTables(path, name, migrations, always=always, functions=functions)
+
+
+def check_database(connection: apsw.Connection, path: str) -> None:
+    """Prepare a connection of a product to a SQLite file of its own: refuse what is not of loom in
+    it, and restrict the connection, as the openers above do for theirs.
+
+    Raises:
+        StoreForeign: The file holds a trigger, a view or another object that is not of loom.
+    """
+    from loom_runner._store.sqlite.foreign_objects import check_objects, restrict
+
+    restrict(connection)
+    check_objects(connection, path)

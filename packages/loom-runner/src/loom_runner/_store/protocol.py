@@ -92,7 +92,8 @@ class StoreReader(Protocol):
         """Return committed steps from number `first` on, without those that retention deleted.
 
         Without `states` the states of the records are None, and the read is cheap whatever their
-        size.
+        size. With them, a page whose states are very large may end before the limit, after at least
+        one step.
         """
 
     def state_after(self, run_id: str, step_index: int) -> str:

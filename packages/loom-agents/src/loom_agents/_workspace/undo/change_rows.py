@@ -18,7 +18,9 @@ from typing import Any, Literal
 
 import apsw
 from loom_runner import KeyRing, StoreError
+from loom_runner.errors import StoreForeign
 from loom_runner.run_ids import descendant_prefix
+from loom_runner.store import check_database
 
 from loom_agents._errors import AgentError, ToolError
 from loom_agents._workspace.jail import Workspace
@@ -163,6 +165,7 @@ class ChangeRows:
             raise AgentError(f"cannot open {self.path}: {exc}. It keeps what undo needs.") from exc
         try:
             db.set_busy_timeout(30_000)
+            check_database(db, str(self.path))
             db.pragma("synchronous", "FULL")
             version = db.pragma("user_version")
             if version > _VERSION:
@@ -180,6 +183,8 @@ class ChangeRows:
             raise AgentError(
                 f"cannot read {self.path}: it is damaged ({exc}). Move it away; undo forgets what was changed."
             ) from exc
+        except StoreForeign as exc:
+            raise AgentError(str(exc)) from exc
         except (StoreError, zlib.error, ValueError) as exc:
             raise AgentError(
                 f"cannot read {self.path}: {exc}. Give the key that the database has (LOOM_RUNNER_KEY)."

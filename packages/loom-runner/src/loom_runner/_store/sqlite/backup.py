@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loom_runner._store.address import absolute_path, check_file, sqlite_path
+from loom_runner._store.sqlite.foreign_objects import restrict
 from loom_runner._store.sqlite.log_mark import remove_marks
 from loom_runner.errors import StoreReplaced, UsageError
 
@@ -33,7 +33,7 @@ def backup(file: SQLiteFile, address: str | os.PathLike[str]) -> int:
         raise UsageError(f"cannot back up to {given}: the file exists, and is not overwritten. Name another file.")
     part = f"{target}.part-{os.getpid()}"
     try:
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _mode(file)))
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         _copy(file, part)
         _sync(part)
         try:
@@ -57,14 +57,6 @@ def backup(file: SQLiteFile, address: str | os.PathLike[str]) -> int:
                 Path(name).unlink()
 
 
-def _mode(file: SQLiteFile) -> int:
-    """Return the permissions of the copy: those of the database."""
-    try:
-        return 0o600 if file.in_memory else stat.S_IMODE(Path(file.address).stat().st_mode)
-    except OSError:  # it was deleted
-        return 0o600
-
-
 def _copy(file: SQLiteFile, part: str) -> None:
     import apsw
 
@@ -75,6 +67,7 @@ def _copy(file: SQLiteFile, part: str) -> None:
     finally:
         copy.close()
     copy = apsw.Connection(part)
+    restrict(copy)
     try:
         copy.pragma("journal_mode", "delete")
         copy.execute("BEGIN IMMEDIATE")

@@ -68,6 +68,7 @@ class Reads:
 
     def _read(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with self._file.lock, self._file.named_errors():
+            self._cells.begin_read()
             return self._file.db.execute(sql, values).fetchall()
 
 

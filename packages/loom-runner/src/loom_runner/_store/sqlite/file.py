@@ -12,7 +12,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from loom_runner._store.address import absolute_path, address_of, check_file
+from loom_runner._store.address import absolute_path, address_of, check_file, create_private
+from loom_runner._store.origin import give_id
+from loom_runner._store.sqlite.foreign_objects import check_objects, restrict
 from loom_runner._store.sqlite.forks import ForkedConnection, refuse_after_fork
 from loom_runner._store.sqlite.locks import WAIT_FOR_WRITERS_S, LockWait, switch_to_wal
 from loom_runner._store.sqlite.log_mark import LogMark, copied_without_log, remove_marks
@@ -210,6 +212,8 @@ class SQLiteFile:
         check_file(self.path, must_exist=self._read_only)
         self._had_log = _has_content(f"{self._target}-wal")
         with opening(self._target) as file:
+            if not self._read_only:
+                create_private(self._target)
             db = self._prepared()
             try:
                 if not self._read_only:
@@ -253,6 +257,7 @@ class SQLiteFile:
                 db.close()
                 uri = f"{Path(self._target).as_uri()}?immutable=1"
                 db = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        restrict(db)
         return db
 
     def _check_content(self) -> None:
@@ -282,6 +287,8 @@ class SQLiteFile:
             version = int(db.pragma("user_version"))
             is_ours = db.pragma("application_id") == APPLICATION_ID
             is_free = bool(db.execute(_IS_FREE).get)
+            if is_ours or is_free:
+                check_objects(db, self.path)
         finally:
             if db.in_transaction:
                 db.execute("ROLLBACK")
@@ -313,6 +320,7 @@ class SQLiteFile:
         # Another process may have migrated the database since: read the version again under the
         # lock.
         version = int(db.pragma("user_version"))
+        is_new = version == 0
         for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
             db.execute(migration)
             if number in FILLED_IN:
@@ -321,6 +329,7 @@ class SQLiteFile:
             db.pragma("application_id", APPLICATION_ID)
         if self._had_log:
             remove_marks(db)
+        give_id(db, is_new=is_new)
         db.execute("COMMIT")
         self._set_synchronous(db)
 

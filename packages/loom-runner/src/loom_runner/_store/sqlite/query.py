@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner._model.formatting import shorten
+from loom_runner._model.formatting import shorten, size
 from loom_runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ _PRAGMAS: Final = frozenset({
 })  # fmt: skip
 """The pragmas that only read, when they set nothing."""
 _STEPS_PER_CHECK: Final = 10_000
+_MAX_VALUE_BYTES: Final = 32_000_000
+"""The largest text or BLOB in a query."""
+_MAX_RESULT_BYTES: Final = 64_000_000
+"""The largest size of all texts and BLOBs of a result."""
 _FORBIDDEN_FUNCTIONS: Final = frozenset({"load_extension", "fts3_tokenizer"})
 
 
@@ -71,6 +75,7 @@ def _rows(
         statements.append(statement)
         return len(statements) == 1
 
+    db.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
     db.pragma("query_only", True)
     db.set_authorizer(authorize)
     db.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_PER_CHECK)
@@ -80,7 +85,14 @@ def _rows(
         cursor.execute(sql, parameters)
         names = _names(cursor)
         rows: list[dict[str, Any]] = []
+        size_bytes = 0
         for row in cursor:
+            size_bytes += sum(len(value) for value in row if isinstance(value, str | bytes))
+            if size_bytes > _MAX_RESULT_BYTES:
+                raise UsageError(
+                    f"cannot query: the result is larger than {size(_MAX_RESULT_BYTES)}. Select fewer columns or rows, "
+                    "or length(column)."
+                )
             if len(rows) == limit:
                 raise UsageError(
                     f"cannot query: there are more than {limit:,} rows. Add LIMIT or WHERE to the SQL, or ask for more "

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loom_runner._model.records import RunSummary
+from loom_runner._store.origin import read_origin
 from loom_runner._store.sqlite.backup import backup
 from loom_runner._store.sqlite.folding import FoldReads
 from loom_runner._store.sqlite.query import query
@@ -78,6 +79,14 @@ class SQLiteReader(VerifyReads, RunTreeReads, FoldReads, RetentionReads):
         """How the file was copied without its log; None if it is complete."""
         return self._file.copied_without_log
 
+    @property
+    def database_id(self) -> str:
+        """The random id of the database, 32 hexadecimal digits; a copy has the same. Empty for an
+        old file that was not opened for writing since databases have ids.
+        """
+        with self._file.lock, self._file.named_errors():
+            return read_origin(self._file.db).database_id
+
     def query(
         self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = (), *, limit: int, timeout_s: float
     ) -> list[dict[str, Any]]:
@@ -101,6 +110,8 @@ class SQLiteReader(VerifyReads, RunTreeReads, FoldReads, RetentionReads):
             count = {table: db.execute(f"SELECT count(*) FROM {table}").get for table in ("runs", "steps", "blobs")}
             return {
                 "path": self.address,
+                "database_id": self.database_id,
+                "mode": None if self._file.in_memory else path.stat().st_mode & 0o777,
                 "format": db.pragma("user_version"),
                 "newest_format": len(MIGRATIONS),
                 "sqlite_version": apsw.sqlite_lib_version(),

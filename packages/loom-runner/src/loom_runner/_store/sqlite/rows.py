@@ -223,7 +223,7 @@ def _parsed(text: str, parse: Callable[[str], T], what: str, of: object) -> T:
     """
     try:
         return parse(text)
-    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
         raise StoreDamaged(
             f"cannot read {what} {of}: it is damaged ({type(exc).__name__}: {exc}). See loom-runner verify, or "
             "restore a copy."

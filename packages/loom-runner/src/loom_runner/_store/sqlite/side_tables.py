@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner._store.address import absolute_path, address_of, check_file
+from loom_runner._store.address import absolute_path, address_of, check_file, create_private
+from loom_runner._store.sqlite.foreign_objects import check_objects, register_group, restrict
 from loom_runner._store.sqlite.forks import refuse_after_fork
 from loom_runner._store.sqlite.locks import WAIT_FOR_WRITERS_S, switch_to_wal
 from loom_runner._store.sqlite.named_errors import named_errors
@@ -46,15 +46,15 @@ class SQLiteSideTables:
         *,
         always: str = "",
         functions: Mapping[str, Callable[..., Any]] | None = None,
-        is_private: bool = False,
     ) -> None:
         self.path = path
         self.locks = (threading.RLock(),)
         self._absolute = path if path == ":memory:" else absolute_path(path)
         self._pid = os.getpid()
         self._open_file: OpenFile | None = None
+        register_group(name, migrations, always, functions or {})
         with named_errors(path):
-            self._db = self._connected(is_private=is_private)
+            self._db = self._connected()
             try:
                 for function_name, function in (functions or {}).items():
                     self._db.create_scalar_function(function_name, function)
@@ -69,18 +69,19 @@ class SQLiteSideTables:
         """See `SideTables`."""
         return address_of(self.path, self._absolute)
 
-    def _connected(self, *, is_private: bool) -> apsw.Connection:
+    def _connected(self) -> apsw.Connection:
         import apsw
 
         if self.path == ":memory:":
             return apsw.Connection(":memory:")
         check_file(self.path)
         real = os.path.realpath(self._absolute)
-        if is_private and not Path(real).exists():
-            os.close(os.open(real, os.O_CREAT | os.O_WRONLY, 0o600))
         with opening(real) as file:
+            create_private(real)
             db = apsw.Connection(real)
             db.set_busy_timeout(_WAIT_FOR_WRITERS_MS)
+            restrict(db)
+            check_objects(db, self.path)
             if db.pragma("journal_mode") != "wal":
                 switch_to_wal(db, _WAIT_FOR_WRITERS_MS / 1000)  # readers do not wait for writers
             db.pragma("synchronous", "FULL")

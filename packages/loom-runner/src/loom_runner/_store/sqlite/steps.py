@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner._model.waits import SETTLED, DecisionWait
-from loom_runner._store.cells import PLAIN_UP_TO_BYTES
+from loom_runner._store.cells import MAX_TEXT_BYTES, PLAIN_UP_TO_BYTES
 from loom_runner._store.sqlite.approvals import ApprovalWrites
 from loom_runner._store.sqlite.base import FOREVER, OF_RUN, STEPS_OF_RUN, Reads
 from loom_runner._store.sqlite.readiness import (
@@ -66,7 +66,14 @@ class StepReads(Reads):
                 ((row[1], row[3]) for row in rows),
                 lambda index: f"the state of step {index} of run {run_id!r}",
             )
-            return [to_step(row, state) for row, (_, state) in zip(rows, read, strict=True)]
+            found: list[StepRecord] = []
+            characters = 0
+            for row, (_, state) in zip(rows, read, strict=False):  # a page of large states ends early
+                found.append(to_step(row, state))
+                characters += len(state or "")
+                if characters >= MAX_TEXT_BYTES:
+                    break
+            return found
 
     def state_after(self, run_id: str, step_index: int) -> str:
         [(run_key, given, first, end)] = self._read(

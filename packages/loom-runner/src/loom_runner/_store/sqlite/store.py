@@ -117,7 +117,7 @@ class SQLiteStore(RunWrites, StepWrites, ToolWrites, SignalWrites, KeyWrites):
             raise UsageError(f"cannot open a store: its keys are a KeyRing, not {type(keys).__name__}.")
         keys, kept = KeyRing.from_environment() if keys is None else keys, as_keep(keep)
         file = SQLiteFile(sqlite_path(path), durability, read_only=read_only)
-        cells = Cells(file.db, file.path, keys, max_payload_bytes)
+        cells = Cells(file.db, file.path, keys, max_payload_bytes, max_state_bytes)
         history = History(cells, max_state_bytes)
         super().__init__(file, cells, history, kept)
         self.reader = SQLiteReader(file, cells, history, kept)

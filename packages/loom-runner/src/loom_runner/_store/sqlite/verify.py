@@ -165,7 +165,7 @@ class VerifyReads(RunReads, StepReads, ToolReads, SignalReads, ApprovalReads, Ke
             self.attempts(run_id)
             self.signals(run_id)
             self.approvals(run_id)
-        except (StoreUnreadable, ValueError) as exc:
+        except (StoreUnreadable, ValueError, RecursionError) as exc:
             yield Problem(f"run {run_id}", str(exc), run_id)
         yield from self._step_problems(key, run_id, checked)
         span = (key, 0, FOREVER)
