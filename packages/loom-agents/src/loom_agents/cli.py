@@ -31,6 +31,8 @@ from loom_runner.cli_base import ExitCode, database_exists, run_async, write_err
 from loom_runner.errors import CommandError
 from loom_runner.run_ids import is_within, request_id
 
+from loom_agents._serve.token_commands import token_commands
+
 if TYPE_CHECKING:
     from loom_runner import SQLiteStore
 
@@ -43,6 +45,7 @@ __all__ = [
     "request_name",
     "requests_in_tree",
     "serve_options",
+    "token_commands",
 ]
 
 Request: TypeAlias = Mapping[str, Any]

@@ -44,7 +44,7 @@ from loom_agents._serve.metrics import metrics_text
 from loom_agents._serve.page import CONTENT_SECURITY_POLICY, page_html, page_script, page_style
 from loom_agents._serve.product import Decision, Product
 from loom_agents._serve.stream import Hub, event_stream
-from loom_agents._serve.tokens import Caller, Scope, Tokens
+from loom_agents._serve.tokens import SESSION_MAX_S, Caller, Scope, Tokens
 from loom_agents._serve.worker import Worker
 
 __all__ = ["build_app"]
@@ -108,19 +108,27 @@ class _Routes:
 
     # ------------------------------------------------------------------ authentication
 
+    def _find_caller(self, request: Request, *, is_use: bool = True) -> Caller | None:
+        """Return the caller with the token or the session of a request, as it is valid now."""
+        if "authorization" in request.headers:
+            token = _bearer_token(request)
+            return None if token is None else self.tokens.caller(token)
+        return self.tokens.of_session(request.cookies.get(cookie_name(request), ""), is_use=is_use)
+
     async def _caller(self, request: Request) -> Caller:
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        if kind:
-            caller = self.tokens.caller(token.strip()) if kind.lower() == "bearer" else None
-        else:
-            caller = self.tokens.of_session(request.cookies.get(cookie_name(request), ""))
-            # A browser adds the cookie to requests of other sites' pages, too, but not this header.
-            if caller is not None and request.method != "GET" and _PAGE_HEADER not in request.headers:
-                raise HTTPException(403, f"cannot take this from a page: the header {_PAGE_HEADER} is missing.")
+        caller = self._find_caller(request)
+        # A browser adds the cookie to requests of other sites' pages, too, but not this header.
+        is_page = "authorization" not in request.headers
+        if caller is not None and is_page and request.method != "GET" and _PAGE_HEADER not in request.headers:
+            raise HTTPException(403, f"cannot take this from a page: the header {_PAGE_HEADER} is missing.")
         if caller is None:
             advice = "Send the header `Authorization: Bearer TOKEN`, or open the address that the server printed."
             raise HTTPException(401, f"cannot authenticate the request. {advice}", {"www-authenticate": "Bearer"})
         return caller
+
+    def _may_still_read(self, request: Request) -> bool:
+        caller = self._find_caller(request, is_use=False)
+        return caller is not None and caller.may("read")
 
     def require(self, scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
         """Return a dependency that requires a scope."""
@@ -149,8 +157,13 @@ class _Routes:
 
         @app.post("/v1/session")
         async def session(request: Request, response: Response, caller: Annotated[Caller, anyone]) -> dict[str, Any]:
-            secret = self.tokens.open_session(caller)
-            response.set_cookie(cookie_name(request), secret, httponly=True, samesite="strict", path="/")
+            token = _bearer_token(request)
+            secret = None if token is None else self.tokens.open_session(token)
+            if secret is None:  # a session that could open another one would never end
+                raise HTTPException(403, "cannot open a session: it needs the token itself, not another session.")
+            response.set_cookie(
+                cookie_name(request), secret, httponly=True, samesite="strict", path="/", max_age=SESSION_MAX_S
+            )
             return {"name": caller.name, "scopes": sorted(caller.scopes)}
 
         @app.get("/v1/session")
@@ -316,6 +329,7 @@ class _Routes:
             after=0 if is_unknown else seq,
             is_unknown=is_unknown,
             stopping=stopping,
+            is_permitted=lambda: self._may_still_read(request),
         )
         return EventSourceResponse(
             events,
@@ -324,6 +338,11 @@ class _Routes:
             shutdown_event=stopping,
             shutdown_grace_period=1,
         )
+
+
+def _bearer_token(request: Request) -> str | None:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
 
 
 def _accepted(run_id: str) -> JSONResponse:
