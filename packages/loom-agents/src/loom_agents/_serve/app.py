@@ -31,19 +31,19 @@ import anyio
 from fastapi import Body, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from loom_runner import EventLog, LocalEngine, RunBusy, RunnerError, StoreError, UnknownRun, UsageError
-from loom_runner.errors import IllegalMove, LeaseLost, RunExists, UnknownApproval, UnknownToolCall
+from loom_runner import EventLog, LocalEngine, RunnerError
 from loom_runner.run_ids import ancestor_run_ids, child_name
 from prometheus_client import CONTENT_TYPE_LATEST
 from sse_starlette import EventSourceResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from loom_agents._errors import AgentError, ModelError, NotPermittedError
+from loom_agents._errors import AgentError
+from loom_agents._serve.error_responses import error_response
 from loom_agents._serve.event_view import EventViews
 from loom_agents._serve.metrics import metrics_text
 from loom_agents._serve.page import CONTENT_SECURITY_POLICY, page_html, page_script, page_style
 from loom_agents._serve.product import Decision, Product
-from loom_agents._serve.stream import Hub, event_stream
+from loom_agents._serve.stream import Hub, StreamLimit, event_stream
 from loom_agents._serve.tokens import SESSION_MAX_S, Caller, Scope, Tokens
 from loom_agents._serve.worker import Worker
 
@@ -54,18 +54,19 @@ _PING_S: Final = 15
 _DECISIONS: Final = ("approve", "deny", "edit")
 
 
-def build_app(product: Product, tokens: Tokens) -> FastAPI:
+def build_app(product: Product, tokens: Tokens, *, streams_per_token: int = 32) -> FastAPI:
     """Build the application. It opens the event log when it starts, and stops its work when it
     stops.
 
     Args:
         product: What is served.
         tokens: Who may do what.
+        streams_per_token: The event streams that one token may have open.
     """
-    routes = _Routes(product, tokens)
+    routes = _Routes(product, tokens, streams_per_token)
     app = FastAPI(title=product.name, version="1", docs_url=None, redoc_url=None, lifespan=routes.lifespan)
     for error in (RunnerError, AgentError, StarletteHTTPException, RequestValidationError):
-        app.add_exception_handler(error, _error_response)
+        app.add_exception_handler(error, error_response)
     routes.add_to(app)
     return app
 
@@ -80,9 +81,10 @@ def cookie_name(request: Request) -> str:
 class _Routes:
     """Answer the requests."""
 
-    def __init__(self, product: Product, tokens: Tokens) -> None:
+    def __init__(self, product: Product, tokens: Tokens, streams_per_token: int) -> None:
         self.product = product
         self.tokens = tokens
+        self.streams = StreamLimit(streams_per_token)
         self.store = product.store
         self.engine = LocalEngine(self.store)
         self.runs = self.engine.runs
@@ -175,10 +177,22 @@ class _Routes:
         app.post("/v1/runs", status_code=202, dependencies=[run])(self._start)
         for path, to_start_request in getattr(self.product, "start_routes", {}).items():
             app.post(path, status_code=202, dependencies=[run])(self._start_route(to_start_request))
-        app.get("/v1/events", dependencies=[read])(self._all_events)
         app.get("/v1/approvals", dependencies=[read])(self._approvals)
         one = "/v1/runs/{run_id:path}"
-        app.get(f"{one}/events", dependencies=[read])(self._events)
+
+        @app.get("/v1/events")
+        async def all_events(
+            request: Request, caller: Annotated[Caller, read], after: str | None = None
+        ) -> EventSourceResponse:
+            return self._stream(None, request, caller, after)
+
+        @app.get(f"{one}/events")
+        async def events(
+            run_id: str, request: Request, caller: Annotated[Caller, read], after: str | None = None
+        ) -> EventSourceResponse:
+            self.runs.get(run_id)
+            return self._stream(run_id, request, caller, after)
+
         app.get(f"{one}/explain", dependencies=[read])(self._explain)
         app.get(f"{one}/trace.html", dependencies=[read])(self._trace)
         app.post(f"{one}/messages", status_code=202, dependencies=[run])(self._send_message)
@@ -309,14 +323,7 @@ class _Routes:
             await asyncio.to_thread(self.runs.write_trace, run_id, page)
             return HTMLResponse(page.read_text())
 
-    async def _events(self, run_id: str, request: Request, after: str | None = None) -> EventSourceResponse:
-        self.runs.get(run_id)
-        return self._stream(run_id, request, after)
-
-    async def _all_events(self, request: Request, after: str | None = None) -> EventSourceResponse:
-        return self._stream(None, request, after)
-
-    def _stream(self, run_id: str | None, request: Request, after: str | None) -> EventSourceResponse:
+    def _stream(self, run_id: str | None, request: Request, caller: Caller, after: str | None) -> EventSourceResponse:
         given = request.headers.get("last-event-id", after) or "0"
         seq = int(given) if given.isascii() and given.isdigit() and len(given) < 19 else -1
         is_unknown = not 0 <= seq <= self.log.last()
@@ -331,7 +338,8 @@ class _Routes:
             stopping=stopping,
             is_permitted=lambda: self._may_still_read(request),
         )
-        return EventSourceResponse(
+        return self.streams.response(
+            caller.name,
             events,
             ping=_PING_S,
             headers={"x-accel-buffering": "no"},
@@ -361,38 +369,3 @@ def _request_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "ancestors": ancestor_run_ids(row["run_id"]),
         "arguments_hash": hashlib.sha256(text.encode()).hexdigest()[:32],
     }
-
-
-async def _error_response(request: Request, exc: Exception) -> JSONResponse:
-    """Return every error in one shape: {"error": {"type", "message"}}."""
-    del request
-    if isinstance(exc, StarletteHTTPException):
-        detail = str(exc.detail)
-        text = detail if detail.startswith("cannot ") else f"cannot answer: {detail.lower()}."
-        return _error(exc.status_code, "Refused", text, exc.headers)
-    if isinstance(exc, RequestValidationError):
-        first = exc.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        return _error(400, "Refused", f"cannot read the request: {where}: {first['msg'].lower()}.")
-    if isinstance(exc, NotPermittedError):
-        return _error(403, "Refused", " ".join(str(exc).split()))
-    return _error(_status_of(exc), type(exc).__name__, " ".join(str(exc).split()))
-
-
-def _error(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": {"type": kind, "message": message}}, status, headers)
-
-
-def _status_of(exc: Exception) -> int:
-    match exc:
-        case UnknownRun() | UnknownApproval() | UnknownToolCall():
-            return 404
-        case RunBusy() | RunExists() | IllegalMove() | LeaseLost():
-            return 409
-        case ModelError():
-            return 502
-        case StoreError():
-            return 503
-        case UsageError() | AgentError() | RunnerError():
-            return 400
-    return 500

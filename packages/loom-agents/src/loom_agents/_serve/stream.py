@@ -19,7 +19,7 @@ and when the data version of the database shows that another process has written
 import asyncio
 import contextlib
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -30,9 +30,9 @@ from loom_agents._serve.event_view import EventViews
 
 if TYPE_CHECKING:
     import anyio
-    from sse_starlette import ServerSentEvent
+    from sse_starlette import EventSourceResponse, ServerSentEvent
 
-__all__ = ["Hub", "event_stream"]
+__all__ = ["Hub", "StreamLimit", "event_stream"]
 
 POLL_INTERVAL_S: Final = 0.15
 RECHECK_S: Final = 1.0
@@ -110,6 +110,46 @@ class Inbox:
             yield
         finally:
             forwarding.cancel()
+
+
+class StreamLimit:
+    """Count the open streams of each token.
+
+    Args:
+        most: The streams that one token may have open.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: Counter[str] = Counter()
+
+    def response(self, name: str, events: AsyncIterator["ServerSentEvent"], **options: Any) -> "EventSourceResponse":
+        """Return the response that streams events.
+
+        Args:
+            name: The name of the token.
+            options: Those of `EventSourceResponse`.
+
+        Raises:
+            HTTPException: The token has too many open streams.
+        """
+        from fastapi import HTTPException
+        from sse_starlette import EventSourceResponse
+
+        counts = self._open
+        if counts[name] >= self._most:
+            text = f"cannot open a stream: {self._most} streams of {name!r} are open. Close one."
+            raise HTTPException(429, text, {"retry-after": "5"})
+
+        class Counted(EventSourceResponse):
+            async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+                try:
+                    await super().__call__(scope, receive, send)
+                finally:
+                    counts[name] -= 1
+
+        counts[name] += 1
+        return Counted(events, **options)
 
 
 async def event_stream(
