@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
-from loom_agents.cli import Request, request_name, requests_in_tree
+from loom_agents.cli import Request, argument_difference, edit_notes, request_name, requests_in_tree, visible
 
 from loom_ops._commands.allow_rules import argv_text
 from loom_ops._errors import LoomOpsError
@@ -12,7 +13,7 @@ from loom_ops._errors import LoomOpsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["approvals_left", "choose_request", "step_text"]
+__all__ = ["approvals_left", "choose_request", "edit_lines", "step_text", "whole_step_text"]
 
 
 def choose_request(requests: Iterable[Request], run_id: str, number: int | None, verb: str) -> Request:
@@ -43,9 +44,29 @@ def choose_request(requests: Iterable[Request], run_id: str, number: int | None,
 
 
 def step_text(request: Request) -> str:
-    """Return the command of the step, or the name of its tool."""
-    policy = request["policy"]
-    return argv_text(policy["argv"]) if policy.get("argv") else str(request["tool"])
+    """Return the command of the step, or the name of its tool, in one short line."""
+    argv = _final_argv(request)
+    return argv_text(argv) if argv else visible(str(request["tool"]))
+
+
+def whole_step_text(request: Request) -> str:
+    """Return the command that an approval allows, not shortened, or the name of its tool."""
+    argv = _final_argv(request)
+    return visible(shlex.join(argv) if argv else str(request["tool"]))
+
+
+def edit_lines(request: Request) -> list[str]:
+    """Return who has edited a request, what is void, and the difference; empty without an edit."""
+    edited = request.get("edited_arguments")
+    if edited is None:
+        return []
+    return [*edit_notes(request), *argument_difference(request["arguments"], edited)]
+
+
+def _final_argv(request: Request) -> list[str] | None:
+    argv = (request.get("edited_arguments") or {}).get("argv") or request["policy"].get("argv")
+    is_command = isinstance(argv, list) and all(isinstance(word, str) for word in argv)
+    return argv if is_command else None
 
 
 def approvals_left(request: Request) -> int:

@@ -89,7 +89,7 @@ def approvals(*, run_id: str | None, every: bool, db: str, output: Output | None
     """List the steps that wait for approval."""
     from loom_runner import Runs
 
-    from loom_ops._approvals.requests import step_text
+    from loom_ops._approvals.requests import edit_lines, whole_step_text
 
     with LOOM_OPS.open_database(db) as store:
         found = requests_in_tree(Runs(store).approvals(pending_only=not every), run_id)
@@ -99,11 +99,13 @@ def approvals(*, run_id: str | None, every: bool, db: str, output: Output | None
         return
     for row in found:
         policy = row["policy"]
-        write_line(f"{request_name(row)}  {row['status']}  {step_text(row)}")
+        write_line(f"{request_name(row)}  {row['status']}  {whole_step_text(row)}")
         write_line(f"    why   {row['reason']}")
         write_line(f"    who   {policy.get('group')}, requested by {policy.get('requester')}")
         if row["expires_at"]:
             write_line(f"    until {row['expires_at'][:16]}Z")
+        for line in edit_lines(row):
+            write_line(f"    edit  {line}")
         for decision in row["decisions"]:
             note = f": {decision['note']}" if decision["note"] else ""
             write_line(f"    {decision['how']} by {decision['by']} ({decision['via']}){note}")

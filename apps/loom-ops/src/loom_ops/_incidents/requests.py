@@ -43,6 +43,7 @@ def build_request(
     database: Path,
     drill: bool,
     model: str,
+    requester: str | None = None,
 ) -> RunRequest:
     """Build the request of a new run: choose the runbook, check its inputs, set up a drill.
 
@@ -53,6 +54,7 @@ def build_request(
         runbook: A file or a name; None chooses by the words of the incident.
         inputs: The values that the user gave.
         drill: Whether the user requested a drill.
+        requester: Who requests the run; None for the user of this process.
 
     Raises:
         LoomOpsError: No runbook fits, or an input is missing or wrong.
@@ -72,7 +74,7 @@ def build_request(
             inputs = {**inputs, "url": url}
     values = input_values(chosen, inputs)
     drill_folder = None if folder is None else str(folder)
-    return RunRequest(incident, local_person().name, source, text, values, drill_folder, model)
+    return RunRequest(incident, requester or local_person().name, source, text, values, drill_folder, model)
 
 
 def stored_request(store: SQLiteStore, run_id: str) -> RunRequest:

@@ -84,7 +84,7 @@ class IncidentProduct:
         """The decision service of the database."""
         return DecisionService(LocalEngine(self.store), self.site, self.database)
 
-    async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer) -> None:
+    async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer, caller: Caller) -> None:
         """Start a run for an incident, or resume the run of this id and incident."""
         incident, runbook, inputs = _read_request(request)
         if self.store.reader.get_run(run_id) is not None:
@@ -100,6 +100,7 @@ class IncidentProduct:
             database=self.database,
             drill=False,
             model=MOCK if request.get("plan") == "all" else self.model,
+            requester=self._person(caller).name,
         )
         state = SupervisorState(built, known=known_facts(self.database, incident))
         with serve_drill(built):
@@ -157,7 +158,7 @@ class IncidentProduct:
             NotPermittedError: The caller may not.
             RunnerError: It was decided before, or has expired.
         """
-        person = local_person("http") if self.is_owners else Person(caller.name, "http", "token")
+        person = self._person(caller)
         try:
             decided = await self.decisions.decide(
                 request, decision.kind, person, note=decision.note, arguments=decision.arguments
@@ -169,6 +170,10 @@ class IncidentProduct:
         return dict(decided.request)
 
     # ------------------------------------------------------------------ inside
+
+    def _person(self, caller: Caller) -> Person:
+        """Return the person who has a token: the owner of the server, for the one it generated."""
+        return local_person("http") if self.is_owners else Person(caller.name, "http", "token")
 
     def _team(self, request: RunRequest, observer: Observer) -> Team:
         return Team(self.store, self.database, self.site, request, load_model(request.model), observers=(observer,))

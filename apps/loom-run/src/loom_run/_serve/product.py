@@ -70,8 +70,9 @@ class ServedChats:
             arguments=decision.arguments,
         )
 
-    async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer) -> None:
+    async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer, caller: Caller) -> None:
         """Start a chat with its first message."""
+        del caller
         message, limits = _parse(request)
         conversation = Conversation(self.store, run_id)
         if not conversation.exists():

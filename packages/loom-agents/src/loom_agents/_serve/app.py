@@ -5,9 +5,9 @@
 | `GET /` | | the page; it contains no data |
 | `POST /v1/session` | any | a browser's cookie for the token in the header |
 | `GET /v1/runs`, `GET /v1/runs/ID` | read | |
-| `POST /v1/runs` | run | starts a run; 202. `Idempotency-Key` (or `run_id`) names it, so that it can be sent twice |
+| `POST /v1/runs` | run | starts a run, which then belongs to the token's name; 202. `Idempotency-Key` (or `run_id`) names it, so that it can be sent twice |
 | a product's own (`start_routes`) | run | starts a run, too |
-| `POST /v1/runs/ID/messages`, `/resume`, `/cancel` | run | |
+| `POST /v1/runs/ID/messages`, `/resume`, `/cancel` | run | own runs; with `admin`, all |
 | `GET /v1/runs/ID/events`, `GET /v1/events` | read | SSE; continues exactly after `Last-Event-ID` |
 | `GET /v1/runs/ID/explain`, `/trace.html` | read | |
 | `GET /v1/approvals` | read | |
@@ -18,31 +18,32 @@ A run is driven by the worker, never by a response: a client that disconnects st
 """
 
 import asyncio
-import hashlib
-import json
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import quote
 
 import anyio
-from fastapi import Body, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from loom_runner import EventLog, LocalEngine, RunnerError
-from loom_runner.run_ids import ancestor_run_ids, child_name
+from loom_runner.run_ids import child_name
 from prometheus_client import CONTENT_TYPE_LATEST
 from sse_starlette import EventSourceResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from loom_agents._errors import AgentError
+from loom_agents._serve.bodies import optional_object, required_object
 from loom_agents._serve.error_responses import error_response
 from loom_agents._serve.event_view import EventViews
 from loom_agents._serve.metrics import metrics_text
+from loom_agents._serve.owners import Owners
 from loom_agents._serve.page import CONTENT_SECURITY_POLICY, page_html, page_script, page_style
 from loom_agents._serve.product import Decision, Product
+from loom_agents._serve.request_rows import request_row, shown_hash
 from loom_agents._serve.stream import Hub, StreamLimit, event_stream
 from loom_agents._serve.tokens import SESSION_MAX_S, Caller, Scope, Tokens
 from loom_agents._serve.worker import Worker
@@ -52,6 +53,10 @@ __all__ = ["build_app"]
 _PAGE_HEADER: Final = "x-loom-page"
 _PING_S: Final = 15
 _DECISIONS: Final = ("approve", "deny", "edit")
+
+Required: TypeAlias = Annotated[dict[str, Any], Depends(required_object)]
+Optional: TypeAlias = Annotated[dict[str, Any], Depends(optional_object)]
+"""The JSON object in the body of a request."""
 
 
 def build_app(product: Product, tokens: Tokens, *, streams_per_token: int = 32) -> FastAPI:
@@ -65,7 +70,7 @@ def build_app(product: Product, tokens: Tokens, *, streams_per_token: int = 32) 
     """
     routes = _Routes(product, tokens, streams_per_token)
     app = FastAPI(title=product.name, version="1", docs_url=None, redoc_url=None, lifespan=routes.lifespan)
-    for error in (RunnerError, AgentError, StarletteHTTPException, RequestValidationError):
+    for error in (RunnerError, AgentError, StarletteHTTPException, RequestValidationError, Exception):
         app.add_exception_handler(error, error_response)
     routes.add_to(app)
     return app
@@ -89,6 +94,7 @@ class _Routes:
         self.engine = LocalEngine(self.store)
         self.runs = self.engine.runs
         self.views = EventViews(self.runs)
+        self.owners: Owners
         self.log: EventLog
         self.hub: Hub
         self.worker: Worker
@@ -98,6 +104,7 @@ class _Routes:
         """Open the log and start the worker; stop them with the server."""
         del app
         self.log = EventLog(self.store.address)
+        self.owners = Owners(self.store.address, self.runs)
         self.hub = Hub(self.log)
         self.worker = Worker(self.product, self.hub)
         watching = asyncio.create_task(self.hub.watch())
@@ -106,6 +113,7 @@ class _Routes:
         finally:
             watching.cancel()
             await self.worker.stop()
+            self.owners.close()
             self.log.close()
 
     # ------------------------------------------------------------------ authentication
@@ -174,9 +182,9 @@ class _Routes:
             return {"name": caller.name, "scopes": sorted(caller.scopes), **about}
 
         app.get("/v1/runs", dependencies=[read])(self._list)
-        app.post("/v1/runs", status_code=202, dependencies=[run])(self._start)
+        app.post("/v1/runs", status_code=202)(self._start_route(run, lambda body: body))
         for path, to_start_request in getattr(self.product, "start_routes", {}).items():
-            app.post(path, status_code=202, dependencies=[run])(self._start_route(to_start_request))
+            app.post(path, status_code=202)(self._start_route(run, to_start_request))
         app.get("/v1/approvals", dependencies=[read])(self._approvals)
         one = "/v1/runs/{run_id:path}"
 
@@ -195,18 +203,22 @@ class _Routes:
 
         app.get(f"{one}/explain", dependencies=[read])(self._explain)
         app.get(f"{one}/trace.html", dependencies=[read])(self._trace)
-        app.post(f"{one}/messages", status_code=202, dependencies=[run])(self._send_message)
-        app.post(f"{one}/resume", status_code=202, dependencies=[run])(self._resume)
+
+        @app.post(f"{one}/messages", status_code=202)
+        async def send_message(run_id: str, caller: Annotated[Caller, run], body: Required) -> JSONResponse:
+            return await self._send_message(run_id, caller, body)
+
+        @app.post(f"{one}/resume", status_code=202)
+        async def resume(run_id: str, caller: Annotated[Caller, run], body: Optional) -> JSONResponse:
+            return await self._resume(run_id, caller)
 
         @app.post(f"{one}/cancel")
-        async def cancel(
-            run_id: str, caller: Annotated[Caller, run], body: Annotated[dict[str, Any] | None, Body()] = None
-        ) -> dict[str, Any]:
-            return await self._cancel(run_id, caller, body or {})
+        async def cancel(run_id: str, caller: Annotated[Caller, run], body: Optional) -> dict[str, Any]:
+            return await self._cancel(run_id, caller, body)
 
         @app.post(f"{one}/approvals/{{number}}")
         async def decide(
-            run_id: str, number: int, caller: Annotated[Caller, approve], body: Annotated[dict[str, Any], Body()]
+            run_id: str, number: int, caller: Annotated[Caller, approve], body: Required
         ) -> dict[str, Any]:
             return await self._decide(run_id, number, caller, body)
 
@@ -232,46 +244,61 @@ class _Routes:
 
     async def _list(self, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         seq = self.log.last()  # before the runs, so that a client that follows from here misses nothing
-        return {"seq": seq, "runs": [self._row(run) for run in self.runs.list(limit=limit)]}
+        found = self.runs.list(limit=limit)
+        owners = self.owners.of(found)
+        return {"seq": seq, "runs": [self._row(run, owners[run["run_id"]]) for run in found]}
 
     async def _show(self, run_id: str) -> dict[str, Any]:
         seq = self.log.last()
         run = self.runs.get(run_id)
         calls = [dict(call) for call in self.runs.tool_calls(run_id)]
-        approvals = [_request_row(row) for row in self.runs.approvals(run_id)]
-        row = self._row(run) | {"wait": run["wait"], "error": run["error"], "seq": seq}
+        approvals = [request_row(row) for row in self.runs.approvals(run_id)]
+        row = self._row(run, self.owners.of([run])[run_id]) | {"wait": run["wait"], "error": run["error"], "seq": seq}
         return row | {"tool_calls": calls, "approvals": approvals, **self.product.details(run)}
 
-    def _row(self, run: Mapping[str, Any]) -> dict[str, Any]:
+    def _row(self, run: Mapping[str, Any], owner: str | None) -> dict[str, Any]:
         names = ("run_id", "status", "step_index", "created_at", "updated_at", "parent_run_id")
-        return {name: run[name] for name in names} | {"name": child_name(run["run_id"])} | self.product.summary(run)
+        row = {name: run[name] for name in names} | {"name": child_name(run["run_id"]), "owner": owner}
+        return row | self.product.summary(run)
 
-    async def _start(self, request: Request, body: Annotated[dict[str, Any], Body()]) -> JSONResponse:
+    async def _start(self, request: Request, caller: Caller, body: dict[str, Any]) -> JSONResponse:
         named = request.headers.get("idempotency-key") or body.pop("run_id", None)
         if named is not None and (not isinstance(named, str) or not named):
             raise HTTPException(400, "cannot start: `run_id` is not a text.")
         run_id = named or self.product.new_run_id()
-        await self.worker.begin(run_id, lambda observer: self.product.start(run_id, body, observer))
+        existing = self.runs.find(run_id)
+        if existing is not None:
+            self.owners.require(existing, caller, "start")
+        else:
+            self.owners.claim(run_id, caller)
+        try:
+            await self.worker.begin(run_id, lambda observer: self.product.start(run_id, body, observer, caller))
+        except Exception:
+            self.owners.release(run_id, caller)
+            raise
+        self.owners.confirm(run_id)
         return _accepted(run_id)
 
-    def _start_route(self, to_start_request: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[..., Any]:
-        """Build a further route that starts a run."""
+    def _start_route(
+        self, run: Any, to_start_request: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> Callable[..., Any]:
+        """Build a route that starts a run."""
 
-        async def start(request: Request, body: Annotated[dict[str, Any], Body()]) -> JSONResponse:
-            return await self._start(request, to_start_request(body))
+        async def start(request: Request, caller: Annotated[Caller, run], body: Required) -> JSONResponse:
+            return await self._start(request, caller, to_start_request(body))
 
         return start
 
-    async def _send_message(self, run_id: str, body: Annotated[dict[str, Any], Body()]) -> JSONResponse:
+    async def _send_message(self, run_id: str, caller: Caller, body: Mapping[str, Any]) -> JSONResponse:
         message = body.get("message")
         if not isinstance(message, str) or not message.strip() or body.keys() != {"message"}:
             raise HTTPException(400, 'cannot send this: it is not {"message": "..."}.')
-        self.runs.get(run_id)
+        self.owners.require(self.runs.get(run_id), caller, "send a message to")
         await self.worker.begin(run_id, lambda observer: self.product.send_message(run_id, message, observer))
         return _accepted(run_id)
 
-    async def _resume(self, run_id: str) -> JSONResponse:
-        self.runs.get(run_id)
+    async def _resume(self, run_id: str, caller: Caller) -> JSONResponse:
+        self.owners.require(self.runs.get(run_id), caller, "resume")
         await self.worker.begin(run_id, lambda observer: self.product.resume(run_id, observer))
         return _accepted(run_id)
 
@@ -279,6 +306,7 @@ class _Routes:
         note = body.get("note", "")
         if not isinstance(note, str):
             raise HTTPException(400, "cannot cancel: `note` is not a text.")
+        self.owners.require(self.runs.get(run_id), caller, "cancel")
         cancelled = await self.engine.cancel(run_id=run_id, by=caller.name, note=note)
         for each in cancelled:
             self.worker.stop_driving(each)
@@ -287,7 +315,7 @@ class _Routes:
 
     async def _approvals(self, run_id: str | None = None, *, pending: bool = True) -> dict[str, Any]:
         rows = self.runs.approvals(run_id, pending_only=pending)
-        return {"approvals": [_request_row(row) for row in rows]}
+        return {"approvals": [request_row(row) for row in rows]}
 
     async def _decide(self, run_id: str, number: int, caller: Caller, body: Mapping[str, Any]) -> dict[str, Any]:
         kind, note, arguments = body.get("decision"), body.get("note", ""), body.get("arguments")
@@ -300,12 +328,15 @@ class _Routes:
         if request["status"] != "pending":
             code = 410 if request["status"] == "expired" else 409
             raise HTTPException(code, f"cannot decide {run_id}#{number}: it is {request['status']}.")
-        if body.get("arguments_hash") not in (None, _request_row(request)["arguments_hash"]):
-            raise HTTPException(409, f"cannot decide {run_id}#{number}: its arguments are not those you saw.")
-        decided = await self.product.decide(request, Decision(kind, note, arguments), caller)
+        shown = body.get("arguments_hash")
+        is_unseen = shown is None and kind != "deny" and request["edited_arguments"] is not None
+        if is_unseen or shown not in (None, shown_hash(request)):
+            why = "its arguments are not those you saw. Look at it again"
+            raise HTTPException(409, f"cannot decide {run_id}#{number}: {why}, then send its `arguments_hash`.")
+        decided = await self.product.decide(request, Decision(kind, note, arguments, shown), caller)
         self.hub.wake()
         stopped = None if decided["status"] == "pending" else await self.worker.resume(self._root(run_id))
-        return {"approval": _request_row(decided), "not_resumed": stopped}
+        return {"approval": request_row(decided), "not_resumed": stopped}
 
     def _root(self, run_id: str) -> str:
         """Return the run that drives this one: the topmost of its parents."""
@@ -356,16 +387,3 @@ def _bearer_token(request: Request) -> str | None:
 def _accepted(run_id: str) -> JSONResponse:
     where = f"/v1/runs/{quote(run_id, safe='')}"
     return JSONResponse({"run_id": run_id, "events": f"{where}/events"}, 202, {"location": where})
-
-
-def _request_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to a request what a client needs: the name of its run and the ids of the runs above that,
-    and a hash of the arguments, which the client sends back with a decision about exactly these.
-    """
-    text = json.dumps(row["arguments"], sort_keys=True, ensure_ascii=False)
-    return {
-        **row,
-        "name": child_name(row["run_id"]),
-        "ancestors": ancestor_run_ids(row["run_id"]),
-        "arguments_hash": hashlib.sha256(text.encode()).hexdigest()[:32],
-    }

@@ -27,7 +27,10 @@ async def error_response(request: Request, exc: Exception) -> JSONResponse:
         return _error(400, "Refused", f"cannot read the request: {where}: {first['msg'].lower()}.")
     if isinstance(exc, NotPermittedError):
         return _error(403, "Refused", " ".join(str(exc).split()))
-    return _error(_status_of(exc), type(exc).__name__, " ".join(str(exc).split()))
+    status = _status_of(exc)
+    if status == 500:  # its text is for the log of the server, not for the client
+        return _error(500, "InternalError", "cannot answer: this is an error of the server; its log has the reason.")
+    return _error(status, type(exc).__name__, " ".join(str(exc).split()))
 
 
 def _error(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -73,6 +73,7 @@ async def serve(
         timeout_graceful_shutdown=_SHUTDOWN_S,
         lifespan="on",
         server_header=False,
+        proxy_headers=False,
     )
 
     class Server(uvicorn.Server):
