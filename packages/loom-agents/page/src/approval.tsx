@@ -47,9 +47,10 @@ export function Request({ request, mayDecide, onDecided }: Props) {
         </span>
       </h3>
       {request.reason && <p class="reason">{request.reason}</p>}
+      <Edit request={request} />
       <Policy request={request} />
       {edited === null ? (
-        <Arguments tool={request.tool} given={request.edited_arguments ?? request.arguments} />
+        <Arguments tool={request.tool} given={finalArguments(request)} />
       ) : (
         <textarea class="mono" aria-label="arguments as JSON" rows={10} value={edited} onInput={(e) => setEdited(e.currentTarget.value)} />
       )}
@@ -68,12 +69,11 @@ export function Request({ request, mayDecide, onDecided }: Props) {
           <button class="no" disabled={isSending} onClick={() => decide("deny")}>
             Deny
           </button>
-          <button
-            class="link"
-            onClick={() => setEdited(edited === null ? JSON.stringify(request.arguments, null, 2) : null)}
-          >
-            {edited === null ? "Edit arguments" : "Discard edits"}
-          </button>
+          {request.policy.edits !== "none" && (
+            <button class="link" onClick={() => setEdited(edited === null ? JSON.stringify(finalArguments(request), null, 2) : null)}>
+              {edited === null ? "Edit arguments" : "Discard edits"}
+            </button>
+          )}
         </div>
       )}
       {problem && (
@@ -85,9 +85,25 @@ export function Request({ request, mayDecide, onDecided }: Props) {
   );
 }
 
+const finalArguments = (request: Approval) => request.edited_arguments ?? request.arguments;
+
+/** What a person has changed since the call was asked for: who, what that means for the approvals, and the difference. */
+function Edit({ request }: { request: Approval }) {
+  if (request.edit_notes.length === 0) return null;
+  return (
+    <section class="edit" aria-label="edited">
+      {request.edit_notes.map((note) => (
+        <p key={note}>{note}</p>
+      ))}
+      <Lines title="what was edited" lines={request.difference} />
+    </section>
+  );
+}
+
 /** What a product says about a call beside its arguments: the exact command, how it is undone, who may decide. */
 function Policy({ request }: { request: Approval }) {
-  const { argv, undo, group, requester } = request.policy;
+  const { undo, group, requester } = request.policy;
+  const argv = request.edited_arguments?.argv ?? request.policy.argv;
   const facts: [string, string][] = [];
   if (undo) facts.push(["undo", Array.isArray(undo) ? shell(undo) : text(undo)]);
   if (group) facts.push(["who", text(group)]);

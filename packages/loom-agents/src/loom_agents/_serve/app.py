@@ -5,7 +5,7 @@
 | `GET /` | | the page; it contains no data |
 | `POST /v1/session` | any | a browser's cookie for the token in the header |
 | `GET /v1/runs`, `GET /v1/runs/ID` | read | |
-| `POST /v1/runs` | run | starts a run, which then belongs to the token's name; 202. `Idempotency-Key` (or `run_id`) names it, so that it can be sent twice |
+| `POST /v1/runs` | run | starts a run of the token's name; 202. To send it twice: `Idempotency-Key` or `run_id` |
 | a product's own (`start_routes`) | run | starts a run, too |
 | `POST /v1/runs/ID/messages`, `/resume`, `/cancel` | run | own runs; with `admin`, all |
 | `GET /v1/runs/ID/events`, `GET /v1/events` | read | SSE; continues exactly after `Last-Event-ID` |
@@ -208,8 +208,8 @@ class _Routes:
         async def send_message(run_id: str, caller: Annotated[Caller, run], body: Required) -> JSONResponse:
             return await self._send_message(run_id, caller, body)
 
-        @app.post(f"{one}/resume", status_code=202)
-        async def resume(run_id: str, caller: Annotated[Caller, run], body: Optional) -> JSONResponse:
+        @app.post(f"{one}/resume", status_code=202, dependencies=[Depends(optional_object)])
+        async def resume(run_id: str, caller: Annotated[Caller, run]) -> JSONResponse:
             return await self._resume(run_id, caller)
 
         @app.post(f"{one}/cancel")

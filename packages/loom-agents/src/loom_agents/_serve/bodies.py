@@ -13,8 +13,6 @@ from typing import Any, Final, NoReturn
 from fastapi import HTTPException, Request
 from starlette.requests import ClientDisconnect
 
-from loom_agents._serve.guard import BodyTooLong
-
 __all__ = ["MAX_DEPTH", "optional_object", "parse_object", "required_object"]
 
 MAX_DEPTH: Final = 64
@@ -72,8 +70,6 @@ def parse_object(data: bytes) -> dict[str, Any]:
 async def _body(request: Request) -> bytes:
     try:
         data = await request.body()
-    except BodyTooLong as exc:
-        raise HTTPException(413, str(exc)) from exc
     except ClientDisconnect:
         _refuse("the client has closed the connection")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -9,7 +9,9 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, TypeAlias
 
-__all__ = ["MAX_BODY_BYTES", "BodyTooLong", "Guard"]
+from starlette.exceptions import HTTPException
+
+__all__ = ["MAX_BODY_BYTES", "Guard"]
 
 Message: TypeAlias = MutableMapping[str, Any]
 App: TypeAlias = Callable[
@@ -24,13 +26,6 @@ _HEADERS: Final = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
-
-
-class BodyTooLong(Exception):
-    """Raised when the application reads a body that is longer than allowed."""
-
-    def __init__(self) -> None:
-        super().__init__(_TOO_LONG)
 
 
 class Guard:
@@ -68,7 +63,7 @@ class Guard:
             message = await receive()
             read += len(message.get("body", b""))
             if read > MAX_BODY_BYTES:
-                raise BodyTooLong  # `safe` replaces the response of the application
+                raise HTTPException(413, _TOO_LONG)  # `safe` replaces the response of the application
             return message
 
         async def safe(message: Message) -> None:
