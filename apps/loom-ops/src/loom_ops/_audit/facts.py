@@ -6,6 +6,7 @@ process, and deriving a fact again changes nothing.
 
 from __future__ import annotations
 
+import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,14 +16,14 @@ from loom_ops._audit.chain import AuditFact
 from loom_ops._audit.trail import open_trail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from loom_runner import Runs
 
     from loom_ops._audit.chain import AuditHead
 
-__all__ = ["audit_facts", "update_audit_trail"]
+__all__ = ["approval_facts", "audit_facts", "update_audit_trail"]
 
 _KINDS: Final = {"run_command": "command", "look": "look", "do_by_hand": "by hand", "check": "check"}
 """For each tool the first part of the kinds of its entries. They are stored: keep them."""
@@ -82,28 +83,39 @@ def _summary(role: str, result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _approvals(runs: Runs, run_id: str) -> Iterator[AuditFact]:
+    """Derive what the rows of requests say. Decisions of people are not derived: their entries are
+    written in the transactions of the decisions, and one without an entry was written otherwise.
+    """
     for approval in runs.approvals(run_id):
-        source = f"{run_id}/approval/{approval['number']}"
-        request_facts = {"approval": approval["number"], "arguments_hash": approval["arguments_hash"]}
-        request_facts |= {name: approval["policy"].get(name) for name in ("step", "argv")}
-        requested = {
-            **request_facts,
-            "reason": approval["reason"],
-            "needed": approval["needed"],
-            "until": approval["expires_at"],
+        by_gate = {
+            f"{run_id}/approval/{approval['number']}/decided/{number}"
+            for number, decision in enumerate(approval["decisions"], 1)
+            if (decision["by"], decision["how"]) == ("gate", "deny")
         }
-        requested["group"] = approval["policy"].get("group")
-        yield AuditFact(f"{source}/asked", run_id, approval["requested_at"], "approval.asked", "executor", requested)
-        for number, decision in enumerate(approval["decisions"], 1):
-            content = {**request_facts, "how": decision["how"], "via": decision["via"], "note": decision["note"]}
-            if decision["how"] == "edit":
-                content["argv"] = approval["edited_arguments"].get("argv")
-            name, actor = f"{source}/decided/{number}", decision["by"]
-            yield AuditFact(name, run_id, decision["at"], "approval.decided", actor, content)
-        if approval["status"] == "expired":
-            yield AuditFact(
-                f"{source}/expired", run_id, approval["expires_at"], "approval.expired", "time", request_facts
-            )
+        for fact in approval_facts(approval):
+            if fact.kind != "approval.decided" or fact.source in by_gate:
+                yield fact
+
+
+def approval_facts(approval: Mapping[str, Any]) -> Iterator[AuditFact]:
+    """Derive the facts of one request, with its decisions."""
+    run_id, policy = approval["run_id"], approval["policy"]
+    source = f"{run_id}/approval/{approval['number']}"
+    request_facts = {"approval": approval["number"], "arguments_hash": approval["arguments_hash"]}
+    request_facts |= {name: policy.get(name) for name in ("step", "argv")}
+    requested = {**request_facts, "reason": approval["reason"], "needed": approval["needed"]}
+    requested |= {name: policy.get(name) for name in ("group", "members", "requester", "ttl_s")}
+    requested["policy_sha256"] = sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()
+    yield AuditFact(f"{source}/asked", run_id, approval["requested_at"], "approval.asked", "executor", requested)
+    last_edit = max((n for n, each in enumerate(approval["decisions"], 1) if each["how"] == "edit"), default=0)
+    for number, decision in enumerate(approval["decisions"], 1):
+        content = {**request_facts, **{name: decision[name] for name in ("how", "via", "note", "of", "signature")}}
+        if number == last_edit:
+            content["argv"] = (approval["edited_arguments"] or {}).get("argv")
+        name, actor = f"{source}/decided/{number}", decision["by"]
+        yield AuditFact(name, run_id, decision["at"], "approval.decided", actor, content)
+    if approval["status"] == "expired":
+        yield AuditFact(f"{source}/expired", run_id, approval["expires_at"], "approval.expired", "time", request_facts)
 
 
 def _calls(runs: Runs, run_id: str, role: str) -> Iterator[AuditFact]:

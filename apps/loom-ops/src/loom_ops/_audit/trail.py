@@ -22,14 +22,14 @@ from loom_ops._errors import AuditError
 from loom_ops._tables import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     import apsw
 
     from loom_ops._audit.chain import AuditFact, ChainBreak
 
-__all__ = ["AuditTrail", "open_trail"]
+__all__ = ["AuditTrail", "append_facts", "open_trail"]
 
 _MIGRATIONS: Final = (
     """
@@ -86,17 +86,8 @@ class AuditTrail:
 
         Durability: they are on disk when this returns, all or none.
         """
-        written = 0
         with self._tables.transaction() as db:
-            head = _head(db)
-            for fact in facts:
-                if db.execute("SELECT 1 FROM audit WHERE source = ?", (fact.source,)).fetchone():
-                    continue
-                entry = entry_after(head, fact)
-                db.execute(_INSERT, _row(entry))
-                head = AuditHead(entry.number, entry.hash)
-                written += 1
-        return written
+            return append_facts(db, facts)
 
     def head(self) -> AuditHead | None:
         """Return number and hash of the newest entry; None when the trail is empty."""
@@ -118,6 +109,21 @@ class AuditTrail:
             head: A head that was printed earlier; its entry must still exist, unchanged.
         """
         return chain_breaks(self.entries(), head)
+
+
+def append_facts(db: apsw.Connection, facts: Iterable[AuditFact]) -> int:
+    """Write the facts that are not recorded yet, inside an open transaction; return their
+    number. The table exists.
+    """
+    head, written = _head(db), 0
+    for fact in facts:
+        if db.execute("SELECT 1 FROM audit WHERE source = ?", (fact.source,)).fetchone():
+            continue
+        entry = entry_after(head, fact)
+        db.execute(_INSERT, _row(entry))
+        head = AuditHead(entry.number, entry.hash)
+        written += 1
+    return written
 
 
 @contextmanager

@@ -68,6 +68,7 @@ class ServedChats:
             via="http",
             note=decision.note,
             arguments=decision.arguments,
+            shown=request["final_hash"],
         )
 
     async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer, caller: Caller) -> None:

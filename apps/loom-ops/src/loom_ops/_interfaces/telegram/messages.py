@@ -8,7 +8,7 @@ from loom_agents.cli import shown_hash, visible
 from loom_runner.run_ids import root_run_id
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 
-from loom_ops._approvals.requests import edit_lines, whole_step_text
+from loom_ops._approvals.requests import edit_lines, final_text
 from loom_ops._commands.allow_rules import argv_text
 from loom_ops._interfaces.telegram.tables import code_of
 
@@ -40,7 +40,7 @@ def approval_text(request: Request) -> str:
 
 def _whole_text(request: Request) -> str:
     policy = request["policy"]
-    lines = [f"{root_run_id(request['run_id'])} waits for approval", f"what: {whole_step_text(request)}"]
+    lines = [f"{root_run_id(request['run_id'])} waits for approval", f"what: {final_text(request)}"]
     lines += edit_lines(request)
     if policy.get("argv"):
         lines.append(f"undo: {argv_text(policy['undo']) if policy.get('undo') else 'none'}")
