@@ -11,6 +11,8 @@ export function Request({ request, mayDecide, onDecided }: Props) {
   const [problem, setProblem] = useState("");
   const [isSending, setSending] = useState(false);
   const isPending = request.status === "pending";
+  // Where several people decide, or a product's policy does, an edit is no approval: others approve it.
+  const isProposal = request.needed > 1 || Boolean(request.policy.product);
 
   async function decide(decision: "approve" | "deny") {
     const body: Fields = { decision, note, arguments_hash: request.arguments_hash };
@@ -26,6 +28,7 @@ export function Request({ request, mayDecide, onDecided }: Props) {
     setProblem("");
     try {
       const { not_resumed } = await send<{ not_resumed: string | null }>(`${place(request.run_id)}/approvals/${request.number}`, body);
+      setEdited(null);
       if (not_resumed) setProblem(`Decided; but ${not_resumed}`);
       onDecided();
     } catch (error) {
@@ -64,7 +67,7 @@ export function Request({ request, mayDecide, onDecided }: Props) {
         <div class="decide">
           <input aria-label="note" placeholder="A note; the model reads it" value={note} onInput={(e) => setNote(e.currentTarget.value)} />
           <button class="yes" disabled={isSending} onClick={() => decide("approve")}>
-            {edited === null ? "Approve" : "Approve as edited"}
+            {edited === null ? "Approve" : isProposal ? "Propose these arguments" : "Approve as edited"}
           </button>
           <button class="no" disabled={isSending} onClick={() => decide("deny")}>
             Deny

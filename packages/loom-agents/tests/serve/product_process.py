@@ -31,6 +31,13 @@ async def slow() -> str:
 POLICY = {"argv": ["touch", "a file", "it's"], "undo": "untouch", "group": "oncall", "requester": "eve"}
 
 
+def _asked(arguments: Mapping[str, Any]) -> Ask:
+    """Ask two people where the text says so."""
+    if "two people" in arguments["text"]:
+        return Ask("it touches", needed=2)
+    return Ask("it touches", policy=POLICY)
+
+
 class Model:
     name = "tiny"
 
@@ -59,7 +66,7 @@ class Product:
             store=self.store,
             tools=tools,
             observers=[heard],
-            gate=lambda c: Ask("it touches", policy=POLICY) if c.name == "touch" else Allow(),
+            gate=lambda c: _asked(c.arguments) if c.name == "touch" else Allow(),
         )
 
     async def start(self, run_id: str, request: Mapping[str, Any], heard: Any, caller: Any) -> None:

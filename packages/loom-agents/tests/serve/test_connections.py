@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PRODUCT = Path(__file__).parent / "product_process.py"
-LIMITS = "connections=8, connections_per_client=6, streams_per_token=2, head_s=0.6, body_s=0.6, unread_s=0.6"
+LIMITS = "connections=8, connections_per_client=6, streams_per_token=2, head_s=1.0, body_s=0.6, unread_s=0.6"
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +95,10 @@ def test_a_body_that_nobody_reads_is_cut(connect: Callable[..., socket.socket]) 
 
 def test_a_client_within_the_limits_keeps_its_connection(connect: Callable[..., socket.socket]) -> None:
     connection = connect()
-    for _ in range(4):
+    for _ in range(9):
         connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
-        time.sleep(0.3)
+        time.sleep(0.15)
 
 
 def test_one_address_and_all_together_have_a_limited_number_of_connections(
