@@ -1,5 +1,6 @@
 """Slow clients and many connections, with raw sockets on loopback."""
 
+import http.client
 import socket
 import subprocess
 import sys
@@ -93,12 +94,17 @@ def test_a_body_that_nobody_reads_is_cut(connect: Callable[..., socket.socket]) 
     assert b" 200 " in drip(connection, b"x").partition(b"\r\n")[0]
 
 
-def test_a_client_within_the_limits_keeps_its_connection(connect: Callable[..., socket.socket]) -> None:
-    connection = connect()
+def test_a_client_within_the_limits_keeps_its_connection(server: tuple[int, str]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server[0], timeout=5)
+    connection.connect()
+    first = connection.sock
     for _ in range(9):
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
+        connection.request("GET", "/healthz")
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (200, b'{"status":"ok"}')
         time.sleep(0.15)
+    assert connection.sock is first
+    connection.close()
 
 
 def test_one_address_and_all_together_have_a_limited_number_of_connections(
