@@ -1,7 +1,7 @@
 // One tool call that waits for approval: what it would do, why it needs approval, and the decision.
 import { useState } from "preact/hooks";
 import { type Approval, type Fields, type Json, Refused, place, send } from "./api";
-import { clock, tone, until } from "./format";
+import { clock, tone, until, visible } from "./format";
 
 type Props = { request: Approval; mayDecide: boolean; onDecided: () => void };
 
@@ -41,7 +41,7 @@ export function Request({ request, mayDecide, onDecided }: Props) {
   return (
     <article class={`request ${isPending ? "open" : ""}`} aria-label={`approval ${request.run_id}#r${request.number}`}>
       <h3>
-        <code>{request.tool}</code>
+        <code>{visible(request.tool)}</code>
         <span class={`pill t-${tone(request.status)}`}>{request.status}</span>
         <span class="faint">
           {request.ancestors.length > 0 && `${request.name} `}#r{request.number}
@@ -49,7 +49,7 @@ export function Request({ request, mayDecide, onDecided }: Props) {
           {request.needed > 1 ? `, needs ${request.needed} people` : ""}
         </span>
       </h3>
-      {request.reason && <p class="reason">{request.reason}</p>}
+      {request.reason && <p class="reason">{visible(request.reason)}</p>}
       <Edit request={request} />
       <Policy request={request} />
       {edited === null ? (
@@ -60,7 +60,7 @@ export function Request({ request, mayDecide, onDecided }: Props) {
       {request.decisions.map((decision) => (
         <p class="decision" key={decision.at}>
           {decision.how} by {decision.by} ({decision.via}) at {clock(decision.at)}
-          {decision.note && <q>{decision.note}</q>}
+          {decision.note && <q>{visible(decision.note)}</q>}
         </p>
       ))}
       {isPending && mayDecide && (
@@ -130,7 +130,7 @@ function Policy({ request }: { request: Approval }) {
   );
 }
 
-const text = (value: Json) => (typeof value === "string" ? value : JSON.stringify(value));
+const text = (value: Json) => visible(typeof value === "string" ? value : JSON.stringify(value));
 const shell = (words: Json[]) => words.map((word) => quoted(text(word))).join(" ");
 const quoted = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
 
@@ -141,7 +141,7 @@ function Arguments({ tool, given }: { tool: string; given: Fields }) {
   }
   if (tool === "write_file" && typeof text === "string") return <Lines title={String(path)} lines={signed("+", text)} />;
   if (tool === "apply_patch" && typeof patch === "string") return <Lines title="patch" lines={patch.split("\n")} />;
-  return <pre class="arguments">{JSON.stringify(given, null, 2)}</pre>;
+  return <pre class="arguments">{visible(JSON.stringify(given, null, 2))}</pre>;
 }
 
 const signed = (sign: string, text: string) => text.replace(/\n$/, "").split("\n").map((line) => `${sign} ${line}`);
@@ -150,10 +150,10 @@ function Lines({ title, lines }: { title: string; lines: string[] }) {
   const kind = (line: string) => (line.startsWith("+") ? "plus" : line.startsWith("-") ? "minus" : "");
   return (
     <div class="arguments">
-      <div class="mono faint">{title}</div>
+      <div class="mono faint">{visible(title)}</div>
       <pre>
         {lines.map((line, index) => (
-          <span key={index} class={kind(line)}>{`${line}\n`}</span>
+          <span key={index} class={kind(line)}>{`${visible(line)}\n`}</span>
         ))}
       </pre>
     </div>

@@ -159,6 +159,7 @@ def test_an_edited_request_is_shown_as_a_difference_and_a_stale_page_cannot_appr
     assert "+ text: line 3 <b>evil" in shown
     assert "2 people must still approve" in shown
     assert page.get_by_label("arguments as JSON").count() == 0
+    assert "\u202e" not in page.locator("body").inner_text()
     shoot(page, "serve-edited")
     stale.get_by_role("button", name="Approve", exact=True).click()
     stale.get_by_role("alert").get_by_text("are not those you saw").wait_for()
