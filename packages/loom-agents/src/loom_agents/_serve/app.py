@@ -290,10 +290,10 @@ class _Routes:
         return start
 
     async def _send_message(self, run_id: str, caller: Caller, body: Mapping[str, Any]) -> JSONResponse:
+        self.owners.require(self.runs.get(run_id), caller, "send a message to")
         message = body.get("message")
         if not isinstance(message, str) or not message.strip() or body.keys() != {"message"}:
             raise HTTPException(400, 'cannot send this: it is not {"message": "..."}.')
-        self.owners.require(self.runs.get(run_id), caller, "send a message to")
         await self.worker.begin(run_id, lambda observer: self.product.send_message(run_id, message, observer))
         return _accepted(run_id)
 
@@ -303,10 +303,10 @@ class _Routes:
         return _accepted(run_id)
 
     async def _cancel(self, run_id: str, caller: Caller, body: Mapping[str, Any]) -> dict[str, Any]:
+        self.owners.require(self.runs.get(run_id), caller, "cancel")
         note = body.get("note", "")
         if not isinstance(note, str):
             raise HTTPException(400, "cannot cancel: `note` is not a text.")
-        self.owners.require(self.runs.get(run_id), caller, "cancel")
         cancelled = await self.engine.cancel(run_id=run_id, by=caller.name, note=note)
         for each in cancelled:
             self.worker.stop_driving(each)
