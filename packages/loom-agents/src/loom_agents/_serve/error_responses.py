@@ -1,6 +1,7 @@
 """The responses for errors: one shape, one status for each kind."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -10,8 +11,12 @@ from loom_runner.errors import IllegalMove, LeaseLost, RunExists, UnknownApprova
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from loom_agents._errors import AgentError, ModelError, NotPermittedError
+from loom_agents._tools.argument_difference import visible
 
 __all__ = ["error_response"]
+
+_MAX_CHARACTERS: Final = 900
+"""Messages quote what a client sent, which may be long."""
 
 
 async def error_response(request: Request, exc: Exception) -> JSONResponse:
@@ -26,15 +31,18 @@ async def error_response(request: Request, exc: Exception) -> JSONResponse:
         where = ".".join(map(str, first["loc"]))
         return _error(400, "Refused", f"cannot read the request: {where}: {first['msg'].lower()}.")
     if isinstance(exc, NotPermittedError):
-        return _error(403, "Refused", " ".join(str(exc).split()))
+        return _error(403, "Refused", str(exc))
     status = _status_of(exc)
     if status == 500:  # its text is for the log of the server, not for the client
         return _error(500, "InternalError", "cannot answer: this is an error of the server; its log has the reason.")
-    return _error(status, type(exc).__name__, " ".join(str(exc).split()))
+    return _error(status, type(exc).__name__, str(exc))
 
 
 def _error(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": {"type": kind, "message": message}}, status, headers)
+    line = visible(" ".join(message.split()))
+    if len(line) > _MAX_CHARACTERS:
+        line = f"{line[:_MAX_CHARACTERS]}..."
+    return JSONResponse({"error": {"type": kind, "message": line}}, status, headers)
 
 
 def _status_of(exc: Exception) -> int:

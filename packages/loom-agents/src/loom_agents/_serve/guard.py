@@ -6,6 +6,7 @@ reads responses would delay streams.
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, TypeAlias
 
@@ -53,7 +54,7 @@ class Guard:
             await _refuse(send, 421, f"cannot answer: {host!r} is not a name of this server.")
             return
         length = headers.get(b"content-length", "0")
-        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+        if not re.fullmatch(r"[0-9]{1,12}", length) or int(length) > MAX_BODY_BYTES:
             await _refuse(send, 413, _TOO_LONG)
             return
         read, refused = 0, False
