@@ -132,6 +132,7 @@ class DecisionService:
                 arguments = self._edited(request, arguments)
             except LoomOpsError as exc:
                 raise LoomOpsError(f"cannot {what}: {exc}", run_id=request["run_id"]) from exc
+        root = root_run_id(request["run_id"])
         decided = await self.engine.decide(
             run_id=request["run_id"],
             number=request["number"],
@@ -141,9 +142,8 @@ class DecisionService:
             note=note,
             arguments=arguments,
             shown=request["final_hash"],
-            authority=self._authority(),
+            authority=self._authority(root),
         )
-        root = root_run_id(request["run_id"])
         update_audit_trail(self.runs, root, self.database)
         return Decided(decided, None if decided["status"] == "pending" else root)
 
@@ -164,6 +164,7 @@ class DecisionService:
 
         Durability: resolution and audit entry are on disk when this returns.
         """
+        root = root_run_id(run_id)
         in_doubt = [row for row in self.runs.doubts(run_id) if row["id"] == f"{run_id}#{call}"]
         for request in self.runs.approvals(run_id):
             if any((request["key"], request["step_index"]) == (row["key"], row["step_index"]) for row in in_doubt):
@@ -177,9 +178,8 @@ class DecisionService:
             result=result,
             decided_by=person.name,
             via=person.via,
-            authority=self._authority(),
+            authority=self._authority(root),
         )
-        root = root_run_id(run_id)
         update_audit_trail(self.runs, root, self.database)
         return root
 
@@ -212,9 +212,8 @@ class DecisionService:
                 run_id=request["run_id"],
             )
 
-    def _authority(self) -> Authority:
-        with open_trail(self.database):
-            pass  # the table exists when the decision is written
+    def _authority(self, root: str) -> Authority:
+        update_audit_trail(self.runs, root, self.database)  # what came before the decision
         return Authority(PRODUCT, lambda db, after: append_facts(db, approval_facts(after)), self.sign)
 
     def _edited(self, request: Request, arguments: Mapping[str, Any]) -> dict[str, Any]:

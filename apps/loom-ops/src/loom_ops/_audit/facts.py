@@ -34,11 +34,14 @@ _RESULT_MEMBERS: Final = {"planner": ("steps", "reason", "model"), "verifier": (
 def update_audit_trail(runs: Runs, run_id: str, database: Path) -> AuditHead | None:
     """Record what happened to a run and its children since the last time; return the head.
 
+    Decisions of people are not recorded here: the entry of each was written in its transaction, and
+    a decision without an entry was not made by loom-ops.
+
     Durability: it is on disk when this returns.
     """
     with open_trail(database) as trail:
         recorded = {entry.source for entry in trail.entries(run_id)}
-        facts = [fact for fact in audit_facts(runs, run_id) if fact.source not in recorded]
+        facts = [fact for fact in audit_facts(runs, run_id) if fact.source not in recorded and not _is_of_person(fact)]
         trail.append(sorted(facts, key=lambda fact: fact.at))
         return trail.head()
 
@@ -63,7 +66,8 @@ def audit_facts(runs: Runs, run_id: str) -> Iterator[AuditFact]:
         },
     )
     for member in (run, *runs.children(run_id)):
-        yield from _approvals(runs, member["run_id"])
+        for approval in runs.approvals(member["run_id"]):
+            yield from approval_facts(approval)
         role = "supervisor" if member is run else child_name(member["run_id"])
         if role != "verifier":
             yield from _calls(runs, member["run_id"], role)
@@ -82,19 +86,8 @@ def _summary(role: str, result: dict[str, Any]) -> dict[str, Any]:
     return {name: result.get(name) for name in _RESULT_MEMBERS.get(role, ("outcome", "why", "verified"))}
 
 
-def _approvals(runs: Runs, run_id: str) -> Iterator[AuditFact]:
-    """Derive what the rows of requests say. Decisions of people are not derived: their entries are
-    written in the transactions of the decisions, and one without an entry was written otherwise.
-    """
-    for approval in runs.approvals(run_id):
-        by_gate = {
-            f"{run_id}/approval/{approval['number']}/decided/{number}"
-            for number, decision in enumerate(approval["decisions"], 1)
-            if (decision["by"], decision["how"]) == ("gate", "deny")
-        }
-        for fact in approval_facts(approval):
-            if fact.kind != "approval.decided" or fact.source in by_gate:
-                yield fact
+def _is_of_person(fact: AuditFact) -> bool:
+    return fact.kind == "approval.decided" and fact.actor != "gate"
 
 
 def approval_facts(approval: Mapping[str, Any]) -> Iterator[AuditFact]:

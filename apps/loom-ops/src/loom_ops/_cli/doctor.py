@@ -30,7 +30,7 @@ def findings(site: Site, database: Path) -> Iterator[tuple[str, bool, str]]:
     groups = ", ".join(site.groups) or "none; operators is the owner of the database"
     settings = "loom-ops.toml" if site.is_written else "none, the defaults are used"
     yield "settings", True, f"{settings}; groups: {groups}"
-    yield "you", True, f"{local_person()} (user of the operating system)"
+    yield "you", True, f"{local_person(site)} (user of the operating system)"
     try:
         rules = load_rules(site.rules)
         yield "rules", True, f"{len(rules.rules)} in {rules.source}"
