@@ -1,4 +1,6 @@
-"""A client of the server: scopes, owners, revoked tokens, other host names, other pages, runbooks."""
+"""A client of the server: scopes, owners, revoked tokens, other host names, other pages,
+runbooks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Hostile bodies, ids and parameters: each is refused in one line, and every view stays readable."""
+"""Hostile bodies, ids and parameters: each is refused in one line, and every view stays
+readable.
+"""
 
 from __future__ import annotations
 

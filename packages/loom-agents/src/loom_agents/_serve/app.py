@@ -36,7 +36,7 @@ from sse_starlette import EventSourceResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from loom_agents._errors import AgentError
-from loom_agents._serve.bodies import optional_object, required_object
+from loom_agents._serve.bodies import JSON_BODY, optional_object, required_object
 from loom_agents._serve.error_responses import error_response
 from loom_agents._serve.event_view import EventViews
 from loom_agents._serve.metrics import metrics_text
@@ -182,9 +182,9 @@ class _Routes:
             return {"name": caller.name, "scopes": sorted(caller.scopes), **about}
 
         app.get("/v1/runs", dependencies=[read])(self._list)
-        app.post("/v1/runs", status_code=202)(self._start_route(run, lambda body: body))
+        app.post("/v1/runs", status_code=202, openapi_extra=JSON_BODY)(self._start_route(run, lambda body: body))
         for path, to_start_request in getattr(self.product, "start_routes", {}).items():
-            app.post(path, status_code=202)(self._start_route(run, to_start_request))
+            app.post(path, status_code=202, openapi_extra=JSON_BODY)(self._start_route(run, to_start_request))
         app.get("/v1/approvals", dependencies=[read])(self._approvals)
         one = "/v1/runs/{run_id:path}"
 
@@ -204,7 +204,7 @@ class _Routes:
         app.get(f"{one}/explain", dependencies=[read])(self._explain)
         app.get(f"{one}/trace.html", dependencies=[read])(self._trace)
 
-        @app.post(f"{one}/messages", status_code=202)
+        @app.post(f"{one}/messages", status_code=202, openapi_extra=JSON_BODY)
         async def send_message(run_id: str, caller: Annotated[Caller, run], body: Required) -> JSONResponse:
             return await self._send_message(run_id, caller, body)
 
@@ -212,11 +212,11 @@ class _Routes:
         async def resume(run_id: str, caller: Annotated[Caller, run]) -> JSONResponse:
             return await self._resume(run_id, caller)
 
-        @app.post(f"{one}/cancel")
+        @app.post(f"{one}/cancel", openapi_extra=JSON_BODY)
         async def cancel(run_id: str, caller: Annotated[Caller, run], body: Optional) -> dict[str, Any]:
             return await self._cancel(run_id, caller, body)
 
-        @app.post(f"{one}/approvals/{{number}}")
+        @app.post(f"{one}/approvals/{{number}}", openapi_extra=JSON_BODY)
         async def decide(
             run_id: str, number: int, caller: Annotated[Caller, approve], body: Required
         ) -> dict[str, Any]:

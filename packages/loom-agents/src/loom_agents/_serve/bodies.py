@@ -13,9 +13,11 @@ from typing import Any, Final, NoReturn
 from fastapi import HTTPException, Request
 from starlette.requests import ClientDisconnect
 
-__all__ = ["MAX_DEPTH", "optional_object", "parse_object", "required_object"]
+__all__ = ["JSON_BODY", "MAX_DEPTH", "optional_object", "parse_object", "required_object"]
 
 MAX_DEPTH: Final = 64
+JSON_BODY: Final = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
+"""How the OpenAPI description shows a body that is read here."""
 _MAX_INTEGER: Final = 2**63
 _NO_BRACKETS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[^"\[\]{}]+', re.DOTALL)
 """What is no bracket outside of a text: texts, closed or not, and everything else."""

@@ -52,7 +52,9 @@ class Owners:
         self._tables.close()
 
     def of(self, runs: Iterable[Mapping[str, Any]]) -> dict[str, str | None]:
-        """Return the owner of each run, by its id; None for a run that was not started over HTTP."""
+        """Return the owner of each run, by its id; None for a run that was not started over
+        HTTP.
+        """
         roots = {run["run_id"]: self._root(run) for run in runs}
         known = {root["run_id"]: root["created_at"] for root in roots.values()}
         rows = self._tables.rows(_SELECT, (json.dumps(list(known)),))
