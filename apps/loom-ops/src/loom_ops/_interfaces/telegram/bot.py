@@ -214,7 +214,8 @@ class _TelegramInterface:
         return None if person.name == person.identity else person
 
     async def _handle_button(self, query: CallbackQuery) -> None:
-        code, *shown, verdict = (query.data or "").split(":")
+        parts = (query.data or "").split(":")
+        code, shown, verdict = parts[0], parts[1:-1], parts[-1]
         message = self.tables.find(code)
         request = None if message is None else self._request_of(message)
         if message is None or request is None or verdict not in ("approve", "deny"):
