@@ -64,6 +64,7 @@ def rows_now() -> set[tuple[Any, ...]]:
 def _files_of_products(folder: Path) -> list[Path]:
     from datetime import UTC, datetime
 
+    from loom_agents._serve.owners import Owners
     from loom_agents._workspace.undo.change_rows import ChangeRows
     from loom_ops._audit.trail import AuditTrail
     from loom_ops._interfaces.telegram.tables import TelegramTables
@@ -71,7 +72,7 @@ def _files_of_products(folder: Path) -> list[Path]:
     from loom_runner._store.sqlite.event_log import EventLog
 
     runs, undo = folder / "runs.sqlite", folder / "runs.sqlite-undo"
-    for product in (EventLog, AuditTrail, TelegramTables, Memory):
+    for product in (EventLog, AuditTrail, TelegramTables, Memory, Owners):
         product(str(runs)).close()
     with ChangeRows(undo, lambda: datetime.now(UTC), lambda run: run)._opened():  # noqa: SLF001  (makes its tables)
         pass

@@ -15,6 +15,9 @@
     webhook = "https://hooks.example.org/ops"
     secret_env = "LOOM_OPS_WEBHOOK_SECRET"
 
+    [serve]
+    runbooks = ["fix-api"]     # those that can be started over HTTP; without it, all of the site
+
     [telegram]
     token_env = "TELEGRAM_TOKEN"
     chat = 12345
@@ -48,6 +51,7 @@ _KNOWN: Final[Mapping[str, Mapping[str, type] | type]] = {
     "groups": {},
     "people": {},
     "notify": {"webhook": str, "secret_env": str, "apprise": list},
+    "serve": {"runbooks": list},
     "telegram": {"token_env": str, "chat": int, "people": dict, "base_url": str},
 }
 
@@ -66,6 +70,8 @@ class Site:
         groups: The names of the people of each group.
         people: For each person that is described, the identities that are this person:
             `os:alice`, `os:alice@host`, `token:alice`, `telegram:123`.
+        served_runbooks: The names of the runbooks that can be started over HTTP; None for all
+            that the site knows by name.
         telegram_people: The name of the person of each Telegram user id.
         is_written: Whether there is a settings file.
     """
@@ -78,6 +84,7 @@ class Site:
     webhook: str | None = None
     webhook_secret_env: str | None = None
     apprise: tuple[str, ...] = ()
+    served_runbooks: tuple[str, ...] | None = None
     telegram_token_env: str = "TELEGRAM_TOKEN"  # noqa: S105 - the name of a variable
     telegram_chat: int | None = None
     telegram_people: Mapping[str, str] = field(default_factory=dict)
@@ -123,6 +130,7 @@ def _site(data: dict[str, Any], path: Path) -> Site:
         webhook=notify.get("webhook"),
         webhook_secret_env=notify.get("secret_env"),
         apprise=tuple(notify.get("apprise", ())),
+        served_runbooks=_served_runbooks(data, path),
         telegram_token_env=telegram.get("token_env", "TELEGRAM_TOKEN"),
         telegram_chat=telegram.get("chat"),
         telegram_people=telegram.get("people", {}),
@@ -175,6 +183,15 @@ def _people(data: Mapping[str, Any], path: Path) -> dict[str, tuple[str, ...]]:
                 )
         people[name] = tuple(found)
     return people
+
+
+def _served_runbooks(data: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
+    names = data.get("serve", {}).get("runbooks")
+    if names is None:
+        return None
+    if not all(isinstance(name, str) and name and "/" not in name for name in names):
+        raise LoomOpsError(f'cannot read {path}: serve.runbooks is not a list of names. Write ["fix-api"].')
+    return tuple(names)
 
 
 def _check_type(value: object, kind: type, where: str, path: Path) -> None:

@@ -1,8 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from loom_ops._errors import LoomOpsError, RunbookError
-from loom_ops._runbook.catalog import choose_runbook, find_runbook, known_runbooks
+from loom_ops._runbook.catalog import choose_runbook, find_runbook, known_runbooks, served_runbook
 from loom_ops._site import Site
 
 OWN = "---\ntitle: Coffee machine\nmatch: [coffee]\n---\n1. Descale it.\n"
@@ -54,3 +55,27 @@ def test_a_runbook_with_errors_is_not_skipped(site: Site) -> None:
     (site.runbooks / "broken.md").write_text("```run id=a wait=1\nargv: [ls]\n```\n")
     with pytest.raises(RunbookError, match="cannot use runbooks/broken.md: line 1"):
         choose_runbook(site, "api latency")
+
+
+def test_a_client_starts_only_runbooks_of_the_folder_and_starters(site: Site, tmp_path: Path) -> None:
+    (site.runbooks / "coffee.md").write_text(OWN)
+    (tmp_path / "outside.md").write_text(OWN.replace("coffee", "outside"))
+    (site.runbooks / "link.md").symlink_to(tmp_path / "outside.md")
+    (site.runbooks / "within.md").symlink_to("coffee.md")
+    assert served_runbook(site, "coffee", "x")[0] == "runbooks/coffee.md"
+    assert served_runbook(site, "within", "x")[0] == "runbooks/within.md"
+    assert served_runbook(site, "api-latency", "x")[0] == "starter:api-latency.md"
+    for name in ("link", "outside.md", str(tmp_path / "outside.md"), "../outside", "coffee.md", ""):
+        with pytest.raises(LoomOpsError, match="this server does not offer it"):
+            served_runbook(site, name, "x")
+    with pytest.raises(LoomOpsError, match="none matches"):
+        served_runbook(site, None, "outside")
+
+
+def test_the_settings_can_list_what_is_offered(site: Site) -> None:
+    (site.runbooks / "coffee.md").write_text(OWN)
+    limited = replace(site, served_runbooks=("coffee",))
+    assert served_runbook(limited, None, "coffee")[0] == "runbooks/coffee.md"
+    for name in ("api-latency", None):
+        with pytest.raises(LoomOpsError):
+            served_runbook(limited, name, "api latency")

@@ -16,7 +16,8 @@ from loom_ops._site import Site
 from loom_ops._team.executor import executor_step
 from loom_ops._team.states import ExecutorState, RunRequest, VerifierState
 from loom_ops._team.verifier import verifier_step
-from loom_runner import AgentRunner, Authority, SQLiteStore, ToolRegistry
+from loom_runner import AgentRunner, SQLiteStore, ToolRegistry
+from loom_runner.authority import Authority
 
 BOOK = """\
 ---

@@ -12,6 +12,7 @@ export type Row = {
   step_index: number;
   updated_at?: string;
   parent_run_id: string | null;
+  owner: string | null;
   accepts_messages?: boolean;
   turn?: number;
   usage?: { input_tokens: number; output_tokens: number; cost_usd: number | null };
@@ -27,6 +28,8 @@ export type Approval = {
   arguments: Fields;
   arguments_hash: string;
   edited_arguments: Fields | null;
+  difference: string[];
+  edit_notes: string[];
   reason: string;
   needed: number;
   expires_at: string | null;

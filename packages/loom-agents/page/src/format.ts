@@ -31,3 +31,8 @@ export function tone(status: string): string {
   if (["waiting", "approval", "question", "pending", "paused"].includes(status)) return "wait";
   return "quiet";
 }
+
+/** A text with escapes for characters that are not shown, or that reorder others: nobody decides about what looks different. */
+export function visible(text: string): string {
+  return text.replace(/[^\P{C}\n\t]|[\p{Zl}\p{Zp}]|(?! )\p{Zs}/gu, (found) => `\\u{${found.codePointAt(0)!.toString(16)}}`);
+}

@@ -3,7 +3,7 @@ import { render } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { type Approval, type Me, Refused, type Row, ask, follow, send, signIn } from "./api";
 import { Request } from "./approval";
-import { tone } from "./format";
+import { tone, visible } from "./format";
 import { Composer, RunView } from "./run";
 import "./style.css";
 
@@ -152,7 +152,7 @@ function Desk({ me }: { me: Me }) {
                   <b>{depth ? run.name : run.run_id}</b>
                   <span class={`pill t-${tone(run.display_status)}`}>{run.display_status}</span>
                 </span>
-                <span class="faint brief">{run.title}</span>
+                <span class="faint brief">{visible(run.title)}</span>
                 {waiting(run.run_id) > 0 && <span class="count">{waiting(run.run_id)} to decide</span>}
               </button>
             </li>

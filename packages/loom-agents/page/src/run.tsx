@@ -98,6 +98,7 @@ export function RunView({ runId, me, nudge, below, onChange }: Props) {
   const pending = [...run.approvals.filter((request) => request.status === "pending"), ...below];
   const decided = run.approvals.filter((request) => request.status !== "pending");
   const may = (scope: string) => me.scopes.includes(scope) || me.scopes.includes("admin");
+  const mayAct = me.scopes.includes("admin") || (me.scopes.includes("run") && run.owner === me.name);
   const isOver = ["completed", "cancelled"].includes(run.status);
   return (
     <main class="run">
@@ -113,12 +114,12 @@ export function RunView({ runId, me, nudge, below, onChange }: Props) {
           <a class="link" href={`${place(runId)}/trace.html`} target="_blank" rel="noopener">
             Trace
           </a>
-          {may("run") && !isOver && ["failed", "paused", "running", "created"].includes(run.status) && (
+          {mayAct && !isOver && ["failed", "paused", "running", "created"].includes(run.status) && (
             <button class="link" onClick={() => act("resume", {})}>
               Resume
             </button>
           )}
-          {may("run") && !isOver && (
+          {mayAct && !isOver && (
             <button class="link danger" onClick={() => act("cancel", {})}>
               Cancel run
             </button>
@@ -144,7 +145,7 @@ export function RunView({ runId, me, nudge, below, onChange }: Props) {
       )}
       {run.question && <p class="question">{run.question}</p>}
       <Transcript run={run} live={live} />
-      {may("run") && run.accepts_messages && ["answered", "question"].includes(run.display_status) && (
+      {mayAct && run.accepts_messages && ["answered", "question"].includes(run.display_status) && (
         <Composer label={run.question ? "Answer" : "Send"} onSend={(message) => act("messages", { message })} />
       )}
       <details open>

@@ -1,7 +1,7 @@
 // The conversation, as it is stored, and what the model is saying right now.
 import { useState } from "preact/hooks";
 import type { Json, Message, Run } from "./api";
-import { tone } from "./format";
+import { tone, visible } from "./format";
 
 export function Transcript({ run, live }: { run: Run; live: string }) {
   const given = new Map<string, Message>();
@@ -13,7 +13,7 @@ export function Transcript({ run, live }: { run: Run; live: string }) {
         return (
           <div key={index} class={`message ${message.role}`}>
             <span class="who">{message.role === "user" ? "you" : message.model || "model"}</span>
-            {message.text && <div class="said">{message.text}</div>}
+            {message.text && <div class="said">{visible(message.text)}</div>}
             {message.tool_calls?.map((call) => (
               <Call key={call.id} name={call.name} given={call.arguments} answer={given.get(call.id)} />
             ))}
@@ -23,7 +23,7 @@ export function Transcript({ run, live }: { run: Run; live: string }) {
       {live && (
         <div class="message assistant live" aria-live="polite">
           <span class="who">now</span>
-          <div class="said">{live}</div>
+          <div class="said">{visible(live)}</div>
         </div>
       )}
     </section>
@@ -42,7 +42,7 @@ function Call({ name, given, answer }: { name: string; given: Json; answer?: Mes
       </button>
       {isOpen && (
         <pre class="arguments">
-          {JSON.stringify(given, null, 2)}
+          {visible(JSON.stringify(given, null, 2))}
           {answer ? `\n\n${text(answer.payload)}` : ""}
         </pre>
       )}
@@ -50,9 +50,9 @@ function Call({ name, given, answer }: { name: string; given: Json; answer?: Mes
   );
 }
 
-const text = (value: Json | undefined) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
+const text = (value: Json | undefined) => visible(typeof value === "string" ? value : JSON.stringify(value, null, 2) ?? "");
 
 function brief(given: Json): string {
-  const line = JSON.stringify(given);
+  const line = visible(JSON.stringify(given));
   return line.length > 90 ? `${line.slice(0, 87)}...` : line;
 }

@@ -38,6 +38,10 @@ from loom_runner.cli_base import (
 from loom_runner.errors import CommandError
 from loom_runner.run_ids import is_within, request_id
 
+from loom_agents._serve.request_rows import shown_hash
+from loom_agents._serve.token_commands import token_commands
+from loom_agents._tools.argument_difference import argument_difference, edit_notes, final_arguments, visible
+
 if TYPE_CHECKING:
     from loom_runner import SQLiteStore
 
@@ -47,9 +51,15 @@ __all__ = [
     "BareFlags",
     "CommandLine",
     "Request",
+    "argument_difference",
+    "edit_notes",
+    "final_arguments",
     "request_name",
     "requests_in_tree",
     "serve_options",
+    "shown_hash",
+    "token_commands",
+    "visible",
 ]
 
 Request: TypeAlias = Mapping[str, Any]

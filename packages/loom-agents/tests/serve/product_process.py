@@ -1,4 +1,4 @@
-"""Serve a small product for the tests: `product_process.py DATABASE [PORT]`.
+"""Serve a small product for the tests: `product_process.py DATABASE [PORT [LIMITS]]`.
 
 Its model streams three words and calls a tool: `slow` if the message asks for it, else `touch`,
 which needs an approval.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loom_agents import AgentError, AgentState, Coordinator, ModelReply, ToolCall, UserMessage
-from loom_agents.serve import Decision, NotPermittedError, serve
+from loom_agents.serve import Decision, Limits, NotPermittedError, serve
 from loom_runner import AgentRunner, Allow, Ask, LocalEngine, SQLiteStore, ToolRegistry
 from loom_runner.cli_base import run_async
 
@@ -29,6 +29,13 @@ async def slow() -> str:
 
 
 POLICY = {"argv": ["touch", "a file", "it's"], "undo": "untouch", "group": "oncall", "requester": "eve"}
+
+
+def _asked(arguments: Mapping[str, Any]) -> Ask:
+    """Ask two people where the text says so."""
+    if "two people" in arguments["text"]:
+        return Ask("it touches", needed=2)
+    return Ask("it touches", policy=POLICY)
 
 
 class Model:
@@ -59,10 +66,10 @@ class Product:
             store=self.store,
             tools=tools,
             observers=[heard],
-            gate=lambda c: Ask("it touches", policy=POLICY) if c.name == "touch" else Allow(),
+            gate=lambda c: _asked(c.arguments) if c.name == "touch" else Allow(),
         )
 
-    async def start(self, run_id: str, request: Mapping[str, Any], heard: Any) -> None:
+    async def start(self, run_id: str, request: Mapping[str, Any], heard: Any, caller: Any) -> None:
         if not isinstance(request.get("message"), str):
             raise AgentError("cannot start: there is no message. Say something.")
         state = AgentState().with_user(request["message"]).to_json()
@@ -111,5 +118,11 @@ class Product:
 
 if __name__ == "__main__":
     port = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    work = serve(Product(sys.argv[1]), port=port, on_ready=lambda address, token: print(address, token, flush=True))
+    limits = Limits(**eval(f"dict({sys.argv[3]})")) if len(sys.argv) > 3 else None
+    work = serve(
+        Product(sys.argv[1]),
+        port=port,
+        limits=limits,
+        on_ready=lambda address, token: print(address, token, flush=True),
+    )
     run_async(work)

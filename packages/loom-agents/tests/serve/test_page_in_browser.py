@@ -141,6 +141,30 @@ def test_arguments_are_edited_and_invalid_json_is_reported(open_page: Any) -> No
     page.get_by_text("Done: touched two").wait_for()
 
 
+def test_an_edited_request_is_shown_as_a_difference_and_a_stale_page_cannot_approve_it(
+    open_page: Any, served: Served
+) -> None:
+    page, stale = open_page(), open_page(theme="dark")
+    start(page, "for two people\nline 2\nline 3 <b>\u202egood")
+    stale.get_by_label("waiting for approval").get_by_role("button", name="run-0").click()
+    stale.get_by_role("button", name="Approve", exact=True).wait_for()
+    stale.route("**/v1/runs/run-0", lambda route: route.abort())  # it does not learn of the edit
+    page.get_by_role("button", name="Edit arguments").click()
+    page.get_by_label("arguments as JSON").fill('{"text": "for two people\\nline 2\\nline 3 <b>evil"}')
+    page.get_by_role("button", name="Propose these arguments").click()
+    edit = page.get_by_label("edited", exact=True)
+    edit.get_by_text("edited by local").wait_for()
+    shown = edit.inner_text()
+    assert "- text: line 3 <b>\\u202egood" in shown
+    assert "+ text: line 3 <b>evil" in shown
+    assert "2 people must still approve" in shown
+    assert page.get_by_label("arguments as JSON").count() == 0
+    assert "\u202e" not in page.locator("body").inner_text()
+    shoot(page, "serve-edited")
+    stale.get_by_role("button", name="Approve", exact=True).click()
+    stale.get_by_role("alert").get_by_text("are not those you saw").wait_for()
+
+
 def test_two_pages_show_the_same_and_a_second_decision_is_refused(open_page: Any) -> None:
     one, two = open_page(), open_page(theme="dark", width=700)
     start(one, "both")

@@ -1,6 +1,5 @@
 """The HTTP interface on loopback: permissions, streams of events, approvals, shutdown."""
 
-import hashlib
 import http.client
 import json
 import signal
@@ -15,9 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from loom_agents import AgentError
 from loom_agents._serve.guard import host_name
-from loom_agents._serve.tokens import Tokens
 from loom_runner.store import Status
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -145,13 +142,8 @@ def test_a_run_is_started_approved_and_answered(server: Server) -> None:
     assert run["approvals"] == [request]
     decided = server.post("/v1/runs/whole/approvals/1", {"decision": "approve", "note": "go"})
     assert (decided.status, decided.json["approval"]["status"]) == (200, "approved")
-    assert decided.json["approval"]["decisions"][0] | {"at": ""} == {
-        "by": "local",
-        "how": "approve",
-        "at": "",
-        "via": "http",
-        "note": "go",
-    }
+    decision = decided.json["approval"]["decisions"][0]
+    assert (decision["by"], decision["how"], decision["via"], decision["note"]) == ("local", "approve", "http", "go")
     run = server.until("whole", "answered")
     assert run["answer"] == "Done: touched the file"
     assert [call["name"] for call in run["tool_calls"]] == ["touch"]
@@ -457,39 +449,3 @@ def test_events_continue_at_the_next_server(own_server: Server) -> None:
         whole = [next(event for event in events if "id" in event) for _ in range(6)]
     with own_server.stream("/v1/runs/r/events", last=seen[-1]["id"]) as events:
         assert [*seen, *(next(event for event in events if "id" in event) for _ in range(4))] == whole
-
-
-def test_a_token_file_gives_each_caller_its_scopes(tmp_path: Path) -> None:
-    digest = hashlib.sha256(b"secret").hexdigest()
-    file = tmp_path / "tokens.toml"
-    file.write_text(f'[alice]\nsha256 = "{digest}"\nscopes = ["read", "approve"]\n')
-    tokens = Tokens.of_file(file)
-    alice = tokens.caller("secret")
-    assert alice is not None
-    assert (alice.name, [alice.may(scope) for scope in ("read", "run", "approve", "admin")]) == (
-        "alice",
-        [True, False, True, False],
-    )
-    assert tokens.caller("other") is None
-    assert Tokens.of_file(file).of_session(tokens.open_session(alice)) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "it has no tokens"),
-        ("x", "not TOML"),
-        ("a = 1", "exactly `sha256` and `scopes`"),
-        ('[a]\nsha256 = "00"\nscopes = ["read"]', "not 64 hexadecimal digits"),
-        (f'[a]\nsha256 = "{"0" * 64}"\nscopes = ["all"]', "not among read, run, approve, admin"),
-        (f'[a]\nsha256 = "{"0" * 64}"\nscopes = []', "not among"),
-        (f'[a]\nsha256 = "{"0" * 64}"\nscopes = ["read"]\ntoken = "x"', "exactly"),
-    ],
-)
-def test_an_invalid_token_file_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "t.toml").write_text(text)
-    with pytest.raises(AgentError, match="^cannot (read|use) ") as error:
-        Tokens.of_file(tmp_path / "t.toml")
-    assert message in str(error.value)
-    with pytest.raises(AgentError, match="no such file"):
-        Tokens.of_file(tmp_path / "none.toml")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final
 
-from loom_agents.cli import Request, request_name, requests_in_tree
+from loom_agents.cli import Request, argument_difference, edit_notes, request_name, requests_in_tree, visible
 
 from loom_ops._commands.allow_rules import argv_text
 from loom_ops._errors import LoomOpsError
@@ -12,7 +13,7 @@ from loom_ops._errors import LoomOpsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MIN_HASH", "choose_request", "decision_words", "final_text", "step_text"]
+__all__ = ["MIN_HASH", "choose_request", "decision_words", "edit_lines", "final_text", "step_text"]
 
 MIN_HASH: Final = 8
 """How many characters of a hash name what a person was shown."""
@@ -61,14 +62,25 @@ def decision_words(request: Request) -> tuple[str, ...]:
 
 
 def step_text(request: Request) -> str:
-    """Return the command of the step, or the name of its tool."""
-    policy = request["policy"]
-    return argv_text(policy["argv"]) if policy.get("argv") else str(request["tool"])
+    """Return the command of the step, or the name of its tool, in one short line."""
+    argv = request["policy"].get("argv")
+    return argv_text(argv) if argv else visible(str(request["tool"]))
 
 
 def final_text(request: Request) -> str:
-    """Return what an approval starts now: the command as it was edited, or what is done by hand."""
+    """Return what an approval starts now, not shortened: the command as it was edited, or what is
+    done by hand.
+    """
     final = request["edited_arguments"] or request["arguments"]
-    if isinstance(final.get("argv"), list):
-        return argv_text([str(word) for word in final["argv"]])
-    return str(final.get("text") or request["tool"])
+    argv = final.get("argv")
+    if isinstance(argv, list):
+        return visible(shlex.join(str(word) for word in argv))
+    return visible(str(final.get("text") or request["tool"]))
+
+
+def edit_lines(request: Request) -> list[str]:
+    """Return who has edited a request, what is void, and the difference; empty without an edit."""
+    edited = request["edited_arguments"]
+    if edited is None:
+        return []
+    return [*edit_notes(request), *argument_difference(request["arguments"], edited)]

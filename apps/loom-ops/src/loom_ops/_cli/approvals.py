@@ -87,9 +87,10 @@ def _decide(
 
 def _show(request: Request, db: str) -> None:
     """Print what is approved, and ask on a terminal; an edited step needs its hash without one."""
-    from loom_ops._approvals.requests import decision_words, final_text
+    from loom_ops._approvals.requests import decision_words, edit_lines, final_text
 
-    for line in (f"what  {final_text(request)}", f"why   {request['reason']}"):
+    edits = [f"edit  {line}" for line in edit_lines(request)]
+    for line in (f"what  {final_text(request)}", f"why   {request['reason']}", *edits):
         write_error(f"{request_name(request)}  {line}")
     if sys.stdin.isatty():
         click.confirm("Approve it?", abort=True, err=True)
@@ -116,7 +117,7 @@ def approvals(*, run_id: str | None, every: bool, db: str, output: Output | None
     """List the steps that wait for approval."""
     from loom_runner import Runs
 
-    from loom_ops._approvals.requests import step_text
+    from loom_ops._approvals.requests import MIN_HASH, edit_lines, final_text
 
     with LOOM_OPS.open_database(db) as store:
         found = requests_in_tree(Runs(store).approvals(pending_only=not every), run_id)
@@ -126,11 +127,15 @@ def approvals(*, run_id: str | None, every: bool, db: str, output: Output | None
         return
     for row in found:
         policy = row["policy"]
-        write_line(f"{request_name(row)}  {row['status']}  {step_text(row)}")
+        write_line(f"{request_name(row)}  {row['status']}  {final_text(row)}")
         write_line(f"    why   {row['reason']}")
         write_line(f"    who   {policy.get('group')}, requested by {policy.get('requester')}")
         if row["expires_at"]:
             write_line(f"    until {row['expires_at'][:16]}Z")
+        if row["status"] == "pending":
+            write_line(f"    hash  {row['final_hash'][: MIN_HASH + 4]}")
+        for line in edit_lines(row):
+            write_line(f"    edit  {line}")
         for decision in row["decisions"]:
             note = f": {decision['note']}" if decision["note"] else ""
             write_line(f"    {decision['how']} by {decision['by']} ({decision['via']}){note}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from loom_agents.cli import token_commands
 
 from loom_ops._cli.approvals import APPROVAL_COMMANDS
 from loom_ops._cli.audit import audit
@@ -11,6 +12,7 @@ from loom_ops._cli.memory import memory
 from loom_ops._cli.reports import REPORT_COMMANDS
 from loom_ops._cli.servers import SERVER_COMMANDS
 from loom_ops._cli.site import SITE_COMMANDS
+from loom_ops._errors import LOOM_OPS
 
 __all__ = ["cli"]
 
@@ -36,5 +38,6 @@ for command in (
     *SERVER_COMMANDS,
     audit,
     memory,
+    token_commands(LOOM_OPS.translate_agent_errors),
 ):
     cli.add_command(command)

@@ -19,7 +19,7 @@ from loom_ops._errors import LoomOpsError
 from loom_ops._incidents.models import choose_model, stored_model
 from loom_ops._memory.facts import Memory, as_untrusted_text
 from loom_ops._run_ids import check_new_incident_id, incident_id
-from loom_ops._runbook.catalog import choose_runbook, find_runbook
+from loom_ops._runbook.catalog import choose_runbook, find_runbook, served_runbook
 from loom_ops._runbook.inputs import input_values
 from loom_ops._runbook.parse import require_runbook
 from loom_ops._team.states import RunRequest
@@ -47,6 +47,7 @@ def build_request(
     drill: bool,
     model: str,
     requester: Person | None = None,
+    is_served: bool = False,
 ) -> RunRequest:
     """Build the request of a new run: choose the runbook, check its inputs, set up a drill.
 
@@ -59,13 +60,17 @@ def build_request(
         drill: Whether the user requested a drill.
         requester: Who requests the run, as the interface has proven; None for the user of this
             process.
+        is_served: Whether a client of the server requests it, which can start only what it offers.
 
     Raises:
         LoomOpsError: No runbook fits, or an input is missing or wrong.
     """
     check_new_incident_id(run_id)
     choose_model(model)  # report a model that cannot be used now, not during the run
-    source, text = choose_runbook(site, incident) if runbook is None else find_runbook(site, runbook)
+    if is_served:
+        source, text = served_runbook(site, runbook, incident)
+    else:
+        source, text = choose_runbook(site, incident) if runbook is None else find_runbook(site, runbook)
     chosen = require_runbook(text, source)
     is_bare = not (site.is_written or site.runbooks.exists() or site.rules.exists() or inputs)
     folder = None

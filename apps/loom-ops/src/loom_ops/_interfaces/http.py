@@ -102,6 +102,7 @@ class IncidentProduct:
             drill=False,
             model=MOCK if request.get("plan") == "all" else self.model,
             requester=self._person(caller),
+            is_served=True,
         )
         state = SupervisorState(built, known=known_facts(self.database, incident))
         with serve_drill(built):

@@ -12,10 +12,12 @@ from loom_ops._runbook.model import STARTER_PREFIX
 from loom_ops._runbook.parse import read_text, require_runbook
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from loom_ops._runbook.model import Runbook
     from loom_ops._site import Site
 
-__all__ = ["choose_runbook", "find_runbook", "known_runbooks"]
+__all__ = ["choose_runbook", "find_runbook", "known_runbooks", "served_runbook"]
 
 
 def known_runbooks(site: Site) -> list[tuple[str, str]]:
@@ -49,8 +51,40 @@ def find_runbook(site: Site, named: str) -> tuple[str, str]:
     )
 
 
-def choose_runbook(site: Site, incident: str) -> tuple[str, str]:
+def served_runbook(site: Site, named: str | None, incident: str) -> tuple[str, str]:
+    """Return source and text of a runbook that a client of the server may start.
+
+    These are the runbooks of the site's folder and the starters, or those of them that the
+    settings list. A file is never read by a path of the client, nor through a link that leaves the
+    folder.
+
+    Args:
+        named: The name that the client gave; None chooses by the words of the incident.
+
+    Raises:
+        LoomOpsError: There is no such runbook, or it is not served.
+    """
+    folder = site.runbooks.resolve()
+    served: dict[str, tuple[str, str]] = {}
+    for source, text in known_runbooks(site):
+        name = Path(source.removeprefix(STARTER_PREFIX)).stem
+        is_within = source.startswith(STARTER_PREFIX) or (site.runbooks / f"{name}.md").resolve().parent == folder
+        if is_within and (site.served_runbooks is None or name in site.served_runbooks):
+            served[name] = (source, text)
+    if named is None:
+        return choose_runbook(site, incident, among=served.values())
+    if named not in served:
+        raise LoomOpsError(
+            f"cannot find the runbook {named!r}: this server does not offer it. It offers: {', '.join(served)}."
+        )
+    return served[named]
+
+
+def choose_runbook(site: Site, incident: str, *, among: Iterable[tuple[str, str]] | None = None) -> tuple[str, str]:
     """Return source and text of the best matching runbook for an incident.
+
+    Args:
+        among: Source and text of the runbooks to choose from; None for all that are known.
 
     Raises:
         LoomOpsError: None matches.
@@ -59,7 +93,7 @@ def choose_runbook(site: Site, incident: str) -> tuple[str, str]:
     words = set(re.findall(r"[a-z0-9]+", incident.lower()))
     best: tuple[int, str, str] | None = None
     names = []
-    for source, text in known_runbooks(site):
+    for source, text in known_runbooks(site) if among is None else among:
         runbook = require_runbook(text, source)
         names.append(runbook.name)
         score = _score(runbook, words)

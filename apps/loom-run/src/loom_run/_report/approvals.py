@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from loom_agents.cli import Request
+from loom_agents.cli import Request, argument_difference, edit_notes, final_arguments
 from loom_runner.cli_base import Output, plural, styled_status, write_line, write_rows
 
 from loom_run._chat.approvals import request_label
@@ -48,10 +48,11 @@ def decision_text(decision: Mapping[str, Any]) -> str:
 def _lines(requests: Sequence[Request]) -> Iterable[str]:
     for request in requests:
         until = f", expires {request['expires_at']}" if request["expires_at"] else ""
-        edited = request["edited_arguments"]
         yield f"{request_label(request)}  {styled_status(request['status'])}  {request['reason']}{until}"
-        for line in preview(request["tool"], request["arguments"] if edited is None else edited):
+        for line in preview(request["tool"], final_arguments(request)):
             yield f"    {line}"
+        for line in [*edit_notes(request), *argument_difference(request["arguments"], final_arguments(request))]:
+            yield f"    edit {line}"
         for decision in request["decisions"]:
             note = f": {decision['note']}" if decision["note"] else ""
             yield printable(f"    {decision['how']} by {decision['by']} ({decision['via']}) {decision['at']}{note}")

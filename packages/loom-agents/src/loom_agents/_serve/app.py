@@ -5,9 +5,9 @@
 | `GET /` | | the page; it contains no data |
 | `POST /v1/session` | any | a browser's cookie for the token in the header |
 | `GET /v1/runs`, `GET /v1/runs/ID` | read | |
-| `POST /v1/runs` | run | starts a run; 202. `Idempotency-Key` (or `run_id`) names it, so that it can be sent twice |
+| `POST /v1/runs` | run | starts a run of the token's name; 202. To send it twice: `Idempotency-Key` or `run_id` |
 | a product's own (`start_routes`) | run | starts a run, too |
-| `POST /v1/runs/ID/messages`, `/resume`, `/cancel` | run | |
+| `POST /v1/runs/ID/messages`, `/resume`, `/cancel` | run | own runs; with `admin`, all |
 | `GET /v1/runs/ID/events`, `GET /v1/events` | read | SSE; continues exactly after `Last-Event-ID` |
 | `GET /v1/runs/ID/explain`, `/trace.html` | read | |
 | `GET /v1/approvals` | read | |
@@ -22,27 +22,30 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import quote
 
 import anyio
-from fastapi import Body, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from loom_runner import EventLog, LocalEngine, RunBusy, RunnerError, StoreError, UnknownRun, UsageError
-from loom_runner.errors import IllegalMove, LeaseLost, RunExists, UnknownApproval, UnknownToolCall
-from loom_runner.run_ids import ancestor_run_ids, child_name
+from loom_runner import EventLog, LocalEngine, RunnerError
+from loom_runner.run_ids import child_name
 from prometheus_client import CONTENT_TYPE_LATEST
 from sse_starlette import EventSourceResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from loom_agents._errors import AgentError, ModelError, NotPermittedError
+from loom_agents._errors import AgentError
+from loom_agents._serve.bodies import JSON_BODY, optional_object, required_object
+from loom_agents._serve.error_responses import error_response
 from loom_agents._serve.event_view import EventViews
 from loom_agents._serve.metrics import metrics_text
+from loom_agents._serve.owners import Owners
 from loom_agents._serve.page import CONTENT_SECURITY_POLICY, page_html, page_script, page_style
 from loom_agents._serve.product import Decision, Product
-from loom_agents._serve.stream import Hub, event_stream
-from loom_agents._serve.tokens import Caller, Scope, Tokens
+from loom_agents._serve.request_rows import request_row, shown_hash
+from loom_agents._serve.stream import Hub, StreamLimit, event_stream
+from loom_agents._serve.tokens import SESSION_MAX_S, Caller, Scope, Tokens
 from loom_agents._serve.worker import Worker
 
 __all__ = ["build_app"]
@@ -51,19 +54,24 @@ _PAGE_HEADER: Final = "x-loom-page"
 _PING_S: Final = 15
 _DECISIONS: Final = ("approve", "deny", "edit")
 
+Required: TypeAlias = Annotated[dict[str, Any], Depends(required_object)]
+Optional: TypeAlias = Annotated[dict[str, Any], Depends(optional_object)]
+"""The JSON object in the body of a request."""
 
-def build_app(product: Product, tokens: Tokens) -> FastAPI:
+
+def build_app(product: Product, tokens: Tokens, *, streams_per_token: int = 32) -> FastAPI:
     """Build the application. It opens the event log when it starts, and stops its work when it
     stops.
 
     Args:
         product: What is served.
         tokens: Who may do what.
+        streams_per_token: The event streams that one token may have open.
     """
-    routes = _Routes(product, tokens)
+    routes = _Routes(product, tokens, streams_per_token)
     app = FastAPI(title=product.name, version="1", docs_url=None, redoc_url=None, lifespan=routes.lifespan)
-    for error in (RunnerError, AgentError, StarletteHTTPException, RequestValidationError):
-        app.add_exception_handler(error, _error_response)
+    for error in (RunnerError, AgentError, StarletteHTTPException, RequestValidationError, Exception):
+        app.add_exception_handler(error, error_response)
     routes.add_to(app)
     return app
 
@@ -78,13 +86,15 @@ def cookie_name(request: Request) -> str:
 class _Routes:
     """Answer the requests."""
 
-    def __init__(self, product: Product, tokens: Tokens) -> None:
+    def __init__(self, product: Product, tokens: Tokens, streams_per_token: int) -> None:
         self.product = product
         self.tokens = tokens
+        self.streams = StreamLimit(streams_per_token)
         self.store = product.store
         self.engine = LocalEngine(self.store)
         self.runs = self.engine.runs
         self.views = EventViews(self.runs)
+        self.owners: Owners
         self.log: EventLog
         self.hub: Hub
         self.worker: Worker
@@ -94,6 +104,7 @@ class _Routes:
         """Open the log and start the worker; stop them with the server."""
         del app
         self.log = EventLog(self.store.address)
+        self.owners = Owners(self.store.address, self.runs)
         self.hub = Hub(self.log)
         self.worker = Worker(self.product, self.hub)
         watching = asyncio.create_task(self.hub.watch())
@@ -102,23 +113,32 @@ class _Routes:
         finally:
             watching.cancel()
             await self.worker.stop()
+            self.owners.close()
             self.log.close()
 
     # ------------------------------------------------------------------ authentication
 
+    def _find_caller(self, request: Request, *, is_use: bool = True) -> Caller | None:
+        """Return the caller with the token or the session of a request, as it is valid now."""
+        if "authorization" in request.headers:
+            token = _bearer_token(request)
+            return None if token is None else self.tokens.caller(token)
+        return self.tokens.of_session(request.cookies.get(cookie_name(request), ""), is_use=is_use)
+
     async def _caller(self, request: Request) -> Caller:
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        if kind:
-            caller = self.tokens.caller(token.strip()) if kind.lower() == "bearer" else None
-        else:
-            caller = self.tokens.of_session(request.cookies.get(cookie_name(request), ""))
-            # A browser adds the cookie to requests of other sites' pages, too, but not this header.
-            if caller is not None and request.method != "GET" and _PAGE_HEADER not in request.headers:
-                raise HTTPException(403, f"cannot take this from a page: the header {_PAGE_HEADER} is missing.")
+        caller = self._find_caller(request)
+        # A browser adds the cookie to requests of other sites' pages, too, but not this header.
+        is_page = "authorization" not in request.headers
+        if caller is not None and is_page and request.method != "GET" and _PAGE_HEADER not in request.headers:
+            raise HTTPException(403, f"cannot take this from a page: the header {_PAGE_HEADER} is missing.")
         if caller is None:
             advice = "Send the header `Authorization: Bearer TOKEN`, or open the address that the server printed."
             raise HTTPException(401, f"cannot authenticate the request. {advice}", {"www-authenticate": "Bearer"})
         return caller
+
+    def _may_still_read(self, request: Request) -> bool:
+        caller = self._find_caller(request, is_use=False)
+        return caller is not None and caller.may("read")
 
     def require(self, scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
         """Return a dependency that requires a scope."""
@@ -147,8 +167,13 @@ class _Routes:
 
         @app.post("/v1/session")
         async def session(request: Request, response: Response, caller: Annotated[Caller, anyone]) -> dict[str, Any]:
-            secret = self.tokens.open_session(caller)
-            response.set_cookie(cookie_name(request), secret, httponly=True, samesite="strict", path="/")
+            token = _bearer_token(request)
+            secret = None if token is None else self.tokens.open_session(token)
+            if secret is None:  # a session that could open another one would never end
+                raise HTTPException(403, "cannot open a session: it needs the token itself, not another session.")
+            response.set_cookie(
+                cookie_name(request), secret, httponly=True, samesite="strict", path="/", max_age=SESSION_MAX_S
+            )
             return {"name": caller.name, "scopes": sorted(caller.scopes)}
 
         @app.get("/v1/session")
@@ -157,27 +182,43 @@ class _Routes:
             return {"name": caller.name, "scopes": sorted(caller.scopes), **about}
 
         app.get("/v1/runs", dependencies=[read])(self._list)
-        starts = {"/v1/runs": lambda body: body, **getattr(self.product, "start_routes", {})}
-        for path, to_start_request in starts.items():
-            app.post(path, status_code=202)(self._start_route(to_start_request, run))
-        app.get("/v1/events", dependencies=[read])(self._all_events)
+        app.post("/v1/runs", status_code=202, openapi_extra=JSON_BODY)(self._start_route(run, lambda body: body))
+        for path, to_start_request in getattr(self.product, "start_routes", {}).items():
+            app.post(path, status_code=202, openapi_extra=JSON_BODY)(self._start_route(run, to_start_request))
         app.get("/v1/approvals", dependencies=[read])(self._approvals)
         one = "/v1/runs/{run_id:path}"
-        app.get(f"{one}/events", dependencies=[read])(self._events)
+
+        @app.get("/v1/events")
+        async def all_events(
+            request: Request, caller: Annotated[Caller, read], after: str | None = None
+        ) -> EventSourceResponse:
+            return self._stream(None, request, caller, after)
+
+        @app.get(f"{one}/events")
+        async def events(
+            run_id: str, request: Request, caller: Annotated[Caller, read], after: str | None = None
+        ) -> EventSourceResponse:
+            self.runs.get(run_id)
+            return self._stream(run_id, request, caller, after)
+
         app.get(f"{one}/explain", dependencies=[read])(self._explain)
         app.get(f"{one}/trace.html", dependencies=[read])(self._trace)
-        app.post(f"{one}/messages", status_code=202, dependencies=[run])(self._send_message)
-        app.post(f"{one}/resume", status_code=202, dependencies=[run])(self._resume)
 
-        @app.post(f"{one}/cancel")
-        async def cancel(
-            run_id: str, caller: Annotated[Caller, run], body: Annotated[dict[str, Any] | None, Body()] = None
-        ) -> dict[str, Any]:
-            return await self._cancel(run_id, caller, body or {})
+        @app.post(f"{one}/messages", status_code=202, openapi_extra=JSON_BODY)
+        async def send_message(run_id: str, caller: Annotated[Caller, run], body: Required) -> JSONResponse:
+            return await self._send_message(run_id, caller, body)
 
-        @app.post(f"{one}/approvals/{{number}}")
+        @app.post(f"{one}/resume", status_code=202, dependencies=[Depends(optional_object)])
+        async def resume(run_id: str, caller: Annotated[Caller, run]) -> JSONResponse:
+            return await self._resume(run_id, caller)
+
+        @app.post(f"{one}/cancel", openapi_extra=JSON_BODY)
+        async def cancel(run_id: str, caller: Annotated[Caller, run], body: Optional) -> dict[str, Any]:
+            return await self._cancel(run_id, caller, body)
+
+        @app.post(f"{one}/approvals/{{number}}", openapi_extra=JSON_BODY)
         async def decide(
-            run_id: str, number: int, caller: Annotated[Caller, approve], body: Annotated[dict[str, Any], Body()]
+            run_id: str, number: int, caller: Annotated[Caller, approve], body: Required
         ) -> dict[str, Any]:
             return await self._decide(run_id, number, caller, body)
 
@@ -203,54 +244,66 @@ class _Routes:
 
     async def _list(self, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, Any]:
         seq = self.log.last()  # before the runs, so that a client that follows from here misses nothing
-        return {"seq": seq, "runs": [self._row(run) for run in self.runs.list(limit=limit)]}
+        found = self.runs.list(limit=limit)
+        owners = self.owners.of(found)
+        return {"seq": seq, "runs": [self._row(run, owners[run["run_id"]]) for run in found]}
 
     async def _show(self, run_id: str) -> dict[str, Any]:
         seq = self.log.last()
         run = self.runs.get(run_id)
         calls = [dict(call) for call in self.runs.tool_calls(run_id)]
-        approvals = [_request_row(row) for row in self.runs.approvals(run_id)]
-        row = self._row(run) | {"wait": run["wait"], "error": run["error"], "seq": seq}
+        approvals = [request_row(row) for row in self.runs.approvals(run_id)]
+        row = self._row(run, self.owners.of([run])[run_id]) | {"wait": run["wait"], "error": run["error"], "seq": seq}
         return row | {"tool_calls": calls, "approvals": approvals, **self.product.details(run)}
 
-    def _row(self, run: Mapping[str, Any]) -> dict[str, Any]:
+    def _row(self, run: Mapping[str, Any], owner: str | None) -> dict[str, Any]:
         names = ("run_id", "status", "step_index", "created_at", "updated_at", "parent_run_id")
-        return {name: run[name] for name in names} | {"name": child_name(run["run_id"])} | self.product.summary(run)
+        row = {name: run[name] for name in names} | {"name": child_name(run["run_id"]), "owner": owner}
+        return row | self.product.summary(run)
 
-    async def _start(self, request: Request, body: dict[str, Any], caller: Caller) -> JSONResponse:
+    async def _start(self, request: Request, caller: Caller, body: dict[str, Any]) -> JSONResponse:
         named = request.headers.get("idempotency-key") or body.pop("run_id", None)
         if named is not None and (not isinstance(named, str) or not named):
             raise HTTPException(400, "cannot start: `run_id` is not a text.")
         run_id = named or self.product.new_run_id()
-        await self.worker.begin(run_id, lambda observer: self.product.start(run_id, body, observer, caller))
+        existing = self.runs.find(run_id)
+        if existing is not None:
+            self.owners.require(existing, caller, "start")
+        else:
+            self.owners.claim(run_id, caller)
+        try:
+            await self.worker.begin(run_id, lambda observer: self.product.start(run_id, body, observer, caller))
+        except Exception:
+            self.owners.release(run_id, caller)
+            raise
+        self.owners.confirm(run_id)
         return _accepted(run_id)
 
     def _start_route(
-        self, to_start_request: Callable[[dict[str, Any]], dict[str, Any]], run: Any
+        self, run: Any, to_start_request: Callable[[dict[str, Any]], dict[str, Any]]
     ) -> Callable[..., Any]:
         """Build a route that starts a run."""
 
-        async def start(
-            request: Request, caller: Annotated[Caller, run], body: Annotated[dict[str, Any], Body()]
-        ) -> JSONResponse:
-            return await self._start(request, to_start_request(body), caller)
+        async def start(request: Request, caller: Annotated[Caller, run], body: Required) -> JSONResponse:
+            return await self._start(request, caller, to_start_request(body))
 
         return start
 
-    async def _send_message(self, run_id: str, body: Annotated[dict[str, Any], Body()]) -> JSONResponse:
+    async def _send_message(self, run_id: str, caller: Caller, body: Mapping[str, Any]) -> JSONResponse:
+        self.owners.require(self.runs.get(run_id), caller, "send a message to")
         message = body.get("message")
         if not isinstance(message, str) or not message.strip() or body.keys() != {"message"}:
             raise HTTPException(400, 'cannot send this: it is not {"message": "..."}.')
-        self.runs.get(run_id)
         await self.worker.begin(run_id, lambda observer: self.product.send_message(run_id, message, observer))
         return _accepted(run_id)
 
-    async def _resume(self, run_id: str) -> JSONResponse:
-        self.runs.get(run_id)
+    async def _resume(self, run_id: str, caller: Caller) -> JSONResponse:
+        self.owners.require(self.runs.get(run_id), caller, "resume")
         await self.worker.begin(run_id, lambda observer: self.product.resume(run_id, observer))
         return _accepted(run_id)
 
     async def _cancel(self, run_id: str, caller: Caller, body: Mapping[str, Any]) -> dict[str, Any]:
+        self.owners.require(self.runs.get(run_id), caller, "cancel")
         note = body.get("note", "")
         if not isinstance(note, str):
             raise HTTPException(400, "cannot cancel: `note` is not a text.")
@@ -262,7 +315,7 @@ class _Routes:
 
     async def _approvals(self, run_id: str | None = None, *, pending: bool = True) -> dict[str, Any]:
         rows = self.runs.approvals(run_id, pending_only=pending)
-        return {"approvals": [_request_row(row) for row in rows]}
+        return {"approvals": [request_row(row) for row in rows]}
 
     async def _decide(self, run_id: str, number: int, caller: Caller, body: Mapping[str, Any]) -> dict[str, Any]:
         kind, note, arguments = body.get("decision"), body.get("note", ""), body.get("arguments")
@@ -276,15 +329,14 @@ class _Routes:
             code = 410 if request["status"] == "expired" else 409
             raise HTTPException(code, f"cannot decide {run_id}#{number}: it is {request['status']}.")
         shown = body.get("arguments_hash")
-        if shown != request["final_hash"] and (shown is not None or request["edited_arguments"] is not None):
-            edited = "" if request["edited_arguments"] is None else " It was edited since it was requested."
-            raise HTTPException(
-                409, f"cannot decide {run_id}#{number}: its arguments are not those you saw.{edited} Look at it again."
-            )
-        decided = await self.product.decide(request, Decision(kind, note, arguments), caller)
+        is_unseen = shown is None and kind != "deny" and request["edited_arguments"] is not None
+        if is_unseen or shown not in (None, shown_hash(request)):
+            why = "its arguments are not those you saw. Look at it again"
+            raise HTTPException(409, f"cannot decide {run_id}#{number}: {why}, then send its `arguments_hash`.")
+        decided = await self.product.decide(request, Decision(kind, note, arguments, shown), caller)
         self.hub.wake()
         stopped = None if decided["status"] == "pending" else await self.worker.resume(self._root(run_id))
-        return {"approval": _request_row(decided), "not_resumed": stopped}
+        return {"approval": request_row(decided), "not_resumed": stopped}
 
     def _root(self, run_id: str) -> str:
         """Return the run that drives this one: the topmost of its parents."""
@@ -302,14 +354,7 @@ class _Routes:
             await asyncio.to_thread(self.runs.write_trace, run_id, page)
             return HTMLResponse(page.read_text())
 
-    async def _events(self, run_id: str, request: Request, after: str | None = None) -> EventSourceResponse:
-        self.runs.get(run_id)
-        return self._stream(run_id, request, after)
-
-    async def _all_events(self, request: Request, after: str | None = None) -> EventSourceResponse:
-        return self._stream(None, request, after)
-
-    def _stream(self, run_id: str | None, request: Request, after: str | None) -> EventSourceResponse:
+    def _stream(self, run_id: str | None, request: Request, caller: Caller, after: str | None) -> EventSourceResponse:
         given = request.headers.get("last-event-id", after) or "0"
         seq = int(given) if given.isascii() and given.isdigit() and len(given) < 19 else -1
         is_unknown = not 0 <= seq <= self.log.last()
@@ -322,8 +367,10 @@ class _Routes:
             after=0 if is_unknown else seq,
             is_unknown=is_unknown,
             stopping=stopping,
+            is_permitted=lambda: self._may_still_read(request),
         )
-        return EventSourceResponse(
+        return self.streams.response(
+            caller.name,
             events,
             ping=_PING_S,
             headers={"x-accel-buffering": "no"},
@@ -332,54 +379,11 @@ class _Routes:
         )
 
 
+def _bearer_token(request: Request) -> str | None:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
+
+
 def _accepted(run_id: str) -> JSONResponse:
     where = f"/v1/runs/{quote(run_id, safe='')}"
     return JSONResponse({"run_id": run_id, "events": f"{where}/events"}, 202, {"location": where})
-
-
-def _request_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to a request what a client needs: the name of its run and the ids of the runs above that,
-    and the hash of what an approval allows now, which the client sends back with a decision about
-    exactly this.
-    """
-    return {
-        **row,
-        "name": child_name(row["run_id"]),
-        "ancestors": ancestor_run_ids(row["run_id"]),
-        "arguments_hash": row["final_hash"],
-    }
-
-
-async def _error_response(request: Request, exc: Exception) -> JSONResponse:
-    """Return every error in one shape: {"error": {"type", "message"}}."""
-    del request
-    if isinstance(exc, StarletteHTTPException):
-        detail = str(exc.detail)
-        text = detail if detail.startswith("cannot ") else f"cannot answer: {detail.lower()}."
-        return _error(exc.status_code, "Refused", text, exc.headers)
-    if isinstance(exc, RequestValidationError):
-        first = exc.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        return _error(400, "Refused", f"cannot read the request: {where}: {first['msg'].lower()}.")
-    if isinstance(exc, NotPermittedError):
-        return _error(403, "Refused", " ".join(str(exc).split()))
-    return _error(_status_of(exc), type(exc).__name__, " ".join(str(exc).split()))
-
-
-def _error(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": {"type": kind, "message": message}}, status, headers)
-
-
-def _status_of(exc: Exception) -> int:
-    match exc:
-        case UnknownRun() | UnknownApproval() | UnknownToolCall():
-            return 404
-        case RunBusy() | RunExists() | IllegalMove() | LeaseLost():
-            return 409
-        case ModelError():
-            return 502
-        case StoreError():
-            return 503
-        case UsageError() | AgentError() | RunnerError():
-            return 400
-    return 500

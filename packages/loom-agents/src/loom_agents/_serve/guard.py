@@ -6,8 +6,11 @@ reads responses would delay streams.
 """
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, TypeAlias
+
+from starlette.exceptions import HTTPException
 
 __all__ = ["MAX_BODY_BYTES", "Guard"]
 
@@ -51,7 +54,7 @@ class Guard:
             await _refuse(send, 421, f"cannot answer: {host!r} is not a name of this server.")
             return
         length = headers.get(b"content-length", "0")
-        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+        if not re.fullmatch(r"[0-9]{1,12}", length) or int(length) > MAX_BODY_BYTES:
             await _refuse(send, 413, _TOO_LONG)
             return
         read, refused = 0, False
@@ -61,7 +64,7 @@ class Guard:
             message = await receive()
             read += len(message.get("body", b""))
             if read > MAX_BODY_BYTES:
-                raise ValueError(_TOO_LONG)  # `safe` replaces the response of the application
+                raise HTTPException(413, _TOO_LONG)  # `safe` replaces the response of the application
             return message
 
         async def safe(message: Message) -> None:

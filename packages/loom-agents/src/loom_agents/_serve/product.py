@@ -21,11 +21,14 @@ class Decision:
         kind: The decision.
         note: A reason, or "".
         arguments: For `edit`, the arguments to use instead.
+        shown: The hash of what the client has shown to the person, if it sent one; it was that of
+            the request when the server looked.
     """
 
     kind: Literal["approve", "deny", "edit"]
     note: str = ""
     arguments: Mapping[str, Any] | None = None
+    shown: str | None = None
 
 
 class Product(Protocol):
@@ -55,7 +58,7 @@ class Product(Protocol):
         """Start a run with the request of the client, or resume it if the request is the same.
 
         Args:
-            caller: Who requests it.
+            caller: Who requests it. An existing run of this id is theirs, or they are `admin`.
         """
         ...
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from loom_agents._errors import AgentError
 from loom_agents._serve.app import build_app
+from loom_agents._serve.connections import Limits, limited_protocol
 from loom_agents._serve.guard import Guard
 from loom_agents._serve.product import Product
 from loom_agents._serve.tokens import Tokens
@@ -28,6 +29,7 @@ async def serve(
     port: int = 0,
     token_file: Path | None = None,
     allowed_hosts: Sequence[str] = (),
+    limits: Limits | None = None,
     on_ready: Callable[[str, str | None], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT.
@@ -41,6 +43,7 @@ async def serve(
         token_file: The permissions (see `tokens`); without it, one token with every scope is
             generated.
         allowed_hosts: Further host names of this server.
+        limits: How many connections and streams may be open, and how slow a client may be.
         on_ready: Called once with the address and the generated token, when the server accepts
             requests.
 
@@ -61,13 +64,16 @@ async def serve(
         tokens, token = Tokens.generated("local")
     listener = _listener(host, port)
     hosts = {*_LOCAL_NAMES, *allowed_hosts, *([] if host in ("0.0.0.0", "::") else [_bracketed(host)])}  # noqa: S104
+    limits = limits or Limits()
     config = uvicorn.Config(
-        Guard(build_app(product, tokens), hosts),
+        Guard(build_app(product, tokens, streams_per_token=limits.streams_per_token), hosts),
+        http=limited_protocol(limits),
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=_SHUTDOWN_S,
         lifespan="on",
         server_header=False,
+        proxy_headers=False,
     )
 
     class Server(uvicorn.Server):

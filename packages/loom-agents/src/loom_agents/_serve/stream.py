@@ -19,8 +19,8 @@ and when the data version of the database shows that another process has written
 import asyncio
 import contextlib
 import json
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,11 +30,14 @@ from loom_agents._serve.event_view import EventViews
 
 if TYPE_CHECKING:
     import anyio
-    from sse_starlette import ServerSentEvent
+    from sse_starlette import EventSourceResponse, ServerSentEvent
 
-__all__ = ["Hub", "event_stream"]
+__all__ = ["Hub", "StreamLimit", "event_stream"]
 
 POLL_INTERVAL_S: Final = 0.15
+RECHECK_S: Final = 1.0
+"""How long a stream without events waits until it asks again whether its client may read."""
+
 _MAX_DELTAS: Final = 2000
 _BATCH: Final = 200
 _FINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
@@ -109,6 +112,46 @@ class Inbox:
             forwarding.cancel()
 
 
+class StreamLimit:
+    """Count the open streams of each token.
+
+    Args:
+        most: The streams that one token may have open.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: Counter[str] = Counter()
+
+    def response(self, name: str, events: AsyncIterator["ServerSentEvent"], **options: Any) -> "EventSourceResponse":
+        """Return the response that streams events.
+
+        Args:
+            name: The name of the token.
+            options: Those of `EventSourceResponse`.
+
+        Raises:
+            HTTPException: The token has too many open streams.
+        """
+        from fastapi import HTTPException
+        from sse_starlette import EventSourceResponse
+
+        counts = self._open
+        if counts[name] >= self._most:
+            text = f"cannot open a stream: {self._most} streams of {name!r} are open. Close one."
+            raise HTTPException(429, text, {"retry-after": "5"})
+
+        class Counted(EventSourceResponse):
+            async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+                try:
+                    await super().__call__(scope, receive, send)
+                finally:
+                    counts[name] -= 1
+
+        counts[name] += 1
+        return Counted(events, **options)
+
+
 async def event_stream(
     log: EventLog,
     hub: Hub,
@@ -118,6 +161,7 @@ async def event_stream(
     after: int,
     is_unknown: bool = False,
     stopping: "anyio.Event | None" = None,
+    is_permitted: Callable[[], bool] = lambda: True,
 ) -> AsyncIterator["ServerSentEvent"]:
     """Yield the events after a number, and then new ones as they occur.
 
@@ -133,13 +177,15 @@ async def event_stream(
         is_unknown: Whether the client's number does not exist here; the client then gets a `resync`
             event, which tells it to discard what it has, and all events.
         stopping: Set when the server stops; the stream then ends, and the client reconnects.
+        is_permitted: Whether the client may still read. The stream ends, within a second, when it
+            may not.
     """
     from sse_starlette import ServerSentEvent
 
     if is_unknown:
         yield ServerSentEvent(event="resync", data=_text({"why": "this server does not know the event id"}))
     with hub.subscription(run_id) as inbox, inbox.woken_by(stopping):
-        while stopping is None or not stopping.is_set():
+        while (stopping is None or not stopping.is_set()) and is_permitted():
             inbox.has_news.clear()
             events = log.after(after, run_id=run_id, limit=_BATCH)
             for event, view in zip(events, views.of(events), strict=True):
@@ -155,7 +201,7 @@ async def event_stream(
                 yield ServerSentEvent(event="end", data=_text({"run_id": run_id, "status": views.status(run_id)}))
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(inbox.has_news.wait(), 5)
+                await asyncio.wait_for(inbox.has_news.wait(), RECHECK_S)
 
 
 def _text(value: Any) -> str:

@@ -35,6 +35,7 @@ from loom_ops._interfaces.telegram.messages import (
     approval_buttons,
     approval_text,
     decision_text,
+    short_hash,
     unknown_user_text,
 )
 from loom_ops._interfaces.telegram.tables import TelegramTables, code_of
@@ -149,11 +150,13 @@ class _TelegramInterface:
             run_id, number = request["run_id"], request["number"]
             if chat is not None and self.tables.find(code_of(run_id, number)) is None:
                 sent = await self.bot.send_message(chat, approval_text(request), reply_markup=approval_buttons(request))
-                self.tables.add_message(run_id, number, chat, sent.message_id)
+                self.tables.add_message(run_id, number, chat, sent.message_id, short_hash(request))
         for message in self.tables.open_messages():
             found = self._request_of(message)
             if found is None or found["status"] != "pending":
                 await self._close(message, found)
+            elif message.shown != short_hash(found):
+                await self._show_again(message, found)
 
     def _request_of(self, message: ApprovalMessage) -> Request | None:
         found = Runs(self.product.store).approvals(message.run_id)
@@ -172,6 +175,18 @@ class _TelegramInterface:
             name = request_id(message.run_id, message.number)
             write_error(f"Telegram: the message for {name} was not updated: {exc.message}")
         self.tables.set_closed(message.code)
+
+    async def _show_again(self, message: ApprovalMessage, request: Request) -> None:
+        """Show a request that was edited, with buttons for what it is now."""
+        try:
+            await self.bot.edit_message_text(
+                approval_text(request), message.chat, message.message, reply_markup=approval_buttons(request)
+            )
+        except BadRequest as exc:
+            name = request_id(message.run_id, message.number)
+            write_error(f"Telegram: the message for {name} was not updated: {exc.message}")
+        number, run_id = message.number, message.run_id
+        self.tables.add_message(run_id, number, message.chat, message.message, short_hash(request))
 
     # ------------------------------------------------------------------ updates
 
@@ -199,7 +214,8 @@ class _TelegramInterface:
         return None if person.name == person.identity else person
 
     async def _handle_button(self, query: CallbackQuery) -> None:
-        code, verdict, shown = [*(query.data or "").split(":"), "", ""][:3]
+        parts = (query.data or "").split(":")
+        code, shown, verdict = parts[0], parts[1:-1], parts[-1]
         message = self.tables.find(code)
         request = None if message is None else self._request_of(message)
         if message is None or request is None or verdict not in ("approve", "deny"):
@@ -217,9 +233,9 @@ class _TelegramInterface:
             await self._alert(query, decision_text(request))
             await self._close(message, request)
             return
-        is_as_shown = request["final_hash"].startswith(shown) if shown else request["edited_arguments"] is None
-        if verdict == "approve" and not is_as_shown:
-            await self._alert(query, "It was edited since this message was sent. Look at it again before you approve.")
+        if verdict == "approve" and shown != [str(request["number"]), short_hash(request)]:
+            await self._alert(query, "It was edited since this message was sent. Look at it again, then decide.")
+            await self._show_again(message, request)
             return
         try:
             decided = await decisions.decide(request, "approve" if verdict == "approve" else "deny", person)

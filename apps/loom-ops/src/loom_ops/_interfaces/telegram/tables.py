@@ -25,12 +25,13 @@ CREATE TABLE IF NOT EXISTS telegram_asked (
     is_settled INTEGER NOT NULL DEFAULT 0
 );
 """,
+    "ALTER TABLE telegram_asked ADD COLUMN shown TEXT NOT NULL DEFAULT ''",
 )
 _NEXT_UPDATE: Final = "SELECT next_update FROM telegram_read"
 _SET_NEXT_UPDATE: Final = """INSERT INTO telegram_read VALUES (1, ?1)
     ON CONFLICT DO UPDATE SET next_update = max(next_update, ?1)"""
-_ADD: Final = "INSERT OR REPLACE INTO telegram_asked VALUES (?, ?, ?, ?, ?, 0)"
-_SELECT: Final = "SELECT code, run_id, number, chat, message FROM telegram_asked"
+_ADD: Final = "INSERT OR REPLACE INTO telegram_asked VALUES (?, ?, ?, ?, ?, 0, ?)"
+_SELECT: Final = "SELECT code, run_id, number, chat, message, shown FROM telegram_asked"
 _BY_CODE: Final = f"{_SELECT} WHERE code = ?"
 _OPEN: Final = f"{_SELECT} WHERE NOT is_settled"
 _CLOSE: Final = "UPDATE telegram_asked SET is_settled = 1 WHERE code = ?"
@@ -44,6 +45,7 @@ class ApprovalMessage:
         code: The code in its buttons.
         run_id, number: The request.
         chat, message: Telegram's ids.
+        shown: The hash of what it shows; "" for a message of an earlier version.
     """
 
     code: str
@@ -51,6 +53,7 @@ class ApprovalMessage:
     number: int
     chat: int
     message: int
+    shown: str
 
 
 def code_of(run_id: str, number: int) -> str:
@@ -86,10 +89,10 @@ class TelegramTables:
         with self._tables.transaction() as db:
             db.execute(_SET_NEXT_UPDATE, (update + 1,))
 
-    def add_message(self, run_id: str, number: int, chat: int, message: int) -> None:
-        """Record the message that requests an approval."""
+    def add_message(self, run_id: str, number: int, chat: int, message: int, shown: str) -> None:
+        """Record the message that requests an approval, and what it shows."""
         with self._tables.transaction() as db:
-            db.execute(_ADD, (code_of(run_id, number), run_id, number, chat, message))
+            db.execute(_ADD, (code_of(run_id, number), run_id, number, chat, message, shown))
 
     def find(self, code: str) -> ApprovalMessage | None:
         """Return the message whose buttons hold a code."""

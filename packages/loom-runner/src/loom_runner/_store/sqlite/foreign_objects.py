@@ -40,7 +40,7 @@ state that a store accepts by default."""
 _MAX_SQL_BYTES: Final = 1_000_000
 _MAX_TRIGGER_DEPTH: Final = 10
 _SCHEMA: Final = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
-_PRODUCT_GROUPS: Final = frozenset({"audit", "events", "memory", "telegram"})
+_PRODUCT_GROUPS: Final = frozenset({"audit", "events", "memory", "serve_owners", "telegram"})
 _PLAIN: Final = re.compile(
     r"CREATE (TABLE|(UNIQUE )?INDEX) (?!.*\b(CHECK|GENERATED|AS|WHERE|LIKE|GLOB)\b)", re.IGNORECASE
 )
