@@ -1,0 +1,217 @@
+"""Compare the entries of a trail with the rows that they speak of.
+
+The facts are derived again. An entry whose fact is different now, or gone, is a finding; so is a
+fact that a command must have recorded and that the trail lacks. Some facts are in the trail only:
+refusals, changes of the configuration, and states that a run has left since.
+
+A run that retention deleted cannot be compared, which is said; a run that is gone without that is
+a finding. Entries before the one that names the database are in the form of version 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner.cli_base import plural
+from loom_runner.run_ids import root_run_id
+
+from loom_ops._audit.chain import GENESIS_KIND
+from loom_ops._audit.facts import audit_facts, decisions_of_service, differences
+from loom_ops._audit.trail import shown
+from loom_ops._runs import is_run_of_loom_ops
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from loom_runner import Runs
+
+    from loom_ops._audit.chain import AuditEntry, AuditFact
+
+__all__ = ["Comparison", "compare_with_rows"]
+
+_IN_TRAIL_ONLY: Final = frozenset({"approval.refused", "config.changed", GENESIS_KIND})
+_PASSING: Final = frozenset({"command.in_doubt", "run.ended"})
+"""Kinds of facts that a run leaves behind: it is resumed, the command is resolved."""
+_KNOWN: Final = (
+    _IN_TRAIL_ONLY
+    | _PASSING
+    | {"run.asked", "approval.asked", "approval.requested", "approval.decided", "approval.edited", "approval.used"}
+    | {"approval.expired", "call.resolved", "command.started"}
+    | {f"{kind}.ended" for kind in ("command", "look", "by hand", "check")}
+)
+_PAGE_RUNS: Final = 100
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What differs, and what could not be compared."""
+
+    findings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def compare_with_rows(
+    entries: Iterable[AuditEntry], runs: Runs, *, deleted_at: Callable[[str], int | None]
+) -> Comparison:
+    """Compare all entries with all runs of loom-ops.
+
+    Args:
+        entries: The entries that could be read, in order.
+        deleted_at: Returns when retention deleted a run; None when it did not.
+    """
+    found = Comparison()
+    trees: dict[str, list[AuditEntry]] = {root: [] for root in _roots(runs)}
+    first_of_format_2 = 0
+    for entry in entries:
+        if entry.kind == GENESIS_KIND:
+            first_of_format_2 = first_of_format_2 or entry.number
+        elif entry.kind not in _KNOWN:
+            found.findings.append(f"entry {entry.number} has the unknown kind {shown(entry.kind)}")
+        elif entry.run_id:
+            trees.setdefault(root_run_id(entry.run_id), []).append(entry)
+    for root, of_tree in trees.items():
+        try:
+            _compare_tree(root, of_tree, runs, found, deleted_at, first_of_format_2)
+        except Exception as exc:  # noqa: BLE001 - rows that were tampered with can raise anything
+            found.findings.append(f"run {shown(root)}: its rows cannot be read ({type(exc).__name__}: {shown(exc)})")
+    return found
+
+
+def _roots(runs: Runs) -> Iterator[str]:
+    after = None
+    while page := runs.list(limit=_PAGE_RUNS, after=after):
+        for run in page:
+            if run["parent_run_id"] is None and is_run_of_loom_ops(run):
+                yield run["run_id"]
+        after = page[-1]["run_id"]
+
+
+def _compare_tree(
+    root: str,
+    entries: list[AuditEntry],
+    runs: Runs,
+    found: Comparison,
+    deleted_at: Callable[[str], int | None],
+    first_of_format_2: int,
+) -> None:
+    run = runs.find(root)
+    if run is None:
+        _compare_deleted(root, entries, found, deleted_at(root), first_of_format_2)
+        return
+    facts = {fact.source: fact for fact in audit_facts(runs, root)}
+    requests = {
+        f"{approval['run_id']}/approval/{approval['number']}": approval
+        for member in (root, *(child["run_id"] for child in runs.children(root)))
+        for approval in runs.approvals(member)
+    }
+    has_pruned = _has_pruned(runs, root)
+    uncompared = 0
+    for entry in entries:
+        if entry.kind in _IN_TRAIL_ONLY:
+            continue
+        fact = facts.get(entry.source)
+        is_first_format = entry.number < first_of_format_2
+        if fact is not None:
+            text = _difference(entry, fact, _request_of(entry, requests), is_first_format=is_first_format)
+            if text:
+                found.findings.append(f"entry {entry.number} ({_about(entry)}) differs from the rows: {text}")
+        elif entry.kind in _PASSING:
+            continue
+        elif is_first_format or (has_pruned and "/call/" in entry.source):
+            uncompared += 1
+        else:
+            text = f"entry {entry.number} ({_about(entry)}) speaks of what the rows do not hold"
+            found.findings.append(text)
+    if uncompared:
+        found.notes.append(f"run {shown(root)}: {plural(uncompared, 'entry', 'entries')} cannot be compared")
+    found.findings += _wrong_statuses(requests.values())
+    _find_unrecorded(root, facts, entries, runs, found, first_of_format_2)
+
+
+def _compare_deleted(
+    root: str, entries: list[AuditEntry], found: Comparison, deleted: int | None, first_of_format_2: int
+) -> None:
+    count = f"{plural(len(entries), 'entry', 'entries')} cannot be compared"
+    if deleted is not None or all(entry.number < first_of_format_2 for entry in entries):
+        found.notes.append(f"run {shown(root)} was deleted: {count}")
+    elif any(entry.kind not in _IN_TRAIL_ONLY for entry in entries):
+        numbers = f"entry {entries[0].number}" + (f" to {entries[-1].number}" if len(entries) > 1 else "")
+        text = f"run {shown(root)} of {numbers} is gone, and no command has deleted it: {count}"
+        found.findings.append(text)
+
+
+def _find_unrecorded(
+    root: str,
+    facts: Mapping[str, AuditFact],
+    entries: list[AuditEntry],
+    runs: Runs,
+    found: Comparison,
+    first_of_format_2: int,
+) -> None:
+    recorded = {entry.source for entry in entries}
+    missing = [fact for source, fact in facts.items() if source not in recorded]
+    by_service = decisions_of_service(runs, root)
+    is_open = any(member["status"] in ("running", "interrupted") for member in _members(runs, root))
+    is_of_version_1 = any(entry.number < first_of_format_2 for entry in entries)
+    later = 0
+    for fact in missing:
+        if fact.source not in by_service and (is_open or is_of_version_1):
+            later += 1
+        else:
+            found.findings.append(
+                f"{fact.kind} of {shown(fact.run_id)} by {shown(fact.actor)} at {shown(fact.at)} is not in the trail"
+            )
+    if later:
+        found.notes.append(f"run {shown(root)}: {plural(later, 'fact')} not recorded; its next command does that")
+
+
+def _members(runs: Runs, root: str) -> Iterator[Mapping[str, Any]]:
+    yield runs.get(root)
+    yield from runs.children(root)
+
+
+def _difference(
+    entry: AuditEntry, fact: AuditFact, request: Mapping[str, Any] | None, *, is_first_format: bool
+) -> str:
+    names = _different_names(entry, fact, request)
+    if names and is_first_format and fact.earlier is not None:
+        names = _different_names(entry, fact.earlier, request)
+    if names == ["at"] and entry.kind in _PASSING:
+        return ""
+    return ", ".join(shown(name).strip("'") for name in names[:8])
+
+
+def _different_names(entry: AuditEntry, fact: AuditFact, request: Mapping[str, Any] | None) -> list[str]:
+    names = [name for name in ("run_id", "kind", "actor", "at") if getattr(entry, name) != getattr(fact, name)]
+    return names + differences(entry.content, fact, request)
+
+
+def _request_of(entry: AuditEntry, requests: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    for ending in ("/asked", "/decided"):
+        name, found, _ = entry.source.rpartition(ending)
+        if found and name in requests:
+            return requests[name]
+    return None
+
+
+def _wrong_statuses(requests: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for request in requests:
+        decisions = [decision["how"] for decision in request["decisions"]]
+        is_denied = bool(decisions) and decisions[-1] == "deny"
+        is_granted = request["status"] in ("approved", "used")
+        if (is_granted and not decisions) or (is_denied and request["status"] in ("pending", "approved")):
+            yield f"request {shown(request['id'])} is {shown(request['status'])}, which its decisions do not say"
+
+
+def _has_pruned(runs: Runs, root: str) -> bool:
+    rows = runs.query(
+        "SELECT 1 FROM runs WHERE dropped_steps > 0 AND (run_id = ?1 OR substr(run_id, 1, length(?1) + 5) = ?1 || ':sub:')",
+        (root,),
+        limit=1_000_000,
+    )
+    return bool(rows)
+
+
+def _about(entry: AuditEntry) -> str:
+    return f"{entry.kind} of {shown(entry.run_id)}"
