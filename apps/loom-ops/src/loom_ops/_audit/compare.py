@@ -99,6 +99,8 @@ def _compare_tree(
     if run is None:
         _compare_deleted(root, entries, found, deleted_at(root), first_of_format_2)
         return
+    if not is_run_of_loom_ops(run):
+        found.findings.append(f"run {shown(root)} is now one of {shown(run['program'])}, not of loom-ops")
     facts = {fact.source: fact for fact in audit_facts(runs, root)}
     requests = {
         f"{approval['run_id']}/approval/{approval['number']}": approval
@@ -177,8 +179,8 @@ def _difference(
     names = _different_names(entry, fact, request)
     if names and is_first_format and fact.earlier is not None:
         names = _different_names(entry, fact.earlier, request)
-    if names == ["at"] and entry.kind in _PASSING:
-        return ""
+    if names == ["at"] and entry.kind == "command.in_doubt":
+        return ""  # its process was alive until its lease ended
     return ", ".join(shown(name).strip("'") for name in names[:8])
 
 
