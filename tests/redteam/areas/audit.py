@@ -189,7 +189,7 @@ def _accepted(site: Path, *names: str) -> str | None:
     code, text = _loom_ops(site, "audit", "verify")
     if code == 0:
         return f"accepted: {text.strip()[:200]}"
-    if "Traceback" in text or "\x1b" in text:
+    if "Traceback" in text or "internal error" in text or "\x1b" in text:
         return f"not one line: {text.strip()[-300:]!r}"
     if len(text.splitlines()) > 60:
         return f"{len(text.splitlines())} lines"
@@ -201,7 +201,7 @@ def _accepted(site: Path, *names: str) -> str | None:
 def _(folder: Path, name: str) -> str | None:
     site = _copy(folder)
     _change(site, ROWS[name])
-    return _accepted(site)
+    return _accepted(site, "entry" if "twice" not in name else "not in the trail")
 
 
 @AREA.attempt_each("change an entry", ENTRIES)

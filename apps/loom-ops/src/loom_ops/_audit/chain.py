@@ -29,6 +29,7 @@ __all__ = [
     "ChainBreak",
     "chain_breaks",
     "entry_after",
+    "shown",
 ]
 
 CHAIN_START: Final = sha256(b"loom-ops audit 1").hexdigest()
@@ -184,7 +185,7 @@ def chain_breaks(entries: Iterable[AuditEntry | ChainBreak], *heads: AuditHead) 
             previous = None
             continue
         if entry.hash != entry.expected_hash:
-            text = f"entry {number} was changed ({entry.kind} of {entry.run_id})"
+            text = f"entry {number} was changed ({shown(entry.kind)} of {shown(entry.run_id)})"
             breaks.append(ChainBreak(number, text))
         if printed.get(number, {entry.hash}) != {entry.hash}:
             breaks.append(ChainBreak(number, f"entry {number} is not the one that was printed"))
@@ -194,6 +195,11 @@ def chain_breaks(entries: Iterable[AuditEntry | ChainBreak], *heads: AuditHead) 
         text = f"the trail ends at entry {number}, but entry {last} was printed"
         breaks.append(ChainBreak(number + 1, text))
     return breaks
+
+
+def shown(value: object) -> str:
+    """Return a stored value in a form that is safe to print, at most 60 characters of it."""
+    return ascii(value) if isinstance(value, int | float) else ascii(str(value)[:60])[1:-1]
 
 
 def _hash(*row: object) -> str:

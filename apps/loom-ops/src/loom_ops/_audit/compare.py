@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_runner.cli_base import plural
 from loom_runner.run_ids import root_run_id
 
-from loom_ops._audit.chain import GENESIS_KIND
+from loom_ops._audit.chain import GENESIS_KIND, shown
 from loom_ops._audit.facts import audit_facts, decisions_of_service, differences
-from loom_ops._audit.trail import shown
 from loom_ops._runs import is_run_of_loom_ops
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ __all__ = ["Comparison", "compare_with_rows"]
 _IN_TRAIL_ONLY: Final = frozenset({"approval.refused", "config.changed", GENESIS_KIND})
 _PASSING: Final = frozenset({"command.in_doubt", "run.ended"})
 """Kinds of facts that a run leaves behind: it is resumed, the command is resolved."""
+_FINAL: Final = ("/ended/completed", "/ended/cancelled")
+"""Endings of the names of facts that a run cannot leave behind."""
 _KNOWN: Final = (
     _IN_TRAIL_ONLY
     | _PASSING
@@ -40,7 +41,11 @@ _KNOWN: Final = (
     | {"approval.expired", "call.resolved", "command.started"}
     | {f"{kind}.ended" for kind in ("command", "look", "by hand", "check")}
 )
-_PAGE_RUNS: Final = 100
+_PAGE_RUNS: Final = 1000
+_ROOTS: Final = f"""SELECT run_key, run_id, program FROM runs
+    WHERE parent_key IS NULL AND run_key > ? ORDER BY run_key LIMIT {_PAGE_RUNS}"""  # noqa: S608 - a number
+_PRUNED: Final = """SELECT 1 FROM runs WHERE dropped_steps > 0
+    AND (run_id = ?1 OR substr(run_id, 1, length(?1) + 5) = ?1 || ':sub:') LIMIT 1"""
 
 
 @dataclass(slots=True)
@@ -74,17 +79,24 @@ def compare_with_rows(
         try:
             _compare_tree(root, of_tree, runs, found, deleted_at, first_of_format_2)
         except Exception as exc:  # noqa: BLE001 - rows that were tampered with can raise anything
-            found.findings.append(f"run {shown(root)}: its rows cannot be read ({type(exc).__name__}: {shown(exc)})")
+            why = f"the rows of run {shown(root)} cannot be read ({type(exc).__name__}: {shown(exc)})"
+            found.findings.append(f"{_numbers(of_tree)} cannot be compared: {why}")
     return found
 
 
 def _roots(runs: Runs) -> Iterator[str]:
-    after = None
-    while page := runs.list(limit=_PAGE_RUNS, after=after):
-        for run in page:
-            if run["parent_run_id"] is None and is_run_of_loom_ops(run):
-                yield run["run_id"]
-        after = page[-1]["run_id"]
+    key = 0
+    while page := runs.query(_ROOTS, (key,), limit=_PAGE_RUNS):
+        for row in page:
+            key = row["run_key"]
+            if is_run_of_loom_ops(row):
+                yield str(row["run_id"])
+
+
+def _numbers(entries: list[AuditEntry]) -> str:
+    if not entries:
+        return "no entry"
+    return f"entry {entries[0].number}" + (f" to {entries[-1].number}" if len(entries) > 1 else "")
 
 
 def _compare_tree(
@@ -100,7 +112,8 @@ def _compare_tree(
         _compare_deleted(root, entries, found, deleted_at(root), first_of_format_2)
         return
     if not is_run_of_loom_ops(run):
-        found.findings.append(f"run {shown(root)} is now one of {shown(run['program'])}, not of loom-ops")
+        why = f"run {shown(root)} is now one of {shown(run['program'])}"
+        found.findings.append(f"{_numbers(entries)} speaks of a run of loom-ops, but {why}")
     facts = {fact.source: fact for fact in audit_facts(runs, root)}
     requests = {
         f"{approval['run_id']}/approval/{approval['number']}": approval
@@ -118,7 +131,7 @@ def _compare_tree(
             text = _difference(entry, fact, _request_of(entry, requests), is_first_format=is_first_format)
             if text:
                 found.findings.append(f"entry {entry.number} ({_about(entry)}) differs from the rows: {text}")
-        elif entry.kind in _PASSING:
+        elif entry.kind in _PASSING and not entry.source.endswith(_FINAL):
             continue
         elif is_first_format or (has_pruned and "/call/" in entry.source):
             uncompared += 1
@@ -138,8 +151,7 @@ def _compare_deleted(
     if deleted is not None or all(entry.number < first_of_format_2 for entry in entries):
         found.notes.append(f"run {shown(root)} was deleted: {count}")
     elif any(entry.kind not in _IN_TRAIL_ONLY for entry in entries):
-        numbers = f"entry {entries[0].number}" + (f" to {entries[-1].number}" if len(entries) > 1 else "")
-        text = f"run {shown(root)} of {numbers} is gone, and no command has deleted it: {count}"
+        text = f"run {shown(root)} of {_numbers(entries)} is gone, and no command has deleted it: {count}"
         found.findings.append(text)
 
 
@@ -181,7 +193,7 @@ def _difference(
         names = _different_names(entry, fact.earlier, request)
     if names == ["at"] and entry.kind == "command.in_doubt":
         return ""  # its process was alive until its lease ended
-    return ", ".join(shown(name).strip("'") for name in names[:8])
+    return ", ".join(shown(name) for name in names[:8])
 
 
 def _different_names(entry: AuditEntry, fact: AuditFact, request: Mapping[str, Any] | None) -> list[str]:
@@ -207,12 +219,7 @@ def _wrong_statuses(requests: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _has_pruned(runs: Runs, root: str) -> bool:
-    rows = runs.query(
-        "SELECT 1 FROM runs WHERE dropped_steps > 0 AND (run_id = ?1 OR substr(run_id, 1, length(?1) + 5) = ?1 || ':sub:')",
-        (root,),
-        limit=1_000_000,
-    )
-    return bool(rows)
+    return bool(runs.query(_PRUNED, (root,)))
 
 
 def _about(entry: AuditEntry) -> str:

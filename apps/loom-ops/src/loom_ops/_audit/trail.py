@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from loom_runner.cli_base import write_error
 from loom_runner.run_ids import descendant_prefix
 
-from loom_ops._audit.chain import AuditEntry, AuditHead, ChainBreak, chain_breaks, entry_after
+from loom_ops._audit.chain import AuditEntry, AuditHead, ChainBreak, chain_breaks, entry_after, shown
 from loom_ops._audit.database import begin_chain, database_id
 from loom_ops._audit.heads import append_head, heads_file
 from loom_ops._errors import AuditError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from loom_ops._audit.chain import AuditFact
 
-__all__ = ["AuditTrail", "append_facts", "open_trail", "shown"]
+__all__ = ["AuditTrail", "append_facts", "open_trail"]
 
 _CREATE: Final = """
 CREATE TABLE IF NOT EXISTS audit (
@@ -205,11 +205,6 @@ def append_facts(db: apsw.Connection, facts: Sequence[AuditFact]) -> int:
         head = AuditHead(entry.number, entry.hash)
         written += 1
     return written
-
-
-def shown(value: object) -> str:
-    """Return a stored value in a form that is safe to print."""
-    return ascii(value if isinstance(value, int | float) else str(value)[:60])
 
 
 def _what(kind: str, value: bytes | None) -> str:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from loom_runner.cli_base import plural
 
-from loom_ops._audit.chain import GENESIS_KIND, AuditEntry, AuditHead, chain_breaks
+from loom_ops._audit.chain import GENESIS_KIND, AuditEntry, AuditHead, chain_breaks, shown
 from loom_ops._audit.compare import compare_with_rows
 from loom_ops._audit.database import named_database
 from loom_ops._audit.heads import heads_file, read_heads
-from loom_ops._audit.trail import shown
 from loom_ops._errors import AuditError
 
 if TYPE_CHECKING:
