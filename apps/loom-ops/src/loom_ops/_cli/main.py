@@ -7,6 +7,7 @@ import click
 from loom_ops._cli.approvals import APPROVAL_COMMANDS
 from loom_ops._cli.audit import audit
 from loom_ops._cli.incidents import INCIDENT_COMMANDS
+from loom_ops._cli.keys import keys
 from loom_ops._cli.memory import memory
 from loom_ops._cli.reports import REPORT_COMMANDS
 from loom_ops._cli.servers import SERVER_COMMANDS
@@ -35,6 +36,7 @@ for command in (
     *SITE_COMMANDS,
     *SERVER_COMMANDS,
     audit,
+    keys,
     memory,
 ):
     cli.add_command(command)

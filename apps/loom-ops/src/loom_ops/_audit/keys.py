@@ -1,0 +1,295 @@
+"""The keys that sign decisions: a person's private key, and the public keys that a site trusts.
+
+A private key is a PEM file that only its owner can read, in the user's configuration folder
+(`~/.config/loom-ops/keys/NAME.pem`). The public keys are in `loom-ops.keys.toml` beside the
+settings:
+
+    [[key]]
+    person = "alice"
+    public = "MCowBQ..."
+    added = "2026-11-29T16:30:00.000000Z"
+    revoked = "2027-01-01T00:00:00.000000Z"
+
+Who can write this file can approve in any name, so it must belong to its reader or to root, and
+others must not be able to write it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import re
+import stat
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from loom_ops._audit.config import KEYS_FILE
+from loom_ops._audit.decision_signatures import public_text, require_cryptography
+from loom_ops._clock import now_iso
+from loom_ops._errors import AuditError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+__all__ = [
+    "DEFAULT_NAME",
+    "TrustedKey",
+    "TrustedKeys",
+    "load_private_key",
+    "new_private_key",
+    "private_key_file",
+    "public_key_of",
+    "read_trusted_keys",
+    "revoke_key",
+    "trust_key",
+]
+
+DEFAULT_NAME: Final = "default"
+KEY_VARIABLE: Final = "LOOM_OPS_KEY"
+_MAX_BYTES: Final = 1_000_000
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MEMBERS: Final = frozenset({"person", "public", "added", "revoked"})
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKey:
+    """A public key that a site trusts.
+
+    Args:
+        public: The 32 bytes of the key in base64.
+        revoked: When it was revoked (UTC, ISO 8601); None while it counts.
+    """
+
+    person: str
+    public: str
+    added: str
+    revoked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKeys:
+    """The keys that a site trusts."""
+
+    keys: tuple[TrustedKey, ...] = ()
+
+    def find(self, person: str, public: str) -> TrustedKey | None:
+        """Return a key of a person."""
+        return next((key for key in self.keys if (key.person, key.public) == (person, public)), None)
+
+
+# ------------------------------------------------------------------ private keys
+
+
+def private_key_file(name: str | None = None) -> Path:
+    """Return the file of a private key of this user.
+
+    Args:
+        name: Its name; None for the one that the variable LOOM_OPS_KEY names, or `default`.
+
+    Raises:
+        AuditError: The name cannot be that of a file.
+    """
+    name = name or os.environ.get(KEY_VARIABLE) or DEFAULT_NAME
+    if not _NAME.fullmatch(name):
+        raise AuditError(f"cannot use the key {name[:80]!r}: a name has letters, digits, dots, dashes and underscores.")
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "loom-ops" / "keys" / f"{name}.pem"
+
+
+def new_private_key(file: Path) -> str:
+    """Write a new private key for its owner only; return its public key.
+
+    Raises:
+        AuditError: The file exists, or cannot be written.
+
+    Durability: it is on disk when this returns.
+    """
+    require_cryptography()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = Ed25519PrivateKey.generate()
+    data = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except FileExistsError as exc:
+        raise AuditError(
+            f"cannot write a new key: {file} exists, and is never overwritten. Choose another name."
+        ) from exc
+    except OSError as exc:
+        raise AuditError(f"cannot write a new key to {file}: {(exc.strerror or str(exc)).lower()}.") from exc
+    return public_text(key.public_key())
+
+
+def load_private_key(file: Path) -> Ed25519PrivateKey:
+    """Read a private key.
+
+    Raises:
+        AuditError: There is none, others can read it, or it is not an Ed25519 key.
+    """
+    require_cryptography()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        with file.open("rb") as stream:
+            status = os.fstat(stream.fileno())
+            data = stream.read(_MAX_BYTES)
+    except FileNotFoundError as exc:
+        raise AuditError(
+            f"cannot sign: there is no key {file}. Make one with loom-ops keys new, and give its public key to the "
+            "people of the site."
+        ) from exc
+    except OSError as exc:
+        raise AuditError(f"cannot sign: cannot read {file}: {(exc.strerror or str(exc)).lower()}.") from exc
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise AuditError(f"cannot sign: others can read {file}. Run chmod 600 {file}, and make a new key.")
+    try:
+        key = load_pem_private_key(data, password=None)
+    except (ValueError, TypeError) as exc:
+        raise AuditError(f"cannot sign: {file} is not a private key in PEM without a password.") from exc
+    if not isinstance(key, Ed25519PrivateKey):
+        raise AuditError(f"cannot sign: {file} is not an Ed25519 key.")
+    return key
+
+
+# ------------------------------------------------------------------ the keys that a site trusts
+
+
+def read_trusted_keys(folder: Path) -> TrustedKeys:
+    """Read the keys that a site trusts; none without a file.
+
+    Raises:
+        AuditError: The file is not one, or others can write it.
+    """
+    file = folder / KEYS_FILE
+    try:
+        with file.open("rb") as stream:
+            status = os.fstat(stream.fileno())
+            data = stream.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return TrustedKeys()
+    except OSError as exc:
+        raise AuditError(f"cannot read {file}: {(exc.strerror or str(exc)).lower()}. Correct it.") from exc
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or status.st_uid not in (0, os.geteuid()):
+        raise AuditError(f"cannot trust {file}: others can write it. Run chmod go-w {file}, and own it.")
+    if len(data) > _MAX_BYTES:
+        raise AuditError(f"cannot read {file}: it has more than {_MAX_BYTES:,} bytes.")
+    try:
+        entries = tomllib.loads(data.decode()).get("key", [])
+        return TrustedKeys(tuple(_trusted_key(entry, file) for entry in entries))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError, AttributeError, RecursionError) as exc:
+        raise AuditError(f"cannot read {file}: {exc}. Correct it.") from exc
+
+
+def trust_key(folder: Path, person: str, public: str) -> None:
+    """Add a key of a person to the keys that a site trusts.
+
+    Raises:
+        AuditError: It is there already, or the file cannot be written.
+
+    Durability: it is on disk when this returns.
+    """
+    if not person.strip() or any(ord(char) < 32 for char in person):
+        raise AuditError("cannot trust a key: the person has no name. Give the name that the groups use.")
+    known = read_trusted_keys(folder).keys
+    if any(key.public == public for key in known):
+        owner = next(key.person for key in known if key.public == public)
+        raise AuditError(f"cannot trust this key for {person}: {KEYS_FILE} has it already, for {owner}.")
+    _write(folder, (*known, TrustedKey(person, public, now_iso())))
+
+
+def revoke_key(folder: Path, public: str) -> TrustedKey:
+    """Revoke a key of a site; decisions that were signed before still verify in the audit.
+
+    Args:
+        public: The key, or its begin (at least 8 characters).
+
+    Raises:
+        AuditError: There is no such key, there are several, or it was revoked before.
+    """
+    known = read_trusted_keys(folder).keys
+    found = [key for key in known if key.public == public or (len(public) >= 8 and key.public.startswith(public))]
+    if len(found) != 1:
+        raise AuditError(f"cannot revoke {public[:80]!r}: {len(found) or 'no'} keys begin so. See loom-ops keys list.")
+    [key] = found
+    if key.revoked is not None:
+        raise AuditError(f"cannot revoke {key.public}: it was revoked at {key.revoked}.")
+    revoked = TrustedKey(key.person, key.public, key.added, now_iso())
+    _write(folder, tuple(revoked if each == key else each for each in known))
+    return revoked
+
+
+def public_key_of(text: str) -> str:
+    """Return the public key in a file or a text: base64 as `keys new` prints it, or PEM.
+
+    Raises:
+        AuditError: It is not a public key of Ed25519.
+    """
+    text = text.strip()
+    if "/" in text or text.endswith((".pub", ".pem")) or Path(text).is_file():
+        try:
+            text = Path(text).read_bytes()[:_MAX_BYTES].decode().strip() if Path(text).is_file() else text
+        except (OSError, UnicodeDecodeError) as exc:
+            raise AuditError(f"cannot trust {text[:80]!r}: the file cannot be read as text.") from exc
+    if "PRIVATE KEY" in text:
+        raise AuditError("cannot trust it: this is a private key. Keep it, and give the public key that keys new prints.")
+    if text.startswith("-----BEGIN"):
+        return _public_of_pem(text)
+    try:
+        if len(base64.b64decode(text, validate=True)) == 32:
+            return text
+    except (ValueError, binascii.Error):
+        pass
+    raise AuditError(f"cannot trust {text[:80]!r}: it is not a public key of Ed25519. Give what keys new printed.")
+
+
+def _public_of_pem(text: str) -> str:
+    require_cryptography()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    try:
+        key = load_pem_public_key(text.encode())
+    except ValueError as exc:
+        raise AuditError("cannot trust it: it is not a public key in PEM.") from exc
+    if not isinstance(key, Ed25519PublicKey):
+        raise AuditError("cannot trust it: it is not a key of Ed25519.")
+    return public_text(key)
+
+
+def _trusted_key(entry: dict[str, object], file: Path) -> TrustedKey:
+    unknown = sorted(entry.keys() - _MEMBERS)
+    if unknown or not all(isinstance(value, str) for value in entry.values()) or not {"person", "public"} <= set(entry):
+        raise AuditError(f"cannot read {file}: a key has person, public, added and perhaps revoked, as texts.")
+    texts = {name: str(value) for name, value in entry.items()}
+    return TrustedKey(texts["person"], texts["public"], texts.get("added", ""), texts.get("revoked"))
+
+
+def _write(folder: Path, keys: tuple[TrustedKey, ...]) -> None:
+    file = folder / KEYS_FILE
+    lines = ["# The public keys whose signatures count as decisions of a person: loom-ops keys trust, keys revoke."]
+    for key in keys:
+        lines += ["", "[[key]]"]
+        for name in ("person", "public", "added", "revoked"):
+            if (value := getattr(key, name)) is not None:
+                lines.append(f"{name} = {json.dumps(value, ensure_ascii=False)}")
+    temporary = file.with_name(f".{KEYS_FILE}.{os.getpid()}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write("\n".join(lines) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    except OSError as exc:
+        raise AuditError(f"cannot write {file}: {(exc.strerror or str(exc)).lower()}.") from exc
