@@ -6,7 +6,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-pytest.importorskip("cryptography", reason="the extra loom-ops[sign] is not installed")
+pytest.importorskip("cryptography", reason="the extra loom-ops[crypt] is not installed")
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519

@@ -15,30 +15,18 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from loom_ops._errors import AuditError
+from loom_ops._audit.public_keys import public_text, require_cryptography
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from loom_ops._audit.keys import TrustedKeys
+    from loom_ops._audit.trusted_keys import TrustedKeys
 
-__all__ = ["check_signature", "public_text", "require_cryptography", "sign_decision"]
+__all__ = ["check_signature", "sign_decision"]
 
 DOMAIN: Final = "loom-ops decision 1"
-
-
-def require_cryptography() -> None:
-    """Check that signatures are possible.
-
-    Raises:
-        AuditError: The library is not installed.
-    """
-    from importlib.util import find_spec
-
-    if find_spec("cryptography") is None:
-        raise AuditError("cannot sign or verify: 'cryptography' is not installed. Install loom-ops[crypt].")
 
 
 def sign_decision(
@@ -94,11 +82,6 @@ def check_signature(
     except (InvalidSignature, ValueError, binascii.Error):
         return f"the signature of {person} is not one of this decision"
     return None
-
-
-def public_text(key: Any) -> str:
-    """Return a public key as it is written in the site's file."""
-    return base64.b64encode(key.public_bytes_raw()).decode()
 
 
 def _text(*parts: str) -> bytes:

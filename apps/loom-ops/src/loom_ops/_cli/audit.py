@@ -9,7 +9,7 @@ import click
 from loom_runner.cli_base import ExitCode, plural, write_error, write_json, write_line
 
 from loom_ops._cli.options import db_option
-from loom_ops._errors import LOOM_OPS, LoomOpsError
+from loom_ops._errors import LOOM_OPS
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -95,10 +95,9 @@ def head(*, sign: Path | None, db: str) -> None:
 
 
 def _signing() -> ModuleType:
-    from importlib.util import find_spec
+    from loom_ops._audit.public_keys import require_cryptography
 
-    if find_spec("cryptography") is None:
-        raise LoomOpsError("cannot sign or verify: 'cryptography' is not installed. Install loom-ops[sign].")
+    require_cryptography()
     from loom_ops._audit import signing
 
     return signing

@@ -31,7 +31,7 @@ def new(*, name: str) -> None:
     import shlex
 
     from loom_ops._approvals.people import local_person
-    from loom_ops._audit.keys import new_private_key, private_key_file
+    from loom_ops._audit.private_keys import new_private_key, private_key_file
 
     file = private_key_file(name)
     public = new_private_key(file)
@@ -49,7 +49,8 @@ def trust(*, person: str, key: str, config: Path | None) -> None:
 
     It is written to loom-ops.keys.toml beside the settings.
     """
-    from loom_ops._audit.keys import public_key_of, trust_key
+    from loom_ops._audit.public_keys import public_key_of
+    from loom_ops._audit.trusted_keys import trust_key
 
     folder = load_settings(config).folder
     public = public_key_of(key)
@@ -62,11 +63,12 @@ def trust(*, person: str, key: str, config: Path | None) -> None:
 @output_option
 def list_keys(*, config: Path | None, output: Output | None) -> None:
     """List the keys that the site trusts."""
-    from loom_ops._audit.keys import read_trusted_keys
+    from loom_ops._audit.trusted_keys import read_trusted_keys
 
     found = read_trusted_keys(load_settings(config).folder).keys
-    rows = [{"person": key.person, "public": key.public, "added": key.added, "revoked": key.revoked} for key in found]
-    columns = {"person": "person", "public": "public key", "added": "added", "revoked": "revoked"}
+    names = ("person", "public", "added", "revoked")
+    rows = [{name: getattr(key, name) for name in names} for key in found]
+    columns = {name: lambda row, name=name: str(row[name] or "") for name in names}
     write_rows(rows, columns, choose_output(output), empty="no key is trusted")
 
 
@@ -78,7 +80,7 @@ def revoke(*, key: str, config: Path | None) -> None:
 
     What it signed and was not used yet no longer counts; what was used stays verified.
     """
-    from loom_ops._audit.keys import revoke_key
+    from loom_ops._audit.trusted_keys import revoke_key
 
     revoked = revoke_key(load_settings(config).folder, key)
     write_line(f"{revoked.person} no longer signs with {revoked.public}")
