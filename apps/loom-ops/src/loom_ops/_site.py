@@ -6,6 +6,11 @@
     [groups]
     oncall = ["alice", "bob"]
 
+    [people.alice]
+    os = ["alice"]
+    token = ["alice"]
+    telegram = [99887766]
+
     [notify]
     webhook = "https://hooks.example.org/ops"
     secret_env = "LOOM_OPS_WEBHOOK_SECRET"
@@ -13,7 +18,7 @@
     [telegram]
     token_env = "TELEGRAM_TOKEN"
     chat = 12345
-    people = {"99887766" = "alice"}
+    people = {"11223344" = "bob"}
 
 An unknown key is an error that names it. Secrets are named by the environment variable that holds
 them, never written down. Relative paths start from the folder of the file.
@@ -41,9 +46,13 @@ _KNOWN: Final[Mapping[str, Mapping[str, type] | type]] = {
     "rules": str,
     "runbooks": str,
     "groups": {},
+    "people": {},
     "notify": {"webhook": str, "secret_env": str, "apprise": list},
     "telegram": {"token_env": str, "chat": int, "people": dict, "base_url": str},
 }
+
+
+_FACES: Final[Mapping[str, type]] = {"os": str, "token": str, "telegram": int}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,8 @@ class Site:
         rules: The file of allow rules.
         runbooks: The folder of the site's own runbooks.
         groups: The names of the people of each group.
+        people: For each person that is described, the identities that are this person:
+            `os:alice`, `os:alice@host`, `token:alice`, `telegram:123`.
         telegram_people: The name of the person of each Telegram user id.
         is_written: Whether there is a settings file.
     """
@@ -63,6 +74,7 @@ class Site:
     rules: Path
     runbooks: Path
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    people: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     webhook: str | None = None
     webhook_secret_env: str | None = None
     apprise: tuple[str, ...] = ()
@@ -107,6 +119,7 @@ def _site(data: dict[str, Any], path: Path) -> Site:
         rules=path.parent / data.get("rules", DEFAULT_RULES),
         runbooks=path.parent / data.get("runbooks", DEFAULT_RUNBOOKS),
         groups={name: tuple(people) for name, people in data.get("groups", {}).items()},
+        people=_people(data, path),
         webhook=notify.get("webhook"),
         webhook_secret_env=notify.get("secret_env"),
         apprise=tuple(notify.get("apprise", ())),
@@ -133,10 +146,35 @@ def _check_keys(data: Mapping[str, Any], path: Path) -> None:
                 _check_type(part, list, where, path)
                 if not part or not all(isinstance(person, str) and person for person in part):
                     raise LoomOpsError(f'cannot read {path}: {where} is not a list of names. Write ["alice", "bob"].')
+            elif name == "people":
+                _check_type(part, dict, where, path)
             elif key not in known:
                 raise LoomOpsError(f"cannot read {path}: {where!r} is not known. Known in {name}: {', '.join(known)}.")
             else:
                 _check_type(part, known[key], where, path)
+
+
+def _people(data: Mapping[str, Any], path: Path) -> dict[str, tuple[str, ...]]:
+    """Return the identities of each person; one of two people is an error."""
+    people: dict[str, tuple[str, ...]] = {}
+    owners = {f"telegram:{number}": name for number, name in data.get("telegram", {}).get("people", {}).items()}
+    for name, faces in data.get("people", {}).items():
+        found: list[str] = []
+        for face, listed in faces.items():
+            kind = _FACES.get(face)
+            if kind is None or not isinstance(listed, list) or not all(type(each) is kind and each for each in listed):
+                raise LoomOpsError(
+                    f"cannot read {path}: people.{name}.{face} is not a list of identities. Write os and token as "
+                    "lists of names, telegram as a list of numbers."
+                )
+            found += [f"{face}:{each}" for each in listed]
+        for identity in found:
+            if owners.setdefault(identity, name) != name:
+                raise LoomOpsError(
+                    f"cannot read {path}: {identity} is {owners[identity]} and {name}. Give it to one person."
+                )
+        people[name] = tuple(found)
+    return people
 
 
 def _check_type(value: object, kind: type, where: str, path: Path) -> None:

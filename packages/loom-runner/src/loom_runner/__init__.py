@@ -19,6 +19,7 @@ tail call is a checkpoint.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from loom_runner._control.authority import Authority
     from loom_runner._driver.worker import Worker
     from loom_runner._engines.local import LocalEngine
     from loom_runner._engines.protocol import Engine
@@ -59,6 +60,7 @@ __all__ = [
     "AgentRunner",
     "Allow",
     "Ask",
+    "Authority",
     "Budget",
     "Child",
     "Complete",
@@ -102,6 +104,7 @@ _HOME = {
     "AgentRunner": "_engines.runner",
     "Allow": "_program.gate",
     "Ask": "_program.gate",
+    "Authority": "_control.authority",
     "Budget": "_model.budget",
     "Child": "_model.outcomes",
     "Complete": "_model.outcomes",

@@ -27,6 +27,7 @@ from loom_runner._cli.output import (
     write_rows,
 )
 from loom_runner._model.formatting import counted, duration, one_line, plural, shorten, size
+from loom_runner._model.local_user import local_user
 from loom_runner._store.address import database_exists, sqlite_path
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "exit_code_of_error",
     "exit_code_of_status",
     "grace_s",
+    "local_user",
     "one_line",
     "output_option",
     "plural",

@@ -35,6 +35,7 @@ RunnerError
 └── ToolError                 a managed tool call
     ├── UnknownTool           no tool of this name is registered
     ├── ToolCallMismatch      the same idempotency key came with other arguments
+    ├── ApprovalTampered      the decisions about a call do not verify; it was not started
     ├── OutcomeUnknown        raised by a tool: it started, and its outcome is unknown
     └── ToolFailed            the tool ended with an error
 """
@@ -48,6 +49,7 @@ from datetime import timedelta
 __all__ = [
     "AgentModuleError",
     "AnotherSQLite",
+    "ApprovalTampered",
     "BudgetTimeUsedUp",
     "CommandError",
     "IllegalMove",
@@ -318,6 +320,16 @@ class ToolCallMismatch(ToolError):
     The step is not deterministic: a later attempt calls the tool with other arguments. The recorded
     result is not returned, because it belongs to another call.
     """
+
+
+class ApprovalTampered(ToolError):
+    """The decisions about a call are not those of people who saw it: a row was changed in the
+    database, or decided by a version that did not bind decisions.
+
+    The call was not started, and the run fails with the error category `tampered`.
+    """
+
+    error_category = "tampered"
 
 
 class OutcomeUnknown(ToolError):

@@ -234,7 +234,10 @@ def test_an_edit_makes_earlier_approvals_void(desk):
     desk.start(one, gate=asking(needed=2))
     desk.decide(by="ann")
     assert desk.decide(by="bob", how="edit", arguments={"to": "staging"})["status"] == "pending"
-    assert desk.decide(by="cid")["status"] == "approved"
+    with pytest.raises(UsageError, match="bob proposed these arguments, and others must approve them"):
+        desk.decide(by="bob")
+    assert desk.decide(by="cid")["status"] == "pending", "who edits is not counted"
+    assert desk.decide(by="ann")["status"] == "approved", "the approval from before the edit is void"
 
 
 def test_one_denial_is_enough(desk):

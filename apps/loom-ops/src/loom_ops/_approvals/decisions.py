@@ -2,8 +2,9 @@
 
 A decision has four parts: identify the person (a `Person`, resolved by the interface), check their
 permission (`objection`, against the policy that was bound to the request), write the decision (the
-runner's rows), record it (the audit trail). A refusal is recorded, too. Anybody may deny: that
-starts nothing.
+runner's rows) and record it (the audit trail) in one transaction. A refusal is recorded, too.
+Anybody may deny: that starts nothing. The decision is about what the request shows: when it was
+edited since, it is refused.
 
 The service never resumes a run. It returns which run can be resumed, and each interface does that
 in its own way.
@@ -15,19 +16,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from loom_agents.cli import request_name, requests_in_tree
+from loom_runner import Authority
 from loom_runner.cli_base import ExitCode
 from loom_runner.run_ids import call_id, root_run_id
 
-from loom_ops._approvals.people import objection
+from loom_ops._approvals.binding import PRODUCT
+from loom_ops._approvals.edits import edited_arguments
+from loom_ops._approvals.people import bound_person, objection
 from loom_ops._approvals.requests import choose_request
 from loom_ops._audit.chain import AuditFact
-from loom_ops._audit.facts import update_audit_trail
-from loom_ops._audit.trail import open_trail
+from loom_ops._audit.facts import approval_facts, update_audit_trail
+from loom_ops._audit.trail import append_facts, open_trail
 from loom_ops._clock import now_iso
+from loom_ops._commands.rules_file import load_rules
 from loom_ops._errors import LoomOpsError
+from loom_ops._runbook.inputs import input_values
+from loom_ops._runbook.parse import require_runbook
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from loom_agents.cli import Request
@@ -61,13 +68,17 @@ class DecisionService:
 
     Args:
         engine: The engine of the runs.
-        site: The settings, for the groups.
+        site: The settings, for the allow rules of an edit. Groups and people are those of each
+            request.
         database: The file of the runs and of the audit trail.
+        sign: Returns the signature of a decision of the person who decides here, for its parts
+            (see `loom_runner.Authority`); None when decisions are not signed.
     """
 
     engine: LocalEngine
     site: Site
     database: Path
+    sign: Callable[[Mapping[str, Any]], str] | None = None
 
     @property
     def runs(self) -> Runs:
@@ -78,15 +89,18 @@ class DecisionService:
         """Return the requests of a run and its children; of all runs when it is None."""
         return requests_in_tree(self.runs.approvals(pending_only=pending_only), run_id)
 
-    def find(self, verb: str, run_id: str, number: int | None) -> Request:
+    def find(self, verb: str, run_id: str, number: int | None, *, digest: str = "") -> Request:
         """Return the request with the given number, or the only pending one.
 
+        Args:
+            digest: The begin of the hash that the person was shown.
+
         Raises:
-            LoomOpsError: There is no such request, or there are several.
+            LoomOpsError: There is no such request, there are several, or it was edited since.
             UnknownRun: There is no such run.
         """
         self.runs.get(run_id)
-        return choose_request(self.runs.approvals(), run_id, number, verb)
+        return choose_request(self.runs.approvals(), run_id, number, verb, digest=digest)
 
     async def decide(
         self,
@@ -97,15 +111,27 @@ class DecisionService:
         note: str = "",
         arguments: Mapping[str, Any] | None = None,
     ) -> Decided:
-        """Approve a request, deny it, or approve it with other arguments (`edit`).
+        """Approve a request, deny it, or propose other arguments for others to approve (`edit`).
+
+        Args:
+            request: As it was shown to the person.
+            person: Who the interface has proven; the settings that were bound to the request
+                decide which of its people that is.
 
         Raises:
-            LoomOpsError: The person may not; exit code 5.
-            RunnerError: It was decided before, or has expired.
+            LoomOpsError: The person may not (exit code 5), or the edit is not allowed.
+            RunnerError: It was decided or edited before, or has expired.
 
-        Durability: decision and audit entry are on disk when this returns.
+        Durability: decision and audit entry are on disk when this returns, both or none.
         """
-        self._require_permission(f"{verdict} {request_name(request)}", verdict, request, person)
+        person = bound_person(person, request["policy"])
+        what = f"{verdict} {request_name(request)}"
+        self._require_permission(what, verdict, request, person)
+        if arguments is not None:
+            try:
+                arguments = self._edited(request, arguments)
+            except LoomOpsError as exc:
+                raise LoomOpsError(f"cannot {what}: {exc}", run_id=request["run_id"]) from exc
         decided = await self.engine.decide(
             run_id=request["run_id"],
             number=request["number"],
@@ -114,6 +140,8 @@ class DecisionService:
             via=person.via,
             note=note,
             arguments=arguments,
+            shown=request["final_hash"],
+            authority=self._authority(),
         )
         root = root_run_id(request["run_id"])
         update_audit_trail(self.runs, root, self.database)
@@ -122,7 +150,8 @@ class DecisionService:
     async def resolve(self, run_id: str, call: int, how: Resolution, person: Person) -> str:
         """Record what happened to a command in doubt; return the run that can be resumed now.
 
-        This requires the permission to approve the command, because it may start it again.
+        This requires the permission to approve the command. `retry` is an approval: the command
+        runs again when as many people have approved it as its policy needs.
 
         Args:
             call: The number of the call in its run.
@@ -138,9 +167,18 @@ class DecisionService:
         in_doubt = [row for row in self.runs.doubts(run_id) if row["id"] == f"{run_id}#{call}"]
         for request in self.runs.approvals(run_id):
             if any((request["key"], request["step_index"]) == (row["key"], row["step_index"]) for row in in_doubt):
+                person = bound_person(person, request["policy"])
                 self._require_permission(f"resolve {call_id(run_id, call)}", "resolve", request, person)
         result = {"ok": True, "text": f"{person} confirmed that it was done"} if how == "result" else None
-        await self.engine.resolve(run_id=run_id, call=call, how=how, result=result, decided_by=person.name)
+        await self.engine.resolve(
+            run_id=run_id,
+            call=call,
+            how=how,
+            result=result,
+            decided_by=person.name,
+            via=person.via,
+            authority=self._authority(),
+        )
         root = root_run_id(run_id)
         update_audit_trail(self.runs, root, self.database)
         return root
@@ -149,7 +187,7 @@ class DecisionService:
         """Return why a person may not do this, and record the refusal; None when they may."""
         if verb == "deny":
             return None
-        why = objection(person, request["policy"], groups=self.site.groups, database=self.database)
+        why = objection(person, request["policy"])
         if why is not None:
             self.record_refusal(request, person, why)
         return why
@@ -161,7 +199,7 @@ class DecisionService:
         """
         at = now_iso()
         name = f"{request_name(request)}/refused/{at}"
-        content = {"approval": request["number"], "via": person.via, "why": why}
+        content = {"approval": request["number"], "via": person.via, "identity": person.identity, "why": why}
         with open_trail(self.database) as trail:
             trail.append([AuditFact(name, request["run_id"], at, "approval.refused", person.name, content)])
 
@@ -173,3 +211,15 @@ class DecisionService:
                 exit_code=ExitCode.DENIED,
                 run_id=request["run_id"],
             )
+
+    def _authority(self) -> Authority:
+        with open_trail(self.database):
+            pass  # the table exists when the decision is written
+        return Authority(PRODUCT, lambda db, after: append_facts(db, approval_facts(after)), self.sign)
+
+    def _edited(self, request: Request, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        asked = self.runs.get(root_run_id(request["run_id"]))["input"]["request"]
+        runbook = require_runbook(asked["text"], asked["source"])
+        rules = load_rules(self.site.rules) if asked.get("drill") is None else None  # a drill has no edits
+        inputs = input_values(runbook, asked["inputs"], {})
+        return edited_arguments(request, arguments, runbook=runbook, inputs=inputs, rules=rules)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from loom_runner import Allow, Ask, Deny, PendingCall
 
+from loom_ops._approvals.binding import hash_of, rule_hash
 from loom_ops._commands.allow_rules import argv_text
 from loom_ops._commands.rules_file import ALLOW_VARIABLE
 from loom_ops._runbook.model import ApprovalPolicy
@@ -13,39 +14,35 @@ from loom_ops._runbook.model import ApprovalPolicy
 if TYPE_CHECKING:
     from loom_runner import Gate
 
+    from loom_ops._approvals.binding import PolicyBinding
     from loom_ops._commands.context import ExecutionContext
 
 __all__ = ["approval_gate"]
 
 
-def approval_gate(context: ExecutionContext, *, requester: str) -> Gate:
+def approval_gate(context: ExecutionContext, binding: PolicyBinding, *, by_hand: ApprovalPolicy) -> Gate:
     """Return the gate of one run.
 
     Args:
-        requester: The person who requested the run; bound to each request, for policies that
-            require another person.
+        by_hand: The policy of steps that people do by hand.
     """
 
     def decide(call: PendingCall) -> Allow | Ask | Deny:
+        step = call.arguments
         if call.name == "do_by_hand":
-            return _ask_by_hand(call, requester)
+            bound = binding.policy(by_hand) | {"step": step["id"]}
+            reason = f"do this by hand, then approve: {step['text']}"
+            return Ask(reason, by_hand.ttl_s, by_hand.count, bound)
         if call.name != "run_command":
             return Allow()
-        step = call.arguments
         if context.rules is None:
             return Deny(f"commands are off; set {ALLOW_VARIABLE}=1 and write allow rules")
         if context.rules.rule_for(step["argv"]) is None:
             return Deny(f"no rule in {context.rules.source} allows exactly {argv_text(step['argv'])}")
-        approval = step["approval"]
-        policy = {name: approval[name] for name in ("group", "not_requester", "on_timeout")}
-        policy |= {"requester": requester, "step": step["id"], "argv": step["argv"], "undo": step["undo"]}
-        return Ask(step["reason"], approval["ttl_s"], approval["count"], policy)
+        policy = ApprovalPolicy(**step["approval"])
+        bound = binding.policy(policy) | {name: step[key] for name, key in (("step", "id"), ("argv", "argv"))}
+        bound |= {"undo": step["undo"], "environment": hash_of(step["environment"])}
+        bound |= {"rule": rule_hash(context.rules, step["argv"])}
+        return Ask(step["reason"], policy.ttl_s, policy.count, bound)
 
     return decide
-
-
-def _ask_by_hand(call: PendingCall, requester: str) -> Ask:
-    policy = ApprovalPolicy()
-    text = f"do this by hand, then approve: {call.arguments['text']}"
-    bound = {"group": policy.group, "requester": requester, "step": call.arguments["id"]}
-    return Ask(text, policy.ttl_s, policy.count, bound)

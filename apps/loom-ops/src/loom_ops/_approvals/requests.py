@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from loom_agents.cli import Request, request_name, requests_in_tree
 
@@ -12,18 +12,24 @@ from loom_ops._errors import LoomOpsError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["approvals_left", "choose_request", "step_text"]
+__all__ = ["MIN_HASH", "choose_request", "decision_words", "final_text", "step_text"]
+
+MIN_HASH: Final = 8
+"""How many characters of a hash name what a person was shown."""
 
 
-def choose_request(requests: Iterable[Request], run_id: str, number: int | None, verb: str) -> Request:
+def choose_request(
+    requests: Iterable[Request], run_id: str, number: int | None, verb: str, *, digest: str = ""
+) -> Request:
     """Return the request with the given number, or the only pending one.
 
     Args:
         requests: All requests of the database.
         verb: What the person wants to do, for messages.
+        digest: The begin of the hash that the person was shown.
 
     Raises:
-        LoomOpsError: There is no such request, or there are several.
+        LoomOpsError: There is no such request, there are several, or it was edited since.
     """
     found = requests_in_tree(requests, run_id)
     if number is None:
@@ -39,7 +45,19 @@ def choose_request(requests: Iterable[Request], run_id: str, number: int | None,
         raise LoomOpsError(
             f"cannot {verb} {run_id!r}: {len(found)} requests wait: {names}. Choose one with --number.", run_id=run_id
         )
-    return found[0]
+    chosen = found[0]
+    if digest and (len(digest) < MIN_HASH or not chosen["final_hash"].startswith(digest.lower())):
+        raise LoomOpsError(
+            f"cannot {verb} {request_name(chosen)}: it is not, or no longer, the command with the hash {digest[:64]}. "
+            "See loom-ops approvals.",
+            run_id=run_id,
+        )
+    return chosen
+
+
+def decision_words(request: Request) -> tuple[str, ...]:
+    """Return the options that name exactly this request, as it is now."""
+    return ("--number", str(request["number"]), "--hash", request["final_hash"][: MIN_HASH + 4])
 
 
 def step_text(request: Request) -> str:
@@ -48,11 +66,9 @@ def step_text(request: Request) -> str:
     return argv_text(policy["argv"]) if policy.get("argv") else str(request["tool"])
 
 
-def approvals_left(request: Request) -> int:
-    """Return how many people must still approve; an edit approves the edited arguments."""
-    approvers: set[str] = set()
-    for decision in request["decisions"]:
-        if decision["how"] == "edit":
-            approvers.clear()
-        approvers.add(decision["by"])
-    return max(0, int(request["needed"]) - len(approvers))
+def final_text(request: Request) -> str:
+    """Return what an approval starts now: the command as it was edited, or what is done by hand."""
+    final = request["edited_arguments"] or request["arguments"]
+    if isinstance(final.get("argv"), list):
+        return argv_text([str(word) for word in final["argv"]])
+    return str(final.get("text") or request["tool"])

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_runner.run_ids import child_name
 
 from loom_ops._audit.chain import AuditFact
-from loom_ops._audit.trail import append_facts, open_trail
+from loom_ops._audit.trail import open_trail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,11 +30,10 @@ if TYPE_CHECKING:
     from loom_ops._audit.chain import AuditHead
 
 __all__ = [
+    "approval_facts",
     "audit_facts",
-    "decision_fact",
     "decisions_of_service",
     "differences",
-    "record_decision",
     "update_audit_trail",
     "why_not_recorded",
 ]
@@ -46,7 +45,7 @@ _FINAL: Final = frozenset({"completed", "cancelled"})
 """Statuses that a run never leaves."""
 _RESULT_MEMBERS: Final = {"planner": ("steps", "reason", "model"), "verifier": ("ok", "stopped")}
 _ADDED: Final = frozenset(
-    {"try", "input_sha256", "policy_sha256", "arguments_sha256", "result_sha256", "request_step"}
+    {"try", "input_sha256", "policy_sha256", "arguments_sha256", "result_sha256", "request_step", "members", "requester", "of", "signature"}
 )
 """Members of a content that version 1 did not write."""
 
@@ -76,32 +75,60 @@ def decisions_of_service(runs: Runs, run_id: str) -> set[str]:
                 found |= {
                     _decision_source(approval, number)
                     for number, decision in enumerate(approval["decisions"], 1)
-                    if (decision["by"], decision["via"]) != ("gate", "gate")
+                    if (decision["by"], decision["how"]) != ("gate", "deny")
                 }
     return found
 
 
-def record_decision(db: Any, request: Mapping[str, Any]) -> None:
-    """Record the newest decision about a request, in the transaction that writes it.
+def approval_facts(approval: Mapping[str, Any]) -> Iterator[AuditFact]:
+    """Derive the facts of a request that its row alone shows: the request, then its decisions in
+    order, then its end by time.
 
     Args:
-        db: The connection; `open_trail` must have opened the database before.
-        request: The request after the decision, as `Runs.approvals` returns it.
+        approval: As `Runs.approvals` returns it.
     """
-    append_facts(db, [decision_fact(request, len(request["decisions"]))])
+    source, run_id = f"{approval['run_id']}/approval/{approval['number']}", approval["run_id"]
+    about = _request_facts(approval)
+    policy = approval["policy"]
+    requested = {
+        **about,
+        "reason": approval["reason"],
+        "needed": approval["needed"],
+        "until": approval["expires_at"],
+        "group": policy.get("group"),
+        "members": policy.get("members"),
+        "requester": policy.get("requester"),
+        "policy_sha256": _sha256(policy),
+        "arguments_sha256": _sha256(approval["arguments"]),
+        "request_step": [approval["step_index"], approval["tool"], approval["key"]],
+    }
+    at = approval["requested_at"]
+    yield _fact(
+        f"{source}/asked", run_id, at, "approval.requested", "executor", requested, earlier_kind="approval.asked"
+    )
+    for number in range(1, len(approval["decisions"]) + 1):
+        yield _decided(approval, number)
+    if approval["status"] == "expired" and approval["expires_at"] is not None:
+        yield _fact(f"{source}/expired", run_id, approval["expires_at"], "approval.expired", "time", about)
 
 
 def why_not_recorded(db: Any, request: Mapping[str, Any]) -> str | None:
-    """Return why the decisions about a request are not those that the trail records; None when they
-    are.
+    """Return why a request and the decisions about it are not those that the trail records; None
+    when they are.
+
+    Args:
+        db: A connection, in the transaction in which the decisions are used.
     """
-    for number, decision in enumerate(request["decisions"], 1):
-        fact = decision_fact(request, number)
+    if not db.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'audit'").fetchone():
+        return "there is no audit trail"
+    for fact in approval_facts(request):
+        if fact.kind == "approval.expired":
+            continue
         row = db.execute("SELECT at, kind, actor, content FROM audit WHERE source = ?", (fact.source,)).fetchone()
         if row is None:
-            return f"the audit trail has no decision of {decision['by']} about it"
+            return f"the audit trail has no {fact.kind} by {fact.actor} about it"
         if row[:3] != (fact.at, fact.kind, fact.actor) or differences(row[3], fact, request):
-            return f"the decision of {decision['by']} differs from the audit trail"
+            return f"the entry {fact.source} of the audit trail says something else"
     return None
 
 
@@ -146,12 +173,8 @@ def audit_facts(runs: Runs, run_id: str) -> Iterator[AuditFact]:
             yield _ended(member, role)
 
 
-def decision_fact(approval: Mapping[str, Any], number: int) -> AuditFact:
-    """Return the fact of a decision about a request, as `Runs.approvals` returns it.
-
-    Args:
-        number: Which of its decisions, from 1.
-    """
+def _decided(approval: Mapping[str, Any], number: int) -> AuditFact:
+    """Return the fact of a decision, which is the one of this number, from 1."""
     run_id, decision = approval["run_id"], approval["decisions"][number - 1]
     is_edit = decision["how"] == "edit"
     content = _request_facts(approval) | {"how": decision["how"], "via": decision["via"], "note": decision["note"]}
@@ -210,26 +233,8 @@ def _request_facts(approval: Mapping[str, Any]) -> dict[str, Any]:
 def _approvals(runs: Runs, run_id: str, role: str, calls: Sequence[Mapping[str, Any]]) -> Iterator[AuditFact]:
     starts = _starts(runs, run_id, calls)
     for approval in runs.approvals(run_id):
-        source = f"{run_id}/approval/{approval['number']}"
-        about = _request_facts(approval)
-        requested = {
-            **about,
-            "reason": approval["reason"],
-            "needed": approval["needed"],
-            "until": approval["expires_at"],
-            "group": approval["policy"].get("group"),
-            "policy_sha256": _sha256(approval["policy"]),
-            "arguments_sha256": _sha256(approval["arguments"]),
-            "request_step": [approval["step_index"], approval["tool"], approval["key"]],
-        }
-        at = approval["requested_at"]
-        yield _fact(
-            f"{source}/asked", run_id, at, "approval.requested", "executor", requested, earlier_kind="approval.asked"
-        )
-        for number in range(1, len(approval["decisions"]) + 1):
-            yield decision_fact(approval, number)
-        if approval["status"] == "expired" and approval["expires_at"] is not None:
-            yield _fact(f"{source}/expired", run_id, approval["expires_at"], "approval.expired", "time", about)
+        yield from approval_facts(approval)
+        source, about = f"{run_id}/approval/{approval['number']}", _request_facts(approval)
         repetitions = sum(decision["how"] == "retry" for decision in approval["decisions"])
         for number, at in enumerate(starts.get((approval["step_index"], approval["key"]), ()), 1):
             is_used = number <= repetitions or approval["status"] == "used"

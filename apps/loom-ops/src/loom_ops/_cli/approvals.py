@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,65 +20,98 @@ from loom_runner.cli_base import (
 )
 
 from loom_ops._cli.options import config_option, db_option, load_settings, note_option, pasteable, run_option
-from loom_ops._errors import LOOM_OPS
+from loom_ops._errors import LOOM_OPS, LoomOpsError
 
 if TYPE_CHECKING:
     from loom_agents.cli import Request
 
     from loom_ops._approvals.decisions import Resolution, Verdict
+    from loom_ops._approvals.people import Person
+    from loom_ops._site import Site
 
 __all__ = ["APPROVAL_COMMANDS"]
 
 number_option = click.option(
     "--number", type=int, metavar="N", help="The number of the request; required when several wait."
 )
+hash_option = click.option(
+    "--hash", "digest", default="", metavar="HASH", help="What you were shown, as loom-ops prints it: refuse an edit."
+)
 
 
 @click.command()
 @run_option
 @number_option
+@hash_option
 @note_option
 @db_option
 @config_option
-def approve(*, run_id: str, number: int | None, note: str, db: str, config: Path | None) -> None:
-    """Approve a step that waits. `loom-ops resume` then runs it."""
-    _decide("approve", run_id, number, note=note, db=db, config=config)
+def approve(*, run_id: str, number: int | None, digest: str, note: str, db: str, config: Path | None) -> None:
+    """Approve a step that waits. `loom-ops resume` then runs it.
+
+    Without --hash, the step is printed first, and on a terminal you are asked. Who may approve was
+    bound to the request when it was created.
+    """
+    _decide("approve", run_id, number, digest=digest, note=note, db=db, config=config)
 
 
 @click.command()
 @run_option
 @number_option
+@hash_option
 @note_option
 @db_option
 @config_option
-def deny(*, run_id: str, number: int | None, note: str, db: str, config: Path | None) -> None:
+def deny(*, run_id: str, number: int | None, digest: str, note: str, db: str, config: Path | None) -> None:
     """Deny a step that waits. `loom-ops resume` then rolls back what was done."""
-    _decide("deny", run_id, number, note=note, db=db, config=config)
+    _decide("deny", run_id, number, digest=digest, note=note, db=db, config=config)
 
 
-def _decide(verdict: Verdict, run_id: str, number: int | None, *, note: str, db: str, config: Path | None) -> None:
+def _decide(
+    verdict: Verdict, run_id: str, number: int | None, *, digest: str, note: str, db: str, config: Path | None
+) -> None:
     from loom_runner import LocalEngine
     from loom_runner.run_ids import root_run_id
 
     from loom_ops._approvals.decisions import DecisionService
-    from loom_ops._approvals.people import local_person
 
     site = load_settings(config)
     with LOOM_OPS.open_database(db) as store:
         service = DecisionService(LocalEngine(store), site, Path(db))
-        request = service.find(verdict, run_id, number)
-        decided = run_async(service.decide(request, verdict, local_person(), note=note))
+        request = service.find(verdict, run_id, number, digest=digest)
+        if verdict == "approve" and not digest and request["status"] == "pending":
+            _show(request, db)
+        decided = run_async(service.decide(request, verdict, _user(site), note=note))
     write_line(f"{request_name(request)} {_status_text(decided.request)}")
     write_error(f"resume: {pasteable('resume', root_run_id(request['run_id']), db)}")
 
 
-def _status_text(request: Request) -> str:
-    from loom_ops._approvals.requests import approvals_left
+def _user(site: Site) -> Person:
+    from loom_ops._approvals.people import People, local_identity
 
+    return People.of(site).person(local_identity(), "cli")
+
+
+def _show(request: Request, db: str) -> None:
+    """Print what is approved, and ask on a terminal; an edited step needs its hash without one."""
+    from loom_ops._approvals.requests import decision_words, final_text
+
+    for line in (f"what  {final_text(request)}", f"why   {request['reason']}"):
+        write_error(f"{request_name(request)}  {line}")
+    if sys.stdin.isatty():
+        click.confirm("Approve it?", abort=True, err=True)
+    elif request["edited_arguments"] is not None:
+        again = pasteable("approve", request["run_id"], db, *decision_words(request))
+        raise LoomOpsError(
+            f"cannot approve {request_name(request)}: it was edited. Look at it, then: {again}",
+            run_id=request["run_id"],
+        )
+
+
+def _status_text(request: Request) -> str:
     if request["status"] != "pending":
         return str(request["status"])
-    left = approvals_left(request)
-    return f"approved by you; {plural(left, 'more person', 'more people')} must approve"
+    return f"approved by you; {plural(request['approvals_missing'], 'more person', 'more people')} must approve"
 
 
 @click.command()
@@ -123,7 +157,7 @@ def resolve(*, run_id: str, call: int, how: Resolution | None, db: str, config: 
     """Record what happened to a command in doubt.
 
     A command that was interrupted is never repeated automatically. Resolving it requires the
-    permission to approve it.
+    permission to approve it, and --retry as many approvals as the command needed: yours is one.
     """
     if how is None:
         raise click.UsageError("choose what happened to it: --done, --retry or --skip")
@@ -131,12 +165,14 @@ def resolve(*, run_id: str, call: int, how: Resolution | None, db: str, config: 
     from loom_runner import LocalEngine
 
     from loom_ops._approvals.decisions import DecisionService
-    from loom_ops._approvals.people import local_person
 
     site = load_settings(config)
     with LOOM_OPS.open_database(db) as store:
         service = DecisionService(LocalEngine(store), site, Path(db))
-        root = run_async(service.resolve(run_id, call, how, local_person()))
+        root = run_async(service.resolve(run_id, call, how, _user(site)))
+        for request in service.requests(root):
+            if any(each["how"] == "retry" for each in request["decisions"]):
+                write_line(f"{request_name(request)} {_status_text(request)}")
     write_error(f"resume: {pasteable('resume', root, db)}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +11,7 @@ from loom_runner import RunnerError, Runs
 from loom_runner.cli_base import ExitCode, exit_code_of_status, one_line, run_async, write_error, write_json, write_line
 from loom_runner.run_ids import child_run_id
 
+from loom_ops._approvals.people import People, local_identity
 from loom_ops._audit.facts import update_audit_trail
 from loom_ops._cli.options import pasteable
 from loom_ops._cli.status_lines import status_lines
@@ -95,6 +96,11 @@ class Session:
         if not state.undo:
             raise LoomOpsError(f"cannot roll {run_id!r} back: it has no step that can be undone.", run_id=run_id)
         name = rollback_id(run_id)
+        if self.store.reader.get_run(name) is not None:
+            return self.resume(name)
+        person = People.of(self.site).person(local_identity(), "cli")
+        request = replace(request, requester=person.name, requester_identity=person.identity)
+        state = replace(state, request=request)
         with serve_drill(request, self._write_first_line):
             runner = self._team(request).rollback()
             return self._drive(name, lambda: runner.start(run_id=name, initial_state=state), runner)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from loom_runner.cli_base import duration, plural, styled_status
 from loom_runner.run_ids import child_name
 
-from loom_ops._approvals.requests import approvals_left
+from loom_ops._approvals.requests import decision_words
 from loom_ops._commands.allow_rules import argv_text
 from loom_ops._runs import commands_in_doubt, pending_approvals
 from loom_ops._team.outcomes import outcome_text
@@ -49,8 +49,9 @@ def status_lines(runs: Runs, run_id: str, *, command: Callable[..., str]) -> Ite
     if result.get("postmortem"):
         yield f"  {'draft':<9}  {result['postmortem']}"
     if waiting:
-        which = () if len(waiting) == 1 else ("--number", "N")
-        yield f"approve: {command('approve', run_id, *which)} --note ...    deny: {command('deny', run_id, *which)}"
+        for row in waiting:
+            words = decision_words(row)
+            yield f"approve: {command('approve', run_id, *words)} --note ...    deny: {command('deny', run_id, *words)}"
     elif run["status"] not in ("completed", "cancelled"):
         yield f"resume: {command('resume', run_id)}"
     else:
@@ -93,7 +94,7 @@ def _request(row: Request) -> Iterator[str]:
         undo = f"    undo: {argv_text(policy['undo'])}" if policy.get("undo") else "    cannot be undone"
         yield f"  {'what':<9}  {argv_text(policy['argv'])}{undo}"
     yield f"  {'why':<9}  {row['reason']}"
-    left, group = approvals_left(row), policy.get("group")
+    left, group = row["approvals_missing"], policy.get("group")
     people = f"{plural(left, 'person', 'people')} of {group}" if left > 1 else f"one of {group}"
     yield f"  {'who':<9}  {people}{', not ' + policy['requester'] if policy.get('not_requester') else ''}"
     if row["expires_at"]:

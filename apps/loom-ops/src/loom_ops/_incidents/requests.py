@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from loom_runner import UnknownRun
 
-from loom_ops._approvals.people import local_person
+from loom_ops._approvals.people import People, local_identity
 from loom_ops._clock import now_iso
 from loom_ops._drill import Drill
 from loom_ops._errors import LoomOpsError
 from loom_ops._incidents.models import load_model
 from loom_ops._memory.facts import Memory, as_untrusted_text
+from loom_ops._run_ids import check_new_incident_id
 from loom_ops._runbook.catalog import choose_runbook, find_runbook
 from loom_ops._runbook.inputs import input_values
 from loom_ops._runbook.parse import require_runbook
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from loom_runner import SQLiteStore
 
+    from loom_ops._approvals.people import Person
     from loom_ops._runbook.model import Runbook
     from loom_ops._site import Site
 
@@ -43,6 +45,7 @@ def build_request(
     database: Path,
     drill: bool,
     model: str,
+    requester: Person | None = None,
 ) -> RunRequest:
     """Build the request of a new run: choose the runbook, check its inputs, set up a drill.
 
@@ -53,10 +56,13 @@ def build_request(
         runbook: A file or a name; None chooses by the words of the incident.
         inputs: The values that the user gave.
         drill: Whether the user requested a drill.
+        requester: Who requests the run, as the interface has proven; None for the user of this
+            process.
 
     Raises:
         LoomOpsError: No runbook fits, or an input is missing or wrong.
     """
+    check_new_incident_id(run_id)
     load_model(model)  # report a model that cannot be used now, not during the run
     source, text = choose_runbook(site, incident) if runbook is None else find_runbook(site, runbook)
     chosen = require_runbook(text, source)
@@ -72,7 +78,8 @@ def build_request(
             inputs = {**inputs, "url": url}
     values = input_values(chosen, inputs)
     drill_folder = None if folder is None else str(folder)
-    return RunRequest(incident, local_person().name, source, text, values, drill_folder, model)
+    person = requester or People.of(site).person(local_identity(), "cli")
+    return RunRequest(incident, person.name, source, text, values, drill_folder, model, person.identity)
 
 
 def stored_request(store: SQLiteStore, run_id: str) -> RunRequest:

@@ -17,7 +17,7 @@ from loom_runner.cli_base import ExitCode
 from loom_runner.run_ids import child_name, is_child
 
 from loom_ops._approvals.decisions import DecisionService
-from loom_ops._approvals.people import Person, local_person
+from loom_ops._approvals.people import People, local_identity
 from loom_ops._errors import LoomOpsError
 from loom_ops._incidents.driving import record_and_notify, runner_of, serve_drill
 from loom_ops._incidents.models import MOCK, load_model
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from loom_agents.serve import Caller, Decision, Observer
     from loom_runner import SQLiteStore
 
+    from loom_ops._approvals.people import Person
     from loom_ops._site import Site
     from loom_ops._team.states import RunRequest
 
@@ -84,7 +85,7 @@ class IncidentProduct:
         """The decision service of the database."""
         return DecisionService(LocalEngine(self.store), self.site, self.database)
 
-    async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer) -> None:
+    async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer, caller: Caller) -> None:
         """Start a run for an incident, or resume the run of this id and incident."""
         incident, runbook, inputs = _read_request(request)
         if self.store.reader.get_run(run_id) is not None:
@@ -100,6 +101,7 @@ class IncidentProduct:
             database=self.database,
             drill=False,
             model=MOCK if request.get("plan") == "all" else self.model,
+            requester=self._person(caller),
         )
         state = SupervisorState(built, known=known_facts(self.database, incident))
         with serve_drill(built):
@@ -157,10 +159,9 @@ class IncidentProduct:
             NotPermittedError: The caller may not.
             RunnerError: It was decided before, or has expired.
         """
-        person = local_person("http") if self.is_owners else Person(caller.name, "http", "token")
         try:
             decided = await self.decisions.decide(
-                request, decision.kind, person, note=decision.note, arguments=decision.arguments
+                request, decision.kind, self._person(caller), note=decision.note, arguments=decision.arguments
             )
         except LoomOpsError as exc:
             if exc.exit_code != ExitCode.DENIED:
@@ -169,6 +170,11 @@ class IncidentProduct:
         return dict(decided.request)
 
     # ------------------------------------------------------------------ inside
+
+    def _person(self, caller: Caller) -> Person:
+        """Return who a request comes from: the subject of the token, never the server's user."""
+        identity = local_identity() if self.is_owners else f"token:{caller.name}"
+        return People.of(self.site).person(identity, "http")
 
     def _team(self, request: RunRequest, observer: Observer) -> Team:
         return Team(self.store, self.database, self.site, request, load_model(request.model), observers=(observer,))

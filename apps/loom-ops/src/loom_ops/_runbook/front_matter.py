@@ -21,7 +21,7 @@ MAX_APPROVERS: Final = 20
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FRONT_KEYS: Final = {"loom", "title", "summary", "kind", "match", "inputs", "secrets", "approvals"}
 _INPUT_KEYS: Final = {"type", "pattern", "enum", "default", "env", "description"}
-_POLICY_KEYS: Final = {"group", "count", "ttl", "not_requester", "on_timeout"}
+_POLICY_KEYS: Final = {"group", "count", "ttl", "not_requester", "on_timeout", "edits"}
 
 
 def read_front_matter(draft: Draft, keys: Keys) -> None:
@@ -140,6 +140,14 @@ def _read_policy(draft: Draft, name: str, keys: Keys) -> None:
             "Write true or false",
         )
         not_requester = True
+    edits = keys.get("edits", "none")
+    if edits not in ("none", "inputs"):
+        draft.error(
+            keys.lines["edits"],
+            f"edits of approval {name} is {edits!r}",
+            "Write none, or inputs to let people give the inputs in a command other values",
+        )
+        edits = "none"
     ttl_s = draft.duration_s(keys, "ttl") or DEFAULT_TTL_S
     group = draft.text(keys, "group") or "operators"
-    draft.approvals[name] = ApprovalPolicy(name, group, count, ttl_s, not_requester)
+    draft.approvals[name] = ApprovalPolicy(name, group, count, ttl_s, not_requester, edits=edits)

@@ -93,6 +93,8 @@ class ApprovalPolicy:
         ttl_s: Seconds until the request expires.
         not_requester: The person who requested the run may not approve it (four-eyes principle).
         on_timeout: What an expired request counts as. There is no `allow`.
+        edits: Whether a person may give the inputs in a command other values, for others to
+            approve; with `none` a command is approved as the runbook has it, or denied.
     """
 
     name: str = "default"
@@ -101,6 +103,7 @@ class ApprovalPolicy:
     ttl_s: float = DEFAULT_TTL_S
     not_requester: bool = False
     on_timeout: Literal["deny"] = "deny"
+    edits: Literal["none", "inputs"] = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,11 @@ class Runbook:
     def policy_of(self, step: Run) -> ApprovalPolicy:
         """Return the approval policy of a command; a default when the runbook has none."""
         return self.approvals.get(step.approve, ApprovalPolicy())
+
+    @property
+    def by_hand_policy(self) -> ApprovalPolicy:
+        """The approval policy of the steps that people do by hand."""
+        return self.approvals.get("default", ApprovalPolicy())
 
     @property
     def undo_only(self) -> frozenset[str]:

@@ -47,7 +47,10 @@ def call_arguments(
         return arguments | {"retries": step.retries, "interval_s": step.interval_s}
     arguments |= {"argv": list(step.argv), "environment": dict(step.environment), "reason": step.reason}
     if runbook is not None:
-        arguments["approval"] = asdict(runbook.policy_of(step))
+        policy = asdict(runbook.policy_of(step))
+        if policy["edits"] == "none":
+            del policy["edits"]  # so that the arguments of earlier runs stay the same
+        arguments["approval"] = policy
         undo = None if step.undo is None else render_step(runbook.step(step.undo), values or {})
         arguments["undo"] = list(undo.argv) if isinstance(undo, Run) else None
     return arguments

@@ -42,12 +42,14 @@ class RunRequest:
 
     Args:
         incident: The incident, in the words of the requester.
-        requester: The person who requested the run.
+        requester: The person who requested the run, as the settings named them then.
         source: The file of the runbook, as it is shown.
         text: The text of the runbook.
         inputs: The checked values of the runbook's inputs.
         drill: The folder of the drill; None outside of one.
         model: The planner's model: `mock`, `script:` and a path, or `provider:model`.
+        requester_identity: What the requester's interface had proven; "" in runs of earlier
+            versions.
     """
 
     incident: str
@@ -57,6 +59,7 @@ class RunRequest:
     inputs: dict[str, str]
     drill: str | None = None
     model: str = "mock"
+    requester_identity: str = ""
 
     @property
     def runbook(self) -> Runbook:

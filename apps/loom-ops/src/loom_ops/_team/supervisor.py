@@ -44,8 +44,10 @@ def supervisor_step() -> Callable[[SupervisorState, RunContext], Coroutine[Any, 
     return supervise
 
 
-async def _close(state: SupervisorState, ctx: RunContext) -> Complete[dict[str, Any]]:
+async def _close(state: SupervisorState, ctx: RunContext) -> Complete[dict[str, Any]] | Fail:
     executor, verifier = ctx.children["executor"], ctx.children["verifier"]
+    if executor.error is not None and executor.error.category == "tampered":
+        return Fail(executor.error.message, "tampered")
     executed = executor.result or {"outcome": "failed", "why": f"{_why(executor)}; {_ROLLBACK_HINT}", "steps": []}
     verified = verifier.result or {"ok": False, "checks": [], "rounds": 0, "stopped": False}
     outcome, why = current_outcome(executed["outcome"]), executed["why"]

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from loom_runner import Agent, AgentRunner, LocalEngine
 from loom_runner.run_ids import is_child
 
+from loom_ops._approvals.binding import PolicyBinding
 from loom_ops._approvals.gate import approval_gate
+from loom_ops._approvals.verification import approval_verifier
 from loom_ops._commands.context import ExecutionContext
 from loom_ops._commands.rules_file import load_rules
 from loom_ops._commands.secrets import Vault
@@ -77,11 +79,15 @@ class Team:
         def agent(role: str, step: Any, state: type, **more: Any) -> Agent:
             return Agent(f"loom-ops/{role}", step=step, tools=tools, state_type=state, **more)
 
+        request = self.request
+        binding = PolicyBinding(self.site, self.database, request.requester_identity or request.requester)
+        by_hand = request.runbook.by_hand_policy
         executor = agent(
             "executor",
             executor_step(self._is_stopped, self._wake),
             ExecutorState,
-            gate=approval_gate(context, requester=self.request.requester),
+            gate=approval_gate(context, binding, by_hand=by_hand),
+            verify_approval=approval_verifier(context.rules, request.runbook, request.values(), by_hand=by_hand),
             state_version=EXECUTOR_VERSION,
             upcasters=EXECUTOR_UPCASTERS,
         )

@@ -1,6 +1,5 @@
 """Tool calls that wait for approval: find them, and decide."""
 
-import getpass
 import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
@@ -8,20 +7,12 @@ from typing import Any, Literal, TypeAlias
 from loom_agents import check_arguments
 from loom_agents.cli import Request, request_name, requests_in_tree
 from loom_runner import LocalEngine, Runs, SQLiteStore, ToolFailed, ToolRegistry
-from loom_runner.cli_base import run_async
+from loom_runner.cli_base import local_user, run_async
 
 from loom_run._errors import LoomRunError
 from loom_run._text import argument_text, printable
 
 Decision: TypeAlias = Literal["approve", "deny", "edit"]
-
-
-def current_user() -> str:
-    """Return the name of the user of this process; `unknown` when it has none."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
 
 
 def approval_requests(store: SQLiteStore, run_id: str | None = None, *, pending_only: bool = True) -> list[Request]:
@@ -82,10 +73,11 @@ def decide(
     arguments: Mapping[str, Any] | None = None,
     tools: ToolRegistry | None = None,
 ) -> None:
-    """Record a person's decision.
+    """Record the decision of the user of this process about a request, as it was shown.
 
     Raises:
-        RunnerError: It was decided before, has expired, or there is no such request.
+        RunnerError: It was decided or edited before, has expired, there is no such request, or it
+            is one of another product, which alone decides about it.
         LoomRunError: The edited arguments do not fit the tool.
     """
     if arguments is not None and tools is not None and request.get("tool") in tools:
@@ -103,10 +95,11 @@ def decide(
         run_id=request["run_id"],
         number=request["number"],
         how=decision,
-        by=current_user(),
+        by=local_user(),
         via=via,
         note=note,
         arguments=arguments,
+        shown=request.get("final_hash"),
     )
     run_async(work)
 

@@ -68,10 +68,12 @@ class ServedChats:
             via="http",
             note=decision.note,
             arguments=decision.arguments,
+            shown=request["final_hash"],
         )
 
-    async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer) -> None:
+    async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer, caller: Caller) -> None:
         """Start a chat with its first message."""
+        del caller
         message, limits = _parse(request)
         conversation = Conversation(self.store, run_id)
         if not conversation.exists():

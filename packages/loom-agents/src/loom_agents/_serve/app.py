@@ -18,8 +18,6 @@ A run is driven by the worker, never by a response: a client that disconnects st
 """
 
 import asyncio
-import hashlib
-import json
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -159,9 +157,9 @@ class _Routes:
             return {"name": caller.name, "scopes": sorted(caller.scopes), **about}
 
         app.get("/v1/runs", dependencies=[read])(self._list)
-        app.post("/v1/runs", status_code=202, dependencies=[run])(self._start)
-        for path, to_start_request in getattr(self.product, "start_routes", {}).items():
-            app.post(path, status_code=202, dependencies=[run])(self._start_route(to_start_request))
+        starts = {"/v1/runs": lambda body: body, **getattr(self.product, "start_routes", {})}
+        for path, to_start_request in starts.items():
+            app.post(path, status_code=202)(self._start_route(to_start_request, run))
         app.get("/v1/events", dependencies=[read])(self._all_events)
         app.get("/v1/approvals", dependencies=[read])(self._approvals)
         one = "/v1/runs/{run_id:path}"
@@ -219,19 +217,23 @@ class _Routes:
         names = ("run_id", "status", "step_index", "created_at", "updated_at", "parent_run_id")
         return {name: run[name] for name in names} | {"name": child_name(run["run_id"])} | self.product.summary(run)
 
-    async def _start(self, request: Request, body: Annotated[dict[str, Any], Body()]) -> JSONResponse:
+    async def _start(self, request: Request, body: dict[str, Any], caller: Caller) -> JSONResponse:
         named = request.headers.get("idempotency-key") or body.pop("run_id", None)
         if named is not None and (not isinstance(named, str) or not named):
             raise HTTPException(400, "cannot start: `run_id` is not a text.")
         run_id = named or self.product.new_run_id()
-        await self.worker.begin(run_id, lambda observer: self.product.start(run_id, body, observer))
+        await self.worker.begin(run_id, lambda observer: self.product.start(run_id, body, observer, caller))
         return _accepted(run_id)
 
-    def _start_route(self, to_start_request: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[..., Any]:
-        """Build a further route that starts a run."""
+    def _start_route(
+        self, to_start_request: Callable[[dict[str, Any]], dict[str, Any]], run: Any
+    ) -> Callable[..., Any]:
+        """Build a route that starts a run."""
 
-        async def start(request: Request, body: Annotated[dict[str, Any], Body()]) -> JSONResponse:
-            return await self._start(request, to_start_request(body))
+        async def start(
+            request: Request, caller: Annotated[Caller, run], body: Annotated[dict[str, Any], Body()]
+        ) -> JSONResponse:
+            return await self._start(request, to_start_request(body), caller)
 
         return start
 
@@ -273,8 +275,12 @@ class _Routes:
         if request["status"] != "pending":
             code = 410 if request["status"] == "expired" else 409
             raise HTTPException(code, f"cannot decide {run_id}#{number}: it is {request['status']}.")
-        if body.get("arguments_hash") not in (None, _request_row(request)["arguments_hash"]):
-            raise HTTPException(409, f"cannot decide {run_id}#{number}: its arguments are not those you saw.")
+        shown = body.get("arguments_hash")
+        if shown != request["final_hash"] and (shown is not None or request["edited_arguments"] is not None):
+            edited = "" if request["edited_arguments"] is None else " It was edited since it was requested."
+            raise HTTPException(
+                409, f"cannot decide {run_id}#{number}: its arguments are not those you saw.{edited} Look at it again."
+            )
         decided = await self.product.decide(request, Decision(kind, note, arguments), caller)
         self.hub.wake()
         stopped = None if decided["status"] == "pending" else await self.worker.resume(self._root(run_id))
@@ -333,14 +339,14 @@ def _accepted(run_id: str) -> JSONResponse:
 
 def _request_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """Add to a request what a client needs: the name of its run and the ids of the runs above that,
-    and a hash of the arguments, which the client sends back with a decision about exactly these.
+    and the hash of what an approval allows now, which the client sends back with a decision about
+    exactly this.
     """
-    text = json.dumps(row["arguments"], sort_keys=True, ensure_ascii=False)
     return {
         **row,
         "name": child_name(row["run_id"]),
         "ancestors": ancestor_run_ids(row["run_id"]),
-        "arguments_hash": hashlib.sha256(text.encode()).hexdigest()[:32],
+        "arguments_hash": row["final_hash"],
     }
 
 

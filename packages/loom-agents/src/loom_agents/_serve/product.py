@@ -51,8 +51,12 @@ class Product(Protocol):
         """The store of the runs."""
         ...
 
-    async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer) -> None:
-        """Start a run with the request of the client, or resume it if the request is the same."""
+    async def start(self, run_id: str, request: Mapping[str, Any], observer: Observer, caller: Caller) -> None:
+        """Start a run with the request of the client, or resume it if the request is the same.
+
+        Args:
+            caller: Who requests it.
+        """
         ...
 
     async def send_message(self, run_id: str, message: str, observer: Observer) -> None:

@@ -84,6 +84,7 @@ _OF_CATEGORY: Final = {
     "limit": ExitCode.LIMIT,
     "denied": ExitCode.DENIED,
     "approval_expired": ExitCode.DENIED,
+    "tampered": ExitCode.DENIED,
     "provider": ExitCode.PROVIDER,
     "auth": ExitCode.PROVIDER,
 }

@@ -5,7 +5,6 @@ continues the run.
 from __future__ import annotations
 
 import contextlib
-import getpass
 import shlex
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,6 +37,7 @@ from loom_runner._cli.output import (
     write_rows,
 )
 from loom_runner._model.formatting import shorten
+from loom_runner._model.local_user import local_user
 from loom_runner.errors import UsageError
 from loom_runner.run_ids import parse_id, request_id
 
@@ -69,7 +69,7 @@ def resolve(*, call: str, retry: bool, skip: bool, result: str | None, by: str |
     value = None if result is None else parse_json(result, "--result")
     require_database(db, run_id, "resolve a call of")
     how: Literal["retry", "skip", "result"] = "retry" if retry else "skip" if skip else "result"
-    who = by or user_name()
+    who = by or local_user()
     with open_database(db, "resolve", read_only=False) as store:
         run_async(resolve_call(store, run_id, number, how, result=value, decided_by=who))
         hint = resume_hint(store, run_id, db)
@@ -168,7 +168,7 @@ def decide(*, request: str, approve: bool, deny: bool, edit: str | None, note: s
         if parse_id(request)[1] == "call":
             _refuse_call(store.reader, run_id, number, request)
         work = decide_approval(
-            store, run_id, number, how, by=by or user_name(), via="loom-runner", note=note, arguments=arguments
+            store, run_id, number, how, by=by or local_user(), via="loom-runner", note=note, arguments=arguments
         )
         after = run_async(work)
         hint = resume_hint(store, run_id, db)
@@ -193,7 +193,7 @@ def cancel(*, names: tuple[str, ...], run_id: str | None, db: str, by: str | Non
 
     name = parse_run(names, run_id, "cancel", only_run=True).run_id
     with open_run_database(db, name, "cancel", read_only=False) as store:
-        cancelled = run_async(cancel_run(store, name, by=by or user_name(), note=note))
+        cancelled = run_async(cancel_run(store, name, by=by or local_user(), note=note))
     write_error(f"cancelled: {', '.join(cancelled)}.")
 
 
@@ -280,14 +280,6 @@ def _refuse_call(reader: StoreReader, run_id: str, number: int, text: str) -> No
                 f"cannot decide {text!r}: it is the tool call {doubt}. Approval requests are named "
                 f"{request_id(run_id, number)}; loom-runner approvals prints them."
             )
-
-
-def user_name() -> str:
-    """Return the name of the operating system's user, or `unknown`."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container with a uid that has no name
-        return "unknown"
 
 
 CONTROL_COMMANDS: tuple[click.Command, ...] = (resolve, approvals, decide, signal_command, cancel, pause, fork)

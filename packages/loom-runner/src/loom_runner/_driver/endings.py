@@ -39,7 +39,15 @@ from loom_runner._model.seconds import in_seconds
 from loom_runner._model.statuses import CANCELLABLE, move
 from loom_runner._model.waits import ChildrenWait, DecisionWait, RetryWait, SignalWait, TimerWait, WaitFacts, ready_at
 from loom_runner._model.writes import AttemptEnd, Cancelling, StepCommit
-from loom_runner.errors import PauseRequested, StateError, ToolCallMismatch, ToolFailed, UnknownTool, UsageError
+from loom_runner.errors import (
+    ApprovalTampered,
+    PauseRequested,
+    StateError,
+    ToolCallMismatch,
+    ToolFailed,
+    UnknownTool,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from loom_runner._driver.children import ChildRuns
@@ -56,7 +64,7 @@ __all__ = ["Endings"]
 
 _PACKAGE: Final = Path(__file__).parents[1]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NEVER_RETRIED: Final = (StateError, UsageError, ToolCallMismatch, UnknownTool)
+_NEVER_RETRIED: Final = (StateError, UsageError, ToolCallMismatch, ApprovalTampered, UnknownTool)
 """Errors of the code, which would occur again in every attempt."""
 
 

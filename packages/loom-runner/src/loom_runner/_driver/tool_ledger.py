@@ -36,13 +36,14 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from loom_runner._driver.approval_requests import approval_request
 from loom_runner._driver.payloads import arguments_text, earlier_text, failed_envelope, payload_text
-from loom_runner._model.approvals import ApprovalRecord, as_of
+from loom_runner._model.approvals import as_of
 from loom_runner._model.error_text import message_of
 from loom_runner._model.events import ObserverGroup, Observers, RunEvent
 from loom_runner._model.records import Claim, ErrorInfo, ToolRecord
 from loom_runner._model.retry import is_transient, retry_after_s
-from loom_runner._model.seconds import in_seconds
+from loom_runner._model.tampering import tampered
 from loom_runner._model.writes import ToolEnd, ToolStart
 from loom_runner._program.gate import Ask, Deny, PendingCall, verdict_on
 from loom_runner._program.threads import is_being_cancelled
@@ -61,8 +62,10 @@ from loom_runner.errors import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from loom_runner._model.approvals import ApprovalRecord
     from loom_runner._model.clock import Clock
-    from loom_runner._program.gate import Gate
+    from loom_runner._model.writes import VerifyApproval
+    from loom_runner._program.gate import Gate, Verdict
     from loom_runner._program.tool_calls import Execute
     from loom_runner._program.tools import Tool
     from loom_runner._store.protocol import Store
@@ -78,15 +81,23 @@ _CANCELLED: Final = ErrorInfo("Cancelled", "the call was cancelled, because its 
 class Ledger:
     """The managed calls of one claimed run."""
 
-    __slots__ = ("_claim", "_clock", "_gate", "_observers", "_store")
+    __slots__ = ("_claim", "_clock", "_gate", "_observers", "_store", "_verify")
 
     def __init__(
-        self, store: Store, claim: Claim, *, clock: Clock, gate: Gate | None, observers: Observers | ObserverGroup
+        self,
+        store: Store,
+        claim: Claim,
+        *,
+        clock: Clock,
+        gate: Gate | None,
+        observers: Observers | ObserverGroup,
+        verify: VerifyApproval | None = None,
     ) -> None:
         self._store = store
         self._observers = observers
         self._clock = clock
         self._gate = gate
+        self._verify = verify
         self._claim = claim
 
     async def call(
@@ -104,14 +115,14 @@ class Ledger:
         digest = hashlib.sha256(text.encode()).hexdigest()[:32]
         start = ToolStart(step_index, key, tool.name, text, digest, self._clock.now_us())
         edited: dict[str, Any] | None = None
+        approval: ApprovalRecord | None = None
         if self._gate is not None or tool.needs_approval:
             approval = await self._approval(tool, arguments, start, attempt)
             if approval is not None:
                 if approval.edited is not None:
                     edited = json.loads(approval.edited)
                     start = replace(start, arguments=approval.edited)
-                if approval.status == "approved":
-                    start = replace(start, approval=approval.number)
+                start = replace(start, approval=approval.number, verify=self._verify)
         try:
             record = await self._store.start_tool(self._claim, start)
         except PayloadTooLarge as exc:
@@ -126,7 +137,7 @@ class Ledger:
             payload = await self._resolve_recorded(record, tool, attempt, start)
             if payload is not None:
                 return json.loads(payload)
-            start = await self._restarted(start, record)
+            start = await self._restarted(start, record, approval)
         return await execute.to_end(self._run(tool, start, attempt, lambda: execute(edited)))
 
     async def _approval(
@@ -142,16 +153,14 @@ class Ledger:
         found = await self._store.approval_of(run_id, start.step_index, start.key)
         if found is None:
             if await self._store.tool_call(run_id, start.step_index, start.key) is not None:
+                if self._verify is not None and isinstance(self._verdict(tool, arguments, start), Ask):
+                    raise tampered(run_id, start, "the call is recorded, and its request is not")
                 return None  # it was allowed to start in an earlier attempt
-            call = PendingCall(run_id, start.step_index, start.key, tool.name, tool, arguments)
-            try:
-                verdict = verdict_on(self._gate, call)
-            except (LeaseLost, StoreError) as exc:  # of another store: the gate is the user's code
-                raise RuntimeError(f"the gate failed for {tool.name}: {type(exc).__name__}: {exc}") from exc
+            verdict = self._verdict(tool, arguments, start)
             if isinstance(verdict, Deny):
                 raise self._denial(start, attempt, "denied", verdict.note)
             if isinstance(verdict, Ask):
-                raise StepSuspended(asks=(_request(run_id, start, verdict),))
+                raise StepSuspended(asks=(approval_request(run_id, start, verdict),))
             return None
         self._check(found, start, arguments)
         approval = as_of(found, now)
@@ -165,6 +174,13 @@ class Ledger:
             raise StepSuspended(pending=(approval.number,))
         return approval
 
+    def _verdict(self, tool: Tool, arguments: Mapping[str, Any], start: ToolStart) -> Verdict:
+        call = PendingCall(self._claim.run_id, start.step_index, start.key, tool.name, tool, arguments)
+        try:
+            return verdict_on(self._gate, call)
+        except (LeaseLost, StoreError) as exc:  # of another store: the gate is the user's code
+            raise RuntimeError(f"the gate failed for {tool.name}: {type(exc).__name__}: {exc}") from exc
+
     def _denial(self, start: ToolStart, attempt: int, category: str, note: str) -> ToolFailed:
         message = note or ("the call was denied" if category == "denied" else "the approval request expired")
         error = ErrorInfo("ToolFailed", message, category)
@@ -177,7 +193,14 @@ class Ledger:
             step_index=start.step_index,
         )
 
-    async def _restarted(self, start: ToolStart, record: ToolRecord) -> ToolStart:
+    async def _restarted(self, start: ToolStart, record: ToolRecord, approval: ApprovalRecord | None) -> ToolStart:
+        """Start a recorded call once more: as the same call, or with the approval of a
+        repetition.
+        """
+        if approval is not None and approval.status != "approved":
+            if record.status == "retry" and approval.product is not None:
+                raise tampered(self._claim.run_id, start, "nobody has approved to repeat the call")
+            start = replace(start, approval=None)
         start = replace(start, ordinal=record.tries + 1, at=self._clock.now_us())
         await self._store.restart_tool(self._claim, start)
         return start
@@ -331,7 +354,9 @@ class Ledger:
         payload = await self._resolve_recorded(record, tool, attempt, start)
         if payload is not None:
             return json.loads(payload)
-        return await self._run(tool, await self._restarted(start, record), attempt, execute, is_repeat=True)
+        return await self._run(
+            tool, await self._restarted(replace(start, approval=None), record, None), attempt, execute, is_repeat=True
+        )
 
     async def _finish(self, start: ToolStart, attempt: int, end: ToolEnd) -> None:
         await self._store.end_tool(self._claim, start.step_index, start.key, end)
@@ -364,24 +389,6 @@ class Ledger:
             self._observers.notify(
                 RunEvent(kind, self._claim.run_id, start.step_index, attempt, self._clock.now_us(), data)
             )
-
-
-def _request(run_id: str, start: ToolStart, ask: Ask) -> ApprovalRecord:
-    expires_at = None if ask.ttl_s is None else start.at + int(in_seconds(ask.ttl_s) * 1_000_000)
-    return ApprovalRecord(
-        run_id,
-        0,
-        start.step_index,
-        start.key,
-        start.name,
-        start.arguments,
-        start.arguments_hash,
-        start.at,
-        expires_at,
-        ask.reason,
-        max(1, ask.needed),
-        json.dumps(dict(ask.policy), ensure_ascii=False),
-    )
 
 
 def _short(text: str) -> str:

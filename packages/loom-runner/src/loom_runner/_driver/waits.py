@@ -10,7 +10,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner._model.approvals import ApprovalRecord, Decision, as_of, with_decision
+from loom_runner._model.approvals import GATE, ApprovalRecord, Decision, as_of, with_decision
 from loom_runner._model.waits import DecisionWait, RetryWait, TimerWait
 from loom_runner._program.gate import Allow, Deny, PendingCall
 from loom_runner._store.lookup import find_run
@@ -122,9 +122,9 @@ class Waits:
             )
             return False
         if isinstance(verdict, Allow):
-            after = replace(with_decision(approval, Decision("gate", "approve", now, "gate")), status="approved")
+            after = replace(with_decision(approval, Decision(GATE, "approve", now, GATE)), status="approved")
         elif isinstance(verdict, Deny):
-            after = with_decision(approval, Decision("gate", "deny", now, "gate", verdict.note))
+            after = with_decision(approval, Decision(GATE, "deny", now, GATE, verdict.note))
         else:
             return False
         return await self._store.update_approval(approval, after)

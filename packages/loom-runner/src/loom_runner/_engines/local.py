@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from loom_runner._control.decide import decide_approval
@@ -15,6 +13,7 @@ from loom_runner._control.signals import send_signal
 from loom_runner._driver.driver import Driver
 from loom_runner._driver.settings import Invocation, Settings
 from loom_runner._engines.find_agent import find_agent
+from loom_runner._engines.observers import checked_observers
 from loom_runner._model.arguments import check_limits, check_type
 from loom_runner._model.clock import SystemClock
 from loom_runner._model.events import Observers
@@ -27,8 +26,9 @@ from loom_runner.errors import UsageError
 from loom_runner.run_ids import check_new_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from loom_runner._control.authority import Authority
     from loom_runner._engines.protocol import Capability
     from loom_runner._model.approvals import DecisionKind
     from loom_runner._model.budget import Budget
@@ -77,21 +77,11 @@ class LocalEngine:
         check_type(verb, "max_crashes", max_crashes, int, "a whole number from 1 up")
         if max_crashes < 1:
             raise UsageError(f"cannot {verb}: max_crashes is {max_crashes}. Pass a whole number from 1 up.")
-        check_type(verb, "observers", observers, Iterable, "a sequence of functions")
-        observers = tuple(observers)
-        for observer in observers:
-            if not callable(observer):
-                raise UsageError(f"cannot {verb}: an observer is {observer!r:.60}. Pass a function of a RunEvent.")
-            if any(map(inspect.iscoroutinefunction, (observer, getattr(observer, "__call__", None)))):  # noqa: B004
-                raise UsageError(
-                    f"cannot {verb}: observer {observer!r:.60} is async, and observers are not awaited. Pass a plain "
-                    "function, for instance queue.put_nowait of an asyncio.Queue."
-                )
         self.store = store
         self.module = module
         self.runs = Runs(store, clock=clock)
         self.clock = clock or SystemClock()
-        self.observers = Observers(observers)
+        self.observers = Observers(checked_observers(verb, observers))
         self._lease_s = check_seconds(verb, "lease_s", lease_s, is_positive=True)
         self._max_crashes = max_crashes
         self._is_stopping = False
@@ -282,11 +272,14 @@ class LocalEngine:
         via: str = "",
         note: str = "",
         arguments: Mapping[str, Any] | None = None,
+        shown: str | None = None,
         agent: Agent | None = None,
+        authority: Authority | None = None,
     ) -> dict[str, Any]:
         """Decide about an approval request; see `decide_approval`.
 
         Args:
+            shown: The `final_hash` that the person was shown; refused if it was edited since.
             agent: The agent of the run, or of its parent, by default one that this engine has
                 driven; its tools check edited arguments. Without it they are not checked, and the
                 call may fail when the run is resumed.
@@ -313,8 +306,10 @@ class LocalEngine:
             via=via,
             note=note,
             arguments=arguments,
+            shown=shown,
             check=check,
             clock=self.clock,
+            authority=authority,
         )
         return approval_view(decided)
 
@@ -359,9 +354,14 @@ class LocalEngine:
         how: Literal["retry", "skip", "result"],
         result: Any = None,
         decided_by: str = "a person",
+        via: str = "",
+        authority: Authority | None = None,
     ) -> None:
         """Decide about a tool call in doubt; see `resolve_call`."""
-        await resolve_call(self.store, run_id, call, how, result=result, decided_by=decided_by, clock=self.clock)
+        store, clock = self.store, self.clock
+        await resolve_call(
+            store, run_id, call, how, result=result, decided_by=decided_by, via=via, authority=authority, clock=clock
+        )
 
     # ------------------------------------------------------------------ questions
 

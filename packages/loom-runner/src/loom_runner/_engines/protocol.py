@@ -75,10 +75,11 @@ class Engine(Protocol):
         via: str = "",
         note: str = "",
         arguments: Mapping[str, Any] | None = None,
+        shown: str | None = None,
         agent: Agent | None = None,
     ) -> dict[str, Any]:
         """Decide about an approval request; return the request. The tools of the agent check edited
-        arguments.
+        arguments. `shown` is the `final_hash` that the person was shown.
         """
 
     async def resolve(

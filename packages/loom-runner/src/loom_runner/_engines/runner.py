@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from loom_runner._model.retention import Keep
     from loom_runner._model.retry import RetryPolicy
     from loom_runner._model.seconds import Seconds
+    from loom_runner._model.writes import VerifyApproval
     from loom_runner._program.gate import Gate
     from loom_runner._program.protocol import Program
     from loom_runner._program.state_versions import Upcaster
@@ -72,6 +73,7 @@ class AgentRunner:
         lease_s: Seconds = 15.0,
         max_crashes: int = 10,
         gate: Gate | None = None,
+        verify_approval: VerifyApproval | None = None,
         module: str | None = None,
         children: Mapping[str, Any] | None = None,
         step_timeout_s: Seconds | None = None,
@@ -93,6 +95,7 @@ class AgentRunner:
             result_type=result_type,
             retry=retry,
             gate=gate,
+            verify_approval=verify_approval,
             children=children,
             step_timeout_s=step_timeout_s,
             keep=keep,
@@ -231,10 +234,11 @@ class AgentRunner:
         via: str = "",
         note: str = "",
         arguments: Mapping[str, Any] | None = None,
+        shown: str | None = None,
     ) -> dict[str, Any]:
         """Decide about an approval request; see `LocalEngine.decide`."""
         return await self.engine.decide(
-            run_id=run_id, number=number, how=how, by=by, via=via, note=note, arguments=arguments
+            run_id=run_id, number=number, how=how, by=by, via=via, note=note, arguments=arguments, shown=shown
         )
 
     async def fork(self, *, run_id: str, step: int, new_run_id: str | None = None, patch: Any = None) -> str:

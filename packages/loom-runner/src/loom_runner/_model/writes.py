@@ -4,8 +4,9 @@ result are in `records`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loom_runner._model.approvals import ApprovalRecord
@@ -22,6 +23,7 @@ __all__ = [
     "StepCommit",
     "ToolEnd",
     "ToolStart",
+    "VerifyApproval",
 ]
 
 
@@ -129,8 +131,20 @@ class AttemptEnd:
     cost_usd: float = 0.0
 
 
+VerifyApproval = Callable[[Any, Mapping[str, Any]], str | None]
+"""Returns why a request, as `Runs.approvals` shows it, does not allow its call to start; None when
+it does. Called with the connection, inside the transaction that starts the call."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolStart:
+    """A call that starts.
+
+    Attributes:
+        approval: The number of its approval request, if it has one; it is verified and used.
+        verify: The verifier of the agent.
+    """
+
     step_index: int
     key: str
     name: str
@@ -139,6 +153,7 @@ class ToolStart:
     at: int
     ordinal: int = 1
     approval: int | None = None
+    verify: VerifyApproval | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from loom_runner._model.retention import Keep
     from loom_runner._model.seconds import Seconds
+    from loom_runner._model.writes import VerifyApproval
     from loom_runner._program.gate import Gate
     from loom_runner._program.state_versions import Upcaster
 
@@ -54,6 +55,9 @@ class Agent:
         retry: When a failed step is tried again.
         gate: Decides which tool calls may run, fail, or wait for an approval; see `Gate`. By
             default, tools declared `needs_approval` wait, and all others run.
+        verify_approval: Called in the transaction that starts an approved call, with the connection
+            and the request; returns why the call must not start, or None. The run then fails with
+            the category `tampered`.
         children: The agents of child runs, by the names that `Child(program=...)` uses: agents, or
             functions that return one when it is first needed.
         step_timeout_s: Seconds after which a step is cancelled; that is a failed attempt, which may
@@ -81,6 +85,7 @@ class Agent:
         result_type: Any = UNHINTED,
         retry: RetryPolicy | None = None,
         gate: Gate | None = None,
+        verify_approval: VerifyApproval | None = None,
         children: Mapping[str, Any] | None = None,
         step_timeout_s: Seconds | None = None,
         keep: Keep | str | None = None,
@@ -138,6 +143,7 @@ class Agent:
         self.tools = ToolRegistry() if tools is None else tools
         self.retry = retry or RetryPolicy()
         self.gate = gate
+        self.verify_approval = verify_approval
         self.children: Mapping[str, Any] = dict(children or {})
         self.step_timeout_s: float | None = timeout_s
         self.keep = parse_keep(keep) if isinstance(keep, str) else keep

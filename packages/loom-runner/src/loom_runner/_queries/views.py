@@ -218,21 +218,4 @@ def _loads(text: str, run: RunRecord) -> Any:
 
 def approval_view(approval: ApprovalRecord) -> dict[str, Any]:
     """Return an approval request as plain JSON."""
-    return {
-        "id": request_id(approval.run_id, approval.number),
-        "run_id": approval.run_id,
-        "number": approval.number,
-        "status": approval.status,
-        "step_index": approval.step_index,
-        "tool": approval.name,
-        "key": approval.key,
-        "arguments": json.loads(approval.arguments),
-        "arguments_hash": approval.arguments_hash,
-        "edited_arguments": None if approval.edited is None else json.loads(approval.edited),
-        "reason": approval.reason,
-        "needed": approval.needed,
-        "policy": json.loads(approval.policy),
-        "requested_at": to_iso(approval.requested_at),
-        "expires_at": None if approval.expires_at is None else to_iso(approval.expires_at),
-        "decisions": [asdict(decision) | {"at": to_iso(decision.at)} for decision in approval.decisions],
-    }
+    return approval.as_json()

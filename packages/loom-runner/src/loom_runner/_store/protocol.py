@@ -14,12 +14,12 @@ An implementation is correct when it passes `loom_runner.testing.StoreContract`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from loom_runner._model.run_filter import ALL_RUNS, RunFilter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from loom_runner._model.approvals import ApprovalRecord
     from loom_runner._model.folded import FoldedSteps, RunSize
@@ -249,10 +249,18 @@ class Store(Protocol):
     # ------------------------------------------------------------------ tool calls and approvals
 
     async def start_tool(self, claim: Claim, call: ToolStart) -> ToolRecord | None:
-        """Record that a tool call starts; None if it is new, else the existing row, unchanged."""
+        """Record that a tool call starts; None if it is new, else the existing row, unchanged.
+
+        Raises:
+            ApprovalTampered: Its approval does not verify; nothing is written.
+        """
 
     async def restart_tool(self, claim: Claim, call: ToolStart) -> None:
-        """Record that a recorded call starts once more."""
+        """Record that a recorded call starts once more.
+
+        Raises:
+            ApprovalTampered: Its approval does not verify; nothing is written.
+        """
 
     async def end_tool(self, claim: Claim, step_index: int, key: str, end: ToolEnd) -> None:
         """Record how a tool call ended."""
@@ -260,11 +268,17 @@ class Store(Protocol):
     async def decide_tool(self, seen: ToolRecord, end: ToolEnd, decided_by: str) -> bool:
         """Record a decision about a call whose row is still `seen`; False if it has changed."""
 
-    async def update_approval(self, seen: ApprovalRecord, after: ApprovalRecord) -> bool:
+    async def update_approval(
+        self, seen: ApprovalRecord, after: ApprovalRecord, *, also: Callable[[Any], object] | None = None
+    ) -> bool:
         """Update a request whose row is still `seen`; False if it has changed.
 
-        New requests are written by `end_attempt`, and approvals are used by `start_tool`, in their
-        transactions.
+        An approved repetition lets its call in doubt be repeated. New requests are written by
+        `end_attempt`, and approvals are verified and used by `start_tool` and `restart_tool`, in
+        their transactions.
+
+        Args:
+            also: Called with the connection in the same transaction, after the update.
         """
 
     # ------------------------------------------------------------------ requests from outside

@@ -26,7 +26,7 @@ from loom_runner.run_ids import is_child, request_id
 from telegram import Bot, CallbackQuery, Update
 from telegram.error import BadRequest, Forbidden, InvalidToken, RetryAfter, TelegramError
 
-from loom_ops._approvals.people import Person
+from loom_ops._approvals.people import People, Person
 from loom_ops._approvals.requests import step_text
 from loom_ops._errors import LoomOpsError
 from loom_ops._interfaces.telegram.messages import (
@@ -70,8 +70,11 @@ def bot_of(site: Site) -> Bot:
             f"cannot use Telegram: {site.telegram_token_env} is not set. Set it to the token of the bot.",
             exit_code=ExitCode.PROVIDER,
         )
-    if site.telegram_chat is None or not site.telegram_people:
-        raise LoomOpsError("cannot use Telegram: loom-ops.toml has no chat or no people under [telegram]. Add both.")
+    if site.telegram_chat is None or not any(each.startswith("telegram:") for each in People.of(site).identities):
+        raise LoomOpsError(
+            "cannot use Telegram: loom-ops.toml has no chat under [telegram], or no person with telegram = [NUMBER] "
+            "under [people.NAME]. Add both."
+        )
     if site.telegram_base_url is None:
         return Bot(token)
     return Bot(token, base_url=f"{site.telegram_base_url.rstrip('/')}/bot")
@@ -182,16 +185,21 @@ class _TelegramInterface:
 
     async def _handle(self, update: Update) -> None:
         user = update.effective_user
-        name = None if user is None else self.product.site.telegram_people.get(str(user.id))
+        person = None if user is None else self._person(user.id)
         query, message = update.callback_query, update.message
         if query is not None:
-            await self._handle_button(query, name)
+            await self._handle_button(query)
         elif message is not None and message.text:
-            answer = unknown_user_text(user.id if user else "?") if name is None else self._answer(message.text)
+            answer = unknown_user_text(user.id if user else "?") if person is None else self._answer(message.text)
             await self.bot.send_message(message.chat_id, answer[:MAX_CHARACTERS])
 
-    async def _handle_button(self, query: CallbackQuery, name: str | None) -> None:
-        code, _, verdict = (query.data or "").partition(":")
+    def _person(self, user_id: int) -> Person | None:
+        """Return the person of a Telegram user; None for one whom the settings do not name."""
+        person = People.of(self.product.site).person(f"telegram:{user_id}", "telegram")
+        return None if person.name == person.identity else person
+
+    async def _handle_button(self, query: CallbackQuery) -> None:
+        code, verdict, shown = [*(query.data or "").split(":"), "", ""][:3]
         message = self.tables.find(code)
         request = None if message is None else self._request_of(message)
         if message is None or request is None or verdict not in ("approve", "deny"):
@@ -199,16 +207,20 @@ class _TelegramInterface:
             return
         user_id = query.from_user.id
         decisions = self.product.decisions
-        if name is None:
-            person = Person(f"telegram-{user_id}", "telegram", "nobody")
-            decisions.record_refusal(request, person, "the Telegram user is not in the settings")
+        person = self._person(user_id)
+        if person is None:
+            nobody = Person(f"telegram-{user_id}", f"telegram:{user_id}", "telegram")
+            decisions.record_refusal(request, nobody, "the Telegram user is not in the settings")
             await self._alert(query, unknown_user_text(user_id))
             return
         if request["status"] != "pending":
             await self._alert(query, decision_text(request))
             await self._close(message, request)
             return
-        person = Person(name, "telegram", f"telegram-user-{user_id}")
+        is_as_shown = request["final_hash"].startswith(shown) if shown else request["edited_arguments"] is None
+        if verdict == "approve" and not is_as_shown:
+            await self._alert(query, "It was edited since this message was sent. Look at it again before you approve.")
+            return
         try:
             decided = await decisions.decide(request, "approve" if verdict == "approve" else "deny", person)
         except RunnerError as exc:

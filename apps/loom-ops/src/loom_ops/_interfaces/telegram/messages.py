@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "MAX_CHARACTERS", "approval_buttons", "approval_text", "decision_text", "unknown_user_text"]
 
 MAX_CHARACTERS: Final = 4_000
+SHOWN_CHARACTERS: Final = 12
+"""How much of the hash of what a message shows is in its buttons, which hold 64 bytes."""
 HELP: Final = "/approvals: what waits for approval. /runs: the latest incidents. /explain ID: what happened."
 
 _VERDICTS: Final = {"approve": "approved", "deny": "denied"}
@@ -51,8 +53,11 @@ def unknown_user_text(user_id: int | str) -> str:
 
 
 def approval_buttons(request: Request) -> InlineKeyboardMarkup:
-    """Return the buttons; they hold a code, and the request is read from the database."""
+    """Return the buttons; they hold a code and the hash of what the message shows. The request is
+    read from the database.
+    """
     code = code_of(request["run_id"], request["number"])
+    shown = request["final_hash"][:SHOWN_CHARACTERS]
     verdicts = (("Approve", "approve"), ("Deny", "deny"))
-    pair = [InlineKeyboardButton(text, callback_data=f"{code}:{verdict}") for text, verdict in verdicts]
+    pair = [InlineKeyboardButton(text, callback_data=f"{code}:{verdict}:{shown}") for text, verdict in verdicts]
     return InlineKeyboardMarkup([pair])

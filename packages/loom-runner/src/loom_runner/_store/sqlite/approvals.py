@@ -6,7 +6,8 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner._model.approvals import ApprovalRecord, Decision
+from loom_runner._model.approvals import ApprovalRecord, Decision, why_not_usable
+from loom_runner._model.tampering import tampered
 from loom_runner._store.sqlite.base import OF_RUN, Reads, Writes
 from loom_runner._store.sqlite.readiness import set_ready_at_of_run
 from loom_runner.run_ids import request_id
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import apsw
 
     from loom_runner._model.records import Claim
+    from loom_runner._model.writes import ToolStart
     from loom_runner._store.cells import Cell
 
 __all__ = ["ApprovalReads", "ApprovalWrites"]
@@ -47,12 +49,16 @@ class ApprovalReads(Reads):
 class ApprovalWrites(Writes):
     """Write `approvals`."""
 
-    async def update_approval(self, seen: ApprovalRecord, after: ApprovalRecord) -> bool:
-        return await self._write(self._update_approval, seen, after)
+    async def update_approval(
+        self, seen: ApprovalRecord, after: ApprovalRecord, *, also: Callable[[Any], object] | None = None
+    ) -> bool:
+        return await self._write(self._update_approval, seen, after, also)
 
-    def _update_approval(self, db: apsw.Connection, seen: ApprovalRecord, after: ApprovalRecord) -> bool:
+    def _update_approval(
+        self, db: apsw.Connection, seen: ApprovalRecord, after: ApprovalRecord, also: Callable[[Any], object] | None
+    ) -> bool:
         db.execute(
-            """UPDATE approvals SET status = ?, decided = ?, decisions = ?, edited = ?
+            """UPDATE approvals SET status = ?, decided = ?, decisions = ?, edited = ?, expires_at = ?
                WHERE run_key = (SELECT run_key FROM runs WHERE run_id = ?) AND number = ?
                  AND status = ? AND decided = ?""",
             (
@@ -62,6 +68,7 @@ class ApprovalWrites(Writes):
                     json.dumps([asdict(decision) for decision in after.decisions], ensure_ascii=False), "the decisions"
                 ),
                 self._put(after.edited, "the edited arguments"),
+                after.expires_at,
                 seen.run_id,
                 seen.number,
                 seen.status,
@@ -70,7 +77,16 @@ class ApprovalWrites(Writes):
         )
         if not db.changes():
             return False
+        if after.status == "approved" and after.is_repetition:
+            db.execute(
+                """UPDATE tool_calls SET status = 'retry', decided_by = ?
+                   WHERE run_key = (SELECT run_key FROM runs WHERE run_id = ?) AND step_index = ? AND key = ?
+                     AND status IN ('started', 'in_doubt')""",
+                (", ".join(sorted(after.approvers)), seen.run_id, seen.step_index, seen.key),
+            )
         set_ready_at_of_run(db, seen.run_id)
+        if also is not None:
+            also(db)
         return True
 
     def _add_approvals(self, db: apsw.Connection, claim: Claim, asks: Iterable[ApprovalRecord]) -> None:
@@ -98,14 +114,33 @@ class ApprovalWrites(Writes):
                 ),
             )
 
-    def _use_approval(self, db: apsw.Connection, claim: Claim, number: int) -> None:
-        """Mark an approval as used, inside the transaction that starts its call."""
+    def _use_approval(self, db: apsw.Connection, claim: Claim, call: ToolStart) -> None:
+        """Verify an approval and mark it as used, inside the transaction that starts its call.
+
+        Raises:
+            ApprovalTampered: It does not allow this call.
+        """
+        row = db.execute(f"{_SELECT} WHERE a.run_key = ? AND a.number = ?", (claim.run_key, call.approval)).fetchone()
+        approval = None if row is None else _to_approval(row, self._cells.get)
+        why = "there is no such request" if approval is None else _why_not_for(approval, call)
+        if why is None and approval is not None and call.verify is not None:
+            why = call.verify(db, approval.as_json())
+        if why is not None:
+            raise tampered(claim.run_id, call, why)
         db.execute(
-            "UPDATE approvals SET status = 'used' WHERE run_key = ? AND number = ? AND status = 'approved'",
-            (claim.run_key, number),
+            "UPDATE approvals SET status = 'used' WHERE run_key = ? AND number = ?", (claim.run_key, call.approval)
         )
-        if db.changes() != 1:  # it was read as approved, and only the holder of the run changes that
-            raise self._lost(claim)
+
+
+def _why_not_for(approval: ApprovalRecord, call: ToolStart) -> str | None:
+    """Return why an approval does not allow exactly this call now; None when it does."""
+    if approval.status != "approved":
+        return f"it is {approval.status}, not approved"
+    if (approval.step_index, approval.key, approval.name) != (call.step_index, call.key, call.name):
+        return "it is about another call"
+    if (approval.edited or approval.arguments) != call.arguments:
+        return "it is about other arguments"
+    return why_not_usable(approval, call.at)
 
 
 def _to_approval(row: tuple[Any, ...], get: Callable[[Cell, str], str]) -> ApprovalRecord:

@@ -89,7 +89,7 @@ class ToolWrites(ApprovalWrites):
         )
         if db.changes():
             if call.approval is not None:
-                self._use_approval(db, claim, call.approval)
+                self._use_approval(db, claim, call)
             return None
         row = db.execute(
             f"{SELECT_TOOL} WHERE t.run_key = ? AND t.step_index = ? AND t.key = ?",
@@ -102,6 +102,8 @@ class ToolWrites(ApprovalWrites):
 
     def _restart_tool(self, db: apsw.Connection, claim: Claim, call: ToolStart) -> None:
         self._renew_lease(db, claim)
+        if call.approval is not None:
+            self._use_approval(db, claim, call)
         db.execute(
             """INSERT INTO tool_tries SELECT number, tries, status, started_at, ended_at, fence, error
                FROM tool_calls WHERE run_key = ? AND step_index = ? AND key = ?""",
