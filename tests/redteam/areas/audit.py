@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import apsw
 from loom_ops._audit.chain import CHAIN_START, AuditEntry
-from loom_ops._cli.main import cli
-from loom_runner.cli_base import run_command
+from loom_runner.cli_base import local_user
 
 from tests.redteam.area import Area
+from tests.redteam.in_process import change, loom_ops_here
 from tests.redteam.site import make_site
 
 AREA = Area(
@@ -34,10 +30,10 @@ LOCK: Final = """
         BEGIN SELECT raise(ABORT, 'the audit trail is append-only'); END;
 """
 ROWS: Final = {
-    "decision of another": "UPDATE approvals SET decisions = replace(decisions, '\"by\": \"', '\"by\": \"m')",
+    "decision of another": 'UPDATE approvals SET decisions = replace(decisions, \'"by": "\', \'"by": "m\')',
     "time of a decision": "UPDATE approvals SET decisions = replace(decisions, '\"at\": 1', '\"at\": 2')",
     "tool": "UPDATE tool_calls SET name = 'x' WHERE name = 'run_command'",
-    "requester": "UPDATE runs SET input = replace(input, '\"requester\":\"', '\"requester\":\"z')",
+    "requester": 'UPDATE runs SET input = replace(input, \'"requester":"\', \'"requester":"z\')',
     "runbook": "UPDATE runs SET input = replace(input, 'helps', 'kills')",
     "arguments": "UPDATE tool_calls SET arguments = replace(arguments, 'api', 'web') WHERE name = 'run_command'",
     "result": "UPDATE tool_calls SET result = replace(result, 'done', 'failed') WHERE name = 'run_command'",
@@ -127,47 +123,17 @@ TABLES: Final = {
 }
 
 
-@contextlib.contextmanager
-def _in(folder: Path) -> Iterator[None]:
-    before, allowed = Path.cwd(), os.environ.get("LOOM_OPS_ALLOW_SHELL")
-    os.chdir(folder)
-    os.environ["LOOM_OPS_ALLOW_SHELL"] = "1"
-    try:
-        yield
-    finally:
-        os.chdir(before)
-        if allowed is None:
-            del os.environ["LOOM_OPS_ALLOW_SHELL"]
-
-
-def _loom_ops(folder: Path, *words: str) -> tuple[int, str]:
-    """Run a command in this process; return its exit code and everything that it wrote."""
-    written = io.StringIO()
-    with _in(folder), contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
-        try:
-            code = run_command(cli, words, name="loom-ops")
-        except SystemExit as exc:
-            code = exc.code if isinstance(exc.code, int) else 1
-    return int(code or 0), written.getvalue()
-
-
 @functools.cache
 def _base(count: int = 1) -> Path:
     """Build a site with one run that waits (two people) or has ended (one person)."""
-    import pwd
-
-    folder = make_site(Path(tempfile.mkdtemp(prefix="loom-audit-")) / "site", group=[_me(pwd), "bob"], count=count)
-    _loom_ops(folder, "supervise", "fixit", "--runbook", "fix", "-r", "x", "--mock-llm")
+    folder = make_site(Path(tempfile.mkdtemp(prefix="loom-audit-")) / "site", group=[local_user(), "bob"], count=count)
+    loom_ops_here(folder, "supervise", "fixit", "--runbook", "fix", "-r", "x", "--mock-llm")
     if count == 1:
-        _loom_ops(folder, "approve", "-r", "x")
-        _loom_ops(folder, "resume", "-r", "x")
-    code, text = _loom_ops(folder, "audit", "verify")
+        loom_ops_here(folder, "approve", "-r", "x")
+        loom_ops_here(folder, "resume", "-r", "x")
+    code, text = loom_ops_here(folder, "audit", "verify")
     assert code == 0, text
     return folder
-
-
-def _me(pwd: object) -> str:
-    return str(pwd.getpwuid(os.getuid()).pw_name)  # type: ignore[attr-defined]  # the module, which Windows lacks
 
 
 def _copy(folder: Path, count: int = 1) -> Path:
@@ -175,18 +141,9 @@ def _copy(folder: Path, count: int = 1) -> Path:
     return folder / "site"
 
 
-def _change(site: Path, sql: str) -> None:
-    db = apsw.Connection(str(site / "ops.sqlite"))
-    db.execute("PRAGMA foreign_keys = OFF")
-    before = db.total_changes() + db.pragma("schema_version")
-    db.execute(sql)
-    assert db.total_changes() + db.pragma("schema_version") > before, "nothing was changed"
-    db.close()
-
-
 def _accepted(site: Path, *names: str) -> str | None:
     """Return what is wrong with the verification of a trail that was changed."""
-    code, text = _loom_ops(site, "audit", "verify")
+    code, text = loom_ops_here(site, "audit", "verify")
     if code == 0:
         return f"accepted: {text.strip()[:200]}"
     if "Traceback" in text or "internal error" in text or "\x1b" in text:
@@ -200,21 +157,21 @@ def _accepted(site: Path, *names: str) -> str | None:
 @AREA.attempt_each("change a row", ROWS)
 def _(folder: Path, name: str) -> str | None:
     site = _copy(folder)
-    _change(site, ROWS[name])
+    change(site, ROWS[name])
     return _accepted(site, "entry" if "twice" not in name else "not in the trail")
 
 
 @AREA.attempt_each("change an entry", ENTRIES)
 def _(folder: Path, name: str) -> str | None:
     site = _copy(folder)
-    _change(site, UNLOCK + ENTRIES[name] + ";" + LOCK)
+    change(site, UNLOCK + ENTRIES[name] + ";" + LOCK)
     return _accepted(site, "5" if "number = 5" in ENTRIES[name] else "")
 
 
 @AREA.attempt_each("change the table", TABLES)
 def _(folder: Path, name: str) -> str | None:
     site = _copy(folder)
-    _change(site, TABLES[name])
+    change(site, TABLES[name])
     return _accepted(site, "audit")
 
 
@@ -232,9 +189,9 @@ def _rehash(site: Path) -> None:
 @AREA.attempt_each("recompute the chain", ["with heads", "without heads"])
 def _(folder: Path, heads: str) -> str | None:
     site = _copy(folder)
-    _change(site, UNLOCK + "UPDATE audit SET actor = 'mallory' WHERE kind = 'approval.decided'")
+    change(site, UNLOCK + "UPDATE audit SET actor = 'mallory' WHERE kind = 'approval.decided'")
     _rehash(site)
-    _change(site, LOCK)
+    change(site, LOCK)
     if heads == "without heads":
         (site / "ops.sqlite.audit-heads").unlink()
     return _accepted(site, "approval.decided")
@@ -243,9 +200,9 @@ def _(folder: Path, heads: str) -> str | None:
 @AREA.attempt_each("recompute the chain without", ["approval.decided", "command.started", "command.ended", "run.asked"])
 def _(folder: Path, kind: str) -> str | None:
     site = _copy(folder)
-    _change(site, UNLOCK + f"DELETE FROM audit WHERE kind = '{kind}'")
+    change(site, UNLOCK + f"DELETE FROM audit WHERE kind = '{kind}'")
     _rehash(site)
-    _change(site, LOCK)
+    change(site, LOCK)
     (site / "ops.sqlite.audit-heads").unlink()
     return _accepted(site, kind)
 
@@ -254,9 +211,11 @@ def _(folder: Path, kind: str) -> str | None:
 def _(folder: Path) -> str | None:
     site = _copy(folder)
     other = make_site(folder / "other", group=["bob"])
-    _loom_ops(other, "supervise", "fixit", "--runbook", "fix", "-r", "x", "--mock-llm")
-    attach = f"ATTACH '{other / 'ops.sqlite'}' AS other; DELETE FROM audit; INSERT INTO audit SELECT * FROM other.audit;"
-    _change(site, UNLOCK + attach + LOCK)
+    loom_ops_here(other, "supervise", "fixit", "--runbook", "fix", "-r", "x", "--mock-llm")
+    attach = (
+        f"ATTACH '{other / 'ops.sqlite'}' AS other; DELETE FROM audit; INSERT INTO audit SELECT * FROM other.audit;"
+    )
+    change(site, UNLOCK + attach + LOCK)
     (site / "ops.sqlite.audit-heads").unlink()
     return _accepted(site, "foreign")
 
@@ -264,12 +223,12 @@ def _(folder: Path) -> str | None:
 @AREA.attempt("delete a refusal")
 def _(folder: Path) -> str | None:
     site = make_site(folder / "site", group=["bob"])
-    _loom_ops(site, "supervise", "fixit", "--runbook", "fix", "-r", "x", "--mock-llm")
-    _loom_ops(site, "approve", "-r", "x")
-    refused = [line for line in _loom_ops(site, "audit", "export")[1].splitlines() if "approval.refused" in line]
+    loom_ops_here(site, "supervise", "fixit", "--runbook", "fix", "-r", "x", "--mock-llm")
+    loom_ops_here(site, "approve", "-r", "x")
+    refused = [line for line in loom_ops_here(site, "audit", "export")[1].splitlines() if "approval.refused" in line]
     if not refused:
         return "a refusal is not recorded"
-    _change(site, UNLOCK + f"DELETE FROM audit WHERE number >= {json.loads(refused[0])['number']};" + LOCK)
+    change(site, UNLOCK + f"DELETE FROM audit WHERE number >= {json.loads(refused[0])['number']};" + LOCK)
     return _accepted(site, "ends at entry")
 
 
@@ -292,5 +251,5 @@ def _(folder: Path, how: str) -> str | None:
 def _(folder: Path) -> str | None:
     site = _copy(folder, 2)
     decisions = [{"by": by, "how": "approve", "at": 1, "via": "cli", "note": ""} for by in ("alice", "bob")]
-    _change(site, f"UPDATE approvals SET status = 'approved', decided = 2, decisions = '{json.dumps(decisions)}'")
+    change(site, f"UPDATE approvals SET status = 'approved', decided = 2, decisions = '{json.dumps(decisions)}'")
     return _accepted(site, "approval.decided")

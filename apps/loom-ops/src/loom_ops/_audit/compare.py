@@ -185,9 +185,7 @@ def _members(runs: Runs, root: str) -> Iterator[Mapping[str, Any]]:
     yield from runs.children(root)
 
 
-def _difference(
-    entry: AuditEntry, fact: AuditFact, request: Mapping[str, Any] | None, *, is_first_format: bool
-) -> str:
+def _difference(entry: AuditEntry, fact: AuditFact, request: Mapping[str, Any] | None, *, is_first_format: bool) -> str:
     names = _different_names(entry, fact, request)
     if names and is_first_format and fact.earlier is not None:
         names = _different_names(entry, fact.earlier, request)

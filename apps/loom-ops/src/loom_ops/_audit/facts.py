@@ -45,7 +45,19 @@ _FINAL: Final = frozenset({"completed", "cancelled"})
 """Statuses that a run never leaves."""
 _RESULT_MEMBERS: Final = {"planner": ("steps", "reason", "model"), "verifier": ("ok", "stopped")}
 _ADDED: Final = frozenset(
-    {"try", "input_sha256", "policy_sha256", "arguments_sha256", "result_sha256", "request_step", "members", "requester", "of", "signature"}
+    {
+        "try",
+        "input_sha256",
+        "policy_sha256",
+        "arguments_sha256",
+        "result_sha256",
+        "request_step",
+        "members",
+        "requester",
+        "of",
+        "signature",
+        "instead_of",
+    }
 )
 """Members of a content that version 1 did not write."""
 
@@ -150,7 +162,7 @@ def differences(content: str, fact: AuditFact, request: Mapping[str, Any] | None
         later = [decision["how"] for decision in request["decisions"]]
         if "edit" in later and fact.kind == "approval.edited":
             number = int(fact.source.rpartition("/")[2])
-            replaced |= {"argv", "arguments_sha256"} if "edit" in later[number:] else set()
+            replaced |= {"argv", "arguments_sha256", "instead_of"} if "edit" in later[number:] else set()
         if "retry" in later and fact.kind == "approval.requested":
             replaced.add("until")
     expected = json.loads(json.dumps(dict(fact.content)))
@@ -182,7 +194,7 @@ def _decided(approval: Mapping[str, Any], number: int) -> AuditFact:
     edited = approval["edited_arguments"]
     is_last_edit = is_edit and not any(later["how"] == "edit" for later in approval["decisions"][number:])
     if is_last_edit and edited is not None:
-        content["argv"] = edited.get("argv")
+        content |= {"argv": edited.get("argv"), "instead_of": approval["policy"].get("argv")}
         more["arguments_sha256"] = _sha256(edited)
     return _fact(
         _decision_source(approval, number),
@@ -248,9 +260,7 @@ def _starts(runs: Runs, run_id: str, calls: Sequence[Mapping[str, Any]]) -> dict
     tries: dict[str, list[str]] = {}
     for earlier in runs.tool_tries(run_id):
         tries.setdefault(earlier["id"], []).append(earlier["started_at"])
-    return {
-        (call["step_index"], call["key"]): [*tries.get(call["id"], ()), call["started_at"]] for call in calls
-    }
+    return {(call["step_index"], call["key"]): [*tries.get(call["id"], ()), call["started_at"]] for call in calls}
 
 
 def _calls(runs: Runs, run_id: str, role: str, calls: Sequence[Mapping[str, Any]]) -> Iterator[AuditFact]:
@@ -292,9 +302,7 @@ def _try(
         how = _how_resolved(result, error, was_repeated=was_repeated)
         if how is not None:
             resolved = {**about, "how": how, "try": number}
-            yield _fact(
-                f"{source}/resolved/{number}", run_id, ended_at, "call.resolved", call["decided_by"], resolved
-            )
+            yield _fact(f"{source}/resolved/{number}", run_id, ended_at, "call.resolved", call["decided_by"], resolved)
     content |= {"try": number, "result_sha256": _sha256([result, error])}
     yield _fact(f"{source}/ended{suffix}", run_id, ended_at, f"{kind}.ended", role, content, started_at)
 

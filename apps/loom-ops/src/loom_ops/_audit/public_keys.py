@@ -44,7 +44,9 @@ def public_key_of(text: str) -> str:
         except (OSError, UnicodeDecodeError) as exc:
             raise AuditError(f"cannot trust {text[:80]!r}: the file cannot be read as text.") from exc
     if "PRIVATE KEY" in text:
-        raise AuditError("cannot trust it: this is a private key. Keep it, and give the public key that keys new prints.")
+        raise AuditError(
+            "cannot trust it: this is a private key. Keep it, and give the public key that keys new prints."
+        )
     if text.startswith("-----BEGIN"):
         return _public_of_pem(text)
     try:

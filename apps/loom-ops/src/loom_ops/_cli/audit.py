@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 from loom_runner.cli_base import ExitCode, plural, write_error, write_json, write_line
 
-from loom_ops._cli.options import db_option
+from loom_ops._cli.options import config_option, db_option, load_settings
 from loom_ops._errors import LOOM_OPS
 
 if TYPE_CHECKING:
@@ -37,15 +38,17 @@ def audit() -> None:
 )
 @click.option("--public-key", type=click.Path(path_type=Path), metavar="PEM", help="The public key of the signature.")
 @db_option
-def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db: str) -> int:
+@config_option
+def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db: str, config: Path | None) -> int:
     """Verify the trail.
 
     The chain of entries, the heads kept in DB.audit-heads, and the rows that the entries speak of
-    are compared. Everything that was changed, removed or added is named, and the exit code is 1
+    are compared, and the signatures of decisions are verified. Everything that was changed, removed or added is named, and the exit code is 1
     when there is something.
     """
     from loom_runner import Runs
 
+    from loom_ops._approvals.signatures import unsigned_decisions
     from loom_ops._audit.chain import AuditHead
     from loom_ops._audit.verify import verify_trail
 
@@ -54,8 +57,9 @@ def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db
     heads = () if head is None else (AuditHead.parse(head),)
     if signed is not None and public_key is not None:
         heads = (_signing().verified_head(signed, public_key),)
+    site = load_settings(config)
     with _trail(db) as trail, LOOM_OPS.open_database(db) as store:
-        found = verify_trail(trail, Runs(store), *heads)
+        found = verify_trail(trail, Runs(store), *heads, check_decisions=functools.partial(unsigned_decisions, site))
     for text in found.findings[:MAX_FINDINGS]:
         write_line(text)
     if len(found.findings) > MAX_FINDINGS:

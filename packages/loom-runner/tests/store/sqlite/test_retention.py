@@ -9,8 +9,8 @@ from loom_runner import Runs, SQLiteStore, UsageError
 from loom_runner._model.records import AttemptRecord, ErrorInfo, Owner
 from loom_runner._model.retention import Every, Last, Latest, parse_keep
 from loom_runner._model.writes import AttemptEnd, LeaseRequest, NewRun, StepCommit, ToolEnd, ToolStart
-from loom_runner.store import open_side_tables
 from loom_runner.errors import LeaseLost, StepPruned, UnknownRun, UnknownStep
+from loom_runner.store import open_side_tables
 
 ALICE = LeaseRequest(Owner("machine", 1, "born"), 15.0, "code-1", "agent.py:1")
 BOB = LeaseRequest(Owner("machine", 2, "born"), 15.0, "code-2", "agent.py:2")
