@@ -19,7 +19,7 @@ from tests.redteam.site import make_site
 
 AREA = Area(
     "audit",
-    hole="replace('loom_ops._audit.compare', '_compare_tree', lambda *words, **more: None)",
+    hole="replace('loom_ops._audit.compare', '_Tree.compare', lambda *words, **more: None)",
 )
 
 UNLOCK: Final = "DROP TRIGGER audit_is_not_changed; DROP TRIGGER audit_is_not_cut;"

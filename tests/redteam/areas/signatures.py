@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from loom_ops._approvals.decisions import DecisionService
 from loom_ops._approvals.people import Person
 from loom_ops._approvals.signatures import _named
+from loom_ops._audit.approval_facts import approval_facts
 from loom_ops._audit.decision_signatures import sign_decision
-from loom_ops._audit.facts import approval_facts
 from loom_ops._audit.public_keys import public_text
 from loom_ops._audit.trail import append_facts, open_trail
 from loom_ops._audit.trusted_keys import trust_key
@@ -120,9 +120,9 @@ def _(folder: Path, where: str) -> str | None:
     if where == "the row":
         code, text = loom_ops_here(site, "approve", "-r", "x")
         assert code == 0, text
-        change(site, "UPDATE approvals SET decisions = replace(decisions, '\"signature\": \"', '\"signature\": \"A')")
+        change(site, 'UPDATE approvals SET decisions = replace(decisions, \'"signature": "\', \'"signature": "A\')')
         return _resumed(site)
-    change(site, "UPDATE approvals SET policy = replace(policy, '\"sign\": \"required\"', '\"sign\": \"off\"')")
+    change(site, 'UPDATE approvals SET policy = replace(policy, \'"sign": "required"\', \'"sign": "off"\')')
     if where == "the policy and the hash":
         change(site, "DROP TRIGGER audit_is_not_cut; DELETE FROM audit WHERE kind = 'approval.requested'")
     _forge(site, local_user())
@@ -178,7 +178,7 @@ def _(folder: Path, how: str) -> str | None:
     code, text = loom_ops_here(site, "resume", "-r", "x")
     assert code == 0 and command_ran(_base()), f"a signed approval is not used: {text[-500:]}"
     assert loom_ops_here(site, "audit", "verify")[0] == 0
-    new = "replace({0}, '\"signature\": \"', '\"signature\": \"A')" if how == "another" else "'[]'"
+    new = 'replace({0}, \'"signature": "\', \'"signature": "A\')' if how == "another" else "'[]'"
     change(site, f"UPDATE approvals SET decisions = {new.format('decisions')}")
     code, text = loom_ops_here(site, "audit", "verify")
     is_named = "is signed with a key" in text if how == "another" else "approval.decided" in text

@@ -25,8 +25,9 @@ from loom_ops._approvals.edits import edited_arguments
 from loom_ops._approvals.people import bound_person, objection
 from loom_ops._approvals.requests import choose_request
 from loom_ops._approvals.signatures import decision_signer
+from loom_ops._audit.approval_facts import approval_facts
 from loom_ops._audit.chain import AuditFact
-from loom_ops._audit.facts import approval_facts, update_audit_trail
+from loom_ops._audit.facts import update_audit_trail
 from loom_ops._audit.trail import append_facts, open_trail
 from loom_ops._clock import now_iso
 from loom_ops._commands.rules_file import load_rules

@@ -81,9 +81,8 @@ def decision_signer(
             signature = own(parts)
             why = check_signature(read_trusted_keys(site.folder), signature, **_named(parts))
             if why is not None:
-                raise AuditError(
-                    f"cannot {verdict} {request_name(request)}: {why}. Somebody who is trusted runs loom-ops keys trust."
-                )
+                what = f"cannot {verdict} {request_name(request)}"
+                raise AuditError(f"{what}: {why}. Let the site trust your key: loom-ops keys trust.")
         except AuditError:
             if must_sign:
                 raise
@@ -96,7 +95,8 @@ def decision_signer(
 def objection_to_signature(
     site: Site, request: Mapping[str, Any], decision: Mapping[str, Any], *, at_use: bool = True
 ) -> str | None:
-    """Return what is wrong with the signature of a decision; None when it is as its policy requires.
+    """Return what is wrong with the signature of a decision; None when it is as its policy
+    requires.
 
     Args:
         at_use: The decision is about to be used. The present settings count, too, and a key that
@@ -127,7 +127,7 @@ def unsigned_decisions(site: Site, runs: Runs) -> list[str]:
     return found
 
 
-def _named(parts: Mapping[str, Any]) -> dict[str, str]:
+def _named(parts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "run": parts["run_id"],
         "call": str(parts["number"]),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from loom_ops._approvals.binding import PRODUCT, hash_of, rule_hash
 from loom_ops._approvals.edits import edited_arguments
-from loom_ops._audit.facts import why_not_recorded
+from loom_ops._audit.approval_facts import why_not_recorded
 from loom_ops._errors import LoomOpsError
 
 if TYPE_CHECKING:

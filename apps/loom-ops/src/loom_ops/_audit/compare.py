@@ -17,7 +17,8 @@ from loom_runner.cli_base import plural
 from loom_runner.run_ids import root_run_id
 
 from loom_ops._audit.chain import GENESIS_KIND, shown
-from loom_ops._audit.facts import audit_facts, decisions_of_service, differences
+from loom_ops._audit.derived import differences
+from loom_ops._audit.facts import audit_facts, decisions_of_service
 from loom_ops._runs import is_run_of_loom_ops
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ def compare_with_rows(
         entries: The entries that could be read, in order.
         deleted_at: Returns when retention deleted a run; None when it did not.
     """
-    found = Comparison()
     trees: dict[str, list[AuditEntry]] = {root: [] for root in _roots(runs)}
+    found = Comparison()
     first_of_format_2 = 0
     for entry in entries:
         if entry.kind == GENESIS_KIND:
@@ -76,12 +77,95 @@ def compare_with_rows(
         elif entry.run_id:
             trees.setdefault(root_run_id(entry.run_id), []).append(entry)
     for root, of_tree in trees.items():
+        tree = _Tree(root, of_tree, runs, found, first_of_format_2)
         try:
-            _compare_tree(root, of_tree, runs, found, deleted_at, first_of_format_2)
+            tree.compare(deleted_at)
         except Exception as exc:  # noqa: BLE001 - rows that were tampered with can raise anything
             why = f"the rows of run {shown(root)} cannot be read ({type(exc).__name__}: {shown(exc)})"
             found.findings.append(f"{_numbers(of_tree)} cannot be compared: {why}")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """A run with its children, and the entries that speak of them."""
+
+    root: str
+    entries: list[AuditEntry]
+    runs: Runs
+    found: Comparison
+    first_of_format_2: int
+
+    def compare(self, deleted_at: Callable[[str], int | None]) -> None:
+        """Compare the entries with the rows, and the rows with the entries."""
+        run = self.runs.find(self.root)
+        if run is None:
+            self._compare_deleted(deleted_at(self.root))
+            return
+        if not is_run_of_loom_ops(run):
+            why = f"run {shown(self.root)} is now one of {shown(run['program'])}"
+            self.found.findings.append(f"{_numbers(self.entries)} speaks of a run of loom-ops, but {why}")
+        facts = {fact.source: fact for fact in audit_facts(self.runs, self.root)}
+        members = [run, *self.runs.children(self.root)]
+        requests = {
+            f"{approval['run_id']}/approval/{approval['number']}": approval
+            for member in members
+            for approval in self.runs.approvals(member["run_id"])
+        }
+        self._compare_entries(facts, requests)
+        self.found.findings += _wrong_statuses(requests.values())
+        is_open = any(member["status"] in ("running", "interrupted") for member in members)
+        self._find_unrecorded(facts, is_open=is_open)
+
+    def _compare_entries(self, facts: Mapping[str, AuditFact], requests: Mapping[str, Mapping[str, Any]]) -> None:
+        has_pruned = bool(self.runs.query(_PRUNED, (self.root,)))
+        uncompared = 0
+        for entry in self.entries:
+            if entry.kind in _IN_TRAIL_ONLY:
+                continue
+            fact = facts.get(entry.source)
+            is_first_format = entry.number < self.first_of_format_2
+            if fact is not None:
+                text = _difference(entry, fact, _request_of(entry, requests), is_first_format=is_first_format)
+                if text:
+                    text = f"entry {entry.number} ({_about(entry)}) differs from the rows: {text}"
+                    self.found.findings.append(text)
+            elif entry.kind in _PASSING and not entry.source.endswith(_FINAL):
+                continue
+            elif is_first_format or (has_pruned and _is_prunable(entry)):
+                uncompared += 1
+            else:
+                text = f"entry {entry.number} ({_about(entry)}) speaks of what the rows do not hold"
+                self.found.findings.append(text)
+        if uncompared:
+            count = plural(uncompared, "entry", "entries")
+            self.found.notes.append(f"run {shown(self.root)}: {count} cannot be compared")
+
+    def _compare_deleted(self, deleted: int | None) -> None:
+        count = f"{plural(len(self.entries), 'entry', 'entries')} cannot be compared"
+        if deleted is not None or all(entry.number < self.first_of_format_2 for entry in self.entries):
+            self.found.notes.append(f"run {shown(self.root)} was deleted: {count}")
+        elif any(entry.kind not in _IN_TRAIL_ONLY for entry in self.entries):
+            gone = f"run {shown(self.root)} of {_numbers(self.entries)} is gone, and no command has deleted it"
+            self.found.findings.append(f"{gone}: {count}")
+
+    def _find_unrecorded(self, facts: Mapping[str, AuditFact], *, is_open: bool) -> None:
+        """Find facts that the trail lacks. A run that is open, or of version 1, has some."""
+        recorded = {entry.source for entry in self.entries}
+        by_service = decisions_of_service(self.runs, self.root)
+        may_lack = is_open or any(entry.number < self.first_of_format_2 for entry in self.entries)
+        later = 0
+        for source, fact in facts.items():
+            if source in recorded:
+                continue
+            if may_lack and source not in by_service:
+                later += 1
+                continue
+            who = f"{fact.kind} of {shown(fact.run_id)} by {shown(fact.actor)}"
+            self.found.findings.append(f"{who} at {shown(fact.at)} is not in the trail")
+        if later:
+            text = f"run {shown(self.root)}: {plural(later, 'fact')} not recorded; its next command does that"
+            self.found.notes.append(text)
 
 
 def _roots(runs: Runs) -> Iterator[str]:
@@ -97,92 +181,6 @@ def _numbers(entries: list[AuditEntry]) -> str:
     if not entries:
         return "no entry"
     return f"entry {entries[0].number}" + (f" to {entries[-1].number}" if len(entries) > 1 else "")
-
-
-def _compare_tree(
-    root: str,
-    entries: list[AuditEntry],
-    runs: Runs,
-    found: Comparison,
-    deleted_at: Callable[[str], int | None],
-    first_of_format_2: int,
-) -> None:
-    run = runs.find(root)
-    if run is None:
-        _compare_deleted(root, entries, found, deleted_at(root), first_of_format_2)
-        return
-    if not is_run_of_loom_ops(run):
-        why = f"run {shown(root)} is now one of {shown(run['program'])}"
-        found.findings.append(f"{_numbers(entries)} speaks of a run of loom-ops, but {why}")
-    facts = {fact.source: fact for fact in audit_facts(runs, root)}
-    requests = {
-        f"{approval['run_id']}/approval/{approval['number']}": approval
-        for member in (root, *(child["run_id"] for child in runs.children(root)))
-        for approval in runs.approvals(member)
-    }
-    has_pruned = _has_pruned(runs, root)
-    uncompared = 0
-    for entry in entries:
-        if entry.kind in _IN_TRAIL_ONLY:
-            continue
-        fact = facts.get(entry.source)
-        is_first_format = entry.number < first_of_format_2
-        if fact is not None:
-            text = _difference(entry, fact, _request_of(entry, requests), is_first_format=is_first_format)
-            if text:
-                found.findings.append(f"entry {entry.number} ({_about(entry)}) differs from the rows: {text}")
-        elif entry.kind in _PASSING and not entry.source.endswith(_FINAL):
-            continue
-        elif is_first_format or (has_pruned and "/call/" in entry.source):
-            uncompared += 1
-        else:
-            text = f"entry {entry.number} ({_about(entry)}) speaks of what the rows do not hold"
-            found.findings.append(text)
-    if uncompared:
-        found.notes.append(f"run {shown(root)}: {plural(uncompared, 'entry', 'entries')} cannot be compared")
-    found.findings += _wrong_statuses(requests.values())
-    _find_unrecorded(root, facts, entries, runs, found, first_of_format_2)
-
-
-def _compare_deleted(
-    root: str, entries: list[AuditEntry], found: Comparison, deleted: int | None, first_of_format_2: int
-) -> None:
-    count = f"{plural(len(entries), 'entry', 'entries')} cannot be compared"
-    if deleted is not None or all(entry.number < first_of_format_2 for entry in entries):
-        found.notes.append(f"run {shown(root)} was deleted: {count}")
-    elif any(entry.kind not in _IN_TRAIL_ONLY for entry in entries):
-        text = f"run {shown(root)} of {_numbers(entries)} is gone, and no command has deleted it: {count}"
-        found.findings.append(text)
-
-
-def _find_unrecorded(
-    root: str,
-    facts: Mapping[str, AuditFact],
-    entries: list[AuditEntry],
-    runs: Runs,
-    found: Comparison,
-    first_of_format_2: int,
-) -> None:
-    recorded = {entry.source for entry in entries}
-    missing = [fact for source, fact in facts.items() if source not in recorded]
-    by_service = decisions_of_service(runs, root)
-    is_open = any(member["status"] in ("running", "interrupted") for member in _members(runs, root))
-    is_of_version_1 = any(entry.number < first_of_format_2 for entry in entries)
-    later = 0
-    for fact in missing:
-        if fact.source not in by_service and (is_open or is_of_version_1):
-            later += 1
-        else:
-            found.findings.append(
-                f"{fact.kind} of {shown(fact.run_id)} by {shown(fact.actor)} at {shown(fact.at)} is not in the trail"
-            )
-    if later:
-        found.notes.append(f"run {shown(root)}: {plural(later, 'fact')} not recorded; its next command does that")
-
-
-def _members(runs: Runs, root: str) -> Iterator[Mapping[str, Any]]:
-    yield runs.get(root)
-    yield from runs.children(root)
 
 
 def _difference(entry: AuditEntry, fact: AuditFact, request: Mapping[str, Any] | None, *, is_first_format: bool) -> str:
@@ -216,8 +214,8 @@ def _wrong_statuses(requests: Iterable[Mapping[str, Any]]) -> Iterator[str]:
             yield f"request {shown(request['id'])} is {shown(request['status'])}, which its decisions do not say"
 
 
-def _has_pruned(runs: Runs, root: str) -> bool:
-    return bool(runs.query(_PRUNED, (root,)))
+def _is_prunable(entry: AuditEntry) -> bool:
+    return "/call/" in entry.source or entry.kind == "approval.used"
 
 
 def _about(entry: AuditEntry) -> str:

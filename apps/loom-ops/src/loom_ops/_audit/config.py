@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from loom_ops._audit.chain import AuditFact
@@ -19,6 +18,8 @@ from loom_ops._audit.trail import open_trail
 from loom_ops._clock import now_iso
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from loom_ops._site import Site
 
 __all__ = ["KEYS_FILE", "config_hashes", "record_config"]

@@ -26,7 +26,7 @@ from loom_ops._errors import AuditError
 from loom_ops._tables import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     import apsw
@@ -196,7 +196,7 @@ def open_trail(path: Path | str) -> Iterator[AuditTrail]:
         yield trail
 
 
-def append_facts(db: apsw.Connection, facts: Sequence[AuditFact]) -> int:
+def append_facts(db: apsw.Connection, facts: Iterable[AuditFact]) -> int:
     """Write the facts that are not recorded yet, inside a transaction of the database of the runs.
 
     Call `keep_head` when it is committed.

@@ -43,8 +43,8 @@ def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db
     """Verify the trail.
 
     The chain of entries, the heads kept in DB.audit-heads, and the rows that the entries speak of
-    are compared, and the signatures of decisions are verified. Everything that was changed, removed or added is named, and the exit code is 1
-    when there is something.
+    are compared, and the signatures of decisions are verified. Everything that was changed, removed
+    or added is named, and the exit code is 1 when there is something.
     """
     from loom_runner import Runs
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from loom_runner.cli_base import Output, choose_output, output_option, write_error, write_line, write_rows
 
 from loom_ops._cli.options import config_option, load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["keys"]
 
