@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from loom_ops._approvals.decisions import DecisionService
-from loom_ops._approvals.people import LOCAL_USER, Person
+from loom_ops._approvals.people import Person
 from loom_ops._audit.trail import open_trail
 from loom_ops._errors import LoomOpsError
 from loom_ops._site import Site
 from loom_runner import (
     AgentRunner,
     Ask,
+    Authority,
     Complete,
     LocalEngine,
     RunContext,
@@ -24,9 +25,9 @@ from loom_runner import (
 )
 from loom_runner.cli_base import ExitCode
 
-ALICE = Person("alice", "cli", LOCAL_USER)
-BOB = Person("bob", "http", "token")
-EVE = Person("eve", "telegram", "telegram-user-8")
+ALICE = Person("alice", "os:alice@here", "cli")
+BOB = Person("bob", "token:bob", "http")
+EVE = Person("eve", "token:eve", "telegram")
 
 
 class WaitingRun:
@@ -37,7 +38,18 @@ class WaitingRun:
         self.store = SQLiteStore(self.database)
         self.started: list[str] = []
         self.block = False
-        bound = {"group": "oncall", "requester": "alice", "step": "a", "argv": ["a"], **policy}
+        bound = {
+            "product": "loom-ops",
+            "group": "oncall",
+            "members": ["alice", "bob"],
+            "not_requester": False,
+            "requester": "alice",
+            "requester_identity": "os:alice@here",
+            "people": {"identities": {}, "described": []},
+            "step": "a",
+            "argv": ["a"],
+            **policy,
+        }
         tools = ToolRegistry()
 
         @tools.tool("run_command", on_doubt="ask")
@@ -51,7 +63,7 @@ class WaitingRun:
 
         gate = lambda call: Ask("because", 60.0, needed, bound)  # noqa: E731
         self.runner = AgentRunner(step=step, store=self.store, tools=tools, gate=gate)
-        site = Site(folder, folder / "rules", folder / "runbooks", groups={"oncall": ("alice", "bob")})
+        site = Site(folder, folder / "rules", folder / "runbooks", groups={"oncall": ("eve",)})
         self.service = DecisionService(LocalEngine(self.store), site, self.database)
         asyncio.run(self.runner.start(run_id="x", initial_state={"request": {"text": ""}}))
 
@@ -169,3 +181,37 @@ def test_unknown_runs_and_requests_are_refused(waiting: WaitingRun) -> None:
         waiting.service.find("approve", "y", None)
     with pytest.raises(LoomOpsError, match="it has no request 7"):
         waiting.service.find("approve", "x", 7)
+
+
+def test_a_decision_is_about_the_request_that_was_shown(tmp_path: Path) -> None:
+    waiting = WaitingRun(tmp_path, needed=2)
+    shown = waiting.service.find("approve", "x", 1)
+    edit = waiting.runner.engine.decide(
+        run_id="x", number=1, how="edit", by="alice", arguments={"id": "b"}, authority=Authority("loom-ops")
+    )
+    asyncio.run(edit)
+    with pytest.raises(RunnerError, match="it was edited since you saw it"):
+        asyncio.run(waiting.service.decide(shown, "approve", BOB))
+    assert waiting.service.find("approve", "x", 1)["approvals_missing"] == 2
+    waiting.store.close()
+
+
+def test_a_repetition_needs_as_many_people_as_the_command(tmp_path: Path) -> None:
+    waiting = WaitingRun(tmp_path, needed=2)
+    waiting.decide("approve", ALICE)
+    waiting.decide("approve", BOB)
+    asyncio.run(waiting.interrupt())
+    asyncio.run(waiting.service.resolve("x", 1, "retry", ALICE))
+    assert asyncio.run(waiting.runner.resume(run_id="x")).status == "waiting" and waiting.started == ["a"]
+    assert ("alice", "retry") in [(actor, content.get("how")) for _, actor, content in waiting.audit()]
+    waiting.decide("approve", BOB)
+    assert asyncio.run(waiting.runner.resume(run_id="x")).status == "completed" and waiting.started == ["a", "a"]
+    waiting.store.close()
+
+
+def test_a_signature_is_stored_with_the_decision_and_in_the_audit_trail(waiting: WaitingRun) -> None:
+    signed = DecisionService(waiting.service.engine, waiting.service.site, waiting.database, lambda parts: parts["by"])
+    request = signed.find("approve", "x", 1)
+    decided = asyncio.run(signed.decide(request, "approve", ALICE))
+    assert decided.request["decisions"][0]["signature"] == "alice"
+    assert waiting.audit()[-1][2]["signature"] == "alice"

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from loom_ops._approvals.requests import approvals_left, choose_request, request_name, step_text
+from loom_ops._approvals.requests import choose_request, decision_words, final_text, request_name, step_text
 from loom_ops._errors import LoomOpsError
 
 
@@ -56,20 +56,21 @@ def test_a_number_refers_to_the_named_run_before_its_children() -> None:
     assert choose_request(rows, "x", 1, "deny")["run_id"] == "x"
 
 
-@pytest.mark.parametrize(
-    ("decisions", "left"),
-    [
-        ([], 2),
-        ([("approve", "alice")], 1),
-        ([("approve", "alice"), ("approve", "bob")], 0),
-        ([("approve", "alice"), ("edit", "bob")], 1),
-        ([("edit", "bob"), ("approve", "alice")], 0),
-        ([("approve", "alice"), ("approve", "bob"), ("approve", "carol")], 0),
-    ],
-)
-def test_remaining_approvals_are_counted_by_person(decisions: list[tuple[str, str]], left: int) -> None:
-    rows = [{"how": how, "by": by} for how, by in decisions]
-    assert approvals_left({"needed": 2, "decisions": rows}) == left
+def test_a_hash_names_what_was_shown() -> None:
+    row = {
+        **request("x", 1),
+        "final_hash": "3fa9c2d1" * 8,
+        "edited_arguments": None,
+        "arguments": {"argv": ["a", "b c"]},
+    }
+    assert decision_words(row) == ("--number", "1", "--hash", "3fa9c2d13fa9")
+    assert choose_request([row], "x", 1, "approve", digest="3FA9C2D1")["number"] == 1
+    for digest in ("3fa9c2", "3fa9c2d2"):
+        with pytest.raises(LoomOpsError, match="it is not, or no longer, the command with the hash"):
+            choose_request([row], "x", 1, "approve", digest=digest)
+    assert final_text(row) == "a 'b c'"
+    assert final_text({**row, "edited_arguments": {"argv": ["z"]}}) == "z"
+    assert final_text({**row, "arguments": {"text": "Call them."}}) == "Call them."
 
 
 def test_a_step_is_shown_by_its_command_or_its_tool() -> None:

@@ -191,8 +191,12 @@ def test_unknown_runs_are_named(waiting: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_a_person_without_permission_is_refused_and_recorded(waiting: Shell) -> None:
-    (waiting.folder / "loom-ops.toml").write_text('[groups]\noperators = ["somebody-else"]\n')
+def test_a_person_without_permission_is_refused_and_recorded(shell: Shell) -> None:
+    settings = shell.folder / "loom-ops.toml"
+    settings.write_text('[groups]\noperators = ["somebody-else"]\n')
+    shell.run(*INCIDENT, "--drill", code=3)
+    waiting = shell
+    settings.unlink()  # the members were bound when the request was created
     assert "is not in the group 'operators'" in waiting.run("approve", "--run-id", "inc-001", code=5)
     assert [kind for kind, _, _ in waiting.audit()].count("approval.refused") == 1
     assert waiting.json("resume", "--run-id", "inc-001", code=3)["approvals"]

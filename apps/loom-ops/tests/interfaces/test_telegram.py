@@ -209,11 +209,10 @@ def test_a_restart_sends_no_second_request_and_handles_nothing_twice(folder: Fol
 def test_a_decision_made_elsewhere_is_shown_and_the_buttons_do_nothing(folder: Folder, api: BotApi) -> None:
     process = folder.process()
     message = api.until("sendMessage", "rollback-service api")
-    (folder.folder / "loom-ops.toml").write_text("")  # now the owner of the database may approve
-    folder.run("approve", "--run-id", "inc-001")
-    api.until("editMessageText", "approved by")
+    folder.run("deny", "--run-id", "inc-001")
+    api.until("editMessageText", "denied by")
     api.press(buttons(message)["Approve"], ALICE)
-    api.until("answerCallbackQuery", "approved by")
+    api.until("answerCallbackQuery", "denied by")
     Folder.end(process)
 
 
@@ -239,4 +238,4 @@ def test_a_missing_token_people_or_answer_is_reported_in_one_line(folder: Folder
     output = folder.run("telegram", code=6)
     assert "cannot reach Telegram" in output and "s3cr3t" not in output and len(output.strip().splitlines()) == 1
     (folder.folder / "loom-ops.toml").write_text("")
-    assert "no chat or no people" in folder.run("telegram", code=2)
+    assert "no chat under [telegram], or no person" in folder.run("telegram", code=2)

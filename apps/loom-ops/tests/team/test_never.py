@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 from loom_ops._cli.main import cli as loom_ops_cli
+from loom_ops._errors import AuditError
 from loom_ops._team import executor as _executor
 from loom_ops._team import planner as _planner
 from loom_ops._team import team as _team
 from loom_ops._team import verifier as _verifier
 from loom_ops.testing._incident import BEGIN, DATABASE, RUN_ID, drill_of, prepare
-from loom_runner import AgentRunner, LocalEngine, Runs, SQLiteStore
+from loom_runner import AgentRunner, LocalEngine, Runs, SQLiteStore, UsageError
 from loom_runner.cli_base import run_command
 
 EXECUTOR = f"{RUN_ID}:sub:executor"
@@ -54,6 +55,11 @@ class CommandLine:
         """Change rows without the runner."""
         with sqlite3.connect(self.folder / DATABASE) as connection:
             assert connection.execute(*statement).rowcount > 0
+        connection.close()
+
+    def change_schema(self, statement: str) -> None:
+        with sqlite3.connect(self.folder / DATABASE) as connection:
+            connection.execute(statement)
         connection.close()
 
     def rows(self, read: Callable[[Any], Any]) -> Any:
@@ -113,42 +119,87 @@ def test_editing_a_runbook_does_not_change_a_run_that_waits(cli: CommandLine) ->
     assert_ended(cli)
 
 
-def test_an_approval_with_a_changed_row_starts_nothing_else(cli: CommandLine) -> None:
+CHANGED = {
+    "arguments": "UPDATE approvals SET arguments = replace(arguments, 'rollback-service', 'restart-service')",
+    "edited": "UPDATE approvals SET edited = replace(arguments, 'rollback-service', 'restart-service')",
+    "person": 'UPDATE approvals SET decisions = replace(decisions, \'"by": "\', \'"by": "not \')',
+    "members": 'UPDATE approvals SET policy = replace(policy, \'"members": [\', \'"members": ["eve", \')',
+    "policy": "UPDATE approvals SET policy = '{}'",
+    "no audit entry": "DELETE FROM audit WHERE kind = 'approval.decided'",
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+def test_an_approval_with_a_changed_row_starts_nothing_and_stops_the_run(cli: CommandLine, what: str) -> None:
     cli.start()
     cli.approve()
-    cli.change("UPDATE approvals SET arguments = replace(arguments, 'rollback-service', 'restart-service')")
-    cli.run("resume", "-r", RUN_ID)
-    assert cli.commands == ["rollback api"], "the requested command, or none"
+    with contextlib.suppress(sqlite3.OperationalError):
+        cli.change_schema("DROP TRIGGER audit_is_not_cut")
+    cli.change(CHANGED[what])
+    for _ in range(2):
+        run = cli.resume(5)
+        assert (run["status"], run["error"]["category"]) == ("failed", "tampered")
+        assert "does not verify" in run["error"]["message"] and "cancel the run" in run["error"]["message"]
+    assert cli.commands == []
 
 
-@pytest.mark.parametrize(
-    ("argv", "commands", "outcome", "code"),
-    [
-        (["restart-service", "api"], ["restart api"], "not_recovered", 1),
-        (["id"], [], "failed", 1),
-        (["rollback-service", "api", "--force"], [], "failed", 1),
-        (["rollback-service", "api;id"], [], "failed", 1),
-    ],
-)
-def test_an_edited_approval_starts_only_the_approved_command_under_the_rules(
-    cli: CommandLine, argv: list[str], commands: list[str], outcome: str, code: int
-) -> None:
+def test_a_decision_that_was_written_by_sql_is_not_used_and_not_laundered(cli: CommandLine) -> None:
     cli.start()
+    (request,) = cli.rows(lambda rows: rows.approvals(pending_only=True))
+    me = request["policy"]["members"][0]
+    decision = {"by": me, "how": "approve", "at": 1, "via": "cli", "note": "", "of": request["final_hash"]}
+    cli.change("UPDATE approvals SET status = 'approved', decided = 1, decisions = ?", (json.dumps([decision]),))
+    for _ in range(3):
+        assert cli.resume(5)["error"]["category"] == "tampered"
+    assert cli.commands == [] and cli.argv_of("approval.decided") == []
 
-    with SQLiteStore(cli.folder / DATABASE) as store:
-        engine = LocalEngine(store)
-        (request,) = Runs(store).approvals(EXECUTOR, pending_only=True)
-        arguments = {**request["arguments"], "argv": argv}
-        asyncio.run(engine.decide(run_id=EXECUTOR, number=1, how="edit", by="me", arguments=arguments))
-    ended = cli.run("resume", "-r", RUN_ID, "--output", "json", code=3 if commands else code)
-    assert cli.commands == commands
-    if commands:  # it did not help and is rolled back
-        cli.approve()
-        assert cli.resume(code)["result"]["outcome"] == outcome
-    else:
-        assert outcome in ended and "allows exactly this" in ended
-    assert argv in cli.argv_of("approval.decided") and argv in cli.argv_of("command.ended")
-    assert_ended(cli)
+
+def test_a_decision_and_its_entry_in_the_audit_trail_are_one_transaction(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise AuditError("cannot write the audit trail: No space left on device.")
+
+    cli.start()
+    monkeypatch.setattr("loom_ops._approvals.decisions.append_facts", fail)
+    assert "No space left" in cli.approve(code=2)
+    assert cli.rows(lambda rows: rows.approvals(EXECUTOR))[0]["status"] == "pending"
+
+
+def test_only_loom_ops_decides_about_its_requests(cli: CommandLine) -> None:
+    cli.start()
+    with SQLiteStore(cli.folder / DATABASE) as store, pytest.raises(UsageError, match="only loom-ops may decide"):
+        asyncio.run(LocalEngine(store).decide(run_id=EXECUTOR, number=1, how="approve", by="me"))
+
+
+def test_a_step_by_hand_needs_the_people_of_the_runbook(cli: CommandLine) -> None:
+    (cli.folder / "runbooks" / "hand.md").write_text(
+        """---
+match: [wipe]
+approvals: {default: {group: oncall, count: 2, ttl: 30m, not_requester: true}}
+---
+1. Wipe the disk.
+"""
+    )
+    run = cli.run("supervise", "wipe", "--runbook", "hand", "--mock-llm", "-r", "h", "--output", "json", code=3)
+    (request,) = json.loads(run[run.index("{") : run.rindex("}") + 1])["approvals"]
+    assert (request["needed"], request["policy"]["group"], request["policy"]["not_requester"]) == (2, "oncall", True)
+    assert "another person must approve it" in cli.run("approve", "-r", "h", code=5)
+
+
+@pytest.mark.parametrize("run_id", ["x:sub:executor", "x:sub", "x:rollback"])
+def test_a_run_that_poses_as_a_child_or_a_rollback_is_not_created(cli: CommandLine, run_id: str) -> None:
+    output = cli.run("supervise", "it is slow", "--runbook", "sweep", "--drill", "--mock-llm", "-r", run_id, code=2)
+    assert f"cannot start '{run_id}'" in output
+    assert cli.rows(lambda rows: rows.list()) == []
+
+
+def test_approve_prints_what_it_approves_and_refuses_what_was_not_shown(cli: CommandLine) -> None:
+    assert "--number 1 --hash " in cli.run(*BEGIN, "--output", "text", code=3)
+    assert "no longer, the command with the hash 000000000000" in cli.run(
+        "approve", "-r", RUN_ID, "--number", "1", "--hash", "000000000000", code=2
+    )
+    assert "what  rollback-service api" in cli.approve()
 
 
 def test_two_processes_that_approve_at_once_make_one_decision(cli: CommandLine) -> None:

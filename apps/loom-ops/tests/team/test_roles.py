@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loom_ops._approvals.binding import PolicyBinding
 from loom_ops._approvals.gate import approval_gate
 from loom_ops._commands.context import ExecutionContext
 from loom_ops._commands.rules_file import parse_rules
 from loom_ops._commands.secrets import Vault
 from loom_ops._runbook.parse import parse_runbook
+from loom_ops._site import Site
 from loom_ops._team.executor import executor_step
 from loom_ops._team.states import ExecutorState, RunRequest, VerifierState
 from loom_ops._team.verifier import verifier_step
-from loom_runner import AgentRunner, SQLiteStore, ToolRegistry
+from loom_runner import AgentRunner, Authority, SQLiteStore, ToolRegistry
 
 BOOK = """\
 ---
@@ -94,19 +96,24 @@ class FakeSite:
         async def wake(run_id: str, always: bool) -> None:
             pass
 
+        folder = self.context.workspace
+        site = Site(folder, folder / "rules", folder / "runbooks")
+        binding = PolicyBinding(site, folder / "ops.sqlite", "me")
         runner = AgentRunner(
             step=executor_step(lambda run_id: self.stopped, wake),
             store=self.store,
             tools=self.tools(),
             state_type=ExecutorState,
-            gate=approval_gate(self.context, requester="me"),
+            gate=approval_gate(self.context, binding, by_hand=self.request.runbook.by_hand_policy),
         )
         ended = await runner.start(run_id="x", initial_state=state or ExecutorState(self.request, plan))
         while ended.status == "waiting":
             (request,) = runner.approvals("x", pending_only=True)
             how = "deny" if request["policy"]["step"] == deny else "approve"
             before = list(self.done)
-            await runner.decide(run_id="x", number=request["number"], how=how, by="me")
+            await runner.engine.decide(
+                run_id="x", number=request["number"], how=how, by="me", authority=Authority("loom-ops")
+            )
             assert self.done == before
             ended = await runner.resume(run_id="x")
         assert ended.status == "completed", ended.error

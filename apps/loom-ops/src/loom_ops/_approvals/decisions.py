@@ -134,6 +134,7 @@ class DecisionService:
                 arguments = self._edited(request, arguments)
             except LoomOpsError as exc:
                 raise LoomOpsError(f"cannot {what}: {exc}", run_id=request["run_id"]) from exc
+        root = root_run_id(request["run_id"])
         decided = await self.engine.decide(
             run_id=request["run_id"],
             number=request["number"],
@@ -143,9 +144,8 @@ class DecisionService:
             note=note,
             arguments=arguments,
             shown=request["final_hash"],
-            authority=self._authority(decision_signer(request, verdict, self.sign, self.site)),
+            authority=self._authority(root, decision_signer(request, verdict, self.sign, self.site)),
         )
-        root = root_run_id(request["run_id"])
         update_audit_trail(self.runs, root, self.database)
         return Decided(decided, None if decided["status"] == "pending" else root)
 
@@ -166,7 +166,7 @@ class DecisionService:
 
         Durability: resolution and audit entry are on disk when this returns.
         """
-        sign = None
+        root, sign = root_run_id(run_id), None
         in_doubt = [row for row in self.runs.doubts(run_id) if row["id"] == f"{run_id}#{call}"]
         for request in self.runs.approvals(run_id):
             if any((request["key"], request["step_index"]) == (row["key"], row["step_index"]) for row in in_doubt):
@@ -181,9 +181,8 @@ class DecisionService:
             result=result,
             decided_by=person.name,
             via=person.via,
-            authority=self._authority(sign),
+            authority=self._authority(root, sign),
         )
-        root = root_run_id(run_id)
         update_audit_trail(self.runs, root, self.database)
         return root
 
@@ -216,9 +215,8 @@ class DecisionService:
                 run_id=request["run_id"],
             )
 
-    def _authority(self, sign: Callable[[Mapping[str, Any]], str] | None) -> Authority:
-        with open_trail(self.database):
-            pass  # the table exists when the decision is written
+    def _authority(self, root: str, sign: Callable[[Mapping[str, Any]], str] | None) -> Authority:
+        update_audit_trail(self.runs, root, self.database)  # what came before the decision
         return Authority(PRODUCT, lambda db, after: append_facts(db, approval_facts(after)), sign)
 
     def _edited(self, request: Request, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from loom_ops._site import Site
 
-__all__ = ["People", "Person", "bound_person", "group_members", "local_identity", "objection"]
+__all__ = ["People", "Person", "bound_person", "group_members", "local_identity", "local_person", "objection"]
 
 OPERATORS: Final = "operators"
 
@@ -104,6 +104,11 @@ class People:
 def local_identity(uid: int | None = None) -> str:
     """Return the identity of the user of this process, or of a uid; the environment is ignored."""
     return f"os:{local_user(uid)}@{socket.gethostname()}"
+
+
+def local_person(site: Site, via: str = "cli") -> Person:
+    """Return the user of this process as a person of a site."""
+    return People.of(site).person(local_identity(), via)
 
 
 def group_members(group: str, groups: Mapping[str, tuple[str, ...]], people: People, database: Path) -> list[str]:

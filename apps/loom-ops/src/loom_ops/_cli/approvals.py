@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from loom_agents.cli import Request
 
     from loom_ops._approvals.decisions import Resolution, Verdict
-    from loom_ops._approvals.people import Person
-    from loom_ops._site import Site
 
 __all__ = ["APPROVAL_COMMANDS"]
 
@@ -74,6 +72,7 @@ def _decide(
     from loom_runner.run_ids import root_run_id
 
     from loom_ops._approvals.decisions import DecisionService
+    from loom_ops._approvals.people import local_person
     from loom_ops._approvals.signatures import sign_with_own_key
 
     site = load_settings(config)
@@ -82,15 +81,9 @@ def _decide(
         request = service.find(verdict, run_id, number, digest=digest)
         if verdict == "approve" and not digest and request["status"] == "pending":
             _show(request, db)
-        decided = run_async(service.decide(request, verdict, _user(site), note=note))
+        decided = run_async(service.decide(request, verdict, local_person(site), note=note))
     write_line(f"{request_name(request)} {_status_text(decided.request)}")
     write_error(f"resume: {pasteable('resume', root_run_id(request['run_id']), db)}")
-
-
-def _user(site: Site) -> Person:
-    from loom_ops._approvals.people import People, local_identity
-
-    return People.of(site).person(local_identity(), "cli")
 
 
 def _show(request: Request, db: str) -> None:
@@ -166,12 +159,13 @@ def resolve(*, run_id: str, call: int, how: Resolution | None, db: str, config: 
     from loom_runner import LocalEngine
 
     from loom_ops._approvals.decisions import DecisionService
+    from loom_ops._approvals.people import local_person
     from loom_ops._approvals.signatures import sign_with_own_key
 
     site = load_settings(config)
     with LOOM_OPS.open_database(db) as store:
         service = DecisionService(LocalEngine(store), site, Path(db), sign_with_own_key)
-        root = run_async(service.resolve(run_id, call, how, _user(site)))
+        root = run_async(service.resolve(run_id, call, how, local_person(site)))
         for request in service.requests(root):
             if any(each["how"] == "retry" for each in request["decisions"]):
                 write_line(f"{request_name(request)} {_status_text(request)}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from loom_runner.cli_base import database_exists, local_user
+from loom_runner.cli_base import database_exists
 from loom_runner.errors import StoreError
 
+from loom_ops._approvals.people import local_person
 from loom_ops._audit.trail import open_trail
 from loom_ops._commands.rules_file import load_rules
 from loom_ops._errors import LoomOpsError
@@ -29,7 +30,7 @@ def findings(site: Site, database: Path) -> Iterator[tuple[str, bool, str]]:
     groups = ", ".join(site.groups) or "none; operators is the owner of the database"
     settings = "loom-ops.toml" if site.is_written else "none, the defaults are used"
     yield "settings", True, f"{settings}; groups: {groups}"
-    yield "you", True, f"{local_user()} (user of the operating system)"
+    yield "you", True, f"{local_person(site)} (user of the operating system)"
     try:
         rules = load_rules(site.rules)
         yield "rules", True, f"{len(rules.rules)} in {rules.source}"

@@ -11,7 +11,7 @@ from loom_runner import RunnerError, Runs
 from loom_runner.cli_base import ExitCode, exit_code_of_status, one_line, run_async, write_error, write_json, write_line
 from loom_runner.run_ids import child_run_id
 
-from loom_ops._approvals.people import People, local_identity
+from loom_ops._approvals.people import local_person
 from loom_ops._audit.facts import update_audit_trail
 from loom_ops._cli.options import pasteable
 from loom_ops._cli.status_lines import status_lines
@@ -98,7 +98,7 @@ class Session:
         name = rollback_id(run_id)
         if self.store.reader.get_run(name) is not None:
             return self.resume(name)
-        person = People.of(self.site).person(local_identity(), "cli")
+        person = local_person(self.site)
         request = replace(request, requester=person.name, requester_identity=person.identity)
         state = replace(state, request=request)
         with serve_drill(request, self._write_first_line):

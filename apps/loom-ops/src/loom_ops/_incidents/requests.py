@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from loom_runner import UnknownRun
 
-from loom_ops._approvals.people import People, local_identity
+from loom_ops._approvals.people import local_person
 from loom_ops._clock import now_iso
 from loom_ops._drill import Drill
 from loom_ops._errors import LoomOpsError
@@ -78,7 +78,7 @@ def build_request(
             inputs = {**inputs, "url": url}
     values = input_values(chosen, inputs)
     drill_folder = None if folder is None else str(folder)
-    person = requester or People.of(site).person(local_identity(), "cli")
+    person = requester or local_person(site)
     return RunRequest(incident, person.name, source, text, values, drill_folder, model, person.identity)
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 import click
-from loom_runner.cli_base import plural, run_async, write_error, write_line
+from loom_runner.cli_base import local_user, plural, run_async, write_error, write_line
 from loom_runner.run_ids import parse_id, root_run_id
 
 from loom_run._cli.options import command_text, db_option, required_run, run_argument
@@ -108,12 +108,11 @@ def cancel(*, run: str | None, run_id: str | None, note: str, db: str) -> None:
     name = required_run(run, run_id)
     from loom_runner import LocalEngine
 
-    from loom_run._chat.approvals import current_user
     from loom_run._chat.database import chat_run_id
 
     with LOOM_RUN.open_database(db) as store:
         target = chat_run_id(store, name)
-        for cancelled in run_async(LocalEngine(store).cancel(run_id=target, by=current_user(), note=note)):
+        for cancelled in run_async(LocalEngine(store).cancel(run_id=target, by=local_user(), note=note)):
             write_line(f"cancelled: {cancelled}")
 
 

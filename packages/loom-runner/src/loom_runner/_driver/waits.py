@@ -43,7 +43,9 @@ class Waits:
         if not isinstance(wait, DecisionWait) or not await self._gate_decides(record.run_id, wait):
             return False
         after = await self._store.get_run(record.run_id)
-        return after is not None and after.status == "waiting" and self._is_ready(after)
+        if after is None or after.status != "waiting":
+            return False
+        return wait.doubt is None or self._is_ready(after)  # no request is pending, whoever has written that
 
     async def wait_here(self, record: RunRecord, invocation: Invocation) -> bool:
         """Wait until a run is ready or has changed its status, at most as long as this call may
