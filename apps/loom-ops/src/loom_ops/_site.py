@@ -11,6 +11,9 @@
     token = ["alice"]
     telegram = [99887766]
 
+    [approvals]
+    sign = "required"
+
     [notify]
     webhook = "https://hooks.example.org/ops"
     secret_env = "LOOM_OPS_WEBHOOK_SECRET"
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["SITE_FILE", "Site", "load_site"]
 
 SITE_FILE: Final = "loom-ops.toml"
+SIGN_MODES: Final = ("off", "optional", "required")
 DEFAULT_RULES: Final = "ops.rules.yaml"
 DEFAULT_RUNBOOKS: Final = "runbooks"
 
@@ -50,6 +54,7 @@ _KNOWN: Final[Mapping[str, Mapping[str, type] | type]] = {
     "runbooks": str,
     "groups": {},
     "people": {},
+    "approvals": {"sign": str},
     "notify": {"webhook": str, "secret_env": str, "apprise": list},
     "serve": {"runbooks": list},
     "telegram": {"token_env": str, "chat": int, "people": dict, "base_url": str},
@@ -72,6 +77,7 @@ class Site:
             `os:alice`, `os:alice@host`, `token:alice`, `telegram:123`.
         served_runbooks: The names of the runbooks that can be started over HTTP; None for all
             that the site knows by name.
+        sign: Whether decisions are signed: `off`, `optional` or `required`.
         telegram_people: The name of the person of each Telegram user id.
         is_written: Whether there is a settings file.
     """
@@ -81,6 +87,7 @@ class Site:
     runbooks: Path
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     people: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sign: str = "off"
     webhook: str | None = None
     webhook_secret_env: str | None = None
     apprise: tuple[str, ...] = ()
@@ -127,6 +134,7 @@ def _site(data: dict[str, Any], path: Path) -> Site:
         runbooks=path.parent / data.get("runbooks", DEFAULT_RUNBOOKS),
         groups={name: tuple(people) for name, people in data.get("groups", {}).items()},
         people=_people(data, path),
+        sign=_sign(data, path),
         webhook=notify.get("webhook"),
         webhook_secret_env=notify.get("secret_env"),
         apprise=tuple(notify.get("apprise", ())),
@@ -160,6 +168,13 @@ def _check_keys(data: Mapping[str, Any], path: Path) -> None:
                 raise LoomOpsError(f"cannot read {path}: {where!r} is not known. Known in {name}: {', '.join(known)}.")
             else:
                 _check_type(part, known[key], where, path)
+
+
+def _sign(data: Mapping[str, Any], path: Path) -> str:
+    mode: str = data.get("approvals", {}).get("sign", "off")
+    if mode not in SIGN_MODES:
+        raise LoomOpsError(f"cannot read {path}: approvals.sign is {mode!r}. Write one of {', '.join(SIGN_MODES)}.")
+    return mode
 
 
 def _people(data: Mapping[str, Any], path: Path) -> dict[str, tuple[str, ...]]:

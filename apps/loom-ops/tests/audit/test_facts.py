@@ -52,9 +52,9 @@ def test_a_command_in_doubt_is_recorded_with_its_start_and_without_an_end(tmp_pa
         update_audit_trail(runs, "x", tmp_path / "ops.sqlite")
     with open_trail(tmp_path / "ops.sqlite") as trail:
         entries = list(trail.entries())
-    assert [entry.kind for entry in entries] == ["run.asked", "command.started", "command.in_doubt"]
-    assert entries[0].actor == "alice"
-    assert json.loads(entries[2].content) == {"step": "rollback", "argv": ARGV}
+    assert [entry.kind for entry in entries] == ["audit.started", "run.asked", "command.started", "command.in_doubt"]
+    assert entries[1].actor == "alice"
+    assert json.loads(entries[3].content) == {"step": "rollback", "argv": ARGV}
 
 
 def test_a_resolution_is_recorded_with_its_person(tmp_path: Path) -> None:
@@ -85,9 +85,10 @@ def test_every_decision_is_recorded_with_who_how_and_why(tmp_path: Path) -> None
         facts = list(audit_facts(Runs(store), "x"))
     assert [(fact.kind, fact.actor) for fact in facts] == [
         ("run.asked", "alice"),
-        ("approval.asked", "executor"),
+        ("approval.requested", "executor"),
         ("approval.decided", "bob"),
         ("approval.decided", "carol"),
+        ("approval.used", "supervisor"),
         ("command.started", "supervisor"),
         ("command.ended", "supervisor"),
         ("run.ended", "supervisor"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-pytest.importorskip("cryptography", reason="the extra loom-ops[sign] is not installed")
+pytest.importorskip("cryptography", reason="the extra loom-ops[crypt] is not installed")
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -76,7 +76,7 @@ def test_a_file_that_is_not_a_key_is_reported_in_one_line(tmp_path: Path, pair: 
 def test_the_commands_sign_and_verify(tmp_path: Path, pair: tuple[Path, Path]) -> None:
     trail = AuditTrail(tmp_path / "ops.sqlite")
     for number in (1, 2):
-        trail.append([AuditFact(f"x/{number}", "x", "2026-11-21T00:00:00Z", "run.asked", "me", {})])
+        trail.append([AuditFact(f"x/{number}", "x", "2026-11-21T00:00:00Z", "approval.refused", "me", {})])
     trail.close()
 
     def audit(*words: str, code: int = 0) -> str:
@@ -86,9 +86,9 @@ def test_the_commands_sign_and_verify(tmp_path: Path, pair: tuple[Path, Path]) -
         return ended.stdout + ended.stderr
 
     (tmp_path / "head.json").write_text(audit("head", "--sign", "ops.pem"))
-    assert "ok  entries: 2" in audit("verify", "--signed", "head.json", "--public-key", "ops.pub")
+    assert "ok  entries: 3" in audit("verify", "--signed", "head.json", "--public-key", "ops.pub")
     db = apsw.Connection(str(tmp_path / "ops.sqlite"))
-    db.execute("DROP TRIGGER audit_is_not_cut; DELETE FROM audit WHERE number = 2")
+    db.execute("DROP TRIGGER audit_is_not_cut; DELETE FROM audit WHERE number = 3")
     db.close()
-    assert "ends at entry 1" in audit("verify", "--signed", "head.json", "--public-key", "ops.pub", code=1)
+    assert "ends at entry 2" in audit("verify", "--signed", "head.json", "--public-key", "ops.pub", code=1)
     assert "--signed with --public-key" in audit("verify", "--signed", "head.json", code=2)

@@ -82,7 +82,7 @@ def test_an_incident_in_an_empty_folder_from_start_to_audit(shell: Shell) -> Non
     assert f"head {head}" in shell.run("audit", "verify", "--head", head)
     kinds = [kind for kind, _, _ in shell.audit()]
     requested, decided, began = (
-        kinds.index(kind) for kind in ("approval.asked", "approval.decided", "command.started")
+        kinds.index(kind) for kind in ("approval.requested", "approval.decided", "command.started")
     )
     assert requested < decided < began and kinds.count("command.started") == 1
     assert "saw the graph" in json.dumps(shell.audit())

@@ -53,6 +53,7 @@ class PolicyBinding:
             "on_timeout": policy.on_timeout,
             "ttl_s": policy.ttl_s,
             "edits": policy.edits,
+            "sign": self.site.sign,
             "requester": people.person(identity, "").name,
             "requester_identity": identity,
             "people": people.as_json(),

@@ -24,8 +24,10 @@ from loom_ops._approvals.binding import PRODUCT
 from loom_ops._approvals.edits import edited_arguments
 from loom_ops._approvals.people import bound_person, objection
 from loom_ops._approvals.requests import choose_request
+from loom_ops._approvals.signatures import decision_signer
+from loom_ops._audit.approval_facts import approval_facts
 from loom_ops._audit.chain import AuditFact
-from loom_ops._audit.facts import approval_facts, update_audit_trail
+from loom_ops._audit.facts import update_audit_trail
 from loom_ops._audit.trail import append_facts, open_trail
 from loom_ops._clock import now_iso
 from loom_ops._commands.rules_file import load_rules
@@ -72,7 +74,7 @@ class DecisionService:
             request.
         database: The file of the runs and of the audit trail.
         sign: Returns the signature of a decision of the person who decides here, for its parts
-            (see `loom_runner.Authority`); None when decisions are not signed.
+            (see `loom_runner.Authority`); None where there is no private key of a person.
     """
 
     engine: LocalEngine
@@ -142,7 +144,7 @@ class DecisionService:
             note=note,
             arguments=arguments,
             shown=request["final_hash"],
-            authority=self._authority(root),
+            authority=self._authority(root, decision_signer(request, verdict, self.sign, self.site)),
         )
         update_audit_trail(self.runs, root, self.database)
         return Decided(decided, None if decided["status"] == "pending" else root)
@@ -164,12 +166,13 @@ class DecisionService:
 
         Durability: resolution and audit entry are on disk when this returns.
         """
-        root = root_run_id(run_id)
+        root, sign = root_run_id(run_id), None
         in_doubt = [row for row in self.runs.doubts(run_id) if row["id"] == f"{run_id}#{call}"]
         for request in self.runs.approvals(run_id):
             if any((request["key"], request["step_index"]) == (row["key"], row["step_index"]) for row in in_doubt):
                 person = bound_person(person, request["policy"])
                 self._require_permission(f"resolve {call_id(run_id, call)}", "resolve", request, person)
+                sign = decision_signer(request, "resolve", self.sign, self.site)
         result = {"ok": True, "text": f"{person} confirmed that it was done"} if how == "result" else None
         await self.engine.resolve(
             run_id=run_id,
@@ -178,7 +181,7 @@ class DecisionService:
             result=result,
             decided_by=person.name,
             via=person.via,
-            authority=self._authority(root),
+            authority=self._authority(root, sign),
         )
         update_audit_trail(self.runs, root, self.database)
         return root
@@ -212,9 +215,9 @@ class DecisionService:
                 run_id=request["run_id"],
             )
 
-    def _authority(self, root: str) -> Authority:
+    def _authority(self, root: str, sign: Callable[[Mapping[str, Any]], str] | None) -> Authority:
         update_audit_trail(self.runs, root, self.database)  # what came before the decision
-        return Authority(PRODUCT, lambda db, after: append_facts(db, approval_facts(after)), self.sign)
+        return Authority(PRODUCT, lambda db, after: append_facts(db, approval_facts(after)), sign)
 
     def _edited(self, request: Request, arguments: Mapping[str, Any]) -> dict[str, Any]:
         asked = self.runs.get(root_run_id(request["run_id"]))["input"]["request"]

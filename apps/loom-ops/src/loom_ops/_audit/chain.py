@@ -2,14 +2,15 @@
 
 `hash = sha256(canonical JSON of the entry, with the hash of the entry before)`. Whoever changes,
 removes, adds or reorders entries breaks the chain at that place, and `chain_breaks` names it. The
-first entry follows a fixed start, so entries that were put in front are found too. A chain alone
-cannot show that its *newest* entries were removed; a head that was printed earlier does.
+first entry follows a fixed start, so entries that were put in front are found too; it names the
+database (see `database`). A chain alone cannot show that its *newest* entries were removed; a head
+that was printed earlier does.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,10 +19,24 @@ from loom_ops._errors import AuditError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["CHAIN_START", "AuditEntry", "AuditFact", "AuditHead", "ChainBreak", "chain_breaks", "entry_after"]
+__all__ = [
+    "CHAIN_START",
+    "GENESIS_KIND",
+    "GENESIS_SOURCE",
+    "AuditEntry",
+    "AuditFact",
+    "AuditHead",
+    "ChainBreak",
+    "chain_breaks",
+    "entry_after",
+    "shown",
+]
 
 CHAIN_START: Final = sha256(b"loom-ops audit 1").hexdigest()
 """The previous hash in the first entry."""
+GENESIS_KIND: Final = "audit.started"
+GENESIS_SOURCE: Final = "audit/database"
+"""Kind and source of the entry that names the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +50,7 @@ class AuditFact:
         kind: What happened, for example `approval.decided`.
         actor: Who did it.
         content: The details, as JSON without secrets.
+        earlier: The fact as version 1 of the trail recorded it, when that differs.
     """
 
     source: str
@@ -43,6 +59,7 @@ class AuditFact:
     kind: str
     actor: str
     content: Mapping[str, Any]
+    earlier: AuditFact | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +86,21 @@ class AuditEntry:
     def expected_hash(self) -> str:
         """The hash that follows from the other columns."""
         return _hash(self.number, self.source, self.run_id, self.at, self.kind, self.actor, self.content, self.previous)
+
+    @property
+    def row(self) -> tuple[int | str, ...]:
+        """The columns, in their order."""
+        return (
+            self.number,
+            self.source,
+            self.run_id,
+            self.at,
+            self.kind,
+            self.actor,
+            self.content,
+            self.previous,
+            self.hash,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the entry as it is exported."""
@@ -124,35 +156,50 @@ def entry_after(head: AuditHead | None, fact: AuditFact) -> AuditEntry:
     return AuditEntry(*row, _hash(*row))
 
 
-def chain_breaks(entries: Iterable[AuditEntry], head: AuditHead | None = None) -> list[ChainBreak]:
+def chain_breaks(entries: Iterable[AuditEntry | ChainBreak], *heads: AuditHead) -> list[ChainBreak]:
     """Verify the whole chain; return every break.
 
     Args:
-        entries: All entries, in order.
-        head: A head that was printed earlier; its entry must still exist, unchanged.
+        entries: All entries, in order; a break stands for an entry that cannot be read.
+        heads: Heads that were printed earlier; their entries must still exist, unchanged.
     """
     breaks: list[ChainBreak] = []
-    number, previous = 0, CHAIN_START
-    found = head is None
+    number = 0
+    previous: str | None = CHAIN_START
+    printed: dict[int, set[str]] = {}
+    for head in heads:
+        printed.setdefault(head.number, set()).add(head.hash)
     for entry in entries:
+        if entry.number < 1:
+            breaks.append(ChainBreak(entry.number, f"entry {entry.number} was put before the first one"))
+            continue
         number += 1
         if entry.number != number:
             missing = f"{number}" if entry.number == number + 1 else f"{number} to {entry.number - 1}"
             breaks.append(ChainBreak(number, f"entry {missing} is missing"))
             number = entry.number
-        elif entry.previous != previous:
+        elif isinstance(entry, AuditEntry) and previous is not None and entry.previous != previous:
             breaks.append(ChainBreak(number, f"entry {number} does not follow the one before it"))
+        if isinstance(entry, ChainBreak):
+            breaks.append(entry)
+            previous = None
+            continue
         if entry.hash != entry.expected_hash:
-            breaks.append(ChainBreak(number, f"entry {number} was changed ({entry.kind} of {entry.run_id})"))
-        if head is not None and number == head.number:
-            found = True
-            if entry.hash != head.hash:
-                breaks.append(ChainBreak(number, f"entry {number} is not the one that was printed"))
+            text = f"entry {number} was changed ({shown(entry.kind)} of {shown(entry.run_id)})"
+            breaks.append(ChainBreak(number, text))
+        if printed.get(number, {entry.hash}) != {entry.hash}:
+            breaks.append(ChainBreak(number, f"entry {number} is not the one that was printed"))
         previous = entry.hash
-    if head is not None and not found:
-        text = f"the trail ends at entry {number}, but entry {head.number} was printed"
+    last = max(printed, default=0)
+    if last > number:
+        text = f"the trail ends at entry {number}, but entry {last} was printed"
         breaks.append(ChainBreak(number + 1, text))
     return breaks
+
+
+def shown(value: object) -> str:
+    """Return a stored value in a form that is safe to print, at most 60 characters of it."""
+    return ascii(value) if isinstance(value, int | float) else ascii(str(value)[:60])[1:-1]
 
 
 def _hash(*row: object) -> str:

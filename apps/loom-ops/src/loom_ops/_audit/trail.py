@@ -4,7 +4,8 @@ Theory of operation. The entries are a chain (see `chain`), so that a change is 
 derived from committed rows of the runs (see `facts`), each under the name of its fact. A name is
 written once: after a crash the same facts are derived again and nothing is recorded twice, so the
 trail of an interrupted run reads like that of an undisturbed one. The head is printed at the end of
-each command and sent with each notification; `verify(head)` then finds removed entries.
+each command, sent with each notification, and appended to a file beside the database (see `heads`);
+`verify(head)` then finds removed entries.
 
 Triggers refuse UPDATE and DELETE: they prevent accidents, and the chain shows deliberate changes.
 Not covered: a person who can change the file *and* every printed head.
@@ -15,9 +16,12 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
+from loom_runner.cli_base import write_error
 from loom_runner.run_ids import descendant_prefix
 
-from loom_ops._audit.chain import AuditEntry, AuditHead, chain_breaks, entry_after
+from loom_ops._audit.chain import AuditEntry, AuditHead, ChainBreak, chain_breaks, entry_after, shown
+from loom_ops._audit.database import begin_chain, database_id
+from loom_ops._audit.heads import append_head, heads_file
 from loom_ops._errors import AuditError
 from loom_ops._tables import Tables
 
@@ -27,12 +31,11 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from loom_ops._audit.chain import AuditFact, ChainBreak
+    from loom_ops._audit.chain import AuditFact
 
 __all__ = ["AuditTrail", "append_facts", "open_trail"]
 
-_MIGRATIONS: Final = (
-    """
+_CREATE: Final = """
 CREATE TABLE IF NOT EXISTS audit (
     number   INTEGER PRIMARY KEY,
     source   TEXT NOT NULL UNIQUE,
@@ -49,12 +52,20 @@ CREATE TRIGGER IF NOT EXISTS audit_is_not_changed BEFORE UPDATE ON audit
     BEGIN SELECT raise(ABORT, 'the audit trail is append-only'); END;
 CREATE TRIGGER IF NOT EXISTS audit_is_not_cut BEFORE DELETE ON audit
     BEGIN SELECT raise(ABORT, 'the audit trail is append-only'); END;
-""",
-)
+"""
+_MIGRATIONS: Final = (_CREATE, begin_chain)
 _COLUMNS: Final = "number, source, run_id, at, kind, actor, content, previous, hash"
 _INSERT: Final = f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 _NEWEST: Final = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1"
 _ALL: Final = f"SELECT {_COLUMNS} FROM audit ORDER BY number"  # noqa: S608 - made of constants
+_NEWEST_OF_KIND: Final = f"""SELECT {_COLUMNS} FROM audit WHERE kind = ?
+    ORDER BY number DESC LIMIT 1"""  # noqa: S608 - made of constants
+_TEXTS: Final = ("source", "run_id", "at", "kind", "actor", "content", "previous", "hash")
+_CELLS: Final = ", ".join(f"typeof({name}), CAST({name} AS BLOB)" for name in _TEXTS)
+_STORED: Final = f"SELECT typeof(number), number, {_CELLS} FROM audit ORDER BY number"  # noqa: S608 - made of constants
+_OBJECTS: Final = """SELECT name, type, sql FROM sqlite_schema
+    WHERE (tbl_name = 'audit' OR name IN ('audit', 'audit_of_run', 'audit_is_not_changed', 'audit_is_not_cut'))
+    AND sql IS NOT NULL"""
 _OF_RUN: Final = f"""SELECT {_COLUMNS} FROM audit
     WHERE run_id = ?1 OR substr(run_id, 1, length(?2)) = ?2
     ORDER BY number"""  # noqa: S608 - made of constants
@@ -68,6 +79,7 @@ class AuditTrail:
     """
 
     def __init__(self, path: Path | str) -> None:
+        self.path = path
         self._tables = Tables(
             path,
             "audit",
@@ -87,7 +99,20 @@ class AuditTrail:
         Durability: they are on disk when this returns, all or none.
         """
         with self._tables.transaction() as db:
-            return append_facts(db, facts)
+            written = append_facts(db, facts)
+        if written:
+            self.keep_head()
+        return written
+
+    def keep_head(self) -> None:
+        """Append the head to the file beside the database; print why when that is impossible."""
+        head, file = self.head(), heads_file(self.path)
+        if head is None or file is None:
+            return
+        try:
+            append_head(file, head)
+        except AuditError as exc:
+            write_error(str(exc))
 
     def head(self) -> AuditHead | None:
         """Return number and hash of the newest entry; None when the trail is empty."""
@@ -102,28 +127,62 @@ class AuditTrail:
             rows = self._tables.rows(_OF_RUN, (run_id, descendant_prefix(run_id)))
         return [AuditEntry(*row) for row in rows]
 
-    def verify(self, head: AuditHead | None = None) -> list[ChainBreak]:
-        """Verify the whole chain; return every break.
+    def newest(self, kind: str) -> AuditEntry | None:
+        """Return the newest entry of a kind."""
+        rows = self._tables.rows(_NEWEST_OF_KIND, (kind,))
+        return AuditEntry(*rows[0]) if rows else None
+
+    def verify(self, *heads: AuditHead) -> list[ChainBreak]:
+        """Verify the chain, without the rows that it speaks of; return every break.
 
         Args:
-            head: A head that was printed earlier; its entry must still exist, unchanged.
+            heads: Heads that were printed earlier; their entries must still exist, unchanged.
         """
-        return chain_breaks(self.entries(), head)
+        return chain_breaks(self.stored(), *heads)
 
+    def stored(self) -> Iterator[AuditEntry | ChainBreak]:
+        """Yield each entry, or a break where a row is not one."""
+        for number_type, number, *cells in self._tables.rows(_STORED):
+            if number_type != "integer":
+                yield ChainBreak(0, f"the number of an entry is {shown(number)}")
+                continue
+            values = dict(zip(_TEXTS, zip(cells[::2], cells[1::2], strict=True), strict=True))
+            wrong = [f"{name} is {_what(kind, value)}" for name, (kind, value) in values.items() if _what(kind, value)]
+            if wrong:
+                yield ChainBreak(number, f"entry {number} cannot be read: {', '.join(wrong)}")
+            else:
+                yield AuditEntry(number, *(value.decode() for _, value in values.values()))
 
-def append_facts(db: apsw.Connection, facts: Iterable[AuditFact]) -> int:
-    """Write the facts that are not recorded yet, inside an open transaction; return their
-    number. The table exists.
-    """
-    head, written = _head(db), 0
-    for fact in facts:
-        if db.execute("SELECT 1 FROM audit WHERE source = ?", (fact.source,)).fetchone():
-            continue
-        entry = entry_after(head, fact)
-        db.execute(_INSERT, _row(entry))
-        head = AuditHead(entry.number, entry.hash)
-        written += 1
-    return written
+    def wrong_tables(self) -> list[ChainBreak]:
+        """Return how the table of the entries differs from the one that was created."""
+        import apsw
+
+        expected = apsw.Connection(":memory:")
+        expected.execute(_CREATE)
+        wanted = {name: rest for name, *rest in expected.execute(_OBJECTS)}
+        expected.close()
+        found = {name: rest for name, *rest in self._tables.rows(_OBJECTS)}
+        texts = []
+        for name in sorted(wanted.keys() | found.keys()):
+            if name not in found:
+                texts.append(f"the {wanted[name][0]} {name!r} of the audit trail is missing")
+            elif name not in wanted:
+                texts.append(f"the {found[name][0]} {shown(name)} does not belong to the audit trail")
+            elif found[name][0] != wanted[name][0]:
+                texts.append(f"{name!r} is a {found[name][0]}, not the {wanted[name][0]} of the audit trail")
+            elif str(found[name][1]).split() != str(wanted[name][1]).split():
+                texts.append(f"the {wanted[name][0]} {name!r} of the audit trail was changed")
+        return [ChainBreak(0, text) for text in texts]
+
+    def database(self) -> str | None:
+        """Return the id of the database."""
+        with self._tables.transaction() as db:
+            return database_id(db)
+
+    def deleted_at(self, run_id: str) -> int | None:
+        """Return when retention deleted a run (microseconds since 1970); None when it did not."""
+        rows = self._tables.rows("SELECT deleted_at FROM deleted_runs WHERE run_id = ?", (run_id,))
+        return int(rows[0][0]) if rows else None
 
 
 @contextmanager
@@ -137,20 +196,30 @@ def open_trail(path: Path | str) -> Iterator[AuditTrail]:
         yield trail
 
 
-def _head(db: apsw.Connection) -> AuditHead | None:
-    row = db.execute(_NEWEST).fetchone()
-    return AuditHead(*row) if row else None
+def append_facts(db: apsw.Connection, facts: Iterable[AuditFact]) -> int:
+    """Write the facts that are not recorded yet, inside a transaction of the database of the runs.
+
+    Call `keep_head` when it is committed.
+    """
+    written = 0
+    newest = db.execute(_NEWEST).fetchone()
+    head = AuditHead(*newest) if newest else None
+    for fact in facts:
+        if db.execute("SELECT 1 FROM audit WHERE source = ?", (fact.source,)).fetchone():
+            continue
+        entry = entry_after(head, fact)
+        db.execute(_INSERT, entry.row)
+        head = AuditHead(entry.number, entry.hash)
+        written += 1
+    return written
 
 
-def _row(entry: AuditEntry) -> tuple[int | str, ...]:
-    return (
-        entry.number,
-        entry.source,
-        entry.run_id,
-        entry.at,
-        entry.kind,
-        entry.actor,
-        entry.content,
-        entry.previous,
-        entry.hash,
-    )
+def _what(kind: str, value: bytes | None) -> str:
+    """Return what a cell is, when it is not the text that it must be."""
+    if kind != "text" or value is None:
+        return kind
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return "not UTF-8"
+    return ""

@@ -73,10 +73,11 @@ def _decide(
 
     from loom_ops._approvals.decisions import DecisionService
     from loom_ops._approvals.people import local_person
+    from loom_ops._approvals.signatures import sign_with_own_key
 
     site = load_settings(config)
     with LOOM_OPS.open_database(db) as store:
-        service = DecisionService(LocalEngine(store), site, Path(db))
+        service = DecisionService(LocalEngine(store), site, Path(db), sign_with_own_key)
         request = service.find(verdict, run_id, number, digest=digest)
         if verdict == "approve" and not digest and request["status"] == "pending":
             _show(request, db)
@@ -164,10 +165,11 @@ def resolve(*, run_id: str, call: int, how: Resolution | None, db: str, config: 
 
     from loom_ops._approvals.decisions import DecisionService
     from loom_ops._approvals.people import local_person
+    from loom_ops._approvals.signatures import sign_with_own_key
 
     site = load_settings(config)
     with LOOM_OPS.open_database(db) as store:
-        service = DecisionService(LocalEngine(store), site, Path(db))
+        service = DecisionService(LocalEngine(store), site, Path(db), sign_with_own_key)
         root = run_async(service.resolve(run_id, call, how, local_person(site)))
         for request in service.requests(root):
             if any(each["how"] == "retry" for each in request["decisions"]):

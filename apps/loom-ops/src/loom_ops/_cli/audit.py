@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from loom_runner.cli_base import ExitCode, plural, write_error, write_json, write_line
 
-from loom_ops._cli.options import db_option
-from loom_ops._errors import LOOM_OPS, LoomOpsError
+from loom_ops._cli.options import config_option, db_option, load_settings
+from loom_ops._errors import LOOM_OPS
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from loom_ops._audit.trail import AuditTrail
 
 __all__ = ["audit"]
+
+MAX_FINDINGS: Final = 20
 
 
 @click.group()
@@ -35,29 +38,40 @@ def audit() -> None:
 )
 @click.option("--public-key", type=click.Path(path_type=Path), metavar="PEM", help="The public key of the signature.")
 @db_option
-def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db: str) -> int:
-    """Verify the chain of entries.
+@config_option
+def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db: str, config: Path | None) -> int:
+    """Verify the trail.
 
-    Every entry that was changed, removed or added is named, and the exit code is 1 when there is
-    one.
+    The chain of entries, the heads kept in DB.audit-heads, and the rows that the entries speak of
+    are compared, and the signatures of decisions are verified. Everything that was changed, removed
+    or added is named, and the exit code is 1 when there is something.
     """
+    from loom_runner import Runs
+
+    from loom_ops._approvals.signatures import unsigned_decisions
     from loom_ops._audit.chain import AuditHead
+    from loom_ops._audit.verify import verify_trail
 
     if (signed is None) != (public_key is None) or (signed is not None and head is not None):
         raise click.UsageError("give --head, or --signed with --public-key")
-    expected = None if head is None else AuditHead.parse(head)
+    heads = () if head is None else (AuditHead.parse(head),)
     if signed is not None and public_key is not None:
-        expected = _signing().verified_head(signed, public_key)
-    with _trail(db) as trail:
-        breaks, newest = trail.verify(expected), trail.head()
-    for found in breaks:
-        write_line(found.text)
-    if breaks:
-        write_error(f"{plural(len(breaks), 'break')} in the audit trail of {db}")
+        heads = (_signing().verified_head(signed, public_key),)
+    site = load_settings(config)
+    with _trail(db) as trail, LOOM_OPS.open_database(db) as store:
+        found = verify_trail(trail, Runs(store), *heads, check_decisions=functools.partial(unsigned_decisions, site))
+    for text in found.findings[:MAX_FINDINGS]:
+        write_line(text)
+    if len(found.findings) > MAX_FINDINGS:
+        write_line(f"... and {len(found.findings) - MAX_FINDINGS} more")
+    for text in found.notes[:MAX_FINDINGS]:
+        write_error(f"note: {text}")
+    if len(found.notes) > MAX_FINDINGS:
+        write_error(f"note: ... and {len(found.notes) - MAX_FINDINGS} more")
+    if found.findings:
+        write_error(f"{plural(len(found.findings), 'break')} in the audit trail of {db}")
         return ExitCode.FAILED
-    write_line(f"ok  entries: {newest.number if newest else 0}, head {newest or 'none'}")
-    if expected is None:
-        write_error("Give --head, as it was printed earlier, to find removed entries at the end.")
+    write_line(f"ok  entries: {found.head.number if found.head else 0}, head {found.head or 'none'}")
     return ExitCode.DONE
 
 
@@ -85,10 +99,9 @@ def head(*, sign: Path | None, db: str) -> None:
 
 
 def _signing() -> ModuleType:
-    from importlib.util import find_spec
+    from loom_ops._audit.public_keys import require_cryptography
 
-    if find_spec("cryptography") is None:
-        raise LoomOpsError("cannot sign or verify: 'cryptography' is not installed. Install loom-ops[sign].")
+    require_cryptography()
     from loom_ops._audit import signing
 
     return signing

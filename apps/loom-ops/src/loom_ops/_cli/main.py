@@ -8,6 +8,7 @@ from loom_agents.cli import token_commands
 from loom_ops._cli.approvals import APPROVAL_COMMANDS
 from loom_ops._cli.audit import audit
 from loom_ops._cli.incidents import INCIDENT_COMMANDS
+from loom_ops._cli.keys import keys
 from loom_ops._cli.memory import memory
 from loom_ops._cli.reports import REPORT_COMMANDS
 from loom_ops._cli.servers import SERVER_COMMANDS
@@ -37,6 +38,7 @@ for command in (
     *SITE_COMMANDS,
     *SERVER_COMMANDS,
     audit,
+    keys,
     memory,
     token_commands(LOOM_OPS.translate_agent_errors),
 ):

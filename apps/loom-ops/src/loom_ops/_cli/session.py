@@ -16,7 +16,7 @@ from loom_ops._audit.facts import update_audit_trail
 from loom_ops._cli.options import pasteable
 from loom_ops._cli.status_lines import status_lines
 from loom_ops._errors import LoomOpsError
-from loom_ops._incidents.driving import runner_of, serve_drill
+from loom_ops._incidents.driving import record_settings, runner_of, serve_drill
 from loom_ops._incidents.models import load_model
 from loom_ops._incidents.requests import check_same_incident, known_facts, stored_request
 from loom_ops._notify.notifications import notify
@@ -118,6 +118,7 @@ class Session:
         (write_line if self.output == "text" else write_error)(text)
 
     def _drive(self, run_id: str, work: Callable[[], Any], runner: AgentRunner) -> int:
+        record_settings(run_id, self.database, self.site)
         tracing = contextlib.nullcontext() if self.trace is None else runner.tracing(run_id, self.trace)
         result: RunResult | None = None
         problem = ""

@@ -33,9 +33,9 @@ def _text(fact: AuditFact, content: Any) -> str | None:
     match fact.kind:
         case "run.asked":
             return f"{fact.actor} requested: {content['incident']}  ({content['runbook']})"
-        case "approval.asked":
+        case "approval.requested":
             return f"waits for approval: {what}, {content['reason']}"
-        case "approval.decided":
+        case "approval.decided" | "approval.edited":
             note = f", {content['note']!r}" if content["note"] else ""
             return f"{_DECISIONS[content['how']]} by {fact.actor} ({content['via']}){note}: {what}"
         case "approval.expired":
@@ -50,4 +50,4 @@ def _text(fact: AuditFact, content: Any) -> str | None:
             steps = ", ".join(content.get("steps") or ())
             outcome = outcome_text(content["outcome"]) if content.get("outcome") else steps
             return f"{fact.actor} ended: {outcome or content['status']}"
-    return None  # `command.started`: its end is shown
+    return None  # the start of a command, whose end is shown; the use of an approval

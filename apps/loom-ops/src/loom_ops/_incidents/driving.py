@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loom_runner import Runs
-from loom_runner.cli_base import write_error
+from loom_runner.cli_base import local_user, write_error
 
+from loom_ops._audit.config import record_config
 from loom_ops._audit.facts import update_audit_trail
 from loom_ops._drill import Drill
 from loom_ops._notify.notifications import notify
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from loom_ops._team.states import RunRequest
     from loom_ops._team.team import Team
 
-__all__ = ["record_and_notify", "runner_of", "serve_drill"]
+__all__ = ["record_and_notify", "record_settings", "runner_of", "serve_drill"]
 
 
 def runner_of(team: Team, run_id: str) -> AgentRunner:
@@ -44,6 +45,11 @@ def serve_drill(request: RunRequest, report: Callable[[str], None] = write_error
     with Drill(Path(request.drill)).serving() as url:
         report(f"This is a drill: {url} is a small service of this command, slow since its last release.")
         yield
+
+
+def record_settings(run_id: str, database: Path, site: Site) -> None:
+    """Record which settings a run is driven with, if they are not those that were recorded last."""
+    record_config(database, site, run_id=run_id, actor=local_user())
 
 
 def record_and_notify(store: SQLiteStore, run_id: str, database: Path, site: Site) -> None:

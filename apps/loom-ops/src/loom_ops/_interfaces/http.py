@@ -19,7 +19,7 @@ from loom_runner.run_ids import child_name, is_child
 from loom_ops._approvals.decisions import DecisionService
 from loom_ops._approvals.people import People, local_identity
 from loom_ops._errors import LoomOpsError
-from loom_ops._incidents.driving import record_and_notify, runner_of, serve_drill
+from loom_ops._incidents.driving import record_and_notify, record_settings, runner_of, serve_drill
 from loom_ops._incidents.models import MOCK, load_model
 from loom_ops._incidents.requests import (
     build_request,
@@ -104,6 +104,7 @@ class IncidentProduct:
             requester=self._person(caller),
             is_served=True,
         )
+        await asyncio.to_thread(record_settings, run_id, self.database, self.site)
         state = SupervisorState(built, known=known_facts(self.database, incident))
         with serve_drill(built):
             runner = self._team(built, observer).supervisor()
@@ -118,6 +119,7 @@ class IncidentProduct:
     async def resume(self, run_id: str, observer: Observer) -> None:
         """Resume a run."""
         request = stored_request(self.store, run_id)
+        await asyncio.to_thread(record_settings, run_id, self.database, self.site)
         with serve_drill(request):
             runner = runner_of(self._team(request, observer), run_id)
             await runner.resume(run_id=run_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from loom_runner.run_ids import is_child
 
 from loom_ops._approvals.binding import PolicyBinding
 from loom_ops._approvals.gate import approval_gate
+from loom_ops._approvals.signatures import objection_to_signature
 from loom_ops._approvals.verification import approval_verifier
 from loom_ops._commands.context import ExecutionContext
 from loom_ops._commands.rules_file import load_rules
@@ -87,7 +89,13 @@ class Team:
             executor_step(self._is_stopped, self._wake),
             ExecutorState,
             gate=approval_gate(context, binding, by_hand=by_hand),
-            verify_approval=approval_verifier(context.rules, request.runbook, request.values(), by_hand=by_hand),
+            verify_approval=approval_verifier(
+                context.rules,
+                request.runbook,
+                request.values(),
+                by_hand=by_hand,
+                check_signature=functools.partial(objection_to_signature, self.site),
+            ),
             state_version=EXECUTOR_VERSION,
             upcasters=EXECUTOR_UPCASTERS,
         )

@@ -160,7 +160,7 @@ class IncidentTrial(Trial):
         if not (self.folder / "postmortems" / f"{RUN_ID}.md").exists():
             self.problems.append("stranded: there is no postmortem")
         return {
-            "audit": sorted(_summary(row) for row in entries if row["kind"] != "command.in_doubt"),
+            "audit": sorted(_summary(row) for row in entries if not _is_of_a_doubt(row)),
             "commands": [words for _, words in commands],
         }
 
@@ -200,6 +200,15 @@ class IncidentTrial(Trial):
 
 def _verb(argv: list[str]) -> str:
     return argv[0].removesuffix("-service")
+
+
+def _is_of_a_doubt(row: dict[str, Any]) -> bool:
+    """Return whether an undisturbed incident has no such entry: a doubt, its resolution, a
+    repetition.
+    """
+    is_repeated = row["kind"] == "command.started" and row["content"]["try"] > 1
+    is_used_again = row["kind"] == "approval.used" and not row["source"].endswith("/used")
+    return row["kind"] in ("command.in_doubt", "call.resolved") or is_repeated or is_used_again
 
 
 def _summary(row: dict[str, Any]) -> str:

@@ -10,15 +10,14 @@ from loom_runner._model.clock import to_iso
 from loom_runner._model.stored_json import stored_json
 from loom_runner._queries.approvals import read_approvals
 from loom_runner._queries.liveness import shown_status
-from loom_runner._queries.views import approval_view, attempt_view, each_step, run_view, step_view, tool_view
+from loom_runner._queries.views import approval_view, attempt_view, each_step, run_view, step_view, tool_view, try_view
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.lookup import read_run
-from loom_runner.run_ids import call_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from loom_runner._model.records import LeaseRecord, SignalRecord, ToolTry
+    from loom_runner._model.records import LeaseRecord, SignalRecord
     from loom_runner._store.protocol import StoreReader
 
 __all__ = ["EXPORT_FORMAT", "export_rows"]
@@ -54,7 +53,7 @@ def export_rows(reader: StoreReader, run_id: str) -> Iterator[dict[str, Any]]:
     for call in read_tool_calls(reader, run_id):
         yield {"kind": "tool_call"} | tool_view(call)
     for earlier in reader.tool_tries(run_id):
-        yield {"kind": "tool_try"} | _try_view(run_id, earlier)
+        yield {"kind": "tool_try"} | try_view(run_id, earlier)
     for approval in read_approvals(reader, run_id):
         yield {"kind": "approval"} | approval_view(approval)
     for signal in reader.signals(run_id):
@@ -76,18 +75,6 @@ def lease_view(lease: LeaseRecord) -> dict[str, Any]:
         "module": lease.module,
         "code": lease.code,
         "code_at": lease.code_at,
-    }
-
-
-def _try_view(run_id: str, earlier: ToolTry) -> dict[str, Any]:
-    return {
-        "id": call_id(run_id, earlier.number),
-        "try": earlier.ordinal,
-        "status": earlier.status,
-        "started_at": to_iso(earlier.started_at),
-        "ended_at": None if earlier.ended_at is None else to_iso(earlier.ended_at),
-        "fence": earlier.fence,
-        "error": None if earlier.error is None else earlier.error.as_json(),
     }
 
 

@@ -9,7 +9,7 @@ from loom_runner._model.formatting import shorten
 from loom_runner._queries.approvals import read_approvals
 from loom_runner._queries.explain import Explanation, explain
 from loom_runner._queries.search import count_rows, search_runs
-from loom_runner._queries.views import approval_view, attempt_views, run_view, step_views, tool_view
+from loom_runner._queries.views import approval_view, attempt_views, run_view, step_views, tool_view, try_view
 from loom_runner._store.in_doubt import read_tool_calls
 from loom_runner._store.lookup import read_run, read_run_if_any
 from loom_runner.errors import UsageError
@@ -113,6 +113,11 @@ class Runs:
         _check_page("show the tool calls", first=first, **({} if limit is None else {"limit": limit}))
         calls = read_tool_calls(self._reader, run_id, first=first, limit=-1 if limit is None else limit)
         return [tool_view(call) for call in calls]
+
+    def tool_tries(self, run_id: str) -> Sequence[dict[str, Any]]:
+        """Return the earlier tries of the run's repeated tool calls; the last try is the call's."""
+        self._record(run_id, "show the tries of")
+        return [try_view(run_id, earlier) for earlier in self._reader.tool_tries(run_id)]
 
     def doubts(self, run_id: str | None = None) -> Sequence[dict[str, Any]]:
         """Return the tool calls in doubt (started, without a recorded end), of one run or of

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from loom_runner._model.approvals import ApprovalRecord
-    from loom_runner._model.records import AttemptRecord, RunRecord, StepRecord, ToolRecord
+    from loom_runner._model.records import AttemptRecord, RunRecord, StepRecord, ToolRecord, ToolTry
     from loom_runner._store.protocol import StoreReader
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "step_view",
     "step_views",
     "tool_view",
+    "try_view",
 ]
 
 
@@ -99,7 +100,21 @@ def tool_view(call: ToolRecord) -> dict[str, Any]:
         "retryable": call.retryable,
         "started_at": to_iso(call.started_at),
         "duration_ms": None if call.ran_until is None else (call.ran_until - call.started_at) / 1000,
+        "ended_at": _iso(call.ended_at),
         "decided_by": call.decided_by,
+    }
+
+
+def try_view(run_id: str, earlier: ToolTry) -> dict[str, Any]:
+    """Return an earlier try of a repeated call as plain JSON."""
+    return {
+        "id": call_id(run_id, earlier.number),
+        "try": earlier.ordinal,
+        "status": earlier.status,
+        "started_at": to_iso(earlier.started_at),
+        "ended_at": _iso(earlier.ended_at),
+        "fence": earlier.fence,
+        "error": _error(earlier.error),
     }
 
 

@@ -5,11 +5,12 @@ import random
 from dataclasses import replace
 
 import pytest
-from loom_runner import SQLiteStore, UsageError
+from loom_runner import Runs, SQLiteStore, UsageError
 from loom_runner._model.records import AttemptRecord, ErrorInfo, Owner
 from loom_runner._model.retention import Every, Last, Latest, parse_keep
 from loom_runner._model.writes import AttemptEnd, LeaseRequest, NewRun, StepCommit, ToolEnd, ToolStart
 from loom_runner.errors import LeaseLost, StepPruned, UnknownRun, UnknownStep
+from loom_runner.store import open_side_tables
 
 ALICE = LeaseRequest(Owner("machine", 1, "born"), 15.0, "code-1", "agent.py:1")
 BOB = LeaseRequest(Owner("machine", 2, "born"), 15.0, "code-2", "agent.py:2")
@@ -207,6 +208,18 @@ def test_a_parent_goes_with_its_children_or_not_at_all(store, write, go):
     assert go(store.prune()).runs == 0
     db.execute("UPDATE runs SET status = 'failed', renewed_at = NULL WHERE run_id = 'child'")
     assert go(store.prune()).runs == 2
+
+
+def test_a_deleted_tree_is_noted_for_a_product_that_asks_for_it(tmp_path, write, go):
+    path = tmp_path / "runs.sqlite"
+    with SQLiteStore(path) as store:
+        write(store, small(3), "before")
+        go(store.prune())
+        table = "CREATE TABLE deleted_runs (run_id TEXT PRIMARY KEY, deleted_at INTEGER NOT NULL)"
+        open_side_tables(path, "product", (table,)).close()
+        write(store, small(3), "r")
+        go(store.prune(run_id="r"))
+        assert [row["run_id"] for row in Runs(store).query("SELECT run_id FROM deleted_runs")] == ["r"]
 
 
 def test_a_claim_on_a_run_that_was_dropped_never_fits_a_later_one(store, write, go):

@@ -13,6 +13,10 @@ stay between deleted rows are encoded again, up to the first one after the gap.
 ends, inside the step's transaction; so a run that is being driven has up to 127 rows more than it
 keeps. `prune` applies it at once, run by run.
 
+*Deletions.* A product that must tell a deleted run from a lost one has the side table
+`deleted_runs (run_id TEXT PRIMARY KEY, deleted_at INTEGER NOT NULL)`. The root of each deleted tree
+is then noted there, in the same transaction.
+
 *Blobs* without a reference are deleted by `prune`. The references are read from the cells; there
 are no counters that could be wrong.
 """
@@ -25,6 +29,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from loom_runner._model.clock import SystemClock
 from loom_runner._model.retention import Every, Keep, Last
 from loom_runner._store.sqlite.base import FOREVER, SPAN, Reads, Writes
 from loom_runner._store.sqlite.readiness import set_ready_at_of_run_key
@@ -68,6 +73,7 @@ _STEPS_OF: Final = """
     SELECT coalesce(sum((SELECT count(*) FROM steps
         WHERE step_key BETWEEN k.value << 32 AND (k.value << 32) + 0xffffffff)), 0) FROM json_each(?) k
 """
+_HAS_DELETIONS: Final = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'deleted_runs'"
 _NAMED_BLOBS: Final = " UNION ".join(
     f"SELECT substr({column}, 2, 32) FROM {table} WHERE typeof({column}) = 'blob' AND substr({column}, 1, 1) = x'62'"
     for table, column in CELLS
@@ -247,11 +253,19 @@ class RetentionWrites(Writes):
             """SELECT m.name FROM sqlite_schema m JOIN pragma_table_info(m.name) c ON c.name = 'run_key'
                WHERE m.type = 'table' AND m.name <> 'runs'"""
         ).fetchall()
-        deleted = [self._delete_tree(db, keys, statuses, [name for (name,) in tables]) for keys in trees]
+        has_deletions = bool(db.execute(_HAS_DELETIONS).get)
+        names = [name for (name,) in tables]
+        deleted = [self._delete_tree(db, keys, statuses, names, has_deletions=has_deletions) for keys in trees]
         return sum(runs for runs, _ in deleted), sum(steps for _, steps in deleted)
 
     def _delete_tree(
-        self, db: apsw.Connection, keys: Sequence[int], statuses: Sequence[Status], tables: Sequence[str]
+        self,
+        db: apsw.Connection,
+        keys: Sequence[int],
+        statuses: Sequence[Status],
+        tables: Sequence[str],
+        *,
+        has_deletions: bool,
     ) -> tuple[int, int]:
         still = f"""SELECT count(*) FROM runs WHERE run_key IN (SELECT value FROM json_each(?1))
             AND status IN (SELECT value FROM json_each(?2))
@@ -259,7 +273,7 @@ class RetentionWrites(Writes):
         if db.execute(still, (json.dumps(list(keys)), json.dumps(list(statuses)))).get != len(keys):
             return 0, 0
         steps = 0
-        parent = db.execute("SELECT parent_key FROM runs WHERE run_key = ?", (keys[0],)).get
+        run_id, parent = db.execute("SELECT run_id, parent_key FROM runs WHERE run_key = ?", (keys[0],)).get
         for key in keys:
             db.execute(
                 "DELETE FROM tool_tries WHERE number IN (SELECT number FROM tool_calls WHERE run_key = ?)", (key,)
@@ -271,6 +285,8 @@ class RetentionWrites(Writes):
             db.execute("DELETE FROM runs WHERE run_key = ?", (key,))
         if parent is not None and parent not in keys:
             set_ready_at_of_run_key(db, parent)
+        if has_deletions:
+            db.execute("INSERT OR REPLACE INTO deleted_runs VALUES (?, ?)", (run_id, SystemClock().now_us()))
         return len(keys), steps
 
     def _collect_blobs(self, db: apsw.Connection) -> tuple[int, int]:
