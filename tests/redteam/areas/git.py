@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from loom_agents import ChangeLog, Workspace, workspace_tools
-from loom_agents._errors import ToolError
+from loom_agents._workspace.undo.change_rows import FileChange, Plan
+from loom_agents._workspace.undo.file_images import Image, take
+from loom_runner import ToolFailed
 
 from tests.redteam.area import Area
 
@@ -29,12 +31,12 @@ SETTINGS = {
     "filter.smudge": "filter.evil.smudge",
     "a filter with = in its name": "filter.e=v.clean",
     "fsmonitor": "core.fsmonitor",
-    "pager": "core.pager",
-    "pager.diff": "pager.diff",
-    "pager.status": "pager.status",
     "diff.external": "diff.external",
     "diff.command": "diff.evil.command",
     "textconv": "diff.evil.textconv",
+    "pager": "core.pager",
+    "pager.diff": "pager.diff",
+    "pager.status": "pager.status",
     "merge driver": "merge.evil.driver",
     "editor": "core.editor",
     "sshCommand": "core.sshCommand",
@@ -50,6 +52,7 @@ SETTINGS = {
     "submodule update": "submodule.x.update",
     "packObjectsHook": "uploadpack.packObjectsHook",
 }
+LOOKED_AT = 8  # the first ones are tried alone
 HOOKS = ("pre-commit", "post-commit", "post-index-change", "reference-transaction", "commit-msg", "post-rewrite")
 
 
@@ -79,17 +82,19 @@ def _touch(folder: Path, name: str = "PWNED") -> str:
 
 def _look(workspace: Path, *, commit: bool = False) -> str:
     """Use every git tool; return what the tools showed."""
-    log = ChangeLog(workspace.parent / f"{workspace.name}-undo")
-    tools = workspace_tools(Workspace.at(workspace), changes=log)
+    log, place = ChangeLog(workspace.parent / f"{workspace.name}-undo"), Workspace.at(workspace)
+    tools = workspace_tools(place, changes=log)
     shown = []
     calls: list[tuple[str, dict[str, Any]]] = [("git_status", {}), ("git_diff", {}), ("git_diff", {"staged": True})]
-    if commit:
-        tools.get("write_file").function(path="c.txt", text="x\n")
-        calls.append(("git_commit", {"message": "m"}))
+    calls += [("git_commit", {"message": name}) for name in ("c.md", "c.txt") if commit]
     for name, arguments in calls:
+        path = arguments.get("message")
+        if path is not None:
+            plan = Plan([FileChange(path, take(place, path), Image(b"x"))], {})
+            log.apply(place, key=path, run_id="run", tool="write_file", plan=lambda plan=plan: plan)
         try:
             shown.append(str(asyncio.run(tools.get(name).function(**arguments))))
-        except ToolError as exc:
+        except ToolFailed as exc:
             shown.append(str(exc))
     return "\n".join(shown)
 
@@ -103,7 +108,7 @@ def _ran(folder: Path) -> str | None:
 def _(folder: Path) -> str | None:
     found = []
     template = _repository(folder / "template", "*.txt filter=evil diff=evil merge=evil\n*.eq filter=e=v\n")
-    for title, name in SETTINGS.items():
+    for title, name in list(SETTINGS.items())[:LOOKED_AT]:
         repository = folder / "repositories" / title.replace(" ", "-")
         shutil.copytree(template, repository)
         value = ("!" if name.startswith(("alias", "credential", "submodule")) else "") + _touch(repository)
@@ -112,10 +117,22 @@ def _(folder: Path) -> str | None:
             (repository / "a.txt").rename(repository / "b.eq")
             _git(repository, "add", "-N", "b.eq")
             (repository / "PWNED").unlink(missing_ok=True)
-        _look(repository, commit=title in ("filter.clean", "filter.process", "gpg"))
+        _look(repository, commit=title == "filter.clean")
         if _ran(repository):
             found.append(title)
     return f"ran: {found}" if found else None
+
+
+@AREA.attempt("the other settings that name a program, together, while looking and on commit")
+def _(folder: Path) -> str | None:
+    repository = _repository(folder / "r")
+    for name in list(SETTINGS.values())[LOOKED_AT:]:
+        value = ("!" if name.startswith(("alias", "credential", "submodule")) else "") + _touch(repository)
+        _git(repository, "config", name, value)
+    for name in ("log.showSignature", "commit.gpgSign", "tag.gpgSign"):
+        _git(repository, "config", name, "true")
+    _look(repository, commit=True)
+    return _ran(repository)
 
 
 @AREA.attempt("hooks in .git/hooks, in core.hooksPath, and in a template")
@@ -203,7 +220,7 @@ def _(folder: Path) -> str | None:
     (inner / "a.txt").write_text("three\n")
     for name in ("filter.evil.clean", "core.fsmonitor", "diff.external"):
         _git(inner, "config", name, _touch(outer, "PWN-sub"))
-    for name, value in {"diff.submodule": "diff", "status.submoduleSummary": "true", "diff.ignoreSubmodules": "none"}:
+    for name, value in {"diff.submodule": "diff", "status.submoduleSummary": "true", "diff.ignoreSubmodules": "none"}.items():
         _git(outer, "config", name, value)
     _look(outer)
     return _ran(outer)
@@ -277,7 +294,7 @@ def _(folder: Path) -> str | None:
     (folder / "plain.txt").write_text("v1\nCANARY-renamed\n")
     _git(folder, "add", "-A")
     shown += _look(folder)
-    return "shown: " + shown[:300] if "CANARY" in shown else None
+    return "shown: " + shown[shown.index("CANARY") :][:200] if "CANARY" in shown else None
 
 
 @AREA.attempt("git of the workspace is found through a relative PATH")

@@ -156,6 +156,7 @@ class Repository:
 
 
 def failure(what: str, ended: Ended) -> str:
+    """Say why git failed."""
     output = ended.output.decode("utf-8", "replace")
     if "dubious ownership" in output:
         return "the repository belongs to another user, and git refuses it. Tell the user (git: safe.directory)."

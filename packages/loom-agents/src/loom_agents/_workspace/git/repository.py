@@ -93,11 +93,10 @@ async def _listed(repository: Repository, purpose: str, verb: str, *arguments: s
 
 
 def _checked(purpose: str, ended: Ended) -> Ended:
-    output = ended.output.decode("utf-8", "replace")
     if ended.timed_out:
         raise ToolError(f"cannot {purpose}: git took longer than {TIMEOUT_S:.0f} s.")
     if ended.exit_code != 0:
-        raise ToolError(f"cannot {purpose}: {failure("git failed", ended)}")
+        raise ToolError(f"cannot {purpose}: {failure('git failed', ended)}")
     return ended
 
 
@@ -113,7 +112,7 @@ def _status_entries(output: bytes) -> Iterator[tuple[str, ...]]:
             yield (piece,)
         elif piece:
             status, name = piece[:3], piece[3:]
-            yield (status, next(pieces), name) if status[0] in "RC" or status[1] in "RC" else (status, name)
+            yield (status, next(pieces, ""), name) if status[0] in "RC" or status[1] in "RC" else (status, name)
 
 
 def _changed_names(output: bytes) -> Iterator[tuple[str, ...]]:
@@ -121,7 +120,7 @@ def _changed_names(output: bytes) -> Iterator[tuple[str, ...]]:
     pieces = _pieces(output)
     for status in pieces:
         if status:
-            yield (next(pieces), next(pieces)) if status[0] in "RC" else (next(pieces),)
+            yield (next(pieces, ""), next(pieces, "")) if status[0] in "RC" else (next(pieces, ""),)
 
 
 def _below(name: str, prefix: tuple[str, ...]) -> PurePosixPath | None:
