@@ -75,6 +75,7 @@ class SetupChange:
         setup = _apply(change, {"workspace": str(Path.cwd()), "model": MOCK})
         if leads:
             setup = replace(setup, agents=agent_profiles(defaults.agents))
+        self.trust.workspace(setup.workspace, setup.test_command)
         return self._with_mcp_file(setup, self.mcp or defaults.mcp_config)
 
     def without_trust(self) -> "SetupChange":
@@ -105,7 +106,7 @@ class SetupChange:
 
     def _with_mcp_file(self, setup: Setup, named: str | None) -> Setup:
         is_explicit = self.mcp is not None and not self.trust_is_used
-        file = find_mcp_file(Path(setup.workspace), named, self.trust, is_explicit=is_explicit)
+        file = find_mcp_file(Path(setup.workspace), named, self.trust, is_explicit=is_explicit, executes=setup.mode != "read-only")
         return replace(setup, mcp=None if file is None else str(file))
 
 

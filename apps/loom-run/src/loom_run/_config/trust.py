@@ -5,6 +5,7 @@ can be asked.
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from loom_runner.cli_base import write_error
@@ -13,9 +14,19 @@ from loom_run._config.settings import Settings, user_folder
 from loom_run._errors import LoomRunError
 from loom_run._text import printable
 
-__all__ = ["TrustPrompt"]
+if TYPE_CHECKING:
+    from loom_agents.trust import TrustedFiles
+
+__all__ = ["TrustPrompt", "trusted_files"]
 
 _MAX_SHOWN_LINES = 40
+
+
+def trusted_files() -> "TrustedFiles":
+    """Open the user's file of what is trusted."""
+    from loom_agents.trust import TrustedFiles
+
+    return TrustedFiles(user_folder() / "trust.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +54,7 @@ class TrustPrompt:
             digest: SHA-256 of its bytes.
             what: What the file would do, for the question: "start MCP servers".
         """
-        from loom_agents.mcp import TrustedFiles
-
-        trusted = TrustedFiles(user_folder() / "trust.json")
+        trusted = trusted_files()
         if trusted.trusts(file, digest):
             return True
         if not (self.given or (self.may_ask and self._ask(file, what, is_known=trusted.knows(file)))):
@@ -67,6 +76,14 @@ class TrustPrompt:
                 f"cannot use {file}: it sets {', '.join(names)}, and you have not trusted it. Read it, then repeat the"
                 " command with --trust."
             )
+
+    def workspace(self, folder: str, test_command: tuple[str, ...] | None) -> None:
+        """With `--trust`, trust what `run_tests` would run in a folder."""
+        if self.given:
+            from loom_agents import Workspace
+            from loom_agents.trust import WorkspaceTrust
+
+            WorkspaceTrust(Workspace.at(Path(folder)), trusted_files(), test_command).trust()
 
     def _ask(self, file: Path, what: str, *, is_known: bool) -> bool:
         changed = " It has changed since you trusted it." if is_known else ""
