@@ -77,14 +77,6 @@ class TrustPrompt:
                 " command with --trust."
             )
 
-    def workspace(self, folder: str, test_command: tuple[str, ...] | None) -> None:
-        """With `--trust`, trust what `run_tests` would run in a folder."""
-        if self.given:
-            from loom_agents import Workspace
-            from loom_agents.trust import WorkspaceTrust
-
-            WorkspaceTrust(Workspace.at(Path(folder)), trusted_files(), test_command).trust()
-
     def _ask(self, file: Path, what: str, *, is_known: bool) -> bool:
         changed = " It has changed since you trusted it." if is_known else ""
         write_error(f"{file} would {what}.{changed}")

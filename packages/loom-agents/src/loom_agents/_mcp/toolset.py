@@ -68,10 +68,15 @@ class OfferedTool:
         return self.server.config.effect == "idempotent"
 
     @property
+    def offered(self) -> str:
+        """A hash of what the server says about the tool to a model."""
+        said = [self.offer.description, self.offer.title, self.offer.input_schema]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+    @property
     def digest(self) -> str:
         """A hash of what a model sees of the tool; it changes when the tool does."""
-        visible = [self.offer.description, self.offer.title, self.offer.input_schema]
-        visible += [self.is_read_only, self.is_idempotent]
+        visible = [self.offered, self.is_read_only, self.is_idempotent]
         return hashlib.sha256(json.dumps(visible, sort_keys=True).encode()).hexdigest()[:12]
 
     def as_tool(self, name: str, blobs: Blobs) -> Tool:
@@ -217,8 +222,8 @@ class McpServers:
         for offer in self._offers:
             place = self._pin(offer.server.config.name, offer.offer.name)
             if not accepted.knows(self._pin(offer.server.config.name)):
-                new |= {place: offer.digest, self._pin(offer.server.config.name): ""}
-            elif not accepted.trusts(place, offer.digest):
+                new |= {place: offer.offered, self._pin(offer.server.config.name): ""}
+            elif not accepted.trusts(place, offer.offered):
                 changed.add(names[offer.key])
         accepted.trust_all(new)
         return frozenset(changed)
@@ -258,7 +263,7 @@ class McpServers:
 
 def pinned_tools(config: Path) -> Path:
     """Return the name under which the tools of the servers in a file are accepted."""
-    return config.with_name(f"{config.name}#tools")
+    return config.absolute().parent / f"{config.name}#tools"
 
 
 def _questions(name: str, result: "InputRequiredResult") -> dict[str, dict[str, Any]]:
