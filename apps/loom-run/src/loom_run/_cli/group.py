@@ -8,6 +8,7 @@ from loom_run._cli.decisions import approve, cancel, deny, fork, undo
 from loom_run._cli.mcp import mcp
 from loom_run._cli.reports import approvals, doctor, explain, export, runs, show
 from loom_run._cli.serve import serve
+from loom_run._cli.trust import trust
 
 __all__ = ["cli"]
 
@@ -26,6 +27,6 @@ for command in (
     *(chat, supervise, resume),
     *(explain, runs, show, approvals, export, doctor),
     *(approve, deny, undo, cancel, fork),
-    *(config, mcp, serve),
+    *(config, mcp, serve, trust),
 ):
     cli.add_command(command)

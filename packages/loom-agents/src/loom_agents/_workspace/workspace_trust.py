@@ -79,7 +79,10 @@ class WorkspaceTrust:
         if self.store.trusts(self.workspace.root, steering.digest):
             return None
         changed = " since it was changed" if self.store.knows(self.workspace.root) else ""
-        return f"the workspace is not trusted{changed}, and this would run what it brings: {steering.shown()}"
+        return (
+            f"the workspace is not trusted{changed}, and this would run what it brings: {steering.shown()}"
+            " (`loom-run trust` trusts it)"
+        )
 
     def trust(self) -> None:
         """Store that the user trusts the workspace as it is."""
