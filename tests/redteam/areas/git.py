@@ -1,4 +1,6 @@
-"""What a repository brings and git could run or show: filters, hooks, transports, links, submodules."""
+"""What a repository brings and git could run or show: filters, hooks, transports, links,
+submodules.
+"""
 
 from __future__ import annotations
 
@@ -220,7 +222,11 @@ def _(folder: Path) -> str | None:
     (inner / "a.txt").write_text("three\n")
     for name in ("filter.evil.clean", "core.fsmonitor", "diff.external"):
         _git(inner, "config", name, _touch(outer, "PWN-sub"))
-    for name, value in {"diff.submodule": "diff", "status.submoduleSummary": "true", "diff.ignoreSubmodules": "none"}.items():
+    for name, value in {
+        "diff.submodule": "diff",
+        "status.submoduleSummary": "true",
+        "diff.ignoreSubmodules": "none",
+    }.items():
         _git(outer, "config", name, value)
     _look(outer)
     return _ran(outer)

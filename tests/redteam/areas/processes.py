@@ -86,7 +86,7 @@ def _(folder: Path) -> str | None:
 @AREA.attempt("memory, file size and open files are used up")
 def _(folder: Path) -> str | None:
     code = (
-        "import resource\nfor code in (\"bytearray(300_000_000)\", \"[open('/dev/null') for _ in range(100)].pop()\","
+        'import resource\nfor code in ("bytearray(300_000_000)", "[open(\'/dev/null\') for _ in range(100)].pop()",'
         " \"open('big', 'wb').write(b'x' * 3_000_000)\"):\n"
         "    try: exec('kept = ' + code); print(code)\n"
         "    except (OSError, MemoryError): pass"

@@ -1,4 +1,6 @@
-"""What a workspace runs or changes by being opened: its tests, its settings, its steering files, its undo log."""
+"""What a workspace runs or changes by being opened: its tests, its settings, its steering files,
+its undo log.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ def _hostile(folder: Path) -> Path:
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p plugin\n")
     python = folder / ".venv/bin/python"
     python.parent.mkdir(parents=True)
-    python.write_text(f"#!/bin/sh\ntouch PWN-venv\nexec {sys.executable} \"$@\"\n")
+    python.write_text(f'#!/bin/sh\ntouch PWN-venv\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
     (folder / "serve.py").write_text("open('PWN-mcp', 'w')\n")
     servers = {"s": {"command": sys.executable, "args": ["serve.py"]}}

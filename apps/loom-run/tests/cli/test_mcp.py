@@ -40,7 +40,11 @@ def servers(
     """Write the project's .mcp.json; `tiny` in it is a server that works."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
     (project / "tiny.py").write_text(SERVER)
-    tiny = {"command": sys.executable, "args": ["-S", "tiny.py"], "loom": {"replaces": ["search_docs"], "effect": "read"}}
+    tiny = {
+        "command": sys.executable,
+        "args": ["-S", "tiny.py"],
+        "loom": {"replaces": ["search_docs"], "effect": "read"},
+    }
 
     def write(**others: Any) -> None:
         (project / ".mcp.json").write_text(json.dumps({"mcpServers": {"tiny": tiny, **others}}))

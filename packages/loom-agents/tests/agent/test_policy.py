@@ -124,7 +124,10 @@ def test_in_the_mode_edits_a_file_that_steers_tools_is_asked_for(workspace: Work
         assert policy.decide(tool, {"path": path}).how == "ask"
         assert policy.decide(tool, {"path": f"{workspace.root}/{path}"}).how == "ask"
     assert policy.decide("apply_patch", {"patch": PATCH.format(path)}).how == "ask"
-    assert _policy(workspace, f"allow write_file({path})", mode="edits").decide("write_file", {"path": path}).how == "allow"
+    assert (
+        _policy(workspace, f"allow write_file({path})", mode="edits").decide("write_file", {"path": path}).how
+        == "allow"
+    )
 
 
 def test_a_link_to_a_file_that_steers_tools_is_asked_for(workspace: Workspace) -> None:
@@ -132,7 +135,9 @@ def test_a_link_to_a_file_that_steers_tools_is_asked_for(workspace: Workspace) -
     assert _policy(workspace, mode="edits").decide("write_file", {"path": "plain.txt"}).how == "ask"
 
 
-@pytest.mark.parametrize("path", ["src/app.py", "README.md", "tests/test_app.py", "docs/a.toml", ".gitignore", "runbook.md"])
+@pytest.mark.parametrize(
+    "path", ["src/app.py", "README.md", "tests/test_app.py", "docs/a.toml", ".gitignore", "runbook.md"]
+)
 def test_in_the_mode_edits_other_files_are_changed(workspace: Workspace, path: str) -> None:
     assert _policy(workspace, mode="edits").decide("write_file", {"path": path}).how == "allow"
 

@@ -215,7 +215,7 @@ def test_memory_is_limited(tmp_path: Path) -> None:
 
 
 def test_a_command_gets_no_file_of_this_process(tmp_path: Path) -> None:
-    with open(tmp_path / "secret", "w") as file:
+    with (tmp_path / "secret").open("w") as file:
         os.set_inheritable(file.fileno(), True)
         ended = _run("/bin/sh", "-c", "ls /proc/self/fd || true", folder=tmp_path)
     assert set(ended.output.split()) <= {b"0", b"1", b"2", b"3"}  # the last one is that of ls

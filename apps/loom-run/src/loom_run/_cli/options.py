@@ -78,7 +78,9 @@ setup_options = _together(
     click.option(
         "--mcp-config", metavar="FILE", help="The file of MCP servers; .mcp.json for a new run, `none` for no servers."
     ),
-    click.option("--trust", is_flag=True, help="Trust what the workspace would run: its tests, loom.toml and .mcp.json."),
+    click.option(
+        "--trust", is_flag=True, help="Trust what the workspace would run: its tests, loom.toml and .mcp.json."
+    ),
 )
 limit_options = _together(
     click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Pause after N steps."),

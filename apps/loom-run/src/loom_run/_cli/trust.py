@@ -12,7 +12,9 @@ __all__ = ["trust"]
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
-@click.option("--test-command", metavar="CMD", help="The command that run_tests starts; by default that of the settings.")
+@click.option(
+    "--test-command", metavar="CMD", help="The command that run_tests starts; by default that of the settings."
+)
 @click.option("--yes", is_flag=True, help="Trust it without asking.")
 def trust(*, folder: Path, test_command: str | None, yes: bool) -> int:
     """Show what a workspace would run, and trust it once.

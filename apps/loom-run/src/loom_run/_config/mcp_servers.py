@@ -50,7 +50,9 @@ def find_mcp_file(
             return None
         raise LoomRunError(f"cannot read {file}: {(exc.strerror or str(exc)).lower()}.") from exc
     if not executes and not is_explicit and file.resolve() == (workspace / MCP_FILE).resolve():
-        write_error(f"{printable(str(file))} is not used in the mode read-only. Give --mcp-config to start its servers.")
+        write_error(
+            f"{printable(str(file))} is not used in the mode read-only. Give --mcp-config to start its servers."
+        )
         return None
     if trust.given:
         trusted_files().forget_below(pinned_tools(file.absolute()))  # its tools are accepted as they are now

@@ -21,7 +21,6 @@ from loom_agents import (
     Workspace,
     workspace_tools,
 )
-
 from loom_agents.trust import WorkspaceTrust
 
 from loom_run._config.settings import load_settings

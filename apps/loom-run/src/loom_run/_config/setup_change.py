@@ -107,13 +107,17 @@ class SetupChange:
         return setup if named is None else self._with_mcp_file(setup, named)
 
     def _trust_workspace(self, setup: Setup) -> None:
-        """Trust what `run_tests` would run, when this command line says so or names the test command."""
+        """Trust what `run_tests` would run, when this command line says so or names the test
+        command.
+        """
         if not self.trust_is_used and (self.trust.given or self.test_command is not None):
             WorkspaceTrust(Workspace.at(Path(setup.workspace)), trusted_files(), setup.test_command).trust()
 
     def _with_mcp_file(self, setup: Setup, named: str | None) -> Setup:
         is_explicit = self.mcp is not None and not self.trust_is_used
-        file = find_mcp_file(Path(setup.workspace), named, self.trust, is_explicit=is_explicit, executes=setup.mode != "read-only")
+        file = find_mcp_file(
+            Path(setup.workspace), named, self.trust, is_explicit=is_explicit, executes=setup.mode != "read-only"
+        )
         return replace(setup, mcp=None if file is None else str(file))
 
 

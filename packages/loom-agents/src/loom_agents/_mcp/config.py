@@ -26,7 +26,9 @@ from loom_agents._errors import McpConfigError
 __all__ = ["Effect", "McpConfig", "McpServerConfig", "read_mcp_config"]
 
 Effect: TypeAlias = Literal["read", "idempotent", "write"]
-"""What calls of a server may do, as declared in the file. What a server says about itself grants nothing."""
+"""What calls of a server may do, as declared in the file. What a server says about itself grants
+nothing.
+"""
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _MEMBERS: Final = frozenset({"command", "args", "env", "cwd", "url", "headers", "type", "disabled", "timeout", "loom"})
@@ -165,7 +167,7 @@ def _server(name: str, value: dict[str, Any], folder: Path, variables: Mapping[s
     loom = value.get("loom", {})
     if not isinstance(loom, dict):
         raise _InvalidServerError("its `loom` is not an object")
-    common = _common_settings(name, value, loom)
+    common = _common_settings(value, loom)
     if is_http:
         url = _text(value["url"], "url", variables)
         if not re.match(r"https?://[^/\s]", url):
@@ -180,7 +182,7 @@ def _server(name: str, value: dict[str, Any], folder: Path, variables: Mapping[s
     return McpServerConfig(name, command, env, cwd or str(folder), shown=shown, **common)
 
 
-def _common_settings(name: str, value: dict[str, Any], loom: dict[str, Any]) -> dict[str, Any]:
+def _common_settings(value: dict[str, Any], loom: dict[str, Any]) -> dict[str, Any]:
     """Read the settings that both kinds of servers have."""
     effect, approve, tools = loom.get("effect"), loom.get("approve"), loom.get("tools", {})
     if effect not in (None, "read", "idempotent", "write"):

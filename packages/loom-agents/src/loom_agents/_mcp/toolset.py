@@ -209,7 +209,8 @@ class McpServers:
         return {names[offer.key]: offer.digest for offer in self._offers}
 
     def changed(self, local: ToolRegistry, accepted: TrustedFiles) -> frozenset[str]:
-        """Return the remote tools that are not as the user accepted them; accept those of new servers.
+        """Return the remote tools that are not as the user accepted them; accept those of new
+        servers.
 
         A server could change what a tool does, with its description or schema, or add one, after
         the user has looked at its tools. A server is accepted when it is used for the first time.
@@ -218,7 +219,9 @@ class McpServers:
             local: The local tools.
             accepted: The user's file of what is trusted.
         """
-        names, changed, new = self.names(local), set(), {}
+        names = self.names(local)
+        changed: set[str] = set()
+        new: dict[Path, str] = {}
         for offer in self._offers:
             place = self._pin(offer.server.config.name, offer.offer.name)
             if not accepted.knows(self._pin(offer.server.config.name)):

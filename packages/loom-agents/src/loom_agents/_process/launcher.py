@@ -43,7 +43,9 @@ _LAST_S = 5.0
 
 
 def main() -> None:
-    """Start the command, report how it ends, and kill all its processes when the other end is closed."""
+    """Start the command, report how it ends, and kill all its processes when the other end is
+    closed.
+    """
     if sys.argv[1] == "probe":
         leave_network()
         return
@@ -108,7 +110,7 @@ def leave_network() -> None:
         if libc.unshare(_NEW_USER | _NEW_NETWORK) != 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
-            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib is slow to import
                 file.write(text)
     import fcntl
 
@@ -151,10 +153,14 @@ def _below(ancestor: int) -> list[int]:
     """Return all processes that descend from a process; empty where there is no /proc."""
     parents: dict[int, int] = {}
     with contextlib.suppress(OSError):
-        for name in os.listdir("/proc"):
+        for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib is slow to import
             if name.isdigit():
-                with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
-                    parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
+                with contextlib.suppress(OSError, ValueError, IndexError):
+                    file = os.open(f"/proc/{name}/stat", os.O_RDONLY)
+                    try:
+                        parents[int(name)] = int(os.read(file, 4096).rpartition(b")")[2].split()[1])
+                    finally:
+                        os.close(file)
     found: list[int] = []
     level = {ancestor}
     while level := {process for process, parent in parents.items() if parent in level}:

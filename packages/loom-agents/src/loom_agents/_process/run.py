@@ -172,7 +172,9 @@ async def run_process(
 
 
 async def _exit_code(line: socket.socket) -> int:
-    """Read the exit code that the launcher reports; `_LOST` when the command killed its launcher."""
+    """Read the exit code that the launcher reports; `_LOST` when the command killed its
+    launcher.
+    """
     text = b""
     while not text.endswith(b"\n"):
         piece = await asyncio.get_running_loop().sock_recv(line, 64)
@@ -184,7 +186,9 @@ async def _exit_code(line: socket.socket) -> int:
 
 @functools.cache
 def can_leave_network() -> bool:
-    """Report whether a command can be kept from the network here: on Linux, where namespaces are permitted."""
+    """Report whether a command can be kept from the network here: on Linux, where namespaces are
+    permitted.
+    """
     if sys.platform != "linux":
         return False
     probe = subprocess.run((*_LAUNCHER, "probe"), check=False, capture_output=True)  # noqa: S603 - our own program

@@ -2,8 +2,8 @@
 
 Names are compared after Unicode folding and without trailing dots and spaces, because some file
 systems treat `.ENV` or `.env.` as `.env`; and without what a backup adds (`~`, `.bak`, `.old`). The
-rules are few and mostly about words: `secret`, `credential`, `token` and `password` in the name of a
-file that is not source code or prose, and the places where programs keep what they log in with. A
+rules are few and mostly about words: `secret`, `credential`, `token` and `password` in the name of
+a file that is not source code or prose, and the places where programs keep what they log in with. A
 secret in a file with an ordinary name is not recognised.
 """
 

@@ -34,7 +34,7 @@ def steers_tools(parts: tuple[str, ...]) -> bool:
     folded = [unicodedata.normalize("NFKC", part).casefold().rstrip(". ") for part in parts]
     return bool(folded) and (
         any((part.startswith(".") and part not in _HARMLESS) or part in _FOLDERS for part in folded)
-        or any(part.endswith(".egg-info") or part.endswith(".dist-info") for part in folded)
+        or any(part.endswith((".egg-info", ".dist-info")) for part in folded)
         or any(fnmatchcase(folded[-1], pattern) for pattern in _NAMES)
     )
 

@@ -97,29 +97,33 @@ def _files(root: Path, command: Sequence[str]) -> dict[str, str]:
         folders[:] = [] if is_environment else inner
         for name in names:
             if any(fnmatchcase(name.casefold(), pattern) for pattern in TEST_STEERING):
-                found[os.path.relpath(os.path.join(folder, name), root)] = ""
+                found[os.path.relpath(Path(folder, name), root)] = ""
         if len(found) > _MAX_FILES:
             break
     program = root / command[0] if "/" in command[0] else None
     for word in command:
-        if not word.startswith("-") and (root / word).is_file() and not os.path.isabs(word):
+        if not word.startswith("-") and (root / word).is_file() and not Path(word).is_absolute():
             found[word] = ""
     if program is not None and program.is_relative_to(root):
-        found |= {os.path.relpath(path, root): "" for path in program.parent.parent.glob("lib/python*/site-packages/*")
-                  if path.name.endswith(".pth") or path.name in ("sitecustomize.py", "usercustomize.py")}
+        found |= {
+            os.path.relpath(path, root): ""
+            for path in program.parent.parent.glob("lib/python*/site-packages/*")
+            if path.name.endswith(".pth") or path.name in ("sitecustomize.py", "usercustomize.py")
+        }
     return {name.replace(os.sep, "/"): _hash(root / name) for name in found}
 
 
 def _hash(path: Path) -> str:
-    """Return a hash of a file and of where it really is: the program of an environment is a link."""
-    real = os.path.realpath(path)
+    """Return a hash of a file and of where it really is: the program of an environment is a
+    link.
+    """
+    real = Path(os.path.realpath(path))
     try:
-        facts = os.stat(real)
+        facts = real.stat()
         if facts.st_size > _MAX_BYTES:
             return hashlib.sha256(f"{real} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()
-        with open(real, "rb") as file:
-            content = file.read()
+        content = real.read_bytes()
     except OSError:
         content = b""
-    where = real.encode("utf-8", "surrogateescape") if os.path.islink(path) else b""
+    where = os.fsencode(real) if path.is_symlink() else b""
     return hashlib.sha256(where + b"\0" + content).hexdigest()

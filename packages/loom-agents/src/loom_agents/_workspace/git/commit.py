@@ -68,7 +68,9 @@ class CommitTool:
         call = self.changes.call_name(idempotency_key or uuid.uuid4().hex, run_id)
         key = hashlib.sha256(call.encode()).hexdigest()[:32]
         head = await _git(repository, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", may_fail=True)
-        tip = await _git(repository, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}", may_fail=True)
+        tip = await _git(
+            repository, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}", may_fail=True
+        )
         if tip:
             existing = await _git(
                 repository, "rev-list", "--fixed-strings", f"--grep={TRAILER}: {key}", "-1", f"refs/heads/{branch}"
@@ -91,7 +93,9 @@ class CommitTool:
             if parent:
                 await _git(repository, "read-tree", parent, environment=index)
             listed = "".join(f"{path}\0" for path in paths).encode()
-            await _git(repository, "update-index", "--add", "--remove", "-z", "--stdin", environment=index, stdin=listed)
+            await _git(
+                repository, "update-index", "--add", "--remove", "-z", "--stdin", environment=index, stdin=listed
+            )
             tree = await _git(repository, "write-tree", environment=index)
             if parent and tree == await _git(repository, "rev-parse", f"{parent}^{{tree}}"):
                 raise ToolError("cannot commit: nothing was changed since the last commit.")

@@ -173,12 +173,14 @@ def _as_variables(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _search_path(folder: Path, top: Path) -> str:
-    """Return the folders in which git is looked for: none of the repository, none that is relative."""
+    """Return the folders in which git is looked for: none of the repository, none that is
+    relative.
+    """
     inside = (str(folder), str(top))
     return os.pathsep.join(
         place
         for place in os.environ.get("PATH", os.defpath).split(os.pathsep)
-        if os.path.isabs(place) and not any(Path(os.path.realpath(place)).is_relative_to(root) for root in inside)
+        if Path(place).is_absolute() and not any(Path(os.path.realpath(place)).is_relative_to(root) for root in inside)
     )
 
 
@@ -222,7 +224,9 @@ def _problem_of(top: Path, link: Path) -> str:
 
 
 def _names_working_tree(directory: Path, top: Path) -> bool:
-    """Report whether a repository says that a folder is its working tree, as those of submodules do."""
+    """Report whether a repository says that a folder is its working tree, as those of submodules
+    do.
+    """
     found = re.search(r"^\s*worktree\s*=\s*\"?([^\"\n]+?)\"?\s*$", _text_of(directory / "config"), re.MULTILINE)
     return found is not None and Path(os.path.realpath(directory / found[1])) == top
 

@@ -54,7 +54,8 @@ class GitTools:
         repository = await Repository.open(self.workspace.root, purpose)
         options = (*_NO_PROGRAMS, "--relative", *(("--cached",) if staged else ()))
         listed = await _listed(repository, purpose, "diff", *options, "--name-status", "-z", _RENAMES, "--", ".")
-        shown, hidden = [], []
+        shown: list[str] = []
+        hidden: list[str] = []
         for names in _changed_names(listed.output):
             visible = all(self._is_shown(PurePosixPath(name)) for name in names)
             if not visible:
@@ -69,7 +70,9 @@ class GitTools:
                 " Use git_status, and read_file for single files."
             )
         places = (*(f":(literal){name}" for name in shown), *(f":(exclude,literal){name}" for name in hidden))
-        ended = _checked(purpose, await repository.run("diff", *options, "--", *places, max_output_bytes=MAX_OUTPUT_BYTES))
+        ended = _checked(
+            purpose, await repository.run("diff", *options, "--", *places, max_output_bytes=MAX_OUTPUT_BYTES)
+        )
         text = ended.output.decode("utf-8", "replace")
         return {"output": text, "output_bytes": ended.output_bytes, "truncated": ended.is_truncated}
 
@@ -105,7 +108,9 @@ def _pieces(output: bytes) -> Iterator[str]:
 
 
 def _status_entries(output: bytes) -> Iterator[tuple[str, ...]]:
-    """Yield the line of the branch, then for each file its status and its names, the old one first."""
+    """Yield the line of the branch, then for each file its status and its names, the old one
+    first.
+    """
     pieces = _pieces(output)
     for piece in pieces:
         if piece.startswith("## "):

@@ -22,8 +22,8 @@ change is never left half applied without an error.
 
 *Undo* is the reverse: the change is marked first, then every file with its new image is restored,
 then the change is marked again. It refuses when a file has neither image, unless it is forced.
-After a crash, it can be repeated. The stored root of a change is only compared with the workspace of
-the caller, never used: a database from elsewhere cannot say where files are written.
+After a crash, it can be repeated. The stored root of a change is only compared with the workspace
+of the caller, never used: a database from elsewhere cannot say where files are written.
 
 *Storage.* One SQLite file next to the run's database, `<database>-undo` (`change_rows`); the tools
 cannot access it.
@@ -139,7 +139,8 @@ class ChangeLog:
             every: Undo all changes.
             force: Also undo changes of files that were changed since; their present content is
                 lost.
-            show: Called with the files of each change (`Change.touched`) before anything is written.
+            show: Called with the files of each change (`Change.touched`) before anything is
+                written.
 
         Returns:
             The changes that were undone; empty when there are none.
@@ -240,4 +241,6 @@ class ChangeLog:
 def _check_paths(workspace: Workspace, change: Change) -> None:
     for file in change.files:
         if workspace.resolve(file.path) != workspace.root / file.path:
-            raise ToolError(f"cannot use change {change.number}: {file.path!r} leads through a link. Nothing was changed.")
+            raise ToolError(
+                f"cannot use change {change.number}: {file.path!r} leads through a link. Nothing was changed."
+            )

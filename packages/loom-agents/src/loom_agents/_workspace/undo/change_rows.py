@@ -193,7 +193,9 @@ class ChangeRows:
             db.close()
 
     def _check_schema(self, db: apsw.Connection) -> None:
-        """Refuse a file with a trigger, or another object that is not ours: it could change the rows."""
+        """Refuse a file with a trigger, or another object that is not ours: it could change the
+        rows.
+        """
         objects = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"
         found = set(db.execute(objects))
         with contextlib.closing(apsw.Connection(":memory:")) as ours:
@@ -201,8 +203,8 @@ class ChangeRows:
             foreign = sorted(name for _, name, _ in found ^ set(ours.execute(objects)))
         if foreign:
             raise AgentError(
-                f"cannot use {self.path}: {', '.join(map(str, foreign))} in it is not what this version creates. Somebody"
-                " else changed it; move it away (undo forgets what was changed)."
+                f"cannot use {self.path}: {', '.join(map(str, foreign))} in it is not what this version creates."
+                " Somebody else changed it; move it away (undo forgets what was changed)."
             )
 
     def find(self, key: str, run_id: str) -> Change | None:
