@@ -306,3 +306,43 @@ def test_a_recreated_database_does_not_use_the_changes_of_the_old_one(log: Chang
     assert first.call_name("k", "demo") != second.call_name("k", "demo")
     second.undo("demo", workspace, every=True)
     assert _text(workspace, "a") is None
+
+
+@pytest.mark.parametrize("path", ["../outside/k", ".ssh/k", "link/k", ".env", "/etc/k"])
+@pytest.mark.parametrize("verb", ["undo", "repeat"])
+def test_a_stored_path_passes_the_jail(log: ChangeLog, workspace: Workspace, path: str, verb: str) -> None:
+    outside = workspace.root.parent / "outside"
+    outside.mkdir()
+    (workspace.root / "link").symlink_to(outside)
+    (workspace.root / "k").write_text("old\n")
+    _make(log, workspace, "1", k=None)
+    with log._rows._opened() as rows:
+        rows.execute("UPDATE file SET path = ?", [path])
+        rows.execute("UPDATE change SET status = ?", ["intended" if verb == "repeat" else "done"])
+    with pytest.raises(ToolError, match="cannot use"):
+        log.undo("demo", workspace, force=True) if verb == "undo" else _make(log, workspace, "1", k=None)
+    assert not list(outside.iterdir())
+
+
+def test_a_stored_root_is_compared_and_not_used(log: ChangeLog, workspace: Workspace, tmp_path: Path) -> None:
+    _make(log, workspace, "1", a="x\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with pytest.raises(ToolError, match=f"it was made in {workspace.root}, and this is {elsewhere}"):
+        log.undo("demo", Workspace.at(elsewhere))
+    assert _text(workspace, "a") == "x\n"
+
+
+def test_what_is_undone_is_shown_before_it_is_written(log: ChangeLog, workspace: Workspace) -> None:
+    _make(log, workspace, "1", a="x\n")
+    shown: list[tuple[object, str | None]] = []
+    log.undo("demo", workspace, show=lambda files: shown.append((files, _text(workspace, "a"))))
+    assert shown == [([("a", "created")], "x\n")]
+
+
+def test_a_log_with_a_trigger_is_refused_by_its_name(log: ChangeLog, workspace: Workspace) -> None:
+    _make(log, workspace, "1", a="x\n")
+    with log._rows._opened() as rows:
+        rows.execute("CREATE TRIGGER evil AFTER UPDATE ON change BEGIN DELETE FROM file; END")
+    with pytest.raises(AgentError, match="evil in it is not what this version creates"):
+        log.undo("demo", workspace)
