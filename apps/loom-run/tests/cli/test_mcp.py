@@ -40,7 +40,11 @@ def servers(
     """Write the project's .mcp.json; `tiny` in it is a server that works."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
     (project / "tiny.py").write_text(SERVER)
-    tiny = {"command": sys.executable, "args": ["-S", "tiny.py"], "loom": {"replaces": ["search_docs"]}}
+    tiny = {
+        "command": sys.executable,
+        "args": ["-S", "tiny.py"],
+        "loom": {"replaces": ["search_docs"], "effect": "read"},
+    }
 
     def write(**others: Any) -> None:
         (project / ".mcp.json").write_text(json.dumps({"mcpServers": {"tiny": tiny, **others}}))
@@ -58,8 +62,8 @@ def test_the_list_starts_nothing_needs_no_trust_and_shows_no_secret(
     assert listed.code == 0
     rows = [line.split() for line in listed.out.splitlines()]
     assert rows[0] == ["server", "transport", "calls", "replaces", "where"]
-    assert rows[1][:4] == ["tiny", "stdio", "by", "hints"]
-    assert rows[2] == ["web", "http", "by", "hints", "-", "http://h?k=${SECRET}"]
+    assert rows[1][:4] == ["tiny", "stdio", "read", "search_docs"]
+    assert rows[2] == ["web", "http", "write", "-", "http://h?k=${SECRET}"]
     assert "hunter2" not in listed.out
     assert "needs the variable NOPE" in listed.err
     assert "odd: unknown member 'comand' was ignored" in listed.err
@@ -165,6 +169,7 @@ def test_a_call_during_which_the_agent_was_killed_is_in_doubt_unless_it_only_rea
 
     def servers(*flags: str, **more: Any) -> None:
         server = {"command": sys.executable, "args": ["-S", str(bare), f"effects={effects}", *flags], **more}
+        server |= {"loom": {"effect": "read"}} if tool == "hang_reading" else {}
         (project / ".mcp.json").write_text(json.dumps({"mcpServers": {"bare": server}}))
 
     servers()

@@ -10,7 +10,7 @@ from loom_agents._errors import McpConfigError
 from loom_agents._mcp.blobs import BlobFolder
 from loom_agents._mcp.config import McpConfig, McpServerConfig, read_mcp_config
 from loom_agents._mcp.server import McpServer
-from loom_agents._mcp.toolset import McpServers
+from loom_agents._mcp.toolset import McpServers, pinned_tools
 from loom_agents._workspace.trusted_files import TrustedFiles
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "McpServerConfig",
     "McpServers",
     "TrustedFiles",
+    "pinned_tools",
     "read_mcp_config",
 ]

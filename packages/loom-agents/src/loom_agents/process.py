@@ -1,5 +1,5 @@
 """Run commands that cannot outlive the process that started them."""
 
-from loom_agents._process.run import Ended, Limits, run_process
+from loom_agents._process.run import Ended, Limits, can_leave_network, run_process
 
-__all__ = ["Ended", "Limits", "run_process"]
+__all__ = ["Ended", "Limits", "can_leave_network", "run_process"]

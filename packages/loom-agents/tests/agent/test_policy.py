@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from loom_agents._agent.policy import Mode, Policy, Rule, named_paths
 from loom_agents._errors import AgentError
@@ -104,3 +106,66 @@ def test_an_invalid_rule_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["edit_file", "edit_file(src/**)", "server__*", "t(a=b(c))", "*"])
 def test_the_text_of_a_rule_is_the_text_it_was_parsed_from(text: str) -> None:
     assert str(Rule.parse("deny", text)) == text
+
+
+STEERING = [
+    *("conftest.py", "tests/conftest.py", "pyproject.toml", "Makefile", "package.json", "loom.toml", "loom-ops.toml"),
+    *("ops.rules.yaml", "runbooks/fix.md", ".mcp.json", ".github/workflows/ci.yml", ".gitlab-ci.yml", ".envrc"),
+    *(".vscode/tasks.json", ".idea/workspace.xml", ".gitattributes", ".gitmodules", ".gitconfig", ".bashrc"),
+    *("AGENTS.md", "Claude.md", ".cursorrules", "sub/.github/copilot-instructions.md", "venv/bin/activate"),
+    *("PYTEST.INI", "Jenkinsfile", "azure-pipelines.yml", "lib/evil.pth", ".pre-commit-config.yaml"),
+]
+
+
+@pytest.mark.parametrize("path", STEERING)
+def test_in_the_mode_edits_a_file_that_steers_tools_is_asked_for(workspace: Workspace, path: str) -> None:
+    policy = _policy(workspace, mode="edits")
+    for tool in ("write_file", "edit_file"):
+        assert policy.decide(tool, {"path": path}).how == "ask"
+        assert policy.decide(tool, {"path": f"{workspace.root}/{path}"}).how == "ask"
+    assert policy.decide("apply_patch", {"patch": PATCH.format(path)}).how == "ask"
+    assert (
+        _policy(workspace, f"allow write_file({path})", mode="edits").decide("write_file", {"path": path}).how
+        == "allow"
+    )
+
+
+def test_a_link_to_a_file_that_steers_tools_is_asked_for(workspace: Workspace) -> None:
+    (workspace.root / "plain.txt").symlink_to(workspace.root / "conftest.py")
+    assert _policy(workspace, mode="edits").decide("write_file", {"path": "plain.txt"}).how == "ask"
+
+
+@pytest.mark.parametrize(
+    "path", ["src/app.py", "README.md", "tests/test_app.py", "docs/a.toml", ".gitignore", "runbook.md"]
+)
+def test_in_the_mode_edits_other_files_are_changed(workspace: Workspace, path: str) -> None:
+    assert _policy(workspace, mode="edits").decide("write_file", {"path": path}).how == "allow"
+
+
+def test_the_users_configuration_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "settings"))
+    policy = _policy(Workspace.at(tmp_path), mode="edits")
+    assert policy.decide("write_file", {"path": "settings/loom/x.txt"}).how == "ask"
+    assert policy.decide("write_file", {"path": "other/loom/x.txt"}).how == "allow"
+
+
+@pytest.mark.parametrize(("mode", "how"), [("ask", "ask"), ("edits", "ask"), ("auto", "ask"), ("read-only", "deny")])
+def test_the_tests_of_a_workspace_that_is_not_trusted_need_approval(workspace: Workspace, mode: Mode, how: str) -> None:
+    policy = Policy(workspace, mode, trust=lambda: "it would run conftest.py")
+    assert policy.decide("run_tests", {}).how == how
+    assert how == "deny" or policy.decide("run_tests", {}).reason == "it would run conftest.py"
+    assert Policy(workspace, "ask", trust=lambda: None).decide("run_tests", {}).how == "allow"
+
+
+def test_the_name_of_a_remote_tool_grants_nothing(workspace: Workspace) -> None:
+    for tool in ("run_tests", "write_file", "rule-based-verifier__run_tests"):
+        policy = Policy(workspace, "edits", remote=frozenset({tool}))
+        assert policy.decide(tool, {"path": "x"}).how == "ask"
+        assert Policy(workspace, "read-only", remote=frozenset({tool})).decide(tool, {"path": "x"}).how == "deny"
+
+
+def test_a_tool_that_its_server_has_changed_is_asked_for_whatever_allows_it(workspace: Workspace) -> None:
+    both = frozenset({"s__t"})
+    for mode, how in (("auto", "ask"), ("ask", "ask"), ("read-only", "deny")):
+        policy = Policy(workspace, mode, (Rule("allow", "s__*"),), remote=both, changed=both)
+        assert policy.decide("s__t", {}, read_only=True).how == how

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from loom_agents._process import launcher
-from loom_agents._process.run import Ended, Limits, run_process
+from loom_agents._process.run import Ended, Limits, can_leave_network, run_process
 
 pytestmark = pytest.mark.interpreter
 
@@ -74,7 +74,10 @@ def test_a_child_that_left_the_group_does_not_delay_the_result(tmp_path: Path) -
     code = "import subprocess; p = subprocess.Popen(['sleep', '30'], start_new_session=True); print(p.pid)"
     started = time.monotonic()
     ended = _run(*_python(code), folder=tmp_path)
-    os.kill(int(ended.output), signal.SIGKILL)
+    if sys.platform == "linux":  # elsewhere nobody can find it
+        assert not Path(f"/proc/{int(ended.output)}").exists()
+    else:
+        os.kill(int(ended.output), signal.SIGKILL)
     assert ended.exit_code == 0
     assert time.monotonic() - started < 15
 
@@ -182,3 +185,58 @@ def test_only_the_named_variables_are_passed_on(tmp_path: Path, monkeypatch: pyt
     code = "import os; print(sorted(name for name in os.environ if not name.startswith(('LC_', '__'))))"
     ended = _run(*_python(code), folder=tmp_path, passed_on=("PATH",), environment={"A": "b"})
     assert ended.output == b"['A', 'PATH']\n"
+
+
+_ESCAPE = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        for number in (0, 1, 2): os.close(number)
+        open('pid', 'w').write(str(os.getpid())); time.sleep(600)
+    os._exit(0)
+os.wait()
+while not os.path.exists('pid') or not os.path.getsize('pid'): time.sleep(0.01)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
+@pytest.mark.parametrize("more", ["", "import signal; os.kill(os.getppid(), signal.SIGKILL); time.sleep(600)"])
+def test_a_process_that_left_group_and_session_is_killed(tmp_path: Path, more: str) -> None:
+    ended = _run(*_python(_ESCAPE + more), folder=tmp_path)
+    assert not _is_alive(int((tmp_path / "pid").read_text()))
+    assert ended.launcher_killed is bool(more)
+    assert (b"killed the process that started it" in ended.output) is bool(more)
+
+
+def test_memory_is_limited(tmp_path: Path) -> None:
+    ended = _run(*_python("bytearray(300_000_000)"), folder=tmp_path, limits=Limits(memory_bytes=200_000_000))
+    assert b"MemoryError" in ended.output
+
+
+def test_a_command_gets_no_file_of_this_process(tmp_path: Path) -> None:
+    with (tmp_path / "secret").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        ended = _run("/bin/sh", "-c", "ls /proc/self/fd || true", folder=tmp_path)
+    assert set(ended.output.split()) <= {b"0", b"1", b"2", b"3"}  # the last one is that of ls
+
+
+@pytest.mark.skipif(not can_leave_network(), reason="this platform cannot take the network from a process")
+def test_without_network_only_an_own_loopback_is_left(tmp_path: Path) -> None:
+    code = (
+        "import socket, sys\n"
+        "own = socket.create_server(('127.0.0.1', 0)); socket.create_connection(own.getsockname(), 5); print('own')\n"
+        "socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5); print('other')"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        assert b"other" in _run(*_python(code), port, folder=tmp_path).output
+        alone = _run(*_python(code), port, folder=tmp_path, network=False).output
+        assert alone.endswith(b"own\n") and b"Connection refused" in alone
+
+
+def test_a_relative_folder_of_the_search_path_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f".::{os.environ['PATH']}")
+    (tmp_path / "ls").write_text("#!/bin/sh\necho wrong\n")
+    (tmp_path / "ls").chmod(0o755)
+    assert b"wrong" not in _run("ls", folder=tmp_path).output

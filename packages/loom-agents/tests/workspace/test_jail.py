@@ -57,7 +57,27 @@ def test_a_secret_is_refused_in_any_spelling(workspace: Workspace, path: str) ->
         workspace.open(path)
 
 
-@pytest.mark.parametrize("path", [".env.example", "id_rsa.pub", "src/secrets.py", "environment.md", "keyboard.txt"])
+SECRET = """
+.env .ENV .env~ .env.bak .env-prod env.production .envrc .flaskenv sub/.env.d/x secrets.yaml my-secrets.yml secrets/db.txt
+.secrets .streamlit/secrets.toml credentials.csv .aws/x .config/gh/hosts.yml .cargo/credentials .kube/config kubeconfig.yaml
+terraform.tfstate.backup prod.tfvars.json .m2/settings.xml gradle.properties .npmrc pip.conf .netrc .authinfo.gpg .pgpass
+.vault-token vault_password.txt deploy_key deploy.key server.pem.bak id_ed25519.old my_id_rsa AuthKey_A.p8 keystore.jks
+service_account.json gcp-key.json x-adminsdk-1.json appsettings.Production.json wp-config.php .zsh_history logins.json
+rclone.conf .gitconfig sftp-config.json master.key oauth_token token.json auth.json foo.key/inner.txt .huggingface/token
+""".split()
+ORDINARY = """
+.env.example .env.template id_rsa.pub src/secrets.py tokens.py auth.py auth/login.ts environment.md keyboard.txt keys.py
+tokenizer.json special_tokens_map.json design-tokens.json docs/secrets.md password_reset.html credentials_provider.go env.py
+.cargo/config.toml .github/workflows/ci.yml .vscode/settings.json main.tf appsettings.json package.json history.md token.rs
+""".split()
+
+
+@pytest.mark.parametrize("path", SECRET)
+def test_a_name_of_a_secret_is_known(path: str) -> None:
+    assert is_secret(tuple(path.split("/")))
+
+
+@pytest.mark.parametrize("path", ORDINARY)
 def test_a_harmless_name_is_not_a_secret(path: str) -> None:
     assert not is_secret(tuple(path.split("/")))
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from loom_agents import ChangeLog
+from loom_agents import ChangeLog, Workspace
 from loom_runner import RunBusy, Runs, SQLiteStore
 from loom_runner.cli_base import write_error
 
@@ -36,12 +36,23 @@ def list_changes(store: SQLiteStore, run_id: str) -> Iterator[str]:
         yield printable(f"{change.number}  {change.at}  {change.run_id}  {change.tool}  {files}")
 
 
-def undo_changes(store: SQLiteStore, run_id: str, *, every: bool = False, force: bool = False) -> Iterator[str]:
+def undo_changes(
+    store: SQLiteStore, run_id: str, folder: Path, *, every: bool = False, force: bool = False
+) -> Iterator[str]:
     """Undo the last change of a run, or all of them; yield one line for each file.
+
+    What will be written is shown on stderr before it is.
+
+    Args:
+        store: The database.
+        run_id: The run.
+        folder: The workspace, which is never taken from the database.
+        every: Undo all changes.
+        force: Undo although a file was changed since, or a process drives the run.
 
     Raises:
         RunBusy: A process is driving the run.
-        ToolError: A file has been changed since.
+        ToolError: A file has been changed since, or is not in the workspace.
     """
     run = Runs(store).get(run_id)
     if run["status"] == "running" and run["held_by"] is not None and not force:
@@ -50,7 +61,13 @@ def undo_changes(store: SQLiteStore, run_id: str, *, every: bool = False, force:
             " until it stops; if you know that it is gone, use --force.",
             run_id=run_id,
         )
-    undone = open_change_log(store).undo(run_id, every=every, force=force)
+    workspace = Workspace.at(folder, private=[Path(store.address)])
+
+    def show(files: list[tuple[str, str]]) -> None:
+        for path, what in files:
+            write_error(printable(f"{workspace.root / path}: will be {_UNDONE[what]}"))
+
+    undone = open_change_log(store).undo(run_id, workspace, every=every, force=force, show=show)
     if not undone:
         write_error(_nothing_to_undo(run_id))
     for change in undone:

@@ -1,5 +1,6 @@
 """The commands that decide about tool calls, and those that cancel, fork or undo."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -80,11 +81,21 @@ def _decide(decision: "Decision", call: str, db: str, *, note: str, every: bool,
     " run.",
 )
 @click.option("--list", "only_list", is_flag=True, help="Only list the changes that can be undone.")
+@click.option(
+    "--workspace",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    default=Path(),
+    help="The folder in which the changes were made; by default the current one.",
+)
 @db_option
-def undo(*, run: str | None, run_id: str | None, every: bool, force: bool, only_list: bool, db: str) -> None:
+def undo(
+    *, run: str | None, run_id: str | None, every: bool, force: bool, only_list: bool, workspace: Path, db: str
+) -> None:
     """Undo the last change of a run to files, or with --all every change.
 
-    A file that has been changed since is refused, unless --force is given.
+    A file that has been changed since is refused, unless --force is given. Only files of the
+    workspace are written, and they are shown first.
     """
     name = required_run(run, run_id)
     from loom_run._chat.database import chat_run_id
@@ -92,7 +103,10 @@ def undo(*, run: str | None, run_id: str | None, every: bool, force: bool, only_
 
     with LOOM_RUN.open_database(db) as store, LOOM_RUN.translate_agent_errors():
         target = chat_run_id(store, name)
-        lines = list_changes(store, target) if only_list else undo_changes(store, target, every=every, force=force)
+        if only_list:
+            lines = list_changes(store, target)
+        else:
+            lines = undo_changes(store, target, workspace, every=every, force=force)
         for line in lines:
             write_line(line)
 

@@ -9,6 +9,7 @@ from loom_run._cli.decisions import approve, cancel, deny, fork, undo
 from loom_run._cli.mcp import mcp
 from loom_run._cli.reports import approvals, doctor, explain, export, runs, show
 from loom_run._cli.serve import serve
+from loom_run._cli.trust import trust
 from loom_run._errors import LOOM_RUN
 
 __all__ = ["cli"]
@@ -28,6 +29,6 @@ for command in (
     *(chat, supervise, resume),
     *(explain, runs, show, approvals, export, doctor),
     *(approve, deny, undo, cancel, fork),
-    *(config, mcp, serve, token_commands(LOOM_RUN.translate_agent_errors)),
+    *(config, mcp, serve, trust, token_commands(LOOM_RUN.translate_agent_errors)),
 ):
     cli.add_command(command)

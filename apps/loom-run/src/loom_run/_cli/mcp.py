@@ -54,7 +54,7 @@ def list_servers(*, mcp_config: str | None, workspace: Path | None, output: Outp
     columns = {
         "server": lambda row: row["server"],
         "transport": lambda row: row["transport"] or "-",
-        "calls": lambda row: row["effect"] or "by hints",
+        "calls": lambda row: row["effect"] or "write",
         "replaces": lambda row: ", ".join(row["replaces"]) or "-",
         "where": lambda row: _safe(row["where"] or "cannot be used"),
     }

@@ -89,7 +89,7 @@ setup_options = _together(
     click.option(
         "--trust",
         is_flag=True,
-        help="Trust the project's loom.toml and .mcp.json, which start programs, and the database.",
+        help="Trust what the workspace would run (its tests, loom.toml, .mcp.json), and the database.",
     ),
 )
 limit_options = _together(

@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-from loom_agents.mcp import BlobFolder, McpConfig, McpServers, read_mcp_config
+from loom_agents.mcp import BlobFolder, McpConfig, McpServers, pinned_tools, read_mcp_config
 from loom_runner.cli_base import write_error
 
-from loom_run._config.trust import TrustPrompt
+from loom_run._config.trust import TrustPrompt, trusted_files
 from loom_run._errors import LoomRunError
 from loom_run._text import printable
 
@@ -19,7 +19,14 @@ MCP_FILE: Final = ".mcp.json"
 NONE: Final = "none"
 
 
-def find_mcp_file(workspace: Path, named: str | None, trust: TrustPrompt, *, is_explicit: bool = False) -> Path | None:
+def find_mcp_file(
+    workspace: Path,
+    named: str | None,
+    trust: TrustPrompt,
+    *,
+    is_explicit: bool = False,
+    executes: bool = True,
+) -> Path | None:
     """Find the file of MCP servers that may be used; None when there is none.
 
     Args:
@@ -28,6 +35,7 @@ def find_mcp_file(workspace: Path, named: str | None, trust: TrustPrompt, *, is_
             workspace.
         trust: decides about the file.
         is_explicit: the user named the file with this command, which counts as trust.
+        executes: whether the programs of the workspace may be started; not in the mode read-only.
 
     Raises:
         LoomRunError: A named file is missing, or is not trusted.
@@ -41,6 +49,13 @@ def find_mcp_file(workspace: Path, named: str | None, trust: TrustPrompt, *, is_
         if not named:
             return None
         raise LoomRunError(f"cannot read {file}: {(exc.strerror or str(exc)).lower()}.") from exc
+    if not executes and not is_explicit and file.resolve() == (workspace / MCP_FILE).resolve():
+        write_error(
+            f"{printable(str(file))} is not used in the mode read-only. Give --mcp-config to start its servers."
+        )
+        return None
+    if trust.given:
+        trusted_files().forget_below(pinned_tools(file.absolute()))  # its tools are accepted as they are now
     if is_explicit:
         trust = TrustPrompt(given=True)
     if trust.trusts(file, digest, "start MCP servers"):

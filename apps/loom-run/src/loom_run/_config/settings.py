@@ -57,6 +57,7 @@ class Settings:
     mode: "Mode | None" = None
     db: str | None = None
     test_command: str | None = None
+    test_network: bool | None = None
     mcp_config: str | None = None
     max_steps: int | None = None
     max_tokens: int | None = None
@@ -72,7 +73,10 @@ class Settings:
 
 _NAMES: Final = tuple(item.name for item in fields(Settings) if item.name not in ("origins", "guarded"))
 _INTEGERS: Final = frozenset({"max_steps", "max_tokens", "max_requests"})
+USER_ONLY: Final = ("test_network",)
+"""The settings that a project cannot set, not even a trusted one."""
 _LISTS: Final = frozenset({"allow", "ask", "deny", "tools"})
+_SWITCHES: Final = frozenset({"test_network"})
 _AGENT_NAMES: Final = ("prompt", "tools", "model", "max_requests", "max_tokens", "max_cost_usd")
 
 
@@ -99,6 +103,11 @@ def load_settings(workspace: Path | None = None, *, environment: Mapping[str, st
     guarded: tuple[Path, str, tuple[str, ...]] | None = None
     for file in (user_folder() / USER_FILE, project):
         values, lines, digest = _read(file)
+        if file == project and (wrong := next((name for name in USER_ONLY if name in values), None)):
+            raise LoomRunError(
+                f"cannot use {file}: line {lines[wrong]} sets {wrong}, which only the user can set. Set it in"
+                f" {user_folder() / USER_FILE}, or {_variable(wrong)}."
+            )
         agents = {**merged.get("agents", {}), **values.get("agents", {})}
         merged |= values | ({"agents": agents} if agents else {})
         origins |= {name: f"{file}:{line}" for name, line in lines.items()}
@@ -161,6 +170,10 @@ def _value(file: Path, text: str, table: tuple[str, ...], name: str, value: Any)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise _wrong(file, line, name, "a whole number of at least 1")
         return value
+    if name in _SWITCHES:
+        if not isinstance(value, bool):
+            raise _wrong(file, line, name, "true or false")
+        return value
     if name in ("max_cost", "max_cost_usd"):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
             raise _wrong(file, line, name, "a number of at least 0")
@@ -189,6 +202,10 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
                 value = None
             if value is None or not 0 <= value < float("inf") or (name in _INTEGERS and value < 1):
                 raise LoomRunError(f"cannot use {_variable(name)}={text!r}: it is not a number in the allowed range.")
+        elif name in _SWITCHES:
+            if text not in ("0", "1", "true", "false"):
+                raise LoomRunError(f"cannot use {_variable(name)}={text!r}: it is neither true nor false.")
+            value = text in ("1", "true")
         elif name == "mode" and text not in MODES:
             raise LoomRunError(f"cannot use {_variable(name)}={text!r}: it is not one of {', '.join(MODES)}.")
         found[name] = value

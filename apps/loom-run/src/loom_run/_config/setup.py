@@ -21,9 +21,12 @@ from loom_agents import (
     Workspace,
     workspace_tools,
 )
+from loom_agents.trust import WorkspaceTrust
 
+from loom_run._config.settings import load_settings
 from loom_run._config.system_prompts import agent_prompt, supervisor_prompt, system_prompt
 from loom_run._config.team import read_only_tools, tools_for
+from loom_run._config.trust import trusted_files
 from loom_run._mock.chat import mock_model
 
 if TYPE_CHECKING:
@@ -91,9 +94,11 @@ class Setup:
             WorkspaceError: The folder no longer exists.
             ScriptError: The script cannot be read.
         """
-        tools, table = self.tools(database, changes), None
+        local, table = self.tools(database, changes), None
+        tools, changed = local, frozenset[str]()
         if servers is not None and servers.servers:
-            tools, table = servers.registry(tools), servers.table(tools)
+            tools, table = servers.registry(local), servers.table(local)
+            changed = servers.changed(local, trusted_files())
         model = self._model() if record is None else RecordingModel(self._model(), record)
         folder, profile = Path(self.workspace), self._profile
         delegation = None
@@ -115,7 +120,7 @@ class Setup:
             delegation=delegation,
             compact_at_tokens=self.compact_at,
         )
-        return AgentParts(step, tools, self.policy(database))
+        return AgentParts(step, tools, self.policy(database, remote=frozenset(table or ()), changed=changed))
 
     def for_agent(self, profile: AgentProfile) -> "Setup":
         """Return the setup of a run of one of the agents."""
@@ -129,12 +134,27 @@ class Setup:
     def tools(self, database: Path, changes: ChangeLog | None = None) -> "ToolRegistry":
         """Build the tools; without `changes` they can only be listed, not called."""
         log = ChangeLog(undo_path(database)) if changes is None else changes
-        return workspace_tools(self._workspace(database), test_command=self.test_command, changes=log)
+        return workspace_tools(
+            self._workspace(database),
+            test_command=self.test_command,
+            changes=log,
+            test_network=load_settings(Path(self.workspace)).test_network or False,
+        )
 
-    def policy(self, database: Path) -> Policy:
-        """Build the policy that decides about tool calls."""
+    def policy(
+        self, database: Path, *, remote: frozenset[str] = frozenset(), changed: frozenset[str] = frozenset()
+    ) -> Policy:
+        """Build the policy that decides about tool calls.
+
+        Args:
+            database: The database of the run.
+            remote: The names of the tools of MCP servers.
+            changed: Those of them that differ from what the user accepted.
+        """
         rules = tuple(parse_rule(text) for text in self.rules)
-        return Policy(self._workspace(database), self.mode, rules, ttl_s=APPROVAL_TTL_S)
+        workspace = self._workspace(database)
+        trust = WorkspaceTrust(workspace, trusted_files(), self.test_command).objection
+        return Policy(workspace, self.mode, rules, APPROVAL_TTL_S, trust, remote, changed)
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form."""

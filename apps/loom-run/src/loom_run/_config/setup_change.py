@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from loom_agents import Mode, Workspace
+from loom_agents.trust import WorkspaceTrust
 
 from loom_run._config.mcp_servers import find_mcp_file
 from loom_run._config.settings import Settings
 from loom_run._config.setup import MOCK, Setup, parse_rule
 from loom_run._config.team import agent_profiles
-from loom_run._config.trust import TrustPrompt
+from loom_run._config.trust import TrustPrompt, trusted_files
 from loom_run._errors import LoomRunError
 
 
@@ -75,6 +76,7 @@ class SetupChange:
         setup = _apply(change, {"workspace": str(Path.cwd()), "model": MOCK})
         if leads:
             setup = replace(setup, agents=agent_profiles(defaults.agents))
+        self._trust_workspace(setup)
         return self._with_mcp_file(setup, self.mcp or defaults.mcp_config)
 
     def without_trust(self) -> "SetupChange":
@@ -109,12 +111,22 @@ class SetupChange:
             LoomRunError: The file of MCP servers has changed since it was trusted.
         """
         setup = _apply(self, stored)
+        self._trust_workspace(setup)
         named = self.mcp or setup.mcp
         return setup if named is None else self._with_mcp_file(setup, named)
 
+    def _trust_workspace(self, setup: Setup) -> None:
+        """Trust what `run_tests` would run, when this command line says so or names the test
+        command.
+        """
+        if not self.trust_is_used and (self.trust.given or self.test_command is not None):
+            WorkspaceTrust(Workspace.at(Path(setup.workspace)), trusted_files(), setup.test_command).trust()
+
     def _with_mcp_file(self, setup: Setup, named: str | None) -> Setup:
         is_explicit = self.mcp is not None and not self.trust_is_used
-        file = find_mcp_file(Path(setup.workspace), named, self.trust, is_explicit=is_explicit)
+        file = find_mcp_file(
+            Path(setup.workspace), named, self.trust, is_explicit=is_explicit, executes=setup.mode != "read-only"
+        )
         return replace(setup, mcp=None if file is None else str(file))
 
 

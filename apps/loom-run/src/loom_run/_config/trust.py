@@ -2,9 +2,11 @@
 can be asked.
 """
 
+import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from loom_runner.cli_base import write_error
@@ -13,9 +15,27 @@ from loom_run._config.settings import Settings, user_folder
 from loom_run._errors import LoomRunError
 from loom_run._text import printable
 
-__all__ = ["TrustPrompt"]
+if TYPE_CHECKING:
+    from loom_agents.trust import TrustedFiles
+
+__all__ = ["TrustPrompt", "trust_file", "trusted_files"]
 
 _MAX_SHOWN_LINES = 40
+
+
+def trusted_files() -> "TrustedFiles":
+    """Open the user's file of what is trusted."""
+    from loom_agents.trust import TrustedFiles
+
+    return TrustedFiles(user_folder() / "trust.json")
+
+
+def trust_file(file: Path, *, ask: bool = False) -> bool:
+    """Trust a file as it is; with `ask`, only report whether it is trusted."""
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if not ask:
+        trusted_files().trust(file, digest)
+    return trusted_files().trusts(file, digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +63,7 @@ class TrustPrompt:
             digest: SHA-256 of its bytes.
             what: What the file would do, for the question: "start MCP servers".
         """
-        from loom_agents.mcp import TrustedFiles
-
-        trusted = TrustedFiles(user_folder() / "trust.json")
+        trusted = trusted_files()
         if trusted.trusts(file, digest):
             return True
         if not (self.given or (self.may_ask and self._ask(file, what, is_known=trusted.knows(file)))):

@@ -4,6 +4,7 @@ something is missing.
 
 import importlib.util
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -11,12 +12,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from loom_agents import ModelError, ProviderModel
+from loom_agents import ModelError, ProviderModel, Workspace
+from loom_agents.process import can_leave_network
+from loom_agents.trust import WorkspaceTrust
 from loom_runner import RunnerError, SQLiteStore
 from loom_runner.cli_base import database_exists
 
 from loom_run._config.settings import load_settings
 from loom_run._config.setup import undo_path
+from loom_run._config.trust import trusted_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ def run_checks(db: str, model: str | None) -> Iterator[Check]:
     yield _database(db)
     yield _undo(db)
     yield _tests()
+    yield _network()
+    yield _trust()
     is_terminal = sys.stdin is not None and sys.stdin.isatty()
     where = "approvals are requested at once" if is_terminal else "a run that needs approval ends with exit code 3"
     yield Check("terminal", "ok", where)
@@ -115,3 +121,27 @@ def _tests() -> Check:
     if importlib.util.find_spec("pytest") is None:
         return Check("tests", "warn", "there is no pytest here: name another program with --test-command")
     return Check("tests", "ok", f"run_tests starts pytest of {os.path.basename(sys.executable)}")  # noqa: PTH119 - a name
+
+
+def _network() -> Check:
+    try:
+        is_on = load_settings().test_network
+    except RunnerError:
+        is_on = None
+    if is_on:
+        return Check("network", "ok", "tests may use the network (test_network)")
+    if can_leave_network():
+        return Check("network", "ok", "tests run without network, except their own loopback")
+    return Check("network", "warn", "tests can use the network: this system does not permit network namespaces")
+
+
+def _trust() -> Check:
+    try:
+        command = load_settings().test_command
+    except RunnerError:
+        command = None
+    words = tuple(shlex.split(command)) if command else None
+    objection = WorkspaceTrust(Workspace.at(Path()), trusted_files(), words).objection()
+    if objection is None:
+        return Check("trust", "ok", "the workspace is trusted: run_tests may run what it brings")
+    return Check("trust", "ok", "the workspace is not trusted: run_tests asks before each call; see loom-run trust")

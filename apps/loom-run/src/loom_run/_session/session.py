@@ -145,7 +145,8 @@ class Session:
             case "/diff":
                 self._diff()
             case "/undo":
-                for line in undo_changes(self.conversation.store, self.conversation.run_id):
+                folder = self.change.workspace or Path()
+                for line in undo_changes(self.conversation.store, self.conversation.run_id, folder):
                     write_error(line)
             case "/approve":
                 turn = self.conversation.read()

@@ -10,8 +10,12 @@ A *mode* decides about all calls:
 | `read-only` | runs | denied | denied |
 
 Reading is a call of a tool that is declared read-only. `run_tests` runs in all modes except
-`read-only`, because the owner of the workspace chose its command, not the model. A tool that is
-declared `needs_approval` needs approval in all modes except `read-only`, in which it is denied.
+`read-only`, because the owner of the workspace chose its command, not the model; but while the
+workspace is not trusted (`trust`), it needs approval, also in the mode `auto`. A file that steers
+tools (`steering_files`: settings of CI, editors, git, shells, tests and agents) needs approval in
+the mode `edits`, too. A tool that is declared `needs_approval` needs approval in all modes except
+`read-only`, in which it is denied. Tools of MCP servers (`remote`) are never trusted by their name,
+and one that its server has changed (`changed`) needs approval whatever allows it.
 
 A *rule* decides about some calls: `allow`, `ask` or `deny`, then `tool` or `tool(pattern)`; both
 may have wildcards. Rules take precedence over the mode. If several match, `deny` overrides `ask`,
@@ -26,7 +30,7 @@ and `ask` overrides `allow`. The pattern is
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
@@ -38,6 +42,7 @@ from loom_agents._errors import AgentError, ToolError
 from loom_agents._tools.input_requests import INPUT_ARGUMENT
 from loom_agents._workspace.jail import Workspace
 from loom_agents._workspace.listing import matches
+from loom_agents._workspace.steering_files import is_user_configuration, steers_tools
 from loom_agents._workspace.write.patch import parse_patch
 
 Mode: TypeAlias = Literal["ask", "edits", "auto", "read-only"]
@@ -103,12 +108,19 @@ class Policy:
         mode: Decides about all calls.
         rules: Exceptions for some calls.
         ttl_s: Seconds until a request for approval expires; None for no limit.
+        trust: Says why `run_tests` may not run what the workspace brings, or None when the user
+            trusts the workspace. Without it, the owner of this program does.
+        remote: The names of the tools of MCP servers.
+        changed: Those of them that the server has changed since the user accepted them.
     """
 
     workspace: Workspace
     mode: Mode = "ask"
     rules: tuple[Rule, ...] = ()
     ttl_s: float | None = None
+    trust: Callable[[], str | None] | None = None
+    remote: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
 
     def gate(self, call: PendingCall) -> Allow | Ask | Deny:
         """Decide about a call of a run: the `gate` of an `AgentRunner`."""
@@ -138,21 +150,41 @@ class Policy:
             if not rules:
                 continue
             matching = next((rule for rule in rules if self._matches(rule, tool, arguments)), None)
-            if matching is not None:
+            if matching is not None and not (how == "allow" and tool in self.changed):
                 return Verdict(matching.how, f"the rule {how} {matching}")
-        return self._by_mode(tool, read_only=read_only, marked=marked)
+        return self._by_mode(tool, arguments, read_only=read_only, marked=marked)
 
-    def _by_mode(self, tool: str, *, read_only: bool, marked: bool) -> Verdict:
+    def _by_mode(self, tool: str, arguments: Mapping[str, Any], *, read_only: bool, marked: bool) -> Verdict:
         reason = f"mode {self.mode}"
+        is_local = tool not in self.remote
+        if tool in self.changed:
+            changed = "its MCP server has changed the tool since you accepted it (--trust accepts it)"
+            return Verdict("deny" if self.mode == "read-only" else "ask", changed)
         if read_only and not marked:
             return Verdict("allow", "it only reads")
         if self.mode == "read-only":
             return Verdict("deny", reason)
         if marked:
             return Verdict("ask", "the tool is declared to need approval")
-        if self.mode == "auto" or tool in TRUSTED_TOOLS or (self.mode == "edits" and tool in EDITING_TOOLS):
+        if is_local and tool in TRUSTED_TOOLS:
+            objection = None if self.trust is None else self.trust()
+            return Verdict("allow", reason) if objection is None else Verdict("ask", objection)
+        if self.mode == "auto":
             return Verdict("allow", reason)
+        if self.mode == "edits" and is_local and tool in EDITING_TOOLS:
+            steering = next((path for path in named_paths(tool, arguments) or () if self._steers(path)), None)
+            if steering is None:
+                return Verdict("allow", reason)
+            return Verdict("ask", f"{steering} steers other tools")
         return Verdict("ask", reason)
+
+    def _steers(self, path: str) -> bool:
+        if any(steers_tools(PurePosixPath(spelling).parts) for spelling in self._spellings(path)):
+            return True
+        try:
+            return is_user_configuration(self.workspace.resolve(path))
+        except ToolError:
+            return False  # the tool will refuse it with a reason
 
     def _matches(self, rule: Rule, tool: str, arguments: Mapping[str, Any]) -> bool:
         if rule.pattern is None:

@@ -26,18 +26,14 @@ from loom_agents._errors import McpConfigError
 __all__ = ["Effect", "McpConfig", "McpServerConfig", "read_mcp_config"]
 
 Effect: TypeAlias = Literal["read", "idempotent", "write"]
-"""What calls of a server may do, as declared in the file; it overrides the hints of the server."""
+"""What calls of a server may do, as declared in the file. What a server says about itself grants
+nothing.
+"""
 
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _MEMBERS: Final = frozenset({"command", "args", "env", "cwd", "url", "headers", "type", "disabled", "timeout", "loom"})
 _LOOM_MEMBERS: Final = frozenset({"effect", "approve", "tools", "replaces", "start_timeout_s"})
 _KINDS: Final = {"stdio": "stdio", "http": "http", "streamable-http": "http", "streamable_http": "http"}
-
-# The servers of this repository, and the local tools that they replace with better ones.
-_ROLES: Final[Mapping[str, tuple[str, ...]]] = {
-    "docs-memory": ("search_docs",),
-    "rule-based-verifier": ("run_tests", "read_file"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +49,7 @@ class McpServerConfig:
         headers: HTTP headers that are sent with each request.
         timeout_s: Seconds until a call times out.
         start_timeout_s: Seconds until a start times out.
-        effect: What its calls may do; None uses the hints of the server.
+        effect: What its calls may do; None is the same as `write`.
         approve: Whether each call needs an approval; None leaves that to the mode of the run.
         allow: The only tools that are used, by the server's names for them; None is all.
         deny: Tools that are not used.
@@ -171,7 +167,7 @@ def _server(name: str, value: dict[str, Any], folder: Path, variables: Mapping[s
     loom = value.get("loom", {})
     if not isinstance(loom, dict):
         raise _InvalidServerError("its `loom` is not an object")
-    common = _common_settings(name, value, loom)
+    common = _common_settings(value, loom)
     if is_http:
         url = _text(value["url"], "url", variables)
         if not re.match(r"https?://[^/\s]", url):
@@ -186,7 +182,7 @@ def _server(name: str, value: dict[str, Any], folder: Path, variables: Mapping[s
     return McpServerConfig(name, command, env, cwd or str(folder), shown=shown, **common)
 
 
-def _common_settings(name: str, value: dict[str, Any], loom: dict[str, Any]) -> dict[str, Any]:
+def _common_settings(value: dict[str, Any], loom: dict[str, Any]) -> dict[str, Any]:
     """Read the settings that both kinds of servers have."""
     effect, approve, tools = loom.get("effect"), loom.get("approve"), loom.get("tools", {})
     if effect not in (None, "read", "idempotent", "write"):
@@ -203,7 +199,7 @@ def _common_settings(name: str, value: dict[str, Any], loom: dict[str, Any]) -> 
         "approve": approve,
         "allow": None if allow is None else frozenset(_names(allow, "loom.tools.allow")),
         "deny": frozenset(_names(tools.get("deny", []), "loom.tools.deny")),
-        "replaces": _names(loom.get("replaces", _ROLES.get(name.removesuffix("-mcp"), ())), "loom.replaces"),
+        "replaces": _names(loom.get("replaces", ()), "loom.replaces"),
     }
 
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -23,6 +24,7 @@ from loom_agents._mcp.server import McpServer
 from loom_agents._mcp.tool_names import ServerTool, model_names
 from loom_agents._models.messages import storable
 from loom_agents._tools.input_requests import INPUT_ARGUMENT, question_payload
+from loom_agents._workspace.trusted_files import TrustedFiles
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -57,22 +59,24 @@ class OfferedTool:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether it changes nothing, as the file declares, else the server."""
-        if self.server.config.effect is not None:
-            return self.server.config.effect == "read"
-        return bool(self.offer.annotations and self.offer.annotations.read_only_hint)
+        """Whether it changes nothing, as the file declares. What the server says grants nothing."""
+        return self.server.config.effect == "read"
 
     @property
     def is_idempotent(self) -> bool:
-        """Whether a repeated call has no further effect, as the file declares, else the server."""
-        if self.server.config.effect is not None:
-            return self.server.config.effect == "idempotent"
-        return bool(self.offer.annotations and self.offer.annotations.idempotent_hint)
+        """Whether a repeated call has no further effect, as the file declares."""
+        return self.server.config.effect == "idempotent"
+
+    @property
+    def offered(self) -> str:
+        """A hash of what the server says about the tool to a model."""
+        said = [self.offer.description, self.offer.title, self.offer.input_schema]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     @property
     def digest(self) -> str:
         """A hash of what a model sees of the tool; it changes when the tool does."""
-        visible = [self.offer.description, self.offer.input_schema, self.is_read_only, self.is_idempotent]
+        visible = [self.offered, self.is_read_only, self.is_idempotent]
         return hashlib.sha256(json.dumps(visible, sort_keys=True).encode()).hexdigest()[:12]
 
     def as_tool(self, name: str, blobs: Blobs) -> Tool:
@@ -154,6 +158,7 @@ class McpServers:
         self.servers = [McpServer(server) for server in config.servers]
         self.problems = list(config.problems.values())
         self._blobs = blobs
+        self._path = config.path
         self._offers: list[OfferedTool] = []
 
     async def __aenter__(self) -> Self:
@@ -203,6 +208,32 @@ class McpServers:
         names = self.names(local)
         return {names[offer.key]: offer.digest for offer in self._offers}
 
+    def changed(self, local: ToolRegistry, accepted: TrustedFiles) -> frozenset[str]:
+        """Return the remote tools that are not as the user accepted them; accept those of new
+        servers.
+
+        A server could change what a tool does, with its description or schema, or add one, after
+        the user has looked at its tools. A server is accepted when it is used for the first time.
+
+        Args:
+            local: The local tools.
+            accepted: The user's file of what is trusted.
+        """
+        names = self.names(local)
+        changed: set[str] = set()
+        new: dict[Path, str] = {}
+        for offer in self._offers:
+            place = self._pin(offer.server.config.name, offer.offer.name)
+            if not accepted.knows(self._pin(offer.server.config.name)):
+                new |= {place: offer.offered, self._pin(offer.server.config.name): ""}
+            elif not accepted.trusts(place, offer.offered):
+                changed.add(names[offer.key])
+        accepted.trust_all(new)
+        return frozenset(changed)
+
+    def _pin(self, *names: str) -> Path:
+        return pinned_tools(self._path or Path()) / hashlib.sha256("\0".join(names).encode()).hexdigest()[:16]
+
     async def _stop(self) -> None:
         await asyncio.gather(*(server.stop() for server in self.servers))
 
@@ -231,6 +262,11 @@ class McpServers:
             else:  # with an empty registry, a reference in a schema is never fetched
                 usable[offer.name] = OfferedTool(server, offer, kind(offer.input_schema, registry=Registry()))
         return list(usable.values())
+
+
+def pinned_tools(config: Path) -> Path:
+    """Return the name under which the tools of the servers in a file are accepted."""
+    return config.absolute().parent / f"{config.name}#tools"
 
 
 def _questions(name: str, result: "InputRequiredResult") -> dict[str, dict[str, Any]]:

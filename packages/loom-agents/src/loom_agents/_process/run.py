@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -20,6 +21,10 @@ from loom_agents._process import launcher
 PASSED_ON = ("PATH", "HOME", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TERM", "VIRTUAL_ENV", "USER")
 
 _LAST_OUTPUT_S = 1.0
+_LAUNCHER_ENDS_S = 6.0
+_LAUNCHER = (sys.executable, "-I", "-S", str(Path(launcher.__file__)))
+_LOST = 1_000_000  # no exit code is as large
+_LOST_TEXT = b"\n[the command killed the process that started it; how it ended is not known]\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class Ended:
         is_truncated: Whether something is omitted from `output`.
         timed_out: Whether the command was killed at the timeout.
         duration_ms: How long it ran.
+        launcher_killed: Whether the command killed the process that started it, so that its exit
+            code is not known (-9).
     """
 
     exit_code: int | None
@@ -43,25 +50,36 @@ class Ended:
     is_truncated: bool
     timed_out: bool
     duration_ms: int
+    launcher_killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limit the resources of a command; the kernel enforces the limits.
 
+    On macOS, some of these limits have no effect. The number of processes is not limited for root.
+
     Args:
         cpu_s: Processor time of each process.
         file_bytes: The size of each file that it writes.
         open_files: Open files of each process.
+        memory_bytes: Private memory of each process. Address space, which some programs reserve
+            and never use, is limited to 16 times of it.
+        processes: Processes and threads in addition to those that run on the machine when the
+            command starts.
     """
 
     cpu_s: int = 600
     file_bytes: int = 1_000_000_000
     open_files: int = 1024
+    memory_bytes: int = 2_000_000_000
+    processes: int = 1024
 
     def as_argument(self) -> str:
         """Return the limits for the launcher, without core files, which could contain secrets."""
-        return f"CORE=0,CPU={self.cpu_s},FSIZE={self.file_bytes},NOFILE={self.open_files}"
+        limits = {"CORE": 0, "CPU": self.cpu_s, "FSIZE": self.file_bytes, "NOFILE": self.open_files}
+        limits |= {"DATA": self.memory_bytes, "AS": 16 * self.memory_bytes, "NPROC": _tasks() + self.processes}
+        return ",".join(f"{name}={number}" for name, number in limits.items())
 
 
 async def run_process(
@@ -75,11 +93,13 @@ async def run_process(
     passed_on: Sequence[str] = PASSED_ON,
     limits: Limits | None = None,
     grace_s: float = 0.0,
+    network: bool = True,
 ) -> Ended:
     """Run a command to its end, its timeout, or the cancellation of this task.
 
-    In all three cases no process of its group is left, and none is left when this process is killed
-    with SIGKILL.
+    In all three cases no process that it started is left, and none is left when this process is
+    killed with SIGKILL. Where processes cannot be found by their ancestors (macOS), those that left
+    the command's process group are left.
 
     Args:
         command: Program and arguments; no shell is used.
@@ -89,8 +109,10 @@ async def run_process(
         stdin: The standard input.
         environment: Variables in addition to `passed_on`.
         passed_on: The names of the variables of this process that the command gets.
-        limits: Limits for the resources of the command.
+        limits: Limits for the resources of the command; by default `Limits()`.
         grace_s: Seconds at the timeout between SIGTERM and SIGKILL; 0 sends no SIGTERM.
+        network: Whether the command may use the network. False leaves it its own loopback, where
+            the platform can do that (see `can_leave_network`).
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -101,8 +123,9 @@ async def run_process(
         with theirs, tempfile.TemporaryFile() as stdin_file:
             stdin_file.write(stdin)
             stdin_file.seek(0)
-            limit = "" if limits is None else limits.as_argument()
-            starter = (sys.executable, "-I", "-S", str(Path(launcher.__file__)), str(theirs.fileno()), limit)
+            limit = (limits or Limits()).as_argument()
+            net = "on" if network or not can_leave_network() else "off"
+            starter = (*_LAUNCHER, str(theirs.fileno()), limit, net)
             process = subprocess.Popen(  # noqa: S603, ASYNC220 - no shell; starting it takes a millisecond
                 (*starter, *command),
                 stdin=stdin_file,
@@ -120,36 +143,71 @@ async def run_process(
         except TimeoutError:
             if grace_s:
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGTERM)
+                    os.kill(process.pid, signal.SIGTERM)  # the launcher passes it on
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(grace_s):
                         await _exit_code(ours)
         finally:
-            # The launcher waits for this, so the group still exists and its id cannot be that of
-            # another one.
-            with contextlib.suppress(ProcessLookupError):
+            ours.close()  # the launcher waits for this; now it kills whatever the command has started
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_LAUNCHER_ENDS_S)
+            # Until it is waited for, its id cannot be that of another process.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             # A process that left the group may still hold the pipe; its output is not waited for.
             await asyncio.wait({draining}, timeout=_LAST_OUTPUT_S)
             draining.cancel()
     duration_ms = round((time.monotonic() - started) * 1000)
-    return Ended(code, capture.output(), capture.total, capture.omitted > 0, code is None, duration_ms)
+    is_lost = code == _LOST
+    return Ended(
+        -signal.SIGKILL if is_lost else code,
+        capture.output() + (_LOST_TEXT if is_lost else b""),
+        capture.total,
+        capture.omitted > 0,
+        code is None,
+        duration_ms,
+        is_lost,
+    )
 
 
 async def _exit_code(line: socket.socket) -> int:
-    """Read the exit code that the launcher reports; -9 when the launcher itself was killed."""
+    """Read the exit code that the launcher reports; `_LOST` when the command killed its
+    launcher.
+    """
     text = b""
     while not text.endswith(b"\n"):
         piece = await asyncio.get_running_loop().sock_recv(line, 64)
         if not piece:
-            return -signal.SIGKILL
+            return _LOST
         text += piece
-    return int(text)
+    return _LOST if text == b"lost\n" else int(text)
+
+
+@functools.cache
+def can_leave_network() -> bool:
+    """Report whether a command can be kept from the network here: on Linux, where namespaces are
+    permitted.
+    """
+    if sys.platform != "linux":
+        return False
+    probe = subprocess.run((*_LAUNCHER, "probe"), check=False, capture_output=True)  # noqa: S603 - our own program
+    return probe.returncode == 0
+
+
+def _tasks() -> int:
+    """Return the number of processes and threads on this machine."""
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[3].split("/")[1])
+    except (OSError, ValueError, IndexError):
+        return 4096
 
 
 def _environment(passed_on: Sequence[str]) -> dict[str, str]:
-    return {name: os.environ[name] for name in passed_on if name in os.environ}
+    found = {name: os.environ[name] for name in passed_on if name in os.environ}
+    if "PATH" in found:  # a relative folder would be one of the workspace
+        found["PATH"] = os.pathsep.join(filter(os.path.isabs, found["PATH"].split(os.pathsep)))
+    return found
 
 
 class _Capture:

@@ -71,6 +71,10 @@ class Workspace:
         """Report whether a path without links is a private file of the application."""
         return any(real == path or real.startswith(f"{path}-") for path in self.private)
 
+    def is_hidden(self, path: PurePosixPath) -> bool:
+        """Report whether a relative path, whatever is there, names a secret or a private file."""
+        return ".." in path.parts or is_secret(path.parts) or self.is_private(str(self.root / path))
+
     def resolve(self, path: str) -> Path:
         """Convert a path from a model to a real path, which need not exist (checks 1 to 3).
 

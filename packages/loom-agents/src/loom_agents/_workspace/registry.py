@@ -21,6 +21,7 @@ def workspace_tools(
     test_command: Sequence[str] | None = None,
     test_timeout_s: float = DEFAULT_TIMEOUT_S,
     changes: ChangeLog | None = None,
+    test_network: bool = False,
 ) -> ToolRegistry:
     """Build the tools for one workspace: files, search, git, `run_tests`, and tools that write.
 
@@ -36,10 +37,11 @@ def workspace_tools(
         test_command: Program and arguments of the test runner; by default pytest.
         test_timeout_s: Seconds until the tests are stopped.
         changes: The log of the changes; without it there are no tools that write.
+        test_network: Whether tests may use the network.
     """
     files, git = FileTools(workspace), GitTools(workspace)
     command = tuple(test_command) if test_command else default_test_command(workspace)
-    suite = SuiteRunner(workspace, command, test_timeout_s)
+    suite = SuiteRunner(workspace, command, test_timeout_s, test_network)
     registry = ToolRegistry()
     readers = (DocumentSearch(workspace).search_docs, files.read_file, files.list_files, files.grep)
     for function in (*readers, git.git_status, git.git_diff):

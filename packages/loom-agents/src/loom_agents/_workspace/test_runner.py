@@ -1,7 +1,8 @@
 """The `run_tests` tool: one command, which the owner of the workspace chooses and not the model.
 
 The model only chooses which tests to run, by a path that is checked by the jail. The command runs
-without a shell, with a timeout, and in a process group of which no process is left afterwards.
+without a shell, with a timeout, with limits, and without network where the platform can do that. No
+process of it is left afterwards.
 """
 
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from loom_agents._errors import ToolError, WorkspaceError
-from loom_agents._process.run import Ended, run_process
+from loom_agents._process.run import Ended, Limits, can_leave_network, run_process
 from loom_agents._workspace.jail import Workspace
 
 MAX_OUTPUT_BYTES = 24_000
@@ -21,6 +22,7 @@ DEFAULT_TIMEOUT_S = 300.0
 _ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1"}
 _PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
 _NO_TESTS_FOUND = 5
+_MEMORY_BYTES = 4_000_000_000
 
 
 def default_test_command(workspace: Workspace) -> tuple[str, ...]:
@@ -39,11 +41,13 @@ class SuiteRunner:
         workspace: The workspace.
         command: Program and arguments; the path of the tests is appended.
         timeout_s: Seconds until the tests are stopped.
+        network: Whether the tests may use the network; their own loopback they always have.
     """
 
     workspace: Workspace
     command: tuple[str, ...]
     timeout_s: float = DEFAULT_TIMEOUT_S
+    network: bool = False
 
     async def run_tests(self, path: str = ".") -> dict[str, Any]:
         """Run the project's tests and report the result.
@@ -62,6 +66,8 @@ class SuiteRunner:
             timeout_s=self.timeout_s,
             max_output_bytes=MAX_OUTPUT_BYTES,
             environment=_ENVIRONMENT,
+            limits=Limits(cpu_s=max(60, 4 * int(self.timeout_s)), memory_bytes=_MEMORY_BYTES),
+            network=self.network,
         )
         output = ended.output.decode("utf-8", "replace")
         self._check_started(ended, output)
@@ -75,6 +81,7 @@ class SuiteRunner:
             "output": output,
             "output_bytes": ended.output_bytes,
             "truncated": ended.is_truncated,
+            "network": "on" if self.network or not can_leave_network() else "off",
         }
 
     def _checked(self, path: str) -> str:
@@ -88,6 +95,8 @@ class SuiteRunner:
     def _status(self, ended: Ended) -> str:
         if ended.timed_out:
             return f"stopped after {self.timeout_s:g} s"
+        if ended.launcher_killed:
+            return "the tests killed the process that started them"
         if ended.exit_code == 0:
             return "passed"
         if ended.exit_code == _NO_TESTS_FOUND and "pytest" in self.command:

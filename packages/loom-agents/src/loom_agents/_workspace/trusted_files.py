@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,16 +35,31 @@ class TrustedFiles:
             file: The file.
             digest: SHA-256 of its bytes, in hex.
         """
-        entry = self._read().get(str(file.resolve()))
+        entry = self._read().get(_key(file))
         return isinstance(entry, dict) and entry.get("sha256") == digest
 
     def knows(self, file: Path) -> bool:
         """Report whether the user has trusted this file with any bytes."""
-        return str(file.resolve()) in self._read()
+        return _key(file) in self._read()
 
     def trust(self, file: Path, digest: str) -> None:
         """Store that the user trusts this file; the entries of other files are kept."""
-        entries = {**self._read(), str(file.resolve()): {"sha256": digest, "at": datetime.now(UTC).isoformat()}}
+        self.trust_all({file: digest})
+
+    def trust_all(self, digests: Mapping[Path, str]) -> None:
+        """Store that the user trusts these files, by their hashes."""
+        if digests:
+            at = datetime.now(UTC).isoformat()
+            self._write(self._read() | {_key(file): {"sha256": digest, "at": at} for file, digest in digests.items()})
+
+    def forget_below(self, folder: Path) -> None:
+        """Forget the files below a folder."""
+        before = self._read()
+        kept = {name: entry for name, entry in before.items() if not name.startswith(f"{_key(folder)}{os.sep}")}
+        if kept != before:
+            self._write(kept)
+
+    def _write(self, entries: Mapping[str, object]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".trust-")
         try:
@@ -63,3 +79,7 @@ class TrustedFiles:
             return {}
         files = document.get("files") if isinstance(document, dict) else None
         return files if isinstance(files, dict) else {}
+
+
+def _key(file: Path) -> str:
+    return str(file.resolve())

@@ -28,7 +28,8 @@ from loom_agents._models.scripted import ScriptedModel
 from loom_agents._process.run import run_process
 from loom_agents._workspace import test_runner
 from loom_agents._workspace.git import commit
-from loom_agents._workspace.git.repository import run_git
+from loom_agents._workspace.git.commit import run_git
+from loom_agents._workspace.git.invocation import Repository
 from loom_agents._workspace.jail import Workspace
 from loom_agents._workspace.registry import workspace_tools
 from loom_agents._workspace.undo import change_log, file_images
@@ -179,8 +180,8 @@ def _plant(reach: KillPoint, effects: EffectLog) -> None:
         rename(*names, **folders)
         reach("file.renamed")
 
-    async def ran_git(folder: Path, verb: str, *rest: str, **more: Any) -> Any:
-        ended = await run_git(folder, verb, *rest, **more)
+    async def ran_git(repository: Repository, verb: str, *rest: str, **more: Any) -> Any:
+        ended = await run_git(repository, verb, *rest, **more)
         reach(f"git.{verb}")
         return ended
 

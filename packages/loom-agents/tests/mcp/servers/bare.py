@@ -32,7 +32,7 @@ TEXT = {
     "additionalProperties": False,
 }
 TOOLS = [
-    tool("echo", "Say it again.", TEXT, readOnlyHint=True),
+    tool("echo", flags.get("description", "Say it again."), TEXT, readOnlyHint=True),
     tool("write", "Leave a line.", TEXT),
     tool("die", "End in the middle.", TEXT),
     tool("die_reading", "End in the middle of reading.", TEXT, readOnlyHint=True),

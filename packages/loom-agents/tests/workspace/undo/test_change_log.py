@@ -84,7 +84,7 @@ def test_killed_at_any_file_the_next_attempt_finishes_the_change(
         _make(log, workspace, "k", **files)
     _make(log, workspace, "k", **files)
     assert [_text(workspace, path) for path in ("a/b", "README.md", "gone")] == ["1\n", "2\n", None]
-    log.undo("demo")
+    log.undo("demo", workspace)
     assert _text(workspace, "a/b") is None
     assert not (workspace.root / "a").exists()
     assert _text(workspace, "gone") == "x\n"
@@ -139,25 +139,25 @@ def test_files_that_cannot_be_restored_are_reported_and_undone_later(
         patched.setattr(change_log, "put", refuse)
         _make(log, workspace, "k", a="1\n", b="2\n")
     assert [change.status for change in log.active("demo")] == ["intended"]
-    log.undo("demo")
+    log.undo("demo", workspace)
     assert (_text(workspace, "a"), _text(workspace, "b")) == (None, None)
 
 
 def test_undo_reverts_the_latest_change_then_the_one_before(log: ChangeLog, workspace: Workspace) -> None:
     _make(log, workspace, "1", a="1\n")
     _make(log, workspace, "2", a="2\n")
-    (undone,) = log.undo("demo")
+    (undone,) = log.undo("demo", workspace)
     assert (undone.number, undone.at, [f.path for f in undone.files]) == (2, "2026-01-01T12:00:00.000000Z", ["a"])
     assert _text(workspace, "a") == "1\n"
-    assert len(log.undo("demo")) == 1
+    assert len(log.undo("demo", workspace)) == 1
     assert _text(workspace, "a") is None
-    assert log.undo("demo") == []
+    assert log.undo("demo", workspace) == []
 
 
 def test_undo_of_all_changes_restores_the_first_state(log: ChangeLog, workspace: Workspace) -> None:
     for key, text in enumerate(("1\n", "2\n", "3\n")):
         _make(log, workspace, str(key), a=text, README__md=text)
-    assert len(log.undo("demo", every=True)) == 3
+    assert len(log.undo("demo", workspace, every=True)) == 3
     assert (_text(workspace, "a"), _text(workspace, "README/md")) == (None, None)
 
 
@@ -166,9 +166,9 @@ def test_undo_refuses_when_the_file_was_changed_since_unless_forced(log: ChangeL
     _make(log, workspace, "2", a="1\n")
     (workspace.root / "b").write_text("mine\n")
     with pytest.raises(ToolError, match=r"undo change 1 \(write b\): the file was changed since"):
-        log.undo("demo", every=True)
+        log.undo("demo", workspace, every=True)
     assert _text(workspace, "a") == "1\n"
-    log.undo("demo", every=True, force=True)
+    log.undo("demo", workspace, every=True, force=True)
     assert (_text(workspace, "a"), _text(workspace, "b")) == (None, None)
 
 
@@ -179,14 +179,14 @@ def test_a_killed_undo_continues(
     _make(log, workspace, "1", a="1\n", b="1\n")
     with monkeypatch.context() as patched, pytest.raises(Killed):
         _fail_put(patched, at, Killed())
-        log.undo("demo")
-    assert len(log.undo("demo")) == 1
-    assert (_text(workspace, "a"), _text(workspace, "b"), log.undo("demo")) == (None, None, [])
+        log.undo("demo", workspace)
+    assert len(log.undo("demo", workspace)) == 1
+    assert (_text(workspace, "a"), _text(workspace, "b"), log.undo("demo", workspace)) == (None, None, [])
 
 
 def test_a_call_that_was_undone_is_not_repeated(log: ChangeLog, workspace: Workspace) -> None:
     _make(log, workspace, "1", a="1\n")
-    log.undo("demo")
+    log.undo("demo", workspace)
     with pytest.raises(ToolError, match="made before and then undone"):
         _make(log, workspace, "1", a="1\n")
 
@@ -224,7 +224,7 @@ def test_a_log_that_is_damaged_or_too_new_is_an_error(log: ChangeLog, workspace:
 
     apsw.Connection(str(log.path)).pragma("user_version", 9)
     with pytest.raises(AgentError, match="its format is 9"):
-        log.undo("demo")
+        log.undo("demo", workspace)
 
 
 def test_a_log_that_cannot_be_written_prevents_the_change(workspace: Workspace, tmp_path: Path) -> None:
@@ -286,11 +286,11 @@ def test_the_log_of_an_encrypted_database_is_encrypted(
     assert sealed.active("demo")[0].answer == {"diff": "canary"}
     monkeypatch.delenv("LOOM_RUNNER_KEY")
     with pytest.raises(AgentError, match="LOOM_RUNNER_KEY"):
-        ChangeLog(log.path).undo("demo")
+        ChangeLog(log.path).undo("demo", workspace)
     monkeypatch.setenv("LOOM_RUNNER_KEY", "two:" + base64.b64encode(b"z" * 32).decode())
     with pytest.raises(AgentError, match="LOOM_RUNNER_KEY"):
-        ChangeLog(log.path).undo("demo")
-    sealed.undo("demo")
+        ChangeLog(log.path).undo("demo", workspace)
+    sealed.undo("demo", workspace)
     assert _text(workspace, "a") == "canary before\n"
 
 
@@ -304,5 +304,45 @@ def test_a_recreated_database_does_not_use_the_changes_of_the_old_one(log: Chang
     assert [change.number for change in second.active("demo")] == [2]
     assert second.changed_paths("demo") == ["a"]
     assert first.call_name("k", "demo") != second.call_name("k", "demo")
-    second.undo("demo", every=True)
+    second.undo("demo", workspace, every=True)
     assert _text(workspace, "a") is None
+
+
+@pytest.mark.parametrize("path", ["../outside/k", ".ssh/k", "link/k", ".env", "/etc/k"])
+@pytest.mark.parametrize("verb", ["undo", "repeat"])
+def test_a_stored_path_passes_the_jail(log: ChangeLog, workspace: Workspace, path: str, verb: str) -> None:
+    outside = workspace.root.parent / "outside"
+    outside.mkdir()
+    (workspace.root / "link").symlink_to(outside)
+    (workspace.root / "k").write_text("old\n")
+    _make(log, workspace, "1", k=None)
+    with log._rows._opened() as rows:
+        rows.execute("UPDATE file SET path = ?", [path])
+        rows.execute("UPDATE change SET status = ?", ["intended" if verb == "repeat" else "done"])
+    with pytest.raises(ToolError, match="cannot use"):
+        log.undo("demo", workspace, force=True) if verb == "undo" else _make(log, workspace, "1", k=None)
+    assert not list(outside.iterdir())
+
+
+def test_a_stored_root_is_compared_and_not_used(log: ChangeLog, workspace: Workspace, tmp_path: Path) -> None:
+    _make(log, workspace, "1", a="x\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with pytest.raises(ToolError, match=f"it was made in {workspace.root}, and this is {elsewhere}"):
+        log.undo("demo", Workspace.at(elsewhere))
+    assert _text(workspace, "a") == "x\n"
+
+
+def test_what_is_undone_is_shown_before_it_is_written(log: ChangeLog, workspace: Workspace) -> None:
+    _make(log, workspace, "1", a="x\n")
+    shown: list[tuple[object, str | None]] = []
+    log.undo("demo", workspace, show=lambda files: shown.append((files, _text(workspace, "a"))))
+    assert shown == [([("a", "created")], "x\n")]
+
+
+def test_a_log_with_a_trigger_is_refused_by_its_name(log: ChangeLog, workspace: Workspace) -> None:
+    _make(log, workspace, "1", a="x\n")
+    with log._rows._opened() as rows:
+        rows.execute("CREATE TRIGGER evil AFTER UPDATE ON change BEGIN DELETE FROM file; END")
+    with pytest.raises(AgentError, match="evil in it is not what this version creates"):
+        log.undo("demo", workspace)

@@ -22,7 +22,8 @@ change is never left half applied without an error.
 
 *Undo* is the reverse: the change is marked first, then every file with its new image is restored,
 then the change is marked again. It refuses when a file has neither image, unless it is forced.
-After a crash, it can be repeated.
+After a crash, it can be repeated. The stored root of a change is only compared with the workspace
+of the caller, never used: a database from elsewhere cannot say where files are written.
 
 *Storage.* One SQLite file next to the run's database, `<database>-undo` (`change_rows`); the tools
 cannot access it.
@@ -97,6 +98,7 @@ class ChangeLog:
                 return dict(known.answer)
             if known.status != "intended":
                 raise ToolError(f"cannot repeat {tool}: this change was made before and then undone.")
+            _check_paths(workspace, known)
             self._put(workspace, known)
             with suppress(ToolError):  # the files have their new images, which a repeated call finds out
                 self._rows.mark(known, "done")
@@ -119,30 +121,46 @@ class ChangeLog:
         """
         return self._rows.active(run_id, latest=latest)
 
-    def undo(self, run_id: str, *, every: bool = False, force: bool = False) -> list[Change]:
+    def undo(
+        self,
+        run_id: str,
+        workspace: Workspace,
+        *,
+        every: bool = False,
+        force: bool = False,
+        show: Callable[[list[tuple[str, str]]], None] = lambda _: None,
+    ) -> list[Change]:
         """Undo the last change of a run, or all of them, the latest first.
 
         Args:
             run_id: The run; the changes of its children are included.
+            workspace: The workspace of the caller. What is stored about a change says only which
+                files in it are restored, and each path is checked as one from a model is.
             every: Undo all changes.
             force: Also undo changes of files that were changed since; their present content is
                 lost.
+            show: Called with the files of each change (`Change.touched`) before anything is
+                written.
 
         Returns:
             The changes that were undone; empty when there are none.
 
         Raises:
-            ToolError: A file was changed since; nothing is undone then.
+            ToolError: A file was changed since, a change was made in another workspace, or a path
+                is refused; nothing is undone then.
 
         Durability: the files are on disk when this returns; after a crash, the same call continues.
         """
         with _lock:
             changes = self.active(run_id, latest=None if every else 1)
+            for change in changes:
+                self._check_place(workspace, change)
             if not force:
-                self._check_unchanged(changes)
+                self._check_unchanged(workspace, changes)
+            for change in changes:
+                show(change.touched)
             for change in changes:
                 self._rows.mark(change, "undoing")
-                workspace = Workspace.at(Path(change.root))
                 failed = self._restore(workspace, change.key, change.files)
                 if failed is not None:
                     raise ToolError(
@@ -195,13 +213,21 @@ class ChangeLog:
             return exc.strerror or str(exc)
         return None
 
-    def _check_unchanged(self, changes: Sequence[Change]) -> None:
+    def _check_place(self, workspace: Workspace, change: Change) -> None:
+        """Check that every path of a stored change is a file of this workspace, without links."""
+        if change.root != str(workspace.root):
+            raise ToolError(
+                f"cannot undo change {change.number}: it was made in {change.root}, and this is {workspace.root}."
+                " Nothing was undone. Go to that folder, or name it with --workspace."
+            )
+        _check_paths(workspace, change)
+
+    def _check_unchanged(self, workspace: Workspace, changes: Sequence[Change]) -> None:
         """Check that undoing each change, the latest first, will find the image that it wrote."""
-        now: dict[tuple[str, str], Image | None] = {}
+        now: dict[str, Image | None] = {}
         for change in changes:
-            workspace = Workspace.at(Path(change.root))
             for file in change.files:
-                place = (change.root, file.path)
+                place = file.path
                 found = now[place] if place in now else take(workspace, file.path)
                 if found not in (file.after, file.before):
                     raise ToolError(
@@ -210,3 +236,11 @@ class ChangeLog:
                         " the present one."
                     )
                 now[place] = file.before
+
+
+def _check_paths(workspace: Workspace, change: Change) -> None:
+    for file in change.files:
+        if workspace.resolve(file.path) != workspace.root / file.path:
+            raise ToolError(
+                f"cannot use change {change.number}: {file.path!r} leads through a link. Nothing was changed."
+            )

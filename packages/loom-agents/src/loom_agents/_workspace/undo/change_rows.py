@@ -6,6 +6,7 @@ answers are, too; names of files are not.
 """
 
 import base64
+import contextlib
 import json
 import os
 import zlib
@@ -177,6 +178,8 @@ class ChangeRows:
                 with db:
                     if db.pragma("user_version") < _VERSION:
                         db.execute(f"{_SCHEMA}; PRAGMA user_version = {_VERSION}")
+            db.pragma("trusted_schema", 0)
+            self._check_schema(db)
             db.create_scalar_function("born_of", lambda *run: self._created_at(str(run[0])), 1)
             yield db
         except (apsw.NotADBError, apsw.CorruptError) as exc:
@@ -193,6 +196,21 @@ class ChangeRows:
             raise ToolError(f"cannot write down what is changed: {exc} ({self.path}).") from exc
         finally:
             db.close()
+
+    def _check_schema(self, db: apsw.Connection) -> None:
+        """Refuse a file with a trigger, or another object that is not ours: it could change the
+        rows.
+        """
+        objects = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'"
+        found = set(db.execute(objects))
+        with contextlib.closing(apsw.Connection(":memory:")) as ours:
+            ours.execute(_SCHEMA)
+            foreign = sorted(name for _, name, _ in found ^ set(ours.execute(objects)))
+        if foreign:
+            raise AgentError(
+                f"cannot use {self.path}: {', '.join(map(str, foreign))} in it is not what this version creates."
+                " Somebody else changed it; move it away (undo forgets what was changed)."
+            )
 
     def find(self, key: str, run_id: str) -> Change | None:
         """Read the change of a call; None when there is none."""

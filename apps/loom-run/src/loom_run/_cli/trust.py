@@ -1,0 +1,58 @@
+"""`loom-run trust`: show what a workspace would run, and trust it."""
+
+from pathlib import Path
+
+import click
+from loom_runner.cli_base import ExitCode, write_error, write_line
+
+from loom_run._errors import LOOM_RUN
+
+__all__ = ["trust"]
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
+@click.option(
+    "--test-command", metavar="CMD", help="The command that run_tests starts; by default that of the settings."
+)
+@click.option("--yes", is_flag=True, help="Trust it without asking.")
+def trust(*, folder: Path, test_command: str | None, yes: bool) -> int:
+    """Show what a workspace would run, and trust it once.
+
+    Until then, run_tests asks before each call, in every mode. The trust holds for the files as
+    they are; when one of them changes, it is asked for again. The tests themselves are not listed:
+    trust only what you would run by hand. Exit code 1 when the workspace is not trusted.
+    """
+    import shlex
+
+    from loom_agents import Workspace
+    from loom_agents.trust import WorkspaceTrust
+
+    from loom_run._config.mcp_servers import MCP_FILE
+    from loom_run._config.settings import PROJECT_FILE, load_settings
+    from loom_run._config.trust import trust_file, trusted_files
+    from loom_run._text import printable
+
+    command = test_command or load_settings(folder).test_command
+    with LOOM_RUN.translate_agent_errors():
+        workspace = Workspace.at(folder)
+    pin = WorkspaceTrust(workspace, trusted_files(), tuple(shlex.split(command)) if command else None)
+    steering = pin.steering()
+    files = [workspace.root / name for name in (PROJECT_FILE, MCP_FILE) if (workspace.root / name).is_file()]
+    write_line(printable(f"run_tests runs: {' '.join(steering.command)}"))
+    for name, digest in steering.files:
+        write_line(printable(f"  {digest[:12]}  {name}"))
+    for file in files:
+        write_line(printable(f"{file.name} sets what loom-run does and starts:"))
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            write_line(printable(f"  | {line}"))
+    if pin.objection() is None and all(trust_file(file, ask=True) for file in files):
+        write_error(f"{printable(str(workspace.root))} is trusted")
+        return ExitCode.DONE
+    if not yes and not click.confirm(f"Trust {printable(str(workspace.root))}?", default=False, err=True):
+        return ExitCode.FAILED
+    pin.trust()
+    for file in files:
+        trust_file(file)
+    write_error(f"{printable(str(workspace.root))} is trusted from now on")
+    return ExitCode.DONE

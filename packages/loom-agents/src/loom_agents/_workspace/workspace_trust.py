@@ -1,0 +1,129 @@
+"""Whether the user trusts a workspace to run its tests.
+
+`run_tests` executes what a repository brought: its Python environment, `conftest.py`, the options
+and plugins that its configuration names. The user trusts that once. The trust is bound to the bytes
+of what *steers* the tests (`TEST_STEERING`, the interpreter of the environment, the files that the
+test command names) and not to the tests themselves, so that an edited source file does not void it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from loom_agents._workspace.jail import Workspace
+from loom_agents._workspace.steering_files import TEST_STEERING
+from loom_agents._workspace.test_runner import default_test_command
+from loom_agents._workspace.trusted_files import TrustedFiles
+
+__all__ = ["TestSteering", "WorkspaceTrust"]
+
+_SKIPPED: Final = frozenset({".git", ".hg", ".svn", "node_modules", "__pycache__"})
+_MAX_FILES: Final = 5_000
+_MAX_BYTES: Final = 10_000_000
+_SHOWN: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class TestSteering:
+    """What `run_tests` would run in a workspace.
+
+    Args:
+        command: The command.
+        files: The files that steer it, relative to the workspace, with the hash of each.
+    """
+
+    __test__ = False  # it is no test case
+
+    command: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
+
+    @property
+    def digest(self) -> str:
+        """A hash of all of it."""
+        return hashlib.sha256(json.dumps([self.command, self.files]).encode()).hexdigest()
+
+    def shown(self) -> str:
+        """Say in one line what would run."""
+        names = [name for name, _ in self.files]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        return f"{' '.join(self.command)}; {', '.join(names[:_SHOWN]) or 'its test files'}{more}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceTrust:
+    """The trust of one user in one workspace.
+
+    Args:
+        workspace: The workspace.
+        store: The user's file of what is trusted.
+        test_command: The command of `run_tests`; None for the default.
+    """
+
+    workspace: Workspace
+    store: TrustedFiles
+    test_command: tuple[str, ...] | None = None
+
+    def steering(self) -> TestSteering:
+        """Read what `run_tests` would run now."""
+        command = self.test_command or default_test_command(self.workspace)
+        return TestSteering(command, tuple(sorted(_files(self.workspace.root, command).items())))
+
+    def objection(self) -> str | None:
+        """Say why the tests may not run without asking; None when the user trusts the workspace."""
+        steering = self.steering()
+        if self.store.trusts(self.workspace.root, steering.digest):
+            return None
+        changed = " since it was changed" if self.store.knows(self.workspace.root) else ""
+        return (
+            f"the workspace is not trusted{changed}, and this would run what it brings: {steering.shown()}"
+            " (`loom-run trust` trusts it)"
+        )
+
+    def trust(self) -> None:
+        """Store that the user trusts the workspace as it is."""
+        self.store.trust(self.workspace.root, self.steering().digest)
+
+
+def _files(root: Path, command: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for folder, folders, names in os.walk(root):
+        inner = [name for name in folders if name not in _SKIPPED]
+        is_environment = "pyvenv.cfg" in names
+        folders[:] = [] if is_environment else inner
+        for name in names:
+            if any(fnmatchcase(name.casefold(), pattern) for pattern in TEST_STEERING):
+                found[os.path.relpath(Path(folder, name), root)] = ""
+        if len(found) > _MAX_FILES:
+            break
+    program = root / command[0] if "/" in command[0] else None
+    for word in command:
+        if not word.startswith("-") and (root / word).is_file() and not Path(word).is_absolute():
+            found[word] = ""
+    if program is not None and program.is_relative_to(root):
+        found |= {
+            os.path.relpath(path, root): ""
+            for path in program.parent.parent.glob("lib/python*/site-packages/*")
+            if path.name.endswith(".pth") or path.name in ("sitecustomize.py", "usercustomize.py")
+        }
+    return {name.replace(os.sep, "/"): _hash(root / name) for name in found}
+
+
+def _hash(path: Path) -> str:
+    """Return a hash of a file and of where it really is: the program of an environment is a
+    link.
+    """
+    real = Path(os.path.realpath(path))
+    try:
+        facts = real.stat()
+        if facts.st_size > _MAX_BYTES:
+            return hashlib.sha256(f"{real} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()
+        content = real.read_bytes()
+    except OSError:
+        content = b""
+    where = os.fsencode(real) if path.is_symlink() else b""
+    return hashlib.sha256(where + b"\0" + content).hexdigest()

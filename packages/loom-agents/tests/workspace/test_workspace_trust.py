@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+from loom_agents._workspace.jail import Workspace
+from loom_agents._workspace.trusted_files import TrustedFiles
+from loom_agents._workspace.workspace_trust import WorkspaceTrust
+
+
+@pytest.fixture
+def trust(workspace: Workspace, tmp_path: Path) -> WorkspaceTrust:
+    return WorkspaceTrust(workspace, TrustedFiles(tmp_path / "trust.json"))
+
+
+def test_an_objection_names_what_would_run_until_it_is_trusted(trust: WorkspaceTrust) -> None:
+    (trust.workspace.root / "conftest.py").write_text("")
+    assert "not trusted, and this would run" in str(trust.objection())
+    assert "conftest.py" in str(trust.objection())
+    trust.trust()
+    assert trust.objection() is None
+
+
+@pytest.mark.parametrize(
+    ("path", "is_void"),
+    [
+        *[(name, True) for name in ("conftest.py", "tests/deep/conftest.py", "pytest.ini", "sub/pyproject.toml")],
+        *[(name, True) for name in (".venv/bin/python", ".venv/pyvenv.cfg", "tox.ini", "sub/Makefile")],
+        *[(name, False) for name in ("src/app.py", "tests/test_new.py", "README.md", "docs/x.toml")],
+    ],
+)
+def test_what_steers_the_tests_voids_the_trust_and_a_source_file_does_not(
+    trust: WorkspaceTrust, path: str, is_void: bool
+) -> None:
+    trust.trust()
+    file = trust.workspace.root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("x = 1\n")
+    assert (trust.objection() is not None) is is_void
+    assert not is_void or "since it was changed" in str(trust.objection())
+
+
+def test_the_program_that_the_test_command_names_is_a_part_of_it(trust: WorkspaceTrust) -> None:
+    script = trust.workspace.root / "scripts" / "check"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\n")
+    named = WorkspaceTrust(trust.workspace, trust.store, ("sh", "scripts/check"))
+    named.trust()
+    assert named.objection() is None and trust.objection() is not None
+    script.write_text("#!/bin/sh\nother\n")
+    assert named.objection() is not None
