@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+from loom_runner import Runs, SQLiteStore
 from loom_runner._store.sqlite import file, side_tables
 from loom_runner._store.sqlite.foreign_objects import object_digest
 from loom_runner._store.sqlite.known_objects import DIGESTS
@@ -72,8 +73,10 @@ def _files_of_products(folder: Path) -> list[Path]:
     from loom_runner._store.sqlite.event_log import EventLog
 
     runs, undo = folder / "runs.sqlite", folder / "runs.sqlite-undo"
-    for product in (EventLog, AuditTrail, TelegramTables, Memory, Owners):
+    for product in (EventLog, AuditTrail, TelegramTables, Memory):
         product(str(runs)).close()
+    with SQLiteStore(runs) as store:
+        Owners(str(runs), Runs(store)).close()
     with ChangeRows(undo, lambda: datetime.now(UTC), lambda run: run)._opened():  # noqa: SLF001  (makes its tables)
         pass
     return [runs, undo]
