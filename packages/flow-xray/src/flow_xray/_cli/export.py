@@ -49,5 +49,5 @@ def _export(options: argparse.Namespace) -> int:
     for note in notes_of(result):
         print_error(f"note: {note}")
     if options.out is None:
-        print_output(text.rstrip("\n"))
+        (print_output if options.to == "dot" else print_json)(text.rstrip("\n"))
     return DONE
