@@ -6,6 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from flow_xray.terminal import visible_line
+
 from loom_ops._errors import LoomOpsError
 from loom_ops._team.outcomes import outcome_text
 
@@ -75,7 +77,8 @@ def postmortem_text(run_id: str, result: Mapping[str, Any], database: Path) -> s
 
 
 def _line(text: object) -> str:
-    return " ".join(str(text).split())
+    """Return text as one line of Markdown, in which it makes no link and no HTML."""
+    return visible_line(" ".join(str(text).split())).replace("](", "]\\(").replace("<", "\\<")
 
 
 def _cell(text: object) -> str:

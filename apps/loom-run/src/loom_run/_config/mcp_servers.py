@@ -6,12 +6,12 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
+from flow_xray.terminal import visible_line
 from loom_agents.mcp import BlobFolder, McpConfig, McpServers, read_mcp_config
 from loom_runner.cli_base import write_error
 
 from loom_run._config.trust import TrustPrompt
 from loom_run._errors import LoomRunError
-from loom_run._text import printable
 
 __all__ = ["MCP_FILE", "find_mcp_file", "mcp_servers"]
 
@@ -69,5 +69,5 @@ def mcp_servers(file: Path | str | None, *, database: Path) -> McpServers:
     """
     config = McpConfig() if file is None else read_mcp_config(Path(file))
     for warning in config.warnings:
-        write_error(printable(f"{file}: {warning}"))
+        write_error(visible_line(f"{file}: {warning}"))
     return McpServers(config, blobs=BlobFolder(database.with_name(f"{database.name}-blobs")))

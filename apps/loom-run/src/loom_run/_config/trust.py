@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from flow_xray.terminal import visible_line
 from loom_runner.cli_base import write_error
 
 from loom_run._config.settings import Settings, user_folder
 from loom_run._errors import LoomRunError
-from loom_run._text import printable
 
 __all__ = ["TrustPrompt"]
 
@@ -73,7 +73,7 @@ class TrustPrompt:
         write_error(f"{file} would {what}.{changed}")
         lines = file.read_text(errors="replace").split("\n")
         for line in lines[:_MAX_SHOWN_LINES]:
-            write_error(f"  | {printable(line)}")
+            write_error(f"  | {visible_line(line)}")
         if len(lines) > _MAX_SHOWN_LINES:
             write_error(f"  | ... ({len(lines) - _MAX_SHOWN_LINES} more lines)")
         return click.confirm("Trust this file?", default=False, err=True)

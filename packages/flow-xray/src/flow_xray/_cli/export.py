@@ -10,6 +10,7 @@ from flow_xray._cli.base import (
     add_prices,
     files_exist,
     print_error,
+    print_json,
     print_output,
     read_trace,
 )

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from flow_xray.terminal import visible_line
 
 from loom_runner._cli.base import Amount, Count, Interrupted, exit_code_of_status, grace_s, run_async
 from loom_runner._cli.options import (
@@ -304,6 +303,8 @@ def _print_event(event: RunEvent) -> None:
 @contextlib.contextmanager
 def _progress(runner: AgentRunner) -> Iterator[None]:
     """Show the progress of a long run on one line of the terminal, which is cleared at the end."""
+    from flow_xray.terminal import visible_line
+
     began = shown = time.monotonic()
     steps = 0
 

@@ -21,7 +21,6 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast
 
 import click
-from flow_xray.terminal import visible, visible_json, visible_line
 
 from loom_runner._model.formatting import shorten
 
@@ -124,12 +123,16 @@ def prepare_streams() -> None:
             cast("TextIOWrapper", stream).reconfigure(errors="backslashreplace")
 
 
-def write_line(text: str = "") -> None:
-    """Write a line of the answer, or several, to stdout.
+def write_line(text: str = "", *, keep_lines: bool = True) -> None:
+    """Write a line of the answer to stdout.
 
     A closed pipe is not an error; another error is reported when the command ends.
+
+    Args:
+        keep_lines: The text may have several lines; otherwise its line feeds and tabs are shown, so
+            that no text in it can pose as a line of ours.
     """
-    _write_answer(shown(text))
+    _write_answer(shown(text, keep_lines=keep_lines))
 
 
 def _write_answer(text: str) -> None:
@@ -151,6 +154,8 @@ def write_json(value: Any, output: Output = "json") -> None:
     """Write one JSON value: indented for `json`, on one line for `jsonl`; ASCII unless stdout is
     Unicode.
     """
+    from flow_xray.terminal import visible_json
+
     encoding = (getattr(_stdout(), "encoding", None) or "utf-8").lower().replace("-", "")
     indent = 2 if output == "json" else None
     _write_answer(visible_json(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=indent)))
@@ -191,6 +196,8 @@ def terminal_width() -> int:
 
 
 def _table(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> Iterable[str]:
+    from flow_xray.terminal import visible_line
+
     plain = [[visible_line(unstyled(cell)) for cell in row] for row in cells]
     widths = [max(len(head), *(len(row[index]) for row in plain)) for index, head in enumerate(heads)]
     while sum(widths) + 2 * (len(widths) - 1) > width:
@@ -239,7 +246,7 @@ _RESET: Final = f"\x1b[{_SECRET};0m"
 def styled(text: str, *, fg: str | None = None, bold: bool = False, dim: bool = False) -> str:
     """Return text with a style, for the writers of this module."""
     codes = click.style("", fg=fg, bold=bold or None, dim=dim or None, reset=False)
-    marks = re.sub(r"\x1b\[([0-9]+)m", rf"\x1b[{_SECRET};\1m", codes)
+    marks = codes.replace("\x1b[", f"\x1b[{_SECRET};")
     return f"{marks}{text}{_RESET}" if marks else text
 
 
@@ -248,12 +255,15 @@ def unstyled(text: str) -> str:
     return _MARK.sub("", text)
 
 
-def shown(text: str) -> str:
+def shown(text: str, *, keep_lines: bool = True) -> str:
     """Return text as it may be written to a terminal: what could command it is visible, the marks
     of `styled` are its sequences.
     """
+    from flow_xray.terminal import visible, visible_line
+
+    escaped = visible if keep_lines else visible_line
     parts = _MARK.split(text)
-    return "".join(f"\x1b[{part[1:]}m" if index % 2 else visible(part) for index, part in enumerate(parts))
+    return "".join(f"\x1b[{part[1:]}m" if index % 2 else escaped(part) for index, part in enumerate(parts))
 
 
 def _like(cell: str, text: str) -> str:

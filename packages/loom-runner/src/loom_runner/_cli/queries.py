@@ -6,7 +6,6 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
-from flow_xray.terminal import visible_line
 
 from loom_runner._cli.base import Count
 from loom_runner._cli.options import (
@@ -63,6 +62,8 @@ def explain_command(names: tuple[str, ...], run_id: str | None, db: str, output:
     Shows pauses, crashes, retries, calls in doubt, code changes, and the commands that are useful
     next.
     """
+    from flow_xray.terminal import visible_line
+
     from loom_runner._queries.explain import explain
 
     named = parse_run(names, run_id, "explain")

@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import click
-from flow_xray.terminal import visible_line
 
 from loom_runner._cli.base import Amount, Count, ExitCode, exit_code_of_status
 from loom_runner._cli.options import db_suffix, json_text, open_run_database, parse_run, query_options, resume_hint
@@ -110,6 +109,8 @@ def _line(row: Mapping[str, Any], width: int) -> str:
 
 
 def _cut(text: str, width: int) -> str:
+    from flow_xray.terminal import visible_line
+
     text = visible_line(text.replace("\n", " ")).rstrip()
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
