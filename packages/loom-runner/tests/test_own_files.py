@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
 from loom_runner import own_files
 from loom_runner.own_files import NotOwnFileError, check_own_path, decode_toml, read_own_file, read_plain_file
 
@@ -137,7 +136,9 @@ def test_a_missing_file_is_not_a_refusal(tmp_path: Path) -> None:
         read_own_file(tmp_path / "none")
 
 
-def _accounts(monkeypatch: pytest.MonkeyPatch, *, group: str = "ann", members: tuple[str, ...] = (), gid: int = 500) -> None:
+def _accounts(
+    monkeypatch: pytest.MonkeyPatch, *, group: str = "ann", members: tuple[str, ...] = (), gid: int = 500
+) -> None:
     """Pretend to be ann (500:500), with bob (501:501) beside her."""
     ann = SimpleNamespace(pw_name="ann", pw_uid=500, pw_gid=500)
     bob = SimpleNamespace(pw_name="bob", pw_uid=501, pw_gid=501)
@@ -174,7 +175,9 @@ def test_only_a_group_of_the_user_alone_counts_as_the_user(
 
 
 @as_root
-@pytest.mark.skipif(subprocess.run(["which", "setfacl"], capture_output=True, check=False).returncode != 0, reason="no setfacl")
+@pytest.mark.skipif(
+    subprocess.run(["which", "setfacl"], capture_output=True, check=False).returncode != 0, reason="no setfacl"
+)
 def test_an_access_list_that_lets_another_write_is_refused(file: Path) -> None:
     if subprocess.run(["setfacl", "-m", "u:65534:rw", file], capture_output=True, check=False).returncode != 0:
         pytest.skip("the file system has no access lists")

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
+
+from loom_runner.own_files import NotOwnFileError, read_own_file
 
 from loom_ops._commands.allow_rules import DEFAULT_PATH, Rule, Rules
 from loom_ops._errors import RulesError
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["ALLOW_VARIABLE", "load_rules", "parse_rules"]
 
 ALLOW_VARIABLE: Final = "LOOM_OPS_ALLOW_SHELL"
-MAX_BYTES: Final = 1_000_000
 DEFAULT_TIMEOUT_S: Final = 300.0
 
 _RULE_KEYS: Final = {"argv", "params", "effect", "timeout", "env", "cwd", "note"}
@@ -64,27 +64,13 @@ def load_rules(file: Path, *, environment: Mapping[str, str] | None = None) -> R
     if environment.get(ALLOW_VARIABLE) != "1":
         raise RulesError(f"cannot start commands: they are off. Set {ALLOW_VARIABLE}=1 to allow those of {file}.")
     try:
-        with file.open("rb") as opened:
-            status = os.fstat(opened.fileno())
-            content = opened.read(MAX_BYTES + 1)
+        content = read_own_file(file)
+    except NotOwnFileError as exc:
+        raise RulesError(f"cannot start commands: {exc}") from exc
     except OSError as exc:
         raise RulesError(
             f"cannot start commands: {file}: {(exc.strerror or str(exc)).lower()}. Write the allow rules there."
         ) from exc
-    if not stat.S_ISREG(status.st_mode) or len(content) > MAX_BYTES:
-        raise RulesError(
-            f"cannot start commands: {file} is not a plain file of at most {MAX_BYTES:,} bytes. "
-            "Write the allow rules there."
-        )
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or status.st_uid not in (0, os.geteuid()):
-        raise RulesError(f"cannot start commands: others can write {file}. Run chmod go-w {file}, and own it.")
-    folder = file.resolve().parent
-    mode = folder.stat().st_mode
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise RulesError(
-            f"cannot start commands: others can replace {file}, because anyone can write to its folder. "
-            f"Run chmod o-w {folder}."
-        )
     try:
         text = content.decode()
     except UnicodeDecodeError as exc:

@@ -18,11 +18,12 @@ import hashlib
 import hmac
 import re
 import secrets
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
+
+from loom_runner.own_files import NotOwnFileError, decode_toml, read_own_file
 
 from loom_agents._errors import AgentError
 
@@ -66,10 +67,12 @@ class Tokens:
             AgentError: The file cannot be read, or is not valid.
         """
         try:
-            entries = tomllib.loads(path.read_text())
+            entries = decode_toml(read_own_file(path))
+        except NotOwnFileError as exc:
+            raise AgentError(f"cannot read {path}: {exc}") from exc
         except OSError as exc:
             raise AgentError(f"cannot read {path}: {(exc.strerror or str(exc)).lower()}.") from exc
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        except ValueError as exc:
             raise AgentError(f"cannot read {path}: it is not TOML: {exc}. Correct it.") from exc
         callers = {}
         for name, entry in entries.items():
