@@ -49,6 +49,9 @@ _DATA: Final = re.compile(
     r"COUNT|LIMIT|TIMEOUT|REPLICAS|DRY_RUN)"
 )
 
+_SETTING: Final = re.compile(r"(?:^|_)(?:LD|DYLD|CONFIG|CONF|RC|PATH|OPTS?|OPTIONS|FLAGS|ARGS|CMD|COMMAND|EXEC|PROFILE|STARTUP|INIT|"
+    r"HOOKS?|PLUGINS?|MODULES?|PRELOAD|HOME|DIR|FILE|SOCK|PROXY|EDITOR|PAGER|SHELL)(?:_|$)")
+
 
 def _name(program: str) -> str:
     return PurePath(program).name.lower()
@@ -80,4 +83,4 @@ def is_data_variable(name: str) -> bool:
     """Return whether the name of a variable is that of data for the program, so that its value may
     come from elsewhere.
     """
-    return _DATA.fullmatch(name) is not None and not is_loader_variable(name)
+    return _DATA.fullmatch(name) is not None and _SETTING.search(name) is None

@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from loom_runner.own_files import NotOwnFileError, read_own_file
 
@@ -48,16 +48,6 @@ _RULE_KEYS: Final = {"argv", "params", "effect", "timeout", "env", "cwd", "note"
 _PARAM_KEYS: Final = {"pattern", "may"}
 _FILE_KEYS: Final = {"allow", "path"}
 _PROGRAM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]*")
-_VARIABLE: Final = "LOOM_OPS_ALLOW_SHELL"
-DEFAULT_TIMEOUT_S: Final = 300.0
-
-_RULE_KEYS: Final = {"argv", "params", "effect", "timeout", "env", "cwd", "note", "unsafe"}
-_PARAM_KEYS: Final = {"pattern", "may"}
-_FILE_KEYS: Final = {"allow", "path"}
-_INTERPRETERS: Final = re.compile(
-    r"(ba|da|z|k|c|tc|fi)?sh|env|xargs|nohup|nice|timeout|setsid|stdbuf|watch|time|sudo|doas|su|chroot|ssh|eval|exec|"
-    r"(python|perl|ruby|node|php|lua|tclsh|awk|gawk|mawk|nawk|osascript|pwsh|busybox)[0-9.]*|find|parallel|script|expect|make"
-)
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -172,8 +162,8 @@ def _params(entry: Keys, argv: tuple[str, ...], source: str, *, is_unsafe: bool)
     return patterns
 
 
-def _param(value: object, slot: str, line: int, source: str) -> Param:
-    may: object = []
+def _param(value: Any, slot: str, line: int, source: str) -> Param:
+    may: Any = []
     if isinstance(value, Keys):
         _check_keys(value, _PARAM_KEYS, source)
         value, may = value.get("pattern"), value.get("may", [])
