@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from flow_xray.terminal import visible_line
+from flow_xray.terminal import visible, visible_line
 
 from loom_ops._errors import LoomOpsError
 from loom_ops._team.outcomes import outcome_text
@@ -45,7 +45,7 @@ def postmortem_text(run_id: str, result: Mapping[str, Any], database: Path) -> s
         "",
         f"* Runbook: {_line(result['runbook'])}",
         f"* Requested by: {_line(result['requester'])}",
-        f"* Plan: {', '.join(result['plan'])} ({_line(result['reason'])})",
+        f"* Plan: {_line(', '.join(result['plan']))} ({_line(result['reason'])})",
         f"* Confirmed by the verifier: {'yes' if result['verified'] else 'no'}",
         "",
         "## What was done",
@@ -73,7 +73,7 @@ def postmortem_text(run_id: str, result: Mapping[str, Any], database: Path) -> s
         ),
         "",
     ]
-    return "\n".join(lines)
+    return visible("\n".join(lines))
 
 
 def _line(text: object) -> str:
