@@ -137,7 +137,8 @@ def _argv(entry: Keys, source: str) -> tuple[str, ...]:
         fix = "Write its name, or its absolute path"
         raise _error(source, entry.line, f"the program {program!r} is not fixed", fix)
     is_name = _PROGRAM.fullmatch(program) is not None
-    if not is_name and (os.path.normpath(program) != program or program in ("/", "//") or program[0] != "/"):
+    is_path = program.startswith("/") and os.path.normpath(program) == program and program.strip("/") != ""
+    if not is_name and (not is_path or program.startswith("//")):
         raise _error(source, entry.line, f"the program {program!r} is no name and no absolute path", "Correct it")
     return words
 
