@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 from loom_runner import own_files
-from loom_runner.own_files import NotOwnFileError, check_own_path, decode_toml, read_own_file, read_plain_file
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import check_own_path, decode_toml, read_own_file, read_plain_file
 
 NOBODY = 65_534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -35,7 +36,7 @@ def test_a_file_of_the_user_is_read(file: Path) -> None:
 @pytest.mark.parametrize("mode", [0o666, 0o664, 0o646, 0o620])
 def test_a_file_that_others_can_write_is_refused_with_what_to_do(file: Path, mode: int) -> None:
     file.chmod(mode)
-    with pytest.raises(NotOwnFileError, match=r"others can write the file .*rules \(mode 06..\)\. Run chmod go-w "):
+    with pytest.raises(NotOwnFile, match=r"others can write the file .*rules \(mode 06..\)\. Run chmod go-w "):
         read_own_file(file)
 
 
@@ -46,7 +47,7 @@ def test_a_folder_on_the_way_that_others_can_write_is_refused(file: Path, mode: 
     (deep / "rules").write_text("x")
     file.parent.chmod(mode)
     for path in (file, deep / "rules"):
-        with pytest.raises(NotOwnFileError, match="others can write the folder"):
+        with pytest.raises(NotOwnFile, match="others can write the folder"):
             read_own_file(path)
 
 
@@ -58,7 +59,7 @@ def test_a_sticky_folder_is_fine_for_an_entry_of_the_user(file: Path) -> None:
 @as_root
 def test_what_belongs_to_another_user_is_refused_with_both_names(file: Path) -> None:
     os.chown(file, NOBODY, NOBODY)
-    with pytest.raises(NotOwnFileError, match=r"belongs to user 65534 .*runs as user 0 .*chown root .*--user 65534"):
+    with pytest.raises(NotOwnFile, match=r"belongs to user 65534 .*runs as user 0 .*chown root .*--user 65534"):
         read_own_file(file)
 
 
@@ -66,14 +67,14 @@ def test_what_belongs_to_another_user_is_refused_with_both_names(file: Path) -> 
 def test_a_sticky_folder_does_not_help_an_entry_of_another_user(file: Path) -> None:
     file.parent.chmod(0o1777)
     os.chown(file, NOBODY, NOBODY)
-    with pytest.raises(NotOwnFileError, match="belongs to user 65534"):
+    with pytest.raises(NotOwnFile, match="belongs to user 65534"):
         read_own_file(file)
 
 
 @as_root
 def test_a_folder_of_another_user_is_refused(file: Path) -> None:
     os.chown(file.parent, NOBODY, NOBODY)
-    with pytest.raises(NotOwnFileError, match="the folder .* belongs to user 65534"):
+    with pytest.raises(NotOwnFile, match="the folder .* belongs to user 65534"):
         read_own_file(file)
 
 
@@ -90,7 +91,7 @@ def test_each_hop_of_a_link_is_checked(file: Path, tmp_path: Path) -> None:
     (loose / "hop").symlink_to(file)
     (tmp_path / "link").symlink_to(loose / "hop")
     loose.chmod(0o777)
-    with pytest.raises(NotOwnFileError, match="others can write the folder .*loose"):
+    with pytest.raises(NotOwnFile, match="others can write the folder .*loose"):
         read_own_file(tmp_path / "link")
 
 
@@ -101,33 +102,33 @@ def test_a_link_of_another_user_is_refused(file: Path, tmp_path: Path) -> None:
     sticky.chmod(0o1777)
     (sticky / "link").symlink_to(file)
     os.lchown(sticky / "link", NOBODY, NOBODY)
-    with pytest.raises(NotOwnFileError, match="the link .* belongs to user 65534"):
+    with pytest.raises(NotOwnFile, match="the link .* belongs to user 65534"):
         read_own_file(sticky / "link")
 
 
 def test_a_circle_of_links_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    with pytest.raises(NotOwnFileError, match="more than 40 links"):
+    with pytest.raises(NotOwnFile, match="more than 40 links"):
         read_own_file(tmp_path / "a")
 
 
 @pytest.mark.parametrize("read", [read_own_file, read_plain_file])
 def test_a_pipe_is_refused_without_waiting(tmp_path: Path, read: Callable[[Path], bytes]) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(NotOwnFileError, match="not a plain file"):
+    with pytest.raises(NotOwnFile, match="not a plain file"):
         read(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("path", ["/dev/null", "/"])
 def test_a_device_and_a_folder_are_refused(path: str) -> None:
-    with pytest.raises(NotOwnFileError):
+    with pytest.raises(NotOwnFile):
         read_own_file(path)
 
 
 def test_size_is_bounded(file: Path) -> None:
     file.write_bytes(b"x" * 1_000_001)
-    with pytest.raises(NotOwnFileError, match="more than 1,000,000 bytes"):
+    with pytest.raises(NotOwnFile, match="more than 1,000,000 bytes"):
         read_own_file(file)
 
 
@@ -181,7 +182,7 @@ def test_only_a_group_of_the_user_alone_counts_as_the_user(
 def test_an_access_list_that_lets_another_write_is_refused(file: Path) -> None:
     if subprocess.run(["setfacl", "-m", "u:65534:rw", file], capture_output=True, check=False).returncode != 0:
         pytest.skip("the file system has no access lists")
-    with pytest.raises(NotOwnFileError, match="others can write"):
+    with pytest.raises(NotOwnFile, match="others can write"):
         read_own_file(file)
 
 

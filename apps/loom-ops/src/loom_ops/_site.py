@@ -24,7 +24,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner.own_files import NotOwnFileError, decode_toml, read_own_file
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import decode_toml, read_own_file
 
 from loom_ops._errors import LoomOpsError
 
@@ -90,7 +91,7 @@ def load_site(folder: Path, file: Path | None = None) -> Site:
         if file is not None:
             raise LoomOpsError(f"cannot read {file}: there is no such file. Create it, or omit --config.") from exc
         return Site(folder, folder / DEFAULT_RULES, folder / DEFAULT_RUNBOOKS)
-    except NotOwnFileError as exc:
+    except NotOwnFile as exc:
         raise LoomOpsError(f"cannot read {path}: {exc}") from exc
     except UnicodeDecodeError as exc:
         raise LoomOpsError(f"cannot read {path}: it is not UTF-8. Correct it.") from exc

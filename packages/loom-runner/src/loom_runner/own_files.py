@@ -27,7 +27,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["MAX_BYTES", "NotOwnFileError", "check_own_path", "decode_toml", "read_own_file", "read_plain_file"]
+from loom_runner.errors import NotOwnFile
+
+__all__ = ["MAX_BYTES", "check_own_path", "decode_toml", "read_own_file", "read_plain_file"]
 
 MAX_BYTES: Final = 1_000_000
 _MAX_LINKS: Final = 40
@@ -36,21 +38,11 @@ _HAS_OWNERS: Final = hasattr(os, "geteuid")
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
-class NotOwnFileError(PermissionError):
-    """A file is not used, because somebody else could have written it, or it is no plain file.
-
-    The text says why and what to do: two sentences, to follow "cannot read FILE: ".
-    """
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
 def read_own_file(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> bytes:
     """Return the content of a file that nobody but the user and root can write.
 
     Raises:
-        NotOwnFileError: Others can write it, or it is no plain file of at most `max_bytes`.
+        NotOwnFile: Others can write it, or it is no plain file of at most `max_bytes`.
         OSError: It does not exist or cannot be read.
     """
     return read_plain_file(check_own_path(path), max_bytes=max_bytes)
@@ -60,18 +52,18 @@ def read_plain_file(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES)
     """Return the content of a plain file, whoever can write it.
 
     Raises:
-        NotOwnFileError: It is no plain file of at most `max_bytes`.
+        NotOwnFile: It is no plain file of at most `max_bytes`.
         OSError: It does not exist or cannot be read.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  any path-like
-        raise NotOwnFileError(f"{os.fspath(path)} is not a plain file. Name a plain file.")
+        raise NotOwnFile(f"{os.fspath(path)} is not a plain file. Name a plain file.")
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     with open(descriptor, "rb") as file:  # noqa: PTH123  a descriptor
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotOwnFileError(f"{os.fspath(path)} is not a plain file. Name a plain file.")
+            raise NotOwnFile(f"{os.fspath(path)} is not a plain file. Name a plain file.")
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
-        raise NotOwnFileError(f"{os.fspath(path)} has more than {max_bytes:,} bytes. Shorten it.")
+        raise NotOwnFile(f"{os.fspath(path)} has more than {max_bytes:,} bytes. Shorten it.")
     return content
 
 
@@ -79,7 +71,7 @@ def check_own_path(path: str | os.PathLike[str]) -> Path:
     """Check every folder and link on the way to a file, and the file; return where the path leads.
 
     Raises:
-        NotOwnFileError: Somebody else could replace or write it.
+        NotOwnFile: Somebody else could replace or write it.
         OSError: It does not exist, or a folder cannot be searched.
     """
     if not _HAS_OWNERS:
@@ -101,7 +93,7 @@ def check_own_path(path: str | os.PathLike[str]) -> Path:
         if stat.S_ISLNK(found.st_mode):
             links += 1
             if links > _MAX_LINKS:
-                raise NotOwnFileError(f"{path} leads through more than {_MAX_LINKS} links. Name the file itself.")
+                raise NotOwnFile(f"{path} leads through more than {_MAX_LINKS} links. Name the file itself.")
             target = Path(os.readlink(entry))  # noqa: PTH115  the text of the link
             if target.is_absolute():
                 current = Path("/")
@@ -116,7 +108,7 @@ def check_own_path(path: str | os.PathLike[str]) -> Path:
 def _check_entry(folder: Path, folder_status: os.stat_result, entry: Path, status: os.stat_result) -> None:
     """Check that nobody else can replace an entry of a folder."""
     if not _is_ours(status.st_uid):
-        raise NotOwnFileError(
+        raise NotOwnFile(
             f"{_kind(status)} {entry} belongs to {_user(status.st_uid)}, and this process runs as "
             f"{_user(os.geteuid())}. Run chown {_user_name(os.geteuid())} {entry}, or run the command as its owner "
             f"(in a container: --user {status.st_uid})."
@@ -130,7 +122,7 @@ def _check_writers(entry: Path, status: os.stat_result) -> None:
     if writers == stat.S_IWGRP and _is_group_of_user(status.st_gid, is_of_root=status.st_uid == 0):
         return
     if writers and not (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
-        raise NotOwnFileError(
+        raise NotOwnFile(
             f"others can write {_kind(status)} {entry} (mode {stat.S_IMODE(status.st_mode):04o}). "
             f"Run chmod go-w {entry}."
         )

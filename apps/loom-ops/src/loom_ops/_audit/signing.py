@@ -12,7 +12,8 @@ import binascii
 import json
 from typing import TYPE_CHECKING
 
-from loom_runner.own_files import NotOwnFileError, read_own_file, read_plain_file
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import read_own_file, read_plain_file
 
 from loom_ops._audit.chain import AuditHead
 from loom_ops._errors import AuditError
@@ -83,7 +84,7 @@ def _read(path: Path, *, is_own: bool = False) -> bytes:
     """Read a file; a key that others can write would make their signatures valid."""
     try:
         return read_own_file(path) if is_own else read_plain_file(path)
-    except NotOwnFileError as exc:
+    except NotOwnFile as exc:
         raise AuditError(f"cannot read {path}: {exc}") from exc
     except OSError as exc:
         raise AuditError(f"cannot read {path}: {(exc.strerror or str(exc)).lower()}.") from exc

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from flow_xray.terminal import visible_line
+from loom_runner.errors import NotOwnFile
 from loom_runner.own_files import check_own_path
 
 from loom_ops._commands.programs import is_interpreter
@@ -213,7 +214,7 @@ class Rules:
             )
         try:
             return found, check_own_path(found)
-        except OSError as exc:
+        except (OSError, NotOwnFile) as exc:
             raise CommandDeniedError(f"cannot start {shown}: {exc}") from exc
 
 

@@ -24,7 +24,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from loom_runner.own_files import NotOwnFileError, read_own_file
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import read_own_file
 
 from loom_ops._commands.allow_rules import DEFAULT_PATH, Rule, Rules
 from loom_ops._commands.programs import executes_its_words, is_data_variable, is_interpreter, is_loader_variable
@@ -65,7 +66,7 @@ def load_rules(file: Path, *, environment: Mapping[str, str] | None = None) -> R
         raise RulesError(f"cannot start commands: they are off. Set {ALLOW_VARIABLE}=1 to allow those of {file}.")
     try:
         content = read_own_file(file)
-    except NotOwnFileError as exc:
+    except NotOwnFile as exc:
         raise RulesError(f"cannot start commands: {exc}") from exc
     except OSError as exc:
         raise RulesError(

@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from loom_runner.errors import NotOwnFile
 from loom_runner.own_files import read_plain_file
 
 from loom_ops._errors import LoomOpsError
@@ -87,8 +88,10 @@ class Vault:
             try:
                 path = self._root / Path(source.location).expanduser()
                 value = read_plain_file(path).decode().strip("\r\n")
+            except NotOwnFile as exc:
+                raise LoomOpsError(f"cannot use the secret {name!r}: {exc}") from exc
             except (OSError, UnicodeDecodeError) as exc:
-                why = (exc.strerror or "it is no plain file") if isinstance(exc, OSError) else "it is not UTF-8"
+                why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
                 raise LoomOpsError(f"cannot use the secret {name!r}: {source.location}: {why}. {fix}.") from exc
         what = ""
         if len(value) > _MAX_BYTES:

@@ -9,7 +9,8 @@ from typing import Final
 from flow_xray.terminal import visible_line
 from loom_agents.mcp import BlobFolder, McpConfig, McpServers, read_mcp_config
 from loom_runner.cli_base import write_error
-from loom_runner.own_files import NotOwnFileError, read_own_file
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import read_own_file
 
 from loom_run._config.trust import TrustPrompt
 from loom_run._errors import LoomRunError
@@ -38,7 +39,7 @@ def find_mcp_file(workspace: Path, named: str | None, trust: TrustPrompt, *, is_
     file = Path(named) if named else workspace / MCP_FILE
     try:
         digest = hashlib.sha256(read_own_file(file)).hexdigest()
-    except NotOwnFileError as exc:
+    except NotOwnFile as exc:
         raise LoomRunError(f"cannot read {file}: {exc} Or give --mcp-config none.") from exc
     except OSError as exc:
         if not named:

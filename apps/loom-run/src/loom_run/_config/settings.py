@@ -22,7 +22,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_runner.own_files import NotOwnFileError, decode_toml, read_own_file
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import decode_toml, read_own_file
 
 from loom_run._errors import LoomRunError
 
@@ -120,7 +121,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, int], str]:
     """
     try:
         data = read_own_file(file)
-    except NotOwnFileError as exc:
+    except NotOwnFile as exc:
         raise LoomRunError(f"cannot read {file}: {exc}") from exc
     except (FileNotFoundError, NotADirectoryError):
         return {}, {}, ""

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from loom_runner.own_files import NotOwnFileError, read_own_file
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import read_own_file
 
 from loom_agents._errors import McpConfigError
 
@@ -125,7 +126,7 @@ def read_mcp_config(path: Path, *, environment: Mapping[str, str] | None = None)
     variables = os.environ if environment is None else environment
     try:
         data = read_own_file(path)
-    except NotOwnFileError as exc:
+    except NotOwnFile as exc:
         raise McpConfigError(f"cannot read {path}: {exc}") from exc
     except OSError as exc:
         raise McpConfigError(f"cannot read {path}: {_reason(exc)}. Name another file.") from exc

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from loom_runner.own_files import NotOwnFileError, decode_toml, read_own_file
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import decode_toml, read_own_file
 
 from loom_agents._errors import AgentError
 
@@ -68,7 +69,7 @@ class Tokens:
         """
         try:
             entries = decode_toml(read_own_file(path))
-        except NotOwnFileError as exc:
+        except NotOwnFile as exc:
             raise AgentError(f"cannot read {path}: {exc}") from exc
         except OSError as exc:
             raise AgentError(f"cannot read {path}: {(exc.strerror or str(exc)).lower()}.") from exc

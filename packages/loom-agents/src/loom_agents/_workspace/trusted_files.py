@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from loom_runner.own_files import NotOwnFileError, read_own_file
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import read_own_file
 
 from loom_agents._errors import AgentError
 
@@ -67,7 +68,7 @@ class TrustedFiles:
         """
         try:
             document = json.loads(read_own_file(self.path))
-        except NotOwnFileError as exc:
+        except NotOwnFile as exc:
             raise AgentError(f"cannot read which files you trust: {exc}") from exc
         except (OSError, ValueError, RecursionError):
             return {}

@@ -20,8 +20,8 @@ import hmac
 import os
 from typing import TYPE_CHECKING, Final
 
-from loom_runner.errors import StoreLocked, UsageError
-from loom_runner.own_files import NotOwnFileError, read_own_file
+from loom_runner.errors import NotOwnFile, StoreLocked, UsageError
+from loom_runner.own_files import read_own_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,7 +104,7 @@ class KeyRing:
         """Read keys from a file (see `from_text`)."""
         try:
             return cls.from_text(read_own_file(path).decode("ascii"), str(path))
-        except NotOwnFileError as exc:
+        except NotOwnFile as exc:
             raise UsageError(f"cannot read the key file {path}: {exc}") from exc
         except (OSError, UnicodeError) as exc:
             raise UsageError(f"cannot read the key file {path}: {exc}.") from exc
