@@ -1,4 +1,6 @@
-"""Files that others can write: each kind of file that decides, each way in which others can write."""
+"""Files that others can write: each kind of file that decides, each way in which others can
+write.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Allow rules: what a rule with a slot, a variable or a program that others can write lets through."""
+"""Allow rules: what a rule with a slot, a variable or a program that others can write lets
+through.
+"""
 
 from __future__ import annotations
 

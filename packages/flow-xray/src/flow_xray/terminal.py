@@ -1,20 +1,22 @@
-r"""Text from elsewhere on a terminal: what could command it, or deceive its reader, becomes visible.
+r"""Text from elsewhere on a terminal: what could command it, or deceive its reader, becomes
+visible.
 
 The commands of all packages write what models, tools, programs, notes and repositories said through
-`visible` (line feeds and tabs stay), `visible_line` (they do not), `visible_json`, or, for text that
-arrives in pieces, a `VisibleStream`.
+`visible` (line feeds and tabs stay), `visible_line` (they do not), `visible_json`, or, for text
+that arrives in pieces, a `VisibleStream`.
 
 Shown as the escape that Python would write (`\x1b`, `\u202e`, `\U000e0041`):
 
-* control characters, C0 and C1, with which all terminal sequences begin (CSI, OSC, DCS, APC, PM), so
-  that a link of OSC 8 is shown with its target;
+* control characters, C0 and C1, with which all terminal sequences begin (CSI, OSC, DCS, APC, PM),
+  so that a link of OSC 8 is shown with its target;
 * the controls of bidirectional text, which reorder what is read. Right-to-left letters stay;
-* whatever Unicode calls default-ignorable: zero-width characters, fillers, variation selectors, tags;
+* whatever Unicode calls default-ignorable: zero-width characters, fillers, variation selectors,
+  tags;
 * line and paragraph separators, and lone surrogates.
 
 A default-ignorable character stays where writing needs it: in the sequence of one emoji (selector,
-skin tone, joiner, flag of a nation), a joiner after a virama, a non-joiner between Arabic letters. A
-backslash is not doubled, so text that already contains `\x1b` looks the same: it is as harmless.
+skin tone, joiner, flag of a nation), a joiner after a virama, a non-joiner between Arabic letters.
+A backslash is not doubled, so text that already contains `\x1b` looks the same: it is as harmless.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from typing import Final
 
 __all__ = ["VisibleStream", "visible", "visible_json", "visible_line"]
 
-# Source: Default_Ignorable_Code_Point and Bidi_Control in Unicode's DerivedCoreProperties and PropList.
+# Source: Default_Ignorable_Code_Point and Bidi_Control in Unicode's DerivedCoreProperties and
+# PropList.
 _SHOWN: Final = (
     "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
@@ -75,7 +78,8 @@ def visible_json(text: str) -> str:
 
 
 class VisibleStream:
-    r"""Text that arrives in pieces, as a model writes it: the same result as `visible` of the whole.
+    r"""Text that arrives in pieces, as a model writes it: the same result as `visible` of the
+    whole.
 
     The end of a piece is held back while it may continue an emoji or a letter with its joiner.
 
@@ -106,7 +110,9 @@ class VisibleStream:
         return written
 
     def _written(self, text: str) -> str:
-        """Return text as it looks after the character before it, which is what a joiner depends on."""
+        """Return text as it looks after the character before it, which is what a joiner depends
+        on.
+        """
         if not text:
             return ""
         before, self._before = self._before, text[-1]
