@@ -32,9 +32,11 @@ them, never written down. Relative paths start from the folder of the file.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import decode_toml, read_own_file
 
 from loom_ops._errors import LoomOpsError
 
@@ -110,17 +112,18 @@ def load_site(folder: Path, file: Path | None = None) -> Site:
     """
     path = file or folder / SITE_FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        data = decode_toml(read_own_file(path))
     except FileNotFoundError as exc:
         if file is not None:
             raise LoomOpsError(f"cannot read {file}: there is no such file. Create it, or omit --config.") from exc
         return Site(folder, folder / DEFAULT_RULES, folder / DEFAULT_RUNBOOKS)
-    except (OSError, UnicodeDecodeError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise LoomOpsError(f"cannot read {path}: {why}. Correct it.") from exc
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+    except NotOwnFile as exc:
+        raise LoomOpsError(f"cannot read {path}: {exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise LoomOpsError(f"cannot read {path}: it is not UTF-8. Correct it.") from exc
+    except OSError as exc:
+        raise LoomOpsError(f"cannot read {path}: {exc.strerror}. Correct it.") from exc
+    except ValueError as exc:
         raise LoomOpsError(f"cannot read {path}: {exc}. Correct the line.") from exc
     return _site(data, path)
 

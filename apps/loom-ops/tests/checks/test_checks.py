@@ -18,7 +18,8 @@ from loom_ops._runbook.model import Check, SecretSource
 def context(tmp_path: Path) -> ExecutionContext:
     vault = Vault({"token": SecretSource("token", 1, "env", "TOKEN")}, tmp_path, {"TOKEN": "hunter2hunter2"})
     rules = parse_rules(
-        "allow: [{argv: [echo, '{x}'], params: {x: '.*'}, effect: read}, {argv: [false], effect: read}]", "r"
+        "allow: [{argv: [echo, '{x}'], params: {x: {pattern: '.*', may: [text]}}, effect: read}, {argv: [false], effect: read}]",
+        "r",
     )
     return ExecutionContext(tmp_path, rules, vault)
 

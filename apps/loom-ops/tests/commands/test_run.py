@@ -33,7 +33,7 @@ def rules(tmp_path: Path) -> Rules:
     (tmp_path / "out").symlink_to("/")
     text = f"""
 allow:
-  - {{argv: ["{script}", "{{x}}"], params: {{x: ".*"}}, env: [TOKEN, SEEN], cwd: inside, timeout: 60s}}
+  - {{argv: ["{script}", "{{x}}"], params: {{x: {{pattern: ".*", may: [text]}}}}, env: [TOKEN, SEEN_ID], cwd: inside, timeout: 60s}}
   - {{argv: ["{script}"], cwd: out}}
 """
     return parse_rules(text, "rules.yaml")
@@ -61,10 +61,10 @@ def test_a_command_gets_only_the_listed_environment(
     rules: Rules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET", "x")
-    monkeypatch.setenv("SEEN", "y")
+    monkeypatch.setenv("SEEN_ID", "y")
     ended = run(rules, tmp_path, "a; echo b $(id)")
     names, folder, argv, stdin, _ = ended.output.splitlines()
-    assert ended.is_ok and "AWS_SECRET" not in names and "'SEEN'" in names
+    assert ended.is_ok and "AWS_SECRET" not in names and "'SEEN_ID'" in names
     assert folder == str(tmp_path / "inside") and argv == "['a; echo b $(id)']" and stdin == "''"
     assert ended.rule == "rules.yaml:3" and str(ended).endswith(": done")
 

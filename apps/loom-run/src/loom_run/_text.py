@@ -6,17 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from flow_xray.terminal import visible_line
 from loom_runner.cli_base import plural, size
 
-# Text of models and tools may contain terminal commands; only line feeds and tabs are passed on.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
 _TIME_COLUMNS = 8
-
-
-def printable(text: str) -> str:
-    """Make untrusted text safe for a terminal: control characters become visible escapes."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def tool_line(name: str, arguments: Mapping[str, Any], result: str, time: str, *, width: int) -> str:
@@ -24,7 +17,7 @@ def tool_line(name: str, arguments: Mapping[str, Any], result: str, time: str, *
     result_width = max(20 if width >= 80 else 12, len(result))
     room = max(10, min(40, width - 2 - 12 - 1 - 2 - result_width - 2 - _TIME_COLUMNS))
     what = shorten_argument(argument_text(arguments), room)
-    return printable(f"  {name:<12} {what:<{room}}  {result:>{result_width}}  {time:>{_TIME_COLUMNS}}").rstrip()
+    return visible_line(f"  {name:<12} {what:<{room}}  {result:>{result_width}}  {time:>{_TIME_COLUMNS}}").rstrip()
 
 
 def argument_text(arguments: Mapping[str, Any]) -> str:

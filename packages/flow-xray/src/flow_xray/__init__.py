@@ -13,24 +13,24 @@ a killed process. `TraceResult.diff` returns the `TraceDiff` of two runs; `Trace
 returns `Finding`s, including those of custom rules on a `SpanTree`; a `TraceStore` holds many
 captures in a folder. pytest discovers the fixture `xray_golden`.
 
-Loaded only when imported: `flow_xray.asgi.TraceMiddleware`, `flow_xray.otel.XraySpanProcessor`.
+Loaded only when imported: `flow_xray.asgi.TraceMiddleware`, `flow_xray.otel.XraySpanProcessor`,
+`flow_xray.terminal` (text from elsewhere, made safe for a terminal).
 """
 
 from typing import TYPE_CHECKING
-
-from flow_xray._data.span import Span
-from flow_xray._errors import FlowXrayError, TraceFormatError, TraceOutputError
-from flow_xray._record.session import Session
-from flow_xray._record.trace import trace
-from flow_xray._redaction.freeze import Limits
-from flow_xray._result import TraceResult, read_journal
 
 if TYPE_CHECKING:
     from flow_xray._analysis.findings import Finding
     from flow_xray._captures.capture import Capture
     from flow_xray._captures.store import TraceStore
     from flow_xray._compare.diff import TraceDiff
+    from flow_xray._data.span import Span
     from flow_xray._data.tree import SpanTree
+    from flow_xray._errors import FlowXrayError, TraceFormatError, TraceOutputError
+    from flow_xray._record.session import Session
+    from flow_xray._record.trace import trace
+    from flow_xray._redaction.freeze import Limits
+    from flow_xray._result import TraceResult, read_journal
 
 __all__ = [
     "Capture",
@@ -50,19 +50,33 @@ __all__ = [
 ]
 
 
-_LAZY = {
+_MODULES = {
     "Capture": "_captures.capture",
     "Finding": "_analysis.findings",
+    "FlowXrayError": "_errors",
+    "Limits": "_redaction.freeze",
+    "Session": "_record.session",
+    "Span": "_data.span",
     "SpanTree": "_data.tree",
     "TraceDiff": "_compare.diff",
+    "TraceFormatError": "_errors",
+    "TraceOutputError": "_errors",
+    "TraceResult": "_result",
     "TraceStore": "_captures.store",
+    "read_journal": "_result",
+    "trace": "_record.trace",
 }
 
 
 def __getattr__(name: str) -> object:
-    """Load names that recording does not need, at their first use."""
-    if name not in _LAZY:
+    """Load a name at its first use: `flow_xray.terminal` is for commands that record nothing."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"flow_xray.{_LAZY[name]}"), name)
+    value = globals()[name] = getattr(import_module(f"flow_xray.{_MODULES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,6 +9,7 @@ RunnerError
 │   ├── UnknownStep           the run has no committed step of this number
 │   │   └── StepPruned        it had one, and retention deleted it
 │   ├── AgentModuleError      the agent module is missing, broken or offers nothing to run
+│   ├── NotOwnFile            somebody else could have written a file that decides, or it is no plain file
 │   ├── AnotherSQLite         a second SQLite library in one process, for one file; nothing happened
 │   └── IllegalMove           the run's status does not allow this (see `_model/statuses.py`)
 ├── CommandError              base of the errors of products' commands; has the command's exit code
@@ -55,6 +56,7 @@ __all__ = [
     "CommandError",
     "IllegalMove",
     "LeaseLost",
+    "NotOwnFile",
     "OutcomeError",
     "OutcomeUnknown",
     "PauseRequested",
@@ -162,6 +164,13 @@ class StepPruned(UnknownStep):
 
 class AgentModuleError(UsageError):
     """The agent module is missing, cannot be imported, or offers nothing to run."""
+
+
+class NotOwnFile(UsageError):
+    """A file is not used, because somebody else could have written it, or it is no plain file.
+
+    The text says why and what to do, in two sentences, to follow "cannot read FILE: ".
+    """
 
 
 class AnotherSQLite(UsageError):

@@ -12,6 +12,9 @@ import binascii
 import json
 from typing import TYPE_CHECKING
 
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import read_own_file, read_plain_file
+
 from loom_ops._audit.chain import AuditHead
 from loom_ops._errors import AuditError
 
@@ -31,7 +34,7 @@ def sign_head(head: AuditHead, key: Path) -> str:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
-        private = load_pem_private_key(_read(key), password=None)
+        private = load_pem_private_key(_read(key, is_own=True), password=None)
     except (ValueError, TypeError) as exc:
         raise AuditError(f"cannot sign: {key} is not a private key in PEM without a password.") from exc
     if not isinstance(private, Ed25519PrivateKey):
@@ -55,7 +58,7 @@ def verified_head(signed: Path, key: Path) -> AuditHead:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
-        public = load_pem_public_key(_read(key))
+        public = load_pem_public_key(_read(key, is_own=True))
     except ValueError as exc:
         raise AuditError(f"cannot verify: {key} is not a public key in PEM.") from exc
     if not isinstance(public, Ed25519PublicKey):
@@ -77,8 +80,11 @@ def _text(head: AuditHead) -> bytes:
     return f"loom-ops audit head {head}".encode()
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, *, is_own: bool = False) -> bytes:
+    """Read a file; a key that others can write would make their signatures valid."""
     try:
-        return path.read_bytes()
+        return read_own_file(path) if is_own else read_plain_file(path)
+    except NotOwnFile as exc:
+        raise AuditError(f"cannot read {path}: {exc}") from exc
     except OSError as exc:
         raise AuditError(f"cannot read {path}: {(exc.strerror or str(exc)).lower()}.") from exc

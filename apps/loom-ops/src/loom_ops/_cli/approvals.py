@@ -128,18 +128,18 @@ def approvals(*, run_id: str | None, every: bool, db: str, output: Output | None
         return
     for row in found:
         policy = row["policy"]
-        write_line(f"{request_name(row)}  {row['status']}  {final_text(row)}")
-        write_line(f"    why   {row['reason']}")
-        write_line(f"    who   {policy.get('group')}, requested by {policy.get('requester')}")
+        write_line(f"{request_name(row)}  {row['status']}  {final_text(row)}", keep_lines=False)
+        write_line(f"    why   {row['reason']}", keep_lines=False)
+        write_line(f"    who   {policy.get('group')}, requested by {policy.get('requester')}", keep_lines=False)
         if row["expires_at"]:
-            write_line(f"    until {row['expires_at'][:16]}Z")
+            write_line(f"    until {row['expires_at'][:16]}Z", keep_lines=False)
         if row["status"] == "pending":
-            write_line(f"    hash  {row['final_hash'][: MIN_HASH + 4]}")
+            write_line(f"    hash  {row['final_hash'][: MIN_HASH + 4]}", keep_lines=False)
         for line in edit_lines(row):
-            write_line(f"    edit  {line}")
+            write_line(f"    edit  {line}", keep_lines=False)
         for decision in row["decisions"]:
             note = f": {decision['note']}" if decision["note"] else ""
-            write_line(f"    {decision['how']} by {decision['by']} ({decision['via']}){note}")
+            write_line(f"    {decision['how']} by {decision['by']} ({decision['via']}){note}", keep_lines=False)
 
 
 @click.command()

@@ -48,14 +48,14 @@ def explain(*, run_id: str, db: str, output: Output | None) -> None:
             team = [runs.explain(child["run_id"]).data for child in runs.children(run_id)]
             write_json({**explanation.data, "team": team}, chosen)
             return
-        write_line(f"{run_id}  {explanation.data['status']}  {explanation.data['summary']}")
+        write_line(f"{run_id}  {explanation.data['status']}  {explanation.data['summary']}", keep_lines=False)
         if not is_child(run_id) and is_run_of_loom_ops(explanation.data):
             for line in (*timeline_lines(runs, run_id), *status_lines(runs, run_id, command=command)):
-                write_line(line)
+                write_line(line, keep_lines=False)
             return
         width = max((len(what) for what, _, _ in explanation.lines()), default=0)
         for what, text, at in explanation.lines():
-            write_line(f"  {what:<{width}}  {text}  {at}".rstrip())
+            write_line(f"  {what:<{width}}  {text}  {at}".rstrip(), keep_lines=False)
 
 
 @click.command()

@@ -142,7 +142,7 @@ class Session:
         notify(self.site, self.database, runs, run_id, head)
         if self.output == "text":
             for line in status_lines(runs, run_id, command=self.command):
-                write_line(line)
+                write_line(line, keep_lines=False)
             write_error(f"audit head {head}")
         else:
             run = runs.get(run_id)

@@ -7,8 +7,9 @@ slots, and each slot has a pattern that the whole value must match.
 This is not a list of prefixes: `git -c alias.x=!id x` has more words than `git status`, so it
 matches nothing; neither do `--help`, `--` and any other option that no rule contains. A value
 that begins with `-` is refused even when its pattern would accept it, and so is one with a newline
-or another control character. The program is a name without a slash, looked up in the fixed folders
-of the rules, or an absolute path.
+or another character that is not seen (see `flow_xray.terminal`); `slot_values` has the other limits
+of values. The program is a name without a slash, looked up in the fixed folders of the rules, or an
+absolute path; nobody but the user and root may be able to write it (see `loom_runner.own_files`).
 
 Not covered: what an allowed program does with its arguments. `rules_file` reads the rules and
 refuses files that others may write.
@@ -19,17 +20,23 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from flow_xray.terminal import visible_line
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import check_own_path
+
+from loom_ops._commands.programs import is_interpreter
 from loom_ops._errors import CommandDeniedError
 from loom_ops._runbook.durations import format_duration
 from loom_ops._runbook.template import SLOT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from loom_ops._commands.slot_values import Param
     from loom_ops._runbook.model import Effect
 
 __all__ = ["DEFAULT_PATH", "Allowed", "Rule", "Rules", "argv_text"]
@@ -37,7 +44,6 @@ __all__ = ["DEFAULT_PATH", "Allowed", "Rule", "Rules", "argv_text"]
 DEFAULT_PATH: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 MAX_WORD_CHARACTERS: Final = 4_096
 MAX_SHOWN_CHARACTERS: Final = 200
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +53,26 @@ class Rule:
     Args:
         line: Its line in the file of the rules.
         argv: The template.
-        params: For each slot, the pattern that its whole value must match.
+        params: For each slot, the values that it may have.
         effect: `read` when the command changes nothing; only such commands run without an approval.
         timeout_s: The longest timeout that the command may have.
         environment: The variables of this process that it gets in addition to PATH, HOME, LANG,
             LC_ALL and TZ.
+        fixed_environment: The variables whose values the rule gives.
+        unsafe: Why the rule may do what rules must not: its program executes a slot, or it gets a
+            variable that may change which code runs. Empty: it may not.
         folder: Its working directory, below the workspace.
     """
 
     line: int
     argv: tuple[str, ...]
-    params: Mapping[str, re.Pattern[str]]
+    params: Mapping[str, Param]
     effect: Effect
     timeout_s: float
     environment: tuple[str, ...] = ()
     folder: str = "."
+    fixed_environment: Mapping[str, str] = field(default_factory=dict)
+    unsafe: str = ""
 
     def matches(self, argv: Sequence[str]) -> bool:
         """Return whether a command has exactly this form."""
@@ -69,6 +80,18 @@ class Rule:
             return False
         seen: dict[str, str] = {}
         return all(self._word_matches(template, word, seen) for template, word in zip(self.argv, argv, strict=True))
+
+    def open_values(self, argv: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield slot and value of each word, or part of a word after `=`, `:` or `,`, that the rule
+        leaves to whoever asks for the command.
+        """
+        for template, word in zip(self.argv, argv, strict=True):
+            slot = SLOT.search(template)
+            if slot is None or self.params[slot[1]].may_name_programs:
+                continue
+            before, after = template[: slot.start()], template[slot.end() :]
+            if (not before or before[-1] in "=:,") and SLOT.search(after) is None:
+                yield slot[1], word[len(before) : len(word) - len(after)]
 
     def could_match(self, template: Sequence[str]) -> bool:
         """Return whether some inputs could make an argv with slots match.
@@ -93,7 +116,7 @@ class Rule:
             return False
         for number, slot in enumerate(slots):
             value = found[f"slot_{number}"]
-            if value.startswith("-") or not self.params[slot].fullmatch(value) or seen.setdefault(slot, value) != value:
+            if not self.params[slot].accepts(value) or seen.setdefault(slot, value) != value:
                 return False
         return True
 
@@ -103,10 +126,13 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """A command that may be started: its rule, and the file of its program."""
+    """A command that may be started: its rule, its program as it is started, and the file that this
+    is after links.
+    """
 
     rule: Rule
     program: str
+    file: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +168,10 @@ class Rules:
         """
         shown = argv_text(argv)
         for word in argv:
-            if len(word) > MAX_WORD_CHARACTERS or _CONTROL.search(word):
+            if len(word) > MAX_WORD_CHARACTERS or visible_line(word) != word:
                 raise CommandDeniedError(
                     f"cannot start {shown}: a word is longer than {MAX_WORD_CHARACTERS} characters or contains a "
-                    "control character."
+                    "control character or another that is not seen."
                 )
         rule = self.rule_for(argv)
         if rule is None:
@@ -162,9 +188,21 @@ class Rules:
                 f"cannot start {shown}: its timeout of {format_duration(timeout_s)} is longer than the "
                 f"{format_duration(rule.timeout_s)} of {self.source} line {rule.line}. Use a shorter one."
             )
-        return Allowed(rule, self._program(argv[0], shown))
+        for slot, value in rule.open_values(argv):
+            if value and "/" not in value and shutil.which(value, path=os.pathsep.join(self.path)) is not None:
+                raise CommandDeniedError(
+                    f"cannot start {shown}: {value!r} is the name of a program, which {self.source} line {rule.line} "
+                    f"does not mean by {{{slot}}}. List the values in its pattern ('api|web'), or add may: [program]."
+                )
+        program, file = self._program(argv[0], shown)
+        if any(SLOT.search(word) for word in rule.argv) and not rule.unsafe and is_interpreter(str(file)):
+            raise CommandDeniedError(
+                f"cannot start {shown}: {argv[0]} is {file}, which would execute the value of a slot. Allow a script "
+                "by its absolute path instead."
+            )
+        return Allowed(rule, program, file)
 
-    def _program(self, name: str, shown: str) -> str:
+    def _program(self, name: str, shown: str) -> tuple[str, Path]:
         if name.startswith("/"):
             found = name if os.access(name, os.X_OK) and Path(name).is_file() else None
         else:
@@ -174,7 +212,10 @@ class Rules:
                 f"cannot start {shown}: there is no program {name!r} in {os.pathsep.join(self.path)}. "
                 "Install it, or correct the rule."
             )
-        return found
+        try:
+            return found, check_own_path(found)
+        except (OSError, NotOwnFile) as exc:
+            raise CommandDeniedError(f"cannot start {shown}: {exc}") from exc
 
 
 def argv_text(argv: Sequence[str]) -> str:

@@ -7,22 +7,29 @@ Commands are off unless `LOOM_OPS_ALLOW_SHELL=1` is set *and* the file exists:
         params: {service: "api|web"}
         effect: write
         timeout: 300s
-        env: [KUBECONFIG]
+        env: {KUBECONFIG: /etc/ops/kubeconfig}
 
-A file that others may write is refused, because they could allow anything. So is an interpreter
-(`sh`, `python`, `env`, `xargs`...) as the program of a rule with a slot, because its argument could
-be a program.
+A file that others may write is refused, because they could allow anything (see
+`loom_runner.own_files`). So are, unless the rule says why in `unsafe`: an interpreter (`sh`,
+`python`, `env`, `xargs`...) as the program of a rule with a slot, because its argument could be a
+program; a slot with an open pattern as a word of a program that reads commands (`git`, `docker`,
+`sed`...); a variable that may change which code runs. A pattern that matches more than plain values
+says so in `may` (see `slot_values`).
 """
 
 from __future__ import annotations
 
 import os
 import re
-import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import read_own_file
 
 from loom_ops._commands.allow_rules import DEFAULT_PATH, Rule, Rules
+from loom_ops._commands.programs import executes_its_words, is_data_variable, is_interpreter, is_loader_variable
+from loom_ops._commands.slot_values import KINDS, Param, too_wide
 from loom_ops._errors import RulesError
 from loom_ops._runbook.durations import parse_duration
 from loom_ops._runbook.template import SLOT, scalar_text
@@ -36,19 +43,13 @@ if TYPE_CHECKING:
 __all__ = ["ALLOW_VARIABLE", "load_rules", "parse_rules"]
 
 ALLOW_VARIABLE: Final = "LOOM_OPS_ALLOW_SHELL"
-MAX_BYTES: Final = 1_000_000
 DEFAULT_TIMEOUT_S: Final = 300.0
 
-_RULE_KEYS: Final = {"argv", "params", "effect", "timeout", "env", "cwd", "note"}
+_RULE_KEYS: Final = {"argv", "params", "effect", "timeout", "env", "cwd", "note", "unsafe"}
+_PARAM_KEYS: Final = {"pattern", "may"}
 _FILE_KEYS: Final = {"allow", "path"}
-_INTERPRETERS: Final = re.compile(
-    r"(ba|da|z|k|c|tc|fi)?sh|env|xargs|nohup|nice|timeout|setsid|stdbuf|watch|time|sudo|doas|su|chroot|ssh|eval|exec|"
-    r"(python|perl|ruby|node|php|lua|tclsh|awk|gawk|mawk|nawk|osascript|pwsh|busybox)[0-9.]*|find|parallel|script|expect|make"
-)
+_PROGRAM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]*")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LOADER_VARIABLES: Final = re.compile(
-    r"LD_.*|DYLD_.*|BASH_ENV|ENV|IFS|PATH|PYTHON.*|PERL5?.*|RUBY.*|NODE_OPTIONS|GIT_.*|EDITOR|PAGER"
-)
 
 
 def load_rules(file: Path, *, environment: Mapping[str, str] | None = None) -> Rules:
@@ -64,27 +65,13 @@ def load_rules(file: Path, *, environment: Mapping[str, str] | None = None) -> R
     if environment.get(ALLOW_VARIABLE) != "1":
         raise RulesError(f"cannot start commands: they are off. Set {ALLOW_VARIABLE}=1 to allow those of {file}.")
     try:
-        with file.open("rb") as opened:
-            status = os.fstat(opened.fileno())
-            content = opened.read(MAX_BYTES + 1)
+        content = read_own_file(file)
+    except NotOwnFile as exc:
+        raise RulesError(f"cannot start commands: {exc}") from exc
     except OSError as exc:
         raise RulesError(
             f"cannot start commands: {file}: {(exc.strerror or str(exc)).lower()}. Write the allow rules there."
         ) from exc
-    if not stat.S_ISREG(status.st_mode) or len(content) > MAX_BYTES:
-        raise RulesError(
-            f"cannot start commands: {file} is not a plain file of at most {MAX_BYTES:,} bytes. "
-            "Write the allow rules there."
-        )
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or status.st_uid not in (0, os.geteuid()):
-        raise RulesError(f"cannot start commands: others can write {file}. Run chmod go-w {file}, and own it.")
-    folder = file.resolve().parent
-    mode = folder.stat().st_mode
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise RulesError(
-            f"cannot start commands: others can replace {file}, because anyone can write to its folder. "
-            f"Run chmod o-w {folder}."
-        )
     try:
         text = content.decode()
     except UnicodeDecodeError as exc:
@@ -118,6 +105,9 @@ def _rule(entry: object, source: str) -> Rule:
         raise RulesError(f"cannot start commands: a rule in {source} is {entry!r}. Write - argv: [program, word, ...].")
     _check_keys(entry, _RULE_KEYS, source)
     argv = _argv(entry, source)
+    unsafe = entry.get("unsafe", "")
+    if not isinstance(unsafe, str) or ("unsafe" in entry and not unsafe.strip()):
+        raise _error(source, entry.line, "unsafe is not a reason", "Write unsafe: why this is meant")
     effect = entry.get("effect", "write")
     if effect not in ("read", "write"):
         raise _error(source, entry.line, f"the effect {effect!r} is unknown", "Write effect: read or effect: write")
@@ -128,11 +118,13 @@ def _rule(entry: object, source: str) -> Rule:
     return Rule(
         line=entry.line,
         argv=argv,
-        params=_params(entry, argv, source),
+        params=_params(entry, argv, source, is_unsafe=bool(unsafe)),
         effect=cast("Effect", effect),
         timeout_s=timeout_s,
-        environment=_variables(entry, source),
+        environment=_variables(entry, source, is_unsafe=bool(unsafe)),
         folder=_folder(entry, source),
+        fixed_environment=_fixed_variables(entry, source, is_unsafe=bool(unsafe)),
+        unsafe=unsafe,
     )
 
 
@@ -145,40 +137,82 @@ def _argv(entry: Keys, source: str) -> tuple[str, ...]:
     if SLOT.search(program) or ("/" in program.lstrip("/") and not program.startswith("/")) or not program:
         fix = "Write its name, or its absolute path"
         raise _error(source, entry.line, f"the program {program!r} is not fixed", fix)
+    is_name = _PROGRAM.fullmatch(program) is not None
+    is_path = program.startswith("/") and os.path.normpath(program) == program and program.strip("/") != ""
+    if not is_name and (not is_path or program.startswith("//")):
+        raise _error(source, entry.line, f"the program {program!r} is no name and no absolute path", "Correct it")
     return words
 
 
-def _params(entry: Keys, argv: tuple[str, ...], source: str) -> dict[str, re.Pattern[str]]:
+def _params(entry: Keys, argv: tuple[str, ...], source: str, *, is_unsafe: bool) -> dict[str, Param]:
     params = entry.get("params") or {}
     if not isinstance(params, dict):
         raise _error(source, entry.line, "params is not a mapping", "Write params: {name: pattern}")
     slots = {slot for word in argv for slot in SLOT.findall(word)}
-    if slots and _INTERPRETERS.fullmatch(Path(argv[0]).name):
-        fix = "Allow a script by its absolute path instead"
+    if slots and not is_unsafe and is_interpreter(argv[0]):
+        fix = "Allow a script by its absolute path instead, or write why in unsafe"
         raise _error(source, entry.line, f"{argv[0]} would execute the value of a slot", fix)
     patterns = {}
     for slot in sorted(slots | params.keys()):
         if slot not in slots:
             raise _error(source, entry.line, f"params has {slot!r}, which argv does not use", "Remove it")
-        pattern = params.get(slot)
-        if not isinstance(pattern, str) or not pattern:
-            raise _error(source, entry.line, f"{{{slot}}} has no pattern", f"Write params: {{{slot}: 'api|web'}}")
-        try:
-            patterns[slot] = re.compile(pattern, re.ASCII)
-        except re.error as exc:
-            text = f"the pattern of {{{slot}}} is not a regular expression ({exc})"
-            raise _error(source, entry.line, text, "Correct it") from exc
+        patterns[slot] = _param(params.get(slot), slot, entry.line, source)
+    risky = [word for word in argv[1:] if (slot := SLOT.fullmatch(word)) and not patterns[slot[1]].is_closed]
+    if risky and not is_unsafe and executes_its_words(argv[0]):
+        text = f"{argv[0]} may execute what it reads as {risky[0]}"
+        raise _error(source, entry.line, text, "List the values in its pattern ('api|web'), or write why in unsafe")
     return patterns
 
 
-def _variables(entry: Keys, source: str) -> tuple[str, ...]:
+def _param(value: Any, slot: str, line: int, source: str) -> Param:
+    may: Any = []
+    if isinstance(value, Keys):
+        _check_keys(value, _PARAM_KEYS, source)
+        value, may = value.get("pattern"), value.get("may", [])
+    if not isinstance(value, str) or not value:
+        raise _error(source, line, f"{{{slot}}} has no pattern", f"Write params: {{{slot}: 'api|web'}}")
+    if not isinstance(may, list) or not all(each in KINDS for each in may):
+        raise _error(source, line, f"may of {{{slot}}} is not a list of kinds", f"Known: {', '.join(KINDS)}")
+    try:
+        pattern = re.compile(value, re.ASCII)
+    except (re.error, RecursionError, OverflowError) as exc:
+        text = f"the pattern of {{{slot}}} is not a regular expression ({exc})"
+        raise _error(source, line, text, "Correct it") from exc
+    found = too_wide(pattern, frozenset(may))
+    if found is not None:
+        text = f"the pattern of {{{slot}}} also matches {found[1]!r}"
+        fix = f"List the values ('api|web'), write a narrower pattern, or add may: [{found[0]}]"
+        raise _error(source, line, text, fix)
+    return Param(pattern, frozenset(may))
+
+
+def _variables(entry: Keys, source: str, *, is_unsafe: bool) -> tuple[str, ...]:
     names = entry.get("env") or []
+    if isinstance(names, dict):
+        return ()
     if not isinstance(names, list) or not all(isinstance(name, str) and _VARIABLE.fullmatch(name) for name in names):
-        raise _error(source, entry.line, "env is not a list of names", "Write env: [KUBECONFIG]")
-    risky = next((name for name in names if _LOADER_VARIABLES.fullmatch(name)), None)
-    if risky is not None:
-        raise _error(source, entry.line, f"{risky} changes which code runs", "Set it in a script instead")
+        raise _error(source, entry.line, "env is not a list of names", "Write env: [API_TOKEN]")
+    risky = next((name for name in names if not is_data_variable(name)), None)
+    if risky is not None and not is_unsafe:
+        verb = "changes" if is_loader_variable(risky) else "may be one that changes"
+        fix = f"Give its value here (env: {{{risky}: value}}), or write why in unsafe"
+        raise _error(source, entry.line, f"{risky} {verb} which code runs", fix)
     return tuple(names)
+
+
+def _fixed_variables(entry: Keys, source: str, *, is_unsafe: bool) -> dict[str, str]:
+    values = entry.get("env") or []
+    if not isinstance(values, dict):
+        return {}
+    fixed = {
+        name: value for name, value in values.items() if isinstance(value, (str, int)) and _VARIABLE.fullmatch(name)
+    }
+    if fixed.keys() != values.keys() or any(SLOT.search(scalar_text(value)) for value in fixed.values()):
+        raise _error(source, entry.line, "env is not a mapping of names to fixed values", "Write env: {NAME: value}")
+    loader = next((name for name in fixed if name.upper().startswith(("LD_", "DYLD_"))), None)
+    if loader is not None and not is_unsafe:
+        raise _error(source, entry.line, f"{loader} changes which code runs", "Write why in unsafe")
+    return {name: scalar_text(value) for name, value in fixed.items()}
 
 
 def _folder(entry: Keys, source: str) -> str:

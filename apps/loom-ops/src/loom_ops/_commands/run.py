@@ -100,12 +100,13 @@ async def run_command(
             f"cannot start {argv_text(argv)}: the step sets the variable {unlisted[0]!r}, which {rules.source} "
             f"line {allowed.rule.line} does not list in env."
         )
+    _check_open_values(allowed, rules, argv, folder)
     ended = await run_process(
         (allowed.program, *argv[1:]),
         folder=folder,
         timeout_s=timeout_s,
         max_output_bytes=MAX_OUTPUT_BYTES,
-        environment={"PATH": ":".join(rules.path), **values},
+        environment={"PATH": ":".join(rules.path), **allowed.rule.fixed_environment, **values},
         passed_on=(*_PASSED_ON, *allowed.rule.environment),
         limits=Limits(cpu_s=max(1, int(timeout_s) + 1)),
         grace_s=GRACE_S,
@@ -115,6 +116,16 @@ async def run_command(
         output += f"\n[stopped after {format_duration(timeout_s)}]"
     rule = f"{rules.source}:{allowed.rule.line}"
     return CommandResult(tuple(argv), ended.exit_code, output, ended.is_truncated, ended.duration_ms, rule)
+
+
+def _check_open_values(allowed: Allowed, rules: Rules, argv: Sequence[str], folder: Path) -> None:
+    for slot, value in allowed.rule.open_values(argv):
+        if value and "path" not in allowed.rule.params[slot].may and (folder / value).is_file():
+            raise CommandDeniedError(
+                f"cannot start {argv_text(argv)}: {value!r} is a file in the folder of the command, which "
+                f"{rules.source} line {allowed.rule.line} does not mean by {{{slot}}}. List the values in its pattern "
+                "('api|web'), or add may: [path]."
+            )
 
 
 def _folder(allowed: Allowed, rules: Rules, argv: Sequence[str], workspace: Path) -> Path:

@@ -13,6 +13,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import read_plain_file
+
 from loom_ops._errors import LoomOpsError
 from loom_ops._runbook.template import SECRET
 
@@ -84,7 +87,9 @@ class Vault:
             fix = f"Write it to {source.location}"
             try:
                 path = self._root / Path(source.location).expanduser()
-                value = path.read_bytes()[: _MAX_BYTES + 1].decode().strip("\r\n")
+                value = read_plain_file(path).decode().strip("\r\n")
+            except NotOwnFile as exc:
+                raise LoomOpsError(f"cannot use the secret {name!r}: {exc}") from exc
             except (OSError, UnicodeDecodeError) as exc:
                 why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
                 raise LoomOpsError(f"cannot use the secret {name!r}: {source.location}: {why}. {fix}.") from exc

@@ -16,6 +16,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import read_plain_file
+
 from loom_ops._errors import LoomOpsError, RunbookError
 from loom_ops._runbook.body import read_body
 from loom_ops._runbook.draft import Draft
@@ -83,7 +86,11 @@ def read_text(path: Path, shown: str) -> str:
         LoomOpsError: It does not exist, is not readable, too large or not text.
     """
     try:
-        data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else None
+        data = None if path.stat().st_size > MAX_BYTES and path.is_file() else read_plain_file(path)
+    except NotOwnFile as exc:
+        if path.is_dir():
+            raise LoomOpsError(f"cannot read {shown}: it is a folder. Name a Markdown file in it.") from exc
+        raise LoomOpsError(f"cannot read {shown}: {exc}") from exc
     except IsADirectoryError as exc:
         raise LoomOpsError(f"cannot read {shown}: it is a folder. Name a Markdown file in it.") from exc
     except OSError as exc:

@@ -1,4 +1,8 @@
-"""A YAML mapping with the line of every key; duplicate keys and tags are refused."""
+"""A YAML mapping with the line of every key; duplicate keys and tags are refused.
+
+The text may come from anybody: before PyYAML builds anything, which it does by recursion, depth and
+number of its events are checked one by one.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from loom_ops._errors import Problem
 __all__ = ["Keys", "read_mapping"]
 
 _MAX_NODES = 10_000
+_MAX_DEPTH = 30
 
 
 class Keys(dict[str, Any]):
@@ -36,6 +41,7 @@ def read_mapping(text: str, first_line: int) -> tuple[Keys, list[Problem]]:
     empty = Keys()
     empty.lines, empty.line = {}, first_line
     try:
+        _check_events(text, first_line)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:
             return empty, []
@@ -53,14 +59,31 @@ def read_mapping(text: str, first_line: int) -> tuple[Keys, list[Problem]]:
     return value, []
 
 
-def _build(node: yaml.Node, first_line: int, seen: list[int]) -> Any:
-    """Build plain data from a node; references are followed, so their number is bounded."""
+def _check_events(text: str, first_line: int) -> None:
+    """Check depth and number of the events of YAML, without building anything."""
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        line = first_line + event.start_mark.line
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _MAX_DEPTH:
+            raise _BadYamlError(line, f"this is nested more than {_MAX_DEPTH} deep", "Write less in one value")
+        if number > 3 * _MAX_NODES:
+            raise _BadYamlError(line, f"this has more than {_MAX_NODES:,} nodes", "Write less")
+
+
+def _build(node: yaml.Node, first_line: int, seen: list[int], depth: int = 0) -> Any:
+    """Build plain data from a node; references are followed, so number and depth are bounded."""
     seen[0] += 1
     line = first_line + node.start_mark.line
+    if depth > _MAX_DEPTH:
+        raise _BadYamlError(line, f"this is nested more than {_MAX_DEPTH} deep", "Use no references")
     if seen[0] > _MAX_NODES:
         raise _BadYamlError(line, f"this has more than {_MAX_NODES} nodes", "Write less, and use no references")
     if isinstance(node, yaml.SequenceNode):
-        return [_build(item, first_line, seen) for item in node.value]
+        return [_build(item, first_line, seen, depth + 1) for item in node.value]
     if isinstance(node, yaml.MappingNode):
         keys = Keys()
         keys.lines, keys.line = {}, line
@@ -71,7 +94,7 @@ def _build(node: yaml.Node, first_line: int, seen: list[int]) -> Any:
                 raise _BadYamlError(key_line, f"the key {key!r} is not a word", "Put quotes around it")
             if key in keys:
                 raise _BadYamlError(key_line, f"the key {key!r} is given twice", "Keep one of them")
-            keys[key] = _build(value_node, first_line, seen)
+            keys[key] = _build(value_node, first_line, seen, depth + 1)
             keys.lines[key] = key_line
         return keys
     return _scalar(node, line)

@@ -6,6 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+from flow_xray.terminal import visible, visible_line
+
 from loom_ops._errors import LoomOpsError
 from loom_ops._team.outcomes import outcome_text
 
@@ -43,7 +45,7 @@ def postmortem_text(run_id: str, result: Mapping[str, Any], database: Path) -> s
         "",
         f"* Runbook: {_line(result['runbook'])}",
         f"* Requested by: {_line(result['requester'])}",
-        f"* Plan: {', '.join(result['plan'])} ({_line(result['reason'])})",
+        f"* Plan: {_line(', '.join(result['plan']))} ({_line(result['reason'])})",
         f"* Confirmed by the verifier: {'yes' if result['verified'] else 'no'}",
         "",
         "## What was done",
@@ -71,11 +73,12 @@ def postmortem_text(run_id: str, result: Mapping[str, Any], database: Path) -> s
         ),
         "",
     ]
-    return "\n".join(lines)
+    return visible("\n".join(lines))
 
 
 def _line(text: object) -> str:
-    return " ".join(str(text).split())
+    """Return text as one line of Markdown, in which it makes no link and no HTML."""
+    return visible_line(" ".join(str(text).split())).replace("](", "]\\(").replace("<", "\\<")
 
 
 def _cell(text: object) -> str:

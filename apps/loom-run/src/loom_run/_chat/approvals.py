@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
+from flow_xray.terminal import visible_line
 from loom_agents import check_arguments
 from loom_agents.cli import Request, request_name, requests_in_tree
 from loom_runner import LocalEngine, Runs, SQLiteStore, ToolFailed, ToolRegistry
 from loom_runner.cli_base import local_user, run_async
 
 from loom_run._errors import LoomRunError
-from loom_run._text import argument_text, printable
+from loom_run._text import argument_text
 
 Decision: TypeAlias = Literal["approve", "deny", "edit"]
 
@@ -122,7 +123,7 @@ def parse_arguments(text: str) -> dict[str, Any]:
 def request_label(request: Request) -> str:
     """Name a request as commands accept it, with its tool and main argument."""
     argument = argument_text(request["arguments"])
-    return printable(f"{request_name(request)} ({request['tool']} {argument})")
+    return visible_line(f"{request_name(request)} ({request['tool']} {argument})")
 
 
 def _has_ended(run: Mapping[str, Any]) -> bool:

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from flow_xray.terminal import visible_line
 from loom_agents import ChangeLog, Workspace
 from loom_runner import RunBusy, Runs, SQLiteStore
 from loom_runner.cli_base import write_error
 
 from loom_run._config.setup import undo_path
-from loom_run._text import printable
 
 _UNDONE = {"created": "removed", "changed": "restored", "deleted": "restored"}
 
@@ -33,7 +33,7 @@ def list_changes(store: SQLiteStore, run_id: str) -> Iterator[str]:
         write_error(_nothing_to_undo(run_id))
     for change in changes:
         files = ", ".join(f"{path} ({what})" for path, what in change.touched)
-        yield printable(f"{change.number}  {change.at}  {change.run_id}  {change.tool}  {files}")
+        yield visible_line(f"{change.number}  {change.at}  {change.run_id}  {change.tool}  {files}")
 
 
 def undo_changes(
@@ -72,7 +72,7 @@ def undo_changes(
         write_error(_nothing_to_undo(run_id))
     for change in undone:
         for path, what in change.touched:
-            yield printable(f"{path} {_UNDONE[what]} (change {change.number}, {change.tool})")
+            yield visible_line(f"{path} {_UNDONE[what]} (change {change.number}, {change.tool})")
 
 
 def _nothing_to_undo(run_id: str) -> str:

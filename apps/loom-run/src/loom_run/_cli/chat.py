@@ -241,9 +241,7 @@ def _report(turn: "Turn", command: _Drive, db: str, *, in_session: bool = False)
         write_json({"type": "result", **whole} if output == "jsonl" else whole, output)
     else:
         if turn.answer is not None and not streamed:
-            from loom_run._text import printable
-
-            write_line(printable(turn.answer) if is_terminal(sys.stdout) else turn.answer)
+            write_line(turn.answer)
         if in_session and turn.status == "answered":
             write_error(f"-- {usage_text(turn.state.usage)}")
         else:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from flow_xray.terminal import visible_line
 from loom_runner.cli_base import ExitCode, Output, choose_output, output_option, run_async, write_error, write_rows
 
 from loom_run._cli.options import DEFAULT_DB
@@ -56,11 +57,11 @@ def list_servers(*, mcp_config: str | None, workspace: Path | None, output: Outp
         "transport": lambda row: row["transport"] or "-",
         "calls": lambda row: row["effect"] or "write",
         "replaces": lambda row: ", ".join(row["replaces"]) or "-",
-        "where": lambda row: _safe(row["where"] or "cannot be used"),
+        "where": lambda row: visible_line(row["where"] or "cannot be used"),
     }
     write_rows(rows, columns, choose_output(output), empty="the file lists no servers")
     for line in (*config.problems.values(), *config.warnings):
-        write_error(_safe(line))
+        write_error(visible_line(line))
 
 
 @mcp.command()
@@ -93,16 +94,16 @@ def check(
         "state": lambda row: row["state"],
         "tools": lambda row: str(len(row["tools"])),
         "start": lambda row: f"{row['started_in_s']:.1f} s" if row["state"] == "ready" else "-",
-        "message": lambda row: _safe(row["info"] or row["reason"]),
+        "message": lambda row: visible_line(row["info"] or row["reason"]),
     }
     write_rows(rows, columns, style, empty="the file lists no servers")
     if style == "text":
         for row in rows if with_tools else []:
             for tool in row["tools"]:
                 marks = "reads" if tool["read_only"] else "idempotent" if tool["idempotent"] else "writes"
-                write_error(_safe(f"  {tool['name']}  [{marks}]  {tool['description']}"))
+                write_error(visible_line(f"  {tool['name']}  [{marks}]  {tool['description']}"))
         for problem in problems:
-            write_error(_safe(problem))
+            write_error(visible_line(problem))
     return ExitCode.FAILED if problems else ExitCode.DONE
 
 
@@ -149,9 +150,3 @@ def _config_file(mcp_config: str | None, workspace: Path | None) -> Path:
 
     folder = workspace or Path()
     return Path(load_settings(workspace).mcp_config or folder / MCP_FILE)
-
-
-def _safe(text: str) -> str:
-    from loom_run._text import printable
-
-    return printable(text)

@@ -6,12 +6,14 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
+from flow_xray.terminal import visible_line
 from loom_agents.mcp import BlobFolder, McpConfig, McpServers, pinned_tools, read_mcp_config
 from loom_runner.cli_base import write_error
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import read_own_file
 
 from loom_run._config.trust import TrustPrompt, trusted_files
 from loom_run._errors import LoomRunError
-from loom_run._text import printable
 
 __all__ = ["MCP_FILE", "find_mcp_file", "mcp_servers"]
 
@@ -44,7 +46,9 @@ def find_mcp_file(
         return None
     file = Path(named) if named else workspace / MCP_FILE
     try:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest = hashlib.sha256(read_own_file(file)).hexdigest()
+    except NotOwnFile as exc:
+        raise LoomRunError(f"cannot read {file}: {exc} Or give --mcp-config none.") from exc
     except OSError as exc:
         if not named:
             return None
@@ -84,5 +88,5 @@ def mcp_servers(file: Path | str | None, *, database: Path) -> McpServers:
     """
     config = McpConfig() if file is None else read_mcp_config(Path(file))
     for warning in config.warnings:
-        write_error(printable(f"{file}: {warning}"))
+        write_error(visible_line(f"{file}: {warning}"))
     return McpServers(config, blobs=BlobFolder(database.with_name(f"{database.name}-blobs")))

@@ -17,11 +17,13 @@ import difflib
 import hashlib
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import decode_toml, read_own_file
 
 from loom_run._errors import LoomRunError
 
@@ -127,15 +129,17 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, int], str]:
     nothing.
     """
     try:
-        data = file.read_bytes()
+        data = read_own_file(file)
+    except NotOwnFile as exc:
+        raise LoomRunError(f"cannot read {file}: {exc}") from exc
     except (FileNotFoundError, NotADirectoryError):
         return {}, {}, ""
     except OSError as exc:
         raise LoomRunError(f"cannot read {file}: {(exc.strerror or str(exc)).lower()}.") from exc
     try:
         text = data.decode()
-        whole = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        whole = decode_toml(data)
+    except ValueError as exc:
         raise LoomRunError(f"cannot read {file}: it is not TOML: {str(exc).lower()}. Correct it.") from exc
     values: dict[str, Any] = {}
     for name, value in whole.items():

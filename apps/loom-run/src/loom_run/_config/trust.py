@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from flow_xray.terminal import visible_line
 from loom_runner.cli_base import write_error
+from loom_runner.own_files import read_own_file
 
 from loom_run._config.settings import Settings, user_folder
 from loom_run._errors import LoomRunError
-from loom_run._text import printable
 
 if TYPE_CHECKING:
     from loom_agents.trust import TrustedFiles
@@ -89,9 +90,9 @@ class TrustPrompt:
     def _ask(self, file: Path, what: str, *, is_known: bool) -> bool:
         changed = " It has changed since you trusted it." if is_known else ""
         write_error(f"{file} would {what}.{changed}")
-        lines = file.read_text(errors="replace").split("\n")
+        lines = read_own_file(file).decode(errors="replace").split("\n")
         for line in lines[:_MAX_SHOWN_LINES]:
-            write_error(f"  | {printable(line)}")
+            write_error(f"  | {visible_line(line)}")
         if len(lines) > _MAX_SHOWN_LINES:
             write_error(f"  | ... ({len(lines) - _MAX_SHOWN_LINES} more lines)")
         return click.confirm("Trust this file?", default=False, err=True)

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from flow_xray.terminal import visible_line
 from loom_agents.cli import Request, argument_difference, edit_notes, final_arguments
 from loom_runner.cli_base import Output, plural, styled_status, write_line, write_rows
 
 from loom_run._chat.approvals import request_label
-from loom_run._text import printable
 
 MAX_SHOWN_LINES = 40
 
@@ -26,7 +26,7 @@ def preview(tool: str, arguments: Mapping[str, Any]) -> list[str]:
             lines = message.splitlines()
         case _:
             lines = json.dumps(dict(arguments), ensure_ascii=False, indent=2).splitlines()
-    shown = [printable(line) for line in lines[:MAX_SHOWN_LINES]]
+    shown = [visible_line(line) for line in lines[:MAX_SHOWN_LINES]]
     omitted = len(lines) - len(shown)
     return [*shown, f"... {plural(omitted, 'more line')}"] if omitted else shown
 
@@ -55,7 +55,7 @@ def _lines(requests: Sequence[Request]) -> Iterable[str]:
             yield f"    edit {line}"
         for decision in request["decisions"]:
             note = f": {decision['note']}" if decision["note"] else ""
-            yield printable(f"    {decision['how']} by {decision['by']} ({decision['via']}) {decision['at']}{note}")
+            yield visible_line(f"    {decision['how']} by {decision['by']} ({decision['via']}) {decision['at']}{note}")
 
 
 def _signed(sign: str, text: str) -> list[str]:

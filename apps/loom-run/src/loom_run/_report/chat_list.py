@@ -10,7 +10,6 @@ from loom_runner.cli_base import Output, shorten, styled_status, write_rows
 
 from loom_run._chat.turn import chat_state, chat_status
 from loom_run._errors import LoomRunError
-from loom_run._text import printable
 
 
 def write_chats(store: SQLiteStore, output: Output) -> None:
@@ -21,7 +20,7 @@ def write_chats(store: SQLiteStore, output: Output) -> None:
         "turns": lambda row: str(row["turn"]),
         "steps": lambda row: str(row["step_index"]),
         "updated": lambda row: _local_time(row["updated_at"]),
-        "last message": lambda row: printable(shorten(row["message"] or "", 200)),
+        "last message": lambda row: shorten(row["message"] or "", 200),
     }
     write_rows(_chats(store), columns, output, empty="no chats yet. Start one: loom-run chat ...")
 

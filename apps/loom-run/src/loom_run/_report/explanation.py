@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from flow_xray.terminal import visible_line
 from loom_agents import INPUT_SIGNAL, MESSAGE_SIGNAL, MessageFormatError
 from loom_runner import Runs, SQLiteStore
 from loom_runner.cli_base import Output, plural, shorten, styled_status, write_error, write_json, write_line
@@ -15,7 +16,6 @@ from loom_run._chat.turn import chat_state, chat_status
 from loom_run._errors import LoomRunError
 from loom_run._report.approvals import decision_text
 from loom_run._report.turn_ending import with_limit_option
-from loom_run._text import printable
 
 
 def write_explanation(store: SQLiteStore, run_id: str, output: Output, *, again: str, resume: str) -> None:
@@ -29,7 +29,7 @@ def write_explanation(store: SQLiteStore, run_id: str, output: Output, *, again:
     rows += [("approval", line, "") for line in map(_decisions, explanation.data["approvals"])]
     if explanation.data["status"] == "answered":
         rows.append(("answer", explanation.data["result"], ""))
-    lines = [(what, printable(_in_chat_terms(text)), at) for what, text, at in rows]
+    lines = [(what, visible_line(_in_chat_terms(text)), at) for what, text, at in rows]
     wide = max((len(what) for what, _, _ in lines), default=0)
     longest = max((len(text) for _, text, at in lines if at), default=0)
     write_line(f"{run_id}  {styled_status(explanation.data['status'])}  {explanation.data['summary']}")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
+from flow_xray.terminal import visible, visible_json
 from loom_agents import AssistantMessage, SummaryMessage, ToolMessage, UserMessage, script_of
 from loom_runner.cli_base import plural
 
@@ -18,10 +19,10 @@ def export_chat(turn: Turn, form: Form) -> str:
     if form == "json":
         messages = turn.state.to_json()["conversation"]["messages"]
         whole = turn.to_json() | {"messages": messages, "setup": dict(turn.state.setup)}
-        return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
+        return visible_json(json.dumps(whole, ensure_ascii=False, indent=2)) + "\n"
     if form == "script":
-        return json.dumps(script_of(turn.state.messages), ensure_ascii=False, indent=2) + "\n"
-    return "\n\n".join(_parts(turn)) + "\n"
+        return visible_json(json.dumps(script_of(turn.state.messages), ensure_ascii=False, indent=2)) + "\n"
+    return visible("\n\n".join(_parts(turn))) + "\n"
 
 
 def _parts(turn: Turn) -> Iterator[str]:

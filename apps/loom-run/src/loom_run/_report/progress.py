@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+from flow_xray.terminal import VisibleStream, visible_line
 from loom_runner import RunEvent
 from loom_runner.cli_base import Output, duration, plural, shorten, terminal_width, write_error, write_json
 from loom_runner.run_ids import child_name
 
-from loom_run._text import printable, result_text, tool_line
+from loom_run._text import result_text, tool_line
 
 
 class Progress:
@@ -30,6 +31,7 @@ class Progress:
         self._started: set[str] = set()
         self._root: str | None = None
         self._at_line_start = True
+        self._model_text = VisibleStream()
         self.has_streamed = False
 
     def __call__(self, event: RunEvent) -> None:
@@ -60,18 +62,19 @@ class Progress:
             write_json({"type": "note", "text": text}, "jsonl")
             return
         self.end_line()
-        write_error(printable(text))
+        write_error(text)
 
     def end_line(self) -> None:
         """End a line that was streamed."""
-        if not self._at_line_start:
-            click.echo()
+        rest = self._model_text.end()
+        if rest or not self._at_line_start:
+            click.echo(rest)
         self._at_line_start = True
         self.has_streamed = False
 
     def _stream(self, text: str) -> None:
         if self._is_live and text:
-            click.echo(printable(text), nl=False)
+            click.echo(self._model_text.feed(text), nl=False)
             self._at_line_start = text.endswith("\n")
             self.has_streamed = True
 
@@ -96,16 +99,16 @@ class Progress:
             messages = plural(data["event"]["messages"], "message")
             return f"{self._who(event)}  summarizing {messages} of a long conversation"
         if event.kind == "emitted" and data["event"]["type"] == "tools_changed":
-            return printable(_changed_tools(data["event"]))
+            return visible_line(_changed_tools(data["event"]))
         if event.kind == "attempt_failed" and data["retry_in_s"] is not None:
             error = data["error"]
             wait = duration(data["retry_in_s"] * 1_000_000)
-            return printable(f"  {error['type']}: {shorten(error['message'], 120)}; trying again in {wait}")
+            return visible_line(f"  {error['type']}: {shorten(error['message'], 120)}; trying again in {wait}")
         return None
 
     def _who(self, event: RunEvent) -> str:
         """Return the prefix with the agent's name; empty for the agent that the user talks with."""
-        return "" if event.run_id == self._root else printable(f"  {child_name(event.run_id):<12}  ")
+        return "" if event.run_id == self._root else visible_line(f"  {child_name(event.run_id):<12}  ")
 
     def _tool_line(self, run_id: str, data: Mapping[str, Any]) -> str:
         arguments = self._arguments.get((run_id, data["key"]))
@@ -117,7 +120,7 @@ class Progress:
         is_denied = data["error"]["category"] in {"denied", "approval_expired"}
         result, time = ("denied", "") if is_denied else ("failed", time)
         line = tool_line(data["name"], arguments, result, time, width=_width())
-        return f"{line}\n    {printable(shorten(data['error']['message'], _width() - 4))}"
+        return f"{line}\n    {visible_line(shorten(data['error']['message'], _width() - 4))}"
 
 
 def _changed_tools(event: Mapping[str, Any]) -> str:

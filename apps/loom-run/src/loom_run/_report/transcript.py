@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+from flow_xray.terminal import visible_line
 from loom_agents import AssistantMessage, SummaryMessage, ToolMessage
 from loom_runner import SQLiteStore
 from loom_runner.cli_base import Output, plural, shorten, write_json, write_line
 
 from loom_run._chat.conversation import Conversation
 from loom_run._report.turn_ending import usage_text
-from loom_run._text import argument_text, printable, result_text
+from loom_run._text import argument_text, result_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,14 +32,14 @@ def write_transcript(store: SQLiteStore, run_id: str, output: Output) -> None:
             what = argument_text(arguments.get(message.call_id, {}))
             success = message.outcome == "success"
             result = result_text(message.name, message.payload) if success else f"{message.outcome}: {message.payload}"
-            write_line(printable(f"  {message.name}  {shorten(what, 60)}  {shorten(result, 200)}".rstrip()))
+            write_line(visible_line(f"  {message.name}  {shorten(what, 60)}  {shorten(result, 200)}".rstrip()))
         elif isinstance(message, AssistantMessage):
             arguments |= {call.id: call.arguments for call in message.tool_calls}
             if message.text:
-                write_line(printable(message.text))
+                write_line(message.text)
         elif isinstance(message, SummaryMessage):
             earlier = plural(message.replies, "earlier reply", "earlier replies")
-            write_line(printable(f"[summary of {earlier}] {message.text}"))
+            write_line(f"[summary of {earlier}] {message.text}")
         else:
-            write_line(printable(f"> {message.text}"))
+            write_line(f"> {message.text}")
     write_line(f"-- {turn.status}, {plural(turn.step_index, 'step')}, {usage_text(turn.state.total_usage)}")

@@ -1,12 +1,12 @@
 """Describe in one line how a turn ended, and the next command."""
 
+from flow_xray.terminal import visible
 from loom_agents import Usage
 from loom_runner.cli_base import plural, shorten
 
 from loom_run._chat.approvals import request_label
 from loom_run._chat.turn import Turn
 from loom_run._report.approvals import preview
-from loom_run._text import printable
 
 
 def ending(turn: Turn, *, again: str, resume: str) -> str:
@@ -26,11 +26,11 @@ def ending(turn: Turn, *, again: str, resume: str) -> str:
         return f"{name} stopped: {turn.limit}.  Resume: {with_limit_option(resume, turn)}"
     if turn.status == "failed" and turn.error is not None:
         error = f"{turn.error['type']}: {shorten(turn.error['message'], 300)}"
-        return printable(f"{name} failed in step {turn.step_index}: {error}  Try again: {resume}")
+        return visible(f"{name} failed in step {turn.step_index}: {error}  Try again: {resume}")
     if turn.status == "approval":
         return _approvals_needed(turn, resume)
     if turn.status == "question":
-        return printable(f'{name} asks: {turn.question}\nAnswer: {again} "..."')
+        return visible(f'{name} asks: {turn.question}\nAnswer: {again} "..."')
     if turn.status == "waiting" and "doubt" in (turn.wait or {}):
         return f"{name} waits for a decision about a tool call in doubt: loom-runner doubts, then {resume}"
     if turn.status == "waiting" and turn.wait is not None and "children" in turn.wait:

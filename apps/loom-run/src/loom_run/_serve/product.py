@@ -16,7 +16,6 @@ from loom_run._chat.turn import chat_state, chat_status
 from loom_run._config.setup_change import SetupChange
 from loom_run._config.trust import TrustPrompt
 from loom_run._errors import LoomRunError
-from loom_run._text import printable
 
 __all__ = ["ServedChats"]
 
@@ -35,7 +34,7 @@ class _Relay:
 
     def note(self, text: str) -> None:
         """Show a notice to the person who runs the server."""
-        write_error(printable(text))
+        write_error(text)
 
 
 @dataclass(frozen=True, slots=True)

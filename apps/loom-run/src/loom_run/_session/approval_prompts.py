@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import click
+from flow_xray.terminal import visible_json
 from loom_agents.cli import Request
 from loom_runner import RunnerError
 from loom_runner.cli_base import run_async, write_error
@@ -17,7 +18,6 @@ from loom_run._config.setup_change import SetupChange
 from loom_run._errors import LoomRunError
 from loom_run._report.approvals import preview
 from loom_run._report.progress import Progress
-from loom_run._text import printable
 
 KEYS = "[y]es, [n]o, [e]dit, [a]lways in this run, [l]ater"
 
@@ -51,7 +51,7 @@ class ApprovalPrompts:
             self.progress.end_line()
             try:
                 if turn.question is not None:
-                    write_error(printable(turn.question))
+                    write_error(turn.question)
                     work = conversation.send(self._read_answer(), change, limits, options)
                 else:
                     rules = self._decide_all(turn, conversation)
@@ -115,7 +115,7 @@ class ApprovalPrompts:
                 decide(conversation.store, request, "edit", via="terminal", arguments=arguments, tools=tools)
 
     def _edit_arguments(self, request: Request) -> dict[str, Any] | None:
-        text = json.dumps(request["arguments"], ensure_ascii=False, indent=2)
+        text = visible_json(json.dumps(request["arguments"], ensure_ascii=False, indent=2))
         while True:
             edited = self.edit(text)
             if edited is None or edited.strip() == text.strip():

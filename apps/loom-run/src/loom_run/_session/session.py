@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from flow_xray.terminal import visible_line
 from loom_runner import RunnerError, Tool, ToolFailed
 from loom_runner.cli_base import ExitCode, Interrupted, plural, run_async, shorten, write_error
 
@@ -22,7 +23,6 @@ from loom_run._report.progress import Progress
 from loom_run._report.turn_ending import usage_text
 from loom_run._session.approval_prompts import ApprovalPrompts
 from loom_run._session.line_editor import MESSAGE_PROMPT, MORE_PROMPT
-from loom_run._text import printable
 
 __all__ = ["COMMANDS", "Session"]
 
@@ -110,7 +110,7 @@ class Session:
             write_error(str(exc))
         except (RunnerError, ToolFailed) as exc:
             self.progress.end_line()
-            write_error(printable(" ".join(str(exc).split())))
+            write_error(" ".join(str(exc).split()))
 
     async def _turn(self, text: str) -> Turn:
         text = text.encode("utf-8", "replace").decode()
@@ -158,7 +158,7 @@ class Session:
                 work = self.conversation.resume(self.change, self.limits, self.options)
                 self._finish(run_async(work, hint=RESUME_HINT), read)
             case _:
-                write_error(printable(f"there is no command {command}"))
+                write_error(f"there is no command {command}")
                 self._help()
 
     def _help(self) -> None:
@@ -191,16 +191,16 @@ class Session:
         for tool in tools:
             mark = "reads" if tool.read_only else "acts"
             summary = shorten(" ".join(tool.description.split()).partition(". ")[0], 100)
-            write_error(printable(f"  {tool.name:<{wide}}  {mark:<5}  {summary}"))
+            write_error(visible_line(f"  {tool.name:<{wide}}  {mark:<5}  {summary}"))
         for problem in problems:
-            write_error(printable(f"  {problem}"))
+            write_error(visible_line(f"  {problem}"))
         write_error(f"  {plural(len(tools), 'tool')}; in mode {setup.mode}")
 
     def _diff(self) -> None:
         run_id, store = self.conversation.run_id, self.conversation.store
         tool = self.conversation.tools().get("git_diff")
         diff = asyncio.run(tool.function())
-        write_error(printable(str(diff["output"]).rstrip()) or "no file differs from the last commit")
+        write_error(str(diff["output"]).rstrip() or "no file differs from the last commit")
         if diff["truncated"]:
             write_error("(the rest is omitted)")
         for line in list_changes(store, run_id):

@@ -14,10 +14,11 @@ from flow_xray._analysis.findings import Finding
 from flow_xray._analysis.stats import ModelRow, Stats
 from flow_xray._analysis.summary import summary_of
 from flow_xray._data.detail import detail_of
-from flow_xray._data.format import human_cost, human_duration, printable
+from flow_xray._data.format import human_cost, human_duration
 from flow_xray._data.span import Span
 from flow_xray._data.trace_data import TraceData
 from flow_xray._data.tree import SpanTree
+from flow_xray.terminal import visible_line
 
 _MAX_LINES: Final = 40
 _MAX_LEVELS: Final = 4
@@ -176,7 +177,7 @@ def _findings(tree: SpanTree, findings: Sequence[Finding]) -> list[str]:
 
 def code(text: str) -> str:
     """Return a text as one code span of Markdown, on one line and at most 300 characters long."""
-    line = printable(" ".join(text.split()))
+    line = visible_line(" ".join(text.split()))
     line = line if len(line) <= 300 else line[:299] + "…"
     ticks = "`" * (max((len(run) for run in re.findall(r"`+", line)), default=0) + 1)
     pad = " " if line[:1] == "`" or line[-1:] == "`" or not line else ""
@@ -191,7 +192,7 @@ def _fenced(text: str) -> Iterator[str]:
     fence = "`" * max(3, max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
     yield fence
     for line in text.splitlines():
-        yield printable(line)
+        yield visible_line(line)
     yield fence
 
 

@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Final
 
-from flow_xray._cli.base import DONE, FAILED, USAGE, Commands, print_output
+from flow_xray._cli.base import DONE, FAILED, USAGE, Commands, print_json, print_output
 from flow_xray._cli.rules import add_analysis_options, add_output, analyzed_trace
 
 _FAIL_ON: Final = ("error", "warning", "info", "never")
@@ -33,14 +33,14 @@ def _analyze(options: argparse.Namespace) -> int:
     analyzed = analyzed_trace(options)
     if analyzed is None:
         return USAGE
-    from flow_xray._data.format import printable
+    from flow_xray.terminal import visible_line
 
     _, findings = analyzed
     if options.output == "json":
-        print_output(json.dumps([each.as_json() for each in findings]))
+        print_json(json.dumps([each.as_json() for each in findings]))
     else:
         lines = [
-            printable(
+            visible_line(
                 f"{each.severity:8} {each.rule}: {each.message}" + (f"  [{each.span_id}]" if each.span_id else "")
             )
             for each in findings

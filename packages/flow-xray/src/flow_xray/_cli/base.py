@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from flow_xray._errors import TraceOutputError
+from flow_xray.terminal import visible, visible_json
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -67,7 +68,16 @@ def _wrapped(usage: str | None) -> str | None:
 
 
 def print_output(text: str) -> None:
-    """Print a line or more to stdout."""
+    """Print a line or more to stdout; what could command a terminal is shown."""
+    _print(visible(text))
+
+
+def print_json(text: str) -> None:
+    """Print JSON to stdout; what could command a terminal is escaped as JSON does."""
+    _print(visible_json(text))
+
+
+def _print(text: str) -> None:
     if sys.stdout is not None:  # None when the caller closed it
         try:
             sys.stdout.write(text + "\n")
@@ -80,7 +90,7 @@ def print_output(text: str) -> None:
 def print_error(message: str) -> None:
     """Print one line to stderr."""
     with suppress(OSError, AttributeError):  # a full or closed stderr must not cause a traceback
-        sys.stderr.write(message + "\n")
+        sys.stderr.write(visible(message) + "\n")
         sys.stderr.flush()
 
 

@@ -11,6 +11,7 @@ from flow_xray._cli.base import (
     USAGE,
     Commands,
     files_exist,
+    print_json,
     print_output,
     read_trace,
     sources_exist,
@@ -56,14 +57,17 @@ def _context(options: argparse.Namespace) -> int:
 
     found = coverage_of(read_trace(*options.file), options.source)
     if options.function is None:
-        print_output(json.dumps(found.as_json()) if options.output == "json" else "\n".join(_whole(found)))
+        if options.output == "json":
+            print_json(json.dumps(found.as_json()))
+        else:
+            print_output("\n".join(_whole(found)))
         return DONE
     functions = found.find(options.function)
     if not functions:
         return usage_error(_unknown(options.function, found))
     function, *others = functions
     if options.output == "json":
-        print_output(json.dumps({**_facts(found, function), "others": [each.id for each in others]}))
+        print_json(json.dumps({**_facts(found, function), "others": [each.id for each in others]}))
     else:
         print_output("\n".join(_one(found, function, others)))
     return DONE
@@ -146,12 +150,12 @@ def _facts(found: "SourceCoverage", function: "Function") -> "dict[str, Json]":
 
 
 def _listed(title: str, items: list[str], empty: str = "") -> list[str]:
-    from flow_xray._data.format import printable
+    from flow_xray.terminal import visible_line
 
     if not items:
         return [f"{title}: {empty}"] if empty else ([title] if ":" in title else [])
     left = [f"  … and {len(items) - _MAX_LISTED:,} more; --output json has all"] if len(items) > _MAX_LISTED else []
-    return [title, *(f"  {printable(item)}" for item in items[:_MAX_LISTED]), *left]
+    return [title, *(f"  {visible_line(item)}" for item in items[:_MAX_LISTED]), *left]
 
 
 def _state(node: "Node") -> str:

@@ -10,6 +10,7 @@ from flow_xray._cli.base import (
     add_prices,
     files_exist,
     print_error,
+    print_json,
     print_output,
     read_trace,
 )
@@ -49,5 +50,5 @@ def _export(options: argparse.Namespace) -> int:
     for note in notes_of(result):
         print_error(f"note: {note}")
     if options.out is None:
-        print_output(text.rstrip("\n"))
+        (print_output if options.to == "dot" else print_json)(text.rstrip("\n"))
     return DONE

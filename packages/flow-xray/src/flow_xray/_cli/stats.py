@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Final
 
-from flow_xray._cli.base import DONE, USAGE, Commands, print_output
+from flow_xray._cli.base import DONE, USAGE, Commands, print_json, print_output
 from flow_xray._cli.rules import add_analysis_options, add_output, analyzed_trace
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _stats(options: argparse.Namespace) -> int:
             **found.as_json(),
             "findings": [each.as_json() for each in findings],
         }
-        print_output(json.dumps(whole))
+        print_json(json.dumps(whole))
     else:
         print_output("\n".join(_table(found, options.top)))
     return DONE
@@ -75,12 +75,13 @@ def _table(found: "Stats", top: int) -> list[str]:
 
 
 def _cells(row: "Row") -> tuple[str, ...]:
-    from flow_xray._data.format import human_cost, human_duration, printable
+    from flow_xray._data.format import human_cost, human_duration
+    from flow_xray.terminal import visible_line
 
     tokens = row.input_tokens + row.output_tokens
     return (
-        _short(printable(row.kind), 12),
-        _short(printable(row.name), 48),
+        _short(visible_line(row.kind), 12),
+        _short(visible_line(row.name), 48),
         f"{row.calls:,}",
         f"{row.errors:,}" if row.errors else "",
         *(human_duration(time) for time in (row.total_ms, row.self_ms, row.p50_ms, row.p95_ms)),
@@ -90,10 +91,11 @@ def _cells(row: "Row") -> tuple[str, ...]:
 
 
 def _cells_of_model(row: "ModelRow") -> tuple[str, ...]:
-    from flow_xray._data.format import human_cost, printable
+    from flow_xray._data.format import human_cost
+    from flow_xray.terminal import visible_line
 
     return (
-        _short(printable(row.model), 48),
+        _short(visible_line(row.model), 48),
         f"{row.calls:,}",
         f"{row.input_tokens:,}",
         f"{row.cache_read_tokens:,}",

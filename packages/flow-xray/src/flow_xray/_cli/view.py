@@ -13,6 +13,7 @@ from flow_xray._cli.base import (
     add_prices,
     files_exist,
     is_json_output,
+    print_json,
     print_output,
     read_trace,
     refuse_to_replace,
@@ -87,7 +88,7 @@ def _view(options: argparse.Namespace) -> int:
     facts = summary_of(result)
     notes = [*notes_of(result), *context_notes]
     if is_json_output(options):
-        print_output(json.dumps({**facts, "notes": notes, "html": target}))
+        print_json(json.dumps({**facts, "notes": notes, "html": target}))
     else:
         lines = [summary_line(facts), *(f"note: {note}" for note in notes)]
         print_output("\n".join([*lines, f"page: {target}  (open it in a browser)"]))
@@ -123,7 +124,7 @@ def _list(folder: str, *, as_json: bool) -> int:
     store = TraceStore(folder)
     captures = store.captures()
     if as_json:
-        print_output(json.dumps({"report": store.report(), "captures": [asdict(capture) for capture in captures]}))
+        print_json(json.dumps({"report": store.report(), "captures": [asdict(capture) for capture in captures]}))
         return DONE
     listed = captures[:MAX_LISTED]
     for capture in listed:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from flow_xray._compare.align import align
 from flow_xray._compare.changes import Change, change_of
-from flow_xray._data.format import human_cost, printable
+from flow_xray._data.format import human_cost
 from flow_xray._data.totals import Totals, totals_of
 from flow_xray._data.trace_data import TraceData
 from flow_xray._write.whole_file import write_whole
+from flow_xray.terminal import visible_line
 
 if TYPE_CHECKING:
     import os
@@ -40,7 +41,7 @@ class TraceDiff:
         for change in self.changes:
             lines.append(f"{_MARKS[change.what]} {change.what} {change.path}")
             lines += [f"    {fact}" for fact in change.facts]
-        return "\n".join(printable(line) for line in lines)
+        return "\n".join(visible_line(line) for line in lines)
 
     def to_html(self, path: "str | os.PathLike[str] | None" = None) -> str:
         """Return both traces as one offline page that opens at their difference.

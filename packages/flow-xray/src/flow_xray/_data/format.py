@@ -20,8 +20,3 @@ def human_duration(milliseconds: float) -> str:
     if seconds < 3600:
         return f"{int(seconds // 60)} m {int(seconds % 60)} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} m"
-
-
-def printable(line: str) -> str:
-    """Escape control characters, direction marks and lone surrogates of recorded text."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)

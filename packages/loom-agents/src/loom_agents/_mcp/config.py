@@ -21,6 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import read_own_file
+
 from loom_agents._errors import McpConfigError
 
 __all__ = ["Effect", "McpConfig", "McpServerConfig", "read_mcp_config"]
@@ -118,7 +121,9 @@ def read_mcp_config(path: Path, *, environment: Mapping[str, str] | None = None)
     """
     variables = os.environ if environment is None else environment
     try:
-        data = path.read_bytes()
+        data = read_own_file(path)
+    except NotOwnFile as exc:
+        raise McpConfigError(f"cannot read {path}: {exc}") from exc
     except OSError as exc:
         raise McpConfigError(f"cannot read {path}: {_reason(exc)}. Name another file.") from exc
     servers = _members(path, data)

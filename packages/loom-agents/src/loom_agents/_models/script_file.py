@@ -74,7 +74,7 @@ def _parse(path: Path, text: str) -> Any:
         yaml = importlib.import_module("yaml")  # loaded only for a YAML script; it has no types
         try:
             return yaml.safe_load(text)
-        except yaml.YAMLError as exc:
+        except (yaml.YAMLError, RecursionError) as exc:
             raise _invalid(path, "the file", f"YAML ({' '.join(str(exc).split())})") from exc
     try:
         return json.loads(text)

@@ -25,12 +25,14 @@ import logging
 import re
 import secrets
 import time
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
+
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import decode_toml, read_own_file
 
 from loom_agents._errors import AgentError
 
@@ -184,10 +186,12 @@ def read_token_file(path: Path) -> dict[str, Entry]:
         AgentError: The file cannot be read, or is not valid.
     """
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = decode_toml(read_own_file(path))
+    except NotOwnFile as exc:
+        raise AgentError(f"cannot read {path}: {exc}") from exc
     except OSError as exc:
         raise AgentError(f"cannot read {path}: {(exc.strerror or str(exc)).lower()}.") from exc
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as exc:
+    except ValueError as exc:
         raise AgentError(f"cannot read {path}: it is not TOML: {exc}. Correct it.") from exc
     entries = {name: _entry(path, name, table) for name, table in tables.items()}
     if len({entry.digest for entry in entries.values()}) < len(entries):

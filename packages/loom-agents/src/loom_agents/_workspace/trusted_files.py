@@ -15,6 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import read_own_file
+
+from loom_agents._errors import AgentError
+
 __all__ = ["TrustedFiles"]
 
 
@@ -72,10 +77,16 @@ class TrustedFiles:
             raise
 
     def _read(self) -> dict[str, object]:
-        """Read the entries. A missing or damaged file has none; then the user is asked again."""
+        """Read the entries. A missing or damaged file has none; then the user is asked again.
+
+        Raises:
+            AgentError: Others can write the file.
+        """
         try:
-            document = json.loads(self.path.read_bytes())
-        except (OSError, ValueError):
+            document = json.loads(read_own_file(self.path))
+        except NotOwnFile as exc:
+            raise AgentError(f"cannot read which files you trust: {exc}") from exc
+        except (OSError, ValueError, RecursionError):
             return {}
         files = document.get("files") if isinstance(document, dict) else None
         return files if isinstance(files, dict) else {}

@@ -11,7 +11,7 @@ import click
 
 from loom_runner._cli.base import ExitCode
 from loom_runner._cli.options import db_option, open_database
-from loom_runner._cli.output import Output, choose_output, output_option, write_error, write_json, write_line
+from loom_runner._cli.output import Output, choose_output, output_option, styled, write_error, write_json, write_line
 from loom_runner._model.formatting import one_line
 from loom_runner.errors import StoreReadOnly
 
@@ -57,7 +57,7 @@ def doctor(db: str, durability: Durability, output: Output | None) -> int:
         wide = max(len(check.name) for check in checks)
         for check in checks:
             mark, colour = _MARKS[check.verdict]
-            write_line(f"{click.style(mark, fg=colour)}  {check.name:<{wide}}  {one_line(check.text)}")
+            write_line(f"{styled(mark, fg=colour)}  {check.name:<{wide}}  {one_line(check.text)}")
     return ExitCode.FAILED if any(check.verdict == "bad" for check in checks) else ExitCode.DONE
 
 

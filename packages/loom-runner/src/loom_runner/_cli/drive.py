@@ -26,6 +26,7 @@ from loom_runner._cli.output import (
     Output,
     choose_output,
     output_option,
+    styled,
     styled_status,
     user_output_to_stderr,
     write_error,
@@ -209,7 +210,7 @@ def worker(
 def _print_end(event: RunEvent) -> None:
     if event.kind == "run_ended":
         status = styled_status(str(event.data["status"]))
-        write_line(f"{click.style(event.run_id, bold=True)}  {status}  {plural(event.step_index, 'step')}")
+        write_line(f"{styled(event.run_id, bold=True)}  {status}  {plural(event.step_index, 'step')}")
 
 
 def _drive(  # noqa: PLR0917  (one call from each of two commands)
@@ -302,6 +303,8 @@ def _print_event(event: RunEvent) -> None:
 @contextlib.contextmanager
 def _progress(runner: AgentRunner) -> Iterator[None]:
     """Show the progress of a long run on one line of the terminal, which is cleared at the end."""
+    from flow_xray.terminal import visible_line
+
     began = shown = time.monotonic()
     steps = 0
 
@@ -313,7 +316,9 @@ def _progress(runner: AgentRunner) -> Iterator[None]:
         now = time.monotonic()
         if now - began > 1 and now - shown > 0.2:
             shown = now
-            sys.stderr.write(f"\r{event.run_id}  step {event.step_index:,}  {steps / (now - began):,.0f} steps/s\033[K")
+            sys.stderr.write(
+                f"\r{visible_line(event.run_id)}  step {event.step_index:,}  {steps / (now - began):,.0f} steps/s\033[K"
+            )
             sys.stderr.flush()
 
     stop = runner.observe(show)
@@ -341,7 +346,7 @@ def _print_result(
         kind = {"kind": "result"} if output == "jsonl" else {}
         write_json(kind | dict(view) | {"was_stored": result.was_stored}, output)
         return
-    head = click.style(result.run_id, bold=True)
+    head = styled(result.run_id, bold=True)
     write_line(f"{head}  {styled_status(result.status)}  {plural(result.step_index, 'step')}")
     if result.status == "completed":
         write_line(f"  result  {json_text(view['result'])}")

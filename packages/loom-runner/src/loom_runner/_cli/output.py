@@ -1,6 +1,11 @@
 """The output of commands: answers on stdout as text or JSON, messages on stderr, tables that fit
 the terminal.
 
+Text from anywhere may be written: the writers show what could command a terminal as escapes (see
+`flow_xray.terminal`). Only `styled` gives text a style. It marks the text with a random value of
+this process, which nobody else can write, and the writers turn these marks into the terminal's
+sequences.
+
 Nothing depends on colour or Unicode. While code of users is loaded and run, what it prints goes to
 stderr if the answer is JSON (`user_output_to_stderr`).
 """
@@ -10,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast
@@ -28,9 +34,12 @@ __all__ = [
     "discard_stdout",
     "output_option",
     "prepare_streams",
+    "shown",
+    "styled",
     "styled_status",
     "take_write_error",
     "terminal_width",
+    "unstyled",
     "user_output_to_stderr",
     "write_error",
     "write_json",
@@ -114,11 +123,19 @@ def prepare_streams() -> None:
             cast("TextIOWrapper", stream).reconfigure(errors="backslashreplace")
 
 
-def write_line(text: str = "") -> None:
+def write_line(text: str = "", *, keep_lines: bool = True) -> None:
     """Write a line of the answer to stdout.
 
     A closed pipe is not an error; another error is reported when the command ends.
+
+    Args:
+        keep_lines: The text may have several lines; otherwise its line feeds and tabs are shown, so
+            that no text in it can pose as a line of ours.
     """
+    _write_answer(shown(text, keep_lines=keep_lines))
+
+
+def _write_answer(text: str) -> None:
     try:
         click.echo(text, file=_stdout())
     except OSError as exc:
@@ -128,7 +145,7 @@ def write_line(text: str = "") -> None:
 def write_error(text: str) -> None:
     """Write a line for people to stderr."""
     try:
-        click.echo(text, err=True)
+        click.echo(shown(text), err=True)
     except OSError:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (stays open to the end)
 
@@ -137,9 +154,11 @@ def write_json(value: Any, output: Output = "json") -> None:
     """Write one JSON value: indented for `json`, on one line for `jsonl`; ASCII unless stdout is
     Unicode.
     """
+    from flow_xray.terminal import visible_json
+
     encoding = (getattr(_stdout(), "encoding", None) or "utf-8").lower().replace("-", "")
     indent = 2 if output == "json" else None
-    write_line(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=indent))
+    _write_answer(visible_json(json.dumps(value, ensure_ascii=not encoding.startswith("utf"), indent=indent)))
 
 
 def write_rows(
@@ -177,7 +196,9 @@ def terminal_width() -> int:
 
 
 def _table(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> Iterable[str]:
-    plain = [[click.unstyle(cell) for cell in row] for row in cells]
+    from flow_xray.terminal import visible_line
+
+    plain = [[visible_line(unstyled(cell)) for cell in row] for row in cells]
     widths = [max(len(head), *(len(row[index]) for row in plain)) for index, head in enumerate(heads)]
     while sum(widths) + 2 * (len(widths) - 1) > width:
         # Shorten the last column first, then the widest of the others.
@@ -186,12 +207,12 @@ def _table(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> 
             break
         widths[index] -= 1
     shown_heads = [shorten(head, wide).ljust(wide) for head, wide in zip(heads, widths, strict=True)]
-    yield click.style("  ".join(shown_heads).rstrip(), bold=True)
+    yield styled("  ".join(shown_heads).rstrip(), bold=True)
     for row, bare in zip(cells, plain, strict=True):
         parts = []
         for cell, text, wide in zip(row, bare, widths, strict=True):
-            shown = cell if len(text) <= wide else shorten(text, wide)
-            parts.append(shown + " " * (wide - len(click.unstyle(shown))))
+            fitting = text if len(text) <= wide else shorten(text, wide)
+            parts.append(_like(cell, fitting) + " " * (wide - len(fitting)))
         yield "  ".join(parts).rstrip()
 
 
@@ -214,7 +235,41 @@ _COLOURS: Final = {
 
 def styled_status(status: str) -> str:
     """Return a status in its colour."""
-    return click.style(status, fg=_COLOURS.get(status))
+    return styled(status, fg=_COLOURS.get(status))
+
+
+_SECRET: Final = os.urandom(8).hex()
+_MARK: Final = re.compile(rf"\x1b\[{_SECRET}((?:;[0-9]{{1,3}})+)m")
+_RESET: Final = f"\x1b[{_SECRET};0m"
+
+
+def styled(text: str, *, fg: str | None = None, bold: bool = False, dim: bool = False) -> str:
+    """Return text with a style, for the writers of this module."""
+    codes = click.style("", fg=fg, bold=bold or None, dim=dim or None, reset=False)
+    marks = codes.replace("\x1b[", f"\x1b[{_SECRET};")
+    return f"{marks}{text}{_RESET}" if marks else text
+
+
+def unstyled(text: str) -> str:
+    """Return text without the marks of `styled`."""
+    return _MARK.sub("", text)
+
+
+def shown(text: str, *, keep_lines: bool = True) -> str:
+    """Return text as it may be written to a terminal: what could command it is visible, the marks
+    of `styled` are its sequences.
+    """
+    from flow_xray.terminal import visible, visible_line
+
+    escaped = visible if keep_lines else visible_line
+    parts = _MARK.split(text)
+    return "".join(f"\x1b[{part[1:]}m" if index % 2 else escaped(part) for index, part in enumerate(parts))
+
+
+def _like(cell: str, text: str) -> str:
+    """Return text in the style of a cell."""
+    marks = "".join(mark[0] for mark in _MARK.finditer(cell) if mark[0] != _RESET)
+    return f"{marks}{text}{_RESET}" if marks else text
 
 
 _write_errors: list[OSError] = []

@@ -24,6 +24,7 @@ from loom_runner._cli.output import (
     Output,
     choose_output,
     output_option,
+    styled,
     styled_status,
     terminal_width,
     write_error,
@@ -61,6 +62,8 @@ def explain_command(names: tuple[str, ...], run_id: str | None, db: str, output:
     Shows pauses, crashes, retries, calls in doubt, code changes, and the commands that are useful
     next.
     """
+    from flow_xray.terminal import visible_line
+
     from loom_runner._queries.explain import explain
 
     named = parse_run(names, run_id, "explain")
@@ -71,14 +74,14 @@ def explain_command(names: tuple[str, ...], run_id: str | None, db: str, output:
         write_json(story.data, mode)
         return
     data = story.data
-    write_line(f"{click.style(named.run_id, bold=True)}  {styled_status(data['status'])}  {data['summary']}")
-    lines = story.lines()
+    write_line(f"{styled(named.run_id, bold=True)}  {styled_status(data['status'])}  {data['summary']}")
+    lines = [(what, visible_line(text), at) for what, text, at in story.lines()]
     wide = max((len(what) for what, _, _ in lines), default=0)
     longest = max((len(text) for _, text, at in lines if at), default=0)
     longest = min(longest, max(terminal_width() - wide - 14, 20))  # the times are aligned if there is room
     for what, text, at in lines:
-        line = f"  {click.style(f'{what:<{wide}}', fg=_COLOURS.get(what))}  "
-        write_line(line + (f"{text:<{longest}}  {click.style(at, dim=True)}" if at else text))
+        line = f"  {styled(f'{what:<{wide}}', fg=_COLOURS.get(what))}  "
+        write_line(line + (f"{text:<{longest}}  {styled(at, dim=True)}" if at else text))
     for what, command in data["next"].items():
         write_error(f"{what}: {command}")
 

@@ -15,8 +15,11 @@ from loom_runner._cli.options import db_suffix, json_text, open_run_database, pa
 from loom_runner._cli.output import (
     Output,
     choose_output,
+    shown,
+    styled,
     styled_status,
     terminal_width,
+    unstyled,
     write_error,
     write_json,
     write_line,
@@ -106,7 +109,9 @@ def _line(row: Mapping[str, Any], width: int) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    text = text.replace("\n", " ").rstrip()
+    from flow_xray.terminal import visible_line
+
+    text = visible_line(text.replace("\n", " ")).rstrip()
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
 
@@ -133,9 +138,9 @@ class _Screen:
             for_us = time.time_ns() // 1000 - call.started_at
             lines.append(f"  {_cut(f'{call.name}  {duration(for_us)}  {call.arguments}', width)}")
         if click.get_current_context().color is False:
-            lines = [click.unstyle(line) for line in lines]
+            lines = [unstyled(line) for line in lines]
         up = f"\033[{self._height}A" if self._height else ""
-        sys.stdout.write(up + "".join(f"\033[K{line}\n" for line in lines) + "\033[J")
+        sys.stdout.write(up + "".join(f"\033[K{shown(line)}\n" for line in lines) + "\033[J")
         sys.stdout.flush()
         self._height = len(lines)
 
@@ -148,5 +153,5 @@ class _Screen:
         who = f"  process {run.owner.pid}" if run.owner and run.is_leased else ""
         if (why := interruption(run)) is not None:
             who = f"  {why}"
-        head = f"{click.style(run.run_id, bold=True)}  {styled_status(shown_status(run))}"
+        head = f"{styled(run.run_id, bold=True)}  {styled_status(shown_status(run))}"
         return f"{head}  step {run.step_index:,}{pace}{who}"

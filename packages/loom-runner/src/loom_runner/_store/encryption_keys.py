@@ -18,13 +18,14 @@ import binascii
 import hashlib
 import hmac
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from loom_runner.errors import StoreLocked, UsageError
+from loom_runner.errors import NotOwnFile, StoreLocked, UsageError
+from loom_runner.own_files import read_own_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 __all__ = ["KeyRing", "new_key"]
 
@@ -102,7 +103,9 @@ class KeyRing:
     def from_file(cls, path: str | Path) -> KeyRing:
         """Read keys from a file (see `from_text`)."""
         try:
-            return cls.from_text(Path(path).read_text("ascii"), str(path))
+            return cls.from_text(read_own_file(path).decode("ascii"), str(path))
+        except NotOwnFile as exc:
+            raise UsageError(f"cannot read the key file {path}: {exc}") from exc
         except (OSError, UnicodeError) as exc:
             raise UsageError(f"cannot read the key file {path}: {exc}.") from exc
 
