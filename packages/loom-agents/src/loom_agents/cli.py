@@ -40,7 +40,7 @@ from loom_runner.run_ids import is_within, request_id
 
 from loom_agents._serve.request_rows import shown_hash
 from loom_agents._serve.token_commands import token_commands
-from loom_agents._tools.argument_difference import argument_difference, edit_notes, final_arguments, visible
+from loom_agents._tools.argument_difference import argument_difference, edit_notes, final_arguments
 
 if TYPE_CHECKING:
     from loom_runner import SQLiteStore
@@ -59,7 +59,6 @@ __all__ = [
     "serve_options",
     "shown_hash",
     "token_commands",
-    "visible",
 ]
 
 Request: TypeAlias = Mapping[str, Any]

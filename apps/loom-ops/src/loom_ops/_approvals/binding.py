@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_ops._approvals.people import People, group_members
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from loom_ops._commands.allow_rules import Rules
@@ -73,6 +72,7 @@ def rule_hash(rules: Rules | None, argv: Any) -> str | None:
     rule = None if rules is None else rules.rule_for(argv)
     if rule is None or rules is None:
         return None
-    params: Mapping[str, str] = {name: pattern.pattern for name, pattern in rule.params.items()}
-    bound = (rule.argv, params, rule.effect, rule.timeout_s, rule.environment, rule.folder, rules.path)
+    params = {name: (param.pattern.pattern, sorted(param.may)) for name, param in rule.params.items()}
+    environment = (rule.environment, dict(rule.fixed_environment))
+    bound = (rule.argv, params, rule.effect, rule.timeout_s, environment, rule.folder, rule.unsafe, rules.path)
     return hash_of(bound)

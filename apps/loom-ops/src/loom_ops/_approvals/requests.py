@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from loom_agents.cli import Request, argument_difference, edit_notes, request_name, requests_in_tree, visible
+from flow_xray.terminal import visible_line
+from loom_agents.cli import Request, argument_difference, edit_notes, request_name, requests_in_tree
 
 from loom_ops._commands.allow_rules import argv_text
 from loom_ops._errors import LoomOpsError
@@ -64,7 +65,7 @@ def decision_words(request: Request) -> tuple[str, ...]:
 def step_text(request: Request) -> str:
     """Return the command of the step, or the name of its tool, in one short line."""
     argv = request["policy"].get("argv")
-    return argv_text(argv) if argv else visible(str(request["tool"]))
+    return argv_text(argv) if argv else visible_line(str(request["tool"]))
 
 
 def final_text(request: Request) -> str:
@@ -74,8 +75,8 @@ def final_text(request: Request) -> str:
     final = request["edited_arguments"] or request["arguments"]
     argv = final.get("argv")
     if isinstance(argv, list):
-        return visible(shlex.join(str(word) for word in argv))
-    return visible(str(final.get("text") or request["tool"]))
+        return visible_line(shlex.join(str(word) for word in argv))
+    return visible_line(str(final.get("text") or request["tool"]))
 
 
 def edit_lines(request: Request) -> list[str]:

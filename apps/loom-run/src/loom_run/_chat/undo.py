@@ -65,7 +65,7 @@ def undo_changes(
 
     def show(files: list[tuple[str, str]]) -> None:
         for path, what in files:
-            write_error(printable(f"{workspace.root / path}: will be {_UNDONE[what]}"))
+            write_error(visible_line(f"{workspace.root / path}: will be {_UNDONE[what]}"))
 
     undone = open_change_log(store).undo(run_id, workspace, every=every, force=force, show=show)
     if not undone:

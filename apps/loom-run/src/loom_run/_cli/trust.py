@@ -25,13 +25,13 @@ def trust(*, folder: Path, test_command: str | None, yes: bool) -> int:
     """
     import shlex
 
+    from flow_xray.terminal import visible_line
     from loom_agents import Workspace
     from loom_agents.trust import WorkspaceTrust
 
     from loom_run._config.mcp_servers import MCP_FILE
     from loom_run._config.settings import PROJECT_FILE, load_settings
     from loom_run._config.trust import trust_file, trusted_files
-    from loom_run._text import printable
 
     command = test_command or load_settings(folder).test_command
     with LOOM_RUN.translate_agent_errors():
@@ -39,20 +39,20 @@ def trust(*, folder: Path, test_command: str | None, yes: bool) -> int:
     pin = WorkspaceTrust(workspace, trusted_files(), tuple(shlex.split(command)) if command else None)
     steering = pin.steering()
     files = [workspace.root / name for name in (PROJECT_FILE, MCP_FILE) if (workspace.root / name).is_file()]
-    write_line(printable(f"run_tests runs: {' '.join(steering.command)}"))
+    write_line(visible_line(f"run_tests runs: {' '.join(steering.command)}"))
     for name, digest in steering.files:
-        write_line(printable(f"  {digest[:12]}  {name}"))
+        write_line(visible_line(f"  {digest[:12]}  {name}"))
     for file in files:
-        write_line(printable(f"{file.name} sets what loom-run does and starts:"))
+        write_line(visible_line(f"{file.name} sets what loom-run does and starts:"))
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-            write_line(printable(f"  | {line}"))
+            write_line(visible_line(f"  | {line}"))
     if pin.objection() is None and all(trust_file(file, ask=True) for file in files):
-        write_error(f"{printable(str(workspace.root))} is trusted")
+        write_error(f"{visible_line(str(workspace.root))} is trusted")
         return ExitCode.DONE
-    if not yes and not click.confirm(f"Trust {printable(str(workspace.root))}?", default=False, err=True):
+    if not yes and not click.confirm(f"Trust {visible_line(str(workspace.root))}?", default=False, err=True):
         return ExitCode.FAILED
     pin.trust()
     for file in files:
         trust_file(file)
-    write_error(f"{printable(str(workspace.root))} is trusted from now on")
+    write_error(f"{visible_line(str(workspace.root))} is trusted from now on")
     return ExitCode.DONE

@@ -55,7 +55,7 @@ def find_mcp_file(
         raise LoomRunError(f"cannot read {file}: {(exc.strerror or str(exc)).lower()}.") from exc
     if not executes and not is_explicit and file.resolve() == (workspace / MCP_FILE).resolve():
         write_error(
-            f"{printable(str(file))} is not used in the mode read-only. Give --mcp-config to start its servers."
+            f"{visible_line(str(file))} is not used in the mode read-only. Give --mcp-config to start its servers."
         )
         return None
     if trust.given:

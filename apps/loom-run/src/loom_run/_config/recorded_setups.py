@@ -15,12 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from flow_xray.terminal import visible_line
 from loom_runner.cli_base import user_state_folder, write_error
 
 from loom_run._config.settings import Settings
 from loom_run._config.trust import TrustPrompt
 from loom_run._errors import LoomRunError
-from loom_run._text import printable
 
 __all__ = ["given_setup", "record_setup"]
 
@@ -81,7 +81,7 @@ def given_setup(
         if not quiet and stored.get(name, value) != value:
             before, now = (json.dumps(one, ensure_ascii=False) for one in (stored.get(name), value))
             write_error(
-                printable(f"note: the {_WHAT[name]} stored in the run, {before:.200}, is not used: now {now:.200}")
+                visible_line(f"note: the {_WHAT[name]} stored in the run, {before:.200}, is not used: now {now:.200}")
             )
     return {**stored, **present}
 

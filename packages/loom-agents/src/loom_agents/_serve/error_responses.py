@@ -6,12 +6,12 @@ from typing import Final
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from flow_xray.terminal import visible_line
 from loom_runner import RunBusy, RunnerError, StoreError, UnknownRun, UsageError
 from loom_runner.errors import IllegalMove, LeaseLost, RunExists, UnknownApproval, UnknownToolCall
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from loom_agents._errors import AgentError, ModelError, NotPermittedError
-from loom_agents._tools.argument_difference import visible
 
 __all__ = ["error_response"]
 
@@ -39,7 +39,7 @@ async def error_response(request: Request, exc: Exception) -> JSONResponse:
 
 
 def _error(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    line = visible(" ".join(message.split()))
+    line = visible_line(" ".join(message.split()))
     if len(line) > _MAX_CHARACTERS:
         line = f"{line[:_MAX_CHARACTERS]}..."
     return JSONResponse({"error": {"type": kind, "message": line}}, status, headers)

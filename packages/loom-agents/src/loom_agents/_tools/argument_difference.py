@@ -6,13 +6,13 @@ they have not seen. Characters that a terminal or a browser would not show are w
 
 import json
 import shlex
-import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["argument_difference", "edit_notes", "final_arguments", "visible"]
+from flow_xray.terminal import visible_line
 
-_HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+__all__ = ["argument_difference", "edit_notes", "final_arguments"]
+
 _CONTEXT_LINES: Final = 2
 
 
@@ -40,7 +40,7 @@ def argument_difference(proposed: Mapping[str, Any], final: Mapping[str, Any]) -
         new = _lines_of(after) if name in final else []
         if old == new:
             old, new = [json.dumps(before)], [json.dumps(after)]
-        lines += [visible(f"{sign} {name}: {line}") for sign, line in _changes(old, new)]
+        lines += [visible_line(f"{sign} {name}: {line}") for sign, line in _changes(old, new)]
     return lines
 
 
@@ -73,20 +73,7 @@ def edit_notes(request: Mapping[str, Any]) -> list[str]:
         approvers = {decision["by"] for decision in later if decision["how"] == "approve"} - {editor}
         missing = request.get("approvals_missing", max(0, request["needed"] - len(approvers)))
         notes.append(f"{missing} {'person' if missing == 1 else 'people'} must still approve")
-    return [visible(note) for note in notes]
-
-
-def visible(text: str) -> str:
-    """Return a text with escapes for characters that are not shown or that reorder others."""
-    return "".join(_escaped(character) for character in text)
-
-
-def _escaped(character: str) -> str:
-    category = unicodedata.category(character)
-    if category in _HIDDEN_CATEGORIES or (category == "Zs" and character != " "):
-        code = ord(character)
-        return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-    return character
+    return [visible_line(note) for note in notes]
 
 
 def _lines_of(value: Any) -> list[str]:

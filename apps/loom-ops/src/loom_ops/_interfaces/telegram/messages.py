@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from loom_agents.cli import shown_hash, visible
+from flow_xray.terminal import visible_line
+from loom_agents.cli import shown_hash
 from loom_runner.run_ids import root_run_id
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 
@@ -47,7 +48,7 @@ def _whole_text(request: Request) -> str:
     lines += [f"why: {request['reason']}", f"who: {policy.get('group')}, requested by {policy.get('requester')}"]
     if request["expires_at"]:
         lines.append(f"until: {request['expires_at'][:16]}Z, then denied")
-    return "\n".join(visible(line) for line in lines)
+    return "\n".join(visible_line(line) for line in lines)
 
 
 def decision_text(request: Request) -> str:
