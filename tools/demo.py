@@ -76,7 +76,7 @@ def main() -> int:
     began = time.monotonic()
 
     say("An agent is asked about this repository. Its model is scripted; its tools really search, read and test.")
-    kill_in_a_tool_call(["loom-run", "chat", QUESTION, *RUN, *MODEL])
+    kill_in_a_tool_call(["loom-run", "chat", QUESTION, "--trust", *RUN, *MODEL])
 
     say("What is on record: two tool calls are done; the third was cut off and is in doubt.")
     before = {call["key"]: call for call in tool_calls()}

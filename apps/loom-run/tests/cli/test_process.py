@@ -81,7 +81,7 @@ def test_a_run_killed_in_a_tool_call_resumes_and_repeats_nothing_recorded(
     slow: Path, script: Callable[..., str]
 ) -> None:
     option = script(*REPLIES)
-    process = subprocess.Popen(_command("chat", "test it", "-r", "demo", option), text=True)
+    process = subprocess.Popen(_command("chat", "test it", "-r", "demo", "--trust", option), text=True)
     _until(lambda: bool(_effects(slow)), process)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -105,7 +105,10 @@ def test_a_run_killed_in_a_tool_call_resumes_and_repeats_nothing_recorded(
 def test_ctrl_c_leaves_a_run_that_can_be_resumed(slow: Path, script: Callable[..., str]) -> None:
     option = script(*REPLIES)
     process = subprocess.Popen(
-        _command("chat", "test it", "-r", "demo", option), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        _command("chat", "test it", "-r", "demo", "--trust", option),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     _until(lambda: bool(_effects(slow)), process)
     process.send_signal(signal.SIGINT)
@@ -119,7 +122,9 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(slow: Path, script: Callable[..
 
 
 def test_a_second_process_reports_that_the_run_is_busy(slow: Path, script: Callable[..., str]) -> None:
-    process = subprocess.Popen(_command("chat", "test it", "-r", "demo", script(*REPLIES)), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        _command("chat", "test it", "-r", "demo", "--trust", script(*REPLIES)), stderr=subprocess.DEVNULL
+    )
     _until(lambda: bool(_effects(slow)))
     busy = _run("resume", "demo")
     (slow / "go").touch()
@@ -133,7 +138,7 @@ def test_undo_refuses_a_running_run_unless_it_is_forced(slow: Path) -> None:
     write = {"tool_calls": [{"name": "write_file", "arguments": {"path": "new.txt", "text": "x"}}]}
     script = {"format": "loom-script/1", "replies": [write, *REPLIES[1:]]}
     (slow / "script.json").write_text(json.dumps(script))
-    command = _command("chat", "go", "-r", "demo", "--mock-llm=script.json", "--mode", "edits")
+    command = _command("chat", "go", "-r", "demo", "--mock-llm=script.json", "--mode", "edits", "--trust")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     _until(lambda: len(_effects(slow)) == 1, process)
     busy = _run("undo", "demo")

@@ -45,10 +45,22 @@ def test_resuming_the_team_never_skips_an_approval_of_a_child(loom_run: Run, tea
 
 
 def test_the_approval_comes_before_the_change(loom_run: Run, script: Run, project: Path) -> None:
-    loom_run("chat", "x", "-r", "demo", script(calling(EDIT, TESTS), "done"))
+    loom_run("chat", "x", "-r", "demo", "--trust", script(calling(EDIT, TESTS), "done"))
     assert "whales" in (project / "README.md").read_text()
     calls = json.loads(_runner("tool-calls", "demo"))
     assert [call["name"] for call in calls] == ["run_tests"]
+
+
+def test_the_tests_of_a_workspace_run_after_it_is_trusted(loom_run: Run, script: Run, project: Path) -> None:
+    (project / "conftest.py").write_text("open('ran', 'w')\n")
+    asked = loom_run("chat", "x", "-r", "demo", "--mode", "auto", script(calling(TESTS), "done"))
+    assert asked.code == 3
+    assert "would run what it brings" in asked.err and "conftest.py" in asked.err
+    assert not (project / "ran").exists()
+    shown = loom_run("trust", "--yes")
+    assert shown.code == 0 and "conftest.py" in shown.out
+    assert loom_run("chat", "x", "-r", "again", script(calling(TESTS), "done")).out == "done\n"
+    assert (project / "ran").exists()
 
 
 def test_approve_works_on_a_child_of_an_unfinished_run(loom_run: Run, team: str, project: Path) -> None:

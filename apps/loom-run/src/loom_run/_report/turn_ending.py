@@ -54,7 +54,8 @@ def _approvals_needed(turn: Turn, resume: str) -> str:
     """List the calls that wait for approval, and the commands that decide."""
     lines = [f"{turn.run_id} waits for your approval of {plural(len(turn.pending), 'call')}:"]
     for request in turn.pending:
-        lines.append(f"  {request_label(request)}")
+        reason = "" if request["reason"].startswith("mode ") else f": {printable(request['reason'])}"
+        lines.append(f"  {request_label(request)}{reason}")
         lines += [f"    {line}" for line in preview(request["tool"], request["arguments"])]
     several = " --all" if len(turn.pending) > 1 else ""
     approve, deny = (resume.replace("loom-run resume", f"loom-run {verb}", 1) for verb in ("approve", "deny"))

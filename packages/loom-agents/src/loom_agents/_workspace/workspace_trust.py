@@ -49,7 +49,7 @@ class TestSteering:
 
     def shown(self) -> str:
         """Say in one line what would run."""
-        names = [name for name, _ in self.files]
+        names = [name if name.isprintable() else ascii(name) for name, _ in self.files]
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         return f"{' '.join(self.command)}; {', '.join(names[:_SHOWN]) or 'its test files'}{more}"
 
