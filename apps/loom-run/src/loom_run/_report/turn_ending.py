@@ -1,6 +1,6 @@
 """Describe in one line how a turn ended, and the next command."""
 
-from flow_xray.terminal import visible
+from flow_xray.terminal import visible, visible_line
 from loom_agents import Usage
 from loom_runner.cli_base import plural, shorten
 
@@ -54,7 +54,7 @@ def _approvals_needed(turn: Turn, resume: str) -> str:
     """List the calls that wait for approval, and the commands that decide."""
     lines = [f"{turn.run_id} waits for your approval of {plural(len(turn.pending), 'call')}:"]
     for request in turn.pending:
-        reason = "" if request["reason"].startswith("mode ") else f": {printable(request['reason'])}"
+        reason = "" if request["reason"].startswith("mode ") else f": {visible_line(request['reason'])}"
         lines.append(f"  {request_label(request)}{reason}")
         lines += [f"    {line}" for line in preview(request["tool"], request["arguments"])]
     several = " --all" if len(turn.pending) > 1 else ""
