@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from loom_ops._approvals.decisions import DecisionService
 from loom_ops._approvals.people import Person
+from loom_ops._approvals.signatures import objection_to_signature, sign_with_own_key, unsigned_decisions
+from loom_ops._audit.private_keys import new_private_key, private_key_file
 from loom_ops._audit.trail import open_trail
+from loom_ops._audit.trusted_keys import trust_key
 from loom_ops._errors import LoomOpsError
 from loom_ops._site import Site
 from loom_runner import (
@@ -126,7 +129,7 @@ def test_each_refusal_is_recorded(waiting: WaitingRun) -> None:
     request = waiting.service.find("approve", "x", 1)
     assert waiting.service.refusal("approve", request, EVE) == waiting.service.refusal("edit", request, EVE) is not None
     assert waiting.service.refusal("approve", request, ALICE) is None
-    assert [kind for kind, _, _ in waiting.audit()] == ["approval.refused"] * 2
+    assert [kind for kind, _, _ in waiting.audit()] == ["audit.started", *["approval.refused"] * 2]
 
 
 def test_the_requester_is_refused_when_another_person_must_approve(tmp_path: Path) -> None:
@@ -209,9 +212,51 @@ def test_a_repetition_needs_as_many_people_as_the_command(tmp_path: Path) -> Non
     waiting.store.close()
 
 
-def test_a_signature_is_stored_with_the_decision_and_in_the_audit_trail(waiting: WaitingRun) -> None:
-    signed = DecisionService(waiting.service.engine, waiting.service.site, waiting.database, lambda parts: parts["by"])
-    request = signed.find("approve", "x", 1)
-    decided = asyncio.run(signed.decide(request, "approve", ALICE))
-    assert decided.request["decisions"][0]["signature"] == "alice"
-    assert waiting.audit()[-1][2]["signature"] == "alice"
+@pytest.fixture
+def signing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WaitingRun]:
+    """A run whose policy requires signatures; this process has a private key."""
+    pytest.importorskip("cryptography", reason="the extra loom-ops[crypt] is not installed")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("LOOM_OPS_KEY", raising=False)
+    waiting = WaitingRun(tmp_path, sign="required")
+    waiting.service = DecisionService(waiting.service.engine, waiting.service.site, waiting.database, sign_with_own_key)
+    yield waiting
+    waiting.store.close()
+
+
+def test_a_signature_is_stored_with_the_decision_and_in_the_audit_trail(signing: WaitingRun, tmp_path: Path) -> None:
+    public = new_private_key(private_key_file())
+    trust_key(tmp_path, "alice", public)
+    decided = signing.decide("approve", ALICE)
+    signature = decided.request["decisions"][0]["signature"]
+    assert signature.startswith(f"{public}:") and signing.audit()[-1][2]["signature"] == signature
+    [decision] = decided.request["decisions"]
+    assert objection_to_signature(signing.service.site, decided.request, decision) is None
+    assert unsigned_decisions(signing.service.site, signing.service.runs) == []  # no program of loom-ops
+    forged = {**decision, "by": "bob"}
+    assert "does not trust for bob" in str(objection_to_signature(signing.service.site, decided.request, forged))
+
+
+def test_nothing_is_decided_without_a_key_or_with_one_that_is_not_trusted(signing: WaitingRun) -> None:
+    with pytest.raises(LoomOpsError, match="Make one with loom-ops keys new"):
+        signing.decide("approve", ALICE)
+    new_private_key(private_key_file())
+    with pytest.raises(LoomOpsError, match="does not trust for alice"):
+        signing.decide("approve", ALICE)
+    assert signing.service.find("approve", "x", 1)["decisions"] == []
+
+
+def test_an_interface_without_a_private_key_names_the_command_and_may_deny(signing: WaitingRun) -> None:
+    service = DecisionService(signing.service.engine, signing.service.site, signing.database)
+    request = service.find("approve", "x", 1)
+    with pytest.raises(LoomOpsError, match="command line: loom-ops approve --run-id x"):
+        asyncio.run(service.decide(request, "approve", BOB))
+    assert asyncio.run(service.decide(request, "deny", BOB)).request["status"] == "denied"
+
+
+def test_an_optional_signature_is_left_out_where_a_person_has_no_key(signing: WaitingRun, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    waiting = WaitingRun(tmp_path / "other", sign="optional")
+    waiting.service = DecisionService(waiting.service.engine, waiting.service.site, waiting.database, sign_with_own_key)
+    assert waiting.decide("approve", ALICE).request["decisions"][0]["signature"] == ""
+    waiting.store.close()

@@ -59,6 +59,7 @@ def test_a_command_waits_for_an_approval_bound_to_its_whole_policy(context: Exec
         "on_timeout": "deny",
         "ttl_s": 60.0,
         "edits": "none",
+        "sign": "off",
         "requester": "alice",
         "requester_identity": "token:alice",
         "people": {"identities": {}, "described": []},
