@@ -10,6 +10,7 @@ from typing import Any
 
 from flow_xray._data.span import STATUSES, Json, Span
 from flow_xray._data.trace_data import TraceData
+from flow_xray._data.unpack import nanoseconds, with_countable_meta
 from flow_xray._errors import TraceFormatError
 
 _OWN = ("status", "input", "output", "error", "id")
@@ -63,12 +64,12 @@ def read_chrome(whole: Any, path: str) -> TraceData:
     other = whole.get("otherData") if isinstance(whole, dict) else None
     trace_id = str(other.get("trace_id", "")) if isinstance(other, dict) else ""
     meta: dict[str, Json] = {"notes": notes} if left_out else {}
-    return TraceData(name, [span for _, span in spans], meta=meta, trace_id=trace_id).frozen()
+    return with_countable_meta(TraceData(name, [span for _, span in spans], meta=meta, trace_id=trace_id).frozen())
 
 
 def _span(number: int, event: dict[str, Any], start: float, took: float | None) -> Span:
-    span = Span(f"{number + 1:016x}", None, str(event.get("name", "call")), started_at_ns=int(start * 1000))
-    span.duration_ns = None if took is None else max(0, int(took * 1000))
+    span = Span(f"{number + 1:016x}", None, str(event.get("name", "call")), started_at_ns=nanoseconds(start * 1000))
+    span.duration_ns = None if took is None else max(0, nanoseconds(took * 1000))
     span.status = "interrupted" if took is None else "ok"
     args = event.get("args")
     arguments = dict(args) if isinstance(args, dict) else {}

@@ -11,12 +11,12 @@ The unreadable parts of another program's file are omitted and listed in `meta["
 flow-xray file only when the caller requests its intact part.
 """
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flow_xray._data.trace_data import TraceData
 from flow_xray._errors import TraceFormatError
+from flow_xray._read.bounds import decode, read_bounded
 from flow_xray._write.journal import MAGIC
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def read_files(paths: Sequence[str], *, is_partial_fine: bool = False) -> TraceD
     contents: list[tuple[bytes, str]] = []
     for path in paths:
         try:
-            with open(path, "rb") as stream:  # noqa: PTH123  pathlib costs 9 ms
-                contents.append((stream.read(), path))
+            contents.append((read_bounded(path), path))
         except OSError as error:
             raise TraceFormatError(
                 f"cannot read {path!r}: because {error.strerror or error}. Give {_FORMATS}."
@@ -99,15 +98,15 @@ def _trace_file(content: bytes, path: str, is_partial_fine: bool) -> TraceData:
 def _documents(content: bytes, path: str) -> tuple[list[Any], bool]:
     """Return the JSON documents of a file, one or one a line, and whether the last line was cut."""
     try:
-        return [json.loads(content, parse_constant=str)], False
-    except (ValueError, RecursionError) as error:
+        return [decode(content)], False
+    except ValueError as error:
         reason = error
     documents: list[Any] = []
     lines = [line for line in content.split(b"\n") if line.strip()]
     for number, line in enumerate(lines, 1):
         try:
-            documents.append(json.loads(line, parse_constant=str))
-        except (ValueError, RecursionError):
+            documents.append(decode(line))
+        except ValueError:
             if number == len(lines) and documents:
                 return documents, True
             break
