@@ -12,23 +12,25 @@ from flow_xray._data.span import STATUSES, Json, Span
 from flow_xray._data.trace_data import TraceData
 from flow_xray._data.unpack import nanoseconds, with_countable_meta
 from flow_xray._errors import TraceFormatError
+from flow_xray._read.bounds import FOREIGN_SPAN_BYTES, check_memory, taken
 
 _OWN = ("status", "input", "output", "error", "id")
 
 
-def read_chrome(whole: Any, path: str) -> TraceData:
+def read_chrome(whole: Any, path: str, *, size: int = 0) -> TraceData:
     """Return the trace in Chrome trace events: the object, or its list of events alone.
 
     Raises:
         TraceFormatError: No event in it has a begin and an end.
     """
     events = whole["traceEvents"] if isinstance(whole, dict) else whole
+    check_memory(len(events), "events", FOREIGN_SPAN_BYTES, size)
     lanes: dict[tuple[str, str], str] = {}
     spans: list[tuple[tuple[str, str], Span]] = []
     unfinished: dict[tuple[Any, ...], list[tuple[dict[str, Any], float]]] = {}
     left_out: Counter[str] = Counter()
     name = "trace"
-    for event in events:
+    for event in taken(events):
         try:
             phase, lane = str(event["ph"]), (str(event.get("pid", "")), str(event.get("tid", "")))
             if phase == "M":

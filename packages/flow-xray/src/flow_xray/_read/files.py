@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flow_xray._data.trace_data import TraceData
 from flow_xray._errors import TraceFormatError
-from flow_xray._read.bounds import decode, read_bounded
+from flow_xray._read.bounds import TooLargeError, decode, read_bounded
 from flow_xray._write.journal import MAGIC
 
 if TYPE_CHECKING:
@@ -47,11 +47,21 @@ def read_files(paths: Sequence[str], *, is_partial_fine: bool = False) -> TraceD
     if all(MAGIC in content[:64] for content, _ in contents):
         from flow_xray._read.journal import parse_journals
 
-        return parse_journals(contents)
+        try:
+            return parse_journals(contents)
+        except TooLargeError as error:
+            raise TooLargeError(_named(error, paths[0])) from None
     return _joined([_parsed(content, path, is_partial_fine) for content, path in contents])
 
 
 def _parsed(content: bytes, path: str, is_partial_fine: bool) -> TraceData:
+    try:
+        return _detected(content, path, is_partial_fine)
+    except TooLargeError as error:
+        raise TooLargeError(_named(error, path)) from None
+
+
+def _detected(content: bytes, path: str, is_partial_fine: bool) -> TraceData:
     if MAGIC in content[:64]:
         from flow_xray._read.journal import parse_journal
 
@@ -71,11 +81,11 @@ def _parsed(content: bytes, path: str, is_partial_fine: bool) -> TraceData:
     if isinstance(first, dict) and ("resourceSpans" in first or "resource_spans" in first):
         from flow_xray._read.otlp import read_otlp
 
-        return read_otlp(documents, path, is_cut=is_cut)
+        return read_otlp(documents, path, is_cut=is_cut, size=len(content))
     if _is_chrome(first):
         from flow_xray._read.chrome import read_chrome
 
-        return read_chrome(first, path)
+        return read_chrome(first, path, size=len(content))
     raise TraceFormatError(f"cannot read {path!r}: because it is JSON of another kind. Give {_FORMATS}.")
 
 
@@ -84,6 +94,8 @@ def _trace_file(content: bytes, path: str, is_partial_fine: bool) -> TraceData:
 
     try:
         return load(content)
+    except TooLargeError:
+        raise
     except TraceFormatError as error:
         if is_partial_fine:
             from flow_xray._read.salvage import salvage
@@ -91,14 +103,19 @@ def _trace_file(content: bytes, path: str, is_partial_fine: bool) -> TraceData:
             found = salvage(content.decode("utf-8", "replace"))
             if found is not None:
                 return found
-        message = str(error).replace("cannot read the trace:", f"cannot read {path!r}:", 1)
-        raise TraceFormatError(message) from None
+        raise TraceFormatError(_named(error, path)) from None
+
+
+def _named(error: TraceFormatError, path: str) -> str:
+    return str(error).replace("cannot read the trace:", f"cannot read {path!r}:", 1)
 
 
 def _documents(content: bytes, path: str) -> tuple[list[Any], bool]:
     """Return the JSON documents of a file, one or one a line, and whether the last line was cut."""
     try:
         return [decode(content)], False
+    except TooLargeError:
+        raise
     except ValueError as error:
         reason = error
     documents: list[Any] = []
@@ -106,6 +123,8 @@ def _documents(content: bytes, path: str) -> tuple[list[Any], bool]:
     for number, line in enumerate(lines, 1):
         try:
             documents.append(decode(line))
+        except TooLargeError:
+            raise
         except ValueError:
             if number == len(lines) and documents:
                 return documents, True

@@ -7,6 +7,7 @@ the final ones.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from flow_xray._data.span import STATUSES, Json, Span
 from flow_xray._data.trace_data import TraceData
 from flow_xray._data.unpack import Pool, nanoseconds
 from flow_xray._errors import TraceFormatError
-from flow_xray._read.bounds import decode, read_bounded
+from flow_xray._read.bounds import SPAN_BYTES, TooLargeError, check_memory, decode, read_bounded
 from flow_xray._read.damage import LOST
 from flow_xray._write.journal import MAGIC, VERSION
 
@@ -65,7 +66,9 @@ def parse_journals(contents: list[tuple[bytes, str]]) -> TraceData:
     The journal with the earliest start is that of the process which started the others: it decides
     name, value and meta of the trace.
     """
-    state = _State(Pool(sum(len(content) for content, _ in contents), LOST))
+    size = sum(len(content) for content, _ in contents)
+    check_memory(sum(content.count(b'{"t":"start"') for content, _ in contents), "spans", SPAN_BYTES, size)
+    state = _State(Pool(size, LOST))
     for number, (content, name) in enumerate(sorted(contents, key=lambda each: _started_at_ns(each[0]))):
         state.is_first_file = number == 0
         if MAGIC not in content[:64]:
@@ -91,19 +94,14 @@ def _started_at_ns(content: bytes) -> int:
 
 
 def _records(content: bytes, state: _State) -> Iterator[dict[str, Any]]:
-    at = 0
-    while at < len(content):
-        end = content.find(b"\n", at)
-        end = len(content) if end < 0 else end
-        line, at = content[at:end], end + 1
-        if not line:
-            continue
+    for found in re.finditer(rb"[^\n]+", content):
+        line = found[0]
         length, colon, text = line.partition(b":")
         record = None
         if colon and len(length) < 20 and length.isdigit() and int(length) == len(text):
             try:
                 record = decode(text)
-            except ValueError:
+            except (ValueError, TooLargeError):
                 record = None
         if isinstance(record, dict) and isinstance(record.get("t"), str):
             yield record

@@ -18,18 +18,20 @@ from flow_xray._errors import TraceFormatError
 from flow_xray._otel.attributes import Event, fill, separate_sums
 from flow_xray._otel.messages import decoded
 from flow_xray._otel.names import OWN_TRACE, SERVICE
+from flow_xray._read.bounds import FOREIGN_SPAN_BYTES, check_memory, taken
 
 _MAX_DEPTH = 64
 _ERROR = (2, "2", "STATUS_CODE_ERROR", "ERROR")
 
 
-def read_otlp(requests: list[Any], path: str, *, is_cut: bool = False) -> TraceData:
+def read_otlp(requests: list[Any], path: str, *, is_cut: bool = False, size: int = 0) -> TraceData:
     """Return the trace in export requests.
 
     Args:
         requests: Decoded JSON, one or many.
         path: The file name for error messages.
         is_cut: The last line of the file was incomplete.
+        size: The number of bytes of the file.
 
     Raises:
         TraceFormatError: It has no span that can be read.
@@ -43,7 +45,8 @@ def read_otlp(requests: list[Any], path: str, *, is_cut: bool = False) -> TraceD
             about = _attributes(_get(_get(of_resource, "resource"), "attributes"))
             resource = resource or about
             scopes = _list(of_resource, "scopeSpans", "scope_spans") + _list(of_resource, "instrumentationLibrarySpans")
-            for each in (span for scope in scopes for span in _list(scope, "spans")):
+            check_memory(len(spans) + sum(len(_list(scope, "spans")) for scope in scopes), "spans", FOREIGN_SPAN_BYTES, size)
+            for each in (span for scope in scopes for span in taken(_list(scope, "spans"))):
                 try:
                     span = _span(each, str(about.get(SERVICE, "")))
                 except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError):

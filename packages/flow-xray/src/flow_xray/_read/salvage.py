@@ -12,6 +12,7 @@ from typing import Any, Final
 from flow_xray._data.span import Json, Span
 from flow_xray._data.trace_data import TraceData
 from flow_xray._data.unpack import Pool
+from flow_xray._read.bounds import check_memory, values_in
 from flow_xray._read.damage import LOST
 from flow_xray._read.trace_file import span_in
 from flow_xray._write.trace_file import FORMAT
@@ -73,6 +74,7 @@ def _members(text: str) -> tuple[dict[str, Any], bool]:
     """Return the members of a JSON object that may be truncated, and whether it is."""
     decoder = json.JSONDecoder(parse_constant=str)
     found: dict[str, Any] = {}
+    check_memory(values_in(text), "values", 90, len(text))
     at = _after(text, 0, "{")
     try:
         while True:

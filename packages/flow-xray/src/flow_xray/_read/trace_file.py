@@ -1,13 +1,12 @@
 """Read the trace file `flow-xray/1`; the module that writes it describes its format."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from flow_xray._data.span import STATUSES, Span
 from flow_xray._data.trace_data import TraceData
 from flow_xray._data.unpack import Pool, nanoseconds
 from flow_xray._errors import TraceFormatError
-from flow_xray._read.bounds import decode
+from flow_xray._read.bounds import SPAN_BYTES, TooLargeError, check_memory, decode, taken
 from flow_xray._write.trace_file import FORMAT
 
 
@@ -19,6 +18,8 @@ def load(text: str | bytes) -> TraceData:
     """
     try:
         whole = decode(text)
+    except TooLargeError:
+        raise
     except ValueError as error:
         raise TraceFormatError(
             f"cannot read the trace: because it is not JSON ({error}). Give a file written by to_json()."
@@ -35,6 +36,7 @@ def load(text: str | bytes) -> TraceData:
         pool = Pool(len(text))
         for index, value in enumerate(taken(whole.get("pool", []))):
             pool.add(index, value)
+        check_memory(len(whole["spans"]), "spans", SPAN_BYTES, len(text))
         return TraceData(
             name=str(whole.get("name", "trace")),
             spans=[span_in(each, pool) for each in taken(whole["spans"])],
@@ -43,6 +45,8 @@ def load(text: str | bytes) -> TraceData:
             trace_id=str(whole.get("trace_id", "")),
             is_frozen=True,
         )
+    except TooLargeError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TraceFormatError(
             f"cannot read the trace: because it is damaged ({type(error).__name__}: {error}). Write it again."
@@ -73,10 +77,3 @@ def span_in(each: dict[str, Any], pool: Pool) -> Span:
         thread=str(each.get("thread", "")),
         code=str(each.get("code", "")),
     )
-
-
-def taken(items: list[Any]) -> Iterator[Any]:
-    """Yield the items of a list and remove each from it, so that it is freed after its use."""
-    items.reverse()
-    while items:
-        yield items.pop()
