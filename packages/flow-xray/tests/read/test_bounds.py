@@ -51,7 +51,8 @@ BOMBS = {
     ),
 }
 COMMANDS = [
-    "view F --html out.html", "view F --json out --chrome out --speedscope out",
+    "view F --html out.html",
+    "view F --json out --chrome out --speedscope out",
     *(f"export F --to {name} --out out" for name in ("otlp", "dot")),
     "diff F F",
     "stats F",
@@ -95,7 +96,7 @@ def test_a_long_conversation_is_not_cut(tmp_path, make_span):
 
 
 @pytest.mark.parametrize("levels", [202, 500, 900])
-@pytest.mark.parametrize("pair", ["[]", ("{\"a\":", "}")])
+@pytest.mark.parametrize("pair", ["[]", ('{"a":', "}")])
 def test_deep_values_are_marked(levels, pair):
     deep = pair[0] * levels + ("1" if len(pair[0]) > 1 else "") + pair[1] * levels
     trace = TraceResult.from_json(f'{{"format":"flow-xray/1","spans":[{{"id":"1","name":"a","input":{deep}}}]}}')

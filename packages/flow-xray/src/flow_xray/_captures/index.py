@@ -23,7 +23,17 @@ from flow_xray._write.whole_file import open_private
 
 _INDEX: Final = "index.jsonl"
 _LOCK: Final = "lock"
-_NUMBERS: Final = ("size_bytes", "spans", "model_calls", "errors", "tokens", "cost_usd", "duration_ms", "unpriced_calls")
+_NUMBERS: Final = (
+    "size_bytes",
+    "spans",
+    "model_calls",
+    "errors",
+    "tokens",
+    "cost_usd",
+    "duration_ms",
+    "unpriced_calls",
+)
+_MAY_BE_NULL: Final = frozenset({"cost_usd", "duration_ms"})
 _BEGIN_MEMBERS: Final = ("id", "name", "started_at", "pid", "process")
 
 
@@ -118,5 +128,9 @@ def _checked(each: dict[str, Any]) -> dict[str, Any]:
     if each["t"] == "end" and each["status"] not in STATUSES:
         raise ValueError(f"unknown status {each['status']!r}")
     numbers = {key: countable(each[key]) for key in _NUMBERS if key in each}
-    wrong = {key for key, value in numbers.items() if type(value) not in (int, float)}
-    return {key: value for key, value in each.items() if key not in wrong or value is None}
+    wrong = {
+        key
+        for key, value in numbers.items()
+        if type(value) not in (int, float) and not (value is None and key in _MAY_BE_NULL)
+    }
+    return {key: value for key, value in each.items() if key not in wrong}

@@ -45,7 +45,9 @@ def read_otlp(requests: list[Any], path: str, *, is_cut: bool = False, size: int
             about = _attributes(_get(_get(of_resource, "resource"), "attributes"))
             resource = resource or about
             scopes = _list(of_resource, "scopeSpans", "scope_spans") + _list(of_resource, "instrumentationLibrarySpans")
-            check_memory(len(spans) + sum(len(_list(scope, "spans")) for scope in scopes), "spans", FOREIGN_SPAN_BYTES, size)
+            check_memory(
+                len(spans) + sum(len(_list(scope, "spans")) for scope in scopes), "spans", FOREIGN_SPAN_BYTES, size
+            )
             for each in (span for scope in scopes for span in taken(_list(scope, "spans"))):
                 try:
                     span = _span(each, str(about.get(SERVICE, "")))
