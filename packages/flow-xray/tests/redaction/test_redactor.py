@@ -20,7 +20,8 @@ KEY = "sk-live-0123456789abcdefghij"
      "clientSecretValue", "ssh_key", "secrets", "otp", "Api Key", "AccountKey", "X-Amz-Signature", "X-Amz-Credential"],
 )  # fmt: skip
 def test_a_value_under_a_key_that_names_a_secret_is_masked(key):
-    assert freeze({"outer": [{key: {"anything": 1}}]}, Redactor()) == {"outer": [{key: MASK}]}
+    assert freeze({"outer": [{key: KEY}]}, Redactor()) == {"outer": [{key: MASK}]}
+    assert freeze({"outer": [{key: {"anything": [KEY]}}]}, Redactor()) == {"outer": [{key: {"anything": [MASK]}}]}
 
 
 @pytest.mark.parametrize(
@@ -134,8 +135,8 @@ def test_a_pair_an_option_and_a_named_value_are_members():
 
 
 def test_none_and_booleans_under_a_secret_key_stay():
-    given = {"password": None, "use_auth": True, "token": "", "api_key": 0}
-    assert freeze(given, Redactor()) == {"password": None, "use_auth": True, "token": "", "api_key": MASK}
+    given = {"password": None, "use_auth": True, "token": "", "api_key": 123456, "auth": {"type": "basic"}}
+    assert freeze(given, Redactor()) == {"password": None, "use_auth": True, "token": "", "api_key": MASK, "auth": {"type": "basic"}}
     assert freeze({"badge": None}, Redactor("badge")) == {"badge": MASK}
 
 

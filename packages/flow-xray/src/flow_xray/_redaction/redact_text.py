@@ -8,12 +8,12 @@ from flow_xray._redaction.secret_forms import has_mark, mask_forms
 from flow_xray._redaction.secret_patterns import (
     Weight,
     bearers,
+    forms,
     headers,
     keys_in_text,
     kind_secret,
     kubernetes_secrets,
     lines,
-    others,
     users,
     value_in_text,
 )
@@ -68,7 +68,11 @@ class _Text:
             text = lines().sub(self._line, text)
         if "=" in text or ":" in text or "%3" in text:
             text = self._members(text)
-        text = others().sub(self._other, text)
+        for needed, form in forms():
+            for word in needed:
+                if word in low:
+                    text = form.sub(self._other, text)
+                    break
         if "bearer" in low or "basic" in low:
             text = bearers().sub(self._bearer, text)
         return text
@@ -78,17 +82,26 @@ class _Text:
         keys, values = keys_in_text(), value_in_text()
         parts: list[str] = []
         done = 0
-        found = keys.search(text)
-        while found is not None:
-            at = found.end()
-            weight = self._redactor.weight(found["key"])
-            if weight and not (":" in found["between"] and text[found.start() - 1 : found.start()] == "/"):
+        weight_of = self._redactor.weight
+        known = self._redactor.hidden.get
+        is_searching = True
+        while is_searching:
+            is_searching = False
+            for found in keys.finditer(text, done):
+                key = found["key"]
+                weight = known(key)
+                if weight is None:
+                    weight = weight_of(key)
+                if not weight or (":" in found["between"] and text[found.start() - 1 : found.start()] == "/"):
+                    continue
+                at = found.end()
                 value = None if text.startswith(_REFERENCES, at) else values.match(text, at)
                 masked = None if value is None else self._masked_value(value, weight, found["between"].strip())
                 if value is not None and masked is not None:
                     parts += [text[done:at], masked]
-                    done = at = value.end()
-            found = keys.search(text, at)
+                    done = value.end()
+                    is_searching = True
+                    break
         return "".join([*parts, text[done:]]) if parts else text
 
     def _masked_value(self, found: "re.Match[str]", weight: Weight, between: str) -> str | None:
@@ -146,16 +159,15 @@ class _Text:
     def _other(self, found: "re.Match[str]") -> str:
         group = found.lastgroup or ""
         value = found[group]
-        bare = value.strip("\"'") if group[0] == "s" else value
+        bare = value.strip("\"'") if group == "s" else value
         if not bare or self._mask in value:
             return found[0]
-        if group[0] == "v":
-            key = found[f"k{group[1:]}"]
-            weight = self._redactor.weight(key.strip("-"))
+        if group == "v":
+            weight = self._redactor.weight(found["k"].strip("-"))
             if not weight or not self._redactor.is_secret(value, weight):
                 return found[0]
-        elif group[0] == "p":
-            if not self._redactor.weight(found["k7"]) or not is_generated(value):
+        elif group == "p":
+            if not self._redactor.weight(found["k"]) or not is_generated(value):
                 return found[0]
         elif bare.isdigit() or is_plain(bare):
             return found[0]

@@ -40,6 +40,8 @@ _MIN_CACHED: Final = 200  # characters of a text whose redacted form is cached
 _MAX_CACHED: Final = 4_000_000  # characters of all cached texts
 _MIN_TEXT: Final = 6  # no shorter text can hold a key and a secret
 _MIN_NUMBER: Final = 1_000  # a smaller number is a count
+_MAX_DEPTH: Final = 6  # what is deeper or larger is looked at when it is copied
+_MAX_MEMBERS: Final = 50
 _NAMES: Final = ("name", "key", "header", "Name", "Key")
 _VALUES: Final = ("value", "Value", "values")
 
@@ -131,7 +133,7 @@ class Redactor:
             return weight == 3
         return self.is_secret(value, weight)
 
-    def is_secret(self, value: object, weight: Weight) -> bool:
+    def is_secret(self, value: object, weight: Weight, depth: int = 0) -> bool:
         """Return whether a value under a key of this weight must be masked, at least in part."""
         if value is None or value is True or value is False:
             return False
@@ -141,6 +143,9 @@ class Redactor:
             return not (is_plain(value) if weight > 1 else is_weakly_plain(value))
         if isinstance(value, int | float):
             return weight > 1 and abs(value) >= _MIN_NUMBER
+        if isinstance(value, dict | list | tuple) and depth < _MAX_DEPTH and len(value) <= _MAX_MEMBERS:
+            members = value.values() if isinstance(value, dict) else value
+            return any(self.is_secret(member, weight, depth + 1) for member in members)
         return True
 
     def masked(self, value: Any, weight: Weight) -> Any:

@@ -33,36 +33,33 @@ def _long_word() -> "re.Pattern[str]":
 def shapes() -> "re.Pattern[str]":
     """Match secrets of a known form."""
     return re.compile(
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-        r"[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
-        r"|\bey[JI][\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*){0,3}"
-        r"|\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|\bwhsec_[\w+/=-]{16,}"
-        r"|\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{30,})"
-        r"|\bgl(?:pat|dt|rt|ptt|cbt|soat|ft|imt|agent|oas|ffct)-[\w.-]{16,}"
-        r"|\b(?:xox[abeoprs](?:\.xox[bp])?-[\w-]{10,}|xapp-[\w-]{10,}|xoxe-[\w-]{10,})"
-        r"|hooks\.(?:slack|zapier)\.com/[\w-]+/[\w/-]+"
-        r"|\bdiscord(?:app)?\.com/api/webhooks/\d+/[\w-]{30,}"
-        r"|\bwebhook\.office\.com/webhookb2/[\w@/.-]+"
-        r"|\b[MNO][\w-]{22,27}\.[\w-]{6}\.[\w-]{25,}"
-        r"|\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b|\bABSK[A-Za-z0-9+/=]{40,}|\bamzn\.mws\.[0-9a-f-]{30,}"
-        r"|\bAIza[\w-]{30,}|\bya29\.[\w-]{20,}|\bGOCSPX-[\w-]{20,}|\b1//0[\w-]{30,}"
-        r"|\bhf_[A-Za-z0-9]{20,}|\br8_[A-Za-z0-9]{30,}|\bgsk_[A-Za-z0-9]{20,}|\bxai-[A-Za-z0-9]{40,}"
-        r"|\bpplx-[A-Za-z0-9]{30,}|\bpcsk_\w{30,}|\blsv2_[ps][tk]_[\w]{30,}|\btfp_[A-Za-z0-9]{30,}"
-        r"|\bSG\.[\w-]{16,}\.[\w-]{16,}|\bdo[opr]_v1_[a-f0-9]{40,}|\bshp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}"
-        r"|\bhv[sbr]\.[\w-]{20,}|\bdapi[a-f0-9]{32}\b|\blin_(?:api|oauth)_[A-Za-z0-9]{20,}"
-        r"|(?<!\d)\d{8,10}:AA[\w-]{30,}|\bSK[0-9a-f]{32}\b|\bkey-[0-9a-f]{32}\b|\b[0-9a-f]{32}-us\d{1,2}\b"
-        r"|\brubygems_[0-9a-f]{40,}|\bdckr_[po]at_[\w-]{20,}|\bcio[A-Za-z0-9]{32}\b|\boy2[a-z0-9]{43}\b"
-        r"|(?<![\w~.-])[\w.-]{3}\dQ~[\w~.-]{31,34}|\b[A-Za-z0-9]{14}\.atlasv1\.[\w-]{40,}"
-        r"|\bglsa_\w{32}_[0-9A-Fa-f]{8}|\bglc_[A-Za-z0-9+/=]{32,}|\bNR(?:AK|II|AA|RA)-[\w-]{20,}"
-        r"|\bsntry[su]_[\w+/=]{40,}|\bATATT3[\w=-]{30,}|\bATBB[\w=-]{24,}|\bntn_[A-Za-z0-9]{40,}"
-        r"|\bsecret_[A-Za-z0-9]{40,}|\bfig[dou]_?[\w-]{36,}|\bpat[A-Za-z0-9]{14}\.[0-9a-f]{64}|\bpat-[a-z]{2}\d-[0-9a-f-]{36}"
-        r"|\bsq0(?:atp|csp|idp)-[\w-]{22,}|\bEAAA[\w-]{56,}|\bEAA[A-Za-z0-9]{60,}|\bPMAK-[0-9a-f]{24}-[0-9a-f]{34}"
-        r"|\bLTAI[A-Za-z0-9]{16,24}\b|\bpscale_(?:pw|tkn|oauth)_[\w.-]{30,}|\bAGE-SECRET-KEY-1[A-Z0-9]{50,}"
-        r"|\bsbp_[0-9a-f]{40}|\bsb_secret_[\w-]{20,}|\bfm2_[\w+/=]{40,}|\bnfp_[A-Za-z0-9]{36,}|\bCFPAT-[\w-]{40,}"
-        r"|\bHRKU-[\w-]{36,}|\bdp\.(?:pt|st|ct|sa)\.[\w.-]{40,}|\bops_eyJ[\w-]{40,}|\bsl\.[\w-]{100,}"
-        r"|\bCCIPAT_[\w]{20,}|\bpul-[0-9a-f]{40}|\brnd_[A-Za-z0-9]{28,}|\bAQVN[\w-]{35,}"
-        r"|\$(?:apr1|2[abxy]|5|6|y|argon2[id]{1,2})\$[^\s:\"']{8,}"
-        r"|\bPuTTY-User-Key-File-\d[\s\S]*?(?:Private-MAC:[^\n]*|\Z)"
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
+        r"|hooks\.(?:slack|zapier)\.com/[\w-]+/[\w/-]+|(?<!\d)\d{8,10}:AA[\w-]{30,}"
+        r"|(?<![\w~.-])[\w.-]{3}\dQ~[\w~.-]{31,34}|\$(?:apr1|2[abxy]|5|6|y|argon2[id]{1,2})\$[^\s:\"']{8,}"
+        r"|\b(?:"
+        r"ey[JI][\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*){0,3}|[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|whsec_[\w+/=-]{16,}"
+        r"|(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{30,})"
+        r"|gl(?:pat|dt|rt|ptt|cbt|soat|ft|imt|agent|oas|ffct)-[\w.-]{16,}"
+        r"|(?:xox[abeoprs](?:\.xox[bp])?-[\w-]{10,}|xapp-[\w-]{10,}|xoxe-[\w-]{10,})"
+        r"|discord(?:app)?\.com/api/webhooks/\d+/[\w-]{30,}|webhook\.office\.com/webhookb2/[\w@/.-]+"
+        r"|[MNO][\w-]{22,27}\.[\w-]{6}\.[\w-]{25,}|(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"
+        r"|ABSK[A-Za-z0-9+/=]{40,}|amzn\.mws\.[0-9a-f-]{30,}|AIza[\w-]{30,}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,}"
+        r"|1//0[\w-]{30,}|hf_[A-Za-z0-9]{20,}|r8_[A-Za-z0-9]{30,}|gsk_[A-Za-z0-9]{20,}|xai-[A-Za-z0-9]{40,}"
+        r"|pplx-[A-Za-z0-9]{30,}|pcsk_\w{30,}|lsv2_[ps][tk]_[\w]{30,}|tfp_[A-Za-z0-9]{30,}"
+        r"|SG\.[\w-]{16,}\.[\w-]{16,}|do[opr]_v1_[a-f0-9]{40,}|shp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}"
+        r"|hv[sbr]\.[\w-]{20,}|dapi[a-f0-9]{32}\b|lin_(?:api|oauth)_[A-Za-z0-9]{20,}|SK[0-9a-f]{32}\b"
+        r"|key-[0-9a-f]{32}\b|[0-9a-f]{32}-us\d{1,2}\b|rubygems_[0-9a-f]{40,}|dckr_[po]at_[\w-]{20,}"
+        r"|cio[A-Za-z0-9]{32}\b|oy2[a-z0-9]{43}\b|[A-Za-z0-9]{14}\.atlasv1\.[\w-]{40,}"
+        r"|glsa_\w{32}_[0-9A-Fa-f]{8}|glc_[A-Za-z0-9+/=]{32,}|NR(?:AK|II|AA|RA)-[\w-]{20,}"
+        r"|sntry[su]_[\w+/=]{40,}|ATATT3[\w=-]{30,}|ATBB[\w=-]{24,}|ntn_[A-Za-z0-9]{40,}"
+        r"|secret_[A-Za-z0-9]{40,}|fig[dou]_?[\w-]{36,}|pat[A-Za-z0-9]{14}\.[0-9a-f]{64}"
+        r"|pat-[a-z]{2}\d-[0-9a-f-]{36}|sq0(?:atp|csp|idp)-[\w-]{22,}|EAAA[\w-]{56,}|EAA[A-Za-z0-9]{60,}"
+        r"|PMAK-[0-9a-f]{24}-[0-9a-f]{34}|LTAI[A-Za-z0-9]{16,24}\b|pscale_(?:pw|tkn|oauth)_[\w.-]{30,}"
+        r"|AGE-SECRET-KEY-1[A-Z0-9]{50,}|sbp_[0-9a-f]{40}|sb_secret_[\w-]{20,}|fm2_[\w+/=]{40,}"
+        r"|nfp_[A-Za-z0-9]{36,}|CFPAT-[\w-]{40,}|HRKU-[\w-]{36,}|dp\.(?:pt|st|ct|sa)\.[\w.-]{40,}"
+        r"|ops_eyJ[\w-]{40,}|sl\.[\w-]{100,}|CCIPAT_[\w]{20,}|pul-[0-9a-f]{40}|rnd_[A-Za-z0-9]{28,}"
+        r"|AQVN[\w-]{35,}|PuTTY-User-Key-File-\d[\s\S]*?(?:Private-MAC:[^\n]*|\Z)"
+        r")"
     )
 
 
@@ -94,10 +91,10 @@ def without_pem_end(text: str, mask: str) -> str:
     if at < 0:
         return text
     parts: list[str] = []
-    done = 0
+    done = floor = 0
     while at >= 0:
         if "PRIVATE KEY" in text[at : at + 60]:
-            head = text[max(done, at - 20_000) : at]
+            head = text[max(floor, at - 20_000) : at]
             start = 0
             for odd in _not_base64().finditer(head):
                 start = odd.end()
@@ -105,10 +102,6 @@ def without_pem_end(text: str, mask: str) -> str:
             if begin < at:
                 parts += [text[done:begin], mask]
                 done = at
-            at = text.find(_PEM_END, at + 60)
-            if at >= 0 and at - done > 0:
-                parts.append(text[done:at][: max(0, at - done - 20_000)])
-                done = max(done, at - 20_000)
-            continue
-        at = text.find(_PEM_END, at + 1)
+        floor = at + len(_PEM_END)
+        at = text.find(_PEM_END, floor)
     return "".join([*parts, text[done:]])

@@ -18,14 +18,14 @@ Weight: TypeAlias = Literal[0, 1, 2, 3]
 _WEAK: Final = frozenset(
     {
         *("auth", "authorization", "bearer", "cookie", "cookies", "jwt", "passwd", "pwd", "setcookie", "pass", "pw"),
-        *("token", "credential", "credentials", "creds", "otp", "totp", "secrets", "passwords", "psk"),
+        *("token", "credential", "credentials", "creds", "otp", "totp", "secrets", "passwords"),
     }
 )
 _STRONG: Final = frozenset(
     {
         *("connectsid", "phpsessid", "jsessionid", "sessioncookie", "authheader", "proxyauthorization"),
         *("sharedaccesssignature", "xamzsignature", "xamzcredential", "xamzsecuritytoken", "requirepass", "masterauth"),
-        *("privatekeyid", "passin", "passout", "sessionsecret", "pgpassword"),
+        *("psk", "privatekeyid", "passin", "passout", "sessionsecret", "pgpassword"),
     }
 )
 _ANYWHERE_IN_KEY: Final = ("password", "passphrase", "passcode")
@@ -170,7 +170,7 @@ def value_in_text() -> "re.Pattern[str]":
         r"""(?P<triple>\"{3}|'{3})[\s\S]*?(?:(?P=triple)|\Z)"""
         r"""|[bBrRuUfF]{0,2}(?P<quote>\\*["'])(?:(?!(?P=quote))(?:\\.|[^\\]))*"""
         r"""|[|>][+-]?[ \t]*(?:\r?\n[ \t]+[^\n]*)+"""
-        r"""|[\w.]{0,40}\([^()\n]{0,2000}\)?|\[(?!redacted\])[^\]\n]{0,2000}\]?|\{[^{}\n]{0,2000}\}?"""
+        r"""|[A-Za-z_][\w.]{0,40}\[[\w\s+*-]{1,40}\]|[\w.]{0,40}\([^()\n]{0,2000}\)?|\[(?!redacted\])[^\]\n]{0,2000}\]?|\{[^{}\n]{0,2000}\}?"""
         r"""|(?:[^\s"'&,;)}\]%\[]|%(?!26)|[&,;)}\]](?=[\w!@#$^*])(?![\w.-]{1,40}\\*["']?[=:]))+"""
     )
 
@@ -182,37 +182,52 @@ def lines() -> "re.Pattern[str]":
 
 
 @cache
-def others() -> "re.Pattern[str]":
-    """Match a key and its value as a pair, name and value, XML, form, option, query or prose.
+def forms() -> "tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]":
+    """Return the forms in which a text names a secret, each with words of which it needs one.
 
-    The last group of each form is the value: `v` under the key of the group before, `p` for prose,
-    `s` for a secret by its position.
+    Pairs, named values, XML, options, commands, lines of known files. The last group of a form is
+    the value: `v` under the key `k`, `p` the same in prose, `s` a secret by its position.
     """
     word = r"[\w.:-]{1,80}"
-    quoted = r"""b?\\*["'](?P<{0}>[^"'\\]*)"""
+    quoted = r"""b?\\*["'](?P<v>[^"'\\]*)"""
     argument = r"""(?P<{0}>'[^'\n]*|"[^"\n]*|[^\s'"]+)"""
     line = r"[^\n|;&]{0,120}?\s"
-    forms = [
-        rf"""[(\[]\s*b?\\*["'](?P<k1>{word})\\*["']\s*,\s*{quoted.format("v1")}""",
-        rf"""\b(?:name|key|header)\\*["']?\s*[:=]\s*\\*["'](?P<k2>{word})\\*["'][^<>\n{{}}]{{0,80}}?\bvalue\\*["']?\s*[:=]\s*{quoted.format("v2")}""",
-        rf"""<(?P<k3>{word})(?:\s[^<>]{{0,200}})?>(?P<v3>[^<>]+)(?=</)""",
-        rf"""\bname="(?P<k4>{word})"[^\n]{{0,80}}\r?\n\r?\n(?P<v4>[^\r\n]+)""",
-        rf"""\bname:\s*["']?(?P<k6>{word})["']?[ \t]*\r?\n\s*value:\s*(?P<v6>[^\r\n]+)""",
-        rf"""\b(?:ENV|ARG|setx|setenv|set\s-\w{{1,4}})\s+(?P<k8>{word})\s+{argument.format("v8")}""",
-        rf"""\bvariable\s+"(?P<k9>{word})"\s*\{{[^{{}}]{{0,300}}?\bdefault\s*=\s*"(?P<v9>[^"\n]*)""",
-        rf"""\b(?:sshpass|(?:docker|podman|registry|oc|az)\s+login){line}-p\s*{argument.format("s1")}""",
-        rf"""\b(?:mysql\w{{0,20}}|mariadb[\w-]{{0,20}}){line}-p{argument.format("s2")}""",
-        rf"""\bredis-cli{line}-a\s+{argument.format("s3")}""",
-        r"""\b(?:login|user|account)\s+\S{1,80}\s+password\s+(?P<s4>\S+)""",
-        r"""(?m:^)[\w.*-]{1,80}:(?:\d{4,5}|\*):[\w.*-]{1,80}:[\w.*-]{1,80}:(?P<s5>[^\s:][^\s]*)""",
-        r"""\b(?:identified\s+by|password)\s+(?:encrypted\s+)?'(?P<s6>[^'\n]+)""",
-        r"""\b(?:requirepass|masterauth)\s+(?P<s7>[^\s"']+)""",
-        rf"""(?<![\w-])(?:-u|--user)[\s=]+["']?[^\s:"'-][^\s:"']{{0,80}}:{argument.format("s8")}""",
-        rf"""(?<![\w-])(?P<k5>--?{word})\s+["']?(?P<v5>[^\s"'-][^\s"']*)""",
-        rf"""[?&](?P<q>{"|".join(_QUERY_KEYS)})=(?P<s9>[^&\s"'#<>]{{8,}})""",
-        rf"""(?<![\w.-])(?P<k7>{word})\s(?:is|was)\s(?P<p1>[^\s"',;]{{8,}})""",
-    ]
-    return re.compile("|".join(forms), re.IGNORECASE)
+    found = (
+        (("(", "["), rf"""[(\[]\s*b?\\*["'](?P<k>{word})\\*["']\s*,\s*{quoted}"""),
+        (
+            ("value",),
+            rf"""\b(?:name|key|header)\\*["']?\s*[:=]\s*\\*["'](?P<k>{word})\\*["'][^<>\n{{}}]{{0,80}}?\bvalue\\*["']?\s*[:=]\s*{quoted}""",
+        ),
+        (("value:",), rf"""\bname:\s*["']?(?P<k>{word})["']?[ \t]*\r?\n\s*value:\s*(?P<v>[^\r\n]+)"""),
+        (("</",), rf"""<(?P<k>{word})(?:\s[^<>]{{0,200}})?>(?P<v>[^<>]+)(?=</)"""),
+        (('name="',), rf"""\bname="(?P<k>{word})"[^\n]{{0,80}}\r?\n\r?\n(?P<v>[^\r\n]+)"""),
+        (
+            ("env ", "arg ", "set"),
+            rf"""\b(?:ENV|ARG|setx|setenv|set\s-\w{{1,4}})\s+(?P<k>{word})\s+{argument.format("v")}""",
+        ),
+        (
+            ("variable",),
+            rf"""\bvariable\s+"(?P<k>{word})"\s*\{{[^{{}}]{{0,300}}?\bdefault\s*=\s*"(?P<v>[^"\n]*)""",
+        ),
+        (
+            ("sshpass", "login"),
+            rf"""\b(?:sshpass|(?:docker|podman|registry|oc|az)\s+login){line}-p\s*{argument.format("s")}""",
+        ),
+        (("mysql", "mariadb"), rf"""\b(?:mysql\w{{0,20}}|mariadb[\w-]{{0,20}}){line}-p{argument.format("s")}"""),
+        (("redis-cli",), rf"""\bredis-cli{line}-a\s+{argument.format("s")}"""),
+        (("login", "user", "account"), r"""\b(?:login|user|account)\s+\S{1,80}\s+password\s+(?P<s>\S+)"""),
+        ((":",), r"""(?m:^)[\w.*-]{1,80}:(?:\d{4,5}|\*):[\w.*-]{1,80}:[\w.*-]{1,80}:(?P<s>[^\s:][^\s]*)"""),
+        (("'",), r"""\b(?:identified\s+by|password)\s+(?:encrypted\s+)?'(?P<s>[^'\n]+)"""),
+        (("requirepass", "masterauth"), r"""\b(?:requirepass|masterauth)\s+(?P<s>[^\s"']+)"""),
+        (
+            ("-u", "--user"),
+            rf"""(?<![\w-])(?:-u|--user)[\s=]+["']?[^\s:"'-][^\s:"']{{0,80}}:{argument.format("s")}""",
+        ),
+        (("-",), rf"""(?<![\w-])(?P<k>--?{word})\s+["']?(?P<v>[^\s"'-][^\s"']*)"""),
+        (("?", "&"), rf"""[?&](?P<q>{"|".join(_QUERY_KEYS)})=(?P<s>[^&\s"'#<>]{{8,}})"""),
+        ((" is ", " was "), rf"""(?<![\w.-])(?P<k>{word})\s(?:is|was)\s(?P<p>[^\s"',;]{{8,}})"""),
+    )
+    return tuple((needed, re.compile(pattern, re.IGNORECASE)) for needed, pattern in found)
 
 
 @cache

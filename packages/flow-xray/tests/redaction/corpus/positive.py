@@ -86,7 +86,7 @@ def positive(seed: int = 7) -> list[tuple[str, str, str]]:
     add("datadog application key", "-H 'DD-APPLICATION-KEY: @@'", some(_HEX, 40))
     add("heroku api key", "HEROKU_API_KEY=@@", uuid)
     add("digitalocean token", "doctl auth @@", "do" + "p_v1_" + some(_HEX, 64))
-    add("telegram bot token", "bot @@ started", some("12345678", 10) .replace("b", "2").replace("a", "1").replace("c", "3").replace("d", "4").replace("e", "5").replace("f", "6") + ":A" + "A" + some(_WORD, 33))
+    add("telegram bot token", "bot @@ started", "12345678" + "90:A" + "A" + some(_WORD, 33))
     found.append(("telegram bot url", "https://api.telegram.org/bot12345678" + "90:A" + "A" + word + word[:9] + "/getMe", word))
     add("hugging face token", "hub @@", "h" + "f_" + some(_WORD, 34))
     add("replicate token", "run @@", "r" + "8_" + some(_WORD, 37))
