@@ -45,11 +45,12 @@ def redact_text(text: str, redactor: "Redactor", mask: str) -> str:
 class _Text:
     """One pass over one text."""
 
-    __slots__ = ("_mask", "_redactor")
+    __slots__ = ("_clear_until", "_mask", "_redactor")
 
     def __init__(self, redactor: "Redactor", mask: str) -> None:
         self._redactor = redactor
         self._mask = mask
+        self._clear_until = 0  # a bracketed value up to here holds no secret, so none inside it does
 
     def redacted(self, text: str) -> str:
         mask = self._mask
@@ -82,6 +83,7 @@ class _Text:
         keys, values = keys_in_text(), value_in_text()
         parts: list[str] = []
         done = 0
+        self._clear_until = 0
         weight_of = self._redactor.weight
         known = self._redactor.hidden.get
         is_searching = True
@@ -113,14 +115,14 @@ class _Text:
         bare = value.lstrip("bBrRuUfF").removeprefix(quote) if quote else value
         if found["triple"]:
             bare = bare.removesuffix(quote)
-        if not bare or bare.startswith(self._mask) or not self._is_secret(bare, weight, quote, between):
+        if not bare or bare.startswith(self._mask) or not self._is_secret(found, bare, weight, quote, between):
             return None
         if not quote and not found["triple"] and bare[0] not in "|>" and self._is_in_prose(found, bare, between):
             return None
         self._redactor.remember(bare)
         return f"{quote}{self._mask}{quote if found['triple'] else ''}"
 
-    def _is_secret(self, bare: str, weight: Weight, quote: str, between: str) -> bool:
+    def _is_secret(self, found: "re.Match[str]", bare: str, weight: Weight, quote: str, between: str) -> bool:
         if weight == _OWN:
             return True
         plain = is_plain if weight > 1 else is_weakly_plain
@@ -130,6 +132,9 @@ class _Text:
             content = bare.partition("\n")[2].strip()
             return not is_prose(content) if weight > 1 else not is_weakly_plain(content)
         if bare[0] in "[{" or "(" in bare:
+            if found.start() < self._clear_until:
+                return False
+            self._clear_until = found.end()
             literals = [each[2] for each in _LITERAL.finditer(bare)]
             if literals:
                 return not all(plain(each) for each in literals)

@@ -60,8 +60,8 @@ class Redactor:
 
     __slots__ = (
         "_cache",
-        "_cache_version",
         "_cache_size",
+        "_cache_version",
         "_own",
         "_own_text",
         "_plain_names",
@@ -168,7 +168,7 @@ class Redactor:
         if isinstance(value, str):
             secret = value.strip()
             generated = [word for word in secret.split() if looks_random(word)]
-            for text in {secret, *generated} if generated else ():
+            for text in (secret, *generated) if generated else ():
                 if MASK not in text:
                     self.known.add(text)
         elif isinstance(value, list | tuple | set | frozenset):

@@ -18,7 +18,7 @@ _PEM_END: Final = "-----END "
 
 def has_mark(text: str) -> bool:
     """Return whether a text contains the beginning of a secret of a known form."""
-    for mark in _MARKS:  # noqa: SIM110  a generator costs three times as much here
+    for mark in _MARKS:
         if mark in text:
             return True
     return len(text) >= _MIN_TOKEN and _long_word().search(text) is not None

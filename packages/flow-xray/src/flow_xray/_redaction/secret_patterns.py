@@ -54,8 +54,34 @@ _FACTS: Final = frozenset(
     {
         *("name", "names", "count", "length", "policy", "field", "type", "version", "arn", "expiry", "file", "path"),
         *("url", "uri", "store", "manager", "provider", "class", "required", "enabled", "reset", "changed", "at", "in"),
-        *("expires", "expired", "age", "min", "max", "helper", "rotation", "strength", "prompt", "hint", "label", "page"),
-        *("form", "error", "errors", "missing", "invalid", "valid", "ttl", "lifetime", "days", "ref", "format", "regex"),
+        *(
+            "expires",
+            "expired",
+            "age",
+            "min",
+            "max",
+            "helper",
+            "rotation",
+            "strength",
+            "prompt",
+            "hint",
+            "label",
+            "page",
+        ),
+        *(
+            "form",
+            "error",
+            "errors",
+            "missing",
+            "invalid",
+            "valid",
+            "ttl",
+            "lifetime",
+            "days",
+            "ref",
+            "format",
+            "regex",
+        ),
         *("txt", "py", "md", "js", "ts", "go", "rs", "java", "json", "yaml", "yml", "toml", "sh", "html", "css", "log"),
     }
 )
@@ -85,7 +111,9 @@ def weight_of(key: str) -> Weight:
         return 1
     if last in ("pass", "pwd", "passwd", "psk") or any(stem in plain for stem in _ANYWHERE_IN_KEY):
         return 2
-    if plain.endswith(("secret", "secrets")) or ("secret" in words and _AFTER_SECRET.issuperset(_after(words, "secret"))):
+    if plain.endswith(("secret", "secrets")) or (
+        "secret" in words and _AFTER_SECRET.issuperset(_after(words, "secret"))
+    ):
         return 2
     before = words[-2] if len(words) > 1 else ""
     if plain.endswith("token"):

@@ -11,32 +11,23 @@ from functools import cache
 from typing import Final
 
 PLAIN_WORDS: Final = frozenset(
-    """
-    none null nil true false yes no on off str string bytes int integer bool boolean any object optional required
-    text type enabled disabled enable disable inherit include omit same-origin default auto basic bearer digest
-    oauth oauth2 oidc saml negotiate ntlm apikey jwt session cookie token password secret key credentials missing
-    invalid valid expired empty unset set hidden redacted masked removed changed reset rotated accepted denied
-    refused rejected granted failed failure ok success wrong incorrect unknown unused provided supplied given
-    needed ignored present absent found prompt prompted input field value name user username files sss systemd
-    compat ldap osxkeychain store cache file env environment public private read write admin self anonymous guest
-    undefined nan strict lax eof eos bos pad punc error warning info http https header query body form
-    """.split()
+    ["none", "null", "nil", "true", "false", "yes", "no", "on", "off", "str", "string", "bytes", "int", "integer", "bool", "boolean", "any", "object", "optional", "required", "text", "type", "enabled", "disabled", "enable", "disable", "inherit", "include", "omit", "same-origin", "default", "auto", "basic", "bearer", "digest", "oauth", "oauth2", "oidc", "saml", "negotiate", "ntlm", "apikey", "jwt", "session", "cookie", "token", "password", "secret", "key", "credentials", "missing", "invalid", "valid", "expired", "empty", "unset", "set", "hidden", "redacted", "masked", "removed", "changed", "reset", "rotated", "accepted", "denied", "refused", "rejected", "granted", "failed", "failure", "ok", "success", "wrong", "incorrect", "unknown", "unused", "provided", "supplied", "given", "needed", "ignored", "present", "absent", "found", "prompt", "prompted", "input", "field", "value", "name", "user", "username", "files", "sss", "systemd", "compat", "ldap", "osxkeychain", "store", "cache", "file", "env", "environment", "public", "private", "read", "write", "admin", "self", "anonymous", "guest", "undefined", "nan", "strict", "lax", "eof", "eos", "bos", "pad", "punc", "error", "warning", "info", "http", "https", "header", "query", "body", "form"]
 )
 _FUNCTION_WORDS: Final = frozenset(
-    """
-    a an the is are was were be been must should can could may might will would has have had not no of for to in
-    on at by with from and or if then than that this these it its your our their you we they please as when where
-    which who what how only least most more less than all any each every into out up down
-    line lines file files error errors version characters bytes kb mb ms byte
-    """.split()
+    ["a", "an", "the", "is", "are", "was", "were", "be", "been", "must", "should", "can", "could", "may", "might", "will", "would", "has", "have", "had", "not", "no", "of", "for", "to", "in", "on", "at", "by", "with", "from", "and", "or", "if", "then", "than", "that", "this", "these", "it", "its", "your", "our", "their", "you", "we", "they", "please", "as", "when", "where", "which", "who", "what", "how", "only", "least", "most", "more", "less", "than", "all", "any", "each", "every", "into", "out", "up", "down", "line", "lines", "file", "files", "error", "errors", "version", "characters", "bytes", "kb", "mb", "ms", "byte"]
 )
-_PATH: Final = re.compile(r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.@+~-]*(?:[/\\][\w.@+~-]+)*[/\\]?|(?:[\w.@-]+/){2,}[\w.@-]+")
-_DATE_OR_NUMBER: Final = re.compile(r"[\d:.,TZ+/-]*\d(?:[a-zA-Zµ%]{1,3})?|\d+(?:\.\d+)+\w{0,6}|v\d[\w.]*")
+_PATH: Final = re.compile(
+    r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.@+~-]*(?:[/\\][\w.@+~-]+)*[/\\]?|(?:[\w.@-]+/){2,}[\w.@-]+"
+)
+_DATE_OR_NUMBER: Final = re.compile(
+    r"[\d:.,TZ+/-]*\d(?:[a-zA-Zµ%]{1,3})?|\d+(?:\.\d+)+\w{0,6}|v\d+(?:\.\d+)*(?:-[a-z]{1,6}\.?\d{0,3})?"
+)
 _REFERENCE: Final = re.compile(
     r"""\$\{[^}]*\}?|\$\([^)]*\)?|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|\{\{.*|\{[A-Za-z_.]*\}|<[^<>]*>?|%[sdr]|%\([\w.]+\)s?"""
     r"""|[*•.xX#_-]{3,}|\[[\w. -]*\]|!\w+.*|(?:process\.env|os\.environ|os\.getenv|env|secrets|vars?|local|data|self|cls|config|settings)[.\[(].*"""
 )
 _IDENTIFIER: Final = re.compile(r"(?:[a-z]+|[A-Z]+|[A-Z][a-z]+)(?:[_.](?:[A-Za-z]+|\d{1,2}))+")
+_MANY_DIGITS: Final = 4
 _WORDS: Final = re.compile(r"[A-Za-z0-9]+")
 
 
@@ -59,7 +50,8 @@ def looks_random(text: str) -> bool:
 def is_generated(text: str) -> bool:
     """Return whether a word is random even without a key that names a secret.
 
-    One of its runs of letters and digits mixes them, or is long.
+    One of its runs of letters and digits mixes them, or is long; or it has many digits between
+    letters.
     """
     if len(text) < 8 or is_path(text) or _DATE_OR_NUMBER.fullmatch(text) or _IDENTIFIER.fullmatch(text):
         return False
@@ -68,7 +60,7 @@ def is_generated(text: str) -> bool:
             return True
         if len(word) >= 6 and changes_of_class(word) >= 2:
             return True
-    return False
+    return sum(map(str.isdigit, text)) >= _MANY_DIGITS and changes_of_class("".join(_WORDS.findall(text)).lower()) >= 2
 
 
 def changes_of_class(word: str) -> int:
@@ -126,6 +118,8 @@ def is_prose(text: str) -> bool:
     """Return whether several words are a sentence and no secret."""
     words = text.lower().split()
     if any(is_generated(word) for word in text.split()):
+        return False
+    if len(words) < 3 and not all(word.strip(".,;:()").isalnum() for word in words):
         return False
     return any(word.strip(".,;:()") in _FUNCTION_WORDS or word.strip(".,;:()") in PLAIN_WORDS for word in words)
 

@@ -54,7 +54,11 @@ def positive(seed: int = 7) -> list[tuple[str, str, str]]:
     add("slack webhook", "post to https://hooks.slack.com/services/@@", f"T{some(_UPPER, 8)}/B{some(_UPPER, 8)}/{word}")
     add("discord webhook", "https://discord.com/api/webhooks/112233445566778899/@@", some(_WORD + "-_", 68))
     add("discord bot token", "login @@", "M" + some(_WORD, 23) + "." + some(_WORD, 6) + "." + some(_WORD, 27))
-    add("teams webhook", f"https://corp.webhook.office.com/webhookb2/@@/IncomingWebhook/{some(_HEX, 32)}/{uuid}", uuid + "@" + uuid)
+    add(
+        "teams webhook",
+        f"https://corp.webhook.office.com/webhookb2/@@/IncomingWebhook/{some(_HEX, 32)}/{uuid}",
+        uuid + "@" + uuid,
+    )
     add("stripe secret key", "charge with @@ failed", "sk" + "_live_" + some(_WORD, 24))
     add("stripe restricted key", "charge with @@ failed", "rk" + "_live_" + some(_WORD, 24))
     add("stripe webhook secret", "verify @@", "wh" + "sec_" + some(_WORD, 32))
@@ -78,16 +82,26 @@ def positive(seed: int = 7) -> list[tuple[str, str, str]]:
     text, body = pem("PRIVATE KEY")
     key_file = {"type": "service_account", "project_id": "p", "private_key": text + "\n", "client_email": "a@p.example"}
     found.append(("gcp service account", json.dumps(key_file), body))
-    add("azure storage connection", "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=@@;EndpointSuffix=x", some(_WORD + "/+", 86) + "==")
+    add(
+        "azure storage connection",
+        "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=@@;EndpointSuffix=x",
+        some(_WORD + "/+", 86) + "==",
+    )
     add("azure sas", "https://a.blob.core.windows.net/c?sv=2024-01-01&se=2026&sr=c&sig=@@", some(_WORD, 40) + "%3D")
-    add("azure service bus", "Endpoint=sb://x.example/;SharedAccessKeyName=Root;SharedAccessKey=@@", some(_WORD, 43) + "=")
+    add(
+        "azure service bus",
+        "Endpoint=sb://x.example/;SharedAccessKeyName=Root;SharedAccessKey=@@",
+        some(_WORD, 43) + "=",
+    )
     add("azure client secret", "az login with @@", some(_WORD, 3) + "8" + "Q~" + some(_WORD, 34))
     add("datadog api key", "DD_API_KEY: @@", some(_HEX, 32))
     add("datadog application key", "-H 'DD-APPLICATION-KEY: @@'", some(_HEX, 40))
     add("heroku api key", "HEROKU_API_KEY=@@", uuid)
     add("digitalocean token", "doctl auth @@", "do" + "p_v1_" + some(_HEX, 64))
     add("telegram bot token", "bot @@ started", "12345678" + "90:A" + "A" + some(_WORD, 33))
-    found.append(("telegram bot url", "https://api.telegram.org/bot12345678" + "90:A" + "A" + word + word[:9] + "/getMe", word))
+    found.append(
+        ("telegram bot url", "https://api.telegram.org/bot12345678" + "90:A" + "A" + word + word[:9] + "/getMe", word)
+    )
     add("hugging face token", "hub @@", "h" + "f_" + some(_WORD, 34))
     add("replicate token", "run @@", "r" + "8_" + some(_WORD, 37))
     add("groq key", "ask @@", "gs" + "k_" + some(_WORD, 52))
@@ -129,7 +143,11 @@ def positive(seed: int = 7) -> list[tuple[str, str, str]]:
     add("my.cnf", "[client]\nuser=ada\npassword=@@\n", "swordfish")
     add("kubeconfig key", "    client-key-data: @@", b64("-----BEGIN RSA" + word * 3))
     add("kubeconfig token", "users:\n- name: a\n  user:\n    token: @@", word)
-    add("kubernetes secret data", "apiVersion: v1\nkind: Secret\nmetadata:\n  name: db\ndata:\n  url: @@\n", b64("swordfish" * 2))
+    add(
+        "kubernetes secret data",
+        "apiVersion: v1\nkind: Secret\nmetadata:\n  name: db\ndata:\n  url: @@\n",
+        b64("swordfish" * 2),
+    )
     add("kubernetes secret stringData", "kind: Secret\nstringData:\n  config: @@\nmetadata:\n  name: x", "swordfish")
     add("kubernetes secret json", '{"kind": "Secret", "data": {"url": "@@"}}', b64("swordfish" * 2))
     add("kubernetes env", "env:\n- name: DB_PASSWORD\n  value: @@\n", "swordfish")
@@ -157,7 +175,7 @@ def positive(seed: int = 7) -> list[tuple[str, str, str]]:
     add("export", "export STRIPE_KEY_SECRET='@@'", word)
     add("dockerfile env", "ENV API_TOKEN @@", word)
     add("fish", "set -gx GITHUB_TOKEN @@", word)
-    add("powershell", "$env:API_KEY = \"@@\"", word)
+    add("powershell", '$env:API_KEY = "@@"', word)
     add("terraform variable", 'variable "db_password" {\n  default = "@@"\n}', "swordfish")
     add("tfvars", 'db_password = "@@"', "swordfish")
     add("spring", "spring.datasource.password=@@", "swordfish")
