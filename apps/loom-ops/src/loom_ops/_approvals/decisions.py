@@ -112,7 +112,7 @@ class DecisionService:
             how=verdict,
             by=person.name,
             via=person.via,
-            note=note,
+            note=redact_text(note),
             arguments=arguments,
         )
         root = root_run_id(request["run_id"])

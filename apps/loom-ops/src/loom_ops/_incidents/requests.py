@@ -8,6 +8,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from loom_agents.redaction import redact_text
 from loom_runner import UnknownRun
 
 from loom_ops._approvals.people import local_person
@@ -72,7 +73,7 @@ def build_request(
             inputs = {**inputs, "url": url}
     values = input_values(chosen, inputs)
     drill_folder = None if folder is None else str(folder)
-    return RunRequest(incident, local_person().name, source, text, values, drill_folder, model)
+    return RunRequest(redact_text(incident), local_person().name, source, text, values, drill_folder, model)
 
 
 def stored_request(store: SQLiteStore, run_id: str) -> RunRequest:
@@ -101,7 +102,7 @@ def check_same_incident(store: SQLiteStore, run_id: str, incident: str, *, hint:
         LoomOpsError: It has another incident.
     """
     stored = stored_request(store, run_id).incident
-    if stored != incident:
+    if stored != redact_text(incident):
         text = f"cannot start {run_id!r}: a run with this id exists for {stored[:80]!r}. {hint}"
         raise LoomOpsError(text.rstrip(), run_id=run_id)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from loom_agents import check_arguments
 from loom_agents.cli import Request, request_name, requests_in_tree
+from loom_agents.redaction import redact_text
 from loom_runner import LocalEngine, Runs, SQLiteStore, ToolFailed, ToolRegistry
 from loom_runner.cli_base import run_async
 
@@ -105,7 +106,7 @@ def decide(
         how=decision,
         by=current_user(),
         via=via,
-        note=note,
+        note=redact_text(note),
         arguments=arguments,
     )
     run_async(work)

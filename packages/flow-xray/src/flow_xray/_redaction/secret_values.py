@@ -10,12 +10,26 @@ import re
 from functools import cache
 from typing import Final
 
-PLAIN_WORDS: Final = frozenset(
-    ["none", "null", "nil", "true", "false", "yes", "no", "on", "off", "str", "string", "bytes", "int", "integer", "bool", "boolean", "any", "object", "optional", "required", "text", "type", "enabled", "disabled", "enable", "disable", "inherit", "include", "omit", "same-origin", "default", "auto", "basic", "bearer", "digest", "oauth", "oauth2", "oidc", "saml", "negotiate", "ntlm", "apikey", "jwt", "session", "cookie", "token", "password", "secret", "key", "credentials", "missing", "invalid", "valid", "expired", "empty", "unset", "set", "hidden", "redacted", "masked", "removed", "changed", "reset", "rotated", "accepted", "denied", "refused", "rejected", "granted", "failed", "failure", "ok", "success", "wrong", "incorrect", "unknown", "unused", "provided", "supplied", "given", "needed", "ignored", "present", "absent", "found", "prompt", "prompted", "input", "field", "value", "name", "user", "username", "files", "sss", "systemd", "compat", "ldap", "osxkeychain", "store", "cache", "file", "env", "environment", "public", "private", "read", "write", "admin", "self", "anonymous", "guest", "undefined", "nan", "strict", "lax", "eof", "eos", "bos", "pad", "punc", "error", "warning", "info", "http", "https", "header", "query", "body", "form"]
-)
-_FUNCTION_WORDS: Final = frozenset(
-    ["a", "an", "the", "is", "are", "was", "were", "be", "been", "must", "should", "can", "could", "may", "might", "will", "would", "has", "have", "had", "not", "no", "of", "for", "to", "in", "on", "at", "by", "with", "from", "and", "or", "if", "then", "than", "that", "this", "these", "it", "its", "your", "our", "their", "you", "we", "they", "please", "as", "when", "where", "which", "who", "what", "how", "only", "least", "most", "more", "less", "than", "all", "any", "each", "every", "into", "out", "up", "down", "line", "lines", "file", "files", "error", "errors", "version", "characters", "bytes", "kb", "mb", "ms", "byte"]
-)
+_TEXT_PLAIN_WORDS: Final = """
+none null nil true false yes no on off str string bytes int integer bool boolean any object
+optional required text type enabled disabled enable disable inherit include omit same-origin
+default auto basic bearer digest oauth oauth2 oidc saml negotiate ntlm apikey jwt session cookie
+token password secret key credentials missing invalid valid expired empty unset set hidden
+redacted masked removed changed reset rotated accepted denied refused rejected granted failed
+failure ok success wrong incorrect unknown unused provided supplied given needed ignored present
+absent found prompt prompted input field value name user username files sss systemd compat ldap
+osxkeychain store cache file env environment public private read write admin self anonymous
+guest undefined nan strict lax eof eos bos pad punc error warning info http https header query
+body form
+"""
+PLAIN_WORDS: Final = frozenset(_TEXT_PLAIN_WORDS.split())
+_TEXT_FUNCTION_WORDS: Final = """
+a an the is are was were be been must should can could may might will would has have had not no
+of for to in on at by with from and or if then than that this these it its your our their you we
+they please as when where which who what how only least most more less than all any each every
+into out up down line lines file files error errors version characters bytes kb mb ms byte
+"""
+_FUNCTION_WORDS: Final = frozenset(_TEXT_FUNCTION_WORDS.split())
 _PATH: Final = re.compile(
     r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.@+~-]*(?:[/\\][\w.@+~-]+)*[/\\]?|(?:[\w.@-]+/){2,}[\w.@-]+"
 )

@@ -54,6 +54,9 @@ class Agent:
         retry: When a failed step is tried again.
         gate: Decides which tool calls may run, fail, or wait for an approval; see `Gate`. By
             default, tools declared `needs_approval` wait, and all others run.
+        redact: Changes each result of a tool, as plain JSON, and each text of an error before it is
+            stored or shown, for instance to mask secrets. Its result must depend on its argument
+            alone.
         children: The agents of child runs, by the names that `Child(program=...)` uses: agents, or
             functions that return one when it is first needed.
         step_timeout_s: Seconds after which a step is cancelled; that is a failed attempt, which may
@@ -81,6 +84,7 @@ class Agent:
         result_type: Any = UNHINTED,
         retry: RetryPolicy | None = None,
         gate: Gate | None = None,
+        redact: Callable[[Any], Any] | None = None,
         children: Mapping[str, Any] | None = None,
         step_timeout_s: Seconds | None = None,
         keep: Keep | str | None = None,
@@ -112,6 +116,8 @@ class Agent:
         check_type(verb, "children", children, Mapping | None, 'a dict, for instance {"report": report_agent}')
         if gate is not None and not callable(gate):
             raise UsageError(f"cannot {verb}: gate is {gate!r:.60}. Pass a function; see Gate.")
+        if redact is not None and not callable(redact):
+            raise UsageError(f"cannot {verb}: redact is {redact!r:.60}. Pass a function.")
         codec_functions = CodecFunctions(encode_state, decode_state, encode_result, decode_result)
         versions = Versions(state_version, dict(upcasters or {}))
         self.program: StepProgram | LoopProgram
@@ -138,6 +144,7 @@ class Agent:
         self.tools = ToolRegistry() if tools is None else tools
         self.retry = retry or RetryPolicy()
         self.gate = gate
+        self.redact = redact
         self.children: Mapping[str, Any] = dict(children or {})
         self.step_timeout_s: float | None = timeout_s
         self.keep = parse_keep(keep) if isinstance(keep, str) else keep
