@@ -122,13 +122,17 @@ NUMBERS = ["1" + "0" * 400, "1e999", "-1e999", "NaN", "9" * 5_000, "-5", "1e30"]
     [
         '{"format":"flow-xray/1","spans":[{"id":"1","name":"a","started_at_ns":N,"duration_ns":3}]}',
         '{"format":"flow-xray/1","spans":[{"id":"1","name":"a","duration_ns":N}]}',
-        '{"format":"flow-xray/1","spans":[{"id":"1","name":"a","kind":"llm","input":[N],'
-        '"meta":{"model":"gpt-4o","cost_usd":N,"input_tokens":N,"output_tokens":3,"attempt":N}}]}',
+        (
+            '{"format":"flow-xray/1","spans":[{"id":"1","name":"a","kind":"llm","input":[N],'
+            '"meta":{"model":"gpt-4o","cost_usd":N,"input_tokens":N,"output_tokens":3,"attempt":N}}]}'
+        ),
         '{"traceEvents":[{"ph":"X","name":"a","ts":N,"dur":N,"args":{"x":N}}]}',
         '{"traceEvents":[{"ph":"X","name":"a","ts":1,"dur":1,"args":{"id":1,"status":"ok","cost_usd":N}}]}',
         '{"resourceSpans":[{"scopeSpans":[{"spans":[{"spanId":"b","startTimeUnixNano":N,"endTimeUnixNano":N}]}]}]}',
-        '{"resourceSpans":[{"scopeSpans":[{"spans":[{"spanId":"b","startTimeUnixNano":1,"attributes":['
-        '{"key":"gen_ai.usage.input_tokens","value":{"intValue":N}}]}]}]}]}',
+        (
+            '{"resourceSpans":[{"scopeSpans":[{"spans":[{"spanId":"b","startTimeUnixNano":1,"attributes":['
+            '{"key":"gen_ai.usage.input_tokens","value":{"intValue":N}}]}]}]}]}'
+        ),
     ],
 )
 def test_any_number_is_shown_or_refused(tmp_path, number, form, monkeypatch, capsys):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from loom_agents.cli import request_name, requests_in_tree
+from loom_agents.redaction import redact_text
 from loom_runner.cli_base import ExitCode
 from loom_runner.run_ids import call_id, root_run_id
 
