@@ -13,7 +13,7 @@ A recorded value stays far below: the freezer has bounded it, and a value that c
 value once is smaller than the file. Numbers that JSON can hold and arithmetic cannot become text.
 """
 
-from math import isfinite
+from math import isfinite, isnan
 from typing import Final
 
 from flow_xray._data.pool import MORE, RAW, REF, Key
@@ -183,7 +183,9 @@ def nanoseconds(value: object) -> int:
 def _number(value: "int | float") -> Json:
     if isinstance(value, int):
         return value if value.bit_length() < _MAX_BITS else f"<int of {value.bit_length():,} bits>"
-    return value if isfinite(value) else "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if isfinite(value):
+        return value
+    return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def with_countable_meta(trace: TraceData) -> TraceData:

@@ -154,7 +154,8 @@ class _Text:
     def _line(self, found: "re.Match[str]") -> str:
         weight = self._redactor.weight(found["key"].strip(" \t-"))
         value = found["value"]
-        if weight < 2 or "=" in value or value.startswith((*_REFERENCES, self._mask)) or (weight < _OWN and is_plain(value)):  # fmt: skip
+        is_open = value.startswith((*_REFERENCES, self._mask)) or (weight < _OWN and is_plain(value))
+        if weight < 2 or "=" in value or is_open:
             return found[0]
         if is_code(value.split()[0]) and "_" not in value.split()[0]:
             return found[0]
@@ -210,11 +211,16 @@ class _Text:
 
     def _kubernetes(self, found: "re.Match[str]") -> str:
         lines_out = []
-        for line in found[3].split("\n"):
+        for given in found[3].split("\n"):
+            line = given
             key, colon, value = line.partition(":")
             has_value = bool(colon) and bool(value.strip()) and not value.strip().startswith(_REFERENCES)
             is_member = bool(colon) and " " not in key.strip()
-            lines_out.append(f"{key}: {self._mask}" if has_value and is_member else line if is_member or not line.strip() else self._mask)  # fmt: skip
+            if is_member and has_value:
+                line = f"{key}: {self._mask}"
+            elif line.strip() and not is_member:  # a further line of the value before
+                line = f"{line[: len(line) - len(line.lstrip())]}{self._mask}"
+            lines_out.append(line)
         return found[1] + found[2] + "\n".join(lines_out)
 
     def _json(self, text: str) -> str:

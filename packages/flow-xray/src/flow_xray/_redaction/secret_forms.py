@@ -1,11 +1,13 @@
 """The forms of known kinds of secret: tokens with a mark of their vendor, private keys, URLs."""
 
 import re
-from collections.abc import Callable
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from flow_xray._redaction.secret_values import is_generated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MARKS: Final = (
     *("eyJ", "sk-", "sk_", "rk_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat", "xox", "xapp-", "AKIA", "ASIA"),
@@ -33,7 +35,8 @@ def _long_word() -> "re.Pattern[str]":
 def shapes() -> "re.Pattern[str]":
     """Match secrets of a known form."""
     return re.compile(
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
+        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[\s\S]*?"
+        r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
         r"|hooks\.(?:slack|zapier)\.com/[\w-]+/[\w/-]+|(?<!\d)\d{8,10}:AA[\w-]{30,}"
         r"|(?<![\w~.-])[\w.-]{3}\dQ~[\w~.-]{31,34}|\$(?:apr1|2[abxy]|5|6|y|argon2[id]{1,2})\$[^\s:\"']{8,}"
         r"|\b(?:"

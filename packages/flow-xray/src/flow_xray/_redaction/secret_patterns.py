@@ -90,7 +90,7 @@ _STEMS: Final = (
     *("sessid", "otp", "jwt", "basic ", "identified", "psk", "-u", "--user", "mysql", "mariadb", "login", "redis-cli"),
 )
 _QUERY_KEYS: Final = ("key", "sig", "signature", "auth", "pass", "x-amz-signature", "x-amz-credential", "credential")
-_KIND_SECRET: Final = "Secret"
+_KIND_SECRET: Final = "Secret"  # noqa: S105  the kind of a Kubernetes object
 
 
 def weight_of(key: str) -> Weight:

@@ -38,7 +38,8 @@ _DATE_OR_NUMBER: Final = re.compile(
 )
 _REFERENCE: Final = re.compile(
     r"""\$\{[^}]*\}?|\$\([^)]*\)?|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|\{\{.*|\{[A-Za-z_.]*\}|<[^<>]*>?|%[sdr]|%\([\w.]+\)s?"""
-    r"""|[*•.xX#_-]{3,}|\[[\w. -]*\]|!\w+.*|(?:process\.env|os\.environ|os\.getenv|env|secrets|vars?|local|data|self|cls|config|settings)[.\[(].*"""
+    r"""|[*•.xX#_-]{3,}|\[[\w. -]*\]|!\w+.*"""
+    r"""|(?:process\.env|os\.environ|os\.getenv|env|secrets|vars?|local|data|self|cls|config|settings)[.\[(].*"""
 )
 _IDENTIFIER: Final = re.compile(r"(?:[a-z]+|[A-Z]+|[A-Z][a-z]+)(?:[_.](?:[A-Za-z]+|\d{1,2}))+")
 _MANY_DIGITS: Final = 4
