@@ -58,9 +58,11 @@ inputs:
 ---
 ## Is it up {{#up}}
 
-```check id=up kind=http timeout=5s
-url: {url}
+```check id=up
+kind: http
+url: "{url}"
 headers: {{X-Auth: "{header}"}}
+timeout: 5s
 ```
 """)
     return path
