@@ -51,7 +51,9 @@ def hole_found(name: str, only: str | None = None) -> str | None:
 
 
 def _in_child(name: str, how: str, only: str | None, hole: str | None = None) -> dict[str, str | None]:
-    """Run an area in a process of its own, so that a hole is planted before anything is imported."""
+    """Run an area in a process of its own, so that a hole is planted before anything is
+    imported.
+    """
     environment = {key: value for key, value in os.environ.items() if key != VARIABLE}
     if hole is not None:
         environment |= {VARIABLE: hole, "PYTHONPATH": os.pathsep.join([str(SITE), environment.get("PYTHONPATH", "")])}

@@ -43,7 +43,9 @@ def _listener(redirect: str = "") -> Iterator[tuple[str, list[str]]]:
         server.server_close()
 
 
-def _runbook(folder: Path, url: str, *, header: str = "Bearer {secret.api}", secret: str = "", inputs: str = "") -> Path:
+def _runbook(
+    folder: Path, url: str, *, header: str = "Bearer {secret.api}", secret: str = "", inputs: str = ""
+) -> Path:
     (folder / "runbooks").mkdir()
     (folder / "loom-ops.toml").write_text("")
     path = folder / "runbooks/look.md"

@@ -1,4 +1,6 @@
-"""Secrets of known patterns in what commands print, people write and files hold, in every product."""
+"""Secrets of known patterns in what commands print, people write and files hold, in every
+product.
+"""
 
 from __future__ import annotations
 

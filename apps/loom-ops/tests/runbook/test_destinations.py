@@ -48,7 +48,9 @@ def vault(tmp_path: Path, url: str, more: str = "") -> Vault:
         ("https://evil.example/x", ", hosts: []", "evil.example", False),
     ],
 )
-def test_a_secret_is_sent_to_its_hosts_only(tmp_path: Path, url: str, more: str, host: str, *, is_allowed: bool) -> None:
+def test_a_secret_is_sent_to_its_hosts_only(
+    tmp_path: Path, url: str, more: str, host: str, *, is_allowed: bool
+) -> None:
     if is_allowed:
         assert vault(tmp_path, url, more).resolve("Bearer {secret.t}", host=host) == "Bearer hunter2"
         return

@@ -30,14 +30,18 @@ def read(text: str) -> Runbook:
         ("```check id=d\nkind: disk\npath: /\n```\n", 1, "any value passes"),
         ("```check id=d\nkind: disk\npath: /\nexpect: little\n```\n", 1, "not a comparison"),
         (
-            "---\ninputs: {h: {default: x}}\nsecrets: {t: {env: T}}\n---\n```check id=c\nkind: http\n"
-            "url: 'https://{h}/x'\nheaders: {A: '{secret.t}'}\n```\n",
+            (
+                "---\ninputs: {h: {default: x}}\nsecrets: {t: {env: T}}\n---\n```check id=c\nkind: http\n"
+                "url: 'https://{h}/x'\nheaders: {A: '{secret.t}'}\n```\n"
+            ),
             5,
             "would send the secret 't' to a host that comes from the input 'h'",
         ),
         (
-            "---\ninputs: {url: {default: x}}\nsecrets: {t: {env: T}}\n---\n```run id=a timeout=1s undo=none\n"
-            "argv: [curl, '{url}']\nenv: {A: '{secret.t}'}\n```\n",
+            (
+                "---\ninputs: {url: {default: x}}\nsecrets: {t: {env: T}}\n---\n```run id=a timeout=1s undo=none\n"
+                "argv: [curl, '{url}']\nenv: {A: '{secret.t}'}\n```\n"
+            ),
             5,
             "would send the secret 't' to a host that comes from the input 'url'",
         ),

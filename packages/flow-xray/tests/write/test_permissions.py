@@ -1,4 +1,6 @@
-"""What is written can be read by this user only, whatever the umask; an existing file keeps its mode."""
+"""What is written can be read by this user only, whatever the umask; an existing file keeps its
+mode.
+"""
 
 import os
 from collections.abc import Iterator

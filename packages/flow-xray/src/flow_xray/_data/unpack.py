@@ -116,7 +116,7 @@ class Pool:
             self._count(_SMALL, depth)
             return [self._resolved(item, depth + 1) for item in value]  # type: ignore[union-attr]  # narrowed by type()
         self._count(_SMALL, depth)
-        return _number(value) if kind is int or kind is float else value
+        return _number(value) if isinstance(value, int | float) and type(value) is not bool else value
 
     def _object(self, value: dict[str, Json], depth: int) -> Json:
         if len(value) == 1:
@@ -174,7 +174,7 @@ def nanoseconds(value: object) -> int:
         ValueError: It is not a number.
     """
     try:
-        number = int(value)  # type: ignore[call-overload]  # what is no number raises
+        number: int = int(value)  # type: ignore[call-overload]  # what is no number raises
     except OverflowError as error:
         raise ValueError(f"the time {value} is not a number") from error
     return max(1 - _MAX_NUMBER, min(number, _MAX_NUMBER - 1))

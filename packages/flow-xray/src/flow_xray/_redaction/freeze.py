@@ -222,7 +222,8 @@ class _Freezer:
             if weight == 3 or isinstance(value, str | bytes | bytearray | int | float):
                 redactor.remember(value)
                 return MASK
-            return redactor.masked(self.freeze(value, depth), weight)
+            masked: Json = redactor.masked(self.freeze(value, depth), weight)
+            return masked
         if redactor.callables:
             value = redactor.apply(name, value)
         return self.freeze(value, depth)

@@ -133,7 +133,7 @@ class Redactor:
             return weight == 3
         return self.is_secret(value, weight)
 
-    def is_secret(self, value: object, weight: Weight, depth: int = 0) -> bool:
+    def is_secret(self, value: object, weight: int, depth: int = 0) -> bool:
         """Return whether a value under a key of this weight must be masked, at least in part."""
         if value is None or value is True or value is False:
             return False
@@ -148,7 +148,7 @@ class Redactor:
             return any(self.is_secret(member, weight, depth + 1) for member in members)
         return True
 
-    def masked(self, value: Any, weight: Weight) -> Any:
+    def masked(self, value: Any, weight: int) -> Any:
         """Return the JSON under a key that names a secret, with the secrets in it masked."""
         if isinstance(value, dict):
             return {key: self.masked(member, weight) for key, member in value.items()}
@@ -238,7 +238,7 @@ class Redactor:
             hidden: frozenset[int | str] = self.secret_members(value)
             members = {
                 self.name(key): (
-                    self.masked(member, max(1, self.weight(key)))  # type: ignore[arg-type]  # 1 to 3
+                    self.masked(member, max(1, self.weight(key)))
                     if key in hidden or self.hides_value(key, member)
                     else self.value(member)
                 )
@@ -284,7 +284,9 @@ class Redactor:
         return frozenset(found) if found else _NONE
 
     def secret_members(self, members: Mapping[Any, object]) -> "frozenset[int | str]":
-        """Return the keys of secrets that other members name: {"name", "value"}, a Kubernetes Secret."""
+        """Return the keys of secrets that other members name: {"name", "value"}, a Kubernetes
+        Secret.
+        """
         if "kind" in members and (data := secret_data(members)):
             return frozenset(data)
         for value in _VALUES:

@@ -13,7 +13,9 @@ from typing import Any, Final, Literal, TypeAlias
 from flow_xray._redaction.secret_forms import has_mark
 
 Weight: TypeAlias = Literal[0, 1, 2, 3]
-"""The key names no secret; often names none (`token`, `auth`); names one; is a key of the user's."""
+"""The key names no secret; often names none (`token`, `auth`); names one; is a key of the
+user's.
+"""
 
 _WEAK: Final = frozenset(
     {

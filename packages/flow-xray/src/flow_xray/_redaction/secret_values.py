@@ -99,7 +99,9 @@ def is_path(text: str) -> bool:
 
 
 def is_reference(text: str) -> bool:
-    """Return whether a value refers to a secret or stands for one: `${NAME}`, `<your key>`, `***`."""
+    """Return whether a value refers to a secret or stands for one: `${NAME}`, `<your key>`,
+    `***`.
+    """
     return _REFERENCE.fullmatch(text) is not None
 
 
@@ -116,7 +118,9 @@ def is_plain(text: str) -> bool:
 
 
 def is_weakly_plain(text: str) -> bool:
-    """Return whether a value under a key that often names none (`token`, `auth`) is a word of a language."""
+    """Return whether a value under a key that often names none (`token`, `auth`) is a word of a
+    language.
+    """
     bare = text.strip().strip("\"'`.,;:!?()[]{}<>")
     if is_plain(text):
         return True
@@ -140,7 +144,9 @@ def is_prose(text: str) -> bool:
 
 
 def is_code(text: str) -> bool:
-    """Return whether an unquoted value is an expression: a call or an index of names, no literal."""
+    """Return whether an unquoted value is an expression: a call or an index of names, no
+    literal.
+    """
     return (
         re.fullmatch(r"[A-Za-z_][\w.]*(?:[\[(][\w\s.,+*=\[\]()-]*[\])]?)?", text) is not None
         and ("." in text or "(" in text or "[" in text or "_" in text)

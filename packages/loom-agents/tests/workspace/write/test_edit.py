@@ -93,4 +93,6 @@ def test_the_mask_never_replaces_a_secret() -> None:
 
 
 def test_around_a_secret_a_file_can_be_edited() -> None:
-    assert replaced("config.txt", "password: real\nport: 1\n", "port: 1\n", "port: 2\n").text.startswith("password: real")
+    assert replaced("config.txt", "password: real\nport: 1\n", "port: 1\n", "port: 2\n").text.startswith(
+        "password: real"
+    )
