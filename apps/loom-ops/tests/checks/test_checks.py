@@ -16,7 +16,8 @@ from loom_ops._runbook.model import Check, SecretSource
 
 @pytest.fixture
 def context(tmp_path: Path) -> ExecutionContext:
-    vault = Vault({"token": SecretSource("token", 1, "env", "TOKEN")}, tmp_path, {"TOKEN": "hunter2hunter2"})
+    token = SecretSource("token", 1, "env", "TOKEN", hosts=("127.0.0.1",))
+    vault = Vault({"token": token}, tmp_path, {"TOKEN": "hunter2hunter2"})
     rules = parse_rules(
         "allow: [{argv: [echo, '{x}'], params: {x: {pattern: '.*', may: [text]}}, effect: read}, {argv: [false], effect: read}]",
         "r",

@@ -42,8 +42,8 @@ allow:
 def run(
     rules: Rules, tmp_path: Path, *words: str, timeout_s: float = 20, environment: dict[str, str] | None = None
 ) -> CommandResult:
-    vault = Vault({"token": SecretSource("token", 1, "file", "token.txt")}, tmp_path)
     argv = (str(tmp_path / "tool"), *words)
+    vault = Vault({"token": SecretSource("token", 1, "file", "token.txt", commands=argv[:1])}, tmp_path)
     return asyncio.run(
         run_command(
             argv,

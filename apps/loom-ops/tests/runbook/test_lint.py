@@ -29,6 +29,22 @@ def read(text: str) -> Runbook:
         ("```run id=a timeout=1s undo=none\nargv: [x]\nenv: {A: '{secret.t}'}\n```\n", 1, "'t', which is not declared"),
         ("```check id=d\nkind: disk\npath: /\n```\n", 1, "any value passes"),
         ("```check id=d\nkind: disk\npath: /\nexpect: little\n```\n", 1, "not a comparison"),
+        (
+            (
+                "---\ninputs: {h: {default: x}}\nsecrets: {t: {env: T}}\n---\n```check id=c\nkind: http\n"
+                "url: 'https://{h}/x'\nheaders: {A: '{secret.t}'}\n```\n"
+            ),
+            5,
+            "would send the secret 't' to a host that comes from the input 'h'",
+        ),
+        (
+            (
+                "---\ninputs: {url: {default: x}}\nsecrets: {t: {env: T}}\n---\n```run id=a timeout=1s undo=none\n"
+                "argv: [curl, '{url}']\nenv: {A: '{secret.t}'}\n```\n"
+            ),
+            5,
+            "would send the secret 't' to a host that comes from the input 'url'",
+        ),
         ("1. Restart it.\n", 1, "is done by hand"),
         ("1. Restart it.\n", 1, "there is no check"),
         ("---\ninputs: {a: {pattern: x}}\n---\n" + CHECK, 2, "'a' is not used"),

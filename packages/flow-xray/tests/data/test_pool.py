@@ -2,7 +2,8 @@
 
 import json
 
-from flow_xray._data.pool import Lists, pack, unpack
+from flow_xray._data.pool import Lists, pack
+from flow_xray._data.unpack import Pool
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,10 +23,10 @@ def packed(value, lists=None):
 
 
 def restored(value, pool):
-    known = {}
+    known = Pool(len(json.dumps([value, pool])))
     for index, item in enumerate(pool):
-        known[index] = unpack(item, known)
-    return unpack(value, known)
+        known.add(index, item)
+    return known.unpack(value)
 
 
 def test_a_history_passed_many_times_is_stored_once():

@@ -179,7 +179,7 @@ def test_output_can_be_omitted():
 
 def test_a_secret_default_is_known_even_when_it_is_not_passed():
     @trace
-    def login(user, password="correct-horse"):
+    def login(user, password="correct-horse-77"):
         return f"{user} used {password}"
 
     with trace.capture() as session:

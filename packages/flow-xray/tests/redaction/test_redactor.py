@@ -20,7 +20,8 @@ KEY = "sk-live-0123456789abcdefghij"
      "clientSecretValue", "ssh_key", "secrets", "otp", "Api Key", "AccountKey", "X-Amz-Signature", "X-Amz-Credential"],
 )  # fmt: skip
 def test_a_value_under_a_key_that_names_a_secret_is_masked(key):
-    assert freeze({"outer": [{key: {"anything": 1}}]}, Redactor()) == {"outer": [{key: MASK}]}
+    assert freeze({"outer": [{key: KEY}]}, Redactor()) == {"outer": [{key: MASK}]}
+    assert freeze({"outer": [{key: {"anything": [KEY]}}]}, Redactor()) == {"outer": [{key: {"anything": [MASK]}}]}
 
 
 @pytest.mark.parametrize(
@@ -134,8 +135,14 @@ def test_a_pair_an_option_and_a_named_value_are_members():
 
 
 def test_none_and_booleans_under_a_secret_key_stay():
-    given = {"password": None, "use_auth": True, "token": "", "api_key": 0}
-    assert freeze(given, Redactor()) == {"password": None, "use_auth": True, "token": "", "api_key": MASK}
+    given = {"password": None, "use_auth": True, "token": "", "api_key": 123456, "auth": {"type": "basic"}}
+    assert freeze(given, Redactor()) == {
+        "password": None,
+        "use_auth": True,
+        "token": "",
+        "api_key": MASK,
+        "auth": {"type": "basic"},
+    }
     assert freeze({"badge": None}, Redactor("badge")) == {"badge": MASK}
 
 
@@ -179,7 +186,7 @@ def test_a_field_without_repr_is_not_recorded():
 def test_a_key_of_an_object_is_a_text_too():
     redactor = Redactor()
     freeze({"api_key": "plain-words-123"}, redactor)
-    assert freeze({"plain-words-123": 1, f"password={KEY}": 2, b"password": KEY}, redactor) == {
+    assert freeze({"plain-words-123": 1, f"password={KEY}": 20_000, b"password": KEY}, redactor) == {
         MASK: 1,
         f"password={MASK}": MASK,
         "password": MASK,
@@ -279,5 +286,50 @@ def test_a_chat_that_is_passed_repeatedly_is_redacted_once():
     for _ in range(50):
         freeze(history, redactor)
     assert time.process_time() - start < 1.0, "looked at anew it takes several seconds"
-    freeze({"api_key": "in the author"}, redactor)
+    freeze([{"role": "user", "content": history[0]["content"] + " tr0ub4dor-3x"}], redactor)
+    freeze({"api_key": "tr0ub4dor-3x"}, redactor)
+    history[0]["content"] += " tr0ub4dor-3x"
     assert MASK in freeze(history, redactor)[0]["content"]
+
+
+def test_of_many_secrets_those_that_were_not_seen_for_long_are_forgotten():
+    redactor = Redactor()
+    freeze({"password": "used-Secret-77"}, redactor)
+    for n in range(600):
+        freeze([{"token": f"filler-{n:04}-x"}, "with used-Secret-77" if n % 100 == 0 else ""], redactor)
+    freeze({"password": "real-Secret-77"}, redactor)
+    assert len(redactor.known) < 1_000
+    assert freeze("used-Secret-77 real-Secret-77 filler-0000-x", redactor) == f"{MASK} {MASK} filler-0000-x"
+
+
+@pytest.mark.parametrize(
+    "word", ["customers", "session", "/var/lib/app1", "2026-11-21", "v1.2.3-rc1", "user_id_2", "12.5ms"]
+)
+def test_words_paths_dates_and_names_are_not_remembered(word):
+    redactor = Redactor()
+    freeze({"password": word, "api_key": [word]}, redactor)
+    assert freeze(f"see {word}", redactor) == f"see {word}"
+
+
+def test_secrets_of_a_configuration_are_masked_everywhere_and_never_forgotten():
+    redactor = Redactor(secrets=["just words"])
+    for n in range(600):
+        redactor.remember(f"filler-{n:04}-x")
+    assert redactor.value({"a": ["these are just words", 5]}) == {"a": [f"these are {MASK}", 5]}
+
+
+def test_without_memory_the_result_depends_on_the_value_alone():
+    redactor = Redactor(remembers=False)
+    assert redactor.text("password=real-Secret-77") == f"password={MASK}"
+    assert redactor.text("it was real-Secret-77") == "it was real-Secret-77"
+
+
+def test_a_value_without_a_secret_is_the_same_object():
+    value = {"a": [1, {"token_count": 5, "session": {"id": "x"}, "auth": {"type": "basic"}}]}
+    assert Redactor().value(value) is value
+
+
+def test_values_that_were_redacted_stay_as_they_are():
+    text = json.dumps({"password": "hunter2hunter2", "log": "api_key=abc123def456ghi789"})
+    once = Redactor().text(text)
+    assert Redactor().text(once) == once

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from loom_agents.cli import request_name, requests_in_tree
+from loom_agents.redaction import redact_text
 from loom_runner.authority import Authority
 from loom_runner.cli_base import ExitCode
 from loom_runner.run_ids import call_id, root_run_id
@@ -141,7 +142,7 @@ class DecisionService:
             how=verdict,
             by=person.name,
             via=person.via,
-            note=note,
+            note=redact_text(note),
             arguments=arguments,
             shown=request["final_hash"],
             authority=self._authority(root, decision_signer(request, verdict, self.sign, self.site)),

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from loom_ops._commands.run import run_command
 from loom_ops._errors import NotMeasuredError
+from loom_ops._runbook.destinations import host_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -89,7 +90,8 @@ async def _fetch(check: Check, context: ExecutionContext) -> tuple[int, bytes]:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise NotMeasuredError(f"{url!r} is not an http or https address")
     headers = {
-        str(name): context.vault.resolve(str(value)) for name, value in (check.options.get("headers") or {}).items()
+        str(name): context.vault.resolve(str(value), host=host_of(url))
+        for name, value in (check.options.get("headers") or {}).items()
     }
     method = str(check.options.get("method", "GET")).upper()
     if method not in ("GET", "HEAD"):

@@ -15,6 +15,7 @@ from loom_ops._commands.run import DEFAULT_TIMEOUT_S, run_command
 from loom_ops._commands.secrets import Vault
 from loom_ops._errors import LoomOpsError, RulesError
 from loom_ops._runbook.catalog import find_runbook
+from loom_ops._runbook.destinations import with_destinations
 from loom_ops._runbook.durations import format_duration
 from loom_ops._runbook.inputs import input_values
 from loom_ops._runbook.model import Check, Instruction, Run
@@ -44,7 +45,7 @@ def dry_run(named: str, site: Site, inputs: Mapping[str, str], output: Output) -
         rules, why_off = load_rules(site.rules), ""
     except RulesError as exc:
         rules, why_off = None, str(exc)
-    context = ExecutionContext(site.folder, rules, Vault(runbook.secrets, site.folder))
+    context = ExecutionContext(site.folder, rules, Vault(with_destinations(runbook), site.folder))
     failures = 0
     for step in runbook.steps:
         row = asyncio.run(_row(render_step(step, values), runbook, values, context, why_off))

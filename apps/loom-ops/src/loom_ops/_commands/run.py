@@ -93,7 +93,7 @@ async def run_command(
     """
     allowed = rules.check(argv, effect, timeout_s)
     folder = _folder(allowed, rules, argv, workspace)
-    values = {name: vault.resolve(value) for name, value in (environment or {}).items()}
+    values = {name: vault.resolve(value, command=argv[0]) for name, value in (environment or {}).items()}
     unlisted = sorted(values.keys() - set(allowed.rule.environment))
     if unlisted:
         raise CommandDeniedError(

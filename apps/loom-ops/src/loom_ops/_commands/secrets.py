@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from loom_agents.redaction import redact_text
 from loom_runner.errors import NotOwnFile
 from loom_runner.own_files import read_plain_file
 
@@ -20,6 +21,7 @@ from loom_ops._errors import LoomOpsError
 from loom_ops._runbook.template import SECRET
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
 
     from loom_ops._runbook.model import SecretSource
@@ -51,16 +53,45 @@ class Vault:
         self._environment = os.environ if environment is None else environment
         self._values: dict[str, str] = {}
 
-    def resolve(self, template: str) -> str:
+    def resolve(self, template: str, *, host: str | None = None, command: str | None = None) -> str:
         """Return the text with its references replaced by the secrets.
 
+        Args:
+            host: The host and port to which the text is sent.
+            command: The program that gets the text.
+
         Raises:
-            LoomOpsError: A secret is missing. The message names its location, never a value.
+            LoomOpsError: A secret is missing, or it may not be sent there. The message names its
+                location, never a value.
         """
-        return SECRET.sub(lambda reference: self._value(reference[1]), template)
+
+        def value(reference: re.Match[str]) -> str:
+            self._check_destination(reference[1], host, command)
+            return self._value(reference[1])
+
+        return SECRET.sub(value, template)
+
+    def _check_destination(self, name: str, host: str | None, command: str | None) -> None:
+        source = self._sources.get(name)
+        if source is None:
+            return  # `_value` names it
+        if host is not None and not {host, host.rpartition(":")[0] or host} & set(source.hosts or ()):
+            known = ", ".join(source.hosts or ()) or "none"
+            raise LoomOpsError(
+                f"cannot send the secret {name!r} to {host}: its hosts are {known}. Add the host to hosts: of the "
+                "secret in the runbook, if it may have it."
+            )
+        if command is not None and command not in (source.commands or ()):
+            known = ", ".join(source.commands or ()) or "none"
+            raise LoomOpsError(
+                f"cannot give the secret {name!r} to {command}: its commands are {known}. Add the program to "
+                "commands: of the secret in the runbook, if it may have it."
+            )
 
     def mask(self, text: str) -> str:
-        """Return the text with all secrets masked, including those that no step has used."""
+        """Return the text with all secrets masked: those of the runbook, also when no step has used
+        them, and what looks like one.
+        """
         for name in self._sources:
             with contextlib.suppress(LoomOpsError):
                 self._value(name)
@@ -68,7 +99,7 @@ class Vault:
             for form in (value, *value.splitlines()):
                 if len(form) >= _MIN_CHARACTERS:
                     text = text.replace(form, MASK)
-        return text
+        return redact_text(text)
 
     def _value(self, name: str) -> str:
         if name not in self._values:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loom_agents.redaction import redact_text
 from loom_runner import UnknownRun
 
 from loom_ops._approvals.people import local_person
@@ -85,7 +86,8 @@ def build_request(
     values = input_values(chosen, inputs)
     drill_folder = None if folder is None else str(folder)
     person = requester or local_person(site)
-    return RunRequest(incident, person.name, source, text, values, drill_folder, model, person.identity)
+    shown = redact_text(incident)
+    return RunRequest(shown, person.name, source, text, values, drill_folder, model, person.identity)
 
 
 def stored_request(store: SQLiteStore, run_id: str) -> RunRequest:
@@ -123,7 +125,7 @@ def check_same_incident(store: SQLiteStore, run_id: str, incident: str, *, hint:
         LoomOpsError: It has another incident.
     """
     stored = stored_request(store, run_id).incident
-    if stored != incident:
+    if stored != redact_text(incident):
         text = f"cannot start {run_id!r}: a run with this id exists for {stored[:80]!r}. {hint}"
         raise LoomOpsError(text.rstrip(), run_id=run_id)
 

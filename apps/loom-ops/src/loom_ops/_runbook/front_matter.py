@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from loom_ops._runbook.model import DEFAULT_TTL_S, ApprovalPolicy, Input, SecretSource
 from loom_ops._runbook.template import scalar_text
@@ -107,7 +107,7 @@ def _read_input(draft: Draft, name: str, keys: Keys, line: int) -> None:
 
 
 def _read_secret(draft: Draft, name: str, keys: Keys, line: int) -> None:
-    draft.check_keys(keys, {"env", "file"}, f"secret {name}")
+    draft.check_keys(keys, {"env", "file", "hosts", "commands"}, f"secret {name}")
     kinds = [kind for kind in ("env", "file") if isinstance(keys.get(kind), str)]
     if len(kinds) != 1:
         draft.error(
@@ -116,7 +116,19 @@ def _read_secret(draft: Draft, name: str, keys: Keys, line: int) -> None:
             "Write {env: VARIABLE} or {file: PATH}, never the secret itself",
         )
         return
-    draft.secrets[name] = SecretSource(name, line, "env" if kinds == ["env"] else "file", keys[kinds[0]])
+    hosts, commands = (_words(draft, keys, name, key) for key in ("hosts", "commands"))
+    kind: Literal["env", "file"] = "env" if kinds == ["env"] else "file"
+    draft.secrets[name] = SecretSource(name, line, kind, keys[kinds[0]], hosts, commands)
+
+
+def _words(draft: Draft, keys: Keys, secret: str, key: str) -> tuple[str, ...] | None:
+    if key not in keys:
+        return None
+    words = keys[key]
+    if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
+        draft.error(keys.lines[key], f"{key} of secret {secret} is not a list of names", f"Write {key}: [name, ...]")
+        return ()
+    return tuple(word.lower() if key == "hosts" else word for word in words)
 
 
 def _read_policy(draft: Draft, name: str, keys: Keys) -> None:

@@ -12,6 +12,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
+from loom_agents.redaction import redact_text
+
 from loom_ops._errors import LoomOpsError
 from loom_ops._runbook.template import scalar_text
 
@@ -66,6 +68,7 @@ def _checked(runbook: Runbook, declared: Input, given: object) -> str:
     text = given if isinstance(given, str) else scalar_text(given)
     why = _objection(declared, text)
     if why is not None:
+        text = redact_text(text)
         shown = text if len(text) <= 60 else f"{text[:57]}..."
         raise LoomOpsError(f"cannot run {runbook.name}: {shown!r} for the input {declared.name!r} {why}.")
     return text
@@ -80,6 +83,10 @@ def _objection(declared: Input, text: str) -> str | None:
         return "begins with '-', which a program would take for an option"
     if any(unicodedata.category(character) in _INVISIBLE for character in text):
         return "contains an invisible character"
+    if "{secret." in text:
+        return "refers to a secret, which only the runbook may do"
+    if redact_text(text) != text:
+        return "looks like a secret, which would be stored. Declare it under secrets: of the runbook"
     if declared.type in _FORMS and not re.fullmatch(_FORMS[declared.type], text, re.ASCII):
         return f"is not of type {declared.type}"
     if declared.enum and text not in declared.enum:

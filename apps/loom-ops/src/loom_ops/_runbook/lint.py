@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, Protocol
 
 from loom_ops._errors import Problem
+from loom_ops._runbook.destinations import inputs_in_host, secrets_in
 from loom_ops._runbook.expectation import parse_expectation
 from loom_ops._runbook.model import Check, Instruction, Run
 from loom_ops._runbook.template import SECRET, SLOT
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["CommandRules", "lint"]
 
 _SHELLS: Final = {"sh", "bash", "zsh", "dash", "ksh", "fish", "pwsh"}
+_ADDRESS: Final = re.compile("host|url|uri|target|server|endpoint|address|domain", re.IGNORECASE)
 _NEEDS_EXPECT: Final = ("tls", "disk", "file-age", "prometheus")
 
 
@@ -53,8 +56,24 @@ def _steps(runbook: Runbook, rules: CommandRules | None) -> Iterator[Problem]:
             yield Problem(step.line, text, "Add a ```run block", "warning")
         elif isinstance(step, Check):
             yield from _check(step)
+            yield from _destinations(step, runbook, str(step.options.get("url", "")), step.options.get("headers"))
         else:
             yield from _run(step, runbook, rules)
+            for word in step.argv:
+                if "://" in word or SLOT.fullmatch(word):
+                    yield from _destinations(step, runbook, word, dict(step.environment))
+
+
+def _destinations(step: Check | Run, runbook: Runbook, address: str, holders: object) -> Iterator[Problem]:
+    """Report the secrets of a step that go to a host which comes from an input."""
+    inputs = inputs_in_host(address)
+    if SLOT.fullmatch(address) and isinstance(step, Run):
+        inputs = [name for name in inputs if _ADDRESS.search(name)]
+    for name in sorted(set(secrets_in(holders))) if inputs else ():
+        source = runbook.secrets.get(name)
+        if source is not None and source.hosts is None:
+            text = f"step {step.id} would send the secret {name!r} to a host that comes from the input {inputs[0]!r}"
+            yield Problem(step.line, text, "Write the host itself, or add hosts: [HOST, ...] to the secret")
 
 
 def _check(check: Check) -> Iterator[Problem]:

@@ -75,12 +75,17 @@ class SecretSource:
 
     Args:
         location: The name of an environment variable, or the path of a file.
+        hosts: The hosts that it may be sent to, each with or without a port; None when the runbook
+            does not say, see `destinations`.
+        commands: The programs that may get it, likewise.
     """
 
     name: str
     line: int
     kind: Literal["env", "file"]
     location: str
+    hosts: tuple[str, ...] | None = None
+    commands: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,14 @@ def scalar_text(value: Any) -> str:
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Fill the slots of one text. A slot without a value stays, so that it is visible."""
-    return SLOT.sub(lambda slot: values.get(slot[1], slot[0]), template)
+    """Fill the slots of one text. A slot without a value stays, so that it is visible.
+
+    A value never adds a reference to a secret, not even together with the text around it.
+    """
+    filled = SLOT.sub(lambda slot: values.get(slot[1], slot[0]), template)
+    if SECRET.findall(filled) == SECRET.findall(template):
+        return filled
+    return SECRET.sub(r"{secret \1}", filled)
 
 
 def fill_all(value: Any, values: Mapping[str, str]) -> Any:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loom_agents.redaction import redact
 from loom_runner import Agent, AgentRunner, LocalEngine
 from loom_runner.run_ids import is_child
 
@@ -21,6 +22,7 @@ from loom_ops._commands.secrets import Vault
 from loom_ops._drill import Drill
 from loom_ops._errors import RulesError
 from loom_ops._run_ids import sibling_id
+from loom_ops._runbook.destinations import with_destinations
 from loom_ops._team.executor import STOP_SIGNAL, executor_step
 from loom_ops._team.planner import planner_step
 from loom_ops._team.states import (
@@ -74,12 +76,13 @@ class Team:
         return self._runners()[1]
 
     def _runners(self) -> tuple[AgentRunner, AgentRunner]:
-        vault = Vault(self.request.runbook.secrets, self.site.folder)
+        runbook = self.request.runbook
+        vault = Vault(with_destinations(runbook), self.site.folder)
         context = ExecutionContext(self.site.folder, self._rules(), vault)
         tools = team_tools(context, OutputPaths(self.database, self.database.parent / "postmortems"))
 
         def agent(role: str, step: Any, state: type, **more: Any) -> Agent:
-            return Agent(f"loom-ops/{role}", step=step, tools=tools, state_type=state, **more)
+            return Agent(f"loom-ops/{role}", step=step, tools=tools, state_type=state, redact=redact, **more)
 
         request = self.request
         binding = PolicyBinding(self.site, self.database, request.requester_identity or request.requester)

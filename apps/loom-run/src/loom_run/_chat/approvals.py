@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 from flow_xray.terminal import visible_line
 from loom_agents import check_arguments
 from loom_agents.cli import Request, request_name, requests_in_tree
+from loom_agents.redaction import redact_text
 from loom_runner import LocalEngine, Runs, SQLiteStore, ToolFailed, ToolRegistry
 from loom_runner.cli_base import local_user, run_async
 
@@ -98,7 +99,7 @@ def decide(
         how=decision,
         by=local_user(),
         via=via,
-        note=note,
+        note=redact_text(note),
         arguments=arguments,
         shown=request.get("final_hash"),
     )

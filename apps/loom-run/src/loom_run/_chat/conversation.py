@@ -16,6 +16,7 @@ from loom_agents import (
     message_text,
 )
 from loom_agents.cli import Request
+from loom_agents.redaction import redact_text
 from loom_runner import (
     Agent,
     AgentRunner,
@@ -157,7 +158,8 @@ class Conversation:
         )
 
     async def start(self, message: str, setup: Setup, limits: Limits, options: RunOptions) -> Turn:
-        """Start the run with the user's first message."""
+        """Start the run with the user's first message; secrets in it are masked."""
+        message = redact_text(message)
         setup = _with_max_requests(setup, limits)
         record_setup(self.store.reader.database_id, setup.to_json())
         state = AgentState(setup=setup.to_json()).with_user(message).to_json()
@@ -181,6 +183,7 @@ class Conversation:
         Raises:
             LoomRunError: The last message has no answer yet, and this message differs from it.
         """
+        message = redact_text(message)
         before = self.read()
         unread = self._unread_message()
         last = before.state.last_user_text if unread is None else unread

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from loom_agents import AgentState, MessageFormatError
+from loom_agents.redaction import redact_text
 from loom_agents.serve import Caller, Decision, Observer
 from loom_runner import LocalEngine, RunEvent, RunnerError, SQLiteStore
 from loom_runner.cli_base import shorten, write_error
@@ -65,7 +66,7 @@ class ServedChats:
             how=decision.kind,
             by=caller.name,
             via="http",
-            note=decision.note,
+            note=redact_text(decision.note),
             arguments=decision.arguments,
             shown=request["final_hash"],
         )
@@ -80,7 +81,7 @@ class ServedChats:
             await conversation.start(message, self.change.new_setup(), limits, _options(observer))
             return
         first = next((m["text"] for m in _messages(conversation.read().state) if m["role"] == "user"), None)
-        if message != first:
+        if redact_text(message) != first:
             raise LoomRunError(
                 f"cannot start {run_id!r}: a chat with this id exists that started with another message."
                 " Choose another id, or send it a message.",

@@ -11,6 +11,7 @@ from typing import Any, Final
 from flow_xray._analysis.summary import summary_of
 from flow_xray._data.span import Json, Status
 from flow_xray._data.trace_data import TraceData
+from flow_xray._data.unpack import nanoseconds
 from flow_xray._read.liveness import is_alive
 
 _FACTS: Final = (
@@ -88,7 +89,7 @@ def header_of(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as stream:
             found = json.loads(stream.readline(10_000).partition(b":")[2])
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -135,3 +136,11 @@ def _statistics_of(group: list[Capture]) -> Json:
 def iso_time(seconds: float) -> str:
     """Return a Unix time as UTC, ISO 8601 with microseconds."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+
+
+def started_at_s(header: dict[str, Any]) -> float:
+    """Return the Unix time in the first record of a journal; 0 when it has none."""
+    try:
+        return nanoseconds(header.get("started_at_ns", 0)) / 1e9
+    except (TypeError, ValueError):
+        return 0.0

@@ -16,8 +16,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from flow_xray._data.span import STATUSES
+from flow_xray._data.unpack import countable
+from flow_xray._read.bounds import TooLargeError, decode, read_bounded
+from flow_xray._write.whole_file import open_private
+
 _INDEX: Final = "index.jsonl"
 _LOCK: Final = "lock"
+_NUMBERS: Final = (
+    "size_bytes",
+    "spans",
+    "model_calls",
+    "errors",
+    "tokens",
+    "cost_usd",
+    "duration_ms",
+    "unpriced_calls",
+)
+_MAY_BE_NULL: Final = frozenset({"cost_usd", "duration_ms"})
 _BEGIN_MEMBERS: Final = ("id", "name", "started_at", "pid", "process")
 
 
@@ -72,16 +88,16 @@ class Index:
     def read(self) -> tuple[dict[str, dict[str, Any]], int]:
         """Return the members of the lines of each capture, by id, and the number of lines."""
         try:
-            lines = (self._folder / _INDEX).read_bytes().split(b"\n")
+            lines = read_bounded(str(self._folder / _INDEX)).split(b"\n")
         except FileNotFoundError:
             return {}, 0
         known: dict[str, dict[str, Any]] = {}
         for line in lines:
             try:
-                each = json.loads(line)
-                capture_id, kind = str(each["id"]), each["t"]
-            except (ValueError, KeyError, TypeError):
-                continue  # truncated by a crash, or empty after the last line end
+                each = _checked(decode(line))
+            except (ValueError, KeyError, TypeError, AttributeError, TooLargeError):
+                continue  # truncated by a crash, empty after the last line end, or written by somebody else
+            capture_id, kind = each["id"], each["t"]
             if kind == "begin" and isinstance(each.get("name"), str) and isinstance(each.get("started_at"), str):
                 known[capture_id] = {**each, **known.get(capture_id, {})}
             elif kind == "end" and capture_id in known:
@@ -91,10 +107,30 @@ class Index:
     def rewrite(self, known: dict[str, dict[str, Any]]) -> None:
         """Rewrite the index; the caller holds the lock."""
         partial = self._folder / f"{_INDEX}.{os.getpid()}.partial"
-        with partial.open("w", encoding="ascii") as stream:
+        with open_private(partial) as stream:
             for each in known.values():
                 begin = {key: each[key] for key in _BEGIN_MEMBERS if key in each}
-                stream.write(json.dumps({"t": "begin", **begin}) + "\n")
+                stream.write(json.dumps({"t": "begin", **begin}).encode("ascii") + b"\n")
                 if "status" in each:
-                    stream.write(json.dumps({**each, "t": "end"}) + "\n")
+                    stream.write(json.dumps({**each, "t": "end"}).encode("ascii") + b"\n")
         partial.replace(self._folder / _INDEX)
+
+
+def _checked(each: dict[str, Any]) -> dict[str, Any]:
+    """Return a line whose members have the expected types; others are left out.
+
+    Raises:
+        ValueError: The id is not the name of a file in the folder, or the status is unknown.
+    """
+    capture_id = each["id"]
+    if not isinstance(capture_id, str) or not capture_id or Path(capture_id).name != capture_id or "\0" in capture_id:
+        raise ValueError(f"{capture_id!r} is not the id of a capture")
+    if each["t"] == "end" and each["status"] not in STATUSES:
+        raise ValueError(f"unknown status {each['status']!r}")
+    numbers = {key: countable(each[key]) for key in _NUMBERS if key in each}
+    wrong = {
+        key
+        for key, value in numbers.items()
+        if type(value) not in (int, float) and not (value is None and key in _MAY_BE_NULL)
+    }
+    return {key: value for key, value in each.items() if key not in wrong}

@@ -29,6 +29,7 @@ from flow_xray._captures.capture import (
     is_recording,
     iso_time,
     report_of,
+    started_at_s,
 )
 from flow_xray._captures.index import Index
 from flow_xray._data.span import Json, Status
@@ -39,6 +40,7 @@ from flow_xray._record.trace import trace
 from flow_xray._redaction.freeze import Limits
 from flow_xray._redaction.redactor import Rules
 from flow_xray._result import TraceResult, read_journal
+from flow_xray._write.whole_file import make_private_folder
 
 _ENDING: Final = ".xray"
 
@@ -84,7 +86,7 @@ class TraceStore:
         self._is_warned = False
         self._count_since = self._bytes_since = 0
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.folder)
             self.tidy()
         except OSError as error:
             raise TraceOutputError(
@@ -239,7 +241,7 @@ class TraceStore:
             ):
                 continue  # it has only just been opened; its own process will add it
             if each is None:
-                at = iso_time(header.get("started_at_ns", 0) / 1e9)
+                at = iso_time(started_at_s(header))
                 each = {"t": "begin", "id": capture_id, "name": result.name, "started_at": at, "pid": 0}
                 self._index.write(each)
             end = end_of(capture_id, result, self._path(capture_id).stat().st_size)

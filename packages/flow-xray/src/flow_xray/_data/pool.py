@@ -13,10 +13,10 @@ References alone still grow with the square, because each call has the list of a
 `{"$more": [{"$ref": key}, [...]]}`, and is pooled itself.
 
 The walk is recursive: its depth is bounded by the freezer (32 levels), which every value has
-passed.
+passed. A value of a file has passed no freezer: `unpack` bounds its depth and its size.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from flow_xray._data.span import Json
@@ -24,10 +24,10 @@ from flow_xray._data.span import Json
 Key: TypeAlias = "int | str"
 
 LONG_TEXT: Final = 400
-_REF: Final = "$ref"
-_RAW: Final = "$raw"
-_MORE: Final = "$more"
-_MARKS: Final = frozenset({_REF, _RAW, _MORE})
+REF: Final = "$ref"
+RAW: Final = "$raw"
+MORE: Final = "$more"
+_MARKS: Final = frozenset({REF, RAW, MORE})
 _MIN_LIST: Final = 4  # a shorter list costs less than its reference
 
 
@@ -45,9 +45,9 @@ class Lists:
 
         The list is stored as the items that it adds to the longest pooled list with its beginning.
         """
-        if len(items) < _MIN_LIST or not all(type(item) is dict and _REF in item for item in items):
+        if len(items) < _MIN_LIST or not all(type(item) is dict and REF in item for item in items):
             return items
-        keys: list[Key] = [item[_REF] for item in items]  # type: ignore[call-overload,index,misc]  # checked above
+        keys: list[Key] = [item[REF] for item in items]  # type: ignore[call-overload,index,misc]  # checked above
         node = length = 0
         base: Key | None = None
         for index, key in enumerate(keys, 1):
@@ -57,8 +57,8 @@ class Lists:
                 base, length = self._keys[node], index
         if base is None or length < len(keys):
             rest: list[Json] = items[length:]
-            base = self._keys[node] = put(rest if base is None else {_MORE: [{_REF: base}, rest]})
-        return {_REF: base}
+            base = self._keys[node] = put(rest if base is None else {MORE: [{REF: base}, rest]})
+        return {REF: base}
 
 
 def pack(value: Json, put: Callable[[Json], Key], lists: Lists | None = None) -> Json:
@@ -72,42 +72,13 @@ def pack(value: Json, put: Callable[[Json], Key], lists: Lists | None = None) ->
     """
     kind = type(value)
     if kind is str:
-        return {_REF: put(value)} if len(value) >= LONG_TEXT else value  # type: ignore[arg-type]  # narrowed by type()
+        return {REF: put(value)} if len(value) >= LONG_TEXT else value  # type: ignore[arg-type]  # narrowed by type()
     if kind is dict:
         packed: dict[str, Json] = {key: pack(member, put, lists) for key, member in value.items()}  # type: ignore[union-attr]  # narrowed by type()
         if "role" in packed and len(packed) > 1:
-            return {_REF: put(packed)}
-        return {_RAW: packed} if len(packed) == 1 and not _MARKS.isdisjoint(packed) else packed
+            return {REF: put(packed)}
+        return {RAW: packed} if len(packed) == 1 and not _MARKS.isdisjoint(packed) else packed
     if kind is list:
         items = [pack(member, put, lists) for member in value]  # type: ignore[union-attr]  # narrowed by type()
         return items if lists is None else lists.pooled(items, put)
-    return value
-
-
-def unpack(value: Json, pool: Mapping[Key, Json]) -> Json:
-    """Return `value` with every reference resolved; the pooled values are resolved already.
-
-    Raises:
-        KeyError: A reference has no value in the pool.
-    """
-    if isinstance(value, dict):
-        if len(value) == 1:
-            if _REF in value:
-                key = value[_REF]
-                if not isinstance(key, int | str):
-                    raise KeyError(key)
-                return pool[key]
-            more = value.get(_MORE)
-            if isinstance(more, list) and len(more) == 2 and isinstance(more[1], list):
-                known = unpack(more[0], pool)
-                return [
-                    *(known if isinstance(known, list) else [known]),
-                    *(unpack(member, pool) for member in more[1]),
-                ]
-            raw = value.get(_RAW)
-            if isinstance(raw, dict):
-                return {key: unpack(member, pool) for key, member in raw.items()}
-        return {key: unpack(member, pool) for key, member in value.items()}
-    if isinstance(value, list):
-        return [unpack(member, pool) for member in value]
     return value

@@ -10,24 +10,27 @@ from typing import Any
 
 from flow_xray._data.span import STATUSES, Json, Span
 from flow_xray._data.trace_data import TraceData
+from flow_xray._data.unpack import nanoseconds, with_countable_meta
 from flow_xray._errors import TraceFormatError
+from flow_xray._read.bounds import FOREIGN_SPAN_BYTES, check_memory, taken
 
 _OWN = ("status", "input", "output", "error", "id")
 
 
-def read_chrome(whole: Any, path: str) -> TraceData:
+def read_chrome(whole: Any, path: str, *, size: int = 0) -> TraceData:
     """Return the trace in Chrome trace events: the object, or its list of events alone.
 
     Raises:
         TraceFormatError: No event in it has a begin and an end.
     """
     events = whole["traceEvents"] if isinstance(whole, dict) else whole
+    check_memory(len(events), "events", FOREIGN_SPAN_BYTES, size)
     lanes: dict[tuple[str, str], str] = {}
     spans: list[tuple[tuple[str, str], Span]] = []
     unfinished: dict[tuple[Any, ...], list[tuple[dict[str, Any], float]]] = {}
     left_out: Counter[str] = Counter()
     name = "trace"
-    for event in events:
+    for event in taken(events):
         try:
             phase, lane = str(event["ph"]), (str(event.get("pid", "")), str(event.get("tid", "")))
             if phase == "M":
@@ -63,12 +66,12 @@ def read_chrome(whole: Any, path: str) -> TraceData:
     other = whole.get("otherData") if isinstance(whole, dict) else None
     trace_id = str(other.get("trace_id", "")) if isinstance(other, dict) else ""
     meta: dict[str, Json] = {"notes": notes} if left_out else {}
-    return TraceData(name, [span for _, span in spans], meta=meta, trace_id=trace_id).frozen()
+    return with_countable_meta(TraceData(name, [span for _, span in spans], meta=meta, trace_id=trace_id).frozen())
 
 
 def _span(number: int, event: dict[str, Any], start: float, took: float | None) -> Span:
-    span = Span(f"{number + 1:016x}", None, str(event.get("name", "call")), started_at_ns=int(start * 1000))
-    span.duration_ns = None if took is None else max(0, int(took * 1000))
+    span = Span(f"{number + 1:016x}", None, str(event.get("name", "call")), started_at_ns=nanoseconds(start * 1000))
+    span.duration_ns = None if took is None else max(0, nanoseconds(took * 1000))
     span.status = "interrupted" if took is None else "ok"
     args = event.get("args")
     arguments = dict(args) if isinstance(args, dict) else {}

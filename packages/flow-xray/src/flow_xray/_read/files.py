@@ -11,12 +11,12 @@ The unreadable parts of another program's file are omitted and listed in `meta["
 flow-xray file only when the caller requests its intact part.
 """
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flow_xray._data.trace_data import TraceData
 from flow_xray._errors import TraceFormatError
+from flow_xray._read.bounds import TooLargeError, decode, read_bounded
 from flow_xray._write.journal import MAGIC
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ def read_files(paths: Sequence[str], *, is_partial_fine: bool = False) -> TraceD
     contents: list[tuple[bytes, str]] = []
     for path in paths:
         try:
-            with open(path, "rb") as stream:  # noqa: PTH123  pathlib costs 9 ms
-                contents.append((stream.read(), path))
+            contents.append((read_bounded(path), path))
         except OSError as error:
             raise TraceFormatError(
                 f"cannot read {path!r}: because {error.strerror or error}. Give {_FORMATS}."
@@ -48,11 +47,21 @@ def read_files(paths: Sequence[str], *, is_partial_fine: bool = False) -> TraceD
     if all(MAGIC in content[:64] for content, _ in contents):
         from flow_xray._read.journal import parse_journals
 
-        return parse_journals(contents)
+        try:
+            return parse_journals(contents)
+        except TooLargeError as error:
+            raise TooLargeError(_named(error, paths[0])) from None
     return _joined([_parsed(content, path, is_partial_fine) for content, path in contents])
 
 
 def _parsed(content: bytes, path: str, is_partial_fine: bool) -> TraceData:
+    try:
+        return _detected(content, path, is_partial_fine)
+    except TooLargeError as error:
+        raise TooLargeError(_named(error, path)) from None
+
+
+def _detected(content: bytes, path: str, is_partial_fine: bool) -> TraceData:
     if MAGIC in content[:64]:
         from flow_xray._read.journal import parse_journal
 
@@ -72,11 +81,11 @@ def _parsed(content: bytes, path: str, is_partial_fine: bool) -> TraceData:
     if isinstance(first, dict) and ("resourceSpans" in first or "resource_spans" in first):
         from flow_xray._read.otlp import read_otlp
 
-        return read_otlp(documents, path, is_cut=is_cut)
+        return read_otlp(documents, path, is_cut=is_cut, size=len(content))
     if _is_chrome(first):
         from flow_xray._read.chrome import read_chrome
 
-        return read_chrome(first, path)
+        return read_chrome(first, path, size=len(content))
     raise TraceFormatError(f"cannot read {path!r}: because it is JSON of another kind. Give {_FORMATS}.")
 
 
@@ -85,6 +94,8 @@ def _trace_file(content: bytes, path: str, is_partial_fine: bool) -> TraceData:
 
     try:
         return load(content)
+    except TooLargeError:
+        raise
     except TraceFormatError as error:
         if is_partial_fine:
             from flow_xray._read.salvage import salvage
@@ -92,22 +103,29 @@ def _trace_file(content: bytes, path: str, is_partial_fine: bool) -> TraceData:
             found = salvage(content.decode("utf-8", "replace"))
             if found is not None:
                 return found
-        message = str(error).replace("cannot read the trace:", f"cannot read {path!r}:", 1)
-        raise TraceFormatError(message) from None
+        raise TraceFormatError(_named(error, path)) from None
+
+
+def _named(error: TraceFormatError, path: str) -> str:
+    return str(error).replace("cannot read the trace:", f"cannot read {path!r}:", 1)
 
 
 def _documents(content: bytes, path: str) -> tuple[list[Any], bool]:
     """Return the JSON documents of a file, one or one a line, and whether the last line was cut."""
     try:
-        return [json.loads(content, parse_constant=str)], False
-    except (ValueError, RecursionError) as error:
+        return [decode(content)], False
+    except TooLargeError:
+        raise
+    except ValueError as error:
         reason = error
     documents: list[Any] = []
     lines = [line for line in content.split(b"\n") if line.strip()]
     for number, line in enumerate(lines, 1):
         try:
-            documents.append(json.loads(line, parse_constant=str))
-        except (ValueError, RecursionError):
+            documents.append(decode(line))
+        except TooLargeError:
+            raise
+        except ValueError:
             if number == len(lines) and documents:
                 return documents, True
             break

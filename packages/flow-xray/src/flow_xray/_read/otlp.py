@@ -13,21 +13,25 @@ from typing import Any
 
 from flow_xray._data.span import Json, Span
 from flow_xray._data.trace_data import TraceData
+from flow_xray._data.unpack import nanoseconds, with_countable_meta
 from flow_xray._errors import TraceFormatError
 from flow_xray._otel.attributes import Event, fill, separate_sums
 from flow_xray._otel.messages import decoded
 from flow_xray._otel.names import OWN_TRACE, SERVICE
+from flow_xray._read.bounds import FOREIGN_SPAN_BYTES, check_memory, taken
 
+_MAX_DEPTH = 64
 _ERROR = (2, "2", "STATUS_CODE_ERROR", "ERROR")
 
 
-def read_otlp(requests: list[Any], path: str, *, is_cut: bool = False) -> TraceData:
+def read_otlp(requests: list[Any], path: str, *, is_cut: bool = False, size: int = 0) -> TraceData:
     """Return the trace in export requests.
 
     Args:
         requests: Decoded JSON, one or many.
         path: The file name for error messages.
         is_cut: The last line of the file was incomplete.
+        size: The number of bytes of the file.
 
     Raises:
         TraceFormatError: It has no span that can be read.
@@ -41,7 +45,10 @@ def read_otlp(requests: list[Any], path: str, *, is_cut: bool = False) -> TraceD
             about = _attributes(_get(_get(of_resource, "resource"), "attributes"))
             resource = resource or about
             scopes = _list(of_resource, "scopeSpans", "scope_spans") + _list(of_resource, "instrumentationLibrarySpans")
-            for each in (span for scope in scopes for span in _list(scope, "spans")):
+            check_memory(
+                len(spans) + sum(len(_list(scope, "spans")) for scope in scopes), "spans", FOREIGN_SPAN_BYTES, size
+            )
+            for each in (span for scope in scopes for span in taken(_list(scope, "spans"))):
                 try:
                     span = _span(each, str(about.get(SERVICE, "")))
                 except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError):
@@ -77,12 +84,12 @@ def read_otlp(requests: list[Any], path: str, *, is_cut: bool = False) -> TraceD
     )
     first = trace.roots[0] if trace.roots else trace.spans[0]
     trace.name = str(own.get("name") or first.name or resource.get(SERVICE) or "trace")
-    return trace.frozen()
+    return with_countable_meta(trace.frozen())
 
 
 def _span(each: dict[str, Any], service: str) -> Span:
-    start = int(_get(each, "startTimeUnixNano", "start_time_unix_nano"))
-    end = int(_get(each, "endTimeUnixNano", "end_time_unix_nano") or 0)
+    start = nanoseconds(_get(each, "startTimeUnixNano", "start_time_unix_nano"))
+    end = nanoseconds(_get(each, "endTimeUnixNano", "end_time_unix_nano") or 0)
     parent = _id(_get(each, "parentSpanId", "parent_span_id"))
     span_id = _id(_get(each, "spanId", "span_id"))
     if span_id is None:
@@ -93,7 +100,7 @@ def _span(each: dict[str, Any], service: str) -> Span:
     events = [
         Event(
             str(event.get("name", "event")),
-            int(_get(event, "timeUnixNano", "time_unix_nano") or 0),
+            nanoseconds(_get(event, "timeUnixNano", "time_unix_nano") or 0),
             _attributes(event.get("attributes")),
         )
         for event in _list(each, "events")
@@ -134,30 +141,32 @@ def _is_hex(text: str) -> bool:
     return all(letter in "0123456789abcdefABCDEF" for letter in text)
 
 
-def _attributes(given: Any) -> dict[str, Any]:
+def _attributes(given: Any, depth: int = 0) -> dict[str, Any]:
     if not isinstance(given, list):
         return {}
     found = {}
     for each in given:
         if isinstance(each, dict) and "key" in each:
             try:
-                found[str(each["key"])] = _value(each.get("value"))
+                found[str(each["key"])] = _value(each.get("value"), depth)
             except (TypeError, ValueError):  # intValue "x"
                 found[str(each["key"])] = each.get("value")
     return found
 
 
-def _value(given: Any) -> Any:
+def _value(given: Any, depth: int) -> Any:
     if not isinstance(given, dict):
         return given
+    if depth > _MAX_DEPTH:
+        return "<not shown: it is nested too deeply>"
     for key, value in given.items():
         name = key.replace("_v", "V")
         if name == "intValue":
             return int(value)
         if name == "arrayValue":
-            return [_value(item) for item in _list(value, "values")]
+            return [_value(item, depth + 1) for item in _list(value, "values")]
         if name == "kvlistValue":
-            return _attributes(_get(value, "values"))
+            return _attributes(_get(value, "values"), depth + 1)
         if name in ("stringValue", "boolValue", "doubleValue", "bytesValue"):
             return value
     return None

@@ -9,10 +9,11 @@ import json
 import re
 from typing import Any, Final
 
-from flow_xray._data.pool import unpack
 from flow_xray._data.span import Json, Span
 from flow_xray._data.trace_data import TraceData
-from flow_xray._read.damage import LOST, LossyPool
+from flow_xray._data.unpack import Pool
+from flow_xray._read.bounds import check_memory, values_in
+from flow_xray._read.damage import LOST
 from flow_xray._read.trace_file import span_in
 from flow_xray._write.trace_file import FORMAT
 
@@ -29,10 +30,13 @@ def salvage(text: str) -> TraceData | None:
     given = whole.get("spans")
     if whole.get("format") != FORMAT or not isinstance(given, list):
         return None
-    pool = LossyPool()
+    pool = Pool(len(text), LOST)
     values = whole.get("pool")
     for index, value in enumerate(values if isinstance(values, list) else ()):
-        pool[index] = _resolved(value, pool)
+        try:
+            pool.add(index, value)
+        except _DAMAGE:
+            pool.add(index, LOST)
     spans: list[Span] = []
     damaged = 0
     for each in given:
@@ -59,9 +63,9 @@ def salvage(text: str) -> TraceData | None:
     )
 
 
-def _resolved(value: Json, pool: LossyPool) -> Json:
+def _resolved(value: Json, pool: Pool) -> Json:
     try:
-        return unpack(value, pool)
+        return pool.unpack(value)
     except _DAMAGE:
         return LOST
 
@@ -70,6 +74,7 @@ def _members(text: str) -> tuple[dict[str, Any], bool]:
     """Return the members of a JSON object that may be truncated, and whether it is."""
     decoder = json.JSONDecoder(parse_constant=str)
     found: dict[str, Any] = {}
+    check_memory(values_in(text), "values", 90, len(text))
     at = _after(text, 0, "{")
     try:
         while True:

@@ -25,7 +25,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, TypeAlias
 
 from flow_xray._redaction.redactor import MASK, Redactor
-from flow_xray._redaction.secret_patterns import looks_random
+from flow_xray._redaction.secret_values import looks_random
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -118,6 +118,9 @@ def safe_repr(value: object, limit: int = 2_000) -> str:
         return cut_text(repr(value), limit)
     except Exception as error:  # noqa: BLE001  whatever a foreign repr raises
         return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
+
+
+_NAMED: Final = frozenset({"value", "Value", "kind"})
 
 
 class _Freezer:
@@ -215,8 +218,12 @@ class _Freezer:
         """Freeze the value that belongs to a key."""
         redactor = self._redactor
         if redactor.hides_value(name, value):
-            redactor.remember(value)
-            return MASK
+            weight = redactor.weight(name)
+            if weight == 3 or isinstance(value, str | bytes | bytearray | int | float):
+                redactor.remember(value)
+                return MASK
+            masked: Json = redactor.masked(self.freeze(value, depth), weight)
+            return masked
         if redactor.callables:
             value = redactor.apply(name, value)
         return self.freeze(value, depth)
@@ -225,7 +232,7 @@ class _Freezer:
         out: dict[str, Json] = {}
         limit = self._limits.max_items
         redactor = self._redactor
-        hidden = redactor.secret_members(members) if "value" in members or "Value" in members else ()
+        hidden = redactor.secret_members(members) if _NAMED.intersection(members) else ()
         for key, value in islice(members.items(), limit):
             name = key if type(key) is str else _key_name(key)
             if key in hidden:

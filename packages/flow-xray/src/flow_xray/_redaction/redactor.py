@@ -1,17 +1,20 @@
 """Redaction: values that look like secrets are masked before anything is stored.
 
-Four mechanisms, applied to every value while it is frozen:
+Five mechanisms, applied to every value while it is frozen:
 
 1. *Keys.* The value under a key that names a secret (`api_key`, `x-api-key`, `dbPassword`, ...) is
-   masked at any depth, whatever its type. None and booleans stay: they reveal nothing and help to
-   explain a run. A pair `("authorization", value)`, an object `{"name": "api_key", "value": ...}`
-   and an option `["--token", ...]` are members, too.
+   masked at any depth, unless it says that it is none: a constant (`required`), a reference
+   (`${NAME}`), a path, a small number. Under a key that often names none (`token`, `auth`), words
+   of a language stay, too. None and booleans stay. A pair `("authorization", value)`, an object
+   `{"name": "api_key", "value": ...}` and an option `["--token", ...]` are members, too.
 2. *Texts.* The same keys inside a text: JSON, `key=value`, `key: value`, queries, XML, forms,
-   options; the user part of a URL; known forms (API keys, JWT, PEM blocks, bearer headers) and
-   custom patterns.
-3. *Memory.* A text that was masked under its key is masked wherever it occurs later in the
-   session: in an exception message, an output, a log line, also quoted for a URL or as JSON.
-4. *Callables.* A callable `(key, value) -> value` gets every member of every object first. If it
+   options; the user part of a URL; secrets at a known position of a command or a file.
+3. *Forms.* API keys of known vendors, JWT, PEM blocks, webhook URLs; the user's patterns.
+4. *Memory.* A generated text that was masked under its key is masked wherever it occurs later in
+   the session: in an exception message, an output, a log line, also quoted for a URL or as JSON.
+   Words and paths are not remembered. Of many, those that have not been seen for the longest time
+   are forgotten. `secrets` are known from the beginning and are never forgotten.
+5. *Callables.* A callable `(key, value) -> value` gets every member of every object first. If it
    raises, the value is masked: a broken rule must not leak.
 
 `input_tokens`, `max_tokens` and the like stay: a plural is a count, not a secret.
@@ -24,39 +27,22 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
-from flow_xray._redaction.secret_patterns import (
-    Weight,
-    bearers,
-    has_mark,
-    headers,
-    keys_in_text,
-    lines,
-    looks_random,
-    may_hold_secret,
-    others,
-    own_keys_in_text,
-    shapes,
-    users,
-    value_in_text,
-    weight_of,
-    without_pem_end,
-)
+from flow_xray._redaction.memory import Memory
+from flow_xray._redaction.secret_patterns import Weight, may_hold_secret, own_keys_in_text, secret_data, weight_of
+from flow_xray._redaction.secret_values import is_plain, is_weakly_plain, looks_random
 
 MASK: Final = "[redacted]"
 
 Rule: TypeAlias = str | re.Pattern[str] | Callable[[str, object], object]
 Rules: TypeAlias = Rule | Iterable[Rule]
 
-_JSON_STARTS: Final = ("{", "[")
-_MAX_KNOWN: Final = 500
 _MIN_CACHED: Final = 200  # characters of a text whose redacted form is cached
 _MAX_CACHED: Final = 4_000_000  # characters of all cached texts
 _MIN_TEXT: Final = 6  # no shorter text can hold a key and a secret
-_MIN_KNOWN: Final = 6  # a shorter secret would mask ordinary words
+_MIN_NUMBER: Final = 1_000  # a smaller number is a count
+_MAX_DEPTH: Final = 6  # what is deeper or larger is looked at when it is copied
+_MAX_MEMBERS: Final = 50
 _NAMES: Final = ("name", "key", "header", "Name", "Key")
-_NO_SECRETS: Final = frozenset(  # constants, and the types that follow a name in code and in schemas
-    {"None", "null", "true", "false", "True", "False", "str", "bytes", "int", "bool", "string", "required", "optional"}
-)
 _VALUES: Final = ("value", "Value", "values")
 
 
@@ -67,16 +53,20 @@ class Redactor:
         rules: Rules in addition to the built-in ones: a key, a compiled pattern, a callable, or an
             iterable of them.
         base: A redactor whose rules and memory this one shares and extends.
+        secrets: Values that are masked wherever they occur.
+        remembers: Whether a secret that was found under its key is masked elsewhere later. Without
+            memory the result depends on the value alone, so it is the same in a resumed run.
     """
 
     __slots__ = (
         "_cache",
-        "_cache_known",
         "_cache_size",
+        "_cache_version",
         "_own",
         "_own_text",
         "_plain_names",
-        "_plain_names_known",
+        "_plain_names_version",
+        "_remembers",
         "_stems",
         "_warned",
         "callables",
@@ -86,11 +76,21 @@ class Redactor:
         "patterns",
     )
 
-    def __init__(self, rules: Rules = (), base: "Redactor | None" = None) -> None:
+    def __init__(
+        self,
+        rules: Rules = (),
+        base: "Redactor | None" = None,
+        *,
+        secrets: Iterable[str] = (),
+        remembers: bool = True,
+    ) -> None:
         self.keys: set[str] = set(base.keys) if base else set()
         self.patterns: list[re.Pattern[str]] = list(base.patterns) if base else []
         self.callables: list[Callable[[str, object], object]] = list(base.callables) if base else []
-        self.known: dict[str, None] = base.known if base else {}
+        self.known: Memory = base.known if base else Memory()
+        self._remembers = remembers
+        for secret in secrets:
+            self.known.add(secret, is_certain=True)
         self.hidden: dict[str, Weight] = {}
         self._warned = False
         for rule in _listed(rules):
@@ -108,9 +108,9 @@ class Redactor:
         self._stems = tuple(key.lower() for key in self.keys)
         self._own_text: re.Pattern[str] | None = None  # compiled at first need, or the import is slow
         self._cache: dict[str, str] = {}  # a chat is passed to every call; each of its messages is redacted once
-        self._cache_known = self._cache_size = 0  # secrets known when it was filled; characters in it
+        self._cache_version = self._cache_size = 0  # of the memory when it was filled; characters in it
         self._plain_names: set[str] = set()
-        self._plain_names_known = 0
+        self._plain_names_version = 0
 
     def weight(self, key: str) -> Weight:
         """Return how much of the value under `key` must be masked."""
@@ -127,41 +127,56 @@ class Redactor:
         return self.weight(key) > 0
 
     def hides_value(self, key: str, value: object) -> bool:
-        """Return whether this value under `key` must be masked."""
+        """Return whether this value under `key` must be masked, or a part of it if it has parts."""
         weight = self.weight(key)
         if weight in (0, 3):
             return weight == 3
-        if value is None or value is True or value is False or (type(value) is str and not value):
+        return self.is_secret(value, weight)
+
+    def is_secret(self, value: object, weight: int, depth: int = 0) -> bool:
+        """Return whether a value under a key of this weight must be masked, at least in part."""
+        if value is None or value is True or value is False:
             return False
-        return weight == 2 or isinstance(value, str | bytes | bytearray)
+        if isinstance(value, bytes | bytearray):
+            value = bytes(value[:4_096]).decode("utf-8", "replace")
+        if isinstance(value, str):
+            return not (is_plain(value) if weight > 1 else is_weakly_plain(value))
+        if isinstance(value, int | float):
+            return weight > 1 and abs(value) >= _MIN_NUMBER
+        if isinstance(value, dict | list | tuple) and depth < _MAX_DEPTH and len(value) <= _MAX_MEMBERS:
+            members = value.values() if isinstance(value, dict) else value
+            return any(self.is_secret(member, weight, depth + 1) for member in members)
+        return True
+
+    def masked(self, value: Any, weight: int) -> Any:
+        """Return the JSON under a key that names a secret, with the secrets in it masked."""
+        if isinstance(value, dict):
+            return {key: self.masked(member, weight) for key, member in value.items()}
+        if isinstance(value, list):
+            return [self.masked(item, weight) for item in value]
+        if not self.is_secret(value, weight):
+            return value
+        self.remember(value)
+        return MASK
 
     def remember(self, value: object) -> None:
-        """Mask this text from now on wherever it occurs in the session."""
+        """Mask this text from now on wherever it occurs in the session, if it looks generated."""
+        if not self._remembers:
+            return
         if isinstance(value, bytes | bytearray):
             value = bytes(value[:4_096]).decode("utf-8", "replace")
         if isinstance(value, str):
             secret = value.strip()
-            self._add_known(secret)
-            for word in secret.split() if " " in secret else ():
-                if looks_random(word):
-                    self._add_known(word)
+            generated = [word for word in secret.split() if looks_random(word)]
+            for text in (secret, *generated) if generated else ():
+                if MASK not in text:
+                    self.known.add(text)
         elif isinstance(value, list | tuple | set | frozenset):
             for item in list(value)[:20]:
                 if isinstance(item, str | bytes):
                     self.remember(item)
         elif isinstance(value, dict):
             self.remember(list(value.values()))
-
-    def _add_known(self, secret: str) -> None:
-        if len(secret) < _MIN_KNOWN or MASK in secret or secret in self.known or len(self.known) >= _MAX_KNOWN:
-            return
-        self.known[secret] = None
-        if not secret.isalnum():
-            from json import dumps
-            from urllib.parse import quote
-
-            self.known[dumps(secret)[1:-1]] = None
-            self.known[quote(secret, safe="")] = None
 
     def apply(self, key: str, value: object) -> object:
         """Return one member of an object as the user's callables replace it."""
@@ -193,170 +208,66 @@ class Redactor:
             return text
         if len(text) < _MIN_CACHED:
             return self._redacted(text)
-        if len(self.known) != self._cache_known or self._cache_size > _MAX_CACHED:
+        if self.known.version != self._cache_version or self._cache_size > _MAX_CACHED:
             self._cache.clear()
-            self._cache_known, self._cache_size = len(self.known), 0
+            self._cache_version, self._cache_size = self.known.version, 0
         clean = self._cache.get(text)
         if clean is None:
             clean = self._redacted(text)
-            if len(self.known) == self._cache_known:
+            if self.known.version == self._cache_version:
                 self._cache[text] = clean
                 self._cache_size += len(text)
         return clean
 
     def _redacted(self, text: str) -> str:
-        before = len(self.known)
-        text = self._masked(text)
-        return self._without_known(text) if len(self.known) > before else text
+        from flow_xray._redaction.redact_text import redact_text
+
+        before = self.known.version
+        text = redact_text(text, self, MASK)
+        if self.keys:
+            if self._own_text is None:
+                self._own_text = own_keys_in_text(self.keys)
+            text = self._own_text.sub(lambda found: f"{found[1]}{found[2] or ''}{MASK}", text)
+        return self._without_known(text) if self.known.version != before else text
+
+    def value(self, value: Any) -> Any:
+        """Return a JSON value without the secrets in it; the same object when it has none."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            hidden: frozenset[int | str] = self.secret_members(value)
+            members = {
+                self.name(key): (
+                    self.masked(member, max(1, self.weight(key)))
+                    if key in hidden or self.hides_value(key, member)
+                    else self.value(member)
+                )
+                for key, member in value.items()
+            }
+            return value if all(a is b for a, b in zip(members.values(), value.values(), strict=False)) else members
+        if isinstance(value, list):
+            hidden = self.secret_items(value)
+            items = [self.masked(item, 1) if place in hidden else self.value(item) for place, item in enumerate(value)]
+            return value if all(a is b for a, b in zip(items, value, strict=True)) else items
+        return value
 
     def name(self, name: str) -> str:
         """Return the name of a member without the secrets in it.
 
         Names repeat, so clean ones are cached.
         """
-        if len(self.known) != self._plain_names_known or len(self._plain_names) > 10_000:
+        if self.known.version != self._plain_names_version or len(self._plain_names) > 10_000:
             self._plain_names.clear()
-            self._plain_names_known = len(self.known)
+            self._plain_names_version = self.known.version
         if name in self._plain_names:
             return name
         clean = self.text(name)
-        if clean == name and len(self.known) == self._plain_names_known:
+        if clean == name and self.known.version == self._plain_names_version:
             self._plain_names.add(name)
         return clean
 
     def _without_known(self, text: str) -> str:
-        for secret in tuple(self.known):
-            if secret in text:
-                text = text.replace(secret, MASK)
-        return text
-
-    def _masked(self, text: str) -> str:
-        """Apply the slower patterns to a text that may hold a secret."""
-        if text[:64].lstrip()[:1] in _JSON_STARTS:
-            text = self._json(text)
-        low = text.lower()
-        if has_mark(text):
-            text = shapes().sub(MASK, text)
-        text = without_pem_end(text, MASK)
-        if "authorization" in low or "cookie" in low:
-            text = headers().sub(lambda found: f"{found[1]}{found[2]}{MASK}", text)
-        if "@" in text:
-            text = users().sub(self._user, text)
-        if ": " in text:
-            text = lines().sub(self._line, text)
-        if "=" in text or ":" in text or "%3" in text:
-            text = self._members(text)
-        text = others().sub(self._other, text)
-        if "bearer" in low or "basic" in low:
-            text = bearers().sub(lambda found: f"{found[1]} {MASK}", text)
-        if self.keys:
-            if self._own_text is None:
-                self._own_text = own_keys_in_text(self.keys)
-            text = self._own_text.sub(lambda found: f"{found[1]}{found[2] or ''}{MASK}", text)
-        return text
-
-    def _members(self, text: str) -> str:
-        """Mask the values of `key=value` and similar forms."""
-        keys, values = keys_in_text(), value_in_text()
-        parts: list[str] = []
-        done = 0
-        found = keys.search(text)
-        while found is not None:
-            at = found.end()
-            if self.weight(found["key"]):
-                value = values.match(text, at)
-                masked = None if value is None else self._masked_value(value, self.weight(found["key"]))
-                if value is not None and masked is not None:
-                    parts += [text[done:at], masked]
-                    done = at = value.end()
-            found = keys.search(text, at)
-        return "".join([*parts, text[done:]]) if parts else text
-
-    def _masked_value(self, found: "re.Match[str]", weight: Weight) -> str | None:
-        """Return what replaces a value in a text, or None when it is not a secret."""
-        value = found[0]
-        if value.startswith(MASK) or value in _NO_SECRETS:
-            return None
-        quote = found["triple"] or found["quote"] or ""
-        bare = value.lstrip("bBrRuUfF").removeprefix(quote) if quote else value
-        if found["triple"]:
-            bare = bare.removesuffix(quote)
-        if not bare or bare.startswith(MASK) or (weight == 1 and not looks_random(bare)):
-            return None
-        if looks_random(bare):
-            self.remember(bare)
-        return f"{quote}{MASK}{quote if found['triple'] else ''}"
-
-    def _line(self, found: "re.Match[str]") -> str:
-        is_secret = self.weight(found["key"].strip(" \t-")) > 1
-        if not is_secret or "=" in found["value"] or found["value"].rstrip(",;:") in _NO_SECRETS:
-            return found[0]
-        return f"{found['key']}: {MASK}"
-
-    def _other(self, found: "re.Match[str]") -> str:
-        groups = found.groupdict()
-        for number in range(1, 9):
-            value = groups.get(f"v{number}")
-            if value is None:
-                continue
-            key = groups.get(f"k{number}")
-            is_prose = number == 7
-            if (
-                not value
-                or MASK in value
-                or (key is not None and not self.hides(key.strip("-")))
-                or (is_prose and not looks_random(value))
-            ):
-                return found[0]
-            if looks_random(value):
-                self.remember(value)
-            start = found.start(f"v{number}") - found.start()
-            return f"{found[0][:start]}{MASK}{found[0][start + len(value) :]}"
-        return found[0]
-
-    def _user(self, found: "re.Match[str]") -> str:
-        _, colon, secret = found[2].partition(":")
-        if not colon and not looks_random(found[2]):
-            return found[0]
-        if looks_random(secret):
-            self.remember(secret)
-        return f"{found[1]}{MASK}@"
-
-    def _json(self, text: str) -> str:
-        """Redact by key inside a text that is JSON; return the same text when nothing is masked."""
-        import json
-
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
-            return text
-        changed = False
-        stack: list[Any] = [value]
-        while stack:
-            node = stack.pop()
-            places: list[tuple[Any, Any]] = []
-            if isinstance(node, list):
-                hidden = self.secret_items(node)
-                places = list(enumerate(node))
-            elif isinstance(node, dict):
-                hidden = self.secret_members(node)
-                places = list(node.items())
-            else:
-                continue
-            for place, member in places:
-                if place in hidden or (isinstance(place, str) and self.hides_value(place, member)):
-                    if member != MASK:
-                        self.remember(member)
-                        node[place] = MASK
-                        changed = True
-                elif isinstance(member, str):
-                    clean = self.text(member)
-                    if clean != member:
-                        node[place] = clean
-                        changed = True
-                else:
-                    stack.append(member)
-        return json.dumps(value) if changed else text
+        return self.known.masked(text, MASK)
 
     def secret_items(self, items: "list[object] | tuple[object, ...]") -> "frozenset[int | str]":
         """Return the indexes of secrets in a list: the second of a pair, what follows an option."""
@@ -373,7 +284,11 @@ class Redactor:
         return frozenset(found) if found else _NONE
 
     def secret_members(self, members: Mapping[Any, object]) -> "frozenset[int | str]":
-        """Return the key of a secret that is named by another member, as in {"name", "value"}."""
+        """Return the keys of secrets that other members name: {"name", "value"}, a Kubernetes
+        Secret.
+        """
+        if "kind" in members and (data := secret_data(members)):
+            return frozenset(data)
         for value in _VALUES:
             if value in members:
                 names = (members.get(name) for name in _NAMES)

@@ -6,82 +6,115 @@ a text.
 """
 
 import re
+from collections.abc import Mapping
 from functools import cache
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
+
+from flow_xray._redaction.secret_forms import has_mark
 
 Weight: TypeAlias = Literal[0, 1, 2, 3]
-"""Masking under a key: 0 nothing, 1 texts, 2 all but None and booleans, 3 everything."""
+"""The key names no secret; often names none (`token`, `auth`); names one; is a key of the
+user's.
+"""
 
-_HIDING: Final = frozenset(
+_WEAK: Final = frozenset(
     {
-        *("auth", "authorization", "bearer", "cookie", "cookies", "jwt", "passphrase", "passwd", "pwd", "setcookie"),
-        *("token", "credential", "credentials", "creds", "otp", "totp", "connectsid", "phpsessid", "jsessionid"),
-        *("passwords", "secrets", "sessioncookie", "authheader", "proxyauthorization", "sharedaccesssignature"),
-        *("xamzsignature", "xamzcredential"),
+        *("auth", "authorization", "bearer", "cookie", "cookies", "jwt", "passwd", "pwd", "setcookie", "pass", "pw"),
+        *("token", "credential", "credentials", "creds", "otp", "totp", "secrets", "passwords"),
     }
 )
-_TEXT_ONLY: Final = frozenset({"pass"})
-_ANYWHERE_IN_KEY: Final = ("password", "passwd", "passphrase", "passcode")
+_STRONG: Final = frozenset(
+    {
+        *("connectsid", "phpsessid", "jsessionid", "sessioncookie", "authheader", "proxyauthorization"),
+        *("sharedaccesssignature", "xamzsignature", "xamzcredential", "xamzsecuritytoken", "requirepass", "masterauth"),
+        *("psk", "privatekeyid", "passin", "passout", "sessionsecret", "pgpassword"),
+    }
+)
+_ANYWHERE_IN_KEY: Final = ("password", "passphrase", "passcode")
 _BEFORE_KEY: Final = frozenset(
     {
         *("api", "access", "secret", "private", "signing", "encryption", "ssh", "deploy", "master", "subscription"),
         *("license", "auth", "account", "session", "service", "hmac", "aes", "rsa", "pgp", "gpg", "app", "function"),
+        *("application", "shared", "storage", "webhook", "host"),
     }
 )
 _GLUED_KEYS: Final = tuple(
-    f"{word}key{plural}" for word in sorted(_BEFORE_KEY - {"app", "rsa", "aes"}) for plural in ("", "s")
+    f"{word}key{plural}" for word in sorted(_BEFORE_KEY - {"app", "rsa", "aes", "host"}) for plural in ("", "s", "data")
+)
+_AFTER_SECRET: Final = frozenset(
+    {"secret", "secrets", "key", "keys", "value", "values", "access", "token", "base", "text", "string", "id", "data"}
 )
 _BEFORE_TOKENS: Final = ("auth", "access", "refresh", "id", "bearer", "session", "api", "bot", "user")
 _NO_SECRET_TOKEN: Final = frozenset(
-    {*("eos", "bos", "pad", "unk", "sep", "cls", "mask", "stop", "per", "first", "last", "max", "min", "special")}
+    {
+        *("eos", "bos", "pad", "unk", "sep", "cls", "mask", "stop", "per", "first", "last", "max", "min", "special"),
+        *("next", "page", "continuation", "previous", "prev", "current", "expected", "unexpected", "cancellation"),
+        *("start", "end", "begin", "input", "output", "prompt", "total"),
+    }
 )
-_FACTS: Final = frozenset({"name", "names", "count", "length", "policy", "field", "type", "version", "arn", "expiry"})
+_FACTS: Final = frozenset(
+    {
+        *("name", "names", "count", "length", "policy", "field", "type", "version", "arn", "expiry", "file", "path"),
+        *("url", "uri", "store", "manager", "provider", "class", "required", "enabled", "reset", "changed", "at", "in"),
+        *(
+            "expires",
+            "expired",
+            "age",
+            "min",
+            "max",
+            "helper",
+            "rotation",
+            "strength",
+            "prompt",
+            "hint",
+            "label",
+            "page",
+        ),
+        *(
+            "form",
+            "error",
+            "errors",
+            "missing",
+            "invalid",
+            "valid",
+            "ttl",
+            "lifetime",
+            "days",
+            "ref",
+            "format",
+            "regex",
+        ),
+        *("txt", "py", "md", "js", "ts", "go", "rs", "java", "json", "yaml", "yml", "toml", "sh", "html", "css", "log"),
+    }
+)
 _STEMS: Final = (
     *("key", "pass", "pwd", "secret", "token", "auth", "cookie", "bearer", "creds", "credential", "sig=", "signature"),
-    *("sessid", "otp", "jwt"),
+    *("sessid", "otp", "jwt", "basic ", "identified", "psk", "-u", "--user", "mysql", "mariadb", "login", "redis-cli"),
 )
-_MARKS: Final = (
-    *(
-        "eyJ",
-        "sk-",
-        "sk_",
-        "rk_",
-        "ghp_",
-        "gho_",
-        "ghu_",
-        "ghs_",
-        "ghr_",
-        "github_pat",
-        "glpat-",
-        "xox",
-        "xapp-",
-        "AKIA",
-    ),
-    *("ASIA", "AIza", "hf_", "npm_", "pypi-", "SG.", "GOCSPX", "ya29", "whsec", "dop_v1", "doo_v1", "shpat_", "shpca_"),
-    *("shppa_", "shpss_", "hvs.", "dapi", "gsk_", "lin_api", "hooks.slack", ":AA", "-----", "-u ", "\\u00"),
-)
-_PEM_END: Final = "-----END "
 _QUERY_KEYS: Final = ("key", "sig", "signature", "auth", "pass", "x-amz-signature", "x-amz-credential", "credential")
+_KIND_SECRET: Final = "Secret"  # noqa: S105  the kind of a Kubernetes object
 
 
 def weight_of(key: str) -> Weight:
-    """Return how much of the value under a key must be masked."""
+    """Return how surely a key names a secret."""
     words = [word.lower() for word in words_of_key().findall(key)]
     while words and words[-1].isdigit():  # password1, api_key_2
         words.pop()
     if not words:
         return 0
     plain, last = "".join(words), words[-1]
-    if plain in _TEXT_ONLY or (last == "pass" and len(words) > 1):
+    if plain in _WEAK:
         return 1
-    if plain in _HIDING or last in ("auth", "cookie", "authorization", "credentials"):
+    if plain in _STRONG:
         return 2
-    is_fact = last in _FACTS and len(words) > 1
-    if not is_fact and (
-        any(stem in plain for stem in _ANYWHERE_IN_KEY)
-        or "secret" in words
-        or plain.endswith(("secret", "secrets"))
-        or last == "pwd"
+    if last in _FACTS and len(words) > 1:
+        return 0
+    if last in ("auth", "cookie", "authorization", "credentials"):
+        return 1
+    if last in ("pass", "pwd", "passwd", "psk") or any(stem in plain for stem in _ANYWHERE_IN_KEY):
+        return 2
+    if plain.endswith(("secret", "secrets")) or (
+        "secret" in words and _AFTER_SECRET.issuperset(_after(words, "secret"))
     ):
         return 2
     before = words[-2] if len(words) > 1 else ""
@@ -89,17 +122,12 @@ def weight_of(key: str) -> Weight:
         return 0 if before in _NO_SECRET_TOKEN else 2
     if last == "tokens" and before in _BEFORE_TOKENS:
         return 2
-    return 2 if (last in ("key", "keys") and before in _BEFORE_KEY) or plain.endswith(_GLUED_KEYS) else 0
+    is_key = (last in ("key", "keys") and before in _BEFORE_KEY) or words[-2:] == ["key", "data"]
+    return 2 if is_key or plain.endswith(_GLUED_KEYS) else 0
 
 
-def looks_random(text: str) -> bool:
-    """Return whether a word was more likely generated than written by a person."""
-    return (
-        len(text) >= 8
-        and any(char.isdigit() for char in text)
-        and any(char.isalpha() for char in text)
-        and not any(char.isspace() for char in text)
-    )
+def _after(words: list[str], word: str) -> list[str]:
+    return words[words.index(word) :]
 
 
 def may_hold_secret(text: str, own: "tuple[str, ...]" = ()) -> bool:
@@ -116,17 +144,9 @@ def may_hold_secret(text: str, own: "tuple[str, ...]" = ()) -> bool:
     for stem in own:
         if stem in low:
             return True
-    if "://" in low and "@" in low:
+    if ("://" in low and "@" in low) or text.count(":") >= 4:
         return True
     return has_mark(text)
-
-
-def has_mark(text: str) -> bool:
-    """Return whether a text contains the beginning of a secret of a known form."""
-    for mark in _MARKS:  # noqa: SIM110  a generator costs three times as much here
-        if mark in text:
-            return True
-    return False
 
 
 # Every pattern is compiled at its first use: `import flow_xray` is much faster without.
@@ -136,30 +156,6 @@ def has_mark(text: str) -> bool:
 def words_of_key() -> "re.Pattern[str]":
     """Match the words of a key, in camel case, snake case and others."""
     return re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-
-
-@cache
-def not_base64() -> "re.Pattern[str]":
-    """Match a character that is not part of the body of a PEM block."""
-    return re.compile(r"[^A-Za-z0-9+/=\s\\]")
-
-
-@cache
-def shapes() -> "re.Pattern[str]":
-    """Match secrets of a known form."""
-    return re.compile(
-        r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
-        r"[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
-        r"|\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"
-        r"|\bsk-[A-Za-z0-9_-]{16,}|\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|\bwhsec_[\w+/=-]{16,}"
-        r"|\b(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{30,})"
-        r"|\b(?:xox[abeoprs](?:\.xox[bp])?-[\w-]{10,}|xapp-[\w-]{10,}|xoxe-[\w-]{10,})"
-        r"|hooks\.slack\.com/(?:services|workflows)/[\w/-]+"
-        r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bAIza[\w-]{30,}|\bya29\.[\w-]{20,}|\bGOCSPX-[\w-]{20,}|\bhf_[A-Za-z0-9]{20,}"
-        r"|\bSG\.[\w-]{16,}\.[\w-]{16,}|\bdo[op]_v1_[a-f0-9]{40,}|\bshp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}"
-        r"|\bhvs\.[\w-]{20,}|\bdapi[a-f0-9]{32}\b|\bgsk_[A-Za-z0-9]{20,}|\blin_api_[A-Za-z0-9]{20,}"
-        r"|\b\d{8,10}:AA[\w-]{30,}"
-    )
 
 
 @cache
@@ -173,7 +169,7 @@ def headers() -> "re.Pattern[str]":
 @cache
 def bearers() -> "re.Pattern[str]":
     """Match the name of an authorization scheme and the credentials after it."""
-    return re.compile(r"\b(bearer|basic)\s+(?=[A-Za-z0-9._~+/=-]*[\d=])([A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE)
+    return re.compile(r"\b(bearer|basic)\s+([A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE)
 
 
 @cache
@@ -204,7 +200,7 @@ def value_in_text() -> "re.Pattern[str]":
         r"""(?P<triple>\"{3}|'{3})[\s\S]*?(?:(?P=triple)|\Z)"""
         r"""|[bBrRuUfF]{0,2}(?P<quote>\\*["'])(?:(?!(?P=quote))(?:\\.|[^\\]))*"""
         r"""|[|>][+-]?[ \t]*(?:\r?\n[ \t]+[^\n]*)+"""
-        r"""|[\w.]{0,40}\([^()\n]{0,2000}\)?|\[(?!redacted\])[^\]\n]{0,2000}\]?|\{[^{}\n]{0,2000}\}?"""
+        r"""|[A-Za-z_][\w.]{0,40}\[[\w\s+*-]{1,40}\]|[\w.]{0,40}\([^()\n]{0,2000}\)?|\[(?!redacted\])[^\]\n]{0,2000}\]?|\{[^{}\n]{0,2000}\}?"""
         r"""|(?:[^\s"'&,;)}\]%\[]|%(?!26)|[&,;)}\]](?=[\w!@#$^*])(?![\w.-]{1,40}\\*["']?[=:]))+"""
     )
 
@@ -216,21 +212,69 @@ def lines() -> "re.Pattern[str]":
 
 
 @cache
-def others() -> "re.Pattern[str]":
-    """Match a key and its value as a pair, name and value, XML, form, option, query or prose."""
+def forms() -> "tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]":
+    """Return the forms in which a text names a secret, each with words of which it needs one.
+
+    Pairs, named values, XML, options, commands, lines of known files. The last group of a form is
+    the value: `v` under the key `k`, `p` the same in prose, `s` a secret by its position.
+    """
     word = r"[\w.:-]{1,80}"
-    quoted = r"""b?(\\*["'])(?P<{0}>[^"'\\]*)"""
-    return re.compile(
-        rf"""[(\[]\s*b?\\*["'](?P<k1>{word})\\*["']\s*,\s*{quoted.format("v1")}"""
-        rf"""|\b(?:name|key|header)\\*["']?\s*[:=]\s*\\*["'](?P<k2>{word})\\*["'][^<>\n{{}}]{{0,80}}?\bvalue\\*["']?\s*[:=]\s*{quoted.format("v2")}"""
-        rf"""|<(?P<k3>{word})(?:\s[^<>]{{0,200}})?>(?P<v3>[^<>]+)(?=</)"""
-        rf"""|\bname="(?P<k4>{word})"[^\n]{{0,80}}\r?\n\r?\n(?P<v4>[^\r\n]+)"""
-        r"""|(?<![\w-])-u\s+(?P<q2>[^\s:]+):(?P<v8>[^\s"']+)"""
-        rf"""|(?<![\w-])(?P<k5>--?{word})\s+(?P<v5>[^\s"'-][^\s"']*)"""
-        rf"""|[?&](?P<q>{"|".join(_QUERY_KEYS)})=(?P<v6>[^&\s"'#<>]{{8,}})"""
-        rf"""|(?<![\w.-])(?P<k7>{word})\s(?:is|was)\s(?P<v7>[^\s"',;]{{8,}})""",
-        re.IGNORECASE,
+    quoted = r"""b?\\*["'](?P<v>[^"'\\]*)"""
+    argument = r"""(?P<{0}>'[^'\n]*|"[^"\n]*|[^\s'"]+)"""
+    line = r"[^\n|;&]{0,120}?\s"
+    found = (
+        (("(", "["), rf"""[(\[]\s*b?\\*["'](?P<k>{word})\\*["']\s*,\s*{quoted}"""),
+        (
+            ("value",),
+            rf"""\b(?:name|key|header)\\*["']?\s*[:=]\s*\\*["'](?P<k>{word})\\*["'][^<>\n{{}}]{{0,80}}?\bvalue\\*["']?\s*[:=]\s*{quoted}""",
+        ),
+        (("value:",), rf"""\bname:\s*["']?(?P<k>{word})["']?[ \t]*\r?\n\s*value:\s*(?P<v>[^\r\n]+)"""),
+        (("</",), rf"""<(?P<k>{word})(?:\s[^<>]{{0,200}})?>(?P<v>[^<>]+)(?=</)"""),
+        (('name="',), rf"""\bname="(?P<k>{word})"[^\n]{{0,80}}\r?\n\r?\n(?P<v>[^\r\n]+)"""),
+        (
+            ("env ", "arg ", "set"),
+            rf"""\b(?:ENV|ARG|setx|setenv|set\s-\w{{1,4}})\s+(?P<k>{word})\s+{argument.format("v")}""",
+        ),
+        (
+            ("variable",),
+            rf"""\bvariable\s+"(?P<k>{word})"\s*\{{[^{{}}]{{0,300}}?\bdefault\s*=\s*"(?P<v>[^"\n]*)""",
+        ),
+        (
+            ("sshpass", "login"),
+            rf"""\b(?:sshpass|(?:docker|podman|registry|oc|az)\s+login){line}-p\s*{argument.format("s")}""",
+        ),
+        (("mysql", "mariadb"), rf"""\b(?:mysql\w{{0,20}}|mariadb[\w-]{{0,20}}){line}-p{argument.format("s")}"""),
+        (("redis-cli",), rf"""\bredis-cli{line}-a\s+{argument.format("s")}"""),
+        (("login", "user", "account"), r"""\b(?:login|user|account)\s+\S{1,80}\s+password\s+(?P<s>\S+)"""),
+        ((":",), r"""(?m:^)[\w.*-]{1,80}:(?:\d{4,5}|\*):[\w.*-]{1,80}:[\w.*-]{1,80}:(?P<s>[^\s:][^\s]*)"""),
+        (("'",), r"""\b(?:identified\s+by|password)\s+(?:encrypted\s+)?'(?P<s>[^'\n]+)"""),
+        (("requirepass", "masterauth"), r"""\b(?:requirepass|masterauth)\s+(?P<s>[^\s"']+)"""),
+        (
+            ("-u", "--user"),
+            rf"""(?<![\w-])(?:-u|--user)[\s=]+["']?[^\s:"'-][^\s:"']{{0,80}}:{argument.format("s")}""",
+        ),
+        (("-",), rf"""(?<![\w-])(?P<k>--?{word})\s+["']?(?P<v>[^\s"'-][^\s"']*)"""),
+        (("?", "&"), rf"""[?&](?P<q>{"|".join(_QUERY_KEYS)})=(?P<s>[^&\s"'#<>]{{8,}})"""),
+        ((" is ", " was "), rf"""(?<![\w.-])(?P<k>{word})\s(?:is|was)\s(?P<p>[^\s"',;]{{8,}})"""),
     )
+    return tuple((needed, re.compile(pattern, re.IGNORECASE)) for needed, pattern in found)
+
+
+@cache
+def kubernetes_secrets() -> "re.Pattern[str]":
+    """Match the data of a Kubernetes Secret in YAML: what is below `data:` or `stringData:`."""
+    return re.compile(r"^([ \t]*)((?:string)?[dD]ata:[ \t]*\r?\n)((?:\1[ \t]+[^\n]*(?:\n|\Z))+)", re.MULTILINE)
+
+
+@cache
+def kind_secret() -> "re.Pattern[str]":
+    """Match the kind of a Kubernetes Secret in YAML."""
+    return re.compile(r"""^[ \t-]*kind:[ \t]*["']?Secret\b""", re.MULTILINE)
+
+
+def secret_data(members: Mapping[Any, object]) -> "tuple[str, ...]":
+    """Return the members of a Kubernetes Secret that hold its values; none for another object."""
+    return ("data", "stringData") if members.get("kind") == _KIND_SECRET else ()
 
 
 def own_keys_in_text(keys: "set[str]") -> "re.Pattern[str]":
@@ -241,20 +285,3 @@ def own_keys_in_text(keys: "set[str]") -> "re.Pattern[str]":
         r"""(?(2)(?:(?!\2)(?:\\.|[^\\]))*|[^\s"'&,;)}\]]+)""",
         re.IGNORECASE,
     )
-
-
-def without_pem_end(text: str, mask: str) -> str:
-    """Mask the rest of a private key whose beginning is missing."""
-    at, done = text.find(_PEM_END), 0
-    while at >= 0:
-        if "PRIVATE KEY" in text[at : at + 60]:
-            head = text[max(done, at - 20_000) : at]
-            start = 0
-            for odd in not_base64().finditer(head):
-                start = odd.end()
-            begin = at - len(head) + start
-            text = text[:begin] + mask + text[at:]
-            at = begin + len(mask)
-            done = at + 1
-        at = text.find(_PEM_END, at + 1)
-    return text

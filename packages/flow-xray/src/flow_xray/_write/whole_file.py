@@ -1,7 +1,9 @@
 """Write a file so that it is complete or absent, never half written."""
 
 import os
+import stat
 from contextlib import suppress
+from typing import BinaryIO
 
 from flow_xray._errors import TraceOutputError
 
@@ -9,6 +11,7 @@ from flow_xray._errors import TraceOutputError
 def write_whole(path: "str | os.PathLike[str]", content: bytes) -> None:
     """Write a temporary file next to the target and rename it; a link stays a link.
 
+    A new file can be read by this user only; an existing one keeps its permissions.
     A target that is not a regular file (`/dev/stdout`, a pipe) is written to directly.
 
     Raises:
@@ -24,7 +27,9 @@ def write_whole(path: "str | os.PathLike[str]", content: bytes) -> None:
             with open(target, "wb") as stream:  # noqa: PTH123  as above
                 stream.write(content)
             return
-        with open(partial, "wb") as stream:  # noqa: PTH123  as above
+        with open_private(partial) as stream:
+            if os.path.exists(target):  # noqa: PTH110  as above
+                os.chmod(partial, stat.S_IMODE(os.stat(target).st_mode))  # noqa: PTH101,PTH116  as above
             stream.write(content)
         os.replace(partial, target)  # noqa: PTH105  as above
     except OSError as error:
@@ -33,3 +38,33 @@ def write_whole(path: "str | os.PathLike[str]", content: bytes) -> None:
         raise TraceOutputError(
             f"cannot write {given!r}: because {error.strerror or error}. Give a path in a folder that can be written."
         ) from error
+
+
+def open_private(path: "str | os.PathLike[str]") -> BinaryIO:
+    """Open a new file for writing that only this user can read; remove an earlier one.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108  as above
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    return open(os.open(path, flags, 0o600), "wb")  # noqa: PTH123  as above
+
+
+def make_private_folder(path: "str | os.PathLike[str]") -> None:
+    """Create a folder and its missing parents, for this user only.
+
+    Raises:
+        OSError: One cannot be created.
+    """
+    given = os.path.abspath(path)  # noqa: PTH100  as above
+    missing = []
+    while not os.path.isdir(given):  # noqa: PTH112  as above
+        missing.append(given)
+        given = os.path.dirname(given)  # noqa: PTH120  as above
+    for folder in reversed(missing):
+        with suppress(FileExistsError):  # another process was faster
+            os.mkdir(folder, 0o700)  # noqa: PTH102  as above
+    if missing and not os.path.isdir(missing[0]):  # noqa: PTH112  as above
+        raise FileExistsError(17, "a file has this name", missing[0])

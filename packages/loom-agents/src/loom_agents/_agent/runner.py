@@ -8,6 +8,7 @@ from loom_runner import Agent, AgentRunner, LocalEngine, RetryPolicy, RunEvent, 
 from loom_agents._agent.coordinator import Coordinator
 from loom_agents._agent.policy import Policy
 from loom_agents._errors import ModelError
+from loom_agents.redaction import redact
 
 
 def build_agent(
@@ -21,6 +22,8 @@ def build_agent(
     children: Mapping[str, Agent | Callable[[], Any]] | None = None,
 ) -> Agent:
     """Build an agent with the step of a coordinator; its state is `AgentState(...).to_json()`.
+
+    Secrets in the results of its tools are masked before they are stored.
 
     Args:
         coordinator: The step.
@@ -42,6 +45,7 @@ def build_agent(
         tools=tools,
         retry=retry or RetryPolicy(should_retry=_should_retry),
         gate=None if policy is None else policy.gate,
+        redact=redact,
         children=children,
     )
 

@@ -62,7 +62,9 @@ class RecordingModel:
         text = json.dumps(script_json(self._replies), ensure_ascii=False, indent=2)
         new = self._path.with_name(f"{self._path.name}.new")
         try:
-            new.write_text(text + "\n", encoding="utf-8")
+            new.unlink(missing_ok=True)
+            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                file.write(text + "\n")
             os.replace(new, self._path)  # noqa: PTH105 - documented as atomic, unlike Path.replace
         except OSError as exc:
             raise ScriptError(f"cannot record to {self._path}: {exc.strerror}.") from exc

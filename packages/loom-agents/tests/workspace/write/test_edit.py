@@ -80,3 +80,19 @@ def test_a_file_that_is_replaced_keeps_its_line_endings_and_its_mark() -> None:
     assert with_endings_of("\ufeffa\r\nb\r\n", "x\ny\n") == "\ufeffx\r\ny\r\n"
     assert with_endings_of("a\nb\n", "x\r\ny\n") == "x\r\ny\n"
     assert with_endings_of("a\r\nb\n", "x\ny\n") == "x\ny\n"
+
+
+def test_text_with_a_masked_secret_is_refused_with_the_reason() -> None:
+    with pytest.raises(ToolError, match="`old` contains .redacted., which stands for a secret that the file has"):
+        replaced("config.txt", "password: real\nport: 1\n", "password: [redacted]\nport: 1\n", "port: 2\n")
+
+
+def test_the_mask_never_replaces_a_secret() -> None:
+    with pytest.raises(ToolError, match="would replace it"):
+        replaced("config.txt", "password: real\nport: 1\n", "port: 1\n", "password: [redacted]\n")
+
+
+def test_around_a_secret_a_file_can_be_edited() -> None:
+    assert replaced("config.txt", "password: real\nport: 1\n", "port: 1\n", "port: 2\n").text.startswith(
+        "password: real"
+    )

@@ -344,8 +344,7 @@ class Driver:
     ) -> Cursor:
         agent = self.agent
         observers = invocation.observers_with(self._settings.observers)
-        gate, verify = agent.gate, agent.verify_approval
-        ledger = Ledger(self._store, claim, clock=self._clock, gate=gate, observers=observers, verify=verify)
+        ledger = Ledger(self._store, claim, agent, clock=self._clock, observers=observers)
         loop = asyncio.get_running_loop()
         run = RunningRun(claim.run_id, ledger, agent.tools, observers, self._clock, loop, meter)
         return Cursor(claim, run, asyncio.current_task(), step_index, state, committed, attempt)

@@ -50,6 +50,8 @@ from loom_runner.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from loom_runner._driver.children import ChildRuns
     from loom_runner._driver.cursor import Cursor
     from loom_runner._driver.settings import Settings
@@ -78,6 +80,7 @@ class Endings:
         self._store = settings.store
         self._clock = settings.clock
         self._program = settings.program
+        self._redact = settings.agent.redact
         self._retry = settings.agent.retry
         self._notify = settings.notify
 
@@ -195,7 +198,7 @@ class Endings:
     async def failed(self, cursor: Cursor, started_at: int, exc: BaseException) -> RunResult | None:
         """Record a failed attempt; return the result if there is no further one."""
         now = max(started_at, self._clock.now_us())
-        error = _describe(exc, self._program)
+        error = _describe(exc, self._program, self._redact)
         policy = self._policy_for(cursor, exc)
         cursor.tries_used += 1
         retry = not isinstance(exc, _NEVER_RETRIED) and cursor.tries_used < policy.max_attempts
@@ -346,7 +349,7 @@ def _due_at(sleep: Sleep[Any], now: int) -> int:
     return now + int(in_seconds(sleep.delay_s or 0) * 1_000_000)
 
 
-def _describe(exc: BaseException, program: Program) -> ErrorInfo:
+def _describe(exc: BaseException, program: Program, redact: Callable[[Any], Any] | None) -> ErrorInfo:
     """Describe an exception: category, line of the user's code, and traceback without frames of
     this package.
     """
@@ -356,7 +359,10 @@ def _describe(exc: BaseException, program: Program) -> ErrorInfo:
     own = [frame for frame in frames if Path(frame.filename).name == file] or frames
     where = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else program.code_at
     text = "".join(traceback.format_list(frames[-20:])) if frames else None
-    return ErrorInfo(type(exc).__name__, message_of(exc), category, where, text)
+    message = message_of(exc)
+    if redact is not None:
+        message, text = str(redact(message)), redact(text)
+    return ErrorInfo(type(exc).__name__, message, category, where, text)
 
 
 def _category(exc: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,8 +92,8 @@ def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 # ---------------------------------------------------------------- results
 
 
-def payload_text(value: Any, tool: Tool) -> str:
-    """Encode the result of a tool.
+def payload_text(value: Any, tool: Tool, redact: Callable[[Any], Any] | None = None) -> str:
+    """Encode the result of a tool, changed by the `redact` of its agent.
 
     By its hint, if it has one: a value of this type comes back as it is, another one is converted
     as the hint says. Otherwise it becomes plain JSON.
@@ -102,6 +102,11 @@ def payload_text(value: Any, tool: Tool) -> str:
         StateEncodeError: It does not fit the hint.
         TypeError, ValueError: It is not JSON.
     """
+    text = _encoded(value, tool)
+    return text if redact is None else json_text(redact(json.loads(text)))
+
+
+def _encoded(value: Any, tool: Tool) -> str:
     try:
         if (path := _clash(value, "")) is not None:
             raise ValueError(f"two keys of {path or 'its dict'} are the same in JSON")

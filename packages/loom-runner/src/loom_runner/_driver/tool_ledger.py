@@ -64,8 +64,8 @@ if TYPE_CHECKING:
 
     from loom_runner._model.approvals import ApprovalRecord
     from loom_runner._model.clock import Clock
-    from loom_runner._model.writes import VerifyApproval
-    from loom_runner._program.gate import Gate, Verdict
+    from loom_runner._program.agent import Agent
+    from loom_runner._program.gate import Verdict
     from loom_runner._program.tool_calls import Execute
     from loom_runner._program.tools import Tool
     from loom_runner._store.protocol import Store
@@ -81,23 +81,17 @@ _CANCELLED: Final = ErrorInfo("Cancelled", "the call was cancelled, because its 
 class Ledger:
     """The managed calls of one claimed run."""
 
-    __slots__ = ("_claim", "_clock", "_gate", "_observers", "_store", "_verify")
+    __slots__ = ("_claim", "_clock", "_gate", "_observers", "_redact", "_store", "_verify")
 
     def __init__(
-        self,
-        store: Store,
-        claim: Claim,
-        *,
-        clock: Clock,
-        gate: Gate | None,
-        observers: Observers | ObserverGroup,
-        verify: VerifyApproval | None = None,
+        self, store: Store, claim: Claim, agent: Agent, *, clock: Clock, observers: Observers | ObserverGroup
     ) -> None:
         self._store = store
         self._observers = observers
         self._clock = clock
-        self._gate = gate
-        self._verify = verify
+        self._gate = agent.gate
+        self._verify = agent.verify_approval
+        self._redact = agent.redact
         self._claim = claim
 
     async def call(
@@ -235,7 +229,7 @@ class Ledger:
         if isinstance(answer, NotDone):
             return None
         if isinstance(answer, Done):
-            end = ToolEnd("done", self._clock.now_us(), result=payload_text(answer.result, tool))
+            end = ToolEnd("done", self._clock.now_us(), result=payload_text(answer.result, tool, self._redact))
             if not await self._store.decide_tool(record, end, "reconcile"):
                 raise StepSuspended(record.number)  # decided concurrently; the next attempt reads the decision
             self._notify("tool_finished", start, attempt, status="done", recorded=True, result=end.result)
@@ -308,7 +302,7 @@ class Ledger:
             try:
                 if (failed := failed_envelope(value, tool)) is not None:
                     raise failed
-                text = payload_text(value, tool)
+                text = payload_text(value, tool, self._redact)
             except ToolFailed as exc:
                 error, retryable = ErrorInfo("ToolFailed", exc.message, exc.error_category), exc.retryable
                 cause = exc
@@ -328,6 +322,8 @@ class Ledger:
                     message = f"it ran, but its result cannot be stored ({exc})"
                     error, retryable = ErrorInfo("PayloadTooLarge", message, "bad_result"), False
                     cause = exc
+        if self._redact is not None:
+            error = replace(error, message=str(self._redact(error.message)))
         await self._finish(start, attempt, ToolEnd("failed", self._clock.now_us(), error=error, retryable=retryable))
         after_s = retry_after_s(cause, self._clock.now_us())
         raise self._failure(start, error, retryable=retryable, after_s=after_s) from cause

@@ -58,6 +58,9 @@ class Agent:
         verify_approval: Called in the transaction that starts an approved call, with the connection
             and the request; returns why the call must not start, or None. The run then fails with
             the category `tampered`.
+        redact: Changes each result of a tool, as plain JSON, and each text of an error before it is
+            stored or shown, for instance to mask secrets. Its result must depend on its argument
+            alone.
         children: The agents of child runs, by the names that `Child(program=...)` uses: agents, or
             functions that return one when it is first needed.
         step_timeout_s: Seconds after which a step is cancelled; that is a failed attempt, which may
@@ -86,6 +89,7 @@ class Agent:
         retry: RetryPolicy | None = None,
         gate: Gate | None = None,
         verify_approval: VerifyApproval | None = None,
+        redact: Callable[[Any], Any] | None = None,
         children: Mapping[str, Any] | None = None,
         step_timeout_s: Seconds | None = None,
         keep: Keep | str | None = None,
@@ -117,6 +121,8 @@ class Agent:
         check_type(verb, "children", children, Mapping | None, 'a dict, for instance {"report": report_agent}')
         if gate is not None and not callable(gate):
             raise UsageError(f"cannot {verb}: gate is {gate!r:.60}. Pass a function; see Gate.")
+        if redact is not None and not callable(redact):
+            raise UsageError(f"cannot {verb}: redact is {redact!r:.60}. Pass a function.")
         codec_functions = CodecFunctions(encode_state, decode_state, encode_result, decode_result)
         versions = Versions(state_version, dict(upcasters or {}))
         self.program: StepProgram | LoopProgram
@@ -144,6 +150,7 @@ class Agent:
         self.retry = retry or RetryPolicy()
         self.gate = gate
         self.verify_approval = verify_approval
+        self.redact = redact
         self.children: Mapping[str, Any] = dict(children or {})
         self.step_timeout_s: float | None = timeout_s
         self.keep = parse_keep(keep) if isinstance(keep, str) else keep

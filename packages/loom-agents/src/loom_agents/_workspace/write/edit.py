@@ -11,6 +11,8 @@ import difflib
 import re
 from dataclasses import dataclass
 
+from flow_xray.redaction import MASK
+
 from loom_agents._errors import ToolError
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -60,8 +62,14 @@ def replaced(path: str, text: str, old: str, new: str) -> Replaced:
         raise ToolError(f"cannot edit {path!r}: `old` and `new` are the same.")
     plain = _plain(text)
     places = _places(plain, old)
+    if not places and MASK in old:
+        raise ToolError(
+            f"cannot edit {path!r}: `old` contains {MASK}, which stands for a secret that the file has there."
+            " Choose parts of the file without it, and leave the secret where it is."
+        )
     if not places:
         raise _not_found(path, plain, old)
+    check_no_mask(path, plain, new)
     if len(places) > 1:
         lines = [str(plain.count("\n", 0, place) + 1) for place in places[:5]]
         more = ", ..." if len(places) > 5 else ""
@@ -77,6 +85,20 @@ def replaced(path: str, text: str, old: str, new: str) -> Replaced:
     if _has_returns(text[first:last]) or ("\n" not in old and _has_returns(text)):
         new = new.replace("\n", "\r\n")
     return Replaced(text[:first] + new + text[last:], plain.count("\n", 0, start) + 1)
+
+
+def check_no_mask(path: str, before: str, text: str) -> None:
+    """Refuse to write the mask of a secret into a file that does not have it: it would replace the
+    secret.
+
+    Raises:
+        ToolError: The text contains it and the file does not.
+    """
+    if MASK in text and MASK not in before:
+        raise ToolError(
+            f"cannot edit {path!r}: the new text contains {MASK}, which stands for a secret and would replace it."
+            " Use edit_file on the parts around it."
+        )
 
 
 def with_endings_of(before: str, text: str) -> str:

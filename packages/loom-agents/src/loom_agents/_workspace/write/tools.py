@@ -17,7 +17,7 @@ from loom_agents._workspace.jail import Workspace
 from loom_agents._workspace.undo.change_log import ChangeLog
 from loom_agents._workspace.undo.change_rows import FileChange, Plan
 from loom_agents._workspace.undo.file_images import MAX_FILE_BYTES, Image, take
-from loom_agents._workspace.write.edit import as_bytes, as_text, replaced, with_endings_of
+from loom_agents._workspace.write.edit import as_bytes, as_text, check_no_mask, replaced, with_endings_of
 from loom_agents._workspace.write.patch import FilePatch, apply_hunks, parse_patch
 
 MAX_DIFF_CHARACTERS = 8_000
@@ -68,7 +68,9 @@ class WriteTools:
         def plan() -> Plan:
             name = self._target(path)
             before = take(self.workspace, name)
-            content = text if before is None else with_endings_of(as_text(path, before.data), text)
+            old = "" if before is None else as_text(path, before.data)
+            check_no_mask(path, old, text)
+            content = text if before is None else with_endings_of(old, text)
             after = Image(content.encode("utf-8"), before is not None and before.executable)
             if before == after:
                 raise ToolError(f"cannot write {path!r}: it already has exactly this content.")
@@ -129,6 +131,7 @@ class WriteTools:
                     f"cannot apply the patch: it deletes {source!r} but not all of its lines. Read the file again."
                 )
             return [FileChange(source, before, None)]
+        check_no_mask(str(target), "" if before is None else as_text(str(source), before.data), text)
         executable = before is not None and before.executable if patch.executable is None else patch.executable
         after = Image(as_bytes(text), executable)
         if source == target:
