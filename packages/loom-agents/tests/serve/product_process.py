@@ -62,7 +62,7 @@ class Product:
             gate=lambda c: Ask("it touches", policy=POLICY) if c.name == "touch" else Allow(),
         )
 
-    async def start(self, run_id: str, request: Mapping[str, Any], heard: Any) -> None:
+    async def start(self, run_id: str, request: Mapping[str, Any], heard: Any, caller: Any) -> None:
         if not isinstance(request.get("message"), str):
             raise AgentError("cannot start: there is no message. Say something.")
         state = AgentState().with_user(request["message"]).to_json()

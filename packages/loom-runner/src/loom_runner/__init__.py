@@ -19,7 +19,7 @@ tail call is a checkpoint.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loom_runner._control.authority import Authority
+    from loom_runner._control.authority import Authority as Authority
     from loom_runner._driver.worker import Worker
     from loom_runner._engines.local import LocalEngine
     from loom_runner._engines.protocol import Engine
@@ -60,7 +60,6 @@ __all__ = [
     "AgentRunner",
     "Allow",
     "Ask",
-    "Authority",
     "Budget",
     "Child",
     "Complete",
@@ -104,7 +103,6 @@ _HOME = {
     "AgentRunner": "_engines.runner",
     "Allow": "_program.gate",
     "Ask": "_program.gate",
-    "Authority": "_control.authority",
     "Budget": "_model.budget",
     "Child": "_model.outcomes",
     "Complete": "_model.outcomes",
@@ -147,13 +145,14 @@ _HOME = {
 
 
 _TYPES = {
+    "Authority": "_control.authority",
     "ChildResult": "_model.results",
     "Durability": "_store.sqlite.file",
     "Gate": "_program.gate",
     "Signal": "_program.running_run",
     "Verdict": "_program.gate",
 }
-"""The same for types that programs only name in hints."""
+"""The same for what products use, and for types that programs only name in hints."""
 
 
 def __getattr__(name: str) -> Any:
