@@ -151,6 +151,8 @@ def test_a_run_is_started_approved_and_answered(server: Server) -> None:
         "at": "",
         "via": "http",
         "note": "go",
+        "of": request["arguments_hash"],
+        "signature": "",
     }
     run = server.until("whole", "answered")
     assert run["answer"] == "Done: touched the file"

@@ -1,8 +1,8 @@
 """The policy that is bound to an approval request when it is created.
 
-Nothing of it is read again when people decide: members, count and ttl, the requester, the identities
-of people, the allow rule and the environment are those of this time. The hash that each decision
-names covers all of it.
+Nothing of it is read again when people decide: members, count and ttl, the requester, the
+identities of people, the allow rule and the environment are those of this time. The hash that each
+decision names covers all of it.
 """
 
 from __future__ import annotations

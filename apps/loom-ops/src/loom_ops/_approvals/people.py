@@ -1,8 +1,9 @@
 """Who a person is, and whether they may decide about a step.
 
-Each interface proves an identity: `os:alice@host` for the user of the operating system, `token:alice`
-for the subject of a token, `telegram:123` for a user of Telegram. What a client states about itself
-is ignored. `People.person` resolves an identity to the person whom the settings map it to:
+Each interface proves an identity: `os:alice@host` for the user of the operating system,
+`token:alice` for the subject of a token, `telegram:123` for a user of Telegram. What a client
+states about itself is ignored. `People.person` resolves an identity to the person whom the settings
+map it to:
 
     [people.alice]
     os = ["alice", "al@other-host"]
