@@ -1,6 +1,7 @@
 """The commands other than chat: cancel, fork, export, doctor."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,14 +147,15 @@ def test_the_doctor_checks_settings_undo_and_the_environment_of_the_tests(
     assert next(check for check in sick.json if check["name"] == "settings")["verdict"] == "bad"
 
 
-def test_a_user_without_a_name_is_recorded_as_unknown(
+def test_the_user_of_the_process_decides_whatever_the_environment_says(
     loom_run: Run, script: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nobody() -> str:
+    def nobody(uid: int) -> str:
         raise KeyError("uid not found")
 
     loom_run("chat", "hi", "-r", "demo", script({"tool_calls": [EDIT]}, "one"))
-    monkeypatch.setattr("getpass.getuser", nobody)
+    monkeypatch.setenv("USER", "mallory")
+    monkeypatch.setattr("pwd.getpwuid", nobody)  # a container may run without an entry
     assert loom_run("deny", "demo").code == 0
     decided = [json.loads(line) for line in loom_run("approvals", "--all", "--output", "jsonl").out.splitlines()]
-    assert decided[0]["decisions"][0]["by"] == "unknown"
+    assert decided[0]["decisions"][0]["by"] == f"uid-{os.getuid()}"

@@ -142,8 +142,15 @@ def test_a_run_is_started_approved_and_answered(server: Server) -> None:
     assert run["approvals"] == [request]
     decided = server.post("/v1/runs/whole/approvals/1", {"decision": "approve", "note": "go"})
     assert (decided.status, decided.json["approval"]["status"]) == (200, "approved")
-    decision = decided.json["approval"]["decisions"][0]
-    assert (decision["by"], decision["how"], decision["via"], decision["note"]) == ("local", "approve", "http", "go")
+    assert decided.json["approval"]["decisions"][0] | {"at": ""} == {
+        "by": "local",
+        "how": "approve",
+        "at": "",
+        "via": "http",
+        "note": "go",
+        "of": request["arguments_hash"],
+        "signature": "",
+    }
     run = server.until("whole", "answered")
     assert run["answer"] == "Done: touched the file"
     assert [call["name"] for call in run["tool_calls"]] == ["touch"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from loom_runner._control.authority import Authority
     from loom_runner._model.approvals import DecisionKind
     from loom_runner._model.budget import Budget
     from loom_runner._model.results import RunResult
@@ -77,9 +78,11 @@ class Engine(Protocol):
         arguments: Mapping[str, Any] | None = None,
         shown: str | None = None,
         agent: Agent | None = None,
+        authority: Authority | None = None,
     ) -> dict[str, Any]:
         """Decide about an approval request; return the request. The tools of the agent check edited
-        arguments. `shown` is the `final_hash` that the person was shown.
+        arguments. `shown` is the `final_hash` that the person was shown, `authority` the product
+        that decides.
         """
 
     async def resolve(
@@ -90,6 +93,8 @@ class Engine(Protocol):
         how: Literal["retry", "skip", "result"],
         result: Any = None,
         decided_by: str = "a person",
+        via: str = "",
+        authority: Authority | None = None,
     ) -> None:
         """Decide about a tool call in doubt."""
 
