@@ -160,7 +160,7 @@ class IncidentTrial(Trial):
         if not (self.folder / "postmortems" / f"{RUN_ID}.md").exists():
             self.problems.append("stranded: there is no postmortem")
         return {
-            "audit": sorted(_summary(row) for row in entries if row["kind"] != "command.in_doubt"),
+            "audit": sorted(_summary(row) for row in entries if not _is_of_doubt(row)),
             "commands": [words for _, words in commands],
         }
 
@@ -196,6 +196,11 @@ class IncidentTrial(Trial):
                 self.problems.append("failed: a program of the drill does not end")
                 return
             time.sleep(0.005)
+
+
+def _is_of_doubt(row: dict[str, Any]) -> bool:
+    """Return whether an entry exists only because a command was in doubt."""
+    return row["kind"] == "command.in_doubt" or row["content"].get("how") == "retry"
 
 
 def _verb(argv: list[str]) -> str:
