@@ -200,7 +200,7 @@ class IncidentTrial(Trial):
 
 def _is_of_doubt(row: dict[str, Any]) -> bool:
     """Return whether an entry exists only because a command was in doubt."""
-    return row["kind"] == "command.in_doubt" or row["content"].get("how") == "retry"
+    return bool(row["kind"] == "command.in_doubt" or row["content"].get("how") == "retry")
 
 
 def _verb(argv: list[str]) -> str:
