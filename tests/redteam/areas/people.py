@@ -9,7 +9,10 @@ from tests.redteam.site import command_ran, loom_ops, make_site
 
 AREA = Area(
     "people",
-    hole="replace('loom_ops._approvals.people', 'objection', lambda *words, **more: None)",
+    hole="""
+replace('loom_ops._approvals.people', 'objection', lambda *words, **more: None)
+replace('loom_ops._team.team', 'approval_verifier', lambda *words, **more: None)
+""",
 )
 
 

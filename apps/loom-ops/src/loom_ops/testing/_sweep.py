@@ -198,6 +198,11 @@ class IncidentTrial(Trial):
             time.sleep(0.005)
 
 
+def _is_of_doubt(row: dict[str, Any]) -> bool:
+    """Return whether an entry exists only because a command was in doubt."""
+    return bool(row["kind"] == "command.in_doubt" or row["content"].get("how") == "retry")
+
+
 def _verb(argv: list[str]) -> str:
     return argv[0].removesuffix("-service")
 
