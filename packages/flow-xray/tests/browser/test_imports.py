@@ -6,7 +6,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from flow_xray import trace
+from flow_xray import TraceResult, trace
 from flow_xray._result import read_trace_files
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(120)]
@@ -120,8 +120,6 @@ def track_order(order: int) -> str:
 
 
 def test_a_trace_whose_references_expand_is_shown_with_the_value_marked(open_page):
-    import json
-
     pool = ["laugh " * 10, *([{"$ref": n}] * 10 for n in range(12))]
     span = {"id": "01", "name": "bomb", "kind": "step", "started_at_ns": 1, "duration_ns": 1, "input": {"$ref": 12}}
     page = open_page(TraceResult.from_json(json.dumps({"format": "flow-xray/1", "pool": pool, "spans": [span]})))
