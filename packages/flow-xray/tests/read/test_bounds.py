@@ -7,7 +7,8 @@ import sys
 import pytest
 from flow_xray import TraceFormatError, TraceResult, read_journal
 from flow_xray._cli.main import main
-from flow_xray._read.bounds import TooLargeError, check_memory, decode
+from flow_xray._errors import TooLargeError
+from flow_xray._read.bounds import check_memory, decode
 from flow_xray._result import read_trace_files
 
 SPAN = {"id": "01", "name": "a", "kind": "step", "started_at_ns": 1, "duration_ns": 1, "status": "ok"}
