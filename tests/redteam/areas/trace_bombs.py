@@ -68,9 +68,10 @@ def _(folder: Path, case: tuple[str, str]) -> str | None:
     (folder / "bomb").write_text(case[1])
     commands = [command.replace("F", "bomb").split() for command in _COMMANDS]
     code = (
-        "import resource, sys; from flow_xray._cli.main import main\n"
+        "from flow_xray._cli.main import main\n"
         f"for command in {commands!r}: main(command)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+        "status = open('/proc/self/status').read()\n"
+        "print(int(status.partition('VmHWM:')[2].split()[0]) // 1024)"
     )
     try:
         ran = subprocess.run(

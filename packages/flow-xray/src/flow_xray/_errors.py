@@ -2,6 +2,7 @@
 
     FlowXrayError
     ├── TraceFormatError   a journal or trace file cannot be read (also a ValueError)
+    │   └── TooLargeError  reading it would need too much memory
     └── TraceOutputError   a journal or trace file cannot be written (also an OSError)
 
 A recording session raises none of them once it is open: the traced program continues, and one
@@ -18,6 +19,10 @@ class TraceFormatError(FlowXrayError, ValueError):
 
     A journal whose last record is truncated is *not* an error: everything before it is read.
     """
+
+
+class TooLargeError(TraceFormatError):
+    """A file that would need too much memory for its size; its intact part would, too."""
 
 
 class TraceOutputError(FlowXrayError, OSError):

@@ -6,7 +6,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from flow_xray import trace
+from flow_xray import TraceResult, trace
 from flow_xray._result import read_trace_files
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(120)]
@@ -117,3 +117,11 @@ def test_an_instrumented_pydantic_ai_agent_reads_as_its_conversation(open_page, 
 
 def track_order(order: int) -> str:
     return "left Rome at 10:00"
+
+
+def test_a_trace_whose_references_expand_is_shown_with_the_value_marked(open_page):
+    pool = ["laugh " * 10, *([{"$ref": n}] * 10 for n in range(12))]
+    span = {"id": "01", "name": "bomb", "kind": "step", "started_at_ns": 1, "duration_ns": 1, "input": {"$ref": 12}}
+    page = open_page(TraceResult.from_json(json.dumps({"format": "flow-xray/1", "pool": pool, "spans": [span]})))
+    page.get_by_text("bomb").first.click()
+    page.wait_for_selector("text=its references expand to more than 4 MB")

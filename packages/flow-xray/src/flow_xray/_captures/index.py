@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from flow_xray._data.span import STATUSES
 from flow_xray._data.unpack import countable
-from flow_xray._read.bounds import TooLargeError, decode, read_bounded
+from flow_xray._errors import TooLargeError
+from flow_xray._read.bounds import decode, read_bounded
 from flow_xray._write.whole_file import open_private
 
 _INDEX: Final = "index.jsonl"

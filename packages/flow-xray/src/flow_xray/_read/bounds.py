@@ -4,17 +4,13 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from flow_xray._errors import TraceFormatError
+from flow_xray._errors import TooLargeError
 
 MAX_BYTES: Final = 1_000_000_000
 _MAX_MEMORY: Final = 900_000_000
 SPAN_BYTES: Final = 1_400
 FOREIGN_SPAN_BYTES: Final = 1_800  # it is frozen, so it exists twice for a time
 _BYTES_OF_A_VALUE: Final = 90  # a small list, text or float, and its place in a list or an object
-
-
-class TooLargeError(TraceFormatError):
-    """A file that would need too much memory; its intact part would, too."""
 
 
 def read_bounded(path: str) -> bytes:

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flow_xray._data.trace_data import TraceData
-from flow_xray._errors import TraceFormatError
-from flow_xray._read.bounds import TooLargeError, decode, read_bounded
+from flow_xray._errors import TooLargeError, TraceFormatError
+from flow_xray._read.bounds import decode, read_bounded
 from flow_xray._write.journal import MAGIC
 
 if TYPE_CHECKING:

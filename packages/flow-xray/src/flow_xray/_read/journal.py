@@ -15,8 +15,8 @@ from typing import Any
 from flow_xray._data.span import STATUSES, Json, Span
 from flow_xray._data.trace_data import TraceData
 from flow_xray._data.unpack import Pool, nanoseconds
-from flow_xray._errors import TraceFormatError
-from flow_xray._read.bounds import SPAN_BYTES, TooLargeError, check_memory, decode, read_bounded
+from flow_xray._errors import TooLargeError, TraceFormatError
+from flow_xray._read.bounds import SPAN_BYTES, check_memory, decode, read_bounded
 from flow_xray._read.damage import LOST
 from flow_xray._write.journal import MAGIC, VERSION
 

@@ -5,8 +5,8 @@ from typing import Any
 from flow_xray._data.span import STATUSES, Span
 from flow_xray._data.trace_data import TraceData
 from flow_xray._data.unpack import Pool, nanoseconds
-from flow_xray._errors import TraceFormatError
-from flow_xray._read.bounds import SPAN_BYTES, TooLargeError, check_memory, decode, taken
+from flow_xray._errors import TooLargeError, TraceFormatError
+from flow_xray._read.bounds import SPAN_BYTES, check_memory, decode, taken
 from flow_xray._write.trace_file import FORMAT
 
 

@@ -24,8 +24,8 @@ from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, TypeAlias
 
+from flow_xray._redaction.plain_values import looks_random
 from flow_xray._redaction.redactor import MASK, Redactor
-from flow_xray._redaction.secret_values import looks_random
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 

@@ -2,9 +2,18 @@
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
-from flow_xray._redaction.secret_forms import has_mark, mask_forms
+from flow_xray._redaction.known_forms import has_mark, mask_forms
+from flow_xray._redaction.plain_values import (
+    is_basic,
+    is_code,
+    is_generated,
+    is_plain,
+    is_prose,
+    is_weakly_plain,
+    looks_random,
+)
 from flow_xray._redaction.secret_patterns import (
     Weight,
     bearers,
@@ -17,18 +26,6 @@ from flow_xray._redaction.secret_patterns import (
     users,
     value_in_text,
 )
-from flow_xray._redaction.secret_values import (
-    is_basic,
-    is_code,
-    is_generated,
-    is_plain,
-    is_prose,
-    is_weakly_plain,
-    looks_random,
-)
-
-if TYPE_CHECKING:
-    from flow_xray._redaction.redactor import Redactor
 
 _JSON_STARTS: Final = ("{", "[")
 _REFERENCES: Final = ("${", "$(", "{{", "<%", "%(")
@@ -37,7 +34,29 @@ _LITERAL: Final = re.compile(r"""\\*(["'])((?:(?!\1)[^\\]|\\.)*)""")
 _OWN: Final = 3
 
 
-def redact_text(text: str, redactor: "Redactor", mask: str) -> str:
+class Keys(Protocol):
+    """The part of a redactor that knows keys and remembers secrets."""
+
+    hidden: dict[str, Weight]
+
+    def weight(self, key: str) -> Weight:
+        """Return how surely a key names a secret."""
+        ...
+
+    def is_secret(self, value: object, weight: int) -> bool:
+        """Return whether a value under a key of this weight must be masked."""
+        ...
+
+    def remember(self, value: object) -> None:
+        """Mask this text from now on."""
+        ...
+
+    def value(self, value: Any) -> Any:
+        """Return a JSON value without the secrets in it."""
+        ...
+
+
+def redact_text(text: str, redactor: Keys, mask: str) -> str:
     """Return a text without the secrets in it; the slower patterns are applied here."""
     return _Text(redactor, mask).redacted(text)
 
@@ -47,7 +66,7 @@ class _Text:
 
     __slots__ = ("_clear_until", "_mask", "_redactor")
 
-    def __init__(self, redactor: "Redactor", mask: str) -> None:
+    def __init__(self, redactor: Keys, mask: str) -> None:
         self._redactor = redactor
         self._mask = mask
         self._clear_until = 0  # a bracketed value up to here holds no secret, so none inside it does

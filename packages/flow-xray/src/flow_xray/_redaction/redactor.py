@@ -28,8 +28,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from flow_xray._redaction.memory import Memory
+from flow_xray._redaction.plain_values import is_plain, is_weakly_plain, looks_random
 from flow_xray._redaction.secret_patterns import Weight, may_hold_secret, own_keys_in_text, secret_data, weight_of
-from flow_xray._redaction.secret_values import is_plain, is_weakly_plain, looks_random
 
 MASK: Final = "[redacted]"
 
@@ -220,7 +220,7 @@ class Redactor:
         return clean
 
     def _redacted(self, text: str) -> str:
-        from flow_xray._redaction.redact_text import redact_text
+        from flow_xray._redaction.redact_text import redact_text  # its patterns are compiled at first need
 
         before = self.known.version
         text = redact_text(text, self, MASK)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
-from flow_xray._redaction.secret_forms import has_mark
+from flow_xray._redaction.known_forms import has_mark
 
 Weight: TypeAlias = Literal[0, 1, 2, 3]
 """The key names no secret; often names none (`token`, `auth`); names one; is a key of the

@@ -4,7 +4,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from flow_xray._redaction.secret_values import is_generated
+from flow_xray._redaction.plain_values import is_generated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
