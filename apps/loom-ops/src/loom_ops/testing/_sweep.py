@@ -198,11 +198,6 @@ class IncidentTrial(Trial):
             time.sleep(0.005)
 
 
-def _is_of_doubt(row: dict[str, Any]) -> bool:
-    """Return whether an entry exists only because a command was in doubt."""
-    return bool(row["kind"] == "command.in_doubt" or row["content"].get("how") == "retry")
-
-
 def _verb(argv: list[str]) -> str:
     return argv[0].removesuffix("-service")
 
@@ -211,9 +206,10 @@ def _is_of_a_doubt(row: dict[str, Any]) -> bool:
     """Return whether an undisturbed incident has no such entry: a doubt, its resolution, a
     repetition.
     """
+    is_about_retry = row["content"].get("how") == "retry"
     is_repeated = row["kind"] == "command.started" and row["content"]["try"] > 1
     is_used_again = row["kind"] == "approval.used" and not row["source"].endswith("/used")
-    return row["kind"] in ("command.in_doubt", "call.resolved") or is_repeated or is_used_again
+    return bool(row["kind"] in ("command.in_doubt", "call.resolved") or is_about_retry or is_repeated or is_used_again)
 
 
 def _summary(row: dict[str, Any]) -> str:
