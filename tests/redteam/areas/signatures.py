@@ -22,7 +22,8 @@ from loom_ops._audit.trail import append_facts, open_trail
 from loom_ops._audit.trusted_keys import trust_key
 from loom_ops._errors import LoomOpsError
 from loom_ops._site import load_site
-from loom_runner import Authority, LocalEngine, SQLiteStore
+from loom_runner import LocalEngine, SQLiteStore
+from loom_runner.authority import Authority
 from loom_runner.cli_base import local_user
 
 from tests.redteam.area import Area

@@ -75,7 +75,7 @@ class DecisionService:
             request.
         database: The file of the runs and of the audit trail.
         sign: Returns the signature of a decision of the person who decides here, for its parts
-            (see `loom_runner.Authority`); None where there is no private key of a person.
+            (see `loom_runner.authority.Authority`); None where there is no private key of a person.
     """
 
     engine: LocalEngine

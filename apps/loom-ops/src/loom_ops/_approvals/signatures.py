@@ -41,7 +41,7 @@ def sign_with_own_key(parts: Mapping[str, Any]) -> str:
     """Sign a decision with the key of the user of this process.
 
     Args:
-        parts: What the signature covers, see `loom_runner.Authority`.
+        parts: What the signature covers, see `loom_runner.authority.Authority`.
 
     Raises:
         AuditError: There is no key, or it cannot be used.
