@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import apsw
 import pytest
 from loom_ops._drill import Drill
 
@@ -247,6 +248,17 @@ def test_every_command_takes_a_url_and_refuses_another_scheme(waiting: Shell) ->
         assert "no store supports the scheme 'postgresql+psycopg'" in printed and "secret" not in printed
         assert len(printed.splitlines()) == 1
     assert "File name too long" in waiting.run("runs", "--db", "x" * 300, code=8)
+
+
+def test_an_auditor_reads_a_database_that_another_user_made(waiting: Shell) -> None:
+    db = apsw.Connection(str(waiting.folder / "ops.sqlite"))
+    db.execute("UPDATE about SET value = '[99999, \"eve\"]' WHERE name = 'made_by'")
+    db.close()
+    auditor = {"XDG_STATE_HOME": str(waiting.folder / "none")}
+    for words in (("approvals",), ("audit", "verify"), ("runs",), ("explain", "--run-id", "inc-001")):
+        assert "note: ops.sqlite is only read: another user made it" in waiting.run(*words, **auditor)
+    refused = waiting.run("deny", "--run-id", "inc-001", code=8, **auditor)
+    assert "cannot write to ops.sqlite: another user made it" in refused
 
 
 def test_runs_of_others_in_the_database_are_shown_plainly_and_not_listed(shell):

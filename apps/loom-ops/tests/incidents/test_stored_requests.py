@@ -20,7 +20,7 @@ def test_a_script_counts_only_if_the_user_named_it(script, capsys):
     assert stored_model("mock") == "mock"
     assert stored_model("openai:x") == "openai:x"
     assert stored_model(script) == "mock"
-    assert "this user did not choose that script" in capsys.readouterr().err
+    assert "it is not recorded that this user chose that script" in capsys.readouterr().err
     choose_model(script)
     assert stored_model(script) == script
     assert stored_model(script + "2") == "mock"

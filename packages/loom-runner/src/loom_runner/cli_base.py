@@ -31,7 +31,7 @@ from loom_runner._cli.trust import allow_database, remember_database, trust_opti
 from loom_runner._model.formatting import counted, duration, one_line, plural, shorten, size
 from loom_runner._model.local_user import local_user
 from loom_runner._store.address import database_exists, sqlite_path
-from loom_runner._store.origin import user_state_folder
+from loom_runner._store.origin import records_problem, user_state_folder
 
 __all__ = [
     "Amount",
@@ -51,6 +51,7 @@ __all__ = [
     "one_line",
     "output_option",
     "plural",
+    "records_problem",
     "remember_database",
     "run_async",
     "run_command",

@@ -45,6 +45,7 @@ def read_own_file(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -
         NotOwnFile: Others can write it, or it is no plain file of at most `max_bytes`.
         OSError: It does not exist or cannot be read.
     """
+    os.lstat(path)
     return read_plain_file(check_own_path(path), max_bytes=max_bytes)
 
 
@@ -110,8 +111,8 @@ def _check_entry(folder: Path, folder_status: os.stat_result, entry: Path, statu
     if not _is_ours(status.st_uid):
         raise NotOwnFile(
             f"{_kind(status)} {entry} belongs to {_user(status.st_uid)}, and this process runs as "
-            f"{_user(os.geteuid())}. Run chown {_user_name(os.geteuid())} {entry}, or run the command as its owner "
-            f"(in a container: --user {status.st_uid})."
+            f"{_user(os.geteuid())}. Run the command as its owner (in a container: --user {status.st_uid}), or run "
+            f"chown {_user_name(os.geteuid())} {entry}."
         )
     if not folder_status.st_mode & stat.S_ISVTX:
         _check_writers(folder, folder_status)
@@ -124,7 +125,7 @@ def _check_writers(entry: Path, status: os.stat_result) -> None:
     if writers and not (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
         raise NotOwnFile(
             f"others can write {_kind(status)} {entry} (mode {stat.S_IMODE(status.st_mode):04o}). "
-            f"Run chmod go-w {entry}."
+            f"Run chmod go-w {entry}; on a file system without modes, mount it with umask=022."
         )
 
 
