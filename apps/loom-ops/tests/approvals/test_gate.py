@@ -80,7 +80,7 @@ def test_another_rule_or_environment_has_another_hash(context: ExecutionContext)
     first = decide(context, "run_command", **STEP).policy
     other = decide(context, "run_command", **{**STEP, "environment": {"A": "1"}}).policy
     assert first["environment"] != other["environment"] and first["rule"] == other["rule"]
-    rules = parse_rules("allow: [{argv: [rollback, api], env: [HOME]}]", "ops.rules.yaml")
+    rules = parse_rules("allow: [{argv: [rollback, api], env: [REGION]}]", "ops.rules.yaml")
     assert rule_hash(rules, ["rollback", "api"]) != first["rule"]
     assert rule_hash(rules, ["other"]) is rule_hash(None, ["rollback", "api"]) is None
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner.run_ids import child_name
 
-from loom_ops._audit.approval_facts import approval_facts, decision_source, request_facts
+from loom_ops._audit.approval_facts import approval_facts, decision_source, final_argv, request_facts
 from loom_ops._audit.derived import fact_of, hash_of, with_earlier
 from loom_ops._audit.trail import open_trail
 
@@ -111,7 +111,7 @@ def _approvals(runs: Runs, run_id: str, role: str, calls: Sequence[Mapping[str, 
     starts = _starts(runs, run_id, calls)
     for approval in runs.approvals(run_id):
         yield from approval_facts(approval)
-        source, about = f"{run_id}/approval/{approval['number']}", request_facts(approval)
+        source, about = f"{run_id}/approval/{approval['number']}", request_facts(approval) | final_argv(approval)
         repetitions = sum(decision["how"] == "retry" for decision in approval["decisions"])
         for number, at in enumerate(starts.get((approval["step_index"], approval["key"]), ()), 1):
             is_used = number <= repetitions or approval["status"] == "used"
