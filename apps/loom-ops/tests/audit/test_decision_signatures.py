@@ -132,7 +132,7 @@ def test_a_private_key_is_not_taken_for_a_public_one(tmp_path: Path) -> None:
 
 def test_keys_that_others_can_write_are_not_trusted(tmp_path: Path, trusted: TrustedKeys) -> None:
     (tmp_path / "loom-ops.keys.toml").chmod(0o666)
-    with pytest.raises(AuditError, match="others can write it"):
+    with pytest.raises(AuditError, match="others can write the file"):
         read_trusted_keys(tmp_path)
 
 

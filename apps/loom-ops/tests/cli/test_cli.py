@@ -1,5 +1,6 @@
 """The command line as a user types it: real processes, in an empty folder."""
 
+import getpass
 import json
 import os
 import signal
@@ -226,6 +227,23 @@ def test_doctor_reports_what_is_missing(shell: Shell) -> None:
     assert "NOT  rules" in shell.run("doctor", code=1)
     (shell.folder / "ops.rules.yaml").write_text("allow: [{argv: [date]}]\n")
     assert "ok   rules" in shell.run("doctor", LOOM_OPS_ALLOW_SHELL="1")
+
+
+def test_where_decisions_are_signed_doctor_and_keys_say_what_is_missing(shell: Shell) -> None:
+    pytest.importorskip("cryptography", reason="the extra loom-ops[crypt] is not installed")
+    (shell.folder / "ops.rules.yaml").write_text("allow: [{argv: [date]}]\n")
+    (shell.folder / "loom-ops.toml").write_text(
+        f'[approvals]\nsign = "required"\n[people.alice]\nos = ["{getpass.getuser()}"]\n'
+    )
+    more = {"LOOM_OPS_ALLOW_SHELL": "1", "XDG_CONFIG_HOME": str(shell.folder / "config")}
+    assert "NOT  keys       cannot sign: there is no key" in shell.run("doctor", code=1, **more)
+    trust = shell.run("keys", "new", **more).rpartition("loom-ops keys trust ")[2].split()
+    assert trust[0] == "alice"
+    assert f"loom-ops keys trust alice {trust[1]}" in shell.run("doctor", code=1, **more)
+    shell.run("keys", "trust", *trust, **more)
+    assert "ok   keys       decisions are signed; the site trusts your key as that of alice" in shell.run(
+        "doctor", **more
+    )
 
 
 def test_the_drill_command_serves_until_it_is_interrupted(shell: Shell) -> None:

@@ -47,7 +47,13 @@ def approval_facts(approval: Mapping[str, Any]) -> Iterator[AuditFact]:
     for number in range(1, len(approval["decisions"]) + 1):
         yield _decided(approval, number)
     if approval["status"] == "expired" and approval["expires_at"] is not None:
-        yield fact_of(f"{source}/expired", (run_id, approval["expires_at"]), "approval.expired", "time", about | final_argv(approval))
+        yield fact_of(
+            f"{source}/expired",
+            (run_id, approval["expires_at"]),
+            "approval.expired",
+            "time",
+            about | final_argv(approval),
+        )
 
 
 def why_not_recorded(db: Any, request: Mapping[str, Any]) -> str | None:

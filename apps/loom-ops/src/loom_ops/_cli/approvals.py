@@ -120,7 +120,7 @@ def approvals(*, run_id: str | None, every: bool, db: str, output: Output | None
 
     from loom_ops._approvals.requests import MIN_HASH, edit_lines, final_text
 
-    with LOOM_OPS.open_database(db, read_only=True) as store:
+    with LOOM_OPS.open_database(db, read_only=None) as store:
         found = requests_in_tree(Runs(store).approvals(pending_only=not every), run_id)
     chosen = choose_output(output)
     if chosen != "text" or not found:

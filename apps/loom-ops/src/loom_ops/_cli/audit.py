@@ -58,7 +58,7 @@ def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db
     if signed is not None and public_key is not None:
         heads = (_signing().verified_head(signed, public_key),)
     site = load_settings(config)
-    with _trail(db) as trail, LOOM_OPS.open_database(db, read_only=True) as store:
+    with _trail(db) as trail, LOOM_OPS.open_database(db, read_only=None) as store:
         found = verify_trail(trail, Runs(store), *heads, check_decisions=functools.partial(unsigned_decisions, site))
     for text in found.findings[:MAX_FINDINGS]:
         write_line(text)

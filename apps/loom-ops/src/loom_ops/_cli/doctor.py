@@ -8,7 +8,10 @@ from loom_runner.cli_base import database_exists
 from loom_runner.errors import StoreError
 
 from loom_ops._approvals.people import local_person
+from loom_ops._audit.private_keys import load_private_key, private_key_file
+from loom_ops._audit.public_keys import public_text
 from loom_ops._audit.trail import open_trail
+from loom_ops._audit.trusted_keys import read_trusted_keys
 from loom_ops._commands.rules_file import load_rules
 from loom_ops._errors import LoomOpsError
 from loom_ops._runbook.catalog import known_runbooks
@@ -44,6 +47,8 @@ def findings(site: Site, database: Path) -> Iterator[tuple[str, bool, str]]:
             problems = [*problems, *lint(runbook, None if is_starter else rules)]
         errors = [problem for problem in problems if problem.severity == "error"]
         yield "runbook", not errors, f"{source}: {errors[0].text if errors else 'ok'}"
+    if site.sign == "required":
+        yield "keys", *_own_key(site)
     try:
         if not database_exists(database):
             yield "database", True, f"{database} does not exist yet"
@@ -54,3 +59,19 @@ def findings(site: Site, database: Path) -> Iterator[tuple[str, bool, str]]:
         yield "audit", False, str(exc)
     else:
         yield "audit", not breaks, breaks[0].text if breaks else "the chain is intact"
+
+
+def _own_key(site: Site) -> tuple[bool, str]:
+    """Return whether the site trusts the key of this user, and what was found."""
+    person = local_person(site).name
+    try:
+        public = public_text(load_private_key(private_key_file()).public_key())
+        key = read_trusted_keys(site.folder).find(person, public)
+    except LoomOpsError as exc:
+        return False, str(exc)
+    if key is None or key.revoked is not None:
+        return (
+            False,
+            f"decisions are signed, and the site does not trust your key: loom-ops keys trust {person} {public}",
+        )
+    return True, f"decisions are signed; the site trusts your key as that of {person}"

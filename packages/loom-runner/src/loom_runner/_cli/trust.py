@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from loom_runner._store.sqlite.store import SQLiteStore
 
-__all__ = ["allow_database", "remember_database", "trust_option"]
+__all__ = ["allow_database", "may_write_database", "remember_database", "trust_option"]
 
 _KEY: Final = "loom_runner.trust"
 
@@ -73,6 +73,15 @@ def allow_database(db: str, *, writes: bool, only_product_runs: bool = False) ->
         )
     write_error(f"note: {db} is only read: {why}.")
     return False
+
+
+def may_write_database(db: str) -> bool:
+    """Return whether a command of this user may write to a database, for one that need not."""
+    try:
+        allow_database(db, writes=True)
+    except StoreForeign:
+        return False
+    return True
 
 
 def remember_database(store: SQLiteStore) -> None:
