@@ -9,7 +9,6 @@ from loom_agents import INPUT_SIGNAL, MESSAGE_SIGNAL, AgentState, ToolMessage, U
 from loom_agents.cli import Request
 from loom_runner.cli_base import ExitCode, exit_code_of_status
 
-from loom_run._config.setup import Setup
 from loom_run._errors import LoomRunError
 
 RunStatus = Literal[
@@ -101,6 +100,8 @@ class Turn:
         part, value = self._exhausted()
         used = self.state.total_usage
         if part == "steps":
+            from loom_run._config.setup import Setup  # lists of chats do without it, and its imports are slow
+
             allowed = Setup.from_json(self.state.setup).max_requests
             return f"{self.state.turn_requests} model requests in this turn; the limit is {allowed}"
         if part == "tokens":
