@@ -57,8 +57,7 @@ _UNFINISHED: Final = re.compile(
 def visible(text: str) -> str:
     r"""Return text that is safe on a terminal; line feeds and tabs stay.
 
-    >>> visible("\x1b[2Kdone")
-    '\\x1b[2Kdone'
+    assert visible("\x1b[2Kdone") == "\\x1b[2Kdone"
     """
     return text if _SUSPICIOUS.search(text) is None else _PIECES.sub(_python_escape, text)
 
@@ -66,8 +65,7 @@ def visible(text: str) -> str:
 def visible_line(text: str) -> str:
     r"""Return text that is safe on a terminal as one line: line feeds and tabs are shown, too.
 
-    >>> visible_line("one\ntwo")
-    'one\\ntwo'
+    assert visible_line("one\ntwo") == "one\\ntwo"
     """
     return _LINE_PIECES.sub(_python_escape, text)
 
@@ -83,9 +81,8 @@ class VisibleStream:
 
     The end of a piece is held back while it may continue an emoji or a letter with its joiner.
 
-    >>> stream = VisibleStream()
-    >>> stream.feed("a\x1b") + stream.feed("[2K") + stream.end()
-    'a\\x1b[2K'
+        stream = VisibleStream()
+        assert stream.feed("a\x1b") + stream.feed("[2K") + stream.end() == "a\\x1b[2K"
     """
 
     __slots__ = ("_before", "_held")

@@ -21,6 +21,7 @@ not respect these bits; Windows, where only kind and size are checked.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from functools import lru_cache
@@ -56,7 +57,10 @@ def read_plain_file(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES)
         NotOwnFile: It is no plain file of at most `max_bytes`.
         OSError: It does not exist or cannot be read.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  any path-like
+    mode = os.stat(path).st_mode  # noqa: PTH116  any path-like
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
         raise NotOwnFile(f"{os.fspath(path)} is not a plain file. Name a plain file.")
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     with open(descriptor, "rb") as file:  # noqa: PTH123  a descriptor

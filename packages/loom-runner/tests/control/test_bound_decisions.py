@@ -11,7 +11,6 @@ import pytest
 from loom_runner import (
     AgentRunner,
     Ask,
-    Authority,
     Complete,
     LocalEngine,
     RunContext,
@@ -21,6 +20,7 @@ from loom_runner import (
     UsageError,
 )
 from loom_runner._cli.base import exit_code_of_status
+from loom_runner.authority import Authority
 from loom_runner.cli_base import ExitCode
 
 POLICY = {"product": "loom-ops", "group": "oncall"}
