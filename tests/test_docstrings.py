@@ -33,8 +33,6 @@ command = [sys.executable, "-c", "import os; os.environ['FLOW_XRAY_PARENT']"]
     "flow_xray.otel": "from opentelemetry.sdk.trace import SpanLimits, TracerProvider",
     "flow_xray.pytest_plugin": "from flow_xray import trace\n@trace\ndef agent(question): return question",
     "flow_xray.terminal.VisibleStream": "from flow_xray.terminal import VisibleStream",
-    "flow_xray.terminal.visible": "from flow_xray.terminal import visible",
-    "flow_xray.terminal.visible_line": "from flow_xray.terminal import visible_line",
     "loom": """
 from dataclasses import dataclass
 @dataclass

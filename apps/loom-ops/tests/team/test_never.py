@@ -356,7 +356,9 @@ def test_a_rollback_names_the_pending_approval(cli: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("how", ["is denied", "expires"])
-def test_a_rollback_whose_step_is_not_run_does_not_end_as_rolled_back(cli: CommandLine, how: str) -> None:
+def test_a_rollback_whose_step_is_not_run_does_not_end_as_rolled_back(
+    cli: CommandLine, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rolling_back(cli)
     if how == "is denied":
         cli.run("deny", "-r", f"{RUN_ID}:rollback")
