@@ -73,7 +73,10 @@ def test_an_incident_in_an_empty_folder_from_start_to_audit(shell: Shell) -> Non
         assert text in first
     assert "approve: loom-ops approve --run-id inc-001 --db ops.sqlite" in first and shell.commands == []
     assert "wait for approval" not in shell.run("approvals", "--output", "text")
-    assert "approved" in shell.run("approve", "--run-id", "inc-001", "--db", "ops.sqlite", "--note", "saw the graph")
+    approved = shell.run("approve", "--run-id", "inc-001", "--db", "ops.sqlite", "--note", "saw the graph")
+    assert "approved" in approved
+    assert approved.rpartition("audit head ")[2].strip() in (shell.folder / "ops.sqlite.audit-heads").read_text()
+    assert "newer than the last head" not in shell.run("audit", "verify")
     assert "it waits for no approval" in shell.run("approve", "--run-id", "inc-001", code=2)
     assert shell.commands == []
     ended = shell.run("resume", "--run-id", "inc-001", "--db", "ops.sqlite", "--output", "text", "--trace", "t.html")

@@ -30,7 +30,7 @@ from typing import Final
 
 from loom_runner.errors import NotOwnFile
 
-__all__ = ["MAX_BYTES", "check_own_path", "decode_toml", "read_own_file", "read_plain_file"]
+__all__ = ["MAX_BYTES", "check_own_path", "decode_toml", "read_own_file", "read_plain_file", "user_text"]
 
 MAX_BYTES: Final = 1_000_000
 _MAX_LINKS: Final = 40
@@ -114,8 +114,8 @@ def _check_entry(folder: Path, folder_status: os.stat_result, entry: Path, statu
     """Check that nobody else can replace an entry of a folder."""
     if not _is_ours(status.st_uid):
         raise NotOwnFile(
-            f"{_kind(status)} {entry} belongs to {_user(status.st_uid)}, and this process runs as "
-            f"{_user(os.geteuid())}. Run the command as its owner (in a container: --user {status.st_uid}), or run "
+            f"{_kind(status)} {entry} belongs to {user_text(status.st_uid)}, and this process runs as "
+            f"{user_text(os.geteuid())}. Run the command as its owner (in a container: --user {status.st_uid}), or run "
             f"chown {_user_name(os.geteuid())} {entry}."
         )
     if not folder_status.st_mode & stat.S_ISVTX:
@@ -143,7 +143,8 @@ def _is_ours(uid: int) -> bool:
     return uid in (0, os.geteuid())
 
 
-def _user(uid: int) -> str:
+def user_text(uid: int) -> str:
+    """Return the number of a user, with the name if it has one."""
     return f"user {uid} ({name})" if (name := _user_name(uid)) != str(uid) else f"user {uid}"
 
 

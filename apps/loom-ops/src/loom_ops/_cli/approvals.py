@@ -83,7 +83,15 @@ def _decide(
             _show(request, db)
         decided = run_async(service.decide(request, verdict, local_person(site), note=note))
     write_line(f"{request_name(request)} {_status_text(decided.request)}")
-    write_error(f"resume: {pasteable('resume', root_run_id(request['run_id']), db)}")
+    _write_next(root_run_id(request["run_id"]), db)
+
+
+def _write_next(root: str, db: str) -> None:
+    from loom_ops._audit.trail import open_trail
+
+    write_error(f"resume: {pasteable('resume', root, db)}")
+    with open_trail(Path(db)) as trail:
+        write_error(f"audit head {trail.head()}")
 
 
 def _show(request: Request, db: str) -> None:
@@ -174,7 +182,7 @@ def resolve(*, run_id: str, call: int, how: Resolution | None, db: str, config: 
         for request in service.requests(root):
             if any(each["how"] == "retry" for each in request["decisions"]):
                 write_line(f"{request_name(request)} {_status_text(request)}")
-    write_error(f"resume: {pasteable('resume', root, db)}")
+    _write_next(root, db)
 
 
 APPROVAL_COMMANDS = (approve, deny, approvals, resolve)
