@@ -60,6 +60,7 @@ _NEWEST: Final = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1"
 _ALL: Final = f"SELECT {_COLUMNS} FROM audit ORDER BY number"  # noqa: S608 - made of constants
 _NEWEST_OF_KIND: Final = f"""SELECT {_COLUMNS} FROM audit WHERE kind = ?
     ORDER BY number DESC LIMIT 1"""  # noqa: S608 - made of constants
+_OF_SOURCE: Final = f"SELECT {_COLUMNS} FROM audit WHERE source = ?"  # noqa: S608 - made of constants
 _TEXTS: Final = ("source", "run_id", "at", "kind", "actor", "content", "previous", "hash")
 _CELLS: Final = ", ".join(f"typeof({name}), CAST({name} AS BLOB)" for name in _TEXTS)
 _STORED: Final = f"SELECT typeof(number), number, {_CELLS} FROM audit ORDER BY number"  # noqa: S608 - made of constants
@@ -130,6 +131,11 @@ class AuditTrail:
     def newest(self, kind: str) -> AuditEntry | None:
         """Return the newest entry of a kind."""
         rows = self._tables.rows(_NEWEST_OF_KIND, (kind,))
+        return AuditEntry(*rows[0]) if rows else None
+
+    def find(self, source: str) -> AuditEntry | None:
+        """Return the entry of a fact."""
+        rows = self._tables.rows(_OF_SOURCE, (source,))
         return AuditEntry(*rows[0]) if rows else None
 
     def verify(self, *heads: AuditHead) -> list[ChainBreak]:
