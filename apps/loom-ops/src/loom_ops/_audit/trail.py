@@ -75,11 +75,14 @@ _OF_RUN: Final = f"""SELECT {_COLUMNS} FROM audit
 class AuditTrail:
     """The trail in one database.
 
+    Args:
+        read_only: Write nothing to it.
+
     Raises:
         AuditError: The database cannot be opened.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
         self.path = path
         self._tables = Tables(
             path,
@@ -88,6 +91,7 @@ class AuditTrail:
             _MIGRATIONS,
             error=AuditError,
             hint="The audit trail was not changed.",
+            read_only=read_only,
         )
 
     def close(self) -> None:
@@ -182,8 +186,7 @@ class AuditTrail:
 
     def database(self) -> str | None:
         """Return the id of the database."""
-        with self._tables.transaction() as db:
-            return database_id(db)
+        return database_id(self._tables.rows)
 
     def deleted_at(self, run_id: str) -> int | None:
         """Return when retention deleted a run (microseconds since 1970); None when it did not."""
@@ -192,13 +195,16 @@ class AuditTrail:
 
 
 @contextmanager
-def open_trail(path: Path | str) -> Iterator[AuditTrail]:
+def open_trail(path: Path | str, *, read_only: bool = False) -> Iterator[AuditTrail]:
     """Open the trail, and close it at the end.
+
+    Args:
+        read_only: Write nothing to it; the table may be missing.
 
     Raises:
         AuditError: The database cannot be opened.
     """
-    with closing(AuditTrail(path)) as trail:
+    with closing(AuditTrail(path, read_only=read_only)) as trail:
         yield trail
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner.errors import NotOwnFile
 from loom_runner.own_files import decode_toml, read_own_file
@@ -74,7 +74,7 @@ def read_trusted_keys(folder: Path) -> TrustedKeys:
     except OSError as exc:
         raise AuditError(f"cannot read {file}: {(exc.strerror or str(exc)).lower()}. Correct it.") from exc
     try:
-        entries = decode_toml(data).get("key", [])
+        entries: Any = decode_toml(data).get("key", [])
         return TrustedKeys(tuple(_trusted_key(entry, file) for entry in entries))
     except (ValueError, TypeError, AttributeError) as exc:
         raise AuditError(f"cannot read {file}: {exc}. Correct it.") from exc

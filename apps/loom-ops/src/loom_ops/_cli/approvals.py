@@ -19,7 +19,15 @@ from loom_runner.cli_base import (
     write_rows,
 )
 
-from loom_ops._cli.options import config_option, db_option, load_settings, note_option, pasteable, run_option
+from loom_ops._cli.options import (
+    config_option,
+    db_option,
+    load_settings,
+    must_only_read,
+    note_option,
+    pasteable,
+    run_option,
+)
 from loom_ops._errors import LOOM_OPS, LoomOpsError
 
 if TYPE_CHECKING:
@@ -120,7 +128,7 @@ def approvals(*, run_id: str | None, every: bool, db: str, output: Output | None
 
     from loom_ops._approvals.requests import MIN_HASH, edit_lines, final_text
 
-    with LOOM_OPS.open_database(db) as store:
+    with LOOM_OPS.open_database(db, read_only=must_only_read(db)) as store:
         found = requests_in_tree(Runs(store).approvals(pending_only=not every), run_id)
     chosen = choose_output(output)
     if chosen != "text" or not found:
