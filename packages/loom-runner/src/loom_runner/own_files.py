@@ -91,13 +91,13 @@ def create_own_file(path: str | os.PathLike[str]) -> TextIO:
 
 
 def write_own_file(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file that only this user can read, whole or not at all. A link stays one; a pipe or
-    a device is written to.
+    """Write a file that only this user can read, whole or not at all. A link is replaced, unless it
+    leads to a pipe or a device, which is written to.
 
     Raises:
         OSError: It cannot be written; an earlier file is unchanged.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(path)
     if target.exists() and not target.is_file():
         target.write_text(text, encoding="utf-8", errors="backslashreplace")
         return

@@ -44,7 +44,7 @@ def update_audit_trail(runs: Runs, run_id: str, database: Path) -> AuditHead | N
     Durability: it is on disk when this returns.
     """
     with open_trail(database) as trail:
-        recorded = {entry.source for entry in trail.entries(run_id)}
+        recorded = trail.sources(run_id)
         by_service = decisions_of_service(runs, run_id)
         facts = [fact for fact in audit_facts(runs, run_id) if fact.source not in recorded | by_service]
         trail.append(sorted(facts, key=lambda fact: fact.at))

@@ -70,6 +70,7 @@ _OBJECTS: Final = """SELECT name, type, sql FROM sqlite_schema
 _OF_RUN: Final = f"""SELECT {_COLUMNS} FROM audit
     WHERE run_id = ?1 OR substr(run_id, 1, length(?2)) = ?2
     ORDER BY number"""  # noqa: S608 - made of constants
+_SOURCES: Final = "SELECT source FROM audit WHERE run_id = ?1 OR substr(run_id, 1, length(?2)) = ?2"
 
 
 class AuditTrail:
@@ -131,6 +132,10 @@ class AuditTrail:
         else:
             rows = self._tables.rows(_OF_RUN, (run_id, descendant_prefix(run_id)))
         return [AuditEntry(*row) for row in rows]
+
+    def sources(self, run_id: str) -> set[str]:
+        """Return the names of the facts of a run and its children that are recorded."""
+        return {str(source) for (source,) in self._tables.rows(_SOURCES, (run_id, descendant_prefix(run_id)))}
 
     def newest(self, kind: str) -> AuditEntry | None:
         """Return the newest entry of a kind."""

@@ -28,6 +28,8 @@ def write_postmortem(folder: Path, run_id: str, result: Mapping[str, Any], datab
     path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', run_id)}.md"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink():  # it may have come with a repository
+            path.unlink()
         write_own_file(path, postmortem_text(run_id, result, database))
     except OSError as exc:
         raise LoomOpsError(f"cannot write the postmortem {path}: {(exc.strerror or str(exc)).lower()}.") from exc
