@@ -272,6 +272,14 @@ def test_a_call_in_doubt_is_repeated_only_after_as_many_approvals(tmp_path):
     assert site.runner.tool_calls("r")[0]["decided_by"] == "ann, bob"
 
 
+def test_a_repetition_cannot_be_edited(tmp_path):
+    site = in_doubt(tmp_path, needed=2)
+    site.resolve("retry", "ann", authority=OPS)
+    with pytest.raises(UsageError, match="had started with these arguments"):
+        site.decide("bob", "edit", arguments={"where": "test"}, authority=OPS)
+    assert site.request()["status"] == "pending" and site.request()["edited_arguments"] is None
+
+
 def test_a_denied_repetition_leaves_the_call_in_doubt(tmp_path):
     site = in_doubt(tmp_path, needed=2)
     site.resolve("retry", "ann", authority=OPS)
