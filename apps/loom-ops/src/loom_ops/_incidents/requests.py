@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from loom_runner import SQLiteStore
+    from loom_runner.store import RunRecord
 
     from loom_ops._approvals.people import Person
     from loom_ops._runbook.model import Runbook
@@ -109,24 +110,25 @@ def stored_request(store: SQLiteStore, run_id: str) -> RunRequest:
     root = record if record is None or not is_child(run_id) else store.reader.get_run(root_run_id(run_id))
     if record is None or root is None:
         raise UnknownRun(f"cannot resume {run_id!r}: there is no such run in {store.description}.", run_id=run_id)
-    if root.forked_from is not None:
-        raise LoomOpsError(
-            f"cannot resume {run_id!r}: it is a fork, which nobody has requested. Start a new run.", run_id=run_id
-        )
     record = root
     try:
         request = RunRequest(**json.loads(record.input)["request"])
         model = stored_model(request.model)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as exc:
         raise LoomOpsError(f"cannot resume {run_id!r}: it is not a run of loom-ops supervise.", run_id=run_id) from exc
-    _check_recorded(store, record.run_id)
+    _check_requested(store, record)
     # Programs are written into the folder of a drill and started there: it is never taken from a
     # row.
     drill = None if request.drill is None else str(_drill_folder(Path(store.address), incident_id(run_id)))
     return replace(request, model=model, drill=drill)
 
 
-def _check_recorded(store: SQLiteStore, run_id: str) -> None:
+def _check_requested(store: SQLiteStore, record: RunRecord) -> None:
+    run_id = record.run_id
+    if record.forked_from is not None:
+        raise LoomOpsError(
+            f"cannot resume {run_id!r}: it is a fork, which nobody has requested. Start a new run.", run_id=run_id
+        )
     with open_trail(store.address) as trail:
         if is_request_recorded(Runs(store), run_id, trail):
             return
