@@ -34,6 +34,8 @@ def _trust(folder: Path, test_command: str | None, *, yes: bool) -> int:
     from flow_xray.terminal import visible_line
     from loom_agents import Workspace
     from loom_agents.trust import WorkspaceTrust
+    from loom_runner.errors import NotOwnFile
+    from loom_runner.own_files import read_own_file
 
     from loom_run._config.mcp_servers import MCP_FILE
     from loom_run._config.settings import PROJECT_FILE, load_settings
@@ -43,15 +45,21 @@ def _trust(folder: Path, test_command: str | None, *, yes: bool) -> int:
     workspace = Workspace.at(folder)
     pin = WorkspaceTrust(workspace, trusted_files(), tuple(shlex.split(command)) if command else None)
     steering = pin.steering()
-    files = [workspace.root / name for name in (PROJECT_FILE, MCP_FILE) if (workspace.root / name).is_file()]
+    files = {}
+    for file in (workspace.root / PROJECT_FILE, workspace.root / MCP_FILE):
+        if file.is_file():
+            try:
+                files[file] = read_own_file(file)
+            except NotOwnFile as exc:
+                raise LoomRunError(f"cannot trust {workspace.root}: {exc}") from exc
     write_line(visible_line(f"run_tests runs: {' '.join(steering.command)}"))
     for name, digest in steering.files:
         write_line(visible_line(f"  {digest[:12]}  {name}"))
-    for file in files:
+    for file, content in files.items():
         write_line(visible_line(f"{file.name} sets what loom-run does and starts:"))
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in content.decode(errors="replace").splitlines():
             write_line(visible_line(f"  | {line}"))
-    if pin.objection() is None and all(trust_file(file, ask=True) for file in files):
+    if pin.objection() is None and all(trust_file(*shown, ask=True) for shown in files.items()):
         write_error(f"{visible_line(str(workspace.root))} is trusted")
         return ExitCode.DONE
     if not yes and not (sys.stdin is not None and sys.stdin.isatty()):
@@ -61,8 +69,8 @@ def _trust(folder: Path, test_command: str | None, *, yes: bool) -> int:
         )
     if not yes and not click.confirm(f"Trust {visible_line(str(workspace.root))}?", default=False, err=True):
         return ExitCode.FAILED
-    pin.trust()
-    for file in files:
-        trust_file(file)
+    pin.trust(steering)
+    for file, content in files.items():
+        trust_file(file, content)
     write_error(f"{visible_line(str(workspace.root))} is trusted from now on")
     return ExitCode.DONE

@@ -31,9 +31,11 @@ def trusted_files() -> "TrustedFiles":
     return TrustedFiles(user_folder() / "trust.json")
 
 
-def trust_file(file: Path, *, ask: bool = False) -> bool:
-    """Trust a file as it is; with `ask`, only report whether it is trusted."""
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+def trust_file(file: Path, content: bytes, *, ask: bool = False) -> bool:
+    """Trust a file with the content that the user was shown; with `ask`, only report whether it is
+    trusted.
+    """
+    digest = hashlib.sha256(content).hexdigest()
     if not ask:
         trusted_files().trust(file, digest)
     return trusted_files().trusts(file, digest)
