@@ -9,18 +9,16 @@ evaluated, and a check ends after a number of steps. The server itself checks wh
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from loom_agents._errors import TooManyStepsError
+
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
     from mcp import ClientSession
 
-__all__ = ["BoundedSchema", "TooManyStepsError", "check_results"]
+__all__ = ["BoundedSchema", "check_results"]
 
 _MAX_STEPS: Final = 100_000  # a third of a second
 _PATTERNS: Final = ("pattern", "patternProperties", "unevaluatedProperties")
-
-
-class TooManyStepsError(Exception):
-    """Report that a check did not end within its number of steps."""
 
 
 class BoundedSchema:
@@ -39,10 +37,11 @@ class BoundedSchema:
         from referencing import Registry
 
         kind = validator_for(schema, default=Draft202012Validator)
-        kind.check_schema(schema)
+        kind.check_schema(dict(schema))
         keywords = {name: self._counted(name, check) for name, check in kind.VALIDATORS.items()}
         # With an empty registry, a reference in a schema is never fetched.
-        self._validator = extend(kind, keywords)(schema, registry=Registry())
+        bounded: Any = extend(kind, keywords)  # type: ignore[no-untyped-call]  # jsonschema has partial hints
+        self._validator = bounded(schema, registry=Registry())
         self._steps = 0
 
     def mismatch(self, value: Any) -> "ValidationError | None":
@@ -56,9 +55,10 @@ class BoundedSchema:
 
         self._steps = 0
         try:
-            return best_match(self._validator.iter_errors(value))
+            worst: ValidationError | None = best_match(self._validator.iter_errors(value))
         except RecursionError as exc:
             raise TooManyStepsError from exc
+        return worst
 
     def _counted(self, name: str, check: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
         def counted(validator: Any, wanted: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:

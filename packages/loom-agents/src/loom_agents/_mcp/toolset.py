@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from loom_runner import Tool, ToolFailed, ToolRegistry, current_run
 
-from loom_agents._mcp.bounded_schemas import BoundedSchema, TooManyStepsError
+from loom_agents._errors import TooManyStepsError
+from loom_agents._mcp.bounded_schemas import BoundedSchema
 from loom_agents._mcp.config import McpConfig
 from loom_agents._mcp.results import Blobs, error_text, payload_of, shortened
 from loom_agents._mcp.server import McpServer
