@@ -33,7 +33,7 @@ class BoundedSchema:
         SchemaError: It is not valid.
     """
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: dict[str, Any]) -> None:
         from jsonschema import Draft202012Validator
         from jsonschema.validators import extend, validator_for
         from referencing import Registry
@@ -42,7 +42,7 @@ class BoundedSchema:
         kind.check_schema(schema)
         keywords = {name: self._counted(name, check) for name, check in kind.VALIDATORS.items()}
         # With an empty registry, a reference in a schema is never fetched.
-        self._validator = extend(kind, keywords)(schema, registry=Registry())
+        self._validator = extend(kind, keywords)(schema, registry=Registry())  # type: ignore[no-untyped-call]  # untyped
         self._steps = 0
 
     def mismatch(self, value: Any) -> "ValidationError | None":
@@ -56,9 +56,10 @@ class BoundedSchema:
 
         self._steps = 0
         try:
-            return best_match(self._validator.iter_errors(value))
+            found: ValidationError | None = best_match(self._validator.iter_errors(value))
         except RecursionError as exc:
             raise TooManyStepsError from exc
+        return found
 
     def _counted(self, name: str, check: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
         def counted(validator: Any, wanted: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
