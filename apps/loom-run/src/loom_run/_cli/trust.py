@@ -29,6 +29,7 @@ def trust(*, folder: Path, test_command: str | None, yes: bool) -> int:
 
 
 def _trust(folder: Path, test_command: str | None, *, yes: bool) -> int:
+    import hashlib
     import shlex
 
     from flow_xray.terminal import visible_line
@@ -37,9 +38,9 @@ def _trust(folder: Path, test_command: str | None, *, yes: bool) -> int:
     from loom_runner.errors import NotOwnFile
     from loom_runner.own_files import read_own_file
 
-    from loom_run._config.mcp_servers import MCP_FILE
+    from loom_run._config.mcp_servers import MCP_FILE, mcp_digest
     from loom_run._config.settings import PROJECT_FILE, load_settings
-    from loom_run._config.trust import trust_file, trusted_files
+    from loom_run._config.trust import trusted_files
 
     command = test_command or load_settings(folder).test_command
     workspace = Workspace.at(folder)
@@ -59,7 +60,11 @@ def _trust(folder: Path, test_command: str | None, *, yes: bool) -> int:
         write_line(visible_line(f"{file.name} sets what loom-run does and starts:"))
         for line in content.decode(errors="replace").splitlines():
             write_line(visible_line(f"  | {line}"))
-    if pin.objection() is None and all(trust_file(*shown, ask=True) for shown in files.items()):
+    digests = {
+        file: mcp_digest(file, content) if file.name == MCP_FILE else hashlib.sha256(content).hexdigest()
+        for file, content in files.items()
+    }
+    if pin.objection() is None and all(trusted_files().trusts(*pinned) for pinned in digests.items()):
         write_error(f"{visible_line(str(workspace.root))} is trusted")
         return ExitCode.DONE
     if not yes and not (sys.stdin is not None and sys.stdin.isatty()):
@@ -70,7 +75,6 @@ def _trust(folder: Path, test_command: str | None, *, yes: bool) -> int:
     if not yes and not click.confirm(f"Trust {visible_line(str(workspace.root))}?", default=False, err=True):
         return ExitCode.FAILED
     pin.trust(steering)
-    for file, content in files.items():
-        trust_file(file, content)
+    trusted_files().trust_all(digests)
     write_error(f"{visible_line(str(workspace.root))} is trusted from now on")
     return ExitCode.DONE

@@ -31,7 +31,7 @@ class BoundedSchema:
         SchemaError: It is not valid.
     """
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
+    def __init__(self, schema: dict[str, Any]) -> None:
         from jsonschema import Draft202012Validator
         from jsonschema.validators import extend, validator_for
         from referencing import Registry

@@ -47,6 +47,8 @@ __all__ = ["McpServer", "OnProgress", "ServerState"]
 
 ServerState: TypeAlias = Literal["starting", "ready", "waiting", "failed", "stopped"]
 
+_NO_LOG: Final = logging.NullHandler()
+
 
 class OnProgress(Protocol):
     """A function that receives progress reports of a call, in units that the server chooses."""
@@ -322,6 +324,7 @@ class McpServer:
         from mcp.client.streamable_http import streamable_http_client
 
         config = self.config
+        logging.getLogger("mcp").addHandler(_NO_LOG)  # of text from the server, with tracebacks, to the terminal
         async with AsyncExitStack() as stack:
             if config.transport == "stdio":
                 stderr = await stack.enter_async_context(self.stderr.capture())
