@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from loom_runner import own_files
 from loom_runner.errors import NotOwnFile
-from loom_runner.own_files import check_own_path, decode_toml, read_own_file, read_plain_file
+from loom_runner.own_files import check_own_path, decode_toml, read_own_file, read_plain_file, write_own_file
 
 NOBODY = 65_534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -120,10 +120,11 @@ def test_a_pipe_is_refused_without_waiting(tmp_path: Path, read: Callable[[Path]
         read(tmp_path / "pipe")
 
 
-@pytest.mark.parametrize("path", ["/dev/null", "/"])
-def test_a_device_and_a_folder_are_refused(path: str) -> None:
+def test_a_device_and_a_folder_are_refused() -> None:
     with pytest.raises(NotOwnFile):
-        read_own_file(path)
+        read_own_file("/dev/null")
+    with pytest.raises(IsADirectoryError):
+        read_own_file("/")
 
 
 def test_size_is_bounded(file: Path) -> None:
@@ -202,6 +203,25 @@ def test_an_access_list_that_lets_another_write_is_refused(file: Path) -> None:
 def test_deep_toml_is_one_clear_error(text: str) -> None:
     with pytest.raises(ValueError, match="nested more than 50 deep"):
         decode_toml(text.encode())
+
+
+def test_a_file_is_written_whole_for_its_owner_and_a_link_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "link").symlink_to("mine")
+    before = os.umask(0)
+    try:
+        for name in ("new", "new", "link"):
+            write_own_file(tmp_path / name, "text")
+    finally:
+        os.umask(before)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "mine": "mine",
+        "new": "text",
+        "link": "text",
+    }
+    assert {(tmp_path / name).lstat().st_mode for name in ("new", "link")} == {0o100600}
+    with pytest.raises(FileNotFoundError):
+        write_own_file(tmp_path / "none" / "new", "text")
 
 
 def test_the_module_loads_nothing_heavy() -> None:

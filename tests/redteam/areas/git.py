@@ -247,7 +247,9 @@ def _seen(shown: str) -> str | None:
     return f"shown: {shown[:200]}" if "CANARY" in shown or "diary" in shown else None
 
 
-@AREA.attempt_each("another repository of the user is shown", ["gitdir file", "link", "commondir", "refs"])
+@AREA.attempt_each(
+    "another repository of the user is shown", ["gitdir file", "link", "commondir", "refs", "branch", "branches"]
+)
 def _(folder: Path, how: str) -> str | None:
     private, workspace = _private(folder), folder / "w"
     workspace.mkdir()
@@ -259,6 +261,12 @@ def _(folder: Path, how: str) -> str | None:
         _git(workspace, "init", "-q")
         if how == "commondir":
             (workspace / ".git/commondir").write_text(f"{private}/.git\n")
+        elif how.startswith("branch"):
+            (workspace / ".git/objects/info/alternates").write_text(f"{private}/.git/objects\n")
+            branch = _git(private, "symbolic-ref", "--short", "HEAD")
+            theirs = private / ".git/refs/heads" / (branch if how == "branch" else ".")
+            (workspace / ".git/refs/heads/x").symlink_to(theirs)
+            (workspace / ".git/HEAD").write_text(f"ref: refs/heads/x{'' if how == 'branch' else '/' + branch}\n")
         else:
             for name in ("refs", "objects"):
                 shutil.rmtree(workspace / ".git" / name)
@@ -277,6 +285,33 @@ def _(folder: Path) -> str | None:
     _git(workspace, "config", "core.worktree", str(home))
     shown = _look(workspace)
     return f"shown: {shown[:200]}" if "CANARY" in shown else None
+
+
+@AREA.attempt_each("git quotes a file of the user", ["setting", "attributes", "alternates", "shallow", "grafts"])
+def _(folder: Path, how: str) -> str | None:
+    repository, secret = _repository(folder / "r"), folder / "secret"
+    secret.write_text("login CANARY/1\n")
+    if how == "setting":
+        _git(repository, "config", "core.attributesFile", str(secret))
+    else:
+        places = {"attributes": "info/attributes", "alternates": "objects/info/alternates", "grafts": "info/grafts"}
+        link = repository / ".git" / places.get(how, how)
+        link.unlink(missing_ok=True)
+        link.symlink_to(secret)
+    return _seen(_look(repository))
+
+
+@AREA.attempt("git_commit writes through a link in .git")
+def _(folder: Path) -> str | None:
+    repository, theirs = _repository(folder / "r"), folder / "theirs"
+    theirs.mkdir()
+    for name in ("refs/heads/loom", "logs/refs/heads/loom"):
+        (repository / ".git" / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / ".git" / name).symlink_to(theirs)
+        _look(repository, commit=True)
+        (repository / ".git" / name).unlink()
+    written = [path.name for path in theirs.iterdir()]
+    return f"written: {written}" if written else None
 
 
 SECRETS = (

@@ -136,6 +136,16 @@ def test_keys_that_others_can_write_are_not_trusted(tmp_path: Path, trusted: Tru
         read_trusted_keys(tmp_path)
 
 
+def test_keys_behind_a_link_that_others_can_replace_are_not_trusted(tmp_path: Path, trusted: TrustedKeys) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    (tmp_path / "loom-ops.keys.toml").rename(folder / "keys.toml")
+    folder.chmod(0o777)
+    (tmp_path / "loom-ops.keys.toml").symlink_to(folder / "keys.toml")
+    with pytest.raises(AuditError, match="others can write"):
+        read_trusted_keys(tmp_path)
+
+
 @pytest.mark.parametrize(
     "text", ["key = 5", "key = [5]", "[[key]]\nperson = 'a'", "[[key]]\nperson = 'a'\npublic = 'b'\nmore = 'c'", "["]
 )

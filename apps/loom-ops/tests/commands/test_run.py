@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loom_agents.process import can_leave_network
 from loom_ops._commands.allow_rules import Rules
 from loom_ops._commands.rules_file import parse_rules
 from loom_ops._commands.run import CommandResult, run_command
 from loom_ops._commands.secrets import Vault
-from loom_ops._errors import CommandDeniedError, LoomOpsError
+from loom_ops._errors import CommandDeniedError, LoomOpsError, RulesError
 from loom_ops._runbook.model import SecretSource
 
 pytestmark = pytest.mark.interpreter
@@ -89,6 +90,19 @@ def test_a_command_is_stopped_after_its_timeout(rules: Rules, tmp_path: Path) ->
 def test_a_long_output_is_truncated_and_marked_as_truncated(rules: Rules, tmp_path: Path) -> None:
     ended = run(rules, tmp_path, "loud")
     assert ended.truncated and len(ended.output) < 70_000 and "omitted" in ended.output
+
+
+@pytest.mark.skipif(not can_leave_network(), reason="the platform has no network namespaces")
+def test_a_rule_can_take_the_network_from_a_command(tmp_path: Path) -> None:
+    argv = ["/usr/bin/env", "cat", "/proc/net/dev"]
+    seen = []
+    for network in ("true", "false"):
+        rules = parse_rules(f"allow: [{{argv: {argv}, network: {network}}}]".replace("'", ""), "rules.yaml")
+        seen.append(start(tmp_path, rules, *argv).output)
+    names = [[line.partition(":")[0].strip() for line in output.splitlines()[2:]] for output in seen]
+    assert names[1] == ["lo"] and "lo" in names[0]
+    with pytest.raises(RulesError, match="network is 'no'"):
+        parse_rules("allow: [{argv: [x], network: 'no'}]", "rules.yaml")
 
 
 def test_nothing_starts_outside_the_workspace_or_with_other_variables(rules: Rules, tmp_path: Path) -> None:

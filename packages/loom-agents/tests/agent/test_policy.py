@@ -92,9 +92,19 @@ def test_other_arguments_are_compared_as_json_or_one_by_name(workspace: Workspac
 
 
 def test_a_rule_can_allow_one_tool_in_the_read_only_mode(workspace: Workspace) -> None:
-    policy = _policy(workspace, "allow run_tests", mode="read-only")
-    assert policy.decide("run_tests", {"path": "."}).how == "allow"
-    assert policy.decide("run_tests_now", {"path": "."}).how == "deny"
+    policy = _policy(workspace, "allow git_commit", mode="read-only")
+    assert policy.decide("git_commit", {"message": "."}).how == "allow"
+    assert policy.decide("git_commit_now", {"message": "."}).how == "deny"
+
+
+@pytest.mark.parametrize("rule", ["allow run_tests", "allow *", "allow run_tests(**)"])
+def test_no_rule_lets_a_workspace_execute_what_it_brought(workspace: Workspace, rule: str) -> None:
+    call = ("run_tests", {"path": "."})
+    assert _policy(workspace, rule, mode="read-only").decide(*call).how == "deny"
+    parsed = (Rule.parse("allow", rule.removeprefix("allow ")),)
+    for mode in ("ask", "edits", "auto"):
+        assert Policy(workspace, mode, parsed, trust=lambda: "not trusted").decide(*call).how == "ask"
+        assert Policy(workspace, mode, parsed, trust=lambda: None).decide(*call).how == "allow"
 
 
 @pytest.mark.parametrize("text", ["", "edit_file(", "edit_file()", "a b", "(src)", "edit_file(src)x", "ed;it"])
@@ -114,6 +124,9 @@ STEERING = [
     *(".vscode/tasks.json", ".idea/workspace.xml", ".gitattributes", ".gitmodules", ".gitconfig", ".bashrc"),
     *("AGENTS.md", "Claude.md", ".cursorrules", "sub/.github/copilot-instructions.md", "venv/bin/activate"),
     *("PYTEST.INI", "Jenkinsfile", "azure-pipelines.yml", "lib/evil.pth", ".pre-commit-config.yaml"),
+    *("pytest.toml", "tox.toml", "tasks.py", "eslint.config.mjs", "vite.config.ts", "Taskfile.yml", "build.rs"),
+    *("CMakeLists.txt", "Gemfile", "gradlew", "flake.nix", "opencode.json", "team.mcp.json", "ops.rules.toml"),
+    *("requirements-dev.txt", "conftest\u200b.py", "con\u00adftest.py", "GEMINI.md", "x.service", "my-runbooks/a.md"),
 ]
 
 

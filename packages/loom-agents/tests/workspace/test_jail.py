@@ -58,7 +58,7 @@ def test_a_secret_is_refused_in_any_spelling(workspace: Workspace, path: str) ->
 
 
 SECRET = """
-.env .ENV .env~ .env.bak .env-prod env.production .envrc .flaskenv sub/.env.d/x secrets.yaml my-secrets.yml secrets/db.txt
+.e\u200bnv .\u2060g\ufeffit/config .env .ENV .env~ .env.bak .env-prod env.production .envrc .flaskenv sub/.env.d/x secrets.yaml my-secrets.yml secrets/db.txt
 .secrets .streamlit/secrets.toml credentials.csv .aws/x .config/gh/hosts.yml .cargo/credentials .kube/config kubeconfig.yaml
 terraform.tfstate.backup prod.tfvars.json .m2/settings.xml gradle.properties .npmrc pip.conf .netrc .authinfo.gpg .pgpass
 .vault-token vault_password.txt deploy_key deploy.key server.pem.bak id_ed25519.old my_id_rsa AuthKey_A.p8 keystore.jks

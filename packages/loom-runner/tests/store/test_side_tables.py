@@ -49,6 +49,23 @@ def test_rows_are_written_and_read_beside_runs(path, store, go):
         assert again.reader.get_run("r").status == "completed"
 
 
+def test_tables_that_are_only_read_stay_as_they_are(path):
+    opened(path).close()
+    before = path.read_bytes()
+    tables = opened(path, (ONE, TWO), read_only=True)
+    assert tables.rows("SELECT * FROM note") == []
+    with pytest.raises(StoreError, match="opened to be read only"), tables.transaction():
+        pass
+    tables.close()
+    opened(path, name="others", read_only=True).close()
+    assert path.read_bytes() == before
+    with pytest.raises(StoreTooNew):
+        opened(path, (), read_only=True)
+    with pytest.raises(StoreUnreadable):
+        opened(path.with_name("none.sqlite"), read_only=True)
+    assert not path.with_name("none.sqlite").exists()
+
+
 def test_runs_may_come_into_a_file_that_side_tables_created(path):
     tables = opened(path)
     with tables.transaction() as db:

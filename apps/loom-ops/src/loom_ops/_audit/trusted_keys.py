@@ -7,7 +7,7 @@
     revoked = "2027-01-01T00:00:00.000000Z"
 
 Who can write this file can approve in any name, so it must belong to its reader or to root, and
-others must not be able to write it.
+others must not be able to write it, nor a folder or a link on the way.
 """
 
 from __future__ import annotations
@@ -66,14 +66,16 @@ def read_trusted_keys(folder: Path) -> TrustedKeys:
     """
     file = folder / KEYS_FILE
     try:
-        entries: Any = decode_toml(read_own_file(file)).get("key", [])
-        return TrustedKeys(tuple(_trusted_key(entry, file) for entry in entries))
+        data = read_own_file(file)
     except FileNotFoundError:
         return TrustedKeys()
     except NotOwnFile as exc:
         raise AuditError(f"cannot trust {file}: {exc}") from exc
     except OSError as exc:
         raise AuditError(f"cannot read {file}: {(exc.strerror or str(exc)).lower()}. Correct it.") from exc
+    try:
+        entries: Any = decode_toml(data).get("key", [])
+        return TrustedKeys(tuple(_trusted_key(entry, file) for entry in entries))
     except (ValueError, TypeError, AttributeError) as exc:
         raise AuditError(f"cannot read {file}: {exc}. Correct it.") from exc
 

@@ -19,7 +19,14 @@ from loom_runner.cli_base import (
     write_rows,
 )
 
-from loom_ops._cli.options import config_option, db_option, load_settings, note_option, pasteable, run_option
+from loom_ops._cli.options import (
+    config_option,
+    db_option,
+    load_settings,
+    note_option,
+    pasteable,
+    run_option,
+)
 from loom_ops._errors import LOOM_OPS, LoomOpsError
 
 if TYPE_CHECKING:

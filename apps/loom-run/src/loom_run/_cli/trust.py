@@ -29,29 +29,42 @@ def trust(*, folder: Path, test_command: str | None, yes: bool) -> int:
 
 
 def _trust(folder: Path, test_command: str | None, *, yes: bool) -> int:
+    import hashlib
     import shlex
 
     from flow_xray.terminal import visible_line
     from loom_agents import Workspace
     from loom_agents.trust import WorkspaceTrust
+    from loom_runner.errors import NotOwnFile
+    from loom_runner.own_files import read_own_file
 
-    from loom_run._config.mcp_servers import MCP_FILE
+    from loom_run._config.mcp_servers import MCP_FILE, mcp_digest
     from loom_run._config.settings import PROJECT_FILE, load_settings
-    from loom_run._config.trust import trust_file, trusted_files
+    from loom_run._config.trust import trusted_files
 
     command = test_command or load_settings(folder).test_command
     workspace = Workspace.at(folder)
     pin = WorkspaceTrust(workspace, trusted_files(), tuple(shlex.split(command)) if command else None)
     steering = pin.steering()
-    files = [workspace.root / name for name in (PROJECT_FILE, MCP_FILE) if (workspace.root / name).is_file()]
+    files = {}
+    for file in (workspace.root / PROJECT_FILE, workspace.root / MCP_FILE):
+        if file.is_file():
+            try:
+                files[file] = read_own_file(file)
+            except NotOwnFile as exc:
+                raise LoomRunError(f"cannot trust {workspace.root}: {exc}") from exc
     write_line(visible_line(f"run_tests runs: {' '.join(steering.command)}"))
     for name, digest in steering.files:
         write_line(visible_line(f"  {digest[:12]}  {name}"))
-    for file in files:
+    for file, content in files.items():
         write_line(visible_line(f"{file.name} sets what loom-run does and starts:"))
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in content.decode(errors="replace").splitlines():
             write_line(visible_line(f"  | {line}"))
-    if pin.objection() is None and all(trust_file(file, ask=True) for file in files):
+    digests = {
+        file: mcp_digest(file, content) if file.name == MCP_FILE else hashlib.sha256(content).hexdigest()
+        for file, content in files.items()
+    }
+    if pin.objection() is None and all(trusted_files().trusts(*pinned) for pinned in digests.items()):
         write_error(f"{visible_line(str(workspace.root))} is trusted")
         return ExitCode.DONE
     if not yes and not (sys.stdin is not None and sys.stdin.isatty()):
@@ -61,8 +74,7 @@ def _trust(folder: Path, test_command: str | None, *, yes: bool) -> int:
         )
     if not yes and not click.confirm(f"Trust {visible_line(str(workspace.root))}?", default=False, err=True):
         return ExitCode.FAILED
-    pin.trust()
-    for file in files:
-        trust_file(file)
+    pin.trust(steering)
+    trusted_files().trust_all(digests)
     write_error(f"{visible_line(str(workspace.root))} is trusted from now on")
     return ExitCode.DONE

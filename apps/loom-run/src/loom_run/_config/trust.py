@@ -2,7 +2,6 @@
 can be asked.
 """
 
-import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from loom_run._errors import LoomRunError
 if TYPE_CHECKING:
     from loom_agents.trust import TrustedFiles
 
-__all__ = ["TrustPrompt", "trust_file", "trusted_files"]
+__all__ = ["TrustPrompt", "trusted_files"]
 
 _MAX_SHOWN_LINES = 40
 
@@ -29,14 +28,6 @@ def trusted_files() -> "TrustedFiles":
     from loom_agents.trust import TrustedFiles
 
     return TrustedFiles(user_folder() / "trust.json")
-
-
-def trust_file(file: Path, *, ask: bool = False) -> bool:
-    """Trust a file as it is; with `ask`, only report whether it is trusted."""
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    if not ask:
-        trusted_files().trust(file, digest)
-    return trusted_files().trusts(file, digest)
 
 
 @dataclass(frozen=True, slots=True)

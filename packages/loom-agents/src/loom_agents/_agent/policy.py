@@ -19,7 +19,8 @@ and one that its server has changed (`changed`) needs approval whatever allows i
 
 A *rule* decides about some calls: `allow`, `ask` or `deny`, then `tool` or `tool(pattern)`; both
 may have wildcards. Rules take precedence over the mode. If several match, `deny` overrides `ask`,
-and `ask` overrides `allow`. The pattern is
+and `ask` overrides `allow`. No rule allows `run_tests` in the mode `read-only`, or while the
+workspace is not trusted. The pattern is
 
 * for tools with a path: a glob as in `list_files` (`src/**`). It is compared with the path as
   written and with all links resolved; `allow` must match both, `deny` and `ask` one of them. A
@@ -150,9 +151,20 @@ class Policy:
             if not rules:
                 continue
             matching = next((rule for rule in rules if self._matches(rule, tool, arguments)), None)
-            if matching is not None and not (how == "allow" and tool in self.changed):
+            if matching is not None and not (how == "allow" and self._is_beyond_rules(tool)):
                 return Verdict(matching.how, f"the rule {how} {matching}")
         return self._by_mode(tool, arguments, read_only=read_only, marked=marked)
+
+    def _is_beyond_rules(self, tool: str) -> bool:
+        """Report whether no rule may allow a tool.
+
+        A rule says which calls the user does not want to be asked about. It is no trust in a
+        repository that the user has not looked at, or in a tool that has changed since.
+        """
+        if tool in self.changed:
+            return True
+        is_execution = tool in TRUSTED_TOOLS and tool not in self.remote
+        return is_execution and (self.mode == "read-only" or (self.trust is not None and self.trust() is not None))
 
     def _by_mode(self, tool: str, arguments: Mapping[str, Any], *, read_only: bool, marked: bool) -> Verdict:
         reason = f"mode {self.mode}"

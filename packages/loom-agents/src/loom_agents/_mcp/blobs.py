@@ -33,7 +33,7 @@ class BlobFolder:
         digest = hashlib.sha256(data).hexdigest()
         path = self.folder / f"{digest}{mimetypes.guess_extension(mime_type) or '.bin'}"
         if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self.folder, prefix=".new-")
             try:
                 with os.fdopen(handle, "wb") as out:

@@ -15,10 +15,12 @@ from loom_agents._models.messages import storable
 if TYPE_CHECKING:
     from mcp_types import CallToolResult
 
-__all__ = ["MAX_TEXT", "Blobs", "error_text", "payload_of"]
+__all__ = ["MAX_TEXT", "Blobs", "error_text", "payload_of", "shortened"]
 
 MAX_TEXT: Final = 60_000
 """The most characters of one result that go to the model; the full text is stored as a blob."""
+
+_MAX_REASON: Final = 4000
 
 
 class Blobs(Protocol):
@@ -42,7 +44,12 @@ def payload_of(result: "CallToolResult", blobs: Blobs) -> Any:
 def error_text(result: "CallToolResult") -> str:
     """Return the server's error text of a call that failed."""
     texts = [block.text for block in result.content if block.type == "text"]
-    return storable("\n".join(texts).strip())[:4000] or "the server gave no reason"
+    return shortened("\n".join(texts).strip()) or "the server gave no reason"
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of what a server says when it cannot do something."""
+    return storable(text[:_MAX_REASON])
 
 
 def _split(content: Iterable[Any], blobs: Blobs) -> tuple[list[str], list[dict[str, Any]]]:

@@ -32,7 +32,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from loom_runner import OutcomeUnknown, ToolFailed
 
+from loom_agents._mcp.bounded_schemas import check_results
 from loom_agents._mcp.config import McpServerConfig
+from loom_agents._mcp.results import shortened
 from loom_agents._mcp.stderr_tail import StderrTail
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["McpServer", "OnProgress", "ServerState"]
 
 ServerState: TypeAlias = Literal["starting", "ready", "waiting", "failed", "stopped"]
+
+_NO_LOG: Final = logging.NullHandler()
 
 
 class OnProgress(Protocol):
@@ -160,10 +164,14 @@ class McpServer:
                     problem = f"did not answer within {self.config.timeout_s:g} s"
                     raise self._interruption(tool, problem, "timeout", is_repeatable) from exc
                 if exc.code != CONNECTION_CLOSED:
-                    raise ToolFailed(f"the MCP server refused: {exc.message}", error_category="refused") from exc
+                    reason = shortened(exc.message)
+                    raise ToolFailed(f"the MCP server refused: {reason}", error_category="refused") from exc
                 connection.end("it closed the connection")
             except RuntimeError as exc:  # of the SDK: the result does not match the tool's output schema
-                raise ToolFailed(f"the MCP server sent an invalid result: {exc}", error_category="bad_result") from exc
+                reason = shortened(str(exc))
+                raise ToolFailed(
+                    f"the MCP server sent an invalid result: {reason}", error_category="bad_result"
+                ) from exc
             if is_last:
                 break
             await self._next_connection(connection)
@@ -316,6 +324,7 @@ class McpServer:
         from mcp.client.streamable_http import streamable_http_client
 
         config = self.config
+        logging.getLogger("mcp").addHandler(_NO_LOG)  # of text from the server, with tracebacks, to the terminal
         async with AsyncExitStack() as stack:
             if config.transport == "stdio":
                 stderr = await stack.enter_async_context(self.stderr.capture())
@@ -329,6 +338,7 @@ class McpServer:
                 http = httpx2.AsyncClient(headers=dict(config.headers), timeout=timeout)
                 transport = streamable_http_client(config.url, http_client=await stack.enter_async_context(http))
             client = await stack.enter_async_context(Client(transport, elicitation_callback=_decline, cache=None))
+            check_results(client.session)
             if stderr is not None:
                 stderr.close()  # the server has the only copy now, so its exit ends the stream
             yield client

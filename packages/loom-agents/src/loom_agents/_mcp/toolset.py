@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from loom_runner import Tool, ToolFailed, ToolRegistry, current_run
 
+from loom_agents._errors import TooManyStepsError
+from loom_agents._mcp.bounded_schemas import BoundedSchema
 from loom_agents._mcp.config import McpConfig
-from loom_agents._mcp.results import Blobs, error_text, payload_of
+from loom_agents._mcp.results import Blobs, error_text, payload_of, shortened
 from loom_agents._mcp.server import McpServer
 from loom_agents._mcp.tool_names import ServerTool, model_names
 from loom_agents._models.messages import storable
@@ -27,7 +29,6 @@ from loom_agents._tools.input_requests import INPUT_ARGUMENT, question_payload
 from loom_agents._workspace.trusted_files import TrustedFiles
 
 if TYPE_CHECKING:
-    from jsonschema.protocols import Validator
     from mcp_types import InputRequiredResult
     from mcp_types import Tool as McpTool
 
@@ -50,7 +51,7 @@ class OfferedTool:
 
     server: McpServer
     offer: "McpTool"
-    validator: "Validator"
+    validator: BoundedSchema
 
     @property
     def key(self) -> ServerTool:
@@ -98,11 +99,15 @@ class OfferedTool:
         )
 
     def _check(self, name: str, arguments: Mapping[str, Any]) -> None:
-        from jsonschema.exceptions import best_match
         from referencing.exceptions import Unresolvable
 
         try:
-            mismatch = best_match(self.validator.iter_errors(arguments))
+            mismatch = self.validator.mismatch(arguments)
+        except TooManyStepsError as exc:
+            raise ToolFailed(
+                f"cannot call {name}: its arguments cannot be checked, because the server's schema is too large.",
+                error_category="invalid_arguments",
+            ) from exc
         except Unresolvable as exc:
             raise ToolFailed(
                 f"cannot call {name}: the server's schema refers to {exc.ref!r}, which is not in it.",
@@ -239,28 +244,27 @@ class McpServers:
 
     def _usable(self, server: McpServer) -> list[OfferedTool]:
         """Return the valid tools; for an invalid one, a provider would reject the whole request."""
-        from jsonschema import Draft202012Validator
         from jsonschema.exceptions import SchemaError
-        from jsonschema.validators import validator_for
-        from referencing import Registry
 
         usable: dict[str, OfferedTool] = {}
         for offer in server.tools:
             if not server.config.uses(offer.name):
                 continue
             where = f"cannot use tool {storable(offer.name)!r} of MCP server {server.config.name!r}:"
-            kind = validator_for(offer.input_schema, default=Draft202012Validator)
             try:
-                kind.check_schema(offer.input_schema)
+                schema = BoundedSchema(offer.input_schema)
             except SchemaError as exc:
                 self.problems.append(f"{where} its schema is not valid ({exc.message[:200]}).")
+                continue
+            except RecursionError:
+                self.problems.append(f"{where} its schema is nested too deeply.")
                 continue
             if offer.input_schema.get("type") != "object":
                 self.problems.append(f"{where} the type of its schema is not object.")
             elif offer.name in usable:
                 self.problems.append(f"{where} the server has two tools of this name.")
-            else:  # with an empty registry, a reference in a schema is never fetched
-                usable[offer.name] = OfferedTool(server, offer, kind(offer.input_schema, registry=Registry()))
+            else:
+                usable[offer.name] = OfferedTool(server, offer, schema)
         return list(usable.values())
 
 
@@ -279,7 +283,7 @@ def _questions(name: str, result: "InputRequiredResult") -> dict[str, dict[str, 
                 f"cannot finish {name}: the MCP server requests {request.method}, which is not supported.",
                 error_category="refused",
             )
-        message = storable(request.params.message)
+        message = shortened(request.params.message)
         if isinstance(request.params, ElicitRequestURLParams):
             questions[key] = {"message": message, "url": request.params.url}
         else:

@@ -42,6 +42,7 @@ class Ended:
         duration_ms: How long it ran.
         launcher_killed: Whether the command killed the process that started it, so that its exit
             code is not known (-9).
+        errors: Standard error, shortened as `output` is, when it was asked for apart.
     """
 
     exit_code: int | None
@@ -51,6 +52,7 @@ class Ended:
     timed_out: bool
     duration_ms: int
     launcher_killed: bool = False
+    errors: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ async def run_process(
     limits: Limits | None = None,
     grace_s: float = 0.0,
     network: bool = True,
+    errors_apart: bool = False,
 ) -> Ended:
     """Run a command to its end, its timeout, or the cancellation of this task.
 
@@ -113,11 +116,12 @@ async def run_process(
         grace_s: Seconds at the timeout between SIGTERM and SIGKILL; 0 sends no SIGTERM.
         network: Whether the command may use the network. False leaves it its own loopback, where
             the platform can do that (see `can_leave_network`).
+        errors_apart: Keep standard error in `Ended.errors` and not in the output.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     started = time.monotonic()
-    capture = _Capture(max_output_bytes)
+    capture, errors = _Capture(max_output_bytes), _Capture(max_output_bytes)
     code = None
     with ours:
         with theirs, tempfile.TemporaryFile() as stdin_file:
@@ -130,13 +134,15 @@ async def run_process(
                 (*starter, *command),
                 stdin=stdin_file,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.PIPE if errors_apart else subprocess.STDOUT,
                 cwd=folder,
                 env={**_environment(passed_on), **(environment or {})},
                 start_new_session=True,
                 pass_fds=(theirs.fileno(),),
             )
-        draining = asyncio.create_task(capture.drain(process.stdout))
+        draining = {asyncio.create_task(capture.drain(process.stdout))}
+        if errors_apart:
+            draining.add(asyncio.create_task(errors.drain(process.stderr)))
         try:
             async with asyncio.timeout(timeout_s):
                 code = await _exit_code(ours)
@@ -156,8 +162,9 @@ async def run_process(
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             # A process that left the group may still hold the pipe; its output is not waited for.
-            await asyncio.wait({draining}, timeout=_LAST_OUTPUT_S)
-            draining.cancel()
+            await asyncio.wait(draining, timeout=_LAST_OUTPUT_S)
+            for task in draining:
+                task.cancel()
     duration_ms = round((time.monotonic() - started) * 1000)
     is_lost = code == _LOST
     return Ended(
@@ -168,6 +175,7 @@ async def run_process(
         code is None,
         duration_ms,
         is_lost,
+        errors.output(),
     )
 
 

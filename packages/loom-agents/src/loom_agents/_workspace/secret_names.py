@@ -1,10 +1,10 @@
 """The names of files that hold secrets by convention.
 
-Names are compared after Unicode folding and without trailing dots and spaces, because some file
-systems treat `.ENV` or `.env.` as `.env`; and without what a backup adds (`~`, `.bak`, `.old`). The
-rules are few and mostly about words: `secret`, `credential`, `token` and `password` in the name of
-a file that is not source code or prose, and the places where programs keep what they log in with. A
-secret in a file with an ordinary name is not recognised.
+Names are compared after Unicode folding, without invisible characters, trailing dots and spaces,
+because some file systems treat `.ENV` or `.env.` as `.env`; and without what a backup adds (`~`,
+`.bak`, `.old`). The rules are few and mostly about words: `secret`, `credential`, `token` and
+`password` in the name of a file that is not source code or prose, and the places where programs
+keep what they log in with. A secret in a file with an ordinary name is not recognised.
 """
 
 import re
@@ -22,6 +22,10 @@ _WORDS: Final = re.compile(
     r"(?:^|[^a-z])(?:secrets?|credentials?|passwords?|passwd|vault[._-]?pass(?:word)?|ansible-vault)(?![a-z])"
     r"|service[._-]?account|adminsdk|^(?:access|auth|oauth|api|vault|gcp|refresh|id)?[._-]?tokens?(?:\.\w+)?$"
     r"|^auth\.json$|^(?:gcp|api|deploy|private|master|ssh)[._-]?keys?(?:\.(?:json|txt))?$|^authkey_"
+)
+# Characters that HFS+ leaves out when it compares names, and those that are as invisible.
+_IGNORED: Final = re.compile(
+    "[\\u00ad\\u034f\\u061c\\u180e\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u206f\\ufe00-\\ufe0f\\ufeff]"
 )
 _BACKUP: Final = re.compile(r"(?:~|\.(?:bak|old|orig|save|backup|copy|swp|swo)|\.\d)$")
 
@@ -54,7 +58,7 @@ _HARMLESS: Final = re.compile("|".join(map(translate, HARMLESS_NAMES)))
 
 def is_secret(parts: tuple[str, ...]) -> bool:
     """Report whether a relative path names a secret file or is in a folder of secrets."""
-    folded = [_folded(part) for part in parts]
+    folded = [folded_name(part) for part in parts]
     whole = f"/{'/'.join(folded)}/"
     return any(f"/{folder}/" in whole for folder in SECRET_FOLDERS) or any(
         _is_secret_name(part, is_folder=number < len(folded) - 1) for number, part in enumerate(folded)
@@ -73,5 +77,7 @@ def _is_secret_name(name: str, *, is_folder: bool) -> bool:
     return _WORDS.search(plain) is not None and _TEXTS.fullmatch(plain) is None
 
 
-def _folded(part: str) -> str:
-    return unicodedata.normalize("NFKC", part).casefold().rstrip(". ")
+def folded_name(part: str) -> str:
+    """Return a name as the file systems that distinguish least compare it."""
+    plain = part if part.isascii() else _IGNORED.sub("", unicodedata.normalize("NFKC", part))
+    return plain.casefold().rstrip(". ")

@@ -9,6 +9,7 @@ test command names) and not to the tests themselves, so that an edited source fi
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -76,6 +77,8 @@ class WorkspaceTrust:
     def objection(self) -> str | None:
         """Say why the tests may not run without asking; None when the user trusts the workspace."""
         steering = self.steering()
+        if len(steering.files) > _MAX_FILES:
+            return f"more than {_MAX_FILES} files steer its tests, too many to compare"
         if self.store.trusts(self.workspace.root, steering.digest):
             return None
         changed = " since it was changed" if self.store.knows(self.workspace.root) else ""
@@ -84,9 +87,9 @@ class WorkspaceTrust:
             " (`loom-run trust` trusts it)"
         )
 
-    def trust(self) -> None:
-        """Store that the user trusts the workspace as it is."""
-        self.store.trust(self.workspace.root, self.steering().digest)
+    def trust(self, steering: TestSteering | None = None) -> None:
+        """Store that the user trusts the workspace as it is, or as it was when it was shown."""
+        self.store.trust(self.workspace.root, (steering or self.steering()).digest)
 
 
 def _files(root: Path, command: Sequence[str]) -> dict[str, str]:
@@ -122,7 +125,7 @@ def _hash(path: Path) -> str:
         facts = real.stat()
         if facts.st_size > _MAX_BYTES:
             return hashlib.sha256(f"{real} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()
-        content = real.read_bytes()
+        content = real.read_bytes() if stat.S_ISREG(facts.st_mode) else b"not a file"  # as /dev/zero, or a pipe
     except OSError:
         content = b""
     where = os.fsencode(real) if path.is_symlink() else b""

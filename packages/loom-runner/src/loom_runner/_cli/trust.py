@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -76,12 +77,15 @@ def allow_database(db: str, *, writes: bool, only_product_runs: bool = False) ->
 
 
 def may_write_database(db: str) -> bool:
-    """Return whether a command of this user may write to a database, for one that need not."""
+    """Return whether a command that need not write may: nobody else made the database, and the
+    system permits it.
+    """
     try:
         allow_database(db, writes=True)
     except StoreForeign:
         return False
-    return True
+    file = Path(sqlite_path(db))
+    return os.access(file.parent, os.W_OK) and (os.access(file, os.W_OK) or not file.exists())
 
 
 def remember_database(store: SQLiteStore) -> None:

@@ -175,5 +175,5 @@ def branch_of(run_id: str) -> str:
 
 
 def _failed(verb: str, ended: Ended) -> ToolError:
-    output = " ".join(ended.output.decode("utf-8", "replace").split())[:300]
+    output = " ".join(ended.errors.decode("utf-8", "replace").split())[:300]
     return ToolError(f"cannot commit: git {verb} failed: {output or f'exit code {ended.exit_code}'}")

@@ -15,7 +15,12 @@ show files from outside the workspace:
   working tree, whatever `core.worktree` says;
 * a `.git` that leads elsewhere must be named by what is there, as in a linked working tree or a
   submodule; `commondir` may only name the repository that the linked working tree is stored in;
+* no link in a repository, to where git reads or writes, leads out of it: not for a branch, a log, a
+  list of attributes;
 * a folder that is itself laid out as a bare repository is refused.
+
+Only what git writes to standard output is shown. Its warnings quote files that it could not read,
+and a repository can name any file of the user as its list of attributes.
 
 The settings of the user are read, for the name in commits and `safe.directory`. Git itself refuses
 a repository that another user owns.
@@ -31,6 +36,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import read_plain_file
 
 from loom_agents._errors import ToolError
 from loom_agents._process.run import Ended, run_process
@@ -78,7 +86,12 @@ _PROGRAMS: Final = re.compile(
     r"|remote\..*\.(?:vcs|uploadpack|receivepack)|uploadpack\.packobjectshook",
     re.DOTALL,
 )
+_READ: Final = ("refs", "logs", "info", "objects", "reftable")
+_UNUSED: Final = ("hooks", "lfs", "annex", "modules", "rr-cache", "description")
+_MAX_FILES: Final = 100_000
 _FILTER: Final = re.compile(r"filter\.(.*)\.(?:clean|smudge|process)", re.DOTALL)
+# The files that a repository names and git reads, those of which it quotes or waits for.
+_FILES: Final = ("core.attributesfile", "core.excludesfile", "diff.orderfile", "mailmap.file")
 _REQUIRED: Final = re.compile(r"filter\..*\.required", re.DOTALL)
 
 
@@ -125,16 +138,19 @@ class Repository:
             "GIT_CEILING_DIRECTORIES": str(top.parent),
         }
         repository = cls(folder, top, {**basis, **_as_variables(_SETTINGS)}, program)
-        ended = await repository.run("config", "--list", "-z", "--name-only", max_output_bytes=_MAX_NAMES_BYTES)
+        listing = ("config", "--list", "-z", "--name-only", "--show-scope")
+        ended = await repository.run(*listing, max_output_bytes=_MAX_NAMES_BYTES)
         if ended.exit_code != 0 or ended.is_truncated:
             raise ToolError(f"cannot {purpose}: {failure('the settings of git cannot be read', ended)}")
-        names = set(ended.output.decode("utf-8", "surrogateescape").split("\0"))
+        words = ended.output.decode("utf-8", "surrogateescape").split("\0")
+        names, own = set(words[1::2]), set(zip(words[::2], words[1::2], strict=False))
+        files = {name: os.devnull for name in _FILES if {("local", name), ("worktree", name)} & own}
         programs = {name: "" for name in names if _PROGRAMS.fullmatch(name)}
         programs |= {name: "false" for name in names if _REQUIRED.fullmatch(name)}
         if len(programs) > _MAX_OVERRIDES:
             raise ToolError(f"cannot {purpose}: the repository configures {len(programs)} programs.")
         filters = frozenset(found[1] for name in names if (found := _FILTER.fullmatch(name)))
-        return cls(folder, top, {**basis, **_as_variables(programs | _SETTINGS)}, program, filters)
+        return cls(folder, top, {**basis, **_as_variables(programs | files | _SETTINGS)}, program, filters)
 
     async def run(
         self,
@@ -152,12 +168,13 @@ class Repository:
             max_output_bytes=max_output_bytes,
             environment={**self.environment, **(environment or {})},
             stdin=stdin,
+            errors_apart=True,
         )
 
 
 def failure(what: str, ended: Ended) -> str:
     """Say why git failed."""
-    output = ended.output.decode("utf-8", "replace")
+    output = ended.errors.decode("utf-8", "replace")
     if "dubious ownership" in output:
         return "the repository belongs to another user, and git refuses it. Tell the user (git: safe.directory)."
     if "not a git repository" in output:
@@ -214,11 +231,10 @@ def _problem_of(top: Path, link: Path) -> str:
                 return f"its commondir names {common}, which is another repository."
         elif directory != top / ".git" and not linked_by and not _names_working_tree(directory, top):
             return f"its .git leads to {directory}, which is the repository of another folder."
-        for name in ("HEAD", "config", "index", "objects", "packed-refs", "refs", "refs/heads"):
-            for home in {directory, common}:
-                if not Path(os.path.realpath(home / name)).is_relative_to(common):
-                    return f"{home / name} is a link to another repository."
-    except (OSError, ValueError) as exc:
+        for home in {directory, common}:
+            if problem := _link_out_of(home, common):
+                return problem
+    except (OSError, ValueError, NotOwnFile) as exc:
         return f"its .git cannot be read: {exc}."
     return ""
 
@@ -231,6 +247,27 @@ def _names_working_tree(directory: Path, top: Path) -> bool:
     return found is not None and Path(os.path.realpath(directory / found[1])) == top
 
 
+def _link_out_of(home: Path, common: Path) -> str:
+    """Say which link in a repository leads out of it, among those that git follows here."""
+    seen = 0
+    for folder, folders, names in os.walk(home):
+        for name in (*folders, *names):
+            path = Path(folder, name)
+            if name not in _UNUSED and path.is_symlink() and not _is_below(path, common):
+                return f"{path} is a link to another repository or folder."
+        if folder == str(home):
+            folders[:] = [name for name in folders if name in _READ]
+        elif folder == str(home / "objects"):
+            folders[:] = [name for name in folders if name in ("info", "pack")]
+        seen += len(names)
+        if seen > _MAX_FILES:
+            return f"{home} has more than {_MAX_FILES} files beside its objects. Tell the user (git pack-refs --all)."
+    return ""
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(folder)
+
+
 def _text_of(file: Path) -> str:
-    with file.open("rb") as opened:
-        return opened.read(1_000_000).decode("utf-8", "surrogateescape")
+    return read_plain_file(file, max_bytes=10_000_000).decode("utf-8", "surrogateescape")
