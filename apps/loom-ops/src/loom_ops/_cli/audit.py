@@ -60,7 +60,8 @@ def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db
         heads = (_signing().verified_head(signed, public_key),)
     site = load_settings(config)
     read_only = must_only_read(db)
-    with LOOM_OPS.open_database(db, read_only=read_only) as store, open_trail(db, read_only=read_only) as trail:
+    LOOM_OPS.require_database(db)
+    with open_trail(db, read_only=read_only) as trail, LOOM_OPS.open_database(db, read_only=read_only) as store:
         found = verify_trail(trail, Runs(store), *heads, check_decisions=functools.partial(unsigned_decisions, site))
     for text in found.findings[:MAX_FINDINGS]:
         write_line(text)

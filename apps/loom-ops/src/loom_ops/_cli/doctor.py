@@ -85,7 +85,7 @@ def _own_key(site: Site) -> tuple[bool, str]:
 def _audit(site: Site, db: str) -> tuple[str, bool, str]:
     read_only = must_only_read(db)
     check = functools.partial(unsigned_decisions, site)
-    with LOOM_OPS.open_database(db, read_only=read_only) as store, open_trail(db, read_only=read_only) as trail:
+    with open_trail(db, read_only=read_only) as trail, LOOM_OPS.open_database(db, read_only=read_only) as store:
         found = verify_trail(trail, Runs(store), check_decisions=check)
     if not found.findings:
         return "audit", True, "the trail is as the rows say"
