@@ -92,7 +92,7 @@ def test_an_invalid_variable_is_named(project: Path, user: Path, variable: str) 
 
 def test_a_folder_in_place_of_a_file_is_reported_in_one_line(project: Path, user: Path) -> None:
     (project / "loom.toml").mkdir()
-    with pytest.raises(LoomRunError, match="is not a plain file"):
+    with pytest.raises(LoomRunError, match="is a directory"):
         load_settings(environment={})
 
 

@@ -64,7 +64,7 @@ def load_rules(file: Path, *, environment: Mapping[str, str] | None = None) -> R
     """
     environment = os.environ if environment is None else environment
     if environment.get(ALLOW_VARIABLE) != "1":
-        raise RulesError(f"cannot start commands: they are off. Set {ALLOW_VARIABLE}=1 to allow those of {file}.")
+        raise RulesError(f"commands are off. Set {ALLOW_VARIABLE}=1, and write allow rules to {file}.")
     try:
         content = read_own_file(file)
     except NotOwnFile as exc:
