@@ -32,6 +32,7 @@ command = [sys.executable, "-c", "import os; os.environ['FLOW_XRAY_PARENT']"]
     "flow_xray.asgi": "def app(scope, receive, send): ...",
     "flow_xray.otel": "from opentelemetry.sdk.trace import SpanLimits, TracerProvider",
     "flow_xray.pytest_plugin": "from flow_xray import trace\n@trace\ndef agent(question): return question",
+    "flow_xray.terminal.VisibleStream": "from flow_xray.terminal import VisibleStream",
     "loom": """
 from dataclasses import dataclass
 @dataclass

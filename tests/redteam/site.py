@@ -72,7 +72,8 @@ def loom(
     """Run `python -m module` in a folder, with a home of its own."""
     home = folder.parent / f"{folder.name}-home"
     home.mkdir(exist_ok=True)
-    set_here = {"HOME": str(home), "LOOM_OPS_ALLOW_SHELL": "1", **(environment or {})}
+    folders = {"XDG_STATE_HOME": str(home / ".local/state"), "XDG_CONFIG_HOME": str(home / ".config")}
+    set_here = {"HOME": str(home), **folders, "LOOM_OPS_ALLOW_SHELL": "1", **(environment or {})}
     return subprocess.run(
         [sys.executable, "-m", module, *words],
         cwd=folder,

@@ -45,6 +45,12 @@ def test_without_a_file_the_defaults_apply(tmp_path: Path) -> None:
         ("[groups]\na = [1]", "not a list of names"),
         ("[notify]\nslack = 'x'", "'notify.slack' is not known"),
         ("[telegram]\nchat = true", "telegram.chat is not a whole number"),
+        ("[telegram.people]\n1 = ['a']", "telegram.people.1 is not a name"),
+        ("[groups]\na = ['bob', 'Bob']", "'Bob' and 'bob' look alike"),
+        ("[groups]\na = ['bob']\n[telegram.people]\n1 = 'BOB'", "look alike"),
+        ("[groups]\na = ['bob']\nb = ['bo\u200bb']", "not seen"),
+        ("[groups]\na = ['bob ']", "not seen"),
+        ("[groups]\na = ['jos\u00e9']\n[people.\"jose\u0301\"]\nos = ['j']", "look alike"),
         ("a = ", "Correct the line"),
     ],
 )

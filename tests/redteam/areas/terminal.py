@@ -88,7 +88,7 @@ def _site() -> Path:
     (folder / "evil.json").write_text(json.dumps(mocks))
     main = "loom_ops.__main__"
     shown_on_terminal(folder, main, "supervise", f"fixit {EVIL}", "--runbook", "fix", "--run-id", "x", "--mock-llm")
-    shown_on_terminal(folder, main, "approve", "-r", "x", "--note", EVIL + SPOOF)
+    shown_on_terminal(folder, main, "approve", "-r", "x", "--note", EVIL + SPOOF, typed="y\n")
     return folder
 
 

@@ -32,9 +32,11 @@ them, never written down. Relative paths start from the folder of the file.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from flow_xray.terminal import visible_line
 from loom_runner.errors import NotOwnFile
 from loom_runner.own_files import decode_toml, read_own_file
 
@@ -183,7 +185,11 @@ def _sign(data: Mapping[str, Any], path: Path) -> str:
 def _people(data: Mapping[str, Any], path: Path) -> dict[str, tuple[str, ...]]:
     """Return the identities of each person; one of two people is an error."""
     people: dict[str, tuple[str, ...]] = {}
-    owners = {f"telegram:{number}": name for number, name in data.get("telegram", {}).get("people", {}).items()}
+    owners: dict[str, str] = {}
+    for number, name in data.get("telegram", {}).get("people", {}).items():
+        if not isinstance(name, str) or not name:
+            raise LoomOpsError(f'cannot read {path}: telegram.people.{number} is not a name. Write {number} = "alice".')
+        owners[f"telegram:{number}"] = name
     for name, faces in data.get("people", {}).items():
         found: list[str] = []
         for face, listed in faces.items():
@@ -200,7 +206,26 @@ def _people(data: Mapping[str, Any], path: Path) -> dict[str, tuple[str, ...]]:
                     f"cannot read {path}: {identity} is {owners[identity]} and {name}. Give it to one person."
                 )
         people[name] = tuple(found)
+    _check_alike(
+        {*people, *owners.values(), *(name for group in data.get("groups", {}).values() for name in group)}, path
+    )
     return people
+
+
+def _check_alike(names: set[str], path: Path) -> None:
+    """Refuse two spellings of one name, which would count as two people; and a name with characters
+    that are not seen.
+    """
+    spelled: dict[str, str] = {}
+    for name in sorted(names):
+        if visible_line(name) != name or name.strip() != name:
+            raise LoomOpsError(f"cannot read {path}: the name {name!a} has characters that are not seen. Remove them.")
+        plain = unicodedata.normalize("NFKC", name).casefold()
+        if spelled.setdefault(plain, name) != name:
+            raise LoomOpsError(
+                f"cannot read {path}: {spelled[plain]!a} and {name!a} look alike, and would count as two people. "
+                "Write the name in one way."
+            )
 
 
 def _served_runbooks(data: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:

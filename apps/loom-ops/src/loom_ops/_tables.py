@@ -29,6 +29,7 @@ class Tables:
         migrations: All migrations, the oldest first; see `loom_runner.store.open_side_tables`.
         error: The class that errors of the store are translated to.
         hint: A further sentence for their messages.
+        read_only: Write nothing, also no migration; the tables may be missing.
 
     Raises:
         LoomOpsError: The database cannot be opened, as `error`.
@@ -46,12 +47,13 @@ class Tables:
         *,
         error: type[LoomOpsError] = LoomOpsError,
         hint: str = "",
+        read_only: bool = False,
     ) -> None:
         self._description = f"{content} in {address}"
         self._error = error
         self._hint = hint
         with self._errors("open"):
-            self._tables = open_side_tables(address, name, migrations)
+            self._tables = open_side_tables(address, name, migrations, read_only=read_only)
 
     def close(self) -> None:
         """Close the database. Closing twice is harmless."""

@@ -18,7 +18,6 @@ from loom_ops._site import Site
 from loom_runner import (
     AgentRunner,
     Ask,
-    Authority,
     Complete,
     LocalEngine,
     RunContext,
@@ -26,6 +25,7 @@ from loom_runner import (
     SQLiteStore,
     ToolRegistry,
 )
+from loom_runner.authority import Authority
 from loom_runner.cli_base import ExitCode
 
 ALICE = Person("alice", "os:alice@here", "cli")

@@ -80,8 +80,12 @@ def test_another_rule_or_environment_has_another_hash(context: ExecutionContext)
     first = decide(context, "run_command", **STEP).policy
     other = decide(context, "run_command", **{**STEP, "environment": {"A": "1"}}).policy
     assert first["environment"] != other["environment"] and first["rule"] == other["rule"]
-    rules = parse_rules("allow: [{argv: [rollback, api], env: [HOME]}]", "ops.rules.yaml")
+    rules = parse_rules("allow: [{argv: [rollback, api], env: [REGION]}]", "ops.rules.yaml")
     assert rule_hash(rules, ["rollback", "api"]) != first["rule"]
+    rules = parse_rules("allow: [{argv: [rollback, api], network: false}]", "ops.rules.yaml")
+    assert rule_hash(rules, ["rollback", "api"]) != first["rule"]
+    rules = parse_rules("allow: [{argv: [rollback, api], network: true}]", "ops.rules.yaml")
+    assert rule_hash(rules, ["rollback", "api"]) == first["rule"]
     assert rule_hash(rules, ["other"]) is rule_hash(None, ["rollback", "api"]) is None
 
 
@@ -97,3 +101,5 @@ def test_a_command_that_cannot_be_allowed_is_denied_without_a_request(
     assert isinstance(denied, Deny) and "no rule in ops.rules.yaml allows exactly rollback web" in str(denied)
     off = decide(ExecutionContext(tmp_path, None, context.vault), "run_command", **STEP)
     assert isinstance(off, Deny) and "commands are off" in str(off)
+    off = decide(ExecutionContext(tmp_path, None, context.vault, why_off="others can write it"), "run_command", **STEP)
+    assert isinstance(off, Deny) and "others can write it" in str(off)

@@ -132,7 +132,17 @@ def test_a_private_key_is_not_taken_for_a_public_one(tmp_path: Path) -> None:
 
 def test_keys_that_others_can_write_are_not_trusted(tmp_path: Path, trusted: TrustedKeys) -> None:
     (tmp_path / "loom-ops.keys.toml").chmod(0o666)
-    with pytest.raises(AuditError, match="others can write it"):
+    with pytest.raises(AuditError, match="others can write the file"):
+        read_trusted_keys(tmp_path)
+
+
+def test_keys_behind_a_link_that_others_can_replace_are_not_trusted(tmp_path: Path, trusted: TrustedKeys) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    (tmp_path / "loom-ops.keys.toml").rename(folder / "keys.toml")
+    folder.chmod(0o777)
+    (tmp_path / "loom-ops.keys.toml").symlink_to(folder / "keys.toml")
+    with pytest.raises(AuditError, match="others can write"):
         read_trusted_keys(tmp_path)
 
 

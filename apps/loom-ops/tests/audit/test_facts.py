@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from loom_ops._audit.facts import audit_facts, update_audit_trail
 from loom_ops._audit.trail import open_trail
+from loom_ops._audit.verify import verify_trail
+from loom_ops._cli.timeline import timeline_lines
 from loom_runner import AgentRunner, Ask, Complete, LocalEngine, RunContext, Runs, SQLiteStore, ToolRegistry
 
 pytestmark = pytest.mark.interpreter
@@ -97,3 +99,42 @@ def test_every_decision_is_recorded_with_who_how_and_why(tmp_path: Path) -> None
     assert request["needed"] == 2 and request["group"] == "oncall" and request["argv"] == ARGV
     assert (first["how"], first["via"], first["note"]) == ("approve", "cli", "by bob") and second["note"] == "by carol"
     assert len({fact.source for fact in facts}) == len(facts)
+
+
+def test_each_decision_is_recorded_with_the_arguments_that_it_is_about(tmp_path: Path) -> None:
+    async def done() -> dict[str, Any]:
+        return {"ok": True, "text": "done", "exit_code": 0}
+
+    def decide(by: str, how: str, word: str = "") -> None:
+        arguments = {"id": "rollback", "argv": ["rollback-service", word]} if word else None
+        asyncio.run(runner.decide(run_id="x", number=1, how=how, by=by, via="cli", arguments=arguments))  # type: ignore[arg-type]  # one of three words
+        update_audit_trail(Runs(store), "x", tmp_path / "ops.sqlite")
+
+    policy = {"group": "oncall", "step": "rollback", "argv": ARGV}
+    with SQLiteStore(tmp_path / "ops.sqlite") as store, open_trail(tmp_path / "ops.sqlite") as trail:
+        runner = runner_of(store, done, gate=lambda call: Ask("it is slow", 60.0, 2, policy))
+        asyncio.run(start(runner))
+        decide("bob", "approve")
+        decide("carol", "edit", "web")
+        decide("dave", "approve")
+        decide("carol", "edit", "worker")
+        decide("dave", "approve")
+        decide("erin", "approve")
+        asyncio.run(runner.resume(run_id="x"))
+        lines = list(timeline_lines(Runs(store), "x"))
+        update_audit_trail(Runs(store), "x", tmp_path / "ops.sqlite")
+        entries = [(entry.kind, entry.actor, json.loads(entry.content)) for entry in trail.entries()]
+        assert not any("differs" in text for text in verify_trail(trail, Runs(store)).findings)
+    assert [(actor, content["argv"][1]) for kind, actor, content in entries if kind.startswith("approval.")] == [
+        ("executor", "api"),
+        ("bob", "api"),
+        ("carol", "web"),
+        ("dave", "web"),
+        ("carol", "worker"),
+        ("dave", "worker"),
+        ("erin", "worker"),
+        ("supervisor", "worker"),
+    ]
+    shown = [line.partition("  ")[2].partition("  ")[2] for line in lines]
+    assert "edited by carol (cli): rollback-service worker instead of rollback-service api" in shown
+    assert "approved by erin (cli): rollback-service worker" in shown

@@ -1,5 +1,6 @@
 """The command line as a user types it: real processes, in an empty folder."""
 
+import getpass
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import apsw
 import pytest
 from loom_ops._drill import Drill
 
@@ -71,7 +73,10 @@ def test_an_incident_in_an_empty_folder_from_start_to_audit(shell: Shell) -> Non
         assert text in first
     assert "approve: loom-ops approve --run-id inc-001 --db ops.sqlite" in first and shell.commands == []
     assert "wait for approval" not in shell.run("approvals", "--output", "text")
-    assert "approved" in shell.run("approve", "--run-id", "inc-001", "--db", "ops.sqlite", "--note", "saw the graph")
+    approved = shell.run("approve", "--run-id", "inc-001", "--db", "ops.sqlite", "--note", "saw the graph")
+    assert "approved" in approved
+    assert approved.rpartition("audit head ")[2].strip() in (shell.folder / "ops.sqlite.audit-heads").read_text()
+    assert "newer than the last head" not in shell.run("audit", "verify")
     assert "it waits for no approval" in shell.run("approve", "--run-id", "inc-001", code=2)
     assert shell.commands == []
     ended = shell.run("resume", "--run-id", "inc-001", "--db", "ops.sqlite", "--output", "text", "--trace", "t.html")
@@ -227,6 +232,23 @@ def test_doctor_reports_what_is_missing(shell: Shell) -> None:
     assert "ok   rules" in shell.run("doctor", LOOM_OPS_ALLOW_SHELL="1")
 
 
+def test_where_decisions_are_signed_doctor_and_keys_say_what_is_missing(shell: Shell) -> None:
+    pytest.importorskip("cryptography", reason="the extra loom-ops[crypt] is not installed")
+    (shell.folder / "ops.rules.yaml").write_text("allow: [{argv: [date]}]\n")
+    (shell.folder / "loom-ops.toml").write_text(
+        f'[approvals]\nsign = "required"\n[people.alice]\nos = ["{getpass.getuser()}"]\n'
+    )
+    more = {"LOOM_OPS_ALLOW_SHELL": "1", "XDG_CONFIG_HOME": str(shell.folder / "config")}
+    assert "NOT  keys       cannot sign: there is no key" in shell.run("doctor", code=1, **more)
+    trust = shell.run("keys", "new", **more).rpartition("loom-ops keys trust ")[2].split()
+    assert trust[0] == "alice"
+    assert f"loom-ops keys trust alice {trust[1]}" in shell.run("doctor", code=1, **more)
+    shell.run("keys", "trust", *trust, **more)
+    assert "ok   keys       decisions are signed; the site trusts your key as that of alice" in shell.run(
+        "doctor", **more
+    )
+
+
 def test_the_drill_command_serves_until_it_is_interrupted(shell: Shell) -> None:
     drill = subprocess.Popen(
         [sys.executable, "-m", "loom_ops", "drill"],
@@ -247,6 +269,17 @@ def test_every_command_takes_a_url_and_refuses_another_scheme(waiting: Shell) ->
         assert "no store supports the scheme 'postgresql+psycopg'" in printed and "secret" not in printed
         assert len(printed.splitlines()) == 1
     assert "File name too long" in waiting.run("runs", "--db", "x" * 300, code=8)
+
+
+def test_an_auditor_reads_a_database_that_another_user_made(waiting: Shell) -> None:
+    db = apsw.Connection(str(waiting.folder / "ops.sqlite"))
+    db.execute("UPDATE about SET value = '[99999, \"eve\"]' WHERE name = 'made_by'")
+    db.close()
+    auditor = {"XDG_STATE_HOME": str(waiting.folder / "none")}
+    for words in (("approvals",), ("audit", "verify"), ("runs",), ("explain", "--run-id", "inc-001")):
+        assert "note: ops.sqlite is only read: another user made it" in waiting.run(*words, **auditor)
+    refused = waiting.run("deny", "--run-id", "inc-001", code=8, **auditor)
+    assert "cannot write to ops.sqlite: another user made it" in refused
 
 
 def test_runs_of_others_in_the_database_are_shown_plainly_and_not_listed(shell):

@@ -20,6 +20,7 @@ from loom_ops._team import team as _team
 from loom_ops._team import verifier as _verifier
 from loom_ops.testing._incident import BEGIN, DATABASE, RUN_ID, drill_of, prepare
 from loom_runner import AgentRunner, LocalEngine, Runs, SQLiteStore, UsageError
+from loom_runner._model.clock import SystemClock
 from loom_runner.cli_base import run_command
 
 EXECUTOR = f"{RUN_ID}:sub:executor"
@@ -229,14 +230,17 @@ def test_the_requester_cannot_approve_when_another_person_must(cli: CommandLine)
     assert cli.resume(3)["status"] == "waiting" and cli.commands == []
 
 
-def expire(cli: CommandLine) -> None:
-    cli.change("UPDATE approvals SET expires_at = requested_at + 1 WHERE status IN ('pending', 'approved')")
-    cli.change("UPDATE runs SET ready_at = 1 WHERE ready_at IS NOT NULL")
+def expire(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an hour pass: the audit trail would name a row whose times were changed."""
+    now_us = SystemClock.now_us
+    monkeypatch.setattr(SystemClock, "now_us", lambda clock: now_us(clock) + 3_600_000_000)
 
 
-def test_an_expired_request_cannot_be_approved_and_counts_as_denied(cli: CommandLine) -> None:
+def test_an_expired_request_cannot_be_approved_and_counts_as_denied(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cli.start()
-    expire(cli)
+    expire(monkeypatch)
     assert "it waits for no approval" in cli.approve(code=2)
     assert "expired" in cli.run("approve", "-r", RUN_ID, "--number", "1", code=2)
     assert cli.resume(5)["result"]["outcome"] == "denied" and cli.commands == []
@@ -244,10 +248,12 @@ def test_an_expired_request_cannot_be_approved_and_counts_as_denied(cli: Command
     assert_ended(cli)
 
 
-def test_an_approval_that_expires_before_it_is_used_starts_nothing(cli: CommandLine) -> None:
+def test_an_approval_that_expires_before_it_is_used_starts_nothing(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cli.start()
     cli.approve()
-    expire(cli)
+    expire(monkeypatch)
     assert cli.resume(5)["result"]["outcome"] == "denied" and cli.commands == []
     assert_ended(cli)
 
@@ -261,7 +267,9 @@ reason: one more
 
 
 @pytest.mark.parametrize("how", ["expires", "is denied"])
-def test_a_step_that_is_not_approved_rolls_back_the_steps_before_it(cli: CommandLine, how: str) -> None:
+def test_a_step_that_is_not_approved_rolls_back_the_steps_before_it(
+    cli: CommandLine, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cli.runbook(**{r"2026\.11\.1": "never"})
     path = cli.folder / "runbooks" / "sweep.md"
     path.write_text(path.read_text() + TWO)
@@ -270,7 +278,7 @@ def test_a_step_that_is_not_approved_rolls_back_the_steps_before_it(cli: Command
     cli.resume(3)
     assert cli.commands == ["rollback api"]
     if how == "expires":
-        expire(cli)
+        expire(monkeypatch)
     else:
         cli.run("deny", "-r", RUN_ID)
     assert cli.resume(3)["approvals"][0]["policy"]["step"] == "redeploy"
@@ -348,12 +356,14 @@ def test_a_rollback_names_the_pending_approval(cli: CommandLine) -> None:
 
 
 @pytest.mark.parametrize("how", ["is denied", "expires"])
-def test_a_rollback_whose_step_is_not_run_does_not_end_as_rolled_back(cli: CommandLine, how: str) -> None:
+def test_a_rollback_whose_step_is_not_run_does_not_end_as_rolled_back(
+    cli: CommandLine, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rolling_back(cli)
     if how == "is denied":
         cli.run("deny", "-r", f"{RUN_ID}:rollback")
     else:
-        expire(cli)
+        expire(monkeypatch)
     printed = cli.run("resume", "-r", f"{RUN_ID}:rollback", "--output", "json", code=5)
     assert '"outcome": "denied"' in printed and '"why": "redeploy: ' in printed
     assert cli.commands == ["rollback api"]

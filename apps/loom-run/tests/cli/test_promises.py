@@ -57,6 +57,7 @@ def test_the_tests_of_a_workspace_run_after_it_is_trusted(loom_run: Run, script:
     assert asked.code == 3
     assert "would run what it brings" in asked.err and "conftest.py" in asked.err
     assert not (project / "ran").exists()
+    assert "there is no terminal. Read what is listed, then: loom-run trust --yes" in loom_run("trust").err
     shown = loom_run("trust", "--yes")
     assert shown.code == 0 and "conftest.py" in shown.out
     assert loom_run("chat", "x", "-r", "again", script(calling(TESTS), "done")).out == "done\n"

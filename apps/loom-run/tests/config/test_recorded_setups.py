@@ -64,8 +64,20 @@ def test_a_script_from_a_row_is_not_read(project, loom_run):
     change_setup(project / "runs.sqlite", model=f"script:{project / 'evil.json'}")
     ended = loom_run("chat", "y", "--run-id", "r")
     assert ended.code != 0
-    assert "this user did not choose that script" in ended.err
+    assert "it is not recorded that this user chose that script" in ended.err
     assert "evil\n" not in ended.out
+
+
+def test_where_nothing_can_be_recorded_the_message_says_why(project, loom_run, monkeypatch):
+    (project / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(project / "file"))
+    script(project / "s.json", {"text": "a"}, {"text": "b"})
+    loom_run("chat", "x", "--run-id", "r", "--mock-llm=s.json")
+    ended = loom_run("chat", "y", "--run-id", "r")
+    assert "cannot be written. Set XDG_STATE_HOME to a folder that you can write)" in ended.err
+    assert ended.err.rstrip().endswith("Give --model PROVIDER:MODEL or --mock-llm[=FILE].")
+    assert loom_run("chat", "y", "--run-id", "r", "--mock-llm=s.json").out == "b\n"
+    assert "warn  records" in loom_run("doctor", "--output", "text").out
 
 
 def test_records_are_for_one_database(project, loom_run, tmp_path):

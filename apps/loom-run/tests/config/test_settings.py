@@ -152,3 +152,14 @@ def test_the_command_prints_values_and_origins(project: Path, user: Path, loom_r
 
 def test_the_modes_are_those_of_the_policy() -> None:
     assert get_args(Mode) == MODES
+
+
+def test_without_a_home_there_are_no_settings_of_the_user(project, loom_run, monkeypatch):
+    """A container whose user has no entry and no HOME."""
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    assert loom_run("chat", "whales", "-r", "r", "--mock-llm").code == 0
+    refused = loom_run("trust", "--yes")
+    assert "cannot store what you trust in /dev/null/loom/trust.json" in refused.err
+    assert refused.err.rstrip().endswith("Set XDG_CONFIG_HOME to a folder that you can write.")

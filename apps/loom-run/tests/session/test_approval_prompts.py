@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loom_run._chat.approvals import request_label
 
 Run = Callable[..., Any]
 EDIT = {"path": "README.md", "old": "about whales", "new": "about dolphins"}
@@ -301,3 +302,8 @@ def test_a_database_that_was_removed_takes_its_changes_with_it(loom_run: Run, sc
     assert "dolphins" in _readme(project)
     assert len(loom_run("undo", "demo", "--all").out.splitlines()) == 1
     assert _readme(project) == before
+
+
+def test_a_call_without_arguments_is_named_by_its_tool() -> None:
+    request = {"run_id": "demo", "number": 1, "tool": "run_tests", "arguments": {}}
+    assert request_label(request) == "demo#r1 (run_tests)"

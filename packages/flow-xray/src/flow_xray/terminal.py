@@ -55,20 +55,12 @@ _UNFINISHED: Final = re.compile(
 
 
 def visible(text: str) -> str:
-    r"""Return text that is safe on a terminal; line feeds and tabs stay.
-
-    >>> visible("\x1b[2Kdone")
-    '\\x1b[2Kdone'
-    """
+    r"""Return text that is safe on a terminal; line feeds and tabs stay."""
     return text if _SUSPICIOUS.search(text) is None else _PIECES.sub(_python_escape, text)
 
 
 def visible_line(text: str) -> str:
-    r"""Return text that is safe on a terminal as one line: line feeds and tabs are shown, too.
-
-    >>> visible_line("one\ntwo")
-    'one\\ntwo'
-    """
+    r"""Return text that is safe on a terminal as one line: line feeds and tabs are shown, too."""
     return _LINE_PIECES.sub(_python_escape, text)
 
 
@@ -83,9 +75,8 @@ class VisibleStream:
 
     The end of a piece is held back while it may continue an emoji or a letter with its joiner.
 
-    >>> stream = VisibleStream()
-    >>> stream.feed("a\x1b") + stream.feed("[2K") + stream.end()
-    'a\\x1b[2K'
+        stream = VisibleStream()
+        assert stream.feed("a\x1b") + stream.feed("[2K") + stream.end() == "a\\x1b[2K"
     """
 
     __slots__ = ("_before", "_held")

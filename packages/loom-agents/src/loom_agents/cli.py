@@ -31,6 +31,7 @@ from loom_runner.cli_base import (
     ExitCode,
     allow_database,
     database_exists,
+    may_write_database,
     remember_database,
     run_async,
     write_error,
@@ -105,13 +106,16 @@ class CommandLine:
             )
 
     @contextmanager
-    def open_database(self, db: str, *, must_exist: bool = True, read_only: bool = False) -> "Iterator[SQLiteStore]":
+    def open_database(
+        self, db: str, *, must_exist: bool = True, read_only: bool | None = False
+    ) -> "Iterator[SQLiteStore]":
         """Open a database, and close it after the block.
 
         Args:
             db: Its address, as `loom_runner.open_store` takes it.
             must_exist: Do not create it.
-            read_only: Write nothing.
+            read_only: Write nothing. None: write nothing if it is foreign; else it is migrated,
+                when an earlier version made it.
 
         Raises:
             CommandError: It does not exist and must.
@@ -122,6 +126,8 @@ class CommandLine:
             self.require_database(db)
         from loom_runner import open_store
 
+        if read_only is None:
+            read_only = not may_write_database(db)
         allow_database(db, writes=not read_only)
         with closing(open_store(db, read_only=read_only)) as store:
             if not read_only:

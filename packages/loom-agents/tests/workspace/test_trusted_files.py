@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+from loom_agents import AgentError
 from loom_agents._workspace.trusted_files import TrustedFiles
 
 
@@ -38,3 +40,10 @@ def test_a_damaged_file_trusts_nothing(tmp_path: Path) -> None:
         assert not trusted.trusts(tmp_path / "a", "aa")
     trusted.trust(tmp_path / "a", "aa")
     assert trusted.trusts(tmp_path / "a", "aa")
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    trusted = TrustedFiles(tmp_path / "file" / "loom" / "trust.json")
+    with pytest.raises(AgentError, match=r"cannot store what you trust in .*: not a directory\. Set XDG_CONFIG_HOME"):
+        trusted.trust(tmp_path / "a", "aa")

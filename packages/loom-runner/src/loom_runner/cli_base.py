@@ -27,11 +27,11 @@ from loom_runner._cli.output import (
     write_line,
     write_rows,
 )
-from loom_runner._cli.trust import allow_database, remember_database, trust_option
+from loom_runner._cli.trust import allow_database, may_write_database, remember_database, trust_option
 from loom_runner._model.formatting import counted, duration, one_line, plural, shorten, size
 from loom_runner._model.local_user import local_user
 from loom_runner._store.address import database_exists, sqlite_path
-from loom_runner._store.origin import user_state_folder
+from loom_runner._store.origin import records_problem, user_state_folder
 
 __all__ = [
     "Amount",
@@ -48,9 +48,11 @@ __all__ = [
     "exit_code_of_status",
     "grace_s",
     "local_user",
+    "may_write_database",
     "one_line",
     "output_option",
     "plural",
+    "records_problem",
     "remember_database",
     "run_async",
     "run_command",

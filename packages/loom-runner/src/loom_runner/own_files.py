@@ -1,4 +1,5 @@
-"""Read files that decide what may happen: settings, rules, tokens, keys, the list of trusted files.
+"""Read files that decide what may happen: settings, rules, tokens, keys, the list of trusted files;
+and write files that only their owner can read.
 
 Theory of operation. Whoever can write such a file decides in the user's name. So it is used only if
 nobody but the user and root can change what its path leads to. The path is walked from `/`, link by
@@ -21,15 +22,26 @@ not respect these bits; Windows, where only kind and size are checked.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from loom_runner.errors import NotOwnFile
 
-__all__ = ["MAX_BYTES", "check_own_path", "decode_toml", "read_own_file", "read_plain_file"]
+__all__ = [
+    "MAX_BYTES",
+    "check_own_path",
+    "create_own_file",
+    "decode_toml",
+    "read_own_file",
+    "read_plain_file",
+    "user_text",
+    "write_own_file",
+]
 
 MAX_BYTES: Final = 1_000_000
 _MAX_LINKS: Final = 40
@@ -45,6 +57,7 @@ def read_own_file(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -
         NotOwnFile: Others can write it, or it is no plain file of at most `max_bytes`.
         OSError: It does not exist or cannot be read.
     """
+    os.lstat(path)
     return read_plain_file(check_own_path(path), max_bytes=max_bytes)
 
 
@@ -55,7 +68,10 @@ def read_plain_file(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES)
         NotOwnFile: It is no plain file of at most `max_bytes`.
         OSError: It does not exist or cannot be read.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116  any path-like
+    mode = os.stat(path).st_mode  # noqa: PTH116  any path-like
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
         raise NotOwnFile(f"{os.fspath(path)} is not a plain file. Name a plain file.")
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     with open(descriptor, "rb") as file:  # noqa: PTH123  a descriptor
@@ -65,6 +81,39 @@ def read_plain_file(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES)
     if len(content) > max_bytes:
         raise NotOwnFile(f"{os.fspath(path)} has more than {max_bytes:,} bytes. Shorten it.")
     return content
+
+
+def create_own_file(path: str | os.PathLike[str]) -> TextIO:
+    """Open a new UTF-8 file for writing that only this user can read, whatever the umask is; remove
+    an earlier one. A link of this name is removed, not followed.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108  any path-like
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+    return open(descriptor, "w", encoding="utf-8", errors="backslashreplace")  # noqa: PTH123  a descriptor
+
+
+def write_own_file(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file that only this user can read, whole or not at all. A link is replaced, unless it
+    leads to a pipe or a device, which is written to.
+
+    Raises:
+        OSError: It cannot be written; an earlier file is unchanged.
+    """
+    target = Path(path)
+    if target.exists() and not target.is_file():
+        target.write_text(text, encoding="utf-8", errors="backslashreplace")
+        return
+    part = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
+    try:
+        with create_own_file(part) as file:
+            file.write(text)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def check_own_path(path: str | os.PathLike[str]) -> Path:
@@ -109,9 +158,9 @@ def _check_entry(folder: Path, folder_status: os.stat_result, entry: Path, statu
     """Check that nobody else can replace an entry of a folder."""
     if not _is_ours(status.st_uid):
         raise NotOwnFile(
-            f"{_kind(status)} {entry} belongs to {_user(status.st_uid)}, and this process runs as "
-            f"{_user(os.geteuid())}. Run chown {_user_name(os.geteuid())} {entry}, or run the command as its owner "
-            f"(in a container: --user {status.st_uid})."
+            f"{_kind(status)} {entry} belongs to {user_text(status.st_uid)}, and this process runs as "
+            f"{user_text(os.geteuid())}. Run the command as its owner (in a container: --user {status.st_uid}), or run "
+            f"chown {_user_name(os.geteuid())} {entry}."
         )
     if not folder_status.st_mode & stat.S_ISVTX:
         _check_writers(folder, folder_status)
@@ -124,7 +173,7 @@ def _check_writers(entry: Path, status: os.stat_result) -> None:
     if writers and not (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX):
         raise NotOwnFile(
             f"others can write {_kind(status)} {entry} (mode {stat.S_IMODE(status.st_mode):04o}). "
-            f"Run chmod go-w {entry}."
+            f"Run chmod go-w {entry}; on a file system without modes, mount it with umask=022."
         )
 
 
@@ -138,7 +187,8 @@ def _is_ours(uid: int) -> bool:
     return uid in (0, os.geteuid())
 
 
-def _user(uid: int) -> str:
+def user_text(uid: int) -> str:
+    """Return the number of a user, with the name if it has one."""
     return f"user {uid} ({name})" if (name := _user_name(uid)) != str(uid) else f"user {uid}"
 
 

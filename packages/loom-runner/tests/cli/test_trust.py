@@ -81,3 +81,18 @@ def test_commands_of_the_runner_write_to_a_foreign_database_only_if_it_has_no_ru
     db.close()
     result = CliRunner().invoke(main_group, [*words, "--db", path])
     assert not isinstance(result.exception, StoreForeign)
+
+
+def test_a_database_that_run_or_worker_made_is_not_foreign_to_the_products(tmp_path, path, monkeypatch):
+    (tmp_path / "agent.py").write_text(
+        "from loom_runner import Complete\ninitial_state = lambda: 0\nasync def step(state, ctx):\n    return Complete(1)"
+    )
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke
+    assert run(main_group, ["run", "agent.py", "r", "--db", "new.sqlite"]).exit_code == 0
+    assert run(main_group, ["worker", "agent.py", "--until-idle", "--db", "idle.sqlite"]).exit_code == 0
+    assert run(product, ["new.sqlite"]).exit_code == 0
+    assert run(product, ["idle.sqlite"]).exit_code == 0
+
+    assert run(main_group, ["run", "agent.py", "r", "--db", path]).exit_code == 0
+    assert isinstance(run(product, [path]).exception, StoreForeign)  # it was there before

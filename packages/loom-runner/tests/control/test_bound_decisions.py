@@ -11,7 +11,6 @@ import pytest
 from loom_runner import (
     AgentRunner,
     Ask,
-    Authority,
     Complete,
     LocalEngine,
     RunContext,
@@ -21,6 +20,7 @@ from loom_runner import (
     UsageError,
 )
 from loom_runner._cli.base import exit_code_of_status
+from loom_runner.authority import Authority
 from loom_runner.cli_base import ExitCode
 
 POLICY = {"product": "loom-ops", "group": "oncall"}
@@ -270,6 +270,14 @@ def test_a_call_in_doubt_is_repeated_only_after_as_many_approvals(tmp_path):
     assert site.decide("bob", authority=OPS)["status"] == "approved"
     assert site.resume().result == "deployed to prod" and site.effects == ["prod", "prod"]
     assert site.runner.tool_calls("r")[0]["decided_by"] == "ann, bob"
+
+
+def test_a_repetition_cannot_be_edited(tmp_path):
+    site = in_doubt(tmp_path, needed=2)
+    site.resolve("retry", "ann", authority=OPS)
+    with pytest.raises(UsageError, match="had started with these arguments"):
+        site.decide("bob", "edit", arguments={"where": "test"}, authority=OPS)
+    assert site.request()["status"] == "pending" and site.request()["edited_arguments"] is None
 
 
 def test_a_denied_repetition_leaves_the_call_in_doubt(tmp_path):

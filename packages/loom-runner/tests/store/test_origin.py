@@ -8,7 +8,7 @@ import apsw
 import pytest
 from loom_runner import SQLiteStore
 from loom_runner._store import origin
-from loom_runner._store.origin import foreign_because, is_recorded, read_origin, record
+from loom_runner._store.origin import foreign_because, is_recorded, read_origin, record, records_problem
 from loom_runner.store import open_side_tables
 
 
@@ -98,6 +98,21 @@ def test_without_a_place_for_records_only_makers_are_compared(path, tmp_path, mo
     assert foreign_because(path, of(path)) is None
     change(path, "UPDATE about SET value = '[99999, \"eve\"]' WHERE name = 'made_by'")
     assert foreign_because(path, of(path)) == "another user made it"
+
+
+def test_what_keeps_records_from_being_written_is_named_with_what_to_do(tmp_path, monkeypatch):
+    assert records_problem() is None
+    setups = tmp_path / "state/loom/setups"
+    setups.chmod(0o777)
+    assert records_problem() == (
+        f"{setups} belongs to another user, or others can write it. Change its owner, or chmod go-w it."
+    )
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert "cannot be written. Set XDG_STATE_HOME to a folder that you can write." in records_problem()
+    monkeypatch.setenv("XDG_STATE_HOME", "")
+    monkeypatch.setenv("HOME", "nowhere")
+    assert records_problem() == "there is no home folder. Set XDG_STATE_HOME to a folder of yours."
 
 
 def test_new_files_are_for_their_owner_only(tmp_path):

@@ -74,5 +74,7 @@ def rule_hash(rules: Rules | None, argv: Any) -> str | None:
         return None
     params = {name: (param.pattern.pattern, sorted(param.may)) for name, param in rule.params.items()}
     environment = (rule.environment, dict(rule.fixed_environment))
-    bound = (rule.argv, params, rule.effect, rule.timeout_s, environment, rule.folder, rule.unsafe, rules.path)
+    bound = [rule.argv, params, rule.effect, rule.timeout_s, environment, rule.folder, rule.unsafe, rules.path]
+    if not rule.network:
+        bound.append("no network")  # a rule without this word has the hash that it always had
     return hash_of(bound)

@@ -147,7 +147,7 @@ class DecisionService:
             shown=request["final_hash"],
             authority=self._authority(root, decision_signer(request, verdict, self.sign, self.site)),
         )
-        update_audit_trail(self.runs, root, self.database)
+        self._keep_head(root)
         return Decided(decided, None if decided["status"] == "pending" else root)
 
     async def resolve(self, run_id: str, call: int, how: Resolution, person: Person) -> str:
@@ -184,7 +184,7 @@ class DecisionService:
             via=person.via,
             authority=self._authority(root, sign),
         )
-        update_audit_trail(self.runs, root, self.database)
+        self._keep_head(root)
         return root
 
     def refusal(self, verb: str, request: Request, person: Person) -> str | None:
@@ -215,6 +215,12 @@ class DecisionService:
                 exit_code=ExitCode.DENIED,
                 run_id=request["run_id"],
             )
+
+    def _keep_head(self, root: str) -> None:
+        """Append the head that holds the decision to the file beside the database."""
+        update_audit_trail(self.runs, root, self.database)
+        with open_trail(self.database) as trail:
+            trail.keep_head()
 
     def _authority(self, root: str, sign: Callable[[Mapping[str, Any]], str] | None) -> Authority:
         update_audit_trail(self.runs, root, self.database)  # what came before the decision

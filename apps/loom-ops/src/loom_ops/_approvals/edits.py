@@ -64,7 +64,10 @@ def edited_arguments(
         if given.get(name) not in (wanted.get(name), original.get(name)) or (name == "argv" and argv != wanted[name]):
             raise LoomOpsError(f"its {name} cannot be edited; only the inputs in its argv can.")
     if policy.get("rule") is None or rule_hash(rules, argv) != policy["rule"]:
-        raise LoomOpsError("the allow rule that it was requested under does not allow this.")
+        raise LoomOpsError(
+            "the allow rule that it was requested under does not allow this. Choose values that it allows, or "
+            "deny the request."
+        )
     return wanted
 
 

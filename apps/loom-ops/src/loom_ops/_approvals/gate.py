@@ -8,7 +8,6 @@ from loom_runner import Allow, Ask, Deny, PendingCall
 
 from loom_ops._approvals.binding import hash_of, rule_hash
 from loom_ops._commands.allow_rules import argv_text
-from loom_ops._commands.rules_file import ALLOW_VARIABLE
 from loom_ops._runbook.model import ApprovalPolicy
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def approval_gate(context: ExecutionContext, binding: PolicyBinding, *, by_hand:
         if call.name != "run_command":
             return Allow()
         if context.rules is None:
-            return Deny(f"commands are off; set {ALLOW_VARIABLE}=1 and write allow rules")
+            return Deny(context.why_off)
         if context.rules.rule_for(step["argv"]) is None:
             return Deny(f"no rule in {context.rules.source} allows exactly {argv_text(step['argv'])}")
         policy = ApprovalPolicy(**step["approval"])

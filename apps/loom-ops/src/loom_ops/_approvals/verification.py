@@ -2,8 +2,9 @@
 
 The runner has replayed the decisions of the row: all are about the final hash, and enough people
 have approved. Here they are compared with the bound policy, with the step itself, and with the
-audit trail, whose entry was written in the transaction of each decision. What was written into the
-table by SQL, or decided about another call, does not pass, and the run stops as *tampered*.
+audit trail, whose entry was written in the transaction of each decision. The step is that of the
+runbook that was requested, not of the state, which a row holds. What was written into the tables by
+SQL, or decided about another call, does not pass, and the run stops as *tampered*.
 
 Not covered without signatures: somebody who can write to the database and rewrites the audit trail
 as well.
@@ -11,12 +12,14 @@ as well.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from loom_ops._approvals.binding import PRODUCT, hash_of, rule_hash
 from loom_ops._approvals.edits import edited_arguments
 from loom_ops._audit.approval_facts import why_not_recorded
 from loom_ops._errors import LoomOpsError
+from loom_ops._runbook.render import call_of_step, render_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,18 +36,23 @@ def approval_verifier(
     inputs: Mapping[str, str],
     *,
     by_hand: ApprovalPolicy,
+    why_off: str = "",
     check_signature: Callable[[Mapping[str, Any], Mapping[str, Any]], str | None] | None = None,
 ) -> Callable[[Any, Mapping[str, Any]], str | None]:
     """Return the verifier of one run's approvals.
 
     Args:
         by_hand: The policy of steps that people do by hand.
+        why_off: Why there are no allow rules, when `rules` is None.
         check_signature: Called with a request and one of its decisions; returns what is wrong with
             the signature, or None.
     """
 
     def objections(connection: Any, request: Mapping[str, Any]) -> Iterator[str | None]:
         yield _objection_to_policy(request, by_hand)
+        yield _objection_to_step(request, runbook, inputs)
+        if rules is None and request["tool"] == "run_command":
+            yield f"its allow rule cannot be read: {why_off.rstrip('.')}"
         yield _objection_to_command(request, rules, runbook, inputs)
         for decision in _current(request):
             if decision["how"] != "edit":
@@ -78,6 +86,15 @@ def _objection_to_policy(request: Mapping[str, Any], by_hand: ApprovalPolicy) ->
     if changed:
         return f"{changed[0]} of its policy is not that of the runbook"
     return None if request["needed"] == policy["count"] else "the number of people is not that of its policy"
+
+
+def _objection_to_step(request: Mapping[str, Any], runbook: Runbook, inputs: Mapping[str, str]) -> str | None:
+    step = next((step for step in runbook.steps if step.id == request["arguments"].get("id")), None)
+    if step is not None:
+        tool, arguments = call_of_step(render_step(step, inputs), runbook, inputs)
+        if (tool, json.loads(json.dumps(arguments))) == (request["tool"], request["arguments"]):
+            return None
+    return "it is not a step of the runbook that was requested"
 
 
 def _objection_to_command(

@@ -6,16 +6,17 @@ used, `why_not_recorded` compares them with these entries.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from loom_ops._audit.derived import differences, fact_of, hash_of, with_earlier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from loom_ops._audit.chain import AuditFact
 
-__all__ = ["approval_facts", "decision_source", "request_facts", "why_not_recorded"]
+__all__ = ["approval_facts", "decision_source", "final_argv", "request_facts", "why_not_recorded"]
 
 
 def approval_facts(approval: Mapping[str, Any]) -> Iterator[AuditFact]:
@@ -46,7 +47,13 @@ def approval_facts(approval: Mapping[str, Any]) -> Iterator[AuditFact]:
     for number in range(1, len(approval["decisions"]) + 1):
         yield _decided(approval, number)
     if approval["status"] == "expired" and approval["expires_at"] is not None:
-        yield fact_of(f"{source}/expired", (run_id, approval["expires_at"]), "approval.expired", "time", about)
+        yield fact_of(
+            f"{source}/expired",
+            (run_id, approval["expires_at"]),
+            "approval.expired",
+            "time",
+            about | final_argv(approval),
+        )
 
 
 def why_not_recorded(db: Any, request: Mapping[str, Any]) -> str | None:
@@ -78,6 +85,17 @@ def request_facts(approval: Mapping[str, Any]) -> dict[str, Any]:
     return found | {name: approval["policy"].get(name) for name in ("step", "argv")}
 
 
+def final_argv(approval: Mapping[str, Any], number: int | None = None) -> dict[str, Any]:
+    """Return the command that a decision is about, or after all of them; empty if nothing was
+    edited.
+
+    Args:
+        number: The number of the decision, from 1.
+    """
+    edited = approval["edited_arguments"]
+    return {"argv": edited.get("argv")} if edited is not None and _has_edit(approval["decisions"][:number]) else {}
+
+
 def _decided(approval: Mapping[str, Any], number: int) -> AuditFact:
     """Return the fact of a decision, which is the one of this number, from 1."""
     run_id, decision = approval["run_id"], approval["decisions"][number - 1]
@@ -85,11 +103,19 @@ def _decided(approval: Mapping[str, Any], number: int) -> AuditFact:
     content = request_facts(approval) | {"how": decision["how"], "via": decision["via"], "note": decision["note"]}
     more = {name: value for name, value in decision.items() if name not in ("by", "at", *content) and value}
     edited = approval["edited_arguments"]
-    is_last_edit = is_edit and not any(later["how"] == "edit" for later in approval["decisions"][number:])
+    is_last_edit = is_edit and not _has_edit(approval["decisions"][number:])
     if is_last_edit and edited is not None:
-        content |= {"argv": edited.get("argv"), "instead_of": approval["policy"].get("argv")}
-        more["arguments_sha256"] = hash_of(edited)
+        more |= {"instead_of": content["argv"], "arguments_sha256": hash_of(edited)}
+    content |= final_argv(approval, number)
     kind = {"edit": "approval.edited", "retry": "call.resolved"}.get(decision["how"], "approval.decided")
     at = (run_id, decision["at"])
     fact = fact_of(decision_source(approval, number), at, kind, decision["by"], {**content, **more})
-    return with_earlier(fact, kind="approval.decided")
+    fact = with_earlier(fact, kind="approval.decided")
+    if is_edit or fact.earlier is None:
+        return fact
+    earlier = {**fact.earlier.content, "argv": approval["policy"].get("argv")}  # version 1 kept the first one
+    return replace(fact, earlier=replace(fact.earlier, content=earlier))
+
+
+def _has_edit(decisions: Sequence[Mapping[str, Any]]) -> bool:
+    return any(decision["how"] == "edit" for decision in decisions)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_ops._audit.chain import GENESIS_KIND, GENESIS_SOURCE, AuditFact, AuditHead, entry_after
 from loom_ops._clock import now_iso
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     import apsw
 
     from loom_ops._audit.chain import AuditEntry
@@ -30,15 +32,18 @@ CREATE TABLE IF NOT EXISTS deleted_runs (run_id TEXT PRIMARY KEY, deleted_at INT
 _NEWEST: Final = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1"
 
 
-def database_id(db: apsw.Connection) -> str | None:
-    """Return the id of a database; None when it has none."""
+def database_id(rows: Callable[..., Sequence[tuple[Any, ...]]]) -> str | None:
+    """Return the id of a database; None when it has none.
+
+    Args:
+        rows: Returns the rows of a query.
+    """
     for table, sql in (
         ("audit_database", "SELECT id FROM audit_database"),
         ("about", "SELECT value FROM about WHERE name = 'database_id'"),
     ):
-        if db.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,)).get:
-            found = db.execute(sql).get
-            if found is not None:
+        if rows("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,)):
+            for (found,) in rows(sql):
                 return str(found)
     return None
 
@@ -46,7 +51,7 @@ def database_id(db: apsw.Connection) -> str | None:
 def begin_chain(db: apsw.Connection) -> None:
     """Write the entry that names the database, inside the transaction of a migration."""
     db.execute(_TABLES)
-    name = database_id(db)
+    name = database_id(lambda *query: db.execute(*query).fetchall())
     if name is None:
         name = uuid.uuid4().hex
         db.execute("INSERT INTO audit_database VALUES (?)", (name,))

@@ -73,9 +73,10 @@ def differences(content: str, fact: AuditFact, request: Mapping[str, Any] | None
     replaced: set[str] = set()
     if request is not None:
         later = [decision["how"] for decision in request["decisions"]]
-        if "edit" in later and fact.kind == "approval.edited":
+        if "edit" in later and "/decided/" in fact.source:
             number = int(fact.source.rpartition("/")[2])
-            replaced |= {"argv", "arguments_sha256", "instead_of"} if "edit" in later[number:] else set()
+            is_replaced = "edit" in later[:number] and "edit" in later[number:]
+            replaced |= {"argv", "arguments_sha256", "instead_of"} if is_replaced else set()
         if "retry" in later and fact.kind == "approval.requested":
             replaced.add("until")
     expected = json.loads(json.dumps(dict(fact.content)))

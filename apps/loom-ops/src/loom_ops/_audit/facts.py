@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loom_runner.run_ids import child_name
 
-from loom_ops._audit.approval_facts import approval_facts, decision_source, request_facts
-from loom_ops._audit.derived import fact_of, hash_of, with_earlier
+from loom_ops._audit.approval_facts import approval_facts, decision_source, final_argv, request_facts
+from loom_ops._audit.derived import differences, fact_of, hash_of, with_earlier
 from loom_ops._audit.trail import open_trail
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from loom_runner import Runs
 
     from loom_ops._audit.chain import AuditFact, AuditHead
+    from loom_ops._audit.trail import AuditTrail
 
-__all__ = ["audit_facts", "decisions_of_service", "update_audit_trail"]
+__all__ = ["audit_facts", "decisions_of_service", "is_request_recorded", "update_audit_trail"]
 
 _KINDS: Final = {"run_command": "command", "look": "look", "do_by_hand": "by hand", "check": "check"}
 """For each tool the first part of the kinds of its entries. They are stored: keep them."""
@@ -43,11 +44,21 @@ def update_audit_trail(runs: Runs, run_id: str, database: Path) -> AuditHead | N
     Durability: it is on disk when this returns.
     """
     with open_trail(database) as trail:
-        recorded = {entry.source for entry in trail.entries(run_id)}
+        recorded = trail.sources(run_id)
         by_service = decisions_of_service(runs, run_id)
         facts = [fact for fact in audit_facts(runs, run_id) if fact.source not in recorded | by_service]
         trail.append(sorted(facts, key=lambda fact: fact.at))
         return trail.head()
+
+
+def is_request_recorded(runs: Runs, run_id: str, trail: AuditTrail) -> bool:
+    """Return whether the request of a run is as the trail records it, or not recorded yet."""
+    fact = _asked(runs.get(run_id))
+    entry = trail.find(fact.source)
+    forms = (fact, fact.earlier or fact)
+    return entry is None or any(
+        (entry.at, entry.actor) == (form.at, form.actor) and not differences(entry.content, form) for form in forms
+    )
 
 
 def decisions_of_service(runs: Runs, run_id: str) -> set[str]:
@@ -111,7 +122,7 @@ def _approvals(runs: Runs, run_id: str, role: str, calls: Sequence[Mapping[str, 
     starts = _starts(runs, run_id, calls)
     for approval in runs.approvals(run_id):
         yield from approval_facts(approval)
-        source, about = f"{run_id}/approval/{approval['number']}", request_facts(approval)
+        source, about = f"{run_id}/approval/{approval['number']}", request_facts(approval) | final_argv(approval)
         repetitions = sum(decision["how"] == "retry" for decision in approval["decisions"])
         for number, at in enumerate(starts.get((approval["step_index"], approval["key"]), ()), 1):
             is_used = number <= repetitions or approval["status"] == "used"

@@ -38,7 +38,12 @@ def private_key_file(name: str | None = None) -> Path:
     name = name or os.environ.get(KEY_VARIABLE) or DEFAULT_NAME
     if not _NAME.fullmatch(name):
         raise AuditError(f"cannot use the key {name[:80]!r}: a name has letters, digits, dots, dashes and underscores.")
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    try:
+        base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    except RuntimeError as exc:  # a container without a home
+        raise AuditError(
+            "cannot find your keys: there is no home folder. Set XDG_CONFIG_HOME to a folder of yours."
+        ) from exc
     return Path(base) / "loom-ops" / "keys" / f"{name}.pem"
 
 

@@ -60,6 +60,7 @@ _NEWEST: Final = "SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1"
 _ALL: Final = f"SELECT {_COLUMNS} FROM audit ORDER BY number"  # noqa: S608 - made of constants
 _NEWEST_OF_KIND: Final = f"""SELECT {_COLUMNS} FROM audit WHERE kind = ?
     ORDER BY number DESC LIMIT 1"""  # noqa: S608 - made of constants
+_OF_SOURCE: Final = f"SELECT {_COLUMNS} FROM audit WHERE source = ?"  # noqa: S608 - made of constants
 _TEXTS: Final = ("source", "run_id", "at", "kind", "actor", "content", "previous", "hash")
 _CELLS: Final = ", ".join(f"typeof({name}), CAST({name} AS BLOB)" for name in _TEXTS)
 _STORED: Final = f"SELECT typeof(number), number, {_CELLS} FROM audit ORDER BY number"  # noqa: S608 - made of constants
@@ -69,16 +70,20 @@ _OBJECTS: Final = """SELECT name, type, sql FROM sqlite_schema
 _OF_RUN: Final = f"""SELECT {_COLUMNS} FROM audit
     WHERE run_id = ?1 OR substr(run_id, 1, length(?2)) = ?2
     ORDER BY number"""  # noqa: S608 - made of constants
+_SOURCES: Final = "SELECT source FROM audit WHERE run_id = ?1 OR substr(run_id, 1, length(?2)) = ?2"
 
 
 class AuditTrail:
     """The trail in one database.
 
+    Args:
+        read_only: Write nothing to it.
+
     Raises:
         AuditError: The database cannot be opened.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
         self.path = path
         self._tables = Tables(
             path,
@@ -87,6 +92,7 @@ class AuditTrail:
             _MIGRATIONS,
             error=AuditError,
             hint="The audit trail was not changed.",
+            read_only=read_only,
         )
 
     def close(self) -> None:
@@ -127,9 +133,18 @@ class AuditTrail:
             rows = self._tables.rows(_OF_RUN, (run_id, descendant_prefix(run_id)))
         return [AuditEntry(*row) for row in rows]
 
+    def sources(self, run_id: str) -> set[str]:
+        """Return the names of the facts of a run and its children that are recorded."""
+        return {str(source) for (source,) in self._tables.rows(_SOURCES, (run_id, descendant_prefix(run_id)))}
+
     def newest(self, kind: str) -> AuditEntry | None:
         """Return the newest entry of a kind."""
         rows = self._tables.rows(_NEWEST_OF_KIND, (kind,))
+        return AuditEntry(*rows[0]) if rows else None
+
+    def find(self, source: str) -> AuditEntry | None:
+        """Return the entry of a fact."""
+        rows = self._tables.rows(_OF_SOURCE, (source,))
         return AuditEntry(*rows[0]) if rows else None
 
     def verify(self, *heads: AuditHead) -> list[ChainBreak]:
@@ -176,8 +191,7 @@ class AuditTrail:
 
     def database(self) -> str | None:
         """Return the id of the database."""
-        with self._tables.transaction() as db:
-            return database_id(db)
+        return database_id(self._tables.rows)
 
     def deleted_at(self, run_id: str) -> int | None:
         """Return when retention deleted a run (microseconds since 1970); None when it did not."""
@@ -186,13 +200,16 @@ class AuditTrail:
 
 
 @contextmanager
-def open_trail(path: Path | str) -> Iterator[AuditTrail]:
+def open_trail(path: Path | str, *, read_only: bool = False) -> Iterator[AuditTrail]:
     """Open the trail, and close it at the end.
+
+    Args:
+        read_only: Write nothing to it; the table may be missing.
 
     Raises:
         AuditError: The database cannot be opened.
     """
-    with closing(AuditTrail(path)) as trail:
+    with closing(AuditTrail(path, read_only=read_only)) as trail:
         yield trail
 
 

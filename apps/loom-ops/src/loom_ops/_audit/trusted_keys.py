@@ -7,17 +7,18 @@
     revoked = "2027-01-01T00:00:00.000000Z"
 
 Who can write this file can approve in any name, so it must belong to its reader or to root, and
-others must not be able to write it.
+others must not be able to write it, nor a folder or a link on the way.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import stat
-import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from loom_runner.errors import NotOwnFile
+from loom_runner.own_files import decode_toml, read_own_file
 
 from loom_ops._audit.config import KEYS_FILE
 from loom_ops._clock import now_iso
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TrustedKey", "TrustedKeys", "read_trusted_keys", "revoke_key", "trust_key"]
 
-_MAX_BYTES: Final = 1_000_000
 _MEMBERS: Final = frozenset({"person", "public", "added", "revoked"})
 
 
@@ -66,21 +66,17 @@ def read_trusted_keys(folder: Path) -> TrustedKeys:
     """
     file = folder / KEYS_FILE
     try:
-        with file.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            data = stream.read(_MAX_BYTES + 1)
+        data = read_own_file(file)
     except FileNotFoundError:
         return TrustedKeys()
+    except NotOwnFile as exc:
+        raise AuditError(f"cannot trust {file}: {exc}") from exc
     except OSError as exc:
         raise AuditError(f"cannot read {file}: {(exc.strerror or str(exc)).lower()}. Correct it.") from exc
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or status.st_uid not in (0, os.geteuid()):
-        raise AuditError(f"cannot trust {file}: others can write it. Run chmod go-w {file}, and own it.")
-    if len(data) > _MAX_BYTES:
-        raise AuditError(f"cannot read {file}: it has more than {_MAX_BYTES:,} bytes.")
     try:
-        entries = tomllib.loads(data.decode()).get("key", [])
+        entries: Any = decode_toml(data).get("key", [])
         return TrustedKeys(tuple(_trusted_key(entry, file) for entry in entries))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError, AttributeError, RecursionError) as exc:
+    except (ValueError, TypeError, AttributeError) as exc:
         raise AuditError(f"cannot read {file}: {exc}. Correct it.") from exc
 
 

@@ -213,7 +213,7 @@ async def _file_age(check: Check, context: ExecutionContext) -> Measured:
 
 async def _command(check: Check, context: ExecutionContext) -> Measured:
     if context.rules is None:
-        raise NotMeasuredError("commands are off")
+        raise NotMeasuredError(context.why_off)
     argv = [str(word) for word in check.options["argv"]]
     ended = await run_command(
         argv,

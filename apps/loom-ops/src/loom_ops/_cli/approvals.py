@@ -19,7 +19,14 @@ from loom_runner.cli_base import (
     write_rows,
 )
 
-from loom_ops._cli.options import config_option, db_option, load_settings, note_option, pasteable, run_option
+from loom_ops._cli.options import (
+    config_option,
+    db_option,
+    load_settings,
+    note_option,
+    pasteable,
+    run_option,
+)
 from loom_ops._errors import LOOM_OPS, LoomOpsError
 
 if TYPE_CHECKING:
@@ -83,7 +90,15 @@ def _decide(
             _show(request, db)
         decided = run_async(service.decide(request, verdict, local_person(site), note=note))
     write_line(f"{request_name(request)} {_status_text(decided.request)}")
-    write_error(f"resume: {pasteable('resume', root_run_id(request['run_id']), db)}")
+    _write_next(root_run_id(request["run_id"]), db)
+
+
+def _write_next(root: str, db: str) -> None:
+    from loom_ops._audit.trail import open_trail
+
+    write_error(f"resume: {pasteable('resume', root, db)}")
+    with open_trail(Path(db)) as trail:
+        write_error(f"audit head {trail.head()}")
 
 
 def _show(request: Request, db: str) -> None:
@@ -120,7 +135,7 @@ def approvals(*, run_id: str | None, every: bool, db: str, output: Output | None
 
     from loom_ops._approvals.requests import MIN_HASH, edit_lines, final_text
 
-    with LOOM_OPS.open_database(db) as store:
+    with LOOM_OPS.open_database(db, read_only=None) as store:
         found = requests_in_tree(Runs(store).approvals(pending_only=not every), run_id)
     chosen = choose_output(output)
     if chosen != "text" or not found:
@@ -174,7 +189,7 @@ def resolve(*, run_id: str, call: int, how: Resolution | None, db: str, config: 
         for request in service.requests(root):
             if any(each["how"] == "retry" for each in request["decisions"]):
                 write_line(f"{request_name(request)} {_status_text(request)}")
-    write_error(f"resume: {pasteable('resume', root, db)}")
+    _write_next(root, db)
 
 
 APPROVAL_COMMANDS = (approve, deny, approvals, resolve)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
-from loom_runner.cli_base import ExitCode, plural, write_error, write_json, write_line
+from loom_runner.cli_base import ExitCode, allow_database, plural, write_error, write_json, write_line
 
-from loom_ops._cli.options import config_option, db_option, load_settings
+from loom_ops._cli.options import config_option, db_option, load_settings, must_only_read
 from loom_ops._errors import LOOM_OPS
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db
 
     from loom_ops._approvals.signatures import unsigned_decisions
     from loom_ops._audit.chain import AuditHead
+    from loom_ops._audit.trail import open_trail
     from loom_ops._audit.verify import verify_trail
 
     if (signed is None) != (public_key is None) or (signed is not None and head is not None):
@@ -58,7 +59,8 @@ def verify(*, head: str | None, signed: Path | None, public_key: Path | None, db
     if signed is not None and public_key is not None:
         heads = (_signing().verified_head(signed, public_key),)
     site = load_settings(config)
-    with _trail(db) as trail, LOOM_OPS.open_database(db) as store:
+    read_only = must_only_read(db)
+    with LOOM_OPS.open_database(db, read_only=read_only) as store, open_trail(db, read_only=read_only) as trail:
         found = verify_trail(trail, Runs(store), *heads, check_decisions=functools.partial(unsigned_decisions, site))
     for text in found.findings[:MAX_FINDINGS]:
         write_line(text)
@@ -111,4 +113,5 @@ def _trail(db: str) -> AbstractContextManager[AuditTrail]:
     from loom_ops._audit.trail import open_trail
 
     LOOM_OPS.require_database(db)
-    return open_trail(db)
+    allow_database(db, writes=False)
+    return open_trail(db, read_only=must_only_read(db))

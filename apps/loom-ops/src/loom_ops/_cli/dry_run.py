@@ -45,7 +45,8 @@ def dry_run(named: str, site: Site, inputs: Mapping[str, str], output: Output) -
         rules, why_off = load_rules(site.rules), ""
     except RulesError as exc:
         rules, why_off = None, str(exc)
-    context = ExecutionContext(site.folder, rules, Vault(with_destinations(runbook), site.folder))
+    vault = Vault(with_destinations(runbook), site.folder)
+    context = ExecutionContext(site.folder, rules, vault, why_off=why_off)
     failures = 0
     for step in runbook.steps:
         row = asyncio.run(_row(render_step(step, values), runbook, values, context, why_off))

@@ -33,15 +33,15 @@ def new(*, name: str) -> None:
     """
     import shlex
 
-    from loom_runner.cli_base import local_user
-
+    from loom_ops._approvals.people import local_person
     from loom_ops._audit.private_keys import new_private_key, private_key_file
 
+    person = local_person(load_settings(None)).name
     file = private_key_file(name)
     public = new_private_key(file)
     write_line(public)
     write_error(f"The private key is {file}. Keep it: it is never shown or overwritten.")
-    write_error(f"On each site: {shlex.join(('loom-ops', 'keys', 'trust', local_user(), public))}")
+    write_error(f"On each site: {shlex.join(('loom-ops', 'keys', 'trust', person, public))}")
 
 
 @keys.command()

@@ -27,7 +27,7 @@ def print_problems(site: Site, named: Sequence[str], output: Output) -> int:
     Args:
         named: Files or names; all runbooks of the site when empty.
     """
-    rules = _rules(site)
+    rules, why = _rules(site)
     chosen = [find_runbook(site, name) for name in named] or known_runbooks(site)
     errors = 0
     for source, text in chosen:
@@ -43,12 +43,12 @@ def print_problems(site: Site, named: Sequence[str], output: Output) -> int:
                 write_json({**row, "text": problem.text, "fix": problem.fix}, "jsonl")
     write_error(f"{plural(len(chosen), 'runbook')}, {plural(errors, 'error') if errors else 'no error'}")
     if rules is None:
-        write_error(f"Not checked: whether allow rules match the commands, because {site.rules} cannot be used.")
+        write_error(f"Not checked: whether allow rules match the commands ({why.rstrip('.')}).")
     return ExitCode.FAILED if errors else ExitCode.DONE
 
 
-def _rules(site: Site) -> Rules | None:
+def _rules(site: Site) -> tuple[Rules | None, str]:
     try:
-        return load_rules(site.rules, environment={ALLOW_VARIABLE: "1"})
-    except RulesError:
-        return None
+        return load_rules(site.rules, environment={ALLOW_VARIABLE: "1"}), ""
+    except RulesError as exc:
+        return None, str(exc)

@@ -7,7 +7,7 @@ from contextlib import closing
 import click
 from loom_runner.cli_base import Output, allow_database, choose_output, output_option, write_rows
 
-from loom_ops._cli.options import db_option
+from loom_ops._cli.options import db_option, must_only_read
 from loom_ops._errors import LOOM_OPS, LoomOpsError
 
 __all__ = ["memory"]
@@ -28,7 +28,8 @@ def list_(*, every: bool, db: str, output: Output | None) -> None:
     from loom_ops._memory.facts import Memory
 
     LOOM_OPS.require_database(db)
-    with closing(Memory(db)) as stored:
+    allow_database(db, writes=False)
+    with closing(Memory(db, read_only=must_only_read(db))) as stored:
         found = stored.facts(now_iso(), with_old=every)
     columns = {
         "FACT": lambda row: str(row["number"]),

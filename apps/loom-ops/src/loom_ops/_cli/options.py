@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from loom_runner.cli_base import sqlite_path, trust_option
+from loom_runner.cli_base import may_write_database, sqlite_path, trust_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ __all__ = [
     "mock_option",
     "model_name",
     "model_option",
+    "must_only_read",
     "new_run_option",
     "note_option",
     "pasteable",
@@ -124,6 +125,13 @@ def load_settings(config: Path | None) -> Site:
     from loom_ops._site import load_site
 
     return load_site(Path.cwd(), config)
+
+
+def must_only_read(db: str) -> bool:
+    """Return whether a command that reports must write nothing to a database, not even newer forms
+    of its tables: somebody else made it, or the system does not permit it.
+    """
+    return not may_write_database(db)
 
 
 def pasteable(verb: str, run_id: str, db: str, *more: str) -> str:

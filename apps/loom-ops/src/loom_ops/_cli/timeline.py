@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["timeline_lines"]
 
-_DECISIONS: Final = {"approve": "approved", "deny": "denied", "edit": "approved with changes"}
+_DECISIONS: Final = {"approve": "approved", "deny": "denied", "edit": "edited"}
 
 
 def timeline_lines(runs: Runs, run_id: str) -> Iterator[str]:
@@ -37,6 +37,8 @@ def _text(fact: AuditFact, content: Any) -> str | None:
             return f"waits for approval: {what}, {content['reason']}"
         case "approval.decided" | "approval.edited":
             note = f", {content['note']!r}" if content["note"] else ""
+            if content.get("instead_of"):
+                what += f" instead of {argv_text(content['instead_of'])}"
             return f"{_DECISIONS[content['how']]} by {fact.actor} ({content['via']}){note}: {what}"
         case "approval.expired":
             return f"expired without a decision: {what}"

@@ -62,6 +62,7 @@ class Rule:
         unsafe: Why the rule may do what rules must not: its program executes a slot, or it gets a
             variable that may change which code runs. Empty: it may not.
         folder: Its working directory, below the workspace.
+        network: Whether it may use the network; without it, where the platform can do that.
     """
 
     line: int
@@ -73,6 +74,7 @@ class Rule:
     folder: str = "."
     fixed_environment: Mapping[str, str] = field(default_factory=dict)
     unsafe: str = ""
+    network: bool = True
 
     def matches(self, argv: Sequence[str]) -> bool:
         """Return whether a command has exactly this form."""

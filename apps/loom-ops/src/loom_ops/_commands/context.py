@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ExecutionContext"]
 
+_OFF: Final = "commands are off; set LOOM_OPS_ALLOW_SHELL=1 and write allow rules"
+
 
 @dataclass(frozen=True, slots=True)
 class ExecutionContext:
@@ -24,9 +26,11 @@ class ExecutionContext:
         workspace: The folder that commands and relative paths start from.
         rules: The allow rules; None when commands are off.
         clock: Seconds since 1970.
+        why_off: Why there are no allow rules, when `rules` is None.
     """
 
     workspace: Path
     rules: Rules | None
     vault: Vault
     clock: Callable[[], float] = time.time
+    why_off: str = _OFF

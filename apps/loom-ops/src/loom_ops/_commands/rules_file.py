@@ -8,6 +8,7 @@ Commands are off unless `LOOM_OPS_ALLOW_SHELL=1` is set *and* the file exists:
         effect: write
         timeout: 300s
         env: {KUBECONFIG: /etc/ops/kubeconfig}
+        network: true
 
 A file that others may write is refused, because they could allow anything (see
 `loom_runner.own_files`). So are, unless the rule says why in `unsafe`: an interpreter (`sh`,
@@ -45,7 +46,7 @@ __all__ = ["ALLOW_VARIABLE", "load_rules", "parse_rules"]
 ALLOW_VARIABLE: Final = "LOOM_OPS_ALLOW_SHELL"
 DEFAULT_TIMEOUT_S: Final = 300.0
 
-_RULE_KEYS: Final = {"argv", "params", "effect", "timeout", "env", "cwd", "note", "unsafe"}
+_RULE_KEYS: Final = {"argv", "params", "effect", "timeout", "env", "cwd", "note", "unsafe", "network"}
 _PARAM_KEYS: Final = {"pattern", "may"}
 _FILE_KEYS: Final = {"allow", "path"}
 _PROGRAM: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@-]*")
@@ -111,6 +112,9 @@ def _rule(entry: object, source: str) -> Rule:
     effect = entry.get("effect", "write")
     if effect not in ("read", "write"):
         raise _error(source, entry.line, f"the effect {effect!r} is unknown", "Write effect: read or effect: write")
+    network = entry.get("network", True)
+    if not isinstance(network, bool):
+        raise _error(source, entry.line, f"network is {network!r}", "Write network: true or network: false")
     try:
         timeout_s = parse_duration(entry["timeout"]) if "timeout" in entry else DEFAULT_TIMEOUT_S
     except ValueError as exc:
@@ -125,6 +129,7 @@ def _rule(entry: object, source: str) -> Rule:
         folder=_folder(entry, source),
         fixed_environment=_fixed_variables(entry, source, is_unsafe=bool(unsafe)),
         unsafe=unsafe,
+        network=network,
     )
 
 

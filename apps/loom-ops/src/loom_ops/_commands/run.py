@@ -110,6 +110,7 @@ async def run_command(
         passed_on=(*_PASSED_ON, *allowed.rule.environment),
         limits=Limits(cpu_s=max(1, int(timeout_s) + 1)),
         grace_s=GRACE_S,
+        network=allowed.rule.network,
     )
     output = vault.mask(ended.output.decode("utf-8", "replace"))
     if ended.timed_out:

@@ -44,7 +44,10 @@ def stored_model(name: str) -> str:
     with suppress(OSError):
         if folder is not None and (folder / _digest(name)).is_file():
             return name
-    write_error(f"note: the model stored in the run, {name!r:.200}, is not used: this user did not choose that script")
+    write_error(
+        f"note: the model stored in the run, {name!r:.200}, is not used: it is not recorded that this user "
+        "chose that script"
+    )
     return MOCK
 
 

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loom_agents.redaction import redact_text
-from loom_runner import UnknownRun
+from loom_runner import Runs, UnknownRun
+from loom_runner.cli_base import ExitCode
+from loom_runner.run_ids import is_child, root_run_id
 
 from loom_ops._approvals.people import local_person
+from loom_ops._audit.facts import is_request_recorded
+from loom_ops._audit.trail import open_trail
 from loom_ops._clock import now_iso
 from loom_ops._drill import Drill
 from loom_ops._errors import LoomOpsError
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from loom_runner import SQLiteStore
+    from loom_runner.store import RunRecord
 
     from loom_ops._approvals.people import Person
     from loom_ops._runbook.model import Runbook
@@ -93,26 +98,51 @@ def build_request(
 def stored_request(store: SQLiteStore, run_id: str) -> RunRequest:
     """Read the request of a run.
 
+    A child has the request of its root, whose input the audit trail records. A fork has none: it
+    would run the steps again in the name of who requested the original.
+
     Raises:
         UnknownRun: There is no such run.
-        LoomOpsError: It is not a run of loom-ops.
+        LoomOpsError: It is not a run of loom-ops, or a fork; or its input is not the one that the
+            audit trail recorded (exit code 5).
     """
     record = store.reader.get_run(run_id)
-    if record is None:
+    root = record if record is None or not is_child(run_id) else store.reader.get_run(root_run_id(run_id))
+    if record is None or root is None:
         raise UnknownRun(f"cannot resume {run_id!r}: there is no such run in {store.description}.", run_id=run_id)
+    record = root
     try:
         request = RunRequest(**json.loads(record.input)["request"])
         model = stored_model(request.model)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as exc:
         raise LoomOpsError(f"cannot resume {run_id!r}: it is not a run of loom-ops supervise.", run_id=run_id) from exc
+    _check_requested(store, record)
     # Programs are written into the folder of a drill and started there: it is never taken from a
     # row.
     drill = None if request.drill is None else str(_drill_folder(Path(store.address), incident_id(run_id)))
     return replace(request, model=model, drill=drill)
 
 
+def _check_requested(store: SQLiteStore, record: RunRecord) -> None:
+    run_id = record.run_id
+    if record.forked_from is not None:
+        raise LoomOpsError(
+            f"cannot resume {run_id!r}: it is a fork, which nobody has requested. Start a new run.", run_id=run_id
+        )
+    with open_trail(store.address) as trail:
+        if is_request_recorded(Runs(store), run_id, trail):
+            return
+    raise LoomOpsError(
+        f"cannot resume {run_id!r}: its input is not the one that the audit trail recorded, so somebody has changed "
+        "the database. See loom-ops audit verify.",
+        exit_code=ExitCode.DENIED,
+        run_id=run_id,
+    )
+
+
 def _drill_folder(database: Path, run_id: str) -> Path:
-    return database.parent / f"{database.name}.drill" / run_id.replace("/", "_")
+    name = run_id.replace("/", "_")
+    return database.parent / f"{database.name}.drill" / (f"_{name}" if name in (".", "..") else name)
 
 
 def check_same_incident(store: SQLiteStore, run_id: str, incident: str, *, hint: str = "") -> None:

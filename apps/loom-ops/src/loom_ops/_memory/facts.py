@@ -53,6 +53,7 @@ _LEARN: Final = "INSERT INTO memory (kind, scope, text, source_run, learned_at, 
 _SUPERSEDE: Final = (
     "UPDATE memory SET superseded_by = ? WHERE kind = ? AND scope = ? AND number < ? AND superseded_by IS NULL"
 )
+_EXISTS: Final = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'memory'"
 _LIST: Final = f"{_SELECT} WHERE {_CURRENT} ORDER BY number"
 _LIST_ALL: Final = f"{_SELECT} ORDER BY number"
 _FIND: Final = f"""{_SELECT}
@@ -91,12 +92,15 @@ class Fact:
 class Memory:
     """The facts in one database.
 
+    Args:
+        read_only: Write nothing to it.
+
     Raises:
         LoomOpsError: The database cannot be used.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self._tables = Tables(path, "memory", "memory", _MIGRATIONS)
+    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
+        self._tables = Tables(path, "memory", "memory", _MIGRATIONS, read_only=read_only)
 
     def close(self) -> None:
         """Close the database. Closing twice is harmless."""
@@ -128,6 +132,8 @@ class Memory:
         Args:
             with_old: Also return facts that were superseded or have expired.
         """
+        if not self._tables.rows(_EXISTS):
+            return []  # a database that is only read
         rows = self._tables.rows(_LIST_ALL) if with_old else self._tables.rows(_LIST, (at,))
         return [Fact(*row) for row in rows]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from loom_ops._runbook.model import Runbook, Step
 
-__all__ = ["call_arguments", "render_step"]
+__all__ = ["call_arguments", "call_of_step", "render_step"]
 
 
 def render_step(step: Step, values: Mapping[str, str]) -> Step:
@@ -30,6 +30,15 @@ def render_step(step: Step, values: Mapping[str, str]) -> Step:
         return replace(step, argv=tuple(fill(word, values) for word in step.argv), environment=environment)
     expect = None if step.expect is None else fill(step.expect, values)
     return replace(step, options=fill_all(step.options, values), expect=expect)
+
+
+def call_of_step(step: Step, runbook: Runbook, values: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """Return the tool and the arguments of the call that runs a rendered step."""
+    if isinstance(step, Check):
+        return "check", call_arguments(step)
+    if isinstance(step, Run):
+        return "run_command" if step.effect == "write" else "look", call_arguments(step, runbook, values)
+    return "do_by_hand", {"id": step.id, "text": step.text}
 
 
 def call_arguments(

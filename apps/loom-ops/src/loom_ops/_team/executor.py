@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from loom_runner import Complete, Continue, RunContext, ToolFailed
 
 from loom_ops._runbook.model import Check, Run
-from loom_ops._runbook.render import call_arguments, render_step
+from loom_ops._runbook.render import call_of_step, render_step
 from loom_ops._team.states import ExecutorState, steps_to_undo
 
 if TYPE_CHECKING:
@@ -85,15 +85,12 @@ async def run_step(state: ExecutorState, step_id: str, ctx: RunContext) -> dict[
     """Run one step of the runbook and return its report; a step that fails does not raise."""
     runbook, values = state.request.runbook, state.request.values()
     step = render_step(runbook.step(step_id), values)
+    tool, arguments = call_of_step(step, runbook, values)
     if isinstance(step, Check):
-        return {**await ctx.call_tool("check", **call_arguments(step)), "kind": "check", "status": "done"}
+        return {**await ctx.call_tool(tool, **arguments), "kind": "check", "status": "done"}
     base = {"id": step.id, "kind": "run" if isinstance(step, Run) else "by_hand", "effect": step.effect}
     try:
-        if isinstance(step, Run):
-            tool = "run_command" if step.effect == "write" else "look"
-            found = await ctx.call_tool(tool, **call_arguments(step, runbook, values))
-        else:
-            found = await ctx.call_tool("do_by_hand", id=step.id, text=step.text)
+        found = await ctx.call_tool(tool, **arguments)
     except ToolFailed as exc:
         status = _STATUS_OF_CATEGORY.get(exc.error_category, "failed")
         return {**base, "status": status, "ok": False, "text": exc.message}

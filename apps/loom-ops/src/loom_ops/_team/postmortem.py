@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
 from flow_xray.terminal import visible, visible_line
+from loom_runner.own_files import write_own_file
 
 from loom_ops._errors import LoomOpsError
 from loom_ops._team.outcomes import outcome_text
@@ -19,17 +19,18 @@ __all__ = ["postmortem_text", "write_postmortem"]
 
 
 def write_postmortem(folder: Path, run_id: str, result: Mapping[str, Any], database: Path) -> Path:
-    """Write the draft, whole or not at all; an older draft of the same run is replaced.
+    """Write the draft for its owner only, whole or not at all; an older draft of the same run is
+    replaced.
 
     Raises:
         LoomOpsError: The folder cannot be written.
     """
     path = folder / f"{re.sub(r'[^A-Za-z0-9._-]', '_', run_id)}.md"
-    new = path.with_suffix(f".{os.getpid()}.new")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        new.write_text(postmortem_text(run_id, result, database), encoding="utf-8")
-        new.replace(path)
+        if path.is_symlink():  # it may have come with a repository
+            path.unlink()
+        write_own_file(path, postmortem_text(run_id, result, database))
     except OSError as exc:
         raise LoomOpsError(f"cannot write the postmortem {path}: {(exc.strerror or str(exc)).lower()}.") from exc
     return path

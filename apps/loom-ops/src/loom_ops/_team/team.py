@@ -78,7 +78,8 @@ class Team:
     def _runners(self) -> tuple[AgentRunner, AgentRunner]:
         runbook = self.request.runbook
         vault = Vault(with_destinations(runbook), self.site.folder)
-        context = ExecutionContext(self.site.folder, self._rules(), vault)
+        rules, why_off = self._rules()
+        context = ExecutionContext(self.site.folder, rules, vault, why_off=why_off)
         tools = team_tools(context, OutputPaths(self.database, self.database.parent / "postmortems"))
 
         def agent(role: str, step: Any, state: type, **more: Any) -> Agent:
@@ -93,10 +94,11 @@ class Team:
             ExecutorState,
             gate=approval_gate(context, binding, by_hand=by_hand),
             verify_approval=approval_verifier(
-                context.rules,
+                rules,
                 request.runbook,
                 request.values(),
                 by_hand=by_hand,
+                why_off=why_off,
                 check_signature=functools.partial(objection_to_signature, self.site),
             ),
             state_version=EXECUTOR_VERSION,
@@ -115,14 +117,16 @@ class Team:
         engine = LocalEngine(self.store, observers=self.observers)
         return AgentRunner.of(supervisor, engine), AgentRunner.of(executor, engine)
 
-    def _rules(self) -> Rules | None:
-        """Return the allow rules, in a drill those of the drill; None when commands are off."""
+    def _rules(self) -> tuple[Rules | None, str]:
+        """Return the allow rules, in a drill those of the drill; or None, and why there are
+        none.
+        """
         if self.request.drill is not None:
-            return Drill(Path(self.request.drill)).rules
+            return Drill(Path(self.request.drill)).rules, ""
         try:
-            return load_rules(self.site.rules)
-        except RulesError:
-            return None
+            return load_rules(self.site.rules), ""
+        except RulesError as exc:
+            return None, str(exc)
 
     def _status_of(self, run_id: str) -> str:
         record = self.store.reader.get_run(run_id)

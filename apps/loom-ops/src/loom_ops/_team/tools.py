@@ -16,7 +16,6 @@ from loom_runner import ToolRegistry
 from loom_ops._checks.run import run_check
 from loom_ops._clock import now_iso
 from loom_ops._commands.allow_rules import argv_text
-from loom_ops._commands.rules_file import ALLOW_VARIABLE
 from loom_ops._commands.run import DEFAULT_TIMEOUT_S, run_command
 from loom_ops._errors import LoomOpsError
 from loom_ops._memory.facts import Memory
@@ -63,7 +62,7 @@ def team_tools(context: ExecutionContext, paths: OutputPaths) -> ToolRegistry:
         argv: list[str], effect: Effect, timeout_s: float | None, environment: dict[str, str]
     ) -> dict[str, Any]:
         if context.rules is None:
-            raise LoomOpsError(f"cannot start {argv_text(argv)}: commands are off. Set {ALLOW_VARIABLE}=1.")
+            raise LoomOpsError(f"cannot start {argv_text(argv)}: {context.why_off}")
         ended = await run_command(
             argv,
             rules=context.rules,

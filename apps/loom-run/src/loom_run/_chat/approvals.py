@@ -123,8 +123,8 @@ def parse_arguments(text: str) -> dict[str, Any]:
 
 def request_label(request: Request) -> str:
     """Name a request as commands accept it, with its tool and main argument."""
-    argument = argument_text(request["arguments"])
-    return visible_line(f"{request_name(request)} ({request['tool']} {argument})")
+    call = f"{request['tool']} {argument_text(request['arguments'])}".rstrip()
+    return visible_line(f"{request_name(request)} ({call})")
 
 
 def _has_ended(run: Mapping[str, Any]) -> bool:

@@ -92,6 +92,8 @@ def approvals(*, run: str | None, run_id: str | None, every: bool, db: str, outp
 def export(*, run: str | None, run_id: str | None, form: "Form", to: Path | None, db: str) -> None:
     """Export a whole conversation with its tool calls and their results."""
     name = required_run(run, run_id)
+    from loom_runner.own_files import write_own_file
+
     from loom_run._chat.conversation import Conversation
     from loom_run._chat.database import chat_run_id
     from loom_run._report.export import export_chat
@@ -102,7 +104,7 @@ def export(*, run: str | None, run_id: str | None, form: "Form", to: Path | None
         write_line(text.removesuffix("\n"))
         return
     try:
-        to.write_text(text, encoding="utf-8")
+        write_own_file(to, text)
     except OSError as exc:
         raise LoomRunError(f"cannot write {to}: {exc.strerror}. Name another file.") from exc
     write_error(f"written to {to}")

@@ -1,5 +1,6 @@
 """`loom-run trust`: show what a workspace would run, and trust it."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -23,6 +24,11 @@ def trust(*, folder: Path, test_command: str | None, yes: bool) -> int:
     they are; when one of them changes, it is asked for again. The tests themselves are not listed:
     trust only what you would run by hand. Exit code 1 when the workspace is not trusted.
     """
+    with LOOM_RUN.translate_agent_errors():
+        return _trust(folder, test_command, yes=yes)
+
+
+def _trust(folder: Path, test_command: str | None, *, yes: bool) -> int:
     import hashlib
     import shlex
 
@@ -37,8 +43,7 @@ def trust(*, folder: Path, test_command: str | None, yes: bool) -> int:
     from loom_run._config.trust import trusted_files
 
     command = test_command or load_settings(folder).test_command
-    with LOOM_RUN.translate_agent_errors():
-        workspace = Workspace.at(folder)
+    workspace = Workspace.at(folder)
     pin = WorkspaceTrust(workspace, trusted_files(), tuple(shlex.split(command)) if command else None)
     steering = pin.steering()
     files = {}
@@ -62,6 +67,11 @@ def trust(*, folder: Path, test_command: str | None, yes: bool) -> int:
     if pin.objection() is None and all(trusted_files().trusts(*pinned) for pinned in digests.items()):
         write_error(f"{visible_line(str(workspace.root))} is trusted")
         return ExitCode.DONE
+    if not yes and not (sys.stdin is not None and sys.stdin.isatty()):
+        raise LoomRunError(
+            f"cannot ask whether you trust {visible_line(str(workspace.root))}: there is no terminal. Read what is "
+            "listed, then: loom-run trust --yes"
+        )
     if not yes and not click.confirm(f"Trust {visible_line(str(workspace.root))}?", default=False, err=True):
         return ExitCode.FAILED
     pin.trust(steering)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flow_xray.terminal import visible_line
-from loom_runner.cli_base import user_state_folder, write_error
+from loom_runner.cli_base import records_problem, user_state_folder, write_error
 
 from loom_run._config.settings import Settings
 from loom_run._config.trust import TrustPrompt
@@ -74,8 +74,8 @@ def given_setup(
     present = {name: value for name, value in _present(stored, settings) if name not in named}
     if "model" in present and present["model"] is None:
         raise LoomRunError(
-            f"cannot use the model stored in the run, {stored['model']!r}: this user did not choose that script. Give"
-            " --model PROVIDER:MODEL or --mock-llm."
+            f"cannot use the model stored in the run, {stored['model']!r}: it is not recorded that this user chose that"
+            f" script{_why_not_recorded()}. Give --model PROVIDER:MODEL or --mock-llm[=FILE]."
         )
     for name, value in present.items():
         if not quiet and stored.get(name, value) != value:
@@ -101,6 +101,11 @@ def _present(stored: Mapping[str, Any], settings: Settings) -> Iterator[tuple[st
     ]
     yield "rules", [*now, *(rule for rule in kept if rule not in now)]
     yield "mcp", settings.mcp_config
+
+
+def _why_not_recorded() -> str:
+    problem = records_problem()
+    return "" if problem is None else f" ({problem.rstrip('.')})"
 
 
 def _words(command: str) -> list[str]:

@@ -83,10 +83,13 @@ _AGENT_NAMES: Final = ("prompt", "tools", "model", "max_requests", "max_tokens",
 
 
 def user_folder() -> Path:
-    """Return the folder with the user's settings. It need not exist."""
+    """Return the folder with the user's settings. It need not exist; without a home, it cannot."""
     from platformdirs import user_config_path
 
-    return user_config_path("loom")
+    try:
+        return user_config_path("loom")
+    except RuntimeError:  # neither HOME, nor an entry of the user (in a container)
+        return Path(os.devnull, "loom")
 
 
 def load_settings(workspace: Path | None = None, *, environment: Mapping[str, str] | None = None) -> Settings:

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from loom_agents import ModelError, ProviderModel, Workspace
+from loom_agents import AgentError, ModelError, ProviderModel, Workspace
 from loom_agents.process import can_leave_network
 from loom_agents.trust import WorkspaceTrust
 from loom_runner import RunnerError, SQLiteStore
-from loom_runner.cli_base import database_exists
+from loom_runner.cli_base import database_exists, records_problem
 
 from loom_run._config.settings import load_settings
 from loom_run._config.setup import undo_path
@@ -58,6 +58,7 @@ def run_checks(db: str, model: str | None) -> Iterator[Check]:
     yield _tests()
     yield _network()
     yield _trust()
+    yield _records()
     is_terminal = sys.stdin is not None and sys.stdin.isatty()
     where = "approvals are requested at once" if is_terminal else "a run that needs approval ends with exit code 3"
     yield Check("terminal", "ok", where)
@@ -141,7 +142,17 @@ def _trust() -> Check:
     except RunnerError:
         command = None
     words = tuple(shlex.split(command)) if command else None
-    objection = WorkspaceTrust(Workspace.at(Path()), trusted_files(), words).objection()
+    try:
+        objection = WorkspaceTrust(Workspace.at(Path()), trusted_files(), words).objection()
+    except AgentError as exc:
+        return Check("trust", "bad", str(exc))
     if objection is None:
         return Check("trust", "ok", "the workspace is trusted: run_tests may run what it brings")
     return Check("trust", "ok", "the workspace is not trusted: run_tests asks before each call; see loom-run trust")
+
+
+def _records() -> Check:
+    problem = records_problem()
+    if problem is None:
+        return Check("records", "ok", "which databases and setups are yours is recorded")
+    return Check("records", "warn", f"a run's setup must be given again with each command, because {problem}")

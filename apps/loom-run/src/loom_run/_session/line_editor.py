@@ -102,10 +102,10 @@ def _history_file() -> Path | None:
     """Return the history file, readable for its owner only; None when it cannot be created."""
     from platformdirs import user_state_path
 
-    file = user_state_path("loom") / "history"
     try:
+        file = user_state_path("loom") / "history"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
-    except OSError:
+    except (OSError, RuntimeError):
         return None
     return file

@@ -13,14 +13,10 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
     from mcp import ClientSession
 
-__all__ = ["BoundedSchema", "TooManyStepsError", "check_results"]
+__all__ = ["BoundedSchema", "check_results"]
 
 _MAX_STEPS: Final = 100_000  # a third of a second
 _PATTERNS: Final = ("pattern", "patternProperties", "unevaluatedProperties")
-
-
-class TooManyStepsError(Exception):
-    """Report that a check did not end within its number of steps."""
 
 
 class BoundedSchema:
@@ -49,7 +45,7 @@ class BoundedSchema:
         """Return what is wrong with a value; None if nothing is.
 
         Raises:
-            TooManyStepsError: The check takes too long.
+            TimeoutError: The check takes too long.
             Unresolvable: A reference leads out of the schema.
         """
         from jsonschema.exceptions import best_match
@@ -58,7 +54,7 @@ class BoundedSchema:
         try:
             found: ValidationError | None = best_match(self._validator.iter_errors(value))
         except RecursionError as exc:
-            raise TooManyStepsError from exc
+            raise TimeoutError("the schema is nested too deeply") from exc
         return found
 
     def _counted(self, name: str, check: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
@@ -69,7 +65,7 @@ class BoundedSchema:
             if name == "uniqueItems" and isinstance(value, list):
                 self._steps += len(value) ** 2
             if self._steps > _MAX_STEPS:
-                raise TooManyStepsError
+                raise TimeoutError("the check takes too many steps")
             yield from check(validator, wanted, value, schema) or ()
 
         return counted
@@ -90,7 +86,7 @@ def check_results(session: "ClientSession") -> None:
             if schemas.get(name, (None,))[0] != schema:
                 schemas[name] = (schema, BoundedSchema(schema))
             mismatch = schemas[name][1].mismatch(result.structured_content)
-        except TooManyStepsError:
+        except TimeoutError:
             return
         except (SchemaError, Unresolvable, RecursionError) as exc:
             raise RuntimeError(f"its output schema cannot be used ({str(exc)[:200]})") from exc

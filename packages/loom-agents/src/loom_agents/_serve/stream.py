@@ -96,6 +96,12 @@ class Inbox:
         self.has_news = asyncio.Event()
         self.deltas: deque[dict[str, Any]] = deque(maxlen=_MAX_DELTAS)
 
+    def drop_deltas(self, run_id: str, step_index: int | None) -> None:
+        """Drop what was said in a step that is committed: clients have read its result before."""
+        kept = [delta for delta in self.deltas if (delta["run_id"], delta["step_index"]) != (run_id, step_index)]
+        self.deltas.clear()
+        self.deltas.extend(kept)
+
     @contextmanager
     def woken_by(self, event: "anyio.Event | None") -> Iterator[None]:
         """Wake the stream when the event is set."""
@@ -191,6 +197,8 @@ async def event_stream(
             for event, view in zip(events, views.of(events), strict=True):
                 yield ServerSentEvent(id=str(event.seq), event=event.kind, data=_text(view))
                 after = event.seq
+                if event.kind == "step":
+                    inbox.drop_deltas(event.run_id, event.ref)
             while inbox.deltas:
                 yield ServerSentEvent(event="live", data=_text(inbox.deltas.popleft()))
             if len(events) == _BATCH:

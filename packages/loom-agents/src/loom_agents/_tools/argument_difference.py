@@ -5,6 +5,7 @@ they have not seen. Characters that a terminal or a browser would not show are w
 """
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -13,6 +14,7 @@ from flow_xray.terminal import visible_line
 
 __all__ = ["argument_difference", "edit_notes", "final_arguments"]
 
+_OTHER_SPACE: Final = re.compile(r"[^\S ]")
 _CONTEXT_LINES: Final = 2
 
 
@@ -40,7 +42,7 @@ def argument_difference(proposed: Mapping[str, Any], final: Mapping[str, Any]) -
         new = _lines_of(after) if name in final else []
         if old == new:
             old, new = [json.dumps(before)], [json.dumps(after)]
-        lines += [visible_line(f"{sign} {name}: {line}") for sign, line in _changes(old, new)]
+        lines += [_shown(f"{sign} {name}: {line}") for sign, line in _changes(old, new)]
     return lines
 
 
@@ -74,6 +76,11 @@ def edit_notes(request: Mapping[str, Any]) -> list[str]:
         missing = request.get("approvals_missing", max(0, request["needed"] - len(approvers)))
         notes.append(f"{missing} {'person' if missing == 1 else 'people'} must still approve")
     return [visible_line(note) for note in notes]
+
+
+def _shown(text: str) -> str:
+    """Return a line in which also spaces that are not the usual one are seen."""
+    return _OTHER_SPACE.sub(lambda found: f"\\u{ord(found[0]):04x}", visible_line(text))
 
 
 def _lines_of(value: Any) -> list[str]:

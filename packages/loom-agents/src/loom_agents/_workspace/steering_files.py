@@ -49,7 +49,7 @@ def steers_tools(parts: tuple[str, ...]) -> bool:
 
 def is_user_configuration(real: Path) -> bool:
     """Report whether a path without links is in the folder of the user's settings."""
-    home = Path(os.path.realpath(Path.home()))
+    home = Path(os.path.realpath(os.path.expanduser("~")))  # noqa: PTH111  (Path.home raises without a home)
     named = os.environ.get("XDG_CONFIG_HOME"), os.environ.get("APPDATA")
     places = [home / ".config", home / "Library" / "Application Support", *(Path(name) for name in named if name)]
     return any(real.is_relative_to(os.path.realpath(place)) for place in places)

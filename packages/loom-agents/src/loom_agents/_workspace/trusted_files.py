@@ -65,8 +65,14 @@ class TrustedFiles:
             self._write(kept)
 
     def _write(self, entries: Mapping[str, object]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".trust-")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".trust-")
+        except OSError as exc:
+            raise AgentError(
+                f"cannot store what you trust in {self.path}: {(exc.strerror or str(exc)).lower()}. "
+                "Set XDG_CONFIG_HOME to a folder that you can write."
+            ) from exc
         try:
             with os.fdopen(handle, "w") as out:
                 json.dump({"format": "loom-trust/1", "files": entries}, out, indent=1)

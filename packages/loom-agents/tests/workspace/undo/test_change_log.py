@@ -344,5 +344,5 @@ def test_a_log_with_a_trigger_is_refused_by_its_name(log: ChangeLog, workspace: 
     _make(log, workspace, "1", a="x\n")
     with log._rows._opened() as rows:
         rows.execute("CREATE TRIGGER evil AFTER UPDATE ON change BEGIN DELETE FROM file; END")
-    with pytest.raises(AgentError, match="a trigger 'evil'"):
+    with pytest.raises(AgentError, match="trigger 'evil' on 'change' that is not of loom"):
         log.undo("demo", workspace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import shlex
@@ -35,6 +36,7 @@ from loom_runner._cli.output import (
 from loom_runner._cli.trust import trust_option
 from loom_runner._model.formatting import counted, one_line, plural, size
 from loom_runner.errors import UsageError
+from loom_runner.own_files import create_own_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -99,7 +101,8 @@ def _written(rows: Iterable[Mapping[str, Any]], target: Path) -> int:
     is_special = target.exists() and not target.is_file()  # a pipe or a device is not replaced
     count = 0
     try:
-        with (target if is_special else part).open("w", encoding="utf-8", errors="backslashreplace") as file:
+        open_special = functools.partial(target.open, "w", encoding="utf-8", errors="backslashreplace")
+        with open_special() if is_special else create_own_file(part) as file:
             for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 count += 1

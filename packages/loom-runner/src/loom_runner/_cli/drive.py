@@ -33,7 +33,9 @@ from loom_runner._cli.output import (
     write_json,
     write_line,
 )
+from loom_runner._cli.trust import remember_database
 from loom_runner._model.formatting import one_line, plural, shorten
+from loom_runner._store.address import database_exists
 from loom_runner._store.lookup import read_run
 from loom_runner.errors import UsageError
 
@@ -197,7 +199,7 @@ def worker(
     with contextlib.ExitStack() as stack:
         if mode != "text":
             stack.enter_context(user_output_to_stderr())
-        runner = load_module(module).runner(db, durability)
+        runner = _open_runner(load_module(module), db, durability)
         stack.callback(runner.close)
         stack.callback(runner.observe(_print_event if mode != "text" else _print_end))
 
@@ -240,7 +242,7 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
         if output != "text":
             stack.enter_context(user_output_to_stderr())
         loaded = load_module(module)
-        runner = loaded.runner(db, durability)
+        runner = _open_runner(loaded, db, durability)
         stack.callback(runner.close)
         if trace is not None:
             from loom_runner._queries.tracing import tracing
@@ -266,6 +268,17 @@ def _drive(  # noqa: PLR0917  (one call from each of two commands)
     if trace is not None:
         write_error(f"trace: {trace}{''.join(f'  ({text})' for text in folded)}")
     return exit_code_of_status(result.status, result.error.category if result.error else None)
+
+
+def _open_runner(loaded: AgentModule, db: str, durability: Durability | None) -> AgentRunner:
+    """Open the database; one that this creates is recorded as the user's own."""
+    from loom_runner._store.sqlite.store import SQLiteStore
+
+    is_new = not database_exists(db)
+    runner = loaded.runner(db, durability)
+    if is_new and isinstance(runner.store, SQLiteStore):
+        remember_database(runner.store)
+    return runner
 
 
 async def _awaited(

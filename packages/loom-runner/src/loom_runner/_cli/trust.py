@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from loom_runner._store.sqlite.store import SQLiteStore
 
-__all__ = ["allow_database", "remember_database", "trust_option"]
+__all__ = ["allow_database", "may_write_database", "remember_database", "trust_option"]
 
 _KEY: Final = "loom_runner.trust"
 
@@ -73,6 +74,18 @@ def allow_database(db: str, *, writes: bool, only_product_runs: bool = False) ->
         )
     write_error(f"note: {db} is only read: {why}.")
     return False
+
+
+def may_write_database(db: str) -> bool:
+    """Return whether a command that need not write may: nobody else made the database, and the
+    system permits it.
+    """
+    try:
+        allow_database(db, writes=True)
+    except StoreForeign:
+        return False
+    file = Path(sqlite_path(db))
+    return os.access(file.parent, os.W_OK) and (os.access(file, os.W_OK) or not file.exists())
 
 
 def remember_database(store: SQLiteStore) -> None:

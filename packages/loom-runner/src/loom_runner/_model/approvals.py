@@ -190,6 +190,8 @@ def as_of(approval: ApprovalRecord, now: int) -> ApprovalRecord:
 
 def may_decide(approval: ApprovalRecord, by: str, how: str) -> str | None:
     """Return why a person may not decide about a pending request again; None when they may."""
+    if how == "edit" and approval.is_repetition:
+        return "it is about a call that had started with these arguments, which only a new call can change"
     if how == "deny" or (how == "edit" and by not in approval.approvers):
         return None
     if by in approval.approvers:

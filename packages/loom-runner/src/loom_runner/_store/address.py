@@ -123,6 +123,8 @@ def create_private(path: str) -> None:
     """Create a missing file that only its owner can read, whatever the umask is. SQLite gives its
     other files (`-wal`, `-shm`) the same permissions.
     """
+    import apsw  # noqa: F401  (without SQLite no file is made)
+
     with suppress(OSError):  # it exists, or SQLite reports why it cannot be created
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 

@@ -46,6 +46,7 @@ def open_side_tables(
     always: str = "",
     functions: Mapping[str, Callable[..., Any]] | None = None,
     is_private: bool = True,
+    read_only: bool = False,
 ) -> SideTables:
     """Open and migrate a group of tables beside the runs.
 
@@ -58,6 +59,8 @@ def open_side_tables(
             repeatable.
         functions: Functions for use in SQL, by name.
         is_private: Has no effect: a missing file is always created readable by its owner only.
+        read_only: Write nothing: the file must exist, its tables stay as they are, and may be
+            missing.
 
     Raises:
         UsageError: No store supports the address.
@@ -68,7 +71,7 @@ def open_side_tables(
     path = sqlite_path(address)
     from loom_runner._store.sqlite.side_tables import SQLiteSideTables
 
-    return SQLiteSideTables(path, name, migrations, always=always, functions=functions)
+    return SQLiteSideTables(path, name, migrations, always=always, functions=functions, read_only=read_only)
 
 
 def check_database(connection: apsw.Connection, path: str) -> None:

@@ -29,12 +29,14 @@ __all__ = [
     "is_recorded",
     "read_origin",
     "record",
+    "records_problem",
     "this_user",
     "user_state_folder",
 ]
 
 _ID: Final = re.compile(r"[0-9a-f]{32}")
 _RECORDS: Final = "databases"
+_FOLDERS: Final = (_RECORDS, "setups")
 _READ: Final = "SELECT name, value FROM about WHERE name IN ('database_id', 'made_by')"
 _ADD: Final = "INSERT OR IGNORE INTO about (name, value) VALUES (?, ?)"
 
@@ -138,6 +140,22 @@ def user_state_folder(name: str, *, create: bool = False) -> Path | None:
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         if _is_of_user(folder / name):
             return folder / name
+    return None
+
+
+def records_problem() -> str | None:
+    """Return why nothing can be recorded for this user, and what to do; None if it can be."""
+    loom = _loom_folder()
+    if loom is None:
+        return "there is no home folder. Set XDG_STATE_HOME to a folder of yours."
+    for folder in (loom / name for name in _FOLDERS):
+        usable = user_state_folder(folder.name, create=True)
+        if usable is not None and os.access(usable, os.W_OK):
+            continue
+        with suppress(OSError):
+            if folder.is_dir() and not _is_of_user(folder):
+                return f"{folder} belongs to another user, or others can write it. Change its owner, or chmod go-w it."
+        return f"{folder} cannot be written. Set XDG_STATE_HOME to a folder that you can write."
     return None
 
 

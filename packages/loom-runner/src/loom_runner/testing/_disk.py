@@ -191,7 +191,9 @@ class _Layer(apsw.VFS):
         if not path or not self._disk.owns(path):
             return apsw.VFSFile(self._usual, name, flags)
         self._disk.check("open")
-        is_new = not Path(path).exists()
+        # The store makes the file empty before SQLite opens it, so that nobody else can read it.
+        made = any(op.name == Path(path).name for op in self._disk.ops)
+        is_new = not Path(path).exists() or (not made and Path(path).stat().st_size == 0)
         file = _LayerFile(self._disk, self._usual, name, flags, path)
         if is_new and Path(path).exists():
             self._disk.ops.append(DiskOp("create", Path(path).name))

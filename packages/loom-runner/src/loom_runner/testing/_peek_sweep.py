@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from loom_runner._engines.runner import AgentRunner
 from loom_runner._model.outcomes import Complete, Continue
+from loom_runner._store.open import open_side_tables
 from loom_runner._store.sqlite.store import SQLiteStore
 from loom_runner.errors import AnotherSQLite, RunnerError, StoreError, StoreUnlocked
 from loom_runner.testing._crash import die
@@ -50,6 +51,7 @@ _RUNS: Final = ("a", "b", "c")
 _STEPS: Final = 600
 _LONGEST_S: Final = 0.4
 _DATABASE: Final = "runs.sqlite"
+_NOTES: Final = "CREATE TABLE IF NOT EXISTS notes_of_others (x)"
 
 
 @dataclass(slots=True)
@@ -114,7 +116,6 @@ class _Peeks:
     def write(self) -> None:
         with closing(sqlite3.connect(self._path, timeout=1)) as db, db:
             db.execute("PRAGMA wal_autocheckpoint = 0")  # it would leave no mark, see `log_mark`
-            db.execute("CREATE TABLE IF NOT EXISTS notes_of_others (x)")
             db.execute("INSERT INTO notes_of_others VALUES (?)", (self._number,))
 
     def read_file(self) -> None:
@@ -246,6 +247,7 @@ class _PeekTrial(Trial):
         super().__init__(folder)
         self._peeks = peeks
         SQLiteStore(folder / _DATABASE).close()  # before another program creates a database of its own
+        open_side_tables(folder / _DATABASE, "notes_of_others", [_NOTES]).close()  # an unknown table is refused
 
     def kill(self, chance: random.Random) -> int:
         context = multiprocessing.get_context("forkserver")

@@ -19,6 +19,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from flow_xray.terminal import visible
 from loom_agents.cli import request_name
 from loom_runner import RunnerError, Runs
 from loom_runner.cli_base import ExitCode, write_error
@@ -170,7 +171,7 @@ class _TelegramInterface:
             else f"{approval_text(request)}\n\n{decision_text(request)}"
         )
         try:
-            await self.bot.edit_message_text(text[:MAX_CHARACTERS], message.chat, message.message)
+            await self.bot.edit_message_text(visible(text)[:MAX_CHARACTERS], message.chat, message.message)
         except BadRequest as exc:
             name = request_id(message.run_id, message.number)
             write_error(f"Telegram: the message for {name} was not updated: {exc.message}")
@@ -206,7 +207,7 @@ class _TelegramInterface:
             await self._handle_button(query)
         elif message is not None and message.text:
             answer = unknown_user_text(user.id if user else "?") if person is None else self._answer(message.text)
-            await self.bot.send_message(message.chat_id, answer[:MAX_CHARACTERS])
+            await self.bot.send_message(message.chat_id, visible(answer)[:MAX_CHARACTERS])
 
     def _person(self, user_id: int) -> Person | None:
         """Return the person of a Telegram user; None for one whom the settings do not name."""
@@ -249,7 +250,7 @@ class _TelegramInterface:
 
     async def _alert(self, query: CallbackQuery, text: str) -> None:
         try:
-            await self.bot.answer_callback_query(query.id, text[:MAX_ALERT_CHARACTERS], show_alert=True)
+            await self.bot.answer_callback_query(query.id, visible(text)[:MAX_ALERT_CHARACTERS], show_alert=True)
         except BadRequest as exc:  # a button press can be answered for a few seconds only
             write_error(f"Telegram: cannot answer a button: {exc.message}")
 
@@ -290,7 +291,7 @@ class _TelegramInterface:
         if run["status"] != "waiting" and chat is not None:
             text = f"{run_id}: {_status_of(run)}"
             try:
-                await self.bot.send_message(chat, text)
+                await self.bot.send_message(chat, visible(text))
             except TelegramError as exc:
                 write_error(f"Telegram: cannot send {text!r}: {exc.message}")
 

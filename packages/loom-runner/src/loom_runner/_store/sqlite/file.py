@@ -20,6 +20,7 @@ from loom_runner._store.sqlite.locks import WAIT_FOR_WRITERS_S, LockWait, switch
 from loom_runner._store.sqlite.log_mark import LogMark, copied_without_log, remove_marks
 from loom_runner._store.sqlite.named_errors import named, named_errors
 from loom_runner._store.sqlite.open_files import opening
+from loom_runner._store.sqlite.read_only import connect_to_read
 from loom_runner._store.sqlite.schema import APPLICATION_ID, FILLED_IN, MIGRATIONS
 from loom_runner._store.sqlite.transaction import QuickTransaction, Transaction
 from loom_runner.errors import (
@@ -246,17 +247,11 @@ class SQLiteFile:
     def _connect(self, *, read_only: bool) -> apsw.Connection:
         import apsw
 
+        if read_only and not self.in_memory:
+            return connect_to_read(self._target, _BUSY_MS)
         flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         db = apsw.Connection(self._target, flags=flags | (apsw.SQLITE_OPEN_URI if self.in_memory else 0))
         db.set_busy_timeout(_BUSY_MS)
-        if read_only and not self.in_memory:
-            try:
-                db.pragma("user_version")
-            except (apsw.CantOpenError, apsw.ReadOnlyError):
-                # A WAL database on a read-only medium, which no process can be writing to.
-                db.close()
-                uri = f"{Path(self._target).as_uri()}?immutable=1"
-                db = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         restrict(db)
         return db
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from loom_runner.errors import RunnerError, StoreBusy, StoreDamaged, StoreError, StoreReadOnly, StoreUnreadable
+from loom_runner.own_files import user_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +53,8 @@ def named(exc: BaseException, path: str) -> BaseException:
         case apsw.CorruptError():
             return StoreUnreadable(f"cannot read {path}: the database is damaged ({exc}). Restore a copy.")
         case apsw.CantOpenError() | apsw.PermissionsError() | apsw.AuthError():
-            return StoreUnreadable(f"cannot open {path}: {exc}. Check that the file and its folder may be used.")
+            why = _not_permitted(path) or f"{exc}. Check that the file and its folder may be used."
+            return StoreUnreadable(f"cannot open {path}: {why}")
         case apsw.ReadOnlyError():
             return StoreReadOnly(f"cannot write to {path}: the file or its folder is read-only. Use a copy.")
         case apsw.BusyError() | apsw.LockedError():
@@ -67,3 +71,18 @@ def named(exc: BaseException, path: str) -> BaseException:
         case apsw.ConnectionClosedError():
             return StoreUnreadable(f"cannot use {path}: the store was closed. Open it again.")
     return StoreError(f"cannot use {path}: {type(exc).__name__}: {exc}")
+
+
+def _not_permitted(path: str) -> str | None:
+    """Return whose file it is and what to do, when this user may not read and write it."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  a name of any kind
+    except OSError:
+        return None
+    if os.access(path, os.R_OK | os.W_OK) or not hasattr(os, "geteuid"):
+        return None
+    owner, mode = user_text(status.st_uid), stat.S_IMODE(status.st_mode)
+    return (
+        f"it belongs to {owner}, and its mode is {mode:04o}. Run the command as its owner, who can also share it with "
+        "a group: chmod g+rw."
+    )

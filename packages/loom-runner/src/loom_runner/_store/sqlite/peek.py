@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from loom_runner._store.address import absolute_path
 from loom_runner._store.origin import Origin, read_origin
-from loom_runner._store.sqlite.foreign_objects import check_objects, restrict
+from loom_runner._store.sqlite.foreign_objects import check_objects
 from loom_runner._store.sqlite.locks import WAIT_FOR_WRITERS_S
 from loom_runner._store.sqlite.named_errors import named_errors
+from loom_runner._store.sqlite.read_only import connect_to_read
 
 __all__ = ["Peek", "peek"]
 
@@ -32,20 +32,10 @@ def peek(path: str) -> Peek | None:
     Raises:
         StoreError: It cannot be read, or holds what is not of loom.
     """
-    import apsw
-
     real = os.path.realpath(absolute_path(path))
     with named_errors(path):
-        db = apsw.Connection(real, flags=apsw.SQLITE_OPEN_READONLY)
+        db = connect_to_read(real, int(WAIT_FOR_WRITERS_S * 1000))
         try:
-            db.set_busy_timeout(int(WAIT_FOR_WRITERS_S * 1000))
-            try:
-                db.pragma("user_version")
-            except (apsw.CantOpenError, apsw.ReadOnlyError):  # see `SQLiteFile`
-                db.close()
-                flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-                db = apsw.Connection(f"{Path(real).as_uri()}?immutable=1", flags=flags)
-            restrict(db)
             db.execute("BEGIN")
             tables = {name for (name,) in db.execute(_TABLES)}
             if not tables:

@@ -13,7 +13,8 @@ from loom_runner._store.sqlite.forks import refuse_after_fork
 from loom_runner._store.sqlite.locks import WAIT_FOR_WRITERS_S, switch_to_wal
 from loom_runner._store.sqlite.named_errors import named_errors
 from loom_runner._store.sqlite.open_files import opening
-from loom_runner.errors import StoreTooNew
+from loom_runner._store.sqlite.read_only import connect_to_read
+from loom_runner.errors import StoreError, StoreTooNew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,12 +47,14 @@ class SQLiteSideTables:
         *,
         always: str = "",
         functions: Mapping[str, Callable[..., Any]] | None = None,
+        read_only: bool = False,
     ) -> None:
         self.path = path
         self.locks = (threading.RLock(),)
         self._absolute = path if path == ":memory:" else absolute_path(path)
         self._pid = os.getpid()
         self._open_file: OpenFile | None = None
+        self._read_only = read_only
         register_group(name, migrations, always, functions or {})
         with named_errors(path):
             self._db = self._connected()
@@ -74,9 +77,13 @@ class SQLiteSideTables:
 
         if self.path == ":memory:":
             return apsw.Connection(":memory:")
-        check_file(self.path)
+        check_file(self.path, must_exist=self._read_only)
         real = os.path.realpath(self._absolute)
         with opening(real) as file:
+            if self._read_only:
+                db = connect_to_read(real, _WAIT_FOR_WRITERS_MS)
+                check_objects(db, self.path)
+                return db
             create_private(real)
             db = apsw.Connection(real)
             db.set_busy_timeout(_WAIT_FOR_WRITERS_MS)
@@ -93,14 +100,15 @@ class SQLiteSideTables:
     def _migrate(self, name: str, migrations: Sequence[Migration], always: str) -> None:
         if self._version(name) == len(migrations) and not always:
             return
+        if self._read_only:
+            if (version := self._version(name)) > len(migrations):
+                raise self._too_new(name, version, len(migrations))
+            return
         with self.transaction() as db:
             db.execute(_VERSIONS)
             version = self._version(name)  # another process may have migrated since
             if version > len(migrations):
-                raise StoreTooNew(
-                    f"cannot use {self.path}: its {name} tables have format {version}, and this version knows up "
-                    f"to {len(migrations)}. Upgrade the program."
-                )
+                raise self._too_new(name, version, len(migrations))
             for migration in migrations[version:]:
                 if isinstance(migration, str):
                     db.execute(migration)
@@ -110,6 +118,12 @@ class SQLiteSideTables:
                 db.execute("INSERT OR REPLACE INTO side_tables VALUES (?, ?)", (name, len(migrations)))
             if always:
                 db.execute(always)
+
+    def _too_new(self, name: str, version: int, known: int) -> StoreTooNew:
+        return StoreTooNew(
+            f"cannot use {self.path}: its {name} tables have format {version}, and this version knows up to {known}. "
+            "Upgrade the program."
+        )
 
     def _version(self, name: str) -> int:
         has_versions = self._db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'side_tables'").get
@@ -121,6 +135,8 @@ class SQLiteSideTables:
         with self.locks[0], named_errors(self.path):
             if self._open_file is not None:
                 self._open_file.refuse()
+            if self._read_only:
+                raise StoreError(f"cannot write to {self.path}: it was opened to be read only. Open it for writing.")
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
