@@ -89,6 +89,29 @@ def _(folder: Path) -> str | None:
     return _found(folder, ran.stdout + ran.stderr)
 
 
+@AREA.attempt("what the model says, in pieces, in its calls, in the names of files and of tools")
+def _(folder: Path) -> str | None:
+    aws, github, stripe = (_SECRETS[name] for name in ("aws", "github", "stripe"))
+    write = {"path": "o.txt", "text": f"aws_access_key_id={aws}\ntoken={github}"}
+    calls = [
+        {"name": "list_files", "arguments": {}},
+        {"name": "grep", "arguments": {"pattern": github}},
+        {"name": "read_file", "arguments": {"path": f"no-{stripe}"}},
+        {"name": "write_file", "arguments": write},
+        {"name": f"ask_{stripe}", "arguments": {stripe: github}},
+    ]
+    replies = [{"text": f"I use {aws}\u00e9", "tool_calls": calls}, {"text": f"\u00e9{github}, x_{stripe} {_TEXT}"}]
+    (folder / "config.txt").write_text(json.dumps({"format": "loom-script/1", "replies": replies}))
+    (folder / f"{github}.md").write_text("x")
+    options = ["--mode", "auto", "--trace", "t.html", "--record", "r.json", "--output", "jsonl"]
+    ran = loom(folder, "loom_run", "chat", "hi", "--run-id", "a", "--mock-llm=config.txt", *options)
+    printed = ran.stdout + ran.stderr
+    for words in (["show", "a"], ["export", "a"], ["explain", "a"]):
+        shown = loom(folder, "loom_run", *words)
+        printed += shown.stdout + shown.stderr
+    return _found(folder, printed)
+
+
 @AREA.attempt("secrets of 95 kinds in a text")
 def _(folder: Path) -> str | None:
     from flow_xray.redaction import Redactor

@@ -135,7 +135,7 @@ def test_changed_tools_are_reported(servers: Any, loom_run: Run, script: Run, pr
     assert loom_run("chat", "a", "-r", "r", "--trust", option).code == 0
     (project / "tiny.py").write_text(SERVER.replace('"look"', '"glance"'))
     refused = loom_run("chat", "b", "-r", "r")
-    assert refused.code == 2 and "since you trusted it" in refused.err
+    assert refused.code == 2 and "that it starts, was changed" in refused.err
     err = loom_run("chat", "b", "-r", "r", "--trust").err
     assert "since the last step: added: tiny__glance; removed: tiny__look" in err
 

@@ -61,6 +61,8 @@ def test_an_ordinary_key_is_not_masked(key):
         f"response: {{'apiKey': '{KEY}'}}",
         f"{{'auth': ('user', '{KEY}')}} and {{'credentials': {{'a': '{KEY}'}}}}",
         f"password: |\n  {KEY}\n",
+        "é" + "ghp_" + KEY.replace("-", "") * 2 + "é",
+        "get_ghp_" + KEY.replace("-", "") * 2 + "_now",
         f"password: correct horse {KEY}",
         f"password = a,{KEY}",
         f"connect(password=SecretStr('{KEY}'))",

@@ -3,7 +3,6 @@
 AgentError                  base of this package
 ├── McpConfigError          an MCP configuration file that cannot be read
 ├── MessageFormatError      a stored conversation that this version cannot read
-├── TooManyStepsError       a check against a schema that did not end in time; handled inside
 ├── NotPermittedError       an HTTP request that this caller is not permitted to make
 ├── ModelError              a model request without a reply
 │   └── ScriptError         a script for `ScriptedModel` that is invalid or too short
@@ -18,7 +17,6 @@ __all__ = [
     "ModelError",
     "NotPermittedError",
     "ScriptError",
-    "TooManyStepsError",
     "ToolError",
     "WorkspaceError",
 ]
@@ -55,10 +53,6 @@ class NotPermittedError(AgentError):
 
 class ScriptError(ModelError):
     """A script is invalid, or has no reply for this request. A retry does not help."""
-
-
-class TooManyStepsError(AgentError):
-    """A check against a schema that somebody else wrote did not end within its number of steps."""
 
 
 class ToolError(AgentError):

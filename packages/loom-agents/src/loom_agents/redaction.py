@@ -11,7 +11,7 @@ from typing import Any
 
 from flow_xray.redaction import MASK, Redactor
 
-__all__ = ["MASK", "redact", "redact_text", "redactor"]
+__all__ = ["MASK", "redact", "redact_certain", "redact_text", "redactor"]
 
 _MIN_CHARACTERS = 8
 
@@ -24,6 +24,13 @@ def redact(value: Any) -> Any:
 def redact_text(text: str) -> str:
     """Return a text without the secrets in it."""
     return redactor().text(text)
+
+
+def redact_certain(value: Any) -> Any:
+    """Return a JSON value without secrets of known forms and known values, for texts that a program
+    uses.
+    """
+    return redactor().certain(value)
 
 
 def redactor() -> Redactor:

@@ -1,10 +1,11 @@
 """Schemas of a hostile server: a check of a value ends."""
 
+import contextlib
 import time
 from typing import Any
 
 import pytest
-from loom_agents._mcp.bounded_schemas import BoundedSchema, TooManyStepsError
+from loom_agents._mcp.bounded_schemas import BoundedSchema
 
 SLOW = "a" * 60 + "!"
 DOUBLING = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(60)} | {"d60": {}}
@@ -27,10 +28,8 @@ DOUBLING = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in ran
 )
 def test_a_check_ends_whatever_the_schema(schema: dict[str, Any], value: Any) -> None:
     started = time.monotonic()
-    try:
+    with contextlib.suppress(TimeoutError):
         assert BoundedSchema(schema).mismatch(value) is None
-    except TooManyStepsError:
-        pass
     assert time.monotonic() - started < 5
 
 

@@ -68,10 +68,11 @@ def find_mcp_file(
         trust = TrustPrompt(given=True)
     if trust.trusts(file, digest, "start MCP servers"):
         return file.absolute()
-    why = "you have not trusted it"
-    if trusted_files().knows(file):
-        why = "the file or a program that it starts has changed since you trusted it"
-    refusal = f"{file} is not used: it starts MCP servers, and {why}. Read it, then repeat the command with --trust."
+    since = " since it, or a program that it starts, was changed" if trusted_files().knows(file) else ""
+    refusal = (
+        f"{file} is not used: it starts MCP servers, and you have not trusted it{since}. Read it, then repeat the"
+        " command with --trust."
+    )
     if named:
         raise LoomRunError(f"cannot continue without MCP servers: {refusal} Or give --mcp-config none.")
     write_error(refusal)

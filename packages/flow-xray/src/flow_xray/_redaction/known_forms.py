@@ -39,25 +39,27 @@ def shapes() -> "re.Pattern[str]":
         r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
         r"|hooks\.(?:slack|zapier)\.com/[\w-]+/[\w/-]+|(?<!\d)\d{8,10}:AA[\w-]{30,}"
         r"|(?<![\w~.-])[\w.-]{3}\dQ~[\w~.-]{31,34}|\$(?:apr1|2[abxy]|5|6|y|argon2[id]{1,2})\$[^\s:\"']{8,}"
-        r"|\b(?:"
+        r"|(?<![A-Za-z0-9])(?:"
         r"ey[JI][\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*){0,3}|[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|whsec_[\w+/=-]{16,}"
         r"|(?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{30,})"
         r"|gl(?:pat|dt|rt|ptt|cbt|soat|ft|imt|agent|oas|ffct)-[\w.-]{16,}"
         r"|(?:xox[abeoprs](?:\.xox[bp])?-[\w-]{10,}|xapp-[\w-]{10,}|xoxe-[\w-]{10,})"
         r"|discord(?:app)?\.com/api/webhooks/\d+/[\w-]{30,}|webhook\.office\.com/webhookb2/[\w@/.-]+"
-        r"|[MNO][\w-]{22,27}\.[\w-]{6}\.[\w-]{25,}|(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"
+        r"|[MNO][\w-]{22,27}\.[\w-]{6}\.[\w-]{25,}|(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])"
         r"|ABSK[A-Za-z0-9+/=]{40,}|amzn\.mws\.[0-9a-f-]{30,}|AIza[\w-]{30,}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,}"
         r"|1//0[\w-]{30,}|hf_[A-Za-z0-9]{20,}|r8_[A-Za-z0-9]{30,}|gsk_[A-Za-z0-9]{20,}|xai-[A-Za-z0-9]{40,}"
         r"|pplx-[A-Za-z0-9]{30,}|pcsk_\w{30,}|lsv2_[ps][tk]_[\w]{30,}|tfp_[A-Za-z0-9]{30,}"
         r"|SG\.[\w-]{16,}\.[\w-]{16,}|do[opr]_v1_[a-f0-9]{40,}|shp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}"
-        r"|hv[sbr]\.[\w-]{20,}|dapi[a-f0-9]{32}\b|lin_(?:api|oauth)_[A-Za-z0-9]{20,}|SK[0-9a-f]{32}\b"
-        r"|key-[0-9a-f]{32}\b|[0-9a-f]{32}-us\d{1,2}\b|rubygems_[0-9a-f]{40,}|dckr_[po]at_[\w-]{20,}"
-        r"|cio[A-Za-z0-9]{32}\b|oy2[a-z0-9]{43}\b|[A-Za-z0-9]{14}\.atlasv1\.[\w-]{40,}"
+        r"|hv[sbr]\.[\w-]{20,}|dapi[a-f0-9]{32}(?![A-Za-z0-9])|lin_(?:api|oauth)_[A-Za-z0-9]{20,}"
+        r"|SK[0-9a-f]{32}(?![A-Za-z0-9])"
+        r"|key-[0-9a-f]{32}(?![A-Za-z0-9])|[0-9a-f]{32}-us\d{1,2}(?![A-Za-z0-9])"
+        r"|rubygems_[0-9a-f]{40,}|dckr_[po]at_[\w-]{20,}"
+        r"|cio[A-Za-z0-9]{32}(?![A-Za-z0-9])|oy2[a-z0-9]{43}(?![A-Za-z0-9])|[A-Za-z0-9]{14}\.atlasv1\.[\w-]{40,}"
         r"|glsa_\w{32}_[0-9A-Fa-f]{8}|glc_[A-Za-z0-9+/=]{32,}|NR(?:AK|II|AA|RA)-[\w-]{20,}"
         r"|sntry[su]_[\w+/=]{40,}|ATATT3[\w=-]{30,}|ATBB[\w=-]{24,}|ntn_[A-Za-z0-9]{40,}"
         r"|secret_[A-Za-z0-9]{40,}|fig[dou]_?[\w-]{36,}|pat[A-Za-z0-9]{14}\.[0-9a-f]{64}"
         r"|pat-[a-z]{2}\d-[0-9a-f-]{36}|sq0(?:atp|csp|idp)-[\w-]{22,}|EAAA[\w-]{56,}|EAA[A-Za-z0-9]{60,}"
-        r"|PMAK-[0-9a-f]{24}-[0-9a-f]{34}|LTAI[A-Za-z0-9]{16,24}\b|pscale_(?:pw|tkn|oauth)_[\w.-]{30,}"
+        r"|PMAK-[0-9a-f]{24}-[0-9a-f]{34}|LTAI[A-Za-z0-9]{16,24}(?![A-Za-z0-9])|pscale_(?:pw|tkn|oauth)_[\w.-]{30,}"
         r"|AGE-SECRET-KEY-1[A-Z0-9]{50,}|sbp_[0-9a-f]{40}|sb_secret_[\w-]{20,}|fm2_[\w+/=]{40,}"
         r"|nfp_[A-Za-z0-9]{36,}|CFPAT-[\w-]{40,}|HRKU-[\w-]{36,}|dp\.(?:pt|st|ct|sa)\.[\w.-]{40,}"
         r"|ops_eyJ[\w-]{40,}|sl\.[\w-]{100,}|CCIPAT_[\w]{20,}|pul-[0-9a-f]{40}|rnd_[A-Za-z0-9]{28,}"
@@ -68,7 +70,7 @@ def shapes() -> "re.Pattern[str]":
 
 @cache
 def _openai() -> "re.Pattern[str]":
-    return re.compile(r"\bsk-[A-Za-z0-9_-]{16,}")
+    return re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{16,}")
 
 
 def mask_forms(text: str, mask: str) -> str:

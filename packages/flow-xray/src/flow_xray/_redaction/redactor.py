@@ -219,6 +219,20 @@ class Redactor:
                 self._cache_size += len(text)
         return clean
 
+    def certain(self, value: Any) -> Any:
+        """Return a JSON value without the secrets in it that cannot be anything else: those of a
+        known form, and the known values. A value under a key stays, as `password="example"` in
+        code.
+        """
+        if isinstance(value, str):
+            from flow_xray._redaction.known_forms import has_mark, mask_forms
+
+            text = self._without_known(value) if self.known else value
+            return mask_forms(text, MASK) if has_mark(text) else text
+        if isinstance(value, dict):
+            return {self.certain(key): self.certain(member) for key, member in value.items()}
+        return [self.certain(item) for item in value] if isinstance(value, list) else value
+
     def _redacted(self, text: str) -> str:
         from flow_xray._redaction.redact_text import redact_text  # its patterns are compiled at first need
 

@@ -47,6 +47,7 @@ from loom_agents._agent.state import AgentState
 from loom_agents._agent.tool_calls import answer_calls
 from loom_agents._agent.user_questions import ASK_USER, INPUT_SIGNAL, answer_questions, check_question, is_question
 from loom_agents._errors import ModelError
+from loom_agents._models.masked_replies import MaskedText, masked_reply
 from loom_agents._models.messages import (
     AssistantMessage,
     ToolCall,
@@ -223,12 +224,14 @@ class Coordinator:
         """Send one request to the model, traced, and report its usage to the budget."""
         conversation = request_input(request.messages) if trace.active() else None
 
-        def on_delta(text: str) -> None:
+        def emit(text: str) -> None:
             if streams:
                 ctx.emit({"type": "text", "text": text})
 
+        shown = MaskedText(emit)
         with trace.span(self._model.name, kind="llm", input=conversation) as span:
-            reply = await self._model.request(request, on_delta=on_delta)
+            reply = masked_reply(await self._model.request(request, on_delta=shown.add))
+            shown.end()
             if not reply.text and not reply.tool_calls:
                 raise ModelError(f"cannot continue: {self._model.name} sent an empty reply. Try again.", retryable=True)
             span.set_output(reply_output(reply.text, reply.tool_calls))

@@ -5,13 +5,14 @@ import os
 from pathlib import Path
 
 from loom_agents._errors import ScriptError
+from loom_agents._models.masked_replies import masked_reply
 from loom_agents._models.messages import replies_in
 from loom_agents._models.protocol import Model, ModelReply, ModelRequest, OnDelta
 from loom_agents._models.script_file import read_script, reply_json, script_json
 
 
 class RecordingModel:
-    """Forward requests to another model and write its replies to a script file.
+    """Forward requests to another model and write its replies, without secrets, to a script file.
 
     A reply's position in the script is its position in the conversation. So a run that was killed
     and resumed in another process gives the same script as an uninterrupted one, and an existing
@@ -54,7 +55,7 @@ class RecordingModel:
                 f"cannot record to {self._path}: it has {len(self._replies)} replies and this is number"
                 f" {position + 1}. Record a conversation from its beginning."
             )
-        self._replies = [*self._replies[:position], reply_json(reply)]
+        self._replies = [*self._replies[:position], reply_json(masked_reply(reply))]
         self._write()
         return reply
 
