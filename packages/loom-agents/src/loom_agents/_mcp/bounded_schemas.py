@@ -9,8 +9,6 @@ evaluated, and a check ends after a number of steps. The server itself checks wh
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_agents._errors import TooManyStepsError
-
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
     from mcp import ClientSession
@@ -37,28 +35,27 @@ class BoundedSchema:
         from referencing import Registry
 
         kind = validator_for(schema, default=Draft202012Validator)
-        kind.check_schema(dict(schema))
+        kind.check_schema(schema)
         keywords = {name: self._counted(name, check) for name, check in kind.VALIDATORS.items()}
         # With an empty registry, a reference in a schema is never fetched.
-        bounded: Any = extend(kind, keywords)  # type: ignore[no-untyped-call]  # jsonschema has partial hints
-        self._validator = bounded(schema, registry=Registry())
+        self._validator = extend(kind, keywords)(schema, registry=Registry())  # type: ignore[no-untyped-call]  # untyped
         self._steps = 0
 
     def mismatch(self, value: Any) -> "ValidationError | None":
         """Return what is wrong with a value; None if nothing is.
 
         Raises:
-            TooManyStepsError: The check takes too long.
+            TimeoutError: The check takes too long.
             Unresolvable: A reference leads out of the schema.
         """
         from jsonschema.exceptions import best_match
 
         self._steps = 0
         try:
-            worst: ValidationError | None = best_match(self._validator.iter_errors(value))
+            found: ValidationError | None = best_match(self._validator.iter_errors(value))
         except RecursionError as exc:
-            raise TooManyStepsError from exc
-        return worst
+            raise TimeoutError("the schema is nested too deeply") from exc
+        return found
 
     def _counted(self, name: str, check: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
         def counted(validator: Any, wanted: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
@@ -68,7 +65,7 @@ class BoundedSchema:
             if name == "uniqueItems" and isinstance(value, list):
                 self._steps += len(value) ** 2
             if self._steps > _MAX_STEPS:
-                raise TooManyStepsError
+                raise TimeoutError("the check takes too many steps")
             yield from check(validator, wanted, value, schema) or ()
 
         return counted
@@ -89,7 +86,7 @@ def check_results(session: "ClientSession") -> None:
             if schemas.get(name, (None,))[0] != schema:
                 schemas[name] = (schema, BoundedSchema(schema))
             mismatch = schemas[name][1].mismatch(result.structured_content)
-        except TooManyStepsError:
+        except TimeoutError:
             return
         except (SchemaError, Unresolvable, RecursionError) as exc:
             raise RuntimeError(f"its output schema cannot be used ({str(exc)[:200]})") from exc

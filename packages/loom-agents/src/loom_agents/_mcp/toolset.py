@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from loom_runner import Tool, ToolFailed, ToolRegistry, current_run
 
-from loom_agents._errors import TooManyStepsError
 from loom_agents._mcp.bounded_schemas import BoundedSchema
 from loom_agents._mcp.config import McpConfig
 from loom_agents._mcp.results import Blobs, error_text, payload_of, shortened
@@ -103,7 +102,7 @@ class OfferedTool:
 
         try:
             mismatch = self.validator.mismatch(arguments)
-        except TooManyStepsError as exc:
+        except TimeoutError as exc:
             raise ToolFailed(
                 f"cannot call {name}: its arguments cannot be checked, because the server's schema is too large.",
                 error_category="invalid_arguments",
