@@ -30,7 +30,7 @@ def test_a_check_ends_whatever_the_schema(schema: dict[str, Any], value: Any) ->
     started = time.monotonic()
     with contextlib.suppress(TimeoutError):
         assert BoundedSchema(schema).mismatch(value) is None
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 60  # without bounds it never ends
 
 
 def test_what_is_wrong_is_still_found() -> None:

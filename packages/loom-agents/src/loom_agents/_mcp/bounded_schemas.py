@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BoundedSchema", "check_results"]
 
+_MAX_DEPTH: Final = 100  # well before Python's own limit, at which the library under this one panics
 _MAX_STEPS: Final = 100_000  # a third of a second
 _PATTERNS: Final = ("pattern", "patternProperties", "unevaluatedProperties")
 
@@ -39,7 +40,7 @@ class BoundedSchema:
         keywords = {name: self._counted(name, check) for name, check in kind.VALIDATORS.items()}
         # With an empty registry, a reference in a schema is never fetched.
         self._validator = extend(kind, keywords)(schema, registry=Registry())  # type: ignore[no-untyped-call]  # untyped
-        self._steps = 0
+        self._steps = self._depth = 0
 
     def mismatch(self, value: Any) -> "ValidationError | None":
         """Return what is wrong with a value; None if nothing is.
@@ -50,7 +51,7 @@ class BoundedSchema:
         """
         from jsonschema.exceptions import best_match
 
-        self._steps = 0
+        self._steps = self._depth = 0
         try:
             found: ValidationError | None = best_match(self._validator.iter_errors(value))
         except RecursionError as exc:
@@ -66,7 +67,13 @@ class BoundedSchema:
                 self._steps += len(value) ** 2
             if self._steps > _MAX_STEPS:
                 raise TimeoutError("the check takes too many steps")
-            yield from check(validator, wanted, value, schema) or ()
+            self._depth += 1
+            try:
+                if self._depth > _MAX_DEPTH:
+                    raise TimeoutError("the schema is nested too deeply")
+                yield from check(validator, wanted, value, schema) or ()
+            finally:
+                self._depth -= 1
 
         return counted
 
