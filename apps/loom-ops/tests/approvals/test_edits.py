@@ -8,7 +8,7 @@ from loom_ops._approvals.edits import edited_arguments
 from loom_ops._commands.rules_file import parse_rules
 from loom_ops._errors import LoomOpsError
 from loom_ops._runbook.parse import require_runbook
-from loom_ops._runbook.render import call_arguments, render_step
+from loom_ops._runbook.render import call_of_step, render_step
 
 BOOK = """\
 ---
@@ -42,7 +42,7 @@ INPUTS = {"svc": "api", "to": "blue"}
 def edit(edits: str = "inputs", **changed: Any) -> dict[str, Any]:
     book = require_runbook(BOOK.format(edits=edits), "b.md")
     step = render_step(book.step("move"), INPUTS)
-    arguments = call_arguments(step, book, INPUTS)  # type: ignore[arg-type]  # a command
+    _, arguments = call_of_step(step, book, INPUTS)
     policy = {"edits": edits, "rule": rule_hash(RULES, arguments["argv"])}
     request = {"arguments": arguments, "policy": policy}
     given = {**arguments, **changed}

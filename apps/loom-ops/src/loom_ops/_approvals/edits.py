@@ -14,7 +14,7 @@ from loom_ops._approvals.binding import rule_hash
 from loom_ops._errors import LoomOpsError
 from loom_ops._runbook.inputs import input_values
 from loom_ops._runbook.model import Run
-from loom_ops._runbook.render import call_arguments, render_step
+from loom_ops._runbook.render import call_of_step, render_step
 from loom_ops._runbook.template import SLOT, slots_in
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def edited_arguments(
     undo = None if step.undo is None else runbook.step(step.undo)
     if isinstance(undo, Run) and changed & set(slots_in([*undo.argv, dict(undo.environment)])):
         raise LoomOpsError("its undo step uses the same inputs, and would undo something else.")
-    wanted = call_arguments(render_step(step, checked), runbook, checked)  # type: ignore[arg-type]  # a Run stays one
+    _, wanted = call_of_step(render_step(step, checked), runbook, checked)
     for name in sorted(wanted.keys() | given.keys()):
         if given.get(name) not in (wanted.get(name), original.get(name)) or (name == "argv" and argv != wanted[name]):
             raise LoomOpsError(f"its {name} cannot be edited; only the inputs in its argv can.")
