@@ -98,6 +98,7 @@ def shoot(page: Any, name: str) -> None:
 def start(page: Any, message: str) -> None:
     page.get_by_label("message").fill(message)
     page.get_by_role("button", name="Start").click()
+    page.get_by_label("timeline").wait_for()  # the run's own view: the list of all requests has an article as well
     page.get_by_role("article").wait_for()
 
 

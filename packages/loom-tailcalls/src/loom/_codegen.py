@@ -40,6 +40,8 @@ import warnings
 from types import CodeType
 from typing import TYPE_CHECKING, TypeVar
 
+from loom._source import trees_lock
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -104,7 +106,7 @@ def compile_definition(
     ]
     module = ast.Module(body=imports + body, type_ignores=[])
     flags = original.co_flags & FUTURE_FLAGS
-    with warnings.catch_warnings():
+    with trees_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python issued them when it loaded the text
         compiled = compile(module, original.co_filename, "exec", flags=flags, dont_inherit=True)
     return _renamed(_dig_out(compiled), original)

@@ -159,10 +159,14 @@ def read_definitions(
 
 def parse(text: str, filename: str) -> ast.Module:
     """Parse a text without repeating the warnings that Python issued when it loaded it."""
-    with warnings.catch_warnings():
+    with trees_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(text, filename)
 
+
+trees_lock = threading.RLock()
+"""Held while CPython makes or reads a tree. CPython 3.11 counts the depth of the tree in one place for all threads: with
+two at once, one may get `SystemError: AST constructor recursion depth mismatch`."""
 
 _limit_lock = threading.RLock()
 

@@ -31,6 +31,7 @@ from loom._codegen import bare, definition_like
 from loom._lowering import Lowered, Lowering, first_line_of, split_docstring
 from loom._nodes import NOWHERE, Build, call_with
 from loom._signature import Bound, Default
+from loom._source import parse
 
 if TYPE_CHECKING:
     from loom._options import Kind
@@ -194,7 +195,7 @@ class _Template(ast.NodeTransformer):
                 lines += [indent + part for part in counting]
         if every is not None:
             lines.insert(0, "left = every")
-        tree = ast.parse("async def f():\n" + "\n".join(f"    {line}" for line in lines)).body[0]
+        tree = parse("async def f():\n" + "\n".join(f"    {line}" for line in lines), "<step>").body[0]
         assert isinstance(tree, ast.AsyncFunctionDef)
         return [self.visit(statement) for statement in tree.body]
 

@@ -84,6 +84,34 @@ def test_threads_may_decorate_at_the_same_time():
         assert list(pool.map(make, range(6))) == [0, 4, 8, 12, 16, 20]
 
 
+def test_a_switch_between_threads_in_the_middle_of_a_tree_is_harmless():
+    from loom._source import parse
+
+    lines = "\n".join(f"    x{i} = [a * {i} + b for a, b in c if g(a, {i})]" for i in range(200))
+    source = f"def f(c, g):\n{lines}\n"
+
+    class Slow:
+        def __del__(self):  # the collector runs it while a tree is made, and another thread takes over
+            for _ in range(200):
+                pass
+
+    def work(_):
+        for _ in range(10):
+            cycle = [Slow()]
+            cycle.append(cycle)
+            assert len(parse(source, "many_lines.py").body[0].body) == 200
+
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(50)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            list(pool.map(work, range(6)))
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
+
+
 def test_a_spawned_process_runs_the_same_function(tmp_path):
     (tmp_path / "spawned_steps.py").write_text(
         "from loom import tailrec\n\n\n@tailrec\ndef total(n, acc=0):\n    if n == 0:\n        return acc\n"
