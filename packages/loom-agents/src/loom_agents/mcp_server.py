@@ -5,7 +5,7 @@
     def main(**options):
         server = new_server("demo", version="1", instructions="Adds numbers.")
 
-        @server.tool(annotations=READ_ONLY())
+        @server.tool()
         def add(a: int, b: int) -> int: ...
 
         serve_mcp(server, **options)
@@ -231,7 +231,8 @@ def _ending_stdin() -> Iterator[Callable[[], None]]:
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
     os.close(empty)
-    with reader, reader.makefile(encoding="utf-8") as sys.stdin:
+    with reader, reader.makefile(encoding="utf-8") as copied:
+        sys.stdin = copied
         threading.Thread(target=copy, daemon=True).start()
         try:
             yield end
