@@ -147,3 +147,9 @@ def test_generated_lines_are_counted_and_not_searched(workspace: Workspace) -> N
     (workspace.root / "trace.html").write_text("<p>whales</p>\n" + "whales " * 3_000)
     answer = asyncio.run(FileTools(workspace).grep("whales", "*.html"))
     assert ([match["line"] for match in answer["matches"]], answer["skipped_lines"]) == ([1], 1)
+
+
+def test_an_answer_is_bounded_in_bytes_too(workspace: Workspace) -> None:
+    (workspace.root / "wide.txt").write_text("äöü\n" * 100, encoding="utf-8")
+    page = FileTools(workspace, max_text_bytes=70).read_file("wide.txt")
+    assert (page["lines"], page["next_offset"]) == (10, 11)
