@@ -124,10 +124,8 @@ def test_a_bad_pattern_is_an_error_for_the_model(tools: FileTools, pattern: str)
         asyncio.run(tools.grep(pattern))
 
 
-def test_a_pattern_that_never_ends_is_stopped(
-    tools: FileTools, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "GREP_TIMEOUT_S", 0.5)
+def test_a_pattern_that_never_ends_is_stopped(workspace: Workspace) -> None:
+    tools = FileTools(workspace, grep_timeout_s=0.5)
     (workspace.root / "trap.txt").write_text("a" * 40 + "!\n")
     with pytest.raises(ToolError, match="took longer"):
         asyncio.run(tools.grep("(a+)+$", "trap.txt"))

@@ -36,10 +36,12 @@ class FileTools:
         workspace: The workspace.
         max_text_bytes: The most bytes of text of one answer, in addition to the limit in
             characters.
+        grep_timeout_s: Seconds until a search is stopped.
     """
 
     workspace: Workspace
     max_text_bytes: int = 4 * MAX_TEXT_CHARACTERS
+    grep_timeout_s: float = GREP_TIMEOUT_S
 
     def read_file(self, path: str, offset: int = 1, limit: int = 400) -> dict[str, Any]:
         """Read lines of a text file.
@@ -106,12 +108,12 @@ class FileTools:
             (sys.executable, "-I", "-S", str(Path(grep_worker.__file__))),
             folder=self.workspace.root,
             stdin=request.encode(),
-            timeout_s=GREP_TIMEOUT_S,
+            timeout_s=self.grep_timeout_s,
             max_output_bytes=4_000_000,
         )
         if ended.timed_out:
             raise ToolError(
-                f"cannot search for {pattern!r}: it took longer than {GREP_TIMEOUT_S:.0f} s."
+                f"cannot search for {pattern!r}: it took longer than {self.grep_timeout_s:g} s."
                 " Use a simpler pattern or a narrower glob."
             )
         if ended.exit_code != 0:
