@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, replace
 
-from flow_xray.terminal import visible
-from loom_agents.redaction import redact_text
 from loom_agents.workspace import FileTools
 
 from rule_based_verifier._errors import ToolError
 from rule_based_verifier.gates.gates import open_root
 from rule_based_verifier.settings import Settings
+from rule_based_verifier.shown_text import shown_line, shown_text
 
 __all__ = ["FileText", "Found", "SearchResult", "read_repo_file", "search_codebase"]
 
@@ -97,7 +96,7 @@ def read_repo_file(settings: Settings, relative_path: str, first_line: int = 1) 
     tools = FileTools(open_root(settings), max_text_bytes=settings.max_read_bytes)
     page = tools.read_file(relative_path, offset=first_line, limit=2_000)
     text = page["text"]
-    shown = visible(redact_text(text))
+    shown = shown_text(text)
     return FileText(
         relative_path,
         shown,
@@ -127,7 +126,7 @@ async def search_codebase(
     tools = replace(FileTools(open_root(settings)), grep_timeout_s=settings.search_timeout_s)
     found = await tools.grep(pattern, glob_pattern, limit=max_results)
     matches = [
-        Found(visible(each["path"]), each["line"], visible(redact_text(each["text"]))) for each in found["matches"]
+        Found(shown_line(each["path"]), each["line"], shown_line(each["text"])) for each in found["matches"]
     ]
     skipped = []
     if "skipped_files" in found:

@@ -8,16 +8,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from flow_xray.terminal import visible
 from loom_agents.process import Ended, Limits, can_leave_network, run_process
-from loom_agents.redaction import redact_text
 
 from rule_based_verifier.gates.detection import Runner, find_program
 from rule_based_verifier.gates.report_readers import READERS
 from rule_based_verifier.gates.verdicts import Counts, Evidence, Failure, Judgement
 from rule_based_verifier.settings import Settings
+from rule_based_verifier.shown_text import shown_line, shown_text
 
-__all__ = ["Progress", "not_run", "run_command", "shown_text"]
+__all__ = ["Progress", "not_run", "run_command"]
 
 Progress: TypeAlias = Callable[[float, str], Awaitable[None]]
 """Gets seconds since the start, and what to show."""
@@ -35,11 +34,6 @@ _ENVIRONMENT: Final = {
     "GOTOOLCHAIN": "local",
 }
 _OFFLINE: Final = {"CARGO_NET_OFFLINE": "true", "GOPROXY": "off", "npm_config_offline": "true"}
-
-
-def shown_text(text: str) -> str:
-    """Return a text with secrets masked, safe on a terminal."""
-    return visible(redact_text(text))
 
 
 def not_run(runner: Runner, argv: Sequence[str], reason: str, next_step: str) -> Evidence:
@@ -106,12 +100,12 @@ def _judge(ended: Ended, judge: Callable[[int], Judgement], timeout_s: float) ->
 
 def _evidence(kind: str, argv: list[str], ended: Ended, judgement: Judgement, *, is_online: bool) -> Evidence:
     failures = [
-        Failure(shown_text(each.name), shown_text(each.file), each.line, shown_text(each.message))
+        Failure(shown_line(each.name), shown_line(each.file), each.line, shown_line(each.message))
         for each in judgement.failures
     ]
     return Evidence(
         kind,
-        [shown_text(word) for word in argv],
+        [shown_line(word) for word in argv],
         judgement.verdict,
         judgement.reason,
         judgement.next_step,

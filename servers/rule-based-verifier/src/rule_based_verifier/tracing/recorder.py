@@ -189,6 +189,8 @@ class Recorder:
         return self._places[code]
 
     def _find(self, code):
+        if code.co_filename.startswith("<"):  # frozen modules, and code from a string
+            return None
         path = os.path.realpath(code.co_filename)
         if code.co_name in _SKIPPED_NAMES or not path.startswith(self._root):
             return None

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import flow_xray
 from flow_xray import FlowXrayError, Span, TraceResult, read_journal
-from loom_agents.process import Ended, Limits, can_leave_network, run_process
+from loom_agents.process import Ended, Limits, run_process
 from loom_agents.workspace import Workspace, WorkspaceError
 
 from rule_based_verifier._errors import ToolError
 from rule_based_verifier.gates.detection import find_program, python_of
 from rule_based_verifier.gates.gates import open_root
-from rule_based_verifier.gates.running import shown_text
+from rule_based_verifier.shown_text import shown_text
 from rule_based_verifier.gates.trusting import RootTrust
 from rule_based_verifier.gates.verdicts import Verdict
 from rule_based_verifier.settings import Settings
@@ -141,7 +141,7 @@ async def semantic_trace(
             timeout_s=settings.timeout_s,
             max_output_bytes=_MAX_OUTPUT_BYTES,
             limits=Limits(cpu_s=max(60, 4 * int(settings.timeout_s)), memory_bytes=4_000_000_000, file_bytes=100_000_000),
-            network=settings.network or not can_leave_network(),
+            network=settings.network,
         )
         recorded, outcome = await asyncio.to_thread(_read, request)
     verdict, reason, step = _verdict(ended, outcome, settings.timeout_s)
