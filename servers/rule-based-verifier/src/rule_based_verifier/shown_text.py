@@ -8,7 +8,7 @@ from loom_agents.redaction import redact_text
 
 __all__ = ["shown_line", "shown_text"]
 
-_SEQUENCE: Final = re.compile(r"(\x1b\[[0-?]*[ -/]*[@-~])")
+_SEQUENCE: Final = re.compile(r"((?:\x1b|\\x1b|\\033|\\u001b|\\e)\[[0-?]*[ -/]*[@-~])", re.IGNORECASE)
 
 
 def shown_text(text: str) -> str:
@@ -23,7 +23,7 @@ def shown_line(text: str) -> str:
 
 def _masked(text: str) -> str:
     masked = redact_text(text)
-    if "\x1b[" not in masked:
+    if _SEQUENCE.search(masked) is None:
         return masked
     # The letter that ends a colour would hide where a secret begins, so the pieces are masked, too.
     return "".join(part if number % 2 else redact_text(part) for number, part in enumerate(_SEQUENCE.split(masked)))

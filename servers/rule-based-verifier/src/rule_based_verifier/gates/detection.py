@@ -1,5 +1,6 @@
 """Which runners a root has: from the names of its files and a few of their tables. Nothing is run."""
 
+import itertools
 import json
 import os
 import shutil
@@ -99,7 +100,7 @@ def find_program(root: Path, program: str) -> str | None:
 def _named(command: tuple[str, ...], origin: str) -> Runner:
     names = [Path(word).name for word in command]
     kind: str = "command"
-    if names[0] in ("pytest", "py.test") or names[1:3] == ["-m", "pytest"]:
+    if names[0] in ("pytest", "py.test") or ("-m", "pytest") in itertools.pairwise(names):
         kind = "pytest"
     elif names[:2] == ["ruff", "check"]:
         kind = "ruff"

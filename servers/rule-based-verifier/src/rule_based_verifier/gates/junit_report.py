@@ -17,6 +17,7 @@ __all__ = ["JunitReport"]
 
 _MAX_BYTES: Final = 100_000_000
 _MESSAGE: Final = 300
+_CONTROL: Final = re.compile(r"#x([01][0-9A-F])")  # as pytest writes what XML cannot hold
 _PLACE: Final = re.compile(r"^(?P<file>[^\s:][^:\n]{0,300}):(?P<line>\d{1,7}): ", re.MULTILINE)
 
 
@@ -88,6 +89,7 @@ class JunitReport:
         message = problem.get("message", "").strip().partition("\n")[0]
         if message == "collection failure":
             message = next((row[1:].strip() for row in reversed(text.splitlines()) if row.startswith("E ")), message)
+        message = _CONTROL.sub(lambda found: chr(int(found[1], 16)), message)
         self.failures.append(Failure(_id_of(case, file), file, number, message[:_MESSAGE]))
 
 
