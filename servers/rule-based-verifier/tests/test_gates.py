@@ -77,7 +77,10 @@ CANNOT_TELL = {
     "all skipped": ("import pytest\n@pytest.mark.skip\ndef test_a():\n    pass\n", "no test ran: 1 were skipped"),
     "ends itself": ("import os\ndef test_a():\n    os._exit(0)\n", "it wrote no report"),
     "killed": ("import os\ndef test_a():\n    os.kill(os.getpid(), 9)\n", "ended by signal 9"),
-    "kills its starter": ("import os\ndef test_a():\n    os.kill(os.getppid(), 9)\n", "killed the process that started"),
+    "kills its starter": (
+        "import os\ndef test_a():\n    os.kill(os.getppid(), 9)\n",
+        "killed the process that started",
+    ),
 }
 
 
@@ -191,7 +194,16 @@ REFUSED = [
     *(["-p", "evil"], ["-pevil"], ["--rootdir=/"], ["-c", "evil.ini"], ["-o", "python_files=*"], ["-W", "error::m.C"]),
     *(["--confcutdir=/"], ["--junit-xml=/tmp/x"], ["--basetemp=."], ["--pdb"], ["--collect-only"], ["--pyargs", "os"]),
     *(["../other"], ["/etc"], ["@file"], ["missing.py"], ["-k", "-p"], ["-k"], ["--tb=$(id)"], ["--maxfai=1"]),
-    *(["--import-mode=append"], ["--log-file=x"], ["--trace-config"], ["a\nb"], [""], [".env"], ["x" * 2000], ["-x"] * 60),
+    *(
+        ["--import-mode=append"],
+        ["--log-file=x"],
+        ["--trace-config"],
+        ["a\nb"],
+        [""],
+        [".env"],
+        ["x" * 2000],
+        ["-x"] * 60,
+    ),
 ]
 
 
@@ -203,7 +215,15 @@ def test_arguments_that_load_code_or_lead_outside_are_refused(shop: Settings, ex
 
 @pytest.mark.parametrize(
     "extra",
-    [["--fix"], ["--config", "x=1"], ["--output-file=x"], ["--add-noqa"], ["--cache-dir=x"], ["--select", "--fix"], [".."]],
+    [
+        ["--fix"],
+        ["--config", "x=1"],
+        ["--output-file=x"],
+        ["--add-noqa"],
+        ["--cache-dir=x"],
+        ["--select", "--fix"],
+        [".."],
+    ],
 )
 def test_ruff_gets_no_argument_that_writes(shop: Settings, extra: list[str]) -> None:
     with pytest.raises(RefusedArgument):
@@ -259,7 +279,9 @@ def test_a_runner_that_is_not_installed_is_said(make: Make, monkeypatch: pytest.
 def test_several_runners_are_judged_together_and_take_arguments_one_at_a_time(
     make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with_program(make, tmp_path, monkeypatch, "cargo", "import sys; print('test result: ok. 2 passed; 0 failed; 0 ignored;')")
+    with_program(
+        make, tmp_path, monkeypatch, "cargo", "import sys; print('test result: ok. 2 passed; 0 failed; 0 ignored;')"
+    )
     settings = make({"test_a.py": "def test_a():\n    assert 0\n", "Cargo.toml": "[package]\n"})
     result = check(settings)
     assert result.verdict == "fail"
@@ -341,5 +363,3 @@ def test_a_root_that_disappears_is_an_error_with_the_next_step(make: Make) -> No
     settings = replace(make({"test_a.py": ""}), root=Path("/nonexistent/root"))
     with pytest.raises(ToolError, match="no longer a folder"):
         check(settings)
-
-

@@ -171,7 +171,12 @@ def test_a_search_names_path_line_and_how_many_there_are(files: Settings) -> Non
 
 @pytest.mark.parametrize(
     ("pattern", "limit", "text"),
-    [("(a+)+$", 5, "took longer than 0.5 s"), ("(", 5, "not a regular expression"), ("a", 0, "at least 1"), ("a", 999, "at most 200")],
+    [
+        ("(a+)+$", 5, "took longer than 0.5 s"),
+        ("(", 5, "not a regular expression"),
+        ("a", 0, "at least 1"),
+        ("a", 999, "at most 200"),
+    ],
 )
 def test_a_search_that_cannot_be_done_is_an_error(files: Settings, pattern: str, limit: int, text: str) -> None:
     assert text in error(call(files, "search_codebase", pattern=pattern, glob_pattern="trap.txt", max_results=limit))
@@ -228,5 +233,3 @@ def running(mark: str) -> list[str]:
         if mark.encode() in words:
             found.append(folder.name)
     return found
-
-

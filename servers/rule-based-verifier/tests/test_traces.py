@@ -24,7 +24,7 @@ def test_a_function_gives_its_value_and_the_calls_below_it(shop: Settings) -> No
     assert calls(result) == [("price", {"item": "pen", "rate": 3}, 9), ("base", {"item": "pen"}, 3)]
     outer, inner = TraceResult.from_json(json.dumps(result.trace)).spans
     assert inner.parent_id == outer.id and inner.code == "shop.py:5"
-    assert "  base(item=\"pen\") -> 3  [shop.py:5]" in result.as_text()
+    assert '  base(item="pen") -> 3  [shop.py:5]' in result.as_text()
 
 
 def test_an_exception_is_a_failure_with_the_call_that_raised_it(shop: Settings) -> None:

@@ -103,7 +103,9 @@ def verifier_health(settings: Settings) -> Health:
     ]
     problems = [f"{each.argv[0]} is not installed" for each in runners if not each.installed]
     problems += [
-        f"no runner for {gate} was detected" for gate in ("tests", "lint") if not any(each.gate == gate for each in runners)
+        f"no runner for {gate} was detected"
+        for gate in ("tests", "lint")
+        if not any(each.gate == gate for each in runners)
     ]
     if objection is not None:
         problems.insert(0, shown_line(objection))
@@ -129,4 +131,3 @@ def _state(workspace: Workspace, gate: Literal["tests", "lint"], runner: Runner,
     options = sorted({*rules.flags, *(rules.values or {})})
     argv = [shown_line(word) for word in runner.argv]
     return RunnerState(runner.kind, gate, argv, shown_line(runner.found_by), is_installed, may_run, options)
-

@@ -125,9 +125,7 @@ async def search_codebase(
         raise ToolError(f"cannot return {max_results} matches: at most {_MAX_RESULTS}. Use a narrower pattern or glob.")
     tools = replace(FileTools(open_root(settings)), grep_timeout_s=settings.search_timeout_s)
     found = await tools.grep(pattern, glob_pattern, limit=max_results)
-    matches = [
-        Found(shown_line(each["path"]), each["line"], shown_line(each["text"])) for each in found["matches"]
-    ]
+    matches = [Found(shown_line(each["path"]), each["line"], shown_line(each["text"])) for each in found["matches"]]
     skipped = []
     if "skipped_files" in found:
         skipped.append(f"{found['skipped_files']} files not searched: {found['skipped_because']}")

@@ -172,9 +172,7 @@ def _add_gates(server: "MCPServer[Any]", settings: Settings) -> None:
         require_scope(context, "run")
         async with turn:
             result = await _called(
-                lambda: traces.semantic_trace(
-                    settings, target, arguments, html_path=html_path, max_calls=max_calls
-                )
+                lambda: traces.semantic_trace(settings, target, arguments, html_path=html_path, max_calls=max_calls)
             )
         return _answer(result, result.as_text())
 

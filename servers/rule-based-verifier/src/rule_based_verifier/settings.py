@@ -76,7 +76,9 @@ def load_settings(
     env = os.environ if environment is None else environment
     folder = Path(root or env.get(ROOT) or ".").expanduser()
     if not folder.is_dir():
-        raise SettingsError(f"cannot use {str(folder)!r} as the root: it is not a folder. Name one with --root or {ROOT}.")
+        raise SettingsError(
+            f"cannot use {str(folder)!r} as the root: it is not a folder. Name one with --root or {ROOT}."
+        )
     given_timeout = timeout_s if timeout_s is not None else _number(env, TIMEOUT, float)
     given_read = max_read_bytes if max_read_bytes is not None else _number(env, MAX_READ, int)
     seconds = 300.0 if given_timeout is None else given_timeout

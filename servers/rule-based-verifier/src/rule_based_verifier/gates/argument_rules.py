@@ -75,7 +75,9 @@ class ArgumentRules:
                     raise RefusedArgument(f"cannot pass {word!r} to {runner}: it needs a value.")
                 value = rest.pop(0)
             if value.startswith("-") or re.fullmatch(pattern, value) is None:
-                raise RefusedArgument(f"cannot pass {name} {value[:80]!r} to {runner}: the value does not match {pattern}.")
+                raise RefusedArgument(
+                    f"cannot pass {name} {value[:80]!r} to {runner}: the value does not match {pattern}."
+                )
             out += [f"{name}={value}"] if equals else [name, value]
         return (*out, *names)
 
@@ -112,11 +114,19 @@ _PYTEST: Final = ArgumentRules(
 )
 _RUFF: Final = ArgumentRules(
     frozenset({"--preview", "--no-preview"}),
-    {"--select": r"[A-Z0-9,]+", "--ignore": r"[A-Z0-9,]+", "--extend-select": r"[A-Z0-9,]+", "--target-version": r"py3\d+"},
+    {
+        "--select": r"[A-Z0-9,]+",
+        "--ignore": r"[A-Z0-9,]+",
+        "--extend-select": r"[A-Z0-9,]+",
+        "--target-version": r"py3\d+",
+    },
 )
 _GO_OPTIONS: Final = {"-run": _TEXT, "-skip": _TEXT, "-count": _NUMBER, "-timeout": r"[\dhms.]+", "-tags": _NAMES}
 _GO: Final = ArgumentRules(
-    frozenset({"-short", "-race", "-v", "-failfast"}), {**_GO_OPTIONS, "-parallel": _NUMBER}, paths=True, words=r"\./[\w./-]*"
+    frozenset({"-short", "-race", "-v", "-failfast"}),
+    {**_GO_OPTIONS, "-parallel": _NUMBER},
+    paths=True,
+    words=r"\./[\w./-]*",
 )
 _CARGO_NAMES: Final = r"[A-Za-z_][\w-]{0,100}"
 _CARGO: Final = ArgumentRules(

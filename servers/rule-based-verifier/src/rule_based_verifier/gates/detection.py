@@ -42,7 +42,7 @@ class Runner:
 
     def runs_code(self, root: Path) -> bool:
         """Report whether it executes what the repository brought. ruff from elsewhere reads only."""
-        return self.kind != "ruff" or Path(os.path.abspath(root / self.argv[0])).is_relative_to(root)
+        return self.kind != "ruff" or _in_root(root, self.argv[0])
 
 
 def test_runners(workspace: Workspace, command: tuple[str, ...] | None) -> list[Runner]:
@@ -111,6 +111,12 @@ def _named(command: tuple[str, ...], origin: str) -> Runner:
     return Runner(kind, command, origin)
 
 
+def _in_root(root: Path, program: str) -> bool:
+    """Report whether a program is in the root, or is a link that is there."""
+    found = root / program if "/" in program else Path(find_program(root, program) or "/")
+    return found.is_relative_to(root) or found.resolve().is_relative_to(root)
+
+
 def _ruff(root: Path, *, is_trusted: bool) -> str:
     own = [name for name in (".venv/bin/ruff", "venv/bin/ruff") if (root / name).is_file()]
     beside = Path(sys.executable).parent / "ruff"
@@ -138,7 +144,7 @@ def _python(workspace: Workspace, *, tests: bool) -> str | None:
 def _python_files(root: Path, *, tests: bool) -> Iterator[str]:
     for folder in (root, root / "tests", root / "test"):
         try:
-            names = sorted(os.listdir(folder))
+            names = sorted(path.name for path in folder.iterdir())
         except OSError:
             continue
         for name in names:

@@ -28,7 +28,8 @@ def open_root(settings: Settings) -> Workspace:
         return Workspace.at(settings.root)
     except WorkspaceError as exc:
         raise ToolError(
-            f"cannot use the root {settings.root}: it is no longer a folder. Restore it, or start the server with --root."
+            f"cannot use the root {settings.root}: it is no longer a folder. Restore it, or start the server with"
+            " another --root."
         ) from exc
 
 

@@ -155,5 +155,3 @@ def combined(gate: Literal["tests", "lint"], evidence: list[Evidence], duration_
                 return GateResult(gate, each.verdict, each.reason, each.next_step, evidence, duration_ms)
     reason = evidence[0].reason if len(evidence) == 1 else f"all {len(evidence)} commands passed"
     return GateResult(gate, "pass", reason, "", evidence, duration_ms)
-
-

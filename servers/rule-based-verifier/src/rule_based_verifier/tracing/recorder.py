@@ -22,9 +22,12 @@ import importlib.util
 import inspect
 import itertools
 import json
-import os
 import sys
 import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FrameType, ModuleType
+from typing import Any
 
 _SKIPPED_NAMES = {"<module>", "<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>"}
 _SKIPPED_PARTS = {".venv", "venv", "site-packages", "node_modules", ".git", ".tox", ".nox"}
@@ -33,13 +36,12 @@ _RETURNS = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name
 _SUSPENDS = {dis.opmap[name] for name in ("YIELD_VALUE", "SEND", "RETURN_GENERATOR") if name in dis.opmap}
 
 
-def main():
+def main() -> None:
     """Run the target and write its outcome."""
-    with open(sys.argv[1], encoding="utf-8") as stream:
-        request = json.load(stream)
+    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     sys.path[:1] = request["path"]
     sys.argv[1:] = []
-    outcome = {"kind": "setup", "message": "the recorder did not start"}
+    outcome: dict[str, Any] = {"kind": "setup", "message": "the recorder did not start"}
     try:
         xray = _flow_xray(request["flow_xray"])
         limits = xray.Limits(**request["limits"])
@@ -52,36 +54,36 @@ def main():
             outcome = contextvars.Context().run(_run, request, recorder)
             outcome["omitted"] = recorder.omitted
             recorder.end()
-    with open(request["outcome"], "w", encoding="utf-8") as stream:
-        json.dump(outcome, stream)
+    Path(request["outcome"]).write_text(json.dumps(outcome), encoding="utf-8")
 
 
-def _flow_xray(folder):
+def _flow_xray(folder: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(
-        "flow_xray", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+        "flow_xray", Path(folder, "__init__.py"), submodule_search_locations=[folder]
     )
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["flow_xray"] = module
     spec.loader.exec_module(module)
     return module
 
 
-def _run(request, recorder):
+def _run(request: dict[str, Any], recorder: "Recorder") -> dict[str, Any]:
     return _run_test(request, recorder) if request["function"] is None else _run_function(request, recorder)
 
 
 # ------------------------------------------------------------------ a function
 
 
-def _run_function(request, recorder):
+def _run_function(request: dict[str, Any], recorder: "Recorder") -> dict[str, Any]:
     try:
         module = importlib.import_module(request["module"])
     except BaseException as error:  # noqa: BLE001  whatever the module raises is the outcome
         return {"kind": "import", "message": _said(error)}
-    function = module
+    function: Any = module
     for name in request["function"].split("."):
-        function = inspect.getattr_static(function, name, None) if inspect.isclass(function) else getattr(function, name, None)
-    function = getattr(function, "__func__", function) if isinstance(function, staticmethod) else function
+        function = getattr(function, name, None)
     code = getattr(inspect.unwrap(function) if callable(function) else None, "__code__", None)
     if code is None or recorder.place(code) is None:
         return {"kind": "refused", "message": "it is no Python function that the root defines"}
@@ -104,7 +106,7 @@ def _run_function(request, recorder):
     return {"kind": "returned", "message": ""}
 
 
-def _said(error):
+def _said(error: BaseException) -> str:
     try:
         text = str(error)
     except Exception:  # noqa: BLE001  an exception whose __str__ raises
@@ -115,7 +117,7 @@ def _said(error):
 # ------------------------------------------------------------------ a test
 
 
-def _run_test(request, recorder):
+def _run_test(request: dict[str, Any], recorder: "Recorder") -> dict[str, Any]:
     try:
         import pytest
     except ImportError:
@@ -124,21 +126,21 @@ def _run_test(request, recorder):
     class Plugin:
         """Record one test, with its fixtures."""
 
-        def __init__(self):
-            self.ids = []
-            self.reports = []
+        def __init__(self) -> None:
+            self.ids: list[str] = []
+            self.reports: list[Any] = []
 
-        def pytest_collection_modifyitems(self, items):
+        def pytest_collection_modifyitems(self, items: list[Any]) -> None:
             self.ids = [item.nodeid for item in items]
             if len(items) > 1:
                 del items[:]
 
         @pytest.hookimpl(hookwrapper=True)
-        def pytest_runtest_protocol(self):
+        def pytest_runtest_protocol(self) -> Iterator[None]:
             with recorder:
                 yield
 
-        def pytest_runtest_logreport(self, report):
+        def pytest_runtest_logreport(self, report: Any) -> None:
             self.reports.append(report)
 
     plugin = Plugin()
@@ -165,39 +167,39 @@ def _run_test(request, recorder):
 class Recorder:
     """The trace function, and the spans of the frames that are running."""
 
-    def __init__(self, session, root, max_calls):
+    def __init__(self, session: Any, root: str, max_calls: int) -> None:
         self.session = session
         self.omitted = 0
-        self._root = os.path.join(os.path.realpath(root), "")
+        self._root = Path(root).resolve()
         self._left = max_calls
-        self._spans = {}
-        self._raised = {}
-        self._places = {}
+        self._spans: dict[FrameType, Any] = {}
+        self._raised: dict[FrameType, BaseException] = {}
+        self._places: dict[CodeType, str | None] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         threading.settrace(self.trace)
         sys.settrace(self.trace)
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         sys.settrace(None)
         threading.settrace(None)
 
-    def place(self, code):
+    def place(self, code: CodeType) -> str | None:
         """Return `file:line` relative to the root; None for code that is not recorded."""
         if code not in self._places:
             self._places[code] = self._find(code)
         return self._places[code]
 
-    def _find(self, code):
+    def _find(self, code: CodeType) -> str | None:
         if code.co_filename.startswith("<"):  # frozen modules, and code from a string
             return None
-        path = os.path.realpath(code.co_filename)
-        if code.co_name in _SKIPPED_NAMES or not path.startswith(self._root):
+        path = Path(code.co_filename).resolve()
+        if code.co_name in _SKIPPED_NAMES or not path.is_relative_to(self._root):
             return None
-        inner = path[len(self._root) :]
-        return None if _SKIPPED_PARTS & set(inner.split(os.sep)) else f"{inner}:{code.co_firstlineno}"
+        inner = path.relative_to(self._root)
+        return None if _SKIPPED_PARTS & set(inner.parts) else f"{inner.as_posix()}:{code.co_firstlineno}"
 
-    def trace(self, frame, event, _):
+    def trace(self, frame: FrameType, event: str, _: object) -> Any:
         """Handle the call of a function."""
         if event != "call" or self.session.closed:
             return None
@@ -217,7 +219,7 @@ class Recorder:
         frame.f_trace_lines = False
         return self._inside
 
-    def _parent(self, frame):
+    def _parent(self, frame: FrameType) -> Any:
         outer = frame.f_back
         while outer is not None:
             if outer in self._spans:
@@ -225,7 +227,7 @@ class Recorder:
             outer = outer.f_back
         return None
 
-    def _inside(self, frame, event, argument):
+    def _inside(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "exception":
             self._raised[frame] = argument[1]
         elif event == "return" and frame in self._spans and not self.session.closed:
@@ -241,14 +243,14 @@ class Recorder:
                 self.session.fail_span(span, error)
         return self._inside
 
-    def end(self):
+    def end(self) -> None:
         """Close the spans of generators and coroutines that were left and not entered again."""
         for span in self._spans.values():
             self.session.close_span(span, "cancelled")
         self._spans.clear()
 
 
-def _arguments(frame):
+def _arguments(frame: FrameType) -> dict[str, object]:
     code = frame.f_code
     number = code.co_argcount + code.co_kwonlyargcount
     number += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)

@@ -55,8 +55,8 @@ def parse_target(workspace: Workspace, text: str) -> Target:
     found = _FUNCTION.fullmatch(text)
     if found is None:
         raise ToolError(
-            f"cannot trace {text[:200]!r}: give `package.module:function`, `path/file.py:function` or the id of one test,"
-            " `path/test_file.py::test`."
+            f"cannot trace {text[:200]!r}: give `package.module:function`, `path/file.py:function` or the"
+            " id of one test, `path/test_file.py::test`."
         )
     module, function = found["module"], found["function"]
     if module.endswith(".py"):
@@ -81,5 +81,6 @@ def parse_target(workspace: Workspace, text: str) -> Target:
             if is_there:
                 return Target(text, (workspace.root / base, workspace.root), module, function)
     raise ToolError(
-        f"cannot trace {text!r}: the root has no module {module!r}, also not in `src`. Give its file: `path/file.py:function`."
+        f"cannot trace {text!r}: the root has no module {module!r}, also not in `src`."
+        " Give its file: `path/file.py:function`."
     )

@@ -17,10 +17,10 @@ from loom_agents.workspace import Workspace, WorkspaceError
 from rule_based_verifier._errors import ToolError
 from rule_based_verifier.gates.detection import find_program, python_of
 from rule_based_verifier.gates.gates import open_root
-from rule_based_verifier.shown_text import shown_text
 from rule_based_verifier.gates.trusting import RootTrust
 from rule_based_verifier.gates.verdicts import Verdict
 from rule_based_verifier.settings import Settings
+from rule_based_verifier.shown_text import shown_text
 from rule_based_verifier.tracing import recorder
 from rule_based_verifier.tracing.targets import Target, parse_target
 
@@ -133,14 +133,15 @@ async def semantic_trace(
         return _without(target, "the Python of the root cannot be started", "Repair the root's environment.")
     with tempfile.TemporaryDirectory(prefix="verifier-") as scratch:
         request = _request(wanted, workspace, Path(scratch), json.loads(given), max_calls)
-        Path(scratch, "request.json").write_text(json.dumps(request), encoding="utf-8")
-        argv = (python, "-B", str(Path(recorder.__file__)), str(Path(scratch, "request.json")))
+        argv = (python, "-B", str(Path(recorder.__file__)), _stored(request, Path(scratch)))
         ended = await run_process(
             argv,
             folder=workspace.root,
             timeout_s=settings.timeout_s,
             max_output_bytes=_MAX_OUTPUT_BYTES,
-            limits=Limits(cpu_s=max(60, 4 * int(settings.timeout_s)), memory_bytes=4_000_000_000, file_bytes=100_000_000),
+            limits=Limits(
+                cpu_s=max(60, 4 * int(settings.timeout_s)), memory_bytes=4_000_000_000, file_bytes=100_000_000
+            ),
             network=settings.network,
         )
         recorded, outcome = await asyncio.to_thread(_read, request)
@@ -174,9 +175,7 @@ def _without(target: str, reason: str, step: str) -> SemanticTrace:
     return SemanticTrace(target, "cannot_tell", reason, step, None, 0, 0, None, None, [], None, "", 0)
 
 
-def _request(
-    wanted: Target, workspace: Workspace, scratch: Path, arguments: Any, max_calls: int
-) -> dict[str, Any]:
+def _request(wanted: Target, workspace: Workspace, scratch: Path, arguments: Any, max_calls: int) -> dict[str, Any]:
     return {
         "root": str(workspace.root),
         "path": [str(folder) for folder in wanted.path],
@@ -192,6 +191,12 @@ def _request(
         "journal": str(scratch / "trace.xray"),
         "outcome": str(scratch / "outcome.json"),
     }
+
+
+def _stored(request: dict[str, Any], scratch: Path) -> str:
+    file = scratch / "request.json"
+    file.write_text(json.dumps(request), encoding="utf-8")
+    return str(file)
 
 
 def _read(request: dict[str, Any]) -> tuple[TraceResult | None, dict[str, Any]]:
@@ -210,7 +215,11 @@ def _read(request: dict[str, Any]) -> tuple[TraceResult | None, dict[str, Any]]:
 def _verdict(ended: Ended, outcome: dict[str, Any], timeout_s: float) -> tuple[Verdict, str, str]:
     kind, message = str(outcome.get("kind", "")), str(outcome.get("message", ""))
     if ended.timed_out:
-        return "cannot_tell", f"it was stopped after {timeout_s:g} s; the trace has the calls until then", "Raise --timeout-s."
+        return (
+            "cannot_tell",
+            f"it was stopped after {timeout_s:g} s; the trace has the calls until then",
+            "Raise --timeout-s.",
+        )
     if kind in ("returned", "passed"):
         return "pass", "the function returned" if kind == "returned" else "the test passed", ""
     if kind in ("raised", "failed"):
@@ -312,5 +321,3 @@ def _write_page(place: tuple[Workspace, Path], recorded: TraceResult) -> str:
     except OSError as exc:
         raise ToolError(f"cannot write {str(real)!r}: {exc.strerror or exc}.") from exc
     return str(real)
-
-
