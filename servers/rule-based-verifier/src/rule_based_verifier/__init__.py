@@ -13,7 +13,7 @@ command `rule-based-verifier` serves that.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rule_based_verifier._errors import RefusedArgument, SettingsError
+    from rule_based_verifier._errors import ArgumentError, SettingsError
     from rule_based_verifier.gates.gates import run_lint, run_tests
     from rule_based_verifier.gates.verdicts import Evidence, GateResult
     from rule_based_verifier.health import verifier_health
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from rule_based_verifier.tracing.traces import SemanticTrace, semantic_trace
 
 __all__ = [
+    "ArgumentError",
     "Evidence",
     "GateResult",
-    "RefusedArgument",
     "SemanticTrace",
     "Settings",
     "SettingsError",
@@ -42,7 +42,7 @@ __all__ = [
 _HOME = {
     "Evidence": "gates.verdicts",
     "GateResult": "gates.verdicts",
-    "RefusedArgument": "_errors",
+    "ArgumentError": "_errors",
     "SemanticTrace": "tracing.traces",
     "Settings": "settings",
     "SettingsError": "_errors",

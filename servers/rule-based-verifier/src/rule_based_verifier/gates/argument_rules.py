@@ -12,7 +12,7 @@ from typing import Final
 
 from loom_agents.workspace import Workspace, WorkspaceError
 
-from rule_based_verifier._errors import RefusedArgument
+from rule_based_verifier._errors import ArgumentError
 
 __all__ = ["RULES", "ArgumentRules"]
 
@@ -43,17 +43,17 @@ class ArgumentRules:
         """Return the arguments as they are passed to the runner: options first, then paths.
 
         Raises:
-            RefusedArgument: One is not allowed.
+            ArgumentError: One is not allowed.
         """
         if len(arguments) > _MAX_ARGUMENTS:
-            raise RefusedArgument(f"cannot pass {len(arguments)} arguments: at most {_MAX_ARGUMENTS} are allowed.")
+            raise ArgumentError(f"cannot pass {len(arguments)} arguments: at most {_MAX_ARGUMENTS} are allowed.")
         out: list[str] = []
         names: list[str] = []
         rest = list(arguments)
         while rest:
             word = rest.pop(0)
             if not word or len(word) > _MAX_CHARACTERS or not word.isprintable():
-                raise RefusedArgument(
+                raise ArgumentError(
                     f"cannot pass {word[:80]!r} to {runner}: it is empty, too long, or has a control character."
                 )
             if not word.startswith("-"):
@@ -65,17 +65,17 @@ class ArgumentRules:
                 continue
             pattern = (self.values or {}).get(name)
             if pattern is None:
-                raise RefusedArgument(
+                raise ArgumentError(
                     f"cannot pass {word!r} to {runner}: it is not on the list of allowed options ({self._shown()})."
                     " Options that load code, run other programs or write files are left out on purpose; the owner"
                     " of the workspace can put one into the command with --test-cmd or --lint-cmd."
                 )
             if not equals:
                 if not rest:
-                    raise RefusedArgument(f"cannot pass {word!r} to {runner}: it needs a value.")
+                    raise ArgumentError(f"cannot pass {word!r} to {runner}: it needs a value.")
                 value = rest.pop(0)
             if value.startswith("-") or re.fullmatch(pattern, value) is None:
-                raise RefusedArgument(
+                raise ArgumentError(
                     f"cannot pass {name} {value[:80]!r} to {runner}: the value does not match {pattern}."
                 )
             out += [f"{name}={value}"] if equals else [name, value]
@@ -85,14 +85,14 @@ class ArgumentRules:
         if self.words is not None and re.fullmatch(self.words, word) and ".." not in word.split("/"):
             return word
         if not self.paths:
-            raise RefusedArgument(f"cannot pass {word!r} to {runner}: it does not match {self.words}.")
+            raise ArgumentError(f"cannot pass {word!r} to {runner}: it does not match {self.words}.")
         file, *names = word.split("::")
         try:
             real = workspace.resolve(file)
         except WorkspaceError as exc:
-            raise RefusedArgument(f"cannot pass {word!r} to {runner}: {exc}") from exc
+            raise ArgumentError(f"cannot pass {word!r} to {runner}: {exc}") from exc
         if not real.exists():
-            raise RefusedArgument(f"cannot pass {word!r} to {runner}: there is no such file. Use search_codebase.")
+            raise ArgumentError(f"cannot pass {word!r} to {runner}: there is no such file. Use search_codebase.")
         return "::".join((f"./{workspace.shown(real)}", *names))
 
     def _shown(self) -> str:

@@ -45,7 +45,7 @@ async def run_tests(
         progress: Called about once a second.
 
     Raises:
-        RefusedArgument: An argument is not allowed. Nothing was run.
+        ArgumentError: An argument is not allowed. Nothing was run.
         ToolError: The root is gone, or there is no such runner.
     """
     return await _gate(settings, "tests", extra_args, runner, progress)

@@ -5,11 +5,10 @@ It is read as a stream, with limits, and refused when it declares a document typ
 none, and entities could make a small file large.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Final
-from xml.etree import ElementTree as Xml
+from xml.etree import ElementTree as ET
 
 from rule_based_verifier.gates.verdicts import Counts, Failure
 
@@ -47,7 +46,7 @@ class JunitReport:
                 if b"<!" in stream.read(2_000).partition(b"<testsuites")[0]:
                     return "its report declares a document type"
                 stream.seek(0)
-                parser = Xml.XMLPullParser(("end",))
+                parser = ET.XMLPullParser(("end",))
                 while piece := stream.read(1 << 16):
                     parser.feed(piece)
                     for _, element in parser.read_events():
@@ -57,12 +56,12 @@ class JunitReport:
                 parser.close()
         except FileNotFoundError:
             return "it wrote no report: something ended the process before pytest did"
-        except (OSError, Xml.ParseError, ValueError) as exc:
+        except (OSError, ET.ParseError, ValueError) as exc:
             return f"its report cannot be read ({type(exc).__name__})"
         self.counts = Counts(**self._numbers)
         return None
 
-    def _add(self, case: Xml.Element) -> None:
+    def _add(self, case: ET.Element) -> None:
         kinds = {child.tag: child for child in case}
         for tag, name in (("failure", "failed"), ("error", "errors")):
             if tag in kinds:
@@ -73,7 +72,7 @@ class JunitReport:
         elif not kinds.keys() & {"failure", "error"}:
             self._numbers["passed"] += 1
 
-    def _fail(self, case: Xml.Element, problem: Xml.Element) -> None:
+    def _fail(self, case: ET.Element, problem: ET.Element) -> None:
         self.failures_total += 1
         if len(self.failures) >= self._max_failures:
             return
@@ -93,9 +92,9 @@ class JunitReport:
         self.failures.append(Failure(_id_of(case, file), file, number, message[:_MESSAGE]))
 
 
-def _id_of(case: Xml.Element, file: str) -> str:
+def _id_of(case: ET.Element, file: str) -> str:
     """Return the id of a test as pytest takes it: `file::Class::name`."""
-    module = os.path.splitext(file)[0].replace("/", ".")
+    module = file.removesuffix(".py").replace("/", ".")
     classes = case.get("classname", "").removeprefix(module).strip(".").split(".")
     name = case.get("name", "")
     if not case.get("classname"):  # a file that could not be collected

@@ -48,7 +48,7 @@ class _Findings:
 class ExitCodeReader:
     """A command about which nothing but its exit code is known."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, _scratch: Path) -> None:
         self.found = _Findings()
 
     def arguments(self) -> tuple[str, ...]:
