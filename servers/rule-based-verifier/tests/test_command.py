@@ -1,6 +1,7 @@
 """The command as a real process: its options, stdio, and what is left when somebody is killed."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -57,18 +58,27 @@ def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def test_a_root_is_trusted_by_the_command_and_then_served_over_stdio(tmp_path: Path) -> None:
+def test_a_root_is_trusted_and_then_served_with_the_entry_of_the_readme(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     (root / "test_a.py").write_text("def test_a():\n    pass\n")
-    environment = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "RULE_BASED_WORKSPACE_ROOT": str(root)}
+    environment = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
     told = subprocess.run(
-        [COMMAND, "--trust"], env={**os.environ, **environment}, capture_output=True, text=True, check=True
+        [COMMAND, "--trust"],
+        env={**os.environ, **environment, "RULE_BASED_WORKSPACE_ROOT": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert f"{root} is trusted. This may run: " in told.stdout
 
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    entry = json.loads(text.partition("```json\n")[2].partition("```")[0])["mcpServers"]["rule-based-verifier"]
+    environment["PATH"] = f"{Path(COMMAND).parent}{os.pathsep}{os.environ['PATH']}"
+
     async def use() -> None:
-        async with Client(StdioServerParameters(command=COMMAND, args=[], env=environment)) as client:
+        server = StdioServerParameters(**entry, env=environment, cwd=root)
+        async with Client(server) as client:
             result = await client.call_tool("run_tests", {})
             assert result.structured_content["verdict"] == "pass"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from rule_based_verifier import ArgumentError, GateResult, Settings, run_lint, run_tests
-from rule_based_verifier._errors import ToolError
+from rule_based_verifier._errors import CallError
 from rule_based_verifier.gates.report_readers import READERS
 
 Make = Callable[..., Settings]
@@ -286,10 +286,10 @@ def test_several_runners_are_judged_together_and_take_arguments_one_at_a_time(
     result = check(settings)
     assert result.verdict == "fail"
     assert [(each.runner, each.verdict) for each in result.evidence] == [("pytest", "fail"), ("cargo test", "pass")]
-    with pytest.raises(ToolError, match="Name one in `runner`"):
+    with pytest.raises(CallError, match="Name one in `runner`"):
         check(settings, "-x")
     assert check(settings, "--lib", runner="cargo test").evidence[0].argv == ["cargo", "test", "--lib"]
-    with pytest.raises(ToolError, match="the runners for tests are pytest, cargo test"):
+    with pytest.raises(CallError, match="the runners for tests are pytest, cargo test"):
         check(settings, runner="go test")
 
 
@@ -361,5 +361,5 @@ def test_a_damaged_report_is_no_pass(tmp_path: Path, content: bytes) -> None:
 
 def test_a_root_that_disappears_is_an_error_with_the_next_step(make: Make) -> None:
     settings = replace(make({"test_a.py": ""}), root=Path("/nonexistent/root"))
-    with pytest.raises(ToolError, match="no longer a folder"):
+    with pytest.raises(CallError, match="no longer a folder"):
         check(settings)

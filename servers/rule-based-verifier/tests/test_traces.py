@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 from flow_xray import TraceResult
+from loom_agents import WorkspaceError
 from rule_based_verifier import SemanticTrace, Settings, semantic_trace
-from rule_based_verifier._errors import ToolError
+from rule_based_verifier._errors import CallError
 
 
 def trace(settings: Settings, target: str, arguments: object = None, **more: object) -> SemanticTrace:
@@ -51,7 +52,7 @@ def test_one_test_is_traced_by_its_id(shop: Settings) -> None:
 
 
 def test_an_id_of_several_tests_is_refused_with_the_ids(shop: Settings) -> None:
-    with pytest.raises(ToolError, match=r"test_counted\[1\]"):
+    with pytest.raises(CallError, match=r"test_counted\[1\]"):
         trace(shop, "test_shop.py::test_counted")
 
 
@@ -83,7 +84,7 @@ def test_more_calls_than_asked_for_are_counted_and_left_out(shop: Settings) -> N
 def test_a_target_that_the_root_does_not_define_is_not_run(shop: Settings, target: str, text: str) -> None:
     try:
         result = trace(shop, target)
-    except ToolError as error:
+    except (CallError, WorkspaceError) as error:
         assert text in str(error)
     else:
         assert result.verdict == "cannot_tell" and text in result.reason
@@ -105,7 +106,7 @@ def test_the_page_is_written_once_and_only_where_it_may_be(shop: Settings) -> No
         (".github/x.html", "begins with a dot"),
         ("missing/x.html", "folder does not exist"),
     ]:
-        with pytest.raises(ToolError, match=text):
+        with pytest.raises(CallError, match=text):
             trace(shop, "shop:base", ["x"], html_path=path)
 
 

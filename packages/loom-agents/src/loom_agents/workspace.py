@@ -2,7 +2,7 @@
 
     files = FileTools(Workspace.at(Path(".")))
     files.read_file("README.md")
-    await files.grep("TODO", "**/*.py")
+    await files.grep("def main", "**/*.py")
 
 Answers are dictionaries; what may not be done raises a `ToolError` with the next step.
 """

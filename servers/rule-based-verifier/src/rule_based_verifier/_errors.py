@@ -1,19 +1,27 @@
 """The errors that the verifier raises.
 
-loom_agents.AgentError
+VerifierError               base of this package; a `loom_agents.AgentError`
 ├── SettingsError           a setting that cannot be used; the server does not start
-└── loom_agents.ToolError   a call that is refused, with the next step; the client reads it
-    └── ArgumentError     an argument of a runner that is not on its list
+└── CallError               a call that is refused, with the next step; also a `loom_agents.ToolError`
+    └── ArgumentError       an argument in `extra_args` that is not on the list of its runner
 """
 
 from loom_agents import AgentError, ToolError
 
-__all__ = ["ArgumentError", "SettingsError", "ToolError"]
+__all__ = ["ArgumentError", "CallError", "SettingsError", "VerifierError"]
 
 
-class SettingsError(AgentError):
+class VerifierError(AgentError):
+    """Base class of the errors of this package."""
+
+
+class SettingsError(VerifierError):
     """A setting of the server cannot be used. Nothing was started."""
 
 
-class ArgumentError(ToolError):
+class CallError(VerifierError, ToolError):
+    """A call is refused. Nothing was run; the text names what to do instead."""
+
+
+class ArgumentError(CallError):
     """An argument in `extra_args` is not allowed for this runner. Nothing was run."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from loom_agents.workspace import FileTools
 
-from rule_based_verifier._errors import ToolError
+from rule_based_verifier._errors import CallError
 from rule_based_verifier.gates.gates import open_root
 from rule_based_verifier.settings import Settings
 from rule_based_verifier.shown_text import shown_line, shown_text
@@ -122,7 +122,7 @@ async def search_codebase(
         ToolError: The pattern is invalid or takes too long.
     """
     if max_results > _MAX_RESULTS:
-        raise ToolError(f"cannot return {max_results} matches: at most {_MAX_RESULTS}. Use a narrower pattern or glob.")
+        raise CallError(f"cannot return {max_results} matches: at most {_MAX_RESULTS}. Use a narrower pattern or glob.")
     tools = replace(FileTools(open_root(settings)), grep_timeout_s=settings.search_timeout_s)
     found = await tools.grep(pattern, glob_pattern, limit=max_results)
     matches = [Found(shown_line(each["path"]), each["line"], shown_line(each["text"])) for each in found["matches"]]

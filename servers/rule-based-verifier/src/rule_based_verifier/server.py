@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 from loom_agents.mcp_server import new_server, require_scope
 
-from rule_based_verifier._errors import ToolError
 from rule_based_verifier.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mcp.server.mcpserver import MCPServer
+    from mcp.types import CallToolResult
 
 __all__ = ["build_server"]
 
@@ -61,7 +61,9 @@ def _add_reading(server: "MCPServer[Any]", settings: Settings) -> None:
 
     @server.tool(annotations=hints)
     async def verifier_health(context: Context[Any, Any]) -> Annotated[CallToolResult, health.Health]:
-        """Say which runners the root has, whether they may run, and which limits hold. Runs nothing."""
+        """Say which runners the root has, whether they may run, and which limits hold. Runs
+        nothing.
+        """
         require_scope(context, "read")
         found = await _called(lambda: asyncio.to_thread(health.verifier_health, settings))
         return _answer(found, found.as_text())
@@ -142,7 +144,8 @@ def _add_gates(server: "MCPServer[Any]", settings: Settings) -> None:
         cannot_tell, with the findings.
 
         Args:
-            extra_args: Further arguments, a list: paths, and the options that verifier_health lists.
+            extra_args: Further arguments, a list: paths, and the options that verifier_health
+                lists.
             runner: One runner by its name, when the root has several.
         """
         require_scope(context, "run")
@@ -164,7 +167,8 @@ def _add_gates(server: "MCPServer[Any]", settings: Settings) -> None:
         values, as a trace in the format flow-xray/1.
 
         Args:
-            target: `package.module:function`, `path/file.py:function`, or `path/test_file.py::test`.
+            target: `package.module:function`, `path/file.py:function`, or
+                `path/test_file.py::test`.
             arguments: The arguments of the function: an object by name, or a list by position.
             html_path: A new `.html` file for the page, in the root or in a temporary folder.
             max_calls: How many calls are recorded, at most 2000.
@@ -192,11 +196,11 @@ def _refusals() -> "Iterator[None]":
 
     try:
         yield
-    except (ToolError, AgentError) as exc:
+    except AgentError as exc:
         raise Refusal(shown_text(str(exc))) from exc
 
 
-def _answer(value: Any, text: str) -> Any:
+def _answer(value: Any, text: str) -> "CallToolResult":
     from mcp.types import CallToolResult, TextContent
 
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=asdict(value))

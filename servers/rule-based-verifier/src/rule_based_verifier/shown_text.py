@@ -1,4 +1,6 @@
-"""Text from the repository and its programs, as it leaves the server: masked, safe on a terminal."""
+"""Text from the repository and its programs, as it leaves the server: masked, safe on a
+terminal.
+"""
 
 import re
 from typing import Final

@@ -1,4 +1,6 @@
-"""Which runners a root has: from the names of its files and a few of their tables. Nothing is run."""
+"""Which runners a root has: from the names of its files and a few of their tables. Nothing is
+run.
+"""
 
 import itertools
 import json
@@ -41,7 +43,9 @@ class Runner:
     default_target: tuple[str, ...] = ()
 
     def runs_code(self, root: Path) -> bool:
-        """Report whether it executes what the repository brought. ruff from elsewhere reads only."""
+        """Report whether it executes what the repository brought. ruff from elsewhere reads
+        only.
+        """
         return self.kind != "ruff" or _in_root(root, self.argv[0])
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from loom_agents.workspace import Workspace, WorkspaceError
 
-from rule_based_verifier._errors import ToolError
+from rule_based_verifier._errors import CallError
 from rule_based_verifier.gates.argument_rules import RULES
 from rule_based_verifier.gates.detection import Runner, lint_runners, test_runners
 from rule_based_verifier.gates.running import Progress, not_run, run_command
@@ -22,12 +22,12 @@ def open_root(settings: Settings) -> Workspace:
     """Open the root as it is now.
 
     Raises:
-        ToolError: It is no longer there.
+        CallError: It is no longer there.
     """
     try:
         return Workspace.at(settings.root)
     except WorkspaceError as exc:
-        raise ToolError(
+        raise CallError(
             f"cannot use the root {settings.root}: it is no longer a folder. Restore it, or start the server with"
             " another --root."
         ) from exc
@@ -46,7 +46,7 @@ async def run_tests(
 
     Raises:
         ArgumentError: An argument is not allowed. Nothing was run.
-        ToolError: The root is gone, or there is no such runner.
+        CallError: The root is gone, or there is no such runner.
     """
     return await _gate(settings, "tests", extra_args, runner, progress)
 
@@ -76,7 +76,7 @@ async def _gate(
         return GateResult(gate, "cannot_tell", reason, f"Name a command with {option}.", [], 0)
     if extra_args and len(runners) > 1:
         names = ", ".join(runner.kind for runner in runners)
-        raise ToolError(f"cannot pass extra_args: {gate} has several runners ({names}). Name one in `runner`.")
+        raise CallError(f"cannot pass extra_args: {gate} has several runners ({names}). Name one in `runner`.")
     # All arguments are checked before anything runs.
     extra = [RULES[runner.kind].checked(runner.kind, extra_args, workspace) for runner in runners]
     evidence: list[Evidence] = []
@@ -101,5 +101,5 @@ def _chosen(
     chosen = [runner for runner in runners if runner.kind == only]
     if not chosen:
         names = ", ".join(runner.kind for runner in runners) or "none"
-        raise ToolError(f"cannot run {only!r}: the runners for {gate} are {names}.")
+        raise CallError(f"cannot run {only!r}: the runners for {gate} are {names}.")
     return chosen

@@ -7,10 +7,13 @@ none, and entities could make a small file large.
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
 from rule_based_verifier.gates.verdicts import Counts, Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["JunitReport"]
 
@@ -46,14 +49,11 @@ class JunitReport:
                 if b"<!" in stream.read(2_000).partition(b"<testsuites")[0]:
                     return "its report declares a document type"
                 stream.seek(0)
-                parser = ET.XMLPullParser(("end",))
-                while piece := stream.read(1 << 16):
-                    parser.feed(piece)
-                    for _, element in parser.read_events():
-                        if element.tag == "testcase":
-                            self._add(element)
-                            element.clear()
-                parser.close()
+                elements: Iterator[tuple[str, ET.Element]] = ET.iterparse(stream)  # noqa: S314  see above
+                for _, element in elements:
+                    if element.tag == "testcase":
+                        self._add(element)
+                        element.clear()
         except FileNotFoundError:
             return "it wrote no report: something ended the process before pytest did"
         except (OSError, ET.ParseError, ValueError) as exc:

@@ -7,7 +7,7 @@ from typing import Final
 
 from loom_agents.workspace import Workspace, WorkspaceError
 
-from rule_based_verifier._errors import ToolError
+from rule_based_verifier._errors import CallError
 
 __all__ = ["Target", "parse_target"]
 
@@ -44,17 +44,17 @@ def parse_target(workspace: Workspace, text: str) -> Target:
         text: `package.module:function`, `path/file.py:function`, or `path/test_file.py::test`.
 
     Raises:
-        ToolError: It has another form, or the root has no such file.
+        CallError: It has another form, or the root has no such file.
     """
     if found := _TEST.fullmatch(text):
         real = workspace.resolve(found["file"])
         if not real.is_file():
-            raise ToolError(f"cannot trace {text!r}: there is no file {found['file']!r}. Use search_codebase.")
+            raise CallError(f"cannot trace {text!r}: there is no file {found['file']!r}. Use search_codebase.")
         test = f"./{workspace.shown(real)}::{found['names']}"
         return Target(text, (workspace.root,), test=test)
     found = _FUNCTION.fullmatch(text)
     if found is None:
-        raise ToolError(
+        raise CallError(
             f"cannot trace {text[:200]!r}: give `package.module:function`, `path/file.py:function` or the"
             " id of one test, `path/test_file.py::test`."
         )
@@ -62,7 +62,7 @@ def parse_target(workspace: Workspace, text: str) -> Target:
     if module.endswith(".py"):
         file = workspace.resolve(module)
         if not file.is_file():
-            raise ToolError(f"cannot trace {text!r}: there is no file {module!r}. Use search_codebase.")
+            raise CallError(f"cannot trace {text!r}: there is no file {module!r}. Use search_codebase.")
         folder, names = file.parent, [file.stem] if file.stem != "__init__" else []
         while (folder / "__init__.py").is_file() and folder.is_relative_to(workspace.root):
             names.insert(0, folder.name)
@@ -70,7 +70,7 @@ def parse_target(workspace: Workspace, text: str) -> Target:
         return Target(text, (folder, workspace.root), ".".join(names), function)
     parts = module.split(".")
     if not all(re.fullmatch(_NAME, part) for part in parts):
-        raise ToolError(f"cannot trace {text!r}: {module!r} is not the name of a module. Give its file instead.")
+        raise CallError(f"cannot trace {text!r}: {module!r} is not the name of a module. Give its file instead.")
     for base in _BASES:
         for end in (".py", "/__init__.py"):
             name = "/".join(filter(None, (base, *parts))) + end
@@ -80,7 +80,7 @@ def parse_target(workspace: Workspace, text: str) -> Target:
                 continue
             if is_there:
                 return Target(text, (workspace.root / base, workspace.root), module, function)
-    raise ToolError(
+    raise CallError(
         f"cannot trace {text!r}: the root has no module {module!r}, also not in `src`."
         " Give its file: `path/file.py:function`."
     )

@@ -14,7 +14,7 @@ from flow_xray import FlowXrayError, Span, TraceResult, read_journal
 from loom_agents.process import Ended, Limits, run_process
 from loom_agents.workspace import Workspace, WorkspaceError
 
-from rule_based_verifier._errors import ToolError
+from rule_based_verifier._errors import CallError
 from rule_based_verifier.gates.detection import find_program, python_of
 from rule_based_verifier.gates.gates import open_root
 from rule_based_verifier.gates.trusting import RootTrust
@@ -112,17 +112,17 @@ async def semantic_trace(
         max_calls: How many calls are recorded, at most 2000.
 
     Raises:
-        ToolError: The target or a path cannot be used. Nothing was run.
+        CallError: The target or a path cannot be used. Nothing was run.
     """
     workspace = open_root(settings)
     wanted = parse_target(workspace, target)
     if not 1 <= max_calls <= MAX_CALLS:
-        raise ToolError(f"cannot record {max_calls} calls: give 1 to {MAX_CALLS}.")
+        raise CallError(f"cannot record {max_calls} calls: give 1 to {MAX_CALLS}.")
     if wanted.function is None and arguments:
-        raise ToolError("cannot pass arguments to a test: it takes its values from fixtures. Leave out `arguments`.")
+        raise CallError("cannot pass arguments to a test: it takes its values from fixtures. Leave out `arguments`.")
     given = json.dumps({} if arguments is None else arguments)
     if len(given) > _MAX_ARGUMENT_BYTES:
-        raise ToolError(f"cannot pass arguments of {len(given)} bytes: at most {_MAX_ARGUMENT_BYTES} are allowed.")
+        raise CallError(f"cannot pass arguments of {len(given)} bytes: at most {_MAX_ARGUMENT_BYTES} are allowed.")
     place = None if html_path is None else _page_place(settings, workspace, html_path)
     trust = RootTrust(settings, workspace)
     python = find_program(workspace.root, python_of(workspace))
@@ -148,12 +148,13 @@ async def semantic_trace(
     verdict, reason, step = _verdict(ended, outcome, settings.timeout_s)
     if outcome.get("kind") == "several":
         ids = ", ".join(json.loads(outcome["message"]))
-        raise ToolError(f"cannot trace {target!r}: it names several tests. Give one of {shown_text(ids)}.")
+        raise CallError(f"cannot trace {target!r}: it names several tests. Give one of {shown_text(ids)}.")
     written = None
     if recorded is not None and place is not None:
         written = await asyncio.to_thread(_write_page, place, recorded)
     document, kept = (None, 0) if recorded is None else await asyncio.to_thread(_bounded, recorded)
-    omitted = outcome.get("omitted", 0) + (0 if recorded is None else len(recorded.spans) - kept)
+    uncounted = outcome.get("omitted")
+    omitted = (uncounted if isinstance(uncounted, int) else 0) + (0 if recorded is None else len(recorded.spans) - kept)
     return SemanticTrace(
         target,
         verdict,
@@ -290,23 +291,23 @@ def _page_place(settings: Settings, workspace: Workspace, path: str) -> tuple[Wo
     """Return the folder that a new page may be written into, and its path.
 
     Raises:
-        ToolError: It is elsewhere, hidden, has another ending, or exists.
+        CallError: It is elsewhere, hidden, has another ending, or exists.
     """
     if not path.endswith(".html"):
-        raise ToolError(f"cannot write {path!r}: the name of the page must end with .html.")
+        raise CallError(f"cannot write {path!r}: the name of the page must end with .html.")
     home = workspace
     if Path(path).is_absolute() and not Path(path).is_relative_to(workspace.root):
         home = Workspace.at(settings.scratch)
     try:
         real = home.resolve(path)
     except WorkspaceError as exc:
-        raise ToolError(f"cannot write {path!r}: it is neither in the root nor in {settings.scratch}.") from exc
+        raise CallError(f"cannot write {path!r}: it is neither in the root nor in {settings.scratch}.") from exc
     if any(part.startswith(".") for part in real.relative_to(home.root).parts):
-        raise ToolError(f"cannot write {path!r}: its name or a folder of it begins with a dot.")
+        raise CallError(f"cannot write {path!r}: its name or a folder of it begins with a dot.")
     if real.exists():
-        raise ToolError(f"cannot write {path!r}: it exists. Give the name of a new file.")
+        raise CallError(f"cannot write {path!r}: it exists. Give the name of a new file.")
     if not real.parent.is_dir():
-        raise ToolError(f"cannot write {path!r}: its folder does not exist.")
+        raise CallError(f"cannot write {path!r}: its folder does not exist.")
     return home, real
 
 
@@ -319,5 +320,5 @@ def _write_page(place: tuple[Workspace, Path], recorded: TraceResult) -> str:
             with os.fdopen(os.open(real.name, flags, 0o600, dir_fd=folder), "wb") as stream:
                 stream.write(page)
     except OSError as exc:
-        raise ToolError(f"cannot write {str(real)!r}: {exc.strerror or exc}.") from exc
+        raise CallError(f"cannot write {str(real)!r}: {exc.strerror or exc}.") from exc
     return str(real)
