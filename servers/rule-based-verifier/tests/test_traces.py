@@ -79,6 +79,8 @@ def test_more_calls_than_asked_for_are_counted_and_left_out(shop: Settings) -> N
         ("shop", "give `package.module:function`"),
         ("shop:f; import os", "give `package.module:function`"),
         ("missing.py::test", "no file"),
+        ("missing.py:f", "no file"),
+        ("missing/module:f", "not the name of a module"),
     ],
 )
 def test_a_target_that_the_root_does_not_define_is_not_run(shop: Settings, target: str, text: str) -> None:
@@ -131,3 +133,36 @@ def test_a_function_that_ends_the_process_leaves_its_calls(make: Callable[..., S
     result = trace(settings, "app:f")
     assert result.verdict == "cannot_tell" and "before the target did" in result.reason
     assert [span["name"] for span in result.trace["spans"]] == ["f", "g"]
+
+
+def test_what_does_not_fit_is_refused_before_anything_runs(shop: Settings) -> None:
+    for arguments, more, text in [
+        (None, {"max_calls": 0}, "give 1 to 2000"),
+        (["x" * 2_000_000], {}, "at most 1000000"),
+    ]:
+        with pytest.raises(CallError, match=text):
+            trace(shop, "shop:base", arguments, **more)
+    with pytest.raises(CallError, match="cannot pass arguments to a test"):
+        trace(shop, "test_shop.py::test_price", [1])
+
+
+def test_a_skipped_and_a_failing_test_are_told_apart(make: Callable[..., Settings]) -> None:
+    source = "import pytest\n@pytest.mark.skip\ndef test_a():\n    pass\ndef test_b():\n    assert 1 == 2\n"
+    settings = make({"test_x.py": source})
+    assert trace(settings, "test_x.py::test_a").verdict == "cannot_tell"
+    failing = trace(settings, "test_x.py::test_b")
+    assert failing.verdict == "fail" and "assert 1 == 2" in failing.reason
+    assert "output (end):" in failing.as_text()
+
+
+def test_a_trace_is_bounded_in_bytes_and_its_text_in_lines(make: Callable[..., Settings]) -> None:
+    source = "def f(n):\n    for i in range(n):\n        g([f'{i} {j} ' + 'words ' * 60 for j in range(30)])\ndef g(x):\n    return x\n"
+    result = trace(make({"pkg/__init__.py": "", "pkg/app.py": source}), "pkg/app.py:f", [300], max_calls=300)
+    assert 0 < result.calls < 300 and result.calls + result.calls_omitted == 301
+    assert len(json.dumps(result.trace)) < 600_000
+    assert len(result.as_text().splitlines()) < 80
+
+
+def test_a_module_that_cannot_be_imported_is_said(make: Callable[..., Settings]) -> None:
+    result = trace(make({"src/app.py": "import nothing_of_this_name\n"}), "app:f")
+    assert result.verdict == "cannot_tell" and "nothing_of_this_name" in result.reason

@@ -172,16 +172,18 @@ class Recorder:
         self.omitted = 0
         self._root = Path(root).resolve()
         self._left = max_calls
+        self._before: Any = None
         self._spans: dict[FrameType, Any] = {}
         self._raised: dict[FrameType, BaseException] = {}
         self._places: dict[CodeType, str | None] = {}
 
     def __enter__(self) -> None:
+        self._before = sys.gettrace()
         threading.settrace(self.trace)
         sys.settrace(self.trace)
 
     def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
+        sys.settrace(self._before)
         threading.settrace(None)
 
     def place(self, code: CodeType) -> str | None:
