@@ -1,5 +1,8 @@
 """What the MCP servers of the stack are made of: create one, and serve it over stdio or HTTP.
 
+    import click
+    from loom_agents.mcp_server import new_server, serve_mcp, serve_mcp_options
+
     @click.command()
     @serve_mcp_options(port=8766)
     def main(**options):
@@ -17,7 +20,6 @@ who sent the request that a tool handles.
 The library `mcp` (extra `loom-agents[mcp]`) is imported by the functions, not by this module.
 """
 
-import asyncio
 import logging
 import os
 import socket
@@ -199,6 +201,8 @@ def serve_mcp(
 
 async def _serve_stdio(server: "MCPServer[Any]", end_input: Callable[[], None]) -> None:
     """Serve until the end of the input; when this is cancelled, calls in progress are, too."""
+    import asyncio
+
     serving = asyncio.create_task(server.run_stdio_async())
     try:
         await asyncio.wait({serving})
