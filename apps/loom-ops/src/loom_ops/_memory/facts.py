@@ -140,7 +140,7 @@ class Memory:
     def search(self, words: str, at: str, *, limit: int = 5) -> list[Fact]:
         """Return the facts that have any of the words, the best first."""
         query = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", words)[:MAX_WORDS])
-        if not query:
+        if not query or not self._tables.rows(_EXISTS):
             return []
         return [Fact(*row) for row in self._tables.rows(_FIND, (query, at, limit))]
 
