@@ -21,7 +21,8 @@ def loaded_by(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["loom-tailcalls", "flow-xray", "loom-runner", "loom-run", "loom-ops", "rule-based-verifier"]
+    "command",
+    ["loom-tailcalls", "flow-xray", "loom-runner", "loom-run", "loom-ops", "rule-based-verifier", "ops-runtime-mcp"],
 )
 def test_help_loads_nothing_heavy(command: str) -> None:
     program = Path(sys.executable).parent / command
