@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rule_based_verifier import ArgumentError, GateResult, Settings, run_lint, run_tests
+from loom_agents.workspace import Workspace
+from rule_based_verifier import ArgumentError, GateResult, Settings, run_lint, run_tests, verifier_health
 from rule_based_verifier._errors import CallError
+from rule_based_verifier.gates.detection import test_runners as detect_tests
 from rule_based_verifier.gates.report_readers import READERS
+from rule_based_verifier.gates.verdicts import Counts, Evidence, Failure, combined
 
 Make = Callable[..., Settings]
 
@@ -18,8 +21,8 @@ def check(settings: Settings, *extra: str, **more: object) -> GateResult:
     return asyncio.run(run_tests(settings, extra, **more))
 
 
-def lint(settings: Settings, *extra: str) -> GateResult:
-    return asyncio.run(run_lint(settings, extra))
+def lint(settings: Settings, *extra: str, **more: object) -> GateResult:
+    return asyncio.run(run_lint(settings, extra, **more))
 
 
 def with_program(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
@@ -363,3 +366,56 @@ def test_a_root_that_disappears_is_an_error_with_the_next_step(make: Make) -> No
     settings = replace(make({"test_a.py": ""}), root=Path("/nonexistent/root"))
     with pytest.raises(CallError, match="no longer a folder"):
         check(settings)
+
+
+# ------------------------------------------------------------------ detection
+
+
+@pytest.mark.parametrize(
+    ("files", "command", "kinds", "found_by"),
+    [
+        ({"tests/test_a.py": ""}, None, ["pytest"], "tests/test_a.py"),
+        ({"conftest.py": ""}, None, ["pytest"], "conftest.py"),
+        ({"pyproject.toml": "[tool.pytest.ini_options]\n"}, None, ["pytest"], "tool.pytest in pyproject.toml"),
+        ({"pyproject.toml": "tool = 1\n"}, None, ["pytest"], "pyproject.toml"),
+        ({"pyproject.toml": "damaged = [\n"}, None, ["pytest"], "pyproject.toml"),
+        ({"package.json": '{"scripts": {"test": 1}}'}, None, [], ""),
+        ({"package.json": "[" * 100_000}, None, [], ""),
+        ({}, ("python3", "-W", "error", "-m", "pytest"), ["pytest"], "--test-cmd"),
+        ({}, ("/usr/bin/py.test",), ["pytest"], "--test-cmd"),
+        ({}, ("cargo", "test", "--all"), ["cargo test"], "--test-cmd"),
+        ({}, ("ruff", "check"), ["ruff"], "--test-cmd"),
+        ({}, ("npm", "run", "check"), ["npm"], "--test-cmd"),
+        ({}, ("make", "test"), ["command"], "--test-cmd"),
+    ],
+)
+def test_detection(
+    make: Make, files: dict[str, str], command: tuple[str, ...] | None, kinds: list[str], found_by: str
+) -> None:
+    workspace = Workspace.at(make({"README.md": "", **files}).root)
+    found = detect_tests(workspace, command)
+    assert [runner.kind for runner in found] == kinds
+    assert not found or found[0].found_by == found_by
+
+
+def test_each_kind_of_root_has_its_linters(make: Make) -> None:
+    files = {"a.py": "", "package.json": '{"scripts": {"lint": "eslint ."}}', "go.mod": "", "Cargo.toml": ""}
+    settings = make(files)
+    assert [each.name for each in verifier_health(settings).runners if each.gate == "lint"] == [
+        *("ruff", "npm", "go vet", "cargo clippy")
+    ]
+    own = make({".venv/bin/ruff": "#!/bin/sh\necho own\n"})
+    (own.root / ".venv/bin/ruff").chmod(0o755)
+    assert lint(own, runner="ruff").evidence[0].argv[0] == ".venv/bin/ruff"
+
+
+def test_text_for_people_names_what_is_left_out() -> None:
+    failures = [Failure("F401", "a.py", None, "unused")]
+    evidence = Evidence(
+        "ruff", ["ruff"], "fail", "9 findings", "", 1, Counts(failed=9), failures, 9, "x", 1, *[False] * 3, 5
+    )
+    passed = replace(evidence, verdict="pass", reason="no findings", failures=[], failures_total=0)
+    text = combined("lint", [passed, evidence], 10).text()
+    assert "  a.py: F401: unused\n  ... and 8 more\n  output (end):\n  | x" in text
+    assert combined("lint", [passed, passed], 10).reason == "all 2 commands passed"
+    assert Counts(1, 2, None, 9).ran == 3
