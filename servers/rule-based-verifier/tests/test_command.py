@@ -1,6 +1,7 @@
 """The command as a real process: its options, stdio, and what is left when somebody is killed."""
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -11,9 +12,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
 import pytest
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 from rule_based_verifier import SettingsError, load_settings
 
 COMMAND = str(Path(sys.executable).parent / "rule-based-verifier")
@@ -83,6 +86,29 @@ def test_a_root_is_trusted_and_then_served_with_the_entry_of_the_readme(tmp_path
             assert result.structured_content["verdict"] == "pass"
 
     asyncio.run(use())
+
+
+def test_over_http_a_token_that_may_only_read_runs_nothing(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(f'[bob]\nsha256 = "{hashlib.sha256(b"b-token").hexdigest()}"\nscopes = ["read"]\n')
+    tokens.chmod(0o600)
+    words = ["--root", str(tmp_path), "--transport", "http", "--port", "0", "--token-file", str(tokens)]
+
+    async def use(address: str) -> None:
+        async with (
+            httpx2.AsyncClient(headers={"Authorization": "Bearer b-token"}) as http,
+            Client(streamable_http_client(address, http_client=http)) as client,
+        ):
+            assert not (await client.call_tool("verifier_health", {})).is_error
+            for tool, arguments in [("run_tests", {}), ("run_lint", {}), ("semantic_trace", {"target": "a:f"})]:
+                refused = await client.call_tool(tool, arguments)
+                assert refused.is_error and "does not have the scope 'run'" in refused.content[0].text
+
+    with subprocess.Popen([COMMAND, *words], stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        asyncio.run(use(server.stderr.readline().split()[-1]))
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=10) == 0
 
 
 @pytest.mark.parametrize("victim", ["client", "server"])

@@ -39,10 +39,12 @@ def test_an_exception_is_a_failure_with_the_call_that_raised_it(shop: Settings) 
     [("shop:counted", [3], [0, 1, 2]), ("shop:later", ["pen"], 3), ("shop:Till.open", None, 3)],
     ids=["generator", "coroutine", "static method"],
 )
+@pytest.mark.interpreter  # a frame is left at other instructions
 def test_each_kind_of_function_runs(shop: Settings, target: str, arguments: object, value: object) -> None:
     result = trace(shop, target, arguments)
     assert (result.verdict, result.value) == ("pass", value)
     assert all(span["status"] == "ok" for span in result.trace["spans"])
+    assert len({span["name"] for span in result.trace["spans"]}) == result.calls
 
 
 def test_one_test_is_traced_by_its_id(shop: Settings) -> None:

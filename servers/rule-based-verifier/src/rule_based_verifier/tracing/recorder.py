@@ -33,7 +33,8 @@ _SKIPPED_NAMES = {"<module>", "<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr
 _SKIPPED_PARTS = {".venv", "venv", "site-packages", "node_modules", ".git", ".tox", ".nox"}
 _MAX_ITEMS = 100
 _RETURNS = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
-_SUSPENDS = {dis.opmap[name] for name in ("YIELD_VALUE", "SEND", "RETURN_GENERATOR") if name in dis.opmap}
+# From 3.13 on, a frame that yields is left at the instruction after it, RESUME.
+_SUSPENDS = {dis.opmap[name] for name in ("YIELD_VALUE", "RESUME") if name in dis.opmap}
 
 
 def main() -> None:
@@ -44,11 +45,11 @@ def main() -> None:
     outcome: dict[str, Any] = {"kind": "setup", "message": "the recorder did not start"}
     try:
         xray = _flow_xray(request["flow_xray"])
-        limits = xray.Limits(**request["limits"])
+        capture, limits = xray.trace.capture, xray.Limits(**request["limits"])
     except Exception as error:  # noqa: BLE001  an old Python, for example; said in the outcome
         outcome["message"] = f"flow_xray cannot be loaded by this Python: {type(error).__name__}: {error}"
     else:
-        with xray.trace.capture(name=request["target"], journal=request["journal"], limits=limits) as session:
+        with capture(name=request["target"], journal=request["journal"], limits=limits) as session:
             recorder = Recorder(session, request["root"], request["max_calls"])
             # In an empty context the target's own @trace records nothing into this session.
             outcome = contextvars.Context().run(_run, request, recorder)
