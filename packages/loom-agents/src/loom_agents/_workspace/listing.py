@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from loom_agents._search.files import ListedFile
 from loom_agents._workspace.jail import Workspace
 from loom_agents._workspace.secret_names import is_secret
 
@@ -15,15 +16,6 @@ if TYPE_CHECKING:
 
 # Folders without files that a person wrote; they are hidden even without a .gitignore.
 _ALWAYS_HIDDEN = {".git", ".hg", ".svn", ".venv", "node_modules", "__pycache__"}
-
-
-@dataclass(frozen=True, slots=True)
-class ListedFile:
-    """Hold one visible file: its path, and its size and time to detect changes."""
-
-    path: str
-    size_bytes: int
-    modified_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +31,15 @@ class _Rules:
         return self.spec.check_file(self.above + path.removeprefix(self.prefix)).include
 
 
-def walk(workspace: Workspace) -> Iterator[ListedFile]:
-    """Yield every visible file, sorted by path within each folder, without links."""
+def walk(workspace: Workspace, below: str = "") -> Iterator[ListedFile]:
+    """Yield every visible file, sorted by path within each folder, without links.
+
+    Args:
+        below: Only this file, or the files in this folder.
+    """
     root = f"{workspace.root}/"
-    for file in _walk(workspace.root, "", _rules_above(workspace.root)):
+    only = tuple(PurePosixPath(below).parts)
+    for file in _walk(workspace.root, "", _rules_above(workspace.root), only):
         if not workspace.is_private(root + file.path):
             yield file
 
@@ -60,7 +57,7 @@ def _rules_above(root: Path) -> tuple[_Rules, ...]:
     return tuple(found)
 
 
-def _walk(folder: Path, prefix: str, rules: tuple[_Rules, ...]) -> Iterator[ListedFile]:
+def _walk(folder: Path, prefix: str, rules: tuple[_Rules, ...], only: tuple[str, ...] = ()) -> Iterator[ListedFile]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
@@ -70,12 +67,14 @@ def _walk(folder: Path, prefix: str, rules: tuple[_Rules, ...]) -> Iterator[List
         rules = (*rules, _Rules(prefix, "", spec)) if spec else rules
     for entry in entries:
         path = prefix + entry.name
+        if only and entry.name != only[0]:
+            continue
         if entry.is_symlink() or entry.name in _ALWAYS_HIDDEN or is_secret((entry.name,)):
             continue
         if entry.is_dir():
             if not _is_ignored(path + "/", rules):
-                yield from _walk(folder / entry.name, path + "/", rules)
-        elif entry.is_file() and not _is_ignored(path, rules):
+                yield from _walk(folder / entry.name, path + "/", rules, only[1:])
+        elif not only[1:] and entry.is_file() and not _is_ignored(path, rules):
             try:
                 facts = entry.stat()
                 entry.name.encode()

@@ -1,6 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
-from loom_agents._workspace.read.doc_chunks import MAX_CHUNK_CHARACTERS, chunks
+from loom_agents._search.read.by_heading import chunks
+from loom_agents._search.read.chunk import MAX_CHUNK_CHARACTERS
 
 TEXT = """intro
 
