@@ -120,7 +120,7 @@ class SearchIndex:
             else:
                 near, notes = found
         if self._database.rebuilt is not None:
-            notes = (*notes, f"the index is made again ({self._database.rebuilt}); refresh it")
+            notes = (*notes, f"the index was made again: {self._database.rebuilt}")
         return ranked(self._database, query, near, limit=limit, offset=offset, notes=notes)
 
     def health(self) -> IndexHealth:
@@ -146,15 +146,16 @@ class SearchIndex:
         )
 
     def _healed(self, action: Callable[[], _T]) -> _T:
-        """Do something with the database; if it turns out to be damaged, begin a new index, once.
+        """Do something with the database; if it is damaged or another file, begin a new index, once.
 
-        A search in a new index fills it first, because an empty answer would be a wrong one.
+        A new index is filled first, because an empty answer would be a wrong one.
         """
         with self._lock:
-            self._database.check_file()
+            is_new = self._database.check_file()
             try:
-                with self._database.errors("use"):
-                    return action()
+                if not is_new:
+                    with self._database.errors("use"):
+                        return action()
             except apsw.Error as exc:
                 if not is_damage(exc):
                     raise

@@ -136,7 +136,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _camel_parts(name: str) -> list[str]:
-    return _PARTS.findall(name) if name.isascii() else [name]
+    return _PARTS.findall(name) if _CAMEL.fullmatch(name) else [name]
 
 
 def _pairs(run: str) -> list[str]:
