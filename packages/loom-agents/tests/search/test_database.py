@@ -128,9 +128,7 @@ def _trigger(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_header, _truncated, _trigger])
-def test_a_damaged_index_is_renamed_and_made_again(
-    database: Path, root: Path, damage: Callable[[Path], None]
-) -> None:
+def test_a_damaged_index_is_renamed_and_made_again(database: Path, root: Path, damage: Callable[[Path], None]) -> None:
     damage(database)
     report = refreshed(database, root)
     assert report.rebuilt is not None and "the old file is index.sqlite.damaged-1" in report.rebuilt

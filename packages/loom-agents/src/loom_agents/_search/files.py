@@ -1,12 +1,10 @@
 """The files that an index is made of: what the caller that lists and opens them must provide."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class ListedFile:
+class ListedFile(NamedTuple):
     """Hold one visible file: its path, and its size and time to detect changes."""
 
     path: str

@@ -10,7 +10,7 @@ from typing import Final
 
 from loom_agents._search.database import IndexDatabase
 from loom_agents._search.results import Mode, SearchMatch, SearchResult
-from loom_agents._search.words import best_line, match_expression, query_words, snippet
+from loom_agents._search.words import best_line, match_terms, query_words, snippet
 
 MAX_RESULTS: Final = 200
 _POOL: Final = 100
@@ -22,6 +22,8 @@ _ROW: Final = """
     SELECT f.path, w.heading, c.line, c.is_source, w.text FROM loom_search_chunk c
     JOIN loom_search_file f ON f.id = c.file JOIN loom_search_words w ON w.rowid = c.id WHERE c.id = ?
 """
+_MANY: Final = 5_000
+_MAX_WORK: Final = 50_000
 _COUNT: Final = "SELECT count(*) FROM loom_search_words WHERE loom_search_words MATCH ?"
 
 
@@ -48,13 +50,17 @@ def ranked(
         near: The chunks whose vectors are nearest to that of the query, the nearest first; None to
             rank by words only.
     """
-    words, expression = query_words(query), match_expression(query)
+    words, terms = query_words(query), match_terms(query)
+    expression = " OR ".join(terms)
+    total = database.value(_COUNT, (expression,)) if expression else 0
+    if total > _MANY:
+        expression = " OR ".join(_rare(database, terms))
+        total = database.value(_COUNT, (expression,))
     pool = max(_POOL, offset + limit)
     lexical = database.rows(_LEXICAL, (expression, Weights().rank(), pool)) if expression else []
     if near is None:
         mode: Mode = "lexical"
         order = [(number, score) for number, score in lexical]
-        total = database.value(_COUNT, (expression,)) if expression else 0
     else:
         mode = "hybrid"
         order = _fused([number for number, _ in lexical], near)
@@ -65,6 +71,24 @@ def ranked(
         shown = line + (best_line(text, words) if is_source else 0)
         matches.append(SearchMatch(path, heading, shown, round(score, 4), snippet(text, words), mode))
     return SearchResult(tuple(matches), total, offset + len(matches) < total, notes)
+
+
+def _rare(database: IndexDatabase, terms: list[str]) -> list[str]:
+    """Return the terms that decide in a large index: not those that most parts have, and the rarest
+    while the work of ranking is limited.
+    """
+    counts = sorted((database.value(_COUNT, (term,)), term) for term in terms)
+    chunks = database.value("SELECT count(*) FROM loom_search_chunk")
+    kept: list[str] = []
+    work = 0
+    for count, term in counts:
+        work += count
+        if not count:
+            continue
+        if kept and (work > _MAX_WORK or count > chunks // 2):
+            break
+        kept.append(term)
+    return kept or terms
 
 
 def _fused(*rankings: Sequence[int]) -> list[tuple[int, float]]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import apsw
 
@@ -18,7 +18,7 @@ from loom_agents._errors import SearchError, ToolError
 from loom_agents._search.database import IndexDatabase
 from loom_agents._search.files import Files, ListedFile
 from loom_agents._search.read.chunk import Chunk, Sizes
-from loom_agents._search.read.document import kind_of, read_document
+from loom_agents._search.read.document import max_bytes, read_document, reader_of
 from loom_agents._search.read.outcome import Limits, Skipped
 from loom_agents._search.results import IndexReport, SkippedFile
 from loom_agents._search.words import split_names
@@ -29,6 +29,7 @@ _BATCH_FILES: Final = 200
 _BATCH_CHARACTERS: Final = 4_000_000
 _SETTLED_NS: Final = 1_000_000_000  # a file may change again within its time stamp's resolution
 _KNOWN: Final = "SELECT id, path, size_bytes, modified_ns, digest, skipped, read_again FROM loom_search_file"
+_KNOWN_BELOW: Final = f"{_KNOWN} WHERE path = ? OR (path > ? AND path < ?)"  # 0 follows /
 _PUT_FILE: Final = """
     INSERT INTO loom_search_file (path, size_bytes, modified_ns, digest, skipped, read_again) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (path) DO UPDATE SET size_bytes = excluded.size_bytes, modified_ns = excluded.modified_ns,
@@ -38,8 +39,7 @@ _PUT_FILE: Final = """
 _PUT_META: Final = "INSERT INTO loom_search_meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(NamedTuple):
     """What the index knows about a file."""
 
     id: int
@@ -51,7 +51,7 @@ class _Known:
     read_again: bool
 
     def is_current(self, file: ListedFile) -> bool:
-        same = (self.size_bytes, self.modified_ns) == (file.size_bytes, file.modified_ns)
+        same = self.modified_ns == file.modified_ns and self.size_bytes == file.size_bytes
         return same and not self.read_again
 
 
@@ -97,21 +97,21 @@ class Refresher:
         listed: dict[str, ListedFile] = {}
         below = None if paths is None else [path.strip("/") for path in paths]
         for file in self._listed(below):
-            if kind_of(file.path, self._limits) is None:
-                counts.ignored += 1
-                if below is not None and file.path in below:
-                    counts.skipped.append(SkippedFile(file.path, "files of this kind are not read"))
-            else:
+            if reader_of(file.path) is not None:
                 listed[file.path] = file
+                continue
+            counts.ignored += 1
+            if below is not None and file.path in below:
+                counts.skipped.append(SkippedFile(file.path, "files of this kind are not read"))
         known = self._known(below)
         self._remove([row for path, row in known.items() if path not in listed], counts)
-        todo = [
-            file
-            for path, file in listed.items()
-            if force or (row := known.get(path)) is None or not row.is_current(file)
-        ]
-        counts.unchanged = sum(1 for path in listed if path in known and known[path].skipped is None)
-        counts.unchanged -= sum(1 for file in todo if file.path in known and known[file.path].skipped is None)
+        todo = []
+        for path, file in listed.items():
+            row = known.get(path)
+            if force or row is None or not row.is_current(file):
+                todo.append(file)
+            elif row.skipped is None:
+                counts.unchanged += 1
         for readings in self._batches(todo, known, progress, force=force):
             self._write(readings, counts)
         if below is None:
@@ -130,10 +130,8 @@ class Refresher:
 
     def _listed(self, below: list[str] | None) -> Iterator[ListedFile]:
         if below is None:
-            yield from self._files.walk()
-            return
-        for path in dict.fromkeys(below):
-            yield from self._files.walk(path)
+            return self._files.walk()
+        return (file for path in dict.fromkeys(below) for file in self._files.walk(path))
 
     def _adopt_settings(self) -> str | None:
         """Store the settings of this index; forget what was made with others and say so."""
@@ -153,10 +151,12 @@ class Refresher:
         return why
 
     def _known(self, below: list[str] | None) -> dict[str, _Known]:
-        found = (_Known(*row) for row in self._database.rows(_KNOWN))
         if below is None:
-            return {row.path: row for row in found}
-        return {row.path: row for row in found if _is_below(row.path, below)}
+            return {row.path: row for row in map(_Known._make, self._database.rows(_KNOWN))}
+        if "" in below or "." in below:
+            return self._known(None)
+        rows = (row for path in below for row in self._database.rows(_KNOWN_BELOW, (path, f"{path}/", f"{path}0")))
+        return {row.path: row for row in map(_Known._make, rows)}
 
     def _remove(self, rows: list[_Known], counts: _Counts) -> None:
         while batch := rows[:_BATCH_FILES]:
@@ -188,14 +188,15 @@ class Refresher:
             yield batch
 
     def _read(self, file: ListedFile, known: _Known | None, *, force: bool) -> _Reading:
-        kind = kind_of(file.path, self._limits)
-        assert kind is not None
-        if file.size_bytes > kind.max_bytes:
-            why = f"it is larger than {kind.max_bytes:,} bytes"
+        reader = reader_of(file.path)
+        assert reader is not None
+        limit = max_bytes(reader, self._limits)
+        if file.size_bytes > limit:
+            why = f"it is larger than {limit:,} bytes"
             return _Reading(file, None, Skipped(why), read_again=False)
         try:
             with self._files.open(file.path) as handle:
-                data = handle.read(kind.max_bytes + 1)
+                data = handle.read(limit)
         except ToolError as exc:
             return _Reading(file, None, Skipped(_reason(exc)), read_again=True)
         except OSError as exc:
@@ -204,7 +205,7 @@ class Refresher:
         is_recent = time.time_ns() - file.modified_ns < _SETTLED_NS
         if known is not None and known.digest == digest and not force:
             return _Reading(file, digest, None, is_recent)
-        content = read_document(kind, data[: kind.max_bytes], self._sizes, self._limits)
+        content = read_document(reader, data, self._sizes, self._limits)
         if isinstance(content, Skipped) and content.read_again:
             return _Reading(file, None, content, read_again=True)
         return _Reading(file, digest, content, is_recent)

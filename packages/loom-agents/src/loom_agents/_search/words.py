@@ -53,10 +53,12 @@ def query_words(query: str) -> list[str]:
 
 
 def match_expression(query: str) -> str:
-    """Return the FTS5 expression for a query; empty when it has no words.
+    """Return the FTS5 expression for a query: its terms, joined by OR; empty when it has no words."""
+    return " OR ".join(match_terms(query))
 
-    Shape: quoted words and phrases, joined by OR.
-    """
+
+def match_terms(query: str) -> list[str]:
+    """Return the terms of the FTS5 expression for a query: quoted words and phrases."""
     words = query_words(query)
     terms = [f'"{word}"' for word in words if not _RUN.search(word)]
     for run in _RUN.findall(" ".join(words)):
@@ -66,7 +68,7 @@ def match_expression(query: str) -> str:
         if len(parts) > 1:
             terms.append(f'"{" ".join(parts).lower()}"')
             terms += [f'"{part.lower()}"' for part in parts if part.lower() not in _STOP_WORDS]
-    return " OR ".join(list(dict.fromkeys(terms))[: 2 * MAX_QUERY_WORDS])
+    return list(dict.fromkeys(terms))[: 2 * MAX_QUERY_WORDS]
 
 
 def split_names(text: str) -> str:

@@ -15,11 +15,12 @@ class WorkspaceFiles:
     """List and open what tools may see of a workspace.
 
     Args:
-        suffixes: Only files whose names end with one of these, in lower case.
+        suffixes: Only files whose names end with one of these, in lower case; all
+            without any.
     """
 
     workspace: Workspace
-    suffixes: tuple[str, ...] = ("",)
+    suffixes: tuple[str, ...] = ()
 
     def walk(self, below: str = "") -> Iterator[ListedFile]:
         """Yield every visible file, or only this file or those in this folder.
@@ -36,9 +37,10 @@ class WorkspaceFiles:
                 below = self.workspace.shown(self.workspace.resolve(below))
             except WorkspaceError as exc:
                 raise SearchError(str(exc)) from exc
-        for file in walk(self.workspace, below):
-            if file.path.lower().endswith(self.suffixes):
-                yield file
+        files = walk(self.workspace, below)
+        if not self.suffixes:
+            return files
+        return (file for file in files if file.path.lower().endswith(self.suffixes))
 
     def open(self, path: str) -> BinaryIO:
         """Open a file for reading, through all checks of the workspace."""

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from loom_agents._workspace.secret_names import is_secret
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
+_name = attrgetter("name")
 # Folders without files that a person wrote; they are hidden even without a .gitignore.
 _ALWAYS_HIDDEN = {".git", ".hg", ".svn", ".venv", "node_modules", "__pycache__"}
 
@@ -37,11 +39,12 @@ def walk(workspace: Workspace, below: str = "") -> Iterator[ListedFile]:
     Args:
         below: Only this file, or the files in this folder.
     """
-    root = f"{workspace.root}/"
     only = tuple(PurePosixPath(below).parts)
-    for file in _walk(workspace.root, "", _rules_above(workspace.root), only):
-        if not workspace.is_private(root + file.path):
-            yield file
+    files = _walk(os.fspath(workspace.root), "", _rules_above(workspace.root), only)
+    if not workspace.private:
+        return files
+    root = f"{workspace.root}/"
+    return (file for file in files if not workspace.is_private(root + file.path))
 
 
 def _rules_above(root: Path) -> tuple[_Rules, ...]:
@@ -57,27 +60,30 @@ def _rules_above(root: Path) -> tuple[_Rules, ...]:
     return tuple(found)
 
 
-def _walk(folder: Path, prefix: str, rules: tuple[_Rules, ...], only: tuple[str, ...] = ()) -> Iterator[ListedFile]:
+def _walk(folder: str, prefix: str, rules: tuple[_Rules, ...], only: tuple[str, ...]) -> Iterator[ListedFile]:
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=_name)
     except OSError:
         return  # a folder that may not be read has no visible files
     if any(entry.name == ".gitignore" for entry in entries):
-        spec = _ignore_rules(folder / ".gitignore")
+        spec = _ignore_rules(Path(folder) / ".gitignore")
         rules = (*rules, _Rules(prefix, "", spec)) if spec else rules
     for entry in entries:
-        path = prefix + entry.name
-        if only and entry.name != only[0]:
+        name = entry.name
+        if only and name != only[0]:
             continue
-        if entry.is_symlink() or entry.name in _ALWAYS_HIDDEN or is_secret((entry.name,)):
+        if name in _ALWAYS_HIDDEN or is_secret((name,)) or entry.is_symlink():
             continue
-        if entry.is_dir():
-            if not _is_ignored(path + "/", rules):
-                yield from _walk(folder / entry.name, path + "/", rules, only[1:])
-        elif not only[1:] and entry.is_file() and not _is_ignored(path, rules):
+        path = prefix + name
+        if entry.is_dir(follow_symlinks=False):
+            if not (rules and _is_ignored(path + "/", rules)):
+                yield from _walk(f"{folder}/{name}", path + "/", rules, only[1:])
+        elif not only[1:] and entry.is_file(follow_symlinks=False) and not (rules and _is_ignored(path, rules)):
             try:
-                facts = entry.stat()
-                entry.name.encode()
+                facts = entry.stat(follow_symlinks=False)
+                if not name.isascii():
+                    name.encode()
             except (OSError, UnicodeEncodeError):
                 continue  # deleted in the meantime, or with a name that is not valid text
             yield ListedFile(path, facts.st_size, facts.st_mtime_ns)

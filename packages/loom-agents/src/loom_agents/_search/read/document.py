@@ -4,7 +4,6 @@ A file that cannot be read is skipped with a reason. Nothing in a file raises an
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from loom_agents._search.read import by_definition, by_heading, docx, html_text, pdf
@@ -29,48 +28,40 @@ _NAMES: Final = re.compile(
 MAX_LINE_CHARACTERS: Final = 5_000  # a text with longer lines is generated, and would match every search
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """How files of one kind are read.
+def reader_of(path: str) -> str | None:
+    """Return the reader for a file, judged by its name; None for a file that is no document.
 
-    Args:
-        reader: `headings`, `text`, `code`, `html`, `pdf` or `docx`.
-        max_bytes: Larger files are skipped.
+    Shape: `headings`, `text`, `code`, `html`, `pdf` or `docx`.
     """
+    name = path[path.rfind("/") + 1 :].lower()
+    dot = name.rfind(".")
+    if dot > 0:
+        return _READERS.get(name[dot + 1 :])
+    return "headings" if _NAMES.fullmatch(name) else None
 
-    reader: str
-    max_bytes: int
 
-
-def kind_of(path: str, limits: Limits) -> Kind | None:
-    """Return how a file is read, judged by its name; None for a file that is no document."""
-    name = path.rpartition("/")[2].casefold()
-    stem, dot, suffix = name.rpartition(".")
-    if not (dot and stem):
-        return Kind("headings", limits.text_bytes) if _NAMES.fullmatch(name) else None
-    reader = _READERS.get(suffix)
-    if reader is None:
-        return None
+def max_bytes(reader: str, limits: Limits) -> int:
+    """Return the size of the largest file that a reader reads."""
     sizes = {"html": limits.html_bytes, "pdf": limits.pdf_bytes, "docx": limits.docx_bytes}
-    return Kind(reader, sizes.get(reader, limits.text_bytes))
+    return sizes.get(reader, limits.text_bytes)
 
 
-def read_document(kind: Kind, data: bytes, sizes: Sizes, limits: Limits) -> list[Chunk] | Skipped:
+def read_document(reader: str, data: bytes, sizes: Sizes, limits: Limits) -> list[Chunk] | Skipped:
     """Turn the bytes of a file into chunks, or say why it is skipped."""
-    if kind.reader == "pdf":
+    if reader == "pdf":
         return pdf.chunks(data, sizes, limits)
-    if kind.reader == "docx":
+    if reader == "docx":
         return docx.chunks(data, sizes, limits)
     text = _decoded(data)
     if text is None:
         return Skipped("it is binary, not text")
-    if kind.reader == "html":
+    if reader == "html":
         return html_text.chunks(text, sizes, limits)
     if len(text) > MAX_LINE_CHARACTERS and max(map(len, text.split("\n"))) > MAX_LINE_CHARACTERS:
         return Skipped(f"it has lines of more than {MAX_LINE_CHARACTERS} characters, so it is generated")
-    if kind.reader == "headings":
+    if reader == "headings":
         return list(by_heading.chunks(text, sizes))
-    if kind.reader == "code":
+    if reader == "code":
         return list(by_definition.chunks(text, sizes))
     lines = text.split("\n")
     return list(split(lines, 1, len(lines) + 1, "", sizes))
