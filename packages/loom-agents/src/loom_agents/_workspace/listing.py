@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -16,8 +17,27 @@ if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 _name = attrgetter("name")
+_MAX_VERDICTS = 100_000
 # Folders without files that a person wrote; they are hidden even without a .gitignore.
 _ALWAYS_HIDDEN = {".git", ".hg", ".svn", ".venv", "node_modules", "__pycache__"}
+
+
+class _Patterns:
+    """The patterns of one .gitignore, and what they said about paths: a listing asks the same each
+    time.
+    """
+
+    def __init__(self, spec: "GitIgnoreSpec") -> None:
+        self._spec = spec
+        self._verdicts: dict[str, bool | None] = {}
+
+    def verdict(self, path: str) -> bool | None:
+        """Report whether the path is ignored; None when no pattern matches it."""
+        if path not in self._verdicts:
+            if len(self._verdicts) >= _MAX_VERDICTS:
+                self._verdicts.clear()
+            self._verdicts[path] = self._spec.check_file(path).include
+        return self._verdicts[path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +46,11 @@ class _Rules:
 
     prefix: str
     above: str
-    spec: "GitIgnoreSpec"
+    patterns: _Patterns
 
     def verdict(self, path: str) -> bool | None:
         """Report whether the path is ignored; None when no pattern matches it."""
-        return self.spec.check_file(self.above + path.removeprefix(self.prefix)).include
+        return self.patterns.verdict(self.above + path.removeprefix(self.prefix))
 
 
 def walk(workspace: Workspace, below: str = "") -> Iterator[ListedFile]:
@@ -54,9 +74,9 @@ def _rules_above(root: Path) -> tuple[_Rules, ...]:
         return ()
     found = []
     for folder in reversed(root.parents[: len(root.relative_to(top).parts)]):
-        spec = _ignore_rules(folder / ".gitignore")
-        if spec is not None:
-            found.append(_Rules("", f"{root.relative_to(folder).as_posix()}/", spec))
+        patterns = _ignore_rules(folder / ".gitignore")
+        if patterns is not None:
+            found.append(_Rules("", f"{root.relative_to(folder).as_posix()}/", patterns))
     return tuple(found)
 
 
@@ -67,8 +87,8 @@ def _walk(folder: str, prefix: str, rules: tuple[_Rules, ...], only: tuple[str, 
     except OSError:
         return  # a folder that may not be read has no visible files
     if any(entry.name == ".gitignore" for entry in entries):
-        spec = _ignore_rules(Path(folder) / ".gitignore")
-        rules = (*rules, _Rules(prefix, "", spec)) if spec else rules
+        patterns = _ignore_rules(Path(folder) / ".gitignore")
+        rules = (*rules, _Rules(prefix, "", patterns)) if patterns else rules
     for entry in entries:
         name = entry.name
         if only and name != only[0]:
@@ -89,14 +109,18 @@ def _walk(folder: str, prefix: str, rules: tuple[_Rules, ...], only: tuple[str, 
             yield ListedFile(path, facts.st_size, facts.st_mtime_ns)
 
 
-def _ignore_rules(file: Path) -> "GitIgnoreSpec | None":
-    from pathspec import GitIgnoreSpec
-
+def _ignore_rules(file: Path) -> _Patterns | None:
     try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        return GitIgnoreSpec.from_lines(lines)
+        return _parsed(file.read_text(encoding="utf-8", errors="replace"))
     except (OSError, ValueError):
         return None  # git also ignores files that it cannot read
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> _Patterns:
+    from pathspec import GitIgnoreSpec
+
+    return _Patterns(GitIgnoreSpec.from_lines(text.splitlines()))
 
 
 def _is_ignored(path: str, rules: tuple[_Rules, ...]) -> bool:
