@@ -26,6 +26,8 @@ from loom_agents._search.read.outcome import Limits
 from loom_agents._search.refresh import Progress
 from loom_agents._search.results import IndexHealth, IndexReport, SearchMatch, SearchResult, SkippedFile
 from loom_agents._search.vectors.embeddings import Embeddings
+from loom_agents._search.vectors.served import ServedEmbeddings
+from loom_agents._search.vectors.word_llama import WordLlamaEmbeddings
 from loom_agents._search.words import TOKENIZER, best_line, match_expression, query_words, snippet, split_names
 from loom_agents._workspace.document_files import WorkspaceFiles
 from loom_agents._workspace.jail import Workspace
@@ -42,7 +44,9 @@ __all__ = [
     "SearchError",
     "SearchMatch",
     "SearchResult",
+    "ServedEmbeddings",
     "SkippedFile",
+    "WordLlamaEmbeddings",
     "best_line",
     "match_expression",
     "query_words",

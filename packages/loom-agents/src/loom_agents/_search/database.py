@@ -145,6 +145,11 @@ class IndexDatabase:
     # ------------------------------------------------------------------ opening
 
     def _open(self) -> apsw.Connection:
+        db = self._opened()
+        db.register_fts5_function("loom_coverage", _coverage)
+        return db
+
+    def _opened(self) -> apsw.Connection:
         if self.path is None:
             db = apsw.Connection(":memory:")
             _create(db)
@@ -259,6 +264,13 @@ def _create(db: apsw.Connection) -> None:
         db.execute(statement)
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     db.execute(f"PRAGMA user_version = {FORMAT}")
+
+
+def _coverage(api: apsw.FTS5ExtensionApi, *_: object) -> float:
+    """Return which part of the terms of a query the present row has: the SQL function
+    `loom_coverage`.
+    """
+    return sum(len(api.phrase_columns(number)) > 0 for number in range(api.phrase_count)) / api.phrase_count
 
 
 _expected_schema: list[tuple[Any, ...]] = []

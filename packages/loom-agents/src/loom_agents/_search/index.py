@@ -146,7 +146,8 @@ class SearchIndex:
         )
 
     def _healed(self, action: Callable[[], _T]) -> _T:
-        """Do something with the database; if it is damaged or another file, begin a new index, once.
+        """Do something with the database; if it is damaged or another file, begin a new index,
+        once.
 
         A new index is filled first, because an empty answer would be a wrong one.
         """

@@ -41,7 +41,8 @@ _STOP_WORDS: Final = frozenset(
         r"\w+",
         """a an and are as at be been but by can could did do does for from had has have how i if in is it its me my
         no not of on or our please should show so some tell than that the their them then there these they this to us
-        was we were what when where which who why will with work works would you your""",
+        was we were what when where which who why will with work works would you your
+        about also any get into just let may might must need want without""",
     )
 )
 
@@ -53,7 +54,9 @@ def query_words(query: str) -> list[str]:
 
 
 def match_expression(query: str) -> str:
-    """Return the FTS5 expression for a query: its terms, joined by OR; empty when it has no words."""
+    """Return the FTS5 expression for a query: its terms, joined by OR; empty when it has no
+    words.
+    """
     return " OR ".join(match_terms(query))
 
 
