@@ -109,6 +109,16 @@ class IndexDatabase:
                 raise
             self.writes += 1
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read the same state in all queries of a block, whatever other processes write."""
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self.connection.in_transaction:
+                self.connection.execute("COMMIT")
+
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
         return self.connection.execute(sql, values).fetchall()

@@ -121,7 +121,8 @@ class SearchIndex:
                 near, notes = found
         if self._database.rebuilt is not None:
             notes = (*notes, f"the index was made again: {self._database.rebuilt}")
-        return ranked(self._database, query, near, limit=limit, offset=offset, notes=notes)
+        with self._database.snapshot():
+            return ranked(self._database, query, near, limit=limit, offset=offset, notes=notes)
 
     def health(self) -> IndexHealth:
         """Return the state of the index."""

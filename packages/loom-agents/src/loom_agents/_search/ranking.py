@@ -113,7 +113,8 @@ def _fused(database: IndexDatabase, lexical: Sequence[int], near: Sequence[int])
     for weight, ranking in ((1.0, lexical), (_VECTORS, near)):
         for rank, number in enumerate(ranking, start=1):
             scores[number] = scores.get(number, 0.0) + weight / (_FUSION + rank)
-    found = [(score, number, database.value(_PATH, (number,))) for number, score in scores.items()]
+    paths = {number: database.value(_PATH, (number,)) for number in scores}  # None: another process removed it
+    found = [(score, number, paths[number]) for number, score in scores.items() if paths[number] is not None]
     return [(number, score) for score, number, _ in sorted(_varied(found), key=_descending)]
 
 

@@ -15,6 +15,7 @@ from loom_agents._search.read.outcome import Limits, Skipped
 _PART = "word/document.xml"
 _MAX_PARTS = 10_000
 _BYTES_PER_CHARACTER = 10  # of XML, for each character of text
+_MIN_BYTES = 1_000_000
 _PIECE = 1 << 16
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _STRICT = "{http://purl.oclc.org/ooxml/wordprocessingml/main}"
@@ -33,7 +34,7 @@ def chunks(data: bytes, sizes: Sizes, limits: Limits) -> list[Chunk] | Skipped:
             part = archive.getinfo(_PART)
             if part.flag_bits & 1:
                 return Skipped("it is encrypted")
-            room = limits.characters * _BYTES_PER_CHARACTER
+            room = _MIN_BYTES + limits.characters * _BYTES_PER_CHARACTER
             with archive.open(part) as stream:
                 while not reader.is_full and (piece := stream.read(_PIECE)):
                     room -= len(piece)

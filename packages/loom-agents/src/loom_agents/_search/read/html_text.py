@@ -107,6 +107,13 @@ class _Reader(HTMLParser):
             is_apart = bool(self._lines[-1]) and data[:1].isspace() and not self._lines[-1].endswith(" ")
             self._lines[-1] += (" " if is_apart else "") + words + (" " if words and data[-1:].isspace() else "")
 
+    def parse_marked_section(self, i: int, report: bool = True) -> int:
+        """Pass over `<![...]>`; the parser raises an error for one without a name."""
+        try:
+            return super().parse_marked_section(i, report)
+        except AssertionError:
+            return self.parse_bogus_comment(i)
+
     def _end_heading(self) -> None:
         title = _SIGNS.sub("", " ".join("".join(self._title).split())).strip()
         self._trail = [(level, name) for level, name in self._trail if level < self._level]
