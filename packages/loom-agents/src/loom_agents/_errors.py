@@ -7,16 +7,20 @@ AgentError                  base of this package
 ├── ModelError              a model request without a reply
 │   └── ScriptError         a script for `ScriptedModel` that is invalid or too short
 └── ToolError               a tool that refused or failed; the text goes back to the model
+    ├── SearchError         an index for search that cannot be used
+    │   └── EmbeddingsError embeddings that cannot be made now
     └── WorkspaceError      a path that a tool must not touch
 """
 
 __all__ = [
     "AgentError",
+    "EmbeddingsError",
     "McpConfigError",
     "MessageFormatError",
     "ModelError",
     "NotPermittedError",
     "ScriptError",
+    "SearchError",
     "ToolError",
     "WorkspaceError",
 ]
@@ -61,3 +65,11 @@ class ToolError(AgentError):
 
 class WorkspaceError(ToolError):
     """A path is outside the workspace, holds secrets, or is of a kind that the tool cannot use."""
+
+
+class SearchError(ToolError):
+    """An index for search cannot be used: it is locked, not an index, or its folder is gone."""
+
+
+class EmbeddingsError(SearchError):
+    """Embeddings cannot be made now. The index then searches by words only, and says so."""

@@ -69,7 +69,10 @@ class Workspace:
 
     def is_private(self, real: str) -> bool:
         """Report whether a path without links is a private file of the application."""
-        return any(real == path or real.startswith(f"{path}-") for path in self.private)
+        for path in self.private:
+            if real.startswith(path) and (len(real) == len(path) or real[len(path)] == "-"):
+                return True
+        return False
 
     def is_hidden(self, path: PurePosixPath) -> bool:
         """Report whether a relative path, whatever is there, names a secret or a private file."""

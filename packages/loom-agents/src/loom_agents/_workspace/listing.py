@@ -4,26 +4,40 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from functools import lru_cache
+from operator import attrgetter
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from loom_agents._search.files import ListedFile
 from loom_agents._workspace.jail import Workspace
 from loom_agents._workspace.secret_names import is_secret
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
+_name = attrgetter("name")
+_MAX_VERDICTS = 100_000
 # Folders without files that a person wrote; they are hidden even without a .gitignore.
 _ALWAYS_HIDDEN = {".git", ".hg", ".svn", ".venv", "node_modules", "__pycache__"}
 
 
-@dataclass(frozen=True, slots=True)
-class ListedFile:
-    """Hold one visible file: its path, and its size and time to detect changes."""
+class _Patterns:
+    """The patterns of one .gitignore, and what they said about paths: a listing asks the same each
+    time.
+    """
 
-    path: str
-    size_bytes: int
-    modified_ns: int
+    def __init__(self, spec: "GitIgnoreSpec") -> None:
+        self._spec = spec
+        self._verdicts: dict[str, bool | None] = {}
+
+    def verdict(self, path: str) -> bool | None:
+        """Report whether the path is ignored; None when no pattern matches it."""
+        if path not in self._verdicts:
+            if len(self._verdicts) >= _MAX_VERDICTS:
+                self._verdicts.clear()
+            self._verdicts[path] = self._spec.check_file(path).include
+        return self._verdicts[path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +46,25 @@ class _Rules:
 
     prefix: str
     above: str
-    spec: "GitIgnoreSpec"
+    patterns: _Patterns
 
     def verdict(self, path: str) -> bool | None:
         """Report whether the path is ignored; None when no pattern matches it."""
-        return self.spec.check_file(self.above + path.removeprefix(self.prefix)).include
+        return self.patterns.verdict(self.above + path.removeprefix(self.prefix))
 
 
-def walk(workspace: Workspace) -> Iterator[ListedFile]:
-    """Yield every visible file, sorted by path within each folder, without links."""
+def walk(workspace: Workspace, below: str = "") -> Iterator[ListedFile]:
+    """Yield every visible file, sorted by path within each folder, without links.
+
+    Args:
+        below: Only this file, or the files in this folder.
+    """
+    only = tuple(PurePosixPath(below).parts)
+    files = _walk(os.fspath(workspace.root), "", _rules_above(workspace.root), only)
+    if not workspace.private:
+        return files
     root = f"{workspace.root}/"
-    for file in _walk(workspace.root, "", _rules_above(workspace.root)):
-        if not workspace.is_private(root + file.path):
-            yield file
+    return (file for file in files if not workspace.is_private(root + file.path))
 
 
 def _rules_above(root: Path) -> tuple[_Rules, ...]:
@@ -54,44 +74,53 @@ def _rules_above(root: Path) -> tuple[_Rules, ...]:
         return ()
     found = []
     for folder in reversed(root.parents[: len(root.relative_to(top).parts)]):
-        spec = _ignore_rules(folder / ".gitignore")
-        if spec is not None:
-            found.append(_Rules("", f"{root.relative_to(folder).as_posix()}/", spec))
+        patterns = _ignore_rules(folder / ".gitignore")
+        if patterns is not None:
+            found.append(_Rules("", f"{root.relative_to(folder).as_posix()}/", patterns))
     return tuple(found)
 
 
-def _walk(folder: Path, prefix: str, rules: tuple[_Rules, ...]) -> Iterator[ListedFile]:
+def _walk(folder: str, prefix: str, rules: tuple[_Rules, ...], only: tuple[str, ...]) -> Iterator[ListedFile]:
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=_name)
     except OSError:
         return  # a folder that may not be read has no visible files
     if any(entry.name == ".gitignore" for entry in entries):
-        spec = _ignore_rules(folder / ".gitignore")
-        rules = (*rules, _Rules(prefix, "", spec)) if spec else rules
+        patterns = _ignore_rules(Path(folder) / ".gitignore")
+        rules = (*rules, _Rules(prefix, "", patterns)) if patterns else rules
     for entry in entries:
-        path = prefix + entry.name
-        if entry.is_symlink() or entry.name in _ALWAYS_HIDDEN or is_secret((entry.name,)):
+        name = entry.name
+        if only and name != only[0]:
             continue
-        if entry.is_dir():
-            if not _is_ignored(path + "/", rules):
-                yield from _walk(folder / entry.name, path + "/", rules)
-        elif entry.is_file() and not _is_ignored(path, rules):
+        if name in _ALWAYS_HIDDEN or is_secret((name,)) or entry.is_symlink():
+            continue
+        path = prefix + name
+        if entry.is_dir(follow_symlinks=False):
+            if not (rules and _is_ignored(path + "/", rules)):
+                yield from _walk(f"{folder}/{name}", path + "/", rules, only[1:])
+        elif not only[1:] and entry.is_file(follow_symlinks=False) and not (rules and _is_ignored(path, rules)):
             try:
-                facts = entry.stat()
-                entry.name.encode()
+                facts = entry.stat(follow_symlinks=False)
+                if not name.isascii():
+                    name.encode()
             except (OSError, UnicodeEncodeError):
                 continue  # deleted in the meantime, or with a name that is not valid text
             yield ListedFile(path, facts.st_size, facts.st_mtime_ns)
 
 
-def _ignore_rules(file: Path) -> "GitIgnoreSpec | None":
-    from pathspec import GitIgnoreSpec
-
+def _ignore_rules(file: Path) -> _Patterns | None:
     try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        return GitIgnoreSpec.from_lines(lines)
+        return _parsed(file.read_text(encoding="utf-8", errors="replace"))
     except (OSError, ValueError):
         return None  # git also ignores files that it cannot read
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> _Patterns:
+    from pathspec import GitIgnoreSpec
+
+    return _Patterns(GitIgnoreSpec.from_lines(text.splitlines()))
 
 
 def _is_ignored(path: str, rules: tuple[_Rules, ...]) -> bool:

@@ -56,6 +56,7 @@ _KNOWN: Final = re.compile("|".join(map(translate, SECRET_NAMES)))
 _HARMLESS: Final = re.compile("|".join(map(translate, HARMLESS_NAMES)))
 
 
+@lru_cache(maxsize=65_536)  # a listing asks for the name of each file, each time
 def is_secret(parts: tuple[str, ...]) -> bool:
     """Report whether a relative path names a secret file or is in a folder of secrets."""
     folded = [folded_name(part) for part in parts]
@@ -65,7 +66,7 @@ def is_secret(parts: tuple[str, ...]) -> bool:
     )
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=65_536)
 def _is_secret_name(name: str, *, is_folder: bool) -> bool:
     plain = _BACKUP.sub("", name)
     if _HARMLESS.match(plain):

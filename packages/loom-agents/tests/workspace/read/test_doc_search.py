@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 from loom_agents._errors import ToolError
+from loom_agents._search.words import query_words
 from loom_agents._workspace.jail import Workspace
 from loom_agents._workspace.read import doc_search
-from loom_agents._workspace.read.doc_search import DocumentSearch, query_words
+from loom_agents._workspace.read.doc_search import DocumentSearch
 
 
 @pytest.fixture

@@ -1,34 +1,21 @@
 """Split a document into chunks for the search: one per heading; long ones are split at blank lines.
 
 Headings are the hash lines of Markdown and the underlined titles of Markdown and reStructuredText.
-Nothing inside a fenced code block is a heading, and a code block is not split unless it alone is
-longer than a chunk may be.
+The title in the front matter of a document is above all of its headings. Nothing inside a fenced
+code block is a heading, and a code block is not split unless it alone is longer than a chunk may
+be.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MAX_CHUNK_CHARACTERS = 1_800
+from loom_agents._search.read.chunk import DEFAULT_SIZES, FENCE, Chunk, Sizes, split
 
+_FRONT_MATTER_LINES = 50
+_TITLE = re.compile(r"title:\s+(\S.*)", re.IGNORECASE)
 _HASHES = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _UNDERLINE = re.compile(r"([=\-~^\"'*+#])\1{2,}[ \t]*$")
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Hold one chunk of a document.
-
-    Args:
-        heading: The headings above it, outermost first, joined by ` > `.
-        line: The number of its first line, from 1.
-        text: Its lines as they are in the file, including the line of the heading.
-    """
-
-    heading: str
-    line: int
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +25,39 @@ class _Heading:
     title: str
 
 
-def chunks(text: str) -> Iterator[Chunk]:
-    """Split `text` into chunks, in order."""
+def chunks(text: str, sizes: Sizes = DEFAULT_SIZES) -> Iterator[Chunk]:
+    """Split a text into chunks, in order."""
     lines = text.split("\n")
     headings = list(_headings(lines))
-    trail: list[_Heading] = []
+    title = _title(lines)
+    trail = [_Heading(1, 0, title)] if title else []
     starts = [heading.line for heading in headings]
-    yield from _split(lines, 1, starts[0] if starts else len(lines) + 1, "")
+    yield from split(lines, 1, starts[0] if starts else len(lines) + 1, title, sizes)
     for index, heading in enumerate(headings):
         while trail and trail[-1].level >= heading.level:
             trail.pop()
         trail.append(heading)
         end = starts[index + 1] if index + 1 < len(starts) else len(lines) + 1
-        yield from _split(lines, heading.line, end, " > ".join(part.title for part in trail))
+        yield from split(lines, heading.line, end, " > ".join(part.title for part in trail), sizes)
+
+
+def _title(lines: list[str]) -> str:
+    """Return the title in the front matter of a document; empty when it has none."""
+    if lines[0].rstrip() != "---":
+        return ""
+    for line in lines[1:_FRONT_MATTER_LINES]:
+        if line.rstrip() == "---":
+            break
+        if found := _TITLE.match(line):
+            return found[1].strip().strip("\"'")
+    return ""
 
 
 def _headings(lines: list[str]) -> Iterator[_Heading]:
     fence = ""
     underlines: list[str] = []  # in reStructuredText, the order of first use determines the level
     for number, line in enumerate(lines, start=1):
-        mark = _FENCE.match(line)
+        mark = FENCE.match(line)
         if fence:
             if mark and mark[1].startswith(fence):
                 fence = ""
@@ -81,29 +81,3 @@ def _is_title(lines: list[str], number: int) -> bool:
         return False
     before = lines[number - 2].strip() if number > 1 else ""
     return not before or bool(_UNDERLINE.match(before))
-
-
-def _split(lines: list[str], first: int, end: int, heading: str) -> Iterator[Chunk]:
-    """Yield the lines from `first` to before `end` as chunks of limited size."""
-    part_lines: list[str] = []
-    first_line, size, fence = first, 0, ""
-    for number in range(first, end):
-        line = lines[number - 1]
-        is_break = not fence and not line.strip()
-        if part_lines and size + len(line) > MAX_CHUNK_CHARACTERS and (is_break or size > 2 * MAX_CHUNK_CHARACTERS):
-            yield from _chunk(heading, first_line, part_lines)
-            part_lines, first_line, size = [], number, 0
-        if mark := _FENCE.match(line):
-            fence = ("" if mark[1].startswith(fence) else fence) if fence else mark[1]
-        part_lines.append(line)
-        size += len(line) + 1
-    yield from _chunk(heading, first_line, part_lines)
-
-
-def _chunk(heading: str, first_line: int, part_lines: list[str]) -> Iterator[Chunk]:
-    while part_lines and not part_lines[0].strip():
-        del part_lines[0]
-        first_line += 1
-    text = "\n".join(part_lines).rstrip()
-    if text:
-        yield Chunk(heading, first_line, text)

@@ -1,6 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
-from loom_agents._workspace.read.doc_chunks import MAX_CHUNK_CHARACTERS, chunks
+from loom_agents._search.read.by_heading import chunks
+from loom_agents._search.read.chunk import MAX_CHUNK_CHARACTERS
 
 TEXT = """intro
 
@@ -36,7 +37,13 @@ def test_a_hash_in_a_code_block_is_not_a_heading() -> None:
 
 
 def test_a_table_rule_and_front_matter_are_not_titles() -> None:
-    assert {c.heading for c in chunks("---\ntitle: x\n---\n\n| a | b |\n|---|---|\n\n* item\n---\n")} == {""}
+    assert {c.heading for c in chunks("---\nx: y\n---\n\n| a | b |\n|---|---|\n\n* item\n---\n")} == {""}
+
+
+def test_the_title_in_the_front_matter_is_above_all_headings() -> None:
+    found = list(chunks("---\ntags: [a]\ntitle: 'My page'\n---\ntext\n\n## Part\n\ntitle: no\n"))
+    assert [(c.heading, c.line) for c in found] == [("My page", 1), ("My page > Part", 7)]
+    assert [c.heading for c in chunks("---\ntext\n---\ntitle: no\n")] == [""]
 
 
 def test_restructured_text_levels_follow_first_use() -> None:

@@ -1,0 +1,1 @@
+"""Vectors: the protocol of embeddings, and the providers of them."""
