@@ -9,8 +9,9 @@
         for match in index.search("how do I resume a run?").matches:
             print(match.path, match.line, match.heading, match.snippet)
 
-`TOKENIZER`, `match_expression`, `query_words`, `split_names`, `best_line` and `snippet` are for
-programs that keep words in an FTS5 table of their own and want the same answers.
+A program that keeps words in an FTS5 table of its own, such as a memory, gets the same answers with
+the other functions: the table has the tokenizer `TOKENIZER` and a column for `split_names(text)`; a
+query is `WHERE words MATCH match_expression(query) AND rank MATCH rank_function(...) ORDER BY rank`.
 """
 
 import os
@@ -28,7 +29,15 @@ from loom_agents._search.results import IndexHealth, IndexReport, SearchMatch, S
 from loom_agents._search.vectors.embeddings import Embeddings
 from loom_agents._search.vectors.served import ServedEmbeddings
 from loom_agents._search.vectors.word_llama import WordLlamaEmbeddings
-from loom_agents._search.words import TOKENIZER, best_line, match_expression, query_words, snippet, split_names
+from loom_agents._search.words import (
+    TOKENIZER,
+    best_line,
+    match_expression,
+    query_words,
+    rank_function,
+    snippet,
+    split_names,
+)
 from loom_agents._workspace.document_files import WorkspaceFiles
 from loom_agents._workspace.jail import Workspace
 
@@ -50,6 +59,7 @@ __all__ = [
     "best_line",
     "match_expression",
     "query_words",
+    "rank_function",
     "snippet",
     "split_names",
 ]
