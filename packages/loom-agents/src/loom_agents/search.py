@@ -11,7 +11,8 @@
 
 A program that keeps words in an FTS5 table of its own, such as a memory, gets the same answers with
 the other functions: the table has the tokenizer `TOKENIZER` and a column for `split_names(text)`; a
-query is `WHERE words MATCH match_expression(query) AND rank MATCH rank_function(...) ORDER BY rank`.
+query is
+`WHERE words MATCH match_expression(query) AND rank MATCH rank_function(...) ORDER BY rank`.
 """
 
 import os
@@ -99,9 +100,11 @@ class DocumentIndex(SearchIndex):
         limits: Limits | None = None,
     ) -> None:
         try:
-            workspace = Workspace.at(root, private=() if database is None else (database,))
+            workspace = Workspace.at(root)
         except WorkspaceError as exc:
             raise SearchError(f"cannot index {root}: there is no such folder. Name the folder of documents.") from exc
+        if database is not None and Path(os.path.realpath(database)).is_relative_to(workspace.root):
+            workspace = Workspace.at(root, private=(database,))
         super().__init__(
             database,
             WorkspaceFiles(workspace),
