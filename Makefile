@@ -56,7 +56,7 @@ bench: setup ## measure every claim about speed and size, each beside its rival 
 
 # ---------------------------------------------------------------- check
 
-WORKERS ?= 2
+WORKERS ?= 3
 PYTEST_ARGS ?=
 PROSE = $$(git ls-files '*.py' '*.md' ':!packages/loom-tailcalls/tests/proof/corpus')
 

@@ -33,7 +33,7 @@ def siblings(package: str) -> tuple[str, str]:
     """Two modules of the first folder below a package that has two; of the package itself if it is
     flat.
     """
-    (source,) = ROOT.glob(f"[pa]*/*/src/{package}")
+    (source,) = ROOT.glob(f"[pas]*/*/src/{package}")
     for folder in (*sorted(path for path in source.rglob("*") if path.is_dir()), source):
         modules = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("__"))
         if len(modules) > 1:
@@ -64,7 +64,7 @@ VIOLATIONS = {contract["id"]: list(violations(contract)) for contract in SETTING
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the packages, with the contracts beside them."""
     root = tmp_path_factory.mktemp("packages")
-    for source in ROOT.glob("[pa]*/*/src/*"):
+    for source in ROOT.glob("[pas]*/*/src/*"):
         for module in source.rglob("*.py"):
             target = root / module.relative_to(source.parent)
             target.parent.mkdir(parents=True, exist_ok=True)

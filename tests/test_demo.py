@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.mark.slow
+@pytest.mark.uncovered
 def test_the_demo_kills_an_agent_in_a_tool_call_and_resumes_it_without_repeating_what_was_recorded() -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "demo.py")], capture_output=True, text=True, timeout=120, check=False

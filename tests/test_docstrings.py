@@ -76,6 +76,15 @@ MyStore = partial(SQLiteStore, durability="process")
 from loom_runner.testing import StoreContract
 """,
 }
+BEFORE["loom_agents.workspace"] = """
+from pathlib import Path
+from loom_agents.workspace import FileTools, Workspace
+Path("README.md").write_text("TODO")
+"""
+BEFORE["rule_based_verifier.server"] = """
+from mcp.client import Client
+from rule_based_verifier import build_server, load_settings
+"""
 BEFORE["loom_agents.mcp"] = BEFORE["loom_agents._mcp.toolset"]
 BEFORE["loom_runner.testing"] = f"""{BEFORE["loom_runner.pytest_plugin"]}
 import pytest

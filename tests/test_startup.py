@@ -20,7 +20,10 @@ def loaded_by(*arguments: str) -> set[str]:
     return {name.partition(".")[0] for name in names if name != "imported package"} - {"org"}
 
 
-@pytest.mark.parametrize("command", ["loom-tailcalls", "flow-xray", "loom-runner", "loom-run", "loom-ops"])
+@pytest.mark.parametrize(
+    "command",
+    ["loom-tailcalls", "flow-xray", "loom-runner", "loom-run", "loom-ops", "rule-based-verifier", "ops-runtime-mcp"],
+)
 def test_help_loads_nothing_heavy(command: str) -> None:
     program = Path(sys.executable).parent / command
 

@@ -28,6 +28,13 @@ def test_settings_are_read_and_paths_start_from_their_file(tmp_path: Path) -> No
     )
 
 
+def test_services_are_described_by_runbooks_and_inputs(tmp_path: Path) -> None:
+    (tmp_path / "loom-ops.toml").write_text('[services.shop]\nrunbooks = ["a"]\ninputs = {url = "u"}\n[services.api]\n')
+    services = load_site(tmp_path).services
+    assert (services["shop"].runbooks, services["shop"].inputs) == (("a",), {"url": "u"})
+    assert (services["api"].runbooks, services["api"].inputs) == (None, {})
+
+
 def test_without_a_file_the_defaults_apply(tmp_path: Path) -> None:
     assert not load_site(tmp_path).is_written
     with pytest.raises(LoomOpsError, match="no such file"):
@@ -38,6 +45,9 @@ def test_without_a_file_the_defaults_apply(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("rule = 1", "'rule' is not known"),
+        ('[services.a]\nrunbook = "x"', "'services.a.runbook' is not known"),
+        ('[services.a]\nrunbooks = "x"', "services.a.runbooks is not a list of names"),
+        ("[services.a]\ninputs = {port = 80}", "services.a.inputs is not a table of texts"),
         ("rules = 1", "rules is not a text"),
         ("groups = 1", "groups is not a table"),
         ("[groups]\na = 'x'", "groups.a is not a list"),

@@ -2,7 +2,7 @@
 
     loom-ops supervise "incident: API latency" --run-id inc-001 --mock-llm
 
-The package is a command; nothing in it is meant to be imported. Its folders, from the bottom up:
+The package is a command; other programs import `loom_ops.api`. Its folders, from the bottom up:
 
 * `_runbook`: a runbook as data: parsed from Markdown, linted, its inputs filled in.
 * `_commands`: the allow rules, secrets, and starting a command. `_checks`: measurements.

@@ -6,6 +6,7 @@ loom_runner.errors.CommandError
     ├── RulesError           a file of allow rules that cannot be trusted or read
     ├── CommandDeniedError   a command that no allow rule matches, or that must not be started
     ├── NotMeasuredError     a check that could not measure; its text becomes the evidence
+    │   └── TargetError      its target did not answer, or not as expected
     └── AuditError           an audit trail that cannot be written or read
 """
 
@@ -30,6 +31,7 @@ __all__ = [
     "Problem",
     "RulesError",
     "RunbookError",
+    "TargetError",
 ]
 
 
@@ -82,6 +84,10 @@ class CommandDeniedError(LoomOpsError):
 
 class NotMeasuredError(LoomOpsError):
     """A check could not measure its value. The text becomes the evidence in its result."""
+
+
+class TargetError(NotMeasuredError):
+    """The target of a check did not answer, or its answer is not the expected one."""
 
 
 class AuditError(LoomOpsError):

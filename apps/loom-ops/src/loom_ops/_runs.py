@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from loom_agents.cli import requests_in_tree
 
@@ -12,14 +12,18 @@ if TYPE_CHECKING:
     from loom_agents.cli import Request
     from loom_runner import Runs
 
-__all__ = ["commands_in_doubt", "is_run_of_loom_ops", "pending_approvals"]
+__all__ = ["EXECUTOR", "PROGRAMS", "commands_in_doubt", "is_run_of_loom_ops", "pending_approvals"]
+
+PROGRAMS: Final = "loom-ops/"
+"""The program of each run of this product begins with it."""
+EXECUTOR: Final = f"{PROGRAMS}executor"
 
 
 def is_run_of_loom_ops(run: Mapping[str, Any]) -> bool:
     """Return whether a run is one of this product. Others may be in the same database, and their
     states and results have any form.
     """
-    return str(run["program"]).startswith("loom-ops/")
+    return str(run["program"]).startswith(PROGRAMS)
 
 
 def pending_approvals(runs: Runs, run_id: str) -> list[Request]:

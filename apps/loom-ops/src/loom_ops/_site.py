@@ -21,6 +21,10 @@
     [serve]
     runbooks = ["fix-api"]     # those that can be started over HTTP; without it, all of the site
 
+    [services.api]             # what a health check of `api` measures; see loom_ops.api
+    runbooks = ["fix-api"]
+    inputs = {url = "https://api.example.org/health"}
+
     [telegram]
     token_env = "TELEGRAM_TOKEN"
     chat = 12345
@@ -46,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["SITE_FILE", "Site", "load_site"]
+__all__ = ["SITE_FILE", "Service", "Site", "load_site"]
 
 SITE_FILE: Final = "loom-ops.toml"
 SIGN_MODES: Final = ("off", "optional", "required")
@@ -61,11 +65,25 @@ _KNOWN: Final[Mapping[str, Mapping[str, type] | type]] = {
     "approvals": {"sign": str},
     "notify": {"webhook": str, "secret_env": str, "apprise": list},
     "serve": {"runbooks": list},
+    "services": {},
     "telegram": {"token_env": str, "chat": int, "people": dict, "base_url": str},
 }
 
 
 _FACES: Final[Mapping[str, type]] = {"os": str, "token": str, "telegram": int}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What tells whether a service is healthy: the checks of runbooks.
+
+    Args:
+        runbooks: Their names; None for those with an input `service` that takes its name.
+        inputs: The values of their inputs; `service` need not be given.
+    """
+
+    runbooks: tuple[str, ...] | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +99,7 @@ class Site:
             `os:alice`, `os:alice@host`, `token:alice`, `telegram:123`.
         served_runbooks: The names of the runbooks that can be started over HTTP; None for all
             that the site knows by name.
+        services: The services that the settings describe, by name.
         sign: Whether decisions are signed: `off`, `optional` or `required`.
         telegram_people: The name of the person of each Telegram user id.
         is_written: Whether there is a settings file.
@@ -100,6 +119,7 @@ class Site:
     telegram_chat: int | None = None
     telegram_people: Mapping[str, str] = field(default_factory=dict)
     telegram_base_url: str | None = None
+    services: Mapping[str, Service] = field(default_factory=dict)
     is_written: bool = False
 
 
@@ -148,6 +168,7 @@ def _site(data: dict[str, Any], path: Path) -> Site:
         telegram_chat=telegram.get("chat"),
         telegram_people=telegram.get("people", {}),
         telegram_base_url=telegram.get("base_url"),
+        services={name: _service(name, table, path) for name, table in data.get("services", {}).items()},
         is_written=True,
     )
 
@@ -167,7 +188,7 @@ def _check_keys(data: Mapping[str, Any], path: Path) -> None:
                 _check_type(part, list, where, path)
                 if not part or not all(isinstance(person, str) and person for person in part):
                     raise LoomOpsError(f'cannot read {path}: {where} is not a list of names. Write ["alice", "bob"].')
-            elif name == "people":
+            elif name in ("people", "services"):
                 _check_type(part, dict, where, path)
             elif key not in known:
                 raise LoomOpsError(f"cannot read {path}: {where!r} is not known. Known in {name}: {', '.join(known)}.")
@@ -235,6 +256,20 @@ def _served_runbooks(data: Mapping[str, Any], path: Path) -> tuple[str, ...] | N
     if not all(isinstance(name, str) and name and "/" not in name for name in names):
         raise LoomOpsError(f'cannot read {path}: serve.runbooks is not a list of names. Write ["fix-api"].')
     return tuple(names)
+
+
+def _service(name: str, table: Mapping[str, Any], path: Path) -> Service:
+    unknown = sorted(table.keys() - {"runbooks", "inputs"})
+    if unknown:
+        raise LoomOpsError(f"cannot read {path}: 'services.{name}.{unknown[0]}' is not known. Known: runbooks, inputs.")
+    runbooks, inputs = table.get("runbooks"), table.get("inputs", {})
+    if runbooks is not None and not (isinstance(runbooks, list) and all(isinstance(each, str) for each in runbooks)):
+        raise LoomOpsError(f'cannot read {path}: services.{name}.runbooks is not a list of names. Write ["fix-api"].')
+    if not isinstance(inputs, dict) or not all(isinstance(value, str) for value in inputs.values()):
+        raise LoomOpsError(
+            f'cannot read {path}: services.{name}.inputs is not a table of texts. Write {{port = "80"}}.'
+        )
+    return Service(None if runbooks is None else tuple(runbooks), inputs)
 
 
 def _check_type(value: object, kind: type, where: str, path: Path) -> None:

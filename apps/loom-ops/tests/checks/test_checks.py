@@ -82,6 +82,31 @@ def test_a_broken_service_is_not_ok(context: ExecutionContext, service: Any) -> 
     assert not found.ok and "elsewhere.test" in found.evidence and len(service.asked) == 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "expect", "verdict"),
+    [
+        ("http", {}, "< 60", "healthy"),
+        ("http", {}, "< 0", "unhealthy"),
+        ("http", {"status": 204}, None, "unhealthy"),
+        ("http", {"body": "broken"}, None, "unhealthy"),
+        ("http", {"url": "http://127.0.0.1:9/"}, None, "unhealthy"),
+        ("tcp", {"host": "127.0.0.1", "port": 9}, None, "unhealthy"),
+        ("http", {"measure": "beauty"}, None, "cannot_tell"),
+        ("http", {"body": "("}, None, "cannot_tell"),
+        ("http", {"url": "ftp://x"}, None, "cannot_tell"),
+        ("prometheus", {"query": "up", "url": "http://127.0.0.1:9/"}, "> 0", "cannot_tell"),
+        ("file-age", {"path": "gone"}, "< 1h", "cannot_tell"),
+        ("command", {"argv": ["rm", "-rf", "/"]}, None, "cannot_tell"),
+    ],
+)
+def test_a_verdict_is_about_the_target_and_never_guessed(
+    context: ExecutionContext, service: Any, kind: str, options: dict[str, Any], expect: str | None, verdict: str
+) -> None:
+    url = {"url": service.url} if kind == "http" else {}
+    found = ask(context, kind, expect, **url | options)
+    assert (found.verdict, "verdict" in found.as_json()) == (verdict, False), found
+
+
 def test_a_service_that_hangs_is_not_waited_for(context: ExecutionContext, service: Any) -> None:
     service.delay_s = 3
     before = time.monotonic()

@@ -57,6 +57,9 @@ def test_the_words_of_an_earlier_version_are_indexed_again(tmp_path: Path, monke
     old.execute(facts._FIRST)
     old.execute(facts._LEARN, ("cause", "CheckoutService", "slow", "a", T1, None))
     old.close()
+    with closing(Memory(tmp_path / "ops.sqlite", read_only=True)) as memory:
+        assert [fact.scope for fact in memory.search("checkout", T2)] == ["CheckoutService"]
+        assert memory.search("nothing", T2) == []
     with closing(Memory(tmp_path / "ops.sqlite")) as memory:
         assert [fact.scope for fact in memory.search("checkout", T2)] == ["CheckoutService"]
         assert memory.forget(1) and memory.search("checkout", T2) == []

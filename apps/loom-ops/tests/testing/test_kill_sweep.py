@@ -9,7 +9,7 @@ from loom_ops.testing import __main__ as command
 from loom_ops.testing._incident import WORK_POINTS, drill_of
 from loom_ops.testing._sweep import IncidentTrial, OpsSweepReport, kill_once, sweep, undisturbed
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.uncovered]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ between steps.
 * `_serve/`: the HTTP server.
 
 Public modules: `loom_agents.cli`, `loom_agents.mcp`, `loom_agents.process`, `loom_agents.search`,
-`loom_agents.serve`, `loom_agents.testing`, `loom_agents.trust`.
+`loom_agents.serve`, `loom_agents.testing`, `loom_agents.trust`, `loom_agents.workspace`.
 """
 
 from typing import TYPE_CHECKING, Any

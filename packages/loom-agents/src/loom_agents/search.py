@@ -23,6 +23,7 @@ from typing import Self
 from loom_agents._errors import EmbeddingsError, SearchError, WorkspaceError
 from loom_agents._search.database import LOCK_TIMEOUT_S
 from loom_agents._search.index import SearchIndex
+from loom_agents._search.ranking import rank_texts
 from loom_agents._search.read.chunk import MAX_CHUNK_CHARACTERS
 from loom_agents._search.read.outcome import Limits
 from loom_agents._search.refresh import Progress
@@ -61,6 +62,7 @@ __all__ = [
     "match_expression",
     "query_words",
     "rank_function",
+    "rank_texts",
     "snippet",
     "split_names",
 ]

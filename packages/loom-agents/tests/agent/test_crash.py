@@ -64,6 +64,7 @@ def _effects(folder: Path) -> list[list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.uncovered
 def test_killed_at_every_event_the_run_ends_the_same_and_no_effect_happens_twice(tmp_path: Path) -> None:
     (tmp_path / "undisturbed").mkdir()
     wanted = json.loads(_run(tmp_path / "undisturbed").stdout)

@@ -268,6 +268,7 @@ def _run(folder: Path, die_at: int = 0) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.uncovered
 def test_killed_anywhere_the_parent_and_its_children_end_the_same(tmp_path: Path) -> None:
     (tmp_path / "undisturbed").mkdir()
     wanted = json.loads(_run(tmp_path / "undisturbed").stdout)

@@ -240,3 +240,14 @@ def test_a_relative_folder_of_the_search_path_is_not_used(tmp_path: Path, monkey
     (tmp_path / "ls").write_text("#!/bin/sh\necho wrong\n")
     (tmp_path / "ls").chmod(0o755)
     assert b"wrong" not in _run("ls", folder=tmp_path).output
+
+
+def test_each_piece_of_output_is_reported_also_what_is_not_kept(tmp_path: Path) -> None:
+    pieces: list[bytes] = []
+    program = "print('x' * 99 + '\\n', end='', flush=True)\n" * 30
+    command = (sys.executable, "-c", program)
+    ended = asyncio.run(
+        run_process(command, folder=tmp_path, timeout_s=20, max_output_bytes=100, on_output=pieces.append)
+    )
+    assert len(ended.output) < 200
+    assert b"".join(pieces).count(b"\n") == 30

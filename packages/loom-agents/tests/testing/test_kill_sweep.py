@@ -75,6 +75,7 @@ def test_a_difference_is_found(tmp_path: Path, template: Path, wanted: dict[str,
 
 
 @pytest.mark.slow
+@pytest.mark.uncovered
 def test_random_kills_lose_and_repeat_nothing() -> None:
     report = sweep(4, seed=7)
     assert report.problems == []

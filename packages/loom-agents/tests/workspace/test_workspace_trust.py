@@ -76,3 +76,16 @@ def test_what_was_shown_is_trusted_and_not_what_is_there_when_the_user_answers(t
     (trust.workspace.root / "conftest.py").write_text("")
     trust.trust(shown)
     assert "since it was changed" in str(trust.objection())
+
+
+def test_other_commands_are_trusted_together_with_the_tests_and_bound_to_what_steers_them(
+    trust: WorkspaceTrust,
+) -> None:
+    wider = WorkspaceTrust(
+        trust.workspace, trust.store, None, (("cargo", "test"),), ("build.rs",), "`other --trust` trusts it"
+    )
+    assert "cargo test" in str(wider.objection()) and "`other --trust` trusts it" in str(wider.objection())
+    wider.trust()
+    assert wider.objection() is None
+    (trust.workspace.root / "build.rs").write_text("fn main() {}\n")
+    assert "since it was changed" in str(wider.objection())

@@ -85,6 +85,7 @@ def look_after(path, write, point):
 
 
 @pytest.mark.slow
+@pytest.mark.uncovered
 def test_random_kills_also_of_those_who_take_over_lose_nothing_and_repeat_nothing():
     report = sweep(25, seed=11)
     assert report.problems == []

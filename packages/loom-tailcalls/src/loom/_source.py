@@ -165,8 +165,8 @@ def parse(text: str, filename: str) -> ast.Module:
 
 
 trees_lock = threading.RLock()
-"""Held while CPython makes or reads a tree. CPython 3.11 counts the depth of the tree in one place for all threads: with
-two at once, one may get `SystemError: AST constructor recursion depth mismatch`."""
+"""Held while CPython makes or reads a tree. 3.11 counts its depth in one place for all threads:
+with two at once, one may get `SystemError: AST constructor recursion depth mismatch`."""
 
 _limit_lock = threading.RLock()
 

@@ -1,6 +1,16 @@
-"""Runbook steps and health checks over MCP.
+"""Runbook steps, health checks and reports of loom-ops over the Model Context Protocol.
 
-This version only holds the place: nothing is offered yet. The README says what is coming.
+    from mcp import Client
+    from ops_runtime_mcp import Settings, build_server
+
+    async with Client(build_server(Settings(db="ops.sqlite"))) as client:
+        await client.call_tool("list_runbooks", {})
+
+The functions behind the tools are those of `loom_ops.api`. `server` makes tools of them, `asking`
+asks the client's user, `texts` writes what people read, and `cli` is the command.
 """
 
-__all__: list[str] = []
+from ops_runtime_mcp.server import build_server
+from ops_runtime_mcp.settings import Settings
+
+__all__ = ["Settings", "build_server"]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from loom_ops._commands.run import run_command
-from loom_ops._errors import NotMeasuredError
+from loom_ops._errors import NotMeasuredError, TargetError
 from loom_ops._runbook.destinations import host_of
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ async def measure(check: Check, context: ExecutionContext) -> Measured:
     """Run the measurement of a check once.
 
     Raises:
-        NotMeasuredError: It could not be measured.
+        TargetError: The target did not answer, or not as expected.
+        NotMeasuredError: It could not be measured for another reason.
         LoomOpsError: A secret is missing, or no rule allows the command.
         OSError, TimeoutError: The target does not answer.
         ValueError, TypeError, AttributeError, re.error: An option of the check is malformed.
@@ -65,12 +66,12 @@ async def _http(check: Check, context: ExecutionContext) -> Measured:
         latencies_s.append(time.monotonic() - before)
     expected = options.get("status")
     if expected is not None and status != expected:
-        raise NotMeasuredError(f"HTTP {status}, expected {expected}")
+        raise TargetError(f"HTTP {status}, expected {expected}")
     if expected is None and not 200 <= status < 300:
-        raise NotMeasuredError(f"HTTP {status}")
+        raise TargetError(f"HTTP {status}")
     text = body.decode("utf-8", "replace")
     if "body" in options and not re.search(options["body"], text):
-        raise NotMeasuredError(f"HTTP {status}, but {options['body']!r} is not in the answer")
+        raise TargetError(f"HTTP {status}, but {options['body']!r} is not in the answer")
     if quantity == "latency":
         latency_s = sorted(latencies_s)[math.ceil(0.95 * samples) - 1]
         return latency_s, f"{'p95 ' if samples > 1 else ''}{latency_s:.3f} s (HTTP {status})"
@@ -103,9 +104,7 @@ async def _fetch(check: Check, context: ExecutionContext) -> tuple[int, bytes]:
             client.stream(method, url, headers=headers, params=check.options.get("params")) as answer,
         ):
             if answer.is_redirect:
-                raise NotMeasuredError(
-                    f"HTTP {answer.status_code} to {answer.headers.get('location', '?')}; not followed"
-                )
+                raise TargetError(f"HTTP {answer.status_code} to {answer.headers.get('location', '?')}; not followed")
             async for piece in answer.aiter_bytes():
                 body += piece
                 if len(body) > MAX_BODY_BYTES:
@@ -116,7 +115,7 @@ async def _fetch(check: Check, context: ExecutionContext) -> tuple[int, bytes]:
     except httpx.TimeoutException as exc:
         raise TimeoutError from exc
     except httpx.HTTPError as exc:
-        raise NotMeasuredError(
+        raise TargetError(
             f"{parts.hostname}:{parts.port or ''} {str(exc) or type(exc).__name__}".replace("\n", " ")
         ) from exc
 
@@ -127,7 +126,7 @@ def _json_number(text: str, path: list[str]) -> Measured:
         for key in path:
             value = value[int(key)] if isinstance(value, list) else value[key]
     except (ValueError, LookupError, TypeError, RecursionError) as exc:
-        raise NotMeasuredError(f"the answer has no {'.'.join(path)}") from exc
+        raise TargetError(f"the answer has no {'.'.join(path)}") from exc
     return _number(value), f"{'.'.join(path)} is {value!r:.100}"
 
 
@@ -184,7 +183,7 @@ async def _tls(check: Check, context: ExecutionContext) -> Measured:
     try:
         _, writer = await asyncio.open_connection(host, port, ssl=ssl.create_default_context())
     except ssl.SSLCertVerificationError as exc:
-        raise NotMeasuredError(f"{host}:{port}: {exc.verify_message}") from exc
+        raise TargetError(f"{host}:{port}: {exc.verify_message}") from exc
     certificate = writer.get_extra_info("peercert") or {}
     writer.close()
     left_s = ssl.cert_time_to_seconds(certificate["notAfter"]) - context.clock()

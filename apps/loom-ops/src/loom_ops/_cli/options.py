@@ -136,4 +136,5 @@ def must_only_read(db: str) -> bool:
 
 def pasteable(verb: str, run_id: str, db: str, *more: str) -> str:
     """Return a loom-ops command for a run, quoted for a shell."""
-    return shlex.join(("loom-ops", verb, "--run-id", run_id, "--db", db, *more))
+    run = (run_id,) if verb == "rollback" else ("--run-id", run_id)
+    return shlex.join(("loom-ops", verb, *run, "--db", db, *more))

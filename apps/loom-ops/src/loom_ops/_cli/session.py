@@ -20,8 +20,8 @@ from loom_ops._incidents.driving import record_settings, runner_of, serve_drill
 from loom_ops._incidents.models import load_model
 from loom_ops._incidents.requests import check_same_incident, known_facts, stored_request
 from loom_ops._notify.notifications import notify
-from loom_ops._run_ids import rollback_id
-from loom_ops._runs import pending_approvals
+from loom_ops._run_ids import is_rollback, rollback_id
+from loom_ops._runs import EXECUTOR, pending_approvals
 from loom_ops._team.outcomes import GOOD, current_outcome
 from loom_ops._team.states import ExecutorState, SupervisorState
 from loom_ops._team.team import Team
@@ -84,7 +84,9 @@ class Session:
     def roll_back(self, run_id: str) -> int:
         """Undo the steps of a run's executor, in a separate run; return the exit code."""
         request = stored_request(self.store, run_id)
-        executor = self.store.reader.get_run(child_run_id(run_id, "executor"))
+        record = self.store.reader.get_run(run_id)
+        is_step = record is not None and record.program == EXECUTOR and not is_rollback(run_id)
+        executor = record if is_step else self.store.reader.get_run(child_run_id(run_id, "executor"))
         if executor is None or executor.status not in _ENDED:
             raise LoomOpsError(
                 f"cannot roll {run_id!r} back: its executor has not ended. Deny what it waits for, or cancel it first.",
@@ -102,7 +104,7 @@ class Session:
         request = replace(request, requester=person.name, requester_identity=person.identity)
         state = replace(state, request=request)
         with serve_drill(request, self._write_first_line):
-            runner = self._team(request).rollback()
+            runner = self._team(request).executor()
             return self._drive(name, lambda: runner.start(run_id=name, initial_state=state), runner)
 
     def command(self, verb: str, run_id: str, *more: str) -> str:

@@ -14,6 +14,7 @@ from loom_ops._audit.facts import update_audit_trail
 from loom_ops._drill import Drill
 from loom_ops._notify.notifications import notify
 from loom_ops._run_ids import is_rollback
+from loom_ops._runs import EXECUTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,8 +29,12 @@ __all__ = ["record_and_notify", "record_settings", "runner_of", "serve_drill"]
 
 
 def runner_of(team: Team, run_id: str) -> AgentRunner:
-    """Build the runner that resumes a run: that of its team, or that of a rollback."""
-    return team.rollback() if is_rollback(run_id) else team.supervisor()
+    """Build the runner that resumes a run: that of its team; for a rollback and for a step that is
+    run alone, that of the executor.
+    """
+    record = team.store.reader.get_run(run_id)
+    is_executor = is_rollback(run_id) or (record is not None and record.program == EXECUTOR)
+    return team.executor() if is_executor else team.supervisor()
 
 
 @contextmanager

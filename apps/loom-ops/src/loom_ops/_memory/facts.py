@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from loom_agents.search import TOKENIZER, match_expression, rank_function, split_names
+from loom_agents.search import TOKENIZER, match_expression, rank_function, rank_texts, split_names
 
 from loom_ops._tables import Tables
 
@@ -78,6 +78,7 @@ _SUPERSEDE: Final = (
     "UPDATE memory SET superseded_by = ? WHERE kind = ? AND scope = ? AND number < ? AND superseded_by IS NULL"
 )
 _EXISTS: Final = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'memory'"
+_HAS_WORDS: Final = "SELECT 1 FROM sqlite_schema WHERE name = 'memory_search'"
 _LIST: Final = f"{_SELECT} WHERE {_CURRENT} ORDER BY number"
 _LIST_ALL: Final = f"{_SELECT} ORDER BY number"
 _FIND: Final = f"""{_SELECT}
@@ -165,8 +166,12 @@ class Memory:
     def search(self, words: str, at: str, *, limit: int = 5) -> list[Fact]:
         """Return the facts that have any of the words, the best first."""
         query = match_expression(words)
-        if not query:
+        if not query or not self._tables.rows(_EXISTS):
             return []
+        if not self._tables.rows(_HAS_WORDS):  # an earlier version's database, which is only read
+            facts = self.facts(at)
+            found = rank_texts(words, [f"{fact.scope} {fact.kind} {fact.text}" for fact in facts], limit)
+            return [facts[index] for index in found]
         return [Fact(*row) for row in self._tables.rows(_FIND, (query, _RANK, at, limit))]
 
     def forget(self, number: int) -> bool:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from loom_ops._runbook.model import Runbook
     from loom_ops._site import Site
 
-__all__ = ["choose_runbook", "find_runbook", "known_runbooks", "served_runbook"]
+__all__ = ["choose_runbook", "find_runbook", "known_runbooks", "runbook_name", "served_runbook", "served_runbooks"]
 
 
 def known_runbooks(site: Site) -> list[tuple[str, str]]:
@@ -34,13 +34,18 @@ def known_runbooks(site: Site) -> list[tuple[str, str]]:
     return list(own.values())
 
 
+def runbook_name(source: str) -> str:
+    """Return the name of the runbook of a source."""
+    return Path(source.removeprefix(STARTER_PREFIX)).stem
+
+
 def find_runbook(site: Site, named: str) -> tuple[str, str]:
     """Return source and text of a runbook that the user named: a file, or a name without suffix.
 
     Raises:
         LoomOpsError: There is no such runbook.
     """
-    known = {Path(source.removeprefix(STARTER_PREFIX)).stem: (source, text) for source, text in known_runbooks(site)}
+    known = {runbook_name(source): (source, text) for source, text in known_runbooks(site)}
     if named in known:
         return known[named]
     path = Path(named)
@@ -51,12 +56,25 @@ def find_runbook(site: Site, named: str) -> tuple[str, str]:
     )
 
 
-def served_runbook(site: Site, named: str | None, incident: str) -> tuple[str, str]:
-    """Return source and text of a runbook that a client of the server may start.
+def served_runbooks(site: Site) -> dict[str, tuple[str, str]]:
+    """Return source and text of each runbook that a client of a server may start, by name.
 
     These are the runbooks of the site's folder and the starters, or those of them that the
-    settings list. A file is never read by a path of the client, nor through a link that leaves the
-    folder.
+    settings list. A file is never read through a link that leaves the folder.
+    """
+    folder = site.runbooks.resolve()
+    served: dict[str, tuple[str, str]] = {}
+    for source, text in known_runbooks(site):
+        name = runbook_name(source)
+        is_within = source.startswith(STARTER_PREFIX) or (site.runbooks / f"{name}.md").resolve().parent == folder
+        if is_within and (site.served_runbooks is None or name in site.served_runbooks):
+            served[name] = (source, text)
+    return served
+
+
+def served_runbook(site: Site, named: str | None, incident: str) -> tuple[str, str]:
+    """Return source and text of a runbook that a client of the server may start (see
+    `served_runbooks`). A file is never read by a path of the client.
 
     Args:
         named: The name that the client gave; None chooses by the words of the incident.
@@ -64,13 +82,7 @@ def served_runbook(site: Site, named: str | None, incident: str) -> tuple[str, s
     Raises:
         LoomOpsError: There is no such runbook, or it is not served.
     """
-    folder = site.runbooks.resolve()
-    served: dict[str, tuple[str, str]] = {}
-    for source, text in known_runbooks(site):
-        name = Path(source.removeprefix(STARTER_PREFIX)).stem
-        is_within = source.startswith(STARTER_PREFIX) or (site.runbooks / f"{name}.md").resolve().parent == folder
-        if is_within and (site.served_runbooks is None or name in site.served_runbooks):
-            served[name] = (source, text)
+    served = served_runbooks(site)
     if named is None:
         return choose_runbook(site, incident, among=served.values())
     if named not in served:

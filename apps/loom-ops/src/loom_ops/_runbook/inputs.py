@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from loom_ops._runbook.model import Input, Runbook
 
-__all__ = ["input_values"]
+__all__ = ["accepts", "input_values", "missing_inputs"]
 
 MAX_VALUE_CHARACTERS: Final = 1_000
 _FORMS: Final = {"integer": r"-?\d{1,18}", "number": r"-?\d{1,18}(\.\d{1,18})?", "boolean": "true|false"}
@@ -62,6 +62,24 @@ def input_values(
                 f"cannot run {runbook.name}: the input {name!r} is not given. Add --input {name}=VALUE{other}."
             )
     return values
+
+
+def missing_inputs(runbook: Runbook, given: Mapping[str, object]) -> list[str]:
+    """Return the names of the inputs that have no value: not given, no default, not set in the
+    environment.
+    """
+    return [
+        name
+        for name, declared in runbook.inputs.items()
+        if name not in given
+        and declared.default is None
+        and not (declared.variable is not None and os.environ.get(declared.variable))
+    ]
+
+
+def accepts(declared: Input, text: str) -> bool:
+    """Return whether a text can be the value of an input."""
+    return _objection(declared, text) is None
 
 
 def _checked(runbook: Runbook, declared: Input, given: object) -> str:

@@ -12,6 +12,9 @@ it, and one that fails afterwards starts the rollback.
 Rollback. A step that was denied, expired or failed, a failing check, or the verifier (a signal
 `stop`) starts the rollback: the `undo` of each step that wrote is run, the last first, each with
 its own approval. An undo step that fails is reported, and the others follow.
+
+A step that was requested alone ends the run. A remedy that does not help yet is then not rolled
+back, because the requester may want the next step; a change whose checks fail afterwards is.
 """
 
 from __future__ import annotations
@@ -135,6 +138,8 @@ async def _after_writing(state: ExecutorState, ctx: RunContext) -> _Result:
 
 def _end_of_plan(state: ExecutorState) -> _Result:
     """End a plan after its last step."""
+    if state.is_alone:
+        return _complete(state, "done", "the step was run")
     if not _has_written(state):
         verdict = _verdict_before_writing(state)
         return _complete(state, *(verdict or ("done", "every step was run")))

@@ -102,6 +102,7 @@ class ExecutorState:
         undo: The ids of the undo steps that are still to be run.
         ends_as: The final outcome; known in phase `back`.
         why: The reason for that outcome.
+        is_alone: The last step of the plan was requested alone, without the rest of the runbook.
     """
 
     request: RunRequest
@@ -112,6 +113,19 @@ class ExecutorState:
     undo: tuple[str, ...] = ()
     ends_as: Outcome | None = None
     why: str = ""
+    is_alone: bool = False
+
+    @classmethod
+    def for_step(cls, request: RunRequest, step_id: str) -> ExecutorState:
+        """Return the state of an executor that runs one step of the runbook.
+
+        A `change` is made only while every check passes: they come first. A step that only undoes
+        another one is run whatever they say.
+        """
+        runbook = request.runbook
+        is_change = runbook.kind == "change" and step_id not in runbook.undo_only
+        checks = request.checks if is_change and runbook.step(step_id).effect == "write" else ()
+        return cls(request, (*(check.id for check in checks), step_id), is_alone=True)
 
     @classmethod
     def for_rollback(cls, request: RunRequest, reports: Sequence[Mapping[str, Any]]) -> ExecutorState:

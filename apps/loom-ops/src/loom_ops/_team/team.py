@@ -23,6 +23,7 @@ from loom_ops._drill import Drill
 from loom_ops._errors import RulesError
 from loom_ops._run_ids import sibling_id
 from loom_ops._runbook.destinations import with_destinations
+from loom_ops._runs import PROGRAMS
 from loom_ops._team.executor import STOP_SIGNAL, executor_step
 from loom_ops._team.planner import planner_step
 from loom_ops._team.states import (
@@ -71,8 +72,8 @@ class Team:
         """Build the supervisor, which starts the others when they are needed."""
         return self._runners()[0]
 
-    def rollback(self) -> AgentRunner:
-        """Build an executor without a team, for a rollback."""
+    def executor(self) -> AgentRunner:
+        """Build an executor without a team, for a rollback or for a step that is run alone."""
         return self._runners()[1]
 
     def _runners(self) -> tuple[AgentRunner, AgentRunner]:
@@ -83,7 +84,7 @@ class Team:
         tools = team_tools(context, OutputPaths(self.database, self.database.parent / "postmortems"))
 
         def agent(role: str, step: Any, state: type, **more: Any) -> Agent:
-            return Agent(f"loom-ops/{role}", step=step, tools=tools, state_type=state, redact=redact, **more)
+            return Agent(f"{PROGRAMS}{role}", step=step, tools=tools, state_type=state, redact=redact, **more)
 
         request = self.request
         binding = PolicyBinding(self.site, self.database, request.requester_identity or request.requester)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -97,6 +97,7 @@ async def run_process(
     grace_s: float = 0.0,
     network: bool = True,
     errors_apart: bool = False,
+    on_output: Callable[[bytes], None] | None = None,
 ) -> Ended:
     """Run a command to its end, its timeout, or the cancellation of this task.
 
@@ -117,11 +118,13 @@ async def run_process(
         network: Whether the command may use the network. False leaves it its own loopback, where
             the platform can do that (see `can_leave_network`).
         errors_apart: Keep standard error in `Ended.errors` and not in the output.
+        on_output: Called with each piece of standard output when it arrives, also with those that
+            `max_output_bytes` omits. It must be quick and must not raise.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     started = time.monotonic()
-    capture, errors = _Capture(max_output_bytes), _Capture(max_output_bytes)
+    capture, errors = _Capture(max_output_bytes, on_output), _Capture(max_output_bytes)
     code = None
     with ours:
         with theirs, tempfile.TemporaryFile() as stdin_file:
@@ -162,9 +165,11 @@ async def run_process(
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             # A process that left the group may still hold the pipe; its output is not waited for.
-            await asyncio.wait(draining, timeout=_LAST_OUTPUT_S)
-            for task in draining:
-                task.cancel()
+            try:
+                await asyncio.wait(draining, timeout=_LAST_OUTPUT_S)
+            finally:  # a task that is being cancelled may not wait
+                for task in draining:
+                    task.cancel()
     duration_ms = round((time.monotonic() - started) * 1000)
     is_lost = code == _LOST
     return Ended(
@@ -221,7 +226,8 @@ def _environment(passed_on: Sequence[str]) -> dict[str, str]:
 class _Capture:
     """Keep the beginning and the end of a stream in bounded memory."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, on_output: Callable[[bytes], None] | None = None) -> None:
+        self._on_output = on_output
         self._max_head = limit // 4
         self._max_tail = limit - self._max_head
         self._head = bytearray()
@@ -237,6 +243,8 @@ class _Capture:
         try:
             while piece := await reader.read(1 << 16):
                 self.total += len(piece)
+                if self._on_output is not None:
+                    self._on_output(piece)
                 room = self._max_head - len(self._head)
                 self._head += piece[:room]
                 self._tail += piece[room:]

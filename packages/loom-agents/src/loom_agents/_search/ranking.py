@@ -21,9 +21,20 @@ finding what words miss, and worse at ordering the rest.
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import apsw
+
 from loom_agents._search.database import IndexDatabase
 from loom_agents._search.results import Mode, SearchMatch, SearchResult
-from loom_agents._search.words import best_line, match_terms, query_words, rank_function, snippet
+from loom_agents._search.words import (
+    TOKENIZER,
+    best_line,
+    match_expression,
+    match_terms,
+    query_words,
+    rank_function,
+    snippet,
+    split_names,
+)
 
 MAX_RESULTS: Final = 200
 _BLOCK: Final = 100
@@ -80,6 +91,22 @@ def ranked(
         shown = line + (best_line(text, words) if is_source else 0)
         matches.append(SearchMatch(path, heading, shown, round(score, 4), snippet(text, words), mode))
     return SearchResult(tuple(matches), total, offset + len(matches) < total, notes)
+
+
+def rank_texts(query: str, texts: Sequence[str], limit: int) -> list[int]:
+    """Return the indexes of the texts that have any of the words of a query, the best first.
+
+    For a few thousand texts that no table holds: they are indexed in memory for this query.
+    """
+    expression = match_expression(query)
+    if not expression:
+        return []
+    db = apsw.Connection(":memory:")
+    db.execute(f"CREATE VIRTUAL TABLE text USING fts5(names, body, tokenize = '{TOKENIZER}')")
+    rows = ((index, split_names(text), text) for index, text in enumerate(texts))
+    db.executemany("INSERT INTO text (rowid, names, body) VALUES (?, ?, ?)", rows)
+    found = db.execute("SELECT rowid FROM text WHERE text MATCH ? ORDER BY rank, rowid LIMIT ?", (expression, limit))
+    return [int(row[0] or 0) for row in found.fetchall()]
 
 
 def _improved(rows: list[tuple[Any, ...]]) -> list[tuple[int, float]]:

@@ -36,23 +36,27 @@ class TestSteering:
     Args:
         command: The command.
         files: The files that steer it, relative to the workspace, with the hash of each.
+        more_commands: The other commands that are trusted together with it.
     """
 
     __test__ = False  # it is no test case
 
     command: tuple[str, ...]
     files: tuple[tuple[str, str], ...]
+    more_commands: tuple[tuple[str, ...], ...] = ()
 
     @property
     def digest(self) -> str:
         """A hash of all of it."""
-        return hashlib.sha256(json.dumps([self.command, self.files]).encode()).hexdigest()
+        facts = [self.command, self.files, *([self.more_commands] if self.more_commands else ())]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def shown(self) -> str:
         """Say in one line what would run."""
         names = [name if name.isprintable() else ascii(name) for name, _ in self.files]
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        return f"{' '.join(self.command)}; {', '.join(names[:_SHOWN]) or 'its test files'}{more}"
+        commands = "; ".join(" ".join(command) for command in (self.command, *self.more_commands))
+        return f"{commands}; {', '.join(names[:_SHOWN]) or 'its test files'}{more}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +67,25 @@ class WorkspaceTrust:
         workspace: The workspace.
         store: The user's file of what is trusted.
         test_command: The command of `run_tests`; None for the default.
+        more_commands: Other commands that are trusted together with it.
+        more_steering: Names of files that steer them, as patterns in lower case, in addition to
+            those that steer tests.
+        advice: How the user trusts the workspace, for the objection.
     """
 
     workspace: Workspace
     store: TrustedFiles
     test_command: tuple[str, ...] | None = None
+    more_commands: tuple[tuple[str, ...], ...] = ()
+    more_steering: tuple[str, ...] = ()
+    advice: str = "`loom-run trust` trusts it"
 
     def steering(self) -> TestSteering:
         """Read what `run_tests` would run now."""
         command = self.test_command or default_test_command(self.workspace)
-        return TestSteering(command, tuple(sorted(_files(self.workspace.root, command).items())))
+        commands = (command, *self.more_commands)
+        files = _files(self.workspace.root, commands, (*TEST_STEERING, *self.more_steering))
+        return TestSteering(command, tuple(sorted(files.items())), self.more_commands)
 
     def objection(self) -> str | None:
         """Say why the tests may not run without asking; None when the user trusts the workspace."""
@@ -84,7 +97,7 @@ class WorkspaceTrust:
         changed = " since it was changed" if self.store.knows(self.workspace.root) else ""
         return (
             f"the workspace is not trusted{changed}, and this would run what it brings: {steering.shown()}"
-            " (`loom-run trust` trusts it)"
+            f" ({self.advice})"
         )
 
     def trust(self, steering: TestSteering | None = None) -> None:
@@ -92,27 +105,27 @@ class WorkspaceTrust:
         self.store.trust(self.workspace.root, (steering or self.steering()).digest)
 
 
-def _files(root: Path, command: Sequence[str]) -> dict[str, str]:
+def _files(root: Path, commands: Sequence[Sequence[str]], patterns: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder, folders, names in os.walk(root):
         inner = [name for name in folders if name not in _SKIPPED]
         is_environment = "pyvenv.cfg" in names
         folders[:] = [] if is_environment else inner
         for name in names:
-            if any(fnmatchcase(name.casefold(), pattern) for pattern in TEST_STEERING):
+            if any(fnmatchcase(name.casefold(), pattern) for pattern in patterns):
                 found[os.path.relpath(Path(folder, name), root)] = ""
         if len(found) > _MAX_FILES:
             break
-    program = root / command[0] if "/" in command[0] else None
-    for word in command:
+    for word in (word for command in commands for word in command):
         if not word.startswith("-") and (root / word).is_file() and not Path(word).is_absolute():
             found[word] = ""
-    if program is not None and program.is_relative_to(root):
-        found |= {
-            os.path.relpath(path, root): ""
-            for path in program.parent.parent.glob("lib/python*/site-packages/*")
-            if path.name.endswith(".pth") or path.name in ("sitecustomize.py", "usercustomize.py")
-        }
+    for program in {root / command[0] for command in commands if "/" in command[0]}:
+        if program.is_relative_to(root):
+            found |= {
+                os.path.relpath(path, root): ""
+                for path in program.parent.parent.glob("lib/python*/site-packages/*")
+                if path.name.endswith(".pth") or path.name in ("sitecustomize.py", "usercustomize.py")
+            }
     return {name.replace(os.sep, "/"): _hash(root / name) for name in found}
 
 

@@ -124,10 +124,8 @@ def test_a_bad_pattern_is_an_error_for_the_model(tools: FileTools, pattern: str)
         asyncio.run(tools.grep(pattern))
 
 
-def test_a_pattern_that_never_ends_is_stopped(
-    tools: FileTools, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "GREP_TIMEOUT_S", 0.5)
+def test_a_pattern_that_never_ends_is_stopped(workspace: Workspace) -> None:
+    tools = FileTools(workspace, grep_timeout_s=0.5)
     (workspace.root / "trap.txt").write_text("a" * 40 + "!\n")
     with pytest.raises(ToolError, match="took longer"):
         asyncio.run(tools.grep("(a+)+$", "trap.txt"))
@@ -147,3 +145,9 @@ def test_generated_lines_are_counted_and_not_searched(workspace: Workspace) -> N
     (workspace.root / "trace.html").write_text("<p>whales</p>\n" + "whales " * 3_000)
     answer = asyncio.run(FileTools(workspace).grep("whales", "*.html"))
     assert ([match["line"] for match in answer["matches"]], answer["skipped_lines"]) == ([1], 1)
+
+
+def test_an_answer_is_bounded_in_bytes_too(workspace: Workspace) -> None:
+    (workspace.root / "wide.txt").write_text("äöü\n" * 100, encoding="utf-8")
+    page = FileTools(workspace, max_text_bytes=70).read_file("wide.txt")
+    assert (page["lines"], page["next_offset"]) == (10, 11)

@@ -30,9 +30,18 @@ GREP_MAX_FILE_BYTES = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class FileTools:
-    """Read the files of one workspace."""
+    """Read the files of one workspace.
+
+    Args:
+        workspace: The workspace.
+        max_text_bytes: The most bytes of text of one answer, in addition to the limit in
+            characters.
+        grep_timeout_s: Seconds until a search is stopped.
+    """
 
     workspace: Workspace
+    max_text_bytes: int = 4 * MAX_TEXT_CHARACTERS
+    grep_timeout_s: float = GREP_TIMEOUT_S
 
     def read_file(self, path: str, offset: int = 1, limit: int = 400) -> dict[str, Any]:
         """Read lines of a text file.
@@ -45,7 +54,7 @@ class FileTools:
         offset, limit = _paging(offset, limit, first=1, most=MAX_LINES)
         with self.workspace.open(path) as file:
             _refuse_binary(path, file)
-            lines, cut, total = _window(file, offset, limit)
+            lines, cut, total = _window(file, offset, limit, self.max_text_bytes)
             size_bytes = file.tell()
         if offset > max(total, 1):
             raise ToolError(f"cannot read {path!r} from line {offset}: it has {total} lines.")
@@ -99,12 +108,12 @@ class FileTools:
             (sys.executable, "-I", "-S", str(Path(grep_worker.__file__))),
             folder=self.workspace.root,
             stdin=request.encode(),
-            timeout_s=GREP_TIMEOUT_S,
+            timeout_s=self.grep_timeout_s,
             max_output_bytes=4_000_000,
         )
         if ended.timed_out:
             raise ToolError(
-                f"cannot search for {pattern!r}: it took longer than {GREP_TIMEOUT_S:.0f} s."
+                f"cannot search for {pattern!r}: it took longer than {self.grep_timeout_s:g} s."
                 " Use a simpler pattern or a narrower glob."
             )
         if ended.exit_code != 0:
@@ -147,14 +156,14 @@ def _refuse_binary(path: str, file: BinaryIO) -> None:
     file.seek(0)
 
 
-def _window(file: BinaryIO, offset: int, limit: int) -> tuple[list[str], list[int], int]:
+def _window(file: BinaryIO, offset: int, limit: int, max_bytes: int) -> tuple[list[str], list[int], int]:
     """Return the lines from `offset`, the numbers of truncated lines, and the count of all.
 
     Memory is bounded by the size of the answer, even for a file that is one huge line.
     """
     lines: list[str] = []
     cut: list[int] = []
-    taken = number = 0
+    taken = taken_bytes = number = 0
     full = False
     while piece := file.readline(MAX_LINE_CHARACTERS * 4):
         number += 1
@@ -168,9 +177,11 @@ def _window(file: BinaryIO, offset: int, limit: int) -> tuple[list[str], list[in
         if rest or len(text) > MAX_LINE_CHARACTERS:
             cut.append(number)
             text = text[:MAX_LINE_CHARACTERS] + f" [line cut: {len(start) + rest} bytes]\n"
-        if lines and taken + len(text) > MAX_TEXT_CHARACTERS:
+        size = len(text.encode())
+        if lines and (taken + len(text) > MAX_TEXT_CHARACTERS or taken_bytes + size > max_bytes):
             full = True
             continue
         taken += len(text)
+        taken_bytes += size
         lines.append(text)
     return lines, cut, number
