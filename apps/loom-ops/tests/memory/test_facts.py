@@ -1,7 +1,10 @@
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 from loom_ops._errors import LoomOpsError
+from loom_ops._memory import facts
 from loom_ops._memory.facts import Memory, as_untrusted_text
 
 T1, T2, T3 = "2026-01-01T00:00:00.000000Z", "2026-02-01T00:00:00.000000Z", "2026-03-01T00:00:00.000000Z"
@@ -39,6 +42,27 @@ def test_a_search_returns_the_best_match_first(memory: Memory) -> None:
     memory.learn("remedy", "web", "restarting helped", source_run="b", at=T1)
     assert [fact.scope for fact in memory.search("incident: API latency!", T2)] == ["api"]
     assert memory.search('" OR 1 -- *', T2) == [] and memory.search("", T2) == []
+
+
+def test_names_in_code_and_text_without_spaces_are_found(memory: Memory) -> None:
+    memory.learn("cause", "CheckoutService", "max_wait_s was too small", source_run="a", at=T1)
+    memory.learn("cause", "search", "全文検索は遅い", source_run="b", at=T1)
+    assert [fact.scope for fact in memory.search("the checkout service", T2)] == ["CheckoutService"]
+    assert [fact.scope for fact in memory.search("maximum wait", T2)] == ["CheckoutService"]
+    assert [fact.scope for fact in memory.search("検索", T2)] == ["search"]
+
+
+def test_the_words_of_an_earlier_version_are_indexed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = apsw.Connection(str(tmp_path / "ops.sqlite"))
+    old.execute(facts._FIRST)
+    old.execute(facts._LEARN, ("cause", "CheckoutService", "slow", "a", T1, None))
+    old.close()
+    with closing(Memory(tmp_path / "ops.sqlite", read_only=True)) as memory:
+        assert [fact.scope for fact in memory.search("checkout", T2)] == ["CheckoutService"]
+        assert memory.search("nothing", T2) == []
+    with closing(Memory(tmp_path / "ops.sqlite")) as memory:
+        assert [fact.scope for fact in memory.search("checkout", T2)] == ["CheckoutService"]
+        assert memory.forget(1) and memory.search("checkout", T2) == []
 
 
 def test_removing_a_fact_does_not_restore_those_it_superseded(memory: Memory) -> None:

@@ -17,13 +17,14 @@ between steps.
 * `_agent/`: the step, its state, tool calls, delegation, compaction, questions to the user, policy;
 * `_models/`: the model protocol, messages, scripted models, providers;
 * `_workspace/`: the local tools: path jail, `read/`, `write/`, `undo/`, `git/`, tests;
+* `_search/`: the index of documents: words, readers, ranking, vectors;
 * `_tools/`: how tools are built from functions, and tools that ask for input;
 * `_process/`: commands that cannot outlive their caller;
 * `_mcp/`: the MCP client;
 * `_serve/`: the HTTP server.
 
-Public modules: `loom_agents.cli`, `loom_agents.mcp`, `loom_agents.process`, `loom_agents.serve`,
-`loom_agents.testing`, `loom_agents.trust`, `loom_agents.workspace`.
+Public modules: `loom_agents.cli`, `loom_agents.mcp`, `loom_agents.process`, `loom_agents.search`,
+`loom_agents.serve`, `loom_agents.testing`, `loom_agents.trust`, `loom_agents.workspace`.
 """
 
 from typing import TYPE_CHECKING, Any

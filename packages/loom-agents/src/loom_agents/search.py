@@ -9,8 +9,10 @@
         for match in index.search("how do I resume a run?").matches:
             print(match.path, match.line, match.heading, match.snippet)
 
-`TOKENIZER`, `match_expression`, `query_words`, `split_names`, `best_line` and `snippet` are for
-programs that keep words in an FTS5 table of their own and want the same answers.
+A program that keeps words in an FTS5 table of its own, such as a memory, gets the same answers with
+the other functions: the table has the tokenizer `TOKENIZER` and a column for `split_names(text)`; a
+query is
+`WHERE words MATCH match_expression(query) AND rank MATCH rank_function(...) ORDER BY rank`.
 """
 
 import os
@@ -21,6 +23,7 @@ from typing import Self
 from loom_agents._errors import EmbeddingsError, SearchError, WorkspaceError
 from loom_agents._search.database import LOCK_TIMEOUT_S
 from loom_agents._search.index import SearchIndex
+from loom_agents._search.ranking import rank_texts
 from loom_agents._search.read.chunk import MAX_CHUNK_CHARACTERS
 from loom_agents._search.read.outcome import Limits
 from loom_agents._search.refresh import Progress
@@ -28,7 +31,15 @@ from loom_agents._search.results import IndexHealth, IndexReport, SearchMatch, S
 from loom_agents._search.vectors.embeddings import Embeddings
 from loom_agents._search.vectors.served import ServedEmbeddings
 from loom_agents._search.vectors.word_llama import WordLlamaEmbeddings
-from loom_agents._search.words import TOKENIZER, best_line, match_expression, query_words, snippet, split_names
+from loom_agents._search.words import (
+    TOKENIZER,
+    best_line,
+    match_expression,
+    query_words,
+    rank_function,
+    snippet,
+    split_names,
+)
 from loom_agents._workspace.document_files import WorkspaceFiles
 from loom_agents._workspace.jail import Workspace
 
@@ -50,6 +61,8 @@ __all__ = [
     "best_line",
     "match_expression",
     "query_words",
+    "rank_function",
+    "rank_texts",
     "snippet",
     "split_names",
 ]
@@ -89,9 +102,11 @@ class DocumentIndex(SearchIndex):
         limits: Limits | None = None,
     ) -> None:
         try:
-            workspace = Workspace.at(root, private=() if database is None else (database,))
+            workspace = Workspace.at(root)
         except WorkspaceError as exc:
             raise SearchError(f"cannot index {root}: there is no such folder. Name the folder of documents.") from exc
+        if database is not None and Path(os.path.realpath(database)).is_relative_to(workspace.root):
+            workspace = Workspace.at(root, private=(database,))
         super().__init__(
             database,
             WorkspaceFiles(workspace),

@@ -1,15 +1,16 @@
 """Facts from earlier runs, which a planner gets as untrusted text.
 
 A fact is never overwritten: a newer one of the same kind and scope supersedes it, and it stays
-readable. A fact may expire. Words are found by SQLite's full-text search (BM25). The facts are
+readable. A fact may expire. Words are found as in documents, by `loom_agents.search`. The facts are
 stored in the database of the runs.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from loom_agents.search import TOKENIZER, match_expression, rank_function, rank_texts, split_names
 
 from loom_ops._tables import Tables
 
@@ -19,10 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Fact", "Memory", "as_untrusted_text"]
 
 MAX_TEXT_CHARACTERS: Final = 4_000
-MAX_WORDS: Final = 50
+_RANK: Final = rank_function(2, 1, 1, 1)  # scope, kind, names, text
 
-_MIGRATIONS: Final = (
-    """
+_FIRST: Final = """
 CREATE TABLE IF NOT EXISTS memory (
     number        INTEGER PRIMARY KEY AUTOINCREMENT,
     kind          TEXT NOT NULL,
@@ -44,8 +44,32 @@ CREATE TRIGGER IF NOT EXISTS memory_forgotten AFTER DELETE ON memory BEGIN
     INSERT INTO memory_words (memory_words, rowid, text, scope, kind)
     VALUES ('delete', old.number, old.text, old.scope, old.kind);
 END;
-""",
+"""
+_WORDS: Final = f"""
+CREATE VIRTUAL TABLE memory_search USING fts5 (
+    scope, kind, names, text, content = '', contentless_delete = 1, tokenize = '{TOKENIZER}'
 )
+"""
+_PUT_WORDS: Final = "INSERT INTO memory_search (rowid, scope, kind, names, text) VALUES (?, ?, ?, ?, ?)"
+
+
+def _index_words(db: Any) -> None:
+    """Replace the words of the first version, which knew no names in code and no text without
+    spaces.
+    """
+    for old in ("TRIGGER memory_learned", "TRIGGER memory_forgotten", "TABLE memory_words"):
+        db.execute(f"DROP {old}")
+    db.execute(_WORDS)
+    for fact in db.execute("SELECT number, scope, kind, text FROM memory").fetchall():
+        _add_words(db, *fact)
+
+
+def _add_words(db: Any, number: int, scope: str, kind: str, text: str) -> None:
+    names = split_names(f"{scope} {kind} {text}")
+    db.execute(_PUT_WORDS, (number, scope, kind, names, text))
+
+
+_MIGRATIONS: Final = (_FIRST, _index_words)
 _SELECT: Final = "SELECT number, kind, scope, text, source_run, learned_at, expires_at, superseded_by FROM memory"
 _CURRENT: Final = "superseded_by IS NULL AND (expires_at IS NULL OR expires_at > ?)"
 _SAME: Final = "SELECT number FROM memory WHERE (source_run, kind, scope, text) = (?, ?, ?, ?)"
@@ -54,10 +78,11 @@ _SUPERSEDE: Final = (
     "UPDATE memory SET superseded_by = ? WHERE kind = ? AND scope = ? AND number < ? AND superseded_by IS NULL"
 )
 _EXISTS: Final = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'memory'"
+_HAS_WORDS: Final = "SELECT 1 FROM sqlite_schema WHERE name = 'memory_search'"
 _LIST: Final = f"{_SELECT} WHERE {_CURRENT} ORDER BY number"
 _LIST_ALL: Final = f"{_SELECT} ORDER BY number"
 _FIND: Final = f"""{_SELECT}
-    JOIN (SELECT rowid AS found, rank FROM memory_words WHERE memory_words MATCH ?) ON found = number
+    JOIN (SELECT rowid AS found, rank FROM memory_search WHERE memory_search MATCH ? AND rank MATCH ?) ON found = number
     WHERE {_CURRENT} ORDER BY rank, number LIMIT ?"""  # noqa: S608 - made of constants
 
 
@@ -123,6 +148,7 @@ class Memory:
             if not known:
                 db.execute(_LEARN, row)
                 number = db.last_insert_rowid()
+                _add_words(db, number, scope, kind, text)
                 db.execute(_SUPERSEDE, (number, kind, scope, number))
         return number
 
@@ -139,17 +165,24 @@ class Memory:
 
     def search(self, words: str, at: str, *, limit: int = 5) -> list[Fact]:
         """Return the facts that have any of the words, the best first."""
-        query = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", words)[:MAX_WORDS])
+        query = match_expression(words)
         if not query or not self._tables.rows(_EXISTS):
             return []
-        return [Fact(*row) for row in self._tables.rows(_FIND, (query, at, limit))]
+        if not self._tables.rows(_HAS_WORDS):  # an earlier version's database, which is only read
+            facts = self.facts(at)
+            found = rank_texts(words, [f"{fact.scope} {fact.kind} {fact.text}" for fact in facts], limit)
+            return [facts[index] for index in found]
+        return [Fact(*row) for row in self._tables.rows(_FIND, (query, _RANK, at, limit))]
 
     def forget(self, number: int) -> bool:
         """Remove a fact; return whether it existed. Facts that it superseded stay superseded."""
         with self._tables.transaction() as db:
             db.execute("UPDATE memory SET superseded_by = number WHERE superseded_by = ?", (number,))
             db.execute("DELETE FROM memory WHERE number = ?", (number,))
-            return bool(db.changes())
+            was_there = bool(db.changes())
+            if was_there:
+                db.execute("DELETE FROM memory_search WHERE rowid = ?", (number,))
+            return was_there
 
 
 def as_untrusted_text(facts: list[Fact]) -> str:

@@ -19,17 +19,28 @@ finding what words miss, and worse at ordering the rest.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+import apsw
 
 from loom_agents._search.database import IndexDatabase
 from loom_agents._search.results import Mode, SearchMatch, SearchResult
-from loom_agents._search.words import best_line, match_terms, query_words, snippet
+from loom_agents._search.words import (
+    TOKENIZER,
+    best_line,
+    match_expression,
+    match_terms,
+    query_words,
+    rank_function,
+    snippet,
+    split_names,
+)
 
 MAX_RESULTS: Final = 200
 _BLOCK: Final = 100
 _OF_FILE: Final = 0.3  # what the other chunks of a file add
 _REPEATED: Final = 0.8  # what each earlier chunk of the same file leaves
+_RANK: Final = rank_function(4, 2, 1, 1)  # heading, path, names, text: a heading describes a chunk best
 _FUSION: Final = 10
 _VECTORS: Final = 0.5  # the weight of the ranking by vectors; that of words is 1
 _LEXICAL: Final = """
@@ -44,20 +55,6 @@ _MANY: Final = 5_000
 _MAX_WORK: Final = 50_000
 _PATH: Final = "SELECT f.path FROM loom_search_file f JOIN loom_search_chunk c ON c.file = f.id WHERE c.id = ?"
 _COUNT: Final = "SELECT count(*) FROM loom_search_words WHERE loom_search_words MATCH ?"
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """The weights for BM25: a heading describes a chunk better than its text."""
-
-    heading: float = 4.0
-    path: float = 2.0
-    names: float = 1.0
-    text: float = 1.0
-
-    def rank(self) -> str:
-        """Return the ranking function as FTS5 takes it."""
-        return f"bm25({self.heading}, {self.path}, {self.names}, {self.text})"
 
 
 def ranked(
@@ -78,7 +75,7 @@ def ranked(
     wanted = -(-(offset + limit) // _BLOCK) * _BLOCK
     lexical: list[tuple[int, float]] = []
     if expression:
-        rows = database.rows(_LEXICAL, (expression, Weights().rank(), wanted))
+        rows = database.rows(_LEXICAL, (expression, _RANK, wanted))
         for start in range(0, len(rows), _BLOCK):
             lexical += _improved(rows[start : start + _BLOCK])
     if near is None:
@@ -94,6 +91,22 @@ def ranked(
         shown = line + (best_line(text, words) if is_source else 0)
         matches.append(SearchMatch(path, heading, shown, round(score, 4), snippet(text, words), mode))
     return SearchResult(tuple(matches), total, offset + len(matches) < total, notes)
+
+
+def rank_texts(query: str, texts: Sequence[str], limit: int) -> list[int]:
+    """Return the indexes of the texts that have any of the words of a query, the best first.
+
+    For a few thousand texts that no table holds: they are indexed in memory for this query.
+    """
+    expression = match_expression(query)
+    if not expression:
+        return []
+    db = apsw.Connection(":memory:")
+    db.execute(f"CREATE VIRTUAL TABLE text USING fts5(names, body, tokenize = '{TOKENIZER}')")
+    rows = ((index, split_names(text), text) for index, text in enumerate(texts))
+    db.executemany("INSERT INTO text (rowid, names, body) VALUES (?, ?, ?)", rows)
+    found = db.execute("SELECT rowid FROM text WHERE text MATCH ? ORDER BY rank, rowid LIMIT ?", (expression, limit))
+    return [int(row[0] or 0) for row in found.fetchall()]
 
 
 def _improved(rows: list[tuple[Any, ...]]) -> list[tuple[int, float]]:

@@ -9,7 +9,8 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
 import apsw
@@ -25,6 +26,7 @@ from loom_agents._search.words import split_names
 
 Progress = Callable[[int, int, str], None]
 
+_TIME_STEP: Final = timedelta(minutes=1)
 _BATCH_FILES: Final = 200
 _BATCH_CHARACTERS: Final = 4_000_000
 _SETTLED_NS: Final = 1_000_000_000  # a file may change again within its time stamp's resolution
@@ -94,29 +96,27 @@ class Refresher:
         """Update the index, or the part of it below these paths."""
         rebuilt = self._adopt_settings()
         counts = _Counts()
-        listed: dict[str, ListedFile] = {}
-        below = None if paths is None else [path.strip("/") for path in paths]
-        for file in self._listed(below):
-            if reader_of(file.path) is not None:
-                listed[file.path] = file
-                continue
-            counts.ignored += 1
-            if below is not None and file.path in below:
-                counts.skipped.append(SkippedFile(file.path, "files of this kind are not read"))
+        below = None if paths is None else [self._relative(path) for path in paths]
         known = self._known(below)
-        self._remove([row for path, row in known.items() if path not in listed], counts)
-        todo = []
-        for path, file in listed.items():
-            row = known.get(path)
-            if force or row is None or not row.is_current(file):
+        gone = dict(known)
+        todo: list[ListedFile] = []
+        for file in self._listed(below):
+            row = gone.pop(file.path, None)
+            if row is not None and row.is_current(file) and not force:
+                counts.unchanged += row.skipped is None
+            elif reader_of(file.path) is not None:
                 todo.append(file)
-            elif row.skipped is None:
-                counts.unchanged += 1
+            else:
+                if row is not None:
+                    gone[file.path] = row  # another version of this package has read files of this kind
+                counts.ignored += 1
+                if below is not None and file.path in below:
+                    counts.skipped.append(SkippedFile(file.path, "files of this kind are not read"))
+        self._remove(list(gone.values()), counts)
         for readings in self._batches(todo, known, progress, force=force):
             self._write(readings, counts)
         if below is None:
-            with self._database.transaction() as db:
-                db.execute(_PUT_META, ("refreshed_at", datetime.now(UTC).isoformat().replace("+00:00", "Z")))
+            self._note_time()
         counts.skipped += skipped_files(self._database, below)
         return IndexReport(
             tuple(counts.added),
@@ -128,10 +128,27 @@ class Refresher:
             rebuilt,
         )
 
+    def _note_time(self) -> None:
+        """Store that everything was refreshed now; once a minute, because writing waits for
+        others.
+        """
+        now = datetime.now(UTC)
+        stored = self._database.value("SELECT value FROM loom_search_meta WHERE key = 'refreshed_at'")
+        if stored is None or abs(now - datetime.fromisoformat(stored)) > _TIME_STEP:
+            with self._database.transaction() as db:
+                db.execute(_PUT_META, ("refreshed_at", now.isoformat().replace("+00:00", "Z")))
+
     def _listed(self, below: list[str] | None) -> Iterator[ListedFile]:
         if below is None:
             return self._files.walk()
-        return (file for path in dict.fromkeys(below) for file in self._files.walk(path))
+        return iter({file.path: file for path in below for file in self._files.walk(path)}.values())
+
+    def _relative(self, path: str) -> str:
+        """Return a path relative to the root, in the form of a listing."""
+        asked = PurePosixPath(path)
+        if asked.is_absolute() and asked.is_relative_to(self._origin):
+            asked = asked.relative_to(self._origin)
+        return str(asked)
 
     def _adopt_settings(self) -> str | None:
         """Store the settings of this index; forget what was made with others and say so."""
@@ -153,7 +170,7 @@ class Refresher:
     def _known(self, below: list[str] | None) -> dict[str, _Known]:
         if below is None:
             return {row.path: row for row in map(_Known._make, self._database.rows(_KNOWN))}
-        if "" in below or "." in below:
+        if "." in below:
             return self._known(None)
         rows = (row for path in below for row in self._database.rows(_KNOWN_BELOW, (path, f"{path}/", f"{path}0")))
         return {row.path: row for row in map(_Known._make, rows)}
@@ -253,7 +270,7 @@ def skipped_files(database: IndexDatabase, below: list[str] | None = None) -> li
 
 
 def _is_below(path: str, below: list[str]) -> bool:
-    return any(folder in ("", ".") or path == folder or path.startswith(f"{folder}/") for folder in below)
+    return any(folder in (".", path) or path.startswith(f"{folder}/") for folder in below)
 
 
 def _drop_chunks(db: apsw.Connection, file: int) -> None:

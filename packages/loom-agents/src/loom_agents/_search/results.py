@@ -91,7 +91,8 @@ class IndexHealth:
         files: How many files are indexed.
         chunks: How many parts of files are indexed.
         skipped: The files that are not in the index, each with the reason.
-        refreshed_at: When the last refresh of everything ended (UTC, ISO 8601); None before.
+        refreshed_at: When everything was last refreshed (UTC, ISO 8601), up to a minute too early;
+            None before.
         rebuilt: Why the index was made anew when it was opened; None when it was not.
         embeddings: The id of the embeddings that made the vectors; None without.
         dimensions: The number of dimensions of the vectors; 0 without.

@@ -74,6 +74,11 @@ def match_terms(query: str) -> list[str]:
     return list(dict.fromkeys(terms))[: 2 * MAX_QUERY_WORDS]
 
 
+def rank_function(*weights: float) -> str:
+    """Return BM25 with a weight for each column, as `rank MATCH ?` of FTS5 takes it."""
+    return f"bm25({', '.join(map(str, weights))})"
+
+
 def split_names(text: str) -> str:
     """Return the words of a text that the tokenizer does not find in it, separated by spaces."""
     names = " ".join(" ".join(_camel_parts(name)) for name in dict.fromkeys(_CAMEL.findall(text)))

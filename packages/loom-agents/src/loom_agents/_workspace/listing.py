@@ -93,10 +93,10 @@ def _walk(folder: str, prefix: str, rules: tuple[_Rules, ...], only: tuple[str, 
         name = entry.name
         if only and name != only[0]:
             continue
-        if name in _ALWAYS_HIDDEN or is_secret((name,)) or entry.is_symlink():
+        if name in _ALWAYS_HIDDEN or is_secret((name,)):
             continue
         path = prefix + name
-        if entry.is_dir(follow_symlinks=False):
+        if entry.is_dir(follow_symlinks=False):  # a link is neither a folder nor a file
             if not (rules and _is_ignored(path + "/", rules)):
                 yield from _walk(f"{folder}/{name}", path + "/", rules, only[1:])
         elif not only[1:] and entry.is_file(follow_symlinks=False) and not (rules and _is_ignored(path, rules)):

@@ -33,6 +33,9 @@ def reader_of(path: str) -> str | None:
 
     Shape: `headings`, `text`, `code`, `html`, `pdf` or `docx`.
     """
+    dot = path.rfind(".")
+    if dot > 0 and path[dot - 1] != "/" and (reader := _READERS.get(path[dot + 1 :])):
+        return reader  # most files; an index asks for all of them, each time
     name = path[path.rfind("/") + 1 :].lower()
     dot = name.rfind(".")
     if dot > 0:
