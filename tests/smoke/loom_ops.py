@@ -51,7 +51,7 @@ def main() -> None:
     assert ended["status"] == "completed", ended
 
     kinds = [json.loads(line)["kind"] for line in run("audit", "export").splitlines()]
-    assert kinds.index("approval.asked") < kinds.index("approval.decided") < kinds.index("command.started"), kinds
+    assert kinds.index("approval.requested") < kinds.index("approval.decided") < kinds.index("command.started"), kinds
     run("audit", "verify")
     assert "seen" in run("audit", "export") and "demo" in run("explain", "--run-id", "demo", "--output", "text")
 
