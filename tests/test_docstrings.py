@@ -85,6 +85,10 @@ BEFORE["rule_based_verifier.server"] = """
 from mcp.client import Client
 from rule_based_verifier import build_server, load_settings
 """
+BEFORE["loom_agents.search"] = """
+from pathlib import Path
+Path("docs").mkdir()
+"""
 BEFORE["loom_agents.mcp"] = BEFORE["loom_agents._mcp.toolset"]
 BEFORE["loom_runner.testing"] = f"""{BEFORE["loom_runner.pytest_plugin"]}
 import pytest

@@ -47,7 +47,7 @@ async def main() -> None:
     assert AgentState.from_json(again.state).answer == "Krill, as I said."
     assert [call["name"] for call in runner().tool_calls("demo")] == ["search_docs", "write_file"]
 
-    assert ChangeLog(Path("changes.sqlite")).undo("demo")
+    assert ChangeLog(Path("changes.sqlite")).undo("demo", Workspace.at(Path("workspace")))
     assert not Path("workspace/answer.txt").exists()
 
 
