@@ -3,9 +3,12 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
-from loom_agents.search import DocumentIndex, Limits, SearchError
+from loom_agents import Workspace, WorkspaceError
+from loom_agents._search import ranking
+from loom_agents.search import DocumentIndex, Limits, SearchError, rank_texts
 
 OLD_NS = 1_700_000_000_000_000_000
 
@@ -175,3 +178,68 @@ def test_a_closed_index_says_so(index: DocumentIndex) -> None:
     index.close()
     with pytest.raises(SearchError, match="it was closed"):
         index.search("x")
+
+
+def test_a_file_that_may_not_be_read_leaves_and_is_tried_again(
+    index: DocumentIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Workspace, path: str) -> NoReturn:
+        if path == "thai.txt":
+            raise PermissionError(13, "Permission denied")
+        raise WorkspaceError(f"cannot read {path!r}: it was replaced by a link in the meantime.")
+
+    monkeypatch.setattr(Workspace, "open", refused)
+    report = index.refresh(paths=["guide.md", "thai.txt"], force=True)
+    assert report.removed == ("guide.md", "thai.txt")
+    assert [(item.path, item.why) for item in report.skipped] == [
+        ("guide.md", "it was replaced by a link in the meantime"),
+        ("thai.txt", "Permission denied"),
+    ]
+    again = index.refresh()
+    assert (again.removed, again.skipped, paths(index, "whales")) == ((), report.skipped, [])
+    monkeypatch.undo()
+    assert index.refresh().added == ("guide.md", "thai.txt")
+    assert paths(index, "whales") == ["guide.md"]
+
+
+def test_two_that_read_a_file_at_once_write_it_once(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with DocumentIndex(tmp_path / "x", root) as one, DocumentIndex(tmp_path / "x", root) as other:
+        one.refresh(lambda done, total, path: other.refresh() and None)
+        assert one.health().files == 5 and one.search("whales").total == 1
+        (root / "guide.md").touch()
+
+        def changed(done: int, total: int, path: str) -> None:
+            (root / "guide.md").write_text("# Seals")
+            other.refresh()
+
+        one.refresh(changed)
+        assert paths(one, "seals") == ["guide.md"] and one.search("whales").total == 0
+
+
+def test_in_a_large_index_the_rarer_words_decide(
+    index: DocumentIndex, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(root, {f"many/{number}.md": f"common words rare{number % 5} text" for number in range(10)})
+    index.refresh()
+    assert index.search("common rare3").total == 10
+    monkeypatch.setattr(ranking, "_MANY", 5)
+    assert index.search("common rare3").total == 2
+    assert index.search("common").total == 10
+    assert index.search("common unknown").total == 10
+
+
+def test_pages_of_results_do_not_depend_on_their_size(index: DocumentIndex, root: Path) -> None:
+    write(root, {f"many/{number}.md": "common " + "word " * (number % 40) for number in range(150)})
+    index.refresh()
+    whole = [match.path for match in index.search("common", limit=150).matches]
+    parts = [match.path for start in range(0, 150, 7) for match in index.search("common", 7, start).matches]
+    assert parts == whole and len(set(whole)) == 150
+
+
+def test_texts_that_no_table_holds_are_ranked() -> None:
+    texts = ["the database is slow", "DatabasePool of the checkout", "nothing", "全文検索"]
+    assert rank_texts("which database pool?", texts, 5) == [1, 0]
+    assert rank_texts("検索", texts, 5) == [3]
+    assert rank_texts("database", texts, 1) == [0] and rank_texts("?", texts, 5) == []

@@ -10,6 +10,7 @@ from loom_agents._search.read.by_definition import chunks as code_chunks
 from loom_agents._search.read.chunk import Chunk, Sizes
 from loom_agents._search.read.document import read_document, reader_of
 from loom_agents._search.read.outcome import Limits, Skipped
+from loom_agents._search.read.pdf_worker import pages
 from loom_agents.search import DocumentIndex
 
 SIZES, LIMITS = Sizes(), Limits(characters=100_000)
@@ -212,6 +213,12 @@ def test_a_broken_encrypted_or_empty_pdf_is_skipped_with_the_reason() -> None:
     file = io.BytesIO()
     writer.write(file)
     assert why("pdf", file.getvalue()) == "it is encrypted"
+
+
+def test_the_program_that_reads_a_pdf_says_why_it_cannot() -> None:
+    assert pages(pdf_file("One", "Two"), 5, 100) == {"pages": ["One", "Two"]}
+    assert pages(pdf_file("One", "Two"), 5, 3) == {"pages": ["One"]}
+    assert pages(b"%PDF-1.4 nothing", 5, 100) == {"why": "it is broken: it cannot be read"}
 
 
 def test_a_pdf_that_takes_too_long_is_stopped() -> None:

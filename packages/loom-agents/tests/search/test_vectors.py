@@ -1,6 +1,7 @@
 """Vectors: fused with words, made again for another model, and absent when a server is down."""
 
 import json
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -111,6 +112,13 @@ def test_a_model_that_ships_in_its_wheel_needs_no_network(root: Path) -> None:
         assert index.refresh().vectors.startswith("3 of wordllama-")
         assert first(index, "vehicle") == ("a.md", "hybrid")
         assert index.health().dimensions == 256
+
+
+def test_a_model_that_is_not_installed_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wordllama", None)
+    with DocumentIndex(None, root, vectors=WordLlamaEmbeddings()) as index:
+        status = index.refresh().vectors
+    assert status.startswith("incomplete: cannot load wordllama") and "pip install 'loom-agents[vectors]'" in status
 
 
 # ------------------------------------------------------------------ servers

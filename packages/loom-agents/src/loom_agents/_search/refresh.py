@@ -19,7 +19,7 @@ from loom_agents._errors import SearchError, ToolError
 from loom_agents._search.database import IndexDatabase
 from loom_agents._search.files import Files, ListedFile
 from loom_agents._search.read.chunk import Chunk, Sizes
-from loom_agents._search.read.document import max_bytes, read_document, reader_of
+from loom_agents._search.read.document import max_bytes, missing_for, read_document, reader_of
 from loom_agents._search.read.outcome import Limits, Skipped
 from loom_agents._search.results import IndexReport, SkippedFile
 from loom_agents._search.words import split_names
@@ -65,6 +65,13 @@ class _Reading:
     digest: bytes | None
     content: list[Chunk] | Skipped | None  # None: the content is the known one
     read_again: bool
+
+    def is_known(self, row: _Known | None) -> bool:
+        """Report whether the file was skipped before, for the same reason, and looks the same."""
+        if row is None or not isinstance(self.content, Skipped) or row.skipped != self.content.why:
+            return False
+        same = (row.size_bytes, row.modified_ns) == (self.file.size_bytes, self.file.modified_ns)
+        return same and row.read_again == self.read_again
 
 
 @dataclass(slots=True)
@@ -193,7 +200,8 @@ class Refresher:
         size = 0
         for number, file in enumerate(todo, start=1):
             reading = self._read(file, known.get(file.path), force=force)
-            batch.append(reading)
+            if not reading.is_known(known.get(file.path)):
+                batch.append(reading)
             if isinstance(reading.content, list):
                 size += sum(len(chunk.text) for chunk in reading.content)
             if len(batch) >= _BATCH_FILES or size > _BATCH_CHARACTERS:
@@ -211,6 +219,9 @@ class Refresher:
         if file.size_bytes > limit:
             why = f"it is larger than {limit:,} bytes"
             return _Reading(file, None, Skipped(why), read_again=False)
+        missing = missing_for(reader)
+        if missing is not None:
+            return _Reading(file, None, missing, read_again=True)
         try:
             with self._files.open(file.path) as handle:
                 data = handle.read(limit)

@@ -49,6 +49,11 @@ def max_bytes(reader: str, limits: Limits) -> int:
     return sizes.get(reader, limits.text_bytes)
 
 
+def missing_for(reader: str) -> Skipped | None:
+    """Return why files of a reader cannot be read here; None when they can."""
+    return pdf.MISSING if reader == "pdf" and not pdf.is_readable() else None
+
+
 def read_document(reader: str, data: bytes, sizes: Sizes, limits: Limits) -> list[Chunk] | Skipped:
     """Turn the bytes of a file into chunks, or say why it is skipped."""
     if reader == "pdf":

@@ -17,6 +17,7 @@ from loom_agents._search.read.chunk import Chunk, Sizes, split
 from loom_agents._search.read.outcome import Limits, Skipped
 
 _MEMORY_BYTES = 1_000_000_000
+MISSING = Skipped("PDF needs pypdf: pip install 'loom-agents[documents]'", read_again=True)
 _WORKER = Path(__file__).with_name("pdf_worker.py")
 
 
@@ -27,8 +28,6 @@ def is_readable() -> bool:
 
 def chunks(data: bytes, sizes: Sizes, limits: Limits) -> list[Chunk] | Skipped:
     """Return the chunks of a PDF document: one or more a page, whose line is the page's number."""
-    if not is_readable():
-        return Skipped("PDF needs pypdf: pip install 'loom-agents[documents]'", read_again=True)
     ended = _waited(
         run_process(
             (sys.executable, "-I", str(_WORKER), str(limits.pages), str(limits.characters)),

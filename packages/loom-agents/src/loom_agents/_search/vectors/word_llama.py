@@ -1,6 +1,5 @@
 """Embeddings of `wordllama`, a small model that ships in its wheel: nothing is downloaded."""
 
-import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -46,7 +45,6 @@ class WordLlamaEmbeddings:
 
     def _loaded(self) -> Any:
         if self._model is None:
-            os.environ.setdefault("HF_HUB_OFFLINE", "1")
             try:
                 import wordllama  # type: ignore[import-untyped]  # it has no types
 
