@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import click
 from loom_runner.cli_base import local_user, run_async, write_error
+from loom_runner.errors import CommandError
 
 from loom_agents._errors import AgentError
 from loom_agents._serve.tokens import Caller, Scope
@@ -163,7 +164,8 @@ def serve_mcp(
         allow_host: HTTP: further host names of this server.
 
     Raises:
-        AgentError: The address cannot be used, or others can reach it and there is no token file.
+        CommandError: The address cannot be used, others can reach it and there is no token file, or
+            stdin is closed.
         Interrupted: It was interrupted.
     """
     logging.basicConfig(level="WARNING", format=f"{server.name}: %(message)s", stream=sys.stderr)
@@ -186,17 +188,19 @@ def serve_mcp(
         checked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
         return _Authenticated(server.streamable_http_app(transport_security=checked), tokens)
 
-    run_async(
-        serve_app(
-            make_app,
-            host=host,
-            port=port,
-            token_file=token_file,
-            allowed_hosts=allow_host,
-            limits=Limits(),
-            on_ready=ready,
-        )
+    serving = serve_app(
+        make_app,
+        host=host,
+        port=port,
+        token_file=token_file,
+        allowed_hosts=allow_host,
+        limits=Limits(),
+        on_ready=ready,
     )
+    try:
+        run_async(serving)
+    except AgentError as exc:
+        raise CommandError(str(exc)) from exc
 
 
 async def _serve_stdio(server: "MCPServer[Any]", end_input: Callable[[], None]) -> None:
@@ -220,7 +224,11 @@ def _ending_stdin() -> Iterator[Callable[[], None]]:
 
     Python cannot interrupt a thread that reads. Commands which tools start inherit an empty stdin.
     """
-    source, (reader, writer), before = os.dup(0), socket.socketpair(), sys.stdin
+    try:
+        source = os.dup(0)
+    except OSError as exc:
+        raise CommandError("cannot serve over stdio: stdin is closed. Start it from an MCP client.") from exc
+    (reader, writer), before = socket.socketpair(), sys.stdin
 
     def end() -> None:
         with suppress(OSError):
@@ -235,7 +243,7 @@ def _ending_stdin() -> Iterator[Callable[[], None]]:
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, 0)
     os.close(empty)
-    with reader, reader.makefile(encoding="utf-8") as copied:
+    with writer, reader, reader.makefile(encoding="utf-8") as copied:
         sys.stdin = copied
         threading.Thread(target=copy, daemon=True).start()
         try:

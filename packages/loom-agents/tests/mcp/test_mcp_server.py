@@ -5,6 +5,7 @@ import getpass
 import hashlib
 import json
 import logging
+import shlex
 import signal
 import subprocess
 import sys
@@ -116,6 +117,22 @@ def test_the_end_of_stdin_and_signals_end_the_process_at_once(number: int | None
             process.send_signal(number)
         assert process.wait(timeout=4) == code  # not after the grace time
         assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--transport http --host 0.0.0.0", "others can reach it, and there is no token file"),
+        ("--transport http --token-file none.toml", "cannot read none.toml: no such file"),
+        ("<&-", "stdin is closed. Start it from an MCP client"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(words: str, said: str) -> None:
+    command = f"exec {shlex.quote(sys.executable)} {shlex.quote(TYPED)} {words}"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=20, check=False)
+    assert ended.returncode == 2
+    assert said in ended.stderr and ended.stderr.count("\n") == 1
+    assert "internal error" not in ended.stderr
 
 
 def test_creating_a_server_leaves_the_logging_of_the_process_alone() -> None:
