@@ -161,7 +161,7 @@ def _(folder: Path) -> str | None:
         site,
         f"UPDATE about SET value = '{made_by}' WHERE name = 'made_by';"
         f"UPDATE about SET value = '{'ab' * 16}' WHERE name = 'database_id';"
-        "DROP TABLE memory_words; DROP TABLE memory; DELETE FROM side_tables WHERE name = 'memory'",
+        "DROP TABLE memory_search; DROP TABLE memory; DELETE FROM side_tables WHERE name = 'memory'",
     )
     before = (site / "ops.sqlite").read_bytes()
     for words in _REPORTS:

@@ -36,11 +36,10 @@ import __future__
 
 import ast
 import sys
-import warnings
 from types import CodeType
 from typing import TYPE_CHECKING, TypeVar
 
-from loom._source import trees_lock
+from loom._source import quiet_compile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,9 +105,7 @@ def compile_definition(
     ]
     module = ast.Module(body=imports + body, type_ignores=[])
     flags = original.co_flags & FUTURE_FLAGS
-    with trees_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python issued them when it loaded the text
-        compiled = compile(module, original.co_filename, "exec", flags=flags, dont_inherit=True)
+    compiled = quiet_compile(lambda: compile(module, original.co_filename, "exec", flags=flags, dont_inherit=True))
     return _renamed(_dig_out(compiled), original)
 
 

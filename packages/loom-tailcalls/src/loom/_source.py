@@ -12,16 +12,18 @@ import linecache
 import sys
 import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import CodeType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from loom._codes import CODES
 from loom._errors import TailCallError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+Made = TypeVar("Made")
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -159,14 +161,27 @@ def read_definitions(
 
 def parse(text: str, filename: str) -> ast.Module:
     """Parse a text without repeating the warnings that Python issued when it loaded it."""
-    with trees_lock, warnings.catch_warnings():
+    return quiet_compile(lambda: ast.parse(text, filename))
+
+
+_trees_lock = threading.RLock()
+_TRIES: Final = 20
+
+
+def quiet_compile(work: Callable[[], Made]) -> Made:
+    """Let CPython make or read a tree, without its warnings.
+
+    3.11 counts the depth of a tree in one place for all threads, and for code that the garbage
+    collector runs in the middle: `SystemError: AST constructor recursion depth mismatch`. So only
+    one thread works here at a time, and what others in the process spoil is done again.
+    """
+    with _trees_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return ast.parse(text, filename)
+        for _ in range(_TRIES - 1):
+            with suppress(SystemError):
+                return work()
+        return work()
 
-
-trees_lock = threading.RLock()
-"""Held while CPython makes or reads a tree. 3.11 counts its depth in one place for all threads:
-with two at once, one may get `SystemError: AST constructor recursion depth mismatch`."""
 
 _limit_lock = threading.RLock()
 

@@ -2,6 +2,7 @@
 variables.
 """
 
+import ast
 import asyncio
 import concurrent.futures
 import contextvars
@@ -109,6 +110,30 @@ def test_a_switch_between_threads_in_the_middle_of_a_tree_is_harmless():
             list(pool.map(work, range(6)))
     finally:
         sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
+
+
+def test_a_tree_that_the_collector_reads_in_the_middle_of_another_is_harmless():
+    from loom._source import parse
+
+    source = "\n".join(f"x{i} = [a * {i} + b for a, b in c if g(a, {i})]" for i in range(50))
+
+    class Reader:
+        def __del__(self, depth=20):  # as when the traceback of an exception that nobody retrieved is logged
+            if depth:
+                return self.__del__(depth - 1)
+            return ast.parse("f(((((a + b) * c) - d) / e) % 7)")
+
+    thresholds = gc.get_threshold()
+    gc.set_threshold(300)
+    try:
+        for _ in range(20):
+            gc.collect()  # so that the next time is in the middle of the tree
+            cycle = [Reader()]
+            cycle.append(cycle)
+            del cycle
+            assert len(parse(source, "many_lines.py").body) == 50
+    finally:
         gc.set_threshold(*thresholds)
 
 

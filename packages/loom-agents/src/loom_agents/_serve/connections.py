@@ -109,12 +109,20 @@ def limited_protocol(limits: Limits) -> type[H11Protocol]:
 
         def resume_writing(self) -> None:
             super().resume_writing()
-            if self._unread is not None:
+            if self._unread is not None and not self.transport.is_closing():
                 self._unread.cancel()
                 self._unread = None
 
+        def timeout_keep_alive_handler(self) -> None:
+            super().timeout_keep_alive_handler()
+            self._watch()
+
         def _watch(self) -> None:
             """Start the deadline of what the client owes now; keep the one that is running."""
+            if self.transport.is_closing():  # what is not sent yet may be too little to pause the writing
+                if self._unread is None:
+                    self._unread = self.loop.call_later(limits.unread_s, self.transport.abort)
+                return
             state = self.conn.their_state
             owed = state if state in (h11.IDLE, h11.SEND_BODY) else None
             if owed is self._owed:
@@ -132,6 +140,7 @@ def limited_protocol(limits: Limits) -> type[H11Protocol]:
                 text = f"cannot read the request: it did not arrive within {seconds:g} s."
                 self.transport.write(_response(408, text))
             self.transport.close()
+            self._watch()
 
     return LimitedProtocol
 

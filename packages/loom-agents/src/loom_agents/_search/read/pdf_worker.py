@@ -16,7 +16,6 @@ def pages(data: bytes, max_pages: int, max_characters: int) -> dict[str, Any]:
     from pypdf import PdfReader
     from pypdf.errors import PyPdfError
 
-    logging.disable()
     found: list[str] = []
     try:
         reader = PdfReader(io.BytesIO(data))
@@ -36,4 +35,5 @@ def pages(data: bytes, max_pages: int, max_characters: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    logging.disable()  # pypdf logs what it repairs
     json.dump(pages(sys.stdin.buffer.read(), int(sys.argv[1]), int(sys.argv[2])), sys.stdout)
