@@ -12,6 +12,7 @@ of a body while it is SEND_BODY. Each has one deadline, which further bytes do n
 import asyncio
 import ipaddress
 import json
+import socket
 from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -65,6 +66,7 @@ def limited_protocol(limits: Limits) -> type[H11Protocol]:
             peer = stream.get_extra_info("peername")
             key = _client_key(peer[0] if isinstance(peer, tuple) and peer else "")
             self._refusal = _refusal(open_by_client, key, limits)
+            _limit_unread(stream, limits.unread_s)
             if self._refusal is None:
                 super().connection_made(stream)
                 self._client_key = key
@@ -143,6 +145,16 @@ def limited_protocol(limits: Limits) -> type[H11Protocol]:
             self._watch()
 
     return LimitedProtocol
+
+
+def _limit_unread(stream: asyncio.Transport, seconds: float) -> None:
+    """Let the kernel, too, give up a client that reads nothing: it keeps up to some MB of what was
+    written to a socket, also after it is closed (Linux; other systems have limits of their own).
+    """
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    connection = stream.get_extra_info("socket")
+    if option is not None and connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, option, round(seconds * 1000))
 
 
 def _client_key(address: str) -> str:
