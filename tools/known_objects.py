@@ -69,11 +69,11 @@ def _files_of_products(folder: Path) -> list[Path]:
     from loom_agents._workspace.undo.change_rows import ChangeRows
     from loom_ops._audit.trail import AuditTrail
     from loom_ops._interfaces.telegram.tables import TelegramTables
-    from loom_ops._memory.facts import Memory
+    from loom_ops._memory import open_memory
     from loom_runner._store.sqlite.event_log import EventLog
 
     runs, undo = folder / "runs.sqlite", folder / "runs.sqlite-undo"
-    for product in (EventLog, AuditTrail, TelegramTables, Memory):
+    for product in (EventLog, AuditTrail, TelegramTables, open_memory):
         product(str(runs)).close()
     with SQLiteStore(runs) as store:
         Owners(str(runs), Runs(store)).close()

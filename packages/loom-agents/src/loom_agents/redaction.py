@@ -6,14 +6,17 @@ secret (`OPENAI_API_KEY`, ...) are known to it and masked wherever they occur.
 """
 
 import os
+import re
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from flow_xray.redaction import MASK, Redactor
+from flow_xray.terminal import visible, visible_line
 
-__all__ = ["MASK", "redact", "redact_certain", "redact_text", "redactor"]
+__all__ = ["MASK", "redact", "redact_certain", "redact_text", "redactor", "shown_line", "shown_text"]
 
 _MIN_CHARACTERS = 8
+_SEQUENCE: Final = re.compile(r"((?:\x1b|\\x1b|\\033|\\u001b|\\e)\[[0-?]*[ -/]*[@-~])", re.IGNORECASE)
 
 
 def redact(value: Any) -> Any:
@@ -45,3 +48,23 @@ def _redactor(secrets: tuple[str, ...]) -> Redactor:
     empty = Redactor()
     certain = [secret for secret in secrets if empty.is_secret(secret, 2)]
     return Redactor(secrets=certain, remembers=False)
+
+
+def shown_text(text: str) -> str:
+    """Return the text of a file or program as it may be shown: secrets are masked and control
+    characters written as escapes; line feeds stay.
+    """
+    return visible(_masked(text))
+
+
+def shown_line(text: str) -> str:
+    """Return a text as `shown_text` does, on one line."""
+    return visible_line(_masked(text))
+
+
+def _masked(text: str) -> str:
+    masked = redact_text(text)
+    if _SEQUENCE.search(masked) is None:
+        return masked
+    # The letter that ends a colour would hide where a secret begins, so the pieces are masked, too.
+    return "".join(part if number % 2 else redact_text(part) for number, part in enumerate(_SEQUENCE.split(masked)))

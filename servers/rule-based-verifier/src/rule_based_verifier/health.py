@@ -5,13 +5,13 @@ from importlib.metadata import version
 from typing import Literal
 
 from loom_agents.process import can_leave_network
+from loom_agents.redaction import shown_line
 from loom_agents.workspace import Workspace, WorkspaceError
 
 from rule_based_verifier.gates.argument_rules import RULES
 from rule_based_verifier.gates.detection import Runner, find_program, lint_runners, python_of, test_runners
 from rule_based_verifier.gates.trusting import RootTrust
 from rule_based_verifier.settings import Settings
-from rule_based_verifier.shown_text import shown_line
 
 __all__ = ["Health", "RunnerState", "verifier_health"]
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, replace
 
+from loom_agents.redaction import shown_line, shown_text
 from loom_agents.workspace import FileTools
 
 from rule_based_verifier._errors import CallError
 from rule_based_verifier.gates.gates import open_root
 from rule_based_verifier.settings import Settings
-from rule_based_verifier.shown_text import shown_line, shown_text
 
 __all__ = ["FileText", "Found", "SearchResult", "read_repo_file", "search_codebase"]
 

@@ -190,9 +190,8 @@ async def _called(call: Callable[[], Awaitable[_Result]]) -> _Result:
 @contextmanager
 def _refusals() -> "Iterator[None]":
     from loom_agents import AgentError
+    from loom_agents.redaction import shown_text
     from mcp.server.mcpserver.exceptions import ToolError as Refusal
-
-    from rule_based_verifier.shown_text import shown_text
 
     try:
         yield

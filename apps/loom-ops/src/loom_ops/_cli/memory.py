@@ -25,11 +25,11 @@ def memory() -> None:
 def list_(*, every: bool, db: str, output: Output | None) -> None:
     """List facts."""
     from loom_ops._clock import now_iso
-    from loom_ops._memory.facts import Memory
+    from loom_ops._memory import open_memory
 
     LOOM_OPS.require_database(db)
     allow_database(db, writes=False)
-    with closing(Memory(db, read_only=must_only_read(db))) as stored:
+    with closing(open_memory(db, read_only=must_only_read(db))) as stored:
         found = stored.facts(now_iso(), with_old=every)
     columns = {
         "FACT": lambda row: str(row["number"]),
@@ -45,11 +45,11 @@ def list_(*, every: bool, db: str, output: Output | None) -> None:
 @db_option
 def forget(*, number: int, db: str) -> None:
     """Remove the fact with this number."""
-    from loom_ops._memory.facts import Memory
+    from loom_ops._memory import open_memory
 
     LOOM_OPS.require_database(db)
     allow_database(db, writes=True)
-    with closing(Memory(db)) as stored:
+    with closing(open_memory(db)) as stored:
         was_there = stored.forget(number)
     if not was_there:
         raise LoomOpsError(f"cannot forget fact {number}: it does not exist. See loom-ops memory list.")

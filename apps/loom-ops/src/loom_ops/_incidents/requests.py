@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loom_agents.memory import as_untrusted_text
 from loom_agents.redaction import redact_text
 from loom_runner import Runs, UnknownRun
 from loom_runner.cli_base import ExitCode
@@ -22,7 +23,7 @@ from loom_ops._clock import now_iso
 from loom_ops._drill import Drill
 from loom_ops._errors import LoomOpsError
 from loom_ops._incidents.models import choose_model, stored_model
-from loom_ops._memory.facts import Memory, as_untrusted_text
+from loom_ops._memory import open_memory
 from loom_ops._run_ids import check_new_incident_id, incident_id
 from loom_ops._runbook.catalog import choose_runbook, find_runbook, served_runbook
 from loom_ops._runbook.inputs import input_values
@@ -162,7 +163,7 @@ def check_same_incident(store: SQLiteStore, run_id: str, incident: str, *, hint:
 
 def known_facts(database: Path, incident: str) -> str:
     """Return the facts of earlier runs that match an incident, as text for the planner."""
-    with closing(Memory(database)) as memory:
+    with closing(open_memory(database)) as memory:
         return as_untrusted_text(memory.search(incident, now_iso()))
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 
+from loom_agents.search import rank_texts
 from loom_runner import Runs
 from loom_runner.run_ids import is_child
 
 from loom_ops._clock import now_iso
 from loom_ops._incidents.results import SimilarIncident
-from loom_ops._memory.facts import Memory
+from loom_ops._memory import open_memory
 from loom_ops._runs import is_run_of_loom_ops
 from loom_ops._team.outcomes import current_outcome
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["similar_incidents"]
 
 MAX_RUNS: Final = 1_000
-MAX_WORDS: Final = 50
-_TABLE: Final = "CREATE VIRTUAL TABLE incidents USING fts5 (text, tokenize = 'porter unicode61')"
 
 
 def similar_incidents(store: SQLiteStore, database: Path, text: str, *, limit: int) -> list[SimilarIncident]:
@@ -34,7 +32,7 @@ def similar_incidents(store: SQLiteStore, database: Path, text: str, *, limit: i
         store: The database, open for reading.
         limit: The largest number of facts, and of runs of which no fact is listed.
     """
-    with closing(Memory(database, read_only=True)) as memory:
+    with closing(open_memory(database, read_only=True)) as memory:
         facts = memory.search(text, now_iso(), limit=limit)
     found = [SimilarIncident("memory", fact.source_run, fact.text, fact.scope, "", fact.learned_at) for fact in facts]
     known = {each.run_id for each in found}
@@ -43,24 +41,8 @@ def similar_incidents(store: SQLiteStore, database: Path, text: str, *, limit: i
         for run in Runs(store).list(limit=MAX_RUNS)
         if is_run_of_loom_ops(run) and not is_child(run["run_id"]) and run["run_id"] not in known
     ]
-    return found + [_of_run(run) for run in _best(runs, text, limit)]
-
-
-def _best(runs: list[dict[str, Any]], text: str, limit: int) -> list[dict[str, Any]]:
-    """Return the runs whose incident has any of the words, by BM25."""
-    query = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", text)[:MAX_WORDS])
-    if not query or not runs:
-        return []
-    import apsw
-
-    index = apsw.Connection(":memory:")
-    try:
-        index.execute(_TABLE)
-        index.executemany("INSERT INTO incidents (rowid, text) VALUES (?, ?)", [*enumerate(map(_words, runs))])
-        rows = index.execute("SELECT rowid FROM incidents WHERE text MATCH ? ORDER BY rank LIMIT ?", (query, limit))
-        return [runs[number] for (number,) in rows]
-    finally:
-        index.close()
+    best = rank_texts(text, [_words(run) for run in runs], limit)
+    return found + [_of_run(runs[index]) for index in best]
 
 
 def _request(run: dict[str, Any]) -> dict[str, Any]:

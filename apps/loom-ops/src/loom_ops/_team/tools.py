@@ -18,7 +18,7 @@ from loom_ops._clock import now_iso
 from loom_ops._commands.allow_rules import argv_text
 from loom_ops._commands.run import DEFAULT_TIMEOUT_S, run_command
 from loom_ops._errors import LoomOpsError
-from loom_ops._memory.facts import Memory
+from loom_ops._memory import open_memory
 from loom_ops._runbook.model import Check, CheckKind, Effect
 from loom_ops._team.outcomes import outcome_text
 from loom_ops._team.postmortem import write_postmortem
@@ -106,7 +106,7 @@ def team_tools(context: ExecutionContext, paths: OutputPaths) -> ToolRegistry:
         """Store the outcome as a fact."""
         outcome = outcome_text(result["outcome"])
         text = f"{result['incident']}: {outcome}, {result['why']}, by {', '.join(result['plan'])}"
-        with closing(Memory(paths.database)) as memory:
+        with closing(open_memory(paths.database)) as memory:
             return {"fact": memory.learn("remedy", result["runbook"], text, source_run=run_id, at=now_iso())}
 
     return tools

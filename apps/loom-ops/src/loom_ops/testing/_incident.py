@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import loom_runner
+from loom_agents.memory import Memory
 from loom_runner import SQLiteStore
 from loom_runner.cli_base import run_command as run_command_line
 from loom_runner.testing import CRASH_POINTS, KillPoint, crash_at
@@ -25,7 +26,6 @@ from loom_ops._audit.trail import AuditTrail
 from loom_ops._cli.main import cli
 from loom_ops._commands.run import run_command
 from loom_ops._drill import Drill
-from loom_ops._memory.facts import Memory
 from loom_ops._team import planner, team, tools
 from loom_ops._team.postmortem import write_postmortem
 from loom_ops._team.verifier import verifier_step

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from loom_agents.process import Ended, Limits, can_leave_network, run_process
+from loom_agents.redaction import shown_line, shown_text
 
 from rule_based_verifier.gates.detection import Runner, find_program
 from rule_based_verifier.gates.report_readers import READERS
 from rule_based_verifier.gates.verdicts import Counts, Evidence, Failure, Judgement
 from rule_based_verifier.settings import Settings
-from rule_based_verifier.shown_text import shown_line, shown_text
 
 __all__ = ["Progress", "not_run", "run_command"]
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import flow_xray
 from flow_xray import FlowXrayError, Span, TraceResult, read_journal
 from loom_agents.process import Ended, Limits, run_process
+from loom_agents.redaction import shown_text
 from loom_agents.workspace import Workspace, WorkspaceError
 
 from rule_based_verifier._errors import CallError
@@ -20,7 +21,6 @@ from rule_based_verifier.gates.gates import open_root
 from rule_based_verifier.gates.trusting import RootTrust
 from rule_based_verifier.gates.verdicts import Verdict
 from rule_based_verifier.settings import Settings
-from rule_based_verifier.shown_text import shown_text
 from rule_based_verifier.tracing import recorder
 from rule_based_verifier.tracing.targets import Target, parse_target
 

@@ -1,23 +1,29 @@
-"""Facts from earlier runs, which a planner gets as untrusted text.
+"""Facts that agents have learned, which others get as untrusted text.
+
+    from loom_agents.memory import MIGRATIONS, Memory
+    from loom_runner.store import open_side_tables
+
+    memory = Memory(open_side_tables("memory.sqlite", "memory", MIGRATIONS))
+    memory.learn("cause", "api", "the cache was cold", source_run="r1", at="2026-11-30T08:00:00Z")
+    memory.search("why was the cache slow?", "2026-11-30T09:00:00Z")
+    memory.close()
 
 A fact is never overwritten: a newer one of the same kind and scope supersedes it, and it stays
-readable. A fact may expire. Words are found as in documents, by `loom_agents.search`. The facts are
-stored in the database of the runs.
+readable. A fact may expire. Words are found as in documents, by `loom_agents.search`.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from loom_agents.search import TOKENIZER, match_expression, rank_function, rank_texts, split_names
 
-from loom_ops._tables import Tables
-
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
-__all__ = ["Fact", "Memory", "as_untrusted_text"]
+__all__ = ["MAX_TEXT_CHARACTERS", "MIGRATIONS", "Fact", "FactTables", "Memory", "as_untrusted_text"]
 
 MAX_TEXT_CHARACTERS: Final = 4_000
 _RANK: Final = rank_function(2, 1, 1, 1)  # scope, kind, names, text
@@ -69,7 +75,9 @@ def _add_words(db: Any, number: int, scope: str, kind: str, text: str) -> None:
     db.execute(_PUT_WORDS, (number, scope, kind, names, text))
 
 
-_MIGRATIONS: Final = (_FIRST, _index_words)
+MIGRATIONS: Final = (_FIRST, _index_words)
+"""The migrations of the tables, for `loom_runner.store.open_side_tables`."""
+
 _SELECT: Final = "SELECT number, kind, scope, text, source_run, learned_at, expires_at, superseded_by FROM memory"
 _CURRENT: Final = "superseded_by IS NULL AND (expires_at IS NULL OR expires_at > ?)"
 _SAME: Final = "SELECT number FROM memory WHERE (source_run, kind, scope, text) = (?, ?, ?, ?)"
@@ -88,12 +96,12 @@ _FIND: Final = f"""{_SELECT}
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that a run has learned.
+    """Something that was learned.
 
     Args:
         kind: For example `cause`, `remedy`, `note`.
         scope: The subject, for example a service.
-        source_run: The run that learned it.
+        source_run: The run, or the person or program, that learned it.
         learned_at: The time (UTC, ISO 8601).
         expires_at: The end of its validity (UTC, ISO 8601); None when it does not expire.
         superseded_by: The number of the fact that replaced it; its own number when that one was
@@ -114,18 +122,32 @@ class Fact:
         return asdict(self)
 
 
+class FactTables(Protocol):
+    """The tables of a memory; what `loom_runner.store.open_side_tables` returns is one."""
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """Yield the connection in a write transaction, committed at the end or rolled back."""
+        ...
+
+    def close(self) -> None:
+        """Close the database."""
+        ...
+
+
 class Memory:
     """The facts in one database.
 
     Args:
-        read_only: Write nothing to it.
-
-    Raises:
-        LoomOpsError: The database cannot be used.
+        tables: Opened with the migrations `MIGRATIONS`; their errors are passed on. When they were
+            opened for reading only, the database may have no memory.
     """
 
-    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
-        self._tables = Tables(path, "memory", "memory", _MIGRATIONS, read_only=read_only)
+    def __init__(self, tables: FactTables) -> None:
+        self._tables = tables
 
     def close(self) -> None:
         """Close the database. Closing twice is harmless."""
@@ -140,17 +162,35 @@ class Memory:
 
         Durability: it is on disk when this returns.
         """
-        text = text.strip()[:MAX_TEXT_CHARACTERS]
-        row = (kind, scope, text, source_run, at, expires_at)
+        fact = (kind, scope, text.strip()[:MAX_TEXT_CHARACTERS], source_run, at, expires_at)
         with self._tables.transaction() as db:
-            known = db.execute(_SAME, (source_run, kind, scope, text)).fetchone()
-            number = int(known[0]) if known else 0
-            if not known:
-                db.execute(_LEARN, row)
-                number = db.last_insert_rowid()
-                _add_words(db, number, scope, kind, text)
-                db.execute(_SUPERSEDE, (number, kind, scope, number))
-        return number
+            known = db.execute(_SAME, (source_run, *fact[:3])).fetchone()
+            return int(known[0]) if known else _learn(db, fact)
+
+    def put(self, kind: str, scope: str, text: str, *, source_run: str, at: str, expires_at: str | None = None) -> Fact:
+        """Make this the fact of its kind and scope, and return it; it supersedes the older ones.
+
+        Unlike `learn`, a fact that its source has put before and that was superseded since is valid
+        again. When it is valid already, with the same expiry, nothing is written.
+
+        Durability: it is on disk when this returns.
+        """
+        fact = (kind, scope, text.strip()[:MAX_TEXT_CHARACTERS], source_run, at, expires_at)
+        with self._tables.transaction() as db:
+            found = db.execute(f"{_SELECT} WHERE (kind, scope) = (?, ?) AND {_CURRENT}", (kind, scope, at)).fetchone()
+            if found and (found[3], found[6]) == (fact[2], expires_at):
+                return Fact(*found)
+            known = db.execute(_SAME, (source_run, *fact[:3])).fetchone()
+            if known:
+                _remove(db, int(known[0]))
+            return Fact(_learn(db, fact), *fact, None)
+
+    def current(self, kind: str, scope: str, at: str) -> Fact | None:
+        """Return the fact of a kind and scope that is valid at a time."""
+        if not self._tables.rows(_EXISTS):
+            return None
+        rows = self._tables.rows(f"{_SELECT} WHERE (kind, scope) = (?, ?) AND {_CURRENT}", (kind, scope, at))
+        return Fact(*rows[-1]) if rows else None
 
     def facts(self, at: str, *, with_old: bool = False) -> list[Fact]:
         """Return the facts that are valid at a time (UTC, ISO 8601), in the order learned.
@@ -177,12 +217,25 @@ class Memory:
     def forget(self, number: int) -> bool:
         """Remove a fact; return whether it existed. Facts that it superseded stay superseded."""
         with self._tables.transaction() as db:
-            db.execute("UPDATE memory SET superseded_by = number WHERE superseded_by = ?", (number,))
-            db.execute("DELETE FROM memory WHERE number = ?", (number,))
-            was_there = bool(db.changes())
-            if was_there:
-                db.execute("DELETE FROM memory_search WHERE rowid = ?", (number,))
-            return was_there
+            return _remove(db, number)
+
+
+def _learn(db: Any, fact: tuple[str, str, str, str, str, str | None]) -> int:
+    kind, scope, text = fact[:3]
+    db.execute(_LEARN, fact)
+    number = int(db.last_insert_rowid())
+    _add_words(db, number, scope, kind, text)
+    db.execute(_SUPERSEDE, (number, kind, scope, number))
+    return number
+
+
+def _remove(db: Any, number: int) -> bool:
+    db.execute("UPDATE memory SET superseded_by = number WHERE superseded_by = ?", (number,))
+    db.execute("DELETE FROM memory WHERE number = ?", (number,))
+    was_there = bool(db.changes())
+    if was_there:
+        db.execute("DELETE FROM memory_search WHERE rowid = ?", (number,))
+    return was_there
 
 
 def as_untrusted_text(facts: list[Fact]) -> str:

@@ -1,1 +1,0 @@
-"""The facts that earlier runs have learned."""
