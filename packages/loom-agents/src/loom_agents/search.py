@@ -27,7 +27,7 @@ from loom_agents._search.ranking import rank_texts
 from loom_agents._search.read.chunk import MAX_CHUNK_CHARACTERS
 from loom_agents._search.read.outcome import Limits
 from loom_agents._search.refresh import Progress
-from loom_agents._search.results import IndexHealth, IndexReport, SearchMatch, SearchResult, SkippedFile
+from loom_agents._search.results import Difference, IndexHealth, IndexReport, SearchMatch, SearchResult, SkippedFile
 from loom_agents._search.vectors.embeddings import Embeddings
 from loom_agents._search.vectors.served import ServedEmbeddings
 from loom_agents._search.vectors.word_llama import WordLlamaEmbeddings
@@ -45,6 +45,7 @@ from loom_agents._workspace.jail import Workspace
 
 __all__ = [
     "TOKENIZER",
+    "Difference",
     "DocumentIndex",
     "Embeddings",
     "EmbeddingsError",

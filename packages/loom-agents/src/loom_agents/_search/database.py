@@ -30,7 +30,7 @@ from loom_agents._errors import SearchError
 from loom_agents._search.words import TOKENIZER
 
 APPLICATION_ID: Final = 0x4C6F6F53  # "LooS"
-FORMAT: Final = 1
+FORMAT: Final = 2
 LOCK_TIMEOUT_S: Final = 10.0
 _LOOKED_AT_BYTES: Final = 1 << 16
 _TABLES: Final = (
@@ -43,6 +43,9 @@ _TABLES: Final = (
         id INTEGER PRIMARY KEY, file INTEGER NOT NULL, line INTEGER NOT NULL, is_source INTEGER NOT NULL
     )""",
     "CREATE INDEX loom_search_chunk_file ON loom_search_chunk (file)",
+    """CREATE TABLE loom_search_earlier (
+        path TEXT PRIMARY KEY, text TEXT NOT NULL, replaced_at TEXT NOT NULL
+    ) WITHOUT ROWID""",
     "CREATE TABLE loom_search_vector (chunk INTEGER PRIMARY KEY, value BLOB NOT NULL)",
     f'CREATE VIRTUAL TABLE loom_search_words USING fts5(heading, path, names, text, tokenize = "{TOKENIZER}")',
 )

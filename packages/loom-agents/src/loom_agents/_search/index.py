@@ -16,9 +16,10 @@ from loom_agents._search.ranking import MAX_RESULTS, ranked
 from loom_agents._search.read.chunk import MAX_CHUNK_CHARACTERS, Sizes
 from loom_agents._search.read.outcome import Limits
 from loom_agents._search.refresh import Progress, Refresher, skipped_files
-from loom_agents._search.results import IndexHealth, IndexReport, SearchResult
+from loom_agents._search.results import Difference, IndexHealth, IndexReport, SearchResult
 from loom_agents._search.vectors.embeddings import Embeddings
 from loom_agents._search.vectors.stored import StoredVectors
+from loom_agents._search.versions import compared, difference, read_text
 
 _NEAREST: Final = 100
 _T = TypeVar("_T")
@@ -54,7 +55,9 @@ class SearchIndex:
         self._database = IndexDatabase(database, lock_timeout_s=lock_timeout_s)
         self._vectors = None if vectors is None else StoredVectors(self._database, vectors)
         sizes = Sizes(chunk_size, chunk_overlap)
-        self._refresher = Refresher(self._database, files, origin, sizes, limits or Limits())
+        self._files = files
+        self._limits = limits or Limits()
+        self._refresher = Refresher(self._database, files, origin, sizes, self._limits)
 
     def close(self) -> None:
         """Close the database. Closing twice is harmless."""
@@ -123,6 +126,34 @@ class SearchIndex:
             notes = (*notes, f"the index was made again: {self._database.rebuilt}")
         with self._database.snapshot():
             return ranked(self._database, query, near, limit=limit, offset=offset, notes=notes)
+
+    def text(self, path: str) -> str:
+        """Return the text of a document as it is now; of HTML, PDF and docx what was converted.
+
+        Raises:
+            SearchError: The path may not be shown, there is no such document, or it cannot be read.
+        """
+        return read_text(self._files, self._refresher.relative(path), self._limits)
+
+    def difference(self, path: str, other: str | None = None) -> Difference:
+        """Return what changed in a document since the version before, or what differs in another.
+
+        The version before is what the index had before it last saw a change. It is lost when the
+        index is made again.
+
+        Args:
+            path: A document, which is indexed now; also one that was removed.
+            other: Another document, to compare the texts of both as they are now.
+
+        Raises:
+            SearchError: As for `text`.
+        """
+        path = self._refresher.relative(path)
+        if other is not None:
+            other = self._refresher.relative(other)
+            return Difference(path, other, None, compared(self.text(path), self.text(other), path, other))
+        self.refresh(paths=[path])
+        return self._healed(lambda: difference(self._database, path))
 
     def health(self) -> IndexHealth:
         """Return the state of the index."""

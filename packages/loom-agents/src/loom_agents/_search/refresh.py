@@ -22,6 +22,7 @@ from loom_agents._search.read.chunk import Chunk, Sizes
 from loom_agents._search.read.document import max_bytes, missing_for, read_document, reader_of
 from loom_agents._search.read.outcome import Limits, Skipped
 from loom_agents._search.results import IndexReport, SkippedFile
+from loom_agents._search.versions import keep_version
 from loom_agents._search.words import split_names
 
 Progress = Callable[[int, int, str], None]
@@ -103,7 +104,7 @@ class Refresher:
         """Update the index, or the part of it below these paths."""
         rebuilt = self._adopt_settings()
         counts = _Counts()
-        below = None if paths is None else [self._relative(path) for path in paths]
+        below = None if paths is None else [self.relative(path) for path in paths]
         known = self._known(below)
         gone = dict(known)
         todo: list[ListedFile] = []
@@ -150,7 +151,7 @@ class Refresher:
             return self._files.walk()
         return iter({file.path: file for path in below for file in self._files.walk(path)}.values())
 
-    def _relative(self, path: str) -> str:
+    def relative(self, path: str) -> str:
         """Return a path relative to the root, in the form of a listing."""
         asked = PurePosixPath(path)
         if asked.is_absolute() and asked.is_relative_to(self._origin):
@@ -187,6 +188,7 @@ class Refresher:
             del rows[:_BATCH_FILES]
             with self._database.transaction() as db:
                 for row in batch:
+                    keep_version(db, row.path, row.id, ())
                     _drop_chunks(db, row.id)
                     db.execute("DELETE FROM loom_search_file WHERE id = ?", (row.id,))
             counts.removed += [row.path for row in batch if row.skipped is None]
@@ -260,6 +262,8 @@ class Refresher:
                     unchanged += skipped is None
                     continue
                 why = content.why if isinstance(content, Skipped) else None
+                if isinstance(content, list):
+                    keep_version(db, file.path, number, content)
                 _drop_chunks(db, number)
                 values = (file.path, file.size_bytes, file.modified_ns, reading.digest, why, reading.read_again)
                 number = db.execute(_PUT_FILE, values).get

@@ -109,3 +109,21 @@ class IndexHealth:
     embeddings: str | None
     dimensions: int
     vectors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What differs between two texts.
+
+    Args:
+        before: The path of the first document.
+        after: The path of the second one; the same when two versions are compared.
+        replaced_at: When the index saw the change between the versions (UTC, ISO 8601); None when
+            no earlier version is known, or two documents were compared.
+        diff: A unified diff; an empty text when nothing differs.
+    """
+
+    before: str
+    after: str
+    replaced_at: str | None
+    diff: str

@@ -60,7 +60,7 @@ def read_document(reader: str, data: bytes, sizes: Sizes, limits: Limits) -> lis
         return pdf.chunks(data, sizes, limits)
     if reader == "docx":
         return docx.chunks(data, sizes, limits)
-    text = _decoded(data)
+    text = decoded(data)
     if text is None:
         return Skipped("it is binary, not text")
     if reader == "html":
@@ -75,7 +75,13 @@ def read_document(reader: str, data: bytes, sizes: Sizes, limits: Limits) -> lis
     return list(split(lines, 1, len(lines) + 1, "", sizes))
 
 
-def _decoded(data: bytes) -> str | None:
+def is_plain(reader: str) -> bool:
+    """Report whether the lines of a reader's files are those of the text."""
+    return reader in ("headings", "text", "code")
+
+
+def decoded(data: bytes) -> str | None:
+    """Return the text of a plain file; None for a binary one."""
     for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
         if data.startswith(mark):
             return data.decode(encoding, "replace").replace("\r\n", "\n")
