@@ -113,39 +113,47 @@ class Pty:
 
     def leave(self) -> None:
         assert self.process.wait(timeout=30) == 0
+
+    def __enter__(self) -> "Pty":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.process.poll() is None:  # the test failed
+            self.process.kill()
+            self.process.wait()
         os.close(self._ours)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize("term", ["dumb", "xterm"])
 def test_at_a_terminal_the_answer_streams_and_ctrl_d_leaves(project: Path, script: Run, term: str) -> None:
-    terminal = Pty(term, script("Hello there.", "Bye."), NO_COLOR="1")
-    for message, answer in [(b"hi\n", b"Hello there.\r\n"), (b"bye\n", b"Bye.\r\n")]:
+    with Pty(term, script("Hello there.", "Bye."), NO_COLOR="1") as terminal:
+        for message, answer in [(b"hi\n", b"Hello there.\r\n"), (b"bye\n", b"Bye.\r\n")]:
+            terminal.until(terminal.prompt)
+            terminal.type(message)
+            terminal.until(answer)
+            terminal.until(b"out tokens, $0")
         terminal.until(terminal.prompt)
-        terminal.type(message)
-        terminal.until(answer)
-        terminal.until(b"out tokens, $0")
-    terminal.until(terminal.prompt)
-    terminal.type(b"\x04")
-    terminal.leave()
+        terminal.type(b"\x04")
+        terminal.leave()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_message_may_have_several_lines_and_input_is_kept_in_the_history(
     project: Path, script: Run, loom_run: Run
 ) -> None:
-    terminal = Pty("xterm", script("one", "two"), XDG_STATE_HOME=str(project / "state"))
-    terminal.until(terminal.prompt)
-    terminal.type(b"\x1b[200~a\nb\x1b[201~\r")  # pasted text arrives in one piece
-    terminal.until(b"one\r\n")
-    terminal.until(terminal.prompt)
-    terminal.type(b"\x10\r")  # Ctrl-P: the previous input
-    terminal.until(b"two\r\n")
-    terminal.until(terminal.prompt)
-    terminal.type(b"/ex\t")
-    terminal.until(b"/exit")
-    terminal.type(b"\r")
-    terminal.leave()
+    with Pty("xterm", script("one", "two"), XDG_STATE_HOME=str(project / "state")) as terminal:
+        terminal.until(terminal.prompt)
+        terminal.type(b"\x1b[200~a\nb\x1b[201~\r")  # pasted text arrives in one piece
+        terminal.until(b"one\r\n")
+        terminal.until(terminal.prompt)
+        terminal.type(b"\x10\r")  # Ctrl-P: the previous input
+        terminal.until(b"two\r\n")
+        terminal.until(terminal.prompt)
+        terminal.type(b"/ex\t")
+        terminal.until(b"it")  # "/exit", or "/ex" and then the rest
+        terminal.type(b"\r")
+        terminal.leave()
     texts = [m["text"] for m in loom_run("show", "demo", "--output", "json").json["messages"]]
     assert texts == ["a\nb", "one", "a\nb", "two"]
     history = project / "state" / "loom" / "history"
@@ -160,22 +168,22 @@ def test_ctrl_c_stops_the_answer_and_not_the_session(project: Path, script: Run,
     slow = (
         "import time, pathlib; pathlib.Path('begun').touch(); time.sleep(0 if pathlib.Path('quick').exists() else 60)"
     )
-    terminal = Pty(term, script(call, "They ran."), "--test-command", f'{sys.executable} -c "{slow}"')
-    terminal.until(terminal.prompt)
-    terminal.type(b"test it\n")
-    end = time.monotonic() + 30
-    while not (project / "begun").exists():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    os.kill(terminal.process.pid, signal.SIGINT)
-    terminal.until(b"Resume: /resume")
-    terminal.until(terminal.prompt)
-    (project / "quick").touch()
-    terminal.type(b"/resume\n")
-    terminal.until(b"They ran.\r\n")
-    terminal.until(terminal.prompt)
-    terminal.type(b"/exit\n")
-    terminal.leave()
+    with Pty(term, script(call, "They ran."), "--test-command", f'{sys.executable} -c "{slow}"') as terminal:
+        terminal.until(terminal.prompt)
+        terminal.type(b"test it\n")
+        end = time.monotonic() + 30
+        while not (project / "begun").exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        os.kill(terminal.process.pid, signal.SIGINT)
+        terminal.until(b"Resume: /resume")
+        terminal.until(terminal.prompt)
+        (project / "quick").touch()
+        terminal.type(b"/resume\n")
+        terminal.until(b"They ran.\r\n")
+        terminal.until(terminal.prompt)
+        terminal.type(b"/exit\n")
+        terminal.leave()
     assert loom_run("show", "demo", "--output", "json").json["answer"] == "They ran."
 
 
