@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from loom_run._chat.conversation import Conversation, RunOptions
@@ -114,7 +114,7 @@ class Pty:
     def leave(self) -> None:
         assert self.process.wait(timeout=30) == 0
 
-    def __enter__(self) -> "Pty":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -51,7 +51,9 @@ def difference(database: IndexDatabase, path: str) -> Difference:
     earlier = database.rows(_EARLIER, (path,))
     if not earlier:
         if row is None:
-            raise SearchError(f"cannot compare {path!r}: it is not in the index, because it is ignored, skipped or no document.")
+            raise SearchError(
+                f"cannot compare {path!r}: it is not in the index, because it is ignored, skipped or no document."
+            )
         return Difference(path, path, None, "")
     before, replaced_at = earlier[0]
     return Difference(path, path, replaced_at, compared(before, now[:MAX_CHARACTERS], f"{path} (before)", path))
