@@ -135,6 +135,15 @@ def paragraph(text: str, style: str = "") -> str:
     return f"<w:p>{properties}<w:r><w:t>{text}</w:t></w:r><w:r><w:tab/><w:t>end</w:t></w:r></w:p>"
 
 
+def test_the_title_of_an_html_page_is_its_heading_when_it_has_no_other() -> None:
+    page = (
+        "<html><head><title>Price\n list</title><script>var whale</script>{}<body><p>Ninety.</p><h1>Next</h1>x</html>"
+    )
+    for end in ("</head>", ""):  # which HTML permits to leave out
+        found = [(chunk.heading, chunk.text) for chunk in read("html", page.format(end).encode())]
+        assert found == [("Price list", "Ninety."), ("Next", "Next\nx")]
+
+
 def test_docx_has_headings_and_paragraphs() -> None:
     parts = [paragraph("Intro"), paragraph("One", "Heading1"), paragraph("a &lt; b"), paragraph("Two", "Heading2")]
     found = read("docx", docx(f"<w:document {W}><w:body>{''.join(parts)}</w:body></w:document>"))

@@ -264,7 +264,7 @@ class IndexDatabase:
         self.rebuilt = f"{why}; the old file is {aside.name}"
 
     def _refused(self, why: str) -> SearchError:
-        return SearchError(f"cannot use {self._name} as an index: {why}. Choose another path, or remove the file.")
+        return SearchError(f"cannot use {self._name} as an index: {why}. Choose another path, or move the file away.")
 
 
 def is_damage(exc: BaseException) -> bool:

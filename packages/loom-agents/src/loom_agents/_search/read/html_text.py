@@ -18,6 +18,7 @@ _BLOCK: Final = re.compile(
     "|fieldset|details|summary|address"
 )
 _HEADING: Final = re.compile(r"h([1-6])")
+_MAX_TITLE: Final = 500
 _SIGNS: Final = re.compile("[¶§#🔗]+$")
 
 
@@ -62,6 +63,12 @@ class _Reader(HTMLParser):
         self._lines = [""]
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - of the base
+        if self._hidden == ["head"]:
+            if tag == "body":  # `</head>` may be left out
+                self._hidden = []
+            elif tag in ("title", "script", "style", "noscript", "template"):
+                self._hidden.append(tag)
+            return
         if self._hidden:
             if tag == self._hidden[-1]:
                 self._hidden.append(tag)
@@ -93,6 +100,8 @@ class _Reader(HTMLParser):
             self._is_pre -= 1
 
     def handle_data(self, data: str) -> None:
+        if self._hidden == ["head", "title"] and not self.sections and len(self._heading) + len(data) <= _MAX_TITLE:
+            self._heading += " ".join(data.split())  # of what comes before the first heading
         if self._hidden or self.is_full:
             return
         self._room -= len(data)
