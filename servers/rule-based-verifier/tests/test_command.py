@@ -159,3 +159,12 @@ def test_arguments_come_before_the_environment(tmp_path: Path) -> None:
     settings = load_settings(lint_cmd="ruff check", environment=environment)
     assert (settings.root, settings.test_command) == (tmp_path.resolve(), ("make", "the tests"))
     assert (settings.lint_command, settings.timeout_s, settings.max_read_bytes) == (("ruff", "check"), 7.5, 5000)
+
+
+@pytest.mark.parametrize(
+    "words", [["--root", "none"], ["--timeout-s", "0"], ["--test-cmd", "'"], ["--root", "none", "--trust"]]
+)
+def test_bad_input_ends_the_command_with_one_line(tmp_path: Path, words: list[str]) -> None:
+    done = subprocess.run([COMMAND, *words], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2 and done.stderr.startswith("cannot ")
+    assert len(done.stderr.splitlines()) == 1 and "internal error" not in done.stderr

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from loom_agents._serve.tokens import Tokens
 
-__all__ = ["Person", "caller_of", "new_server", "require_scope", "serve_mcp", "serve_mcp_options"]
+__all__ = ["Person", "caller_of", "command_errors", "new_server", "require_scope", "serve_mcp", "serve_mcp_options"]
 
 Transport: TypeAlias = Literal["stdio", "http"]
 
@@ -197,8 +197,19 @@ def serve_mcp(
         limits=Limits(),
         on_ready=ready,
     )
-    try:
+    with command_errors():
         run_async(serving)
+
+
+@contextmanager
+def command_errors() -> Iterator[None]:
+    """Turn errors of `loom_agents`, and of packages that derive from them, into one line.
+
+    Raises:
+        CommandError: The block raised an `AgentError`.
+    """
+    try:
+        yield
     except AgentError as exc:
         raise CommandError(str(exc)) from exc
 

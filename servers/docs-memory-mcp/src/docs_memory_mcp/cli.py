@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from loom_agents.mcp_server import serve_mcp, serve_mcp_options
+from loom_agents.mcp_server import command_errors, serve_mcp, serve_mcp_options
 from loom_runner.cli_base import run_command
 
 from docs_memory_mcp import settings as names
@@ -52,16 +52,17 @@ def command(
     Nothing else needs to be installed or running. The documents leave this machine only for an
     embeddings server that you name.
     """
-    settings = names.load_settings(
-        root=root,
-        db=db,
-        memory_db=memory_db,
-        embed_model=embed_model,
-        embed_url=embed_url,
-        chunk_size=chunk_size,
-        chunk_overlap=chunk_overlap,
-        top_k=top_k,
-    )
+    with command_errors():
+        settings = names.load_settings(
+            root=root,
+            db=db,
+            memory_db=memory_db,
+            embed_model=embed_model,
+            embed_url=embed_url,
+            chunk_size=chunk_size,
+            chunk_overlap=chunk_overlap,
+            top_k=top_k,
+        )
     from docs_memory_mcp.server import build_server
 
     serve_mcp(build_server(settings), **serving)

@@ -232,6 +232,8 @@ class Library:
         else:
             if report.rebuilt:
                 notes.append(f"the index was made again: {report.rebuilt}")
+            if report.vectors.startswith("incomplete"):
+                notes.append(f"vectors are {report.vectors}")
         found = index.search(query, count)
         if not found.matches and not index.health().files:
             notes.append(f"no documents are indexed: {self._settings.root} has none that can be read")

@@ -151,7 +151,7 @@ class Memories:
         return Facts([_fact(each) for each in found if kind is None or each.kind == kind][:limit])
 
     def forget(self, number: int) -> MemoryFact:
-        """Remove a fact for good, also from the file's history, and return what it was."""
+        """Remove a fact, which may be a superseded one, and return what it was."""
         with self._lock:
             memory = self._memory()
             found = [each for each in memory.facts(_now(), with_old=True) if each.number == number]

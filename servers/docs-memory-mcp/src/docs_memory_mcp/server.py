@@ -189,7 +189,7 @@ def _add_memory(server: "MCPServer[Any]", memories: Memories) -> None:
 
     @server.tool(annotations=removes)
     async def memory_forget(number: int, context: Context[Any, Any]) -> Annotated[CallToolResult, facts.MemoryFact]:
-        """Remove a fact for good, and return what it was.
+        """Remove a fact, and return what it was.
 
         Args:
             number: The number that memory_search gives.

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from loom_agents.mcp_server import serve_mcp, serve_mcp_options
+from loom_agents.mcp_server import command_errors, serve_mcp, serve_mcp_options
 from loom_runner.cli_base import write_line
 
 from rule_based_verifier.settings import LINT_CMD, MAX_READ, ROOT, TEST_CMD, TIMEOUT, load_settings
@@ -40,22 +40,24 @@ def cli(
 
     Code of the repository runs only after `--trust`, which is bound to its present configuration.
     """
-    settings = load_settings(
-        root=root,
-        test_cmd=test_cmd,
-        lint_cmd=lint_cmd,
-        timeout_s=timeout_s,
-        max_read_bytes=max_read_bytes,
-        network=network,
-    )
+    with command_errors():
+        settings = load_settings(
+            root=root,
+            test_cmd=test_cmd,
+            lint_cmd=lint_cmd,
+            timeout_s=timeout_s,
+            max_read_bytes=max_read_bytes,
+            network=network,
+        )
     if trust:
         from loom_agents.workspace import Workspace
 
         from rule_based_verifier.gates.trusting import RootTrust
 
-        root_trust = RootTrust(settings, Workspace.at(settings.root))
-        steering = root_trust.steering()
-        root_trust.trust(steering)
+        with command_errors():
+            root_trust = RootTrust(settings, Workspace.at(settings.root))
+            steering = root_trust.steering()
+            root_trust.trust(steering)
         write_line(f"{settings.root} is trusted. This may run: {steering.shown()}")
         return
     from rule_based_verifier.server import build_server
