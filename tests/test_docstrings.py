@@ -85,7 +85,7 @@ BEFORE["rule_based_verifier.server"] = """
 from mcp.client import Client
 from rule_based_verifier import build_server, load_settings
 """
-BEFORE["loom_agents.search"] = """
+BEFORE["docs_memory_mcp"] = BEFORE["loom_agents.search"] = """
 from pathlib import Path
 Path("docs").mkdir()
 """

@@ -22,7 +22,10 @@ def loaded_by(*arguments: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "command",
-    ["loom-tailcalls", "flow-xray", "loom-runner", "loom-run", "loom-ops", "rule-based-verifier", "ops-runtime-mcp"],
+    [
+        *("loom-tailcalls", "flow-xray", "loom-runner", "loom-run", "loom-ops"),
+        *("docs-memory-mcp", "rule-based-verifier", "ops-runtime-mcp"),
+    ],
 )
 def test_help_loads_nothing_heavy(command: str) -> None:
     program = Path(sys.executable).parent / command

@@ -1,9 +1,9 @@
 import re
 from pathlib import Path
 
+import docs_memory_mcp
 import pytest
-from docs_memory_mcp import load_settings
-from docs_memory_mcp._errors import SettingsError
+from docs_memory_mcp import SettingsError, load_settings
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,11 @@ def test_without_a_home_the_settings_ask_for_a_file(tmp_path: Path, monkeypatch:
     with pytest.raises(SettingsError, match="--db"):
         load_settings(root=tmp_path, environment={})
     assert load_settings(root=tmp_path, db=tmp_path / "x", environment={}).db == tmp_path / "x"
+
+
+def test_every_public_name_can_be_used() -> None:
+    assert set(docs_memory_mcp.__all__) <= set(dir(docs_memory_mcp))
+    for name in docs_memory_mcp.__all__:
+        assert getattr(docs_memory_mcp, name).__module__.startswith("docs_memory_mcp.")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        docs_memory_mcp.nothing  # noqa: B018 - the access is the test
