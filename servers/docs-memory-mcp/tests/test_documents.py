@@ -1,7 +1,10 @@
 """The tools for documents, called by a client."""
 
+import asyncio
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -167,7 +170,7 @@ def test_an_index_that_cannot_be_written_is_one_line(make: Callable[..., Any]) -
     assert "cannot make the folder" in make(memory_db="/proc/nothing/m.sqlite").error("memory_search", query="x")
 
 
-def test_progress_is_reported_and_a_cancelled_call_leaves_a_whole_index(docs: Any) -> None:
+def test_progress_is_reported_while_it_indexes(docs: Any) -> None:
     for number in range(1_500):
         (docs.root / f"f{number}.md").write_text(f"# Page {number}\n\nword{number} and others\n" * 20)
     reports = []
@@ -181,6 +184,55 @@ def test_progress_is_reported_and_a_cancelled_call_leaves_a_whole_index(docs: An
     assert docs.talk(work).structured_content["added"] == 1_505
     assert reports and all(0 <= done <= (total or 0) and message for done, total, message in reports)
     assert [each[0] for each in reports] == sorted(each[0] for each in reports)
+
+
+def test_a_cancelled_call_ends_and_leaves_a_whole_index(docs: Any) -> None:
+    for number in range(1_500):
+        (docs.root / f"f{number}.md").write_text(f"# Page {number}\n\nword{number} and others\n" * 20)
+    begun = asyncio.Event()
+
+    async def note(*_: object) -> None:
+        begun.set()
+
+    async def work(client: Client) -> Any:
+        call = asyncio.create_task(client.call_tool("docs_reindex", {}, progress_callback=note))
+        await asyncio.wait_for(begun.wait(), 30)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        health = (await client.call_tool("docs_health", {})).structured_content
+        assert health is not None and health["documents"] < 1_505
+        return (await client.call_tool("docs_reindex", {})).structured_content
+
+    report = docs.talk(work)
+    assert report["rebuilt"] is None and report["added"] > 0 and report["added"] + report["unchanged"] == 1_505
+
+
+def test_a_damaged_index_is_made_again_and_a_note_says_so(make: Callable[..., Any]) -> None:
+    docs = make()
+    docs.settings.db.parent.mkdir(parents=True)
+    script = (
+        "import sys\nfrom docs_memory_mcp import Library, load_settings\n"
+        "with_index = Library(load_settings(root=sys.argv[1], db=sys.argv[2], environment={}))\n"
+        "with_index.reindex(); with_index.close(); with_index.close()\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(docs.root), str(docs.settings.db)], check=True)
+    size = docs.settings.db.stat().st_size
+    with docs.settings.db.open("r+b") as file:
+        file.seek(size // 4)
+        file.write(b"\xff" * (size // 2))
+    found = docs.get("docs_search", query="deploy window")
+    assert [each["path"] for each in found["matches"]] == ["notes.txt"]
+    assert any("damaged" in note for note in found["notes"])
+    assert list(docs.settings.db.parent.glob("index.sqlite.damaged-*"))
+
+
+def test_a_folder_without_documents_says_so(docs: Any) -> None:
+    for each in docs.root.iterdir():
+        if each.is_file():
+            each.unlink()
+    (docs.root / "app" / "run.py").unlink()
+    assert "no documents are indexed" in docs.get("docs_search", query="x")["notes"][0]
 
 
 @pytest.mark.parametrize(
