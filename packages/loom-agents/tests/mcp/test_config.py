@@ -55,8 +55,18 @@ def test_settings_that_only_this_agent_knows_are_in_the_member_loom(read: Any) -
 
 @pytest.mark.parametrize("name", ["docs-memory", "docs-memory-mcp", "rule-based-verifier", "files"])
 def test_a_server_replaces_local_tools_only_when_the_file_says_so(read: Any, name: str) -> None:
-    assert read({name: {"command": "x"}}).servers[0].replaces == ()
-    assert read({name: {"command": "x", "loom": {"replaces": ["read_file"]}}}).servers[0].replaces == ("read_file",)
+    assert read({name: {"command": "x"}}).servers[0].replaces == {}
+    assert read({name: {"command": "x", "loom": {"replaces": ["read_file"]}}}).servers[0].replaces == {
+        "read_file": "read_file"
+    }
+    other = {name: {"command": "x", "loom": {"replaces": {"read_file": "docs_read"}}}}
+    assert read(other).servers[0].replaces == {"read_file": "docs_read"}
+
+
+@pytest.mark.parametrize("replaces", [{"a": 1}, {"a": "x", "b": "x"}, "a", [1], 3])
+def test_replaces_that_say_nothing_clear_are_a_problem(read: Any, replaces: Any) -> None:
+    config = read({"s": {"command": "x", "loom": {"replaces": replaces}}})
+    assert config.servers == () and "loom.replaces" in config.problems["s"]
 
 
 def test_a_disabled_server_is_left_out(read: Any) -> None:

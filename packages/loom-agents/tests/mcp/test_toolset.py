@@ -197,7 +197,17 @@ def test_a_server_with_the_role_replaces_the_local_tool_and_others_are_added_to_
         assert tools.get("read_file").description == "local"
         assert "real__search_docs" not in tools
 
-    use(work, real(replaces=("search_docs", "read_file")), local=local_tools("search_docs", "read_file"))
+    use(
+        work,
+        real(replaces={"search_docs": "search_docs", "read_file": "read_file"}),
+        local=local_tools("search_docs", "read_file"),
+    )
+
+    async def renamed(tools: ToolRegistry, servers: McpServers) -> None:
+        assert await call(tools, "look_up", query="x") == {"result": "found x"}
+        assert "real__search_docs" not in tools and len([each for each in tools if each.name == "look_up"]) == 1
+
+    use(renamed, real(replaces={"look_up": "search_docs"}), local=local_tools("look_up"))
 
     async def added(tools: ToolRegistry, servers: McpServers) -> None:
         assert tools.get("search_docs").description == "local"
@@ -212,7 +222,7 @@ def test_without_the_server_the_local_tool_works(use: Any) -> None:
 
     use(
         work,
-        McpServerConfig("docs-memory", ("no-such-program",), replaces=("search_docs",)),
+        McpServerConfig("docs-memory", ("no-such-program",), replaces={"search_docs": "search_docs"}),
         local=local_tools("search_docs"),
     )
 

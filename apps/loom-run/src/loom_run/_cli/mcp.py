@@ -43,20 +43,20 @@ def list_servers(*, mcp_config: str | None, workspace: Path | None, output: Outp
             "transport": server.transport,
             "where": server.shown,
             "effect": server.effect,
-            "replaces": list(server.replaces),
+            "replaces": dict(server.replaces),
             "problem": None,
         }
         for server in config.servers
     ]
     rows += [
-        {"server": name, "transport": None, "where": "", "effect": None, "replaces": [], "problem": problem}
+        {"server": name, "transport": None, "where": "", "effect": None, "replaces": {}, "problem": problem}
         for name, problem in config.problems.items()
     ]
     columns = {
         "server": lambda row: row["server"],
         "transport": lambda row: row["transport"] or "-",
         "calls": lambda row: row["effect"] or "write",
-        "replaces": lambda row: ", ".join(row["replaces"]) or "-",
+        "replaces": lambda row: ", ".join(dict.fromkeys(row["replaces"])) or "-",
         "where": lambda row: visible_line(row["where"] or "cannot be used"),
     }
     write_rows(rows, columns, choose_output(output), empty="the file lists no servers")

@@ -5,8 +5,8 @@ for each server. A stdio server has `command`, `args`, `env` and `cwd`; an HTTP 
 `headers`. `${NAME}` and `${NAME:-default}` are replaced in all of them. Settings that only this
 agent knows are in the member `loom`:
 
-    {"mcpServers": {"docs": {"command": "docs-memory-mcp", "args": ["serve", "."], "env": {"TOKEN": "${DOCS_TOKEN}"},
-                             "loom": {"effect": "read", "tools": {"deny": ["forget"]}, "replaces": ["search_docs"]}}}}
+    {"mcpServers": {"docs": {"command": "docs-memory-mcp", "args": ["--root", "."], "env": {"EMBED_API_KEY": "${KEY}"},
+                             "loom": {"effect": "read", "tools": {"deny": ["memory_forget"]}, "replaces": {"search_docs": "docs_search"}}}}}
 
 A file that is not JSON is an error. An invalid server is not: it is reported as a problem under its
 name, and the other servers are used.
@@ -56,7 +56,7 @@ class McpServerConfig:
         approve: Whether each call needs an approval; None leaves that to the mode of the run.
         allow: The only tools that are used, by the server's names for them; None is all.
         deny: Tools that are not used.
-        replaces: Local tools that the server's tools of the same name replace.
+        replaces: Local tools that tools of the server replace, each with the server's name of its tool.
         shown: The command or the URL as written in the file, with the names of variables and not
             their values.
     """
@@ -73,7 +73,7 @@ class McpServerConfig:
     approve: bool | None = None
     allow: frozenset[str] | None = None
     deny: frozenset[str] = frozenset()
-    replaces: tuple[str, ...] = ()
+    replaces: Mapping[str, str] = field(default_factory=dict)
     shown: str = field(default="", compare=False)
 
     @property
@@ -204,7 +204,7 @@ def _common_settings(value: dict[str, Any], loom: dict[str, Any]) -> dict[str, A
         "approve": approve,
         "allow": None if allow is None else frozenset(_names(allow, "loom.tools.allow")),
         "deny": frozenset(_names(tools.get("deny", []), "loom.tools.deny")),
-        "replaces": _names(loom.get("replaces", ()), "loom.replaces"),
+        "replaces": _replaced(loom.get("replaces", ())),
     }
 
 
@@ -251,6 +251,15 @@ def _names(value: Sequence[Any], where: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise _InvalidServerError(f"{where} is not a list of names")
     return tuple(value)
+
+
+def _replaced(value: Any) -> dict[str, str]:
+    """Return the server's tools by the names of the local tools that they replace."""
+    if isinstance(value, dict):
+        if not all(isinstance(name, str) for name in value.values()) or len(set(value.values())) < len(value):
+            raise _InvalidServerError("loom.replaces does not give each local tool another tool of the server")
+        return dict(value)
+    return {name: name for name in _names(value, "loom.replaces")}
 
 
 def _seconds(value: Any, where: str) -> float:

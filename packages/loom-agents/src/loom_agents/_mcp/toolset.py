@@ -201,9 +201,9 @@ class McpServers:
         """Return the name of each tool for the model."""
         replaced: dict[ServerTool, str] = {}
         for offer in self._offers:
-            name = offer.offer.name
-            if name in offer.server.config.replaces and name in local and name not in replaced.values():
-                replaced[offer.key] = name
+            for name, remote in offer.server.config.replaces.items():
+                if remote == offer.offer.name and name in local and name not in replaced.values():
+                    replaced[offer.key] = name
         others = [offer.key for offer in self._offers if offer.key not in replaced]
         return model_names(others, taken=[tool.name for tool in local]) | replaced
 
