@@ -6,7 +6,8 @@ for each server. A stdio server has `command`, `args`, `env` and `cwd`; an HTTP 
 agent knows are in the member `loom`:
 
     {"mcpServers": {"docs": {"command": "docs-memory-mcp", "args": ["--root", "."], "env": {"EMBED_API_KEY": "${KEY}"},
-                             "loom": {"effect": "read", "tools": {"deny": ["memory_forget"]}, "replaces": {"search_docs": "docs_search"}}}}}
+                             "loom": {"effect": "idempotent", "tools": {"deny": ["memory_forget"]},
+                                      "replaces": {"search_docs": "docs_search"}}}}}
 
 A file that is not JSON is an error. An invalid server is not: it is reported as a problem under its
 name, and the other servers are used.
@@ -56,7 +57,8 @@ class McpServerConfig:
         approve: Whether each call needs an approval; None leaves that to the mode of the run.
         allow: The only tools that are used, by the server's names for them; None is all.
         deny: Tools that are not used.
-        replaces: Local tools that tools of the server replace, each with the server's name of its tool.
+        replaces: Local tools that tools of the server replace, each with the server's name of its
+            tool.
         shown: The command or the URL as written in the file, with the names of variables and not
             their values.
     """
