@@ -107,6 +107,10 @@ fuzz: setup ## compare N=10000 generated programs with plain recursion (SEED=1 r
 crash: setup ## kill the runner N=1000 times and count what was lost or repeated (SEED=1 repeats a sweep)
 	$(PY) -m loom_runner.testing --number $(or $(N),1000) $(if $(SEED),--seed $(SEED))
 
+.PHONY: mcp-clients
+mcp-clients: setup ## drive the MCP servers with the official TypeScript client, over stdio and HTTP (needs npm)
+	$(PY) -m tests.mcp_clients
+
 .PHONY: redteam
 redteam: setup ## try to get past every defence, and past a planted hole in each (AREA="git people", ONLY=text)
 	$(PY) -m tests.redteam $(AREA) $(if $(ONLY),--only "$(ONLY)")
