@@ -1,1 +1,3 @@
-"""The MCP servers, driven by the official TypeScript client over stdio and HTTP: `make mcp-clients`."""
+"""The MCP servers, driven by the official TypeScript client over stdio and HTTP:
+`make mcp-clients`.
+"""

@@ -16,10 +16,12 @@ pytestmark = pytest.mark.interpreter
 @pytest.fixture
 def untraced():
     """Remove a coverage tool, with which nothing would be recorded."""
-    before = sys.gettrace()
+    before = sys.gettrace(), threading.gettrace()
     sys.settrace(None)
+    threading.settrace(None)
     yield
-    sys.settrace(before)
+    sys.settrace(before[0])
+    threading.settrace(before[1])
 
 
 @trace
@@ -98,9 +100,18 @@ def test_lines_are_recorded_only_on_request_and_the_tracer_is_removed_afterwards
         choose(1)
         raise KeyError("x")
     assert session.result().meta["lines"]
-    assert sys.gettrace() is None
+    assert sys.gettrace() is None and threading.gettrace() is None
     if sys.version_info >= (3, 12):
         assert [sys.monitoring.get_tool(tool) for tool in (3, 4)] == [None, None]
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="sys.monitoring has a place for each tool")
+def test_another_tracer_of_threads_only_is_not_replaced(untraced):
+    other = lambda frame, event, argument: None  # noqa: E731
+    threading.settrace(other)
+    with pytest.warns(RuntimeWarning, match="lines are not recorded"), trace.capture(lines=True):
+        choose(1)
+    assert threading.gettrace() is other
 
 
 def test_another_tracer_is_not_replaced(untraced):

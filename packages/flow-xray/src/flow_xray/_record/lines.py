@@ -111,7 +111,7 @@ else:
     _watched: set[CodeType] = set()
 
     def _install() -> bool:
-        if sys.gettrace() is not None:
+        if sys.gettrace() is not None or threading.gettrace() is not None:
             _warn_occupied()
             return False
         sys.settrace(_on_call)
