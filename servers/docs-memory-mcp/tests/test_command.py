@@ -150,3 +150,12 @@ def test_without_the_embeddings_server_the_answer_is_by_words_and_says_so(make: 
     assert any("words only" in note for note in found["notes"])
     assert any("vectors are incomplete" in note and "127.0.0.1:9" in note for note in found["notes"])
     assert any("have no vector" in each for each in docs.get("docs_health")["problems"])
+
+
+def test_without_the_extra_the_answer_is_by_words_and_says_so(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    found = make(embed_model="wordllama").get("docs_search", query="deploy window")
+    assert found["matches"][0]["path"] == "notes.txt"
+    assert any("pip install 'loom-agents[vectors]'" in note for note in found["notes"])

@@ -81,7 +81,10 @@ class StoredVectors:
         return [self._numbers[index] for index in best.tolist()], notes
 
     def _embed(self, texts: list[str]) -> "NDArray[np.float32]":
-        import numpy as np
+        try:
+            import numpy as np
+        except ImportError as exc:
+            raise EmbeddingsError("cannot use vectors: pip install 'loom-agents[vectors]'.") from exc
 
         values = np.asarray(self._embeddings.embed(texts), dtype=np.float32)
         if values.ndim != 2 or values.shape[0] != len(texts) or not values.shape[1]:
