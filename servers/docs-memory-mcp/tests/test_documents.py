@@ -44,6 +44,19 @@ def test_files_that_may_hold_secrets_are_not_documents(docs: Any, secret: str) -
     assert secret not in docs.text("docs_search", query="token today")
 
 
+def test_a_private_key_is_masked_also_by_reading_its_middle(docs: Any) -> None:
+    body = [f"MIIEowIBAAKCAQEA{number}" + "x1Y2" * 12 for number in range(6)]
+    key = "\n".join(["-----BEGIN RSA PRIVATE KEY-----", *body, "-----END RSA PRIVATE KEY-----"])
+    (docs.root / "host.md").write_text(f"# Host\n\nzebra key:\n{key}\nthe end\n")
+    page = docs.get("docs_read", path="host.md")
+    assert page["total_lines"] == 12 and page["text"].split("\n")[11] == "the end" and not page["is_exact"]
+    assert docs.get("docs_read", path="host.md", first_line=12)["text"] == "the end"
+    for line in range(4, 11):
+        assert "MIIE" not in docs.get("docs_read", path="host.md", first_line=line, max_lines=2)["text"]
+    for query in ("zebra key", "the end", body[3]):
+        assert "MIIE" not in docs.text("docs_search", query=query)
+
+
 def test_reading_goes_on_where_it_stopped(docs: Any) -> None:
     first = docs.get("docs_read", path="guide.md", max_lines=3)
     assert first["text"].splitlines()[-1] == "## Resume a run" and first["next_line"] == 4 and first["total_lines"] == 9

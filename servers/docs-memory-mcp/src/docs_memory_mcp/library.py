@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from typing import Final
 
 from loom_agents.redaction import shown_line, shown_text
@@ -257,7 +258,8 @@ class Library:
         """
         if first_line < 1 or not 1 <= max_lines <= MAX_LINES:
             raise CallError(f"cannot read: first_line is at least 1, max_lines 1 to {MAX_LINES}.")
-        lines = self._index().text(path).removesuffix("\n").split("\n")
+        whole = self._index().text(path).removesuffix("\n")
+        exact, lines = whole.split("\n"), _masked_lines(whole)
         if first_line > len(lines):
             raise CallError(f"cannot read {path!r} from line {first_line}: it has {len(lines)} lines.")
         taken: list[str] = []
@@ -268,9 +270,9 @@ class Library:
                 break
             taken.append(line)
         after = first_line + len(taken)
-        text = "\n".join(taken)
-        shown = shown_text(text[:MAX_CHARACTERS])
-        return Page(path, shown, shown == text, first_line, len(lines), after if after <= len(lines) else None)
+        shown = "\n".join(taken)[:MAX_CHARACTERS]
+        is_exact = shown == "\n".join(exact[first_line - 1 : after - 1])
+        return Page(path, shown, is_exact, first_line, len(lines), after if after <= len(lines) else None)
 
     def difference(self, path: str, other: str | None = None) -> TextDifference:
         """Compare a document with its earlier version, or with another document.
@@ -279,8 +281,9 @@ class Library:
             SearchError: A path may not be shown, or the document cannot be read.
         """
         found = self._index().difference(path, other)
-        diff = shown_text(found.diff[:MAX_CHARACTERS])
-        return TextDifference(found.before, found.after, found.replaced_at, diff, len(found.diff) > MAX_CHARACTERS)
+        diff = shown_text(found.diff)
+        is_long = len(diff) > MAX_CHARACTERS
+        return TextDifference(found.before, found.after, found.replaced_at, diff[:MAX_CHARACTERS], is_long)
 
     def index_file(self, path: str, progress: Callable[[int, int, str], None] | None = None) -> Report:
         """Index one document, or the documents in one folder, now.
@@ -342,6 +345,17 @@ class Library:
             if self._opened is None:
                 self._opened = _open_index(self._settings)
             return self._opened
+
+
+def _masked_lines(text: str) -> list[str]:
+    """Return the lines with secrets masked, those of several lines, too, at their own numbers."""
+    lines, masked = text.split("\n"), shown_text(text).split("\n")
+    if len(masked) == len(lines):
+        return masked
+    aligned: list[str] = []
+    for _, start, end, first, last in SequenceMatcher(None, lines, masked, autojunk=False).get_opcodes():
+        aligned += [*masked[first:last], *[""] * (end - start)][: end - start]
+    return aligned
 
 
 def _open_index(settings: Settings) -> DocumentIndex:

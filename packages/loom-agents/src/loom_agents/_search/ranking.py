@@ -35,6 +35,7 @@ from loom_agents._search.words import (
     snippet,
     split_names,
 )
+from loom_agents.redaction import redact_text
 
 MAX_RESULTS: Final = 200
 _BLOCK: Final = 100
@@ -89,7 +90,7 @@ def ranked(
     for number, score in order[offset : offset + limit]:
         path, heading, line, is_source, text = database.rows(_ROW, (number,))[0]
         shown = line + (best_line(text, words) if is_source else 0)
-        matches.append(SearchMatch(path, heading, shown, round(score, 4), snippet(text, words), mode))
+        matches.append(SearchMatch(path, heading, shown, round(score, 4), snippet(redact_text(text), words), mode))
     return SearchResult(tuple(matches), total, offset + len(matches) < total, notes)
 
 
