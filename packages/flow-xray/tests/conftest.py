@@ -4,7 +4,10 @@ import base64
 import gzip
 import json
 import re
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +30,31 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@contextmanager
+def without_tracer() -> Iterator[None]:
+    """Remove a coverage tool, with which no lines would be recorded."""
+    before = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(before[0])
+        threading.settrace(before[1])  # type: ignore[arg-type]  # None is what it returns without one
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    with without_tracer():
+        yield
+
+
+@pytest.fixture(scope="module")
+def untraced_module() -> Iterator[None]:
+    with without_tracer():
+        yield
 
 
 @pytest.fixture

@@ -175,7 +175,7 @@ def outputs_of(result):
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def recorded(untraced_module, tmp_path_factory):
     """The journal and the trace of the program."""
     path = tmp_path_factory.mktemp("canary") / "run.xray"
     with trace.capture(
@@ -184,17 +184,6 @@ def recorded(tmp_path_factory):
         trace.meta(private_key=CANARIES["trace-meta"])
         session.value = session.freeze(program())
     return path, session.result()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_tracer():
-    """Coverage traces the process, and the recorder of lines would warn."""
-    import sys
-
-    before = sys.gettrace()
-    sys.settrace(None)
-    yield
-    sys.settrace(before)
 
 
 def test_no_secret_reaches_a_journal(recorded):

@@ -13,17 +13,6 @@ from flow_xray._record import lines as _lines
 pytestmark = pytest.mark.interpreter
 
 
-@pytest.fixture
-def untraced():
-    """Remove a coverage tool, with which nothing would be recorded."""
-    before = sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)
-    yield
-    sys.settrace(before[0])
-    threading.settrace(before[1])
-
-
 @trace
 def choose(number):
     if number > 5:
