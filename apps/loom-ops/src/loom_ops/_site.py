@@ -2,6 +2,7 @@
 
     rules = "ops.rules.yaml"
     runbooks = "runbooks"
+    mcp = ".mcp.json"
 
     [groups]
     oncall = ["alice", "bob"]
@@ -56,10 +57,12 @@ SITE_FILE: Final = "loom-ops.toml"
 SIGN_MODES: Final = ("off", "optional", "required")
 DEFAULT_RULES: Final = "ops.rules.yaml"
 DEFAULT_RUNBOOKS: Final = "runbooks"
+DEFAULT_MCP: Final = ".mcp.json"
 
 _KNOWN: Final[Mapping[str, Mapping[str, type] | type]] = {
     "rules": str,
     "runbooks": str,
+    "mcp": str,
     "groups": {},
     "people": {},
     "approvals": {"sign": str},
@@ -103,6 +106,7 @@ class Site:
         sign: Whether decisions are signed: `off`, `optional` or `required`.
         telegram_people: The name of the person of each Telegram user id.
         is_written: Whether there is a settings file.
+        mcp: The file that names the MCP servers for checks of kind `mcp`, as the settings have it.
     """
 
     folder: Path
@@ -121,6 +125,12 @@ class Site:
     telegram_base_url: str | None = None
     services: Mapping[str, Service] = field(default_factory=dict)
     is_written: bool = False
+    mcp: str = DEFAULT_MCP
+
+    @property
+    def mcp_file(self) -> Path:
+        """The file that names the MCP servers; it may be missing."""
+        return self.folder / self.mcp
 
 
 def load_site(folder: Path, file: Path | None = None) -> Site:
@@ -170,6 +180,7 @@ def _site(data: dict[str, Any], path: Path) -> Site:
         telegram_base_url=telegram.get("base_url"),
         services={name: _service(name, table, path) for name, table in data.get("services", {}).items()},
         is_written=True,
+        mcp=data.get("mcp", DEFAULT_MCP),
     )
 
 

@@ -9,6 +9,7 @@ The library `mcp` (extra `loom-agents[mcp]`) is imported when the first server s
 from loom_agents._errors import McpConfigError
 from loom_agents._mcp.blobs import BlobFolder
 from loom_agents._mcp.config import McpConfig, McpServerConfig, read_mcp_config
+from loom_agents._mcp.one_call import call_mcp_tool
 from loom_agents._mcp.server import McpServer
 from loom_agents._mcp.toolset import McpServers, pinned_tools
 from loom_agents._workspace.trusted_files import TrustedFiles
@@ -21,6 +22,7 @@ __all__ = [
     "McpServerConfig",
     "McpServers",
     "TrustedFiles",
+    "call_mcp_tool",
     "pinned_tools",
     "read_mcp_config",
 ]

@@ -1,4 +1,5 @@
-"""Measure one value: HTTP, TCP, TLS, disk, age of a file, Prometheus, or output of a command.
+"""Measure one value: HTTP, TCP, TLS, disk, age of a file, Prometheus, output of a command, or result
+of an MCP tool.
 
 Each kind has one function. What it reads is bounded (bytes, time, no redirects), because the target
 may be broken.
@@ -7,7 +8,6 @@ may be broken.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import math
 import re
@@ -18,6 +18,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from loom_ops._checks.answers import json_number, number_of
+from loom_ops._checks.mcp_tool import mcp_tool
 from loom_ops._commands.run import run_command
 from loom_ops._errors import NotMeasuredError, TargetError
 from loom_ops._runbook.destinations import host_of
@@ -25,6 +27,7 @@ from loom_ops._runbook.destinations import host_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from loom_ops._checks.answers import Measured
     from loom_ops._commands.context import ExecutionContext
     from loom_ops._runbook.model import Check, CheckKind
 
@@ -33,10 +36,6 @@ __all__ = ["measure"]
 MAX_BODY_BYTES: Final = 64_000
 MAX_SAMPLES: Final = 20
 _NUMBER: Final = re.compile(r"-?\d+(?:\.\d+)?", re.ASCII)
-
-
-Measured = tuple[float | None, str]
-"""The value (seconds, percent or the number itself; None: no number), and the evidence."""
 
 
 async def measure(check: Check, context: ExecutionContext) -> Measured:
@@ -78,7 +77,7 @@ async def _http(check: Check, context: ExecutionContext) -> Measured:
     if quantity == "status":
         return float(status), f"HTTP {status}"
     if isinstance(quantity, str) and quantity.startswith("json."):
-        return _json_number(text, quantity.removeprefix("json.").split("."))
+        return json_number(text, quantity.removeprefix("json."))
     raise NotMeasuredError(f"measure is {quantity!r}; use latency, status or json.KEY")
 
 
@@ -120,24 +119,6 @@ async def _fetch(check: Check, context: ExecutionContext) -> tuple[int, bytes]:
         ) from exc
 
 
-def _json_number(text: str, path: list[str]) -> Measured:
-    try:
-        value = json.loads(text)
-        for key in path:
-            value = value[int(key)] if isinstance(value, list) else value[key]
-    except (ValueError, LookupError, TypeError, RecursionError) as exc:
-        raise TargetError(f"the answer has no {'.'.join(path)}") from exc
-    return _number(value), f"{'.'.join(path)} is {value!r:.100}"
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    with contextlib.suppress(ValueError, OverflowError):
-        return float(value)
-    return None
-
-
 async def _prometheus(check: Check, context: ExecutionContext) -> Measured:
     base = str(check.options["url"]).rstrip("/")
     options = {
@@ -163,7 +144,7 @@ async def _prometheus(check: Check, context: ExecutionContext) -> Measured:
             raise NotMeasuredError(f"the query returns {len(found)} series, not one")
     except (LookupError, TypeError) as exc:
         raise NotMeasuredError("the answer is not that of an instant query") from exc
-    number = _number(value)
+    number = number_of(value)
     return number, f"{number:g}" if number is not None else repr(value)
 
 
@@ -239,4 +220,5 @@ _MEASURE: Final[dict[CheckKind, Callable[[Check, ExecutionContext], Awaitable[Me
     "file-age": _file_age,
     "prometheus": _prometheus,
     "command": _command,
+    "mcp": mcp_tool,
 }

@@ -27,6 +27,8 @@ CheckVerdict = Literal["healthy", "unhealthy", "cannot_tell"]
 
 _TARGETS: Final = frozenset({"http", "tcp", "tls"})
 """The kinds that ask the service itself: no answer is an answer."""
+_JUDGED: Final = _TARGETS | {"mcp"}
+"""The kinds whose answer can say that something is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,8 @@ async def _run_once(check: Check, context: ExecutionContext) -> CheckResult:
         evidence = f"no answer within {check.timeout_s:g} s"
     except LoomOpsError as exc:
         evidence = str(exc)
-        if not (isinstance(exc, TargetError) and check.kind in _TARGETS):
-            verdict = "cannot_tell"
+        is_answer = isinstance(exc, TargetError) and check.kind in _JUDGED
+        verdict = "unhealthy" if is_answer else "cannot_tell"
     except (ValueError, TypeError, AttributeError, re.error) as exc:  # an option is malformed
         evidence = f"the check is wrong: {exc}".replace("\n", " ")
         verdict = "cannot_tell"

@@ -46,7 +46,7 @@ def dry_run(named: str, site: Site, inputs: Mapping[str, str], output: Output) -
     except RulesError as exc:
         rules, why_off = None, str(exc)
     vault = Vault(with_destinations(runbook), site.folder)
-    context = ExecutionContext(site.folder, rules, vault, why_off=why_off)
+    context = ExecutionContext(site.folder, rules, vault, why_off=why_off, mcp_file=site.mcp_file)
     failures = 0
     for step in runbook.steps:
         row = asyncio.run(_row(render_step(step, values), runbook, values, context, why_off))

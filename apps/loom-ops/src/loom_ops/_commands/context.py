@@ -27,6 +27,7 @@ class ExecutionContext:
         rules: The allow rules; None when commands are off.
         clock: Seconds since 1970.
         why_off: Why there are no allow rules, when `rules` is None.
+        mcp_file: The file that names the MCP servers for checks; None for none.
     """
 
     workspace: Path
@@ -34,3 +35,4 @@ class ExecutionContext:
     vault: Vault
     clock: Callable[[], float] = time.time
     why_off: str = _OFF
+    mcp_file: Path | None = None

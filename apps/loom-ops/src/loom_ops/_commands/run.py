@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from loom_ops._commands.secrets import Vault
     from loom_ops._runbook.model import Effect
 
-__all__ = ["DEFAULT_TIMEOUT_S", "CommandResult", "run_command"]
+__all__ = ["DEFAULT_TIMEOUT_S", "CommandResult", "command_folder", "run_command"]
 
 DEFAULT_TIMEOUT_S: Final = 300.0
 """The timeout of a step that declares none; `lint` reports such a step."""
@@ -92,7 +92,7 @@ async def run_command(
         LoomOpsError: A secret is missing; nothing was started.
     """
     allowed = rules.check(argv, effect, timeout_s)
-    folder = _folder(allowed, rules, argv, workspace)
+    folder = command_folder(allowed, rules, argv, workspace)
     values = {name: vault.resolve(value, command=argv[0]) for name, value in (environment or {}).items()}
     unlisted = sorted(values.keys() - set(allowed.rule.environment))
     if unlisted:
@@ -129,7 +129,12 @@ def _check_open_values(allowed: Allowed, rules: Rules, argv: Sequence[str], fold
             )
 
 
-def _folder(allowed: Allowed, rules: Rules, argv: Sequence[str], workspace: Path) -> Path:
+def command_folder(allowed: Allowed, rules: Rules, argv: Sequence[str], workspace: Path) -> Path:
+    """Return the folder that a rule names, inside the workspace.
+
+    Raises:
+        CommandDeniedError: It does not exist there.
+    """
     folder = (workspace / allowed.rule.folder).resolve()
     if not folder.is_relative_to(workspace.resolve()) or not folder.is_dir():
         raise CommandDeniedError(

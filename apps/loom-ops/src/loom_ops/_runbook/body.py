@@ -172,6 +172,8 @@ class _BodyReader:
         draft.check_keys(keys, _CHECK_KEYS | required | optional, f"a check of kind {kind}")
         for key in sorted(required - keys.keys()):
             draft.error(line, f"check {identity} has no {key}", f"A check of kind {kind} needs {key}: ...")
+        if kind == "mcp":
+            self._mcp(identity, line, keys)
         expect = keys.get("expect")
         retries = keys.get("retries", 0)
         if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MAX_RETRIES:
@@ -193,6 +195,17 @@ class _BodyReader:
         )
         if "argv" in keys:
             self._argv(keys)
+
+    def _mcp(self, identity: str, line: int, keys: Keys) -> None:
+        for key in ("arguments", "result"):
+            if not isinstance(keys.get(key, {}), dict):
+                self._draft.error(keys.lines[key], f"{key} is not a mapping", f"Write {key}: {{name: value}}")
+        if not keys.get("result") and "measure" not in keys:
+            text = f"check {identity} says nothing about the result of the tool, so any would pass"
+            self._draft.error(line, text, "Add result: {name: value}, or measure: json.PATH and expect:")
+        elif ("measure" in keys) != ("expect" in keys):
+            text = f"check {identity} has one of measure and expect"
+            self._draft.error(line, text, "Write both, for example measure: json.failed and expect: '== 0'; or neither")
 
     def _run(self, identity: str, heading: _Heading, line: int, given: Mapping[str, str], keys: Keys) -> None:
         draft = self._draft

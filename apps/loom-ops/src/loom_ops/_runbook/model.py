@@ -33,7 +33,7 @@ STARTER_PREFIX: Final = "starter:"
 
 Effect = Literal["read", "write"]
 RunbookKind = Literal["remedy", "change"]
-CheckKind = Literal["http", "tcp", "tls", "disk", "file-age", "prometheus", "command"]
+CheckKind = Literal["http", "tcp", "tls", "disk", "file-age", "prometheus", "command", "mcp"]
 
 CHECK_KINDS: Final[dict[CheckKind, tuple[frozenset[str], frozenset[str]]]] = {
     "http": (frozenset({"url"}), frozenset({"method", "headers", "status", "measure", "body", "samples"})),
@@ -43,6 +43,7 @@ CHECK_KINDS: Final[dict[CheckKind, tuple[frozenset[str], frozenset[str]]]] = {
     "file-age": (frozenset({"path"}), frozenset()),
     "prometheus": (frozenset({"url", "query"}), frozenset({"headers"})),
     "command": (frozenset({"argv"}), frozenset({"body"})),
+    "mcp": (frozenset({"server", "tool"}), frozenset({"arguments", "measure", "result"})),
 }
 """For each kind of check, its required and its optional keys, in addition to the common ones."""
 

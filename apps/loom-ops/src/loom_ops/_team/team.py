@@ -80,7 +80,7 @@ class Team:
         runbook = self.request.runbook
         vault = Vault(with_destinations(runbook), self.site.folder)
         rules, why_off = self._rules()
-        context = ExecutionContext(self.site.folder, rules, vault, why_off=why_off)
+        context = ExecutionContext(self.site.folder, rules, vault, why_off=why_off, mcp_file=self.site.mcp_file)
         tools = team_tools(context, OutputPaths(self.database, self.database.parent / "postmortems"))
 
         def agent(role: str, step: Any, state: type, **more: Any) -> Agent:
