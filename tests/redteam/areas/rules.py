@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -162,6 +163,36 @@ def _(folder: Path) -> str | None:
         return f"ran: {asyncio.run(work)}"
     except CommandDeniedError:
         return None
+
+
+SERVERS: Final[dict[str, tuple[dict[str, Any], dict[str, Any]]]] = {  # members of .mcp.json, and of the rule
+    "without a rule": ({"args": ["-c", "open('ran', 'w')"]}, {}),
+    "by a rule for something that writes": ({}, {"effect": "write"}),
+    "with a variable of its own": ({"env": {"PYTHONSTARTUP": "server.py", "LD_PRELOAD": "x.so"}}, {}),
+    "with its own word for reading": ({"loom": {"tools": {"allow": ["t"]}}}, {}),
+    "by a name in the working folder": ({"command": "./server.py"}, {}),
+}
+
+
+@AREA.attempt_each("a program of .mcp.json for a check", list(SERVERS))
+def _(folder: Path, case: str) -> str | None:
+    from loom_ops._checks.run import run_check
+    from loom_ops._commands.context import ExecutionContext
+    from loom_ops._commands.rules_file import parse_rules
+    from loom_ops._commands.secrets import Vault
+    from loom_ops._runbook.model import Check
+
+    entry, rule = SERVERS[case]
+    script = folder / "server.py"
+    script.write_text(f"#!{sys.executable}\nopen({str(folder / 'ran')!r}, 'w')\n")
+    script.chmod(0o755)
+    server = {"command": sys.executable, "args": [str(script)], "loom": {"effect": "read"}} | entry
+    (folder / ".mcp.json").write_text(json.dumps({"mcpServers": {"s": server}}))
+    rules = parse_rules(json.dumps({"allow": [{"argv": [sys.executable, str(script)], "effect": "read"} | rule]}), "r")
+    context = ExecutionContext(folder, rules, Vault({}, folder), mcp_file=folder / ".mcp.json")
+    check = Check("c", 1, "", "mcp", {"server": "s", "tool": "t", "result": {"a": 1}}, None)
+    found = asyncio.run(run_check(check, context))
+    return f"started: {found.evidence}" if (folder / "ran").exists() or found.ok else None
 
 
 @AREA.attempt("the usual rules are still accepted")

@@ -1,4 +1,6 @@
-"""Checks of kind `mcp`: what a tool of an MCP server returns, and when its server may be started."""
+"""Checks of kind `mcp`: what a tool of an MCP server returns, and when its server may be
+started.
+"""
 
 import asyncio
 import json
@@ -15,7 +17,7 @@ from loom_ops._commands.secrets import Vault
 from loom_ops._runbook.model import Check
 from loom_ops._runbook.parse import parse_runbook
 
-SERVER = '''
+SERVER = """
 import os, sys
 from pathlib import Path
 from mcp.server import MCPServer
@@ -43,7 +45,7 @@ def wait() -> str:
     return "late"
 
 server.run(transport="stdio")
-'''
+"""
 
 
 class Site:
@@ -56,7 +58,9 @@ class Site:
         self.entry: dict[str, Any] = {"command": self.argv[0], "args": self.argv[1:], "loom": {"effect": "read"}}
         self.rule: dict[str, Any] = {"argv": self.argv, "effect": "read", "timeout": "60s"}
 
-    def ask(self, tool: str = "judge", *, timeout_s: float = 30, expect: str | None = None, **options: Any) -> CheckResult:
+    def ask(
+        self, tool: str = "judge", *, timeout_s: float = 30, expect: str | None = None, **options: Any
+    ) -> CheckResult:
         (self.folder / ".mcp.json").write_text(json.dumps({"mcpServers": {"fake": self.entry}}))
         rules = parse_rules(json.dumps({"allow": [self.rule]}), "r")
         context = ExecutionContext(self.folder, rules, Vault({}, self.folder), mcp_file=self.folder / ".mcp.json")
@@ -170,7 +174,9 @@ def test_a_server_gets_only_the_variables_and_the_folder_of_its_rule(
 
 def test_what_is_wrong_with_the_file_is_said(site: Site) -> None:
     path = site.folder / ".mcp.json"
-    context = ExecutionContext(site.folder, parse_rules("allow: [{argv: [x]}]", "r"), Vault({}, site.folder), mcp_file=path)
+    context = ExecutionContext(
+        site.folder, parse_rules("allow: [{argv: [x]}]", "r"), Vault({}, site.folder), mcp_file=path
+    )
 
     def evidence(server: str = "fake") -> str:
         options = {"server": server, "tool": "judge", "result": {"a": 1}}

@@ -1,5 +1,5 @@
-"""Measure one value: HTTP, TCP, TLS, disk, age of a file, Prometheus, output of a command, or result
-of an MCP tool.
+"""Measure one value: HTTP, TCP, TLS, disk, age of a file, Prometheus, output of a command, or
+result of an MCP tool.
 
 Each kind has one function. What it reads is bounded (bytes, time, no redirects), because the target
 may be broken.

@@ -68,7 +68,9 @@ async def check_health(site: Site, service: str, report: Callable[[int, int, str
         if report is not None:
             report(index, len(planned), f"{each.runbook.name}: {each.check.id}")
         vault = Vault(with_destinations(each.runbook), site.folder)
-        result = await run_check(each.check, ExecutionContext(site.folder, rules, vault, why_off=why_off, mcp_file=site.mcp_file))
+        result = await run_check(
+            each.check, ExecutionContext(site.folder, rules, vault, why_off=why_off, mcp_file=site.mcp_file)
+        )
         findings.append(
             CheckFinding(
                 result.id,
