@@ -141,6 +141,13 @@ def test_a_long_file_is_read_in_parts(files: Settings) -> None:
 def test_what_is_read_is_masked_and_said_to_be(files: Settings) -> None:
     page = value(call(files, "read_repo_file", relative_path="odd.txt"))
     assert "ghp_" not in page["text"] and "\\x1b[2J" in page["text"] and not page["is_exact"]
+    key = ["-----BEGIN PRIVATE KEY-----", *["MIIE" + "x1Y2" * 15] * 20, "-----END PRIVATE KEY-----"]
+    (files.root / "settings.yaml").write_text("key: |\n  " + "\n  ".join(key) + "\nport: 80\n")
+    inside = value(
+        call(replace(files, max_read_bytes=500), "read_repo_file", relative_path="settings.yaml", first_line=9)
+    )
+    assert "MIIE" not in inside["text"] and not inside["is_exact"]
+    assert not value(call(files, "search_codebase", pattern="MIIE"))["matches"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,17 @@ from typing import Any, Final
 from flow_xray.redaction import MASK, Redactor
 from flow_xray.terminal import visible, visible_line
 
-__all__ = ["MASK", "redact", "redact_certain", "redact_text", "redactor", "shown_line", "shown_text"]
+__all__ = [
+    "MASK",
+    "redact",
+    "redact_certain",
+    "redact_text",
+    "redactor",
+    "shown_line",
+    "shown_lines",
+    "shown_text",
+    "with_lines_of",
+]
 
 _MIN_CHARACTERS = 8
 _SEQUENCE: Final = re.compile(r"((?:\x1b|\\x1b|\\033|\\u001b|\\e)\[[0-?]*[ -/]*[@-~])", re.IGNORECASE)
@@ -60,6 +70,32 @@ def shown_text(text: str) -> str:
 def shown_line(text: str) -> str:
     """Return a text as `shown_text` does, on one line."""
     return visible_line(_masked(text))
+
+
+def shown_lines(text: str) -> list[str]:
+    """Return the lines of a text as `shown_text` does, each at its own number: the further lines of
+    a secret that has several are empty.
+    """
+    return visible(with_lines_of(text, _masked(text))).split("\n")
+
+
+def with_lines_of(text: str, masked: str) -> str:
+    """Return the masked form of a text with as many lines as the text has.
+
+    What is between two masks is looked for in the text, in order; the time is linear.
+    """
+    if masked.count("\n") == text.count("\n"):
+        return masked
+    pieces = masked.split(MASK)
+    kept = [pieces[0]]
+    at = len(pieces[0])
+    for piece in pieces[1:-1]:
+        found = max(text.find(piece, at), at)
+        kept += ["\n" * text.count("\n", at, found), piece]
+        at = found + len(piece)
+    end = max(len(text) - len(pieces[-1]), at)
+    kept += ["\n" * text.count("\n", at, end), pieces[-1]]
+    return "".join(f"{MASK}{part}" if number % 2 else part for number, part in enumerate(kept))
 
 
 def _masked(text: str) -> str:

@@ -243,3 +243,20 @@ def test_texts_that_no_table_holds_are_ranked() -> None:
     assert rank_texts("which database pool?", texts, 5) == [1, 0]
     assert rank_texts("検索", texts, 5) == [3]
     assert rank_texts("database", texts, 1) == [0] and rank_texts("?", texts, 5) == []
+
+
+def test_no_part_of_a_secret_is_in_the_index_or_shown(tmp_path: Path) -> None:
+    body = [f"MIIEowIBAAKCAQEA{number:02}" + "x1Y2" * 12 for number in range(200)]
+    key = "\n".join(["-----BEGIN RSA PRIVATE KEY-----", *body, "-----END RSA PRIVATE KEY-----"])
+    token = "ghp_" + "a1B2c3D4" * 5
+    page = f"<h1>Hosts</h1><pre>{key}</pre><p>walrus {token}</p>"
+    write(tmp_path / "docs", {"hosts.md": f"# Hosts\n\n{key}\n\n## Walrus\n\nwalrus {token}\n", "hosts.html": page})
+    file = tmp_path / "index.db"
+    with DocumentIndex(file, tmp_path / "docs") as index:
+        index.refresh()
+        assert not index.search(body[150]).matches
+        found = {match.path: match for match in index.search("walrus").matches}
+        assert found["hosts.md"].line == 206, "the lines keep their numbers"
+        assert found["hosts.html"].snippet.endswith("walrus [redacted]")
+    stored = b"".join(path.read_bytes() for path in tmp_path.glob("index.db*"))
+    assert b"walrus" in stored and b"MIIEow" not in stored and token.encode() not in stored

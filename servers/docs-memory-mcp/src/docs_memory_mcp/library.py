@@ -3,10 +3,9 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
 from typing import Final
 
-from loom_agents.redaction import shown_line, shown_text
+from loom_agents.redaction import shown_line, shown_lines, shown_text
 from loom_agents.search import (
     DocumentIndex,
     Embeddings,
@@ -259,7 +258,7 @@ class Library:
         if first_line < 1 or not 1 <= max_lines <= MAX_LINES:
             raise CallError(f"cannot read: first_line is at least 1, max_lines 1 to {MAX_LINES}.")
         whole = self._index().text(path).removesuffix("\n")
-        exact, lines = whole.split("\n"), _masked_lines(whole)
+        exact, lines = whole.split("\n"), shown_lines(whole)
         if first_line > len(lines):
             raise CallError(f"cannot read {path!r} from line {first_line}: it has {len(lines)} lines.")
         taken: list[str] = []
@@ -345,17 +344,6 @@ class Library:
             if self._opened is None:
                 self._opened = _open_index(self._settings)
             return self._opened
-
-
-def _masked_lines(text: str) -> list[str]:
-    """Return the lines with secrets masked, those of several lines, too, at their own numbers."""
-    lines, masked = text.split("\n"), shown_text(text).split("\n")
-    if len(masked) == len(lines):
-        return masked
-    aligned: list[str] = []
-    for _, start, end, first, last in SequenceMatcher(None, lines, masked, autojunk=False).get_opcodes():
-        aligned += [*masked[first:last], *[""] * (end - start)][: end - start]
-    return aligned
 
 
 def _open_index(settings: Settings) -> DocumentIndex:

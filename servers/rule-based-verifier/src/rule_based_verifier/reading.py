@@ -100,7 +100,7 @@ def read_repo_file(settings: Settings, relative_path: str, first_line: int = 1) 
     return FileText(
         relative_path,
         shown,
-        shown == text and not page.get("cut_lines"),
+        shown == text and not page.get("cut_lines") and not page.get("masked_lines"),
         page["offset"],
         page["lines"],
         page["total"],

@@ -30,7 +30,7 @@ from loom_agents._errors import SearchError
 from loom_agents._search.words import TOKENIZER
 
 APPLICATION_ID: Final = 0x4C6F6F53  # "LooS"
-FORMAT: Final = 2
+FORMAT: Final = 3
 LOCK_TIMEOUT_S: Final = 10.0
 _LOOKED_AT_BYTES: Final = 1 << 16
 _TABLES: Final = (

@@ -151,3 +151,52 @@ def test_an_answer_is_bounded_in_bytes_too(workspace: Workspace) -> None:
     (workspace.root / "wide.txt").write_text("äöü\n" * 100, encoding="utf-8")
     page = FileTools(workspace, max_text_bytes=70).read_file("wide.txt")
     assert (page["lines"], page["next_offset"]) == (10, 11)
+
+
+KEY = ["-----BEGIN RSA PRIVATE KEY-----", *(f"MIIE{number:02}" + "x1Y2" * 14 for number in range(40))]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [*KEY, "-----END RSA PRIVATE KEY-----"],
+        [f"    {line}" for line in [*KEY, "-----END RSA PRIVATE KEY-----"]],
+        [f'    "{line}\\n" +' for line in [*KEY, "-----END RSA PRIVATE KEY-----"]],
+        [
+            KEY[0],
+            "Proc-Type: 4,ENCRYPTED",
+            "DEK-Info: AES-128-CBC,00112233",
+            "",
+            *KEY[1:],
+            "-----END RSA PRIVATE KEY-----",
+        ],
+        ["PuTTY-User-Key-File-3: ssh-rsa", "Encryption: none", "Private-Lines: 14", *KEY[1:], "Private-MAC: 0011"],
+    ],
+)
+def test_a_private_key_is_masked_on_every_page_and_not_searched(
+    tools: FileTools, workspace: Workspace, lines: list[str]
+) -> None:
+    (workspace.root / "settings.txt").write_text("\n".join(["before = 1", *lines, "after = 2", ""]))
+    shown: list[str] = []
+    offset = 1
+    while offset:
+        page = tools.read_file("settings.txt", offset=offset, limit=7)
+        shown += page["text"].splitlines()
+        offset = page["next_offset"]
+    assert len(shown) == len(lines) + 2 and (shown[0], shown[-1]) == ("before = 1", "after = 2")
+    assert "MIIE" not in "\n".join(shown) and shown[-3] == "[redacted]"
+    assert tools.read_file("settings.txt", offset=20, limit=3)["masked_lines"] == 3
+    assert asyncio.run(tools.grep("MIIE"))["total"] == 0
+    assert asyncio.run(tools.grep("before|after", "settings.txt"))["total"] == 2
+
+
+def test_what_follows_the_words_of_a_private_key_in_prose_is_read(tools: FileTools, workspace: Workspace) -> None:
+    text = "It begins with -----BEGIN PRIVATE KEY-----\nand nobody may see the rest.\nword\n"
+    (workspace.root / "prose.md").write_text(text)
+    assert tools.read_file("prose.md")["text"] == text
+
+
+def test_a_long_line_after_the_beginning_of_a_key_takes_no_time(tools: FileTools, workspace: Workspace) -> None:
+    text = "-----BEGIN PRIVATE KEY-----\n" + "n" * 1_500 + "/+\\n" * 100 + "!\n"
+    (workspace.root / "slow.txt").write_text(text * 300)
+    assert tools.read_file("slow.txt")["total"] == 600

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from loom_agents.redaction import redact_certain, with_lines_of
+
 MAX_CHUNK_CHARACTERS: Final = 1_800
 FENCE: Final = re.compile(r" {0,3}(`{3,}|~{3,})")
 
@@ -48,12 +50,15 @@ class Chunk:
 def split(lines: list[str], first: int, end: int, heading: str, sizes: Sizes) -> Iterator[Chunk]:
     """Yield the lines from `first` to before `end` (from 1) as chunks of limited size.
 
-    A fenced code block is not split unless it alone is longer than two chunks.
+    A fenced code block is not split unless it alone is longer than two chunks. Secrets of a known
+    form are masked before: an index holds none, and shows no part of one that two chunks share.
     """
+    text = "\n".join(lines[first - 1 : end - 1])
+    shown = with_lines_of(text, redact_certain(text)).split("\n")
     part_lines: list[str] = []
     first_line, size, fence = first, 0, ""
     for number in range(first, end):
-        line = lines[number - 1]
+        line = shown[number - first]
         is_break = not fence and not line.strip()
         if part_lines and size + len(line) > sizes.chunk and (is_break or size > 2 * sizes.chunk):
             yield from _chunk(heading, first_line, part_lines)

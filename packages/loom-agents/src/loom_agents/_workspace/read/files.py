@@ -18,6 +18,7 @@ from loom_agents._process.run import run_process
 from loom_agents._workspace.jail import Workspace
 from loom_agents._workspace.listing import matches, walk
 from loom_agents._workspace.read import grep_worker
+from loom_agents.redaction import MASK
 
 MAX_LINES = 2_000
 MAX_LINE_CHARACTERS = 2_000
@@ -54,7 +55,7 @@ class FileTools:
         offset, limit = _paging(offset, limit, first=1, most=MAX_LINES)
         with self.workspace.open(path) as file:
             _refuse_binary(path, file)
-            lines, cut, total = _window(file, offset, limit, self.max_text_bytes)
+            lines, cut, masked, total = _window(file, offset, limit, self.max_text_bytes)
             size_bytes = file.tell()
         if offset > max(total, 1):
             raise ToolError(f"cannot read {path!r} from line {offset}: it has {total} lines.")
@@ -71,6 +72,8 @@ class FileTools:
         }
         if cut:
             answer["cut_lines"] = cut
+        if masked:
+            answer["masked_lines"] = masked  # of a private key; a page that begins inside it does not show that
         return answer
 
     def list_files(self, glob: str = "**", offset: int = 0, limit: int = 200) -> dict[str, Any]:
@@ -156,14 +159,16 @@ def _refuse_binary(path: str, file: BinaryIO) -> None:
     file.seek(0)
 
 
-def _window(file: BinaryIO, offset: int, limit: int, max_bytes: int) -> tuple[list[str], list[int], int]:
-    """Return the lines from `offset`, the numbers of truncated lines, and the count of all.
+def _window(file: BinaryIO, offset: int, limit: int, max_bytes: int) -> tuple[list[str], list[int], int, int]:
+    """Return the lines from `offset`, the numbers of truncated lines, how many are masked, and the
+    count of all.
 
     Memory is bounded by the size of the answer, even for a file that is one huge line.
     """
     lines: list[str] = []
     cut: list[int] = []
-    taken = taken_bytes = number = 0
+    key_lines = grep_worker.KeyLines()
+    taken = taken_bytes = masked = number = 0
     full = False
     while piece := file.readline(MAX_LINE_CHARACTERS * 4):
         number += 1
@@ -171,9 +176,10 @@ def _window(file: BinaryIO, offset: int, limit: int, max_bytes: int) -> tuple[li
         rest = 0
         while not piece.endswith(b"\n") and (piece := file.readline(1 << 20)):
             rest += len(piece)
+        is_masked = key_lines.has(start.decode("utf-8", "replace"))
         if number < offset or len(lines) == limit or full:
             continue
-        text = start.decode("utf-8", "replace").replace("\r\n", "\n")
+        text = f"{MASK}\n" if is_masked else start.decode("utf-8", "replace").replace("\r\n", "\n")
         if rest or len(text) > MAX_LINE_CHARACTERS:
             cut.append(number)
             text = text[:MAX_LINE_CHARACTERS] + f" [line cut: {len(start) + rest} bytes]\n"
@@ -181,7 +187,8 @@ def _window(file: BinaryIO, offset: int, limit: int, max_bytes: int) -> tuple[li
         if lines and (taken + len(text) > MAX_TEXT_CHARACTERS or taken_bytes + size > max_bytes):
             full = True
             continue
+        masked += is_masked
         taken += len(text)
         taken_bytes += size
         lines.append(text)
-    return lines, cut, number
+    return lines, cut, masked, number

@@ -2,8 +2,8 @@
 
 Reads one JSON object from standard input (`pattern, paths, offset, limit`; the paths are relative
 to the current folder and were chosen by the caller) and writes one to standard output
-(`matches, total, long_lines`: how many lines were too long to be searched). It imports only the
-standard library, because it runs with `python -I -S`.
+(`matches, total, long_lines`: how many lines were too long to be searched). The lines of private
+keys are not searched. It imports only the standard library, because it runs with `python -I -S`.
 """
 
 import json
@@ -16,6 +16,11 @@ from typing import Any
 
 MAX_SHOWN_CHARACTERS = 300
 MAX_SEARCHED_CHARACTERS = 20_000  # longer lines are in generated files, such as minified code
+_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?!.*-----END )|PuTTY-User-Key-File-\d")
+_KEY_HEADER = r"(?:Proc-Type|DEK-Info|Version|Comment|Encryption|Public-Lines|Private-Lines|Key-Derivation|Argon2-\w+):"
+_KEY_LINE = re.compile(
+    rf"""[\s"'`#*|>,;-]*+(?:{_KEY_HEADER}.*|(?:[A-Za-z0-9+/=]|\\[nr])*+)[\s"'`\\+,;)]*+""", re.DOTALL
+)
 
 
 def search(pattern: str, paths: list[str], offset: int, limit: int) -> dict[str, Any]:
@@ -27,7 +32,10 @@ def search(pattern: str, paths: list[str], offset: int, limit: int) -> dict[str,
     total = long_lines = 0
     root = os.path.realpath(".")
     for path in paths:
+        key_lines = KeyLines()
         for number, line in enumerate(_lines(root, path), start=1):
+            if key_lines.has(line):
+                continue
             if len(line) > MAX_SEARCHED_CHARACTERS:
                 long_lines += 1
                 continue
@@ -38,6 +46,22 @@ def search(pattern: str, paths: list[str], offset: int, limit: int) -> dict[str,
                 found.append({"path": path, "line": number, "text": _shown(line, hit.start())})
             total += 1
     return {"matches": found, "total": total, "long_lines": long_lines}
+
+
+class KeyLines:
+    """Tell which lines of a text are inside a private key. The lines are given in their order, all
+    of them: one alone does not show that it is a part of a secret.
+    """
+
+    def __init__(self) -> None:
+        self._in_key = False
+
+    def has(self, line: str) -> bool:
+        """Return whether this line is inside a private key; its first and last are not."""
+        if self._in_key and _KEY_LINE.fullmatch(line):
+            return True
+        self._in_key = ("Key-" in line or "KEY" in line) and _KEY_BEGINS.search(line) is not None
+        return False
 
 
 def _lines(root: str, path: str) -> list[str]:
