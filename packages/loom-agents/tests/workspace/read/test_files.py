@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 
 import pytest
@@ -188,6 +189,15 @@ def test_a_private_key_is_masked_on_every_page_and_not_searched(
     assert tools.read_file("settings.txt", offset=20, limit=3)["masked_lines"] == 3
     assert asyncio.run(tools.grep("MIIE"))["total"] == 0
     assert asyncio.run(tools.grep("before|after", "settings.txt"))["total"] == 2
+
+
+def test_a_secret_is_not_cut_before_it_is_masked(tools: FileTools, workspace: Workspace) -> None:
+    token = "ghp_" + "a1B2c3D4" * 5
+    line = json.dumps({"a": "x" * 500, "password": "hunter2" * 8, "key": token, "walrus": "y" * 500})
+    (workspace.root / "data.json").write_text(line + "\n")
+    for pattern in ("walrus", "C3D4|c3D4", "hunter2", token[20:]):
+        (found,) = asyncio.run(tools.grep(pattern, "data.json"))["matches"]
+        assert "c3D4" not in found["text"] and "hunter" not in found["text"] and "[redacted]" in found["text"]
 
 
 def test_what_follows_the_words_of_a_private_key_in_prose_is_read(tools: FileTools, workspace: Workspace) -> None:

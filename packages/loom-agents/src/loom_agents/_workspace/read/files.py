@@ -18,13 +18,14 @@ from loom_agents._process.run import run_process
 from loom_agents._workspace.jail import Workspace
 from loom_agents._workspace.listing import matches, walk
 from loom_agents._workspace.read import grep_worker
-from loom_agents.redaction import MASK
+from loom_agents.redaction import MASK, redact_text
 
 MAX_LINES = 2_000
 MAX_LINE_CHARACTERS = 2_000
 MAX_TEXT_CHARACTERS = 40_000
 MAX_PATHS = 1_000
 MAX_MATCHES = 200
+MAX_SHOWN_CHARACTERS = 300
 GREP_TIMEOUT_S = 20.0
 GREP_MAX_FILE_BYTES = 4_000_000
 
@@ -112,7 +113,7 @@ class FileTools:
             folder=self.workspace.root,
             stdin=request.encode(),
             timeout_s=self.grep_timeout_s,
-            max_output_bytes=4_000_000,
+            max_output_bytes=16_000_000,
         )
         if ended.timed_out:
             raise ToolError(
@@ -121,14 +122,35 @@ class FileTools:
             )
         if ended.exit_code != 0:
             raise ToolError(f"cannot search for {pattern!r}: the search ended with {ended.exit_code}.")
-        found = await asyncio.to_thread(json.loads, ended.output)
-        answer = {"matches": found["matches"], **_rest(offset, len(found["matches"]), found["total"])}
+        found = await asyncio.to_thread(_found, ended.output)
+        shown = found["matches"]
+        answer = {"matches": shown, **_rest(offset, len(shown), found["total"])}
         if found["long_lines"]:
             answer["skipped_lines"] = found["long_lines"]  # of generated files, such as minified code
         if len(paths) < len(visible):
             answer["skipped_files"] = len(visible) - len(paths)
             answer["skipped_because"] = f"larger than {GREP_MAX_FILE_BYTES} bytes"
         return answer
+
+
+def _found(output: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(output)
+    found["matches"] = [
+        {"path": each["path"], "line": each["line"], "text": _shown(each["text"], each["start"])}
+        for each in found["matches"]
+    ]
+    return found
+
+
+def _shown(text: str, start: int) -> str:
+    """Return the part of a long line around a match; secrets are masked before it is cut."""
+    if len(text) <= MAX_SHOWN_CHARACTERS:
+        return text
+    masked = redact_text(text)
+    if masked != text:
+        text, start = masked, len(redact_text(text[:start]))
+    first = max(0, min(start - 40, len(text) - MAX_SHOWN_CHARACTERS))
+    return f"{'... ' if first else ''}{text[first : first + MAX_SHOWN_CHARACTERS]} ..."
 
 
 def _check_pattern(pattern: str) -> None:

@@ -2,7 +2,8 @@
 
 Reads one JSON object from standard input (`pattern, paths, offset, limit`; the paths are relative
 to the current folder and were chosen by the caller) and writes one to standard output
-(`matches, total, long_lines`: how many lines were too long to be searched). The lines of private
+(`matches`, each with the place of the match in its text; `total`; `long_lines`: how many lines were
+too long to be searched). The lines of private
 keys are not searched. It imports only the standard library, because it runs with `python -I -S`.
 """
 
@@ -14,7 +15,7 @@ import sys
 import warnings
 from typing import Any
 
-MAX_SHOWN_CHARACTERS = 300
+CONTEXT_CHARACTERS = 4_000  # of a long line, on each side of a match; longer than any secret
 MAX_SEARCHED_CHARACTERS = 20_000  # longer lines are in generated files, such as minified code
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?!.*-----END )|PuTTY-User-Key-File-\d")
 _KEY_HEADER = r"(?:Proc-Type|DEK-Info|Version|Comment|Encryption|Public-Lines|Private-Lines|Key-Derivation|Argon2-\w+):"
@@ -43,7 +44,9 @@ def search(pattern: str, paths: list[str], offset: int, limit: int) -> dict[str,
             if hit is None:
                 continue
             if offset <= total < offset + limit:
-                found.append({"path": path, "line": number, "text": _shown(line, hit.start())})
+                first = max(0, hit.start() - CONTEXT_CHARACTERS)
+                text = line[first : hit.start() + CONTEXT_CHARACTERS].rstrip("\r")
+                found.append({"path": path, "line": number, "text": text, "start": hit.start() - first})
             total += 1
     return {"matches": found, "total": total, "long_lines": long_lines}
 
@@ -74,15 +77,6 @@ def _lines(root: str, path: str) -> list[str]:
     except OSError:
         return []
     return [] if b"\0" in data[:8192] else data.decode("utf-8", "replace").split("\n")
-
-
-def _shown(line: str, start: int) -> str:
-    """Return the part of a long line around the match."""
-    line = line.rstrip("\r")
-    if len(line) <= MAX_SHOWN_CHARACTERS:
-        return line
-    first = max(0, min(start - 40, len(line) - MAX_SHOWN_CHARACTERS))
-    return f"{'... ' if first else ''}{line[first : first + MAX_SHOWN_CHARACTERS]} ..."
 
 
 if __name__ == "__main__":
