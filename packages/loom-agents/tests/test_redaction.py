@@ -24,3 +24,4 @@ def test_every_line_keeps_its_number() -> None:
 def test_a_text_without_secrets_of_several_lines_is_masked_as_usual() -> None:
     text = "one\ntoken ghp_" + "a1B2c3D4" * 5 + "\nthree"
     assert with_lines_of(text, redact_text(text)) == redact_text(text) == f"one\ntoken {MASK}\nthree"
+    assert with_lines_of("a\nb", "a") == "a", "no mask tells where lines are missing"

@@ -57,6 +57,13 @@ def test_a_private_key_is_masked_also_by_reading_its_middle(docs: Any) -> None:
         assert "MIIE" not in docs.text("docs_search", query=query)
 
 
+def test_a_masked_html_page_is_not_said_to_be_exact(docs: Any) -> None:
+    (docs.root / "token.html").write_text("<h1>Token</h1><p>ghp_" + "a1B2c3D4" * 5 + "</p>")
+    page = docs.get("docs_read", path="token.html")
+    assert "ghp_" not in page["text"] and "[redacted]" in page["text"] and not page["is_exact"]
+    assert docs.get("docs_read", path="page.html")["is_exact"]
+
+
 def test_reading_goes_on_where_it_stopped(docs: Any) -> None:
     first = docs.get("docs_read", path="guide.md", max_lines=3)
     assert first["text"].splitlines()[-1] == "## Resume a run" and first["next_line"] == 4 and first["total_lines"] == 9

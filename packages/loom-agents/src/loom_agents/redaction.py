@@ -86,16 +86,15 @@ def with_lines_of(text: str, masked: str) -> str:
     """
     if masked.count("\n") == text.count("\n"):
         return masked
-    pieces = masked.split(MASK)
-    kept = [pieces[0]]
-    at = len(pieces[0])
-    for piece in pieces[1:-1]:
-        found = max(text.find(piece, at), at)
-        kept += ["\n" * text.count("\n", at, found), piece]
-        at = found + len(piece)
-    end = max(len(text) - len(pieces[-1]), at)
-    kept += ["\n" * text.count("\n", at, end), pieces[-1]]
-    return "".join(f"{MASK}{part}" if number % 2 else part for number, part in enumerate(kept))
+    first, *pieces = masked.split(MASK)
+    kept, at = [first], len(first)
+    for number, piece in enumerate(pieces, start=1):
+        is_last = number == len(pieces)
+        begin = len(text) - len(piece) if is_last else text.find(piece, at)
+        begin = max(begin, at)
+        kept += [MASK, "\n" * text.count("\n", at, begin), piece]
+        at = begin + len(piece)
+    return "".join(kept)
 
 
 def _masked(text: str) -> str:

@@ -155,6 +155,28 @@ def test_docx_has_headings_and_paragraphs() -> None:
     assert "a < b end" in found[1].text
 
 
+def test_a_line_feed_inside_a_paragraph_of_docx_loses_nothing() -> None:
+    parts = "".join(f"<w:p><w:r><w:t>one{n}\n\ntwo{n}</w:t></w:r></w:p>" for n in range(5))
+    (found,) = read("docx", docx(f"<w:document {W}><w:body>{parts}</w:body></w:document>"))
+    assert found.text.split() == [word for n in range(5) for word in (f"one{n}", f"two{n}")]
+
+
+def test_a_secret_is_masked_in_text_and_heading_of_every_kind() -> None:
+    token = "ghp_" + "a1B2c3D4" * 5
+    heading = '<w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>Use {0}</w:t></w:r></w:p>'
+    body = heading.format(token) + f"<w:p><w:r><w:t>text {token}</w:t></w:r></w:p>"
+    for kind, data in {
+        "headings": f"# Use {token}\n\ntext {token}\n".encode(),
+        "html": f"<title>{token}</title><h1>Use {token}</h1><p>text {token}</p>".encode(),
+        "docx": docx(f"<w:document {W}><w:body>{body}</w:body></w:document>"),
+        "code": f"def f():\n    text = '{token}'\n".encode(),
+        "text": f"text: {token}\n".encode(),
+    }.items():
+        found = read(kind, data)
+        assert any("text" in chunk.text for chunk in found), kind
+        assert all("ghp_" not in chunk.heading + chunk.text for chunk in found), kind
+
+
 def test_broken_and_hostile_docx_is_skipped_with_the_reason() -> None:
     assert why("docx", b"no zip") == "it is broken"
     assert why("docx", docx("<x/>", "other.xml")) == "it is broken: it has no text"

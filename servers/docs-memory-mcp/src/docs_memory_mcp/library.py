@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from loom_agents.redaction import shown_line, shown_lines, shown_text
+from loom_agents.redaction import MASK, shown_line, shown_lines, shown_text
 from loom_agents.search import (
     DocumentIndex,
     Embeddings,
@@ -61,7 +61,8 @@ class Page:
     Args:
         path: The document, relative to the root.
         text: The lines; secrets are masked, and control characters shown as escapes.
-        is_exact: Whether `text` is exactly what the document has there.
+        is_exact: Whether `text` is exactly what the document has there; False wherever it has a
+            mask, be it of the document itself.
         first_line: The number of the first line, from 1.
         total_lines: How many the document has.
         next_line: Give this as `first_line` to read on; None at the end.
@@ -270,7 +271,8 @@ class Library:
             taken.append(line)
         after = first_line + len(taken)
         shown = "\n".join(taken)[:MAX_CHARACTERS]
-        is_exact = shown == "\n".join(exact[first_line - 1 : after - 1])
+        # The text of a converted document (docx, HTML, PDF) has its secrets masked already.
+        is_exact = MASK not in shown and shown == "\n".join(exact[first_line - 1 : after - 1])
         return Page(path, shown, is_exact, first_line, len(lines), after if after <= len(lines) else None)
 
     def difference(self, path: str, other: str | None = None) -> TextDifference:

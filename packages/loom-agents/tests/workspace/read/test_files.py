@@ -200,6 +200,12 @@ def test_a_secret_is_not_cut_before_it_is_masked(tools: FileTools, workspace: Wo
         assert "c3D4" not in found["text"] and "hunter" not in found["text"] and "[redacted]" in found["text"]
 
 
+def test_a_long_line_of_a_key_is_one_masked_line(tools: FileTools, workspace: Workspace) -> None:
+    (workspace.root / "one.txt").write_text("-----BEGIN PRIVATE KEY-----\n" + "x1Y2" * 9_000 + "\nport = 80 !\n")
+    page = tools.read_file("one.txt", offset=2)
+    assert page["text"] == "[redacted]\nport = 80 !\n" and page["lines"] == 2 and "cut_lines" not in page
+
+
 def test_what_follows_the_words_of_a_private_key_in_prose_is_read(tools: FileTools, workspace: Workspace) -> None:
     text = "It begins with -----BEGIN PRIVATE KEY-----\nand nobody may see the rest.\nword\n"
     (workspace.root / "prose.md").write_text(text)

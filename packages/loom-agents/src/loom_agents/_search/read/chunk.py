@@ -47,18 +47,23 @@ class Chunk:
     is_source: bool = True
 
 
+def without_secrets(text: str) -> str:
+    """Return the text of a document, or a part of it, with secrets of known forms masked and as
+    many lines as before. Readers mask before they split: an index holds no secret, and no chunk
+    begins inside one, where it could not be recognised.
+    """
+    return with_lines_of(text, redact_certain(text))
+
+
 def split(lines: list[str], first: int, end: int, heading: str, sizes: Sizes) -> Iterator[Chunk]:
     """Yield the lines from `first` to before `end` (from 1) as chunks of limited size.
 
-    A fenced code block is not split unless it alone is longer than two chunks. Secrets of a known
-    form are masked before: an index holds none, and shows no part of one that two chunks share.
+    A fenced code block is not split unless it alone is longer than two chunks.
     """
-    text = "\n".join(lines[first - 1 : end - 1])
-    shown = with_lines_of(text, redact_certain(text)).split("\n")
     part_lines: list[str] = []
     first_line, size, fence = first, 0, ""
     for number in range(first, end):
-        line = shown[number - first]
+        line = lines[number - 1]
         is_break = not fence and not line.strip()
         if part_lines and size + len(line) > sizes.chunk and (is_break or size > 2 * sizes.chunk):
             yield from _chunk(heading, first_line, part_lines)

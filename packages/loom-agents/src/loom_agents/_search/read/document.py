@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from loom_agents._search.read import by_definition, by_heading, docx, html_text, pdf
-from loom_agents._search.read.chunk import Chunk, Sizes, split
+from loom_agents._search.read.chunk import Chunk, Sizes, split, without_secrets
 from loom_agents._search.read.outcome import Limits, Skipped
 
 _SUFFIXES: Final = {
@@ -67,6 +67,7 @@ def read_document(reader: str, data: bytes, sizes: Sizes, limits: Limits) -> lis
         return html_text.chunks(text, sizes, limits)
     if len(text) > MAX_LINE_CHARACTERS and max(map(len, text.split("\n"))) > MAX_LINE_CHARACTERS:
         return Skipped(f"it has lines of more than {MAX_LINE_CHARACTERS} characters, so it is generated")
+    text = without_secrets(text)
     if reader == "headings":
         return list(by_heading.chunks(text, sizes))
     if reader == "code":

@@ -9,7 +9,7 @@ import zlib
 from typing import Any
 from xml.parsers import expat
 
-from loom_agents._search.read.chunk import Chunk, Sizes, split
+from loom_agents._search.read.chunk import Chunk, Sizes, split, without_secrets
 from loom_agents._search.read.outcome import Limits, Skipped
 
 _PART = "word/document.xml"
@@ -45,7 +45,9 @@ def chunks(data: bytes, sizes: Sizes, limits: Limits) -> list[Chunk] | Skipped:
         return Skipped("it is broken: it has no text")
     except (zipfile.BadZipFile, zlib.error, expat.ExpatError, EOFError, NotImplementedError, ValueError, OSError):
         return Skipped("it declares a document type, which no docx needs" if reader.has_type else "it is broken")
-    return list(_by_heading(reader.paragraphs, sizes))
+    levels, texts = [level for level, _ in reader.paragraphs], [text for _, text in reader.paragraphs]
+    shown = without_secrets("\n".join(texts)).split("\n")
+    return list(_by_heading(list(zip(levels, shown, strict=True)), sizes))
 
 
 def _by_heading(paragraphs: list[tuple[int, str]], sizes: Sizes) -> list[Chunk]:
@@ -111,7 +113,7 @@ class _Paragraphs:
             case "t":
                 self._is_text = False
             case "p" if self._text is not None:
-                text = "".join(self._text)
+                text = "".join(self._text).replace("\n", " ")  # white space, as any other
                 if text.strip():
                     self.paragraphs.append((self._level, text))
                 self._text = None

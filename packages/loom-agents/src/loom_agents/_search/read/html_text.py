@@ -8,7 +8,7 @@ import re
 from html.parser import HTMLParser
 from typing import Final
 
-from loom_agents._search.read.chunk import Chunk, Sizes, split
+from loom_agents._search.read.chunk import Chunk, Sizes, split, without_secrets
 from loom_agents._search.read.outcome import Limits, Skipped
 
 _PIECE: Final = 1 << 16
@@ -34,7 +34,8 @@ def chunks(text: str, sizes: Sizes, limits: Limits) -> list[Chunk] | Skipped:
     reader.end_section()
     found: list[Chunk] = []
     for heading, line, lines in reader.sections:
-        parts = split(lines, 1, len(lines) + 1, heading, sizes)
+        shown = without_secrets("\n".join(lines)).split("\n")
+        parts = split(shown, 1, len(shown) + 1, without_secrets(heading), sizes)
         found += [Chunk(part.heading, line, part.text, is_source=False) for part in parts]
     return found
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from loom_agents._process.run import Ended, run_process
 from loom_agents._process.run import Limits as ProcessLimits
-from loom_agents._search.read.chunk import Chunk, Sizes, split
+from loom_agents._search.read.chunk import Chunk, Sizes, split, without_secrets
 from loom_agents._search.read.outcome import Limits, Skipped
 
 _MEMORY_BYTES = 1_000_000_000
@@ -50,7 +50,7 @@ def chunks(data: bytes, sizes: Sizes, limits: Limits) -> list[Chunk] | Skipped:
         return Skipped(answer["why"])
     found: list[Chunk] = []
     for number, text in enumerate(answer["pages"], start=1):
-        lines = text.split("\n")
+        lines = without_secrets(text).split("\n")
         parts = split(lines, 1, len(lines) + 1, f"page {number}", sizes)
         found += [Chunk(part.heading, number, part.text, is_source=False) for part in parts]
     return found or Skipped("it has no text, only images")

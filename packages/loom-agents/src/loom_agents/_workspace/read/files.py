@@ -123,8 +123,7 @@ class FileTools:
         if ended.exit_code != 0:
             raise ToolError(f"cannot search for {pattern!r}: the search ended with {ended.exit_code}.")
         found = await asyncio.to_thread(_found, ended.output)
-        shown = found["matches"]
-        answer = {"matches": shown, **_rest(offset, len(shown), found["total"])}
+        answer = {"matches": found["matches"], **_rest(offset, len(found["matches"]), found["total"])}
         if found["long_lines"]:
             answer["skipped_lines"] = found["long_lines"]  # of generated files, such as minified code
         if len(paths) < len(visible):
@@ -149,6 +148,8 @@ def _shown(text: str, start: int) -> str:
     masked = redact_text(text)
     if masked != text:
         text, start = masked, len(redact_text(text[:start]))
+        if len(text) <= MAX_SHOWN_CHARACTERS:
+            return text
     first = max(0, min(start - 40, len(text) - MAX_SHOWN_CHARACTERS))
     return f"{'... ' if first else ''}{text[first : first + MAX_SHOWN_CHARACTERS]} ..."
 
@@ -198,11 +199,12 @@ def _window(file: BinaryIO, offset: int, limit: int, max_bytes: int) -> tuple[li
         rest = 0
         while not piece.endswith(b"\n") and (piece := file.readline(1 << 20)):
             rest += len(piece)
-        is_masked = key_lines.has(start.decode("utf-8", "replace"))
+        text = start.decode("utf-8", "replace")
+        is_masked = key_lines.has(text)
         if number < offset or len(lines) == limit or full:
             continue
-        text = f"{MASK}\n" if is_masked else start.decode("utf-8", "replace").replace("\r\n", "\n")
-        if rest or len(text) > MAX_LINE_CHARACTERS:
+        text = f"{MASK}\n" if is_masked else text.replace("\r\n", "\n")
+        if not is_masked and (rest or len(text) > MAX_LINE_CHARACTERS):
             cut.append(number)
             text = text[:MAX_LINE_CHARACTERS] + f" [line cut: {len(start) + rest} bytes]\n"
         size = len(text.encode())

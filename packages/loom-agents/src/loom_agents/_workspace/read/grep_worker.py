@@ -3,8 +3,8 @@
 Reads one JSON object from standard input (`pattern, paths, offset, limit`; the paths are relative
 to the current folder and were chosen by the caller) and writes one to standard output
 (`matches`, each with the place of the match in its text; `total`; `long_lines`: how many lines were
-too long to be searched). The lines of private
-keys are not searched. It imports only the standard library, because it runs with `python -I -S`.
+too long to be searched). The lines of private keys are not searched. It imports only the standard
+library, because it runs with `python -I -S`.
 """
 
 import json
@@ -15,8 +15,9 @@ import sys
 import warnings
 from typing import Any
 
-CONTEXT_CHARACTERS = 4_000  # of a long line, on each side of a match; longer than any secret
+CONTEXT_CHARACTERS = 4_000  # of a long line, on each side of a match: more than a key of 4096 bits has
 MAX_SEARCHED_CHARACTERS = 20_000  # longer lines are in generated files, such as minified code
+# As in flow_xray._redaction.known_forms, which cannot be imported here.
 _KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?!.*-----END )|PuTTY-User-Key-File-\d")
 _KEY_HEADER = r"(?:Proc-Type|DEK-Info|Version|Comment|Encryption|Public-Lines|Private-Lines|Key-Derivation|Argon2-\w+):"
 _KEY_LINE = re.compile(
